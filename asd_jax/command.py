@@ -1,0 +1,52 @@
+"""The one wrapper around every main: flags, exit status, errors in one line.
+
+Exit status: 0 done; 2 bad input from the user (one message on stderr, no traceback); 1 anything else; `--help` 0.
+A main may return another status (asd_jax.detect returns 3 for "anomaly found").
+"""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+from absl import flags
+
+from asd_jax.errors import InputError
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's status."""
+    sys.exit(status_of(main, sys.argv))
+
+
+def status_of(main: Callable[[], int | None], argv: list[str]) -> int:
+    """The exit status of `main` under `argv`; prints the error message, if any, to stderr."""
+    if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+        print(sys.modules[main.__module__].__doc__)
+        print(flags.FLAGS.module_help(sys.modules[main.__module__]))
+        return 0
+    try:
+        _parse(argv)
+        return main() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
+
+
+def _parse(argv: list[str]) -> None:
+    try:
+        left = flags.FLAGS(argv)
+    except flags.Error as error:
+        raise InputError(f"{error} (--help lists the flags)") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what config_flags raises for a bad override
+        raise InputError(f"config: {error}") from error
+    if len(left) > 1:
+        raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' if one of `known` is close to `name`, else ''."""
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {match[0]!r}?" if match else ""

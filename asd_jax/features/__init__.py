@@ -1,0 +1,1 @@
+"""From waveforms to normalised, attended and augmented log filter banks."""

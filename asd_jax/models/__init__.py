@@ -1,0 +1,1 @@
+"""From waveforms to embeddings (flax.linen; nowhere else)."""

@@ -1,0 +1,88 @@
+"""Embeddings of one machine's clips: the only thing scoring sees of a model."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.errors import InputError
+
+_TEXT = ("files", "section", "split", "domain", "attribute")
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """Vectors of one machine and what is known of each clip, all of length n.
+
+    Attributes:
+        vectors: float32 (n, e), (n, bands, e) or (n, layers, e).
+        files: file names.
+        section: e.g. "00".
+        split: "train" or "test".
+        domain: "source", "target" or "unknown".
+        label: int, 0 normal, 1 anomaly, -1 unknown.
+        attribute: attribute string, "" if none.
+        axes: what the axes of `vectors` are, e.g. ("clip", "embedding") or ("clip", "band", "embedding").
+    """
+
+    vectors: np.ndarray
+    files: np.ndarray
+    section: np.ndarray
+    split: np.ndarray
+    domain: np.ndarray
+    label: np.ndarray
+    attribute: np.ndarray
+    axes: tuple[str, ...] = ("clip", "embedding")
+
+    def __post_init__(self):
+        for name in (*_TEXT, "label"):
+            if len(getattr(self, name)) != len(self.vectors):
+                raise InputError(f"embeddings: {len(self.vectors)} vectors but {len(getattr(self, name))} {name}")
+        if len(self.axes) != self.vectors.ndim:
+            raise InputError(f"embeddings: axes {self.axes} name {len(self.axes)} axes of {self.vectors.shape}")
+        if not np.isfinite(self.vectors).all():
+            bad = self.files[~np.isfinite(self.vectors).reshape(len(self.vectors), -1).all(1)][0]
+            raise InputError(f"embeddings: NaN or infinity in the vector of {bad}")
+
+    def __getitem__(self, index) -> "Embeddings":
+        """The clips that a mask, slice or index array picks."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Embeddings(**{k: v if k == "axes" else v[index] for k, v in fields.items()})
+
+    def save(self, path: str | Path) -> None:
+        """Writes the contract's npz, atomically."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        arrays = {name: np.asarray(getattr(self, name), dtype=str) for name in _TEXT}
+        with open(temporary, "wb") as file:
+            np.savez(
+                file,
+                vectors=self.vectors.astype(np.float32, copy=False),
+                label=np.asarray(self.label, np.int64),
+                axes=np.asarray(self.axes, dtype=str),
+                **arrays,
+            )
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Embeddings":
+        """Reads the contract's npz; `axes` may be absent for (n, e) vectors.
+
+        Raises:
+            InputError: not such a file, fields missing, lengths that differ, values that are not finite.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise InputError(f"{path}: not a readable npz file ({error})") from error
+        if missing := {"vectors", "label", *_TEXT} - set(arrays):
+            raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields expected")
+        axes = tuple(str(a) for a in arrays.get("axes", ("clip", "embedding")))
+        try:
+            return cls(arrays["vectors"], *(arrays[n] for n in ("files", "section", "split", "domain")),
+                       arrays["label"], arrays["attribute"], axes)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error

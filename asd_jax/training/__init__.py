@@ -1,0 +1,1 @@
+"""Optimiser, checkpoints, weight files and logs."""
