@@ -1,0 +1,139 @@
+"""The front end: waveform -> filter bank -> normalised, padded, attended spectrogram; its settings in one place."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import (
+    AUDIOSET_MEAN,
+    AUDIOSET_STD,
+    FRAME_MS,
+    HOP_MS,
+    LOW_HZ,
+    SPACINGS,
+    Spacing,
+    log_filter_bank,
+    normalize,
+)
+from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, Mode, simam, simam_by_clip
+
+FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
+
+
+@dataclasses.dataclass(frozen=True)
+class SimAM:
+    """Settings of SimAM.
+
+    Attributes:
+        mode: "none", "global", "local", or a mode per machine ("customized"): a mapping, kept as pairs.
+        e_lambda: keeps constant maps safe.
+        before_normalization: attend the log energies instead of the normalised spectrogram. SimAM is symmetric around
+            a map's mean but the product is around 0, so the two differ.
+        ignores_padding: take the statistics from real frames only.
+    """
+
+    mode: Mode | Mapping[str, Mode] | tuple[tuple[str, Mode], ...] = "local"
+    e_lambda: float = LAMBDA
+    before_normalization: bool = False
+    ignores_padding: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
+            object.__setattr__(self, "mode", tuple(sorted((str(k), str(v)) for k, v in dict(self.mode).items())))
+        modes = {self.mode} if isinstance(self.mode, str) else {mode for _, mode in self.mode}
+        if unknown := modes - set(MODES):
+            raise InputError(f"features.simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}")
+
+    def mode_of(self, machine: str) -> int:
+        """Index into MODES of the mode for this machine's clips.
+
+        Raises:
+            InputError: a mapping without this machine.
+        """
+        if isinstance(self.mode, str):
+            return MODES.index(self.mode)
+        modes = dict(self.mode)
+        if machine not in modes:
+            raise InputError(f"features.simam names no mode for machine {machine}; it has {', '.join(modes)}")
+        return MODES.index(modes[machine])
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEnd:
+    """Settings of the front end; they travel in every weight file.
+
+    Attributes:
+        spacing: "even" (m-FB), "mel" (o-FB) or "gammatone" (g-FB).
+        sample_rate: in Hz.
+        bins: number of filters.
+        low_hz: lower edge of the filter bank.
+        high_hz: upper edge.
+        mean: of log energies, for the normalisation (x - mean) / (2 std).
+        std: likewise.
+        simam: the attention.
+    """
+
+    spacing: Spacing = "even"
+    sample_rate: int = 16000
+    bins: int = 128
+    low_hz: float = LOW_HZ
+    high_hz: float = 8000.0
+    mean: float = AUDIOSET_MEAN
+    std: float = AUDIOSET_STD
+    simam: SimAM = SimAM()
+
+    def __post_init__(self):
+        if not isinstance(self.simam, SimAM):
+            object.__setattr__(self, "simam", SimAM(**self.simam))
+        if self.spacing not in SPACINGS:
+            raise InputError(f"features.spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
+        if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
+            raise InputError(f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz")
+        if not self.std > 0:
+            raise InputError(f"features.std={self.std} must be positive")
+
+    def real_frames(self, samples: int) -> int:
+        """Number of frames of a clip before padding."""
+        return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (self.sample_rate * HOP_MS // 1000)
+
+    def spectrogram(
+        self, wave: Float[Array, "b s"], simam_mode: Int[Array, "b"] | None = None
+    ) -> Float[Array, "b t f"]:
+        """Waveforms "b s" -> normalised spectrogram "b t f", padded to a multiple of 32 frames; not yet attended.
+
+        Zeros are appended before the normalisation, as in EAT: padding becomes (0 - mean) / (2 std).
+        """
+        x = log_filter_bank(
+            wave,
+            spacing=self.spacing,
+            sample_rate=self.sample_rate,
+            bins=self.bins,
+            low_hz=self.low_hz,
+            high_hz=self.high_hz,
+        )
+        x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % FRAME_MULTIPLE), (0, 0)))
+        if self.simam.before_normalization:
+            x = self._attended(x, simam_mode, wave.shape[1])
+        return normalize(x, self.mean, self.std)
+
+    def attend(
+        self, spectrogram: Float[Array, "b t f"], simam_mode: Int[Array, "b"] | None, samples: int
+    ) -> Float[Array, "b t f"]:
+        """SimAM after normalisation (and augmentation), unless it was applied before."""
+        return spectrogram if self.simam.before_normalization else self._attended(spectrogram, simam_mode, samples)
+
+    def _attended(self, x, mode, samples):
+        settings = {
+            "e_lambda": self.simam.e_lambda,
+            "valid_frames": self.real_frames(samples) if self.simam.ignores_padding else None,
+        }
+        if self.simam.mode == "none":
+            return x
+        if isinstance(self.simam.mode, str):
+            return simam(x, tile=LOCAL_TILE if self.simam.mode == "local" else None, **settings)
+        if mode is None:
+            raise ValueError("features.simam is a mapping: give the SimAM mode of each clip (SimAM.mode_of)")
+        return simam_by_clip(x, mode, **settings)

@@ -1,0 +1,76 @@
+"""SimAM: parameter-free attention on the spectrogram, over the whole map (global) or in tiles (local)."""
+
+import functools
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from jaxtyping import Array, Float, Int
+
+LOCAL_TILE = (32, 32)  # frames x filters (arXiv 2508.15334)
+LAMBDA = 1e-4  # e_lambda of the public SimAM code
+
+Mode = Literal["none", "global", "local"]
+MODES: tuple[Mode, ...] = ("none", "global", "local")
+
+
+@functools.partial(jax.jit, static_argnames=("tile", "valid_frames"))
+def simam(
+    features: Float[Array, "b t f"],
+    *,
+    tile: tuple[int, int] | None = None,
+    e_lambda: float = LAMBDA,
+    valid_frames: int | None = None,
+) -> Float[Array, "b t f"]:
+    """Spectrogram "b t f" -> the same, each cell times its attention weight; arguments as in `simam_weights`."""
+    return features * simam_weights(features, tile=tile, e_lambda=e_lambda, valid_frames=valid_frames)
+
+
+@functools.partial(jax.jit, static_argnames=("tile", "valid_frames"))
+def simam_weights(
+    features: Float[Array, "b t f"],
+    *,
+    tile: tuple[int, int] | None = None,
+    e_lambda: float = LAMBDA,
+    valid_frames: int | None = None,
+) -> Float[Array, "b t f"]:
+    """Spectrogram "b t f" -> attention weights in [0.622, 1), 1 for the cells farthest from their map's mean.
+
+    weight = sigmoid(d / (4 (v + lambda)) + 0.5), d = (x - mean)^2, v = sum(d) / (M - 1) over the M cells of a map: the
+    whole spectrogram of a clip, or one tile of it. Yang et al., ICML 2021; tiles: arXiv 2508.15334.
+
+    Args:
+        features: normalised spectrogram, or log energies (the statistics are per map either way).
+        tile: None for one map per clip ("global"), or (frames, filters) of non-overlapping tiles ("local").
+        e_lambda: keeps constant maps safe.
+        valid_frames: take the statistics from the first so many frames only, so that padding does not count.
+
+    Raises:
+        ValueError: a tile that does not divide the spectrogram.
+    """
+    b, t, f = features.shape
+    rows, columns = tile or (t, f)
+    if t % rows or f % columns:
+        raise ValueError(f"SimAM tile {rows}x{columns} does not divide a spectrogram of {t} frames x {f} filters")
+    valid = jnp.broadcast_to((jnp.arange(t) < (t if valid_frames is None else valid_frames))[:, None], (t, f))
+    maps = rearrange(features, "b (i r) (j c) -> b i j (r c)", r=rows, c=columns)
+    counted = rearrange(valid, "(i r) (j c) -> i j (r c)", r=rows, c=columns)
+    cells = jnp.maximum(counted.sum(-1, keepdims=True), 2)  # a tile of padding only has no statistics: mean 0, v 0
+    mean = (maps * counted).sum(-1, keepdims=True) / cells
+    distance = jnp.square(maps - mean)
+    variance = (distance * counted).sum(-1, keepdims=True) / (cells - 1)
+    weights = jax.nn.sigmoid(distance / (4 * (variance + e_lambda)) + 0.5)
+    return rearrange(weights, "b i j (r c) -> b (i r) (j c)", i=t // rows, r=rows)
+
+
+def simam_by_clip(
+    features: Float[Array, "b t f"],
+    mode: Int[Array, "b"],
+    *,
+    e_lambda: float = LAMBDA,
+    valid_frames: int | None = None,
+) -> Float[Array, "b t f"]:
+    """SimAM with a mode per clip, an index into MODES: the paper's "customized" SimAM for batches of mixed machines."""
+    attend = functools.partial(simam, features, e_lambda=e_lambda, valid_frames=valid_frames)
+    return jnp.stack([features, attend(tile=None), attend(tile=LOCAL_TILE)])[mode, jnp.arange(len(features))]

@@ -1,0 +1,102 @@
+"""The encoder: waveform -> front end -> EAT -> pooling -> embedding; one function for training, scoring and export."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
+
+POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pooling:
+    """How tokens become an embedding.
+
+    Attributes:
+        kind: "attentive_statistics", "mean", "cls" or "band_mean" (per-band time mean, keeps the bands apart).
+        block: whose output is pooled; negative counts from the last.
+        embedding_dim: width of a final linear layer; 0 for none (frozen encoders have none).
+    """
+
+    kind: str = "attentive_statistics"
+    block: int = -1
+    embedding_dim: int = 256
+
+    def __post_init__(self):
+        if self.kind not in POOLINGS:
+            raise InputError(f"pooling {self.kind!r}; known: {', '.join(POOLINGS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """All that makes an encoder besides its weights.
+
+    Attributes:
+        front_end: settings of the filter bank, normalisation and SimAM.
+        eat: sizes of the backbone, or None for the bare filter bank.
+        pooling: how tokens become an embedding.
+    """
+
+    front_end: FrontEnd = FrontEnd()
+    eat: EATConfig | None = EATConfig()
+    pooling: Pooling = Pooling()
+
+    def __post_init__(self):
+        if self.eat and self.eat.mel_bins != self.front_end.bins:
+            raise InputError(f"EAT takes {self.eat.mel_bins} filters but the front end has {self.front_end.bins}")
+        if self.eat and not -self.eat.depth <= self.pooling.block < self.eat.depth:
+            raise InputError(f"pooling of block {self.pooling.block}: EAT has blocks 0..{self.eat.depth - 1}")
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What the axes of the embeddings are."""
+        bands = self.eat is not None and self.pooling.kind == "band_mean"
+        return ("clip", "band", "embedding") if bands else ("clip", "embedding")
+
+
+class Encoder(nn.Module):
+    """Waveforms "b s" -> (embeddings "b e" or "b bands e", intermediates).
+
+    Intermediates: "filter_bank" "b f", the attended spectrogram's mean over real frames (the free baseline), and EAT's
+    "pre_norm", "blocks" and "ffn".
+
+    Attributes:
+        config: front end, backbone and pooling.
+        dtype: of EAT's computation; the rest is float32.
+    """
+
+    config: EncoderConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        wave: Float[Array, "b s"],
+        simam_mode: Int[Array, "b"] | None = None,
+        augment: Callable[[Float[Array, "b t f"]], Float[Array, "b t f"]] | None = None,
+    ) -> tuple[Float[Array, "b ..."], dict]:
+        front_end, samples = self.config.front_end, wave.shape[1]
+        x = front_end.spectrogram(wave, simam_mode)
+        if augment is not None:
+            x = augment(x)
+        x = front_end.attend(x, simam_mode, samples)
+        out = {"filter_bank": x[:, : front_end.real_frames(samples)].mean(1)}
+        if self.config.eat is None:
+            return out["filter_bank"], out
+        _, intermediates = EAT(self.config.eat, self.dtype, name="eat")(x)
+        return self._pool(intermediates["blocks"][self.config.pooling.block]), out | intermediates
+
+    def _pool(self, tokens):
+        pooling = self.config.pooling
+        if pooling.kind == "attentive_statistics":
+            pooled = AttentiveStatisticsPooling(name="pooling")(tokens[:, 1:])
+        else:
+            pooled = pool_tokens(tokens, pooling.kind, self.config.eat.mel_bins // PATCH)
+        return nn.Dense(pooling.embedding_dim, name="embedding")(pooled) if pooling.embedding_dim else pooled

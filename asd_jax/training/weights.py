@@ -1,0 +1,179 @@
+"""Weight files: one safetensors format for converted, pre-trained and fine-tuned encoders.
+
+Tensors carry the Flax parameter paths joined by "/"; the metadata key "asd_jax" is JSON that says what they are.
+Nothing else in the project reads or writes weight files.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+
+FORMAT = 1
+
+
+def save_weights(path: str | Path, params: dict, header: dict[str, Any]) -> None:
+    """Writes parameters and the JSON header atomically; the same input gives the same bytes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = {name: np.ascontiguousarray(value) for name, value in sorted(flatten_dict(params, sep="/").items())}
+    text = json.dumps({"format": FORMAT, **header}, sort_keys=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(safetensors.numpy.save(flat, {"asd_jax": text}))
+    os.replace(temporary, path)
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads the tensors by name and the header.
+
+    Raises:
+        InputError: missing, not safetensors, truncated, without our header, or of a newer format.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            if "asd_jax" not in metadata:
+                raise InputError(
+                    f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints are brought in with\n"
+                    f"  python -m convert.eat --source={path} --output=FILE.safetensors"
+                )
+            header = json.loads(metadata["asd_jax"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
+    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    if header.get("format") != FORMAT or header.get("kind") not in ("eat", "encoder"):
+        raise InputError(
+            f"{path}: format {header.get('format')!r}, kind {header.get('kind')!r}; this version reads format {FORMAT}"
+        )
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor.astype(np.float32)).all():
+            raise InputError(f"{path}: tensor {name} holds NaN or infinity")
+    return tensors, header
+
+
+HOW_TO_GET_WEIGHTS = (
+    "the public EAT-base weights are brought in with\n"
+    "  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors"
+)
+
+
+def fill(template: dict, tensors: dict[str, np.ndarray], path: str | Path) -> dict:
+    """Parameters of the template's structure, shapes and dtypes, every one filled and every tensor used.
+
+    Raises:
+        InputError: one message that lists all that is missing, left over or of another shape.
+    """
+    wanted = flatten_dict(template, sep="/")
+    problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
+    problems += [f"not used {name}" for name in sorted(set(tensors) - set(wanted))]
+    problems += [
+        f"{name} has shape {tensors[name].shape}, wanted {wanted[name].shape}"
+        for name in sorted(set(wanted) & set(tensors))
+        if tensors[name].shape != wanted[name].shape
+    ]
+    if problems:
+        raise InputError(f"{path}: the weights do not fit the model: " + "; ".join(problems))
+    return unflatten_dict({n: jnp.asarray(tensors[n], wanted[n].dtype) for n in wanted}, sep="/")
+
+
+def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
+    """The EAT part of any of our weight files -> (sizes, parameters of `EAT(config)`).
+
+    Raises:
+        InputError: as `read_weights` and `fill`; or an encoder without EAT.
+    """
+    tensors, header = read_weights(path)
+    config = _config(EATConfig, header.get("eat"), path)
+    if header["kind"] == "encoder":
+        tensors = {n.removeprefix("eat/"): t for n, t in tensors.items() if n.startswith("eat/")}
+    else:  # a decoder or classifier may travel along (convert --with_decoder, --with_head)
+        tensors = {n: t for n, t in tensors.items() if not n.startswith(("decoder/", "head/", "fc_norm/"))}
+    return config, fill(abstract_eat(config), tensors, path)
+
+
+def load_pipeline(path: str | Path) -> "Pipeline":
+    """An encoder's weight file (fine-tuned) -> everything from waveform to embedding.
+
+    Raises:
+        InputError: as `read_weights` and `fill`; or a file that holds a bare EAT without a pooling.
+    """
+    tensors, header = read_weights(path)
+    if header["kind"] != "encoder":
+        raise InputError(f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or asd_jax.evaluate")
+    config = EncoderConfig(
+        front_end=_config(FrontEnd, header.get("front_end"), path),
+        eat=_config(EATConfig, header.get("eat"), path),
+        pooling=_config(Pooling, header.get("pooling"), path),
+    )
+    return Pipeline(config, fill(abstract_encoder(config), tensors, path))
+
+
+def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header) -> None:
+    """Writes an encoder (front end, EAT, pooling) as one weight file."""
+    parts = dataclasses.asdict(config)
+    save_weights(path, params, {"kind": "encoder", **parts, "embedding_dim": config.pooling.embedding_dim, **header})
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """Everything from waveform to embedding."""
+
+    config: EncoderConfig
+    params: dict
+
+    def embed(self, wave, machine: str | None = None) -> jax.Array:
+        """Waveforms "b s" in [-1, 1] at the front end's sample rate -> embeddings "b e".
+
+        Args:
+            wave: float waveforms of equal length.
+            machine: picks the SimAM mode where that is chosen per machine.
+        """
+        mode = self.config.front_end.simam.mode_of(machine) if machine is not None else None
+        wave = jnp.asarray(wave, jnp.float32)
+        modes = None if mode is None else jnp.full(len(wave), mode)
+        return embed(self.config, self.params, wave, modes)[0]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype"))
+def embed(config: EncoderConfig, params: dict, wave, simam_mode=None, dtype=jnp.float32):
+    """Waveforms -> (embeddings, the filter-bank baseline's embeddings "b f")."""
+    embedding, out = Encoder(config, dtype).apply({"params": params}, wave, simam_mode)
+    return embedding, out["filter_bank"]
+
+
+def abstract_eat(config: EATConfig) -> dict:
+    """Shapes and dtypes of EAT's parameters."""
+    spectrogram = jax.ShapeDtypeStruct((1, PATCH, config.mel_bins), jnp.float32)
+    return jax.eval_shape(EAT(config).init, jax.random.key(0), spectrogram)["params"]
+
+
+def abstract_encoder(config: EncoderConfig) -> dict:
+    """Shapes and dtypes of an encoder's parameters ({} for the bare filter bank)."""
+    wave = jax.ShapeDtypeStruct((1, config.front_end.sample_rate), jnp.float32)
+    mode = jax.ShapeDtypeStruct((1,), jnp.int32)
+    return jax.eval_shape(Encoder(config).init, jax.random.key(0), wave, mode).get("params", {})
+
+
+def _config(kind, values, path):
+    if values is None and kind is EATConfig:
+        raise InputError(f"{path}: this file holds no EAT")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error
