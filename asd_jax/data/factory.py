@@ -1,0 +1,299 @@
+"""A synthetic DCASE 2024 data set, a pure function of its seed: machines, domains and faults of which all is known.
+
+    write_factory("factory")                          # <root>/<machine>/{train,test}/*.wav, a minute of code to try
+    clip = read_factory_clip("factory/fan/test/section_00_source_test_anomaly_0003_speed_40_load_1_noise_workshop.wav")
+    clip.wave == clip.machine_stem + clip.background + clip.fault
+
+asd_jax.data.machines holds the physics. Speed, load and background differ between the domains; every clip has its own
+phase, speed drift, gain, background level and colour, and microphone response. Two files per machine say more than the
+names do: attributes_00.csv as in DCASE, and faults_00.csv (file_name, fault, grade), the kind and the grade of each
+test clip's fault, which no detector may read.
+"""
+
+import csv
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Bool, Float
+
+from asd_jax.command import near
+from asd_jax.data import machines as physics
+from asd_jax.data.clips import parse_clip
+from asd_jax.data.machines import FAULTS, MACHINES, NOISES, SAMPLE_RATE
+from asd_jax.errors import InputError
+
+VERSION = 1  # of the sounds: raise it when the same parameters give other bytes
+FRAME, HOP, FFT = 400, 160, 512  # the front end's frames: 25 ms every 10 ms, 257 bins of 31.25 Hz
+SUPPORT_ENERGY = 0.95
+_LEVEL = 0.015  # root mean square of a machine at 0 dB gain: leaves 30 dB for its impacts
+
+
+@dataclasses.dataclass(frozen=True)
+class FactoryClip:
+    """One synthetic recording and everything that is in it.
+
+    Attributes:
+        wave: float32 (s,), the sum of the three stems; in [-1, 1].
+        machine_stem: float32 (s,), the healthy machine as the microphone hears it.
+        background: float32 (s,), everything else in the room.
+        fault: float32 (s,), what the fault adds; zero in a normal clip, minus a line where a line is missing.
+        support: bool (t, 257), the fewest cells of `spectrogram(fault)` that hold 95 % of the fault's energy.
+        machine, domain, speed, load, noise: what runs, where and how.
+        fault_kind: one of FAULTS, "" if normal.
+        grade: 0 (subtle) to 1 (strong); 0 if normal.
+    """
+
+    wave: Float[np.ndarray, "s"]
+    machine_stem: Float[np.ndarray, "s"]
+    background: Float[np.ndarray, "s"]
+    fault: Float[np.ndarray, "s"]
+    support: Bool[np.ndarray, "t k"]
+    machine: str
+    domain: str
+    speed: int
+    load: int
+    noise: str
+    fault_kind: str = ""
+    grade: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recipe:
+    """What to synthesise for one file of the set."""
+
+    path: str
+    machine: str
+    domain: str
+    speed: int
+    load: int
+    fault_kind: str = ""
+    grade: float = 0.0
+
+
+def factory_clip(
+    machine: str,
+    *,
+    domain: str = "source",
+    speed: int | None = None,
+    load: int | None = None,
+    fault_kind: str = "",
+    grade: float = 0.5,
+    clip_seconds: float = 2.0,
+    seed: int = 0,
+) -> FactoryClip:
+    """One clip; the same seed gives the same machine and background with any fault or none.
+
+    Args:
+        machine: a key of MACHINES.
+        domain: "source" or "target"; decides the background and the default speed and load.
+        speed: cycles per second; default the domain's first.
+        load: load step; default the domain's first.
+        fault_kind: one of FAULTS, "" for a healthy machine.
+        grade: 0 (subtle) to 1 (strong): the fault's level over everything else within its own support, -4 to +10 dB;
+            of a missing harmonic the part that is missing, 0.6 to 1; of a modulation its depth, 0.4 to 0.9.
+        clip_seconds: length.
+        seed: of everything random.
+
+    Raises:
+        InputError: unknown machine, domain or fault; a grade outside 0..1; a length under 0.1 s.
+    """
+    for what, name, known in (
+        ("machine", machine, MACHINES),
+        ("domain", domain, NOISES),
+        ("fault", fault_kind, ("", *FAULTS)),
+    ):
+        if name not in known:
+            raise InputError(
+                f"factory: no {what} {name!r}; there are {', '.join(filter(None, known))}.{near(name, known)}"
+            )
+    if not 0 <= grade <= 1 or clip_seconds < 0.1:
+        raise InputError(f"factory: grade {grade} must lie in 0..1 and clip_seconds {clip_seconds} be at least 0.1")
+    kind, samples = MACHINES[machine], round(clip_seconds * SAMPLE_RATE)
+    speed = kind.speeds[domain][0] if speed is None else speed
+    load = kind.loads[domain][0] if load is None else load
+    of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
+    hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+
+    gain = _LEVEL * 10 ** (of_room.uniform(-6, 6) / 20)
+    microphone = physics.microphone(hz, of_room)
+    run = physics.excite(kind, speed, load, samples, of_machine)
+    heard = physics.body(kind, load, hz, of_machine) * microphone
+    stem = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
+    scale = gain / np.sqrt(np.mean(stem**2))
+    stem *= scale
+    room = physics.unit_power(physics.filtered(physics.background(NOISES[domain], samples, hz, of_room), microphone))
+    room *= gain * 10 ** (-of_room.uniform(0, 12) / 20)
+
+    fault, support = np.zeros(samples), np.zeros_like(spectrogram(stem), bool)
+    if fault_kind:
+        fault = scale * physics.filtered(physics.fault_excitation(fault_kind, kind, run, hz, heard, of_fault), heard)
+        support = _support(fault)
+        fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
+    stems = [array.astype(np.float32) for array in (stem, room, fault)]
+    return FactoryClip(
+        sum(stems),
+        *stems,
+        support,
+        machine,
+        domain,
+        speed,
+        load,
+        NOISES[domain],
+        fault_kind,
+        grade if fault_kind else 0.0,
+    )
+
+
+def write_factory(
+    root: str | Path,
+    *,
+    seed: int = 0,
+    clip_seconds: float = 2.0,
+    machines: Sequence[str] = tuple(MACHINES),
+    train_source: int = 80,
+    train_target: int = 10,
+    test_per_condition: int = 15,
+) -> None:
+    """Writes the whole set (16 kHz, mono, 16 bit) or nothing; leaves it alone if it is already there.
+
+    Args:
+        root: folder to make.
+        seed: same seed, same bytes; a clip depends on the seed and its own name, not on how many others there are.
+        clip_seconds: length of every clip.
+        machines: keys of MACHINES.
+        train_source: normal training clips per machine in the source domain (DCASE: 990).
+        train_target: the same in the target domain (DCASE: 10).
+        test_per_condition: test clips per machine, domain and label (DCASE: 50).
+
+    Raises:
+        InputError: `root` holds something else; an unknown machine; a count below 1.
+    """
+    root = Path(root)
+    counts = {"train_source": train_source, "train_target": train_target, "test_per_condition": test_per_condition}
+    if not machines or min(counts.values()) < 1:
+        raise InputError(
+            f"factory: needs at least one machine and counts of at least 1, not {list(machines)}, {counts}"
+        )
+    recipes = [recipe for machine in machines for recipe in _recipes(machine, **counts)]
+    note = json.dumps(
+        {"version": VERSION, "seed": seed, "clip_seconds": clip_seconds, "machines": list(machines), **counts}, indent=2
+    )
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        present = {path.relative_to(root).as_posix() for path in root.rglob("*.wav")} if root.is_dir() else set()
+        if present == {recipe.path for recipe in recipes} and _text(root / "factory.json") == note:
+            return
+        raise InputError(
+            f"{root}: holds something other than this synthetic set; name a new folder, or delete this one first"
+        )
+    part = root.with_name(f".{root.name}.{os.getpid()}.part")
+    try:
+        for machine, split in itertools.product(machines, ("train", "test")):
+            (part / machine / split).mkdir(parents=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter lock
+            list(pool.map(lambda recipe: _write_wav(part, recipe, seed, clip_seconds), recipes))
+        for machine in machines:
+            _write_tables(part, machine, [recipe for recipe in recipes if recipe.machine == machine])
+        (part / "factory.json").write_text(note)
+        os.replace(part, root)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_factory_clip(path: str | Path) -> FactoryClip:
+    """The stems of a clip that write_factory wrote, synthesised again; `wave` is the file's, before rounding to 16 bit.
+
+    Raises:
+        InputError: not a clip of such a set.
+    """
+    path = Path(path)
+    try:
+        root = path.parents[2]
+        note = json.loads(_text(root / "factory.json"))
+        clip = parse_clip(path, path.parents[1].name, path.parent.name)
+        for recipe in _recipes(
+            clip.machine, **{key: note[key] for key in ("train_source", "train_target", "test_per_condition")}
+        ):
+            if root / recipe.path == path:
+                return _synthesise(recipe, note["seed"], note["clip_seconds"])
+    except (IndexError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not in a folder that write_factory made (no readable factory.json)") from error
+    raise InputError(f"{path}: no such clip in this synthetic set")
+
+
+def spectrogram(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "t k"]:
+    """Wave (s,) -> power (t, 257) in frames of 25 ms every 10 ms (those of the filter bank) and bins of 31.25 Hz."""
+    frames = np.lib.stride_tricks.sliding_window_view(wave, FRAME)[::HOP]
+    return np.abs(np.fft.rfft(frames * np.hanning(FRAME), FFT)) ** 2
+
+
+def _support(fault: np.ndarray) -> np.ndarray:
+    power = spectrogram(fault)
+    falling = np.sort(power, axis=None)[::-1]
+    enough = np.searchsorted(np.cumsum(falling), SUPPORT_ENERGY * falling.sum())
+    return power >= falling[enough]
+
+
+def _fault_gain(fault_kind: str, grade: float, fault: np.ndarray, rest: np.ndarray, support: np.ndarray) -> float:
+    if fault_kind == "missing_harmonic":
+        return 0.6 + 0.4 * grade
+    if fault_kind == "modulation":
+        return 0.4 + 0.5 * grade
+    ratio = spectrogram(rest)[support].sum() / spectrogram(fault)[support].sum()
+    return float(np.sqrt(ratio * 10 ** ((-4 + 14 * grade) / 10)))
+
+
+def _recipes(machine: str, *, train_source: int, train_target: int, test_per_condition: int) -> Iterator[_Recipe]:
+    """Every clip of one machine: attributes in turn; among the anomalies, every fault in every grade."""
+    if machine not in MACHINES:
+        raise InputError(f"factory: no machine {machine!r}; there are {', '.join(MACHINES)}.{near(machine, MACHINES)}")
+    kind = MACHINES[machine]
+    grades = np.linspace(0, 1, -(-test_per_condition // len(FAULTS))) if test_per_condition > len(FAULTS) else [0.5]
+    counts = {("train", "normal"): {"source": train_source, "target": train_target}}
+    counts |= {("test", label): dict.fromkeys(NOISES, test_per_condition) for label in ("normal", "anomaly")}
+    for (split, label), domain in itertools.product(counts, NOISES):
+        settings = list(itertools.product(kind.speeds[domain], kind.loads[domain]))
+        for number in range(counts[split, label][domain]):
+            speed, load = settings[number % len(settings)]
+            name = f"section_00_{domain}_{split}_{label}_{number:04d}_{_attribute(speed, load, domain)}.wav"
+            fault = (FAULTS[number % len(FAULTS)], float(grades[number // len(FAULTS)])) if label == "anomaly" else ()
+            yield _Recipe(f"{machine}/{split}/{name}", machine, domain, speed, load, *fault)
+
+
+def _attribute(speed: int, load: int, domain: str) -> str:
+    return f"speed_{speed}_load_{load}_noise_{NOISES[domain]}"
+
+
+def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float) -> FactoryClip:
+    fields = dataclasses.asdict(recipe)
+    name_seed = zlib.crc32(fields.pop("path").encode())
+    own_seed = int(np.random.SeedSequence([seed, name_seed]).generate_state(1, np.uint64)[0])
+    return factory_clip(**fields, clip_seconds=clip_seconds, seed=own_seed)
+
+
+def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float) -> None:
+    wave = _synthesise(recipe, seed, clip_seconds).wave
+    soundfile.write(root / recipe.path, np.rint(32768 * wave).astype(np.int16), SAMPLE_RATE)
+
+
+def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:
+    with open(root / machine / "attributes_00.csv", "w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["file_name", "d1p", "d1v", "d2p", "d2v", "d3p", "d3v"])
+        rows.writerows([r.path, "speed", r.speed, "load", r.load, "noise", NOISES[r.domain]] for r in recipes)
+    with open(root / machine / "faults_00.csv", "w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["file_name", "fault", "grade"])
+        rows.writerows([r.path, r.fault_kind, r.grade] for r in recipes if r.fault_kind)
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

@@ -1,0 +1,294 @@
+"""Physics of the synthetic factory: how five machines sound, how they fail, and what else is in the room.
+
+A machine is excited by its moving parts and heard through its body. Excitations follow the angle of a shaft, not time,
+so every line, gate and impact moves with the speed:
+
+- lines at multiples ("orders") of the rotor's speed: blade passing of a fan (blades x speed; Gutin 1936), meshing of
+  gears (teeth x speed) with sidebands at the shaft speed from eccentricity (McFadden 1986), slot and
+  twice-line-frequency lines of an induction motor, whose speed slips with load (Gieras, Wang & Lai 2006);
+- broadband noise of flow or friction, gated by the cycle (the stroke of a slider, the open phase of a valve);
+- impacts at fixed angles of the cycle (end stops, valve seats);
+- the body: resonances 1/(1 + iQ(f/f0 - f0/f)), stiffened by load (Hertzian contact).
+
+Faults:
+
+- bearing: a spalled race is struck at the ball pass frequency, n/2 (1 -+ d/D cos a) x speed (- outer race, + inner
+  race), each strike rings a housing resonance; intervals slip by 1-2 % and an inner race is modulated once per turn
+  by the load zone (McFadden & Smith 1984; Randall & Antoni 2011);
+- tone: a new line at no integer order (a loose part, a whistle);
+- missing_harmonic: one line of the machine loses most of its amplitude;
+- modulation: the whole machine swells at the cage frequency, 1/2 (1 - d/D cos a) x speed (Randall & Antoni 2011);
+- rubbing: band-limited noise once per cycle, from a rotor touching its housing over an arc (Muszynska 1989).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+SAMPLE_RATE = 16000
+FAULTS = ("bearing", "tone", "missing_harmonic", "modulation", "rubbing")
+
+
+def steady(turns: np.ndarray) -> np.ndarray:
+    """Gate of a flow that the shaft modulates a little."""
+    return 1 + 0.3 * _cosine(turns)
+
+
+def stroke(turns: np.ndarray) -> np.ndarray:
+    """Gate of friction in a crank-driven slider: proportional to its speed."""
+    return np.abs(np.sin(2 * np.pi * turns))
+
+
+def opening(turns: np.ndarray) -> np.ndarray:
+    """Gate of flow through a valve that is open for the first 40 % of its cycle."""
+    return np.clip(8 * np.minimum(turns % 1, 0.4 - turns % 1), 0.05, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """One machine type; levels in dB, all relative to one another.
+
+    Attributes:
+        speeds: cycles per second in each domain, the values of the attribute "speed".
+        loads: values of the attribute "load" in each domain.
+        rotor_order: turns of the rotor per cycle, at its fastest where it reciprocates.
+        lines: (order of the rotor, level at load 1, change per load step).
+        sidebands: depth of the lines' amplitude modulation by the cycle at load 1; grows with load.
+        noise: (low Hz, high Hz, level, change per load step).
+        gate: envelope of the noise over the cycle.
+        impacts: (phase of the cycle, level).
+        resonances: (Hz, Q, gain) of the body.
+        bearing: (number of balls, ball diameter / pitch diameter x cosine of the contact angle).
+        reciprocating: the rotor's speed follows the stroke instead of being constant.
+        slip: loss of speed per load step.
+    """
+
+    speeds: Mapping[str, tuple[int, ...]]
+    rotor_order: float
+    lines: tuple[tuple[float, float, float], ...]
+    sidebands: float
+    noise: tuple[float, float, float, float]
+    resonances: tuple[tuple[float, float, float], ...]
+    bearing: tuple[int, float]
+    gate: Callable[[np.ndarray], np.ndarray] = steady
+    impacts: tuple[tuple[float, float], ...] = ()
+    reciprocating: bool = False
+    slip: float = 0.0
+    loads: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: {"source": (1, 2), "target": (3,)})
+
+
+MACHINES: dict[str, Machine] = {
+    "fan": Machine(  # nine blades
+        speeds={"source": (40, 50, 60), "target": (45, 55)},
+        rotor_order=1,
+        lines=tuple((9 * k, -3.0 * (k - 1), (3, -5, 4, -4, 5, -3, 4)[k - 1]) for k in range(1, 8))
+        + ((1, -6, 0), (2, -9, 2)),
+        sidebands=0.15,
+        noise=(200, 5000, -3, 3),
+        resonances=((420, 5, 1.0), (1350, 8, 1.2), (2900, 10, 0.8)),
+        bearing=(8, 0.22),
+    ),
+    "gearbox": Machine(  # a pinion of 23 teeth
+        speeds={"source": (15, 20, 25), "target": (18, 28)},
+        rotor_order=1,
+        lines=tuple((23 * k, -2.5 * (k - 1), (-3, 4, -4, 5, -3, 4, 3)[k - 1]) for k in range(1, 8))
+        + ((8, -8, 2), (16, -12, -3)),
+        sidebands=0.35,
+        noise=(300, 3000, -9, 2),
+        resonances=((650, 8, 1.2), (1700, 10, 1.0), (3300, 14, 0.9)),
+        bearing=(12, 0.18),
+    ),
+    "motor": Machine(  # two poles, 28 rotor slots
+        speeds={"source": (24, 30, 36), "target": (27, 33)},
+        rotor_order=1,
+        lines=(
+            (28, 0, -3),
+            (26, -4, 4),
+            (30, -5, 3),
+            (56, -3, 4),
+            (54, -8, -3),
+            (84, -7, -4),
+            (112, -9, 4),
+            (2, -4, 3),
+            (4, -9, 2),
+        ),
+        sidebands=0.2,
+        noise=(500, 7000, -10, 2),
+        resonances=((800, 9, 1.0), (1900, 12, 1.0), (4200, 12, 1.0)),
+        bearing=(9, 0.25),
+        slip=0.03,
+    ),
+    "slider": Machine(  # a crank strokes a carriage through a ball screw
+        speeds={"source": (2, 3, 4), "target": (5,)},
+        rotor_order=14,
+        lines=((16, 0, -3), (32, -2, 4), (48, -4, -4), (64, -6, 5), (8, -6, 2)),
+        sidebands=0.1,
+        noise=(800, 6000, -8, 3),
+        gate=stroke,
+        impacts=((0.0, 22), (0.5, 18)),
+        resonances=((520, 8, 1.0), (1500, 14, 1.2), (3600, 16, 1.0)),
+        bearing=(10, 0.2),
+        reciprocating=True,
+    ),
+    "valve": Machine(  # a camshaft and its geared drive
+        speeds={"source": (4, 6, 8), "target": (5, 7)},
+        rotor_order=8,
+        lines=((12, -2, 3), (24, -4, -4), (36, -5, 4), (48, -8, -3), (6, -5, 2)),
+        sidebands=0.1,
+        noise=(1500, 7000, -4, 3),
+        gate=opening,
+        impacts=((0.0, 26), (0.4, 22)),
+        resonances=((900, 12, 1.2), (2300, 18, 1.0), (5200, 20, 1.0)),
+        bearing=(8, 0.24),
+    ),
+}
+NOISES = {"source": "workshop", "target": "street"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Excitation:
+    """What moves in a machine, before its body: all arrays over samples s.
+
+    Attributes:
+        cycle: turns of the cycle (s,).
+        rotor: turns of the rotor (s,).
+        rotor_hz: the rotor's speed, at its fastest where it reciprocates.
+        lines: (k, s).
+        noise: (s,).
+        impacts: (s,).
+    """
+
+    cycle: np.ndarray
+    rotor: np.ndarray
+    rotor_hz: float
+    lines: np.ndarray
+    noise: np.ndarray
+    impacts: np.ndarray
+
+
+def excite(machine: Machine, speed: float, load: float, samples: int, rng: np.random.Generator) -> Excitation:
+    """One healthy run at `speed` (cycles/s) and `load`, with its own phase, slow drift and noise."""
+    seconds = np.arange(samples) / SAMPLE_RATE
+    drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(rng.uniform(0.2, 0.8) * seconds + rng.random())
+    cycle_hz = speed * (1 - machine.slip * (load - 1)) * (1 + drift)
+    cycle = np.cumsum(cycle_hz) / SAMPLE_RATE + rng.random()
+    pace = stroke(cycle) if machine.reciprocating else 1.0
+    rotor = np.cumsum(machine.rotor_order * cycle_hz * pace) / SAMPLE_RATE + rng.random()
+
+    orders, level, per_load = np.array(machine.lines, float).T
+    amplitude = _amplitude(level + per_load * (load - 1) + rng.normal(0, 1, len(orders)))
+    sidebands = 1 + machine.sidebands * (1 + 0.5 * (load - 1)) * _cosine(cycle + rng.random())
+    lines = amplitude[:, None] * _cosine(orders[:, None] * rotor + rng.random((len(orders), 1))) * sidebands * pace
+
+    low_hz, high_hz, level, per_load = machine.noise
+    noise = _amplitude(level + per_load * (load - 1)) * band_noise(low_hz, high_hz, samples, rng) * machine.gate(cycle)
+    impacts = np.zeros(samples)
+    for phase, level in machine.impacts:
+        strikes = np.flatnonzero(np.diff(np.floor(cycle - phase)))
+        impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes)))
+    return Excitation(cycle, rotor, float(machine.rotor_order * cycle_hz.mean()), lines, noise, impacts)
+
+
+def body(machine: Machine, load: float, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The body's complex response at `hz`; a load step raises its resonances by 6 %, a clip by some 1 %."""
+    shift = 1 + 0.06 * (load - 1) + rng.normal(0, 0.01)
+    return 0.25 + sum(gain * resonance(hz, f0 * shift, q) for f0, q, gain in machine.resonances)
+
+
+def fault_excitation(
+    kind: str, machine: Machine, run: Excitation, hz: np.ndarray, heard: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The fault as an excitation (s,) of arbitrary level; negative lines where sound goes missing.
+
+    Args:
+        kind: one of FAULTS.
+        machine: the machine that fails.
+        run: its healthy run.
+        hz: frequencies of the real FFT of s samples.
+        heard: the complex response at `hz` through which it will be heard.
+        rng: the fault's own randomness.
+    """
+    balls, geometry = machine.bearing
+    samples = len(run.rotor)
+    if kind == "bearing":
+        race = rng.choice((-1, 1))
+        rate = balls / 2 * (1 + race * geometry)
+        turns = run.rotor[0] + np.cumsum(1 + rng.normal(0, 0.015, int(rate * np.ptp(run.rotor)) + 1)) / rate
+        turns = turns[turns < run.rotor[-1]]
+        strikes = np.zeros(samples)
+        strikes[np.searchsorted(run.rotor, turns)] = 1 + (0.9 if race > 0 else 0.2) * _cosine(turns + rng.random())
+        return filtered(strikes, resonance(hz, rng.uniform(1800, 4500), rng.uniform(6, 12)))
+    if kind == "tone":
+        order = np.floor(rng.uniform(600, 4500) / run.rotor_hz) + rng.uniform(0.3, 0.7)
+        return _cosine(order * run.rotor + rng.random())
+    if kind == "missing_harmonic":
+        orders = np.array([order for order, *_ in machine.lines])
+        loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(heard))
+        return -run.lines[rng.choice(np.argsort(loudness)[-2:])]
+    if kind == "modulation":
+        swell = _cosine((1 - geometry) / 2 * run.rotor + rng.random())
+        return swell * (run.lines.sum(0) + run.noise + run.impacts)
+    low_hz = rng.uniform(1000, 4500)
+    contact = np.exp(5 * (_cosine(run.cycle + rng.random()) - 1))
+    return contact * band_noise(low_hz, low_hz * rng.uniform(1.3, 1.7), samples, rng)
+
+
+def background(noise: str, samples: int, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Room sound (s,) of unit power: "workshop" (pink noise, mains hum, clanks) or "street" (rumble that passes by)."""
+    seconds = np.arange(samples) / SAMPLE_RATE
+    white = rng.standard_normal(samples)
+    if noise == "workshop":
+        colour = np.maximum(hz, 40) ** -rng.uniform(0.35, 0.75)
+        sound = unit_power(filtered(white, colour))
+        sound += rng.uniform(0, 0.4) * sum(
+            _cosine(f0 * seconds + rng.random()) / k for k, f0 in enumerate((100, 200, 300), 1)
+        )
+        clanks = np.zeros(samples)
+        clanks[rng.integers(0, samples, rng.poisson(0.6 * samples / SAMPLE_RATE))] = 60
+        sound += filtered(clanks, resonance(hz, rng.uniform(800, 4000), rng.uniform(10, 30)))
+    else:
+        colour = np.maximum(hz, 40) ** -rng.uniform(0.6, 1.0)
+        passing = 1 + 0.8 * _cosine(rng.uniform(0.1, 0.4) * seconds + rng.random())
+        sound = filtered(white, colour) * passing
+    return unit_power(sound)
+
+
+def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A microphone's and room's gain at `hz`, another one for every clip: a tilt and three ripples over octaves."""
+    octaves = np.log2(np.maximum(hz, 60) / 1000)
+    decibels = rng.uniform(-1.5, 1.5) * octaves
+    for cycles_per_octave in (0.3, 0.7, 1.3):
+        decibels += rng.uniform(0, 1.5) * _cosine(cycles_per_octave * octaves + rng.random())
+    return _amplitude(decibels)
+
+
+def resonance(hz: np.ndarray, f0: float, q: float) -> np.ndarray:
+    """Complex response at `hz` of one mode, 1 at its frequency `f0`."""
+    hz = np.maximum(hz, 1.0)
+    return 1 / (1 + 1j * q * (hz / f0 - f0 / hz))
+
+
+def band_noise(low_hz: float, high_hz: float, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise (s,) of unit power between two frequencies, with flanks of 12 dB per octave."""
+    hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+    shape = np.minimum(1, np.minimum(hz / low_hz, high_hz / np.maximum(hz, 1)) ** 2)
+    return unit_power(filtered(rng.standard_normal(samples), shape))
+
+
+def filtered(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Signal (s,) through a response at its real FFT's frequencies; circular, as no response rings for long."""
+    return np.fft.irfft(np.fft.rfft(signal) * response, len(signal))
+
+
+def unit_power(signal: np.ndarray) -> np.ndarray:
+    """Signal (s,) scaled to a mean square of 1."""
+    return signal / np.sqrt(np.mean(signal**2))
+
+
+def _cosine(turns):
+    return np.cos(2 * np.pi * turns)
+
+
+def _amplitude(decibels):
+    return 10 ** (np.asarray(decibels) / 20)
