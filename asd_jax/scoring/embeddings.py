@@ -82,7 +82,12 @@ class Embeddings:
             raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields expected")
         axes = tuple(str(a) for a in arrays.get("axes", ("clip", "embedding")))
         try:
-            return cls(arrays["vectors"], *(arrays[n] for n in ("files", "section", "split", "domain")),
-                       arrays["label"], arrays["attribute"], axes)
+            return cls(
+                arrays["vectors"],
+                *(arrays[n] for n in ("files", "section", "split", "domain")),
+                arrays["label"],
+                arrays["attribute"],
+                axes,
+            )
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

@@ -1,0 +1,86 @@
+"""Tables for the terminal: per machine and section, percent; fractions stay in the files."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+_TITLES = {
+    "auc": "AUC",
+    "auc_source": "AUC source",
+    "auc_target": "AUC target",
+    "pauc": "pAUC",
+    "pauc_source": "pAUC source",
+    "pauc_target": "pAUC target",
+}
+
+
+def results_table(results: Mapping, baseline: Mapping | None = None, *, baseline_name: str = "filter bank") -> Table:
+    """results.json dictionaries -> table: a row per machine and section, the AUC columns and the score in percent.
+
+    Args:
+        results: of the system.
+        baseline: of the system to print beside it; its columns come second.
+        baseline_name: how the baseline's columns are called.
+    """
+    columns = _columns(results)
+    table = Table(title=_title("official score", results), header_style="bold")
+    table.add_column("machine")
+    table.add_column("section")
+    for column in columns:
+        table.add_column(_TITLES[column], justify="right")
+    for column in columns if baseline else ():
+        table.add_column(f"{baseline_name} {_TITLES[column]}", justify="right", style="dim")
+    for machine, sections in results["machines"].items():
+        for section, values in sections.items():
+            other = (baseline or {}).get("machines", {}).get(machine, {}).get(section, {})
+            table.add_row(machine, section, *_cells(values, columns), *(_cells(other, columns) if baseline else ()))
+    for name, key in (("arithmetic mean", "arithmetic_mean"), ("harmonic mean", "harmonic_mean")):
+        if key in results:
+            other = _cells((baseline or {}).get(key, {}), columns) if baseline else ()
+            table.add_row(name, "", *_cells(results[key], columns), *other, style="italic")
+    if baseline:
+        table.caption = _title(f"{baseline_name}: official score", baseline)
+    return table
+
+
+def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str, corner: str = "back end") -> Table:
+    """{row: {column: official score}} -> table in percent, the best value bold."""
+    table = Table(title=title, header_style="bold")
+    table.add_column(corner)
+    columns = list(dict.fromkeys(column for row in scores.values() for column in row))
+    best = max((v for row in scores.values() for v in row.values() if v is not None), default=None)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, row in scores.items():
+        cells = [percent(row.get(column)) for column in columns]
+        bold = [f"[bold]{c}[/]" if row.get(k) == best else c for k, c in zip(columns, cells, strict=True)]
+        table.add_row(name, *bold)
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Prints to standard output, wide enough for every column where that is a file."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    console.print(table)
+
+
+def percent(value: float | None) -> str:
+    """0.664 -> "66.40"; None -> "-"."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _columns(results: Mapping) -> list[str]:
+    found = {column for sections in results["machines"].values() for values in sections.values() for column in values}
+    return [column for column in _TITLES if column in found]
+
+
+def _cells(values: Mapping[str, float], columns: list[str]) -> list[str]:
+    return [percent(values.get(column)) for column in columns]
+
+
+def _title(what: str, results: Mapping) -> str:
+    score = results.get("official_score")
+    said = "none (test clips without labels)" if score is None else f"{percent(score)} %"
+    return f"{what} {results['year']}: {said}"

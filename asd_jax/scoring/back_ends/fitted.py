@@ -1,0 +1,68 @@
+"""The one interface of every back end: a function that fits a bank and returns `Fitted`.
+
+A bank is a dictionary from domain to the normal training embeddings of one machine section, float64 "r e":
+{"source": ..., "target": ...}, only one of them, or {"pooled": ...} where domains are not told apart. A back end is a
+function `back_end(bank, **options) -> Fitted`; it may change the bank (SMOTE, k-means), fit a model to it
+(Mahalanobis, GMM) or combine other back ends (fusion): what comes out is always a score per bank.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+Bank = dict[str, np.ndarray]
+Scores = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A fitted back end.
+
+    Attributes:
+        score: test embeddings "n e" -> {bank: anomaly score "n"}, higher is more anomalous.
+        self_scores: () -> {domain: what `score` would say of that domain's own training clips, had each been kept out
+            of its bank}: leave-one-out, or folds where fitting is dear. Real clips only. NaN where nothing is left to
+            compare with (a bank of one clip).
+    """
+
+    score: Callable[[np.ndarray], Scores]
+    self_scores: Callable[[], dict[str, Scores]]
+
+
+def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, folds: int = 10) -> Fitted:
+    """`fit`, bank -> {bank: scorer of test embeddings}, with self-scores by refitting without each fold.
+
+    Banks of up to `folds` clips are left out one by one. Clips are put in one order first, so that no result depends
+    on the order in which they came. Complexity: 1 + folds x domains fits.
+    """
+    orders = {domain: _canonical_order(vectors) for domain, vectors in bank.items()}
+    bank = {domain: vectors[orders[domain]] for domain, vectors in bank.items()}
+    scorers = fit(bank)
+
+    def score(test):
+        return {domain: scorer(test) for domain, scorer in scorers.items()}
+
+    def self_scores():
+        return {
+            domain: {name: values[np.argsort(orders[domain])] for name, values in _without_itself(domain).items()}
+            for domain in bank
+        }
+
+    def _without_itself(domain):
+        vectors = bank[domain]
+        fold = np.arange(len(vectors)) % min(folds, len(vectors))
+        scores = score(vectors)
+        scores[domain] = np.full(len(vectors), np.nan)
+        for left_out in range(fold.max() + 1 if len(vectors) > 1 else 0):
+            rest = fit(bank | {domain: vectors[fold != left_out]})
+            scores[domain][fold == left_out] = rest[domain](vectors[fold == left_out])
+        return scores
+
+    return Fitted(score, self_scores)
+
+
+def _canonical_order(vectors: np.ndarray) -> np.ndarray:
+    """An order of the rows that depends on nothing but their values."""
+    rows = np.ascontiguousarray(vectors)
+    return np.argsort(rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel(), kind="stable")

@@ -1,0 +1,150 @@
+"""The official score of DCASE Task 2, every year's rule (2020-2026)."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.auc import auc, pauc, tie_groups
+
+YEARS = range(2020, 2027)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfficialScore:
+    """What the organisers' evaluator computes.
+
+    Attributes:
+        year: whose rule.
+        official_score: 2020: arithmetic mean of all AUC and pAUC; later years: harmonic mean of all values below.
+        machines: {machine: {section: {column: value}}}; columns auc, pauc (2020), auc_source, auc_target, pauc_source,
+            pauc_target (2021), auc_source, auc_target, pauc (2022 and later).
+        arithmetic_mean: {column: mean over machines and sections}; 2021 also auc and pauc over both domains.
+        harmonic_mean: the same with harmonic means.
+    """
+
+    year: int
+    official_score: float
+    machines: dict[str, dict[str, dict[str, float]]]
+    arithmetic_mean: dict[str, float]
+    harmonic_mean: dict[str, float]
+
+
+def official_score(clips: Iterable[tuple[str, str, str, int, float]], year: int) -> OfficialScore:
+    """Clips (machine, section, domain, label, score) -> the official score; higher scores mean more anomalous.
+
+    Args:
+        clips: domain "source" or "target" (any in 2020, which has none), label 0 normal or 1 anomaly.
+        year: 2020-2026. 2020 scores machine IDs, 2021 each domain's own clips; since 2022 the AUC of a domain
+            sets its normals against ALL anomalies of the section. 2026 follows the baseline's unchanged code.
+
+    Raises:
+        InputError: unknown year, no clips, a score that is not finite, a label other than 0 and 1, a section that
+            lacks normals or anomalies of a subset that the rule needs.
+    """
+    check_year(year)
+    sections: dict[tuple[str, str], list] = {}
+    for machine, section, *clip in clips:
+        sections.setdefault((str(machine), str(section)), []).append(clip)
+    if not sections:
+        raise InputError("official score: no clips")
+    machines: dict[str, dict[str, dict[str, float]]] = {}
+    for (machine, section), rows in sorted(sections.items()):
+        domain, label, score = (np.array(column) for column in zip(*rows, strict=True))
+        values = section_values(f"{machine} section {section}", domain, label, score, year)
+        machines.setdefault(machine, {})[section] = values
+    columns = mean_columns(machines, year)
+    return OfficialScore(
+        year=year,
+        official_score=float(official_mean(list(columns.values())[: len(values)], year)),
+        machines=machines,
+        arithmetic_mean={name: float(np.mean(values)) for name, values in columns.items()},
+        harmonic_mean={name: float(harmonic_mean(values)) for name, values in columns.items()},
+    )
+
+
+def check_year(year: int) -> None:
+    """Raises InputError unless the task was held in `year`."""
+    if year not in YEARS:
+        raise InputError(f"year {year}: DCASE Task 2 as scored here was held from {YEARS[0]} to {YEARS[-1]}")
+
+
+def section_values(name: str, domain, label, score, year: int) -> dict[str, float]:
+    """One section's clips -> {column: AUC or pAUC}; `name` names it in errors."""
+    if not np.isin(label, (0, 1)).all():
+        raise InputError(f"{name}: labels must be 0 (normal) or 1 (anomaly), found {sorted(set(label.tolist()))}")
+    if not np.isfinite(score).all():
+        raise InputError(f"{name}: {np.sum(~np.isfinite(score))} anomaly scores are not finite")
+    values = {}
+    for column, (metric, mask) in section_columns(domain, label, year).items():
+        normals, anomalies = np.sum(label[mask] == 0), np.sum(label[mask] == 1)
+        if not normals or not anomalies:
+            raise InputError(
+                f"{name}: {column} needs normal and anomalous clips, found {normals} and {anomalies}"
+                + (" (domains must be source or target)" if year > 2020 else "")
+            )
+        values[column] = float(metric(*tie_groups(label[mask], score[mask])))
+    return values
+
+
+def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.ndarray]]:
+    """{column: (metric, mask of the clips it looks at)}: the year's rule for one section."""
+    every, source, target = np.ones(len(label), bool), domain == "source", domain == "target"
+    if year == 2020:
+        return {"auc": (auc, every), "pauc": (pauc, every)}
+    if year == 2021:
+        return {
+            "auc_source": (auc, source),
+            "auc_target": (auc, target),
+            "pauc_source": (pauc, source),
+            "pauc_target": (pauc, target),
+        }
+    return {
+        "auc_source": (auc, source | (label == 1)),
+        "auc_target": (auc, target | (label == 1)),
+        "pauc": (pauc, every),
+    }
+
+
+def mean_columns(machines: Mapping[str, Mapping[str, Mapping[str, float]]], year: int) -> dict[str, list[float]]:
+    """{column: its values over machines and sections}, 2021 also both domains' together."""
+    columns: dict[str, list[float]] = {}
+    for sections in machines.values():
+        for values in sections.values():
+            for column, value in values.items():
+                columns.setdefault(column, []).append(value)
+    if year == 2021:
+        columns |= {m: columns[f"{m}_source"] + columns[f"{m}_target"] for m in ("auc", "pauc")}
+    return columns
+
+
+def official_mean(values, year: int):
+    """AUC and pAUC values, machines, sections and columns first, "v ..." -> official score "..."."""
+    values = np.concatenate([np.asarray(v, np.float64) for v in values])
+    return values.mean(0) if year == 2020 else harmonic_mean(values)
+
+
+def harmonic_mean(values):
+    """Values "v ..." -> harmonic mean "..." over the first axis, each value floored at float epsilon."""
+    values = np.maximum(np.asarray(values, np.float64), sys.float_info.epsilon)
+    return len(values) / np.sum(1 / values, axis=0)
+
+
+def decision_values(domain, label, decision) -> dict[str, float]:
+    """Decisions "n" (1 anomalous) -> precision, recall and F1 on each domain's own clips; not part of the score.
+
+    Columns precision_source, ... for the domains that are there; precision, ... where no domain is known.
+    """
+    domain, label, decision = np.asarray(domain), np.asarray(label), np.asarray(decision)
+    values = {}
+    for name in [d for d in ("source", "target") if np.any(domain == d)] or [""]:
+        own = domain == name if name else np.ones(len(label), bool)
+        hits = np.sum((decision == 1) & (label == 1) & own)
+        precision = float(hits / max(np.sum((decision == 1) & own), sys.float_info.epsilon))
+        recall = float(hits / max(np.sum((label == 1) & own), sys.float_info.epsilon))
+        f1 = 2 * precision * recall / max(precision + recall, sys.float_info.epsilon)
+        end = f"_{name}" if name else ""
+        values |= {f"precision{end}": precision, f"recall{end}": recall, f"f1{end}": f1}
+    return values
