@@ -1,24 +1,44 @@
-"""Clip records: what a DCASE Task 2 folder and its file names say about each recording."""
+"""Clip records: what a DCASE Task 2 folder, or a folder of one's own, says about each recording."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from asd_jax.data.clips_csv import describe
+from asd_jax.data.ground_truth import GroundTruth, find_ground_truth
 from asd_jax.errors import InputError
 
-# DCASE 2022 and later. RoboticArm (2024) lacks the `_test_` token; attribute strings contain underscores.
+# 2021 and later. RoboticArm (2024) lacks the split's token; attribute strings contain underscores.
 _LABELLED = re.compile(
     r"section_(?P<section>\d+)_(?P<domain>source|target)_(?:(?P<split>train|test)_)?"
-    r"(?P<label>normal|anomaly)_(?P<number>\d+)(?:_(?P<attribute>.*))?\.wav"
+    r"(?P<label>normal|anomaly)_(?P<number>\d+)(?:_(?P<attribute>.*))?\.\w+"
 )
-# Evaluation clips as released: nothing but a section and a number.
-_RELEASED = re.compile(r"section_(?P<section>\d+)_(?P<number>\d+)\.wav")
+# Evaluation clips as released: section and number, in 2021 with the domain.
+_RELEASED = re.compile(r"section_(?P<section>\d+)_(?:(?P<domain>source|target)_)?(?:test_)?\d+\.\w+")
+_SUPPLEMENTAL = re.compile(r"section_(?P<section>\d+)_(?P<attribute>[a-zA-Z]+)_\d+_?.*\.\w+")  # 2025
+_ID = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_\d+\.\w+")  # 2020
 _LABELS = {"normal": 0, "anomaly": 1}
+
+# What libsndfile reads, by the usual endings.
+AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf", ".au")
+_SPLITS = {
+    "train": "train",
+    "test": "test",
+    "source_test": "test",  # 2021
+    "target_test": "test",
+    "test_rename": "test",  # the baseline's copies of the evaluation clips with labels in their names
+    "supplemental": "supplemental",
+}
 
 EXPECTED_TREE = """expected tree (the levels dev_data/, eval_data/ and raw/ may be there or not):
   <root>/<machine>/train/section_00_source_train_normal_0000_<attributes>.wav
-  <root>/<machine>/test/section_00_source_test_anomaly_0000_<attributes>.wav"""
+  <root>/<machine>/test/section_00_source_test_anomaly_0000_<attributes>.wav
+or recordings of your own, under any name:
+  <root>/<machine>/train/*.wav    normal sound only
+  <root>/<machine>/test/*.wav
+  <root>/<machine>/clips.csv      may be there: file,label,domain,attribute"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +48,9 @@ class Clip:
     Attributes:
         path: where it is.
         machine: machine type, the name of the folder above train/ and test/.
-        section: two digits, as in the name.
-        split: "train" or "test".
-        domain: "source", "target" or "unknown" (evaluation clips as released).
+        section: two digits, as in the name (the machine ID in 2020).
+        split: "train", "test" or "supplemental" (2025: clean machine sound or noise alone).
+        domain: "source", "target" or "unknown" (evaluation clips as released). 2020 knows one domain: "source".
         label: 0 normal, 1 anomaly, -1 unknown.
         attribute: the name's attribute string, "" where concealed or absent.
     """
@@ -44,63 +64,80 @@ class Clip:
     attribute: str
 
 
-def parse_clip(path: str | Path, machine: str, split: str) -> Clip:
-    """Path of a wav -> its record, by the DCASE 2022+ name grammar.
+def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | None = None) -> Clip:
+    """Path of a recording -> its record, by the name grammars of 2020 to 2026.
+
+    A name that does not begin as one of DCASE's is one's own: section 00, source domain, normal if in train/.
+
+    Args:
+        path: the file.
+        machine: its machine type.
+        split: the folder it lies in, "train", "test" or "supplemental".
+        labelled: the name with labels that the ground truth has for it.
 
     Raises:
-        InputError: the name does not follow the grammar, or contradicts the folder it lies in.
+        InputError: the name begins as DCASE's but does not follow the grammar, or contradicts its folder.
     """
-    name = Path(path).name
+    path = str(path)
+    name = labelled or os.path.basename(path)
+    unsaid = 0 if split == "train" else -1
     if match := _LABELLED.fullmatch(name):
+        label, attribute = _LABELS[match["label"]], match["attribute"] or ""
         if match["split"] not in (None, split):
             raise InputError(f"{path}: a {match['split']} clip in the {split} folder; move it to where it belongs")
-        attribute = match["attribute"] or ""
-        return Clip(
-            path=str(path),
-            machine=machine,
-            section=match["section"],
-            split=split,
-            domain=match["domain"],
-            label=_LABELS[match["label"]],
-            attribute="" if attribute == "noAttribute" else attribute,
+        clip = Clip(path, machine, match["section"], split, match["domain"], label, attribute)
+    elif match := _ID.fullmatch(name):
+        clip = Clip(path, machine, match["section"], split, "source", _LABELS.get(match["label"], unsaid), "")
+    elif split == "supplemental" and (match := _SUPPLEMENTAL.fullmatch(name)):
+        clip = Clip(path, machine, match["section"], split, "unknown", -1, match["attribute"])
+    elif match := _RELEASED.fullmatch(name):
+        clip = Clip(path, machine, match["section"], split, match["domain"] or "unknown", unsaid, "")
+    elif name.startswith("section_"):
+        raise InputError(
+            f"{path}: not a DCASE file name; expected section_<SS>_<source|target>_<train|test>_<normal|anomaly>_"
+            "<NNNN>_<attributes>.wav, or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
-    if match := _RELEASED.fullmatch(name):
-        return Clip(str(path), machine, match["section"], split, "unknown", -1, "")
-    raise InputError(
-        f"{path}: not a DCASE 2022+ file name; expected section_<SS>_<source|target>_<train|test>_"
-        "<normal|anomaly>_<NNNN>_<attributes>.wav, or section_<SS>_<NNNN>.wav for unlabelled test clips"
-    )
+    else:
+        clip = Clip(path, machine, "00", split, "source", unsaid, "")
+    if split == "train" and clip.label == 1:
+        raise InputError(f"{path}: an anomaly in the train folder, which is for normal sound only")
+    return dataclasses.replace(clip, attribute="") if clip.attribute == "noAttribute" else clip
 
 
-def find_clips(root: str | Path, machines: Sequence[str] = ()) -> list[Clip]:
+def find_clips(
+    root: str | Path,
+    machines: Sequence[str] = (),
+    *,
+    splits: Sequence[str] = ("train", "test"),
+    ground_truth: str | Path | None = None,
+) -> list[Clip]:
     """Every clip under `root`, ordered by machine, split and name.
 
     Args:
         root: a folder with `<machine>/{train,test}` in it, directly or below dev_data/, eval_data/, raw/ or the
-            top folder of the zip.
+            top folder of the zip; or itself a machine's folder.
         machines: the machine types wanted; empty means all.
+        splits: the splits wanted; add "supplemental" for the extra clips of 2025.
+        ground_truth: a list, or a folder of lists, that labels evaluation clips as released; None takes what lies in
+            root or root/ground_truth.
 
     Raises:
-        InputError: no such folder, no clips in it, a wanted machine missing or without training clips.
+        InputError: no such folder, no clips in it, a wanted machine missing or without training clips, a bad name.
     """
     root = Path(root)
-    folders = _machine_folders(root)
-    found = sorted({folder.name for folder in folders})
+    found = machine_folders(root)
     if not found:
         raise InputError(f"{root}: no recordings here; {EXPECTED_TREE}\nfound: {_listing(root)}")
     if missing := sorted(set(machines) - set(found)):
         raise InputError(f"{root}: no machine {', '.join(missing)} here; found: {', '.join(found)}\n{EXPECTED_TREE}")
-    clips = [
-        parse_clip(path, folder.name, split)
-        for folder in folders
-        if not machines or folder.name in machines
-        for split in ("train", "test")
-        for path in sorted((folder / split).glob("*.wav"))
-    ]
-    for machine in machines or found:
-        if not any(clip.machine == machine and clip.split == "train" for clip in clips):
-            raise InputError(f"{root}: machine {machine} has no training clips (.wav) in its train folder")
-    return sorted(clips, key=lambda clip: (clip.machine, clip.split, Path(clip.path).name))
+    names = find_ground_truth(root, ground_truth)
+    clips = []
+    for machine in sorted(set(machines) or found):
+        of_machine = [clip for folder in found[machine] for clip in clips_of(folder, machine, names)]
+        if not any(clip.split == "train" for clip in of_machine):
+            raise InputError(f"{root}: machine {machine} has no training clips in its train folder; {EXPECTED_TREE}")
+        clips += sorted(of_machine, key=lambda clip: (clip.split, os.path.basename(clip.path)))
+    return [clip for clip in clips if clip.split in splits]
 
 
 def training_classes(clips: Iterable[Clip], *, with_domain: bool = False) -> list[tuple[str, ...]]:
@@ -113,16 +150,56 @@ def clip_class(clip: Clip, *, with_domain: bool = False) -> tuple[str, ...]:
     return (clip.machine, clip.section, clip.attribute) + ((clip.domain,) if with_domain else ())
 
 
-def _machine_folders(root: Path) -> list[Path]:
-    """Folders that hold a train/ or test/ folder, at most four levels down (zip top, dev_data, raw, machine)."""
+def machine_folders(root: str | Path) -> dict[str, list[Path]]:
+    """Machine -> its folders under `root`, at most four levels down (zip top, dev_data, raw, machine).
+
+    Raises:
+        InputError: no such folder.
+    """
+    root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {EXPECTED_TREE}")
+    if _split_folders(root):
+        return {root.resolve().name: [root]}
     level, folders = [root], []
     for _ in range(4):
-        level = [sub for folder in level for sub in sorted(folder.iterdir()) if sub.is_dir()]
-        folders += [sub for sub in level if (sub / "train").is_dir() or (sub / "test").is_dir()]
-        level = [sub for sub in level if sub not in folders]
-    return folders
+        below = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
+        level = [folder for folder in below if not _split_folders(folder) and not folder.name.startswith(".")]
+        folders += [folder for folder in below if _split_folders(folder)]
+    return {name: sorted(f for f in folders if f.name == name) for name in sorted({f.name for f in folders})}
+
+
+def clips_of(folder: Path, machine: str, names: GroundTruth, bad: list[str] | None = None) -> list[Clip]:
+    """The clips of one machine's folder.
+
+    Args:
+        folder: with train/, test/ and the like in it, and maybe clips.csv.
+        machine: its machine type.
+        names: labelled names by (machine, released name).
+        bad: gets the messages of bad names; None raises the first.
+
+    Raises:
+        InputError: a bad name, or a clips.csv that does not fit.
+    """
+    clips = {}
+    for sub in _split_folders(folder):
+        for entry in os.scandir(folder / sub):
+            if not entry.name.lower().endswith(AUDIO_ENDINGS) or entry.name.startswith("."):
+                continue
+            try:
+                labelled = names.get((machine, entry.name))
+                clips[f"{sub}/{entry.name}"] = parse_clip(entry.path, machine, _SPLITS[sub], labelled=labelled)
+            except InputError as error:
+                if bad is None:
+                    raise
+                bad.append(str(error))
+    return list(describe(folder / "clips.csv", clips).values())
+
+
+def _split_folders(folder: Path) -> list[str]:
+    """The names of a machine folder's split folders; none means it is no machine folder."""
+    subs = [sub for sub in _SPLITS if (folder / sub).is_dir()]
+    return [sub for sub in subs if sub != "test" or "test_rename" not in subs]
 
 
 def _listing(root: Path, most: int = 8) -> str:

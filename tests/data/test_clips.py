@@ -1,0 +1,165 @@
+import pytest
+
+from asd_jax.data.clips import Clip, find_clips, parse_clip, training_classes
+from asd_jax.errors import InputError
+
+TRAIN = "section_00_source_train_normal_0000_car_A1_spd_28V.wav"
+TEST = "section_00_target_test_anomaly_0001_car_A1_spd_28V.wav"
+
+
+def tree(root, *files):
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    return root
+
+
+def said(root, **options):
+    """What the clips say of themselves, without paths."""
+    return [(c.machine, c.section, c.split, c.domain, c.label, c.attribute) for c in find_clips(root, **options)]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "expected"),
+    [
+        (TRAIN, "train", ("00", "source", 0, "car_A1_spd_28V")),
+        (TEST, "test", ("00", "target", 1, "car_A1_spd_28V")),
+        ("section_02_target_test_anomaly_0001.wav", "test", ("02", "target", 1, "")),
+        ("section_00_source_train_normal_0003_noAttribute.wav", "train", ("00", "source", 0, "")),
+        ("section_00_source_train_normal_0003_.wav", "train", ("00", "source", 0, "")),
+        ("section_00_source_train_normal_0003_v_2.5.wav", "train", ("00", "source", 0, "v_2.5")),
+        # RoboticArm 2024: no `_test_`
+        ("section_00_target_anomaly_0007_load_3.wav", "test", ("00", "target", 1, "load_3")),
+        # evaluation clips as released, 2022 and later, then 2021
+        ("section_00_0042.wav", "test", ("00", "unknown", -1, "")),
+        ("section_00_test_0042.wav", "test", ("00", "unknown", -1, "")),
+        ("section_03_source_test_0042.wav", "test", ("03", "source", -1, "")),
+        # 2020
+        ("normal_id_04_00000012.wav", "train", ("04", "source", 0, "")),
+        ("anomaly_id_04_00000012.wav", "test", ("04", "source", 1, "")),
+        ("id_05_00000012.wav", "test", ("05", "source", -1, "")),
+        # 2025
+        ("section_00_machine_0001_.wav", "supplemental", ("00", "unknown", -1, "machine")),
+        ("section_00_noise_0001_.wav", "supplemental", ("00", "unknown", -1, "noise")),
+        # one's own
+        ("Pump 3, Monday.flac", "train", ("00", "source", 0, "")),
+        ("Pump 3, Monday.flac", "test", ("00", "source", -1, "")),
+    ],
+)
+def test_name_says(name, split, expected):
+    clip = parse_clip(f"/data/fan/{split}/{name}", "fan", split)
+    assert (clip.section, clip.domain, clip.label, clip.attribute) == expected
+    assert (clip.machine, clip.split) == ("fan", split)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "message"),
+    [
+        ("section_00_sauce_train_normal_0000.wav", "train", "not a DCASE file name"),
+        (TEST, "train", "a test clip in the train folder"),
+        ("anomaly_id_00_00000000.wav", "train", "anomaly in the train folder"),
+        ("section_00_source_anomaly_0000_load_1.wav", "train", "anomaly in the train folder"),
+    ],
+)
+def test_bad_name_is_refused(name, split, message):
+    with pytest.raises(InputError, match=f"{name}.*{message}"):
+        parse_clip(name, "fan", split)
+
+
+@pytest.mark.parametrize("levels", [".", "raw", "dev_data", "dev_data/raw", "dcase2024/dev_data/raw", "dev_ToyCar"])
+def test_tree_is_found_however_it_was_unpacked(tmp_path, levels):
+    tree(tmp_path, f"{levels}/ToyCar/train/{TRAIN}", f"{levels}/ToyCar/test/{TEST}", f"{levels}/README.md")
+    assert said(tmp_path) == [
+        ("ToyCar", "00", "test", "target", 1, "car_A1_spd_28V"),
+        ("ToyCar", "00", "train", "source", 0, "car_A1_spd_28V"),
+    ]
+
+
+def test_dev_and_eval_sections_of_one_machine_come_together(tmp_path):
+    for data, machine_id in (("dev_data", "00"), ("eval_data", "01")):
+        tree(tmp_path, f"{data}/fan/train/normal_id_{machine_id}_00000000.wav")
+    assert training_classes(find_clips(tmp_path)) == [("fan", "00", ""), ("fan", "01", "")]
+
+
+def test_split_test_folders_of_2021_are_one_test_set(tmp_path):
+    name = "section_00_{}_test_normal_0000.wav"
+    tree(tmp_path, "fan/train/section_00_source_train_normal_0000.wav")
+    tree(tmp_path, *(f"fan/{d}_test/{name.format(d)}" for d in ("source", "target")))
+    assert [(c.split, c.domain) for c in find_clips(tmp_path)] == [
+        ("test", "source"),
+        ("test", "target"),
+        ("train", "source"),
+    ]
+
+
+def test_supplemental_clips_are_a_split_of_their_own(tmp_path):
+    tree(tmp_path, f"ToyPet/train/{TRAIN}", "ToyPet/supplemental/section_00_machine_0001_.wav")
+    assert [c.split for c in find_clips(tmp_path)] == ["train"]
+    assert [c.split for c in find_clips(tmp_path, splits=("train", "supplemental"))] == ["supplemental", "train"]
+
+
+def test_renamed_copies_stand_in_for_the_released_test_clips(tmp_path):
+    tree(tmp_path, f"fan/train/{TRAIN}", "fan/test/section_00_0001.wav", f"fan/test_rename/{TEST}")
+    assert [c.label for c in find_clips(tmp_path) if c.split == "test"] == [1]
+
+
+def test_ground_truth_beside_the_data_labels_released_clips(tmp_path):
+    tree(tmp_path, f"eval_data/raw/Scanner/train/{TRAIN}", "eval_data/raw/Scanner/test/section_00_0001.wav")
+    (tmp_path / "ground_truth").mkdir()
+    (tmp_path / "ground_truth" / "eval_data_list_2024.csv").write_text(f"Scanner\nsection_00_0001.wav,{TEST}\n")
+    assert said(tmp_path)[0] == ("Scanner", "00", "test", "target", 1, "car_A1_spd_28V")
+    clip = find_clips(tmp_path)[0]
+    assert clip.path.endswith("section_00_0001.wav")
+
+
+def test_a_machine_folder_is_a_root_too(tmp_path):
+    tree(tmp_path, "My pump/train/a.wav", "My pump/test/b.mp3")
+    assert said(tmp_path / "My pump") == [
+        ("My pump", "00", "test", "source", -1, ""),
+        ("My pump", "00", "train", "source", 0, ""),
+    ]
+
+
+def test_wanted_machines_only(tmp_path):
+    tree(tmp_path, f"fan/train/{TRAIN}", f"pump/train/{TRAIN}", "broken/test/b.wav")
+    assert [c.machine for c in find_clips(tmp_path, ["pump"])] == ["pump"]
+
+
+def test_classes_are_counted_by_machine_section_attribute_and_domain():
+    def clip(machine, section, domain, attribute, split="train"):
+        return Clip(f"{machine}.wav", machine, section, split, domain, 0, attribute)
+
+    clips = [
+        clip("fan", "00", "source", "v_1"),
+        clip("fan", "00", "target", "v_1"),  # the same attribute in both domains
+        clip("fan", "00", "source", "v_2"),
+        clip("fan", "01", "source", "v_1"),
+        clip("gearbox", "00", "source", ""),  # concealed: one class for the machine
+        clip("gearbox", "00", "source", ""),
+        clip("gearbox", "00", "target", ""),
+        clip("fan", "00", "target", "v_9", split="test"),  # no training class
+    ]
+    assert len(training_classes(clips)) == 4
+    assert len(training_classes(clips, with_domain=True)) == 6
+
+
+def test_missing_root_prints_the_expected_tree(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: no such folder; expected tree[^$]*<root>/<machine>/train/"):
+        find_clips(tmp_path / "nowhere")
+
+
+def test_empty_root_prints_what_was_found(tmp_path):
+    tree(tmp_path, "notes.txt", "pictures/a.png")
+    with pytest.raises(InputError, match=r"no recordings here; expected tree[^$]*found: notes.txt, pictures/"):
+        find_clips(tmp_path)
+
+
+def test_unknown_machine_is_named_beside_those_there(tmp_path):
+    with pytest.raises(InputError, match="no machine pump here; found: fan"):
+        find_clips(tree(tmp_path, f"fan/train/{TRAIN}"), ["pump"])
+
+
+def test_machine_without_training_clips_is_named(tmp_path):
+    tree(tmp_path, f"fan/train/{TRAIN}", f"pump/test/{TEST}")
+    with pytest.raises(InputError, match="machine pump has no training clips"):
+        find_clips(tmp_path)
