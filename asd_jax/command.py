@@ -5,26 +5,32 @@ A main may return another status (asd_jax.detect returns 3 for "anomaly found").
 """
 
 import difflib
+import itertools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
 from asd_jax.errors import InputError
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's status."""
-    sys.exit(status_of(main, sys.argv))
+def run(main: Callable[[], int | None], define_flags: Callable[[Sequence[str]], None] = lambda argv: None) -> None:
+    """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's status.
+
+    Args:
+        main: the command.
+        define_flags: defines the flags that depend on others, given the arguments.
+    """
+    sys.exit(_status(main, define_flags, sys.argv))
 
 
-def status_of(main: Callable[[], int | None], argv: list[str]) -> int:
-    """The exit status of `main` under `argv`; prints the error message, if any, to stderr."""
-    if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-        print(sys.modules[main.__module__].__doc__)
-        print(flags.FLAGS.module_help(sys.modules[main.__module__]))
-        return 0
+def _status(main, define_flags, argv: list[str]) -> int:
     try:
+        define_flags(argv)
+        if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+            print(sys.modules[main.__module__].__doc__)
+            print(flags.FLAGS.module_help(sys.modules[main.__module__]))
+            return 0
         _parse(argv)
         return main() or 0
     except InputError as error:
@@ -44,6 +50,15 @@ def _parse(argv: list[str]) -> None:
         raise InputError(f"config: {error}") from error
     if len(left) > 1:
         raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
+
+
+def value_of_flag(argv: Sequence[str], name: str) -> str | None:
+    """The value of --name in the arguments, before the flags are parsed; None if it is not there."""
+    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+        flag, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and flag == name:
+            return value if equals else following
+    return None
 
 
 def near(name: str, known: Iterable[str]) -> str:

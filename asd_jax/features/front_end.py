@@ -74,6 +74,7 @@ class FrontEnd:
         mean: of log energies, for the normalisation (x - mean) / (2 std).
         std: likewise.
         simam: the attention.
+        frames: padded length of the clips that the weights were trained on, 0 if any.
     """
 
     spacing: Spacing = "even"
@@ -84,6 +85,7 @@ class FrontEnd:
     mean: float = AUDIOSET_MEAN
     std: float = AUDIOSET_STD
     simam: SimAM = SimAM()
+    frames: int = 0
 
     def __post_init__(self):
         if not isinstance(self.simam, SimAM):

@@ -55,6 +55,14 @@ class EncoderConfig:
             raise InputError(f"pooling of block {self.pooling.block}: EAT has blocks 0..{self.eat.depth - 1}")
 
     @property
+    def embedding_dim(self) -> int:
+        """Width e of the embeddings (of one band's, where bands are kept apart)."""
+        if self.eat is None:
+            return self.front_end.bins
+        statistics = 2 if self.pooling.kind == "attentive_statistics" else 1
+        return self.pooling.embedding_dim or statistics * self.eat.embed_dim
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """What the axes of the embeddings are."""
         bands = self.eat is not None and self.pooling.kind == "band_mean"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asd_jax.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
 
@@ -59,3 +60,15 @@ def write_json(path: str | Path, value: dict) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
+
+
+def read_json(path: str | Path) -> dict:
+    """Reads a JSON file.
+
+    Raises:
+        InputError: not there, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error

@@ -6,6 +6,7 @@ Nothing else in the project reads or writes weight files.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -118,7 +119,7 @@ def load_pipeline(path: str | Path) -> "Pipeline":
         raise InputError(f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or asd_jax.evaluate")
     config = EncoderConfig(
         front_end=_config(FrontEnd, header.get("front_end"), path),
-        eat=_config(EATConfig, header.get("eat"), path),
+        eat=_config(EATConfig, header["eat"], path) if header.get("eat") else None,
         pooling=_config(Pooling, header.get("pooling"), path),
     )
     return Pipeline(config, fill(abstract_encoder(config), tensors, path))
@@ -127,7 +128,7 @@ def load_pipeline(path: str | Path) -> "Pipeline":
 def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header) -> None:
     """Writes an encoder (front end, EAT, pooling) as one weight file."""
     parts = dataclasses.asdict(config)
-    save_weights(path, params, {"kind": "encoder", **parts, "embedding_dim": config.pooling.embedding_dim, **header})
+    save_weights(path, params, {"kind": "encoder", **parts, "embedding_dim": config.embedding_dim, **header})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +158,12 @@ def embed(config: EncoderConfig, params: dict, wave, simam_mode=None, dtype=jnp.
     return embedding, out["filter_bank"]
 
 
+def random_eat(config: EATConfig, seed: int) -> dict:
+    """Parameters of an EAT that has learnt nothing: the baseline of every trained one."""
+    spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
+    return jax.jit(EAT(config).init)(jax.random.key(seed), spectrogram)["params"]
+
+
 def abstract_eat(config: EATConfig) -> dict:
     """Shapes and dtypes of EAT's parameters."""
     spectrogram = jax.ShapeDtypeStruct((1, PATCH, config.mel_bins), jnp.float32)
@@ -177,3 +184,8 @@ def _config(kind, values, path):
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, hashed in a stream."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,72 @@
+"""Batches of waveforms: the training order, and plain passes over clips, read ahead by threads (grain)."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+
+from asd_jax.data.clips import Clip
+
+Batch = dict[str, np.ndarray]
+Reader = Callable[[Clip], np.ndarray]
+
+
+class _Source:
+    """Clips by number, for grain."""
+
+    def __init__(self, clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader):
+        self.clips, self.extras, self.read = clips, extras, read
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Batch:
+        extras = {name: np.int32(value) for name, value in self.extras[index].items()}
+        return {"wave": self.read(self.clips[index]), "clip": np.int32(index), **extras}
+
+    def __repr__(self) -> str:  # grain prints it into its error messages
+        return f"{len(self.clips)} clips"
+
+
+def training_batches(
+    clips: Sequence[Clip],
+    extras: Sequence[dict[str, int]],
+    read: Reader,
+    *,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    start: int = 0,
+    threads: int = 4,
+) -> Iterator[Batch]:
+    """Batches of `epochs` passes over the clips, each in a new order, from batch number `start` on.
+
+    Batch number i is a function of the seed and i alone, so a run resumes by its step. There are
+    epochs * clips // batch_size of them: what does not fill the last batch is dropped.
+
+    Args:
+        clips: what to train on.
+        extras: whole numbers that go with each clip into the batch, e.g. {"label": 3}.
+        read: a clip's waveform, all of one length.
+        batch_size: clips a batch.
+        epochs: passes over the clips.
+        seed: of the order.
+        start: number of batches already used.
+        threads: that read ahead.
+    """
+    if start >= epochs * len(clips) // batch_size:
+        return iter(())
+    order = grain.MapDataset.source(_Source(clips, extras, read)).seed(seed).shuffle().repeat(epochs)
+    batches = order.batch(batch_size, drop_remainder=True)[start:]
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))
+
+
+def clip_batches(
+    clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader, *, batch_size: int, threads: int = 4
+) -> Iterator[Batch]:
+    """Every clip once, in order, in batches of one size: the last is filled up with its first clip, see "clip"."""
+    fill = -len(clips) % batch_size
+    numbers = [*range(len(clips)), *[len(clips) - len(clips) % batch_size] * fill]
+    source = _Source([clips[n] for n in numbers], [extras[n] for n in numbers], read)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return iter(grain.MapDataset.source(source).batch(batch_size).to_iter_dataset(options))

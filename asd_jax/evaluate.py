@@ -1,0 +1,197 @@
+"""Scores: a finished run again, frozen weights without training, or anybody's embeddings.
+
+  python -m asd_jax.evaluate --workdir=RUN [--config.scoring.k=2 ...]
+  python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
+  python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
+  python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
+
+--weights=none embeds with random weights, the other baseline. A run's own config.json holds unless --config is given.
+Keys of the config, with defaults and comments: configs/base.py.
+"""
+
+import importlib.metadata
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from asd_jax.command import run, value_of_flag
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+from asd_jax.reporting.table import percent, print_table, results_table
+from asd_jax.scoring.anomaly_score import Scoring, score_machine
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.results import read_json, results, write_json
+from asd_jax.scoring.submission import write_submission
+from asd_jax.training.log import progress, say
+
+# The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
+BASELINE = Scoring(distance="euclidean", standardize=True)
+BASELINE_FOLDER = "filter_bank"  # its embeddings, beside the encoder's
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the command's flags; --config by the file given, else by the run's config.json, else by the defaults."""
+    flags.DEFINE_string("workdir", None, "folder of the run, or for the results", required=True)
+    flags.DEFINE_string("weights", None, "frozen mode: weights to embed with, no training; none: random weights")
+    flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
+    flags.DEFINE_integer("year", None, "DCASE edition whose score rule holds; default: config.data.year")
+    if value_of_flag(argv, "config") is not None:
+        config_flags.DEFINE_config_file("config", None, "config file; default: the run's own config.json")
+        return
+    from configs import base
+
+    config, own = base.get_config(), Path(value_of_flag(argv, "workdir") or "") / "config.json"
+    if own.is_file():
+        config.update(read_json(own))
+    config_flags.DEFINE_config_dict("config", config, "config file; default: the run's own config.json")
+
+
+def main() -> None:
+    """Finds or makes the embeddings, then scores them."""
+    args, config, workdir = flags.FLAGS, flags.FLAGS.config, Path(flags.FLAGS.workdir)
+    if args.year:
+        config.data.year = args.year
+    if args.embeddings:
+        score_embeddings(config, Path(args.embeddings), workdir)
+    elif args.weights or value_of_flag(sys.argv, "config") is not None:
+        embed_frozen(config, args.weights, workdir)
+    elif seeds := sorted(workdir.glob("seed_*")):
+        for folder in seeds:
+            score_embeddings(config, folder / "embeddings", folder)
+        summarize_seeds(workdir, seeds)
+    elif (workdir / "embeddings").is_dir():
+        score_embeddings(config, workdir / "embeddings", workdir)
+    else:
+        raise InputError(f"{workdir} holds no finished run (no embeddings/); give --config and --weights, or --embeddings")
+
+
+def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
+    """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's content."""
+    from asd_jax import experiment
+
+    if config.model.encoder == "eat" and weights is None:
+        raise InputError(
+            "frozen mode needs --weights=FILE.safetensors (none: random weights), or --config.model.encoder=filter_bank"
+        )
+    config.model.weights = weights or "none"
+    clips = experiment.find_data(config, workdir)
+    encoder, params = experiment.frozen_encoder(config, clips)
+    experiment.claim_workdir(workdir, config)
+    return embed_and_score(config, encoder, params, clips, workdir)
+
+
+def embed_and_score(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], workdir: Path) -> dict:
+    """Embeds every clip with the encoder and with the bare filter bank, writes both, scores -> results.json's content."""
+    import jax
+
+    begin = time.perf_counter()
+    for machine in sorted({clip.machine for clip in clips}):
+        own = [clip for clip in clips if clip.machine == machine]
+        embeddings, baseline = embed_machine(config, encoder, params, own)
+        embeddings.save(workdir / "embeddings" / f"{machine}.npz")
+        baseline.save(workdir / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
+    seconds = time.perf_counter() - begin
+    device = jax.devices()[0].device_kind
+    timing = {"embedding_seconds": seconds, "embedding_clips_per_second": len(clips) / seconds, "device": device}
+    write_json(workdir / "timing.json", timing)
+    say(f"{len(clips)} clips embedded, {len(clips) / seconds:.1f} clips/s on {device}")
+    return score_embeddings(config, workdir / "embeddings", workdir)
+
+
+def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
+    """Clips of one machine -> embeddings by the encoder and by the bare filter bank."""
+    from asd_jax import experiment
+    from asd_jax.data.batches import clip_batches
+    from asd_jax.training.weights import embed
+
+    size, dtype = config.optimizer.batch_size, experiment.dtype(config)
+    extras = [{"simam_mode": encoder.front_end.simam.mode_of(clip.machine)} for clip in clips]
+    batches = clip_batches(
+        clips, extras, experiment.clip_reader(config), batch_size=size, threads=config.data.threads
+    )
+    pairs = [
+        [np.asarray(part) for part in embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)]
+        for batch in progress(batches, len(clips), f"clips of {clips[0].machine} embedded", size)
+    ]
+    vectors, baseline = (np.concatenate(parts)[: len(clips)] for parts in zip(*pairs, strict=True))
+    return _embeddings(vectors, clips, encoder.axes), _embeddings(baseline, clips, ("clip", "embedding"))
+
+
+def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
+    """Embeddings of each machine -> scores/, results.json and the table on the screen.
+
+    Beside them stands the filter-bank baseline, where the folder has its embeddings.
+    """
+    machines = load_embeddings(folder)
+    scoring = Scoring(**config.scoring)
+    scored = {machine: score_machine(embeddings, scoring) for machine, embeddings in machines.items()}
+    for machine, scores in scored.items():
+        clips = scores.clips
+        write_submission(workdir / "scores", machine, clips.section, clips.files, scores.score, scores.decision)
+    found, baseline = results(scored, scoring, config.data.year), None
+    if (folder / BASELINE_FOLDER).is_dir():
+        plain = {machine: score_machine(e, BASELINE) for machine, e in load_embeddings(folder / BASELINE_FOLDER).items()}
+        baseline = results(plain, BASELINE, config.data.year)
+        found["filter_bank_baseline"] = {key: baseline[key] for key in ("official_score", "scoring", "machines")}
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
+    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions})
+    print_table(results_table(found, baseline))
+    for note in found["notes"]:
+        say(f"note: {note}")
+    say(f"scores, results.json: {workdir}")
+    return found
+
+
+def load_embeddings(folder: Path) -> dict[str, Embeddings]:
+    """{machine: embeddings} of the <machine>.npz files in a folder.
+
+    Raises:
+        InputError: no such folder, none in it, or a file that is not what it should be.
+    """
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise InputError(f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their fields")
+    return {path.stem: Embeddings.load(path) for path in paths}
+
+
+def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
+    """results.json of each seed's folder -> the same at the top, with mean and standard deviation (n - 1)."""
+    runs = [read_json(folder / "results.json") for folder in folders]
+    found = _over_seeds(statistics.fmean, runs, runs[0])
+    found["standard_deviation"] = {
+        key: _over_seeds(statistics.stdev, [run[key] for run in runs], runs[0][key])
+        for key in ("official_score", "machines")
+    }
+    found["seeds"] = [{"seed": run["seed"], "official_score": run["official_score"]} for run in runs]
+    del found["seed"]
+    write_json(workdir / "results.json", found)
+    print_table(results_table(found, found.get("filter_bank_baseline")))
+    if found["official_score"] is not None:
+        spread = found["standard_deviation"]["official_score"]
+        say(f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation {percent(spread)} %")
+
+
+def _over_seeds(what, values: list, like):
+    """The same structure with every float replaced by `what` of all runs' values."""
+    if isinstance(like, Mapping):
+        return {key: _over_seeds(what, [value[key] for value in values], like[key]) for key in like}
+    return what(values) if isinstance(like, float) else like
+
+
+def _embeddings(vectors: np.ndarray, clips: Sequence[Clip], axes: tuple[str, ...]) -> Embeddings:
+    def column(name):
+        return np.array([getattr(clip, name) for clip in clips])
+
+    files = np.array([Path(clip.path).name for clip in clips])
+    names = ("section", "split", "domain", "label", "attribute")
+    return Embeddings(vectors, files, *(column(name) for name in names), axes)
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

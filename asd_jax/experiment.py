@@ -1,0 +1,227 @@
+"""What a config means: from a ConfigDict to clips, front end, encoder and scoring. ConfigDict stops here."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from asd_jax.data.audio import fit_length, read_clip
+from asd_jax.data.batches import Reader, clip_batches
+from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
+from asd_jax.data.factory import write_factory
+from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import log_filter_bank
+from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
+from asd_jax.models.eat import PATCH, EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.scoring.results import read_json, write_json
+from asd_jax.training.fine_tuning import FineTuning
+from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
+
+HOW_TO_GET_DATA = """the DCASE recordings are fetched with
+  python -m asd_jax.data.download --year=2024 --output=data/dcase2024
+and named with --config.data.root=data/dcase2024; without any data,
+  python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
+runs on the built-in synthetic machines (--config.data.root=factory)"""
+
+
+def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
+    """The clips that `config.data` names; the factory's are written into the workdir first.
+
+    Raises:
+        InputError: no data, with the expected tree, what was found and how to get some.
+    """
+    machines = [name.strip() for name in config.data.machines.split(",") if name.strip()]
+    root = config.data.root
+    if not root:
+        raise InputError(f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}")
+    if root == "factory":
+        root = workdir / "factory"
+        chosen = {"machines": machines} if machines else {}
+        write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
+    try:
+        return find_clips(root, machines)
+    except InputError as error:
+        raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
+
+
+def clip_reader(config: ConfigDict) -> Reader:
+    """Clip -> its waveform, all of `data.clip_seconds` at 16 kHz."""
+    samples = round(config.data.clip_seconds * FrontEnd.sample_rate)
+    if samples < FrontEnd.sample_rate * PATCH // 100 + 240:
+        raise InputError(f"data.clip_seconds={config.data.clip_seconds} is too short; EAT needs {PATCH} frames, 0.175 s")
+    channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
+
+    def read(clip: Clip) -> np.ndarray:
+        return fit_length(read_clip(clip.path, channel=channel), samples)
+
+    return read
+
+
+def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
+    """The front end of `config.features`; the clips are read only if their statistics are asked for."""
+    f = config.features
+    mean, std = f.mean, f.std
+    if f.statistics == "train":
+        mean, std = training_statistics(config, clips)
+    elif f.statistics != "given":
+        raise InputError(f"features.statistics={f.statistics!r}; known: given, train")
+    simam = SimAM(_simam_mode(f.simam), f.simam_lambda, f.simam_before_normalization, f.simam_ignores_padding)
+    for machine in sorted({clip.machine for clip in clips}):
+        simam.mode_of(machine)  # a mapping that forgets a machine is found before anything is computed
+    samples = round(config.data.clip_seconds * FrontEnd.sample_rate)
+    front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, mean, std, simam)
+    frames = -(-front.real_frames(samples) // FRAME_MULTIPLE) * FRAME_MULTIPLE
+    return FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, mean, std, simam, frames)
+
+
+def training_statistics(config: ConfigDict, clips: Sequence[Clip]) -> tuple[float, float]:
+    """Mean and standard deviation of the log energies of the training clips."""
+    f = config.features
+    train = [clip for clip in clips if clip.split == "train"]
+    count, total, squares = 0, 0.0, 0.0
+    for batch in clip_batches(train, [{}] * len(train), clip_reader(config), batch_size=1, threads=config.data.threads):
+        settings = {"spacing": f.spacing, "bins": f.bins, "low_hz": f.low_hz, "high_hz": f.high_hz}
+        energies = np.asarray(log_filter_bank(batch["wave"], **settings), np.float64)
+        count, total, squares = count + energies.size, total + energies.sum(), squares + np.square(energies).sum()
+    mean = total / count
+    return float(mean), float(np.sqrt(squares / count - mean**2))
+
+
+def encoder_config(config: ConfigDict, clips: Sequence[Clip]) -> EncoderConfig:
+    """The encoder that a training run makes."""
+    model = config.model
+    pooling = Pooling(model.pooling, model.block, model.embedding_dim)
+    if model.encoder == "filter_bank":
+        return EncoderConfig(front_end(config, clips), None, pooling)
+    if model.encoder != "eat":
+        raise InputError(f"model.encoder={model.encoder!r}; known: eat, filter_bank")
+    if pooling.kind == "band_mean":
+        raise InputError("model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is for "
+                         "frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls")
+    return EncoderConfig(front_end(config, clips), eat_config(config), pooling)
+
+
+def eat_config(config: ConfigDict) -> EATConfig:
+    """The sizes that `config.model` asks for."""
+    model = config.model
+    if model.size not in ("base", "large", "tiny"):
+        raise InputError(f"model.size={model.size!r}; known: base, large, tiny")
+    sizes = getattr(EATConfig, model.size)()
+    try:
+        return EATConfig(
+            model.width or sizes.embed_dim,
+            model.depth or sizes.depth,
+            model.heads or sizes.num_heads,
+            sizes.mlp_ratio,
+            config.features.bins,
+        )
+    except ValueError as error:
+        raise InputError(f"model: {error}") from error
+
+
+def pretrained_eat(config: ConfigDict) -> tuple[EATConfig, dict] | None:
+    """Sizes and parameters of the EAT that `config.model.weights` names, None for "none".
+
+    Raises:
+        InputError: none named, not there, or of another size than the config asks for.
+    """
+    name = config.model.weights
+    if name == "none":
+        return None
+    if not name:
+        raise InputError(
+            f"--config.model.weights names no weight file; {HOW_TO_GET_WEIGHTS}\n"
+            "to train from scratch on purpose: --config.model.weights=none"
+        )
+    sizes, params = load_encoder(name)
+    if sizes != (wanted := eat_config(config)):
+        raise InputError(f"{name} holds {sizes}, but the config asks for {wanted}; set --config.model.size to fit")
+    return sizes, params
+
+
+def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderConfig, dict]:
+    """Frozen mode: the encoder that `config.model.weights` and `config.frozen` name, and its parameters.
+
+    A fine-tuned file brings its own front end, and its own pooling unless `frozen.pooling` asks for another.
+    """
+    own_pooling = Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
+    if config.model.encoder == "filter_bank":
+        return encoder_config(config, clips), {}
+    if config.model.weights == "none":
+        eat, params = eat_config(config), random_eat(eat_config(config), config.seed)
+    elif read_weights(config.model.weights)[1]["kind"] == "encoder":
+        pipeline = load_pipeline(config.model.weights)
+        if not config.frozen.pooling:
+            return pipeline.config, pipeline.params
+        parts = {name: value for name, value in pipeline.params.items() if name == "eat"}
+        return dataclasses.replace(pipeline.config, pooling=own_pooling), parts
+    else:
+        eat, params = load_encoder(config.model.weights)
+    return EncoderConfig(front_end(config, clips), eat, own_pooling), {"eat": params}
+
+
+def fine_tuning(config: ConfigDict) -> FineTuning:
+    """The settings of config.optimizer, config.arcface and config.augment."""
+    return FineTuning(**config.optimizer, **config.arcface, **config.augment)
+
+
+def dtype(config: ConfigDict):
+    """The type that EAT computes in."""
+    known = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    if config.model.dtype not in known:
+        raise InputError(f"model.dtype={config.model.dtype!r}; known: {', '.join(known)}")
+    return known[config.model.dtype]
+
+
+def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
+    """Marks a share of each machine's, section's and domain's training clips as split "held_out"."""
+    if not 0 <= fraction < 1:
+        raise InputError(f"data.held_out={fraction} must be at least 0 and less than 1")
+    groups = {}
+    for number, clip in enumerate(clips):
+        if clip.split == "train":
+            groups.setdefault((clip.machine, clip.section, clip.domain), []).append(number)
+    rng = np.random.default_rng(seed)
+    out = {n for group in groups.values() for n in rng.permutation(group)[: round(fraction * len(group))].tolist()}
+    return [dataclasses.replace(clip, split="held_out") if n in out else clip for n, clip in enumerate(clips)]
+
+
+def claim_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Writes config.json, or checks that the one there is the same.
+
+    Raises:
+        InputError: the workdir belongs to another config; the differing keys are named.
+    """
+    path, ours = workdir / "config.json", json.loads(config.to_json_best_effort())
+    if path.exists():
+        theirs = read_json(path)
+        if different := _different(theirs, ours):
+            raise InputError(
+                f"{workdir} holds a run of another config; it differs in {', '.join(different)}. "
+                "Use another --workdir, or remove that one"
+            )
+    write_json(path, ours)
+
+
+def _different(a, b, prefix="") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [d for key in sorted({*a, *b}) for d in _different(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))]
+    return [] if a == b else [f"{prefix} ({a!r} there, {b!r} here)"]
+
+
+def _simam_mode(value):
+    """A mode, or "{machine: mode, ...}" as typed on the command line, or the mapping itself."""
+    if not isinstance(value, str):
+        return dict(value)
+    if not value.startswith("{"):
+        return value
+    pairs = re.findall(r"""["']?([^\s"':,{}]+)["']?\s*:\s*["']?([^\s"':,{}]+)["']?""", value)
+    if not pairs:
+        raise InputError(f'features.simam={value!r}; write a mapping as "{{ToyCar: local, fan: global}}"')
+    return dict(pairs)

@@ -1,0 +1,85 @@
+"""Trains, embeds and scores: the whole pipeline from a folder of recordings to the official DCASE score.
+
+  python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
+  python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar --config.data.root=data/dcase2024 \\
+      --config.model.weights=weights/eat_base.safetensors
+
+The same command continues an interrupted run. Keys of the config, with defaults and comments: configs/base.py.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from asd_jax.command import run
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the command's flags (in a function, so that importing this module defines none)."""
+    flags.DEFINE_string("workdir", None, "folder for checkpoints, weights, embeddings and results", required=True)
+    config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/quickstart.py or configs/toycar.py:smoke")
+    flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    """Runs `config.seeds` times, with seeds seed, seed + 1, ..."""
+    from asd_jax.evaluate import summarize_seeds
+
+    config, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir)
+    if config.seeds == 1:
+        train_and_score(config, workdir, workdir)
+        return
+    folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
+    for n, folder in enumerate(folders):
+        one = ConfigDict(config).copy_and_resolve_references()
+        one.update(seed=config.seed + n, seeds=1)
+        train_and_score(one, folder, workdir)
+    summarize_seeds(workdir, folders)
+
+
+def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dict:
+    """One run: fine-tune, write the weights, embed every clip, score -> results.json's content.
+
+    Args:
+        config: as in configs/base.py.
+        workdir: for all that the run leaves.
+        data_folder: where the synthetic factory is written, if that is the data.
+    """
+    from asd_jax import experiment
+    from asd_jax.evaluate import embed_and_score
+    from asd_jax.training.fine_tuning import fine_tune
+    from asd_jax.training.log import say
+    from asd_jax.training.weights import file_sha256, save_encoder
+
+    clips = experiment.hold_out(experiment.find_data(config, data_folder), config.data.held_out, config.seed)
+    train_clips = [clip for clip in clips if clip.split == "train"]
+    encoder, params, origin = experiment.encoder_config(config, clips), {}, {"source": "none"}
+    experiment.claim_workdir(workdir, config)
+    if encoder.eat is None:
+        say("the filter bank itself is the encoder: nothing to train")
+    else:
+        pretrained = experiment.pretrained_eat(config)
+        if pretrained:
+            origin = {"source": Path(config.model.weights).name, "sha256": file_sha256(config.model.weights)}
+        params = fine_tune(
+            encoder,
+            pretrained[1] if pretrained else None,
+            train_clips,
+            experiment.clip_reader(config),
+            experiment.fine_tuning(config),
+            workdir=workdir,
+            seed=config.seed,
+            dtype=experiment.dtype(config),
+            with_domain=config.data.domain_in_class,
+            threads=config.data.threads,
+            log_every=config.log.every,
+            checkpoint_every=config.log.checkpoint_every,
+        )
+    save_encoder(workdir / "weights.safetensors", encoder, params, **origin)
+    return embed_and_score(config, encoder, params, clips, workdir)
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

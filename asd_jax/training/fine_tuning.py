@@ -1,0 +1,218 @@
+"""Fine-tuning: an encoder learns to tell (machine, attribute) classes apart, and so learns what normal sounds like."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from asd_jax.data.batches import Batch, Reader, training_batches
+from asd_jax.data.clips import Clip, clip_class, training_classes
+from asd_jax.errors import InputError
+from asd_jax.features.augment import mix, mixup_pairs, spec_augment
+from asd_jax.models.arcface import ArcFace, arcface_loss
+from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.training.checkpoint import Checkpoints
+from asd_jax.training.log import TrainingLog, say
+from asd_jax.training.optimizer import adamw, learning_rate_schedule
+
+MIXUPS = ("waveform", "spectrogram", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """How to fine-tune; the keys of config.optimizer, config.arcface and config.augment (see configs/base.py)."""
+
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup_fraction: float = 0.1
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    scale: float = 30.0
+    margin: float = 0.5
+    mixup: str = "waveform"
+    mixup_alpha: float = 0.4
+    mixup_probability: float = 0.5
+    mask_frames: int = 80
+    mask_filters: int = 80
+    mask_probability: float = 0.5
+
+    def __post_init__(self):
+        if self.mixup not in MIXUPS:
+            raise InputError(f"augment.mixup={self.mixup!r}; known: {', '.join(MIXUPS)}")
+
+
+class TrainState(NamedTuple):
+    """What a step changes: steps done, parameters {"encoder", "arcface"}, optimiser state."""
+
+    step: jax.Array
+    params: dict
+    optimizer: Any
+
+
+def fine_tune(
+    config: EncoderConfig,
+    pretrained: dict | None,
+    clips: Sequence[Clip],
+    read: Reader,
+    settings: FineTuning,
+    *,
+    workdir: Path,
+    seed: int = 0,
+    dtype: Any = jnp.float32,
+    with_domain: bool = False,
+    threads: int = 4,
+    log_every: int = 20,
+    checkpoint_every: int = 200,
+) -> dict:
+    """Training clips -> parameters of `Encoder(config)`; continues from the newest checkpoint in the workdir.
+
+    Args:
+        config: the encoder.
+        pretrained: parameters of its EAT, None to train from scratch.
+        clips: normal training clips.
+        read: a clip's waveform, all of one length.
+        settings: how to train.
+        workdir: metrics.jsonl and checkpoints/ are written here.
+        seed: of initial weights, order and augmentation.
+        dtype: of EAT's computation.
+        with_domain: whether source and target are different classes.
+        threads: that read ahead.
+        log_every: steps between log lines.
+        checkpoint_every: steps between checkpoints.
+
+    Raises:
+        InputError: fewer than two classes, fewer clips than a batch, a loss that is not finite.
+    """
+    classes, extras = class_numbers(clips, config, with_domain)
+    steps = settings.epochs * len(clips) // settings.batch_size
+    if settings.epochs and not steps:
+        raise InputError(f"optimizer.batch_size={settings.batch_size} is more than {settings.epochs} x {len(clips)} clips")
+    schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
+    optimizer = adamw(schedule, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
+    encoder, head = Encoder(config, dtype), ArcFace(len(classes), settings.scale, settings.margin)
+    key_init, key_train = jax.random.split(jax.random.key(seed))
+    params = initial_params(encoder, head, key_init, read(clips[0]), pretrained)
+    train_step = make_train_step(encoder, head, optimizer, schedule, settings, key_train)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        start, state = checkpoints.restore(TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params)))
+        say(f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips"
+            + (f", continuing after step {start}" if start else ""))
+        log = TrainingLog(
+            workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=settings.batch_size
+        )
+        batches = training_batches(
+            clips, extras, read, batch_size=settings.batch_size, epochs=settings.epochs, seed=seed, start=start,
+            threads=threads,
+        )
+        for step, batch in enumerate(batches, start + 1):
+            state, metrics = train_step(state, batch)
+            if log.due(step):
+                log.write(step, metrics)
+            if step % checkpoint_every == 0 or step == steps:
+                checkpoints.save(step, state)
+    return state.params["encoder"]
+
+
+def class_numbers(
+    clips: Sequence[Clip], config: EncoderConfig, with_domain: bool
+) -> tuple[list[tuple[str, ...]], list[dict[str, int]]]:
+    """(classes, for each clip its label and SimAM mode).
+
+    Raises:
+        InputError: fewer than two classes.
+    """
+    classes = training_classes(clips, with_domain=with_domain)
+    if len(classes) < 2:
+        raise InputError(
+            f"all training clips are of one class {classes}: ArcFace needs at least two (machine, section, attribute) "
+            "classes. Add machines (--config.data.machines), tell domains apart (--config.data.domain_in_class=True) "
+            "if the clips have two, or use the encoder as it is, without training:\n"
+            "  python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR"
+        )
+    number = {c: n for n, c in enumerate(classes)}
+    return classes, [
+        {
+            "label": number[clip_class(clip, with_domain=with_domain)],
+            "simam_mode": config.front_end.simam.mode_of(clip.machine),
+        }
+        for clip in clips
+    ]
+
+
+def initial_params(encoder: Encoder, head: ArcFace, key: jax.Array, wave: np.ndarray, pretrained: dict | None) -> dict:
+    """Everything random from the key; then EAT's parameters replaced by the pre-trained ones, if any."""
+    key_encoder, key_head = jax.random.split(key)
+
+    @jax.jit
+    def init(wave):
+        params = encoder.init(key_encoder, wave, jnp.zeros(1, jnp.int32))
+        embedding = jnp.zeros((1, encoder.config.embedding_dim))
+        centres = head.init(key_head, embedding, jnp.zeros((1, head.classes)))
+        return {"encoder": params["params"], "arcface": centres["params"]}
+
+    params = init(wave[None])
+    return params if pretrained is None else {**params, "encoder": {**params["encoder"], "eat": pretrained}}
+
+
+def make_train_step(
+    encoder: Encoder,
+    head: ArcFace,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    settings: FineTuning,
+    key: jax.Array,
+):
+    """The compiled function (state, batch) -> (state, metrics); randomness is a function of key and step alone."""
+
+    def loss_of(params, batch: Batch, key):
+        augmented = augmented_batch(batch["wave"], jax.nn.one_hot(batch["label"], head.classes), key, settings)
+        wave, labels, augment = augmented
+        embeddings, _ = encoder.apply({"params": params["encoder"]}, wave, batch["simam_mode"], augment)
+        logits = head.apply({"params": params["arcface"]}, embeddings, labels)
+        hits = logits.argmax(-1) == labels.argmax(-1)
+        return arcface_loss(logits, labels), hits.mean()
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        step_key = jax.random.fold_in(key, state.step)
+        (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, step_key)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        metrics = {"loss": loss, "accuracy": accuracy, "learning_rate": schedule(state.step)}
+        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer_state), metrics
+
+    return train_step
+
+
+def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings: FineTuning):
+    """(waveforms, labels) -> (waveforms, soft labels, what to do to the spectrogram), in the order of the method.
+
+    Waveform mixup -> filter bank, normalisation, padding -> spectrogram mixup -> SpecAugment -> SimAM.
+    """
+    key_mixup, key_mask = jax.random.split(key)
+    weight, partner = mixup_pairs(
+        key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
+    )
+    if settings.mixup != "none":
+        labels = mix(labels, weight, partner)
+    if settings.mixup == "waveform":
+        wave = mix(wave, weight, partner)
+
+    def augment(spectrogram):
+        if settings.mixup == "spectrogram":
+            spectrogram = mix(spectrogram, weight, partner)
+        return spec_augment(
+            key_mask,
+            spectrogram,
+            max_frames=settings.mask_frames,
+            max_filters=settings.mask_filters,
+            probability=settings.mask_probability,
+        )
+
+    return wave, labels, augment

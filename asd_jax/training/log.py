@@ -1,0 +1,76 @@
+"""What a run says while it works: lines on the screen, metrics.jsonl, progress of long passes."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def say(*words: object) -> None:
+    """One line on the screen, at once."""
+    print(*words, flush=True)
+
+
+class TrainingLog:
+    """A line every n steps on the screen and in metrics.jsonl, with rate and time left.
+
+    A resumed run drops the lines of steps that it will do again.
+    """
+
+    def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
+        self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
+        self._since, self._last = time.perf_counter(), start
+        old = self.path.read_text().splitlines() if self.path.exists() else []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in old if json.loads(line)["step"] <= start]
+        self.path.write_text("".join(line + "\n" for line in kept))
+
+    def due(self, step: int) -> bool:
+        """Whether the metrics of this step are wanted."""
+        return step % self.every == 0 or step in (1, self.steps)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Reports the metrics of a step that is due (the values are fetched from the device here)."""
+        row = {"step": step, **{name: float(value) for name, value in metrics.items()}}
+        now = time.perf_counter()
+        rate = (step - self._last) * self.batch_size / (now - self._since)
+        self._since, self._last = now, step
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row | {"clips_per_second": round(rate, 2)}) + "\n")
+        left = (self.steps - step) * self.batch_size / rate if rate else 0
+        values = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
+        say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {rate:.1f} clips/s  {clock(left)} left")
+
+
+def progress(items: Iterable[T], total: int, what: str, per_item: int = 1) -> Iterator[T]:
+    """Passes the items on; says the share done, the rate and the time left every few seconds.
+
+    Args:
+        items: of a long pass.
+        total: number of units, not items.
+        what: the units' name, e.g. "clips embedded".
+        per_item: units in one item.
+    """
+    begin = said = time.perf_counter()
+    for number, item in enumerate(items, 1):
+        yield item
+        now, done = time.perf_counter(), min(number * per_item, total)
+        if now - said > 5 and done < total:
+            rate, said = done / (now - begin), now
+            say(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
+
+
+def clock(seconds: float) -> str:
+    """Seconds -> h:mm:ss or m:ss."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def warn(message: str) -> None:
+    """A line on stderr, for what the user should know but need not mend."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)

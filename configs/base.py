@@ -1,0 +1,109 @@
+"""Every key with its default; the other configs change a few. Any key can be set on the command line:
+--config.optimizer.learning_rate=1e-4
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    """The paper's choices, and ours where it is silent."""
+    config = ConfigDict()
+    config.seed = 0  # of the initial weights, the order of clips and the augmentation
+    config.seeds = 1  # number of runs, with seeds seed, seed + 1, ...: mean and standard deviation are reported
+
+    data = config.data = ConfigDict()
+    data.root = ""  # folder of recordings, see README; "factory": the built-in synthetic machines
+    data.machines = ""  # comma-separated machine types; empty: all found
+    data.year = 2024  # of the DCASE edition whose official score is computed
+    data.clip_seconds = 10.0  # longer clips are cut, shorter ones repeated
+    data.channel = "mean"  # of recordings with several: mean, near, far, difference, or a number
+    data.domain_in_class = False  # also separate source from target in training
+    data.held_out = 0.0  # share of the normal clips kept out of training, for scoring.normalization=held_out
+    data.threads = 4  # that read recordings ahead
+
+    factory = config.factory = ConfigDict()  # for data.root="factory"
+    factory.seed = 0  # another seed, other machines
+    factory.train_source = 80  # normal training clips of a machine in the source domain
+    factory.train_target = 10  # and in the target domain
+    factory.test_per_condition = 15  # test clips per (normal, anomaly) x (source, target)
+
+    features = config.features = ConfigDict()
+    features.spacing = "even"  # even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB
+    features.bins = 128  # filters
+    features.low_hz = 20.0  # edges of the filter bank
+    features.high_hz = 8000.0
+    features.statistics = "given"  # given: mean and std below; train: measured on the training clips
+    features.mean = -4.268  # AudioSet's log mel energies, kept for all filter banks
+    features.std = 4.569
+    features.simam = "local"  # none, global, local (32 x 32 tiles), or by machine: "{ToyCar: local, fan: global}"
+    features.simam_lambda = 1e-4  # of the public code
+    features.simam_before_normalization = False  # attend log energies instead of the normalised spectrogram
+    features.simam_ignores_padding = False  # statistics from real frames only
+
+    augment = config.augment = ConfigDict()
+    augment.mixup = "waveform"  # waveform, spectrogram or none
+    augment.mixup_alpha = 0.4  # weight ~ Beta(alpha, alpha)
+    augment.mixup_probability = 0.5  # that a clip is mixed
+    augment.mask_frames = 80  # SpecAugment: widest time stripe
+    augment.mask_filters = 80  # and frequency stripe
+    augment.mask_probability = 0.5  # of each stripe
+
+    model = config.model = ConfigDict()
+    model.encoder = "eat"  # eat, or filter_bank: the time-averaged front end, the free baseline without a model
+    model.size = "base"  # base, large or tiny
+    model.depth = 0  # 0: the size's own; set to cut the model down
+    model.width = 0
+    model.heads = 0
+    model.weights = ""  # safetensors file made by convert.eat or a run; "none": from scratch, on purpose
+    model.pooling = "attentive_statistics"  # or mean, cls
+    model.block = -1  # whose output is pooled; -1 is the last
+    model.embedding_dim = 256
+    model.dtype = "float32"  # of EAT's computation: float32 or bfloat16; parameters stay float32
+
+    frozen = config.frozen = ConfigDict()  # for `evaluate --weights`, without training
+    frozen.pooling = ""  # band_mean, mean or cls; empty: the file's own, or band_mean if it has none
+    frozen.block = -2  # whose output is pooled; the last is the most specialised on the pre-training
+
+    arcface = config.arcface = ConfigDict()
+    arcface.scale = 30.0
+    arcface.margin = 0.5  # radians, on the true class
+
+    optimizer = config.optimizer = ConfigDict()
+    optimizer.epochs = 10
+    optimizer.batch_size = 32
+    optimizer.learning_rate = 5e-5  # peak
+    optimizer.warmup_fraction = 0.1  # of all steps
+    optimizer.weight_decay = 0.05  # on matrices only
+    optimizer.clip_norm = 1.0
+
+    scoring = config.scoring = ConfigDict()
+    scoring.back_end = "knn"
+    scoring.distance = "cosine"  # or euclidean
+    scoring.k = 1  # neighbours
+    scoring.standardize = False  # each dimension, with statistics of the source training clips
+    scoring.normalization = "train"  # domain normalisation: train, test (transductive), held_out or none
+    scoring.domains = "min"  # minimum over the domains, or source, target alone
+    scoring.decision = "gamma"  # threshold by a gamma distribution fitted to training scores, quantile, extreme_value
+    scoring.decision_quantile = 0.9
+
+    log = config.log = ConfigDict()
+    log.every = 20  # steps between lines
+    log.checkpoint_every = 200  # steps between checkpoints
+
+    apply_mode(config, mode)
+    return config
+
+
+def apply_mode(config: ConfigDict, mode: str) -> None:
+    """What stands after the colon of --config=FILE:MODE.
+
+    "smoke": a run of seconds on the factory, with a narrow, shallow model, short clips and few of them.
+    """
+    if mode not in ("", "smoke"):
+        raise ValueError(f"config mode {mode!r}; known: smoke")
+    if mode == "smoke":
+        config.data.update(root="factory", machines="fan,gearbox", clip_seconds=1.0)
+        config.factory.update(train_source=12, train_target=3, test_per_condition=4)
+        config.model.update(size="tiny", depth=2, width=64, heads=2, weights="none", embedding_dim=32)
+        config.optimizer.update(epochs=2, batch_size=8, learning_rate=1e-3)
+        config.log.update(every=2, checkpoint_every=4)

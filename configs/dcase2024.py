@@ -1,0 +1,22 @@
+"""All machines of DCASE 2024, trained jointly, scored one by one: the paper's experiment (66.40 % on the evaluation set).
+
+  python -m asd_jax.data.download --year=2024 --output=data/dcase2024
+  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors
+  python -m asd_jax.train --config=configs/dcase2024.py --workdir=runs/dcase2024
+
+Data: 16 machines with 1,000 normal training clips and 200 test clips each. Cost: 10 epochs over 16,000 clips, about 47
+PFLOP with all embeddings. Expected result: not measured here, for want of the recordings and the public weights.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    """`base` on all machines found, half-precision computation."""
+    config = base.get_config()
+    config.data.root = "data/dcase2024"
+    config.model.update(size="base", weights="weights/eat_base.safetensors", dtype="bfloat16")
+    base.apply_mode(config, mode)
+    return config
