@@ -1,16 +1,18 @@
-"""Audio files to waveforms: read, pick a channel, resample, bring to length, cut into windows."""
+"""Audio files to waveforms: read, pick a channel, resample, bring to length."""
 
+import contextlib
 import functools
 import io
 import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
-from jaxtyping import Float
+from jaxtyping import Float, Int16, Shaped
 
 from asd_jax.errors import InputError
 
@@ -40,30 +42,27 @@ def read_clip(
         InputError: names the file that is missing, not audio, truncated, empty, shorter than a 25 ms frame, without
             that channel, not finite, or float without being scaled to [-1, 1].
     """
-    try:
-        with _open(path) as sound:
-            rate = sound.samplerate
-            if not SLOWEST_HZ <= rate <= FASTEST_HZ:
-                raise InputError(f"{path}: a sampling rate of {rate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ} Hz")
-            blocks = [_pick(block, channel, path) for block in _blocks(sound, path)]
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, RuntimeError, TypeError, ValueError) as error:  # libsndfile's own error is a RuntimeError
-        reason = str(error).rsplit("': ", 1)[-1] or "damaged"
-        raise InputError(f"{path}: not readable as audio ({reason})") from error
-    if not blocks:
-        raise InputError(f"{path}: empty, no samples in it")
-    wave = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    if len(wave) * 1000 < FRAME_MS * rate:
-        raise InputError(f"{path}: {len(wave)} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms")
-    loudest = np.abs(wave).max()
-    if not np.isfinite(loudest):
-        raise InputError(f"{path}: NaN or infinity among the samples")
-    if loudest > 4:  # 12 dB over full scale: not a loud recording but another unit
-        raise InputError(f"{path}: samples up to {loudest:.4g}; scale the recording to [-1, 1]")
-    return np.clip(resample(wave, rate, sample_rate, method=resampler), -1, 1)
+    wave = _read(path, sample_rate, channel, resampler)
+    return _scaled(wave) if wave.dtype == np.int16 else wave
+
+
+def read_clip_int16(
+    path: str | Path, *, sample_rate: int = 16000, channel: int | str = "mean", resampler: str = "soxr"
+) -> Int16[np.ndarray, "s"]:
+    """`read_clip` in steps of 1/32768: exact for one channel of 16-bit files at that rate, else to half a step."""
+    wave = _read(path, sample_rate, channel, resampler)
+    return wave if wave.dtype == np.int16 else np.minimum(np.rint(wave * 32768), 32767).astype(np.int16)
+
+
+def audio_format(path: str | Path) -> tuple[float, int, int]:
+    """Audio file -> (seconds, sampling rate in Hz, channels), from its header alone.
+
+    Raises:
+        InputError: names the file that is missing, not audio, truncated, empty or shorter than a 25 ms frame.
+    """
+    with _errors_named(path), _open(path) as sound:
+        _check_length(path, sound.frames, sound.samplerate)
+        return sound.frames / sound.samplerate, sound.samplerate, sound.channels
 
 
 def resample(wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = "soxr") -> Float[np.ndarray, "r"]:
@@ -90,7 +89,7 @@ def resample(wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = 
     return (windows @ kernel.T).reshape(-1)[: -(-phases * len(wave) // step)]
 
 
-def fit_length(wave: Float[np.ndarray, "s"], samples: int) -> Float[np.ndarray, "t"]:
+def fit_length(wave: Shaped[np.ndarray, "s"], samples: int) -> Shaped[np.ndarray, "t"]:
     """Waveform of any length -> the first `samples` samples of it, repeated from its start if it is shorter.
 
     The one rule for length. Not padded with zeros: the log filter bank of digital silence is ln(2^-23) = -15.9, far
@@ -111,6 +110,48 @@ def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]
     return kernel.astype(np.float32), width
 
 
+@contextlib.contextmanager
+def _errors_named(path: str | Path) -> Iterator[None]:
+    """Turns what opening and decoding raise into the one error that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # libsndfile's own error is a RuntimeError
+        reason = str(error).rsplit("': ", 1)[-1] or "damaged"
+        raise InputError(f"{path}: not readable as audio ({reason})") from error
+
+
+def _read(path: str | Path, sample_rate: int, channel: int | str, resampler: str) -> Shaped[np.ndarray, "s"]:
+    """The checked waveform: int16 as stored where that is exact, else float32."""
+    with _errors_named(path), _open(path) as sound:
+        rate = sound.samplerate
+        blocks = [_pick(block, channel, path) for block in _blocks(sound, path)]
+    wave = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+    _check_length(path, len(wave), rate)
+    if wave.dtype == np.int16:
+        return wave if rate == sample_rate else resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
+    loudest = np.abs(wave).max()
+    if not np.isfinite(loudest):
+        raise InputError(f"{path}: NaN or infinity among the samples")
+    if loudest > 4:  # 12 dB over full scale: not a loud recording but another unit
+        raise InputError(f"{path}: samples up to {loudest:.4g}; scale the recording to [-1, 1]")
+    return resample(wave, rate, sample_rate, method=resampler).clip(-1, 1)
+
+
+def _scaled(wave: Int16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return wave * np.float32(1 / 32768)
+
+
+def _check_length(path: str | Path, samples: int, rate: int) -> None:
+    if not samples:
+        raise InputError(f"{path}: empty, no samples in it")
+    if samples * 1000 < FRAME_MS * rate:
+        raise InputError(f"{path}: {samples} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms")
+
+
 def _open(path: str | Path) -> soundfile.SoundFile:
     """Opens the file after checking the length that its header states against its own."""
     with open(path, "rb") as file:
@@ -120,17 +161,21 @@ def _open(path: str | Path) -> soundfile.SoundFile:
             content = bytearray(file.read())
             content[at : at + 4] = b"\xff\xff\xff\xff"
             return soundfile.SoundFile(io.BytesIO(content))
+        if not file.seek(0, io.SEEK_END):
+            raise InputError(f"{path}: empty, no bytes in it")
     if left < stated < 0xFFFFFFFF:
         raise InputError(f"{path}: truncated, the header states {stated} bytes of sound but {left} are there")
-    return soundfile.SoundFile(str(path))
+    sound = soundfile.SoundFile(str(path))
+    if not SLOWEST_HZ <= sound.samplerate <= FASTEST_HZ:
+        raise InputError(f"{path}: a sampling rate of {sound.samplerate} Hz; {SLOWEST_HZ} to {FASTEST_HZ} Hz are read")
+    return sound
 
 
-def _data_chunk(file) -> tuple[int, int, int]:
+def _data_chunk(file: BinaryIO) -> tuple[int, int, int]:
     """Place of the data chunk's size in a wav or aiff file, that size, and the bytes after it; zeros in others."""
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
-    head = file.read(12)
-    order = _BYTE_ORDER.get(head[:4])
+    order = _BYTE_ORDER.get(file.read(12)[:4])
     at = 12
     while order and at + 8 <= end:
         file.seek(at)
@@ -141,26 +186,31 @@ def _data_chunk(file) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
-def _blocks(sound: soundfile.SoundFile, path: str | Path) -> Iterator[Float[np.ndarray, "s c"]]:
-    """The file's samples, a bounded number at a time."""
-    frames, count = max(1, _BLOCK // sound.channels), 0
-    while count < sound.frames:
-        block = sound.read(min(frames, sound.frames - count), dtype="float32", always_2d=True)
-        if not len(block):
+def _blocks(sound: soundfile.SoundFile, path: str | Path) -> Iterator[Shaped[np.ndarray, "s c"]]:
+    """The file's samples, a bounded number at a time: int16 where it holds such, else float32."""
+    frames, count = _BLOCK // sound.channels, 0
+    dtype = "int16" if sound.subtype == "PCM_16" else "float32"
+    while count < sound.frames or not count:
+        block = sound.read(min(frames, sound.frames - count), dtype=dtype, always_2d=True)
+        if not len(block) and count < sound.frames and sound.format != "MP3":  # whose length is an estimate
             raise InputError(f"{path}: truncated, the header states {sound.frames} samples but {count} are there")
         count += len(block)
         if count > LONGEST_S * sound.samplerate:
             raise InputError(f"{path}: longer than {LONGEST_S} s; split it into clips")
         yield block
+        if not len(block):
+            return
 
 
-def _pick(block: Float[np.ndarray, "s c"], channel: int | str, path: str | Path) -> Float[np.ndarray, "s"]:
-    channels = block.shape[1]
-    if channel == "mean":
-        return block[:, 0] if channels == 1 else block.mean(axis=1)
-    number = {"near": 0, "far": 1, "difference": 1}.get(channel, channel)
+def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str, path: str | Path) -> Shaped[np.ndarray, "s"]:
+    """One channel of the samples as they are, or a mixture of several in float32."""
+    number = {"mean": 0, "near": 0, "far": 1, "difference": 1}.get(channel, channel)
     if isinstance(number, str) and not number.isdigit():
         raise InputError(f"no channel {channel!r}; choose mean, near, far, difference or a number from 0")
+    channels = block.shape[1]
     if not 0 <= int(number) < channels:
         raise InputError(f"{path}: no channel {channel!r} in a file of {channels} channel(s)")
-    return (block[:, 0] - block[:, 1]) / 2 if channel == "difference" else np.ascontiguousarray(block[:, int(number)])
+    if channels == 1 or channel not in ("mean", "difference"):
+        return np.ascontiguousarray(block[:, int(number)])
+    block = _scaled(block) if block.dtype == np.int16 else block
+    return block.mean(axis=1) if channel == "mean" else (block[:, 0] - block[:, 1]) / 2
