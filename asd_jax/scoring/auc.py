@@ -23,14 +23,14 @@ def tie_groups(label, score, weight=None) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def auc(normals, anomalies) -> np.ndarray:
+def auc(normals, anomalies) -> np.ndarray | np.floating:
     """Tie groups "... g" -> area under the ROC curve "...", ties counted half."""
     above = np.cumsum(anomalies, axis=-1) - anomalies
     area = (normals * (above + anomalies / 2)).sum(-1)
     return area / (normals.sum(-1) * anomalies.sum(-1))
 
 
-def pauc(normals, anomalies, max_fpr: float = MAX_FPR) -> np.ndarray:
+def pauc(normals, anomalies, max_fpr: float = MAX_FPR) -> np.ndarray | np.floating:
     """Tie groups "... g" -> partial AUC "..." for false positive rates up to `max_fpr`, standardised to chance 0.5.
 
     McClish 1989, as in scikit-learn's roc_auc_score(max_fpr=...): 0.5 (1 + (A - p^2/2) / (p - p^2/2)); the curve is

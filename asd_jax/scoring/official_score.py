@@ -32,7 +32,7 @@ class OfficialScore:
     harmonic_mean: dict[str, float]
 
 
-def official_score(clips: Iterable[tuple[str, str, str, int, float]], year: int) -> OfficialScore:
+def official_score(clips: Iterable[tuple], year: int) -> OfficialScore:
     """Clips (machine, section, domain, label, score) -> the official score; higher scores mean more anomalous.
 
     Args:

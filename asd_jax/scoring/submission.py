@@ -1,12 +1,36 @@
-"""DCASE submission files: anomaly scores and decisions of each machine and section."""
+"""DCASE submission files: anomaly scores and decisions of each machine and section, written, read and checked."""
 
 import csv
 import io
+import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.labels import Labels, name_says
+
+# 2020: _id_<ID>.csv; 2021: _section_<SS>_<domain>_test.csv; 2022 and later: _section_<SS>_test.csv
+_NAME = re.compile(
+    r"(?P<kind>anomaly_score|decision_result)_(?P<machine>.+?)"
+    r"_(?:id_(?P<id>\d+)|section_(?P<section>\d+)(?:_(?P<domain>source|target))?_test)\.csv"
+)
+
+
+class ScoredClip(NamedTuple):
+    """One row of a submission: domain "unknown", label -1 and decision None where nothing tells."""
+
+    machine: str
+    section: str
+    file: str
+    domain: str
+    label: int
+    score: float
+    decision: int | None
 
 
 def write_submission(folder: str | Path, machine: str, section, files, score, decision) -> list[Path]:
@@ -26,6 +50,158 @@ def write_submission(folder: str | Path, machine: str, section, files, score, de
             _write_csv(path, [(files[i], repr(value)) for i, value in zip(rows, values, strict=True)])
             written.append(path)
     return written
+
+
+def read_submission(
+    folder: str | Path,
+    *,
+    machines: Sequence[str] = (),
+    labels: Labels | None = None,
+    expected: Mapping[str, Sequence[str]] | None = None,
+    complete: bool = False,
+) -> list[ScoredClip]:
+    """A folder of score and decision files -> every scored clip, by machine, section and file name.
+
+    Args:
+        folder: files of other names are passed over.
+        machines: the machines wanted; empty means all found.
+        labels: domain and label of each clip; None takes them from the file names.
+        expected: {machine: sections} that must be there.
+        complete: decision files must be there for every section (else: for all sections or for none).
+
+    Raises:
+        InputError: everything that is wrong with the folder, one line each.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder of anomaly_score_*.csv files")
+    problems: list[str] = []
+    paths = {}
+    for path in sorted(Path(folder).iterdir()):
+        match = _NAME.fullmatch(path.name)
+        if match and (not machines or match["machine"] in machines):
+            paths[path.name] = path, match
+    values = {name: _read_values(path, match["kind"], problems) for name, (path, match) in paths.items()}
+    clips = []
+    for name, (path, match) in paths.items():
+        if match["kind"] == "anomaly_score":
+            decisions = values.get(name.replace("anomaly_score", "decision_result", 1))
+            clips += _clips(path, match, values[name], decisions, labels, problems)
+        elif name.replace("decision_result", "anomaly_score", 1) not in paths:
+            problems.append(f"{path}: no anomaly scores of this section beside it")
+    problems += _missing(Path(folder), {clip[:2] for clip in clips}, machines, expected)
+    problems += _incomplete(Path(folder), paths, complete)
+    problems += _across_files(folder, clips, labels)
+    if problems:
+        raise InputError(f"{folder}: {len(problems)} problem(s)\n  " + "\n  ".join(problems))
+    return sorted(clips)
+
+
+def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]:
+    """Rows `<file name>,<value>` of one csv; what is wrong with them goes to `problems`."""
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(f"{path}: not readable as UTF-8 csv ({error})")
+        return {}
+    found: dict[str, float] = {}
+    before = len(problems)
+    for number, row in enumerate(rows, start=1):
+        try:
+            file, value = row[0], float(row[1])
+            if len(row) > 2 or not file or file.startswith("\ufeff"):
+                raise ValueError
+        except (IndexError, ValueError):
+            problems.append(f"{path}: line {number} is {','.join(row)!r}; expected <file name>,<value>, no header")
+            continue
+        if file in found:
+            problems.append(f"{path}: line {number} repeats {file}")
+        if not math.isfinite(value):
+            problems.append(f"{path}: line {number}: {row[1]} is no finite number")
+        if kind == "decision_result" and value not in (0, 1):
+            problems.append(f"{path}: line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)")
+        found[file] = value
+    if not found and len(problems) == before:
+        problems.append(f"{path}: empty")
+    if kind == "anomaly_score" and len(found) > 1 and len(set(found.values())) == 1:
+        problems.append(f"{path}: all {len(found)} scores are equal, which ranks nothing")
+    return found
+
+
+def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]:
+    """The rows of one score file with what is known of their clips."""
+    machine, section = match["machine"], match["id"] or match["section"]
+    if decisions is not None and set(decisions) != set(scores):
+        odd = sorted(set(decisions) ^ set(scores))
+        problems.append(f"{path}: its clips are not those of the decision file, {_some(odd)}")
+    clips, here = [], set()
+    for file, score in scores.items():
+        try:
+            in_name, domain, label = name_says(file, machine)
+        except InputError:
+            problems.append(f"{path}: {file} is no DCASE file name")
+            continue
+        if file.startswith(("section_", "id_", "normal_id_", "anomaly_id_")) and in_name != section:
+            problems.append(f"{path}: {file} is a clip of section {in_name}")
+        if labels is not None and (machine, file) in labels:
+            domain, label = labels[machine, file]
+        domain = match["domain"] if domain == "unknown" and match["domain"] else domain
+        if match["domain"] not in (None, domain):
+            problems.append(f"{path}: {file} is a clip of the {domain} domain")
+        here.add(label)
+        decision = None if decisions is None or file not in decisions else int(decisions[file])
+        clips.append(ScoredClip(machine, section, file, domain, label, score, decision))
+    if here and -1 not in here and len(here) == 1:
+        problems.append(f"{path}: only {'anomalous' if 1 in here else 'normal'} clips; a score needs both")
+    return clips
+
+
+def _missing(folder, found, machines, expected) -> list[str]:
+    wanted = {(machine, section) for machine, sections in (expected or {}).items() for section in sections}
+    wanted = {pair for pair in wanted if not machines or pair[0] in machines}
+    said = [
+        f"{folder}: no anomaly scores of {machine} section {section}" for machine, section in sorted(wanted - found)
+    ]
+    known = {machine for machine, _ in found | wanted}
+    said += [f"{folder}: no files of machine {machine}" for machine in sorted(set(machines) - known)]
+    if not found and not said:
+        said = [
+            f"{folder}: no anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv)"
+        ]
+    return said
+
+
+def _incomplete(folder, paths, complete) -> list[str]:
+    """Decision files that are missing while others are there, or while all are asked for."""
+    scores = [name for name, (_, match) in paths.items() if match["kind"] == "anomaly_score"]
+    if not complete and len(scores) == len(paths):
+        return []
+    names = [name.replace("anomaly_score", "decision_result", 1) for name in scores]
+    return [f"{folder / name}: missing" for name in names if name not in paths]
+
+
+def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) -> list[str]:
+    """Clips in two files, clips without label, and labelled clips without score."""
+    seen: dict[tuple[str, str], str] = {}
+    problems = []
+    for clip in clips:
+        if (clip.machine, clip.file) in seen:
+            problems.append(f"{folder}: {clip.machine}/{clip.file} is scored in two files")
+        seen[clip.machine, clip.file] = clip.section
+    if labels is None:
+        return problems
+    scored = {(machine, section) for (machine, _), section in seen.items()}
+    for machine, section in sorted(scored):
+        ours = {file for (m, file), s in seen.items() if (m, s) == (machine, section)}
+        known = {f for m, f in labels if m == machine and name_says(f, machine)[0] == section}
+        if lacking := sorted(known - ours):
+            problems.append(f"{folder}: {machine} section {section}: no score for {_some(lacking)}")
+        if extra := sorted(ours - known):
+            problems.append(f"{folder}: {machine} section {section}: the ground truth does not know {_some(extra)}")
+    return problems
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:

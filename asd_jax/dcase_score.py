@@ -1,0 +1,159 @@
+"""The official score of anybody's DCASE Task 2 csv files, every year's rule.
+
+    python -m asd_jax.dcase_score --scores=DIR --year=2024
+    python -m asd_jax.dcase_score --scores=DIR --year=2024 --ground_truth=DIR --json=score.json --intervals
+    python -m asd_jax.dcase_score --scores=A/seed_0,A/seed_1 --against=B --year=2024      is A better than B?
+    python -m asd_jax.dcase_score --scores=DIR --year=2024 --check                       before handing it in
+
+DIR holds anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv; 2021 also
+..._<domain>_test.csv) with rows <file name>,<score>, and decision_result_... beside them if there are decisions.
+Labels come from the file names, or from the ground truth of an evaluation set.
+"""
+
+import dataclasses
+
+import numpy as np
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.data.dcase import edition
+from asd_jax.errors import InputError
+from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.official_score import check_year, decision_values, official_score
+from asd_jax.scoring.results import write_json
+from asd_jax.scoring.submission import ScoredClip, read_submission
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("scores", [], "Folder of score files; several, comma-separated, are seeds of one system.")
+flags.DEFINE_integer("year", None, "Year whose rule counts, 2020 to 2026.")
+flags.DEFINE_list("machines", [], "Machines to score, comma-separated; default: all found.")
+flags.DEFINE_string("ground_truth", None, "Labels: eval_data_list_<year>.csv, or an official evaluator's folder.")
+flags.DEFINE_string("json", None, "File to write the result to.")
+flags.DEFINE_list("against", [], "Folder (or seeds) of another system: paired bootstrap of the difference.")
+flags.DEFINE_bool("intervals", False, "95 % intervals: stratified bootstrap, and the evaluator's jackknife.")
+flags.DEFINE_integer("replicates", 1000, "Bootstrap replicates.", lower_bound=100)
+flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
+flags.DEFINE_bool("check", False, "Only check the folder as a submission: machines, files, clips, values.")
+
+
+def main() -> None:
+    """Reads, scores, prints a table, writes JSON."""
+    if not FLAGS.scores or FLAGS.year is None:
+        raise InputError("--scores=DIR and --year=YYYY are needed (--help lists the flags)")
+    check_year(FLAGS.year)
+    if FLAGS.check:
+        return check()
+    labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
+    runs = [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores]
+    found = score(runs[0], FLAGS.year)
+    if len(runs) > 1:
+        found |= _over_seeds([found, *(score(clips, FLAGS.year) for clips in runs[1:])])
+    if FLAGS.intervals:
+        found |= intervals(runs, FLAGS.year)
+    if FLAGS.against:
+        others = [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.against]
+        found["against"] = compare(runs, others, FLAGS.year)
+    from asd_jax.reporting.table import print_table, results_table
+
+    print_table(results_table(found))
+    for line in _told(found):
+        print(line)
+    if FLAGS.json:
+        write_json(FLAGS.json, found)
+
+
+def score(clips: list[ScoredClip], year: int) -> dict:
+    """Scored clips -> what results.json says of them.
+
+    Raises:
+        InputError: clips without label or domain, or what `official_score` raises.
+    """
+    if nameless := [c for c in clips if c.label < 0 or (year > 2020 and c.domain not in ("source", "target"))]:
+        raise InputError(
+            f"{nameless[0].machine} section {nameless[0].section}: {nameless[0].file} tells no label and domain "
+            f"({len(nameless)} such clips); give --ground_truth=DIR, or --check to check the files only"
+        )
+    official = official_score(((c.machine, c.section, c.domain, c.label, c.score) for c in clips), year)
+    found = dataclasses.asdict(official)
+    for machine, sections in found["machines"].items():
+        for section, values in sections.items():
+            own = [c for c in clips if (c.machine, c.section) == (machine, section)]
+            if own[0].decision is not None:
+                known = [c.domain if year > 2020 else "" for c in own]
+                values |= decision_values(known, [c.label for c in own], [c.decision for c in own])
+    return found
+
+
+def intervals(runs: list[list[ScoredClip]], year: int) -> dict:
+    """Bootstrap interval of the official score, jackknife of the first run's pooled AUC and pAUC."""
+    from asd_jax.scoring.intervals import bootstrap, jackknife
+
+    clips, scores = _aligned(runs)
+    interval = bootstrap(clips, scores, year, replicates=FLAGS.replicates, seed=FLAGS.seed)
+    pooled = jackknife([clip[3] for clip in clips], scores[0])
+    return {
+        "bootstrap": dataclasses.asdict(interval),
+        "jackknife": {
+            "evaluator_half_width": float(np.mean([one.evaluator_half_width for one in pooled.values()])),
+            "half_width": float(np.mean([one.half_width for one in pooled.values()])),
+        },
+    }
+
+
+def compare(runs: list[list[ScoredClip]], others: list[list[ScoredClip]], year: int) -> dict:
+    """Paired bootstrap of the difference between two systems' official scores."""
+    from asd_jax.scoring.intervals import paired_bootstrap
+
+    clips, scores = _aligned([*runs, *others])
+    found = paired_bootstrap(
+        clips, scores[: len(runs)], scores[len(runs) :], year, replicates=FLAGS.replicates, seed=FLAGS.seed
+    )
+    return dataclasses.asdict(found)
+
+
+def check() -> None:
+    """Says everything wrong with the folders as submissions of the year's evaluation machines."""
+    expected = edition(FLAGS.year).evaluation
+    labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
+    for folder in FLAGS.scores:
+        clips = read_submission(
+            folder, machines=FLAGS.machines, labels=labels, expected=expected, complete=FLAGS.year > 2020
+        )
+        print(f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} clips")
+
+
+def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
+    """Clips (machine, section, domain, label) that every run scored, and their scores "run clip"."""
+    first = [clip[:3] for clip in runs[0]]
+    for clips in runs[1:]:
+        if [clip[:3] for clip in clips] != first:
+            odd = sorted(set(first) ^ {clip[:3] for clip in clips})[0]
+            raise InputError(f"the folders must score the same clips; only some of them have {'/'.join(odd)}")
+    labelled = [(c.machine, c.section, c.domain, c.label) for c in runs[0]]
+    return labelled, np.array([[clip.score for clip in clips] for clips in runs])
+
+
+def _over_seeds(found: list[dict]) -> dict:
+    values = [one["official_score"] for one in found]
+    return {"seeds": {"official_score": values, "mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}}
+
+
+def _told(found: dict) -> list[str]:
+    """What the table does not say, in words."""
+    lines = []
+    if seeds := found.get("seeds"):
+        lines.append(f"{len(seeds['official_score'])} seeds: {100 * seeds['mean']:.2f} +- {100 * seeds['std']:.2f} %")
+    if "bootstrap" in found:
+        low, high = 100 * found["bootstrap"]["low"], 100 * found["bootstrap"]["high"]
+        lines.append(f"95 % interval, stratified bootstrap: {low:.2f} to {high:.2f} %")
+        wide, printed = (100 * found["jackknife"][key] for key in ("half_width", "evaluator_half_width"))
+        lines.append(f"95 % half width, jackknife of pooled AUC and pAUC: {wide:.2f} (evaluators print {printed:.4f})")
+    if against := found.get("against"):
+        low, high = 100 * against["low"], 100 * against["high"]
+        difference, p = 100 * against["difference"], against["p_value"]
+        lines.append(f"difference to the other: {difference:+.2f} points, 95 % {low:+.2f} to {high:+.2f}, p = {p:.3f}")
+    return lines
+
+
+if __name__ == "__main__":
+    run(main)

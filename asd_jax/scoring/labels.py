@@ -1,0 +1,67 @@
+"""Labels of scored clips: from their names, from the lists of the baselines, from the folders of the evaluators."""
+
+import csv
+import re
+from pathlib import Path
+
+from asd_jax.data.clips import parse_clip
+from asd_jax.data.dcase import edition
+from asd_jax.data.ground_truth import find_ground_truth, read_ground_truth
+from asd_jax.errors import InputError
+
+Labels = dict[tuple[str, str], tuple[str, int]]  # (machine, file name) -> (domain, label)
+_EVALUATOR = re.compile(r"ground_truth_(?P<machine>.+?)_section_\d+(?:_(?P<domain>source|target))?_test\.csv")
+
+
+def name_says(file: str, machine: str) -> tuple[str, str, int]:
+    """File name -> (section, domain, label); "unknown" and -1 where the name does not tell."""
+    clip = parse_clip(file, machine, "test")
+    return clip.section, clip.domain, clip.label
+
+
+def read_labels(ground_truth: str | Path, year: int) -> Labels:
+    """Ground truth of an evaluation set -> domain and label of each clip as released.
+
+    Args:
+        ground_truth: `eval_data_list_<year>.csv` of the baselines or a folder that holds it, or the folder of an
+            official evaluator with ground_truth_data/ and (2022 and later) ground_truth_domain/ in it.
+        year: 2022's label files of ToyCar and ToyTrain contradict the evaluator's own attribute files, which count.
+
+    Raises:
+        InputError: nothing of that kind there, unreadable rows, labels without domain.
+    """
+    root = Path(ground_truth)
+    if not (root / "ground_truth_data").is_dir():
+        return _from_names(find_ground_truth(root, root))
+    labels: Labels = {}
+    for path in sorted((root / "ground_truth_data").glob("*.csv")):
+        if not (match := _EVALUATOR.fullmatch(path.name)):
+            continue
+        machine = match["machine"]
+        if machine in edition(year).mislabelled:
+            continue
+        found = _rows(path)
+        domains = dict.fromkeys(found, match["domain"])
+        if not match["domain"]:
+            other = _rows(path.parent.parent / "ground_truth_domain" / path.name)
+            domains = {name: ("source", "target")[number] for name, number in other.items()}
+        if set(domains) != set(found):
+            raise InputError(f"{path}: its clips are not those of ground_truth_domain/{path.name}")
+        labels |= {(machine, name): (domains[name], label) for name, label in found.items()}
+    for machine in edition(year).mislabelled:
+        files = sorted((root / "ground_truth_attributes" / machine).glob("*attributes_*.csv"))
+        labels |= _from_names(read_ground_truth(files))
+    return labels
+
+
+def _from_names(names: dict[tuple[str, str], str]) -> Labels:
+    return {(machine, released): name_says(name, machine)[1:] for (machine, released), name in names.items()}
+
+
+def _rows(path: Path) -> dict[str, int]:
+    """An evaluator's csv, rows `<file name>,<0 or 1>`."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return {row[0]: ("0", "1").index(row[1].strip()) for row in csv.reader(file) if row}
+    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: not readable as ground truth, rows <file name>,<0 or 1> ({error})") from error
