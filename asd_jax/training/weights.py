@@ -8,7 +8,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,43 @@ from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 
 FORMAT = 1
+DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
 
 
 def save_weights(path: str | Path, params: dict, header: dict[str, Any]) -> None:
     """Writes parameters and the JSON header atomically; the same input gives the same bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = {name: np.ascontiguousarray(value) for name, value in sorted(flatten_dict(params, sep="/").items())}
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True)
+    write_safetensors(path, flatten_dict(params, sep="/"), {"asd_jax": text})
+
+
+def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file atomically, with only one tensor in memory at a time (the library's writer wants all).
+
+    Args:
+        path: the file; its folder is made.
+        tensors: by name, anything with `.shape`, `.dtype` and `__array__` (which may read from disk).
+        metadata: text for the file's header.
+    """
+    path = Path(path)
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # widest first keeps all aligned
+    for name in order:
+        shape, dtype = tensors[name].shape, tensors[name].dtype
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": DTYPES[dtype.name], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(safetensors.numpy.save(flat, {"asd_jax": text}))
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for name in order:
+                file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -184,6 +212,7 @@ def _config(kind, values, path):
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error
+
 
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file, hashed in a stream."""

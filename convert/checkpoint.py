@@ -1,0 +1,210 @@
+"""Opens a public EAT checkpoint from a file, a folder or the Hugging Face hub: named tensors, still on disk."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from convert import torch_file
+from convert.table import public_name
+
+HUB = "https://huggingface.co"
+LARGEST_CONFIG = 1 << 20  # bytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SafeTensor:
+    """A tensor of a safetensors file, still on disk."""
+
+    file: Any
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self) -> np.ndarray:
+        """The numbers."""
+        return self.file.get_tensor(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A public checkpoint.
+
+    Attributes:
+        path: the file that holds the weights.
+        name: what to call it in a header: the hub id or the file's name, never a local path.
+        layout: "fairseq" or "huggingface".
+        tensors: the student's, by the table's names.
+        teacher: the EMA teacher's, by the same names; empty if the file has none.
+        settings: the model's configuration: fairseq's `cfg["model"]` or `config.json`.
+    """
+
+    path: Path
+    name: str
+    layout: str
+    tensors: Mapping[str, Any]
+    teacher: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
+    """A file, a folder with `model.safetensors` and `config.json`, or a hub id `owner/name`.
+
+    Raises:
+        InputError: no such file, no network, or a file that is no checkpoint.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = path / "model.safetensors"
+        if not path.is_file():
+            raise InputError(f"{source}: no model.safetensors in this folder")
+    if path.is_file():
+        return _from_file(path, path.name)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in (".pt", ".pth", ".safetensors"):
+        raise InputError(f"{source}: no such file or folder, and no hub id (owner/name)")
+    path, commit = _from_hub(str(source), revision)
+    return _from_file(path, f"{source}@{commit}")
+
+
+def is_ours(source: str | Path) -> bool:
+    """Whether this is one of our own weight files."""
+    import safetensors
+
+    if not Path(source).is_file():
+        return False
+    try:
+        return "asd_jax" in (safetensors.safe_open(source, "numpy").metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
+def _from_file(path, name):
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if start[8:] == b"{":
+        return _safetensors(path, name)
+    return _torch(path, name)
+
+
+def _safetensors(path, name):
+    import ml_dtypes
+    import safetensors
+
+    dtypes = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+    try:
+        file = safetensors.safe_open(path, "numpy")
+        slices = {key: file.get_slice(key) for key in file.keys()}
+        tensors = {
+            key: SafeTensor(file, key, tuple(s.get_shape()), np.dtype(dtypes.get(s.get_dtype(), np.void)))
+            for key, s in slices.items()
+        }
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    if "asd_jax" in (file.metadata() or {}):
+        raise InputError(f"{path}: already holds asd_jax weights; --to=huggingface takes them back out")
+    candidates = [path.with_name("config.json"), path.with_name(path.stem + "_config.json")]
+    config = next((candidate for candidate in reversed(candidates) if candidate.is_file()), None)
+    if config is None:
+        raise InputError(f"{path}: put the model's config.json beside it (it holds the number of attention heads)")
+    return Checkpoint(path, name, "huggingface", _named(path, tensors), {}, _read_json(config))
+
+
+def _torch(path, name):
+    saved = torch_file.read_torch(path)
+    model = saved.get("model") if isinstance(saved, dict) else None
+    if not isinstance(model, dict):
+        raise InputError(f"{path}: no fairseq checkpoint (no `model` with tensors)")
+    model = dict(model)
+    teacher = model.pop("_ema", {})
+    tensors = _named(path, model)
+    settings = _get(saved, "cfg", "model") or _get(saved, "args") or {}
+    if not isinstance(teacher, dict) or not isinstance(settings, dict):
+        raise InputError(f"{path}: `_ema` or the configuration is not a dictionary")
+    return Checkpoint(path, name, "fairseq", tensors, _named(path, teacher), settings)
+
+
+def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoder's own settings, flat: plain numbers and strings, and the front end that our own export adds.
+
+    Those of a fine-tuned fairseq model are nested in the classifier's, those of the patches in the modality's.
+    """
+    encoder = _get(settings, "pretrained_model_args", "model")
+    encoder = encoder if isinstance(encoder, dict) else settings
+    image = _get(encoder, "modalities", "image")
+    image = image if isinstance(image, dict) else {}
+    flat = {name: torch_file.unwrap(value) for name, value in [*image.items(), *encoder.items()]}
+    return {
+        name: value
+        for name, value in flat.items()
+        if isinstance(value, (bool, float, str)) or (isinstance(value, int) and abs(value) < 1 << 63)
+    } | {"asd_jax_front_end": flat.get("asd_jax_front_end")}
+
+
+def _get(value, *names):
+    for name in names:
+        value = torch_file.unwrap(value)
+        value = value.get(name) if isinstance(value, dict) else None
+    return torch_file.unwrap(value)
+
+
+def _named(path, tensors):
+    named = {}
+    for key, tensor in tensors.items():
+        name = public_name(key) if isinstance(key, str) else None
+        if name is None or not hasattr(tensor, "read"):
+            raise InputError(f"{path}: {str(key)[:80]!r} among the weights is not a named tensor")
+        if name in named:
+            raise InputError(f"{path}: two tensors are called {name[:80]!r}")
+        named[name] = tensor
+    return named
+
+
+def _read_json(path):
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_CONFIG + 1)
+        value = json.loads(text) if len(text) <= LARGEST_CONFIG else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a model's config.json")
+    return value
+
+
+def _from_hub(repository, revision):
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    except ImportError as error:
+        raise InputError(_offline(repository, revision, "pip install huggingface_hub")) from error
+    reason, commit = None, revision
+    # The hub's client raises whatever its HTTP library raises, and that has changed twice: hence Exception.
+    try:  # both files must come from one commit, and asking for it fails at once without a network
+        commit = get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision)).commit_hash
+    except Exception as error:
+        reason = error
+    try:
+        hf_hub_download(repository, "config.json", revision=commit, local_files_only=reason is not None)
+        path = Path(
+            hf_hub_download(repository, "model.safetensors", revision=commit, local_files_only=reason is not None)
+        )
+        return path, path.parent.name
+    except Exception as error:
+        reason = str(reason or error).strip() or type(error).__name__
+        raise InputError(_offline(repository, revision, reason.splitlines()[0][:200])) from error
+
+
+def _offline(repository, revision, reason):
+    folder = f"weights/{repository.split('/')[1]}"
+    urls = "\n".join(f"  {HUB}/{repository}/resolve/{revision}/{f}" for f in ("model.safetensors", "config.json"))
+    return (
+        f"{repository}: could not be fetched from the Hugging Face hub ({reason}). Download\n{urls}\n"
+        f"into the folder {folder} and run\n  python -m convert.eat --source={folder} --output={folder}.safetensors"
+    )

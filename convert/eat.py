@@ -1,0 +1,218 @@
+"""Brings public EAT checkpoints in, and takes our weights back out; needs neither fairseq nor torch.
+
+  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors
+  python -m convert.eat --source=EAT-base_epoch30_pt.pt --output=weights/eat_base.safetensors [--weights=ema]
+  python -m convert.eat --source=runs/fan/weights.safetensors --to=huggingface --output=eat_fan
+
+Nothing in a source file is ever executed. convert/README.md lists the public checkpoints.
+"""
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from asd_jax import command
+from asd_jax.errors import InputError
+from convert.checkpoint import is_ours, open_checkpoint
+
+if TYPE_CHECKING:  # jax and flax take seconds to import: a refused file, or --help, does not pay for them
+    from asd_jax.models.eat import EATConfig
+
+CLASSIFIER_EPS = {"fairseq": 1e-6, "huggingface": 1e-5}  # fc_norm's, the one difference between the two public models
+
+
+def convert(
+    source: str | Path,
+    *,
+    weights: str = "student",
+    with_decoder: bool = False,
+    with_head: bool = False,
+    revision: str = "main",
+) -> tuple["EATConfig", dict]:
+    """Any public EAT -> (sizes, parameters of `EAT(config)` as float32 numpy arrays).
+
+    Args:
+        source: a fairseq `.pt`, a Hugging Face `model.safetensors` (or its folder) with its `config.json`, or a hub id.
+        weights: "student" (what the public code uses for inference) or "ema", the teacher.
+        with_decoder: also the student's decoder, under "decoder".
+        with_head: also the AudioSet classifier, under "fc_norm" and "head".
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        InputError: no such source, no checkpoint, a hostile or damaged file, or tensors that are not an EAT's.
+    """
+    found = find(source, weights, with_decoder, with_head, revision)
+    return found.config, _nested({name: np.asarray(parameter) for name, parameter in found.parameters.items()})
+
+
+def write(source: str | Path, output: str | Path, **options) -> "Found":
+    """Converts a public EAT into a weight file of ours, tensor by tensor; options as for `convert`.
+
+    Raises:
+        InputError: as `convert`; then nothing is written.
+    """
+    found = find(source, **options)
+    from asd_jax.training.weights import save_weights
+
+    save_weights(output, _nested(found.parameters), found.header)
+    return found
+
+
+def write_huggingface(source: str | Path, output: str | Path, **options) -> "EATConfig":
+    """Writes `model.safetensors` and `config.json` in the public layout into the folder `output`.
+
+    Args:
+        source: a weight file of ours (of a fine-tuned encoder its EAT), or any public EAT.
+        output: folder, made if needed.
+        options: as for `convert`, for a public source.
+
+    Raises:
+        InputError: as `convert` and `asd_jax.training.weights.load_encoder`.
+    """
+    if is_ours(source):
+        from convert.huggingface import read_ours
+
+        config, parameters, front_end = read_ours(source)
+    else:
+        found = find(source, **options)
+        config, parameters, front_end = found.config, found.parameters, found.header["front_end"]
+    from convert.huggingface import write_public
+
+    write_public(output, config, parameters, front_end)
+    return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a checkpoint holds of an EAT.
+
+    Attributes:
+        config: sizes.
+        parameters: our name -> parameter, still on disk.
+        header: of our weight file.
+        dropped: public name -> why it is left behind.
+        position_difference: largest difference between the stored and the recomputed position table, if one is stored.
+    """
+
+    config: "EATConfig"
+    parameters: Mapping[str, Any]
+    header: Mapping[str, Any]
+    dropped: Mapping[str, str]
+    position_difference: float | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parameter:
+    """A float32 parameter in our layout, read when it is asked for."""
+
+    tensor: Any
+    transform: Any
+    shape: tuple[int, ...]
+    place: str
+    dtype = np.dtype(np.float32)
+
+    def __array__(self, dtype=None, copy=None):
+        value = self.tensor.read().astype(np.float32)
+        if not np.isfinite(value).all():
+            raise InputError(f"{self.place} holds NaN or infinity")
+        return np.ascontiguousarray(self.transform.to_ours(value))
+
+
+def find(
+    source: str | Path,
+    weights: str = "student",
+    with_decoder: bool = False,
+    with_head: bool = False,
+    revision: str = "main",
+) -> Found:
+    """Everything about a source but the numbers, all of it checked; arguments and errors as for `convert`."""
+    checkpoint = open_checkpoint(source, revision)
+    from convert import sizes, table  # jax from here on
+
+    path, tensors = checkpoint.path, dict(checkpoint.tensors)
+    if weights == "ema":
+        if not checkpoint.teacher:
+            raise InputError(f"{path}: holds no EMA teacher (`_ema`); only fairseq's pre-training checkpoints do")
+        extra = {name: t for name, t in tensors.items() if name.startswith(("decoder.", "fc_norm.", "head."))}
+        tensors = extra | dict(checkpoint.teacher)
+    config, front_end = sizes.sizes(checkpoint, tensors)
+    wanted, template = table.rows(table.ENCODER, config.depth), sizes.encoder_template(config)
+    if with_decoder:
+        layers = len([name for name in tensors if re.fullmatch(r"decoder\.blocks\.\d+\.0\.weight", name)])
+        wanted += table.rows(table.DECODER, layers)
+        template |= sizes.decoder_template(path, tensors, layers)
+    if with_head:
+        wanted += table.rows(table.HEAD, 1)
+        template |= sizes.head_template(path, tensors)
+    dropped = table.check(path, wanted, template, tensors)
+    if weights == "ema":
+        dropped |= {
+            f"student: {name}": "--weights=student takes it" for name in checkpoint.tensors if name not in extra
+        }
+    else:
+        dropped |= {f"_ema: {name}": "the teacher; --weights=ema takes it" for name in checkpoint.teacher}
+    header = {
+        "kind": "eat",
+        "eat": dataclasses.asdict(config),
+        "front_end": dataclasses.asdict(front_end),
+        "source": checkpoint.name,
+        "sha256": _sha256(path),
+        "weights": weights,
+    }
+    if with_head:
+        header["classifier"] = {"classes": template["head/bias"][0], "eps": CLASSIFIER_EPS[checkpoint.layout]}
+    parameters = {
+        row.ours: Parameter(tensors[row.public], row.transform, template[row.ours], f"{path}: {row.public}")
+        for row in wanted
+    }
+    return Found(config, parameters, header, dropped, sizes.position_difference(path, tensors, config))
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _nested(parameters):
+    from flax.traverse_util import unflatten_dict
+
+    return unflatten_dict(dict(parameters), sep="/")
+
+
+def main() -> None:
+    """Converts --source and says what was kept."""
+    options = {name: FLAGS[name].value for name in ("weights", "with_decoder", "with_head", "revision")}
+    try:
+        if FLAGS.to == "huggingface":
+            print(f"{FLAGS.output}: {write_huggingface(FLAGS.source, FLAGS.output, **options)}")
+            return
+        found = write(FLAGS.source, FLAGS.output, **options)
+    except OSError as error:
+        raise InputError(f"cannot write {FLAGS.output}: {error}") from error
+    count = sum(math.prod(parameter.shape) for parameter in found.parameters.values())
+    print(f"{FLAGS.output}: {count:,} parameters, {found.config}")
+    print(f"sha256 of the source: {found.header['sha256']}")
+    for reason in sorted(set(found.dropped.values())):
+        names = [name for name, why in found.dropped.items() if why == reason]
+        print(f"left behind ({reason}): {len(names)} tensors, {names[0]} ...")
+    if found.position_difference is not None:
+        print(f"the stored position table differs from the recomputed one by at most {found.position_difference:.2g}")
+
+
+if __name__ == "__main__":
+    FLAGS = flags.FLAGS
+    flags.DEFINE_string("source", None, "Checkpoint file, folder or hub id (owner/name).", required=True)
+    flags.DEFINE_string("output", None, "File to write; a folder with --to=huggingface.", required=True)
+    flags.DEFINE_enum("to", "asd_jax", ["asd_jax", "huggingface"], "Layout to write.")
+    flags.DEFINE_enum("weights", "student", ["student", "ema"], "The student, or its EMA teacher.")
+    flags.DEFINE_bool("with_decoder", False, "Keep the decoder that pre-training needs.")
+    flags.DEFINE_bool("with_head", False, "Keep the AudioSet classifier.")
+    flags.DEFINE_string("revision", "main", "Branch, tag or commit on the hub; the header records the commit.")
+    command.run(main)

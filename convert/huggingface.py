@@ -1,0 +1,82 @@
+"""Writes EAT in the layout of the public Hugging Face repositories: `model.safetensors` and `config.json`."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from asd_jax.models.eat import NORM_EPS, PATCH, EATConfig, position_table
+from asd_jax.training.weights import load_encoder, read_weights, write_safetensors
+from convert import table
+
+MAX_LENGTH = 768  # time patches of the public position table, 122.9 s
+
+
+def write_public(path: str | Path, config: EATConfig, parameters: Mapping[str, Any], front_end: dict | None) -> None:
+    """Writes both files into the folder `path`.
+
+    Args:
+        path: folder, made if needed.
+        config: sizes.
+        parameters: our name -> parameter of the encoder and, if it is fine-tuned on AudioSet, of "fc_norm" and "head".
+        front_end: settings the encoder was trained on, for the way back; the public code always computes the mel bank.
+    """
+    path = Path(path)
+    finetuned = "head/kernel" in parameters
+    rows = table.rows(table.ENCODER + (table.HEAD if finetuned else ()), config.depth)
+    tensors = {f"model.{row.public}": Public(parameters[row.ours], row.transform) for row in rows}
+    positions = position_table(config.embed_dim, MAX_LENGTH, config.mel_bins // PATCH)[None]
+    write_safetensors(path / "model.safetensors", tensors | {f"model.{table.POSITIONS}": positions}, {"format": "pt"})
+    settings = {
+        "model_type": "eat",
+        "architectures": ["EATModel"],
+        "auto_map": {"AutoConfig": "configuration_eat.EATConfig", "AutoModel": "modeling_eat.EATModel"},
+        "model_variant": "finetune" if finetuned else "pretrain",
+        "num_classes": parameters["head/bias"].shape[0] if finetuned else 0,
+        **dataclasses.asdict(config),
+        "patch_size": PATCH,
+        "stride": PATCH,
+        "in_chans": 1,
+        "max_length": MAX_LENGTH,
+        "img_size": [1024, config.mel_bins],
+        "qkv_bias": True,
+        "layer_norm_first": False,
+        "norm_eps": NORM_EPS,
+        "norm_affine": True,
+        "fixed_positions": True,
+        "torch_dtype": "float32",
+        "asd_jax_front_end": front_end,
+    }
+    temporary = path / "config.json.part"
+    temporary.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    os.replace(temporary, path / "config.json")
+
+
+def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None]:
+    """The EAT part of a weight file of ours -> (sizes, our name -> parameter, its front end).
+
+    Raises:
+        InputError: as `asd_jax.training.weights.load_encoder`.
+    """
+    config, params = load_encoder(source)
+    tensors, header = read_weights(source)
+    classifier = {name: t for name, t in tensors.items() if name.startswith(("fc_norm/", "head/"))}
+    return config, flatten_dict(params, sep="/") | classifier, header.get("front_end")
+
+
+class Public:
+    """A parameter in the public layout, computed when it is written."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, parameter, transform):
+        self.parameter, self.transform = parameter, transform
+        self.shape = transform.public_shape(parameter.shape)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.transform.to_public(np.asarray(self.parameter, np.float32))

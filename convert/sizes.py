@@ -1,0 +1,121 @@
+"""What a checkpoint's tensors must look like: EAT's sizes, the shape of every parameter, the position table."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import PATCH, EATConfig, position_table
+from asd_jax.training.weights import abstract_eat
+from convert.checkpoint import Checkpoint, encoder_settings
+from convert.table import POSITIONS
+
+POSITION_TOLERANCE = 1e-2  # bfloat16 rounds the table by 2e-3, float16 by 2.5e-4
+# What the public code can be told otherwise, but our encoder cannot.
+FIXED = {
+    "layer_norm_first": False,
+    "norm_affine": True,
+    "norm_eps": 1e-6,
+    "qkv_bias": True,
+    "patch_size": 16,
+    "stride": 16,
+    "in_chans": 1,
+    "fixed_positions": True,
+    "num_extra_tokens": 1,
+    "prenet_depth": 0,
+    "use_alibi_encoder": False,
+}
+
+
+def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig, FrontEnd]:
+    """Sizes of the encoder and its front end: from the tensors where they can be, else from the settings.
+
+    Raises:
+        InputError: no EAT, sizes that are none, or settings that contradict the tensors or our encoder.
+    """
+    path, settings = checkpoint.path, encoder_settings(checkpoint.settings)
+    depth = len({name.split(".")[1] for name in tensors if re.match(r"blocks\.\d+\.", name)})
+    try:
+        width = tensors["local_encoder.proj.weight"].shape[0]
+        hidden = tensors["blocks.0.mlp.fc1.weight"].shape[0]
+    except (KeyError, IndexError) as error:
+        raise InputError(f"{path}: no EAT ({error} is missing or empty)") from error
+    if not width:
+        raise InputError(f"{path}: no EAT (the patch projection is empty)")
+    for name, wanted in {**FIXED, "embed_dim": width, "depth": depth, "mlp_ratio": hidden / width}.items():
+        if settings.get(name, wanted) != wanted:
+            raise InputError(f"{path}: the settings say {name}={str(settings[name])[:80]!r}, wanted {wanted!r}")
+    default = 12 if checkpoint.layout == "huggingface" else {768: 12, 1024: 16}.get(width)
+    heads, mel_bins = settings.get("num_heads", default), settings.get("mel_bins", 128)
+    if heads is None:
+        raise InputError(f"{path}: the settings do not say how many attention heads (num_heads)")
+    if not all(type(value) is int and 0 < value <= 1 << 12 for value in (heads, mel_bins, width)):
+        found = f"num_heads={str(heads)[:80]}, mel_bins={str(mel_bins)[:80]}, width {width}"
+        raise InputError(f"{path}: {found} are not sizes of an EAT")
+    try:
+        front_end = FrontEnd(spacing="mel", bins=mel_bins, simam=SimAM(mode="none"))
+        if settings.get("asd_jax_front_end"):
+            front_end = FrontEnd(**settings["asd_jax_front_end"])
+        if front_end.bins != mel_bins:
+            raise ValueError(f"the front end has {front_end.bins} filters, the encoder {mel_bins}")
+        return EATConfig(width, depth, heads, hidden / width, mel_bins), front_end
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:
+    """Our name -> shape of every parameter of the encoder."""
+    return {name: leaf.shape for name, leaf in flatten_dict(abstract_eat(config), sep="/").items()}
+
+
+def decoder_template(path: Path, tensors: Mapping[str, Any], layers: int) -> dict[str, tuple[int, ...]]:
+    """The decoder's; its first layer's kernel size and groups hold for all.
+
+    Raises:
+        InputError: no decoder.
+    """
+    shape = tensors["decoder.blocks.0.0.weight"].shape if "decoder.blocks.0.0.weight" in tensors else ()
+    if len(shape) != 4 or not shape[1] or shape[0] % shape[1]:
+        raise InputError(f"{path}: --with_decoder: the file holds no decoder (only fairseq's pre-training files do)")
+    d, per_group, k, _ = shape
+    template = {f"decoder/conv_{i}/kernel": (k, k, per_group, d) for i in range(layers)}
+    template |= {f"decoder/conv_{i}/bias": (d,) for i in range(layers)}
+    return template | {"decoder/out/kernel": (d, d), "decoder/out/bias": (d,)}
+
+
+def head_template(path: Path, tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The AudioSet classifier's.
+
+    Raises:
+        InputError: no classifier.
+    """
+    shape = tensors["head.weight"].shape if "head.weight" in tensors else ()
+    if len(shape) != 2:
+        raise InputError(f"{path}: --with_head: the file holds no classifier (only fine-tuned checkpoints do)")
+    classes, d = shape
+    return {"fc_norm/scale": (d,), "fc_norm/bias": (d,), "head/kernel": (d, classes), "head/bias": (classes,)}
+
+
+def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfig) -> float | None:
+    """Largest difference between the stored position table and ours; None if the file holds none.
+
+    Raises:
+        InputError: another table, so another grid or order of patches than we assume.
+    """
+    if POSITIONS not in tensors:
+        return None
+    stored, bands = tensors[POSITIONS], config.mel_bins // PATCH
+    rows = stored.shape[1] if len(stored.shape) == 3 else 0
+    if not rows or stored.shape != (1, rows, config.embed_dim) or rows % bands:
+        wanted = f"(1, n * {bands}, {config.embed_dim})"
+        raise InputError(f"{path}: {POSITIONS} has shape {tuple(stored.shape)}, wanted {wanted}")
+    ours = position_table(config.embed_dim, rows // bands, bands)
+    difference = float(np.abs(stored.read()[0].astype(np.float32) - ours).max())
+    if not difference <= POSITION_TOLERANCE:
+        raise InputError(f"{path}: {POSITIONS} differs by {difference:.3g} from EAT's fixed table; another model?")
+    return difference

@@ -1,0 +1,127 @@
+"""The table between the public names of EAT's parameters and ours, and the checks that nothing is lost on the way.
+
+The names on the left are those of the Hugging Face files without their `model.` prefix; fairseq's differ in two parts.
+Rows with `{i}` stand for every block or layer.
+"""
+
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from asd_jax.errors import InputError
+
+FAIRSEQ_PARTS = (("modality_encoders.IMAGE.", ""), ("context_encoder.norm.", "pre_norm."))
+
+
+class Transform(NamedTuple):
+    """A lossless change of layout and its inverse."""
+
+    to_ours: Callable[[np.ndarray], np.ndarray]
+    to_public: Callable[[np.ndarray], np.ndarray]
+
+    def public_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Our shape -> the public one; takes no memory."""
+        return self.to_public(np.broadcast_to(np.float32(0), shape)).shape
+
+
+SAME = Transform(lambda x: x, lambda x: x)
+TRANSPOSE = Transform(np.transpose, np.transpose)  # torch keeps (out, in)
+TOKEN = Transform(lambda x: x[0, 0], lambda x: x[None, None])
+PATCHES = Transform(lambda x: x.reshape(len(x), -1).T, lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]))
+CONVOLUTION = Transform(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))
+
+
+def _layer(public: str, ours: str, transform: Transform = TRANSPOSE, weight: str = "kernel"):
+    return (f"{public}.weight", f"{ours}/{weight}", transform), (f"{public}.bias", f"{ours}/bias", SAME)
+
+
+ENCODER = (
+    ("extra_tokens", "cls", TOKEN),
+    *_layer("local_encoder.proj", "patch", PATCHES),
+    *_layer("pre_norm", "pre_norm", SAME, "scale"),
+    *_layer("blocks.{i}.norm1", "block_{i}/norm1", SAME, "scale"),
+    *_layer("blocks.{i}.attn.qkv", "block_{i}/attention/qkv"),
+    *_layer("blocks.{i}.attn.proj", "block_{i}/attention/out"),
+    *_layer("blocks.{i}.norm2", "block_{i}/norm2", SAME, "scale"),
+    *_layer("blocks.{i}.mlp.fc1", "block_{i}/fc1"),
+    *_layer("blocks.{i}.mlp.fc2", "block_{i}/fc2"),
+)
+DECODER = (
+    *_layer("decoder.blocks.{i}.0", "decoder/conv_{i}", CONVOLUTION),
+    *_layer("decoder.proj", "decoder/out"),
+)
+HEAD = (*_layer("fc_norm", "fc_norm", SAME, "scale"), *_layer("head", "head"))
+
+POSITIONS = "fixed_positional_encoder.positions"
+DROPPED = {  # what may be left behind, and why
+    POSITIONS: "recomputed",
+    "decoder.*": "only pre-training needs it; --with_decoder keeps it",
+    "fc_norm.*": "AudioSet classifier; --with_head keeps it",
+    "head.*": "AudioSet classifier; --with_head keeps it",
+    "encoder_mask": "unused by the public code as well",
+}
+
+
+class Row(NamedTuple):
+    """One parameter: its public name, our name and the change of layout."""
+
+    public: str
+    ours: str
+    transform: Transform
+
+
+def rows(table: Iterable[tuple[str, str, Transform]], depth: int) -> list[Row]:
+    """The table with every `{i}` written out for 0 .. depth - 1."""
+    return [
+        Row(public.replace("{i}", str(i)), ours.replace("{i}", str(i)), transform)
+        for public, ours, transform in table
+        for i in range(depth if "{i}" in public else 1)
+    ]
+
+
+def public_name(name: str) -> str:
+    """A key of a fairseq or Hugging Face file -> the name in the table."""
+    for fairseq, ours in FAIRSEQ_PARTS:
+        name = name.replace(fairseq, ours)
+    name = name.replace("positional_encoder.pos_embed", "positional_encoder.positions")  # the oldest checkpoints
+    return name.removeprefix("model.")
+
+
+def check(path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tensors: Mapping) -> dict[str, str]:
+    """Every parameter filled by exactly one tensor of the right shape; returns the tensors dropped, with the reason.
+
+    Args:
+        path: named in the error.
+        wanted: rows of the parameters to keep.
+        template: our name -> our shape, of every parameter to fill.
+        tensors: public name -> anything with `.shape` and `.dtype`.
+
+    Raises:
+        InputError: one message that lists everything missing, left over or of another shape or type.
+    """
+    found, names = set(tensors), {row.public for row in wanted}
+    if sorted(row.ours for row in wanted) != sorted(template):
+        raise AssertionError("the table and the model disagree")  # a mistake of ours, not of the file
+    dropped = {name: _reason(name) for name in sorted(found - names)}
+    problems = [f"missing {name}" for name in sorted(names - found)]
+    problems += [f"not known {name[:80]!r}" for name, reason in dropped.items() if reason is None]
+    for row in wanted:
+        if row.public not in found:
+            continue
+        tensor = tensors[row.public]
+        shape = row.transform.public_shape(template[row.ours])
+        if tuple(tensor.shape) != shape:
+            problems.append(f"{row.public} has shape {tuple(tensor.shape)}, wanted {shape}")
+        elif tensor.dtype.name not in ("float64", "float32", "float16", "bfloat16"):
+            problems.append(f"{row.public} holds {tensor.dtype.name} numbers, wanted floating point")
+    if problems:
+        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise InputError(f"{path}: the tensors are not those of an EAT: " + "; ".join(problems[:20]) + more)
+    return dropped
+
+
+def _reason(name):
+    return next((reason for pattern, reason in DROPPED.items() if fnmatch.fnmatchcase(name, pattern)), None)

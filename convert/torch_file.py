@@ -1,0 +1,309 @@
+"""Reads what `torch.save` wrote, without torch and without ever running anything the file asks for.
+
+A checkpoint is a zip archive: `data.pkl`, a pickle that describes the objects, and one uncompressed entry of raw
+numbers per storage. The pickle is interpreted here by a small stack machine that knows containers, numbers, strings and
+tensors. A class that only holds settings (omegaconf, argparse, enums, fairseq's) becomes an inert `StandIn`; any other
+name, and any opcode `torch.save` does not write, is refused. There is no import machinery to subvert. Tensors stay on
+disk until `Tensor.read`, so an optimizer state costs nothing.
+"""
+
+import dataclasses
+import math
+import pickletools
+import re
+import struct
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from asd_jax.errors import InputError
+
+LARGEST_PICKLE = 64 << 20  # bytes; a real one is below 1 MB
+DTYPES = {
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+# Classes of settings and counters that training programs leave in a checkpoint; kept as inert stand-ins.
+STAND_INS = re.compile(
+    r"(omegaconf|fairseq|examples|EAT|data2vec|enum|typing)(\.\w+)* \w+"
+    r"|argparse Namespace|collections (OrderedDict|defaultdict)|pathlib (Pure)?PosixPath|_codecs encode"
+    r"|(builtins|__builtin__) (int|float|bool|str|unicode|bytes|list|dict|tuple|set|object)"
+    r"|torch (device|Size|(b?float|u?int)\d+|bool)|numpy dtype|numpy\.(_?core)\.multiarray scalar"
+)
+TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
+DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """A class or function a pickle names; never imported."""
+
+    text: str
+
+
+@dataclasses.dataclass(eq=False)
+class StandIn:
+    """An object of a class that is not imported: its constructor's arguments and its state."""
+
+    name: str
+    arguments: tuple
+    state: Any = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Storage:
+    """One archive entry of raw numbers."""
+
+    archive: zipfile.ZipFile
+    entry: str
+    dtype: np.dtype
+    elements: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tensor:
+    """A strided view into a storage, still on disk."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.storage.dtype
+
+    def read(self) -> np.ndarray:
+        """The numbers; only the part of the storage that the view spans is read.
+
+        Raises:
+            InputError: fewer bytes than promised, or a checksum that does not fit.
+        """
+        storage, itemsize = self.storage, self.dtype.itemsize
+        span = _span(self.shape, self.strides)
+        try:
+            with storage.archive.open(storage.entry) as file:
+                file.seek(self.offset * itemsize)
+                data = file.read(span * itemsize)  # zipfile compares the CRC when a whole entry is read
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            raise InputError(f"{storage.archive.filename}: {storage.entry} is damaged ({error})") from error
+        if len(data) != span * itemsize:
+            raise InputError(f"{storage.archive.filename}: {storage.entry} ends early")
+        steps = [stride * itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(np.frombuffer(data, self.dtype), self.shape, steps)
+
+
+def unwrap(value: Any) -> Any:
+    """What a stand-in holds: omegaconf's content or value, a namespace's attributes, an enum's value."""
+    if not isinstance(value, StandIn):
+        return value
+    if isinstance(value.state, dict):
+        return value.state.get("_content", value.state.get("_val", value.state))
+    return value.arguments[0] if value.arguments else None
+
+
+def read_torch(path: str | Path) -> Any:
+    """The object that was saved, with `Tensor` for every tensor and `StandIn` for every settings object.
+
+    Raises:
+        InputError: not a zip checkpoint, damaged, big-endian, compressed, or a pickle that names anything else.
+    """
+    archive = _open(Path(path))
+    names = archive.namelist()
+    pickles = [name for name in names if PurePosixPath(name).name == "data.pkl" and name.count("/") <= 1]
+    if len(pickles) != 1:
+        raise InputError(f"{path}: a zip archive, but not what torch.save writes (no single data.pkl)")
+    prefix = pickles[0].removesuffix("data.pkl")
+    if prefix + "constants.pkl" in names:
+        raise InputError(f"{path}: a TorchScript program, not a checkpoint; save the model's state_dict instead")
+    if prefix + "byteorder" in names and _entry(archive, prefix + "byteorder", 16) != b"little":
+        raise InputError(f"{path}: saved on a big-endian machine; load and save it again on a little-endian one")
+    machine = _StackMachine(archive, prefix)
+    try:
+        return machine.run(_entry(archive, pickles[0], LARGEST_PICKLE))
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"{path}: {pickles[0]} is damaged ({type(error).__name__}: {str(error)[:100]})") from error
+
+
+def _open(path):
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start != b"PK":
+        legacy = start[:1] == b"\x80"
+        what = "written by torch before 1.6 (or a plain pickle)" if legacy else "not a torch checkpoint"
+        remedy = "; with torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)" if legacy else ""
+        raise InputError(f"{path}: {what}{remedy}")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, *DAMAGED, OSError, NotImplementedError) as error:
+        raise InputError(f"{path}: a damaged or truncated checkpoint ({error}); download it again") from error
+    names = archive.namelist()
+    if len(set(names)) != len(names):
+        raise InputError(f"{path}: the archive holds two entries of one name")
+    for entry in archive.infolist():
+        if entry.filename.startswith("/") or "\\" in entry.filename or ".." in PurePosixPath(entry.filename).parts:
+            raise InputError(f"{path}: the archive holds a name that leaves its folder ({entry.filename[:80]!r})")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
+            raise InputError(f"{path}: {entry.filename[:80]!r} is compressed or encrypted; torch.save writes neither")
+    return archive
+
+
+def _entry(archive, name, largest):
+    if archive.getinfo(name).file_size > largest:
+        raise InputError(f"{archive.filename}: {name} has more than {largest} bytes")
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, EOFError, OSError, *DAMAGED) as error:
+        raise InputError(f"{archive.filename}: {name} is damaged ({error})") from error
+
+
+class _StackMachine:
+    """Interprets the opcodes that torch.save writes (pickle protocols 2 to 5)."""
+
+    VALUES = {
+        "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
+        "SHORT_BINBYTES", "BINBYTES", "BINSTRING", "SHORT_BINSTRING",
+    }  # fmt: skip
+    CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+    CONTAINERS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": set}
+    TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+    def __init__(self, archive, prefix):
+        self.archive, self.prefix = archive, prefix
+        self.stack, self.outer, self.memo = [], [], {}
+
+    def run(self, data: bytes) -> Any:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            self.step(opcode.name, argument)
+
+    def step(self, opcode, argument):
+        stack = self.stack
+        if opcode in self.VALUES:
+            stack.append(argument)
+        elif opcode in self.CONSTANTS:
+            stack.append(self.CONSTANTS[opcode])
+        elif opcode in self.CONTAINERS:
+            stack.append(self.CONTAINERS[opcode]())
+        elif opcode in ("BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = stack[-1]
+        elif opcode == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
+        elif opcode in ("BINGET", "LONG_BINGET"):
+            stack.append(self.memo[argument])
+        elif opcode == "MARK":
+            self.outer.append(stack)
+            self.stack = []
+        elif opcode in ("TUPLE", "APPENDS", "SETITEMS", "ADDITEMS"):
+            self.stack = self.outer.pop()
+            self.collect(opcode, stack)
+        elif opcode in self.TUPLES:
+            self.stack.append(tuple(self.take(self.TUPLES[opcode])))
+        elif opcode in ("APPEND", "SETITEM"):
+            self.collect(opcode + "S", self.take(2 if opcode == "SETITEM" else 1))
+        elif opcode in ("GLOBAL", "STACK_GLOBAL"):
+            stack.append(self.name(argument or " ".join(self.take(2))))
+        elif opcode in ("REDUCE", "NEWOBJ"):
+            stack.append(self.call(*self.take(2)))
+        elif opcode == "BUILD":
+            (state,) = self.take(1)
+            if isinstance(stack[-1], StandIn):
+                stack[-1].state = state  # anything else (a state_dict's _metadata) needs no state
+        elif opcode == "BINPERSID":
+            stack.append(self.storage(stack.pop()))
+        elif opcode not in ("PROTO", "FRAME"):
+            raise InputError(f"{self.archive.filename}: torch.save does not write the pickle opcode {opcode}; refused")
+
+    def take(self, count):
+        if len(self.stack) < count:
+            raise IndexError("the stack is empty")
+        taken = self.stack[-count:]
+        del self.stack[-count:]
+        return taken
+
+    def collect(self, opcode, items):
+        if opcode == "TUPLE":
+            self.stack.append(tuple(items))
+        elif opcode == "APPENDS":
+            list.extend(self.stack[-1], items)
+        elif opcode == "ADDITEMS":
+            set.update(self.stack[-1], map(_key, items))
+        else:
+            target = self.stack[-1].state if isinstance(self.stack[-1], StandIn) else self.stack[-1]
+            dict.update(target, zip(map(_key, items[::2]), items[1::2], strict=True))
+
+    def name(self, text):
+        module, _, name = text.partition(" ")
+        tensor = module == "torch._utils" and name in TENSORS
+        if not (tensor or (module == "torch" and name in DTYPES) or STAND_INS.fullmatch(text)):
+            dotted = f"{module}.{name}"[:120]
+            raise InputError(
+                f"{self.archive.filename}: the file names {dotted!r}, which is no part of a checkpoint's data; "
+                "refused, nothing was run"
+            )
+        return Name(text)
+
+    def call(self, function, arguments):
+        if not isinstance(function, Name):
+            raise InputError(f"{self.archive.filename}: the pickle calls an object that is no class; refused")
+        text = function.text
+        if text == "collections OrderedDict" and not arguments:
+            return {}
+        if text == "torch._utils _rebuild_tensor_v2":
+            return _tensor(*arguments[:4])
+        if text.startswith("torch._utils _rebuild_parameter") and isinstance(arguments[0], Tensor):
+            return arguments[0]
+        if not STAND_INS.fullmatch(text):
+            raise TypeError(f"{text} is called with the wrong arguments")
+        return StandIn(text, tuple(arguments), {} if text == "collections defaultdict" else None)
+
+    def storage(self, identity):
+        kind, name, key, _, elements = identity
+        dtype = DTYPES[name.text.removeprefix("torch ")]
+        entry = f"{self.prefix}data/{key}"
+        if kind != "storage" or not _count(elements) or entry not in self.archive.NameToInfo:
+            raise ValueError(f"no storage {str(key)[:40]!r}")
+        if elements * dtype.itemsize > self.archive.getinfo(entry).file_size:
+            raise ValueError(f"storage {str(key)[:40]!r} is shorter than it claims")
+        return Storage(self.archive, entry, dtype, elements)
+
+
+def _tensor(storage, offset, shape, strides):
+    shape, strides = (tuple(s.arguments[0] if isinstance(s, StandIn) else s) for s in (shape, strides))  # torch.Size
+    if not all(map(_count, (offset, *shape, *strides))) or len(shape) != len(strides) or len(shape) > 8:
+        raise ValueError("a tensor's shape, strides and offset must be whole numbers")
+    # Views that repeat elements (stride 0) are refused: a tiny file could ask for any amount of memory.
+    if math.prod(shape) > storage.elements or offset + _span(shape, strides) > storage.elements:
+        raise ValueError(f"a tensor of shape {shape} does not fit its storage of {storage.elements} elements")
+    return Tensor(storage, offset, shape, strides)
+
+
+def _span(shape, strides):
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+
+
+def _count(value):
+    return type(value) is int and 0 <= value < 1 << 48  # arithmetic with an integer of megabytes could take hours
+
+
+def _key(value):
+    """Only scalars may be keys: hashing nested tuples can take forever."""
+    if isinstance(value, (tuple, frozenset)):
+        raise TypeError("a tuple as key")
+    return value
