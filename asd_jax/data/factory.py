@@ -1,22 +1,22 @@
-"""A synthetic DCASE 2024 data set, a pure function of its seed: machines, domains and faults of which all is known.
+"""A synthetic DCASE 2024 data set of which everything is known, a pure function of its seed.
 
-    write_factory("factory")                          # <root>/<machine>/{train,test}/*.wav, a minute of code to try
-    clip = read_factory_clip("factory/fan/test/section_00_source_test_anomaly_0003_speed_40_load_1_noise_workshop.wav")
+    write_factory("factory")        # factory/fan/{train,test}/*.wav and four more machines; about ten seconds
+    path = "factory/fan/test/section_00_source_test_anomaly_0000_speed_2400_load_1_noise_workshop.wav"
+    clip = read_factory_clip(path)
     clip.wave == clip.machine_stem + clip.background + clip.fault
 
-asd_jax.data.machines holds the physics. Speed, load and background differ between the domains; every clip has its own
-phase, speed drift, gain, background level and colour, and microphone response. Two files per machine say more than the
-names do: attributes_00.csv as in DCASE, and faults_00.csv (file_name, fault, grade), the kind and the grade of each
-test clip's fault, which no detector may read.
+asd_jax.data.machines holds the physics. The domains differ in speed, load and background; every clip has its own phase,
+speed drift, gain, background level and colour, and microphone response. Two tables per machine: attributes_00.csv as in
+DCASE, and faults_00.csv (file_name, fault, grade) with the truth about the anomalies, which no detector may read.
 """
 
 import csv
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,14 +27,13 @@ from jaxtyping import Bool, Float
 
 from asd_jax.command import near
 from asd_jax.data import machines as physics
-from asd_jax.data.clips import parse_clip
-from asd_jax.data.machines import FAULTS, MACHINES, NOISES, SAMPLE_RATE
+from asd_jax.data.machines import FAULTS, GRADES, MACHINES, NOISES, SAMPLE_RATE
 from asd_jax.errors import InputError
 
-VERSION = 1  # of the sounds: raise it when the same parameters give other bytes
+VERSION = 2  # of the sounds: raise it when the same parameters give other bytes
 FRAME, HOP, FFT = 400, 160, 512  # the front end's frames: 25 ms every 10 ms, 257 bins of 31.25 Hz
 SUPPORT_ENERGY = 0.95
-_LEVEL = 0.015  # root mean square of a machine at 0 dB gain: leaves 30 dB for its impacts
+_LEVEL = 0.01  # root mean square of a machine at 0 dB gain: leaves 40 dB for its impacts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class FactoryClip:
         wave: float32 (s,), the sum of the three stems; in [-1, 1].
         machine_stem: float32 (s,), the healthy machine as the microphone hears it.
         background: float32 (s,), everything else in the room.
-        fault: float32 (s,), what the fault adds; zero in a normal clip, minus a line where a line is missing.
+        fault: float32 (s,), what the fault adds; zero in a normal clip, minus the line that is missing.
         support: bool (t, 257), the fewest cells of `spectrogram(fault)` that hold 95 % of the fault's energy.
         machine, domain, speed, load, noise: what runs, where and how.
         fault_kind: one of FAULTS, "" if normal.
@@ -95,28 +94,28 @@ def factory_clip(
     Args:
         machine: a key of MACHINES.
         domain: "source" or "target"; decides the background and the default speed and load.
-        speed: cycles per second; default the domain's first.
+        speed: cycles per minute; default the domain's first.
         load: load step; default the domain's first.
         fault_kind: one of FAULTS, "" for a healthy machine.
-        grade: 0 (subtle) to 1 (strong): the fault's level over everything else within its own support, -4 to +10 dB;
-            of a missing harmonic the part that is missing, 0.6 to 1; of a modulation its depth, 0.4 to 0.9.
+        grade: 0 (subtle) to 1 (strong); GRADES says what it means for each fault.
         clip_seconds: length.
         seed: of everything random.
 
     Raises:
-        InputError: unknown machine, domain or fault; a grade outside 0..1; a length under 0.1 s.
+        InputError: unknown machine, domain or fault; a number out of range.
     """
     for what, name, known in (
         ("machine", machine, MACHINES),
         ("domain", domain, NOISES),
-        ("fault", fault_kind, ("", *FAULTS)),
+        ("fault", fault_kind, FAULTS),
     ):
-        if name not in known:
-            raise InputError(
-                f"factory: no {what} {name!r}; there are {', '.join(filter(None, known))}.{near(name, known)}"
-            )
-    if not 0 <= grade <= 1 or clip_seconds < 0.1:
-        raise InputError(f"factory: grade {grade} must lie in 0..1 and clip_seconds {clip_seconds} be at least 0.1")
+        if name not in known and (what, name) != ("fault", ""):
+            raise InputError(f"factory: no {what} {name!r}; there are {', '.join(known)}.{near(name, known)}")
+    if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
+        raise InputError(
+            f"factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; "
+            f"not {grade}, {clip_seconds}, {seed}"
+        )
     kind, samples = MACHINES[machine], round(clip_seconds * SAMPLE_RATE)
     speed = kind.speeds[domain][0] if speed is None else speed
     load = kind.loads[domain][0] if load is None else load
@@ -139,18 +138,8 @@ def factory_clip(
         support = _support(fault)
         fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
     stems = [array.astype(np.float32) for array in (stem, room, fault)]
-    return FactoryClip(
-        sum(stems),
-        *stems,
-        support,
-        machine,
-        domain,
-        speed,
-        load,
-        NOISES[domain],
-        fault_kind,
-        grade if fault_kind else 0.0,
-    )
+    grade = grade if fault_kind else 0.0
+    return FactoryClip(sum(stems), *stems, support, machine, domain, speed, load, NOISES[domain], fault_kind, grade)
 
 
 def write_factory(
@@ -167,7 +156,7 @@ def write_factory(
 
     Args:
         root: folder to make.
-        seed: same seed, same bytes; a clip depends on the seed and its own name, not on how many others there are.
+        seed: same seed, same bytes. A clip depends on the seed, its name and its grade, not on the other clips.
         clip_seconds: length of every clip.
         machines: keys of MACHINES.
         train_source: normal training clips per machine in the source domain (DCASE: 990).
@@ -177,7 +166,7 @@ def write_factory(
     Raises:
         InputError: `root` holds something else; an unknown machine; a count below 1.
     """
-    root = Path(root)
+    root, machines = Path(root).absolute(), tuple(dict.fromkeys(machines))
     counts = {"train_source": train_source, "train_target": train_target, "test_per_condition": test_per_condition}
     if not machines or min(counts.values()) < 1:
         raise InputError(
@@ -218,15 +207,13 @@ def read_factory_clip(path: str | Path) -> FactoryClip:
     try:
         root = path.parents[2]
         note = json.loads(_text(root / "factory.json"))
-        clip = parse_clip(path, path.parents[1].name, path.parent.name)
-        for recipe in _recipes(
-            clip.machine, **{key: note[key] for key in ("train_source", "train_target", "test_per_condition")}
-        ):
-            if root / recipe.path == path:
-                return _synthesise(recipe, note["seed"], note["clip_seconds"])
-    except (IndexError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not in a folder that write_factory made (no readable factory.json)") from error
-    raise InputError(f"{path}: no such clip in this synthetic set")
+        counts = {name: note[name] for name in ("train_source", "train_target", "test_per_condition")}
+        recipes = {root / recipe.path: recipe for recipe in _recipes(path.parent.parent.name, **counts)}
+        if note["version"] == VERSION:
+            return _synthesise(recipes[path], note["seed"], note["clip_seconds"])
+    except (IndexError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a clip of a set that write_factory made (see factory.json there)") from error
+    raise InputError(f"{path}: written by version {note['version']} of the factory, this is {VERSION}; write it anew")
 
 
 def spectrogram(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "t k"]:
@@ -243,12 +230,12 @@ def _support(fault: np.ndarray) -> np.ndarray:
 
 
 def _fault_gain(fault_kind: str, grade: float, fault: np.ndarray, rest: np.ndarray, support: np.ndarray) -> float:
-    if fault_kind == "missing_harmonic":
-        return 0.6 + 0.4 * grade
-    if fault_kind == "modulation":
-        return 0.4 + 0.5 * grade
+    subtle, strong = GRADES[fault_kind]
+    value = subtle + grade * (strong - subtle)
+    if fault_kind in ("missing_harmonic", "modulation"):
+        return value
     ratio = spectrogram(rest)[support].sum() / spectrogram(fault)[support].sum()
-    return float(np.sqrt(ratio * 10 ** ((-4 + 14 * grade) / 10)))
+    return float(np.sqrt(ratio * 10 ** (value / 10)))
 
 
 def _recipes(machine: str, *, train_source: int, train_target: int, test_per_condition: int) -> Iterator[_Recipe]:
@@ -274,14 +261,14 @@ def _attribute(speed: int, load: int, domain: str) -> str:
 
 def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float) -> FactoryClip:
     fields = dataclasses.asdict(recipe)
-    name_seed = zlib.crc32(fields.pop("path").encode())
-    own_seed = int(np.random.SeedSequence([seed, name_seed]).generate_state(1, np.uint64)[0])
-    return factory_clip(**fields, clip_seconds=clip_seconds, seed=own_seed)
+    own_seed = hashlib.blake2b(f"{seed}/{fields.pop('path')}".encode(), digest_size=8).digest()
+    return factory_clip(**fields, clip_seconds=clip_seconds, seed=int.from_bytes(own_seed))
 
 
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float) -> None:
     wave = _synthesise(recipe, seed, clip_seconds).wave
-    soundfile.write(root / recipe.path, np.rint(32768 * wave).astype(np.int16), SAMPLE_RATE)
+    samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
+    soundfile.write(root / recipe.path, samples, SAMPLE_RATE)
 
 
 def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:

@@ -1,7 +1,7 @@
 """Physics of the synthetic factory: how five machines sound, how they fail, and what else is in the room.
 
 A machine is excited by its moving parts and heard through its body. Excitations follow the angle of a shaft, not time,
-so every line, gate and impact moves with the speed:
+so that every line, gate and impact moves with the speed:
 
 - lines at multiples ("orders") of the rotor's speed: blade passing of a fan (blades x speed; Gutin 1936), meshing of
   gears (teeth x speed) with sidebands at the shaft speed from eccentricity (McFadden 1986), slot and
@@ -13,21 +13,34 @@ so every line, gate and impact moves with the speed:
 Faults:
 
 - bearing: a spalled race is struck at the ball pass frequency, n/2 (1 -+ d/D cos a) x speed (- outer race, + inner
-  race), each strike rings a housing resonance; intervals slip by 1-2 % and an inner race is modulated once per turn
-  by the load zone (McFadden & Smith 1984; Randall & Antoni 2011);
+  race); each strike rings a housing resonance, intervals slip by 1-2 %, and the load zone modulates an inner race once
+  per turn (McFadden & Smith 1984; Randall & Antoni 2011);
 - tone: a new line at no integer order (a loose part, a whistle);
-- missing_harmonic: one line of the machine loses most of its amplitude;
+- missing_harmonic: one of the machine's two loudest lines loses most of its amplitude;
 - modulation: the whole machine swells at the cage frequency, 1/2 (1 - d/D cos a) x speed (Randall & Antoni 2011);
 - rubbing: band-limited noise once per cycle, from a rotor touching its housing over an arc (Muszynska 1989).
+
+Levels, depths and ranges are chosen: a small classifier of the attributes must gain over raw spectra, and neither level
+nor spectral centroid may give the faults away (tests/data/test_factory.py holds the bounds).
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 SAMPLE_RATE = 16000
-FAULTS = ("bearing", "tone", "missing_harmonic", "modulation", "rubbing")
+NOISES = {"source": "workshop", "target": "street"}
+# What a fault's grade means, from 0 (subtle) to 1 (strong).
+GRADES = {
+    "bearing": (-4.0, 10.0),  # dB over everything else, within the fault's own support
+    "tone": (2.0, 16.0),  # the same
+    "missing_harmonic": (0.7, 1.0),  # part of the amplitude that is missing
+    "modulation": (0.5, 1.0),  # depth
+    "rubbing": (0.0, 14.0),  # dB, as above
+}
+FAULTS = tuple(GRADES)
 
 
 def steady(turns: np.ndarray) -> np.ndarray:
@@ -36,7 +49,7 @@ def steady(turns: np.ndarray) -> np.ndarray:
 
 
 def stroke(turns: np.ndarray) -> np.ndarray:
-    """Gate of friction in a crank-driven slider: proportional to its speed."""
+    """Gate of friction in a slider: proportional to its speed."""
     return np.abs(np.sin(2 * np.pi * turns))
 
 
@@ -50,7 +63,7 @@ class Machine:
     """One machine type; levels in dB, all relative to one another.
 
     Attributes:
-        speeds: cycles per second in each domain, the values of the attribute "speed".
+        speeds: cycles per minute in each domain, the values of the attribute "speed".
         loads: values of the attribute "load" in each domain.
         rotor_order: turns of the rotor per cycle, at its fastest where it reciprocates.
         lines: (order of the rotor, level at load 1, change per load step).
@@ -80,7 +93,7 @@ class Machine:
 
 MACHINES: dict[str, Machine] = {
     "fan": Machine(  # nine blades
-        speeds={"source": (40, 50, 60), "target": (45, 55)},
+        speeds={"source": (2400, 2640, 2880, 3120), "target": (2520, 3000)},
         rotor_order=1,
         lines=tuple((9 * k, -3.0 * (k - 1), (3, -5, 4, -4, 5, -3, 4)[k - 1]) for k in range(1, 8))
         + ((1, -6, 0), (2, -9, 2)),
@@ -90,7 +103,7 @@ MACHINES: dict[str, Machine] = {
         bearing=(8, 0.22),
     ),
     "gearbox": Machine(  # a pinion of 23 teeth
-        speeds={"source": (15, 20, 25), "target": (18, 28)},
+        speeds={"source": (1080, 1200, 1320, 1440), "target": (1140, 1380)},
         rotor_order=1,
         lines=tuple((23 * k, -2.5 * (k - 1), (-3, 4, -4, 5, -3, 4, 3)[k - 1]) for k in range(1, 8))
         + ((8, -8, 2), (16, -12, -3)),
@@ -99,28 +112,19 @@ MACHINES: dict[str, Machine] = {
         resonances=((650, 8, 1.2), (1700, 10, 1.0), (3300, 14, 0.9)),
         bearing=(12, 0.18),
     ),
-    "motor": Machine(  # two poles, 28 rotor slots
-        speeds={"source": (24, 30, 36), "target": (27, 33)},
+    "motor": Machine(  # induction motor of one pole pair and 28 rotor slots: 28 and 28 +- 2 x line frequency
+        speeds={"source": (1440, 1620, 1800, 1980), "target": (1530, 1890)},
         rotor_order=1,
-        lines=(
-            (28, 0, -3),
-            (26, -4, 4),
-            (30, -5, 3),
-            (56, -3, 4),
-            (54, -8, -3),
-            (84, -7, -4),
-            (112, -9, 4),
-            (2, -4, 3),
-            (4, -9, 2),
-        ),
+        lines=((28, 0, -3), (56, -3, 4), (26, -4, 4), (30, -5, 3), (84, -7, -4))
+        + ((54, -8, -3), (112, -9, 4), (2, -4, 3), (4, -9, 2)),
         sidebands=0.2,
         noise=(500, 7000, -10, 2),
         resonances=((800, 9, 1.0), (1900, 12, 1.0), (4200, 12, 1.0)),
         bearing=(9, 0.25),
         slip=0.03,
     ),
-    "slider": Machine(  # a crank strokes a carriage through a ball screw
-        speeds={"source": (2, 3, 4), "target": (5,)},
+    "slider": Machine(  # a servo strokes a carriage on a ball screw, to and fro
+        speeds={"source": (120, 150, 180, 210), "target": (135, 195)},
         rotor_order=14,
         lines=((16, 0, -3), (32, -2, 4), (48, -4, -4), (64, -6, 5), (8, -6, 2)),
         sidebands=0.1,
@@ -132,7 +136,7 @@ MACHINES: dict[str, Machine] = {
         reciprocating=True,
     ),
     "valve": Machine(  # a camshaft and its geared drive
-        speeds={"source": (4, 6, 8), "target": (5, 7)},
+        speeds={"source": (240, 300, 360, 420), "target": (270, 390)},
         rotor_order=8,
         lines=((12, -2, 3), (24, -4, -4), (36, -5, 4), (48, -8, -3), (6, -5, 2)),
         sidebands=0.1,
@@ -143,35 +147,24 @@ MACHINES: dict[str, Machine] = {
         bearing=(8, 0.24),
     ),
 }
-NOISES = {"source": "workshop", "target": "street"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Excitation:
-    """What moves in a machine, before its body: all arrays over samples s.
+class Excitation(NamedTuple):
+    """What moves in a machine, before its body colours it; arrays over k lines and s samples."""
 
-    Attributes:
-        cycle: turns of the cycle (s,).
-        rotor: turns of the rotor (s,).
-        rotor_hz: the rotor's speed, at its fastest where it reciprocates.
-        lines: (k, s).
-        noise: (s,).
-        impacts: (s,).
-    """
-
-    cycle: np.ndarray
-    rotor: np.ndarray
-    rotor_hz: float
-    lines: np.ndarray
-    noise: np.ndarray
-    impacts: np.ndarray
+    cycle: np.ndarray  # (s,), turns
+    rotor: np.ndarray  # (s,), turns
+    rotor_hz: float  # the rotor's mean speed, at its fastest where it reciprocates
+    lines: np.ndarray  # (k, s)
+    noise: np.ndarray  # (s,)
+    impacts: np.ndarray  # (s,)
 
 
 def excite(machine: Machine, speed: float, load: float, samples: int, rng: np.random.Generator) -> Excitation:
-    """One healthy run at `speed` (cycles/s) and `load`, with its own phase, slow drift and noise."""
+    """One healthy run at `speed` (cycles/min) and `load`, with its own phase, slow drift and noise."""
     seconds = np.arange(samples) / SAMPLE_RATE
     drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(rng.uniform(0.2, 0.8) * seconds + rng.random())
-    cycle_hz = speed * (1 - machine.slip * (load - 1)) * (1 + drift)
+    cycle_hz = speed / 60 * (1 - machine.slip * (load - 1)) * (1 + drift)
     cycle = np.cumsum(cycle_hz) / SAMPLE_RATE + rng.random()
     pace = stroke(cycle) if machine.reciprocating else 1.0
     rotor = np.cumsum(machine.rotor_order * cycle_hz * pace) / SAMPLE_RATE + rng.random()
@@ -218,7 +211,7 @@ def fault_excitation(
         turns = turns[turns < run.rotor[-1]]
         strikes = np.zeros(samples)
         strikes[np.searchsorted(run.rotor, turns)] = 1 + (0.9 if race > 0 else 0.2) * _cosine(turns + rng.random())
-        return filtered(strikes, resonance(hz, rng.uniform(1800, 4500), rng.uniform(6, 12)))
+        return filtered(strikes, resonance(hz, rng.uniform(1800, 4500), rng.uniform(10, 20)))
     if kind == "tone":
         order = np.floor(rng.uniform(600, 4500) / run.rotor_hz) + rng.uniform(0.3, 0.7)
         return _cosine(order * run.rotor + rng.random())
@@ -259,7 +252,7 @@ def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     octaves = np.log2(np.maximum(hz, 60) / 1000)
     decibels = rng.uniform(-1.5, 1.5) * octaves
     for cycles_per_octave in (0.3, 0.7, 1.3):
-        decibels += rng.uniform(0, 1.5) * _cosine(cycles_per_octave * octaves + rng.random())
+        decibels += rng.uniform(0, 2) * _cosine(cycles_per_octave * octaves + rng.random())
     return _amplitude(decibels)
 
 
