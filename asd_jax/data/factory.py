@@ -85,8 +85,8 @@ def factory_clip(
     speed: int | None = None,
     load: int | None = None,
     fault_kind: str = "",
-    grade: float = 0.5,
-    clip_seconds: float = 2.0,
+    grade: float | int = 0.5,
+    clip_seconds: float | int = 2.0,
     seed: int = 0,
 ) -> FactoryClip:
     """One clip; the same seed gives the same machine and background with any fault or none.
@@ -138,7 +138,7 @@ def factory_clip(
         support = _support(fault)
         fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
     stems = [array.astype(np.float32) for array in (stem, room, fault)]
-    grade = grade if fault_kind else 0.0
+    grade = float(grade) if fault_kind else 0.0
     return FactoryClip(sum(stems), *stems, support, machine, domain, speed, load, NOISES[domain], fault_kind, grade)
 
 
@@ -146,7 +146,7 @@ def write_factory(
     root: str | Path,
     *,
     seed: int = 0,
-    clip_seconds: float = 2.0,
+    clip_seconds: float | int = 2.0,
     machines: Sequence[str] = tuple(MACHINES),
     train_source: int = 80,
     train_target: int = 10,
@@ -229,7 +229,7 @@ def _support(fault: np.ndarray) -> np.ndarray:
     return power >= falling[enough]
 
 
-def _fault_gain(fault_kind: str, grade: float, fault: np.ndarray, rest: np.ndarray, support: np.ndarray) -> float:
+def _fault_gain(fault_kind: str, grade: float | int, fault: np.ndarray, rest: np.ndarray, support: np.ndarray) -> float:
     subtle, strong = GRADES[fault_kind]
     value = subtle + grade * (strong - subtle)
     if fault_kind in ("missing_harmonic", "modulation"):
@@ -259,13 +259,13 @@ def _attribute(speed: int, load: int, domain: str) -> str:
     return f"speed_{speed}_load_{load}_noise_{NOISES[domain]}"
 
 
-def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float) -> FactoryClip:
+def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> FactoryClip:
     fields = dataclasses.asdict(recipe)
     own_seed = hashlib.blake2b(f"{seed}/{fields.pop('path')}".encode(), digest_size=8).digest()
     return factory_clip(**fields, clip_seconds=clip_seconds, seed=int.from_bytes(own_seed))
 
 
-def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float) -> None:
+def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:
     wave = _synthesise(recipe, seed, clip_seconds).wave
     samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
     soundfile.write(root / recipe.path, samples, SAMPLE_RATE)

@@ -1,0 +1,282 @@
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import ShortTimeFFT
+from sklearn.metrics import roc_auc_score
+
+from asd_jax.data import factory
+from asd_jax.data.clips import find_clips, training_classes
+from asd_jax.data.factory import factory_clip, read_factory_clip, spectrogram, write_factory
+from asd_jax.data.machines import FAULTS, GRADES, MACHINES
+from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import log_filter_bank
+
+TINY = {"clip_seconds": 0.5, "machines": ("fan",), "train_source": 2, "train_target": 1, "test_per_condition": 1}
+EVERY = [(machine, kind) for machine in MACHINES for kind in FAULTS]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """All machines, with fewer clips than the default."""
+    root = tmp_path_factory.mktemp("factory") / "set"
+    write_factory(root, train_source=32, train_target=8, test_per_condition=10)
+    return root
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    write_factory(tmp_path / "tiny", **TINY)
+    return tmp_path / "tiny"
+
+
+def contents(root):
+    return {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_same_seed_same_bytes_other_seed_other_sounds(tiny, tmp_path):
+    write_factory(tmp_path / "again", **TINY)
+    write_factory(tmp_path / "other", **TINY, seed=1)
+    first, other = contents(tiny), contents(tmp_path / "other")
+    assert first == contents(tmp_path / "again")
+    assert first.keys() == other.keys()
+    assert all(first[name] != other[name] for name in first if name.suffix == ".wav")
+
+
+def test_a_normal_clip_does_not_depend_on_how_many_others_there_are(tiny, tmp_path):
+    write_factory(tmp_path / "more", **(TINY | {"train_source": 5, "machines": ("valve", "fan")}))
+    more = contents(tmp_path / "more")
+    normal = {name: data for name, data in contents(tiny).items() if "normal" in name.name}
+    assert len(normal) == 5 and all(more[name] == data for name, data in normal.items())
+
+
+def test_a_finished_set_is_left_alone(tiny):
+    before = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
+    write_factory(tiny, **TINY)
+    assert before == {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
+
+
+@pytest.mark.parametrize("spoil", ["other seed", "clip missing", "note missing", "a file"])
+def test_anything_else_at_root_is_an_error_and_stays_untouched(tiny, spoil):
+    if spoil == "clip missing":
+        next(tiny.rglob("*.wav")).unlink()
+    elif spoil == "note missing":
+        (tiny / "factory.json").unlink()
+    elif spoil == "a file":
+        shutil.rmtree(tiny)
+        tiny.write_text("mine")
+    before = contents(tiny) if tiny.is_dir() else tiny.read_text()
+    with pytest.raises(InputError, match="holds something other than this synthetic set"):
+        write_factory(tiny, **TINY, seed=7 if spoil == "other seed" else 0)
+    assert before == (contents(tiny) if tiny.is_dir() else tiny.read_text())
+
+
+def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(factory, "_write_tables", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_factory(tmp_path / "set", **TINY)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"machines": ("fann",)}, "no machine 'fann'.*Did you mean 'fan'"),
+        ({"machines": ()}, "at least one machine"),
+        ({"train_target": 0}, "counts of at least 1"),
+        ({"clip_seconds": 0.1}, "clip_seconds be at least 0.5"),
+    ],
+)
+def test_bad_parameters_are_named_and_write_nothing(tmp_path, wrong, message):
+    with pytest.raises(InputError, match=message):
+        write_factory(tmp_path / "set", **(TINY | wrong))
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_clip_parameters_are_named():
+    for wrong, message in (
+        ({"machine": "pump"}, "no machine 'pump'"),
+        ({"domain": "sources"}, "Did you mean 'source'"),
+        ({"fault_kind": "rubing"}, "Did you mean 'rubbing'"),
+        ({"grade": 1.5}, "grade must lie in 0..1"),
+        ({"seed": -1}, "seed at least 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            factory_clip(**({"machine": "fan"} | wrong))
+
+
+def test_names_parse_and_counts_are_those_asked_for(whole):
+    clips = find_clips(whole)
+    counts = Counter((clip.machine, clip.split, clip.domain, clip.label) for clip in clips)
+    for machine in MACHINES:
+        assert counts[machine, "train", "source", 0] == 32
+        assert counts[machine, "train", "target", 0] == 8
+        for domain in ("source", "target"):
+            assert counts[machine, "test", domain, 0] == counts[machine, "test", domain, 1] == 10
+    assert len(clips) == sum(counts.values()) == 5 * 80
+
+
+def test_every_clip_is_16_khz_mono_16_bit_and_unclipped(whole):
+    for clip in find_clips(whole):
+        info = soundfile.info(clip.path)
+        assert (info.samplerate, info.channels, info.subtype, info.frames) == (16000, 1, "PCM_16", 32000)
+        assert 0.001 < np.abs(soundfile.read(clip.path)[0]).max() < 0.9
+
+
+def test_domains_share_no_attribute_and_each_machine_gives_many_classes(whole):
+    clips = find_clips(whole)
+    for machine in MACHINES:
+        by_domain = {
+            domain: {clip.attribute for clip in clips if (clip.machine, clip.domain) == (machine, domain)}
+            for domain in ("source", "target")
+        }
+        assert not by_domain["source"] & by_domain["target"]
+        assert (len(by_domain["source"]), len(by_domain["target"])) == (8, 2)
+    assert len(training_classes(clips)) == 5 * 10
+
+
+def test_tables_agree_with_the_names(whole):
+    for machine in MACHINES:
+        clips = {f"{machine}/{c.split}/{Path(c.path).name}": c for c in find_clips(whole, [machine])}
+        with open(whole / machine / "attributes_00.csv", newline="") as file:
+            rows = {row.pop("file_name"): row for row in csv.DictReader(file)}
+        assert {name: "_".join(row.values()) for name, row in rows.items()} == {
+            name: clip.attribute for name, clip in clips.items()
+        }
+        with open(whole / machine / "faults_00.csv", newline="") as file:
+            faults = {row["file_name"]: row for row in csv.DictReader(file)}
+        assert set(faults) == {name for name, clip in clips.items() if clip.label == 1}
+        for domain in ("source", "target"):
+            grades = Counter(row["fault"] for name, row in faults.items() if clips[name].domain == domain)
+            assert grades == dict.fromkeys(FAULTS, 2)
+            assert {row["grade"] for row in faults.values()} == {"0.0", "1.0"}
+
+
+def test_stems_of_a_written_clip_come_back(whole):
+    for clip in find_clips(whole)[::70]:
+        stems = read_factory_clip(clip.path)
+        samples, _ = soundfile.read(clip.path)
+        np.testing.assert_allclose(stems.wave, samples, atol=0.501 / 32768)  # rounding to 16 bit
+        assert bool(stems.fault_kind) == (clip.label == 1)
+        assert clip.attribute == f"speed_{stems.speed}_load_{stems.load}_noise_{stems.noise}"
+
+
+def test_stems_are_only_read_from_a_set_of_this_version(tiny):
+    path = next(tiny.rglob("*.wav"))
+    with pytest.raises(InputError, match="not a clip of a set"):
+        read_factory_clip(path.with_name("section_00_source_train_normal_0099_speed_1_load_1_noise_workshop.wav"))
+    note = json.loads((tiny / "factory.json").read_text())
+    (tiny / "factory.json").write_text(json.dumps(note | {"version": 0}))
+    with pytest.raises(InputError, match="version 0 of the factory"):
+        read_factory_clip(path)
+
+
+@pytest.mark.parametrize(("machine", "kind"), EVERY)
+def test_a_fault_is_added_to_the_same_machine_in_the_same_room(machine, kind):
+    healthy, faulty = factory_clip(machine, seed=5), factory_clip(machine, fault_kind=kind, seed=5)
+    np.testing.assert_array_equal(faulty.wave, faulty.machine_stem + faulty.background + faulty.fault)
+    np.testing.assert_array_equal(healthy.machine_stem, faulty.machine_stem)
+    np.testing.assert_array_equal(healthy.background, faulty.background)
+    assert not healthy.fault.any() and not healthy.support.any()
+    assert faulty.fault.any()
+
+
+@pytest.mark.parametrize(("machine", "kind"), EVERY)
+def test_support_holds_the_faults_energy(machine, kind):
+    """Independent of the definition: mask SciPy's invertible transform of the fault and listen to what is left."""
+    clip = factory_clip(machine, fault_kind=kind, seed=11)
+    transform = ShortTimeFFT(np.hanning(400), 160, 16000, mfft=512)
+    cells = transform.stft(clip.fault.astype(float))
+    centres = transform.t(len(clip.fault)) * 16000
+    frames = np.clip(np.rint((centres - 200) / 160).astype(int), 0, len(clip.support) - 1)
+    inside = transform.istft(cells * clip.support[frames].T, 0, len(clip.fault))
+    lost = np.sum((clip.fault - inside) ** 2) / np.sum(clip.fault.astype(float) ** 2)
+    assert lost < 0.1  # 0.073 at most over 300 clips
+    # The largest over 60 clips of each kind: lines 0.074 and 0.044, the others 0.40.
+    assert clip.support.mean() < (0.1 if kind in ("tone", "missing_harmonic") else 0.5)
+
+
+@pytest.mark.parametrize(("machine", "kind"), EVERY)
+def test_every_fault_is_audible_in_its_support_and_grows_with_its_grade(machine, kind):
+    energies = []
+    for grade in (0.0, 0.5, 1.0):
+        clip = factory_clip(machine, fault_kind=kind, grade=grade, seed=2)
+        with_fault, without = (spectrogram(w)[clip.support] for w in (clip.wave, clip.machine_stem + clip.background))
+        assert np.mean(np.abs(10 * np.log10(with_fault / without)) > 3) > 0.2  # 0.27 at least over 300 clips
+        energies.append(float(np.sum(clip.fault**2)))
+    assert energies == sorted(energies) and energies[2] > 1.5 * energies[0]
+
+
+def test_added_faults_have_the_level_their_grade_says():
+    for kind, (subtle, strong) in GRADES.items():
+        if kind in ("bearing", "tone", "rubbing"):
+            clip = factory_clip("gearbox", fault_kind=kind, grade=0.25, seed=8)
+            energy = [spectrogram(w)[clip.support].sum() for w in (clip.fault, clip.machine_stem + clip.background)]
+            assert 10 * np.log10(energy[0] / energy[1]) == pytest.approx(subtle + 0.25 * (strong - subtle), abs=0.01)
+
+
+def test_bearing_strikes_at_a_ball_pass_frequency():
+    """The squared envelope of the fault has its strongest line, above the shaft's, at BPFO or BPFI."""
+    machine = MACHINES["gearbox"]
+    balls, geometry = machine.bearing
+    for seed in range(6):
+        clip = factory_clip("gearbox", fault_kind="bearing", seed=seed, clip_seconds=4.0)
+        envelope = np.abs(np.fft.rfft(clip.fault.astype(float) ** 2))
+        hz = np.fft.rfftfreq(len(clip.fault), 1 / 16000)
+        band = (hz > 4 * clip.speed / 60) & (hz < 250)
+        order = hz[band][np.argmax(envelope[band])] / (clip.speed / 60)
+        expected = [balls / 2 * (1 - geometry), balls / 2 * (1 + geometry)]
+        # 1.2 % of speed drift and the slip of the intervals; an inner race has sidebands one order away.
+        assert min(abs(order / rate - 1) for rate in expected) < 0.025, (order, expected)
+
+
+def test_speed_moves_the_harmonics_and_load_does_not():
+    def blade_passing_hz(**attributes):
+        clip = factory_clip("fan", seed=4, clip_seconds=4.0, **attributes)
+        power = np.abs(np.fft.rfft(clip.machine_stem.astype(float)))
+        hz = np.fft.rfftfreq(len(clip.machine_stem), 1 / 16000)
+        band = (hz > 320) & (hz < 500)
+        return hz[band][np.argmax(power[band])]
+
+    slow, loaded, fast = (blade_passing_hz(speed=s, load=n) for s, n in ((2400, 1), (2400, 2), (3000, 1)))
+    assert slow == pytest.approx(9 * 2400 / 60, rel=0.015)  # speed drifts by 1.2 % at most
+    assert loaded == pytest.approx(slow, rel=0.005)
+    assert fast / slow == pytest.approx(3000 / 2400, rel=0.005)
+
+
+def test_neither_level_nor_centroid_nor_raw_spectra_solve_it_but_spectra_help(whole):
+    """AUCs, averaged over machines and domains: as DCASE, a domain's normals against all anomalies."""
+    averages = {"level": [], "centroid": [], "cosine": [], "standardised": []}
+    for machine in MACHINES:
+        clips = find_clips(whole, [machine])
+        train = np.array([clip.split == "train" for clip in clips])
+        target = np.array([clip.domain == "target" for clip in clips])
+        anomaly = np.array([clip.label == 1 for clip in clips])
+        waves = np.stack([soundfile.read(clip.path, dtype="float32")[0] for clip in clips])
+        spectra = np.asarray(log_filter_bank(waves, spacing="mel")).mean(1).astype(float)
+        power = np.stack([spectrogram(wave).mean(0) for wave in waves])
+
+        def auc(score, train=train, target=target, anomaly=anomaly):
+            picked = [~train & (anomaly | (target == domain)) for domain in (False, True)]
+            return np.mean([roc_auc_score(anomaly[p], score[p]) for p in picked])
+
+        for name, value in (("level", np.log(power.sum(1))), ("centroid", power @ np.arange(257) / power.sum(1))):
+            off = np.abs(value - value[train].mean())
+            averages[name].append(max(auc(value), auc(-value), auc(off), auc(-off)))
+        unit = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
+        averages["cosine"].append(auc(np.min(1 - unit @ unit[train].T, axis=1)))
+        source = spectra[train & ~target]
+        scaled = (spectra - source.mean(0)) / np.maximum(source.std(0), 1e-6)  # one mel filter is empty
+        averages["standardised"].append(auc(np.linalg.norm(scaled[:, None] - scaled[train], axis=2).min(1)))
+    figures = {name: float(np.mean(values)) for name, values in averages.items()}
+    assert figures["level"] < 0.75 and figures["centroid"] < 0.75, figures
+    assert 0.6 < figures["cosine"] < 0.9, figures
+    assert 0.6 < figures["standardised"] < 0.8, figures
