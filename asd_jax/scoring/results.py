@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.errors import InputError
-from asd_jax.scoring.anomaly_score import MachineScores, Scoring
+from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
+from asd_jax.scoring.options import Scoring
 
 
 def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) -> dict:

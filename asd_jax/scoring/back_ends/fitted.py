@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from asd_jax.errors import InputError
+
 Bank = dict[str, np.ndarray]
 Scores = dict[str, np.ndarray]
 
@@ -30,13 +32,25 @@ class Fitted:
     self_scores: Callable[[], dict[str, Scores]]
 
 
-def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, folds: int = 10) -> Fitted:
+def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, *, folds: int = 5, fewest: int = 1) -> Fitted:
     """`fit`, bank -> {bank: scorer of test embeddings}, with self-scores by refitting without each fold.
 
     Banks of up to `folds` clips are left out one by one. Clips are put in one order first, so that no result depends
     on the order in which they came. Complexity: 1 + folds x domains fits.
+
+    Args:
+        fit: may look at all domains' banks.
+        bank: {domain: "r e"}.
+        folds: refits per domain, at most.
+        fewest: clips that a domain's bank needs to be fitted; self-scores are NaN where fewer would be left.
+
+    Raises:
+        InputError: a bank of fewer clips.
     """
-    orders = {domain: _canonical_order(vectors) for domain, vectors in bank.items()}
+    for domain, vectors in bank.items():
+        if len(vectors) < fewest:
+            raise InputError(f"{domain}: this back end needs {fewest} training clips, found {len(vectors)}; use knn")
+    orders = {domain: canonical_order(vectors) for domain, vectors in bank.items()}
     bank = {domain: vectors[orders[domain]] for domain, vectors in bank.items()}
     scorers = fit(bank)
 
@@ -54,15 +68,15 @@ def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, folds: 
         fold = np.arange(len(vectors)) % min(folds, len(vectors))
         scores = score(vectors)
         scores[domain] = np.full(len(vectors), np.nan)
-        for left_out in range(fold.max() + 1 if len(vectors) > 1 else 0):
-            rest = fit(bank | {domain: vectors[fold != left_out]})
-            scores[domain][fold == left_out] = rest[domain](vectors[fold == left_out])
+        for left_out in range(fold.max() + 1):
+            if np.sum(fold != left_out) >= fewest:
+                rest = fit(bank | {domain: vectors[fold != left_out]})
+                scores[domain][fold == left_out] = rest[domain](vectors[fold == left_out])
         return scores
 
     return Fitted(score, self_scores)
 
 
-def _canonical_order(vectors: np.ndarray) -> np.ndarray:
+def canonical_order(vectors: np.ndarray) -> np.ndarray:
     """An order of the rows that depends on nothing but their values."""
-    rows = np.ascontiguousarray(vectors)
-    return np.argsort(rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel(), kind="stable")
+    return np.lexsort(np.asarray(vectors).T[::-1])

@@ -34,7 +34,7 @@ def knn(bank: Bank, *, distance: str = "cosine", k: int = 1) -> Fitted:
     return Fitted(score, self_scores)
 
 
-def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_out: bool = False):
+def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_out: bool = False, scale=None):
     """Queries "n e", bank "r e" -> the k smallest distances "n k", ascending, and their rows in the bank "n k".
 
     Float64 in blocks, never the full matrix. Neighbours are picked by the expanded square |x|^2 + |b|^2 - 2xb, whose
@@ -46,6 +46,7 @@ def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_ou
         k: neighbours, clamped to the bank's size (minus one with leave_one_out).
         distance: "cosine" or "euclidean"; a zero vector has cosine distance 1 from everything.
         leave_one_out: queries are the bank's own rows, and row i is no neighbour of itself.
+        scale: "r"; distances to row r are divided by scale[r] before the smallest are picked.
 
     Raises:
         InputError: unknown distance, k < 1, embeddings of different length.
@@ -60,21 +61,26 @@ def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_ou
     distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), _QUERY_ROWS) if k else ():
         part = slice(start, start + _QUERY_ROWS)
-        query = _unit_or_plain(queries[part], distance)
-        rows[part] = _closest_rows(query, bank, k, distance, start if leave_one_out else None)
+        query = unit_or_plain(queries[part], distance)
+        rows[part] = _closest_rows(query, bank, k, distance, start if leave_one_out else None, scale)
         distances[part] = _exact(query, bank, rows[part], distance)
+        if scale is not None:
+            distances[part] /= scale[rows[part]]
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _closest_rows(query, bank, k, distance, first_own_row):
+def _closest_rows(query, bank, k, distance, first_own_row, scale=None):
     """The k rows of the bank closest to each query; own rows, if any, start at `first_own_row`."""
     best, rows = np.full((len(query), k), np.inf), np.zeros((len(query), k), np.int64)
     for start in range(0, len(bank), _BANK_ROWS):
-        block = _unit_or_plain(bank[start : start + _BANK_ROWS], distance)
+        block = unit_or_plain(bank[start : start + _BANK_ROWS], distance)
         square = query @ block.T
         square *= -2
-        square += np.einsum("re,re->r", block, block)  # |x|^2 is the same for the whole row: left out
+        square += np.einsum("re,re->r", block, block)
+        if scale is not None:  # else |x|^2, the same for the whole row, can be left out
+            square += np.einsum("ne,ne->n", query, query)[:, None]
+            square /= np.power(scale[start : start + _BANK_ROWS], 1 if distance == "cosine" else 2)
         if first_own_row is not None:
             own = np.arange(len(query)) + first_own_row - start
             inside = (own >= 0) & (own < len(block))
@@ -94,7 +100,7 @@ def _exact(query, bank, rows, distance):
     step = max(1, 2**22 // max(1, rows.shape[1] * query.shape[1]))  # 32 MiB of differences
     for start in range(0, len(query), step):
         part = slice(start, start + step)
-        flat = _unit_or_plain(bank[rows[part].ravel()], distance)
+        flat = unit_or_plain(bank[rows[part].ravel()], distance)
         found = flat.reshape(*rows[part].shape, -1)
         square = np.square(found - query[part, None]).sum(-1)
         if distance == "cosine":  # |u - v|^2 = 2 - 2uv for unit vectors; a zero vector lacks one 1
@@ -105,7 +111,7 @@ def _exact(query, bank, rows, distance):
     return distances
 
 
-def _unit_or_plain(vectors, distance):
+def unit_or_plain(vectors, distance):
     """Float64; for cosine, divided by the length (zero vectors stay zero)."""
     vectors = np.asarray(vectors, np.float64)
     if distance == "euclidean":

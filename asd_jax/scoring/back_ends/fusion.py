@@ -1,0 +1,74 @@
+"""Several back ends, or one back end on several parts of the vectors, made one."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.fitted import Bank, Fitted, Scores
+from asd_jax.scoring.domain_normalization import domain_statistics
+
+FUSIONS = ("z_min", "mean", "rank", "raw_mean")
+Fit = Callable[[Bank], Fitted]
+
+
+def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min") -> Fitted:
+    """Back ends fitted to one bank -> one score per bank.
+
+    Args:
+        bank: {domain: "r e"}.
+        fits: functions of the bank that return `Fitted`.
+        fusion: "z_min": z-normalise each back end by the self-scores of its bank, take the minimum (arXiv 2606.19269);
+            "mean": the mean of these z-scores; "rank": the mean rank among the clips scored at once, in (0, 1]
+            (transductive: the score of a clip depends on the others); "raw_mean": the mean of the raw scores, for
+            back ends of one scale.
+
+    Raises:
+        InputError: unknown fusion, no back end.
+    """
+    if fusion not in FUSIONS:
+        raise InputError(f"fusion {fusion!r}: must be one of {', '.join(FUSIONS)}")
+    if not fits:
+        raise InputError("fusion: no back ends to fuse")
+    fitted = [fit(bank) for fit in fits]
+    known: list = []  # each back end's self-scores, computed once and only where needed
+
+    def all_self_scores():
+        if not known:
+            known.extend(one.self_scores() for one in fitted)
+        return known
+
+    def combine(scores: Sequence[Scores]) -> Scores:
+        if fusion in ("z_min", "mean"):
+            scores = [_z(one, own) for one, own in zip(scores, all_self_scores(), strict=True)]
+        elif fusion == "rank":
+            scores = [{name: _rank(values) for name, values in one.items()} for one in scores]
+        reduce = np.min if fusion == "z_min" else np.mean
+        return {name: reduce([one[name] for one in scores], axis=0) for name in scores[0]}
+
+    def self_scores():
+        return {domain: combine([own[domain] for own in all_self_scores()]) for domain in bank}
+
+    return Fitted(lambda test: combine([one.score(test) for one in fitted]), self_scores)
+
+
+def on_columns(fit: Fit, columns: slice) -> Fit:
+    """`fit` on some columns of the vectors: one band's, or one layer's."""
+
+    def fit_columns(bank):
+        fitted = fit({domain: vectors[:, columns] for domain, vectors in bank.items()})
+        return Fitted(lambda test: fitted.score(test[:, columns]), fitted.self_scores)
+
+    return fit_columns
+
+
+def _z(scores: Scores, own: dict[str, Scores]) -> Scores:
+    statistics, _ = domain_statistics({}, {name: own[name][name] for name in scores}, "train")
+    return {name: (values - statistics[name][0]) / statistics[name][1] for name, values in scores.items()}
+
+
+def _rank(values: np.ndarray) -> np.ndarray:
+    """Mean rank of ties, in (0, 1]; NaN stays NaN."""
+    from scipy.stats import rankdata
+
+    return rankdata(values, nan_policy="omit") / max(1, np.sum(~np.isnan(values)))

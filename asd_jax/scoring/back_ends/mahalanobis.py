@@ -1,0 +1,46 @@
+"""Mahalanobis distance to each domain's mean under its own covariance, shrunk towards a sphere."""
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
+
+
+def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
+    """score = sqrt((x - m)' C^-1 (x - m)), C = (1 - a) S + a tr(S)/e I per domain; self-scores by folds.
+
+    Args:
+        bank: {domain: "r e"}, at least 2 clips each.
+        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn).
+
+    S has rank below r: with its r singular vectors C is inverted in O(r^2 e) instead of O(e^3); O(n r e) to score.
+
+    Raises:
+        InputError: a bank of one clip, shrinkage outside (0, 1].
+    """
+    if shrinkage is not None and not 0 < shrinkage <= 1:
+        raise InputError(f"mahalanobis shrinkage {shrinkage}: must lie in (0, 1], or 0 to estimate it")
+
+    def fit(bank):
+        return {domain: _scorer(vectors, shrinkage) for domain, vectors in bank.items()}
+
+    return fit_by_folds(fit, bank, fewest=2)
+
+
+def _scorer(vectors, shrinkage):
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    mean = vectors.mean(0)
+    _, singular, directions = np.linalg.svd(vectors - mean, full_matrices=False)
+    variance = singular**2 / len(vectors)
+    a = ledoit_wolf_shrinkage(vectors) if shrinkage is None else shrinkage
+    rest = max(a * variance.sum() / vectors.shape[1], np.finfo(float).tiny)  # equal clips have no variance at all
+    inside = (1 - a) * variance + rest
+
+    def score(test):
+        centred = test - mean
+        along = centred @ directions.T
+        outside = np.square(centred - along @ directions).sum(1)
+        return np.sqrt((along**2 / inside).sum(1) + outside / rest)
+
+    return score

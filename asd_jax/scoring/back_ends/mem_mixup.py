@@ -1,0 +1,37 @@
+"""MemMixup: the target bank extended towards the source clips near it."""
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.fitted import Bank, Fitted
+from asd_jax.scoring.back_ends.knn import knn, nearest
+from asd_jax.scoring.back_ends.smote import source_and_target
+
+
+def mem_mixup(bank: Bank, *, distance: str = "cosine", k: int = 1, mixup_k: int = 990, weight: float = 0.9) -> Fitted:
+    """score = mean distance to the k nearest, the target bank holding also w t + (1 - w) s of each target clip t.
+
+    s runs over the `mixup_k` source clips nearest to t. Self-scores are plain kNN's, from real clips only.
+    Saengthong and Shinozaki, "Deep Generic Representations for Domain-Generalized Anomalous Sound Detection" (GenRep,
+    2024), weight 0.9, up to all 990 source clips.
+
+    Args:
+        bank: {"source", "target"}, each "r e".
+        distance: "cosine" or "euclidean", of neighbours and scores.
+        k: neighbours of kNN.
+        mixup_k: source clips mixed with each target clip, clamped to the source bank.
+        weight: w, of the target clip.
+
+    Complexity: O(n t mixup_k e) for t target clips.
+
+    Raises:
+        InputError: no source or no target bank, weight outside [0, 1].
+    """
+    source, target = source_and_target(bank, "mem_mixup")
+    if not 0 <= weight <= 1:
+        raise InputError(f"mem_mixup weight {weight}: must lie in [0, 1]")
+    _, rows = nearest(target, source, mixup_k, distance)
+    mixed = weight * target[:, None] + (1 - weight) * source[rows]
+    extended = np.concatenate([target, mixed.reshape(-1, target.shape[1])])
+    fitted = knn({"source": source, "target": extended}, distance=distance, k=k)
+    return Fitted(fitted.score, knn(bank, distance=distance, k=k).self_scores)

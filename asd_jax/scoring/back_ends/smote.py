@@ -1,0 +1,51 @@
+"""SMOTE: the target bank filled up with points between its clips, so that few clips cover their domain."""
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.fitted import Bank, Fitted, canonical_order
+from asd_jax.scoring.back_ends.knn import knn, unit_or_plain
+
+
+def smote(
+    bank: Bank, *, distance: str = "cosine", k: int = 1, ratio: float = 0.2, smote_k: int = 2, seed: int = 0
+) -> Fitted:
+    """score = mean distance to the k nearest, the target bank grown by SMOTE to `ratio` times the source bank.
+
+    Self-scores are plain kNN's, from real clips only. Chawla et al., "SMOTE" (JAIR 2002), by imbalanced-learn.
+
+    Args:
+        bank: {"source", "target"}, each "r e".
+        distance: "cosine" (SMOTE then runs on vectors of length 1) or "euclidean".
+        k: neighbours of kNN.
+        ratio: clips of the grown target bank per source clip; a target bank already that large stays as it is.
+        smote_k: neighbours among which SMOTE interpolates, clamped to the target bank.
+        seed: of the draws; they are the same for every order of the clips.
+
+    Complexity: O(n (1 + ratio) r e).
+
+    Raises:
+        InputError: no source or no target bank, a target bank of one clip, ratio outside (0, 1].
+    """
+    from imblearn.over_sampling import SMOTE
+
+    source, target = source_and_target(bank, "smote")
+    if not 0 < ratio <= 1:
+        raise InputError(f"smote ratio {ratio}: must lie in (0, 1]")
+    if len(target) < 2:
+        raise InputError("smote: needs at least two target training clips to interpolate between")
+    if len(target) >= ratio * len(source):
+        return knn(bank, distance=distance, k=k)
+    source, target = (unit_or_plain(v, distance)[canonical_order(v)] for v in (source, target))
+    sampler = SMOTE(sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed)
+    labels = np.repeat([0, 1], [len(source), len(target)])
+    grown, labels = sampler.fit_resample(np.concatenate([source, target]), labels)
+    fitted = knn({"source": bank["source"], "target": grown[labels == 1]}, distance=distance, k=k)
+    return Fitted(fitted.score, knn(bank, distance=distance, k=k).self_scores)
+
+
+def source_and_target(bank: Bank, name: str):
+    """Both domains' banks; InputError where one is missing."""
+    if set(bank) != {"source", "target"}:
+        raise InputError(f"{name}: needs a source and a target bank, found {', '.join(bank)}; use knn")
+    return bank["source"], bank["target"]

@@ -1,0 +1,47 @@
+"""Every back end under every domain normalisation, on the same embeddings."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.anomaly_score import fit_sections, score_sections
+from asd_jax.scoring.back_ends import BACK_ENDS
+from asd_jax.scoring.domain_normalization import MODES
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.options import DEFAULT, Scoring
+from asd_jax.scoring.results import results
+
+Grid = dict[str, dict[str, float | None]]
+
+
+def compare_back_ends(
+    machines: Mapping[str, Embeddings],
+    scoring: Scoring = DEFAULT,
+    year: int = 2024,
+    *,
+    back_ends: Sequence[str] = tuple(BACK_ENDS),
+    normalizations: Sequence[str] = MODES,
+) -> tuple[Grid, list[str]]:
+    """{machine: embeddings} -> {back end: {normalisation: official score}}, and notes; each back end is fitted once.
+
+    None where a combination cannot be: SMOTE without target clips, held_out without clips held out.
+    """
+    grid: Grid = {}
+    notes: dict[str, None] = {}  # in order, each once
+    for name in back_ends:
+        grid[name] = dict.fromkeys(normalizations)
+        of_name = dataclasses.replace(scoring, back_end=name)
+        try:
+            fitted = {machine: fit_sections(embeddings, of_name) for machine, embeddings in machines.items()}
+        except InputError as error:
+            notes[f"{name}: {error}"] = None
+            continue
+        for mode in normalizations:
+            try:
+                scored = {m: score_sections(machines[m], of_m, normalization=mode) for m, of_m in fitted.items()}
+            except InputError as error:
+                notes[str(error)] = None
+                continue
+            options = dataclasses.replace(of_name, normalization=mode)
+            grid[name][mode] = results(scored, options, year)["official_score"]
+    return grid, list(notes)

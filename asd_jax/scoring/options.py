@@ -1,0 +1,33 @@
+"""The options of scoring, one dataclass that configs fill."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """How embeddings become scores; the keys of `config.scoring`."""
+
+    back_end: str = "knn"  # one of BACK_ENDS, or several joined by "+" and fused
+    distance: str = "cosine"  # of the back ends that have one: cosine | euclidean
+    k: int = 1  # neighbours of knn, smote, mem_mixup, band_matching
+    standardize: bool = False  # each dimension by mean and std of the source training clips
+    whiten: int = 0  # PCA-whiten to so many components (source training clips); 0: not
+    layers: str = "mean_score"  # of embeddings with layers: mean_score (of z-scores) | mean_vector | a layer's number
+    normalization: str = "train"  # domain normalisation: train | test | held_out | none
+    domains: str = "min"  # min over the domains | source | target | pooled: one bank of both domains
+    fusion: str = "z_min"  # of several back ends: z_min | mean | rank | raw_mean
+    smote_ratio: float = 0.2  # target clips per source clip after SMOTE
+    smote_k: int = 2  # neighbours SMOTE interpolates between
+    density_k: int = 4  # neighbours that tell the density in local_density, 4 to 16
+    centres: int = 16  # of k_means
+    mixup_k: int = 990  # source clips mixed with each target clip in mem_mixup
+    mixup_weight: float = 0.9  # of the target clip in mem_mixup
+    shrinkage: float = 0.0  # of mahalanobis' covariance; 0: Ledoit-Wolf
+    components: int = 20  # of pca_residual
+    mixture: int = 4  # components of gmm
+    decision: str = "gamma"  # threshold: gamma | quantile | extreme_value
+    decision_quantile: float = 0.9  # the DCASE baseline's
+    seed: int = 0  # of smote, k_means and gmm
+
+
+DEFAULT = Scoring()
