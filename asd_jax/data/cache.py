@@ -1,0 +1,153 @@
+"""Decoded clips on disk: 16 bits a sample, memory-mapped, packed into a few large files."""
+
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int16
+
+from asd_jax.data.audio import read_clip, read_clip_int16
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+
+_FORMAT = 1  # of what is written; raise it when that changes
+
+
+class ClipCache:
+    """Reads clips through a folder of decoded ones; what is not there yet, or has changed, is decoded and added.
+
+    A clip is known by the hash of the recording's path, size, time of change and the settings, so the folder never
+    holds anything wrong, and may be shared by runs and deleted at any time. Each process appends samples to a pack of
+    its own (<name>.int16: creating a file for each clip takes longer than decoding it) and then one line to the pack's
+    index (<name>.index: hash, first sample, samples). The line makes the clip exist: an interrupted run goes on
+    where it was, and a clip cut short by a crash has no line, or one that points past the end, and is decoded again.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        sample_rate: int = 16000,
+        channel: int | str = "mean",
+        resampler: str = "soxr",
+    ):
+        """Takes the settings of `read_clip`."""
+        self.folder = Path(folder)
+        self.settings = {"sample_rate": sample_rate, "channel": channel, "resampler": resampler}
+        self._lock, self._files = threading.Lock(), None
+        self._places: dict[str, tuple[Path, int, int]] = {}
+        self._maps: dict[Path, np.memmap] = {}
+        for index in sorted(self.folder.glob("*.index")):
+            self._places |= _read_index(index)
+
+    def read(self, path: str | Path) -> Float[np.ndarray, "s"]:
+        """Audio file -> the float32 waveform that `read_clip` gives, rounded to 16 bits.
+
+        Raises:
+            InputError: what `read_clip` raises, or the folder cannot be written.
+        """
+        return self.read_int16(path) * np.float32(1 / 32768)
+
+    def read_int16(self, path: str | Path) -> Int16[np.ndarray, "s"]:
+        """Audio file -> the int16 waveform that `read_clip_int16` gives; from the cache a view of the mapped pack.
+
+        Raises:
+            InputError: as `read`.
+        """
+        key = self._key(path)
+        if key in self._places:
+            return self._mapped(*self._places[key])
+        samples = read_clip_int16(path, **self.settings)
+        self._append(key, samples)
+        return samples
+
+    def _key(self, path: str | Path) -> str:
+        try:
+            file = os.stat(path)
+        except OSError as error:
+            raise InputError(f"{path}: no such file") from error
+        key = repr((_FORMAT, os.path.abspath(path), file.st_size, file.st_mtime_ns, sorted(self.settings.items())))
+        return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+
+    def _mapped(self, pack: Path, first: int, count: int) -> Int16[np.ndarray, "s"]:
+        if pack not in self._maps or len(self._maps[pack]) < first + count:
+            self._maps[pack] = np.memmap(pack, np.int16, "r", shape=(os.path.getsize(pack) // 2,))
+        return self._maps[pack][first : first + count]
+
+    def _append(self, key: str, samples: Int16[np.ndarray, "s"]) -> None:
+        try:
+            with self._lock:
+                if self._files is None:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    name = self.folder / uuid.uuid4().hex
+                    self._files = [open(name.with_suffix(end), "xb", buffering=0) for end in (".int16", ".index")]
+                pack, index = self._files
+                first = pack.tell() // 2
+                if pack.write(samples) < samples.nbytes:
+                    raise OSError("no space left for a whole clip")
+                index.write(f"{key} {first} {len(samples)}\n".encode())
+                self._places[key] = Path(pack.name), first, len(samples)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot write the cache of decoded clips ({error})") from error
+
+
+def _read_index(index: Path) -> dict[str, tuple[Path, int, int]]:
+    """Hash -> (pack, first sample, samples), of the clips that are wholly there."""
+    pack, places = index.with_suffix(".int16"), {}
+    there = pack.stat().st_size // 2 if pack.exists() else 0
+    for line in index.read_text().splitlines(keepends=True):
+        key, *place = line.split()
+        if line.endswith("\n") and sum(map(int, place)) <= there:
+            places[key] = (pack, *map(int, place))
+    return places
+
+
+def screen_clips(
+    clips: Sequence[Clip],
+    read: Callable[[str], np.ndarray] = read_clip,
+    *,
+    on_bad_clip: str = "error",
+    threads: int | None = None,
+) -> tuple[list[Clip], list[dict[str, str]]]:
+    """Reads every clip once, in parallel -> the readable clips, and {"file", "reason"} of the others.
+
+    With `ClipCache.read_int16` this fills the cache.
+
+    Args:
+        clips: to be read.
+        read: path -> waveform.
+        on_bad_clip: "error" raises the first clip's error, "skip" leaves such clips out.
+        threads: that read; None takes one for each processor.
+
+    Raises:
+        InputError: a bad clip, or a machine whose training clips are all bad.
+    """
+    if on_bad_clip not in ("error", "skip"):
+        raise InputError(f"on_bad_clip={on_bad_clip!r}; known: error, skip")
+
+    def reason(clip: Clip) -> str:
+        try:
+            read(clip.path)
+            return ""
+        except InputError as error:
+            return str(error)
+
+    kept, skipped = [], []
+    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    try:
+        for clip, why in zip(clips, pool.map(reason, clips), strict=True):
+            if why and on_bad_clip == "error":
+                raise InputError(f"{why} (on_bad_clip=skip leaves such clips out)")
+            kept += [] if why else [clip]
+            skipped += [{"file": clip.path, "reason": why.removeprefix(f"{clip.path}: ")}] if why else []
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
+        if not any(clip.machine == machine and clip.split == "train" for clip in kept):
+            raise InputError(f"machine {machine}: none of its training clips can be read; the first: {skipped[0]}")
+    return kept, skipped
