@@ -1,0 +1,96 @@
+"""The published results of re-run baselines, reproduced by the command from their score files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asd_jax.scoring.labels import read_labels
+
+
+def scores(name):
+    if "ASD_SHARED" not in os.environ:
+        pytest.fail("set ASD_SHARED to the folder that holds scores/")
+    return Path(os.environ["ASD_SHARED"]) / "scores" / name
+
+
+def by_command(tmp_path, name, year, *flags):
+    target = tmp_path / "score.json"
+    command = [sys.executable, "-m", "asd_jax.dcase_score", f"--scores={scores(name)}", f"--year={year}", *flags]
+    done = subprocess.run([*command, f"--json={target}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(target.read_text())
+
+
+def published(name):
+    """result.csv -> {(machine, section, domain or ""): {column: value}}, and its rows of means."""
+    rows, means, machine, header = {}, {}, None, []
+    for line in scores(name).joinpath("result.csv").read_text().splitlines():
+        cells = [cell.strip('"') for cell in line.replace("types, sections, and", "types sections and").split(",")]
+        if len(cells) == 1:
+            machine = cells[0] or machine
+        elif cells[0] in ("id", "section"):
+            header = cells
+        elif cells[0].isdigit():
+            domain = cells[1] if header[1] == "domain" else ""
+            start = 2 if domain else 1
+            rows[machine, cells[0], domain] = dict(zip(header[start:], map(float, cells[start:]), strict=True))
+        elif "over all" in cells[0]:
+            means[cells[0].split()[0]] = [float(cell) for cell in cells[1:] if cell]
+    return rows, means
+
+
+@pytest.mark.parametrize(
+    "name, flags, auc, pauc",
+    [
+        ("2020_dev_mlperf_tiny_ToyCar", (), 0.864397431185167, 0.7468649647274275),
+        ("2020_dev_izorin_baseline", ("--machines=fan",), 0.6484284872097921, 0.5283463453129738),
+    ],
+)
+def test_2020(tmp_path, name, flags, auc, pauc):
+    found = by_command(tmp_path, name, 2020, *flags)
+    assert found["arithmetic_mean"] == pytest.approx({"auc": auc, "pauc": pauc}, abs=1e-12)
+    rows, _ = published(name)
+    assert len(rows) == 4
+    for (machine, section, _), values in rows.items():
+        ours = found["machines"][machine][section]
+        assert [ours["auc"], ours["pauc"]] == pytest.approx([values["AUC"], values["pAUC"]], abs=1e-12)
+
+
+def test_2021(tmp_path):
+    found = by_command(tmp_path, "2021_dev_yokaji_ae", 2021)
+    assert found["arithmetic_mean"]["auc"] == pytest.approx(0.6359747190279469, abs=1e-12)
+    assert found["arithmetic_mean"]["pauc"] == pytest.approx(0.535995672909472, abs=1e-12)
+    assert found["harmonic_mean"]["auc"] == pytest.approx(0.6219564803763779, abs=1e-12)
+    assert found["harmonic_mean"]["pauc"] == pytest.approx(0.5326522376708069, abs=1e-12)
+    rows, _ = published("2021_dev_yokaji_ae")
+    assert len(rows) == 42
+    for (machine, section, domain), values in rows.items():
+        ours = found["machines"][machine][section]
+        names = {"AUC": "auc", "pAUC": "pauc", "precision": "precision", "recall": "recall", "F1 score": "f1"}
+        for column, value in values.items():
+            assert ours[f"{names[column]}_{domain}"] == pytest.approx(value, abs=1e-12)
+
+
+def test_2022(tmp_path):
+    found = by_command(tmp_path, "2022_dev_returncode13_ae", 2022)
+    means = {"auc_source": 0.727952380952381, "auc_target": 0.4752666666666667, "pauc": 0.5430325814536341}
+    assert found["arithmetic_mean"] == pytest.approx(means, abs=1e-12)
+    rows, over_all = published("2022_dev_returncode13_ae")
+    assert len(rows) == 21
+    assert list(found["harmonic_mean"].values()) == pytest.approx(over_all["harmonic"][:3], abs=1e-12)
+    for (machine, section, _), values in rows.items():
+        for column, value in values.items():
+            name = column.replace(" (", "_").replace(")", "").replace("F1 score", "f1").lower()
+            assert found["machines"][machine][section][name] == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize("year, clips", [(2021, 8635), (2022, 4200)])
+def test_the_evaluators_folders_label_every_evaluation_clip(year, clips):
+    labels = read_labels(scores(f"evaluator_{year}"), year)
+    assert len(labels) == clips
+    assert {domain for domain, _ in labels.values()} == {"source", "target"}
+    assert {label for _, label in labels.values()} == {0, 1}
