@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from asd_jax.errors import InputError
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
-from asd_jax.scoring.back_ends import BACK_ENDS
+from asd_jax.scoring.back_ends.chosen import BACK_ENDS
 from asd_jax.scoring.domain_normalization import MODES
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import DEFAULT, Scoring

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import scipy.stats
+from scoring.test_auc import random_case
 from sklearn.metrics import roc_auc_score
 
 from asd_jax.errors import InputError
 from asd_jax.scoring.intervals import bootstrap, jackknife, leave_one_out, paired_bootstrap
 from asd_jax.scoring.official_score import official_score
-from scoring.test_auc import random_case
 
 
 def test_leave_one_out_is_scikit_learns_without_each_clip_in_turn():

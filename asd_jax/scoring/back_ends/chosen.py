@@ -1,0 +1,63 @@
+"""The back end that the options choose, by name."""
+
+import functools
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.band_matching import band_matching
+from asd_jax.scoring.back_ends.fitted import Bank, Fitted
+from asd_jax.scoring.back_ends.fusion import fuse, on_columns
+from asd_jax.scoring.back_ends.gmm import gmm
+from asd_jax.scoring.back_ends.k_means import k_means
+from asd_jax.scoring.back_ends.knn import knn
+from asd_jax.scoring.back_ends.local_density import local_density
+from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
+from asd_jax.scoring.back_ends.mem_mixup import mem_mixup
+from asd_jax.scoring.back_ends.pca_residual import pca_residual
+from asd_jax.scoring.back_ends.smote import smote
+from asd_jax.scoring.options import Scoring
+
+
+def _knn(bank, s, parts):
+    return knn(bank, distance=s.distance, k=s.k)
+
+
+def _smote(bank, s, parts):
+    return smote(bank, distance=s.distance, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed)
+
+
+def _mem_mixup(bank, s, parts):
+    return mem_mixup(bank, distance=s.distance, k=s.k, mixup_k=s.mixup_k, weight=s.mixup_weight)
+
+
+BACK_ENDS = {  # name -> function of (bank, Scoring, bands in a vector)
+    "knn": _knn,
+    "smote": _smote,
+    "mem_mixup": _mem_mixup,
+    "k_means": lambda bank, s, parts: k_means(bank, distance=s.distance, centres=s.centres, seed=s.seed),
+    "local_density": lambda bank, s, parts: local_density(bank, distance=s.distance, k=s.density_k),
+    "mahalanobis": lambda bank, s, parts: mahalanobis(bank, shrinkage=s.shrinkage or None),
+    "pca_residual": lambda bank, s, parts: pca_residual(bank, components=s.components),
+    "gmm": lambda bank, s, parts: gmm(bank, components=s.mixture, seed=s.seed),
+    "band_matching": lambda bank, s, parts: band_matching(bank, bands=parts, distance=s.distance, k=s.k),
+}
+
+
+def fit_back_end(bank: Bank, scoring: Scoring, axes: tuple[str, ...]) -> Fitted:
+    """Prepared vectors {domain: "r p c"}, p bands or layers -> the back end, fusion and layer average asked for."""
+    parts = next(iter(bank.values())).shape[1]
+    bank = {domain: vectors.reshape(len(vectors), -1) for domain, vectors in bank.items()}
+    names = scoring.back_end.split("+")
+    if unknown := [name for name in names if name not in BACK_ENDS]:
+        raise InputError(f"back_end {unknown[0]!r}: must be one of {', '.join(BACK_ENDS)}, or several joined by +")
+
+    def fit(bank, parts=parts):
+        if len(names) == 1:
+            return BACK_ENDS[names[0]](bank, scoring, parts)
+        return fuse(bank, [lambda b, n=name: BACK_ENDS[n](b, scoring, parts) for name in names], fusion=scoring.fusion)
+
+    if "layer" not in axes or parts == 1:
+        return fit(bank)
+    width = next(iter(bank.values())).shape[1] // parts
+    one = functools.partial(fit, parts=1)
+    layers = [on_columns(one, slice(i * width, (i + 1) * width)) for i in range(parts)]
+    return fuse(bank, layers, fusion="mean")

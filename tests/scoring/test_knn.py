@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends import knn as module
+from asd_jax.scoring.back_ends.knn import knn, nearest
+
+RNG = np.random.default_rng(0)
+BANK, TEST = RNG.normal(size=(70, 12)) + 3, RNG.normal(size=(23, 12)) + 3
+
+
+def by_loop(queries, bank, distance):
+    """All distances, one pair at a time."""
+    found = np.empty((len(queries), len(bank)))
+    for i, x in enumerate(queries):
+        for j, e in enumerate(bank):
+            cosine = 1 - np.dot(x, e) / (np.linalg.norm(x) * np.linalg.norm(e))
+            found[i, j] = cosine if distance == "cosine" else np.linalg.norm(x - e)
+    return found
+
+
+@pytest.fixture(params=[(1024, 4096), (5, 8)], ids=["one block", "many blocks"])
+def blocks(request, monkeypatch):
+    monkeypatch.setattr("asd_jax.scoring.back_ends.knn._QUERY_ROWS", request.param[0])
+    monkeypatch.setattr("asd_jax.scoring.back_ends.knn._BANK_ROWS", request.param[1])
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("k", [1, 3, 11])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_neighbours_are_those_of_the_brute_force_loop_and_of_scikit_learn(distance, k):
+    expected = np.sort(by_loop(TEST, BANK, distance), axis=1)[:, :k]
+    distances, rows = nearest(TEST, BANK, k, distance)
+    assert np.abs(distances - expected).max() <= 1e-15  # the requirement is 1e-9
+    sklearn = NearestNeighbors(n_neighbors=k, metric=distance, algorithm="brute").fit(BANK)
+    assert np.array_equal(rows, sklearn.kneighbors(TEST)[1])
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_self_scores_leave_only_the_clip_itself_out(distance, k):
+    found = knn({"source": BANK, "target": TEST}, distance=distance, k=k).self_scores()
+    pairs = by_loop(BANK, BANK, distance)
+    np.fill_diagonal(pairs, np.inf)
+    assert found["source"]["source"] == pytest.approx(np.sort(pairs, axis=1)[:, :k].mean(1), abs=1e-14)
+    across = np.sort(by_loop(BANK, TEST, distance), axis=1)[:, :k].mean(1)
+    assert found["source"]["target"] == pytest.approx(across, abs=1e-14)
+
+
+def test_a_double_has_distance_zero_exactly_and_is_a_clips_own_neighbour():
+    bank = np.concatenate([BANK, BANK[:3]]) * 1e3
+    for distance in ("cosine", "euclidean"):
+        assert np.all(nearest(BANK * 1e3, bank, 1, distance)[0] == 0)
+        assert np.all(knn({"source": bank}, distance=distance).self_scores()["source"]["source"][-3:] == 0)
+
+
+def test_near_duplicates_keep_their_relative_distance():
+    other = BANK[0] * (1 + 1e-9 * RNG.normal(size=12))  # 1 - cos is 1e-18: nothing is left of it in 1 minus a product
+    u, v = (x / np.linalg.norm(x) for x in (BANK[0].astype(np.longdouble), other.astype(np.longdouble)))
+    expected = float(np.sum((u - v) ** 2) / 2)
+    assert nearest(other[None], BANK[:1], 1, "cosine")[0][0, 0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("k, left", [(100, 70), (70, 70)])
+def test_k_is_clamped_to_the_bank_and_to_one_less_within_it(k, left):
+    assert nearest(TEST, BANK, k)[0].shape == (23, left)
+    assert nearest(BANK, BANK, k, leave_one_out=True)[0].shape == (70, 69)
+
+
+def test_a_bank_of_one_clip_has_no_self_score():
+    found = knn({"source": BANK, "target": TEST[:1]}).self_scores()
+    assert np.isnan(found["target"]["target"]).all()
+    assert not np.isnan(found["target"]["source"]).any()
+
+
+def test_a_zero_vector_is_at_cosine_distance_one_from_everything():
+    zeros = np.zeros((1, 12))
+    found = [nearest(*pair)[0][0, 0] for pair in ((zeros, BANK), (BANK[:1], zeros), (zeros, zeros))]
+    assert found == pytest.approx([1, 1, 1], abs=1e-15)
+
+
+def test_clip_order_and_embedding_scale_change_nothing():
+    order = RNG.permutation(len(BANK))
+    scale = RNG.uniform(0.1, 10, (len(BANK), 1))
+    score = knn({"source": BANK}, k=3).score(TEST)["source"]
+    assert knn({"source": BANK[order]}, k=3).score(7 * TEST)["source"] == pytest.approx(score, abs=1e-15)
+    assert knn({"source": BANK * scale}, k=3).score(TEST)["source"] == pytest.approx(score, abs=1e-15)
+
+
+def test_a_float32_bank_is_never_copied_whole(monkeypatch):
+    seen = []
+    original = module.unit_or_plain
+    monkeypatch.setattr(module, "unit_or_plain", lambda v, d: seen.append(len(v)) or original(v, d))
+    nearest(TEST, np.zeros((10_000, 12), np.float32), 1, "euclidean")
+    assert max(seen) <= 4096
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [((TEST, BANK, 0), "at least 1"), ((TEST, BANK, 1, "manhattan"), "cosine"), ((TEST[:, :3], BANK), "must be equal")],
+)
+def test_impossible_arguments_are_named(arguments, said):
+    with pytest.raises(InputError, match=said):
+        nearest(*arguments)
