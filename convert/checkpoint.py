@@ -98,7 +98,7 @@ def _safetensors(path, name):
     import ml_dtypes
     import safetensors
 
-    dtypes = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+    dtypes = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
     try:
         file = safetensors.safe_open(path, "numpy")
         slices = {key: file.get_slice(key) for key in file.keys()}

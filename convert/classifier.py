@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import jax.numpy as jnp
+import flax.linen as nn
 from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float
 
@@ -25,7 +25,5 @@ def load_classifier(path: str | Path) -> tuple[dict, float]:
 
 def audioset_logits(params: dict, tokens: Float[Array, "b n d"], eps: float) -> Float[Array, "b c"]:
     """EAT's tokens -> logits per AudioSet class, from the CLS token; a sigmoid makes them probabilities."""
-    cls = tokens[:, 0].astype(jnp.float32)
-    cls = (cls - cls.mean(-1, keepdims=True)) / jnp.sqrt(cls.var(-1, keepdims=True) + eps)
-    cls = cls * params["fc_norm"]["scale"] + params["fc_norm"]["bias"]
-    return jnp.matmul(cls, params["head"]["kernel"], precision="highest") + params["head"]["bias"]
+    cls = nn.LayerNorm(eps).apply({"params": params["fc_norm"]}, tokens[:, 0])
+    return nn.Dense(params["head"]["bias"].size).apply({"params": params["head"]}, cls)

@@ -119,7 +119,8 @@ class Parameter:
     dtype = np.dtype(np.float32)
 
     def __array__(self, dtype=None, copy=None):
-        value = self.tensor.read().astype(np.float32)
+        with np.errstate(over="ignore"):  # a float64 beyond float32 is refused below
+            value = self.tensor.read().astype(np.float32)
         if not np.isfinite(value).all():
             raise InputError(f"{self.place} holds NaN or infinity")
         return np.ascontiguousarray(self.transform.to_ours(value))

@@ -39,17 +39,19 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
         InputError: no EAT, sizes that are none, or settings that contradict the tensors or our encoder.
     """
     path, settings = checkpoint.path, encoder_settings(checkpoint.settings)
-    depth = len({name.split(".")[1] for name in tensors if re.match(r"blocks\.\d+\.", name)})
-    try:
-        width = tensors["local_encoder.proj.weight"].shape[0]
-        hidden = tensors["blocks.0.mlp.fc1.weight"].shape[0]
-    except (KeyError, IndexError) as error:
-        raise InputError(f"{path}: no EAT ({error} is missing or empty)") from error
-    if not width:
-        raise InputError(f"{path}: no EAT (the patch projection is empty)")
-    for name, wanted in {**FIXED, "embed_dim": width, "depth": depth, "mlp_ratio": hidden / width}.items():
+    depth = settings.get("depth")
+    if type(depth) is not int or not 0 < depth <= 1 << 12:
+        depth = len({name.split(".")[1] for name in tensors if re.match(r"blocks\.\d+\.", name)})
+    width, hidden = (
+        next(iter(tensors[name].shape), 0) if name in tensors else 0
+        for name in ("local_encoder.proj.weight", "blocks.0.mlp.fc1.weight")
+    )
+    if not width or not hidden:
+        raise InputError(f"{path}: no EAT (no patch projection or no first block)")
+    for name, wanted in {**FIXED, "embed_dim": width, "mlp_ratio": hidden / width}.items():
         if settings.get(name, wanted) != wanted:
-            raise InputError(f"{path}: the settings say {name}={str(settings[name])[:80]!r}, wanted {wanted!r}")
+            reads = "our encoder knows" if name in FIXED else "the tensors have"
+            raise InputError(f"{path}: the settings say {name}={str(settings[name])[:80]}, but {reads} only {wanted}")
     default = 12 if checkpoint.layout == "huggingface" else {768: 12, 1024: 16}.get(width)
     heads, mel_bins = settings.get("num_heads", default), settings.get("mel_bins", 128)
     if heads is None:

@@ -43,6 +43,7 @@ STAND_INS = re.compile(
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
+UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, *DAMAGED)  # all zipfile raises
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Tensor:
             with storage.archive.open(storage.entry) as file:
                 file.seek(self.offset * itemsize)
                 data = file.read(span * itemsize)  # zipfile compares the CRC when a whole entry is read
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{storage.archive.filename}: {storage.entry} is damaged ({error})") from error
         if len(data) != span * itemsize:
             raise InputError(f"{storage.archive.filename}: {storage.entry} ends early")
@@ -148,7 +149,7 @@ def _open(path):
         raise InputError(f"{path}: {what}{remedy}")
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, *DAMAGED, OSError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: a damaged or truncated checkpoint ({error}); download it again") from error
     names = archive.namelist()
     if len(set(names)) != len(names):
@@ -166,7 +167,7 @@ def _entry(archive, name, largest):
         raise InputError(f"{archive.filename}: {name} has more than {largest} bytes")
     try:
         return archive.read(name)
-    except (zipfile.BadZipFile, EOFError, OSError, *DAMAGED) as error:
+    except UNREADABLE as error:
         raise InputError(f"{archive.filename}: {name} is damaged ({error})") from error
 
 
