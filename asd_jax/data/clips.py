@@ -159,13 +159,14 @@ def machine_folders(root: str | Path) -> dict[str, list[Path]]:
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {EXPECTED_TREE}")
-    if _split_folders(root):
+    if split_folders(root):
         return {root.resolve().name: [root]}
     level, folders = [root], []
     for _ in range(4):
-        below = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
-        level = [folder for folder in below if not _split_folders(folder) and not folder.name.startswith(".")]
-        folders += [folder for folder in below if _split_folders(folder)]
+        entries = [entry for folder in level for entry in os.scandir(folder)]
+        below = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        level = [folder for folder in below if not split_folders(folder)]
+        folders += [folder for folder in below if split_folders(folder)]
     return {name: sorted(f for f in folders if f.name == name) for name in sorted({f.name for f in folders})}
 
 
@@ -182,7 +183,7 @@ def clips_of(folder: Path, machine: str, names: GroundTruth, bad: list[str] | No
         InputError: a bad name, or a clips.csv that does not fit.
     """
     clips = {}
-    for sub in _split_folders(folder):
+    for sub in split_folders(folder):
         for entry in os.scandir(folder / sub):
             if not entry.name.lower().endswith(AUDIO_ENDINGS) or entry.name.startswith("."):
                 continue
@@ -196,8 +197,8 @@ def clips_of(folder: Path, machine: str, names: GroundTruth, bad: list[str] | No
     return list(describe(folder / "clips.csv", clips).values())
 
 
-def _split_folders(folder: Path) -> list[str]:
-    """The names of a machine folder's split folders; none means it is no machine folder."""
+def split_folders(folder: Path) -> list[str]:
+    """The names of the train, test and like folders in a machine's folder; none means it is no such folder."""
     subs = [sub for sub in _SPLITS if (folder / sub).is_dir()]
     return [sub for sub in subs if sub != "test" or "test_rename" not in subs]
 

@@ -1,0 +1,191 @@
+"""Fetches an edition of DCASE Task 2: verified, unpacked, with the labels of its evaluation clips.
+
+    python -m asd_jax.data.download --year=2024 --output=data/dcase2024 [--machines=fan,valve] [--subset=dev]
+
+The files and their md5 sums are what the Zenodo records themselves list. An interrupted download goes on where it was
+when the same command is run again, and what is there already is not fetched twice. The result is read with
+--config.data.root=data/dcase2024 and looked at with python -m asd_jax.data.inspect --root=data/dcase2024.
+"""
+
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
+from asd_jax.errors import InputError
+
+if TYPE_CHECKING:  # requests, which is an extra, is imported when it is needed
+    from asd_jax.data.zenodo import Archive
+
+YEAR = flags.DEFINE_integer("year", None, f"Edition: {min(EDITIONS)} to {max(EDITIONS)}.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder to fill with dev_data/, eval_data/ and ground_truth/.")
+MACHINES = flags.DEFINE_list("machines", [], "Machine types, comma-separated; all if left out.")
+SUBSET = flags.DEFINE_enum(
+    "subset",
+    None,
+    ["dev", "train", "eval"],
+    "dev: the development data; train: the training clips of the evaluation machines; eval: their test clips and the "
+    "ground truth. All three if left out.",
+)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the files and their sizes.")
+PARALLEL = flags.DEFINE_integer("parallel", 4, "Files to fetch at a time.", lower_bound=1)
+BASE_URL = flags.DEFINE_string("base_url", ZENODO, "A mirror that answers in the place of zenodo.org.")
+
+UNPACKED_TO_ZIP = 1.5  # room to ask for: 16-bit recordings shrink by a tenth to a third
+_STATE = ".download"  # what is under way, and a note for each archive that is done
+
+
+def main() -> int:
+    """Plans, checks the room and fetches."""
+    year, output = YEAR.value, OUTPUT.value
+    if year is None or not output:
+        raise InputError("--year and --output are needed, e.g. --year=2024 --output=data/dcase2024")
+    try:
+        from asd_jax.data import fetch, zenodo
+    except ImportError as error:
+        raise InputError(f"downloading needs the package {error.name}: pip install asd_jax[download]") from error
+    session = fetch.new_session()
+    try:
+        archives = zenodo.plan(session, edition(year), MACHINES.value, SUBSET.value, base_url=BASE_URL.value)
+        missing = report(archives, Path(output))
+        if DRY_RUN.value:
+            return 0
+        failures = fetch_all(session, missing, Path(output))
+        if SUBSET.value in (None, "eval"):
+            failures += fetch_ground_truth(session, edition(year), Path(output))
+    except fetch.DownloadError as error:
+        failures = [str(error)]
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def report(archives: "list[Archive]", output: Path) -> "list[Archive]":
+    """Prints the files, sizes and room; -> those still to fetch.
+
+    Raises:
+        InputError: not enough room (no check in a dry run).
+    """
+    missing = [archive for archive in archives if not is_done(archive, output)]
+    for archive in archives:
+        state = "to fetch" if archive in missing else "there"
+        print(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
+    size = sum(archive.size for archive in missing)
+    disk = next(folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir())
+    free = shutil.disk_usage(disk).free
+    largest = sum(sorted(archive.size for archive in missing)[-PARALLEL.value :])
+    needed = int(size * UNPACKED_TO_ZIP) + largest
+    print(
+        f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to fetch, "
+        f"{size / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free {free / 1e9:.2f} GB"
+    )
+    if needed > free and not DRY_RUN.value:
+        raise InputError(
+            f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; choose another --output, "
+            "or fewer --machines"
+        )
+    return missing
+
+
+def is_done(archive: "Archive", output: Path) -> bool:
+    """Whether this very archive was unpacked here before."""
+    note = output / _STATE / f"{archive.name}.done"
+    return note.is_file() and note.read_text() == archive.md5 and machine_folder(archive, output).is_dir()
+
+
+def machine_folder(archive: "Archive", output: Path) -> Path:
+    """Where the archive's train, test and other folders go."""
+    return output / archive.folder / "raw" / archive.machine
+
+
+def fetch_all(session, archives: "list[Archive]", output: Path) -> list[str]:
+    """Fetches and unpacks in parallel, with a bar; -> what went wrong, file by file."""
+    import rich.console
+    import rich.progress as rp
+
+    from asd_jax.data.fetch import DownloadError
+
+    columns = (rp.TextColumn("{task.description}"), rp.BarColumn(), rp.DownloadColumn(), rp.TransferSpeedColumn())
+    failures, stopped = [], []
+    with (
+        rp.Progress(*columns, rp.TimeRemainingColumn(), console=rich.console.Console(stderr=True)) as bars,
+        ThreadPoolExecutor(PARALLEL.value) as pool,
+    ):
+
+        def fetch_one(archive: "Archive") -> None:
+            bar = bars.add_task(archive.name, total=archive.size)
+
+            def progress(done: int) -> None:
+                bars.update(bar, completed=done)
+                if stopped:
+                    raise DownloadError(f"{archive.name}: stopped")
+
+            fetch_and_unpack(session, archive, output, progress)
+            bars.remove_task(bar)
+
+        try:
+            for done in as_completed([pool.submit(fetch_one, archive) for archive in archives]):
+                try:
+                    done.result()
+                except DownloadError as error:
+                    failures.append(str(error))
+        except BaseException:  # no room on the disk, or Ctrl-C: let the other threads end
+            stopped.append(True)
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failures
+
+
+def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> None:
+    """One archive, from the network to the machine's folder; the zip is deleted, a note of its md5 stays."""
+    from asd_jax.data.fetch import fetch_file
+    from asd_jax.data.unpack import unpack_machine
+
+    state = output / _STATE
+    state.mkdir(parents=True, exist_ok=True)
+    zipped = state / archive.name
+    fetch_file(session, archive.url, zipped, size=archive.size, md5=archive.md5, progress=progress)
+    unpack_machine(zipped, archive.machine, machine_folder(archive, output))
+    (state / f"{archive.name}.done").write_text(archive.md5)
+    zipped.unlink()
+
+
+def fetch_ground_truth(session, table: Edition, output: Path) -> list[str]:
+    """The labels of the evaluation clips, with their licence; -> what went wrong."""
+    from asd_jax.data.fetch import DownloadError, get
+    from asd_jax.data.ground_truth import read_ground_truth
+    from asd_jax.data.zenodo import at_base
+
+    if not table.ground_truth:
+        print(f"no ground truth of {table.year} is public: its evaluation clips stay without labels")
+        return []
+    folder = output / "ground_truth"
+    folder.mkdir(parents=True, exist_ok=True)
+    for url in table.ground_truth:
+        *_, machine, name = urlsplit(url).path.split("/")
+        path = folder / (f"{machine}_{name}" if name.startswith("attributes") else name)
+        if path.exists():
+            continue
+        part = path.with_name(f"part_{path.name}")
+        try:
+            part.write_bytes(get(session, at_base(url, BASE_URL.value)).content)
+            read_ground_truth([part])
+        except (DownloadError, InputError) as error:
+            part.unlink(missing_ok=True)
+            mirror = BASE_URL.value.rstrip("/") != ZENODO
+            said = f"no ground truth: {error}; the evaluation clips stay without labels"
+            print(said, file=sys.stderr)
+            return [] if mirror else [said]
+        part.replace(path)
+    print(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

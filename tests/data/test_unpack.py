@@ -1,0 +1,84 @@
+import io
+import zipfile
+
+import pytest
+from zenodo_server import zipped
+
+from asd_jax.data.fetch import DownloadError
+from asd_jax.data.unpack import unpack_machine
+
+WAV = "train/section_00_source_train_normal_0000.wav"
+
+
+def unpack(tmp_path, content, machine="fan"):
+    (tmp_path / "fan.zip").write_bytes(content)
+    unpack_machine(tmp_path / "fan.zip", machine, tmp_path / "raw" / "fan")
+
+
+@pytest.mark.parametrize("levels", ["", "fan/", "dev_data/fan/", "dev_data/raw/fan/"])
+def test_the_machine_is_found_at_any_level(tmp_path, levels):
+    unpack(tmp_path, zipped({f"{levels}{WAV}": b"sound", f"{levels}attributes_00.csv": b""}))
+    assert (tmp_path / "raw/fan" / WAV).read_bytes() == b"sound"
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["fan"]
+
+
+def test_train_and_test_archives_come_together(tmp_path):
+    unpack(tmp_path, zipped({f"fan/{WAV}": b"1", "fan/attributes_00.csv": b"train"}))
+    unpack(tmp_path, zipped({"fan/test/section_00_0000.wav": b"2", "fan/attributes_00.csv": b"test"}))
+    assert sorted(path.name for path in (tmp_path / "raw/fan").iterdir()) == ["attributes_00.csv", "test", "train"]
+    assert (tmp_path / "raw/fan/attributes_00.csv").read_bytes() == b"train"
+
+
+def test_a_folder_in_the_way_is_replaced(tmp_path):
+    (tmp_path / "raw/fan/train").mkdir(parents=True)
+    (tmp_path / "raw/fan/train/old.wav").touch()
+    unpack(tmp_path, zipped({f"fan/{WAV}": b"1"}))
+    assert [path.name for path in (tmp_path / "raw/fan/train").iterdir()] == [WAV.removeprefix("train/")]
+
+
+def linked():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        link = zipfile.ZipInfo("fan/train")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc")
+    return buffer.getvalue()
+
+
+def false_size():
+    """A member that states one byte and holds a million."""
+    content = zipped({f"fan/{WAV}": bytes(10**6)})
+    size = (10**6).to_bytes(4, "little")
+    assert content.count(size) == 2
+    return content.replace(size, (1).to_bytes(4, "little"))
+
+
+def damaged():
+    """A byte of the sound is wrong."""
+    content = bytearray(zipped({f"fan/{WAV}": bytes(range(256))}))
+    content[content.index(bytes(range(100, 200)))] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped({"../escaped.wav": b""}), "leaves the folder"),
+        (zipped({"fan/train/../../../../escaped.wav": b""}), "leaves the folder"),
+        (zipped({"/tmp/escaped.wav": b""}), "leaves the folder"),
+        (zipped({"..\\escaped.wav": b""}), "leaves the folder"),
+        (zipped({"C:\\escaped.wav": b""}), "leaves the folder"),
+        (linked(), "holds the link"),
+        (zipped({f"fan/{WAV}": bytes(1 << 27)}), "look like a bomb"),
+        (false_size(), "not a sound zip"),
+        (zipped({f"fan/{WAV}": b"sound"})[:-30], "not a sound zip"),
+        (damaged(), "not a sound zip"),
+        (b"<html>", "not a sound zip"),
+        (zipped({"pump/train/a.wav": b""}), "no train or test folder of fan in it, but pump"),
+    ],
+)
+def test_bad_archive_leaves_nothing_behind(tmp_path, content, message):
+    with pytest.raises(DownloadError, match=f"fan.zip: .*{message}"):
+        unpack(tmp_path, content)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["fan.zip", "raw", "raw/fan"]
+    assert not list(tmp_path.parent.glob("escaped*"))
