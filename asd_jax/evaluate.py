@@ -68,7 +68,9 @@ def main() -> None:
     elif (workdir / "embeddings").is_dir():
         score_embeddings(config, workdir / "embeddings", workdir)
     else:
-        raise InputError(f"{workdir} holds no finished run (no embeddings/); give --config and --weights, or --embeddings")
+        raise InputError(
+            f"{workdir}: no finished run here (no embeddings/); give --config and --weights, or --embeddings"
+        )
 
 
 def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
@@ -87,7 +89,7 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
 
 
 def embed_and_score(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], workdir: Path) -> dict:
-    """Embeds every clip with the encoder and with the bare filter bank, writes both, scores -> results.json's content."""
+    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's content."""
     import jax
 
     begin = time.perf_counter()
@@ -112,9 +114,7 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
 
     size, dtype = config.optimizer.batch_size, experiment.dtype(config)
     extras = [{"simam_mode": encoder.front_end.simam.mode_of(clip.machine)} for clip in clips]
-    batches = clip_batches(
-        clips, extras, experiment.clip_reader(config), batch_size=size, threads=config.data.threads
-    )
+    batches = clip_batches(clips, extras, experiment.clip_reader(config), batch_size=size, threads=config.data.threads)
     pairs = [
         [np.asarray(part) for part in embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)]
         for batch in progress(batches, len(clips), f"clips of {clips[0].machine} embedded", size)
@@ -136,8 +136,9 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         write_submission(workdir / "scores", machine, clips.section, clips.files, scores.score, scores.decision)
     found, baseline = results(scored, scoring, config.data.year), None
     if (folder / BASELINE_FOLDER).is_dir():
-        plain = {machine: score_machine(e, BASELINE) for machine, e in load_embeddings(folder / BASELINE_FOLDER).items()}
-        baseline = results(plain, BASELINE, config.data.year)
+        plain = load_embeddings(folder / BASELINE_FOLDER)
+        plain_scores = {machine: score_machine(embeddings, BASELINE) for machine, embeddings in plain.items()}
+        baseline = results(plain_scores, BASELINE, config.data.year)
         found["filter_bank_baseline"] = {key: baseline[key] for key in ("official_score", "scoring", "machines")}
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions})

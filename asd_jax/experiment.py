@@ -54,7 +54,7 @@ def clip_reader(config: ConfigDict) -> Reader:
     """Clip -> its waveform, all of `data.clip_seconds` at 16 kHz."""
     samples = round(config.data.clip_seconds * FrontEnd.sample_rate)
     if samples < FrontEnd.sample_rate * PATCH // 100 + 240:
-        raise InputError(f"data.clip_seconds={config.data.clip_seconds} is too short; EAT needs {PATCH} frames, 0.175 s")
+        raise InputError(f"data.clip_seconds={config.data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)")
     channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
 
     def read(clip: Clip) -> np.ndarray:
@@ -102,8 +102,10 @@ def encoder_config(config: ConfigDict, clips: Sequence[Clip]) -> EncoderConfig:
     if model.encoder != "eat":
         raise InputError(f"model.encoder={model.encoder!r}; known: eat, filter_bank")
     if pooling.kind == "band_mean":
-        raise InputError("model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is for "
-                         "frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls")
+        raise InputError(
+            "model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is for "
+            "frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls"
+        )
     return EncoderConfig(front_end(config, clips), eat_config(config), pooling)
 
 

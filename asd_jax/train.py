@@ -19,7 +19,7 @@ from asd_jax.command import run
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags (in a function, so that importing this module defines none)."""
     flags.DEFINE_string("workdir", None, "folder for checkpoints, weights, embeddings and results", required=True)
-    config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/quickstart.py or configs/toycar.py:smoke")
+    config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/toycar.py, or configs/toycar.py:smoke")
     flags.mark_flag_as_required("config")
 
 

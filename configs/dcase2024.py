@@ -1,4 +1,4 @@
-"""All machines of DCASE 2024, trained jointly, scored one by one: the paper's experiment (66.40 % on the evaluation set).
+"""All machines of DCASE 2024, trained jointly, scored one by one: the paper's experiment (66.40 % on its eval set).
 
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
   python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors

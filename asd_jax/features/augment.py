@@ -44,5 +44,5 @@ def _outside_stripe(key, b, size, widest, probability):
     width = jnp.floor(jax.random.uniform(key_width, (b, 1), maxval=widest))
     width = jnp.where(jax.random.bernoulli(key_chosen, probability, (b, 1)), width, 0.0)
     start = jnp.floor(jax.random.uniform(key_start, (b, 1)) * (size - width))
-    position = jnp.arange(size)
+    position = jnp.arange(size)[None, :]
     return (position < start) | (position >= start + width)

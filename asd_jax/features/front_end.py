@@ -1,7 +1,7 @@
 """The front end: waveform -> filter bank -> normalised, padded, attended spectrogram; its settings in one place."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -14,11 +14,10 @@ from asd_jax.features.filter_bank import (
     HOP_MS,
     LOW_HZ,
     SPACINGS,
-    Spacing,
     log_filter_bank,
     normalize,
 )
-from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, Mode, simam, simam_by_clip
+from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, simam, simam_by_clip
 
 FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
 
@@ -35,7 +34,7 @@ class SimAM:
         ignores_padding: take the statistics from real frames only.
     """
 
-    mode: Mode | Mapping[str, Mode] | tuple[tuple[str, Mode], ...] = "local"
+    mode: str | Mapping[str, str] | Sequence[Sequence[str]] = "local"
     e_lambda: float = LAMBDA
     before_normalization: bool = False
     ignores_padding: bool = False
@@ -77,14 +76,14 @@ class FrontEnd:
         frames: padded length of the clips that the weights were trained on, 0 if any.
     """
 
-    spacing: Spacing = "even"
+    spacing: str = "even"
     sample_rate: int = 16000
     bins: int = 128
     low_hz: float = LOW_HZ
     high_hz: float = 8000.0
     mean: float = AUDIOSET_MEAN
     std: float = AUDIOSET_STD
-    simam: SimAM = SimAM()
+    simam: SimAM | Mapping = SimAM()
     frames: int = 0
 
     def __post_init__(self):

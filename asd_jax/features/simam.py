@@ -15,7 +15,7 @@ Mode = Literal["none", "global", "local"]
 MODES: tuple[Mode, ...] = ("none", "global", "local")
 
 
-@functools.partial(jax.jit, static_argnames=("tile", "valid_frames"))
+@functools.partial(jax.jit, static_argnames=("tile", "e_lambda", "valid_frames"))
 def simam(
     features: Float[Array, "b t f"],
     *,
@@ -27,7 +27,7 @@ def simam(
     return features * simam_weights(features, tile=tile, e_lambda=e_lambda, valid_frames=valid_frames)
 
 
-@functools.partial(jax.jit, static_argnames=("tile", "valid_frames"))
+@functools.partial(jax.jit, static_argnames=("tile", "e_lambda", "valid_frames"))
 def simam_weights(
     features: Float[Array, "b t f"],
     *,
@@ -53,9 +53,9 @@ def simam_weights(
     rows, columns = tile or (t, f)
     if t % rows or f % columns:
         raise ValueError(f"SimAM tile {rows}x{columns} does not divide a spectrogram of {t} frames x {f} filters")
-    valid = jnp.broadcast_to((jnp.arange(t) < (t if valid_frames is None else valid_frames))[:, None], (t, f))
+    valid = jnp.arange(t)[None, :, None] < (t if valid_frames is None else valid_frames)
     maps = rearrange(features, "b (i r) (j c) -> b i j (r c)", r=rows, c=columns)
-    counted = rearrange(valid, "(i r) (j c) -> i j (r c)", r=rows, c=columns)
+    counted = rearrange(jnp.broadcast_to(valid, (1, t, f)), "b (i r) (j c) -> b i j (r c)", r=rows, c=columns)
     cells = jnp.maximum(counted.sum(-1, keepdims=True), 2)  # a tile of padding only has no statistics: mean 0, v 0
     mean = (maps * counted).sum(-1, keepdims=True) / cells
     distance = jnp.square(maps - mean)

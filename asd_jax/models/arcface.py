@@ -9,7 +9,7 @@ COSINE_LIMIT = 1 - 1e-6  # keeps the sine's gradient finite
 
 
 class ArcFace(nn.Module):
-    """Embeddings "b e" and soft labels "b c" -> logits "b c"; holds one centre per class.
+    """Embeddings "b e" and soft labels "b c" -> (logits, cosines), both "b c"; holds one centre per class.
 
     Attributes:
         classes: number of classes c, at least 2.
@@ -22,10 +22,10 @@ class ArcFace(nn.Module):
     margin: float = 0.5
 
     @nn.compact
-    def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]) -> Float[Array, "b c"]:
+    def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
         centres = self.param("centres", nn.initializers.normal(0.02), (self.classes, embeddings.shape[-1]))
         cosine = cosine_similarity(embeddings.astype(jnp.float32), centres)
-        return arcface_logits(cosine, labels, scale=self.scale, margin=self.margin)
+        return arcface_logits(cosine, labels, scale=self.scale, margin=self.margin), cosine
 
 
 def cosine_similarity(x: Float[Array, "b e"], y: Float[Array, "c e"]) -> Float[Array, "b c"]:

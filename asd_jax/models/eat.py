@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 PATCH = 16  # frames and filters to a patch
@@ -69,7 +70,7 @@ class EAT(nn.Module):
     """
 
     config: EATConfig = EATConfig()
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, spectrogram: Float[Array, "b t f"]) -> tuple[Float[Array, "b n d"], dict]:
@@ -81,7 +82,7 @@ class EAT(nn.Module):
             spectrogram[:, : times * PATCH].astype(self.dtype), "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH
         )
         x = nn.Dense(c.embed_dim, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name="patch")(x)
-        x = x + jnp.asarray(position_table(c.embed_dim, times, bands), self.dtype)  # CLS gets no position
+        x = x + jnp.asarray(position_table(c.embed_dim, times, bands)[None], self.dtype)  # CLS gets no position
         cls = self.param("cls", nn.initializers.normal(1.0), (c.embed_dim,))
         x = jnp.concatenate([jnp.broadcast_to(cls.astype(self.dtype), (len(x), 1, c.embed_dim)), x], axis=1)
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="pre_norm")(x)
@@ -97,7 +98,7 @@ class Block(nn.Module):
     """Post-norm transformer block: tokens "b n d" -> (tokens "b n d", MLP output "b n d")."""
 
     config: EATConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x):
@@ -113,7 +114,7 @@ class Attention(nn.Module):
     """Multi-head self-attention, tokens "b n d" -> "b n d"; softmax in float32."""
 
     config: EATConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x):

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
-from asd_jax.data.batches import Batch, Reader, training_batches
+from asd_jax.data.batches import Reader, training_batches
 from asd_jax.data.clips import Clip, clip_class, training_classes
 from asd_jax.errors import InputError
 from asd_jax.features.augment import mix, mixup_pairs, spec_augment
@@ -65,7 +66,7 @@ def fine_tune(
     *,
     workdir: Path,
     seed: int = 0,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     with_domain: bool = False,
     threads: int = 4,
     log_every: int = 20,
@@ -93,26 +94,35 @@ def fine_tune(
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.epochs * len(clips) // settings.batch_size
     if settings.epochs and not steps:
-        raise InputError(f"optimizer.batch_size={settings.batch_size} is more than {settings.epochs} x {len(clips)} clips")
+        epochs = f"{settings.epochs} x {len(clips)} clips"
+        raise InputError(f"optimizer.batch_size={settings.batch_size} is more than {epochs}: no step to take")
     schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
     optimizer = adamw(schedule, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
     encoder, head = Encoder(config, dtype), ArcFace(len(classes), settings.scale, settings.margin)
     key_init, key_train = jax.random.split(jax.random.key(seed))
     params = initial_params(encoder, head, key_init, read(clips[0]), pretrained)
-    train_step = make_train_step(encoder, head, optimizer, schedule, settings, key_train)
+    train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params)))
-        say(f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips"
-            + (f", continuing after step {start}" if start else ""))
+        say(
+            f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips"
+            + (f", continuing after step {start}" if start else "")
+        )
         log = TrainingLog(
             workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=settings.batch_size
         )
         batches = training_batches(
-            clips, extras, read, batch_size=settings.batch_size, epochs=settings.epochs, seed=seed, start=start,
+            clips,
+            extras,
+            read,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            seed=seed,
+            start=start,
             threads=threads,
         )
         for step, batch in enumerate(batches, start + 1):
-            state, metrics = train_step(state, batch)
+            state, metrics = train_step(state, batch, key_train)
             if log.due(step):
                 log.write(step, metrics)
             if step % checkpoint_every == 0 or step == steps:
@@ -151,13 +161,13 @@ def initial_params(encoder: Encoder, head: ArcFace, key: jax.Array, wave: np.nda
     key_encoder, key_head = jax.random.split(key)
 
     @jax.jit
-    def init(wave):
-        params = encoder.init(key_encoder, wave, jnp.zeros(1, jnp.int32))
+    def init(key_encoder, key_head):
+        params = encoder.init(key_encoder, jnp.zeros((1, len(wave))), jnp.zeros(1, jnp.int32))
         embedding = jnp.zeros((1, encoder.config.embedding_dim))
         centres = head.init(key_head, embedding, jnp.zeros((1, head.classes)))
         return {"encoder": params["params"], "arcface": centres["params"]}
 
-    params = init(wave[None])
+    params = init(key_encoder, key_head)
     return params if pretrained is None else {**params, "encoder": {**params["encoder"], "eat": pretrained}}
 
 
@@ -167,20 +177,19 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     settings: FineTuning,
-    key: jax.Array,
 ):
-    """The compiled function (state, batch) -> (state, metrics); randomness is a function of key and step alone."""
+    """The compiled function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
 
-    def loss_of(params, batch: Batch, key):
+    def loss_of(params, batch, key):
         augmented = augmented_batch(batch["wave"], jax.nn.one_hot(batch["label"], head.classes), key, settings)
         wave, labels, augment = augmented
         embeddings, _ = encoder.apply({"params": params["encoder"]}, wave, batch["simam_mode"], augment)
-        logits = head.apply({"params": params["arcface"]}, embeddings, labels)
-        hits = logits.argmax(-1) == labels.argmax(-1)
+        logits, cosine = head.apply({"params": params["arcface"]}, embeddings, labels)
+        hits = cosine.argmax(-1) == labels.argmax(-1)  # without the margin, which only ever lowers the true class
         return arcface_loss(logits, labels), hits.mean()
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def train_step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
         step_key = jax.random.fold_in(key, state.step)
         (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, step_key)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)

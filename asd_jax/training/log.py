@@ -1,11 +1,14 @@
 """What a run says while it works: lines on the screen, metrics.jsonl, progress of long passes."""
 
 import json
+import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import SupportsFloat, TypeVar
+
+from asd_jax.errors import InputError
 
 T = TypeVar("T")
 
@@ -33,16 +36,25 @@ class TrainingLog:
         """Whether the metrics of this step are wanted."""
         return step % self.every == 0 or step in (1, self.steps)
 
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Reports the metrics of a step that is due (the values are fetched from the device here)."""
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
+        """Reports the metrics of a step that is due (the values are fetched from the device here).
+
+        Raises:
+            InputError: the loss is not finite.
+        """
         row = {"step": step, **{name: float(value) for name, value in metrics.items()}}
+        if not math.isfinite(row["loss"]):
+            raise InputError(
+                f"step {step}: the loss is {row['loss']}; try a smaller --config.optimizer.learning_rate, or "
+                "--config.model.dtype=float32. The last checkpoint is kept"
+            )
         now = time.perf_counter()
         rate = (step - self._last) * self.batch_size / (now - self._since)
         self._since, self._last = now, step
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row | {"clips_per_second": round(rate, 2)}) + "\n")
         left = (self.steps - step) * self.batch_size / rate if rate else 0
-        values = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
+        values = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "accuracy", "learning_rate"))
         say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {rate:.1f} clips/s  {clock(left)} left")
 
 

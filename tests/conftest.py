@@ -1,0 +1,28 @@
+"""Set before JAX starts: eight fake devices, strict broadcasting, full matrix precision."""
+
+import os
+import tempfile
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")
+# Tests build the same small programs again and again: compile each once a session.
+_COMPILED = tempfile.TemporaryDirectory()
+jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Name -> the arrays of tests/golden/<name>.npz."""
+    return lambda name: np.load(GOLDEN / f"{name}.npz")

@@ -1,0 +1,78 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import log_filter_bank, normalize
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.simam import simam
+from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.models.pooling import pool_tokens
+
+EAT_CONFIG = EATConfig(32, 2, 2)
+WAVE = jax.random.normal(jax.random.key(0), (3, 8000)) * 0.1
+
+
+def encoder(**changes):
+    defaults = {"front_end": FrontEnd(), "eat": EAT_CONFIG, "pooling": Pooling(embedding_dim=16)}
+    config = EncoderConfig(**defaults | changes)
+    module = Encoder(config)
+    return module, jax.jit(module.init)(jax.random.key(1), WAVE)
+
+
+def test_embedding_is_the_stages_one_after_the_other():
+    module, variables = encoder(pooling=Pooling("mean", -2, 0))
+    embedding, out = module.apply(variables, WAVE)
+    x = normalize(jnp.pad(log_filter_bank(WAVE), ((0, 0), (0, 16), (0, 0))))  # 48 frames to 64
+    x = simam(x, tile=(32, 32))
+    tokens, inner = EAT(EAT_CONFIG).apply({"params": variables["params"]["eat"]}, x)
+    np.testing.assert_allclose(embedding, pool_tokens(inner["blocks"][-2], "mean", 8), atol=1e-5)
+    np.testing.assert_allclose(out["blocks"][-1], tokens, atol=1e-5)
+    np.testing.assert_allclose(out["filter_bank"], x[:, :48].mean(1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "shape", "axes"),
+    [
+        (Pooling(embedding_dim=16), (3, 16), ("clip", "embedding")),
+        (Pooling("attentive_statistics", -1, 0), (3, 64), ("clip", "embedding")),
+        (Pooling("cls", 0, 0), (3, 32), ("clip", "embedding")),
+        (Pooling("band_mean", -2, 0), (3, 8, 32), ("clip", "band", "embedding")),
+    ],
+)
+def test_shapes_and_axes(pooling, shape, axes):
+    module, variables = encoder(pooling=pooling)
+    embedding, _ = jax.eval_shape(module.apply, variables, WAVE)
+    assert embedding.shape == shape and module.config.axes == axes and module.config.embedding_dim == shape[-1]
+
+
+def test_filter_bank_encoder_has_no_parameters():
+    module, variables = encoder(eat=None, front_end=FrontEnd(simam=SimAM("none")))
+    assert not variables
+    embedding, out = module.apply(variables, WAVE)
+    np.testing.assert_allclose(embedding, normalize(log_filter_bank(WAVE)).mean(1), atol=1e-5)
+    np.testing.assert_array_equal(embedding, out["filter_bank"])
+
+
+def test_augmentation_comes_before_simam():
+    module, variables = encoder()
+    seen = []
+
+    def augment(spectrogram):
+        seen.append(spectrogram)
+        return jnp.zeros_like(spectrogram)
+
+    _, out = module.apply(variables, WAVE, None, augment)
+    np.testing.assert_allclose(seen[0], module.config.front_end.spectrogram(WAVE), atol=1e-6)
+    np.testing.assert_array_equal(out["filter_bank"], 0)
+
+
+def test_impossible_combinations_are_refused():
+    with pytest.raises(InputError, match="EAT takes 128 filters but the front end has 64"):
+        EncoderConfig(front_end=FrontEnd(bins=64), eat=EAT_CONFIG)
+    with pytest.raises(InputError, match="pooling of block 2: EAT has blocks 0..1"):
+        EncoderConfig(eat=EAT_CONFIG, pooling=Pooling(block=2))
+    with pytest.raises(InputError, match="pooling 'max'; known: attentive_statistics"):
+        Pooling("max")

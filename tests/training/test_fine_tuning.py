@@ -1,0 +1,118 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.training.fine_tuning import FineTuning, augmented_batch, fine_tune
+from asd_jax.training.weights import random_eat
+
+CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(32, 2, 2), Pooling(embedding_dim=16))
+SETTINGS = FineTuning(epochs=4, batch_size=8, learning_rate=3e-3, mask_frames=8, mask_filters=8)
+CLIPS = [Clip(f"{n}", "fan", "00", "train", "source", 0, f"tone_{n % 3}") for n in range(24)]
+
+
+def read(clip):
+    """A tone per class in noise."""
+    rng = np.random.default_rng(int(clip.path))
+    time = np.arange(8000) / 16000
+    tone = np.sin(2 * np.pi * (500 + 1500 * int(clip.attribute[-1])) * time)
+    return (0.1 * tone + 0.03 * rng.normal(size=8000)).astype(np.float32)
+
+
+def run(workdir, settings=SETTINGS, **changes):
+    return fine_tune(CONFIG, None, CLIPS, read, settings, workdir=workdir, log_every=1, **changes)
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, run(workdir, checkpoint_every=5)
+
+
+def test_loss_falls_and_classes_are_learnt(finished):
+    rows = lines(finished[0])
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert np.mean([row["loss"] for row in rows[-3:]]) < 0.8 * np.mean([row["loss"] for row in rows[:3]])
+    assert set(rows[0]) == {"step", "loss", "accuracy", "learning_rate", "clips_per_second"}
+
+
+def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path):
+    jax.tree.map(np.testing.assert_array_equal, run(tmp_path / "again"), finished[1])
+    other = run(tmp_path / "other", seed=1)
+    assert np.abs(other["eat"]["patch"]["kernel"] - finished[1]["eat"]["patch"]["kernel"]).max() > 1e-3
+
+
+def test_interrupted_run_continues_bit_for_bit(finished, tmp_path):
+    def failing(clip):
+        failing.reads += 1
+        if failing.reads > 60:  # two and a half epochs
+            raise OSError("unplugged")
+        return read(clip)
+
+    failing.reads = 0
+    with pytest.raises(OSError, match="unplugged"):
+        fine_tune(CONFIG, None, CLIPS, failing, SETTINGS, workdir=tmp_path, log_every=1, threads=1, checkpoint_every=3)
+    assert 0 < lines(tmp_path)[-1]["step"] < 12
+    jax.tree.map(np.testing.assert_array_equal, run(tmp_path), finished[1])
+    assert [row["step"] for row in lines(tmp_path)] == list(range(1, 13))
+    for ours, theirs in zip(lines(tmp_path), lines(finished[0]), strict=True):
+        assert ours["loss"] == theirs["loss"]
+
+
+def test_finished_run_trains_no_further(finished):
+    jax.tree.map(np.testing.assert_array_equal, run(finished[0]), finished[1])
+
+
+def test_pretrained_weights_are_where_training_starts(tmp_path):
+    eat = random_eat(CONFIG.eat, 7)
+    settings = FineTuning(epochs=0)
+    params = fine_tune(CONFIG, eat, CLIPS, read, settings, workdir=tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, params["eat"], eat)
+
+
+def test_one_class_is_refused_with_the_way_out(tmp_path):
+    alone = [clip for clip in CLIPS if clip.attribute == "tone_0"]
+    with pytest.raises(InputError, match="ArcFace needs at least two") as error:
+        fine_tune(CONFIG, None, alone, read, SETTINGS, workdir=tmp_path)
+    assert "domain_in_class" in str(error.value)
+    assert "asd_jax.evaluate --config=FILE --weights=FILE.safetensors" in str(error.value)
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path):
+    with pytest.raises(InputError, match="batch_size=100 is more than 4 x 24 clips"):
+        run(tmp_path, FineTuning(epochs=4, batch_size=100))
+
+
+def test_loss_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(InputError, match="step .*: the loss is nan"):
+        fine_tune(CONFIG, None, CLIPS, lambda clip: read(clip) * np.nan, SETTINGS, workdir=tmp_path, log_every=1)
+
+
+def test_augmentation_keeps_the_order_of_the_method():
+    wave, labels = jax.random.normal(jax.random.key(0), (4, 800)), jnp.eye(4)
+    key = jax.random.key(1)
+    certain = {"mixup_probability": 1.0, "mask_probability": 0.0}
+    on_waves = augmented_batch(wave, labels, key, FineTuning(mixup="waveform", **certain))
+    on_spectrograms = augmented_batch(wave, labels, key, FineTuning(mixup="spectrogram", **certain))
+    spectrogram = jax.random.normal(key, (4, 32, 128))
+    np.testing.assert_allclose(on_waves[0], on_waves[1] @ wave, atol=1e-5)
+    np.testing.assert_array_equal(on_waves[2](spectrogram), spectrogram)
+    np.testing.assert_array_equal(on_spectrograms[0], wave)
+    np.testing.assert_array_equal(on_spectrograms[1], on_waves[1])
+    mixed = jnp.einsum("bc,ctf->btf", on_spectrograms[1], spectrogram)
+    np.testing.assert_allclose(on_spectrograms[2](spectrogram), mixed, atol=1e-5)
+    none = augmented_batch(wave, labels, key, FineTuning(mixup="none", **certain))
+    np.testing.assert_array_equal(none[1], labels)
+    with pytest.raises(InputError, match="augment.mixup='wave'; known: waveform, spectrogram, none"):
+        FineTuning(mixup="wave")
