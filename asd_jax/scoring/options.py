@@ -27,6 +27,7 @@ class Scoring:
     mixture: int = 4  # components of gmm
     decision: str = "gamma"  # threshold: gamma | quantile | extreme_value
     decision_quantile: float = 0.9  # the DCASE baseline's
+    on_device: bool = False  # search banks of 100,000 float32 clips and more by JAX on its device
     seed: int = 0  # of smote, k_means and gmm
 
 

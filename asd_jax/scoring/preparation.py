@@ -12,7 +12,7 @@ from asd_jax.scoring.options import Scoring
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What happens to a vector before any back end sees it: "n ..." -> float64 "n p c", p bands, layers, or one.
+    """What happens to a vector before any back end sees it: "n ..." -> "n p c", p bands, layers, or one part.
 
     A layer is chosen or the layers' vectors are averaged; dimensions are standardised; each part is PCA-whitened; for
     cosine each part is given length 1, so that kNN on the flattened parts is the mean of their distances and no loud
@@ -35,7 +35,7 @@ class Preparation:
         self = cls(layers, 0.0, 1.0, (), scoring.distance == "cosine")
         if not given or not (scoring.standardize or scoring.whiten):
             return self
-        vectors = self._parts(np.concatenate(given))
+        vectors = self._parts(np.concatenate(given)).astype(np.float64)
         if scoring.standardize:
             mean, std = vectors.mean(0), vectors.std(0)
             std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)  # a constant dimension says nothing
@@ -52,15 +52,16 @@ class Preparation:
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors "n ..." -> "n p c"."""
-        vectors = (self._parts(vectors) - self.mean) / self.std
+        vectors = self._parts(vectors)
+        if np.ndim(self.mean):
+            vectors = (vectors - self.mean) / self.std
         if self.whiten and len(vectors):
             parts = zip(self.whiten, vectors.swapaxes(0, 1), strict=True)
             vectors = np.stack([pca.transform(part) for pca, part in parts], axis=1)
-        return unit_or_plain(vectors, "cosine") if self.unit_length else vectors
+        return unit_or_plain(vectors, "cosine") if self.unit_length and vectors.shape[1] > 1 else vectors
 
     def _parts(self, vectors):
-        vectors = np.asarray(vectors, np.float64)
-        vectors = vectors[:, None] if vectors.ndim == 2 else vectors
+        vectors = vectors[:, None] if vectors.ndim == 2 else np.asarray(vectors, np.float64)
         if self.layers == "mean_vector":
             return vectors.mean(1, keepdims=True)
         if self.layers.isdigit():

@@ -92,9 +92,49 @@ def test_clip_order_and_embedding_scale_change_nothing():
 def test_a_float32_bank_is_never_copied_whole(monkeypatch):
     seen = []
     original = module.unit_or_plain
-    monkeypatch.setattr(module, "unit_or_plain", lambda v, d: seen.append(len(v)) or original(v, d))
+    monkeypatch.setattr(module, "unit_or_plain", lambda v, *a: seen.append(len(v)) or original(v, *a))
     nearest(TEST, np.zeros((10_000, 12), np.float32), 1, "euclidean")
     assert max(seen) <= 4096
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Float32 banks count as large from the first row on."""
+    monkeypatch.setattr("asd_jax.scoring.back_ends.knn._LARGE", 1)
+    monkeypatch.setattr("asd_jax.scoring.back_ends.knn._BANK_ROWS", 16)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_the_float32_search_of_large_banks_finds_the_same_neighbours(distance, k, on_device):
+    bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
+    for queries, own in ((TEST, False), (bank, True)):
+        expected = nearest(queries, bank.astype(np.float64), k, distance, leave_one_out=own)
+        found = nearest(queries, bank, k, distance, leave_one_out=own, on_device=on_device)
+        assert np.array_equal(found[1], expected[1])
+        assert np.array_equal(found[0], expected[0])
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("bank", ["far off", "doubles", "beyond float32"])
+def test_what_float32_cannot_settle_is_searched_in_float64(monkeypatch, bank, on_device):
+    """Far from the origin, squares differ by less than their float32 rounding; doubles tie; 1e25 squared overflows."""
+    rng = np.random.default_rng(0)
+    bank = {
+        "far off": rng.normal(size=(300, 12)) + 3e3,
+        "doubles": np.repeat(rng.normal(size=(10, 12)), 30, axis=0),
+        "beyond float32": rng.normal(size=(300, 12)) * 1e25,
+    }[bank].astype(np.float32)
+    searched = []
+    original = module._closest_rows
+    monkeypatch.setattr(module, "_closest_rows", lambda q, *a: searched.append(q.dtype) or original(q, *a))
+    found = nearest(bank[:20] + 0.0, bank, 2, "euclidean", on_device=on_device)[0]
+    assert np.float64 in searched
+    expected = np.sort(by_loop(bank[:20].astype(np.float64), bank.astype(np.float64), "euclidean"), axis=1)[:, :2]
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from asd_jax.scoring.options import Scoring
 
 
 def _knn(bank, s, parts):
-    return knn(bank, distance=s.distance, k=s.k)
+    return knn(bank, distance=s.distance, k=s.k, on_device=s.on_device)
 
 
 def _smote(bank, s, parts):

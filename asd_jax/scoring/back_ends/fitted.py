@@ -1,6 +1,6 @@
 """The one interface of every back end: a function that fits a bank and returns `Fitted`.
 
-A bank is a dictionary from domain to the normal training embeddings of one machine section, float64 "r e":
+A bank is a dictionary from domain to the normal training embeddings of one machine section, "r e":
 {"source": ..., "target": ...}, only one of them, or {"pooled": ...} where domains are not told apart. A back end is a
 function `back_end(bank, **options) -> Fitted`; it may change the bank (SMOTE, k-means), fit a model to it
 (Mahalanobis, GMM) or combine other back ends (fusion): what comes out is always a score per bank.
@@ -51,11 +51,11 @@ def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, *, fold
         if len(vectors) < fewest:
             raise InputError(f"{domain}: this back end needs {fewest} training clips, found {len(vectors)}; use knn")
     orders = {domain: canonical_order(vectors) for domain, vectors in bank.items()}
-    bank = {domain: vectors[orders[domain]] for domain, vectors in bank.items()}
+    bank = {domain: np.asarray(vectors, np.float64)[orders[domain]] for domain, vectors in bank.items()}
     scorers = fit(bank)
 
     def score(test):
-        return {domain: scorer(test) for domain, scorer in scorers.items()}
+        return {domain: scorer(np.asarray(test, np.float64)) for domain, scorer in scorers.items()}
 
     def self_scores():
         return {

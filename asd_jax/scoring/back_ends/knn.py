@@ -6,21 +6,27 @@ from asd_jax.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted
 
 _QUERY_ROWS, _BANK_ROWS = 1024, 4096  # one block of distances: 32 MiB
+_LARGE = 100_000  # rows of a float32 bank from which on a float32 search comes first
+_SPARE = 8  # neighbours that it finds more than asked for
 
 
-def knn(bank: Bank, *, distance: str = "cosine", k: int = 1) -> Fitted:
+def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = False) -> Fitted:
     """score = mean of the k smallest distances to a bank, k clamped to its size; self-scores leave one out.
 
     Args:
         bank: {domain: "r e"}.
         distance: "cosine" (1 - cos) or "euclidean".
         k: neighbours.
+        on_device: search banks of 100,000 float32 rows and more by JAX, on its default device.
 
     Complexity: O(n r e), memory one block of distances.
     """
 
     def score(test):
-        return {domain: nearest(test, vectors, k, distance)[0].mean(1) for domain, vectors in bank.items()}
+        return {
+            domain: nearest(test, vectors, k, distance, on_device=on_device)[0].mean(1)
+            for domain, vectors in bank.items()
+        }
 
     def self_scores():
         return {
@@ -34,11 +40,22 @@ def knn(bank: Bank, *, distance: str = "cosine", k: int = 1) -> Fitted:
     return Fitted(score, self_scores)
 
 
-def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_out: bool = False, scale=None):
+def nearest(
+    queries,
+    bank,
+    k: int = 1,
+    distance: str = "cosine",
+    *,
+    leave_one_out: bool = False,
+    scale=None,
+    on_device: bool = False,
+):
     """Queries "n e", bank "r e" -> the k smallest distances "n k", ascending, and their rows in the bank "n k".
 
     Float64 in blocks, never the full matrix. Neighbours are picked by the expanded square |x|^2 + |b|^2 - 2xb, whose
     rounding would spoil the distance of near-duplicates; the distances returned are recomputed from the differences.
+    Large float32 banks are searched in float32 for a few neighbours too many; where its error bound leaves open
+    whether the k nearest are among them, the query is searched again in float64.
 
     Args:
         queries: any float array.
@@ -47,6 +64,7 @@ def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_ou
         distance: "cosine" or "euclidean"; a zero vector has cosine distance 1 from everything.
         leave_one_out: queries are the bank's own rows, and row i is no neighbour of itself.
         scale: "r"; distances to row r are divided by scale[r] before the smallest are picked.
+        on_device: do the float32 search by JAX.
 
     Raises:
         InputError: unknown distance, k < 1, embeddings of different length.
@@ -59,10 +77,15 @@ def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_ou
         raise InputError(f"embeddings of {queries.shape[1:]} values against a bank of {bank.shape[1:]}: must be equal")
     k = min(k, len(bank) - leave_one_out)
     distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+    sieve = scale is None and bank.dtype == np.float32 and len(bank) >= _LARGE
     for start in range(0, len(queries), _QUERY_ROWS) if k else ():
         part = slice(start, start + _QUERY_ROWS)
         query = unit_or_plain(queries[part], distance)
-        rows[part] = _closest_rows(query, bank, k, distance, start if leave_one_out else None, scale)
+        own = start + np.arange(len(query)) if leave_one_out else None
+        if sieve:
+            rows[part] = _sieved_rows(query, bank, k, distance, own, on_device)
+        else:
+            rows[part] = _closest_rows(query, bank, k, distance, own, scale)[0]
         distances[part] = _exact(query, bank, rows[part], distance)
         if scale is not None:
             distances[part] /= scale[rows[part]]
@@ -70,28 +93,75 @@ def nearest(queries, bank, k: int = 1, distance: str = "cosine", *, leave_one_ou
     return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _closest_rows(query, bank, k, distance, first_own_row, scale=None):
-    """The k rows of the bank closest to each query; own rows, if any, start at `first_own_row`."""
-    best, rows = np.full((len(query), k), np.inf), np.zeros((len(query), k), np.int64)
+def _sieved_rows(query, bank, k, distance, own, on_device):
+    """The k rows of the bank closest to each query, by float32 where its error bound settles it."""
+    search = _closest_rows_on_device if on_device else _closest_rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        found, beyond, longest = search(query.astype(np.float32), bank, k + _SPARE, distance, own)
+    exact = _exact(query, bank, found, distance)
+    order = np.argsort(exact, axis=1, kind="stable")[:, :k]
+    last = np.take_along_axis(exact, order, 1)[:, -1]
+    length = np.linalg.norm(query, axis=1)
+    value = (2 * last if distance == "cosine" else last**2) - length**2  # as the search ranks: |b|^2 - 2xb
+    error = 2 * query.shape[1] * np.finfo(np.float32).eps * (length + longest) ** 2
+    rows, open_ = np.take_along_axis(found, order, 1), ~((value + error < beyond) & np.isfinite(beyond))
+    if open_.any():
+        rows[open_] = _closest_rows(query[open_], bank, k, distance, None if own is None else own[open_])[0]
+    return rows
+
+
+def _closest_rows(query, bank, k, distance, own, scale=None):
+    """The k rows closest to each query, the square no other row is below (short of |x|^2), the longest row.
+
+    Computed in the precision of `query`; `own` are the rows that are the queries themselves, or None.
+    """
+    best, rows, longest = np.full((len(query), k), np.inf, query.dtype), np.zeros((len(query), k), np.int64), 0.0
+    doubled = -2 * query
     for start in range(0, len(bank), _BANK_ROWS):
-        block = unit_or_plain(bank[start : start + _BANK_ROWS], distance)
-        square = query @ block.T
-        square *= -2
-        square += np.einsum("re,re->r", block, block)
+        block = unit_or_plain(bank[start : start + _BANK_ROWS], distance, query.dtype)
+        norms = np.einsum("re,re->r", block, block)
+        longest = max(longest, float(np.sqrt(norms.max())))
+        square = doubled @ block.T
+        square += norms
         if scale is not None:  # else |x|^2, the same for the whole row, can be left out
             square += np.einsum("ne,ne->n", query, query)[:, None]
             square /= np.power(scale[start : start + _BANK_ROWS], 1 if distance == "cosine" else 2)
-        if first_own_row is not None:
-            own = np.arange(len(query)) + first_own_row - start
-            inside = (own >= 0) & (own < len(block))
-            square[np.flatnonzero(inside), own[inside]] = np.inf
+        if own is not None:
+            inside = np.flatnonzero((own >= start) & (own < start + len(block)))
+            square[inside, own[inside] - start] = np.inf
         closer = np.flatnonzero(square.min(1) < best.max(1))  # after the first blocks, few queries
         values = np.concatenate([best[closer], square[closer]], 1)
         pick = np.argpartition(values, k - 1, axis=1)[:, :k]
         best[closer] = np.take_along_axis(values, pick, 1)
         known = np.take_along_axis(rows[closer], np.minimum(pick, k - 1), 1)
         rows[closer] = np.where(pick < k, known, pick - k + start)
-    return rows
+    return rows, best.max(1), longest
+
+
+def _closest_rows_on_device(query, bank, k, distance, own):
+    """`_closest_rows` by JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    @jax.jit
+    def merge(best, rows, block, start, own):
+        norms = jnp.sum(block * block, axis=1)
+        square = norms[None] - 2 * jnp.matmul(query, block.T, precision="highest")
+        places = start + jnp.arange(len(block))
+        square = jnp.where(places[None] == own[:, None], jnp.inf, square)
+        values = jnp.concatenate([best, square], axis=1)
+        places = jnp.concatenate([rows, jnp.broadcast_to(places, square.shape)], axis=1)
+        smallest, pick = jax.lax.top_k(-values, k)
+        return -smallest, jnp.take_along_axis(places, pick, axis=1), jnp.sqrt(norms.max())
+
+    query = jnp.asarray(query)
+    own = jnp.full(len(query), -1) if own is None else jnp.asarray(own)
+    best, rows, longest = jnp.full((len(query), k), jnp.inf), jnp.zeros((len(query), k), jnp.int32), 0.0
+    for start in range(0, len(bank), 16 * _BANK_ROWS):
+        block = unit_or_plain(bank[start : start + 16 * _BANK_ROWS], distance, np.float32)
+        best, rows, length = merge(best, rows, jnp.asarray(block), start, own)
+        longest = max(longest, float(length))
+    return np.asarray(rows, np.int64), np.asarray(best).max(1), longest
 
 
 def _exact(query, bank, rows, distance):
@@ -111,9 +181,9 @@ def _exact(query, bank, rows, distance):
     return distances
 
 
-def unit_or_plain(vectors, distance):
-    """Float64; for cosine, divided by the length (zero vectors stay zero)."""
-    vectors = np.asarray(vectors, np.float64)
+def unit_or_plain(vectors, distance, dtype=np.float64):
+    """Vectors "... e" as float64; for cosine, divided by their length (zero vectors stay zero)."""
+    vectors = np.asarray(vectors, dtype)
     if distance == "euclidean":
         return vectors
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -45,7 +45,7 @@ def smote(
 
 
 def source_and_target(bank: Bank, name: str):
-    """Both domains' banks; InputError where one is missing."""
+    """Both domains' banks, float64; InputError where one is missing."""
     if set(bank) != {"source", "target"}:
         raise InputError(f"{name}: needs a source and a target bank, found {', '.join(bank)}; use knn")
-    return bank["source"], bank["target"]
+    return np.asarray(bank["source"], np.float64), np.asarray(bank["target"], np.float64)

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.submission import read_submission, write_submission
+
+FILES = [
+    f"section_00_{domain}_test_{label}_{i:04d}_a.wav"
+    for i in range(5)
+    for domain in ("source", "target")
+    for label in ("normal", "anomaly")
+]
+SCORES = np.random.default_rng(0).normal(size=len(FILES))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A faultless submission of two machines."""
+    for machine in ("fan", "ToyCar"):
+        write_submission(tmp_path, machine, ["00"] * len(FILES), FILES, SCORES, SCORES > 0)
+    return tmp_path
+
+
+def change(path, text):
+    path.write_text(text(path.read_text()) if callable(text) else text)
+
+
+def test_what_is_written_reads_back_bit_for_bit(folder):
+    assert sorted(p.name for p in folder.iterdir()) == [
+        f"{kind}_{machine}_section_00_test.csv"
+        for kind in ("anomaly_score", "decision_result")
+        for machine in ("ToyCar", "fan")
+    ]
+    found = {clip.file: clip for clip in read_submission(folder, machines=["fan"])}
+    assert [found[file].score for file in FILES] == SCORES.tolist()
+    assert [found[file].decision for file in FILES] == (SCORES > 0).astype(int).tolist()
+    clip = found[FILES[1]]
+    assert (clip.machine, clip.section, clip.domain, clip.label) == ("fan", "00", "source", 1)
+
+
+def test_files_of_other_names_are_passed_over(folder):
+    (folder / "tflite_anomaly_score_fan_section_00_test.csv").write_text("nonsense")
+    (folder / "result.csv").write_text("fan\n")
+    assert len(read_submission(folder)) == 2 * len(FILES)
+
+
+def test_names_of_2020_and_2021_are_known(tmp_path):
+    (tmp_path / "anomaly_score_fan_id_00.csv").write_text("normal_id_00_00000000.wav,1\nanomaly_id_00_00000001.wav,2\n")
+    (tmp_path / "anomaly_score_pump_section_01_target_test.csv").write_text(
+        "section_01_target_test_normal_0000.wav,1\nsection_01_target_test_anomaly_0001.wav,2\n"
+    )
+    found = [(c.machine, c.section, c.domain, c.label, c.decision) for c in read_submission(tmp_path)]
+    assert found[2:] == [("pump", "01", "target", 1, None), ("pump", "01", "target", 0, None)] or found[2:] == [
+        ("pump", "01", "target", 0, None),
+        ("pump", "01", "target", 1, None),
+    ]
+    assert {(machine, section, label) for machine, section, _, label, _ in found[:2]} == {
+        ("fan", "00", 0),
+        ("fan", "00", 1),
+    }
+
+
+LINES = "".join(f"{file},{score}\n" for file, score in zip(FILES, SCORES, strict=True))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (lambda t: "file,score\n" + t, "line 1 is 'file,score'"),
+        (lambda t: t.replace(",", ";"), "line 1 is"),
+        (lambda t: t + t.splitlines()[0] + "\n", "line 21 repeats section_00"),
+        (lambda t: t.replace(t.splitlines()[3].split(",")[1], "inf"), "line 4: inf is no finite number"),
+        (lambda t: t.replace(t.splitlines()[3].split(",")[1], "nan"), "line 4: nan is no finite number"),
+        ("".join(f"{file},1.0\n" for file in FILES), "all 20 scores are equal"),
+        ("", "empty"),
+        ("".join(line for line in LINES.splitlines(True) if "normal" in line), "only normal clips"),
+        (LINES.replace("section_00_source_test_normal_0000", "section_07_source_test_normal_0000"), "of section 07"),
+        (
+            LINES.replace("section_00_source_test_normal_0000", "section_00_x"),
+            "section_00_x_a.wav is no DCASE",
+        ),
+        ("\ufeff" + LINES, "line 1 is"),
+    ],
+)
+def test_each_fault_of_a_file_is_said_with_its_name(folder, text, said):
+    change(folder / "anomaly_score_fan_section_00_test.csv", text)
+    (folder / "decision_result_fan_section_00_test.csv").unlink()
+    (folder / "decision_result_ToyCar_section_00_test.csv").unlink()
+    with pytest.raises(InputError, match=f"anomaly_score_fan_section_00_test.csv: .*{said}"):
+        read_submission(folder)
+
+
+def test_everything_wrong_is_said_at_once(folder):
+    (folder / "decision_result_ToyCar_section_00_test.csv").unlink()
+    change(folder / "decision_result_fan_section_00_test.csv", lambda t: t.replace(",1", ",2").replace(",0", ",0.5"))
+    (folder / "anomaly_score_fan_section_01_test.csv").write_text(LINES.replace("section_00", "section_01"))
+    (folder / "decision_result_pump_section_00_test.csv").write_text(f"{FILES[0]},1\n")
+    with pytest.raises(InputError) as error:
+        read_submission(folder, expected={"fan": ["00"], "valve": ["00"]}, complete=True)
+    said = str(error.value)
+    for fault in (
+        "decision_result_ToyCar_section_00_test.csv: missing",
+        "decision 2; must be 0",
+        "decision 0.5; must be 0",
+        "decision_result_fan_section_01_test.csv: missing",
+        "decision_result_pump_section_00_test.csv: no anomaly scores of this section",
+        "no anomaly scores of valve section 00",
+    ):
+        assert fault in said
+
+
+def test_decisions_on_other_clips_and_clips_in_two_files_are_faults(folder):
+    change(folder / "decision_result_fan_section_00_test.csv", lambda t: "".join(t.splitlines(True)[1:]))
+    (folder / "anomaly_score_ToyCar_section_00_source_test.csv").write_text(f"{FILES[0]},1\n{FILES[1]},2\n")
+    with pytest.raises(InputError) as error:
+        read_submission(folder)
+    assert "its clips are not those of the decision file" in str(error.value)
+    assert f"ToyCar/{FILES[0]} is scored in two files" in str(error.value)
+
+
+def test_missing_machines_and_folders_are_named(folder):
+    with pytest.raises(InputError, match="no files of machine pump"):
+        read_submission(folder, machines=["fan", "pump"])
+    with pytest.raises(InputError, match="no such folder"):
+        read_submission(folder / "nowhere")
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match="no anomaly_score_<machine>"):
+        read_submission(folder / "empty")
+
+
+@pytest.fixture
+def released(tmp_path):
+    """Unlabelled scores, an evaluator's folder and a baseline's list that say the same of them."""
+    names = [f"section_00_{i:04d}.wav" for i in range(len(FILES))]
+    write_submission(tmp_path / "scores", "fan", ["00"] * len(names), names, SCORES, SCORES > 0)
+    for kind, word in (("data", "anomaly"), ("domain", "target")):
+        path = tmp_path / "evaluator" / f"ground_truth_{kind}" / "ground_truth_fan_section_00_test.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(f"{n},{int(word in file)}\n" for n, file in zip(names, FILES, strict=True)))
+    lines = "".join(f"{name},{file}\n" for name, file in zip(names, FILES, strict=True))
+    (tmp_path / "eval_data_list_2024.csv").write_text("fan\n" + lines)
+    return tmp_path
+
+
+@pytest.mark.parametrize("source", ["evaluator", "eval_data_list_2024.csv", "."])
+def test_labels_come_from_an_evaluators_folder_or_a_baselines_list(released, source):
+    labels = read_labels(released / source, 2024)
+    found = read_submission(released / "scores", labels=labels)
+    said = [("target" if "target" in file else "source", int("anomaly" in file)) for file in FILES]
+    assert [(clip.domain, clip.label) for clip in found] == said
+
+
+def test_clips_the_ground_truth_has_and_the_scores_lack_are_named(released):
+    labels = read_labels(released / "evaluator", 2024)
+    change(released / "scores" / "anomaly_score_fan_section_00_test.csv", lambda t: "".join(t.splitlines(True)[1:]))
+    (released / "scores" / "decision_result_fan_section_00_test.csv").unlink()
+    with pytest.raises(InputError, match="fan section 00: no score for section_00_0000.wav"):
+        read_submission(released / "scores", labels=labels)
+
+
+def test_unreadable_ground_truth_is_named(released):
+    path = released / "evaluator" / "ground_truth_data" / "ground_truth_fan_section_00_test.csv"
+    path.write_text("section_00_0000.wav,maybe\n")
+    with pytest.raises(InputError, match="ground_truth_fan_section_00_test.csv: not readable as ground truth"):
+        read_labels(released / "evaluator", 2024)
