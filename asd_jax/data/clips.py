@@ -126,8 +126,6 @@ def find_clips(
     """
     root = Path(root)
     found = machine_folders(root)
-    if not found:
-        raise InputError(f"{root}: no recordings here; {EXPECTED_TREE}\nfound: {_listing(root)}")
     if missing := sorted(set(machines) - set(found)):
         raise InputError(f"{root}: no machine {', '.join(missing)} here; found: {', '.join(found)}\n{EXPECTED_TREE}")
     names = find_ground_truth(root, ground_truth)
@@ -154,7 +152,7 @@ def machine_folders(root: str | Path) -> dict[str, list[Path]]:
     """Machine -> its folders under `root`, at most four levels down (zip top, dev_data, raw, machine).
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, or none of a machine in it.
     """
     root = Path(root)
     if not root.is_dir():
@@ -167,6 +165,8 @@ def machine_folders(root: str | Path) -> dict[str, list[Path]]:
         below = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
         level = [folder for folder in below if not split_folders(folder)]
         folders += [folder for folder in below if split_folders(folder)]
+    if not folders:
+        raise InputError(f"{root}: no recordings here; {EXPECTED_TREE}\nfound: {_listing(root)}")
     return {name: sorted(f for f in folders if f.name == name) for name in sorted({f.name for f in folders})}
 
 

@@ -1,0 +1,145 @@
+"""Says what is in a folder of recordings: clips, domains, attributes, lengths, rates and problems, machine by machine.
+
+    python -m asd_jax.data.inspect --root=DIR [--json=FILE]
+
+Headers are read of every file; --decode reads every sample too, which finds NaNs and damaged ends.
+"""
+
+import collections
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.data.clips import Clip, clips_of, machine_folders, training_classes
+from asd_jax.data.ground_truth import find_ground_truth
+from asd_jax.errors import InputError
+
+ROOT = flags.DEFINE_string("root", None, "Folder of recordings, a DCASE tree or your own.")
+JSON = flags.DEFINE_string("json", None, "File for the same and more: attributes with their counts, every problem.")
+DECODE = flags.DEFINE_bool("decode", False, "Read every sample, not headers alone.")
+
+SHOWN = 20  # problems printed; the file has all
+
+
+def main() -> None:
+    """Prints the table and the problems; writes the JSON."""
+    if not ROOT.value:
+        raise InputError("--root is needed, e.g. --root=data/dcase2024")
+    found = inspect(ROOT.value, decode=DECODE.value)
+    if JSON.value:
+        from asd_jax.scoring.results import write_json
+
+        write_json(Path(JSON.value), found)
+    show(found)
+
+
+def inspect(root: str | Path, *, decode: bool = False) -> dict:
+    """Folder -> what is in it, as JSON has it.
+
+    Args:
+        root: as for `find_clips`, but bad names, bad files and machines without training clips are listed, not raised.
+        decode: read every sample, not headers alone.
+
+    Raises:
+        InputError: no such folder, or no machine in it.
+    """
+    folders = machine_folders(root)
+    names, machines, everything = find_ground_truth(root), {}, []
+    for machine, places in folders.items():
+        problems = []
+        clips = [clip for place in places for clip in clips_of(place, machine, names, problems)]
+        machines[machine] = describe_machine(clips, problems, decode=decode)
+        everything += clips
+    return {
+        "root": str(root),
+        "clips": len(everything),
+        "training_classes": len(training_classes(everything)),
+        "machines": machines,
+    }
+
+
+def describe_machine(clips: Sequence[Clip], problems: Sequence[str] = (), *, decode: bool = False) -> dict:
+    """The clips of one machine -> counts by split, domain and label, attributes, lengths, formats, problems."""
+    from asd_jax.data.audio import audio_format, read_clip
+
+    def look(clip: Clip) -> tuple[float, int, int] | str:
+        try:
+            if decode:
+                read_clip(clip.path)
+            return audio_format(clip.path)
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = list(pool.map(look, clips))
+    formats = [look for look in looks if not isinstance(look, str)]
+    seconds, rates, channels = zip(*formats, strict=True) if formats else ((), (), ())
+    problems = [*problems, *(look for look in looks if isinstance(look, str))]
+    train = [clip for clip in clips if clip.split == "train"]
+    if not train:
+        problems.append("no training clips")
+    if len(set(rates)) > 1:
+        problems.append(f"several sampling rates: {', '.join(f'{rate} Hz' for rate in sorted(set(rates)))}")
+    if len(set(channels)) > 1:
+        problems.append(f"several numbers of channels: {', '.join(map(str, sorted(set(channels))))}")
+    return {
+        "sections": sorted({clip.section for clip in clips}),
+        "train": _counts(clip.domain for clip in train),
+        "test": _counts(f"{clip.domain} {_LABEL[clip.label]}" for clip in clips if clip.split == "test"),
+        "supplemental": sum(clip.split == "supplemental" for clip in clips),
+        "attributes": _counts(clip.attribute for clip in train if clip.attribute),
+        "seconds": {"least": min(seconds), "most": max(seconds), "total": sum(seconds)} if seconds else {},
+        "sampling_rates": _counts(rates),
+        "channels": _counts(channels),
+        "problems": problems,
+    }
+
+
+_LABEL = {0: "normal", 1: "anomaly", -1: "unknown"}
+
+
+def _counts(values) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(collections.Counter(values).items())}
+
+
+def show(found: dict) -> None:
+    """Prints the table, and the problems below it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{found['root']}: {found['clips']} clips, {found['training_classes']} classes for training"
+    table = Table(title=title, header_style="bold")
+    columns = ("machine", "sections", "train source", "target", "test normal", "anomaly", "unknown", "supplemental")
+    for column in (*columns, "attributes", "seconds", "kHz", "channels", "problems"):
+        table.add_column(column, justify="left" if column in ("machine", "sections") else "right")
+    for machine, said in found["machines"].items():
+        of_label = [sum(n for key, n in said["test"].items() if key.endswith(label)) for label in _LABEL.values()]
+        least, most = (said["seconds"].get(key, 0.0) for key in ("least", "most"))
+        table.add_row(
+            machine,
+            " ".join(said["sections"]),
+            *(str(said["train"].get(domain, 0)) for domain in ("source", "target")),
+            *map(str, of_label),
+            str(said["supplemental"]),
+            str(len(said["attributes"])),
+            f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}",
+            " ".join(f"{int(rate) / 1000:g}" for rate in said["sampling_rates"]),
+            " ".join(said["channels"]),
+            str(len(said["problems"])),
+        )
+    wide = None if sys.stdout.isatty() else 160
+    Console(width=wide).print(table)
+    problems = [(machine, told) for machine, said in found["machines"].items() for told in said["problems"]]
+    for machine, told in problems[:SHOWN]:
+        print(f"{machine}: {told}")
+    if len(problems) > SHOWN:
+        print(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
