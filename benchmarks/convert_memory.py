@@ -1,0 +1,102 @@
+"""Time and private memory of converting an EAT-base checkpoint of 1.5 GB with its teacher and optimizer state.
+
+    python -m benchmarks.convert_memory --output=DIR
+
+The checkpoint is synthetic (zeros but for the position table) and a sparse file. Memory is RssAnon of the converting
+process, above the peak of the same conversion of a tiny checkpoint (Python, JAX and NumPy themselves). Exit status 1
+if it takes more than 30 s or 1.3 times the size of the wanted tensors. Writes convert_memory.json. Linux only.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from absl import flags
+from flax.traverse_util import flatten_dict
+
+from asd_jax.command import run
+from asd_jax.models.eat import EATConfig, position_table
+from asd_jax.training.weights import abstract_eat
+from benchmarks.torch_writer import Tensor, save, tensor, zeros
+from convert import table
+
+OUTPUT = flags.DEFINE_string("output", None, "Folder for convert_memory.json; nothing is written without it.")
+
+LARGEST_RATIO, LONGEST_S = 1.3, 30.0
+WAYS = {
+    "command": "from convert.eat import write; write({source!r}, {output!r})",
+    "convert()": "from convert.eat import convert; convert({source!r})",
+}
+
+
+def main() -> int:
+    """Prints time and memory of the command and of the library call; 1 if one of them takes too much."""
+    results, config = {}, EATConfig.base()
+    with tempfile.TemporaryDirectory() as folder:
+        tiny, base = Path(folder) / "tiny.pt", Path(folder) / "base.pt"
+        write_checkpoint(tiny, EATConfig(48, 1, 4))
+        wanted = write_checkpoint(base, config)
+        for name, code in WAYS.items():
+            output = str(Path(folder) / "out.safetensors")
+            _, baseline = measure(code.format(source=str(tiny), output=output))
+            seconds, peak = measure(code.format(source=str(base), output=output))
+            ratio = (peak - baseline) / wanted
+            results[name] = {"seconds": seconds, "peak_bytes": peak, "baseline_bytes": baseline, "ratio": ratio}
+            print(f"{name}: {seconds:.1f} s, {(peak - baseline) / 1e6:.0f} MB above {baseline / 1e6:.0f} MB: ", end="")
+            print(f"{ratio:.2f} times the {wanted / 1e6:.0f} MB wanted of a file of {base.stat().st_size / 1e6:.0f} MB")
+    if OUTPUT.value:
+        Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
+        (Path(OUTPUT.value) / "convert_memory.json").write_text(json.dumps(results, indent=2) + "\n")
+    return int(any(r["ratio"] > LARGEST_RATIO or r["seconds"] > LONGEST_S for r in results.values()))
+
+
+def write_checkpoint(path: Path, config: EATConfig) -> int:
+    """Writes a fairseq pre-training checkpoint (student, teacher, Adam's two moments); returns the encoder's bytes."""
+    student = encoder(config)
+    moments = [{"exp_avg": zeros(t.shape), "exp_avg_sq": zeros(t.shape)} for t in student.values()]
+    model = {**student, "_ema": encoder(config)}
+    settings = {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
+    root = {"cfg": {"model": settings}, "model": model, "last_optimizer_state": {"state": dict(enumerate(moments))}}
+    save(path, root)
+    return sum(t.storage.numbers.size * 4 for name, t in student.items() if "positions" not in name)
+
+
+def encoder(config: EATConfig) -> dict[str, Tensor]:
+    """An encoder's tensors in fairseq's names, all zero but the positions."""
+    shapes = {name: leaf.shape for name, leaf in flatten_dict(abstract_eat(config), sep="/").items()}
+    tensors = {
+        fairseq_name(row.public): zeros(row.transform.public_shape(shapes[row.ours]))
+        for row in table.rows(table.ENCODER, config.depth)
+    }
+    tensors[fairseq_name(table.POSITIONS)] = tensor(position_table(config.embed_dim, 768, 8)[None])
+    return tensors
+
+
+def fairseq_name(public: str) -> str:
+    """The table's name -> fairseq's."""
+    if public.startswith("blocks."):
+        return public
+    return "modality_encoders.IMAGE." + public.replace("pre_norm.", "context_encoder.norm.")
+
+
+def measure(code: str) -> tuple[float, int]:
+    """Runs Python code in a fresh process -> (seconds, peak of its private memory in bytes)."""
+    began, peak = time.perf_counter(), 0
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except OSError:  # it has just ended
+            break
+        peak = max([peak, *(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))])
+        time.sleep(0.002)
+    if process.wait():
+        raise RuntimeError(f"the conversion failed with status {process.returncode}")
+    return time.perf_counter() - began, peak
+
+
+if __name__ == "__main__":
+    run(main)

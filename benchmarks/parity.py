@@ -1,0 +1,234 @@
+"""Checks our EAT against PyTorch, stage by stage from the waveform to the CLS token, on any public checkpoint.
+
+    python -m benchmarks.parity --checkpoint=worstchan/EAT-base_epoch30_pretrain
+    python -m benchmarks.parity --checkpoint=EAT-base_epoch30_pt.pt --output=DIR
+
+Without --checkpoint: the golden ones. Two comparisons, at several lengths: "from waveform" (torchaudio's Kaldi filter
+bank and PyTorch's encoder against ours) and "encoder alone" (the same spectrogram into both, and the exact position
+table: checkpoints in float16 hold a rounded one, whose difference is a stage of its own). In bfloat16 the measure
+is how far each of the two is from PyTorch's float32: ours may be at most twice as far. Exit status 1 if a stage is
+outside its tolerance. Needs torch and torchaudio (pyproject.toml, extra "torch"); --reference=transformers runs the
+checkpoint's own published code instead of benchmarks/torch_eat.py: that executes code from the hub.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+import sys
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.features.filter_bank import log_filter_bank, normalize
+from asd_jax.features.front_end import FRAME_MULTIPLE
+from asd_jax.models.eat import EAT, PATCH, position_table
+from convert.checkpoint import open_checkpoint
+from convert.eat import convert
+
+CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "File, folder or hub id; may be repeated.")
+REFERENCE = flags.DEFINE_enum("reference", "ours", ["ours", "transformers"], "PyTorch code to compare with.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for parity.json; nothing is written without it.")
+
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
+SECONDS = (1.0, 2.03, 6.0, 10.0)
+# Relative errors, |difference| / |reference| over a stage's whole tensor. Measured on the golden checkpoints: filter
+# bank 2.0e-6, from waveform 4.7e-6, encoder alone 6.0e-7, bfloat16 1.0 to 1.43 times PyTorch's own; trained weights may
+# amplify rounding more than random ones, hence the room.
+TOLERANCE = {"positions": 1e-3, "filter bank": 5e-6, "from waveform": 5e-5, "encoder alone": 5e-6}
+BFLOAT16_RATIO = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Error:
+    """How far one stage is off.
+
+    Attributes:
+        comparison: "filter bank", "from waveform", "encoder alone" or "bfloat16".
+        seconds: length of the clip.
+        stage: which tensor.
+        largest: largest absolute difference.
+        relative: norm of the difference over the norm of the reference.
+        tolerance: of `relative`.
+    """
+
+    comparison: str
+    seconds: float
+    stage: str
+    largest: float
+    relative: float
+    tolerance: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the stage agrees (NaN does not)."""
+        return self.relative <= self.tolerance
+
+
+def main() -> int:
+    """Prints every stage's error; 1 if one is outside its tolerance."""
+    names = CHECKPOINT.value or [str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))]
+    results = {}
+    for name in names:
+        print(name)
+        results[name] = compare(name, REFERENCE.value)
+        for error in results[name]:
+            mark = "" if error.within else "   OUTSIDE"
+            print(
+                f"  {error.seconds:5.2f} s  {error.comparison:13}  {error.stage:11}  largest {error.largest:8.2e}"
+                f"  relative {error.relative:8.2e}  of {error.tolerance:7.1e}{mark}"
+            )
+    if OUTPUT.value:
+        Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
+        rows = {Path(name).name: [dataclasses.asdict(e) for e in errors] for name, errors in results.items()}
+        (Path(OUTPUT.value) / "parity.json").write_text(json.dumps(rows, indent=2) + "\n")
+    outside = sum(not error.within for errors in results.values() for error in errors)
+    print(f"{outside} of {sum(map(len, results.values()))} stages outside their tolerance")
+    return int(outside > 0)
+
+
+def compare(source: str, reference: str = "ours", seconds: tuple[float, ...] = SECONDS) -> list[Error]:
+    """Errors of every stage of one checkpoint."""
+    import torch
+
+    config, params = convert(source)
+    load = _transformers if reference == "transformers" else _torch
+    model, half = load(source), load(source)
+    errors = _positions(model, config)
+    _positions(half, config)
+    half.to(torch.bfloat16)
+    for length in seconds:
+        wave = clip(length)
+        kaldi, bank = kaldi_fbank(wave), np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0])
+        errors += _errors("filter bank", length, {"energies": kaldi}, {"energies": bank})
+        theirs, ours = padded(kaldi), padded(bank)
+        with torch.no_grad():
+            exact = _numpy(model(torch.from_numpy(theirs)))
+            rounded = _numpy(half(torch.from_numpy(theirs).to(torch.bfloat16)))
+        from_waveform = {"input": ours, **_forward(config, params, ours, jnp.float32)}
+        errors += _errors("from waveform", length, {"input": theirs, **exact}, from_waveform)
+        errors += _errors("encoder alone", length, exact, _forward(config, params, theirs, jnp.float32))
+        limits = {error.stage: BFLOAT16_RATIO * error.relative for error in _errors("", length, exact, rounded)}
+        for error in _errors("bfloat16", length, exact, _forward(config, params, theirs, jnp.bfloat16)):
+            errors.append(dataclasses.replace(error, tolerance=limits[error.stage]))
+    return errors
+
+
+def _positions(model, config):
+    """The stored table against ours, which then replaces it: checkpoints in float16 have rounded it."""
+    import torch
+
+    stored = model.get_parameter("fixed_positional_encoder.positions")
+    bands = config.mel_bins // PATCH
+    ours = position_table(config.embed_dim, stored.shape[1] // bands, bands)[None]
+    errors = _errors("positions", 0.0, {"positions": stored.detach().float().numpy()}, {"positions": ours})
+    stored.data.copy_(torch.from_numpy(ours))
+    return errors
+
+
+def clip(seconds: float) -> np.ndarray:
+    """A machine-like waveform (s,) at 16 kHz: harmonics with a slow beat, in noise."""
+    t = np.arange(round(seconds * 16000)) / 16000
+    tones = sum(0.05 / k * np.sin(2 * np.pi * 119.3 * k * t + k) for k in range(1, 9))
+    noise = 0.02 * np.random.default_rng(0).normal(size=t.size)
+    return ((1 + 0.5 * np.sin(2 * np.pi * 0.7 * t)) * tones + noise).astype(np.float32)
+
+
+def kaldi_fbank(wave: np.ndarray) -> np.ndarray:
+    """Log mel energies (t, 128) by torchaudio, with EAT's arguments."""
+    import torch
+
+    return (
+        _kaldi()
+        .fbank(
+            torch.from_numpy(wave - wave.mean())[None],
+            htk_compat=True,
+            sample_frequency=16000,
+            use_energy=False,
+            window_type="hanning",
+            num_mel_bins=128,
+            dither=0.0,
+            frame_shift=10,
+        )
+        .numpy()
+    )
+
+
+def _kaldi():
+    """torchaudio's Kaldi module alone: it is pure Python, torchaudio itself loads libraries built for one torch."""
+    if "torchaudio" not in sys.modules:
+        package = types.ModuleType("torchaudio")
+        package.__path__ = list(importlib.util.find_spec("torchaudio").submodule_search_locations)
+        sys.modules["torchaudio"] = package
+    return importlib.import_module("torchaudio.compliance.kaldi")
+
+
+def padded(energies: np.ndarray) -> np.ndarray:
+    """(t, 128) -> (1, t', 128): zeros to a multiple of 32 frames, then EAT's normalisation."""
+    energies = np.pad(energies, ((0, -len(energies) % FRAME_MULTIPLE), (0, 0)))
+    return np.asarray(normalize(jnp.asarray(energies)[None]), np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _forward(config, params, spectrogram, dtype):
+    tokens, out = EAT(config, dtype).apply({"params": params}, spectrogram)
+    blocks = {f"block {i}": block for i, block in enumerate(out["blocks"])}
+    stages = {"pre_norm": out["pre_norm"], **blocks, "CLS": tokens[:, 0]}
+    return jax.tree.map(lambda x: x.astype(jnp.float32), stages)
+
+
+def _errors(comparison, seconds, reference, ours):
+    errors = []
+    for stage, wanted in reference.items():
+        difference = np.asarray(ours[stage]) - wanted
+        relative = float(np.linalg.norm(difference) / np.linalg.norm(wanted))
+        tolerance = TOLERANCE.get(comparison, np.inf)
+        errors.append(Error(comparison, seconds, stage, float(np.abs(difference).max()), relative, tolerance))
+    return errors
+
+
+def _numpy(stages):
+    return {name: x.float().numpy() for name, x in stages.items()}
+
+
+def _torch(source):
+    from benchmarks.torch_eat import load
+
+    return load(open_checkpoint(source).path)  # on the hub: the file in its cache, with config.json beside it
+
+
+def _transformers(source):
+    """The checkpoint's own published model, its stages caught by hooks."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(source, trust_remote_code=True).eval().model
+    stages = {}
+
+    def keep(name):
+        def hook(module, arguments, output):
+            stages[name] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    model.pre_norm.register_forward_hook(keep("pre_norm"))
+    for i, block in enumerate(model.blocks):
+        block.register_forward_hook(keep(f"block {i}"))
+
+    class Published:
+        def to(self, dtype):
+            model.to(dtype)
+
+        def __call__(self, spectrogram):
+            features = model.extract_features(spectrogram[:, None])
+            return dict(stages) | {"CLS": features[:, 0]}
+
+    return Published()
+
+
+if __name__ == "__main__":
+    run(main)
