@@ -10,7 +10,6 @@ file cache warm. Writes data.json. A few seconds.
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -101,4 +100,4 @@ def write_clips(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

@@ -12,7 +12,6 @@ import faulthandler
 import json
 import resource
 import struct
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -130,4 +129,4 @@ def damaged(one: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

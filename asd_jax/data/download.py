@@ -9,6 +9,7 @@ when the same command is run again, and what is there already is not fetched twi
 
 import shutil
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,42 +24,46 @@ from asd_jax.errors import InputError
 if TYPE_CHECKING:  # requests, which is an extra, is imported when it is needed
     from asd_jax.data.zenodo import Archive
 
-YEAR = flags.DEFINE_integer("year", None, f"Edition: {min(EDITIONS)} to {max(EDITIONS)}.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder to fill with dev_data/, eval_data/ and ground_truth/.")
-MACHINES = flags.DEFINE_list("machines", [], "Machine types, comma-separated; all if left out.")
-SUBSET = flags.DEFINE_enum(
-    "subset",
-    None,
-    ["dev", "train", "eval"],
-    "dev: the development data; train: the training clips of the evaluation machines; eval: their test clips and the "
-    "ground truth. All three if left out.",
-)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the files and their sizes.")
-PARALLEL = flags.DEFINE_integer("parallel", 4, "Files to fetch at a time.", lower_bound=1)
-BASE_URL = flags.DEFINE_string("base_url", ZENODO, "A mirror that answers in the place of zenodo.org.")
-
 UNPACKED_TO_ZIP = 1.5  # room to ask for: 16-bit recordings shrink by a tenth to a third
 _STATE = ".download"  # what is under way, and a note for each archive that is done
 
 
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_integer("year", None, f"Edition: {min(EDITIONS)} to {max(EDITIONS)}.")
+    flags.DEFINE_string("output", None, "Folder to fill with dev_data/, eval_data/ and ground_truth/.")
+    flags.DEFINE_list("machines", [], "Machine types, comma-separated; all if left out.")
+    subsets = "dev: development data; train: training clips of the evaluation machines; eval: their test clips and the "
+    flags.DEFINE_enum("subset", None, ["dev", "train", "eval"], f"{subsets}ground truth. All three if left out.")
+    flags.DEFINE_bool("dry_run", False, "Only list the files and their sizes.")
+    flags.DEFINE_integer("parallel", 4, "Files to fetch at a time.", lower_bound=1)
+    flags.DEFINE_string("base_url", ZENODO, "A mirror that answers in the place of zenodo.org.")
+
+
 def main() -> int:
     """Plans, checks the room and fetches."""
-    year, output = YEAR.value, OUTPUT.value
-    if year is None or not output:
+    asked = flags.FLAGS
+    if asked.year is None or not asked.output:
         raise InputError("--year and --output are needed, e.g. --year=2024 --output=data/dcase2024")
+    table, output = edition(asked.year), Path(asked.output)
     try:
         from asd_jax.data import fetch, zenodo
     except ImportError as error:
         raise InputError(f"downloading needs the package {error.name}: pip install asd_jax[download]") from error
     session = fetch.new_session()
     try:
-        archives = zenodo.plan(session, edition(year), MACHINES.value, SUBSET.value, base_url=BASE_URL.value)
-        missing = report(archives, Path(output))
-        if DRY_RUN.value:
+        archives = zenodo.plan(session, table, asked.machines, asked.subset, base_url=asked.base_url)
+        missing, needed, free = report(archives, output, asked.parallel)
+        if asked.dry_run:
             return 0
-        failures = fetch_all(session, missing, Path(output))
-        if SUBSET.value in (None, "eval"):
-            failures += fetch_ground_truth(session, edition(year), Path(output))
+        if needed > free:
+            raise InputError(
+                f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; choose another "
+                "--output, or fewer --machines"
+            )
+        failures = fetch_all(session, missing, output, asked.parallel)
+        if asked.subset in (None, "eval"):
+            failures += fetch_ground_truth(session, table, output, asked.base_url)
     except fetch.DownloadError as error:
         failures = [str(error)]
     for failure in failures:
@@ -66,31 +71,20 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def report(archives: "list[Archive]", output: Path) -> "list[Archive]":
-    """Prints the files, sizes and room; -> those still to fetch.
-
-    Raises:
-        InputError: not enough room (no check in a dry run).
-    """
+def report(archives: "list[Archive]", output: Path, parallel: int) -> "tuple[list[Archive], int, int]":
+    """Prints the files, sizes and room; -> those still to fetch, the bytes that they need and the bytes free."""
     missing = [archive for archive in archives if not is_done(archive, output)]
     for archive in archives:
         state = "to fetch" if archive in missing else "there"
         print(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
-    size = sum(archive.size for archive in missing)
+    sizes = sorted(archive.size for archive in missing)
     disk = next(folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir())
-    free = shutil.disk_usage(disk).free
-    largest = sum(sorted(archive.size for archive in missing)[-PARALLEL.value :])
-    needed = int(size * UNPACKED_TO_ZIP) + largest
+    needed, free = int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]), shutil.disk_usage(disk).free
     print(
         f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to fetch, "
-        f"{size / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free {free / 1e9:.2f} GB"
+        f"{sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free {free / 1e9:.2f} GB"
     )
-    if needed > free and not DRY_RUN.value:
-        raise InputError(
-            f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; choose another --output, "
-            "or fewer --machines"
-        )
-    return missing
+    return missing, needed, free
 
 
 def is_done(archive: "Archive", output: Path) -> bool:
@@ -104,7 +98,7 @@ def machine_folder(archive: "Archive", output: Path) -> Path:
     return output / archive.folder / "raw" / archive.machine
 
 
-def fetch_all(session, archives: "list[Archive]", output: Path) -> list[str]:
+def fetch_all(session, archives: "list[Archive]", output: Path, parallel: int) -> list[str]:
     """Fetches and unpacks in parallel, with a bar; -> what went wrong, file by file."""
     import rich.console
     import rich.progress as rp
@@ -115,7 +109,7 @@ def fetch_all(session, archives: "list[Archive]", output: Path) -> list[str]:
     failures, stopped = [], []
     with (
         rp.Progress(*columns, rp.TimeRemainingColumn(), console=rich.console.Console(stderr=True)) as bars,
-        ThreadPoolExecutor(PARALLEL.value) as pool,
+        ThreadPoolExecutor(parallel) as pool,
     ):
 
         def fetch_one(archive: "Archive") -> None:
@@ -156,7 +150,7 @@ def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> Non
     zipped.unlink()
 
 
-def fetch_ground_truth(session, table: Edition, output: Path) -> list[str]:
+def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> list[str]:
     """The labels of the evaluation clips, with their licence; -> what went wrong."""
     from asd_jax.data.fetch import DownloadError, get
     from asd_jax.data.ground_truth import read_ground_truth
@@ -174,11 +168,11 @@ def fetch_ground_truth(session, table: Edition, output: Path) -> list[str]:
             continue
         part = path.with_name(f"part_{path.name}")
         try:
-            part.write_bytes(get(session, at_base(url, BASE_URL.value)).content)
+            part.write_bytes(get(session, at_base(url, base_url)).content)
             read_ground_truth([part])
         except (DownloadError, InputError) as error:
             part.unlink(missing_ok=True)
-            mirror = BASE_URL.value.rstrip("/") != ZENODO
+            mirror = base_url.rstrip("/") != ZENODO
             said = f"no ground truth: {error}; the evaluation clips stay without labels"
             print(said, file=sys.stderr)
             return [] if mirror else [said]
@@ -188,4 +182,4 @@ def fetch_ground_truth(session, table: Edition, output: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main, define_flags)

@@ -19,22 +19,26 @@ from asd_jax.data.clips import Clip, clips_of, machine_folders, training_classes
 from asd_jax.data.ground_truth import find_ground_truth
 from asd_jax.errors import InputError
 
-ROOT = flags.DEFINE_string("root", None, "Folder of recordings, a DCASE tree or your own.")
-JSON = flags.DEFINE_string("json", None, "File for the same and more: attributes with their counts, every problem.")
-DECODE = flags.DEFINE_bool("decode", False, "Read every sample, not headers alone.")
-
 SHOWN = 20  # problems printed; the file has all
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("root", None, "Folder of recordings, a DCASE tree or your own.")
+    flags.DEFINE_string("json", None, "File for the same and more: attributes with their counts, every problem.")
+    flags.DEFINE_bool("decode", False, "Read every sample, not headers alone.")
 
 
 def main() -> None:
     """Prints the table and the problems; writes the JSON."""
-    if not ROOT.value:
+    asked = flags.FLAGS
+    if not asked.root:
         raise InputError("--root is needed, e.g. --root=data/dcase2024")
-    found = inspect(ROOT.value, decode=DECODE.value)
-    if JSON.value:
+    found = inspect(asked.root, decode=asked.decode)
+    if asked.json:
         from asd_jax.scoring.results import write_json
 
-        write_json(Path(JSON.value), found)
+        write_json(Path(asked.json), found)
     show(found)
 
 
@@ -142,4 +146,4 @@ def show(found: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main, define_flags)

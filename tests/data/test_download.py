@@ -1,18 +1,18 @@
-import os
-import subprocess
-import sys
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 from zenodo_server import ZenodoServer, zipped
 
+import asd_jax.data.download
 from asd_jax.data import fetch
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.fetch import DownloadError, fetch_file, new_session
 
 DEV, TRAIN, EVAL = EDITIONS[2024].records
+Done = namedtuple("Done", "returncode stdout stderr")
 LIST = "/nttcslab/dcase2023_task2_baseline_ae/main/datasets/eval_data_list_2024.csv"
 
 
@@ -39,19 +39,24 @@ def server():
     server.server_close()
 
 
-def download(server, output, *arguments, year=2024):
-    command = [sys.executable, "-m", "asd_jax.data.download", f"--year={year}", f"--output={output}", *arguments]
-    root = str(Path(__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": root, "NO_PROXY": "*"}
-    return subprocess.run([*command, f"--base_url={server.url}"], env=environment, capture_output=True, text=True)
+@pytest.fixture
+def download(server, command, monkeypatch):
+    """Runs the command against the server; gives its status and what it printed."""
+    monkeypatch.setenv("NO_PROXY", "*")
+
+    def run(output, *arguments, year=2024):
+        flags = (f"--year={year}", f"--output={output}", f"--base_url={server.url}")
+        return Done(*command(asd_jax.data.download, *flags, *arguments))
+
+    return run
 
 
 def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_an_edition_arrives_and_is_read(server, tmp_path):
-    done = download(server, tmp_path, "--subset=dev")
+def test_an_edition_arrives_and_is_read(server, download, tmp_path):
+    done = download(tmp_path, "--subset=dev")
     assert done.returncode == 0, done.stderr
     assert "7 files" in done.stdout and "room needed" in done.stdout
     clips = find_clips(tmp_path)
@@ -61,61 +66,61 @@ def test_an_edition_arrives_and_is_read(server, tmp_path):
     assert Path(clips[0].path).read_bytes() == noise(1)
 
 
-def test_second_run_fetches_nothing(server, tmp_path):
-    download(server, tmp_path, "--machines=fan,valve")
+def test_second_run_fetches_nothing(server, download, tmp_path):
+    download(tmp_path, "--machines=fan,valve")
     before, files = len(server.log), names(tmp_path)
-    done = download(server, tmp_path, "--machines=fan,valve")
+    done = download(tmp_path, "--machines=fan,valve")
     assert done.returncode == 0 and "0 to fetch" in done.stdout
     assert [what for _, what, _, _ in server.log[before:]] == [f"/api/records/{DEV}"]
     assert names(tmp_path) == files
 
 
-def test_new_revision_replaces_what_is_there(server, tmp_path):
-    download(server, tmp_path, "--machines=fan")
+def test_new_revision_replaces_what_is_there(server, download, tmp_path):
+    download(tmp_path, "--machines=fan")
     server.records[DEV]["dev_fan_r2.zip"] = dev_zip("fan", seed=5)
-    assert download(server, tmp_path, "--machines=fan").returncode == 0
+    assert download(tmp_path, "--machines=fan").returncode == 0
     (train,) = (clip.path for clip in find_clips(tmp_path) if clip.split == "train")
     assert Path(train).read_bytes() == noise(5)
 
 
-def test_cut_connections_are_resumed_where_they_broke(server, tmp_path):
+def test_cut_connections_are_resumed_where_they_broke(server, download, tmp_path):
     size = len(server.records[DEV]["dev_fan.zip"])
     server.faults["dev_fan.zip"] = [("cut", 100_000), ("cut", 50_000), ("cut", 1)]
-    assert download(server, tmp_path, "--machines=fan").returncode == 0
+    assert download(tmp_path, "--machines=fan").returncode == 0
     asked = server.sent("dev_fan.zip")
     assert [header for header, _ in asked] == [None, "bytes=100000-", "bytes=150000-", "bytes=150001-"]
     assert sum(count for _, count in asked) == size
 
 
-def test_partial_file_of_an_earlier_run_is_completed(server, tmp_path):
+def test_partial_file_of_an_earlier_run_is_completed(server, download, tmp_path):
     (tmp_path / ".download").mkdir()
     (tmp_path / ".download" / "dev_fan.zip.part").write_bytes(server.records[DEV]["dev_fan.zip"][:123_456])
-    assert download(server, tmp_path, "--machines=fan").returncode == 0
+    assert download(tmp_path, "--machines=fan").returncode == 0
     assert [header for header, _ in server.sent("dev_fan.zip")] == ["bytes=123456-"]
     assert len(find_clips(tmp_path)) == 2
 
 
-def test_server_that_refuses_ranges_sends_the_file_anew(server, tmp_path):
+def test_server_that_refuses_ranges_sends_the_file_anew(server, download, tmp_path):
     server.no_ranges.add("dev_fan.zip")
     server.faults["dev_fan.zip"] = [("cut", 100_000)]
-    assert download(server, tmp_path, "--machines=fan").returncode == 0
+    assert download(tmp_path, "--machines=fan").returncode == 0
     assert len(server.sent("dev_fan.zip")) == 2 and len(find_clips(tmp_path)) == 2
 
 
-def test_busy_server_is_asked_again_when_it_says(server, tmp_path):
+def test_busy_server_is_asked_again_when_it_says(server, download, tmp_path):
     server.faults[f"/api/records/{DEV}"] = [(429, 1)]
     server.faults["dev_fan.zip"] = [(503, 1)]
-    assert download(server, tmp_path, "--machines=fan").returncode == 0
+    assert download(tmp_path, "--machines=fan").returncode == 0
     for name in (f"/api/records/{DEV}", "dev_fan.zip"):
         first, second = (at for at, what, _, _ in server.log if what == name)
         assert second - first >= 1
 
 
-def test_wrong_md5_is_fetched_again_and_twice_is_an_error(server, tmp_path):
+def test_wrong_md5_is_fetched_again_and_twice_is_an_error(server, download, tmp_path):
     server.faults["dev_fan.zip"] = ["corrupt"]
-    assert download(server, tmp_path / "once", "--machines=fan").returncode == 0
+    assert download(tmp_path / "once", "--machines=fan").returncode == 0
     server.faults["dev_fan.zip"] = ["corrupt", "corrupt"]
-    done = download(server, tmp_path / "twice", "--machines=fan,valve")
+    done = download(tmp_path / "twice", "--machines=fan,valve")
     assert done.returncode == 1 and "the md5 of what came is" in done.stderr and "Traceback" not in done.stderr
     assert [clip.machine for clip in find_clips(tmp_path / "twice")] == ["valve", "valve"]
 
@@ -129,19 +134,19 @@ def test_stuck_connection_is_given_up_with_the_way_on(server, tmp_path, monkeypa
     assert len(server.sent("dev_fan.zip")) == 1 + fetch.STALLS
 
 
-def test_dry_run_lists_sizes_and_writes_nothing(server, tmp_path):
-    done = download(server, tmp_path / "data", "--machines=fan", "--dry_run")
+def test_dry_run_lists_sizes_and_writes_nothing(server, download, tmp_path):
+    done = download(tmp_path / "data", "--machines=fan", "--dry_run")
     assert done.returncode == 0 and "dev_fan.zip" in done.stdout and "0.4 MB" in done.stdout
     assert not (tmp_path / "data").exists() and not server.sent("dev_fan.zip")
 
 
-def test_disk_is_checked_before_the_first_byte(server, tmp_path):
+def test_disk_is_checked_before_the_first_byte(server, download, tmp_path):
     server.stated["dev_fan.zip"] = {"size": 10**17}
-    done = download(server, tmp_path, "--machines=fan")
+    done = download(tmp_path, "--machines=fan")
     assert done.returncode == 2 and "GB are needed" in done.stderr and not server.sent("dev_fan.zip")
 
 
-def test_evaluation_clips_come_with_their_labels_and_licence(server, tmp_path):
+def test_evaluation_clips_come_with_their_labels_and_licence(server, download, tmp_path):
     train, test = "section_00_source_train_normal_0000_noAttribute.wav", "section_00_0007.wav"
     server.records[TRAIN] = {
         "eval_data_Scanner_train.zip": zipped({"Scanner/train/" + train: b"old"}),
@@ -149,7 +154,7 @@ def test_evaluation_clips_come_with_their_labels_and_licence(server, tmp_path):
     }
     server.records[EVAL] = {"eval_data_Scanner_test.zip": zipped({"Scanner/test/" + test: b"x"})}
     server.pages[LIST] = b"Scanner\nsection_00_0007.wav,section_00_target_test_anomaly_0007_noAttribute.wav\n"
-    done = download(server, tmp_path, "--machines=Scanner")
+    done = download(tmp_path, "--machines=Scanner")
     assert done.returncode == 0, done.stderr
     assert "evaluating results only" in done.stdout
     said = [(clip.split, clip.domain, clip.label, clip.attribute) for clip in find_clips(tmp_path)]
@@ -157,22 +162,22 @@ def test_evaluation_clips_come_with_their_labels_and_licence(server, tmp_path):
     assert (tmp_path / "eval_data/raw/Scanner/train" / train).read_bytes() == b"new"
 
 
-def test_attribute_files_of_2022_are_named_by_their_machine(server, tmp_path):
+def test_attribute_files_of_2022_are_named_by_their_machine(server, download, tmp_path):
     table = EDITIONS[2022]
     server.records[table.records[2]] = {"eval_data_ToyCar_test.zip": zipped({"test/section_03_0000.wav": b"x"})}
     header = "file_name,d1p,d1v,file_name_with_attributes\n"
     for url in table.ground_truth:
         page = "/" + url.split("/", 3)[3]
         server.pages[page] = b"" if "list" in page else header.encode()
-    done = download(server, tmp_path, "--subset=eval", "--machines=ToyCar", year=2022)
+    done = download(tmp_path, "--subset=eval", "--machines=ToyCar", year=2022)
     assert done.returncode == 0, done.stderr
     lists = names(tmp_path / "ground_truth")
     assert len(lists) == 7 and "ToyTrain_attributes_05.csv" in lists and "eval_data_list_2022.csv" in lists
 
 
-def test_mirror_without_ground_truth_says_so(server, tmp_path):
+def test_mirror_without_ground_truth_says_so(server, download, tmp_path):
     server.records[EVAL] = {"eval_data_Scanner_test.zip": zipped({"Scanner/test/section_00_0007.wav": b"x"})}
-    done = download(server, tmp_path, "--machines=Scanner", "--subset=eval")
+    done = download(tmp_path, "--machines=Scanner", "--subset=eval")
     assert done.returncode == 0 and "the evaluation clips stay without labels" in done.stderr
 
 
@@ -186,20 +191,20 @@ def test_mirror_without_ground_truth_says_so(server, tmp_path):
         (["--parallel=0"], 2, "parallel"),
     ],
 )
-def test_what_cannot_be_is_one_line(server, tmp_path, arguments, status, message):
-    done = download(server, tmp_path, *arguments)
+def test_what_cannot_be_is_one_line(server, download, tmp_path, arguments, status, message):
+    done = download(tmp_path, *arguments)
     assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_record_without_a_machine_asked_for_is_named(server, tmp_path):
+def test_record_without_a_machine_asked_for_is_named(server, download, tmp_path):
     del server.records[DEV]["dev_fan.zip"]
-    done = download(server, tmp_path, "--machines=fan")
+    done = download(tmp_path, "--machines=fan")
     assert done.returncode == 1 and f"record {DEV}, dev: no archive of fan" in done.stderr
 
 
-def test_answer_of_something_else_is_refused(server, tmp_path):
+def test_answer_of_something_else_is_refused(server, download, tmp_path):
     server.pages[f"/api/records/{DEV}"] = b"<html>Sign in to the hotel's network</html>"
     del server.records[DEV]
-    done = download(server, tmp_path)
+    done = download(tmp_path)
     assert done.returncode == 1 and "not the answer of Zenodo's API" in done.stderr

@@ -1,13 +1,10 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import asd_jax.data.inspect
 from asd_jax.data.inspect import inspect
 from asd_jax.errors import InputError
 
@@ -79,13 +76,17 @@ def test_folder_without_recordings_prints_the_expected_tree(tmp_path):
         inspect(tmp_path)
 
 
-def test_command_prints_a_table_and_writes_json(root):
-    command = [sys.executable, "-m", "asd_jax.data.inspect", f"--root={root}", f"--json={root / 'found.json'}"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (row,) = (line for line in done.stdout.splitlines() if "fan" in line)
+def test_command_prints_a_table_and_writes_json(root, command):
+    status, out, err = command(asd_jax.data.inspect, f"--root={root}", f"--json={root / 'found.json'}")
+    assert (status, err) == (0, "")
+    (row,) = (line for line in out.splitlines() if "fan" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == ["fan", "00", "3", "1", "0", "1", "1", "0", "2", "0.5 to 1.0", "16", "1", "0"]
-    assert "pump: no training clips" in done.stdout
+    assert "pump: no training clips" in out
     assert json.loads((root / "found.json").read_text()) == inspect(root)
+
+
+def test_missing_root_is_bad_input(command):
+    assert command(asd_jax.data.inspect)[0] == 2
+    status, _, err = command(asd_jax.data.inspect, "--root=nowhere")
+    assert status == 2 and "nowhere: no such folder; expected tree" in err

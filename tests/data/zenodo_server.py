@@ -23,7 +23,7 @@ class ZenodoServer(ThreadingHTTPServer):
         self.records, self.pages, self.faults, self.no_ranges = {}, {}, {}, set()
         self.stated = {}  # file name -> entries of the file list that differ from the truth
         self.log = []  # (time, file name or path, Range header, bytes sent)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self):
