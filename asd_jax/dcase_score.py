@@ -45,9 +45,10 @@ def main() -> None:
         return check()
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
     runs = [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores]
-    found = score(runs[0], FLAGS.year)
+    scored = [score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)]
+    found = scored[0]
     if len(runs) > 1:
-        found |= _over_seeds([found, *(score(clips, FLAGS.year) for clips in runs[1:])])
+        found |= _over_seeds(scored)
     if FLAGS.intervals:
         found |= intervals(runs, FLAGS.year)
     if FLAGS.against:
@@ -62,18 +63,22 @@ def main() -> None:
         write_json(FLAGS.json, found)
 
 
-def score(clips: list[ScoredClip], year: int) -> dict:
-    """Scored clips -> what results.json says of them.
+def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
+    """Scored clips of a folder -> what results.json says of them.
 
     Raises:
-        InputError: clips without label or domain, or what `official_score` raises.
+        InputError: clips without label or domain, or what `official_score` raises; names the folder.
     """
     if nameless := [c for c in clips if c.label < 0 or (year > 2020 and c.domain not in ("source", "target"))]:
+        first = nameless[0]
         raise InputError(
-            f"{nameless[0].machine} section {nameless[0].section}: {nameless[0].file} tells no label and domain "
+            f"{folder}: {first.machine} section {first.section}: {first.file} tells no label and domain "
             f"({len(nameless)} such clips); give --ground_truth=DIR, or --check to check the files only"
         )
-    official = official_score(((c.machine, c.section, c.domain, c.label, c.score) for c in clips), year)
+    try:
+        official = official_score(((c.machine, c.section, c.domain, c.label, c.score) for c in clips), year)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
     found = dataclasses.asdict(official)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():

@@ -123,23 +123,36 @@ def bootstrap(clips: Iterable[tuple], scores, year: int, *, replicates: int = 10
     rng = np.random.default_rng(seed)
     scores = np.atleast_2d(np.asarray(scores, np.float64))
     value, drawn = _resampled(list(clips), scores, year, replicates, rng)
-    low, high = np.quantile(_over_seeds(drawn, rng), (0.025, 0.975))
+    low, high = np.quantile(_over_seeds(drawn, _drawn_seeds(drawn, rng)), (0.025, 0.975))
     return Interval(float(value.mean()), float(low), float(high))
 
 
 def paired_bootstrap(
-    clips: Iterable[tuple], scores_a, scores_b, year: int, *, replicates: int = 1000, seed: int = 0
+    clips: Iterable[tuple],
+    scores_a,
+    scores_b,
+    year: int,
+    *,
+    same_seeds: bool = False,
+    replicates: int = 1000,
+    seed: int = 0,
 ) -> Comparison:
     """Is A better than B? Both systems' scores "n" or "seeds n" of the same clips -> difference of official scores.
 
-    Each replicate scores both systems on the same drawn clips, and on seeds drawn for each system by itself.
+    Each replicate scores both systems on the same drawn clips, and on seeds drawn for each system by itself; with
+    same_seeds, seed i of A belongs to seed i of B (two ways to score one run) and both take the same ones.
     """
     rng = np.random.default_rng(seed)
     a, b = (np.atleast_2d(np.asarray(scores, np.float64)) for scores in (scores_a, scores_b))
     if a.shape[1] != b.shape[1]:
         raise InputError(f"paired bootstrap: {a.shape[1]} clips of A but {b.shape[1]} of B; both must score the same")
     value, drawn = _resampled(list(clips), np.concatenate([a, b]), year, replicates, rng)
-    difference = _over_seeds(drawn[: len(a)], rng) - _over_seeds(drawn[len(a) :], rng)
+    if same_seeds and len(a) != len(b):
+        raise InputError(f"paired bootstrap: {len(a)} seeds of A but {len(b)} of B; the same seeds are needed")
+    drawn_a, drawn_b = drawn[: len(a)], drawn[len(a) :]
+    seeds_a = _drawn_seeds(drawn_a, rng)
+    seeds_b = seeds_a if same_seeds else _drawn_seeds(drawn_b, rng)
+    difference = _over_seeds(drawn_a, seeds_a) - _over_seeds(drawn_b, seeds_b)
     low, high = np.quantile(difference, (0.025, 0.975))
     tail = min(np.sum(difference <= 0), np.sum(difference >= 0))
     return Comparison(
@@ -177,7 +190,11 @@ def _drawn_counts(domain, label, replicates, rng):
     return counts
 
 
-def _over_seeds(drawn, rng):
-    """Scores "seeds replicates" -> "replicates", the mean over seeds drawn with replacement."""
-    seeds, replicates = drawn.shape
-    return drawn[rng.integers(seeds, size=(seeds, replicates)), np.arange(replicates)].mean(0)
+def _drawn_seeds(drawn, rng):
+    """Which seeds each replicate takes, "seeds replicates", with replacement."""
+    return rng.integers(len(drawn), size=drawn.shape)
+
+
+def _over_seeds(drawn, seeds):
+    """Scores "seeds replicates" -> "replicates", the mean over the seeds drawn."""
+    return drawn[seeds, np.arange(drawn.shape[1])].mean(0)

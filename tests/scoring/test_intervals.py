@@ -114,3 +114,14 @@ def test_seeds_widen_the_comparison():
     assert one.high - one.low != several.high - several.low
     with pytest.raises(InputError, match="same"):
         paired_bootstrap(clips, score, score[:-1], 2024)
+
+
+def test_the_same_seeds_cancel_where_seeds_belong_together():
+    rng = np.random.default_rng(0)
+    clips, score = some_clips(rng)
+    seeds = score + 2 * rng.normal(size=(4, len(score)))
+    same = paired_bootstrap(clips, seeds, 3 * seeds, 2024, same_seeds=True, replicates=200)
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+    assert paired_bootstrap(clips, seeds, 3 * seeds, 2024, replicates=200).high > 0
+    with pytest.raises(InputError, match="4 seeds of A but 1 of B"):
+        paired_bootstrap(clips, seeds, score, 2024, same_seeds=True)
