@@ -25,6 +25,7 @@ import numpy as np
 from absl import flags
 
 from asd_jax.command import run
+from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE
 from asd_jax.models.eat import EAT, PATCH, position_table
@@ -171,7 +172,7 @@ def _kaldi():
 def padded(energies: np.ndarray) -> np.ndarray:
     """(t, 128) -> (1, t', 128): zeros to a multiple of 32 frames, then EAT's normalisation."""
     energies = np.pad(energies, ((0, -len(energies) % FRAME_MULTIPLE), (0, 0)))
-    return np.asarray(normalize(jnp.asarray(energies)[None]), np.float32)
+    return np.array(normalize(jnp.asarray(energies)[None]))  # a copy: torch wants it writable
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
@@ -206,6 +207,8 @@ def _transformers(source):
     """The checkpoint's own published model, its stages caught by hooks."""
     from transformers import AutoModel
 
+    if Path(source).is_file():
+        raise InputError(f"{source}: --reference=transformers needs a hub id, or a folder that holds the code too")
     model = AutoModel.from_pretrained(source, trust_remote_code=True).eval().model
     stages = {}
 
@@ -220,8 +223,7 @@ def _transformers(source):
         block.register_forward_hook(keep(f"block {i}"))
 
     class Published:
-        def to(self, dtype):
-            model.to(dtype)
+        to, get_parameter = model.to, model.get_parameter
 
         def __call__(self, spectrogram):
             features = model.extract_features(spectrogram[:, None])

@@ -184,18 +184,17 @@ def _from_hub(repository, revision):
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:
         raise InputError(_offline(repository, revision, "pip install huggingface_hub")) from error
-    reason, commit = None, revision
     # The hub's client raises whatever its HTTP library raises, and that has changed twice: hence Exception.
-    try:  # both files must come from one commit, and asking for it fails at once without a network
-        commit = get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision)).commit_hash
+    reason = None
+    try:  # fails at once without a network, while downloads retry for half a minute
+        get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision))
     except Exception as error:
         reason = error
     try:
-        hf_hub_download(repository, "config.json", revision=commit, local_files_only=reason is not None)
-        path = Path(
-            hf_hub_download(repository, "model.safetensors", revision=commit, local_files_only=reason is not None)
-        )
-        return path, path.parent.name
+        config = Path(hf_hub_download(repository, "config.json", revision=revision, local_files_only=bool(reason)))
+        commit = config.parent.name  # both files from the same commit, even if `revision` moves on meanwhile
+        weights = hf_hub_download(repository, "model.safetensors", revision=commit, local_files_only=bool(reason))
+        return Path(weights), commit
     except Exception as error:
         reason = str(reason or error).strip() or type(error).__name__
         raise InputError(_offline(repository, revision, reason.splitlines()[0][:200])) from error
