@@ -19,7 +19,7 @@ class Embeddings:
         vectors: float32 (n, e), (n, bands, e) or (n, layers, e).
         files: file names.
         section: e.g. "00".
-        split: "train" or "test".
+        split: "train", "test" or "held_out" (normal clips kept out of training).
         domain: "source", "target" or "unknown".
         label: int, 0 normal, 1 anomaly, -1 unknown.
         attribute: attribute string, "" if none.

@@ -1,5 +1,7 @@
 """k nearest neighbours: mean distance to the k closest clips of each bank, the field's default back end."""
 
+import functools
+
 import numpy as np
 
 from asd_jax.errors import InputError
@@ -19,22 +21,16 @@ def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = F
         k: neighbours.
         on_device: search banks of 100,000 float32 rows and more by JAX, on its default device.
 
-    Complexity: O(n r e), memory one block of distances.
+    Complexity: O(n r e), self-scores O(r^2 e); memory one block of distances.
     """
+    near = functools.partial(nearest, k=k, distance=distance, on_device=on_device)
 
     def score(test):
-        return {
-            domain: nearest(test, vectors, k, distance, on_device=on_device)[0].mean(1)
-            for domain, vectors in bank.items()
-        }
+        return {domain: near(test, vectors)[0].mean(1) for domain, vectors in bank.items()}
 
     def self_scores():
         return {
-            clips: {
-                domain: _mean(nearest(bank[clips], bank[domain], k, distance, leave_one_out=domain == clips)[0])
-                for domain in bank
-            }
-            for clips in bank
+            clips: {d: _mean(near(bank[clips], bank[d], leave_one_out=d == clips)[0]) for d in bank} for clips in bank
         }
 
     return Fitted(score, self_scores)
@@ -77,7 +73,7 @@ def nearest(
         raise InputError(f"embeddings of {queries.shape[1:]} values against a bank of {bank.shape[1:]}: must be equal")
     k = min(k, len(bank) - leave_one_out)
     distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-    sieve = scale is None and bank.dtype == np.float32 and len(bank) >= _LARGE
+    sieve = scale is None and bank.dtype == np.float32 and len(bank) >= max(_LARGE, k + _SPARE + 1)
     for start in range(0, len(queries), _QUERY_ROWS) if k else ():
         part = slice(start, start + _QUERY_ROWS)
         query = unit_or_plain(queries[part], distance)
