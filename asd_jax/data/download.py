@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from absl import flags
 
-from asd_jax.command import run
+from asd_jax.command import near, run
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
 from asd_jax.errors import InputError
 
@@ -46,13 +46,14 @@ def main() -> int:
     if asked.year is None or not asked.output:
         raise InputError("--year and --output are needed, e.g. --year=2024 --output=data/dcase2024")
     table, output = edition(asked.year), Path(asked.output)
+    machines = machines_of(table, asked.machines, asked.subset)
     try:
         from asd_jax.data import fetch, zenodo
     except ImportError as error:
         raise InputError(f"downloading needs the package {error.name}: pip install asd_jax[download]") from error
     session = fetch.new_session()
     try:
-        archives = zenodo.plan(session, table, asked.machines, asked.subset, base_url=asked.base_url)
+        archives = zenodo.plan(session, table, machines, strict=bool(asked.machines), base_url=asked.base_url)
         missing, needed, free = report(archives, output, asked.parallel)
         if asked.dry_run:
             return 0
@@ -69,6 +70,22 @@ def main() -> int:
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def machines_of(table: Edition, machines: Sequence[str], subset: str | None) -> dict[str, list[str]]:
+    """Subset -> its machines, of those asked for, of the subset asked for.
+
+    Raises:
+        InputError: a machine that is not in the edition, or not in the subset.
+    """
+    subsets = {"dev": table.dev, "train": table.evaluation, "eval": table.evaluation}
+    subsets = {name: of_it for name, of_it in subsets.items() if subset in (None, name)}
+    known = sorted(set().union(*subsets.values()))
+    for machine in machines:
+        if machine not in known:
+            part = f", subset {subset}," if subset else ""
+            raise InputError(f"{table.year}{part} has no machine {machine}: {', '.join(known)}.{near(machine, known)}")
+    return {name: [machine for machine in of_it if machine in (machines or known)] for name, of_it in subsets.items()}
 
 
 def report(archives: "list[Archive]", output: Path, parallel: int) -> "tuple[list[Archive], int, int]":

@@ -123,4 +123,4 @@ def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> 
     if getattr(error, "response", None) is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     cause = getattr(error.args[0], "reason", error) if error.args else error  # urllib3's, below "max retries exceeded"
-    return f"no connection ({str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__})"
+    return f"no answer ({str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__})"

@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 
 from requests import Session
 
-from asd_jax.command import near
 from asd_jax.data.dcase import ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, get
-from asd_jax.errors import InputError
 
 SUBSETS = {"dev": "dev_data", "train": "eval_data", "eval": "eval_data"}  # -> folder, in the order of the records
 
@@ -29,29 +27,27 @@ class Archive:
 
 
 def plan(
-    session: Session, table: Edition, machines: Sequence[str] = (), subset: str | None = None, *, base_url: str = ZENODO
+    session: Session, table: Edition, machines: dict[str, list[str]], *, strict: bool = True, base_url: str = ZENODO
 ) -> list[Archive]:
     """The archives of an edition, from the records' own file lists.
 
+    Args:
+        session: from `new_session`.
+        table: the edition.
+        machines: the machines wanted of each subset, "dev", "train" and "eval".
+        strict: whether a machine without an archive is an error or only said.
+        base_url: of a mirror.
+
     Raises:
-        InputError: a machine that the edition, or this part of it, does not have.
-        DownloadError: a record that does not answer, or has no archive of a machine asked for.
+        DownloadError: a record that does not answer, or has none of the archives; if strict, not all of them.
     """
-    of_subset = {"dev": table.dev, "train": table.evaluation, "eval": table.evaluation}
-    subsets = [subset] if subset else list(SUBSETS)
-    known = sorted({machine for name in subsets for machine in of_subset[name]})
-    for machine in machines:
-        if machine not in known:
-            part = f", subset {subset}," if subset else ""
-            raise InputError(f"{table.year}{part} has no machine {machine}: {', '.join(known)}.{near(machine, known)}")
     archives = []
-    for name, record in zip(SUBSETS, table.records, strict=True):
-        wanted = [machine for machine in of_subset[name] if machine in (machines or known)]
-        if name in subsets and wanted:
-            found = archives_of(session, record, SUBSETS[name], wanted, base_url)
+    for subset, record in zip(SUBSETS, table.records, strict=True):
+        if wanted := machines.get(subset):
+            found = archives_of(session, record, SUBSETS[subset], wanted, base_url)
             if absent := [machine for machine in wanted if machine not in found]:
-                told = f"record {record}, {name}: no archive of {', '.join(absent)}"
-                if machines or not found:
+                told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
+                if strict or not found:
                     raise DownloadError(told)
                 print(f"warning: {told}", file=sys.stderr)
             archives += found.values()
@@ -71,7 +67,7 @@ def archives_of(
     try:
         for file in get(session, url).json()["files"]:
             name, link, size = file["key"], file["links"].get("content") or file["links"]["self"], int(file["size"])
-            match = re.fullmatch(r"([^/]*?)(?:_r(\d+))?\.zip", name)
+            match = re.fullmatch(r"([^/\\\\]*?)(?:_r(\d+))?\.zip", name)
             for machine in set(match[1].split("_")) & set(machines) if match else ():
                 if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
                     md5 = file["checksum"].removeprefix("md5:")

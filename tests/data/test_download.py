@@ -197,10 +197,12 @@ def test_what_cannot_be_is_one_line(server, download, tmp_path, arguments, statu
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_record_without_a_machine_asked_for_is_named(server, download, tmp_path):
+def test_record_without_a_machine_is_an_error_if_it_was_asked_for(server, download, tmp_path):
     del server.records[DEV]["dev_fan.zip"]
-    done = download(tmp_path, "--machines=fan")
+    done = download(tmp_path, "--machines=fan,valve")
     assert done.returncode == 1 and f"record {DEV}, dev: no archive of fan" in done.stderr
+    done = download(tmp_path, "--subset=dev")
+    assert done.returncode == 0 and "warning: " in done.stderr and "6 files" in done.stdout
 
 
 def test_answer_of_something_else_is_refused(server, download, tmp_path):
