@@ -197,6 +197,12 @@ def test_what_cannot_be_is_one_line(server, download, tmp_path, arguments, statu
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_output_that_cannot_be_written_is_bad_input(download, tmp_path):
+    (tmp_path / "file").touch()
+    done = download(tmp_path / "file", "--machines=fan")
+    assert done.returncode == 2 and "file: cannot be written" in done.stderr
+
+
 def test_record_without_a_machine_is_an_error_if_it_was_asked_for(server, download, tmp_path):
     del server.records[DEV]["dev_fan.zip"]
     done = download(tmp_path, "--machines=fan,valve")
