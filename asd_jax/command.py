@@ -7,7 +7,9 @@ A main may return another status (asd_jax.detect returns 3 for "anomaly found").
 import difflib
 import itertools
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -42,14 +44,25 @@ def _status(main, define_flags, argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> None:
+    config = value_of_flag(argv, "config")
+    if config is not None and not Path(config.partition(":")[0]).is_file():
+        raise InputError(f"{config.partition(':')[0]}: no such config file; those of the project are in configs/")
     try:
         left = flags.FLAGS(argv)
     except flags.Error as error:
-        raise InputError(f"{error} (--help lists the flags)") from error
+        raise InputError(_of_config_file(config, error) or f"{error} (--help lists the flags)") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # what config_flags raises for a bad override
         raise InputError(f"config: {error}") from error
     if len(left) > 1:
         raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
+
+
+def _of_config_file(config: str | None, error: BaseException) -> str | None:
+    """What get_config itself raised, which config_flags buries in the text of a traceback."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    inside = any("get_config" in line for line in traceback.format_tb(error.__traceback__))
+    return f"{config}: {error}" if inside else None
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str | None:

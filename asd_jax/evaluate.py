@@ -139,7 +139,9 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         plain = load_embeddings(folder / BASELINE_FOLDER)
         plain_scores = {machine: score_machine(embeddings, BASELINE) for machine, embeddings in plain.items()}
         baseline = results(plain_scores, BASELINE, config.data.year)
-        found["filter_bank_baseline"] = {key: baseline[key] for key in ("official_score", "scoring", "machines")}
+        found["filter_bank_baseline"] = {
+            key: baseline[key] for key in ("official_score", "year", "scoring", "machines")
+        }
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions})
     print_table(results_table(found, baseline))

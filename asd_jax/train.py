@@ -53,6 +53,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
     from asd_jax.training.log import say
     from asd_jax.training.weights import file_sha256, save_encoder
 
+    read, settings = experiment.clip_reader(config), experiment.fine_tuning(config)
     clips = experiment.hold_out(experiment.find_data(config, data_folder), config.data.held_out, config.seed)
     train_clips = [clip for clip in clips if clip.split == "train"]
     encoder, params, origin = experiment.encoder_config(config, clips), {}, {"source": "none"}
@@ -67,8 +68,8 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
             encoder,
             pretrained[1] if pretrained else None,
             train_clips,
-            experiment.clip_reader(config),
-            experiment.fine_tuning(config),
+            read,
+            settings,
             workdir=workdir,
             seed=config.seed,
             dtype=experiment.dtype(config),

@@ -22,7 +22,7 @@ def get_config(mode: str = "") -> ConfigDict:
     data.threads = 4  # that read recordings ahead
 
     factory = config.factory = ConfigDict()  # for data.root="factory"
-    factory.seed = 0  # another seed, other machines
+    factory.seed = 0  # another seed, other recordings of the same machines
     factory.train_source = 80  # normal training clips of a machine in the source domain
     factory.train_target = 10  # and in the target domain
     factory.test_per_condition = 15  # test clips per (normal, anomaly) x (source, target)
@@ -76,15 +76,28 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.weight_decay = 0.05  # on matrices only
     optimizer.clip_norm = 1.0
 
-    scoring = config.scoring = ConfigDict()
-    scoring.back_end = "knn"
-    scoring.distance = "cosine"  # or euclidean
+    scoring = config.scoring = ConfigDict()  # asd_jax/scoring/options.py, field by field
+    scoring.back_end = "knn"  # a name of asd_jax/scoring/back_ends/, or several joined by "+" and fused
+    scoring.distance = "cosine"  # or euclidean, of the back ends that have one
     scoring.k = 1  # neighbours
     scoring.standardize = False  # each dimension, with statistics of the source training clips
+    scoring.whiten = 0  # PCA-whiten to so many components; 0: not
+    scoring.layers = "mean_score"  # of embeddings with layers: mean_score, mean_vector or a layer's number
     scoring.normalization = "train"  # domain normalisation: train, test (transductive), held_out or none
-    scoring.domains = "min"  # minimum over the domains, or source, target alone
-    scoring.decision = "gamma"  # threshold by a gamma distribution fitted to training scores, quantile, extreme_value
+    scoring.domains = "min"  # minimum over the domains; source, target alone; pooled: one bank of both
+    scoring.fusion = "z_min"  # of several back ends: z_min, mean, rank, raw_mean
+    scoring.smote_ratio = 0.2  # target clips per source clip after SMOTE
+    scoring.smote_k = 2  # neighbours it interpolates between
+    scoring.density_k = 4  # neighbours that tell the density in local_density
+    scoring.centres = 16  # of k_means
+    scoring.mixup_k = 990  # source clips mixed with each target clip in mem_mixup
+    scoring.mixup_weight = 0.9  # of the target clip in mem_mixup
+    scoring.shrinkage = 0.0  # of mahalanobis' covariance; 0: Ledoit-Wolf
+    scoring.components = 20  # of pca_residual
+    scoring.mixture = 4  # components of gmm
+    scoring.decision = "gamma"  # threshold from training scores: gamma, quantile or extreme_value
     scoring.decision_quantile = 0.9
+    scoring.seed = 0  # of smote, k_means and gmm
 
     log = config.log = ConfigDict()
     log.every = 20  # steps between lines

@@ -1,6 +1,7 @@
 """Set before JAX starts: eight fake devices, strict broadcasting, full matrix precision."""
 
 import os
+import sys
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -11,6 +12,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+
+import asd_jax.command
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -26,3 +29,24 @@ GOLDEN = Path(__file__).parent / "golden"
 def golden():
     """Name -> the arrays of tests/golden/<name>.npz."""
     return lambda name: np.load(GOLDEN / f"{name}.npz")
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Runs a command in this process: (module, *arguments) -> (exit status, stdout, stderr)."""
+    from absl import flags
+
+    def run(module, *arguments):
+        before, argv = set(flags.FLAGS), [module.__name__, *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", argv)
+        try:
+            with pytest.raises(SystemExit) as stop:
+                asd_jax.command.run(module.main, module.define_flags)
+        finally:
+            for name in set(flags.FLAGS) - before:
+                if not name.startswith("grain"):  # defined by an import that the command did, and stays
+                    delattr(flags.FLAGS, name)
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return run

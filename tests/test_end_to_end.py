@@ -1,0 +1,245 @@
+"""The main job as a user runs it, on the factory: one command in a process of its own, then what it left."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import asd_jax.evaluate
+import asd_jax.train
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.training.weights import load_pipeline
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """Runs --config=configs/<name>.py:smoke in a new workdir, with JAX as a user has it -> (workdir, its output)."""
+    cache = tmp_path_factory.mktemp("compiled")
+
+    def run(name, *more):
+        workdir = tmp_path_factory.mktemp("run")
+        flags = [f"--config=configs/{name}.py:smoke", f"--workdir={workdir}", *more]
+        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        environment |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+        command = [sys.executable, "-m", "asd_jax.train", *flags]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return workdir, done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(smoke):
+    return smoke("quickstart")
+
+
+def test_it_leaves_what_the_contract_says(finished):
+    workdir, _ = finished
+    left = {str(path.relative_to(workdir)) for path in workdir.rglob("*") if path.is_file()}
+    expected = {"config.json", "metrics.jsonl", "weights.safetensors", "results.json", "timing.json"}
+    for machine in ("fan", "gearbox"):
+        expected |= {
+            f"embeddings/{machine}.npz",
+            f"embeddings/filter_bank/{machine}.npz",
+            f"scores/anomaly_score_{machine}_section_00_test.csv",
+            f"scores/decision_result_{machine}_section_00_test.csv",
+        }
+    assert expected <= left
+    rest = {path.split("/")[0] for path in left - expected}
+    assert rest == {"checkpoints", "factory"}
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert {"step", "loss", "accuracy", "learning_rate", "clips_per_second"} <= set(rows[-1])
+
+
+def test_results_hold_fractions_for_every_machine_and_no_path(finished):
+    workdir, _ = finished
+    text = (workdir / "results.json").read_text()
+    results = json.loads(text)
+    assert 0 < results["official_score"] < 1 and results["year"] == 2024 and results["seed"] == 0
+    values = [results["machines"][m]["00"][c] for m in ("fan", "gearbox") for c in ("auc_source", "auc_target", "pauc")]
+    assert results["official_score"] == pytest.approx(len(values) / sum(1 / v for v in values), rel=1e-12)
+    assert 0 < results["filter_bank_baseline"]["official_score"] < 1
+    assert str(workdir) not in text and results["versions"]["jax"]
+
+
+def test_screen_shows_the_table_in_percent_with_the_baseline(finished):
+    workdir, screen = finished
+    score = json.loads((workdir / "results.json").read_text())["official_score"]
+    for part in ("loss", "clips/s", "left", "fan", "gearbox", "AUC source", "filter bank", f"{100 * score:.2f} %"):
+        assert part in screen
+
+
+def test_embeddings_and_scores_name_every_clip(finished):
+    workdir, _ = finished
+    embeddings = Embeddings.load(workdir / "embeddings" / "fan.npz")
+    assert embeddings.vectors.shape == (31, 32) and embeddings.vectors.dtype == np.float32
+    counts = {
+        (s, d): int(((embeddings.split == s) & (embeddings.domain == d)).sum())
+        for s in ("train", "test")
+        for d in ("source", "target")
+    }
+    assert counts == {("train", "source"): 12, ("train", "target"): 3, ("test", "source"): 8, ("test", "target"): 8}
+    with open(workdir / "scores" / "anomaly_score_fan_section_00_test.csv", newline="") as file:
+        scored = {name for name, _ in csv.reader(file)}
+    assert scored == set(embeddings.files[embeddings.split == "test"].tolist())
+
+
+def test_weights_embed_as_the_run_did(finished):
+    from asd_jax.data.audio import read_clip
+
+    workdir, _ = finished
+    embeddings = Embeddings.load(workdir / "embeddings" / "fan.npz")
+    pipeline = load_pipeline(workdir / "weights.safetensors")
+    wave = read_clip(workdir / "factory" / "fan" / "test" / str(embeddings.files[0]))
+    ours = np.asarray(pipeline.embed(wave[None, :16000]))[0]
+    np.testing.assert_allclose(ours, embeddings.vectors[0], rtol=0, atol=2e-4)  # measured 1e-6 to 5e-5: batch sizes
+
+
+def test_same_seed_same_bytes(finished, smoke):
+    again, _ = smoke("quickstart")
+    for name in ("results.json", "weights.safetensors", "embeddings/fan.npz"):
+        assert (again / name).read_bytes() == (finished[0] / name).read_bytes(), name
+
+
+def test_finished_run_is_scored_again_without_its_model(finished, command):
+    workdir, _ = finished
+    before = (workdir / "results.json").read_bytes()
+    status, _, _ = command(asd_jax.evaluate, f"--workdir={workdir}", "--config.scoring.distance=euclidean")
+    assert status == 0
+    changed = json.loads((workdir / "results.json").read_text())
+    assert changed["scoring"]["distance"] == "euclidean" and changed["machines"] != json.loads(before)["machines"]
+    status, _, _ = command(asd_jax.evaluate, f"--workdir={workdir}")
+    assert status == 0 and (workdir / "results.json").read_bytes() == before
+
+
+def test_frozen_modes(finished, command, tmp_path):
+    workdir, _ = finished
+    base = ["--config=configs/quickstart.py:smoke", f"--config.data.root={workdir / 'factory'}"]
+    weights = f"--weights={workdir / 'weights.safetensors'}"
+    status, _, _ = command(asd_jax.evaluate, *base, weights, f"--workdir={tmp_path / 'own'}")
+    assert status == 0  # the fine-tuned file brings its own pooling: the same embeddings as the run's
+    own, run = (Embeddings.load(folder / "embeddings" / "fan.npz") for folder in (tmp_path / "own", workdir))
+    np.testing.assert_allclose(own.vectors, run.vectors, rtol=0, atol=2e-4)
+    for pooling, shape in (("band_mean", (31, 8, 64)), ("mean", (31, 64)), ("cls", (31, 64))):
+        flags = [weights, f"--config.frozen.pooling={pooling}", f"--workdir={tmp_path / pooling}"]
+        status, _, err = command(asd_jax.evaluate, *base, *flags)
+        assert status == 0, err
+        assert Embeddings.load(tmp_path / pooling / "embeddings" / "fan.npz").vectors.shape == shape
+    status, _, _ = command(asd_jax.evaluate, *base, "--weights=none", f"--workdir={tmp_path / 'random'}")
+    random = Embeddings.load(tmp_path / "random" / "embeddings" / "fan.npz")
+    assert status == 0 and random.axes == ("clip", "band", "embedding")
+
+
+def test_filter_bank_encoder_is_the_baseline_of_every_table(finished, command, tmp_path):
+    workdir, _ = finished
+    flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={workdir / 'factory'}"]
+    flags += ["--config.model.encoder=filter_bank", "--config.scoring.distance=euclidean"]
+    flags += ["--config.scoring.standardize=True", f"--workdir={tmp_path}"]
+    status, _, err = command(asd_jax.evaluate, *flags)
+    assert status == 0, err
+    results = json.loads((tmp_path / "results.json").read_text())
+    run = json.loads((workdir / "results.json").read_text())
+    assert results["official_score"] == results["filter_bank_baseline"]["official_score"]
+    assert results["official_score"] == pytest.approx(run["filter_bank_baseline"]["official_score"], abs=0.02)
+
+
+def test_anybodys_embeddings_are_scored(finished, command, tmp_path):
+    workdir, _ = finished
+    flags = [f"--embeddings={workdir / 'embeddings'}", f"--workdir={tmp_path}", "--year=2023"]
+    status, out, _ = command(asd_jax.evaluate, *flags)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert status == 0 and "AUC source" in out and results["year"] == 2023
+    assert results["machines"] == json.loads((workdir / "results.json").read_text())["machines"]
+
+
+def test_several_seeds_give_mean_and_deviation(smoke):
+    workdir, screen = smoke("quickstart", "--config.seeds=2", "--config.data.machines=fan")
+    runs = [json.loads((workdir / f"seed_{n}" / "results.json").read_text()) for n in (0, 1)]
+    total = json.loads((workdir / "results.json").read_text())
+    scores = [run["official_score"] for run in runs]
+    assert scores[0] != scores[1] and [run["seed"] for run in runs] == [0, 1]
+    assert total["official_score"] == pytest.approx(np.mean(scores))
+    assert total["standard_deviation"]["official_score"] == pytest.approx(np.std(scores, ddof=1))
+    assert "mean of 2 seeds" in screen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["toycar", "dcase2024"])
+def test_every_config_has_a_smoke_mode(smoke, name):
+    workdir, _ = smoke(name)
+    assert 0 < json.loads((workdir / "results.json").read_text())["official_score"] < 1
+
+
+TOYCAR, QUICK = "--config=configs/toycar.py", "--config=configs/quickstart.py:smoke"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([TOYCAR], r"data/dcase2024: no such folder[\s\S]*expected tree[\s\S]*asd_jax.data.download --year=2024"),
+        ([TOYCAR, "--config.data.root={factory}"], r"no machine ToyCar here; found: fan, gearbox"),
+        ([TOYCAR, "--config.data.root="], "names no folder of recordings"),
+        ([TOYCAR, "--config.data.root={factory}", "--config.data.machines="], "python -m convert.eat"),
+        ([QUICK, "--config.model.weights="], "--config.model.weights=none"),
+        ([QUICK, "--config.model.weights=nothing.safetensors"], "nothing.safetensors: no such weight file"),
+        ([QUICK, "--config.optimizer.lerning_rate=1"], 'Did you mean "learning_rate"'),
+        ([QUICK, "--config.optimizer.epochs=many"], "epochs"),
+        ([QUICK, "--config.features.simam=lokal"], "unknown mode lokal; known: none, global, local"),
+        ([QUICK, "--config.features.simam={{fan: local}}"], "names no mode for machine gearbox"),
+        ([QUICK, "--config.features.spacing=linear"], "known: even, mel, gammatone"),
+        ([QUICK, "--config.model.encoder=beats"], "known: eat, filter_bank"),
+        ([QUICK, "--config.model.heads=5"], "must be divisible by 5 heads"),
+        ([QUICK, "--config.model.dtype=float8"], "known: float32, bfloat16"),
+        ([QUICK, "--config.model.pooling=band_mean"], "band_mean keeps the bands apart"),
+        ([QUICK, "--config.data.root={factory}", "--config.data.clip_seconds=0.1"], "clip_seconds=0.1: too short"),
+        ([QUICK, "--config.data.held_out=1.5"], "held_out=1.5 must be"),
+        ([QUICK, "--config.features.statistics=mine"], "known: given, train"),
+        ([QUICK, "--confg.seed=1"], "confg"),
+        ([QUICK, "surplus"], "unexpected argument 'surplus'"),
+        (["--config=configs/nowhere.py"], "nowhere.py"),
+        (["--config=configs/quickstart.py:fast"], "mode 'fast'; known: smoke"),
+        ([], "--config"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(finished, command, tmp_path, flags, message):
+    flags = [flag.format(factory=finished[0] / "factory") for flag in flags]
+    status, out, err = command(asd_jax.train, f"--workdir={tmp_path / 'w'}", *flags)
+    assert status == 2 and "Traceback" not in err
+    assert re.search(message, err), err
+    assert not (tmp_path / "w" / "weights.safetensors").exists()
+
+
+def test_workdir_of_another_config_is_not_overwritten(finished, command):
+    workdir, _ = finished
+    before = (workdir / "results.json").read_bytes()
+    status, _, err = command(asd_jax.train, QUICK, f"--workdir={workdir}", "--config.optimizer.learning_rate=0.1")
+    assert status == 2 and "optimizer.learning_rate (0.001 there, 0.1 here)" in err
+    assert (workdir / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "no finished run"),
+        (["--config=configs/quickstart.py:smoke"], "frozen mode needs --weights"),
+        (["--embeddings=nowhere"], "nowhere: no <machine>.npz files here"),
+    ],
+)
+def test_evaluate_says_what_it_needs(command, tmp_path, flags, message):
+    status, _, err = command(asd_jax.evaluate, f"--workdir={tmp_path}", *flags)
+    assert status == 2 and message in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("module", [asd_jax.train, asd_jax.evaluate])
+def test_help_lists_the_flags(module, command):
+    status, out, _ = command(module, "--help")
+    assert status == 0 and "--workdir" in out and "--config" in out and module.__doc__.splitlines()[0] in out

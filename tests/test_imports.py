@@ -1,0 +1,67 @@
+"""The layers of the house, read from the import statements."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "asd_jax"
+LAYERS = [{"features", "scoring", "data"}, {"models"}, {"training", "reporting"}]
+COMMANDS = {"train", "evaluate", "dcase_score", "experiment", "data.download", "data.inspect"}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        tree = ast.parse(path.read_text())
+        imports = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imports |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+        yield name, imports
+
+
+def test_imports_point_one_way():
+    level = {room: n for n, layer in enumerate(LAYERS) for room in layer}
+    wrong = []
+    for name, imports in modules():
+        room = name.split(".")[0]
+        if name in COMMANDS or room not in level:
+            continue
+        for imported in imports:
+            parts = imported.split(".")
+            if parts[0] == "asd_jax" and len(parts) > 1:
+                allowed = parts[1] in ("errors", "command") or level.get(parts[1], 99) <= level[room]
+                wrong += [] if allowed else [f"{name} imports {imported}"]
+    assert not wrong
+
+
+def test_scoring_and_data_see_no_model_library():
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imports in modules()
+        for imported in imports
+        if name.split(".")[0] in ("features", "scoring", "data") and imported.split(".")[0] in ("flax", "optax", "orbax")
+    ]
+    assert not wrong
+
+
+def test_flags_and_config_dict_stop_at_the_commands():
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imports in modules()
+        for imported in imports
+        if imported.split(".")[0] in ("absl", "ml_collections") and name not in COMMANDS | {"command"}
+    ]
+    assert not wrong
+
+
+def test_orbax_and_safetensors_have_one_place_each():
+    places = {"orbax": "training.checkpoint", "safetensors": "training.weights"}
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imports in modules()
+        for imported in imports
+        if places.get(imported.split(".")[0], name) != name
+    ]
+    assert not wrong
