@@ -76,7 +76,11 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "EAT
     Raises:
         InputError: as `convert` and `asd_jax.training.weights.load_encoder`.
     """
+    if options.get("with_decoder"):
+        raise InputError("--with_decoder: the Hugging Face layout has no place for a decoder")
     if is_ours(source):
+        if options.get("weights", "student") != "student":
+            raise InputError(f"{source}: weights of ours hold no EMA teacher")
         from convert.huggingface import read_ours
 
         config, parameters, front_end = read_ours(source)
@@ -134,6 +138,8 @@ def find(
     revision: str = "main",
 ) -> Found:
     """Everything about a source but the numbers, all of it checked; arguments and errors as for `convert`."""
+    if weights not in ("student", "ema"):
+        raise InputError(f"weights={weights!r}; known: student, ema")
     checkpoint = open_checkpoint(source, revision)
     from convert import sizes, table  # jax from here on
 

@@ -144,7 +144,11 @@ def _open(path):
         start = file.read(2)
     if start != b"PK":
         legacy = start[:1] == b"\x80"
-        what = "written by torch before 1.6 (or a plain pickle)" if legacy else "not a torch checkpoint"
+        what = (
+            "written by torch before 1.6 (or a plain pickle)"
+            if legacy
+            else "no checkpoint, neither of torch nor safetensors"
+        )
         remedy = "; with torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)" if legacy else ""
         raise InputError(f"{path}: {what}{remedy}")
     try:

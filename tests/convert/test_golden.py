@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from asd_jax.errors import InputError
 from asd_jax.models import eat
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.training.weights import load_encoder
@@ -94,8 +95,8 @@ def test_gradients_agree(blocks, golden):
         row = ours.get(public_name(name.removeprefix("grad:")))
         if row is not None:
             wanted = row.transform.to_ours(reference[name])
-            # measured 1.2e-6 of each tensor's largest entry
-            np.testing.assert_allclose(flat[row.ours], wanted, rtol=0, atol=2.5e-6 * np.abs(wanted).max())
+            # measured 1.6e-6 of each tensor's largest entry
+            np.testing.assert_allclose(flat[row.ours], wanted, rtol=0, atol=3.2e-6 * np.abs(wanted).max())
             checked += 1
     assert checked == len(ours) - 12  # blocks.1 is left out of the golden file
 
@@ -139,6 +140,19 @@ def test_way_back_keeps_the_classifier(tmp_path):
         np.testing.assert_array_equal(public[key], original[key].astype(np.float32))
     config = json.loads((tmp_path / "public" / "config.json").read_text())
     assert config["model_variant"] == "finetune" and config["num_classes"] == 7
+
+
+def test_what_the_public_layout_cannot_hold_is_refused(tmp_path):
+    write(GOLDEN / "tiny_eat_fairseq.pt", tmp_path / "ours.safetensors", with_decoder=True)
+    for source, options in (
+        (GOLDEN / "tiny_eat_fairseq.pt", {"with_decoder": True}),
+        (tmp_path / "ours.safetensors", {"weights": "ema"}),
+    ):
+        with pytest.raises(InputError, match="decoder|teacher"):
+            write_huggingface(source, tmp_path / "public", **options)
+    assert not (tmp_path / "public").exists()
+    with pytest.raises(InputError, match="student, ema"):
+        convert(GOLDEN / "tiny_eat_fairseq.pt", weights="teacher")
 
 
 def test_decoder_travels_along_only_when_asked_for(tmp_path):
