@@ -83,7 +83,7 @@ def section_values(name: str, domain, label, score, year: int) -> dict[str, floa
         if not normals or not anomalies:
             raise InputError(
                 f"{name}: {column} needs normal and anomalous clips, found {normals} and {anomalies}"
-                + (" (domains must be source or target)" if year > 2020 else "")
+                + (" (domains must be source or target; the rule of year 2020 needs no domains)" if year > 2020 else "")
             )
         values[column] = float(metric(*tie_groups(label[mask], score[mask])))
     return values

@@ -12,7 +12,7 @@ from asd_jax.scoring.official_score import official_score
 def test_leave_one_out_is_scikit_learns_without_each_clip_in_turn():
     rng = np.random.default_rng(0)
     worst = 0.0
-    for _ in range(8):
+    for _ in range(5):
         label, score = random_case(rng)
         label, score = np.r_[label, 0, 1], np.r_[score, score[:2]]
         found = leave_one_out(label, score)
@@ -20,7 +20,7 @@ def test_leave_one_out_is_scikit_learns_without_each_clip_in_turn():
             rest = np.arange(len(label)) != i
             worst = max(worst, abs(found[0][i] - roc_auc_score(label[rest], score[rest])))
             worst = max(worst, abs(found[1][i] - roc_auc_score(label[rest], score[rest], max_fpr=0.1)))
-    assert worst <= 1e-14
+    assert worst <= 4.5e-16  # measured 1.1e-16 to 2.2e-16
 
 
 def test_jackknife_follows_the_evaluators_formula_and_the_cited_one():

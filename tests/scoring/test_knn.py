@@ -32,7 +32,7 @@ def blocks(request, monkeypatch):
 def test_neighbours_are_those_of_the_brute_force_loop_and_of_scikit_learn(distance, k):
     expected = np.sort(by_loop(TEST, BANK, distance), axis=1)[:, :k]
     distances, rows = nearest(TEST, BANK, k, distance)
-    assert np.abs(distances - expected).max() <= 1e-15  # the requirement is 1e-9
+    assert np.abs(distances - expected).max() <= 1.8e-15  # measured 8.9e-16; the requirement is 1e-9
     sklearn = NearestNeighbors(n_neighbors=k, metric=distance, algorithm="brute").fit(BANK)
     assert np.array_equal(rows, sklearn.kneighbors(TEST)[1])
 
