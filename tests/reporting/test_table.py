@@ -1,0 +1,47 @@
+import io
+
+from rich.console import Console
+
+from asd_jax.reporting.table import grid_table, percent, results_table
+
+VALUES = {"auc_source": 0.75, "auc_target": 0.5, "pauc": 0.512345, "f1_source": 0.9}
+RESULTS = {
+    "year": 2024,
+    "official_score": 0.664,
+    "machines": {"fan": {"00": VALUES}},
+    "arithmetic_mean": {"auc_source": 0.75, "auc_target": 0.5, "pauc": 0.512345},
+}
+
+
+def text(table):
+    console = Console(width=160, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_a_row_holds_a_sections_auc_columns_in_percent():
+    said = text(results_table(RESULTS))
+    row = next(line for line in said.splitlines() if "fan" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["fan", "00", "75.00", "50.00", "51.23"]
+    assert "official score 2024: 66.40 %" in said
+
+
+def test_the_baseline_stands_beside_the_system():
+    baseline = {**RESULTS, "official_score": 0.6, "machines": {"fan": {"00": VALUES | {"pauc": 0.6}}}}
+    said = text(results_table(RESULTS, baseline, baseline_name="frozen"))
+    row = next(line for line in said.splitlines() if "fan" in line)
+    assert row.strip("│ ").split()[-1] == "60.00"
+    assert "frozen: official score 2024: 60.00 %" in said
+
+
+def test_unlabelled_test_sets_are_said_to_have_no_score():
+    said = text(results_table({"year": 2024, "official_score": None, "machines": {}}))
+    assert "none (test clips without labels)" in " ".join(said.split())
+
+
+def test_a_grid_shows_what_cannot_be_as_a_dash():
+    said = text(grid_table({"knn": {"train": 0.7, "none": 0.5}, "smote": {"train": None, "none": 0.6}}, title="scores"))
+    assert [line.strip("│ ").split() for line in said.splitlines() if "smote" in line] == [
+        ["smote", "│", "-", "│", "60.00"]
+    ]
+    assert percent(None) == "-"
