@@ -2,6 +2,7 @@
 
     python -m benchmarks.parity --checkpoint=worstchan/EAT-base_epoch30_pretrain
     python -m benchmarks.parity --checkpoint=EAT-base_epoch30_pt.pt --output=DIR
+    python -m benchmarks.parity --checkpoint=SOURCE --recording=test.wav --features=test.npy
 
 Without --checkpoint: the golden ones. Two comparisons, at several lengths: "from waveform" (torchaudio's Kaldi filter
 bank and PyTorch's encoder against ours) and "encoder alone" (the same spectrogram into both, and the exact position
@@ -9,6 +10,9 @@ table: checkpoints in float16 hold a rounded one, whose difference is a stage of
 is how far each of the two is from PyTorch's float32: ours may be at most twice as far. Exit status 1 if a stage is
 outside its tolerance. Needs torch and torchaudio (pyproject.toml, extra "torch"); --reference=transformers runs the
 checkpoint's own published code instead of benchmarks/torch_eat.py: that executes code from the hub.
+
+--recording and --features compare our tokens with those that somebody else's EAT left in a numpy file, such as the EAT
+repository's feature_extract/test.npy; that needs no torch.
 """
 
 import dataclasses
@@ -25,6 +29,7 @@ import numpy as np
 from absl import flags
 
 from asd_jax.command import run
+from asd_jax.data.audio import read_clip
 from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE
@@ -34,14 +39,16 @@ from convert.eat import convert
 
 CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "File, folder or hub id; may be repeated.")
 REFERENCE = flags.DEFINE_enum("reference", "ours", ["ours", "transformers"], "PyTorch code to compare with.")
+RECORDING = flags.DEFINE_string("recording", None, "Audio file, with --features.")
+FEATURES = flags.DEFINE_string("features", None, "Its tokens (n, d), CLS first, as a .npy file.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for parity.json; nothing is written without it.")
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 SECONDS = (1.0, 2.03, 6.0, 10.0)
 # Relative errors, |difference| / |reference| over a stage's whole tensor. Measured on the golden checkpoints: filter
 # bank 2.0e-6, from waveform 4.7e-6, encoder alone 6.0e-7, bfloat16 1.0 to 1.43 times PyTorch's own; trained weights may
-# amplify rounding more than random ones, hence the room.
-TOLERANCE = {"positions": 1e-3, "filter bank": 5e-6, "from waveform": 5e-5, "encoder alone": 5e-6}
+# amplify rounding more than random ones, hence the room; features found in a file may come from a GPU with TF32.
+TOLERANCE = {"positions": 1e-3, "filter bank": 5e-6, "from waveform": 5e-5, "encoder alone": 5e-6, "recording": 2e-2}
 BFLOAT16_RATIO = 2.0
 
 
@@ -74,10 +81,13 @@ class Error:
 def main() -> int:
     """Prints every stage's error; 1 if one is outside its tolerance."""
     names = CHECKPOINT.value or [str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))]
+    if bool(RECORDING.value) != bool(FEATURES.value):
+        raise InputError("--recording and --features go together")
     results = {}
     for name in names:
         print(name)
-        results[name] = compare(name, REFERENCE.value)
+        recorded = compare_recording(name, RECORDING.value, FEATURES.value) if RECORDING.value else None
+        results[name] = recorded or compare(name, REFERENCE.value)
         for error in results[name]:
             mark = "" if error.within else "   OUTSIDE"
             print(
@@ -86,7 +96,7 @@ def main() -> int:
             )
     if OUTPUT.value:
         Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
-        rows = {Path(name).name: [dataclasses.asdict(e) for e in errors] for name, errors in results.items()}
+        rows = {name: [dataclasses.asdict(e) for e in errors] for name, errors in results.items()}
         (Path(OUTPUT.value) / "parity.json").write_text(json.dumps(rows, indent=2) + "\n")
     outside = sum(not error.within for errors in results.values() for error in errors)
     print(f"{outside} of {sum(map(len, results.values()))} stages outside their tolerance")
@@ -95,8 +105,10 @@ def main() -> int:
 
 def compare(source: str, reference: str = "ours", seconds: tuple[float, ...] = SECONDS) -> list[Error]:
     """Errors of every stage of one checkpoint."""
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("PyTorch is missing: pip install -e '.[torch]' (Python 3.11)") from error
     config, params = convert(source)
     load = _transformers if reference == "transformers" else _torch
     model, half = load(source), load(source)
@@ -118,6 +130,27 @@ def compare(source: str, reference: str = "ours", seconds: tuple[float, ...] = S
         for error in _errors("bfloat16", length, exact, _forward(config, params, theirs, jnp.bfloat16)):
             errors.append(dataclasses.replace(error, tolerance=limits[error.stage]))
     return errors
+
+
+def compare_recording(source: str, recording: str, features: str) -> list[Error]:
+    """Our tokens of a recording against those in a file, padded with zeros to as many tokens."""
+    config, params = convert(source)
+    try:
+        tokens = np.load(features, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{features}: not readable as a numpy file ({error})") from error
+    bands = config.mel_bins // PATCH
+    if tokens.ndim != 2 or tokens.shape[1] != config.embed_dim or len(tokens) % bands != 1:
+        raise InputError(f"{features}: has shape {tokens.shape}, wanted (1 + {bands} n, {config.embed_dim})")
+    wave = read_clip(recording, resampler="torchaudio")
+    bank = np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0])
+    frames = (len(tokens) - 1) // bands * PATCH
+    bank = np.pad(bank[:frames], ((0, max(0, frames - len(bank))), (0, 0)))
+    ours = _forward(config, params, padded(bank)[:, :frames], jnp.float32)
+    last = np.asarray(ours[f"block {config.depth - 1}"])[0]
+    return _errors(
+        "recording", len(wave) / 16000, {"tokens": tokens, "CLS": tokens[0]}, {"tokens": last, "CLS": last[0]}
+    )
 
 
 def _positions(model, config):

@@ -54,6 +54,24 @@ def test_the_usual_mistakes_are_outside_the_tolerance(mistake, monkeypatch):
     assert any(not error.within for error in errors if error.comparison != "bfloat16")
 
 
+def test_features_found_in_a_file_are_compared_with_ours(tmp_path):
+    import soundfile
+    import torch
+
+    from benchmarks import parity, torch_eat
+
+    soundfile.write(tmp_path / "test.wav", parity.clip(10.0), 16000, subtype="FLOAT")
+    spectrogram = torch.from_numpy(parity.padded(parity.kaldi_fbank(parity.clip(10.0))))
+    with torch.no_grad():
+        tokens = torch_eat.load(FAIRSEQ)(spectrogram)["block 2"][0].numpy()
+    np.save(tmp_path / "test.npy", tokens)
+    errors = parity.compare_recording(FAIRSEQ, tmp_path / "test.wav", tmp_path / "test.npy")
+    assert max(error.relative for error in errors) < 1e-5  # measured 4.4e-6
+    np.save(tmp_path / "test.npy", np.roll(tokens, 1, axis=0))
+    errors = parity.compare_recording(FAIRSEQ, tmp_path / "test.wav", tmp_path / "test.npy")
+    assert not any(error.within for error in errors)
+
+
 @pytest.mark.parametrize("name", ["tiny_eat_fairseq.pt", "tiny_eat_finetuned_fairseq.pt"])
 def test_our_reader_and_torchs_agree_on_every_tensor(name):
     import torch
