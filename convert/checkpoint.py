@@ -183,7 +183,9 @@ def _from_hub(repository, revision):
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:
-        raise InputError(_offline(repository, revision, "huggingface_hub is missing: pip install huggingface_hub")) from error
+        raise InputError(
+            _offline(repository, revision, "huggingface_hub is missing: pip install huggingface_hub")
+        ) from error
     # The hub's client raises whatever its HTTP library raises, and that has changed twice: hence Exception.
     reason = None
     try:  # fails at once without a network, while downloads retry for half a minute

@@ -38,7 +38,7 @@ DTYPES = {
 STAND_INS = re.compile(
     r"(omegaconf|fairseq|examples|EAT|data2vec|enum|typing)(\.\w+)* \w+"
     r"|argparse Namespace|collections (OrderedDict|defaultdict)|pathlib (Pure)?PosixPath|_codecs encode"
-    r"|(builtins|__builtin__) (int|float|bool|str|unicode|bytes|list|dict|tuple|set|object)"
+    r"|(builtins|__builtin__) (int|long|float|bool|str|unicode|bytes|list|dict|tuple|set|object)"
     r"|torch (device|Size|(b?float|u?int)\d+|bool)|numpy dtype|numpy\.(_?core)\.multiarray scalar"
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")

@@ -49,6 +49,9 @@ def omegaconf(value):
     """A value as omegaconf pickles it: containers with `_content`, leaves with `_val`."""
     if isinstance(value, dict):
         content = {"_content": {name: omegaconf(v) for name, v in value.items()}, "_parent": None}
+        content["_metadata"] = Call(
+            Reference("omegaconf.base", "ContainerMetadata"), (Reference("__builtin__", "long"),)
+        )
         return Call(Reference("omegaconf.dictconfig", "DictConfig"), (), content)
     return Call(Reference("omegaconf.nodes", "AnyNode"), (), {"_val": value, "_parent": None})
 
