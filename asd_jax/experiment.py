@@ -15,7 +15,6 @@ from asd_jax.data.batches import Reader, clip_batches
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
 from asd_jax.data.factory import write_factory
 from asd_jax.errors import InputError
-from asd_jax.features.filter_bank import log_filter_bank
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
@@ -66,28 +65,25 @@ def clip_reader(config: ConfigDict) -> Reader:
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
     """The front end of `config.features`; the clips are read only if their statistics are asked for."""
     f = config.features
-    mean, std = f.mean, f.std
-    if f.statistics == "train":
-        mean, std = training_statistics(config, clips)
-    elif f.statistics != "given":
+    if f.statistics not in ("given", "train"):
         raise InputError(f"features.statistics={f.statistics!r}; known: given, train")
     simam = SimAM(_simam_mode(f.simam), f.simam_lambda, f.simam_before_normalization, f.simam_ignores_padding)
     for machine in sorted({clip.machine for clip in clips}):
         simam.mode_of(machine)  # a mapping that forgets a machine is found before anything is computed
-    samples = round(config.data.clip_seconds * FrontEnd.sample_rate)
-    front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, mean, std, simam)
-    frames = -(-front.real_frames(samples) // FRAME_MULTIPLE) * FRAME_MULTIPLE
-    return FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, mean, std, simam, frames)
+    front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, simam)
+    if f.statistics == "train":
+        mean, std = training_statistics(config, front, clips)
+        front = dataclasses.replace(front, mean=mean, std=std)
+    frames = front.real_frames(round(config.data.clip_seconds * FrontEnd.sample_rate))
+    return dataclasses.replace(front, frames=frames + -frames % FRAME_MULTIPLE)
 
 
-def training_statistics(config: ConfigDict, clips: Sequence[Clip]) -> tuple[float, float]:
+def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:
     """Mean and standard deviation of the log energies of the training clips."""
-    f = config.features
     train = [clip for clip in clips if clip.split == "train"]
     count, total, squares = 0, 0.0, 0.0
     for batch in clip_batches(train, [{}] * len(train), clip_reader(config), batch_size=1, threads=config.data.threads):
-        settings = {"spacing": f.spacing, "bins": f.bins, "low_hz": f.low_hz, "high_hz": f.high_hz}
-        energies = np.asarray(log_filter_bank(batch["wave"], **settings), np.float64)
+        energies = np.asarray(front.log_energies(batch["wave"]), np.float64)
         count, total, squares = count + energies.size, total + energies.sum(), squares + np.square(energies).sum()
     mean = total / count
     return float(mean), float(np.sqrt(squares / count - mean**2))

@@ -57,7 +57,7 @@ def get_config(mode: str = "") -> ConfigDict:
     model.weights = ""  # safetensors file made by convert.eat or a run; "none": from scratch, on purpose
     model.pooling = "attentive_statistics"  # or mean, cls
     model.block = -1  # whose output is pooled; -1 is the last
-    model.embedding_dim = 256
+    model.embedding_dim = 256  # 0: the pooled vector itself
     model.dtype = "float32"  # of EAT's computation: float32 or bfloat16; parameters stay float32
 
     frozen = config.frozen = ConfigDict()  # for `evaluate --weights`, without training
@@ -65,16 +65,16 @@ def get_config(mode: str = "") -> ConfigDict:
     frozen.block = -2  # whose output is pooled; the last is the most specialised on the pre-training
 
     arcface = config.arcface = ConfigDict()
-    arcface.scale = 30.0
+    arcface.scale = 30.0  # of the cosines
     arcface.margin = 0.5  # radians, on the true class
 
     optimizer = config.optimizer = ConfigDict()
-    optimizer.epochs = 10
-    optimizer.batch_size = 32
+    optimizer.epochs = 10  # passes over the training clips; 0: the weights as they start
+    optimizer.batch_size = 32  # clips a step, and a batch of embedding
     optimizer.learning_rate = 5e-5  # peak
     optimizer.warmup_fraction = 0.1  # of all steps
     optimizer.weight_decay = 0.05  # on matrices only
-    optimizer.clip_norm = 1.0
+    optimizer.clip_norm = 1.0  # of all gradients together
 
     scoring = config.scoring = ConfigDict()  # asd_jax/scoring/options.py, field by field
     scoring.back_end = "knn"  # a name of asd_jax/scoring/back_ends/, or several joined by "+" and fused
@@ -96,7 +96,8 @@ def get_config(mode: str = "") -> ConfigDict:
     scoring.components = 20  # of pca_residual
     scoring.mixture = 4  # components of gmm
     scoring.decision = "gamma"  # threshold from training scores: gamma, quantile or extreme_value
-    scoring.decision_quantile = 0.9
+    scoring.decision_quantile = 0.9  # the DCASE baseline's
+    scoring.on_device = False  # knn's distances in float32 on the accelerator, for banks above 1e5 clips
     scoring.seed = 0  # of smote, k_means and gmm
 
     log = config.log = ConfigDict()

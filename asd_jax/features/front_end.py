@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import (
@@ -100,6 +100,17 @@ class FrontEnd:
         """Number of frames of a clip before padding."""
         return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (self.sample_rate * HOP_MS // 1000)
 
+    def log_energies(self, wave: Float[ArrayLike, "b s"]) -> Float[Array, "b t f"]:
+        """Waveforms "b s" -> the filter bank's natural-log energies "b t f", neither normalised nor padded."""
+        return log_filter_bank(
+            jnp.asarray(wave),
+            spacing=self.spacing,
+            sample_rate=self.sample_rate,
+            bins=self.bins,
+            low_hz=self.low_hz,
+            high_hz=self.high_hz,
+        )
+
     def spectrogram(
         self, wave: Float[Array, "b s"], simam_mode: Int[Array, "b"] | None = None
     ) -> Float[Array, "b t f"]:
@@ -107,14 +118,7 @@ class FrontEnd:
 
         Zeros are appended before the normalisation, as in EAT: padding becomes (0 - mean) / (2 std).
         """
-        x = log_filter_bank(
-            wave,
-            spacing=self.spacing,
-            sample_rate=self.sample_rate,
-            bins=self.bins,
-            low_hz=self.low_hz,
-            high_hz=self.high_hz,
-        )
+        x = self.log_energies(wave)
         x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % FRAME_MULTIPLE), (0, 0)))
         if self.simam.before_normalization:
             x = self._attended(x, simam_mode, wave.shape[1])
