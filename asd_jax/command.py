@@ -4,11 +4,10 @@ Exit status: 0 done; 2 bad input from the user (one message on stderr, no traceb
 A main may return another status (asd_jax.detect returns 3 for "anomaly found").
 """
 
-import difflib
 import itertools
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -72,9 +71,3 @@ def value_of_flag(argv: Sequence[str], name: str) -> str | None:
         if argument.startswith("-") and flag == name:
             return value if equals else following
     return None
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' if one of `known` is close to `name`, else ''."""
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {match[0]!r}?" if match else ""

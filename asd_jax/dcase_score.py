@@ -18,22 +18,26 @@ from absl import flags
 from asd_jax.command import run
 from asd_jax.data.dcase import edition
 from asd_jax.errors import InputError
+from asd_jax.files import write_json
 from asd_jax.scoring.labels import read_labels
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
-from asd_jax.scoring.results import write_json
 from asd_jax.scoring.submission import ScoredClip, read_submission
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("scores", [], "Folder of score files; several, comma-separated, are seeds of one system.")
-flags.DEFINE_integer("year", None, "Year whose rule counts, 2020 to 2026.")
-flags.DEFINE_list("machines", [], "Machines to score, comma-separated; default: all found.")
-flags.DEFINE_string("ground_truth", None, "Labels: eval_data_list_<year>.csv, or an official evaluator's folder.")
-flags.DEFINE_string("json", None, "File to write the result to.")
-flags.DEFINE_list("against", [], "Folder (or seeds) of another system: paired bootstrap of the difference.")
-flags.DEFINE_bool("intervals", False, "95 % intervals: stratified bootstrap, and the evaluator's jackknife.")
-flags.DEFINE_integer("replicates", 1000, "Bootstrap replicates.", lower_bound=100)
-flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
-flags.DEFINE_bool("check", False, "Only check the folder as a submission: machines, files, clips, values.")
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_list("scores", [], "Folder of score files; several, comma-separated, are seeds of one system.")
+    flags.DEFINE_integer("year", None, "Year whose rule counts, 2020 to 2026.")
+    flags.DEFINE_list("machines", [], "Machines to score, comma-separated; default: all found.")
+    flags.DEFINE_string("ground_truth", None, "Labels: eval_data_list_<year>.csv, or an official evaluator's folder.")
+    flags.DEFINE_string("json", None, "File to write the result to.")
+    flags.DEFINE_list("against", [], "Folder (or seeds) of another system: paired bootstrap of the difference.")
+    flags.DEFINE_bool("intervals", False, "95 % intervals: stratified bootstrap, and the evaluator's jackknife.")
+    flags.DEFINE_integer("replicates", 1000, "Bootstrap replicates.", lower_bound=100)
+    flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
+    flags.DEFINE_bool("check", False, "Only check the folder as a submission: machines, files, clips, values.")
 
 
 def main() -> None:
@@ -161,4 +165,4 @@ def _told(found: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

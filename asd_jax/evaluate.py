@@ -4,6 +4,7 @@
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
+  python -m asd_jax.evaluate --workdir=RUN --all          every back end under every normalisation, one table
 
 --weights=none embeds with random weights, the other baseline. A run's own config.json holds unless --config is given.
 Keys of the config, with defaults and comments: configs/base.py.
@@ -23,10 +24,11 @@ from ml_collections import ConfigDict, config_flags
 from asd_jax.command import run, value_of_flag
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
-from asd_jax.reporting.table import percent, print_table, results_table
+from asd_jax.files import read_json, write_json
+from asd_jax.reporting.table import grid_table, percent, print_table, results_table
 from asd_jax.scoring.anomaly_score import Scoring, score_machine
 from asd_jax.scoring.embeddings import Embeddings
-from asd_jax.scoring.results import read_json, results, write_json
+from asd_jax.scoring.results import results
 from asd_jax.scoring.submission import write_submission
 from asd_jax.training.log import progress, say
 
@@ -40,6 +42,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("workdir", None, "folder of the run, or for the results", required=True)
     flags.DEFINE_string("weights", None, "frozen mode: weights to embed with, no training; none: random weights")
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
+    flags.DEFINE_bool("all", False, "compare every back end under every domain normalisation instead of scoring by one")
     flags.DEFINE_integer("year", None, "DCASE edition whose score rule holds; default: config.data.year")
     if value_of_flag(argv, "config") is not None:
         config_flags.DEFINE_config_file("config", None, "config file; default: the run's own config.json")
@@ -57,7 +60,9 @@ def main() -> None:
     args, config, workdir = flags.FLAGS, flags.FLAGS.config, Path(flags.FLAGS.workdir)
     if args.year:
         config.data.year = args.year
-    if args.embeddings:
+    if args.all:
+        compare(config, Path(args.embeddings or workdir / "embeddings"), workdir)
+    elif args.embeddings:
         score_embeddings(config, Path(args.embeddings), workdir)
     elif args.weights or value_of_flag(sys.argv, "config") is not None:
         embed_frozen(config, args.weights, workdir)
@@ -149,6 +154,17 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         say(f"note: {note}")
     say(f"scores, results.json: {workdir}")
     return found
+
+
+def compare(config: ConfigDict, folder: Path, workdir: Path) -> None:
+    """Embeddings of each machine -> comparison.json and the table of back ends x domain normalisations."""
+    from asd_jax.scoring.comparison import compare_back_ends
+
+    grid, notes = compare_back_ends(load_embeddings(folder), Scoring(**config.scoring), config.data.year)
+    write_json(workdir / "comparison.json", {"official_score": grid, "notes": notes})
+    print_table(grid_table(grid, title=f"official score {config.data.year}, %"))
+    for note in notes:
+        say(f"note: {note}")
 
 
 def load_embeddings(folder: Path) -> dict[str, Embeddings]:

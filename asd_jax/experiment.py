@@ -16,9 +16,9 @@ from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
 from asd_jax.data.factory import write_factory
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
+from asd_jax.files import read_json, write_json
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
-from asd_jax.scoring.results import read_json, write_json
 from asd_jax.training.fine_tuning import FineTuning
 from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
 

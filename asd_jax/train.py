@@ -14,6 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import run
+from asd_jax.files import file_sha256
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -51,7 +52,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
     from asd_jax.evaluate import embed_and_score
     from asd_jax.training.fine_tuning import fine_tune
     from asd_jax.training.log import say
-    from asd_jax.training.weights import file_sha256, save_encoder
+    from asd_jax.training.weights import save_encoder
 
     read, settings = experiment.clip_reader(config), experiment.fine_tuning(config)
     clips = experiment.hold_out(experiment.find_data(config, data_folder), config.data.held_out, config.seed)

@@ -7,29 +7,35 @@ process, above the peak of the same conversion of a tiny checkpoint (Python, JAX
 if it takes more than 30 s or 1.3 times the size of the wanted tensors. Writes convert_memory.json. Linux only.
 """
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 from flax.traverse_util import flatten_dict
 
 from asd_jax.command import run
+from asd_jax.files import write_json
 from asd_jax.models.eat import EATConfig, position_table
 from asd_jax.training.weights import abstract_eat
 from benchmarks.torch_writer import Tensor, save, tensor, zeros
 from convert import table
 
-OUTPUT = flags.DEFINE_string("output", None, "Folder for convert_memory.json; nothing is written without it.")
+FLAGS = flags.FLAGS
 
 LARGEST_RATIO, LONGEST_S = 1.3, 30.0
 WAYS = {
     "command": "from convert.eat import write; write({source!r}, {output!r})",
     "convert()": "from convert.eat import convert; convert({source!r})",
 }
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("output", None, "Folder for convert_memory.json; nothing is written without it.")
 
 
 def main() -> int:
@@ -47,9 +53,8 @@ def main() -> int:
             results[name] = {"seconds": seconds, "peak_bytes": peak, "baseline_bytes": baseline, "ratio": ratio}
             print(f"{name}: {seconds:.1f} s, {(peak - baseline) / 1e6:.0f} MB above {baseline / 1e6:.0f} MB: ", end="")
             print(f"{ratio:.2f} times the {wanted / 1e6:.0f} MB wanted of a file of {base.stat().st_size / 1e6:.0f} MB")
-    if OUTPUT.value:
-        Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
-        (Path(OUTPUT.value) / "convert_memory.json").write_text(json.dumps(results, indent=2) + "\n")
+    if FLAGS.output:
+        write_json(Path(FLAGS.output) / "convert_memory.json", results)
     return int(any(r["ratio"] > LARGEST_RATIO or r["seconds"] > LONGEST_S for r in results.values()))
 
 
@@ -99,4 +104,4 @@ def measure(code: str) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

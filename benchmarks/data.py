@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,28 +24,33 @@ from asd_jax.command import run
 from asd_jax.data.cache import ClipCache
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
+from asd_jax.files import write_json
 
-CLIPS = flags.DEFINE_integer("clips", 400, "How many 10-s clips to read.")
-THREADS = flags.DEFINE_integer("threads", 2, "That read.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "Rounds; the median counts.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for data.json; nothing is written without it.")
+FLAGS = flags.FLAGS
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_integer("clips", 400, "How many 10-s clips to read.")
+    flags.DEFINE_integer("threads", 2, "That read.")
+    flags.DEFINE_integer("repeats", 5, "Rounds; the median counts.")
+    flags.DEFINE_string("output", None, "Folder for data.json; nothing is written without it.")
 
 
 def main() -> None:
     """Prints and writes seconds and clips a second."""
     with tempfile.TemporaryDirectory() as folder:
-        result = {"threads": THREADS.value, **index_speed(Path(folder) / "tree"), **read_speed(Path(folder))}
+        result = {"threads": FLAGS.threads, **index_speed(Path(folder) / "tree"), **read_speed(Path(folder))}
     print(json.dumps(result, indent=1))
-    if OUTPUT.value:
-        Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
-        (Path(OUTPUT.value) / "data.json").write_text(json.dumps(result, indent=1) + "\n")
+    if FLAGS.output:
+        write_json(Path(FLAGS.output) / "data.json", result)
 
 
 def index_speed(root: Path) -> dict[str, float]:
     """Seconds to find the clips of a tree as large as that of 2024."""
     write_names(root)
     seconds = []
-    for _ in range(REPEATS.value):
+    for _ in range(FLAGS.repeats):
         began = time.perf_counter()
         clips = find_clips(root)
         seconds.append(time.perf_counter() - began)
@@ -55,16 +61,16 @@ def read_speed(folder: Path) -> dict[str, float]:
     """Clips a second, plain, on the first pass through the cache and from the cache."""
     paths = write_clips(folder / "clips")
     seconds = {"plain": [], "first_pass": [], "cached": []}
-    for turn in range(REPEATS.value + 1):
+    for turn in range(FLAGS.repeats + 1):
         cache = ClipCache(folder / f"cache_{turn}")
         ways = {"plain": lambda path: soundfile.read(path, dtype="float32"), "first_pass": cache.read_int16}
         for name, read in (ways | {"cached": cache.read}).items():
-            with ThreadPoolExecutor(THREADS.value) as pool:
+            with ThreadPoolExecutor(FLAGS.threads) as pool:
                 began = time.perf_counter()
                 for _ in pool.map(read, paths):
                     pass
                 seconds[name].append(time.perf_counter() - began)
-    speed = {name: CLIPS.value / statistics.median(times[1:]) for name, times in seconds.items()}  # the first warms up
+    speed = {name: FLAGS.clips / statistics.median(times[1:]) for name, times in seconds.items()}  # the first warms up
     ratio = speed["first_pass"] / speed["plain"]
     return {f"{name}_clips_per_second": round(s) for name, s in speed.items()} | {
         "first_pass_to_plain": round(ratio, 2)
@@ -92,12 +98,12 @@ def write_names(root: Path) -> None:
 def write_clips(folder: Path) -> list[str]:
     """10-s clips of noise at 16 kHz in 16 bits."""
     folder.mkdir()
-    noise = np.random.default_rng(0).integers(-3000, 3000, 160000 + CLIPS.value).astype(np.int16)
-    paths = [str(folder / f"{n}.wav") for n in range(CLIPS.value)]
+    noise = np.random.default_rng(0).integers(-3000, 3000, 160000 + FLAGS.clips).astype(np.int16)
+    paths = [str(folder / f"{n}.wav") for n in range(FLAGS.clips)]
     for n, path in enumerate(paths):
         soundfile.write(path, noise[n : n + 160000], 16000)
     return paths
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

@@ -18,31 +18,36 @@ from absl import flags
 from asd_jax.command import run
 from asd_jax.errors import InputError
 from asd_jax.evaluate import BASELINE, BASELINE_FOLDER, load_embeddings
+from asd_jax.files import write_json
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.domain_normalization import MODES
 from asd_jax.scoring.intervals import bootstrap, paired_bootstrap
 from asd_jax.scoring.options import DEFAULT, Scoring
-from asd_jax.scoring.results import write_json
 
-RUNS = flags.DEFINE_list("runs", [], "Folders of finished runs, each with embeddings/ or seed_*/embeddings/.")
-YEAR = flags.DEFINE_integer("year", 2024, "Whose official score.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for domain_normalization.json; nothing is written without it.")
+FLAGS = flags.FLAGS
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_list("runs", [], "Folders of finished runs, each with embeddings/ or seed_*/embeddings/.")
+    flags.DEFINE_integer("year", 2024, "Whose official score.")
+    flags.DEFINE_string("output", None, "Folder for domain_normalization.json; nothing is written without it.")
 
 
 def main() -> None:
     """One table per run and per its frozen baseline."""
     from asd_jax.reporting.table import grid_table, percent, print_table
 
-    if not RUNS.value:
+    if not FLAGS.runs:
         raise InputError("--runs=DIR is needed: a finished run trained with --config.data.held_out=0.2")
     found = {}
-    for folder in map(Path, RUNS.value):
+    for folder in map(Path, FLAGS.runs):
         seeds = sorted(folder.glob("seed_*/embeddings")) or [folder / "embeddings"]
         found[folder.name] = compare(seeds, DEFAULT)
         if (seeds[0] / BASELINE_FOLDER).is_dir():
             found[f"{folder.name}, filter bank"] = compare([seed / BASELINE_FOLDER for seed in seeds], BASELINE)
     scores = {name: {mode: of["value"] for mode, of in modes.items()} for name, modes in found.items()}
-    print_table(grid_table(scores, title=f"official score {YEAR.value}", corner="embeddings"))
+    print_table(grid_table(scores, title=f"official score {FLAGS.year}", corner="embeddings"))
     for name, modes in found.items():
         for mode, of in modes.items():
             less = of["minus_train"]
@@ -50,8 +55,8 @@ def main() -> None:
                 f"{name}, {mode}: {percent(of['value'])} ({percent(of['low'])} to {percent(of['high'])}); to train "
                 f"{100 * less['difference']:+.2f} ({100 * less['low']:+.2f} to {100 * less['high']:+.2f})"
             )
-    if OUTPUT.value:
-        write_json(Path(OUTPUT.value) / "domain_normalization.json", found)
+    if FLAGS.output:
+        write_json(Path(FLAGS.output) / "domain_normalization.json", found)
 
 
 def compare(folders: Sequence[Path], scoring: Scoring) -> dict[str, dict]:
@@ -70,12 +75,12 @@ def compare(folders: Sequence[Path], scoring: Scoring) -> dict[str, dict]:
         ]
     found = {}
     for mode, values in scores.items():
-        less = paired_bootstrap(clips, values, scores["train"], YEAR.value, same_seeds=True)
-        found[mode] = dataclasses.asdict(bootstrap(clips, values, YEAR.value)) | {
+        less = paired_bootstrap(clips, values, scores["train"], FLAGS.year, same_seeds=True)
+        found[mode] = dataclasses.asdict(bootstrap(clips, values, FLAGS.year)) | {
             "minus_train": dataclasses.asdict(less)
         }
     return found
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

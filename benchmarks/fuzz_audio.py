@@ -14,6 +14,7 @@ import resource
 import struct
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,9 @@ from absl import flags
 from asd_jax.command import run
 from asd_jax.data.audio import read_clip
 from asd_jax.errors import InputError
+from asd_jax.files import write_json
 
-FILES = flags.DEFINE_integer("files", 2000, "How many damaged files to read.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the damage.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for fuzz_audio.json; nothing is written without it.")
+FLAGS = flags.FLAGS
 
 HANG_S = 60
 MOST_MB = 1024
@@ -44,14 +44,21 @@ _CODINGS = {
 }
 
 
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_integer("files", 2000, "How many damaged files to read.")
+    flags.DEFINE_integer("seed", 0, "Of the damage.")
+    flags.DEFINE_string("output", None, "Folder for fuzz_audio.json; nothing is written without it.")
+
+
 def main() -> int:
     """Reads the damaged files, prints what came of them; 1 if any broke the rule."""
     faulthandler.enable()
-    rng = np.random.default_rng(SEED.value)
+    rng = np.random.default_rng(FLAGS.seed)
     began, slowest, came_of, broken = time.perf_counter(), 0.0, collections.Counter(), []
     with tempfile.TemporaryDirectory() as folder:
         whole = whole_files(Path(folder), rng)
-        for number in range(FILES.value):
+        for number in range(FLAGS.files):
             path = Path(folder) / f"damaged_{number}.wav"
             path.write_bytes(damaged(whole[rng.integers(len(whole))], whole[rng.integers(len(whole))], rng))
             faulthandler.dump_traceback_later(HANG_S, exit=True)
@@ -64,12 +71,17 @@ def main() -> int:
     faulthandler.cancel_dump_traceback_later()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     broken += [f"{peak_mb:.0f} MB of memory"] if peak_mb > MOST_MB else []
-    result = {"files": FILES.value, "seed": SEED.value, **came_of, "broken": broken, "peak_mb": round(peak_mb)}
+    result = {
+        "files": FLAGS.files,
+        "seed": FLAGS.seed,
+        **came_of,
+        "broken": broken,
+        "peak_mb": round(peak_mb),
+    }
     result |= {"slowest_s": round(slowest, 3), "seconds": round(time.perf_counter() - began, 1)}
     print(json.dumps(result))
-    if OUTPUT.value:
-        Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
-        (Path(OUTPUT.value) / "fuzz_audio.json").write_text(json.dumps(result, indent=1) + "\n")
+    if FLAGS.output:
+        write_json(Path(FLAGS.output) / "fuzz_audio.json", result)
     return 1 if broken else 0
 
 
@@ -129,4 +141,4 @@ def damaged(one: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

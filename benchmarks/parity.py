@@ -18,9 +18,9 @@ repository's feature_extract/test.npy; that needs no torch.
 import dataclasses
 import functools
 import importlib.util
-import json
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -33,15 +33,12 @@ from asd_jax.data.audio import read_clip
 from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE
+from asd_jax.files import write_json
 from asd_jax.models.eat import EAT, PATCH, position_table
 from convert.checkpoint import open_checkpoint
 from convert.eat import convert
 
-CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "File, folder or hub id; may be repeated.")
-REFERENCE = flags.DEFINE_enum("reference", "ours", ["ours", "transformers"], "PyTorch code to compare with.")
-RECORDING = flags.DEFINE_string("recording", None, "Audio file, with --features.")
-FEATURES = flags.DEFINE_string("features", None, "Its tokens (n, d), CLS first, as a .npy file.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for parity.json; nothing is written without it.")
+FLAGS = flags.FLAGS
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 SECONDS = (1.0, 2.03, 6.0, 10.0)
@@ -78,26 +75,34 @@ class Error:
         return self.relative <= self.tolerance
 
 
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_multi_string("checkpoint", [], "File, folder or hub id; may be repeated.")
+    flags.DEFINE_enum("reference", "ours", ["ours", "transformers"], "PyTorch code to compare with.")
+    flags.DEFINE_string("recording", None, "Audio file, with --features.")
+    flags.DEFINE_string("features", None, "Its tokens (n, d), CLS first, as a .npy file.")
+    flags.DEFINE_string("output", None, "Folder for parity.json; nothing is written without it.")
+
+
 def main() -> int:
     """Prints every stage's error; 1 if one is outside its tolerance."""
-    names = CHECKPOINT.value or [str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))]
-    if bool(RECORDING.value) != bool(FEATURES.value):
+    names = FLAGS.checkpoint or [str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))]
+    if bool(FLAGS.recording) != bool(FLAGS.features):
         raise InputError("--recording and --features go together")
     results = {}
     for name in names:
         print(name)
-        recorded = compare_recording(name, RECORDING.value, FEATURES.value) if RECORDING.value else None
-        results[name] = recorded or compare(name, REFERENCE.value)
+        recorded = compare_recording(name, FLAGS.recording, FLAGS.features) if FLAGS.recording else None
+        results[name] = recorded or compare(name, FLAGS.reference)
         for error in results[name]:
             mark = "" if error.within else "   OUTSIDE"
             print(
                 f"  {error.seconds:5.2f} s  {error.comparison:13}  {error.stage:11}  largest {error.largest:8.2e}"
                 f"  relative {error.relative:8.2e}  of {error.tolerance:7.1e}{mark}"
             )
-    if OUTPUT.value:
-        Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
+    if FLAGS.output:
         rows = {name: [dataclasses.asdict(e) for e in errors] for name, errors in results.items()}
-        (Path(OUTPUT.value) / "parity.json").write_text(json.dumps(rows, indent=2) + "\n")
+        write_json(Path(FLAGS.output) / "parity.json", rows)
     outside = sum(not error.within for errors in results.values() for error in errors)
     print(f"{outside} of {sum(map(len, results.values()))} stages outside their tolerance")
     return int(outside > 0)
@@ -266,4 +271,4 @@ def _transformers(source):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

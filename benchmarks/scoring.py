@@ -11,30 +11,36 @@ scoring.json. A few minutes.
 
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from asd_jax.command import run
+from asd_jax.files import write_json
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.intervals import bootstrap, jackknife
-from asd_jax.scoring.results import write_json
 
-ROWS = flags.DEFINE_integer("rows", 1_000_000, "Clips in the bank.")
-WIDTH = flags.DEFINE_integer("width", 768, "Values in an embedding.")
-QUERIES = flags.DEFINE_integer("queries", 1000, "Clips to score.")
-NEIGHBOURS = flags.DEFINE_integer("k", 1, "Neighbours.")
-REPEATS = flags.DEFINE_integer("repeats", 3, "Rounds, ours and scikit-learn's in turn; the medians count.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for scoring.json; nothing is written without it.")
+FLAGS = flags.FLAGS
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_integer("rows", 1_000_000, "Clips in the bank.")
+    flags.DEFINE_integer("width", 768, "Values in an embedding.")
+    flags.DEFINE_integer("queries", 1000, "Clips to score.")
+    flags.DEFINE_integer("k", 1, "Neighbours.")
+    flags.DEFINE_integer("repeats", 3, "Rounds, ours and scikit-learn's in turn; the medians count.")
+    flags.DEFINE_string("output", None, "Folder for scoring.json; nothing is written without it.")
 
 
 def main() -> None:
     """Prints and writes seconds, gigabytes and ratios."""
     result = {"intervals": interval_speed(), "knn": knn_speed()}
     print(result)
-    if OUTPUT.value:
-        write_json(Path(OUTPUT.value) / "scoring.json", result)
+    if FLAGS.output:
+        write_json(Path(FLAGS.output) / "scoring.json", result)
 
 
 def knn_speed() -> dict:
@@ -42,16 +48,16 @@ def knn_speed() -> dict:
     from sklearn.neighbors import NearestNeighbors
 
     rng = np.random.default_rng(0)
-    bank = np.empty((ROWS.value, WIDTH.value), np.float32)
+    bank = np.empty((FLAGS.rows, FLAGS.width), np.float32)
     for start in range(0, len(bank), 10_000):
         rng.standard_normal(out=bank[start : start + 10_000], dtype=np.float32)
-    queries = rng.standard_normal((QUERIES.value, WIDTH.value), dtype=np.float32)
+    queries = rng.standard_normal((FLAGS.queries, FLAGS.width), dtype=np.float32)
     before = peak_gigabytes()
     seconds = {"ours": [], "scikit_learn": []}
-    model = NearestNeighbors(n_neighbors=NEIGHBOURS.value, algorithm="brute").fit(bank)
-    for turn in range(REPEATS.value):
+    model = NearestNeighbors(n_neighbors=FLAGS.k, algorithm="brute").fit(bank)
+    for turn in range(FLAGS.repeats):
         began = time.perf_counter()
-        ours, rows = nearest(queries, bank, NEIGHBOURS.value, "euclidean")
+        ours, rows = nearest(queries, bank, FLAGS.k, "euclidean")
         seconds["ours"].append(time.perf_counter() - began)
         if turn == 0:
             above = peak_gigabytes() - before
@@ -117,4 +123,4 @@ def peak_gigabytes() -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

@@ -19,6 +19,6 @@ def get_config(mode: str = "") -> ConfigDict:
     config.model.update(size="tiny", depth=4, weights="none")
     config.arcface.update(scale=16.0, margin=0.2)
     config.augment.update(mixup="none", mask_frames=20, mask_filters=16)
-    config.optimizer.update(epochs=12, batch_size=16, learning_rate=1e-3)
+    config.optimizer.update(epochs=10, batch_size=16, learning_rate=1e-3)
     base.apply_mode(config, mode)
     return config

@@ -8,10 +8,9 @@ Nothing in a source file is ever executed. convert/README.md lists the public ch
 """
 
 import dataclasses
-import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,13 @@ from absl import flags
 
 from asd_jax import command
 from asd_jax.errors import InputError
+from asd_jax.files import file_sha256
 from convert.checkpoint import is_ours, open_checkpoint
 
 if TYPE_CHECKING:  # jax and flax take seconds to import: a refused file, or --help, does not pay for them
     from asd_jax.models.eat import EATConfig
 
+FLAGS = flags.FLAGS
 CLASSIFIER_EPS = {"fairseq": 1e-6, "huggingface": 1e-5}  # fc_norm's, the one difference between the two public models
 
 
@@ -170,7 +171,7 @@ def find(
         "eat": dataclasses.asdict(config),
         "front_end": dataclasses.asdict(front_end),
         "source": checkpoint.name,
-        "sha256": _sha256(path),
+        "sha256": file_sha256(path),
         "weights": weights,
     }
     if with_head:
@@ -182,15 +183,21 @@ def find(
     return Found(config, parameters, header, dropped, sizes.position_difference(path, tensors, config))
 
 
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _nested(parameters):
     from flax.traverse_util import unflatten_dict
 
     return unflatten_dict(dict(parameters), sep="/")
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("source", None, "Checkpoint file, folder or hub id (owner/name).", required=True)
+    flags.DEFINE_string("output", None, "File to write; a folder with --to=huggingface.", required=True)
+    flags.DEFINE_enum("to", "asd_jax", ["asd_jax", "huggingface"], "Layout to write.")
+    flags.DEFINE_enum("weights", "student", ["student", "ema"], "The student, or its EMA teacher.")
+    flags.DEFINE_bool("with_decoder", False, "Keep the decoder that pre-training needs.")
+    flags.DEFINE_bool("with_head", False, "Keep the AudioSet classifier.")
+    flags.DEFINE_string("revision", "main", "Branch, tag or commit on the hub; the header records the commit.")
 
 
 def main() -> None:
@@ -214,12 +221,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    FLAGS = flags.FLAGS
-    flags.DEFINE_string("source", None, "Checkpoint file, folder or hub id (owner/name).", required=True)
-    flags.DEFINE_string("output", None, "File to write; a folder with --to=huggingface.", required=True)
-    flags.DEFINE_enum("to", "asd_jax", ["asd_jax", "huggingface"], "Layout to write.")
-    flags.DEFINE_enum("weights", "student", ["student", "ema"], "The student, or its EMA teacher.")
-    flags.DEFINE_bool("with_decoder", False, "Keep the decoder that pre-training needs.")
-    flags.DEFINE_bool("with_head", False, "Keep the AudioSet classifier.")
-    flags.DEFINE_string("revision", "main", "Branch, tag or commit on the hub; the header records the commit.")
-    command.run(main)
+    command.run(main, define_flags)

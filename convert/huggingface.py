@@ -1,8 +1,6 @@
 """Writes EAT in the layout of the public Hugging Face repositories: `model.safetensors` and `config.json`."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from asd_jax.files import write_json
 from asd_jax.models.eat import NORM_EPS, PATCH, EATConfig, position_table
 from asd_jax.training.weights import load_encoder, read_weights, write_safetensors
 from convert import table
@@ -52,9 +51,7 @@ def write_public(path: str | Path, config: EATConfig, parameters: Mapping[str, A
         "torch_dtype": "float32",
         "asd_jax_front_end": front_end,
     }
-    temporary = path / "config.json.part"
-    temporary.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    os.replace(temporary, path / "config.json")
+    write_json(path / "config.json", dict(sorted(settings.items())))
 
 
 def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None]:

@@ -161,6 +161,16 @@ def test_anybodys_embeddings_are_scored(finished, command, tmp_path):
     assert results["machines"] == json.loads((workdir / "results.json").read_text())["machines"]
 
 
+def test_every_back_end_in_one_table(finished, command, tmp_path):
+    flags = [f"--embeddings={finished[0] / 'embeddings'}", f"--workdir={tmp_path}", "--all"]
+    status, out, err = command(asd_jax.evaluate, *flags)
+    assert status == 0, err
+    grid = json.loads((tmp_path / "comparison.json").read_text())["official_score"]
+    run = json.loads((finished[0] / "results.json").read_text())
+    assert grid["knn"]["train"] == run["official_score"] and grid["knn"]["held_out"] is None
+    assert {"knn", "local_density", "mahalanobis", "gmm"} <= set(grid) and "local_density" in out
+
+
 def test_several_seeds_give_mean_and_deviation(smoke):
     workdir, screen = smoke("quickstart", "--config.seeds=2", "--config.data.machines=fan")
     runs = [json.loads((workdir / f"seed_{n}" / "results.json").read_text()) for n in (0, 1)]

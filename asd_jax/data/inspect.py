@@ -36,7 +36,7 @@ def main() -> None:
         raise InputError("--root is needed, e.g. --root=data/dcase2024")
     found = inspect(asked.root, decode=asked.decode)
     if asked.json:
-        from asd_jax.scoring.results import write_json
+        from asd_jax.files import write_json
 
         write_json(Path(asked.json), found)
     show(found)

@@ -1,12 +1,12 @@
 """Embeddings of one machine's clips: the only thing scoring sees of a model."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
 
 from asd_jax.errors import InputError
+from asd_jax.files import whole_file
 
 _TEXT = ("files", "section", "split", "domain", "attribute")
 
@@ -52,11 +52,8 @@ class Embeddings:
 
     def save(self, path: str | Path) -> None:
         """Writes the contract's npz, atomically."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
         arrays = {name: np.asarray(getattr(self, name), dtype=str) for name in _TEXT}
-        with open(temporary, "wb") as file:
+        with whole_file(path) as file:
             np.savez(
                 file,
                 vectors=self.vectors.astype(np.float32, copy=False),
@@ -64,7 +61,6 @@ class Embeddings:
                 axes=np.asarray(self.axes, dtype=str),
                 **arrays,
             )
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":

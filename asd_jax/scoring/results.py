@@ -1,14 +1,10 @@
 """results.json: the official score and every machine's values, the same bytes for the same scores."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from asd_jax.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
 from asd_jax.scoring.options import Scoring
@@ -52,24 +48,3 @@ def _decisions(scores: MachineScores, section: str) -> dict[str, float]:
     return decision_values(scores.clips.domain[here], scores.clips.label[here], scores.decision[here]) | {
         "threshold": cut if np.isfinite(cut := float(scores.threshold[section])) else None
     }
-
-
-def write_json(path: str | Path, value: dict) -> None:
-    """Writes `value` as indented JSON, atomically, keys in the order given."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def read_json(path: str | Path) -> dict:
-    """Reads a JSON file.
-
-    Raises:
-        InputError: not there, or not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error

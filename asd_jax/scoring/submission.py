@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asd_jax.errors import InputError
+from asd_jax.files import whole_file
 from asd_jax.scoring.labels import Labels, name_says
 
 # 2020: _id_<ID>.csv; 2021: _section_<SS>_<domain>_test.csv; 2022 and later: _section_<SS>_test.csv
@@ -207,7 +207,5 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as file:
+        file.write(text.getvalue().encode())

@@ -6,10 +6,8 @@ Nothing else in the project reads or writes weight files.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
+from asd_jax.files import whole_file
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 
@@ -43,7 +42,6 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: di
         tensors: by name, anything with `.shape`, `.dtype` and `__array__` (which may read from disk).
         metadata: text for the file's header.
     """
-    path = Path(path)
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # widest first keeps all aligned
@@ -53,16 +51,10 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: di
         header[name] = {"dtype": DTYPES[dtype.name], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name in order:
-                file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -211,9 +203,3 @@ def _config(kind, values, path):
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, hashed in a stream."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from asd_jax.errors import InputError
+from asd_jax.files import write_json
 from asd_jax.scoring.anomaly_score import fit_sections, score_machine, score_sections
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.domain_normalization import domain_normalize
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.results import results, write_json
+from asd_jax.scoring.results import results
 
 
 def machine(source=40, target=8, test=10, shape=(6,), sections=("00",), held_out=0, seed=0):

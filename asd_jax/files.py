@@ -1,0 +1,49 @@
+"""Files that are whole or not there, JSON, and checksums."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from asd_jax.errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file to write, which takes its name only when it is complete; its folder is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: dict) -> None:
+    """Writes `value` as indented JSON, keys in the order given; the same value gives the same bytes."""
+    with whole_file(path) as file:
+        file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: str | Path) -> dict:
+    """Reads a JSON file.
+
+    Raises:
+        InputError: not there, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, hashed in a stream."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
