@@ -11,6 +11,7 @@ Labels come from the file names, or from the ground truth of an evaluation set.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
