@@ -23,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import run, value_of_flag
 from asd_jax.data.clips import Clip
+from asd_jax.data.windows import Window
 from asd_jax.errors import InputError
 from asd_jax.files import read_json, write_json
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
@@ -35,6 +36,7 @@ from asd_jax.training.log import progress, say
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
 BASELINE_FOLDER = "filter_bank"  # its embeddings, beside the encoder's
+SKIPPED = "skipped.json"  # likewise, the clips that could not be read
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -87,14 +89,19 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
             "frozen mode needs --weights=FILE.safetensors (none: random weights), or --config.model.encoder=filter_bank"
         )
     config.model.weights = weights or "none"
-    clips = experiment.find_data(config, workdir)
+    clips, skipped = experiment.find_data(config, workdir)
     encoder, params = experiment.frozen_encoder(config, clips)
     experiment.claim_workdir(workdir, config)
-    return embed_and_score(config, encoder, params, clips, workdir)
+    return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
-def embed_and_score(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], workdir: Path) -> dict:
-    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's content."""
+def embed_and_score(
+    config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], workdir: Path, skipped: Sequence[dict] = ()
+) -> dict:
+    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's content.
+
+    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and in results.json.
+    """
     import jax
 
     begin = time.perf_counter()
@@ -103,6 +110,7 @@ def embed_and_score(config: ConfigDict, encoder, params: dict, clips: Sequence[C
         embeddings, baseline = embed_machine(config, encoder, params, own)
         embeddings.save(workdir / "embeddings" / f"{machine}.npz")
         baseline.save(workdir / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
+    write_json(workdir / "embeddings" / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
     seconds = time.perf_counter() - begin
     device = jax.devices()[0].device_kind
     timing = {"embedding_seconds": seconds, "embedding_clips_per_second": len(clips) / seconds, "device": device}
@@ -112,20 +120,27 @@ def embed_and_score(config: ConfigDict, encoder, params: dict, clips: Sequence[C
 
 
 def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
-    """Clips of one machine -> embeddings by the encoder and by the bare filter bank."""
+    """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
     from asd_jax import experiment
     from asd_jax.data.batches import clip_batches
     from asd_jax.training.weights import embed
 
-    size, dtype = config.optimizer.batch_size, experiment.dtype(config)
-    extras = [{"simam_mode": encoder.front_end.simam.mode_of(clip.machine)} for clip in clips]
-    batches = clip_batches(clips, extras, experiment.clip_reader(config), batch_size=size, threads=config.data.threads)
-    pairs = [
-        [np.asarray(part) for part in embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)]
-        for batch in progress(batches, len(clips), f"clips of {clips[0].machine} embedded", size)
-    ]
-    vectors, baseline = (np.concatenate(parts)[: len(clips)] for parts in zip(*pairs, strict=True))
-    return _embeddings(vectors, clips, encoder.axes), _embeddings(baseline, clips, ("clip", "embedding"))
+    heard = experiment.windows(config, clips)
+    read, size, dtype = experiment.window_reader(config), config.optimizer.batch_size, experiment.dtype(config)
+    mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)}
+    pairs = [None] * len(heard)
+    for samples in sorted({window.samples for window in heard}):  # one compiled program for each length
+        places = [place for place, window in enumerate(heard) if window.samples == samples]
+        own = [heard[place] for place in places]
+        batches = clip_batches(own, [mode] * len(own), read, batch_size=size, threads=config.data.threads)
+        rows = []
+        for batch in progress(batches, len(own), f"clips of {clips[0].machine} embedded", size):
+            both = embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)
+            rows += zip(*(np.asarray(part) for part in both), strict=True)
+        for place, pair in zip(places, rows, strict=False):  # the last batch is filled up
+            pairs[place] = pair
+    vectors, baseline = (np.stack(part) for part in zip(*pairs, strict=True))
+    return _embeddings(vectors, heard, encoder.axes), _embeddings(baseline, heard, ("clip", "embedding"))
 
 
 def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
@@ -147,6 +162,7 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         found["filter_bank_baseline"] = {
             key: baseline[key] for key in ("official_score", "year", "scoring", "machines")
         }
+    found["skipped"] = read_json(folder / SKIPPED)["skipped"] if (folder / SKIPPED).exists() else []
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions})
     print_table(results_table(found, baseline))
@@ -203,13 +219,20 @@ def _over_seeds(what, values: list, like):
     return what(values) if isinstance(like, float) else like
 
 
-def _embeddings(vectors: np.ndarray, clips: Sequence[Clip], axes: tuple[str, ...]) -> Embeddings:
+def _embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:
     def column(name):
-        return np.array([getattr(clip, name) for clip in clips])
+        return np.array([getattr(window, name) for window in heard])
 
-    files = np.array([Path(clip.path).name for clip in clips])
-    names = ("section", "split", "domain", "label", "attribute")
-    return Embeddings(vectors, files, *(column(name) for name in names), axes)
+    files = np.array([Path(window.path).name for window in heard])
+    columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
+    windowed = len(set(column("path").tolist())) < len(heard)
+    starts = column("start") / 16000 if windowed else None
+    return Embeddings(vectors, files, *columns, axes, starts)
+
+
+def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:
+    """A skipped clip by its machine, split and name: results hold no path of a machine."""
+    return {**skipped, "file": "/".join(Path(skipped["file"]).parts[-3:])}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a config means: from a ConfigDict to clips, front end, encoder and scoring. ConfigDict stops here."""
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from ml_collections import ConfigDict
 
 from asd_jax.data.audio import fit_length, read_clip
 from asd_jax.data.batches import Reader, clip_batches
+from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
 from asd_jax.data.factory import write_factory
+from asd_jax.data.windows import Window, windows_of
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
 from asd_jax.files import read_json, write_json
@@ -29,11 +32,14 @@ and named with --config.data.root=data/dcase2024; without any data,
 runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
-def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
-    """The clips that `config.data` names; the factory's are written into the workdir first.
+def find_data(config: ConfigDict, workdir: Path) -> tuple[list[Clip], list[dict[str, str]]]:
+    """The readable clips that `config.data` names, and {"file", "reason"} of those skipped.
+
+    The factory's clips are written into the workdir first. Every clip is read once here, so that a bad one is found
+    before anything is computed.
 
     Raises:
-        InputError: no data, with the expected tree, what was found and how to get some.
+        InputError: no data, with the expected tree, what was found and how to get some; a bad clip.
     """
     machines = [name.strip() for name in config.data.machines.split(",") if name.strip()]
     root = config.data.root
@@ -44,22 +50,44 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
         chosen = {"machines": machines} if machines else {}
         write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
     try:
-        return find_clips(root, machines)
+        clips = find_clips(root, machines)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
+    return screen_clips(clips, _file_reader(config), on_bad_clip=config.data.on_bad_clip, threads=config.data.threads)
 
 
-def clip_reader(config: ConfigDict) -> Reader:
-    """Clip -> its waveform, all of `data.clip_seconds` at 16 kHz."""
-    samples = round(config.data.clip_seconds * FrontEnd.sample_rate)
-    if samples < FrontEnd.sample_rate * PATCH // 100 + 240:
-        raise InputError(f"data.clip_seconds={config.data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)")
+def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False) -> list[Window]:
+    """What the encoder hears of each clip, by `data.length`; training hears no clip at a length of its own.
+
+    Raises:
+        InputError: windows shorter than EAT's patches, or without a positive hop.
+    """
+    rate, data = FrontEnd.sample_rate, config.data
+    samples, hop = round(data.clip_seconds * rate), round(data.hop_seconds * rate)
+    if samples < rate * PATCH // 100 + 240:
+        raise InputError(f"data.clip_seconds={data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)")
+    if hop < 1:
+        raise InputError(f"data.hop_seconds={data.hop_seconds} must be positive")
+    length = "fit" if training and data.length == "bucket" else data.length
+    return windows_of(clips, length=length, samples=samples, hop=hop, sample_rate=rate)
+
+
+def window_reader(config: ConfigDict) -> Reader:
+    """Window -> its waveform at 16 kHz."""
+    read = _file_reader(config)
+
+    def read_window(window: Window) -> np.ndarray:
+        return fit_length(read(window.path)[window.start :], window.samples)
+
+    return read_window
+
+
+def _file_reader(config: ConfigDict):
+    """Path -> waveform, through the cache of decoded clips if there is to be one."""
     channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
-
-    def read(clip: Clip) -> np.ndarray:
-        return fit_length(read_clip(clip.path, channel=channel), samples)
-
-    return read
+    if config.data.cache:
+        return ClipCache(config.data.cache, sample_rate=FrontEnd.sample_rate, channel=channel).read
+    return functools.partial(read_clip, sample_rate=FrontEnd.sample_rate, channel=channel)
 
 
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
@@ -80,9 +108,9 @@ def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
 
 def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:
     """Mean and standard deviation of the log energies of the training clips."""
-    train = [clip for clip in clips if clip.split == "train"]
-    count, total, squares = 0, 0.0, 0.0
-    for batch in clip_batches(train, [{}] * len(train), clip_reader(config), batch_size=1, threads=config.data.threads):
+    train = windows(config, [clip for clip in clips if clip.split == "train"], training=True)
+    read, count, total, squares = window_reader(config), 0, 0.0, 0.0
+    for batch in clip_batches(train, [{}] * len(train), read, batch_size=1, threads=config.data.threads):
         energies = np.asarray(front.log_energies(batch["wave"]), np.float64)
         count, total, squares = count + energies.size, total + energies.sum(), squares + np.square(energies).sum()
     mean = total / count

@@ -54,9 +54,10 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
     from asd_jax.training.log import say
     from asd_jax.training.weights import save_encoder
 
-    read, settings = experiment.clip_reader(config), experiment.fine_tuning(config)
-    clips = experiment.hold_out(experiment.find_data(config, data_folder), config.data.held_out, config.seed)
-    train_clips = [clip for clip in clips if clip.split == "train"]
+    settings = experiment.fine_tuning(config)
+    clips, skipped = experiment.find_data(config, data_folder)
+    clips = experiment.hold_out(clips, config.data.held_out, config.seed)
+    heard = experiment.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
     encoder, params, origin = experiment.encoder_config(config, clips), {}, {"source": "none"}
     experiment.claim_workdir(workdir, config)
     if encoder.eat is None:
@@ -68,8 +69,8 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
         params = fine_tune(
             encoder,
             pretrained[1] if pretrained else None,
-            train_clips,
-            read,
+            heard,
+            experiment.window_reader(config),
             settings,
             workdir=workdir,
             seed=config.seed,
@@ -80,7 +81,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
             checkpoint_every=config.log.checkpoint_every,
         )
     save_encoder(workdir / "weights.safetensors", encoder, params, **origin)
-    return embed_and_score(config, encoder, params, clips, workdir)
+    return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
 if __name__ == "__main__":

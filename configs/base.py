@@ -15,8 +15,13 @@ def get_config(mode: str = "") -> ConfigDict:
     data.root = ""  # folder of recordings, see README; "factory": the built-in synthetic machines
     data.machines = ""  # comma-separated machine types; empty: all found
     data.year = 2024  # of the DCASE edition whose official score is computed
-    data.clip_seconds = 10.0  # longer clips are cut, shorter ones repeated
+    data.clip_seconds = 10.0  # what is heard of a clip
+    data.length = "fit"  # fit: longer clips cut, shorter ones repeated; window: overlapping windows of clip_seconds,
+    # scores merged by scoring.windows; bucket: every clip at its own length (training: fit)
+    data.hop_seconds = 5.0  # between windows
     data.channel = "mean"  # of recordings with several: mean, near, far, difference, or a number
+    data.cache = ""  # folder for decoded clips; worth it where recordings are compressed, resampled or far away
+    data.on_bad_clip = "error"  # or skip: clips that cannot be read are left out and listed in results.json
     data.domain_in_class = False  # also separate source from target in training
     data.held_out = 0.0  # share of the normal clips kept out of training, for scoring.normalization=held_out
     data.threads = 4  # that read recordings ahead
@@ -85,6 +90,7 @@ def get_config(mode: str = "") -> ConfigDict:
     scoring.layers = "mean_score"  # of embeddings with layers: mean_score, mean_vector or a layer's number
     scoring.normalization = "train"  # domain normalisation: train, test (transductive), held_out or none
     scoring.domains = "min"  # minimum over the domains; source, target alone; pooled: one bank of both
+    scoring.windows = "mean"  # of the scores of a clip's windows, or max
     scoring.fusion = "z_min"  # of several back ends: z_min, mean, rank, raw_mean
     scoring.smote_ratio = 0.2  # target clips per source clip after SMOTE
     scoring.smote_k = 2  # neighbours it interpolates between

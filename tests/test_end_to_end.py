@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_it_leaves_what_the_contract_says(finished):
         expected |= {
             f"embeddings/{machine}.npz",
             f"embeddings/filter_bank/{machine}.npz",
+            "embeddings/skipped.json",
             f"scores/anomaly_score_{machine}_section_00_test.csv",
             f"scores/decision_result_{machine}_section_00_test.csv",
         }
@@ -159,6 +161,36 @@ def test_anybodys_embeddings_are_scored(finished, command, tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     assert status == 0 and "AUC source" in out and results["year"] == 2023
     assert results["machines"] == json.loads((workdir / "results.json").read_text())["machines"]
+
+
+@pytest.mark.parametrize(("length", "rows"), [("window", 31 * 3), ("bucket", 31)])
+def test_clips_heard_in_windows_or_at_their_own_length(finished, command, tmp_path, length, rows):
+    flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={finished[0] / 'factory'}"]
+    flags += [f"--config.data.length={length}", "--config.data.clip_seconds=0.5", "--config.data.hop_seconds=0.25"]
+    flags += ["--weights=none", f"--config.data.cache={tmp_path / 'cache'}", f"--workdir={tmp_path / 'run'}"]
+    status, _, err = command(asd_jax.evaluate, *flags)
+    assert status == 0, err
+    embeddings = Embeddings.load(tmp_path / "run" / "embeddings" / "fan.npz")
+    assert len(embeddings.vectors) == rows
+    if length == "window":
+        assert sorted(set(embeddings.window_start_seconds.tolist())) == [0, 0.25, 0.5]
+    scored = (tmp_path / "run" / "scores" / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
+    assert len(scored) == 16 and list((tmp_path / "cache").glob("*.int16"))
+
+
+def test_bad_clip_is_named_or_skipped_and_listed(finished, command, tmp_path):
+    shutil.copytree(finished[0] / "factory", tmp_path / "data")
+    bad = sorted((tmp_path / "data" / "fan" / "train").glob("*.wav"))[0]
+    bad.write_bytes(bad.read_bytes()[:1000])
+    flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={tmp_path / 'data'}"]
+    flags += ["--config.model.encoder=filter_bank"]
+    status, _, err = command(asd_jax.evaluate, *flags, f"--workdir={tmp_path / 'a'}")
+    assert status == 2 and f"{bad}: truncated" in err and not (tmp_path / "a").exists()
+    status, _, err = command(asd_jax.evaluate, *flags, "--config.data.on_bad_clip=skip", f"--workdir={tmp_path / 'b'}")
+    assert status == 0, err
+    skipped = json.loads((tmp_path / "b" / "results.json").read_text())["skipped"]
+    assert [clip["file"] for clip in skipped] == [f"fan/train/{bad.name}"] and "truncated" in skipped[0]["reason"]
+    assert len(Embeddings.load(tmp_path / "b" / "embeddings" / "fan.npz").files) == 30
 
 
 def test_every_back_end_in_one_table(finished, command, tmp_path):

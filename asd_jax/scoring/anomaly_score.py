@@ -14,6 +14,9 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import DEFAULT, Scoring
 from asd_jax.scoring.preparation import Preparation
 from asd_jax.scoring.threshold import FEWEST, threshold
+from asd_jax.scoring.windows import merge_windows
+
+WINDOW_FOLDS = 10  # for self-scores of windowed clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +24,7 @@ class MachineScores:
     """Scores of one machine's test clips.
 
     Attributes:
-        clips: the test clips, as they were in the embeddings.
+        clips: the test clips, as they were in the embeddings; of windowed clips the first window.
         score: anomaly score "n".
         decision: 1 anomalous, 0 normal "n".
         threshold: {section: the score above which a clip is called anomalous}.
@@ -56,8 +59,13 @@ def fit_sections(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> dict[str
     for section in sections:
         own = embeddings[embeddings.section == section]
         train, held_out = _by_domain(own, "train"), _by_domain(own, "held_out")
+        windows = None
+        if embeddings.window_start_seconds is not None:
+            windows = {split: _by_domain(own, split, own.clip) for split in ("train", "held_out")}
         try:
-            scorers[section] = SectionScorer.fit(train, scoring, held_out=held_out, axes=embeddings.axes)
+            scorers[section] = SectionScorer.fit(
+                train, scoring, held_out=held_out, axes=embeddings.axes, windows=windows
+            )
         except InputError as error:
             raise InputError(f"section {section}: {error}") from error
     return scorers
@@ -67,13 +75,16 @@ def score_sections(
     embeddings: Embeddings, scorers: Mapping[str, "SectionScorer"], *, normalization: str | None = None
 ) -> MachineScores:
     """Test clips of one machine -> scores by their sections' scorers; `normalization` replaces the scorers' own."""
-    clips = embeddings[embeddings.split == "test"]
+    heard = embeddings[embeddings.split == "test"]
+    clips = heard
+    if heard.window_start_seconds is not None:
+        clips = heard[np.unique(heard.files, return_index=True)[1]]  # in the order of file names, as heard.clip
     score, decision = np.empty(len(clips.files)), np.empty(len(clips.files), np.int64)
     thresholds, notes = {}, []
     for section, scorer in scorers.items():
-        here = clips.section == section
+        here, rows = clips.section == section, heard[heard.section == section]
         try:
-            score[here], cut, told = scorer.score(clips.vectors[here], normalization=normalization)
+            score[here], cut, told = scorer.score(rows.vectors, normalization=normalization, clip=rows.clip)
         except InputError as error:
             raise InputError(f"section {section}: {error}") from error
         thresholds[section], decision[here] = cut, score[here] > cut
@@ -85,10 +96,13 @@ def score_sections(
 class SectionScorer:
     """A back end fitted to one section's normal clips; scores any further clip of it."""
 
-    fitted: Fitted
+    bank: Bank
     held_out: Bank
+    bank_clip: dict[str, np.ndarray] | None
+    held_out_clip: dict[str, np.ndarray] | None
     prepare: Preparation
     scoring: Scoring
+    axes: tuple[str, ...]
     notes: tuple[str, ...]
 
     @classmethod
@@ -99,6 +113,7 @@ class SectionScorer:
         *,
         held_out: Mapping[str, np.ndarray] | None = None,
         axes: tuple[str, ...] = ("clip", "embedding"),
+        windows: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> "SectionScorer":
         """Normal embeddings {domain: "r ..."} -> scorer.
 
@@ -107,33 +122,70 @@ class SectionScorer:
             scoring: options.
             held_out: normal clips kept out of training, only needed with normalization="held_out".
             axes: what the axes of the vectors are, see `Embeddings`.
+            windows: where rows are windows, {"train": ..., "held_out": {domain: number of each row's clip}}.
         """
         prepare = Preparation.fit(training, scoring, axes)
         bank, notes = _bank({domain: prepare(v) for domain, v in training.items() if len(v)}, scoring)
         if not bank:
             raise InputError("no normal training clips to compare with (split train)")
         normal, _ = _bank({domain: prepare(v) for domain, v in (held_out or {}).items() if len(v)}, scoring)
-        fitted = fit_back_end(bank, scoring, axes)
-        return cls(fitted, {d: _flat(v) for d, v in normal.items()}, prepare, scoring, tuple(notes))
+        clips = [None, None]
+        if windows is not None:
+            clips = [
+                _bank({domain: clip for domain, clip in windows[split].items() if len(clip)}, scoring)[0]
+                for split in ("train", "held_out")
+            ]
+        scorer = cls(bank, normal, *clips, prepare, scoring, axes, tuple(notes))
+        _ = scorer.fitted  # options that do not exist are found here
+        return scorer
+
+    @functools.cached_property
+    def fitted(self) -> Fitted:
+        """The back end on the whole bank."""
+        return fit_back_end(self.bank, self.scoring, self.axes)
 
     def score(
-        self, vectors: np.ndarray, *, normalization: str | None = None
+        self, vectors: np.ndarray, *, normalization: str | None = None, clip: np.ndarray | None = None
     ) -> tuple[np.ndarray, float, tuple[str, ...]]:
         """Embeddings "n ..." -> (anomaly scores "n", threshold, notes).
 
-        With normalization="test" scores and threshold depend on all n clips, otherwise each clip stands alone.
+        With normalization="test" scores and threshold depend on all n clips, otherwise each clip stands alone. Where
+        rows are windows, `clip` numbers the clip of each, and there is a score per clip, not per row.
         """
         mode, domains = normalization or self.scoring.normalization, self.scoring.domains
         domains = "min" if domains == "pooled" else domains
-        scores = self.fitted.score(_flat(self.prepare(vectors)))
+        scores = self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self._self_scores
         statistics, told = domain_statistics(scores, {name: normal[name][name] for name in scores}, mode)
         cut, more = self._threshold(np.concatenate([normalized(of, statistics, domains) for of in normal.values()]))
         return normalized(scores, statistics, domains), cut, (*self.notes, *told, *more)
 
+    def _merged(self, scores: Scores, clip: np.ndarray | None) -> Scores:
+        """{bank: scores of windows} -> {bank: scores of clips}; as they are where rows are clips."""
+        if self.bank_clip is None or clip is None:
+            return scores
+        number = np.unique(clip, return_inverse=True)[1]
+        return {name: merge_windows(values, number, how=self.scoring.windows) for name, values in scores.items()}
+
     @functools.cached_property
     def _self_scores(self) -> dict[str, Scores]:
-        return self.fitted.self_scores()
+        if self.bank_clip is None:
+            return self.fitted.self_scores()
+        return {domain: self._merged(self._without_own_clip(domain), clip) for domain, clip in self.bank_clip.items()}
+
+    def _without_own_clip(self, domain: str) -> Scores:
+        """Scores of a domain's own windows by banks without any window of their clip (folds over clips).
+
+        Leave-one-out would compare a window with those that overlap it.
+        """
+        vectors, clip = self.bank[domain], np.unique(self.bank_clip[domain], return_inverse=True)[1]
+        scores = self.fitted.score(_flat(vectors))
+        scores[domain] = np.full(len(vectors), np.nan)
+        fold = clip % min(WINDOW_FOLDS, clip.max() + 1)
+        for left_out in range(fold.max() + 1 if clip.max() else 0):
+            rest = fit_back_end(self.bank | {domain: vectors[fold != left_out]}, self.scoring, self.axes)
+            scores[domain][fold == left_out] = rest.score(_flat(vectors[fold == left_out]))[domain]
+        return scores
 
     def _held_out_scores(self, banks) -> dict[str, Scores]:
         if missing := sorted(set(banks) - set(self.held_out)):
@@ -141,7 +193,9 @@ class SectionScorer:
                 f"normalization held_out: no held-out {', '.join(missing)} clips in the embeddings (split held_out); "
                 "keep some out of training, or use --config.scoring.normalization=train"
             )
-        return {domain: self.fitted.score(vectors) for domain, vectors in self.held_out.items()}
+        clips = self.held_out_clip or dict.fromkeys(self.held_out)
+        scores = {domain: self.fitted.score(_flat(vectors)) for domain, vectors in self.held_out.items()}
+        return {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
 
     def _threshold(self, normal) -> tuple[float, list[str]]:
         normal = normal[~np.isnan(normal)]
@@ -168,6 +222,8 @@ def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, li
     return {domain: vectors[domain] for domain in ("source", "target") if domain in vectors}, notes
 
 
-def _by_domain(embeddings: Embeddings, split: str) -> dict[str, np.ndarray]:
-    vectors, domain = embeddings.vectors, np.where(embeddings.split == split, embeddings.domain, "")
-    return {name: vectors[domain == name] for name in ("source", "target", "unknown")}
+def _by_domain(embeddings: Embeddings, split: str, values: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """{domain: rows of the vectors, or of other values one a row} of a split."""
+    values = embeddings.vectors if values is None else values
+    domain = np.where(embeddings.split == split, embeddings.domain, "")
+    return {name: values[domain == name] for name in ("source", "target", "unknown")}

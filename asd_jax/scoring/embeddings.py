@@ -24,6 +24,8 @@ class Embeddings:
         label: int, 0 normal, 1 anomaly, -1 unknown.
         attribute: attribute string, "" if none.
         axes: what the axes of `vectors` are, e.g. ("clip", "embedding") or ("clip", "band", "embedding").
+        window_start_seconds: where windows were cut, the start of each: the rows are windows then, and those of one
+            clip carry its file name. None where a row is a clip.
     """
 
     vectors: np.ndarray
@@ -34,6 +36,7 @@ class Embeddings:
     label: np.ndarray
     attribute: np.ndarray
     axes: tuple[str, ...] = ("clip", "embedding")
+    window_start_seconds: np.ndarray | None = None
 
     def __post_init__(self):
         for name in (*_TEXT, "label"):
@@ -48,11 +51,18 @@ class Embeddings:
     def __getitem__(self, index) -> "Embeddings":
         """The clips that a mask, slice or index array picks."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Embeddings(**{k: v if k == "axes" else v[index] for k, v in fields.items()})
+        return Embeddings(**{k: v if k == "axes" or v is None else v[index] for k, v in fields.items()})
+
+    @property
+    def clip(self) -> np.ndarray:
+        """For each row the number of its clip, 0, 1, ... in order of file name; rows of one clip are its windows."""
+        return np.unique(self.files, return_inverse=True)[1]
 
     def save(self, path: str | Path) -> None:
         """Writes the contract's npz, atomically."""
         arrays = {name: np.asarray(getattr(self, name), dtype=str) for name in _TEXT}
+        if self.window_start_seconds is not None:
+            arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
         with whole_file(path) as file:
             np.savez(
                 file,
@@ -84,6 +94,7 @@ class Embeddings:
                 arrays["label"],
                 arrays["attribute"],
                 axes,
+                arrays.get("window_start_seconds"),
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

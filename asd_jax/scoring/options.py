@@ -13,6 +13,7 @@ class Scoring:
     standardize: bool = False  # each dimension by mean and std of the source training clips
     whiten: int = 0  # PCA-whiten to so many components (source training clips); 0: not
     layers: str = "mean_score"  # of embeddings with layers: mean_score (of z-scores) | mean_vector | a layer's number
+    windows: str = "mean"  # of the scores of a clip's windows: mean | max
     normalization: str = "train"  # domain normalisation: train | test | held_out | none
     domains: str = "min"  # min over the domains | source | target | pooled: one bank of both domains
     fusion: str = "z_min"  # of several back ends: z_min | mean | rank | raw_mean

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import soundfile
 
-from asd_jax.data.windows import bucket_samples, cut_windows, merge_windows
+from asd_jax.data.clips import Clip
+from asd_jax.data.windows import bucket_samples, cut_windows, windows_of
 from asd_jax.errors import InputError
 
 
@@ -26,14 +28,6 @@ def test_short_clip_gives_one_window_repeated():
     np.testing.assert_array_equal(starts, [0])
 
 
-def test_scores_of_windows_are_averaged_or_their_maximum_taken():
-    scores, clip = np.array([1.0, 3.0, -2.0, 5.0, 7.0, 0.0]), np.array([0, 0, 1, 2, 2, 2])
-    np.testing.assert_allclose(merge_windows(scores, clip), [2, -2, 4])
-    np.testing.assert_array_equal(merge_windows(scores, clip, how="max"), [3, -2, 7])
-    with pytest.raises(InputError, match="no way 'median'"):
-        merge_windows(scores, clip, how="median")
-
-
 @pytest.mark.parametrize("samples", [400, 401, 5360, 5361, 96000, 160000, 160001, 288000])
 def test_bucket_is_the_least_multiple_of_32_frames_that_holds_the_clip(samples):
     length = bucket_samples(samples)
@@ -46,3 +40,21 @@ def test_all_lengths_from_6_to_18_s_need_39_shapes():
     seconds = np.linspace(6, 18, 1201)
     assert len({bucket_samples(int(16000 * s)) for s in seconds}) == 39
     assert bucket_samples(160000) == 400 + 1023 * 160
+
+
+def recording(folder, name, seconds, rate=16000):
+    soundfile.write(folder / name, np.zeros(round(seconds * rate)), rate)
+    return Clip(str(folder / name), "fan", "00", "train", "source", 0, "")
+
+
+def test_what_is_heard_of_a_clip(tmp_path):
+    clips = [recording(tmp_path, "a.wav", 2.5), recording(tmp_path, "b.wav", 0.5, rate=44100)]
+    fit = windows_of(clips, length="fit", samples=16000)
+    assert [(w.path, w.start, w.samples) for w in fit] == [(c.path, 0, 16000) for c in clips]
+    cut = windows_of(clips, length="window", samples=16000, hop=16000)
+    assert [(w.path, w.start) for w in cut] == [(clips[0].path, s) for s in (0, 16000, 24000)] + [(clips[1].path, 0)]
+    whole = windows_of(clips, length="bucket", samples=16000)
+    assert [w.samples for w in whole] == [bucket_samples(40000), bucket_samples(8000)]
+    assert all(w.machine == "fan" and w.label == 0 for w in cut)
+    with pytest.raises(InputError, match="data.length='crop'; known: fit, window, bucket"):
+        windows_of(clips, length="crop", samples=16000)

@@ -1,0 +1,35 @@
+"""Anomalous sound detection in JAX.
+
+    waveform -> log filter bank -> SimAM -> EAT -> pooling -> embedding     asd_jax.features, asd_jax.models
+    embedding -> back end -> domain normalisation -> anomaly score          asd_jax.scoring
+    anomaly scores of all machines -> official DCASE score
+
+    from asd_jax import load_pipeline
+    embeddings = load_pipeline("runs/quickstart/weights.safetensors").embed(waves)
+
+Names below are imported when they are first used, so that `import asd_jax` costs nothing.
+"""
+
+import importlib
+
+_HOME = {
+    "log_filter_bank": "asd_jax.features.filter_bank",
+    "normalize": "asd_jax.features.filter_bank",
+    "simam": "asd_jax.features.simam",
+    "simam_weights": "asd_jax.features.simam",
+    "EAT": "asd_jax.models.eat",
+    "EATConfig": "asd_jax.models.eat",
+    "load_encoder": "asd_jax.training.weights",
+    "load_pipeline": "asd_jax.training.weights",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'asd_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

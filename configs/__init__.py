@@ -1,0 +1,1 @@
+"""Configs: base.py comments every key."""

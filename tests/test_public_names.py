@@ -1,0 +1,33 @@
+"""What the documentation promises under `asd_jax`."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import asd_jax
+
+NAMES = "EAT EATConfig load_encoder load_pipeline log_filter_bank normalize simam simam_weights".split()
+
+
+def test_every_public_name_is_there():
+    assert asd_jax.__all__ == NAMES and set(NAMES) <= set(dir(asd_jax))
+    assert all(callable(getattr(asd_jax, name)) for name in NAMES)
+    with pytest.raises(AttributeError, match="no attribute 'simmam'"):
+        _ = asd_jax.simmam
+
+
+def test_import_alone_loads_nothing_heavy():
+    code = "import asd_jax, sys; sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'flax', 'sklearn')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_front_end_by_its_public_names():
+    wave = np.random.default_rng(0).normal(size=(1, 16000)).astype(np.float32) * 0.1
+    spectrogram = asd_jax.normalize(asd_jax.log_filter_bank(wave)[:, :96])
+    np.testing.assert_allclose(
+        asd_jax.simam(spectrogram, tile=(32, 32)),
+        spectrogram * asd_jax.simam_weights(spectrogram, tile=(32, 32)),
+        rtol=1e-6,
+    )
