@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from absl import flags
@@ -62,22 +63,32 @@ def main() -> None:
     args, config, workdir = flags.FLAGS, flags.FLAGS.config, Path(flags.FLAGS.workdir)
     if args.year:
         config.data.year = args.year
+    folders = seed_folders(workdir)
     if args.all:
-        compare(config, Path(args.embeddings or workdir / "embeddings"), workdir)
+        for folder in [workdir] if args.embeddings or not folders else folders:
+            compare(config, Path(args.embeddings or folder / "embeddings"), folder)
     elif args.embeddings:
         score_embeddings(config, Path(args.embeddings), workdir)
     elif args.weights or value_of_flag(sys.argv, "config") is not None:
         embed_frozen(config, args.weights, workdir)
-    elif seeds := sorted(workdir.glob("seed_*")):
-        for folder in seeds:
+    elif folders:
+        for folder in folders:
+            config.seed = read_json(folder / "config.json")["seed"]
             score_embeddings(config, folder / "embeddings", folder)
-        summarize_seeds(workdir, seeds)
+        summarize_seeds(workdir, folders)
     elif (workdir / "embeddings").is_dir():
         score_embeddings(config, workdir / "embeddings", workdir)
     else:
         raise InputError(
             f"{workdir}: no finished run here (no embeddings/); give --config and --weights, or --embeddings"
         )
+
+
+def seed_folders(workdir: Path) -> list[Path]:
+    """Folders of a run with several seeds, none for a run with one."""
+    own = workdir / "config.json"
+    seeds = read_json(own).get("seeds", 1) if own.is_file() else 1
+    return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
 
 
 def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
@@ -89,18 +100,26 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
             "frozen mode needs --weights=FILE.safetensors (none: random weights), or --config.model.encoder=filter_bank"
         )
     config.model.weights = weights or "none"
-    clips, skipped = experiment.find_data(config, workdir)
+    experiment.check(config)
+    clips, skipped = experiment.readable(config, experiment.find_data(config, workdir))
     encoder, params = experiment.frozen_encoder(config, clips)
     experiment.claim_workdir(workdir, config)
     return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
 def embed_and_score(
-    config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], workdir: Path, skipped: Sequence[dict] = ()
+    config: ConfigDict,
+    encoder,
+    params: dict,
+    clips: Sequence[Clip],
+    workdir: Path,
+    skipped: Sequence[dict] = (),
+    timing: Mapping[str, float] = MappingProxyType({}),
 ) -> dict:
     """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's content.
 
-    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and in results.json.
+    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and in results.json;
+    `timing` holds the seconds that other stages took.
     """
     import jax
 
@@ -113,8 +132,8 @@ def embed_and_score(
     write_json(workdir / "embeddings" / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
     seconds = time.perf_counter() - begin
     device = jax.devices()[0].device_kind
-    timing = {"embedding_seconds": seconds, "embedding_clips_per_second": len(clips) / seconds, "device": device}
-    write_json(workdir / "timing.json", timing)
+    speed = {"embedding_seconds": seconds, "embedding_clips_per_second": len(clips) / seconds, "device": device}
+    write_json(workdir / "timing.json", {**timing, **speed})
     say(f"{len(clips)} clips embedded, {len(clips) / seconds:.1f} clips/s on {device}")
     return score_embeddings(config, workdir / "embeddings", workdir)
 
@@ -153,7 +172,9 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
     scored = {machine: score_machine(embeddings, scoring) for machine, embeddings in machines.items()}
     for machine, scores in scored.items():
         clips = scores.clips
-        write_submission(workdir / "scores", machine, clips.section, clips.files, scores.score, scores.decision)
+        columns = (clips.section, clips.files, scores.score, scores.decision)
+        year, domain = config.data.year, clips.domain
+        write_submission(workdir / "scores", machine, *columns, year=year, domain=domain)
     found, baseline = results(scored, scoring, config.data.year), None
     if (folder / BASELINE_FOLDER).is_dir():
         plain = load_embeddings(folder / BASELINE_FOLDER)
@@ -162,12 +183,15 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         found["filter_bank_baseline"] = {
             key: baseline[key] for key in ("official_score", "year", "scoring", "machines")
         }
-    found["skipped"] = read_json(folder / SKIPPED)["skipped"] if (folder / SKIPPED).exists() else []
+    skipped = read_json(folder / SKIPPED)["skipped"] if (folder / SKIPPED).exists() else []
+    found |= {"skipped_clips": len(skipped), "skipped": skipped}
     versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
         say(f"note: {note}")
+    if skipped:
+        say(f"note: {len(skipped)} clips could not be read and were left out, see results.json")
     say(f"scores, results.json: {workdir}")
     return found
 

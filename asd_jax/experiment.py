@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import operator
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,10 @@ from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
 from asd_jax.files import read_json, write_json
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.scoring.official_score import check_year
+from asd_jax.scoring.options import Scoring
 from asd_jax.training.fine_tuning import FineTuning
+from asd_jax.training.log import say
 from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
@@ -32,14 +36,30 @@ and named with --config.data.root=data/dcase2024; without any data,
 runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
-def find_data(config: ConfigDict, workdir: Path) -> tuple[list[Clip], list[dict[str, str]]]:
-    """The readable clips that `config.data` names, and {"file", "reason"} of those skipped.
-
-    The factory's clips are written into the workdir first. Every clip is read once here, so that a bad one is found
-    before anything is computed.
+def check(config: ConfigDict) -> None:
+    """Finds wrong values of keys that are only used late.
 
     Raises:
-        InputError: no data, with the expected tree, what was found and how to get some; a bad clip.
+        InputError: names the key.
+    """
+    Scoring(**config.scoring)
+    check_year(config.data.year)
+    dtype(config)
+    for key in ("seed", "log.every", "log.checkpoint_every", "data.threads"):
+        value = operator.attrgetter(key)(config)
+        if value < (key != "seed"):
+            raise InputError(f"{key}={value} must be at least {int(key != 'seed')}")
+    if config.frozen.pooling not in ("", "band_mean", "mean", "cls"):
+        raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
+    if config.scoring.normalization == "held_out" and not config.data.held_out:
+        raise InputError("scoring.normalization=held_out needs clips held out: set --config.data.held_out, e.g. 0.2")
+
+
+def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
+    """The clips that `config.data` names; the factory's are written into the workdir first.
+
+    Raises:
+        InputError: no data, with the expected tree, what was found and how to get some.
     """
     machines = [name.strip() for name in config.data.machines.split(",") if name.strip()]
     root = config.data.root
@@ -50,10 +70,20 @@ def find_data(config: ConfigDict, workdir: Path) -> tuple[list[Clip], list[dict[
         chosen = {"machines": machines} if machines else {}
         write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
     try:
-        clips = find_clips(root, machines)
+        return find_clips(root, machines)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
-    return screen_clips(clips, _file_reader(config), on_bad_clip=config.data.on_bad_clip, threads=config.data.threads)
+
+
+def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
+    """Reads every clip once -> those that can be read, `data.held_out` of them marked; {"file", "reason"} of the rest.
+
+    Raises:
+        InputError: a bad clip, unless `data.on_bad_clip` is "skip".
+    """
+    reader, data = _file_reader(config), config.data
+    clips, skipped = screen_clips(clips, reader, on_bad_clip=data.on_bad_clip, threads=data.threads)
+    return hold_out(clips, data.held_out, config.seed), skipped
 
 
 def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False) -> list[Window]:
@@ -183,6 +213,7 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
         eat, params = eat_config(config), random_eat(eat_config(config), config.seed)
     elif read_weights(config.model.weights)[1]["kind"] == "encoder":
         pipeline = load_pipeline(config.model.weights)
+        say(f"{config.model.weights}: fine-tuned, with a front end of its own; features.* of the config do not count")
         if not config.frozen.pooling:
             return pipeline.config, pipeline.params
         parts = {name: value for name, value in pipeline.params.items() if name == "eat"}
@@ -214,7 +245,10 @@ def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
         if clip.split == "train":
             groups.setdefault((clip.machine, clip.section, clip.domain), []).append(number)
     rng = np.random.default_rng(seed)
-    out = {n for group in groups.values() for n in rng.permutation(group)[: round(fraction * len(group))].tolist()}
+    out = set()
+    for group in groups.values():  # at least one out and one left, where there are two
+        count = min(max(round(fraction * len(group)), 1), len(group) - 1) if fraction else 0
+        out |= set(rng.permutation(group)[:count].tolist())
     return [dataclasses.replace(clip, split="held_out") if n in out else clip for n, clip in enumerate(clips)]
 
 
@@ -224,7 +258,7 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
     Raises:
         InputError: the workdir belongs to another config; the differing keys are named.
     """
-    path, ours = workdir / "config.json", json.loads(config.to_json_best_effort())
+    path, ours = workdir / "config.json", config_values(config)
     if path.exists():
         theirs = read_json(path)
         if different := _different(theirs, ours):
@@ -233,6 +267,11 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
                 "Use another --workdir, or remove that one"
             )
     write_json(path, ours)
+
+
+def config_values(config: ConfigDict) -> dict:
+    """The config as plain values."""
+    return json.loads(config.to_json_best_effort())
 
 
 def _different(a, b, prefix="") -> list[str]:

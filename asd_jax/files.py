@@ -13,16 +13,23 @@ from asd_jax.errors import InputError
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file to write, which takes its name only when it is complete; its folder is made."""
+    """A binary file to write, which takes its name only when it is complete; its folder is made.
+
+    Raises:
+        InputError: the place cannot be written, or is full.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
             yield file
         os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def write_json(path: str | Path, value: dict) -> None:

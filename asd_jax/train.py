@@ -7,6 +7,7 @@
 The same command continues an interrupted run. Keys of the config, with defaults and comments: configs/base.py.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import run
-from asd_jax.files import file_sha256
+from asd_jax.errors import InputError
+from asd_jax.files import file_sha256, write_json
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -27,8 +29,11 @@ def define_flags(argv: Sequence[str]) -> None:
 def main() -> None:
     """Runs `config.seeds` times, with seeds seed, seed + 1, ..."""
     from asd_jax.evaluate import summarize_seeds
+    from asd_jax.experiment import config_values
 
     config, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir)
+    if config.seeds < 1:
+        raise InputError(f"--config.seeds={config.seeds} must be at least 1")
     if config.seeds == 1:
         train_and_score(config, workdir, workdir)
         return
@@ -37,6 +42,7 @@ def main() -> None:
         one = ConfigDict(config).copy_and_resolve_references()
         one.update(seed=config.seed + n, seeds=1)
         train_and_score(one, folder, workdir)
+    write_json(workdir / "config.json", config_values(config))
     summarize_seeds(workdir, folders)
 
 
@@ -50,22 +56,28 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
     """
     from asd_jax import experiment
     from asd_jax.evaluate import embed_and_score
-    from asd_jax.training.fine_tuning import fine_tune
+    from asd_jax.training.fine_tuning import class_numbers, fine_tune
     from asd_jax.training.log import say
     from asd_jax.training.weights import save_encoder
 
-    settings = experiment.fine_tuning(config)
-    clips, skipped = experiment.find_data(config, data_folder)
-    clips = experiment.hold_out(clips, config.data.held_out, config.seed)
+    # Whatever can be wrong is found before anything is computed or written.
+    experiment.check(config)
+    settings, origin, seconds = experiment.fine_tuning(config), {"source": "none"}, {}
+    found = experiment.find_data(config, data_folder)
+    pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
+    clips, skipped = experiment.readable(config, found)
     heard = experiment.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
-    encoder, params, origin = experiment.encoder_config(config, clips), {}, {"source": "none"}
+    encoder, params = experiment.encoder_config(config, clips), {}
+    if encoder.eat:
+        settings.steps(len(heard))
+        class_numbers(heard, encoder, config.data.domain_in_class)
     experiment.claim_workdir(workdir, config)
     if encoder.eat is None:
         say("the filter bank itself is the encoder: nothing to train")
     else:
-        pretrained = experiment.pretrained_eat(config)
         if pretrained:
             origin = {"source": Path(config.model.weights).name, "sha256": file_sha256(config.model.weights)}
+        begin = time.perf_counter()
         params = fine_tune(
             encoder,
             pretrained[1] if pretrained else None,
@@ -80,8 +92,9 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,
         )
+        seconds = {"training_seconds": time.perf_counter() - begin}
     save_encoder(workdir / "weights.safetensors", encoder, params, **origin)
-    return embed_and_score(config, encoder, params, clips, workdir, skipped)
+    return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
 
 
 if __name__ == "__main__":

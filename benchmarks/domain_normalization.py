@@ -43,9 +43,9 @@ def main() -> None:
     found = {}
     for folder in map(Path, FLAGS.runs):
         seeds = sorted(folder.glob("seed_*/embeddings")) or [folder / "embeddings"]
-        found[folder.name] = compare(seeds, DEFAULT)
+        found[str(folder)] = compare(seeds, DEFAULT)
         if (seeds[0] / BASELINE_FOLDER).is_dir():
-            found[f"{folder.name}, filter bank"] = compare([seed / BASELINE_FOLDER for seed in seeds], BASELINE)
+            found[f"{folder}, filter bank"] = compare([seed / BASELINE_FOLDER for seed in seeds], BASELINE)
     scores = {name: {mode: of["value"] for mode, of in modes.items()} for name, modes in found.items()}
     print_table(grid_table(scores, title=f"official score {FLAGS.year}", corner="embeddings"))
     for name, modes in found.items():

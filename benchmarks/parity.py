@@ -201,8 +201,10 @@ def kaldi_fbank(wave: np.ndarray) -> np.ndarray:
 def _kaldi():
     """torchaudio's Kaldi module alone: it is pure Python, torchaudio itself loads libraries built for one torch."""
     if "torchaudio" not in sys.modules:
+        if not (found := importlib.util.find_spec("torchaudio")):
+            raise InputError("torchaudio is not installed: pip install -e '.[torch]' (Python 3.11)")
         package = types.ModuleType("torchaudio")
-        package.__path__ = list(importlib.util.find_spec("torchaudio").submodule_search_locations)
+        package.__path__ = list(found.submodule_search_locations)
         sys.modules["torchaudio"] = package
     return importlib.import_module("torchaudio.compliance.kaldi")
 

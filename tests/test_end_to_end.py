@@ -203,7 +203,7 @@ def test_every_back_end_in_one_table(finished, command, tmp_path):
     assert {"knn", "local_density", "mahalanobis", "gmm"} <= set(grid) and "local_density" in out
 
 
-def test_several_seeds_give_mean_and_deviation(smoke):
+def test_several_seeds_give_mean_and_deviation(smoke, command):
     workdir, screen = smoke("quickstart", "--config.seeds=2", "--config.data.machines=fan")
     runs = [json.loads((workdir / f"seed_{n}" / "results.json").read_text()) for n in (0, 1)]
     total = json.loads((workdir / "results.json").read_text())
@@ -212,6 +212,10 @@ def test_several_seeds_give_mean_and_deviation(smoke):
     assert total["official_score"] == pytest.approx(np.mean(scores))
     assert total["standard_deviation"]["official_score"] == pytest.approx(np.std(scores, ddof=1))
     assert "mean of 2 seeds" in screen
+    before = (workdir / "results.json").read_bytes()
+    status, _, err = command(asd_jax.evaluate, f"--workdir={workdir}")
+    assert status == 0, err
+    assert (workdir / "results.json").read_bytes() == before
 
 
 @pytest.mark.slow
@@ -244,6 +248,22 @@ TOYCAR, QUICK = "--config=configs/toycar.py", "--config=configs/quickstart.py:sm
         ([QUICK, "--config.model.pooling=band_mean"], "band_mean keeps the bands apart"),
         ([QUICK, "--config.data.root={factory}", "--config.data.clip_seconds=0.1"], "clip_seconds=0.1: too short"),
         ([QUICK, "--config.data.held_out=1.5"], "held_out=1.5 must be"),
+        ([QUICK, "--config.optimizer.batch_size=0"], "batch_size=0 must be above 0"),
+        ([QUICK, "--config.optimizer.batch_size=999"], "no step to take"),
+        ([QUICK, "--config.optimizer.epochs=-1"], "epochs=-1 must be at least 0"),
+        ([QUICK, "--config.augment.mixup_alpha=0"], "mixup_alpha=0.0 must be above 0"),
+        ([QUICK, "--config.log.every=0"], "log.every=0 must be at least 1"),
+        ([QUICK, "--config.seed=-1"], "seed=-1 must be at least 0"),
+        ([QUICK, "--config.features.bins=80"], "bins=80 must be positive, with local SimAM a multiple of 32"),
+        ([QUICK, "--config.model.heads=-1"], "EAT sizes must be positive"),
+        ([QUICK, "--config.scoring.back_end=knm"], "Did you mean 'knn'"),
+        ([QUICK, "--config.scoring.normalization=held_out"], "set --config.data.held_out"),
+        ([QUICK, "--config.data.year=1999"], "year 1999"),
+        ([QUICK, "--config.frozen.pooling=attentive_statistics"], "known: band_mean, mean, cls"),
+        ([QUICK, "--config.seeds=0"], "seeds=0 must be at least 1"),
+        ([QUICK, "--config.data.length=crop"], "known: fit, window, bucket"),
+        ([QUICK, "--config.data.on_bad_clip=hide"], "known: error, skip"),
+        ([QUICK, "--config.data.channel=far"], "no channel 'far'"),
         ([QUICK, "--config.features.statistics=mine"], "known: given, train"),
         ([QUICK, "--confg.seed=1"], "confg"),
         ([QUICK, "surplus"], "unexpected argument 'surplus'"),
@@ -257,7 +277,7 @@ def test_bad_input_gets_one_clear_error(finished, command, tmp_path, flags, mess
     status, out, err = command(asd_jax.train, f"--workdir={tmp_path / 'w'}", *flags)
     assert status == 2 and "Traceback" not in err
     assert re.search(message, err), err
-    assert not (tmp_path / "w" / "weights.safetensors").exists()
+    assert not (tmp_path / "w" / "config.json").exists()  # the corrected command may use the same workdir
 
 
 def test_workdir_of_another_config_is_not_overwritten(finished, command):

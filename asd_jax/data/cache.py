@@ -18,6 +18,10 @@ from asd_jax.errors import InputError
 _FORMAT = 1  # of what is written; raise it when that changes
 
 
+class CacheError(InputError):
+    """The cache's folder cannot be written; no clip is to blame."""
+
+
 class ClipCache:
     """Reads clips through a folder of decoded ones; what is not there yet, or has changed, is decoded and added.
 
@@ -89,11 +93,13 @@ class ClipCache:
                 pack, index = self._files
                 first = pack.tell() // 2
                 if pack.write(samples) < samples.nbytes:
+                    pack.truncate(2 * first)  # a pack of whole samples: the next clip starts where this one did
+                    pack.seek(2 * first)
                     raise OSError("no space left for a whole clip")
                 index.write(f"{key} {first} {len(samples)}\n".encode())
                 self._places[key] = Path(pack.name), first, len(samples)
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot write the cache of decoded clips ({error})") from error
+            raise CacheError(f"{self.folder}: cannot write the cache of decoded clips ({error})") from error
 
 
 def _read_index(index: Path) -> dict[str, tuple[Path, int, int]]:
@@ -134,6 +140,8 @@ def screen_clips(
         try:
             read(clip.path)
             return ""
+        except CacheError:
+            raise
         except InputError as error:
             return str(error)
 

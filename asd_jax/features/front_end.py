@@ -91,6 +91,11 @@ class FrontEnd:
             object.__setattr__(self, "simam", SimAM(**self.simam))
         if self.spacing not in SPACINGS:
             raise InputError(f"features.spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
+        modes = {self.simam.mode} if isinstance(self.simam.mode, str) else {mode for _, mode in self.simam.mode}
+        if self.bins < 1 or ("local" in modes and self.bins % LOCAL_TILE[1]):
+            raise InputError(
+                f"features.bins={self.bins} must be positive, with local SimAM a multiple of {LOCAL_TILE[1]}"
+            )
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise InputError(f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz")
         if not self.std > 0:

@@ -36,6 +36,8 @@ class EATConfig:
     mel_bins: int = 128
 
     def __post_init__(self):
+        if min(self.embed_dim, self.depth, self.num_heads, self.mel_bins, self.mlp_ratio) <= 0:
+            raise ValueError(f"EAT sizes must be positive: {self}")
         if self.embed_dim % self.num_heads or self.embed_dim % 4:
             raise ValueError(f"EAT width {self.embed_dim} must be divisible by {self.num_heads} heads and by 4")
         if self.mel_bins % PATCH:

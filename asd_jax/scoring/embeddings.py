@@ -1,6 +1,8 @@
 """Embeddings of one machine's clips: the only thing scoring sees of a model."""
 
 import dataclasses
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,11 @@ import numpy as np
 from asd_jax.errors import InputError
 from asd_jax.files import whole_file
 
+_VALUES = {
+    "split": {"train", "test", "held_out", "supplemental"},
+    "domain": {"source", "target", "unknown"},
+    "label": {0, 1, -1},
+}
 _TEXT = ("files", "section", "split", "domain", "attribute")
 
 
@@ -44,6 +51,11 @@ class Embeddings:
                 raise InputError(f"embeddings: {len(self.vectors)} vectors but {len(getattr(self, name))} {name}")
         if len(self.axes) != self.vectors.ndim:
             raise InputError(f"embeddings: axes {self.axes} name {len(self.axes)} axes of {self.vectors.shape}")
+        for name, known in _VALUES.items():
+            if wrong := sorted(set(getattr(self, name).tolist()) - known):
+                raise InputError(f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}")
+        if not np.issubdtype(self.vectors.dtype, np.number):
+            raise InputError(f"embeddings: vectors of {self.vectors.dtype}, not numbers")
         if not np.isfinite(self.vectors).all():
             bad = self.files[~np.isfinite(self.vectors).reshape(len(self.vectors), -1).all(1)][0]
             raise InputError(f"embeddings: NaN or infinity in the vector of {bad}")
@@ -80,9 +92,11 @@ class Embeddings:
             InputError: not such a file, fields missing, lengths that differ, values that are not finite.
         """
         try:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("not a zip archive, or a truncated one")
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{path}: not a readable npz file ({error})") from error
         if missing := {"vectors", "label", *_TEXT} - set(arrays):
             raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields expected")

@@ -2,6 +2,29 @@
 
 import dataclasses
 
+from asd_jax.errors import InputError, near
+from asd_jax.scoring.domain_normalization import DOMAINS, MODES
+
+BACK_ENDS = (  # asd_jax/scoring/back_ends/chosen.py says what they are
+    "knn",
+    "smote",
+    "mem_mixup",
+    "k_means",
+    "local_density",
+    "mahalanobis",
+    "pca_residual",
+    "gmm",
+    "band_matching",
+)
+_KNOWN = {
+    "distance": ("cosine", "euclidean"),
+    "windows": ("mean", "max"),
+    "normalization": MODES,
+    "domains": DOMAINS,
+    "fusion": ("z_min", "mean", "rank", "raw_mean"),
+    "decision": ("gamma", "quantile", "extreme_value"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
@@ -30,6 +53,27 @@ class Scoring:
     decision_quantile: float = 0.9  # the DCASE baseline's
     on_device: bool = False  # search banks of 100,000 float32 clips and more by JAX on its device
     seed: int = 0  # of smote, k_means and gmm
+
+    def __post_init__(self):
+        for name, known in _KNOWN.items():
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"scoring.{name}={value!r}; known: {', '.join(known)}.{near(value, known)}")
+        for name in self.back_end.split("+"):
+            if name not in BACK_ENDS:
+                known = ", ".join(BACK_ENDS)
+                raise InputError(
+                    f"scoring.back_end={name!r}; known: {known}, or several joined by +.{near(name, BACK_ENDS)}"
+                )
+        for name in ("k", "smote_k", "density_k", "centres", "mixup_k", "components", "mixture"):
+            if getattr(self, name) < 1:
+                raise InputError(f"scoring.{name}={getattr(self, name)} must be at least 1")
+        for name in ("decision_quantile", "mixup_weight", "shrinkage"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"scoring.{name}={getattr(self, name)} must lie in 0..1")
+        if self.whiten < 0 or self.smote_ratio <= 0 or self.seed < 0:
+            raise InputError("scoring.whiten and scoring.seed must be at least 0, scoring.smote_ratio above 0")
+        if not (self.layers in ("mean_score", "mean_vector") or self.layers.isdigit()):
+            raise InputError(f"scoring.layers={self.layers!r}; known: mean_score, mean_vector, or a layer's number")
 
 
 DEFAULT = Scoring()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from asd_jax.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
 from asd_jax.scoring.options import Scoring
@@ -13,38 +14,45 @@ from asd_jax.scoring.options import Scoring
 def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) -> dict:
     """{machine: its scores} -> the contract's results.json: fractions, no time, no path.
 
-    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1; where any test clip
-    lacks its label the official score is null and a note says so.
+    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1. Where a section cannot
+    be scored (labels missing, one domain only, no anomalies) the official score is null and a note says why.
     """
     check_year(year)
     notes = [f"{machine} {note}" for machine, scores in machines.items() for note in scores.notes]
-    labelled = {m: scores for m, scores in machines.items() if (scores.clips.label >= 0).all()}
     found = {"official_score": None, "year": year, "scoring": dataclasses.asdict(scoring), "machines": {}}
-    if labelled:
-        official = official_score(
-            (
-                (machine, section, domain, int(label), float(score))
-                for machine, of in labelled.items()
-                for section, domain, label, score in zip(
-                    of.clips.section, of.clips.domain, of.clips.label, of.score, strict=True
-                )
-            ),
-            year,
-        )
+    scored, missing = [], []
+    for machine, section in _sections(machines):
+        rows = _rows(machines[machine], machine, section)
+        try:
+            if any(label < 0 for _, _, _, label, _ in rows):
+                raise InputError(f"{machine} section {section}: test clips carry no label")
+            values = official_score(rows, year).machines[machine][section]
+        except InputError as error:
+            missing.append(str(error))
+            continue
+        scored += rows
+        values = values | _decisions(machines[machine], section, year)
+        found["machines"].setdefault(machine, {})[section] = values
+    if scored:
+        official = official_score(scored, year)
         found |= {"arithmetic_mean": official.arithmetic_mean, "harmonic_mean": official.harmonic_mean}
-        for machine, sections in official.machines.items():
-            found["machines"][machine] = {
-                section: values | _decisions(labelled[machine], section) for section, values in sections.items()
-            }
-        if len(labelled) == len(machines):
-            found["official_score"] = official.official_score
-    if unlabelled := sorted(set(machines) - set(labelled)):
-        notes.append(f"no official score: test clips of {', '.join(unlabelled)} carry no label")
-    return found | {"notes": notes}
+        found["official_score"] = None if missing else official.official_score
+    return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
 
 
-def _decisions(scores: MachineScores, section: str) -> dict[str, float]:
+def _sections(machines: Mapping[str, MachineScores]) -> list[tuple[str, str]]:
+    return [(m, section) for m, of in machines.items() for section in sorted(set(of.clips.section.tolist()))]
+
+
+def _rows(of: MachineScores, machine: str, section: str) -> list[tuple[str, str, str, int, float]]:
+    here = of.clips.section == section
+    columns = (of.clips.domain[here].tolist(), of.clips.label[here].tolist(), of.score[here].tolist())
+    return [(machine, section, *clip) for clip in zip(*columns, strict=True)]
+
+
+def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float]:
     here = scores.clips.section == section
-    return decision_values(scores.clips.domain[here], scores.clips.label[here], scores.decision[here]) | {
+    domain = scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")  # 2020 knows no domains
+    return decision_values(domain, scores.clips.label[here], scores.decision[here]) | {
         "threshold": cut if np.isfinite(cut := float(scores.threshold[section])) else None
     }

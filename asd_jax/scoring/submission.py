@@ -33,20 +33,28 @@ class ScoredClip(NamedTuple):
     decision: int | None
 
 
-def write_submission(folder: str | Path, machine: str, section, files, score, decision) -> list[Path]:
+def write_submission(
+    folder: str | Path, machine: str, section, files, score, decision, *, year: int = 2022, domain=None
+) -> list[Path]:
     """Clips of one machine, all "n" -> its anomaly_score_ and decision_result_ csv files, one pair per section.
 
     Rows are `<file name>,<value>` in the order of file names; scores are written so that they read back bit for bit.
+    File names follow the year: by machine ID in 2020, by section and domain (which must be given) in 2021.
     """
     section, files = np.asarray(section), np.array([Path(str(name)).name for name in files])
+    ends = [f"section_{s}_test" for s in section]
+    if year == 2020:
+        ends = [f"id_{s}" for s in section]
+    elif year == 2021:
+        ends = [f"section_{s}_{d}_test" for s, d in zip(section, domain, strict=True)]
     written = []
-    for one in sorted(set(section.tolist())):
-        rows = [i for i in np.argsort(files, kind="stable") if section[i] == one]
+    for one in sorted(set(ends)):
+        rows = [i for i in np.argsort(files, kind="stable") if ends[i] == one]
         for kind, values in (
             ("anomaly_score", [float(score[i]) for i in rows]),
             ("decision_result", [int(decision[i]) for i in rows]),
         ):
-            path = Path(folder) / f"{kind}_{machine}_section_{one}_test.csv"
+            path = Path(folder) / f"{kind}_{machine}_{one}.csv"
             _write_csv(path, [(files[i], repr(value)) for i, value in zip(rows, values, strict=True)])
             written.append(path)
     return written

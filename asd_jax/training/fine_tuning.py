@@ -47,6 +47,28 @@ class FineTuning:
     def __post_init__(self):
         if self.mixup not in MIXUPS:
             raise InputError(f"augment.mixup={self.mixup!r}; known: {', '.join(MIXUPS)}")
+        for name in ("epochs", "weight_decay", "margin", "mask_frames", "mask_filters"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}={getattr(self, name)} must be at least 0")
+        for name in ("batch_size", "learning_rate", "clip_norm", "scale", "mixup_alpha"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("warmup_fraction", "mixup_probability", "mask_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}={getattr(self, name)} must lie in 0..1")
+
+    def steps(self, clips: int) -> int:
+        """Number of steps on so many clips.
+
+        Raises:
+            InputError: not one.
+        """
+        steps = self.epochs * clips // self.batch_size
+        if self.epochs and not steps:
+            raise InputError(
+                f"optimizer.batch_size={self.batch_size} is more than {self.epochs} x {clips} clips: no step to take"
+            )
+        return steps
 
 
 class TrainState(NamedTuple):
@@ -92,10 +114,7 @@ def fine_tune(
         InputError: fewer than two classes, fewer clips than a batch, a loss that is not finite.
     """
     classes, extras = class_numbers(clips, config, with_domain)
-    steps = settings.epochs * len(clips) // settings.batch_size
-    if settings.epochs and not steps:
-        epochs = f"{settings.epochs} x {len(clips)} clips"
-        raise InputError(f"optimizer.batch_size={settings.batch_size} is more than {epochs}: no step to take")
+    steps = settings.steps(len(clips))
     schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
     optimizer = adamw(schedule, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
     encoder, head = Encoder(config, dtype), ArcFace(len(classes), settings.scale, settings.margin)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ class TrainingLog:
         self._since, self._last = time.perf_counter(), start
         old = self.path.read_text().splitlines() if self.path.exists() else []
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in old if json.loads(line)["step"] <= start]
+        kept = [line for line in old if _step(line) <= start]
         self.path.write_text("".join(line + "\n" for line in kept))
 
     def due(self, step: int) -> bool:
@@ -58,6 +57,14 @@ class TrainingLog:
         say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {rate:.1f} clips/s  {clock(left)} left")
 
 
+def _step(line: str) -> int | float:
+    """The step of a line of metrics.jsonl; infinity for one that a killed run left half written."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
+
+
 def progress(items: Iterable[T], total: int, what: str, per_item: int = 1) -> Iterator[T]:
     """Passes the items on; says the share done, the rate and the time left every few seconds.
 
@@ -81,8 +88,3 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def warn(message: str) -> None:
-    """A line on stderr, for what the user should know but need not mend."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -10,9 +10,7 @@ def learning_rate_schedule(peak: float, steps: int, warmup_fraction: float) -> o
     return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, warmup + 1))
 
 
-def adamw(
-    schedule: optax.Schedule, *, weight_decay: float, clip_norm: float, b2: float = 0.999
-) -> optax.GradientTransformation:
+def adamw(schedule: optax.Schedule, *, weight_decay: float, clip_norm: float) -> optax.GradientTransformation:
     """AdamW; weight decay on matrices only (not on biases, norms and CLS); gradients clipped to a global norm."""
 
     def matrices(params):
@@ -20,5 +18,5 @@ def adamw(
 
     return optax.chain(
         optax.clip_by_global_norm(clip_norm),
-        optax.adamw(schedule, b2=b2, weight_decay=weight_decay, mask=matrices),
+        optax.adamw(schedule, weight_decay=weight_decay, mask=matrices),
     )

@@ -5,7 +5,9 @@ import pytest
 
 from asd_jax.errors import InputError
 from asd_jax.files import write_json
+from asd_jax.scoring import options
 from asd_jax.scoring.anomaly_score import fit_sections, score_machine, score_sections
+from asd_jax.scoring.back_ends import chosen
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.domain_normalization import domain_normalize
@@ -150,8 +152,8 @@ def test_clips_without_domain_share_one_bank():
         (machine(test=0), {}, "no test clips"),
         (machine(source=0, target=0), {}, "section 00: no normal training clips"),
         (machine(), {"back_end": "forest"}, "'forest'.*knn, smote"),
-        (machine(), {"normalization": "best"}, "'best': must be one of train"),
-        (machine(), {"domains": "left"}, "'left': must be one of min"),
+        (machine(), {"normalization": "best"}, "normalization='best'; known: train"),
+        (machine(), {"domains": "left"}, "domains='left'; known: min"),
         (machine(), {"distance": "city"}, "'city'"),
         (machine(), {"decision": "dice"}, "'dice'"),
         (machine(target=0), {"domains": "target"}, "no target bank"),
@@ -182,7 +184,7 @@ def test_an_unlabelled_machine_leaves_no_official_score_but_a_note():
     pump = dataclasses.replace(pump, label=np.where(pump.split == "test", -1, pump.label))
     found = results({"fan": score_machine(fan), "pump": score_machine(pump)}, Scoring(), 2024)
     assert found["official_score"] is None and list(found["machines"]) == ["fan"]
-    assert "test clips of pump carry no label" in found["notes"][-1]
+    assert "pump section 00: test clips carry no label" in found["notes"][-1]
 
 
 def test_the_grid_equals_scoring_each_combination_by_itself():
@@ -209,3 +211,32 @@ def test_fitted_sections_take_another_normalisation():
     scorers = fit_sections(embeddings, Scoring())
     found = score_sections(embeddings, scorers, normalization="test").score
     assert np.array_equal(found, score_machine(embeddings, Scoring(normalization="test")).score)
+
+
+def test_a_section_that_cannot_be_scored_costs_no_other_its_values():
+    one_domain = machine(seed=1)
+    alone = dataclasses.replace(one_domain, domain=np.full(len(one_domain.files), "source"))
+    found = results({"fan": score_machine(machine()), "mine": score_machine(alone)}, Scoring(), 2024)
+    assert found["official_score"] is None and set(found["machines"]) == {"fan"}
+    assert any("no official score: mine section 00: auc_target needs normal" in note for note in found["notes"])
+
+
+def test_options_name_every_back_end_there_is():
+    assert set(options.BACK_ENDS) == set(chosen.BACK_ENDS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"back_end": "knm"}, "back_end='knm'; known: knn.*Did you mean 'knn'"),
+        ({"back_end": "knn+foo"}, "back_end='foo'"),
+        ({"windows": "median"}, "windows='median'; known: mean, max"),
+        ({"k": 0}, "k=0 must be at least 1"),
+        ({"decision_quantile": 2.0}, "decision_quantile=2.0 must lie in 0..1"),
+        ({"layers": "-1"}, "layers='-1'"),
+        ({"seed": -1}, "scoring.seed must be at least 0"),
+    ],
+)
+def test_wrong_options_are_found_at_once(wrong, said):
+    with pytest.raises(InputError, match=said):
+        Scoring(**wrong)

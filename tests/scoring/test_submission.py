@@ -164,3 +164,18 @@ def test_unreadable_ground_truth_is_named(released):
     path.write_text("section_00_0000.wav,maybe\n")
     with pytest.raises(InputError, match="ground_truth_fan_section_00_test.csv: not readable as ground truth"):
         read_labels(released / "evaluator", 2024)
+
+
+@pytest.mark.parametrize(
+    ("year", "names"),
+    [
+        (2020, ["id_00"]),
+        (2021, ["section_00_source_test", "section_00_target_test"]),
+        (2024, ["section_00_test"]),
+    ],
+)
+def test_file_names_follow_the_year(tmp_path, year, names):
+    domain = ["source", "target"]
+    write_submission(tmp_path, "fan", ["00"] * 2, ["a.wav", "b.wav"], [1.0, 2.0], [0, 1], year=year, domain=domain)
+    kinds = ("anomaly_score", "decision_result")
+    assert {p.name for p in tmp_path.iterdir()} == {f"{kind}_fan_{name}.csv" for kind in kinds for name in names}

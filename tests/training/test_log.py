@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+from asd_jax.errors import InputError
+from asd_jax.training.log import TrainingLog, clock, progress
+
+
+def log(path, start=0):
+    return TrainingLog(path, start=start, steps=9, every=4, batch_size=4)
+
+
+def test_a_cut_off_line_of_metrics_does_not_stop_a_resumed_run(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 5, "loss": 1.0}\n{"step": 2, "lo')
+    log(path, start=2)
+    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+def test_first_last_and_every_nth_step_are_due(tmp_path):
+    assert [step for step in range(1, 10) if log(tmp_path / "m").due(step)] == [1, 4, 8, 9]
+
+
+def test_a_line_says_what_the_file_holds(tmp_path, capsys):
+    log(tmp_path / "m").write(4, {"loss": 1.5, "accuracy": 0.25, "learning_rate": 1e-3})
+    row = json.loads((tmp_path / "m").read_text())
+    assert (row["step"], row["loss"], row["accuracy"]) == (4, 1.5, 0.25) and row["clips_per_second"] > 0
+    assert "step 4/9  loss 1.5  accuracy 0.25  learning_rate 0.001" in capsys.readouterr().out
+    with pytest.raises(InputError, match="step 5: the loss is inf"):
+        log(tmp_path / "m").write(5, {"loss": float("inf"), "accuracy": 0.0, "learning_rate": 1e-3})
+
+
+def test_progress_passes_everything_on_and_clock_is_readable():
+    assert list(progress(range(5), 5, "things")) == list(range(5))
+    assert [clock(s) for s in (0.0, 61.0, 3661.0)] == ["0:00", "1:01", "1:01:01"]
