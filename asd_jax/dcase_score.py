@@ -22,6 +22,7 @@ from asd_jax.errors import InputError
 from asd_jax.files import write_json
 from asd_jax.scoring.labels import read_labels
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
+from asd_jax.scoring.results import over_seeds
 from asd_jax.scoring.submission import ScoredClip, read_submission
 
 FLAGS = flags.FLAGS
@@ -53,7 +54,7 @@ def main() -> None:
     scored = [score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)]
     found = scored[0]
     if len(runs) > 1:
-        found |= _over_seeds(scored)
+        found = over_seeds(scored) | {"seeds": {"official_score": [one["official_score"] for one in scored]}}
     if FLAGS.intervals:
         found |= intervals(runs, FLAGS.year)
     if FLAGS.against:
@@ -143,16 +144,12 @@ def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
     return labelled, np.array([[clip.score for clip in clips] for clips in runs])
 
 
-def _over_seeds(found: list[dict]) -> dict:
-    values = [one["official_score"] for one in found]
-    return {"seeds": {"official_score": values, "mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}}
-
-
 def _told(found: dict) -> list[str]:
     """What the table does not say, in words."""
     lines = []
     if seeds := found.get("seeds"):
-        lines.append(f"{len(seeds['official_score'])} seeds: {100 * seeds['mean']:.2f} +- {100 * seeds['std']:.2f} %")
+        spread = found["standard_deviation"]["official_score"]
+        lines.append(f"mean of {len(seeds['official_score'])} seeds, standard deviation {100 * spread:.2f} %")
     if "bootstrap" in found:
         low, high = 100 * found["bootstrap"]["low"], 100 * found["bootstrap"]["high"]
         lines.append(f"95 % interval, stratified bootstrap: {low:.2f} to {high:.2f} %")

@@ -11,7 +11,6 @@ Keys of the config, with defaults and comments: configs/base.py.
 """
 
 import importlib.metadata
-import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from asd_jax.files import read_json, write_json
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
 from asd_jax.scoring.anomaly_score import Scoring, score_machine
 from asd_jax.scoring.embeddings import Embeddings
-from asd_jax.scoring.results import results
+from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
 from asd_jax.training.log import progress, say
 
@@ -222,11 +221,7 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
 def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     """results.json of each seed's folder -> the same at the top, with mean and standard deviation (n - 1)."""
     runs = [read_json(folder / "results.json") for folder in folders]
-    found = _over_seeds(statistics.fmean, runs, runs[0])
-    found["standard_deviation"] = {
-        key: _over_seeds(statistics.stdev, [run[key] for run in runs], runs[0][key])
-        for key in ("official_score", "machines")
-    }
+    found = over_seeds(runs)
     found["seeds"] = [{"seed": run["seed"], "official_score": run["official_score"]} for run in runs]
     del found["seed"]
     write_json(workdir / "results.json", found)
@@ -234,13 +229,6 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]
         say(f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation {percent(spread)} %")
-
-
-def _over_seeds(what, values: list, like):
-    """The same structure with every float replaced by `what` of all runs' values."""
-    if isinstance(like, Mapping):
-        return {key: _over_seeds(what, [value[key] for value in values], like[key]) for key in like}
-    return what(values) if isinstance(like, float) else like
 
 
 def _embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:

@@ -213,7 +213,7 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
         eat, params = eat_config(config), random_eat(eat_config(config), config.seed)
     elif read_weights(config.model.weights)[1]["kind"] == "encoder":
         pipeline = load_pipeline(config.model.weights)
-        say(f"{config.model.weights}: fine-tuned, with a front end of its own; features.* of the config do not count")
+        say(f"{config.model.weights}: fine-tuned, with its own front end and pooling; features.* do not count here")
         if not config.frozen.pooling:
             return pipeline.config, pipeline.params
         parts = {name: value for name, value in pipeline.params.items() if name == "eat"}

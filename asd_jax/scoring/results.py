@@ -1,7 +1,8 @@
 """results.json: the official score and every machine's values, the same bytes for the same scores."""
 
 import dataclasses
-from collections.abc import Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,6 +39,19 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         found |= {"arithmetic_mean": official.arithmetic_mean, "harmonic_mean": official.harmonic_mean}
         found["official_score"] = None if missing else official.official_score
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
+
+
+def over_seeds(runs: Sequence[Mapping]) -> dict:
+    """results.json of several seeds -> one with the means, and their standard deviation (n - 1) beside them."""
+    deviation = {key: _combined(statistics.stdev, [run[key] for run in runs]) for key in ("official_score", "machines")}
+    return _combined(statistics.fmean, list(runs)) | {"standard_deviation": deviation}
+
+
+def _combined(what: Callable[[list[float]], float], values: list):
+    """The structure of the first of `values`, every float replaced by `what` of all values' floats there."""
+    if isinstance(values[0], Mapping):
+        return {key: _combined(what, [value[key] for value in values]) for key in values[0]}
+    return what(values) if all(isinstance(value, float) for value in values) else values[0]
 
 
 def _sections(machines: Mapping[str, MachineScores]) -> list[tuple[str, str]]:
