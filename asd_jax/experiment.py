@@ -49,6 +49,9 @@ def check(config: ConfigDict) -> None:
         value = operator.attrgetter(key)(config)
         if value < (key != "seed"):
             raise InputError(f"{key}={value} must be at least {int(key != 'seed')}")
+    for key, known in {"data.pad": ("repeat", "zeros"), "data.resampler": ("soxr", "torchaudio")}.items():
+        if (value := operator.attrgetter(key)(config)) not in known:
+            raise InputError(f"{key}={value!r}; known: {', '.join(known)}")
     if config.frozen.pooling not in ("", "band_mean", "mean", "cls"):
         raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
     if config.scoring.normalization == "held_out" and not config.data.held_out:
@@ -107,7 +110,7 @@ def window_reader(config: ConfigDict) -> Reader:
     read = _file_reader(config)
 
     def read_window(window: Window) -> np.ndarray:
-        return fit_length(read(window.path)[window.start :], window.samples)
+        return fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
 
     return read_window
 
@@ -115,9 +118,10 @@ def window_reader(config: ConfigDict) -> Reader:
 def _file_reader(config: ConfigDict):
     """Path -> waveform, through the cache of decoded clips if there is to be one."""
     channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
-    if config.data.cache:
-        return ClipCache(config.data.cache, sample_rate=FrontEnd.sample_rate, channel=channel).read
-    return functools.partial(read_clip, sample_rate=FrontEnd.sample_rate, channel=channel)
+    settings = {"sample_rate": FrontEnd.sample_rate, "channel": channel, "resampler": config.data.resampler}
+    return (
+        ClipCache(config.data.cache, **settings).read if config.data.cache else functools.partial(read_clip, **settings)
+    )
 
 
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:

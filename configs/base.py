@@ -16,10 +16,12 @@ def get_config(mode: str = "") -> ConfigDict:
     data.machines = ""  # comma-separated machine types; empty: all found
     data.year = 2024  # of the DCASE edition whose official score is computed
     data.clip_seconds = 10.0  # what is heard of a clip
-    data.length = "fit"  # fit: longer clips cut, shorter ones repeated; window: overlapping windows of clip_seconds,
+    data.length = "fit"  # fit: longer clips cut, shorter ones padded; window: overlapping windows of clip_seconds,
     # scores merged by scoring.windows; bucket: every clip at its own length (training: fit)
+    data.pad = "repeat"  # what fills shorter clips: their own beginning, or zeros
     data.hop_seconds = 5.0  # between windows
     data.channel = "mean"  # of recordings with several: mean, near, far, difference, or a number
+    data.resampler = "soxr"  # or torchaudio: sample for sample what torchaudio.functional.resample gives
     data.cache = ""  # folder for decoded clips; worth it where recordings are compressed, resampled or far away
     data.on_bad_clip = "error"  # or skip: clips that cannot be read are left out and listed in results.json
     data.domain_in_class = False  # also separate source from target in training

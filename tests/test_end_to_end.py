@@ -263,6 +263,8 @@ TOYCAR, QUICK = "--config=configs/toycar.py", "--config=configs/quickstart.py:sm
         ([QUICK, "--config.seeds=0"], "seeds=0 must be at least 1"),
         ([QUICK, "--config.data.length=crop"], "known: fit, window, bucket"),
         ([QUICK, "--config.data.on_bad_clip=hide"], "known: error, skip"),
+        ([QUICK, "--config.data.pad=mirror"], "known: repeat, zeros"),
+        ([QUICK, "--config.data.resampler=linear"], "known: soxr, torchaudio"),
         ([QUICK, "--config.data.channel=far"], "no channel 'far'"),
         ([QUICK, "--config.features.statistics=mine"], "known: given, train"),
         ([QUICK, "--confg.seed=1"], "confg"),

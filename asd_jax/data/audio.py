@@ -89,12 +89,20 @@ def resample(wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = 
     return (windows @ kernel.T).reshape(-1)[: -(-phases * len(wave) // step)]
 
 
-def fit_length(wave: Shaped[np.ndarray, "s"], samples: int) -> Shaped[np.ndarray, "t"]:
-    """Waveform of any length -> the first `samples` samples of it, repeated from its start if it is shorter.
+def fit_length(wave: Shaped[np.ndarray, "s"], samples: int, *, pad: str = "repeat") -> Shaped[np.ndarray, "t"]:
+    """Waveform of any length -> the first `samples` samples of it; if it is shorter, repeated from its start.
 
-    The one rule for length. Not padded with zeros: the log filter bank of digital silence is ln(2^-23) = -15.9, far
-    below any recording, and the classifier would learn the length of a machine's clips instead of its sound.
+    The one rule for length. Not padded with zeros unless pad="zeros" asks for it: the log filter bank of digital
+    silence is ln(2^-23) = -15.9, far below any recording, and the classifier would learn the length of a machine's
+    clips instead of its sound.
+
+    Raises:
+        InputError: no such way to pad.
     """
+    if pad not in ("repeat", "zeros"):
+        raise InputError(f"data.pad={pad!r}; known: repeat, zeros")
+    if pad == "zeros" and len(wave) < samples:
+        return np.pad(wave, (0, samples - len(wave)))
     return np.resize(wave, samples)
 
 

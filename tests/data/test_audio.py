@@ -216,3 +216,12 @@ def test_2000_damaged_files_decode_or_raise_the_one_error():
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     result = json.loads(done.stdout)
     assert result["broken"] == [] and result["decoded"] > 400 and result["refused"] > 400
+
+
+def test_zeros_fill_a_short_clip_only_when_asked():
+    wave = np.array([1.0, 2.0, 3.0], np.float32)
+    np.testing.assert_array_equal(fit_length(wave, 5, pad="zeros"), [1, 2, 3, 0, 0])
+    np.testing.assert_array_equal(fit_length(wave, 5), [1, 2, 3, 1, 2])
+    np.testing.assert_array_equal(fit_length(wave, 2, pad="zeros"), [1, 2])
+    with pytest.raises(InputError, match="data.pad='mirror'; known: repeat, zeros"):
+        fit_length(wave, 5, pad="mirror")
