@@ -71,6 +71,7 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
     if root == "factory":
         root = workdir / "factory"
         chosen = {"machines": machines} if machines else {}
+        say(f"synthetic machines: {root}")
         write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
     try:
         return find_clips(root, machines)
@@ -86,6 +87,7 @@ def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], lis
     """
     reader, data = _file_reader(config), config.data
     clips, skipped = screen_clips(clips, reader, on_bad_clip=data.on_bad_clip, threads=data.threads)
+    say(f"{len(clips)} clips of {', '.join(sorted({clip.machine for clip in clips}))}")
     return hold_out(clips, data.held_out, config.seed), skipped
 
 
