@@ -25,7 +25,7 @@ class TrainingLog:
 
     def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
         self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
-        self._since, self._last = time.perf_counter(), start
+        self._since, self._last, self._first = time.perf_counter(), start, True
         old = self.path.read_text().splitlines() if self.path.exists() else []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in old if _step(line) <= start]
@@ -54,7 +54,10 @@ class TrainingLog:
             file.write(json.dumps(row | {"clips_per_second": round(rate, 2)}) + "\n")
         left = (self.steps - step) * self.batch_size / rate if rate else 0
         values = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "accuracy", "learning_rate"))
-        say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {rate:.1f} clips/s  {clock(left)} left")
+        # The first step of a process compiles: its rate says nothing of what is left.
+        speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
+        self._first = False
+        say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
 
 
 def _step(line: str) -> int | float:

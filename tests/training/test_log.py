@@ -30,6 +30,14 @@ def test_a_line_says_what_the_file_holds(tmp_path, capsys):
         log(tmp_path / "m").write(5, {"loss": float("inf"), "accuracy": 0.0, "learning_rate": 1e-3})
 
 
+def test_time_left_is_not_guessed_from_the_step_that_compiles(tmp_path, capsys):
+    metrics, this = {"loss": 1.5, "accuracy": 0.25, "learning_rate": 1e-3}, log(tmp_path / "m")
+    this.write(1, metrics)
+    this.write(4, metrics)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("compiled") and second.endswith("left") and "clips/s" in second
+
+
 def test_progress_passes_everything_on_and_clock_is_readable():
     assert list(progress(range(5), 5, "things")) == list(range(5))
     assert [clock(s) for s in (0.0, 61.0, 3661.0)] == ["0:00", "1:01", "1:01:01"]
