@@ -10,7 +10,9 @@ from jaxtyping import Array, Float, Int
 
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
+from asd_jax.models.attention import ATTENTIONS, SpectrogramAttention
 from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.models.lora import LoRA
 from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
 
 POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
@@ -43,13 +45,22 @@ class EncoderConfig:
         front_end: settings of the filter bank, normalisation and SimAM.
         eat: sizes of the backbone, or None for the bare filter bank.
         pooling: how tokens become an embedding.
+        attention: a trainable rival of SimAM in its place, one of ATTENTIONS.
     """
 
     front_end: FrontEnd = FrontEnd()
     eat: EATConfig | None = EATConfig()
     pooling: Pooling = Pooling()
+    attention: str = "none"
 
     def __post_init__(self):
+        if self.attention not in ATTENTIONS:
+            raise InputError(f"model.attention={self.attention!r}; known: {', '.join(ATTENTIONS)}")
+        if self.attention != "none" and (self.front_end.simam.mode != "none" or self.eat is None):
+            raise InputError(
+                f"model.attention={self.attention} takes SimAM's place before EAT: it needs "
+                "--config.features.simam=none and --config.model.encoder=eat"
+            )
         if self.eat and self.eat.mel_bins != self.front_end.bins:
             raise InputError(f"EAT takes {self.eat.mel_bins} filters but the front end has {self.front_end.bins}")
         if self.eat and not -self.eat.depth <= self.pooling.block < self.eat.depth:
@@ -79,27 +90,38 @@ class Encoder(nn.Module):
     Attributes:
         config: front end, backbone and pooling.
         dtype: of EAT's computation; the rest is float32.
+        lora: as in EAT, like the two below.
+        drop_path: rate in the last block.
+        remat: whether to recompute blocks.
     """
 
     config: EncoderConfig
     dtype: DTypeLike = jnp.float32
+    lora: LoRA | None = None
+    drop_path: float = 0.0
+    remat: bool = False
 
-    @nn.compact
     def __call__(
         self,
         wave: Float[Array, "b s"],
         simam_mode: Int[Array, "b"] | None = None,
         augment: Callable[[Float[Array, "b t f"]], Float[Array, "b t f"]] | None = None,
     ) -> tuple[Float[Array, "b ..."], dict]:
-        front_end, samples = self.config.front_end, wave.shape[1]
-        x = front_end.spectrogram(wave, simam_mode)
-        if augment is not None:
-            x = augment(x)
-        x = front_end.attend(x, simam_mode, samples)
+        x = self.config.front_end.spectrogram(wave, simam_mode)
+        return self.embed(x if augment is None else augment(x), wave.shape[1], simam_mode)
+
+    @nn.compact
+    def embed(self, spectrogram: Float[Array, "b t f"], samples: int, simam_mode: Int[Array, "b"] | None = None):
+        """The rest of the way, from a spectrogram of clips of so many samples, not yet attended."""
+        front_end = self.config.front_end
+        x = front_end.attend(spectrogram, simam_mode, samples)
         out = {"filter_bank": x[:, : front_end.real_frames(samples)].mean(1)}
+        if self.config.attention != "none":
+            x = SpectrogramAttention(self.config.attention, name="attention")(x)
         if self.config.eat is None:
             return out["filter_bank"], out
-        _, intermediates = EAT(self.config.eat, self.dtype, name="eat")(x)
+        eat = EAT(self.config.eat, self.dtype, self.lora, self.drop_path, self.remat, name="eat")
+        _, intermediates = eat(x)
         return self._pool(intermediates["blocks"][self.config.pooling.block]), out | intermediates
 
     def _pool(self, tokens):

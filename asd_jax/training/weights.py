@@ -140,6 +140,7 @@ def load_pipeline(path: str | Path) -> "Pipeline":
         front_end=_config(FrontEnd, header.get("front_end"), path),
         eat=_config(EATConfig, header["eat"], path) if header.get("eat") else None,
         pooling=_config(Pooling, header.get("pooling"), path),
+        attention=header.get("attention", "none"),
     )
     return Pipeline(config, fill(abstract_encoder(config), tensors, path))
 

@@ -1,10 +1,11 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_eat import flax_names, golden_eat
 
-from asd_jax.models.eat import EAT, EATConfig, position_table
+from asd_jax.models.eat import EAT, EATConfig, attend, position_table
 
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)
 LENGTHS = ["x1024", "x512", "x208", "x100"]
@@ -95,3 +96,50 @@ def test_impossible_shapes_are_refused():
         EATConfig(mel_bins=100)
     with pytest.raises(ValueError, match="at least 16 frames of 128 filters"):
         EAT(CONFIG).init(jax.random.key(0), jnp.zeros((1, 15, 128)))
+
+
+def test_attention_is_the_formula_in_every_form(monkeypatch):
+    qkv = jax.random.normal(jax.random.key(0), (3, 9, 3, 2, 8))
+    q, k, v = np.moveaxis(np.asarray(qkv, np.float64), 2, 0)
+    logits = np.einsum("bnhd,bmhd->bhnm", q, k) / np.sqrt(8)
+    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = np.einsum("bhnm,bmhd->bnhd", weights, v)
+    for form in ("exact", "clip_by_clip", "auto"):
+        np.testing.assert_allclose(attend(qkv, form), expected, atol=1e-6)  # measured 4.8e-7
+    with pytest.raises(ValueError, match="attention 'flash'; known: auto, exact, clip_by_clip, cudnn"):
+        attend(qkv, "flash")
+    fused = []  # on a GPU in half precision: JAX's fused kernel, called as its own exact form can be
+    plain = jax.nn.dot_product_attention
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(
+        jax.nn,
+        "dot_product_attention",
+        lambda q, k, v, implementation: fused.append(implementation) or plain(q, k, v, implementation="xla"),
+    )
+    np.testing.assert_allclose(attend(qkv.astype(jnp.bfloat16)).astype(jnp.float32), expected, atol=2e-2)
+    np.testing.assert_allclose(attend(qkv), expected, atol=1e-6)
+    assert fused == ["cudnn"]
+
+
+def test_drop_path_leaves_branches_out_clip_by_clip_and_only_in_training(params):
+    x = jax.random.normal(jax.random.key(0), (64, 32, 128))
+    plain, _ = EAT(CONFIG).apply({"params": params}, x)
+    module = EAT(CONFIG, drop_path=0.5)
+    np.testing.assert_array_equal(module.apply({"params": params}, x)[0], plain)
+    _, out = module.apply({"params": params}, x, rngs={"drop_path": jax.random.key(1)})
+    _, same = EAT(CONFIG).apply({"params": params}, x)
+    np.testing.assert_allclose(out["blocks"][0], same["blocks"][0], atol=1e-6)  # the first block keeps all
+    skipped = out["blocks"][1]
+    for norm in ("norm1", "norm2"):
+        skipped = nn.LayerNorm(1e-6).apply({"params": params["block_2"][norm]}, skipped)
+    share = np.isclose(out["blocks"][2], skipped, atol=1e-5).all((1, 2)).mean()
+    assert 0.1 < share < 0.4  # 0.5^2 of the clips skip both branches of the last block
+
+
+def test_recomputing_blocks_changes_nothing(params):
+    x = jax.random.normal(jax.random.key(0), (2, 32, 128))
+
+    def gradient(remat):
+        return jax.jit(jax.grad(lambda p: (EAT(CONFIG, remat=remat).apply({"params": p}, x)[0] ** 2).mean()))(params)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradient(True), gradient(False))

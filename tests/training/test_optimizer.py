@@ -1,9 +1,11 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
-from asd_jax.training.optimizer import adamw, learning_rate_schedule
+from asd_jax.training.optimizer import adamw, join, layer_multiplier, learning_rate_schedule, split
 
 
 def test_schedule_rises_linearly_then_follows_a_cosine():
@@ -36,3 +38,69 @@ def test_gradients_are_clipped_to_a_global_norm():
     _, unit = optimizer.update({"a": direction / 5}, state, params)
     moments = [optax.tree_utils.tree_get(s, "mu")["a"] for s in (large, unit)]
     np.testing.assert_allclose(*moments, rtol=1e-6)
+
+
+PARAMS = {
+    "encoder": {
+        "eat": {name: {"kernel": jnp.ones((2, 2))} for name in ("patch", "block_0", "block_1", "block_2")},
+        "pooling": {"kernel": jnp.ones((2, 2))},
+    },
+    "head": {"centres": jnp.ones((2, 2))},
+}
+
+
+def moves(optimizer, steps):
+    """What each step does to each parameter, under a gradient of ones."""
+    state, seen = optimizer.init(PARAMS), []
+    for _ in range(steps):
+        updates, state = optimizer.update(jax.tree.map(jnp.ones_like, PARAMS), state, PARAMS)
+        seen.append({"/".join(path): float(u[0, 0]) for path, u in flatten_dict(updates).items()})
+    return seen
+
+
+def test_layer_decay_is_eats_formula():
+    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.65, depth=3)
+    first = moves(optimizer, 1)[0]
+    for block in range(3):  # block i of depth 3: 0.65^(3 - i), so the last 0.65
+        assert first[f"encoder/eat/block_{block}/kernel"] == pytest.approx(-1e-3 * 0.65 ** (3 - block), rel=1e-5)
+    for name in ("encoder/eat/patch/kernel", "encoder/pooling/kernel", "head/centres"):
+        assert first[name] == pytest.approx(-1e-3, rel=1e-5)
+    assert layer_multiplier("encoder/eat/block_0/fc1/kernel", 0.65, 12) == pytest.approx(0.0057, abs=1e-4)
+
+
+def test_weight_decay_follows_the_layers_rate():
+    optimizer = adamw(optax.constant_schedule(0.1), weight_decay=0.5, clip_norm=1.0, layer_decay=0.5, depth=3)
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    updates, _ = optimizer.update(zero, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["encoder"]["eat"]["block_2"]["kernel"], -0.05 * 0.5)
+
+
+def test_blocks_thaw_one_by_one_from_the_last():
+    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9, depth=3, thaw_every=2.0)
+    seen = moves(optimizer, 8)
+    thawed = {name: [step[name] != 0 for step in seen].index(True) for name in seen[0]}
+    assert thawed == {
+        "head/centres": 0,
+        "encoder/pooling/kernel": 0,
+        "encoder/eat/block_2/kernel": 2,
+        "encoder/eat/block_1/kernel": 4,
+        "encoder/eat/block_0/kernel": 6,
+        "encoder/eat/patch/kernel": 6,
+    }
+    plain = moves(adamw(optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9), 1)[0]
+    assert seen[4]["encoder/eat/block_1/kernel"] == pytest.approx(plain["head/centres"], rel=1e-5)  # Adam starts anew
+
+
+def test_frozen_gradients_do_not_count_in_the_norm():
+    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1.0, depth=3, thaw_every=5.0)
+    _, state = optimizer.update(jax.tree.map(jnp.ones_like, PARAMS), optimizer.init(PARAMS), PARAMS)
+    moments = [mu for path, mu in jax.tree_util.tree_flatten_with_path(state)[0] if ".mu" in jax.tree_util.keystr(path)]
+    norm = np.sqrt(sum(float((10 * m**2).sum()) * 10 for m in moments))  # mu is a tenth of the gradient
+    assert norm == pytest.approx(1.0, rel=1e-5)
+
+
+def test_parts_of_parameters_come_together_again():
+    chosen, rest = split(PARAMS, lambda path: "block_1" in path)
+    assert list(flatten_dict(chosen)) == [("encoder", "eat", "block_1", "kernel")] and len(flatten_dict(rest)) == 5
+    jax.tree.map(np.testing.assert_array_equal, join(chosen, rest), PARAMS)
+    assert join(*split(PARAMS, lambda path: False)) == PARAMS

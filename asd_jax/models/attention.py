@@ -1,0 +1,42 @@
+"""Trainable attention on the spectrogram, in SimAM's place: the rivals that it is compared with."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Attention = Literal["none", "se", "cbam", "spatial"]
+ATTENTIONS: tuple[Attention, ...] = ("none", "se", "cbam", "spatial")
+REDUCTION = 16  # of the hidden width, both papers' default
+KERNEL = 7  # of CBAM's spatial part, its paper's default
+
+
+class SpectrogramAttention(nn.Module):
+    """Spectrogram "b t f" -> the same, each cell times a learnt weight in (0, 1).
+
+    A spectrogram has one channel, so the filters stand for channels in the first two:
+    "se", squeeze and excitation (Hu et al., CVPR 2018), a weight per filter from the filters' means over time;
+    "cbam" (Woo et al., ECCV 2018), a weight per filter from means and maxima, then one per frame from the frames';
+    "spatial", a weight per cell from the 7 x 7 cells around it.
+
+    Attributes:
+        kind: "se", "cbam" or "spatial".
+    """
+
+    kind: Attention
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t f"]) -> Float[Array, "b t f"]:
+        filters = x.shape[-1]
+        hidden = nn.Dense(max(filters // REDUCTION, 1), name="squeeze")
+        excite = nn.Dense(filters, name="excite")
+        if self.kind == "se":
+            return x * jax.nn.sigmoid(excite(jax.nn.relu(hidden(x.mean(1)))))[:, None]
+        if self.kind == "cbam":
+            mean, largest = (excite(jax.nn.relu(hidden(pooled))) for pooled in (x.mean(1), x.max(1)))
+            x = x * jax.nn.sigmoid(mean + largest)[:, None]
+            frames = jnp.stack([x.mean(-1), x.max(-1)], axis=-1)
+            return x * jax.nn.sigmoid(nn.Conv(1, (KERNEL,), name="spatial")(frames))
+        return x * jax.nn.sigmoid(nn.Conv(1, (KERNEL, KERNEL), name="spatial")(x[..., None])[..., 0])

@@ -1,0 +1,74 @@
+"""LoRA: low-rank updates beside frozen linear layers (Hu et al., ICLR 2022), merged into them when a run is over."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import DTypeLike
+
+from asd_jax.errors import InputError
+
+TARGETS = ("qkv", "out", "fc1", "fc2")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoRA:
+    """A linear layer's output gains (alpha / rank) x A B, A (inputs, rank) and B (rank, outputs).
+
+    Attributes:
+        rank: of the update.
+        alpha: its scale times the rank.
+        targets: which layers of a block, some of TARGETS.
+    """
+
+    rank: int = 64
+    alpha: float = 64.0
+    targets: tuple[str, ...] = ("qkv",)
+
+    def __post_init__(self):
+        if self.rank < 1 or not self.alpha > 0:
+            raise InputError(f"LoRA of rank {self.rank} and alpha {self.alpha}: both must be positive")
+        if not self.targets or (unknown := set(self.targets) - set(TARGETS)):
+            unknown = unknown if self.targets else {"none"}
+            raise InputError(f"LoRA targets {', '.join(sorted(unknown))}; known: {', '.join(TARGETS)}")
+
+
+class Dense(nn.Module):
+    """A linear layer "... i" -> "... o", with a low-rank update where LoRA targets its name.
+
+    Attributes:
+        features: outputs o.
+        dtype: of the computation.
+        lora: the update, None for none.
+    """
+
+    features: int
+    dtype: DTypeLike = jnp.float32
+    lora: LoRA | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        inputs, x = x.shape[-1], x.astype(self.dtype)
+
+        def param(name, init, *shape):
+            return self.param(name, init, shape).astype(self.dtype)
+
+        y = x @ param("kernel", nn.initializers.normal(0.02), inputs, self.features)  # BERT's, as EAT
+        y = y + jnp.broadcast_to(param("bias", nn.initializers.zeros, self.features), y.shape)
+        if self.lora is None or self.name not in self.lora.targets:
+            return y
+        a = param("lora_a", nn.initializers.he_uniform(), inputs, self.lora.rank)
+        b = param("lora_b", nn.initializers.zeros, self.lora.rank, self.features)  # starts as nothing
+        return y + x @ a @ b * (self.lora.alpha / self.lora.rank)
+
+
+def merge(params: dict, lora: LoRA) -> dict:
+    """Parameters with updates -> those of the same layers without: every kernel plus its update."""
+    flat = flatten_dict(params)
+    for *layer, name in list(flat):
+        if name == "lora_a":
+            a, b = flat.pop((*layer, "lora_a")), flat.pop((*layer, "lora_b"))
+            update = jnp.matmul(a, b, precision="highest")
+            flat[(*layer, "kernel")] = flat[(*layer, "kernel")] + lora.alpha / lora.rank * update
+    return unflatten_dict(flat)
