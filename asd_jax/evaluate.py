@@ -26,6 +26,7 @@ from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.errors import InputError
 from asd_jax.files import read_json, write_json
+from asd_jax.report import REPORT, write_report, write_seeds_report
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
 from asd_jax.scoring.anomaly_score import Scoring, score_machine
 from asd_jax.scoring.embeddings import Embeddings
@@ -191,7 +192,8 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         say(f"note: {note}")
     if skipped:
         say(f"note: {len(skipped)} clips could not be read and were left out, see results.json")
-    say(f"scores, results.json: {workdir}")
+    write_report(config, machines, scored, found, workdir)
+    say(f"scores, results.json, {REPORT}: {workdir}")
     return found
 
 
@@ -225,6 +227,7 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     found["seeds"] = [{"seed": run["seed"], "official_score": run["official_score"]} for run in runs]
     del found["seed"]
     write_json(workdir / "results.json", found)
+    write_seeds_report(found, folders, workdir)
     print_table(results_table(found, found.get("filter_bank_baseline")))
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]

@@ -112,6 +112,9 @@ def get_config(mode: str = "") -> ConfigDict:
     log.every = 20  # steps between lines
     log.checkpoint_every = 200  # steps between checkpoints
 
+    report = config.report = ConfigDict()
+    report.clips = 8  # highest-scored, and as many most wrong, to see and hear on the page
+
     apply_mode(config, mode)
     return config
 
@@ -128,4 +131,5 @@ def apply_mode(config: ConfigDict, mode: str) -> None:
         config.factory.update(train_source=12, train_target=3, test_per_condition=4)
         config.model.update(size="tiny", depth=2, width=64, heads=2, weights="none", embedding_dim=32)
         config.optimizer.update(epochs=2, batch_size=8, learning_rate=1e-3)
+        config.report.update(clips=1)
         config.log.update(every=2, checkpoint_every=4)

@@ -54,6 +54,7 @@ def test_it_leaves_what_the_contract_says(finished):
             "embeddings/skipped.json",
             f"scores/anomaly_score_{machine}_section_00_test.csv",
             f"scores/decision_result_{machine}_section_00_test.csv",
+            "report/index.html",
         }
     assert expected <= left
     rest = {path.split("/")[0] for path in left - expected}

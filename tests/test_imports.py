@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "asd_jax"
 LAYERS = [{"features", "scoring", "data"}, {"models"}, {"training", "reporting"}]
-COMMANDS = {"train", "evaluate", "dcase_score", "experiment", "data.download", "data.inspect"}
+COMMANDS = {"train", "evaluate", "dcase_score", "experiment", "report", "data.download", "data.inspect"}
 
 
 def modules():

@@ -1,0 +1,128 @@
+"""report/index.html of a run: what its folder holds, on one page to look at and listen to."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.reporting.page import Page, Section, write_page
+from asd_jax.reporting.table import percent
+from asd_jax.scoring.anomaly_score import MachineScores
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.options import Scoring
+
+REPORT = Path("report") / "index.html"
+
+
+def write_report(
+    config: ConfigDict,
+    machines: Mapping[str, Embeddings],
+    scored: Mapping[str, MachineScores],
+    found: Mapping,
+    workdir: Path,
+) -> None:
+    """Embeddings, scores and results.json's content of a run -> workdir/report/index.html.
+
+    Spectrograms and players need the recordings; where they are not found any more the page says so.
+    """
+    from asd_jax.reporting import sections as of
+
+    scoring = Scoring(**config.scoring)
+    unit = "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
+    parts = [of.score_section(found, scored)]
+    places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
+    parts += [of.machine_section(m, s, machines[m], scored[m], unit) for m, s in places]
+    front_end, hear, missing = _recordings(config, list(machines), workdir)
+    if missing:
+        parts.append(Section("Clips", [], [missing]))
+    else:
+        for number, (machine, section) in enumerate(places):
+            count = (config.report.clips + len(places) - 1 - number) // len(places)
+            about = machines[machine], scored[machine], scoring, hear(machine), front_end, count
+            parts += of.clip_sections(machine, section, *about)
+        parts.append(of.filter_section(front_end))
+    if rows := _metrics(workdir):
+        parts.append(of.training_section(rows))
+    title = f"Anomalous sounds of {', '.join(machines)}"
+    write_page(workdir / REPORT, Page(title, parts, _lead(found, config)))
+
+
+def write_seeds_report(found: Mapping, folders: list[Path], workdir: Path) -> None:
+    """Means over seeds -> workdir/report/index.html, with links to the seeds' own pages."""
+    from asd_jax.reporting import sections as of
+
+    links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
+    spread = found["standard_deviation"]["official_score"]
+    lead = [f"Means over {len(folders)} seeds."]
+    if found["official_score"] is not None:
+        lead.append(
+            f"Official score {found['year']}: {percent(found['official_score'])} %, standard deviation "
+            f"{percent(spread)} percentage points."
+        )
+    write_page(workdir / REPORT, Page(f"Mean of {len(folders)} seeds", [of.mean_section(found)], lead, links))
+
+
+def _lead(found, config) -> list[str]:
+    score = found["official_score"]
+    lead = [f"Official score {found['year']}: {percent(score)} %." if score is not None else "No official score."]
+    plain = found.get("filter_bank_baseline", {}).get("official_score")
+    if plain is not None:
+        lead.append(f"The filter bank alone, without a model: {percent(plain)} %.")
+    of = found["scoring"]
+    lead.append(
+        f"Encoder {config.model.encoder}, filter bank {config.features.spacing}, SimAM {config.features.simam}; "
+        f"back end {of['back_end']} ({of['distance']}), domain normalisation {of['normalization']}; seed {config.seed}."
+    )
+    return lead + [f"Note: {note}" for note in found["notes"]]
+
+
+def _recordings(config, machines, workdir):
+    """(front end, machine -> (split, file, start) -> waveform, why there are none)."""
+    from asd_jax import experiment
+    from asd_jax.data.clips import find_clips
+
+    root = config.data.root
+    if root == "factory":  # several seeds share the one above
+        root = next((f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()), workdir / "factory")
+    if not root:
+        return None, None, "Embeddings came without recordings, so there is nothing to hear."
+    try:
+        clips = {(clip.machine, clip.split, Path(clip.path).name): clip for clip in find_clips(root, machines)}
+        front_end = _front_end(config, list(clips.values()), workdir)
+    except InputError as error:
+        return None, None, f"No spectrograms and no players: {str(error).splitlines()[0]}"
+    read = experiment.window_reader(config)
+
+    def hear(machine):
+        def of(split, file, start):
+            clip = clips.get((machine, "train" if split == "held_out" else split, file))
+            if clip is None:
+                return None
+            windows = experiment.windows(config, [clip])
+            return read(min(windows, key=lambda window: abs(window.start - round(start * 16000))))
+
+        return of
+
+    return front_end, hear, None
+
+
+def _front_end(config, clips, workdir) -> FrontEnd:
+    """As the run's weights have it, else as the config says."""
+    from asd_jax import experiment
+    from asd_jax.training.weights import read_weights
+
+    own = workdir / "weights.safetensors"
+    file = own if own.is_file() else config.model.weights
+    if file not in ("", "none") and config.model.encoder != "filter_bank":
+        header = read_weights(file)[1]
+        if header["kind"] == "encoder":
+            return FrontEnd(**header["front_end"])
+    return experiment.front_end(config, clips)
+
+
+def _metrics(workdir) -> list[dict]:
+    path = workdir / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.is_file() else []

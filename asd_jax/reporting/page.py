@@ -1,0 +1,108 @@
+"""One self-contained HTML page from parts: plots, sortable tables, sounds, clips. No network, no other file.
+
+write_page("report/index.html", Page("fan", [Section("Scores", [Table(["clip", "score"], rows), Plot(svg, "...")])]))
+"""
+
+import base64
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from asd_jax.files import whole_file
+
+SOUND_SECONDS = 10.0  # of a clip are put into the page
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """An inline SVG (see plots.py) and what it shows, in words that stand for it where it cannot be seen."""
+
+    svg: str
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of text, sortable by any column (numbers as numbers); the first column names the row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    folded: bool = False  # behind a line to open
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """A player: what is heard, and the sound as a data URL (see `sound_url`)."""
+
+    title: str
+    url: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipCard:
+    """A clip to look at and listen to: facts about it, plots, players."""
+
+    title: str
+    facts: Sequence[str]
+    plots: Sequence[Plot] = ()
+    sounds: Sequence[Sound] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs of plain text, and parts below them."""
+
+    title: str
+    parts: Sequence[Plot | Table | ClipCard] = ()
+    text: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Title, lead (short sentences under it), sections; `links` are (text, relative address) of other pages."""
+
+    title: str
+    sections: Sequence[Section]
+    lead: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()
+
+
+def render(page: Page) -> str:
+    """Page -> HTML; the same page gives the same text. All text is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("asd_jax.reporting", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}
+    environment.tests["of_kind"] = lambda part, name: isinstance(part, kinds[name])
+    return environment.get_template("page.html").render(page=page)
+
+
+def write_page(path: str | Path, page: Page) -> None:
+    """Writes the page, whole or not at all."""
+    text = render(page)
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:
+    """Waveform "s" in [-1, 1] -> data URL of its first seconds as mp3, which every browser plays.
+
+    Scaled so that quiet machines can be heard: the loudest sample becomes 0.9.
+    """
+    wave = np.asarray(wave[: round(SOUND_SECONDS * sample_rate)], np.float32)
+    wave = 0.9 * wave / max(np.abs(wave).max(), 1e-6)
+    file = io.BytesIO()
+    soundfile.write(file, wave, sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    return "data:audio/mpeg;base64," + base64.b64encode(file.getvalue()).decode()

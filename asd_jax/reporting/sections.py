@@ -1,0 +1,256 @@
+"""Sections of a run's page: scores and embeddings in, parts of page.py out. Knows no config and no file."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.features.filter_bank import filter_bank, normalize
+from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
+from asd_jax.features.simam import LOCAL_TILE, MODES, simam_weights
+from asd_jax.reporting import plots
+from asd_jax.reporting.page import ClipCard, Plot, Section, Sound, Table, sound_url
+from asd_jax.reporting.table import percent
+from asd_jax.scoring.anomaly_score import MachineScores
+from asd_jax.scoring.back_ends.knn import nearest
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.intervals import section_intervals
+from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.preparation import Preparation
+
+Hear = Callable[[str, str, float], np.ndarray | None]  # (split, file, start in s) -> waveform, None if not at hand
+_KINDS = {0: "normal", 1: "anomaly", -1: "unlabelled"}
+
+
+def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Section:
+    """results.json's content and the scores behind it -> table and bars of every machine and section."""
+    rows, bars = [], {}
+    plain = found.get("filter_bank_baseline", {}).get("machines", {})
+    columns = [c for c in plots.COLUMNS if any(c in v for of in found["machines"].values() for v in of.values())]
+    for machine, sections in found["machines"].items():
+        for section, values in sections.items():
+            own = [percent(values[column]) for column in columns]
+            other = plain.get(machine, {}).get(section, {})
+            rows.append([f"{machine} {section}", *own, *(percent(other.get(column)) for column in columns if plain)])
+            here = scored[machine].clips.section == section
+            clips = scored[machine].clips[here]
+            bars[rows[-1][0]] = section_intervals(clips.domain, clips.label, scored[machine].score[here], found["year"])
+    if not rows:
+        return Section("Scores", [], ["The test clips carry no labels, so there is no AUC to show."])
+    titles = [plots.column_title(column) for column in columns]
+    titles += [f"filter bank {title}" for title in titles if plain]
+    shown = Plot(
+        plots.auc_bars(bars), "AUC by machine and section, in percent, with 95 % bootstrap intervals over clips."
+    )
+    return Section("Scores", [Table(["machine", *titles], rows, "Percent; click a heading to sort."), shown])
+
+
+def mean_section(found: Mapping) -> Section:
+    """results.json's content of several seeds -> table of means and standard deviations."""
+    columns, rows = [], []
+    for machine, sections in found["machines"].items():
+        for section, values in sections.items():
+            spread = found["standard_deviation"]["machines"][machine][section]
+            columns = [column for column in plots.COLUMNS if column in values]
+            cells = [text for c in columns for text in (percent(values[c]), percent(spread[c]))]
+            rows.append([f"{machine} {section}", *cells])
+    titles = [title for c in columns for title in (plots.column_title(c), "deviation")]
+    return Section("Scores", [Table(["machine", *titles], rows, "Percent, mean and standard deviation over seeds.")])
+
+
+def machine_section(machine: str, section: str, embeddings: Embeddings, scores: MachineScores, unit: str) -> Section:
+    """One section's embeddings "n ..." and scores -> histograms, ROC, embedding map and the table of its clips."""
+    here = scores.clips.section == section
+    clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
+    parts = {
+        domain: {
+            kind: score[own]
+            for label, kind in _KINDS.items()
+            if (own := (clips.domain == domain) & (clips.label == label)).any()
+        }
+        for domain in sorted(set(clips.domain.tolist()))
+    }
+    histogram = plots.score_histograms(parts, threshold=threshold, unit=unit)
+    shown = [Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")]
+    if curves := _roc(clips, score):
+        shown.append(Plot(plots.roc_curves(curves), "ROC: a domain's normal clips against all anomalies."))
+    points, axes = project(embeddings[embeddings.section == section])
+    groups = [
+        f"{'training' if split != 'test' else _KINDS[label]}, {domain}"
+        for split, label, domain in zip(*_columns(embeddings[embeddings.section == section]), strict=True)
+    ]
+    shown.append(Plot(plots.embedding_map(points, groups, axes), "Embeddings, first two principal components."))
+    order = np.argsort(-score, kind="stable")
+    rows = [
+        [
+            str(clips.files[n]),
+            str(clips.domain[n]),
+            _KINDS[int(clips.label[n])],
+            f"{score[n]:.3f}",
+            _verdict(score[n], threshold),
+        ]
+        for n in order
+    ]
+    shown.append(
+        Table(["clip", "domain", "truth", "score", "decision"], rows, f"All {len(rows)} test clips", folded=True)
+    )
+    return Section(f"{machine} {section}", shown)
+
+
+def project(embeddings: Embeddings) -> tuple[Float[np.ndarray, "n 2"], list[str]]:
+    """Embeddings "n ..." -> their first two principal components "n 2", and the axes' labels."""
+    from sklearn.decomposition import PCA
+
+    vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
+    pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
+    points = np.zeros((len(vectors), 2))
+    points[:, : pca.n_components_] = pca.transform(vectors)
+    share = np.r_[pca.explained_variance_ratio_, 0, 0]
+    return points, [f"component {n + 1} ({100 * share[n]:.0f} % of the variance)" for n in (0, 1)]
+
+
+def clip_sections(
+    machine: str,
+    section: str,
+    embeddings: Embeddings,
+    scores: MachineScores,
+    scoring: Scoring,
+    hear: Hear,
+    front_end: FrontEnd,
+    count: int,
+) -> list[Section]:
+    """The `count` highest-scored and the `count` most wrongly scored clips of a section, each beside a normal one."""
+    own = embeddings[embeddings.section == section]
+    near = _nearest_normal(own, scoring)
+    here = np.flatnonzero(scores.clips.section == section)
+    highest = here[np.argsort(-scores.score[here], kind="stable")[:count]]
+    wrong = here[most_wrong(scores.clips.label[here], scores.score[here], count)]
+    sections = []
+    for title, numbers in (("highest scores", highest), ("most wrong", wrong)):
+        cards = [_card(machine, scores, n, own, near, scoring, hear, front_end) for n in numbers.tolist()]
+        if cards:
+            sections.append(Section(f"{machine} {section}: {title}", cards))
+    return sections
+
+
+def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
+    """Labels and scores "n" -> numbers of the clips on the wrong side of the largest share of the other kind."""
+    normal, anomalous = score[label == 0], score[label == 1]
+    share = np.zeros(len(score))
+    for n in np.flatnonzero(label >= 0):
+        other = score[n] > anomalous if label[n] == 0 else score[n] < normal
+        share[n] = other.mean() if len(other) else 0
+    order = np.lexsort((-np.abs(score - np.median(score)), -share))
+    return order[share[order] > 0][:count]
+
+
+def filter_section(front_end: FrontEnd) -> Section:
+    """The shapes of the front end's filters."""
+    title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[front_end.spacing]
+    drawn = plots.filter_shapes(_bank(front_end), front_end.sample_rate)
+    return Section("Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")])
+
+
+def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
+    """Rows of metrics.jsonl -> curves."""
+    return Section(
+        "Training", [Plot(plots.training_curves(rows), "Loss, accuracy and learning rate over training steps.")]
+    )
+
+
+def attention(
+    front_end: FrontEnd, wave: Float[np.ndarray, "s"], machine: str
+) -> tuple[Float[np.ndarray, "t f"], Float[np.ndarray, "t f"] | None]:
+    """Waveform -> log energies and, where SimAM is on, its weights; real frames only."""
+    frames, mode = front_end.real_frames(len(wave)), MODES[front_end.simam.mode_of(machine)]
+    energies = front_end.log_energies(wave[None])
+    if mode == "none":
+        return np.asarray(energies[0]), None
+    seen = jnp.pad(energies, ((0, 0), (0, -frames % FRAME_MULTIPLE), (0, 0)))
+    weights = simam_weights(
+        seen if front_end.simam.before_normalization else normalize(seen, front_end.mean, front_end.std),
+        tile=LOCAL_TILE if mode == "local" else None,
+        e_lambda=front_end.simam.e_lambda,
+        valid_frames=frames if front_end.simam.ignores_padding else None,
+    )
+    return np.asarray(energies[0]), np.asarray(weights[0, :frames])
+
+
+def _card(machine, scores, n, own, near, scoring, hear, front_end) -> ClipCard:
+    clips, score = scores.clips, scores.score[n]
+    threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
+    distance, row, bank_row = near(str(clips.files[n]))
+    facts = [
+        f"truth: {kind}, {clips.domain[n]} domain",
+        f"score {score:.3f}, threshold {threshold:.3f}: called {_verdict(score, threshold)}",
+        f"rank {1 + int(np.sum(scores.score > score))} of {len(scores.score)} test clips",
+        f"nearest normal: {own.files[bank_row]} ({own.domain[bank_row]}, {scoring.distance} distance {distance:.4g})",
+    ]
+    pair = [("this clip", row), ("nearest normal", bank_row)]
+    waves = [(what, _hear(hear, own, place)) for what, place in pair]
+    waves = [(what, wave) for what, wave in waves if wave is not None]
+    seen = [attention(front_end, wave, machine) for _, wave in waves]
+    drawn, sounds = [], []
+    if seen:
+        levels = np.concatenate([energies.ravel() for energies, _ in seen]) * 10 / np.log(10)
+        decibels = tuple(np.quantile(levels, (0.01, 0.995)).tolist())
+    for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
+        picture = plots.spectrograms(energies, weights, filter_centres(front_end), hop_seconds=0.01, decibels=decibels)
+        caption = "filter bank" if weights is None else "filter bank, and SimAM weights below"
+        drawn.append(Plot(picture, f"{what}: {caption}"))
+        sounds.append(Sound(what, sound_url(wave, front_end.sample_rate)))
+    return ClipCard(str(clips.files[n]), facts, drawn, sounds)
+
+
+def _hear(hear: Hear, rows: Embeddings, n: int):
+    start = 0.0 if rows.window_start_seconds is None else float(rows.window_start_seconds[n])
+    return hear(str(rows.split[n]), str(rows.files[n]), start)
+
+
+def _nearest_normal(own: Embeddings, scoring: Scoring):
+    """-> function of a test clip's file: (distance, its row, row of the nearest training clip or window).
+
+    Of a clip's windows the one farthest from everything normal.
+    """
+    train, test = np.flatnonzero(own.split == "train"), np.flatnonzero(own.split == "test")
+    by_domain = {d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")}
+    prepare = Preparation.fit(by_domain, scoring, own.axes)
+    bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
+    distances, rows = nearest(queries, bank, 1, scoring.distance)
+
+    def of(file):
+        here = np.flatnonzero(own.files[test] == file)
+        place = here[np.argmax(distances[here, 0])]
+        return distances[place, 0], int(test[place]), int(train[rows[place, 0]])
+
+    return of
+
+
+def _roc(clips, score):
+    curves = {}
+    for domain in sorted(set(clips.domain.tolist())):
+        mask = (clips.label == 1) | ((clips.domain == domain) & (clips.label == 0))
+        if len(set(clips.label[mask].tolist())) == 2:
+            curves[f"{domain} domain"] = (clips.label[mask], score[mask])
+    return curves
+
+
+def _columns(of: Embeddings):
+    return of.split.tolist(), of.label.tolist(), of.domain.tolist()
+
+
+def _verdict(score, threshold) -> str:
+    return "anomalous" if score > threshold else "normal"
+
+
+def _bank(front_end):
+    return filter_bank(front_end.spacing, front_end.sample_rate, front_end.bins, front_end.low_hz, front_end.high_hz)
+
+
+def filter_centres(front_end: FrontEnd) -> Float[np.ndarray, "f"]:
+    """Centre of mass of each filter in Hz, never falling (an empty filter takes its neighbour's)."""
+    bank = _bank(front_end)
+    hz = np.linspace(0, front_end.sample_rate / 2, bank.shape[1])
+    weight = bank.sum(1)
+    return np.maximum.accumulate(np.where(weight > 0, bank @ hz / np.where(weight > 0, weight, 1), 0.0))
