@@ -82,6 +82,7 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.warmup_fraction = 0.1  # of all steps
     optimizer.weight_decay = 0.05  # on matrices only
     optimizer.clip_norm = 1.0  # of all gradients together
+    optimizer.on_bad_loss = "stop"  # when loss or gradients are not finite; or skip: such steps change nothing
 
     scoring = config.scoring = ConfigDict()  # asd_jax/scoring/options.py, field by field
     scoring.back_end = "knn"  # a name of asd_jax/scoring/back_ends/, or several joined by "+" and fused

@@ -16,6 +16,11 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(Path(folder).resolve(), options=options)
 
+    @property
+    def latest(self) -> int:
+        """Steps done at the newest checkpoint, 0 without one."""
+        return self._manager.latest_step() or 0
+
     def save(self, step: int, state: State) -> None:
         """Writes the state after `step` steps, in the background; complete or not there at all."""
         self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))

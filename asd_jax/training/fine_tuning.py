@@ -1,7 +1,6 @@
 """Fine-tuning: an encoder learns to tell (machine, attribute) classes apart, and so learns what normal sounds like."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,8 @@ from asd_jax.errors import InputError
 from asd_jax.features.augment import mix, mixup_pairs, spec_augment
 from asd_jax.models.arcface import ArcFace, arcface_loss
 from asd_jax.models.encoder import Encoder, EncoderConfig
-from asd_jax.training.checkpoint import Checkpoints
-from asd_jax.training.log import TrainingLog, say
+from asd_jax.training.log import say
+from asd_jax.training.loop import ON_BAD_LOSS, run_steps
 from asd_jax.training.optimizer import adamw, learning_rate_schedule
 
 MIXUPS = ("waveform", "spectrogram", "none")
@@ -35,6 +34,7 @@ class FineTuning:
     warmup_fraction: float = 0.1
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+    on_bad_loss: str = "stop"
     scale: float = 30.0
     margin: float = 0.5
     mixup: str = "waveform"
@@ -47,6 +47,8 @@ class FineTuning:
     def __post_init__(self):
         if self.mixup not in MIXUPS:
             raise InputError(f"augment.mixup={self.mixup!r}; known: {', '.join(MIXUPS)}")
+        if self.on_bad_loss not in ON_BAD_LOSS:
+            raise InputError(f"optimizer.on_bad_loss={self.on_bad_loss!r}; known: {', '.join(ON_BAD_LOSS)}")
         for name in ("epochs", "weight_decay", "margin", "mask_frames", "mask_filters"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 0")
@@ -111,7 +113,8 @@ def fine_tune(
         checkpoint_every: steps between checkpoints.
 
     Raises:
-        InputError: fewer than two classes, fewer clips than a batch, a loss that is not finite.
+        InputError: fewer than two classes, fewer clips than a batch, and what `run_steps` raises.
+        Interrupted: as `run_steps`.
     """
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
@@ -120,17 +123,11 @@ def fine_tune(
     encoder, head = Encoder(config, dtype), ArcFace(len(classes), settings.scale, settings.margin)
     key_init, key_train = jax.random.split(jax.random.key(seed))
     params = initial_params(encoder, head, key_init, read(clips[0]), pretrained)
-    train_step = make_train_step(encoder, head, optimizer, schedule, settings)
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        start, state = checkpoints.restore(TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params)))
-        say(
-            f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips"
-            + (f", continuing after step {start}" if start else "")
-        )
-        log = TrainingLog(
-            workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=settings.batch_size
-        )
-        batches = training_batches(
+    say(f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips")
+    state = run_steps(
+        make_train_step(encoder, head, optimizer, schedule, settings),
+        TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params)),
+        lambda start: training_batches(
             clips,
             extras,
             read,
@@ -139,13 +136,16 @@ def fine_tune(
             seed=seed,
             start=start,
             threads=threads,
-        )
-        for step, batch in enumerate(batches, start + 1):
-            state, metrics = train_step(state, batch, key_train)
-            if log.due(step):
-                log.write(step, metrics)
-            if step % checkpoint_every == 0 or step == steps:
-                checkpoints.save(step, state)
+        ),
+        workdir=workdir,
+        steps=steps,
+        key=key_train,
+        batch_size=settings.batch_size,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+        on_bad_loss=settings.on_bad_loss,
+        files_of=lambda batch: [clips[number].path for number in np.asarray(batch["clip"])],
+    )
     return state.params["encoder"]
 
 
@@ -197,7 +197,7 @@ def make_train_step(
     schedule: optax.Schedule,
     settings: FineTuning,
 ):
-    """The compiled function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
+    """The function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
 
     def loss_of(params, batch, key):
         augmented = augmented_batch(batch["wave"], jax.nn.one_hot(batch["label"], head.classes), key, settings)
@@ -207,12 +207,12 @@ def make_train_step(
         hits = cosine.argmax(-1) == labels.argmax(-1)  # without the margin, which only ever lowers the true class
         return arcface_loss(logits, labels), hits.mean()
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def train_step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
         step_key = jax.random.fold_in(key, state.step)
         (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, step_key)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         metrics = {"loss": loss, "accuracy": accuracy, "learning_rate": schedule(state.step)}
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer_state), metrics
 
     return train_step

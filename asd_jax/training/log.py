@@ -5,9 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import SupportsFloat, TypeVar
-
-from asd_jax.errors import InputError
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -35,25 +33,16 @@ class TrainingLog:
         """Whether the metrics of this step are wanted."""
         return step % self.every == 0 or step in (1, self.steps)
 
-    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Reports the metrics of a step that is due (the values are fetched from the device here).
-
-        Raises:
-            InputError: the loss is not finite.
-        """
-        row = {"step": step, **{name: float(value) for name, value in metrics.items()}}
-        if not math.isfinite(row["loss"]):
-            raise InputError(
-                f"step {step}: the loss is {row['loss']}; try a smaller --config.optimizer.learning_rate, or "
-                "--config.model.dtype=float32. The last checkpoint is kept"
-            )
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Reports the metrics of a step that is due: all of them in the file, the main ones on the screen."""
         now = time.perf_counter()
         rate = (step - self._last) * self.batch_size / (now - self._since)
         self._since, self._last = now, step
+        row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row | {"clips_per_second": round(rate, 2)}) + "\n")
+            file.write(json.dumps(row) + "\n")
         left = (self.steps - step) * self.batch_size / rate if rate else 0
-        values = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "accuracy", "learning_rate"))
+        values = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "accuracy", "learning_rate") if name in row)
         # The first step of a process compiles: its rate says nothing of what is left.
         speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
         self._first = False

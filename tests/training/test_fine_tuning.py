@@ -44,7 +44,7 @@ def test_loss_falls_and_classes_are_learnt(finished):
     rows = lines(finished[0])
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert np.mean([row["loss"] for row in rows[-3:]]) < 0.8 * np.mean([row["loss"] for row in rows[:3]])
-    assert set(rows[0]) == {"step", "loss", "accuracy", "learning_rate", "clips_per_second"}
+    assert set(rows[0]) == {"step", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_second"}
 
 
 def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path):

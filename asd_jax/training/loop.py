@@ -1,0 +1,166 @@
+"""The training loop that fine-tuning and pre-training share: resumes exactly, logs, saves, stops in good order."""
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from asd_jax.errors import InputError
+from asd_jax.training.checkpoint import Checkpoints
+from asd_jax.training.log import TrainingLog, say
+
+State = TypeVar("State")  # a NamedTuple with `.step`
+Metrics = dict[str, jax.Array]
+ON_BAD_LOSS = ("stop", "skip")
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C, after the state was saved."""
+
+
+def run_steps(
+    step_fn: Callable[[State, Any, jax.Array], tuple[State, Metrics]],
+    state: State,
+    batches: Callable[[int], Iterable[Any]],
+    *,
+    workdir: Path,
+    steps: int,
+    key: jax.Array,
+    batch_size: int,
+    log_every: int = 20,
+    checkpoint_every: int = 200,
+    on_bad_loss: str = "stop",
+    files_of: Callable[[Any], Sequence[str]] = lambda batch: (),
+) -> State:
+    """The state before the first step -> after the last; continues from the newest checkpoint in the workdir.
+
+    The result is the same, bit for bit, however often the run was interrupted: everything that a step depends on is
+    its state, the batch of its number, and the key. The metrics of a step are read after the next one was dispatched.
+
+    Args:
+        step_fn: (state, batch, key) -> (state, metrics). The state is a NamedTuple with `.step`, the steps done, and
+            otherwise any pytree of arrays; metrics are scalars by name. It is compiled here, the state donated.
+        state: where training starts, and the pattern of what is saved.
+        batches: number of steps done -> the batches that follow.
+        workdir: metrics.jsonl and checkpoints/ are written here.
+        steps: to be done in all.
+        key: handed to every step; `state.step` is what makes their randomness differ.
+        batch_size: clips a step, for the rate.
+        log_every: steps between log lines.
+        checkpoint_every: steps between checkpoints.
+        on_bad_loss: when a metric is not finite, "stop" before that step, or "skip" the step.
+        files_of: names what is in a batch, for the message.
+
+    Raises:
+        InputError: a metric that is not finite; no memory for a step; the disk is full. The state is saved.
+        Interrupted: by SIGTERM or Ctrl-C. The state is saved.
+    """
+    step_fn, sound = _guarded(step_fn, skip=on_bad_loss == "skip"), jnp.array(True)
+    with Checkpoints(workdir / "checkpoints") as checkpoints, stop_asked() as asked:
+        start, state = checkpoints.restore(state)
+        if start:
+            say(f"training is finished: {steps} steps" if start == steps else f"continuing after step {start}")
+        log = TrainingLog(workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=batch_size)
+        before = None
+        try:
+            for step, batch in enumerate(batches(start), start + 1):
+                with memory_for(batch_size):
+                    state, sound, metrics = step_fn(state, sound, batch, key)
+                    _report(log, before, on_bad_loss, files_of)
+                    before = step, batch, metrics
+                    if step == steps or step % checkpoint_every == 0 or asked:
+                        _report(log, before, on_bad_loss, files_of)
+                        before = None
+                        checkpoints.save(step, state)
+                if asked and step < steps:
+                    raise Interrupted(f"after step {step} of {steps}; its state is saved")
+        except Exception:
+            # What was wrong, e.g. a clip that vanished, is not the state: no step is lost.
+            if not state.step.is_deleted() and int(state.step) > checkpoints.latest:
+                with contextlib.suppress(InputError):
+                    checkpoints.save(int(state.step), state)
+                    _report(log, before, on_bad_loss, files_of)
+            raise
+    return state
+
+
+def _guarded(step_fn, *, skip: bool):
+    """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow do nothing either.
+
+    So the state that is known to be bad one step later is still the one before the bad step.
+    """
+
+    def guarded(state, sound: jax.Array, batch, key: jax.Array):
+        new, metrics = step_fn(state, batch, key)
+        good = sound & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
+        kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
+        return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
+
+    return jax.jit(guarded, donate_argnums=0)
+
+
+def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of) -> None:
+    """Logs the metrics of a step that was done.
+
+    Raises:
+        InputError: one is not finite, and such steps are not to be skipped.
+    """
+    if done is None:
+        return
+    step, batch, metrics = done
+    values = {name: float(value) for name, value in metrics.items()}
+    if bad := [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]:
+        worst = max(bad, key=lambda text: text.startswith("loss "))
+        files = "".join(f"\n  {file}" for file in files_of(batch))
+        if on_bad_loss == "stop":
+            raise InputError(
+                f"step {step}: the {worst}. Try a smaller --config.optimizer.learning_rate or --config.model.dtype="
+                "float32; --config.optimizer.on_bad_loss=skip continues here, without what such batches teach."
+                + (f" This one's clips:{files}" if files else "")
+            )
+        say(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
+    elif log.due(step):
+        log.write(step, values)
+
+
+@contextlib.contextmanager
+def memory_for(batch_size: int) -> Iterator[None]:
+    """Turns "out of memory" into a message that names the batch size to try.
+
+    Raises:
+        InputError: instead of JAX's or Python's error.
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        way_out = f"try --config.optimizer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller model"
+        raise InputError(f"out of memory with batches of {batch_size} clips; {way_out}") from error
+
+
+@contextlib.contextmanager
+def stop_asked() -> Iterator[list[int]]:
+    """Within, the first SIGTERM or Ctrl-C only fills the list; the second interrupts at once."""
+    asked: list[int] = []
+
+    def ask(number, _):
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread has signals
+        yield asked
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
