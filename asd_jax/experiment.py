@@ -25,8 +25,8 @@ from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.fine_tuning import FineTuning
 from asd_jax.training.log import say
+from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
@@ -166,7 +166,7 @@ def encoder_config(config: ConfigDict, clips: Sequence[Clip]) -> EncoderConfig:
             "model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is for "
             "frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls"
         )
-    return EncoderConfig(front_end(config, clips), eat_config(config), pooling)
+    return EncoderConfig(front_end(config, clips), eat_config(config), pooling, model.attention)
 
 
 def eat_config(config: ConfigDict) -> EATConfig:
@@ -230,8 +230,8 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
 
 
 def fine_tuning(config: ConfigDict) -> FineTuning:
-    """The settings of config.optimizer, config.arcface and config.augment."""
-    return FineTuning(**config.optimizer, **config.arcface, **config.augment)
+    """The settings of config.optimizer, backbone, arcface and augment."""
+    return FineTuning(**config.optimizer, **config.backbone, **config.arcface, **config.augment)
 
 
 def dtype(config: ConfigDict):

@@ -88,6 +88,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
             seed=config.seed,
             dtype=experiment.dtype(config),
             with_domain=config.data.domain_in_class,
+            resident=config.data.resident,
             threads=config.data.threads,
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,

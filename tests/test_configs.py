@@ -8,7 +8,7 @@ import pytest
 from asd_jax import experiment
 from asd_jax.models.eat import EATConfig
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.fine_tuning import FineTuning
+from asd_jax.training.settings import FineTuning
 from configs import base
 
 CONFIGS = ["base", "toycar", "dcase2024", "quickstart"]

@@ -10,7 +10,9 @@ from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
-from asd_jax.training.fine_tuning import FineTuning, augmented_batch, fine_tune
+from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.settings import FineTuning
+from asd_jax.training.step import augmented_batch
 from asd_jax.training.weights import random_eat
 
 CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(32, 2, 2), Pooling(embedding_dim=16))

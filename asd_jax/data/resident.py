@@ -1,0 +1,69 @@
+"""Training clips that stay on the device: all waveforms in 16 bits, from which each step draws its batch by itself."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray, Shaped
+
+from asd_jax.data.batches import Reader
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+
+SCALE = 32768  # of 16-bit samples
+ROOM = 0.5  # share of the device's memory that the clips may take: the step needs the rest
+
+
+def resident_clips(
+    clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader, *, threads: int = 4
+) -> dict[str, Shaped[Array, "r ..."]]:
+    """Clips -> {"wave": their int16 samples "r s", "clip": their numbers, and what goes with them}, on the device.
+
+    Args:
+        clips: what to train on.
+        extras: whole numbers that go with each clip, e.g. {"label": 3}.
+        read: a clip's waveform in [-1, 1], all of one length.
+        threads: that read.
+
+    Raises:
+        InputError: the clips do not fit, or one cannot be read.
+    """
+    first = read(clips[0])
+    _check_room(len(clips) * len(first) * 2)
+    waves = np.empty((len(clips), len(first)), np.int16)
+
+    def fill(number: int) -> None:
+        waves[number] = np.clip(np.round(read(clips[number]) * SCALE), -SCALE, SCALE - 1)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, range(len(clips))))
+    columns = {name: np.array([extra[name] for extra in extras], np.int32) for name in extras[0]}
+    return jax.device_put({"wave": waves, "clip": np.arange(len(clips), dtype=np.int32), **columns})
+
+
+def draw(
+    data: dict[str, Shaped[Array, "r ..."]], step: Int[Array, ""], key: PRNGKeyArray, batch_size: int
+) -> dict[str, Shaped[Array, "b ..."]]:
+    """The batch of a step, waveforms in [-1, 1]; for use inside jit.
+
+    Every pass over the clips has a new order, a function of the key and the pass alone, so a run resumes by its step.
+    """
+    clips = len(data["clip"])
+    position = step * batch_size + jnp.arange(batch_size)
+    first = position[0] // clips
+    passes = first + jnp.arange(2 + batch_size // clips)  # that a batch can touch
+    orders = jax.vmap(lambda one: jax.random.permutation(jax.random.fold_in(key, one), clips))(passes)
+    chosen = orders[position // clips - first, position % clips]
+    batch = {name: values[chosen] for name, values in data.items()}
+    return batch | {"wave": batch["wave"].astype(jnp.float32) / SCALE}
+
+
+def _check_room(needed: int) -> None:
+    there = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    if there and needed > ROOM * there:
+        raise InputError(
+            f"data.resident: the training clips take {needed / 1e9:.1f} GB, more than half of the device's "
+            f"{there / 1e9:.1f} GB; set --config.data.resident=False"
+        )

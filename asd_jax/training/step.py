@@ -1,0 +1,198 @@
+"""One step of fine-tuning: augment, front end, encoder, head, gradients, update; a single compiled function."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from asd_jax.features.augment import mix, mixup_pairs, spec_augment
+from asd_jax.models.adacos import AdaCos
+from asd_jax.models.arcface import ArcFace, arcface_loss
+from asd_jax.models.encoder import Encoder
+from asd_jax.models.lora import merge
+from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
+from asd_jax.training.settings import FineTuning
+
+EMA_WARM_UP = 10  # steps: at step n the average's decay is at most (1 + n) / (10 + n), so that the start is forgotten
+
+
+class TrainState(NamedTuple):
+    """All that a step changes.
+
+    Attributes:
+        step: steps done.
+        params: {"encoder", "head"}, frozen ones included.
+        optimizer: its state, of the trained parameters.
+        head: what the head keeps besides parameters, AdaCos's scale.
+        average: running average of the encoder's trained parameters, {} for none.
+    """
+
+    step: jax.Array
+    params: dict
+    optimizer: Any
+    head: dict
+    average: dict
+
+
+def make_head(classes: int, settings: FineTuning) -> nn.Module:
+    """The classifier: embeddings and soft labels -> (logits, cosines)."""
+    if settings.head == "arcface":
+        return ArcFace(classes, settings.scale, settings.margin)
+    return AdaCos(classes, settings.subclusters if settings.head == "subcluster_adacos" else 1)
+
+
+def make_optimizer(settings: FineTuning, steps: int, depth: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser of a run of so many steps on an EAT of so many blocks, and its learning rate."""
+    schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
+    optimizer = adamw(
+        schedule,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        layer_decay=settings.layer_decay,
+        depth=depth,
+        thaw_every=settings.thaw_fraction * steps / depth if settings.strategy == "gradual" else 0.0,
+    )
+    return optimizer, schedule
+
+
+def initial_state(
+    encoder: Encoder,
+    head: nn.Module,
+    optimizer: optax.GradientTransformation,
+    settings: FineTuning,
+    key: jax.Array,
+    wave: np.ndarray,
+    pretrained: dict | None,
+) -> TrainState:
+    """Everything random from the key; then EAT's parameters replaced by the pre-trained ones, if any."""
+    key_encoder, key_head = jax.random.split(key)
+
+    @jax.jit
+    def init(key_encoder, key_head):
+        params = encoder.init(key_encoder, jnp.zeros((1, len(wave))), jnp.zeros(1, jnp.int32))["params"]
+        embedding = jnp.zeros((1, encoder.config.embedding_dim))
+        return params, head.init(key_head, embedding, jnp.zeros((1, head.classes)))
+
+    params, variables = init(key_encoder, key_head)
+    if pretrained is not None:
+        params = {**params, "eat": join(params["eat"], pretrained)}  # LoRA's updates stay
+    params = {"encoder": params, "head": variables.pop("params")}
+    trained, _ = split(params, settings.trains)
+    average = jax.tree.map(jnp.copy, trained.get("encoder", {})) if settings.ema else {}
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(trained), variables, average)
+
+
+def final_params(state: TrainState, settings: FineTuning) -> dict:
+    """The encoder's parameters that a run ends with: averaged if asked for, low-rank updates merged."""
+    params = join(state.params["encoder"], state.average)
+    return merge(params, settings.lora) if settings.lora else params
+
+
+def make_train_step(
+    encoder: Encoder,
+    head: nn.Module,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    settings: FineTuning,
+):
+    """The function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
+    loss_and_gradients = make_loss_and_gradients(encoder, head, settings)
+
+    def train_step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
+        trained, frozen = split(state.params, settings.trains)
+        step_key = jax.random.fold_in(key, state.step)
+        gradients, head_state, metrics = loss_and_gradients(trained, frozen, state.head, batch, step_key)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
+        trained = optax.apply_updates(trained, updates)
+        average = state.average
+        if settings.ema:
+            decay = jnp.minimum(settings.ema, (1 + state.step) / (EMA_WARM_UP + state.step))
+            average = optax.incremental_update(trained.get("encoder", {}), average, 1 - decay)
+        metrics |= {"learning_rate": schedule(state.step), "gradient_norm": optax.tree.norm(gradients)}
+        return TrainState(state.step + 1, join(trained, frozen), optimizer_state, head_state, average), metrics
+
+    return train_step
+
+
+def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTuning):
+    """The function (trained, frozen, head's state, batch, key) -> (gradients of trained, head's state, metrics).
+
+    With settings.accumulate the batch is augmented as a whole, then goes through the encoder in so many parts.
+    """
+    front_end = encoder.config.front_end
+
+    def loss_of(trained, frozen, head_state, part, samples, key):
+        params = join(trained, frozen)
+        embeddings, _ = encoder.apply(
+            {"params": params["encoder"]},
+            part["spectrogram"],
+            samples,
+            part["simam_mode"],
+            method="embed",
+            rngs={"drop_path": key},
+        )
+        variables = {"params": params["head"], **head_state}
+        (logits, cosine), head_state = head.apply(variables, embeddings, part["labels"], mutable=["adacos"])
+        hits = cosine.argmax(-1) == part["labels"].argmax(-1)  # without the margin, which only lowers the true class
+        return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
+
+    def loss_and_gradients(trained, frozen, head_state, batch, key):
+        labels, modes = jax.nn.one_hot(batch["label"], head.classes), batch["simam_mode"]
+        wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
+        whole = {
+            "spectrogram": augment(front_end.spectrogram(wave, modes)),
+            "labels": labels,
+            "simam_mode": modes,
+            "part": jnp.repeat(jnp.arange(settings.accumulate), len(wave) // settings.accumulate),
+        }
+
+        def add(carry, part):
+            gradients, head_state = carry
+            drop_key = jax.random.fold_in(jax.random.fold_in(key, 2), part["part"][0])
+            found, more = jax.value_and_grad(loss_of, has_aux=True)(
+                trained, frozen, head_state, part, wave.shape[1], drop_key
+            )
+            loss, (head_state, accuracy) = found
+            return (jax.tree.map(jnp.add, gradients, more), head_state), (loss, accuracy)
+
+        parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
+        none = jax.tree.map(jnp.zeros_like, trained)
+        if settings.accumulate == 1:
+            (gradients, head_state), (loss, accuracy) = add((none, head_state), whole)
+        else:
+            (gradients, head_state), (loss, accuracy) = jax.lax.scan(add, (none, head_state), parts)
+        gradients = jax.tree.map(lambda g: g / settings.accumulate, gradients)
+        return gradients, head_state, {"loss": loss.mean(), "accuracy": accuracy.mean()}
+
+    return loss_and_gradients
+
+
+def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings: FineTuning):
+    """(waveforms, labels) -> (waveforms, soft labels, what to do to the spectrogram), in the order of the method.
+
+    Waveform mixup -> filter bank, normalisation, padding -> spectrogram mixup -> SpecAugment -> SimAM.
+    """
+    key_mixup, key_mask = jax.random.split(key)
+    weight, partner = mixup_pairs(
+        key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
+    )
+    if settings.mixup != "none":
+        labels = mix(labels, weight, partner)
+    if settings.mixup == "waveform":
+        wave = mix(wave, weight, partner)
+
+    def augment(spectrogram):
+        if settings.mixup == "spectrogram":
+            spectrogram = mix(spectrogram, weight, partner)
+        return spec_augment(
+            key_mask,
+            spectrogram,
+            max_frames=settings.mask_frames,
+            max_filters=settings.mask_filters,
+            probability=settings.mask_probability,
+        )
+
+    return wave, labels, augment

@@ -1,0 +1,126 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.training.optimizer import split
+from asd_jax.training.settings import FineTuning
+from asd_jax.training.step import (
+    final_params,
+    initial_state,
+    make_head,
+    make_loss_and_gradients,
+    make_optimizer,
+    make_train_step,
+)
+
+CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(16, 2, 2), Pooling(embedding_dim=8))
+KEY = jax.random.key(0)
+BATCH = {
+    "wave": 0.1 * jax.random.normal(KEY, (8, 5200)),
+    "label": jnp.arange(8) % 3,
+    "simam_mode": jnp.full(8, 2),
+}
+
+
+def parts(**changes):
+    settings = FineTuning(**{"batch_size": 8, "learning_rate": 1e-2, "warmup_fraction": 0.0} | changes)
+    encoder = Encoder(CONFIG, lora=settings.lora, drop_path=settings.drop_path, remat=settings.remat)
+    head, (optimizer, schedule) = make_head(3, settings), make_optimizer(settings, 4, CONFIG.eat.depth)
+    state = initial_state(encoder, head, optimizer, settings, KEY, np.zeros(5200, np.float32), None)
+    return settings, state, encoder, head, optimizer, schedule
+
+
+def trained(steps=4, **changes):
+    """(settings, states before and after every step, metrics)."""
+    settings, state, *rest = parts(**changes)
+    step = jax.jit(make_train_step(*rest, settings))
+    states, metrics = [state], []
+    for _ in range(steps):
+        state, found = step(state, BATCH, KEY)
+        states.append(state)
+        metrics.append(found)
+    return settings, states, metrics
+
+
+def moved(before, after):
+    """Paths of the parameters that differ by at least a bit."""
+    before, after = flatten_dict(before, sep="/"), flatten_dict(after, sep="/")
+    return {path for path in before if not np.array_equal(before[path], after[path])}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return gradients(accumulate=1)
+
+
+def gradients(**changes):
+    settings, state, encoder, head, *_ = parts(mixup="spectrogram", mixup_probability=1.0, **changes)
+    both = split(state.params, settings.trains)
+    return jax.jit(make_loss_and_gradients(encoder, head, settings))(*both, state.head, BATCH, KEY)
+
+
+def test_four_parts_of_a_batch_give_the_gradients_of_the_whole(whole):
+    in_parts = gradients(accumulate=4)
+    assert in_parts[2]["loss"] == pytest.approx(float(whole[2]["loss"]), rel=1e-6)
+    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(whole[0]))
+    for ours, one in zip(jax.tree.leaves(in_parts[0]), jax.tree.leaves(whole[0]), strict=True):
+        np.testing.assert_allclose(ours, one, rtol=0, atol=1e-6 * largest)
+
+
+def test_frozen_eat_does_not_move_by_a_bit():
+    _, states, _ = trained(strategy="frozen")
+    everything = set(flatten_dict(states[0].params, sep="/"))
+    eat = {path for path in everything if path.startswith("encoder/eat/")}
+    assert len(eat) > 20 and moved(states[0].params, states[-1].params) == everything - eat
+    assert not any("eat" in jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(states[0].optimizer))
+
+
+def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
+    # with all that has a state of its own: averaged weights, AdaCos's scale
+    settings, states, metrics = trained(
+        strategy="lora", lora_rank=2, ema=0.5, head="subcluster_adacos", subclusters=2, drop_path=0.3, remat=True
+    )
+    after = moved(states[0].params, states[-1].params)
+    assert {path for path in after if "eat/" in path} == {
+        f"encoder/eat/block_{n}/attention/qkv/lora_{x}" for n in (0, 1) for x in "ab"
+    }
+    assert all(np.isfinite(list(map(float, found.values()))).all() for found in metrics)
+    assert float(states[-1].head["adacos"]["scale"]) != float(states[0].head["adacos"]["scale"])
+    final = final_params(states[-1], settings)
+    ordinary = jax.eval_shape(Encoder(CONFIG).init, KEY, BATCH["wave"], BATCH["simam_mode"])["params"]
+    assert jax.tree.map(jnp.shape, final) == jax.tree.map(jnp.shape, ordinary)
+    average = np.asarray(states[0].params["encoder"]["embedding"]["kernel"], np.float64)
+    for n, state in enumerate(states[1:]):
+        decay = min(0.5, (1 + n) / (10 + n))
+        average = decay * average + (1 - decay) * state.params["encoder"]["embedding"]["kernel"]
+    np.testing.assert_allclose(final["embedding"]["kernel"], average, atol=1e-6)
+
+
+def test_gradual_unfreezing_thaws_the_last_block_first():
+    _, states, _ = trained(strategy="gradual", thaw_fraction=1.0, train_centres=False)  # 4 steps: block 1 after two
+    early, late = moved(states[0].params, states[2].params), moved(states[2].params, states[4].params)
+    assert not any("eat/" in path for path in early) and "encoder/pooling/attention_out/kernel" in early
+    assert {path.split("/")[2] for path in late if "eat/" in path} == {"block_1"}
+    assert "head/centres" not in early | late
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strategy": "half"}, "backbone.strategy='half'; known: full, frozen, lora, gradual"),
+        ({"head": "softmax"}, "arcface.head='softmax'; known: arcface, adacos, subcluster_adacos"),
+        ({"batch_size": 8, "accumulate": 3}, "accumulate=3 parts do not divide optimizer.batch_size=8"),
+        ({"ema": 1.0}, "ema=1.0 must be at least 0 and less than 1"),
+        ({"strategy": "lora", "lora_targets": "q"}, "LoRA targets q; known: qkv, out, fc1, fc2"),
+        ({"layer_decay": 1.5}, "layer_decay=1.5 must lie in 0..1"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        FineTuning(**changes)
