@@ -159,7 +159,7 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
         for place, pair in zip(places, rows, strict=False):  # the last batch is filled up
             pairs[place] = pair
     vectors, baseline = (np.stack(part) for part in zip(*pairs, strict=True))
-    return _embeddings(vectors, heard, encoder.axes), _embeddings(baseline, heard, ("clip", "embedding"))
+    return window_embeddings(vectors, heard, encoder.axes), window_embeddings(baseline, heard, ("clip", "embedding"))
 
 
 def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
@@ -234,7 +234,9 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
         say(f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation {percent(spread)} %")
 
 
-def _embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:
+def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:
+    """Vectors of windows, one each -> with what is known of their clips."""
+
     def column(name):
         return np.array([getattr(window, name) for window in heard])
 

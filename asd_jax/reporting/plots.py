@@ -44,7 +44,7 @@ _STYLE = {
     "hatch.linewidth": 0.8,
 }
 WIDTH = 4.7  # inches
-COLUMNS = "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
+COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
 _BARS = (NORMAL, ""), (ANOMALY, "////"), (THIRD, "...."), (FAINT, "xx")  # colour and pattern of a bar
 _DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 _SHADES = 32  # of a spectrogram; fewer make smaller files

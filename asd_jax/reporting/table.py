@@ -1,6 +1,6 @@
 """Tables for the terminal: per machine and section, percent; fractions stay in the files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -56,6 +56,16 @@ def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str, 
         cells = [percent(row.get(column)) for column in columns]
         bold = [f"[bold]{c}[/]" if row.get(k) == best else c for k, c in zip(columns, cells, strict=True)]
         table.add_row(name, *bold)
+    return table
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str) -> Table:
+    """Headings and cells of text -> table, numbers to the right."""
+    table = Table(title=title, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

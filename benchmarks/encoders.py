@@ -1,0 +1,101 @@
+"""Any model in the harness: PyTorch, ONNX, JAX or plain NumPy encoders in one table, on the same data and back ends.
+
+    python -m benchmarks.encoders --encoder=my_package.my_module:embed --config=configs/dcase2024.py --output=DIR
+
+An encoder is a function (waves float32 (b, s) in [-1, 1], sample rate) -> float32 embeddings (b, e), or (b, t, e) of
+which the mean over t is taken; NumPy both ways, several joined by commas. benchmarks/examples has one in PyTorch and
+one that runs an ONNX file. The filter bank and an EAT with random weights stand beside them in the table.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from asd_jax.command import run
+from asd_jax.data.batches import clip_batches
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+from asd_jax.scoring.embeddings import Embeddings
+
+Function = Callable[[np.ndarray, int], np.ndarray]
+SAMPLE_RATE = 16000
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    from benchmarks import grid
+
+    grid.define_flags(argv)
+
+
+def main() -> None:
+    """One row per encoder."""
+    from benchmarks import grid
+
+    args = flags.FLAGS
+    if not args.encoder:
+        raise InputError("--encoder=package.module:function is needed, or several joined by commas")
+    for name in args.encoder:
+        load(name)  # what cannot be imported is found before anything is computed
+    cells = [grid.Cell(name, encoder=name) for name in args.encoder]
+    grid.run_grid("encoders", "Which encoder is best?", cells, reference=grid.RANDOM)
+
+
+def load(name: str) -> Function:
+    """From `package.module:function` to the function.
+
+    Raises:
+        InputError: not of that form, or not there.
+    """
+    module, colon, function = name.partition(":")
+    if not (module and colon and function):
+        raise InputError(f"--encoder={name}: write package.module:function")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"--encoder={name}: {error}") from error
+
+
+def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequence[Clip]) -> Embeddings:
+    """Clips of one machine -> their embeddings by any function.
+
+    Raises:
+        InputError: the function returns something other than one finite vector, or one per frame, for each waveform.
+    """
+    from asd_jax import experiment
+    from asd_jax.evaluate import window_embeddings
+
+    heard, read = experiment.windows(config, clips), experiment.window_reader(config)
+    vectors: list[np.ndarray | None] = [None] * len(heard)
+    for samples in sorted({window.samples for window in heard}):
+        places = [place for place, window in enumerate(heard) if window.samples == samples]
+        own, size = [heard[place] for place in places], config.optimizer.batch_size
+        rows: list[np.ndarray] = []
+        for batch in clip_batches(own, [{}] * len(own), read, batch_size=size, threads=config.data.threads):
+            rows += [*_checked(function(batch["wave"], SAMPLE_RATE), len(batch["wave"]), name)]
+        for place, row in zip(places, rows, strict=False):  # the last batch is filled up
+            vectors[place] = row
+    return window_embeddings(np.stack(vectors), heard, ("clip", "embedding"))
+
+
+def _checked(found, b: int, name: str) -> np.ndarray:
+    found = np.asarray(found)
+    if found.ndim not in (2, 3) or len(found) != b or not np.issubdtype(found.dtype, np.floating):
+        raise InputError(
+            f"--encoder={name} returned {found.dtype} of shape {found.shape} for {b} waveforms; expected float32 "
+            f"({b}, e) or ({b}, t, e)"
+        )
+    if not np.isfinite(found).all():
+        raise InputError(f"--encoder={name} returned NaN or infinity")
+    return (found.mean(1) if found.ndim == 3 else found).astype(np.float32)
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

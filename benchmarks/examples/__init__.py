@@ -1,0 +1,1 @@
+"""Encoders in other frameworks, to copy and change: `--encoder=benchmarks.examples.onnx_file:embed`."""

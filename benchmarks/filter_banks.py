@@ -1,0 +1,32 @@
+"""Claim 1: is the evenly spaced filter bank (m-FB) better than mel (o-FB) and gammatone (g-FB)?
+
+    python -m benchmarks.filter_banks --config=configs/dcase2024.py --weights=weights/eat_base.safetensors --output=DIR
+    python -m benchmarks.filter_banks --config=configs/base.py:smoke --output=DIR      synthetic machines, seconds
+
+Three banks x the normalisation's statistics (AudioSet's, or measured on the training clips), with the weights frozen or
+--fine_tune; and each bank alone, without a model. detectability.py asks the same of known signals.
+"""
+
+from benchmarks import grid
+from benchmarks.grid import Cell, define_flags
+
+BANKS = {"o-FB": "mel", "g-FB": "gammatone", "m-FB": "even"}
+
+
+def main() -> None:
+    """A row per bank and statistics; the reference is o-FB with AudioSet's."""
+    from absl import flags
+
+    fine_tune, cells = flags.FLAGS.fine_tune, []
+    for name, spacing in BANKS.items():
+        cells.append(Cell(f"{name} alone", {"features.spacing": spacing}, bare=True))
+        for statistics in ("given", "train"):
+            keys = {"features.spacing": spacing, "features.statistics": statistics}
+            cells.append(Cell(f"{name}, {statistics} statistics", keys, fine_tune))
+    grid.run_grid("filter_banks", "Which filter bank is best?", cells, reference="o-FB, given statistics")
+
+
+if __name__ == "__main__":
+    from asd_jax.command import run
+
+    run(main, define_flags)
