@@ -7,12 +7,17 @@
     from asd_jax import load_pipeline
     embeddings = load_pipeline("runs/quickstart/weights.safetensors").embed(waves)
 
+    from asd_jax import Detector
+    detector = Detector.fit(normal_waves, sample_rate=16000)
+    detector.score(wave), detector.is_anomaly(wave)
+
 Names below are imported when they are first used, so that `import asd_jax` costs nothing.
 """
 
 import importlib
 
 _HOME = {
+    "Detector": "asd_jax.detector.detector",
     "log_filter_bank": "asd_jax.features.filter_bank",
     "normalize": "asd_jax.features.filter_bank",
     "simam": "asd_jax.features.simam",

@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "asd_jax"
-LAYERS = [{"features", "scoring", "data"}, {"models"}, {"training", "reporting"}]
-COMMANDS = {"train", "evaluate", "dcase_score", "experiment", "report", "data.download", "data.inspect"}
+LAYERS = [{"features", "scoring", "data"}, {"models"}, {"training", "reporting"}, {"detector"}]
+COMMANDS = {"train", "evaluate", "dcase_score", "detect", "experiment", "report", "data.download", "data.inspect"}
 
 
 def modules():

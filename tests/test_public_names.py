@@ -8,7 +8,7 @@ import pytest
 
 import asd_jax
 
-NAMES = "EAT EATConfig load_encoder load_pipeline log_filter_bank normalize simam simam_weights".split()
+NAMES = "Detector EAT EATConfig load_encoder load_pipeline log_filter_bank normalize simam simam_weights".split()
 
 
 def test_every_public_name_is_there():

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 
 FORMAT = 1
-DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
+BOX_ENCODER = Path(__file__).parent.parent / "box" / "eat_tiny_even.safetensors"  # comes with the package
+DTYPES = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
 
 
 def save_weights(path: str | Path, params: dict, header: dict[str, Any]) -> None:
@@ -57,8 +58,10 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: di
             file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name and the header.
+def read_weights(
+    path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder")
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads the tensors by name and the header of a file of one of the `kinds`.
 
     Raises:
         InputError: missing, not safetensors, truncated, without our header, or of a newer format.
@@ -77,9 +80,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    if header.get("format") != FORMAT or header.get("kind") not in ("eat", "encoder"):
+    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("kind") not in kinds:
+        found = (header.get("format"), header.get("kind")) if isinstance(header, dict) else (None, None)
         raise InputError(
-            f"{path}: format {header.get('format')!r}, kind {header.get('kind')!r}; this version reads format {FORMAT}"
+            f"{path}: format {found[0]!r}, kind {found[1]!r}; wanted here: {' or '.join(kinds)}, "
+            f"and this version reads format {FORMAT}"
         )
     for name, tensor in tensors.items():
         if not np.isfinite(tensor.astype(np.float32)).all():
@@ -136,6 +141,15 @@ def load_pipeline(path: str | Path) -> "Pipeline":
     tensors, header = read_weights(path)
     if header["kind"] != "encoder":
         raise InputError(f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or asd_jax.evaluate")
+    return pipeline_of(tensors, header, path)
+
+
+def pipeline_of(tensors: dict[str, np.ndarray], header: Mapping[str, Any], path: str | Path) -> "Pipeline":
+    """Tensors and header of an encoder, read from `path` -> the pipeline.
+
+    Raises:
+        InputError: a header that is not valid, or as `fill`.
+    """
     config = EncoderConfig(
         front_end=_config(FrontEnd, header.get("front_end"), path),
         eat=_config(EATConfig, header["eat"], path) if header.get("eat") else None,

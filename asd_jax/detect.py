@@ -1,0 +1,370 @@
+"""Use it on your own machine: learn what it sounds like when it is well, then hear when it is not.
+
+  python -m asd_jax.detect fit    --normal=recordings/ --output=pump.detector
+  python -m asd_jax.detect score  --detector=pump.detector today.wav recordings/
+  arecord -q -f S16_LE -r 16000 -t raw | python -m asd_jax.detect watch --detector=pump.detector --input=-
+  python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/ --output=pump_2.detector
+
+Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1 anything else.
+"""
+
+import argparse
+import csv
+import io
+import itertools
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+
+ANOMALY = 3  # exit status
+_PARSED = argparse.Namespace()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise InputError(f"{message} ({self.prog} --help says more)")
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Parses the subcommand and its arguments, so that nothing is left to absl."""
+    vars(_PARSED).clear()
+    parser().parse_args(argv[1:], _PARSED)
+    del argv[1:]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommands and their arguments."""
+    form = argparse.RawDescriptionHelpFormatter
+    top = _Parser(prog="python -m asd_jax.detect", description=__doc__, formatter_class=form, allow_abbrev=False)
+    commands = top.add_subparsers(metavar="fit | score | watch | update", required=True)
+
+    def command(name, function):
+        made = commands.add_parser(
+            name,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,
+        )
+        made.set_defaults(command=function)
+        return made.add_argument
+
+    add = command("fit", fit)
+    add("--normal", required=True, help="folder (or csv list) of recordings of the healthy machine")
+    add("--output", required=True, help="detector file to write")
+    add(
+        "--weights", help="encoder to hear with, a .safetensors file, or filter_bank: none; default: the one in the box"
+    )
+    add("--false_alarm_rate", type=float, default=0.05, help="share of normal windows that may be called anomalous")
+    add("--window_seconds", type=float, help="heard at once; default: the recordings' usual length, at most 10")
+    add("--coreset", type=int, default=0, help="keep so many windows of the encoder's bank; 0: all")
+    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+    add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
+    add("--fine_tune", action="store_true", help="first train the encoder to tell the subfolders (or attributes) apart")
+    add("--epochs", type=int, default=10, help="of --fine_tune")
+    add("--seed", type=int, default=0, help="of --fine_tune")
+
+    add = command("score", score)
+    add("paths", nargs="+", metavar="PATH", help="recordings, folders of them, csv lists with a column file")
+    add("--detector", required=True, help="file that fit wrote")
+    add("--json", action="store_true", help="one JSON object a line instead of a table")
+    add("--csv", help="file to write")
+    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+
+    add = command("watch", watch)
+    add("--detector", required=True, help="file that fit wrote")
+    add("--input", required=True, help="- for a stream on standard input, a wav or raw file, or a folder being filled")
+    add("--rate", type=int, default=16000, help="of raw samples, in Hz; a wav says itself")
+    add("--channels", type=int, default=1, help="of raw samples")
+    add("--encoding", default="s16le", help="of raw samples: u8, s16le, s24le, s32le, f32le")
+    add("--channel", type=int, help="number of the channel to hear; default: their mean")
+    add("--hop_seconds", type=float, help="between windows; default: a window")
+    add("--confirm", type=int, default=2, help="windows in a row above the threshold that start an alarm")
+    add(
+        "--hysteresis",
+        type=float,
+        default=0.25,
+        help="an alarm may end at this share of the way from the threshold down to the usual score",
+    )
+    add("--hold_seconds", type=float, default=30.0, help="below that end an alarm")
+    add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
+    add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
+    add("--once", action="store_true", help="of a folder: hear what is there and end")
+
+    add = command("update", update)
+    add("--detector", required=True, help="file that fit wrote")
+    add("--normal", required=True, help="folder (or csv list) of further recordings, confirmed to be normal")
+    add("--output", required=True, help="detector file to write; the old one stays")
+    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+    return top
+
+
+def main() -> int | None:
+    """Runs the subcommand."""
+    return _PARSED.command(_PARSED)
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Recordings of the healthy machine -> a detector file, with a threshold and a look at the recordings."""
+    from asd_jax.data.audio import audio_format
+    from asd_jax.detector.detector import Detector, usual_window
+    from asd_jax.detector.recordings import normal_recordings
+    from asd_jax.detector.views import load_pipeline_or_eat, rate_of
+    from asd_jax.files import file_sha256
+    from asd_jax.training.weights import BOX_ENCODER
+
+    clips = normal_recordings(args.normal)
+    _check_output(args.output)
+    seconds = [audio_format(clip.path)[0] for clip in clips]
+    window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
+    pipeline, origin, trained = None, {}, None
+    if args.weights != "filter_bank":
+        weights = BOX_ENCODER if args.weights is None else Path(args.weights)
+        pipeline = load_pipeline_or_eat(weights)
+        origin = {"weights": weights.name, "sha256": file_sha256(weights)}
+    if args.fine_tune:
+        from asd_jax.detector.fine_tuned import fine_tuned
+
+        pipeline, trained = fine_tuned(
+            pipeline,
+            clips,
+            _reader(args.channel, pipeline),
+            window_seconds=window,
+            epochs=args.epochs,
+            seed=args.seed,
+            workdir=Path(args.output + ".training"),
+        )
+        origin |= {"fine_tuned": "on these recordings"}
+    read = _reader(args.channel, pipeline)
+    detector = Detector.fit(
+        _progress((read(clip) for clip in clips), len(clips)),
+        rate_of(pipeline),
+        names=[_name(clip, args.normal) for clip in clips],
+        domains=[clip.domain for clip in clips],
+        weights=pipeline,
+        machine=args.machine,
+        window_seconds=window,
+        false_alarm_rate=args.false_alarm_rate,
+        coreset_size=args.coreset,
+        trained=trained,
+        origin=origin,
+    )
+    _save(detector, args.output)
+
+
+def update(args: argparse.Namespace) -> None:
+    """A detector and further normal recordings -> a new detector file that knows them too."""
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.recordings import normal_recordings
+
+    detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
+    _check_output(args.output)
+    read = _reader(args.channel, detector.pipeline, detector.settings.sample_rate)
+    waves = _progress((read(clip) for clip in clips), len(clips))
+    domains = [clip.domain for clip in clips]
+    before = detector.threshold
+    names = [_name(clip, args.normal) for clip in clips]
+    detector = detector.update(waves, names=names, domains=domains)
+    _tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
+    _save(detector, args.output)
+
+
+def score(args: argparse.Namespace) -> int:
+    """Recordings -> score, p-value against normal sounds, verdict, worst moment; exit status 3 if any is odd."""
+    from asd_jax.data.audio import read_clip
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.recordings import recordings
+    from asd_jax.files import whole_file
+
+    detector, paths = Detector.load(args.detector), recordings(args.paths)
+    rows, bad = [], 0
+    for path in _progress(paths, len(paths)):
+        try:
+            wave = read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
+        except InputError as error:
+            bad += 1
+            _tell(f"error: {error}")
+            continue
+        rows.append(_row(path, detector.examine(wave)))
+        if args.json:
+            print(json.dumps(rows[-1]), flush=True)
+    if args.csv:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(rows[0]) if rows else ["file", "score", "threshold", "is_anomaly"])
+        table.writeheader()
+        table.writerows(rows)
+        with whole_file(args.csv) as file:
+            file.write(text.getvalue().encode())
+    if not args.json:
+        _print_rows(rows, detector)
+    return ANOMALY if any(row["is_anomaly"] for row in rows) else 2 if bad else 0
+
+
+def watch(args: argparse.Namespace) -> int:
+    """A stream, a file or a folder being filled -> one JSON line a window, alarms with start and end, events."""
+    import numpy as np
+
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.stream import Decoder, Form
+    from asd_jax.detector.watch import (
+        Watch,
+        Watching,
+        chunks_of_stream,
+        sound_of_file,
+        watch_bytes,
+        watch_folder,
+    )
+    from asd_jax.scoring.normal_bank import fused
+
+    if not 0 <= args.hysteresis <= 1 or args.gap_seconds <= 0:
+        raise InputError("--hysteresis must lie in 0..1, --gap_seconds above 0")
+    detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
+    window, cut = detector.settings.window_seconds, detector.threshold
+    usual = float(np.median(detector.bank.normal))
+    watching = Watching(
+        detector.heard_rate,
+        window,
+        args.hop_seconds or window,
+        cut,
+        cut - args.hysteresis * (cut - usual),
+        args.confirm,
+        args.hold_seconds,
+        args.status_seconds,
+    )
+
+    def window_score(wave):
+        return float(fused(detector.hear(wave[None])[0])[0])
+
+    window_score(np.zeros(watching.samples[0], np.float32))  # compiles before anything is waiting
+    watcher, place = Watch(watching, window_score, detector.p_value), args.input
+    if place != "-" and not Path(place).exists():
+        raise InputError(f"--input={place}: no such file or folder; - is standard input")
+    if place != "-" and Path(place).is_dir():
+        channel = "mean" if args.channel is None else args.channel
+        lines = watch_folder(watcher, Path(place), once=args.once, channel=channel)
+    else:
+        live = place == "-" or not Path(place).is_file()  # standard input, or a named pipe
+        if live:
+            file = sys.stdin.buffer if place == "-" else open(place, "rb")
+            chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
+        else:
+            raw, chunks = sound_of_file(Path(place), raw)
+        lines = watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=place))
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    started = {
+        "event": "start",
+        "rate": watching.rate,
+        "window_seconds": window,
+        "hop_seconds": watching.hop_seconds,
+        "threshold": round(cut, 4),
+        "release": round(watching.release, 4),
+        "alarm_latency_seconds": round(watching.latency_seconds, 3),
+        "false_alarm_rate": detector.settings.false_alarm_rate,
+        "windows_above_threshold_a_day_when_well": round(
+            detector.settings.false_alarm_rate * 86400 / watching.hop_seconds, 1
+        ),
+    }
+    try:
+        for line in itertools.chain([started], lines):
+            print(json.dumps(line), flush=True)
+    except KeyboardInterrupt:
+        for line in watcher.finish():
+            print(json.dumps(line), flush=True)
+    return ANOMALY if watcher.alarm.count else 0
+
+
+def _save(detector, output: str) -> None:
+    from asd_jax.detector.self_check import self_check
+
+    detector.save(output)
+    for line in self_check(detector).lines():
+        _tell(line)
+    _tell(f"wrote {output}")
+
+
+def _reader(channel: str, pipeline, rate: int | None = None):
+    """Clip -> its waveform at the rate that is heard, or another."""
+    from asd_jax.data.audio import read_clip
+    from asd_jax.detector.views import rate_of
+
+    rate = rate_of(pipeline) if rate is None else rate
+    return lambda clip: read_clip(clip.path, sample_rate=rate, channel=_channel(channel))
+
+
+def _channel(name: str) -> int | str:
+    return int(name) if name.isdigit() else name
+
+
+def _name(clip, normal: str) -> str:
+    """A recording's name in the detector: no folder above the one that was given."""
+    root = Path(normal)
+    return Path(clip.path).relative_to(root if root.is_dir() else root.parent).as_posix()
+
+
+def _check_output(path: str) -> None:
+    """Finds out before anything is computed that the place cannot be written."""
+    from asd_jax.files import whole_file
+
+    if Path(path).is_dir():
+        raise InputError(f"--output={path}: a folder; name a file, e.g. {path.rstrip('/')}/pump.detector")
+    probe = Path(path + ".probe")
+    with whole_file(probe):
+        pass
+    probe.unlink()
+
+
+def _row(path: Path, verdict) -> dict:
+    begin, end = verdict.worst_seconds
+    return {
+        "file": str(path),
+        "score": round(verdict.score, 6),
+        "threshold": round(verdict.threshold, 6),
+        "is_anomaly": verdict.is_anomaly,
+        "p_value": round(verdict.p_value, 6),
+        "worst_start": begin,
+        "worst_end": end,
+        "odd": verdict.view,
+    }
+
+
+def _print_rows(rows: list[dict], detector) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from asd_jax.reporting.table import print_table
+
+    table = Table(title=f"threshold {detector.threshold:.3f}", header_style="bold")
+    for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
+        table.add_column(column, justify="right" if column in ("score", "p-value") else "left")
+    for row in rows:
+        verdict = "[bold red]anomaly[/]" if row["is_anomaly"] else "normal"
+        moment = f"{row['worst_start']:.1f} to {row['worst_end']:.1f} s"
+        values = f"{row['score']:.3f}", f"{row['p_value']:.3f}", verdict, moment, row["odd"]
+        table.add_row(escape(row["file"]), *values)
+    print_table(table)
+    _tell(f"{sum(row['is_anomaly'] for row in rows)} of {len(rows)} anomalous")
+
+
+def _progress(items, total: int) -> Iterator:
+    """Passes the items on, says on standard error how far it is every few seconds."""
+    from asd_jax.training.log import clock
+
+    begin = told = time.perf_counter()
+    for number, item in enumerate(items, 1):
+        yield item
+        if (now := time.perf_counter()) - told > 5 and number < total:
+            told, rate = now, number / (now - begin)
+            _tell(f"  {number}/{total} recordings  {rate:.1f}/s  {clock((total - number) / rate)} left")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

@@ -1,0 +1,67 @@
+"""An encoder that has learnt to tell the classes of one user's normal recordings apart."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.data.audio import fit_length
+from asd_jax.data.clips import Clip, clip_class
+from asd_jax.data.windows import Window, windows_of
+from asd_jax.errors import InputError
+from asd_jax.models.encoder import Pooling
+from asd_jax.training.fine_tuning import FineTuning, fine_tune
+from asd_jax.training.weights import Pipeline
+
+HELD_OUT = 0.3  # of each class: an encoder finds all it was trained on normal, so others must set the threshold
+
+
+def fine_tuned(
+    pipeline: Pipeline | None,
+    clips: Sequence[Clip],
+    read: Callable[[Clip], np.ndarray],
+    *,
+    window_seconds: float,
+    workdir: Path,
+    epochs: int = 10,
+    seed: int = 0,
+) -> tuple[Pipeline, np.ndarray]:
+    """Normal recordings of two classes or more -> (pipeline, whether it was trained on each recording).
+
+    Interrupted, it goes on where it was when called again.
+
+    Raises:
+        InputError: no encoder to train, one class, fewer than three recordings of a class.
+    """
+    if pipeline is None or pipeline.config.eat is None:
+        raise InputError("--fine_tune: the filter bank has nothing to train; give --weights of an encoder")
+    if len({clip_class(clip) for clip in clips}) < 2:
+        raise InputError(
+            "--fine_tune needs recordings of two classes or more: subfolders (speeds, products, machines), or a csv "
+            "list with the column attribute"
+        )
+    trained = ~_held_out(clips, seed)
+    config = dataclasses.replace(pipeline.config, pooling=Pooling("attentive_statistics", -1, 256))
+    rate, samples = config.front_end.sample_rate, round(window_seconds * config.front_end.sample_rate)
+    chosen = [clip for clip, used in zip(clips, trained, strict=True) if used]
+    heard = windows_of(chosen, length="window", samples=samples, hop=samples, sample_rate=rate)
+
+    def read_window(window: Window) -> np.ndarray:
+        return fit_length(read(window)[window.start :], window.samples)
+
+    settings = FineTuning(epochs=epochs, batch_size=min(16, len(heard)))
+    params = fine_tune(config, pipeline.params["eat"], heard, read_window, settings, workdir=workdir, seed=seed)
+    return Pipeline(config, params), trained
+
+
+def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
+    """Marks a share of the recordings of each class."""
+    out, rng = np.zeros(len(clips), bool), np.random.default_rng(seed)
+    classes = [clip_class(clip) for clip in clips]
+    for one in sorted(set(classes)):
+        members = rng.permutation([n for n, of in enumerate(classes) if of == one])
+        if len(members) < 3:
+            raise InputError(f"--fine_tune: {len(members)} recordings of class {one[-1]!r}; at least 3 are needed")
+        out[members[: max(1, round(HELD_OUT * len(members)))]] = True
+    return out

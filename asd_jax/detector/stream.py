@@ -1,0 +1,275 @@
+"""A stream of bytes, cut anywhere and maybe damaged -> mono blocks -> windows, and what was wrong with it."""
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import soxr
+from jaxtyping import Float
+
+from asd_jax.data.audio import FASTEST_HZ, SLOWEST_HZ
+from asd_jax.errors import InputError
+
+ENCODINGS = {  # name: (bytes of a sample, what full scale is)
+    "u8": (1, 128.0),
+    "s16le": (2, 2.0**15),
+    "s24le": (3, 2.0**23),
+    "s32le": (4, 2.0**31),
+    "f32le": (4, 1.0),
+}
+_WAV = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
+_COMPRESSED = {b"fLaC": "flac", b"OggS": "ogg", b"ID3\x03": "mp3", b"ID3\x04": "mp3", b"FORM": "aiff"}
+_ENDLESS = 0x7FFFF000  # a size stated by programs that do not know it: 0x7FFFFFFF and thereabouts, 0xFFFFFFFF, 0
+_CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"fact", b"cue ", b"bext", b"PAD ", b"JUNK", b"smpl")
+_LONGEST_CHUNK = 1 << 20  # of anything but samples
+_LOUDEST = 4  # 12 dB over full scale: not loud but of another unit
+_BLOCK = 1 << 15  # frames handed on at a time
+_RESAMPLED = 1024  # frames given to the resampler at a time, whatever came: the same sound gives the same windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What bytes mean: encoding of a sample, sampling rate in Hz, channels."""
+
+    encoding: str = "s16le"
+    rate: int = 16000
+    channels: int = 1
+
+    def __post_init__(self):
+        if self.encoding not in ENCODINGS:
+            raise InputError(f"samples of {self.encoding!r}; known: {', '.join(ENCODINGS)}")
+        if not SLOWEST_HZ <= self.rate <= FASTEST_HZ:
+            raise InputError(f"a sampling rate of {self.rate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ}")
+        if not 1 <= self.channels <= 64:
+            raise InputError(f"{self.channels} channels; expected 1 to 64")
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a sample of all channels."""
+        return ENCODINGS[self.encoding][0] * self.channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something about the stream that its listener should know.
+
+    Attributes:
+        event: its kind, e.g. "truncated".
+        message: in words.
+    """
+
+    event: str
+    message: str
+
+
+class Decoder:
+    """Chunks of bytes, cut anywhere -> mono float32 blocks, and events; raw samples or wav, as the first bytes say.
+
+    Keeps no more than a block of bytes.
+    """
+
+    def __init__(self, raw: Form, *, channel: int | None = None, name: str = "the stream"):
+        self.form, self.channel, self.name = raw, channel, name
+        self._bytes, self._left, self._state = b"", None, "start"
+        self._first, self._unformed, self._skip = True, True, 0
+
+    def feed(self, chunk: bytes) -> Iterator[Float[np.ndarray, "s"] | Event]:
+        """Takes bytes, gives what can be told of them.
+
+        Raises:
+            InputError: a first header that cannot be right, or compressed sound.
+        """
+        self._bytes += chunk
+        before = None
+        while before != (len(self._bytes), self._state):
+            before = len(self._bytes), self._state
+            yield from getattr(self, f"_{self._state}")()
+
+    def finish(self) -> Iterator[Float[np.ndarray, "s"] | Event]:
+        """What the end of the stream means for the bytes still held."""
+        if self._state == "start" and self._bytes:
+            self._state = "samples"
+            yield from self.feed(b"")
+        over = self._state == "samples" and self._left is not None and self._left < self.form.frame
+        if self._state == "header" and (self._first or self._bytes or self._skip):
+            yield Event("truncated", "the stream ends inside a wav header")
+        elif over and len(self._bytes) > self._left:
+            yield Event("longer", f"{len(self._bytes) - self._left} bytes after the end that the header states")
+        elif over:
+            return
+        elif self._state == "samples" and self._bytes:
+            yield Event("truncated", f"the stream ends inside a sample: {len(self._bytes)} bytes are left over")
+        elif self._state == "samples" and self._left:
+            yield Event("truncated", f"the stream ends {self._left} bytes before the end that its header states")
+
+    def _start(self):
+        if len(self._bytes) < 16:
+            return
+        head = self._bytes[:16]
+        if head[:4] in _COMPRESSED:
+            raise InputError(
+                f"{self.name}: this is {_COMPRESSED[head[:4]]}; pipe raw samples or wav, e.g. ffmpeg -i FILE -f wav -"
+            )
+        wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
+        if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:] == b"fmt "):
+            yield from self._bad("it does not begin with RIFF and WAVE")
+        self._state = "header" if wav else "samples"
+        self._bytes = self._bytes[12 if wav else 0 :]
+
+    def _header(self):
+        """One chunk of a wav's header."""
+        if self._skip:
+            gone = min(self._skip, len(self._bytes))
+            self._bytes, self._skip = self._bytes[gone:], self._skip - gone
+        if self._skip or len(self._bytes) < 8:
+            return
+        name, size = struct.unpack("<4sI", self._bytes[:8])
+        if name == b"data" and self._unformed:
+            yield from self._bad("samples before their format")
+        elif name == b"data":
+            self._bytes, self._state, self._first = self._bytes[8:], "samples", False
+            self._left = size + size % 2 if 0 < size < _ENDLESS else None
+        elif name == b"fmt " and 16 <= size <= 64:
+            if len(self._bytes) < 8 + size:
+                return
+            yield from self._read_form(self._bytes[8 : 8 + size])
+            self._bytes = self._bytes[8 + size + size % 2 :]
+        elif name == b"RIFF":
+            if len(self._bytes) >= 12:
+                self._bytes = self._bytes[12:]
+                yield Event("new_recording", "another wav begins in the stream")
+        elif name.isascii() and name.decode().isprintable() and size < _LONGEST_CHUNK:
+            self._bytes, self._skip = self._bytes[8:], size + size % 2
+        else:
+            yield from self._bad(f"a chunk {name!r} of {size} bytes in it")
+
+    def _read_form(self, content):
+        tag, channels, rate, per_second, step, bits = struct.unpack_from("<HHIIHH", content)
+        if tag == 0xFFFE and len(content) >= 26:  # extensible: the format is the first field of its GUID
+            tag = struct.unpack_from("<H", content, 24)[0]
+        try:
+            form = Form(_WAV.get((tag, bits), f"wav format {tag} of {bits} bits"), rate, channels)
+            if step != form.frame:
+                raise InputError(f"{step} bytes a frame for {channels} channels of {bits} bits")
+        except InputError as error:
+            yield from self._bad(str(error))
+            return
+        if per_second not in (0, rate * step):
+            yield Event("odd_header", f"a wav header of {rate} Hz but {per_second} bytes a second: {rate} Hz is taken")
+        if not self._first and form != self.form:
+            yield Event(
+                "new_format", f"the stream goes on as {form.encoding}, {form.rate} Hz, {form.channels} channels"
+            )
+        self.form, self._unformed = form, False
+
+    def _bad(self, reason):
+        if self._first:
+            raise InputError(f"{self.name}: a damaged wav header: {reason}")
+        yield Event("bad_header", f"another wav header, but damaged ({reason}): going on as before")
+        self._state, self._left = "samples", None
+
+    def _samples(self):
+        frame = self.form.frame
+        ready = len(self._bytes) if self._left is None else min(len(self._bytes), self._left)
+        ready = min(ready // frame, _BLOCK) * frame
+        if ready:
+            content, self._bytes = self._bytes[:ready], self._bytes[ready:]
+            self._left = None if self._left is None else self._left - ready
+            yield from self._decoded(content)
+        elif self._left is not None and self._left < frame:
+            yield from self._after()
+
+    def _after(self):
+        """What follows the samples that the header promised: a chunk, another recording, or simply more samples."""
+        if len(self._bytes) < self._left + 12:
+            return
+        content = self._bytes[self._left :]
+        if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+            self._bytes, self._state = content[12:], "header"
+            yield Event("new_recording", "another wav begins in the stream")
+        elif content[:4] in _CHUNKS:
+            self._bytes, self._state = content, "header"
+        else:
+            yield Event("longer", "the stream is longer than its header states: going on as before")
+        if self._state == "samples":
+            self._left = None
+
+    def _decoded(self, content):
+        values = _floats(content, self.form.encoding).reshape(-1, self.form.channels)
+        if not np.isfinite(values).all():
+            yield Event("not_finite", "samples that are no numbers, taken as silence")
+            values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        if len(values) and np.abs(values).max() > _LOUDEST:
+            yield Event("not_scaled", f"samples up to {np.abs(values).max():.3g}: scale the sound to [-1, 1]")
+        values = values.clip(-1, 1)
+        if self.channel is not None and self.channel >= self.form.channels:
+            raise InputError(f"{self.name}: no channel {self.channel} among {self.form.channels}")
+        mono = values.mean(1) if self.channel is None else values[:, self.channel]
+        yield mono.astype(np.float32, copy=False)
+
+
+class Windows:
+    """Mono blocks of any length -> windows of `samples` samples every `hop` samples, none missed, none twice.
+
+    Keeps one window and one block.
+    """
+
+    def __init__(self, samples: int, hop: int, rate: int):
+        self.samples, self.hop, self.rate = samples, hop, rate
+        self.next = 0  # sample at which the next window starts
+        self._held, self._begin = np.zeros(0, np.float32), 0  # the sample that _held starts with
+        self._from, self._resampler, self._waiting = rate, None, np.zeros(0, np.float32)
+
+    def feed(self, block: Float[np.ndarray, "s"], rate: int) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
+        """Takes samples at `rate` -> (first sample, window) of each window that is complete."""
+        if rate != self._from:
+            yield from self.finish()
+            self._resampler = soxr.ResampleStream(rate, self.rate, 1) if rate != self.rate else None
+            self._from = rate
+        if self._resampler is None:
+            yield from self._cut(block)
+            return
+        self._waiting = np.concatenate([self._waiting, block])
+        while len(self._waiting) >= _RESAMPLED:
+            part, self._waiting = self._waiting[:_RESAMPLED], self._waiting[_RESAMPLED:]
+            yield from self._cut(self._resampler.resample_chunk(part).clip(-1, 1))
+
+    def finish(self) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
+        """The windows in what the resampler still holds; less than a window may stay unheard (see `left`)."""
+        if self._resampler is not None:
+            rest, self._waiting = self._waiting, self._waiting[:0]
+            yield from self._cut(self._resampler.resample_chunk(rest, last=True).clip(-1, 1))
+            self._resampler = None
+
+    @property
+    def heard(self) -> int:
+        """Samples that came in, at the rate that is heard."""
+        return self._begin + len(self._held)
+
+    @property
+    def left(self) -> int:
+        """Samples at the end that no window has heard."""
+        return self.heard - max(0, self.next - self.hop + self.samples if self.next else 0)
+
+    def _cut(self, block):
+        self._held = np.concatenate([self._held, block])
+        while self.next + self.samples <= self._begin + len(self._held):
+            at = self.next - self._begin
+            yield self.next, self._held[at : at + self.samples].copy()
+            self.next += self.hop
+        gone = min(self.next - self._begin, len(self._held))
+        self._held, self._begin = self._held[gone:], self._begin + gone
+
+
+def _floats(content: bytes, encoding: str) -> np.ndarray:
+    if encoding == "f32le":
+        return np.frombuffer(content, "<f4")
+    scale = np.float32(1 / ENCODINGS[encoding][1])
+    if encoding == "u8":
+        return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) * scale
+    if encoding == "s24le":
+        high = np.zeros((len(content) // 3, 4), np.uint8)
+        high[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
+        return high.reshape(-1).view("<i4") * np.float32(2.0**-31)
+    return np.frombuffer(content, {"s16le": "<i2", "s32le": "<i4"}[encoding]) * scale

@@ -1,0 +1,111 @@
+"""What a detector hears of a window: two statistics of the mel filter bank, and the encoder's embedding."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import HOP_MS
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.scoring.options import Scoring
+from asd_jax.training.weights import BOX_ENCODER, Pipeline, load_encoder, load_pipeline, read_weights
+
+BATCH = 8
+# Two judges of the filter bank: what is left when the ways in which normal sounds vary are explained away, however
+# large the variation, and the distance to the nearest normal sound, for how far those are from each other.
+FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
+FROZEN = Scoring(back_end="local_density", distance="euclidean", standardize=True)
+FINE_TUNED = Scoring(back_end="local_density")  # ArcFace trains angles
+
+
+def scoring_of(pipeline: Pipeline | None) -> dict[str, Scoring]:
+    """{view: its back ends}."""
+    found = {"level": FILTER_BANK, "fluctuation": FILTER_BANK}
+    if pipeline is not None:
+        found["encoder"] = FINE_TUNED if pipeline.config.pooling.embedding_dim else FROZEN
+    return found
+
+
+def load_pipeline_or_eat(path: str | Path) -> Pipeline:
+    """An encoder's weight file, or a bare EAT's -> pipeline; a bare EAT hears the mel filter bank, as pre-trained.
+
+    Raises:
+        InputError: as `load_pipeline`; or the encoder in the box is not there.
+    """
+    if path == BOX_ENCODER and not BOX_ENCODER.is_file():
+        raise InputError(
+            f"{path}: the encoder that comes with asd_jax is not in this installation; give another "
+            "(--weights=FILE.safetensors) or use the filter bank alone (--weights=filter_bank)"
+        )
+    if read_weights(path)[1]["kind"] == "encoder":
+        return load_pipeline(path)
+    sizes, params = load_encoder(path)
+    pooling = Pooling("band_mean", max(-2, -sizes.depth), 0)  # the last block is the most specialised
+    return Pipeline(EncoderConfig(FrontEnd("mel", simam=SimAM("none")), sizes, pooling), {"eat": params})
+
+
+def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
+    """A pipeline whose SimAM mode is fixed.
+
+    Raises:
+        InputError: the mode depends on the machine, and none, or an unknown one, is named.
+    """
+    simam = pipeline.config.front_end.simam
+    if isinstance(simam.mode, str):
+        return pipeline
+    if machine is None:
+        raise InputError(f"these weights have a SimAM mode per machine: give --machine, one of {dict(simam.mode)}")
+    mode = ("none", "global", "local")[simam.mode_of(machine)]
+    front_end = dataclasses.replace(pipeline.config.front_end, simam=dataclasses.replace(simam, mode=mode))
+    return dataclasses.replace(pipeline, config=dataclasses.replace(pipeline.config, front_end=front_end))
+
+
+def rate_of(pipeline: Pipeline | None) -> int:
+    """The sampling rate that is heard, in Hz."""
+    return pipeline.config.front_end.sample_rate if pipeline is not None else FrontEnd.sample_rate
+
+
+def views(
+    pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
+) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
+    """Windows "b s" -> ({view: vectors "b ..."}, log energies of each second "b m f").
+
+    Views: "level" and "fluctuation", mean and standard deviation over time of the log mel energies "b f", and
+    "encoder", the embedding, if there is an encoder.
+    """
+    config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
+    size = BATCH if len(windows) > 1 else 1  # two compiled programs: for files, and for a live stream
+    found = []
+    for start in range(0, len(windows), size):
+        batch = windows[start : start + size]
+        padded = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
+        found.append([np.asarray(part)[: len(batch)] for part in jax.tree.leaves(_views(config, params, padded))])
+    names = sorted([*scoring_of(pipeline), "seconds"])  # the order of jax.tree.leaves
+    vectors = {name: np.concatenate(parts) for name, parts in zip(names, zip(*found, strict=True), strict=True)}
+    return vectors, vectors.pop("seconds")
+
+
+def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]]:
+    """{view: shape of the vector of a window}, computing nothing."""
+    config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
+    found = jax.eval_shape(_views, config, params, jax.ShapeDtypeStruct((1, samples), jnp.float32))
+    return {view: found[view].shape[1:] for view in scoring_of(pipeline)}
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _views(config: EncoderConfig | None, params: dict, wave) -> dict[str, jax.Array]:
+    rate = config.front_end.sample_rate if config else FrontEnd.sample_rate
+    energies = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none")).log_energies(wave)
+    second = min(1000 // HOP_MS, energies.shape[1])
+    whole = energies.shape[1] // second * second
+    seconds = energies[:, :whole].reshape(len(wave), -1, second, energies.shape[2]).mean(2)
+    found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
+    if config is not None:
+        found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]
+    return found

@@ -1,0 +1,367 @@
+"""Listens for days: a stream, a file or a folder being filled -> a line for each window, alarms, events."""
+
+import collections
+import dataclasses
+import os
+import queue
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from asd_jax.data.audio import audio_format, read_clip
+from asd_jax.data.clips import AUDIO_ENDINGS
+from asd_jax.data.windows import cut_windows
+from asd_jax.detector.alarms import Alarm
+from asd_jax.detector.stream import Decoder, Event, Form, Windows
+from asd_jax.errors import InputError
+
+CHUNK = 1 << 16  # bytes read at a time
+_QUEUE = 256  # chunks that may wait while a window is scored: at least 16 MiB, minutes of sound
+CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # of full scale; of a window's samples
+SILENT = 1e-4  # peak to peak, -80 dB: no microphone is as quiet
+DROPOUT_S = 0.25  # of one and the same value inside a sounding window
+RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
+_RATE_AFTER_S, _RATE_WITHIN = 20.0, 0.03  # how long arrivals are counted, how near they are to a common rate
+
+Scorer = Callable[[np.ndarray], float]  # window at the rate that is heard -> anomaly score
+
+
+@dataclasses.dataclass(frozen=True)
+class Watching:
+    """How to watch.
+
+    Attributes:
+        rate: that is heard, in Hz.
+        window_seconds: of sound scored at once.
+        hop_seconds: between windows, at most a window.
+        threshold: of the score.
+        release: score below which an alarm may end.
+        confirm: windows in a row above the threshold that start an alarm.
+        hold_seconds: below `release` that end it.
+        status_seconds: of sound between two status lines.
+    """
+
+    rate: int
+    window_seconds: float
+    hop_seconds: float
+    threshold: float
+    release: float
+    confirm: int = 2
+    hold_seconds: float = 30.0
+    status_seconds: float = 3600.0
+
+    def __post_init__(self):
+        if not 0 < self.hop_seconds <= self.window_seconds:
+            raise InputError(
+                f"a hop of {self.hop_seconds:g} s: must be above 0 and at most the window, {self.window_seconds:g} s"
+            )
+        if self.confirm < 1 or self.hold_seconds < 0 or self.status_seconds <= 0 or self.release > self.threshold:
+            raise InputError("--confirm must be at least 1, --hold_seconds and --hysteresis at least 0")
+
+    @property
+    def latency_seconds(self) -> float:
+        """From the beginning of a lasting fault to its alarm, at most, without the time to compute.
+
+        The first window wholly inside the fault begins within a hop; `confirm` of them must be heard.
+        """
+        return self.window_seconds + self.confirm * self.hop_seconds
+
+    @property
+    def samples(self) -> tuple[int, int]:
+        """Window and hop, in samples."""
+        return round(self.window_seconds * self.rate), max(1, round(self.hop_seconds * self.rate))
+
+
+class Watch:
+    """Scores windows one by one; keeps the alarm, a few counters, and nothing that grows."""
+
+    def __init__(self, watching: Watching, score: Scorer, p_value: Callable[[float], float] = lambda score: np.nan):
+        self.watching, self.score, self.p_value = watching, score, p_value
+        self.alarm = Alarm(watching.threshold, watching.release, watching.confirm, watching.hold_seconds)
+        self.windows, self._flags, self._latency_ms = 0, frozenset(), collections.deque(maxlen=1000)
+        self._began, self._cpu, self._seconds, self._told = time.perf_counter(), time.process_time(), 0.0, 0.0
+
+    def window(self, start: float, wave: np.ndarray, arrived: float | None = None, **more) -> Iterator[dict]:
+        """A window and where it starts, in seconds -> its line, then what changed.
+
+        Args:
+            start: of the window.
+            wave: the window.
+            arrived: when its last sample came, by time.perf_counter.
+            more: goes into the line.
+        """
+        score, flags = float(self.score(wave)), defects(wave, self.watching.rate)
+        end = start + self.watching.window_seconds
+        changed = self.alarm.feed(start, end, score)
+        self._latency_ms.append(1000 * (time.perf_counter() - arrived) if arrived is not None else np.nan)
+        yield {
+            "window": self.windows,
+            **more,
+            "start": round(start, 3),
+            "end": round(end, 3),
+            "score": round(score, 4),
+            "threshold": round(self.watching.threshold, 4),
+            "p_value": round(self.p_value(score), 6),
+            "is_anomaly": score > self.watching.threshold,
+            "alarm": self.alarm.active,
+            "flags": sorted(flags),
+            "latency_ms": None if arrived is None else round(self._latency_ms[-1], 1),
+        }
+        self.windows += 1
+        self._seconds += self.watching.hop_seconds
+        for name in sorted(flags ^ self._flags):
+            yield {"event": name, "at": round(start, 3), "message": _SAID[name] if name in flags else "over"}
+        self._flags = flags
+        if changed:
+            yield {key: round(value, 3) if isinstance(value, float) else value for key, value in changed.items()}
+        if self._seconds - self._told >= self.watching.status_seconds:
+            self._told = self._seconds
+            yield {"event": "status", **self.status()}
+
+    def event(self, event: Event, at: float, **more) -> dict:
+        """An event's line."""
+        return {"event": event.event, "at": round(at, 3), **more, "message": event.message}
+
+    def finish(self, unheard: float = 0.0) -> Iterator[dict]:
+        """The end of an alarm that is still on, and of the watch."""
+        if changed := self.alarm.finish():
+            yield {key: round(value, 3) if isinstance(value, float) else value for key, value in changed.items()}
+        yield {"event": "end", **self.status(), "unheard_seconds": round(unheard, 3)}
+
+    def status(self) -> dict:
+        """Windows, alarms, cost: CPU share of one core, latency, memory."""
+        wall, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu
+        latency = np.array(self._latency_ms)
+        latency = latency[np.isfinite(latency)]
+        told = {"windows": self.windows, "alarms": self.alarm.count, "cpu_share": round(cpu / max(wall, 1e-9), 4)}
+        told |= {"times_real_time": round(self._seconds / max(wall, 1e-9), 2), "memory_mb": round(memory_mb(), 1)}
+        if len(latency):
+            told |= {"latency_ms": {"median": round(float(np.median(latency)), 1), "max": round(latency.max(), 1)}}
+        return told
+
+
+_SAID = {
+    "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
+    "dropout": "stretches of one and the same value inside the sound: samples are being lost",
+    "silence": "no sound at all: is the microphone connected?",
+}
+
+
+def defects(wave: np.ndarray, rate: int) -> frozenset[str]:
+    """What is wrong with a window: clipping, silence, dropout."""
+    if np.ptp(wave) < SILENT:
+        return frozenset(["silence"])
+    found = set()
+    if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
+        found.add("clipping")
+    moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))  # not where a value repeats
+    if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
+        found.add("dropout")
+    return frozenset(found)
+
+
+def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], decoder: Decoder) -> Iterator[dict]:
+    """(bytes, when they came) -> lines; no bytes means that none came for a while.
+
+    Raises:
+        InputError: what comes first is no sound.
+    """
+    windows, clock, waiting = Windows(*watch.watching.samples, watch.watching.rate), _ArrivalRate(), None
+
+    def lines(found, arrived):
+        for item in found:
+            if isinstance(item, Event):
+                yield watch.event(item, windows.heard / windows.rate)
+                continue
+            for start, wave in windows.feed(item, decoder.form.rate):
+                yield from watch.window(start / windows.rate, wave, arrived)
+            if arrived is not None and (event := clock.feed(len(item), decoder.form.rate, arrived)):
+                yield watch.event(event, windows.heard / windows.rate)
+
+    known = windows.rate
+    for chunk, arrived in chunks:
+        if not chunk and waiting is None and arrived is not None:
+            waiting = arrived
+            yield watch.event(Event("gap", "no sound is coming"), windows.heard / windows.rate)
+        elif chunk and waiting is not None:
+            told = Event("resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more")
+            waiting, clock = None, _ArrivalRate()
+            yield watch.event(told, windows.heard / windows.rate)
+        if chunk:
+            yield from lines(decoder.feed(chunk), arrived)
+            if decoder.form.rate != known and (known := decoder.form.rate) != windows.rate:
+                yield watch.event(_another_rate(known, windows.rate), windows.heard / windows.rate)
+    yield from lines(decoder.finish(), None)
+    for start, wave in windows.finish():
+        yield from watch.window(start / windows.rate, wave)
+    if not watch.windows:
+        told = f"{windows.heard / windows.rate:.2f} s of sound are less than one window"
+        yield watch.event(Event("too_short", told), 0.0)
+    yield from watch.finish(windows.left / windows.rate)
+
+
+def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, None]]]:
+    """A file of any length -> (what its bytes mean unless they begin with a wav header, its bytes).
+
+    Compressed files are decoded piece by piece.
+    """
+    if path.suffix.lower() not in AUDIO_ENDINGS or path.suffix.lower() == ".wav":
+        return raw, chunks_of_file(path)
+    _, rate, channels = audio_format(path)
+    return Form("f32le", rate, channels), _decoded(path)
+
+
+def _decoded(path):
+    import soundfile
+
+    try:
+        for block in soundfile.blocks(path, CHUNK, dtype="float32", always_2d=True):
+            yield block.astype("<f4").tobytes(), None
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: not readable as audio ({error})") from error
+
+
+def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:
+    """A file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk, None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tuple[bytes, float]]:
+    """Bytes as they come and when they came, read by a thread so that none are lost while a window is scored.
+
+    Empty where nothing came for `gap_seconds`.
+    """
+    came: queue.Queue = queue.Queue(maxsize=_QUEUE)
+
+    def read():
+        chunk = b"?"
+        while chunk:
+            try:
+                chunk = os.read(file.fileno(), CHUNK)
+            except OSError:
+                chunk = b""
+            came.put((chunk, time.perf_counter()))
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            chunk, arrived = came.get(timeout=gap_seconds)
+        except queue.Empty:
+            yield b"", time.perf_counter()
+            continue
+        if not chunk:
+            return
+        yield chunk, arrived
+
+
+def watch_folder(
+    watch: Watch, folder: Path, *, once: bool, poll_seconds: float = 1.0, channel: int | str = "mean"
+) -> Iterator[dict]:
+    """A folder being filled -> lines; a file is heard when it no longer grows. Endless unless `once`.
+
+    Raises:
+        InputError: the folder is gone.
+    """
+    samples, hop = watch.watching.samples
+    rate, heard, growing, position = watch.watching.rate, {}, {}, 0.0
+    while True:
+        there = _files(folder)
+        heard = {name: state for name, state in heard.items() if name in there}  # what was removed is forgotten
+        new = [name for name in sorted(there, key=lambda n: (there[n], n)) if heard.get(name) != there[name]]
+        for name in new:
+            if not once and growing.get(name) != there[name]:
+                continue  # seen for the first time, or still growing
+            heard[name] = there[name]
+            try:
+                wave = read_clip(folder / name, sample_rate=rate, channel=channel)
+            except InputError as error:
+                yield watch.event(Event("unreadable", str(error)), position, file=name)
+                continue
+            arrived = time.perf_counter()
+            for window, start in zip(*cut_windows(wave, samples, hop), strict=True):
+                line, *changes = watch.window(position + start / rate, window, arrived)
+                yield line | {"file": name, "start": round(start / rate, 3), "end": round((start + samples) / rate, 3)}
+                yield from ({**change, "file": name} for change in changes)
+            position += len(wave) / rate
+        growing = {name: there[name] for name in new}
+        if once:
+            break
+        time.sleep(poll_seconds)
+    yield from watch.finish()
+
+
+def memory_mb() -> float:
+    """Memory that this process holds, in MB (its peak where the system does not say)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (OSError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int]]:
+    """{name: (time of change, size)} of the recordings in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [e for e in entries if e.name.lower().endswith(AUDIO_ENDINGS) and not e.name.startswith(".")]
+        there = {}
+        for entry in found:
+            try:
+                there[entry.name] = (entry.stat().st_mtime_ns, entry.stat().st_size)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+        return there
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
+
+
+class _ArrivalRate:
+    """Notices a stream that comes at another rate than it claims; told once, after two counts that agree."""
+
+    def __init__(self):
+        self._since, self._samples, self._before, self._told = None, 0, None, False
+
+    def feed(self, samples: int, claimed: int, now: float) -> Event | None:
+        """Counts samples that came at `now` -> what is to be said of their rate."""
+        if self._since is None:
+            self._since = now
+            return None
+        self._samples += samples
+        if self._told or now - self._since < _RATE_AFTER_S:
+            return None
+        came = self._samples / (now - self._since)
+        near = min(RATES, key=lambda rate: abs(rate - came))
+        found = None
+        if abs(came / near - 1) < _RATE_WITHIN and near != claimed:
+            found = Event(
+                "wrong_rate",
+                f"samples come at {near} a second but are taken for {claimed} Hz: set --rate={near}, or --channels",
+            )
+        elif 0.5 < came / claimed < 1 - _RATE_WITHIN:
+            found = Event("gap", f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too slowly")
+        self._told = found is not None and self._before is not None and found.event == self._before.event
+        self._since, self._samples, self._before = now, 0, found
+        return found if self._told else None
+
+
+def _another_rate(rate: int, heard: int) -> Event:
+    if rate > heard:
+        return Event("resampled", f"the stream's {rate} Hz are brought to the {heard} Hz that the detector hears")
+    return Event(
+        "wrong_rate",
+        f"a stream of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} Hz: "
+        f"record at {heard} Hz or more, scores are not to be trusted",
+    )

@@ -1,0 +1,191 @@
+"""What a machine sounds like when it is well: several views of its normal sounds, fused to one score."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.chosen import fit_back_end
+from asd_jax.scoring.back_ends.fitted import Fitted
+from asd_jax.scoring.domain_normalization import domain_statistics, normalized
+from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.preparation import Preparation
+
+FOLDS = 10  # for self-scores
+FEWEST = 3  # normal sounds that can be compared with each other at all
+DOMAINS = ("pooled", "source", "target")
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalBank:
+    """Normal sounds seen by several views, and how odd a further sound is beside them.
+
+    A view is one kind of vector, judged by one back end or more. A judge's score is standardised by the scores of the
+    normal sounds themselves, each compared with a bank, a preparation and a fit that saw nothing of its recording. The
+    fused score is the highest of all judges: a sound is odd if any finds it odd, and a view that cannot tell anything
+    about this machine adds little. No anomaly is needed to weigh them.
+
+    Attributes:
+        scoring: {view: its back ends, joined by "+"}.
+        vectors: {view: "r ..."}, float32; a coreset may keep some rows only.
+        rows: {view: "r"}, which of the n normal sounds they are.
+        domain: "n", "source" or "target", or all "pooled".
+        group: "n", the recording of each; sounds of one recording never vouch for each other.
+        raw: {judge: "n d"}, self-scores against each domain's bank; NaN where a sound does not count.
+    """
+
+    scoring: Mapping[str, Scoring]
+    vectors: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
+    domain: np.ndarray
+    group: np.ndarray
+    raw: Mapping[str, np.ndarray]
+
+    @classmethod
+    def fit(
+        cls,
+        scoring: Mapping[str, Scoring],
+        vectors: Mapping[str, np.ndarray],
+        domain: np.ndarray,
+        group: np.ndarray,
+        *,
+        rows: Mapping[str, np.ndarray] | None = None,
+        known: Mapping[str, np.ndarray] | None = None,
+        counted: np.ndarray | None = None,
+    ) -> "NormalBank":
+        """Normal sounds -> bank with their self-scores.
+
+        Args:
+            scoring: {view: its back ends}.
+            vectors: {view: "n ..."}.
+            domain: see above.
+            group: see above.
+            rows: {view: the sounds whose vectors are kept} where a coreset was chosen; all otherwise.
+            known: self-scores that need not be computed, NaN where they must.
+            counted: sounds whose self-scores may be trusted; an encoder has not been trained on them.
+
+        Raises:
+            InputError: fewer than 3 sounds that count.
+        """
+        everything = np.arange(len(domain))
+        rows = {view: everything for view in scoring} if rows is None else rows
+        counted = np.ones(len(domain), bool) if counted is None else counted
+        if counted.sum() < FEWEST:
+            raise InputError(
+                f"{counted.sum()} normal sounds to learn from: at least {FEWEST} are needed, 20 or more are better"
+            )
+        bank = cls(scoring, {view: vectors[view][rows[view]] for view in scoring}, rows, domain, group, {})
+        raw = {}
+        for judge, (view, _) in bank.judges.items():
+            old = np.full((len(domain), len(bank.domains)), np.nan) if known is None else known[judge]
+            raw[judge] = bank.self_scores(judge, vectors[view], old, counted & np.isnan(old).any(1))
+        return dataclasses.replace(bank, raw=raw)
+
+    @property
+    def domains(self) -> list[str]:
+        """The banks: source and target, or one."""
+        return [name for name in DOMAINS if name in self.domain]
+
+    @functools.cached_property
+    def judges(self) -> dict[str, tuple[str, Scoring]]:
+        """{"view/back_end": (view, its scoring by that back end alone)}."""
+        return {
+            f"{view}/{name}": (view, dataclasses.replace(scoring, back_end=name))
+            for view, scoring in self.scoring.items()
+            for name in scoring.back_end.split("+")
+        }
+
+    @functools.cached_property
+    def counted(self) -> np.ndarray:
+        """Which of the normal sounds have self-scores "n"."""
+        return ~np.isnan(next(iter(self.raw.values()))).any(1)
+
+    @functools.cached_property
+    def normal(self) -> np.ndarray:
+        """Fused self-scores of the sounds that count."""
+        return fused(self._standardized({judge: values[self.counted] for judge, values in self.raw.items()}))
+
+    def score(self, vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{view: vectors "n ..."} -> {judge: scores "n"} in standard deviations of normal sounds; higher is odder."""
+        return self._standardized(
+            {judge: self._fitted[judge](vectors[view]) for judge, (view, _) in self.judges.items()}
+        )
+
+    def self_scores(self, judge: str, vectors: np.ndarray, raw: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Fills the wanted rows of `raw` with scores by banks without any sound of their recordings."""
+        view, scoring = self.judges[judge]
+        fold, rows, raw = folds(self.domain, self.group), self.rows[view], raw.copy()
+        for left_out in np.unique(fold[wanted]):
+            rest, out = fold[rows] != left_out, (fold == left_out) & wanted
+            score = _scorer(scoring, self.vectors[view][rest], self.domain[rows][rest], self.domains)
+            raw[out] = score(vectors[out])
+        return raw
+
+    @functools.cached_property
+    def _fitted(self):
+        return {
+            judge: _scorer(scoring, self.vectors[view], self.domain[self.rows[view]], self.domains)
+            for judge, (view, scoring) in self.judges.items()
+        }
+
+    @functools.cached_property
+    def _statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
+        found = {}
+        for judge, values in self.raw.items():
+            own = {name: values[self.domain == name, n] for n, name in enumerate(self.domains)}
+            found[judge] = domain_statistics({}, own, "train")[0]
+        return found
+
+    def _standardized(self, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{judge: scores against each bank "n d"} -> {judge: standardised scores "n", the lowest over the banks}."""
+        found = {}
+        for judge, values in raw.items():
+            columns = dict(zip(self.domains, values.T, strict=True))
+            found[judge] = normalized(columns, self._statistics[judge])
+        return found
+
+
+def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """{judge: standardised scores "n"} -> the highest of them "n"."""
+    return np.max(list(scores.values()), axis=0)
+
+
+def folds(domain: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The fold 0..9 of each sound: recordings stay whole, every domain is spread over all folds."""
+    fold = np.empty(len(domain), np.int64)
+    for name in np.unique(domain):
+        number = np.unique(group[domain == name], return_inverse=True)[1]
+        fold[domain == name] = number % min(FOLDS, number.max() + 1)
+    return fold
+
+
+def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
+    """Vectors "r ..." -> rows of `size` of them that cover the rest: greedy k-centre, as PatchCore (CVPR 2022).
+
+    Starts from the vector closest to the mean. O(size r e).
+    """
+    flat = vectors.reshape(len(vectors), -1).astype(np.float64)
+    flat = (flat - flat.mean(0)) / np.maximum(flat.std(0), np.finfo(np.float32).tiny)
+    chosen = [int(np.argmin(np.square(flat).sum(1)))]
+    nearest = np.full(len(flat), np.inf)
+    while len(chosen) < min(size, len(flat)):
+        nearest = np.minimum(nearest, np.square(flat - flat[chosen[-1]]).sum(1))
+        chosen.append(int(np.argmax(nearest)))
+    return np.sort(chosen)
+
+
+def _scorer(scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]):
+    """Vectors of a bank -> function from vectors "n ..." to scores "n d"."""
+    axes = ("clip", "band", "embedding") if vectors.ndim == 3 else ("clip", "embedding")
+    training = {name: vectors[domain == name] for name in domains}
+    prepare = Preparation.fit({"source": training.get("source", vectors[:0]), **training}, scoring, axes)
+    fitted: Fitted = fit_back_end({name: prepare(rows) for name, rows in training.items()}, scoring, axes)
+
+    def score(test: np.ndarray) -> np.ndarray:
+        prepared = prepare(test)
+        scores = fitted.score(prepared.reshape(len(prepared), int(np.prod(prepared.shape[1:]))))
+        return np.stack([scores[name] for name in domains], axis=1)
+
+    return score

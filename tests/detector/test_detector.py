@@ -1,0 +1,184 @@
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from machine_sound import RATE, sound
+
+import asd_jax
+from asd_jax.data.audio import resample
+from asd_jax.detector.self_check import self_check
+from asd_jax.errors import InputError
+
+Detector = asd_jax.Detector
+FAULTY = [sound(100 + n, fault=0.05) for n in range(6)]
+HEALTHY = [sound(200 + n) for n in range(20)]
+
+
+def test_faults_are_heard_and_health_is_not_alarming(detector, plain):
+    for one in (detector, plain):
+        assert all(one.is_anomaly(wave) for wave in FAULTY)
+        assert np.mean([one.is_anomaly(wave) for wave in HEALTHY]) <= 0.15  # 5 % asked for; of 20
+        assert min(map(one.score, FAULTY)) > max(map(one.score, HEALTHY))
+
+
+def test_verdict_names_the_moment(plain):
+    wave = sound(7, 6.0)
+    wave[4 * RATE : 5 * RATE] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(RATE) / RATE).astype(np.float32)
+    verdict = plain.examine(wave)
+    assert verdict.is_anomaly and verdict.worst_seconds == (4.0, 5.0) and len(verdict.windows) == 3
+    assert verdict.score == verdict.windows.mean() == plain.score(wave) and verdict.windows.argmax() == 2
+    assert verdict.p_value == pytest.approx(1 / 25) and verdict.threshold == plain.threshold
+
+
+def test_any_rate_and_length(plain):
+    wave = sound(8, 4.0, rate=48000)
+    assert plain.score(wave, 48000) == plain.score(resample(wave, 48000, RATE))
+    assert plain.examine(wave[:9000]).windows.shape == (1,)  # repeated to a window
+    for bad in (wave[:100], np.full(9000, np.nan, np.float32)):
+        with pytest.raises(InputError, match="waveform"):
+            plain.score(bad)
+
+
+def test_file_holds_everything(detector, plain, tmp_path):
+    for one in (detector, plain):
+        one.save(tmp_path / "a.detector")
+        again = Detector.load(tmp_path / "a.detector")
+        assert [again.score(w) for w in FAULTY[:2]] == [one.score(w) for w in FAULTY[:2]]
+        assert (again.threshold, again.settings, again.names) == (one.threshold, one.settings, one.names)
+        again.save(tmp_path / "b.detector")
+        assert (tmp_path / "a.detector").read_bytes() == (tmp_path / "b.detector").read_bytes()
+
+
+def altered(path, change):
+    """The file with its tensors and header changed, and a checksum that an attacker would also write."""
+    from asd_jax.detector.file import _digest
+
+    tensors = safetensors.numpy.load_file(path)
+    with safetensors.safe_open(path, "numpy") as file:
+        header = json.loads(file.metadata()["asd_jax"])
+    change(tensors, header)
+    header.pop("sha256")
+    plain = {key: value for key, value in header.items() if key != "format"}
+    header["sha256"] = _digest(tensors, plain)
+    safetensors.numpy.save_file(tensors, path, {"asd_jax": json.dumps(header)})
+
+
+HOSTILE = {
+    "no threshold": lambda t, h: h.pop("threshold"),
+    "threshold infinite": lambda t, h: h.update(threshold=float("inf")),
+    "number too large": lambda t, h: h["settings"].update(window_seconds=1e12),
+    "deep as memory": lambda t, h: h["encoder"]["eat"].update(depth=90_000),
+    "wide as memory": lambda t, h: h["encoder"]["eat"].update(embed_dim=99_968),
+    "rows outside": lambda t, h: t.update({"rows/level": t["rows/level"] + 999}),
+    "bank too short": lambda t, h: t.update({"bank/level": t["bank/level"][:5]}),
+    "raw of other banks": lambda t, h: t.update({"raw/level/pca_residual": t["raw/level/pca_residual"].repeat(2, 1)}),
+    "unknown domain": lambda t, h: t.update(domain=t["domain"] + 9),
+    "back end that is not": lambda t, h: h["scoring"]["level"].update(back_end="os.system"),
+    "recording not named": lambda t, h: h.update(names=[]),
+    "view missing": lambda t, h: t.pop("bank/fluctuation"),
+    "weights missing": lambda t, h: t.pop(next(name for name in t if name.startswith("encoder/"))),
+    "settings of text": lambda t, h: h.update(settings="x"),
+    "bank of other width": lambda t, h: t.update({"bank/level": t["bank/level"][:, :9].copy()}),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused_by_name(detector, tmp_path, name):
+    path = tmp_path / "a.detector"
+    detector.save(path)
+    altered(path, HOSTILE[name])
+    with pytest.raises(InputError, match="a.detector"):
+        Detector.load(path).score(HEALTHY[0])
+
+
+def test_damaged_files_are_refused_by_name(detector, tmp_path, encoder_file):
+    path = tmp_path / "a.detector"
+    detector.save(path)
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (b"", content[:-7], content[:50], bytes(flipped), encoder_file.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="a.detector"):
+            Detector.load(path)
+    with pytest.raises(InputError, match="missing.detector"):
+        Detector.load(tmp_path / "missing.detector")
+
+
+def test_update_learns_a_new_kind_of_normal(plain):
+    other = [sound(300 + n, fault=0.01) for n in range(12)]
+    further = [sound(400 + n, fault=0.01) for n in range(8)]
+    assert np.mean([plain.is_anomaly(wave) for wave in further]) == 1
+    updated = plain.update(other)
+    assert np.mean([updated.is_anomaly(wave) for wave in further]) <= 0.25
+    assert all(updated.is_anomaly(wave) for wave in FAULTY)
+    assert len(updated.names) == 36 and len(plain.names) == 24
+
+
+def test_update_equals_a_fit_to_all(encoder_file, normal):
+    parts = Detector.fit(normal[:14], RATE, weights=encoder_file).update(normal[14:])
+    whole = Detector.fit(normal, RATE, weights=encoder_file)
+    assert parts.threshold == pytest.approx(whole.threshold, rel=1e-6)
+    assert parts.score(FAULTY[0]) == pytest.approx(whole.score(FAULTY[0]), rel=1e-6)
+
+
+def test_coreset_keeps_fewer_vectors_and_hears_as_well(encoder_file, normal, tmp_path):
+    small = Detector.fit(normal, RATE, weights=encoder_file, coreset_size=8)
+    assert len(small.bank.vectors["encoder"]) == 8 and len(small.bank.vectors["level"]) == 24
+    assert all(small.is_anomaly(wave) for wave in FAULTY) and len(small.bank.normal) == 24
+    small.save(tmp_path / "a.detector")
+    more = Detector.load(tmp_path / "a.detector").update(HEALTHY[:5])
+    assert len(more.bank.vectors["encoder"]) == 13 and len(more.bank.normal) == 29
+
+
+def test_one_long_recording_is_enough(normal):
+    one = Detector.fit([np.concatenate(normal)], RATE, weights=None, window_seconds=2.0)
+    assert len(set(one.bank.group)) == 10 and all(one.is_anomaly(wave) for wave in FAULTY)
+
+
+def test_ten_clips_cannot_support_five_percent(normal):
+    (note,) = Detector.fit(normal[:10], RATE, weights=None).notes
+    assert "10 normal sounds cannot support a false-alarm rate of 5 %" in note
+    with pytest.raises(InputError, match="at least 3"):
+        Detector.fit(normal[:2], RATE, weights=None)
+
+
+def test_recordings_an_encoder_was_trained_on_set_no_threshold(encoder_file, normal):
+    one = Detector.fit(normal, RATE, weights=encoder_file, trained=np.arange(24) < 16)
+    assert len(one.bank.normal) == 8 and len(one.bank.vectors["level"]) == 24
+
+
+def test_domains_are_told_apart_where_both_are_there(normal):
+    quiet = [wave / 8 for wave in normal[:6]]
+    one = Detector.fit(normal + quiet, RATE, weights=None, domains=["source"] * 24 + ["target"] * 6)
+    assert one.bank.domains == ["source", "target"]
+    assert not one.is_anomaly(HEALTHY[0] / 8) and not one.is_anomaly(HEALTHY[0])
+    few = Detector.fit(normal + quiet[:2], RATE, weights=None, domains=["source"] * 24 + ["target"] * 2)
+    assert few.bank.domains == ["pooled"] and "2 target recordings" in few.notes[0]
+    with pytest.raises(InputError, match="source or target"):
+        one.update(normal[:1])
+
+
+def test_self_check_finds_the_odd_one_and_the_copies(normal):
+    recordings = [*normal, FAULTY[0], normal[3] * np.float32(1.0001)]
+    check = self_check(Detector.fit(recordings, RATE, weights=None))
+    assert check.suspects[0][0] == "recording 24" and check.copies == [("recording 3", "recording 25")]
+    said = "\n".join(check.lines())
+    assert "recording 24 at 0.0 s" in said and "near-duplicates, which count as one: recording 3 and" in said
+    clean = self_check(Detector.fit(normal, RATE, weights=None))
+    assert not clean.suspects and not clean.copies
+
+
+def test_copies_do_not_vouch_for_each_other(normal):
+    once, twice = (Detector.fit(waves, RATE, weights=None) for waves in (normal, normal + normal))
+    assert twice.bank.normal.min() > once.bank.normal.min() - 0.5
+    assert np.array_equal(twice.bank.group, np.tile(np.arange(24), 2))
+
+
+def test_without_the_encoder_in_the_box_it_says_what_to_do(normal, monkeypatch, tmp_path):
+    import asd_jax.detector.views as views
+
+    monkeypatch.setattr(views, "BOX_ENCODER", tmp_path / "box.safetensors")
+    with pytest.raises(InputError, match="--weights=filter_bank"):
+        Detector.fit(normal, RATE, weights=views.BOX_ENCODER)

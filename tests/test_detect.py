@@ -1,0 +1,161 @@
+"""The command as a user runs it: fit, score, watch, update, and the README's example."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from machine_sound import RATE, sound
+
+import asd_jax.detect
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def write(folder, waves, rate=RATE):
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, wave in enumerate(waves):
+        soundfile.write(folder / f"{n:02}.wav", wave, rate)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def normal(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("data") / "normal", [sound(n) for n in range(20)])
+
+
+@pytest.fixture
+def fitted(command, normal, tmp_path):
+    path = tmp_path / "pump.detector"
+    status, out, err = command(asd_jax.detect, "fit", f"--normal={normal}", f"--output={path}", "--weights=filter_bank")
+    assert status == 0 and not out and "20 normal recordings" in err and str(path) in err, err
+    return path
+
+
+def test_fit_score_update(command, normal, fitted, tmp_path):
+    test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
+    table = tmp_path / "scores.csv"
+    status, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json", f"--csv={table}")
+    assert status == 3, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["is_anomaly"] for row in rows] == [False, True, False]
+    assert rows[1]["file"] == str(test / "01.wav") and rows[1]["p_value"] == pytest.approx(1 / 21, abs=1e-6)
+    with open(table, newline="") as file:
+        written = list(csv.DictReader(file))
+    assert list(written[0])[:4] == ["file", "score", "threshold", "is_anomaly"]
+    assert [float(row["score"]) for row in written] == [row["score"] for row in rows]
+    status, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test / "00.wav")
+    assert status == 0 and "normal" in out and "anomaly" not in out
+    confirmed = write(tmp_path / "confirmed", [sound(400 + n, fault=0.05) for n in range(8)])
+    more = tmp_path / "more.detector"
+    flags = [f"--detector={fitted}", f"--normal={confirmed}", f"--output={more}"]
+    assert command(asd_jax.detect, "update", *flags)[0] == 0
+    status, _, err = command(asd_jax.detect, "score", f"--detector={more}", test)
+    assert status == 0 and "0 of 3 anomalous" in err
+
+
+def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
+    test = write(tmp_path / "test", [sound(300), sound(301)])
+    (test / "00.wav").write_bytes(b"RIFF")
+    status, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json")
+    assert status == 2 and "00.wav: not readable" in err and len(out.splitlines()) == 1
+
+
+def test_watch_a_stream(fitted, tmp_path):
+    wave = np.concatenate([sound(500, 4.0), sound(501, 6.0, fault=0.05), sound(502, 8.0)])
+    flags = [f"--detector={fitted}", "--input=-", "--hop_seconds=1", "--hold_seconds=2"]
+    command = [sys.executable, "-m", "asd_jax.detect", "watch", *flags]
+    stream = (wave * 32767).astype("<i2").tobytes()
+    done = subprocess.run(command, cwd=REPOSITORY, input=stream, capture_output=True, check=False)
+    assert done.returncode == 3, done.stderr.decode()
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["window"] for line in lines if "window" in line] == list(range(17))
+    (start,) = [line for line in lines if line.get("event") == "alarm_start"]
+    (end,) = [line for line in lines if line.get("event") == "alarm_end"]
+    assert start["at"] - 4.0 <= lines[0]["alarm_latency_seconds"] and end["end"] == pytest.approx(11.0, abs=1.0)
+    assert lines[-1]["event"] == "end" and lines[-1]["latency_ms"]["median"] > 0 and lines[-1]["cpu_share"] > 0
+
+
+def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
+    folder = write(tmp_path / "filled", [sound(600 + n) for n in range(3)])
+    for place in (folder / "00.wav", folder):
+        status, out, err = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={place}", "--once")
+        assert status == 0, err
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert sum("window" in line for line in lines) == (3 if place == folder else 1)
+    soundfile.write(tmp_path / "a.flac", sound(700, 4.0), RATE)
+    _, out, _ = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={tmp_path / 'a.flac'}")
+    assert sum("window" in line for line in out.splitlines()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit"], "--normal, --output"),
+        (["fit", "--normal=nowhere", "--output=x"], "nowhere: no such folder"),
+        (["fit", "--normal={normal}", "--output={normal}", "--weights=filter_bank"], "a folder"),
+        (["fit", "--normal={normal}", "--output=x", "--weights=none.safetensors"], "no such weight file"),
+        (["fit", "--normal={normal}", "--output={tmp}/x", "--weights=filter_bank", "--fine_tune"], "nothing to train"),
+        (["fit", "--normal={normal}", "--output={tmp}/x", "--weights=filter_bank", "--false_alarm_rate=2"], "rate 2"),
+        (["score", "--detector=nowhere.detector", "x"], "nowhere.detector"),
+        (["score", "--detector={fitted}", "nowhere.wav"], "nowhere.wav: no such file"),
+        (["watch", "--detector={fitted}", "--input=nowhere"], "--input=nowhere"),
+        (["watch", "--detector={fitted}", "--input={normal}", "--rate=3"], "3 Hz"),
+        (["watch", "--detector={fitted}", "--input={normal}", "--hop_seconds=99"], "a hop of 99 s"),
+        (["listen"], "invalid choice"),
+        ([], "fit | score | watch"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(command, normal, fitted, tmp_path, arguments, message):
+    known = {"normal": normal, "fitted": fitted, "tmp": tmp_path}
+    status, out, err = command(asd_jax.detect, *[argument.format(**known) for argument in arguments])
+    assert status == 2 and message in err and len(err.strip().splitlines()) <= 3 and "Traceback" not in err
+
+
+def test_help_is_fast_and_knows_every_subcommand():
+    for more in ([], ["fit"], ["score"], ["watch"], ["update"]):
+        code = (
+            "import sys; sys.argv[1:] = sys.argv[1:] + ['--help']\n"
+            "from asd_jax import command, detect\n"
+            "try: command.run(detect.main, detect.define_flags)\n"
+            "except SystemExit as stop: assert not stop.code\n"
+            "assert not {'jax', 'sklearn', 'soundfile'} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *more], capture_output=True, text=True, cwd=REPOSITORY)
+        assert done.returncode == 0 and "usage" in done.stdout, done.stderr
+
+
+def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
+    from asd_jax.detector.recordings import normal_recordings, recordings
+    from asd_jax.errors import InputError
+
+    for folder in ("source/slow", "source/fast", "target/slow"):
+        write(tmp_path / folder, [sound(0, 0.1)])
+    found = normal_recordings(tmp_path)
+    assert [(c.domain, c.attribute) for c in found] == [("source", "fast"), ("source", "slow"), ("target", "slow")]
+    table = tmp_path / "list.csv"
+    table.write_text("file,domain,attribute\nsource/slow/00.wav,target,x\ntarget/slow/00.wav,,\n")
+    found = normal_recordings(table)
+    assert [(c.domain, c.attribute) for c in found] == [("target", "x"), ("source", "slow")]
+    assert recordings([str(table), str(tmp_path / "target")]) == [
+        tmp_path / "source/slow/00.wav", tmp_path / "target/slow/00.wav"
+    ]  # fmt: skip
+    plain = write(tmp_path / "plain", [sound(0, 0.1)])
+    assert normal_recordings(plain)[0].domain == "unknown"
+    table.write_text("file\nmissing.wav\n")
+    with pytest.raises(InputError, match="missing.wav"):
+        recordings([str(table)])
+
+
+def test_the_readme_example_runs(normal, tmp_path, monkeypatch):
+    (code,) = re.findall(r"<!-- detector -->\n```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    code = code.replace('"recordings/healthy"', "normal_folder").replace("=16000)", "=16000, weights=None)")
+    names = {"normal_folder": normal}
+    monkeypatch.chdir(tmp_path)
+    exec(code, names)  # the documentation's own code
+    assert names["score"] > names["detector"].threshold and (tmp_path / "pump.detector").exists()
