@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add("--detector", required=True, help="file that fit wrote")
     add("--json", action="store_true", help="one JSON object a line instead of a table")
     add("--csv", help="file to write")
+    add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
     add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
 
     add = command("watch", watch)
@@ -182,15 +183,19 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.files import whole_file
 
     detector, paths = Detector.load(args.detector), recordings(args.paths)
-    rows, bad = [], 0
+    verdicts, rows, bad = [], [], 0
+
+    def read(path):
+        return read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
+
     for path in _progress(paths, len(paths)):
         try:
-            wave = read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
+            verdicts.append((str(path), detector.examine(read(path))))
         except InputError as error:
             bad += 1
             _tell(f"error: {error}")
             continue
-        rows.append(_row(path, detector.examine(wave)))
+        rows.append(_row(*verdicts[-1]))
         if args.json:
             print(json.dumps(rows[-1]), flush=True)
     if args.csv:
@@ -200,6 +205,10 @@ def score(args: argparse.Namespace) -> int:
         table.writerows(rows)
         with whole_file(args.csv) as file:
             file.write(text.getvalue().encode())
+    if args.html:
+        from asd_jax.detector.page import write_score_page
+
+        write_score_page(args.html, detector, verdicts, read)
     if not args.json:
         _print_rows(rows, detector)
     return ANOMALY if any(row["is_anomaly"] for row in rows) else 2 if bad else 0
@@ -318,10 +327,10 @@ def _check_output(path: str) -> None:
     probe.unlink()
 
 
-def _row(path: Path, verdict) -> dict:
+def _row(path: str, verdict) -> dict:
     begin, end = verdict.worst_seconds
     return {
-        "file": str(path),
+        "file": path,
         "score": round(verdict.score, 6),
         "threshold": round(verdict.threshold, 6),
         "is_anomaly": verdict.is_anomaly,

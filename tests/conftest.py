@@ -50,3 +50,17 @@ def command(capsys, monkeypatch):
         return stop.value.code, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def encoder_file(tmp_path_factory):
+    """A small encoder with random weights."""
+    from asd_jax.features.front_end import FrontEnd, SimAM
+    from asd_jax.models.eat import EATConfig
+    from asd_jax.models.encoder import EncoderConfig, Pooling
+    from asd_jax.training.weights import random_eat, save_encoder
+
+    path, sizes = tmp_path_factory.mktemp("encoder") / "encoder.safetensors", EATConfig(32, 1, 2)
+    config = EncoderConfig(FrontEnd("even", simam=SimAM("global")), sizes, Pooling("band_mean", -1, 0))
+    save_encoder(path, config, {"eat": random_eat(sizes, 0)})
+    return path

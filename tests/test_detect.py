@@ -39,8 +39,9 @@ def fitted(command, normal, tmp_path):
 
 def test_fit_score_update(command, normal, fitted, tmp_path):
     test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
-    table = tmp_path / "scores.csv"
-    status, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json", f"--csv={table}")
+    table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
+    flags = [f"--detector={fitted}", "--json", f"--csv={table}", f"--html={page}"]
+    status, out, err = command(asd_jax.detect, "score", *flags, test)
     assert status == 3, err
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["is_anomaly"] for row in rows] == [False, True, False]
@@ -49,6 +50,9 @@ def test_fit_score_update(command, normal, fitted, tmp_path):
         written = list(csv.DictReader(file))
     assert list(written[0])[:4] == ["file", "score", "threshold", "is_anomaly"]
     assert [float(row["score"]) for row in written] == [row["score"] for row in rows]
+    text = page.read_text()
+    assert "1 of 3 recordings are called anomalous" in text and "01.wav" in text and "data:audio" in text
+    assert not re.search(r'(src|href)="(https?:)?//', text)
     status, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test / "00.wav")
     assert status == 0 and "normal" in out and "anomaly" not in out
     confirmed = write(tmp_path / "confirmed", [sound(400 + n, fault=0.05) for n in range(8)])
@@ -159,3 +163,25 @@ def test_the_readme_example_runs(normal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(code, names)  # the documentation's own code
     assert names["score"] > names["detector"].threshold and (tmp_path / "pump.detector").exists()
+
+
+@pytest.mark.slow
+def test_fine_tuning_on_the_classes_of_ones_own_folders(command, encoder_file, tmp_path):
+    for name, pitch in (("slow", 1.0), ("fast", 1.3)):
+        waves = [np.interp(np.arange(0, 32000, pitch), np.arange(32000), sound(n)).astype("f4") for n in range(12)]
+        write(tmp_path / "normal" / name, waves)
+    path = tmp_path / "pump.detector"
+    flags = [f"--normal={tmp_path / 'normal'}", f"--output={path}", f"--weights={encoder_file}"]
+    status, _, err = command(asd_jax.detect, "fit", *flags, "--fine_tune", "--epochs=2")
+    assert status == 0 and "24 normal recordings" in err, err
+    faulty = write(tmp_path / "test", [sound(100, fault=0.05)])
+    assert command(asd_jax.detect, "score", f"--detector={path}", faulty)[0] == 3
+    from asd_jax import Detector
+
+    detector = Detector.load(path)
+    held_out = set(detector.recording[detector.bank.counted])
+    assert detector.origin["fine_tuned"] and len(held_out) == 8  # four of twelve of each class
+    status, _, err = command(
+        asd_jax.detect, "fit", f"--normal={tmp_path / 'normal' / 'slow'}", *flags[1:], "--fine_tune"
+    )
+    assert status == 2 and "two classes" in err

@@ -58,6 +58,10 @@ def load(path: str | Path) -> Detector:
     Raises:
         InputError: missing, truncated, altered, of another kind or a newer format.
     """
+    if not Path(path).is_file():
+        raise InputError(
+            f"{path}: no such detector; python -m asd_jax.detect fit --normal=DIR --output={path} makes one"
+        )
     tensors, header = read_weights(path, kinds=("detector",))
     _check_sizes(path, header)
     stated = header.pop("sha256", None)

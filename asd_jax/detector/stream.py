@@ -140,6 +140,8 @@ class Decoder:
                 self._bytes = self._bytes[12:]
                 yield Event("new_recording", "another wav begins in the stream")
         elif name.isascii() and name.decode().isprintable() and size < _LONGEST_CHUNK:
+            if name == b"PEAK" and self.form.encoding != "f32le":  # written for float samples only
+                yield Event("odd_header", f"a wav header of {self.form.encoding} with the PEAK of float samples")
             self._bytes, self._skip = self._bytes[8:], size + size % 2
         else:
             yield from self._bad(f"a chunk {name!r} of {size} bytes in it")

@@ -1,0 +1,88 @@
+"""The result of scoring recordings as one page to look at and listen to."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.detector.detector import Detector, Verdict
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.reporting import plots
+from asd_jax.reporting.page import ClipCard, Page, Plot, Section, Sound, Table, sound_url, write_page
+from asd_jax.reporting.sections import filter_centres
+
+CARDS = 12  # of the oddest recordings
+_DECIBELS = 10 / np.log(10)
+
+
+def write_score_page(
+    path: str | Path,
+    detector: Detector,
+    verdicts: Sequence[tuple[str, Verdict]],
+    hear: Callable[[str], Float[np.ndarray, "s"]],
+) -> None:
+    """Recordings and their verdicts -> a self-contained page; the oddest with spectrogram and player.
+
+    Args:
+        path: of the page.
+        detector: that judged.
+        verdicts: (file, verdict) of each.
+        hear: file -> its waveform, at the rate the detector was fitted at.
+    """
+    ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
+    odd = sum(verdict.is_anomaly for _, verdict in verdicts)
+    scores = {
+        "normal": detector.bank.normal,
+        "anomaly": np.array([v.score for _, v in verdicts if v.is_anomaly]),
+        "scored": np.array([v.score for _, v in verdicts if not v.is_anomaly]),
+    }
+    drawn = plots.score_histograms(
+        {"every": {name: values for name, values in scores.items() if len(values)}},
+        threshold=detector.threshold,
+        unit="standard deviations of normal sounds",
+    )
+    caption = "Normal: the sounds the detector was fitted to. Scored, anomaly: the recordings given, by verdict."
+    rows = [
+        [name, f"{v.score:.3f}", f"{v.p_value:.3f}", _called(v), f"{v.worst_seconds[0]:.1f}", v.view]
+        for name, v in ranked
+    ]
+    columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "odd is its"]
+    parts = [
+        Section("Scores", [Plot(drawn, caption), Table(columns, rows)]),
+        Section("The oddest", [_card(detector, name, verdict, hear(name)) for name, verdict in ranked[:CARDS]]),
+    ]
+    lead = [
+        f"{odd} of {len(verdicts)} recordings are called anomalous.",
+        f"Threshold {detector.threshold:.3f}, for a false-alarm rate of {detector.settings.false_alarm_rate:g}.",
+        *(f"Note: {note}." for note in detector.notes),
+    ]
+    write_page(path, Page("Anomalous sounds", parts, lead))
+
+
+def _card(detector, name, verdict, wave) -> ClipCard:
+    rate = detector.settings.sample_rate
+    front_end = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
+    # The minute around the worst moment is enough to see.
+    begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
+    shown = wave[begin : begin + 60 * rate]
+    energies = np.asarray(front_end.log_energies(shown[None]))[0]
+    decibels = tuple(np.quantile(energies * _DECIBELS, (0.01, 0.995)).tolist())
+    picture = plots.spectrograms(energies, None, filter_centres(front_end), hop_seconds=0.01, decibels=decibels)
+    worst = max(0, round((verdict.worst_seconds[0] - 4) * rate))
+    first, last = verdict.worst_seconds
+    facts = [
+        f"score {verdict.score:.3f}, p-value {verdict.p_value:.3f}: called {_called(verdict)}",
+        f"worst from {first:.1f} to {last:.1f} s, odd is its {verdict.view}",
+    ]
+    since = f", from {begin / rate:.0f} s on" if begin else ""
+    return ClipCard(
+        Path(name).name,
+        facts,
+        [Plot(picture, f"log mel energies{since}")],
+        [Sound("around the worst moment", sound_url(wave[worst:], rate))],
+    )
+
+
+def _called(verdict: Verdict) -> str:
+    return "anomaly" if verdict.is_anomaly else "normal"
