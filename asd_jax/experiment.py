@@ -131,7 +131,8 @@ def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
     f = config.features
     if f.statistics not in ("given", "train"):
         raise InputError(f"features.statistics={f.statistics!r}; known: given, train")
-    simam = SimAM(_simam_mode(f.simam), f.simam_lambda, f.simam_before_normalization, f.simam_ignores_padding)
+    tile = (f.simam_tile_frames, f.simam_tile_filters)
+    simam = SimAM(_simam_mode(f.simam), f.simam_lambda, f.simam_before_normalization, f.simam_ignores_padding, tile)
     for machine in sorted({clip.machine for clip in clips}):
         simam.mode_of(machine)  # a mapping that forgets a machine is found before anything is computed
     front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, simam)

@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import operator
 import re
-import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,13 +24,12 @@ from asd_jax.command import value_of_flag
 from asd_jax.errors import InputError
 from asd_jax.evaluate import BASELINE, BASELINE_FOLDER, embed_machine, load_embeddings
 from asd_jax.files import read_json, write_json
-from asd_jax.reporting.page import Page, Plot, Section, Table, write_page
-from asd_jax.reporting.table import percent, print_table, text_table
+from asd_jax.reporting.page import Page, Section, Table, write_page
+from asd_jax.reporting.table import print_table, text_table
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
-from asd_jax.scoring.intervals import Comparison, Interval, bootstrap, paired_bootstrap
-from asd_jax.scoring.official_score import official_score
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.log import say
+from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
 
 RANDOM, BARE = "random weights", "filter bank"  # the rows that every table carries
 DONE = "seconds.json"  # written last in a folder of embeddings
@@ -65,27 +63,6 @@ class Cell:
         return text if len(text) < 100 else f"{text[:80]}_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What a cell's clips got.
-
-    Attributes:
-        folder: of the cell's embeddings.
-        clips: (machine, section, domain, label) of each test clip.
-        scores: of its seeds and clips "s n".
-        official: score of each seed.
-        columns: {"machine section": {column: values of the seeds}}.
-        seconds: of all seeds together.
-    """
-
-    folder: str
-    clips: list[tuple]
-    scores: np.ndarray
-    official: list[float]
-    columns: dict[str, dict[str, list[float]]]
-    seconds: float
-
-
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of every experiment."""
     config_flags.DEFINE_config_file(
@@ -98,7 +75,15 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("output", None, "folder for embeddings, tables and the page", required=True)
 
 
-def run_grid(name: str, question: str, cells: Sequence[Cell], *, reference: str, notes: Sequence[str] = ()) -> dict:
+def run_grid(
+    name: str,
+    question: str,
+    cells: Sequence[Cell],
+    *,
+    reference: str,
+    notes: Sequence[str] = (),
+    finished: Path | None = None,
+) -> dict:
     """Runs every cell, prints the table and the verdicts, writes them and the page -> what <name>.json holds.
 
     Args:
@@ -107,26 +92,27 @@ def run_grid(name: str, question: str, cells: Sequence[Cell], *, reference: str,
         cells: rows; the front end without a model and a model with random weights are added.
         reference: name of the row that every row is compared with.
         notes: to print below.
+        finished: a run whose embeddings every cell scores, instead of making its own.
     """
     args, output = flags.FLAGS, Path(flags.FLAGS.output)
-    config = prepared(args.config, output)
+    config = args.config if finished else prepared(args.config, output)
     added = [Cell(spec, encoder=spec) for spec in args.encoder if spec not in {cell.encoder for cell in cells}]
-    cells = [*standing_cells(), *cells, *added]
-    seeds = args.seeds or (1 if _smoke() else 4)
-    rows = {}
+    cells = [*(standing_cells()[:1] if finished else standing_cells()), *cells, *added]
+    seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
         say(f"{name}: cell {number} of {len(cells)}, {cell.name}")
-        rows[cell.name] = run_cell(cell, config, seeds, output)
+        rows[cell.name] = score_run(cell, config, finished) if finished else run_cell(cell, config, seeds, output)
     found = compared(rows, reference, config.data.year) | {"question": question, "notes": list(notes)}
     found["versions"] = {package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")}
     write_json(output / f"{name}.json", found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
     write_json(output / "timing.json", {"seconds": seconds, "device": _device()})
-    columns, table = as_table(found)
-    print_table(text_table(columns, table, title=f"{name}: official score {found['year']}, %"))
+    print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
     for line in [found["verdict"], *notes]:
         say(line)
-    write_page(output / "report" / "index.html", as_page(name, found, seconds))
+    lead = [question, found["verdict"], *notes]
+    page = Page(name, [*result_sections("Scores", found), cost_section(seconds)], lead)
+    write_page(output / "report" / "index.html", page)
     return found
 
 
@@ -160,14 +146,14 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     """One cell with all its seeds; what is already there is not computed again."""
     from asd_jax.experiment import claim_workdir
 
-    name, config = cell.folder(config), _with(config, cell)
+    name, base, config = cell.folder(config), config, _with(config, cell.settings)
     if not cell.fine_tune and (cell.bare or cell.encoder or config.model.weights != "none"):
         seeds = 1  # nothing random in it
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
-        one = ConfigDict(config).copy_and_resolve_references()
-        one.update(seed=config.seed + seed, seeds=1)
+        one = _with(base, {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")})
+        one.update(seed=base.seed + seed, seeds=1)
         if (folder / "config.json").is_file():
             claim_workdir(folder, one)
         if not (folder / DONE).is_file():
@@ -178,6 +164,14 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]
     scoring = BASELINE if cell.bare else Scoring(**config.scoring)
     return dataclasses.replace(scored(where, scoring, config.data.year), folder=str(where[0]), seconds=seconds)
+
+
+def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:
+    """A cell's way to score on the embeddings of a finished run, all its seeds."""
+    folders = sorted(run.glob("seed_*/embeddings")) or [run / "embeddings"]
+    scoring = BASELINE if cell.bare else Scoring(**_with(config, cell.settings).scoring)
+    row = scored([folder / (BASELINE_FOLDER if cell.bare else "") for folder in folders], scoring, config.data.year)
+    return dataclasses.replace(row, folder=str(folders[0]))
 
 
 def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
@@ -211,7 +205,7 @@ def scored(folders: Sequence[Path], scoring: Scoring, year: int) -> Row:
     Raises:
         InputError: the test clips carry no labels.
     """
-    scores, official, columns = [], [], {}
+    scores = []
     for folder in folders:
         machines = load_embeddings(folder)
         of = {m: score_sections(embeddings, fit_sections(embeddings, scoring)) for m, embeddings in machines.items()}
@@ -221,86 +215,18 @@ def scored(folders: Sequence[Path], scoring: Scoring, year: int) -> Row:
             for machine, one in of.items()
             for clip in zip(one.clips.section, one.clips.domain, one.clips.label.tolist(), strict=True)
         ]
-        values = official_score([(*clip, s) for clip, s in zip(clips, scores[-1], strict=True)], year)
-        official.append(values.official_score)
-        for machine, sections in values.machines.items():
-            for section, row in sections.items():
-                for column, value in row.items():
-                    columns.setdefault(f"{machine} {section}", {}).setdefault(column, []).append(value)
-    return Row("", clips, np.array(scores), official, columns, 0.0)
+    return row_of(clips, np.array(scores), year)
 
 
-def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
-    """Rows -> official score, deviation, interval, and the difference to the reference, of each; the verdict."""
-    against, cells = rows[reference], {}
-    for name, row in rows.items():
-        whole: Interval = bootstrap(row.clips, row.scores, year)
-        same = row.folder == against.folder  # two ways to score one run
-        less: Comparison = paired_bootstrap(row.clips, row.scores, against.scores, year, same_seeds=same)
-        cells[name] = {
-            "official_score": statistics.fmean(row.official),
-            "deviation": statistics.stdev(row.official) if len(row.official) > 1 else None,
-            "interval": [whole.low, whole.high],
-            "minus_reference": dataclasses.asdict(less),
-            "verdict": "the reference" if name == reference else in_words(less),
-            "machines": {m: {c: statistics.fmean(v) for c, v in of.items()} for m, of in row.columns.items()},
-        }
-    found = {"year": year, "seeds": max(len(row.official) for row in rows.values()), "reference": reference}
-    return found | {"cells": cells, "verdict": verdict(cells, reference)}
+def cost_section(seconds: Mapping[str, float]) -> Section:
+    """{cell: seconds} -> what it cost on this device."""
+    rows = [[cell, f"{value:.1f}"] for cell, value in seconds.items()]
+    return Section("Cost", [Table(["cell", "seconds, all seeds"], rows)], [f"On {_device()}."])
 
 
-def in_words(less: Comparison) -> str:
-    """A paired difference -> better, worse, or not distinguishable, by its 95 % interval."""
-    return "better" if less.low > 0 else "worse" if less.high < 0 else "not distinguishable"
-
-
-def verdict(cells: Mapping[str, Mapping], reference: str) -> str:
-    """What the numbers support, in a sentence or two."""
-    by = {
-        word: [name for name in cells if cells[name]["verdict"] == word]
-        for word in ("better", "worse", "not distinguishable")
-    }
-    said = [f"{word}: {'; '.join(names)}." for word, names in by.items() if names]
-    return f"Against {reference}, by a paired bootstrap over clips and seeds (95 %), " + " ".join(said)
-
-
-def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
-    """<name>.json's content -> headings, and cells as text in percent."""
-    rows = []
-    for name, of in found["cells"].items():
-        less, (low, high) = of["minus_reference"], of["interval"]
-        difference = f"{100 * less['difference']:+.2f} ({100 * less['low']:+.2f} to {100 * less['high']:+.2f})"
-        rows.append(
-            [name, percent(of["official_score"]), percent(of["deviation"]), f"{percent(low)} to {percent(high)}"]
-            + (["", of["verdict"]] if name == found["reference"] else [difference, of["verdict"]])
-        )
-    return ["cell", "score", "deviation", "95 % interval", f"minus {found['reference']}", "verdict"], rows
-
-
-def as_page(name: str, found: Mapping, seconds: Mapping[str, float]) -> Page:
-    """<name>.json's content -> the page: verdict, table, bars, every machine's values, cost."""
-    from asd_jax.reporting import plots
-
-    columns, rows = as_table(found)
-    bars = {
-        cell: {"official_score": Interval(of["official_score"], *of["interval"])} for cell, of in found["cells"].items()
-    }
-    parts = [Table(columns, rows, "Percent."), Plot(plots.auc_bars(bars), "Official score with 95 % intervals.")]
-    names = list(dict.fromkeys(c for of in found["cells"].values() for row in of["machines"].values() for c in row))
-    own = [
-        [cell, machine, *(percent(values.get(c)) for c in names)]
-        for cell, of in found["cells"].items()
-        for machine, values in of["machines"].items()
-    ]
-    each = Table(["cell", "machine", *map(plots.column_title, names)], own, "Every machine, percent.", folded=True)
-    cost = Table(["cell", "seconds"], [[cell, f"{value:.1f}"] for cell, value in seconds.items()])
-    sections = [Section("Scores", [*parts, each]), Section("Cost", [cost], [f"On {_device()}."])]
-    return Page(name, sections, [found["question"], found["verdict"], *found["notes"]])
-
-
-def _with(config: ConfigDict, cell: Cell) -> ConfigDict:
+def _with(config: ConfigDict, settings: Mapping[str, object]) -> ConfigDict:
     config = ConfigDict(config).copy_and_resolve_references()
-    for key, value in cell.settings.items():
+    for key, value in settings.items():
         *path, last = key.split(".")
         node = config
         for part in path:
@@ -309,8 +235,16 @@ def _with(config: ConfigDict, cell: Cell) -> ConfigDict:
     return config
 
 
-def _smoke() -> bool:
-    return (value_of_flag(sys.argv, "config") or "").endswith(":smoke")
+def number_of_seeds() -> int:
+    """--seeds, else 4, in smoke mode 1.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    smoke = (value_of_flag(sys.argv, "config") or "").endswith(":smoke")
+    if (seeds := flags.FLAGS.seeds if flags.FLAGS.seeds is not None else 1 if smoke else 4) < 1:
+        raise InputError(f"--seeds={seeds} must be at least 1")
+    return seeds
 
 
 def _device() -> str:

@@ -43,8 +43,10 @@ def get_config(mode: str = "") -> ConfigDict:
     features.statistics = "given"  # given: mean and std below; train: measured on the training clips
     features.mean = -4.268  # AudioSet's log mel energies, kept for all filter banks
     features.std = 4.569
-    features.simam = "local"  # none, global, local (32 x 32 tiles), or by machine: "{ToyCar: local, fan: global}"
+    features.simam = "local"  # none, global, local (in tiles), or by machine: "{ToyCar: local, fan: global}"
     features.simam_lambda = 1e-4  # of the public code
+    features.simam_tile_frames = 32  # of local SimAM, a divisor of 32
+    features.simam_tile_filters = 32  # a divisor of bins
     features.simam_before_normalization = False  # attend log energies instead of the normalised spectrogram
     features.simam_ignores_padding = False  # statistics from real frames only
 

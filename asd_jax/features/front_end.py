@@ -32,14 +32,17 @@ class SimAM:
         before_normalization: attend the log energies instead of the normalised spectrogram. SimAM is symmetric around
             a map's mean but the product is around 0, so the two differ.
         ignores_padding: take the statistics from real frames only.
+        tile: frames x filters of the tiles of "local".
     """
 
     mode: str | Mapping[str, str] | Sequence[Sequence[str]] = "local"
     e_lambda: float = LAMBDA
     before_normalization: bool = False
     ignores_padding: bool = False
+    tile: tuple[int, int] | Sequence[int] = LOCAL_TILE
 
     def __post_init__(self):
+        object.__setattr__(self, "tile", tuple(self.tile))
         if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
             object.__setattr__(self, "mode", tuple(sorted((str(k), str(v)) for k, v in dict(self.mode).items())))
         modes = {self.mode} if isinstance(self.mode, str) else {mode for _, mode in self.mode}
@@ -92,10 +95,11 @@ class FrontEnd:
         if self.spacing not in SPACINGS:
             raise InputError(f"features.spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
         modes = {self.simam.mode} if isinstance(self.simam.mode, str) else {mode for _, mode in self.simam.mode}
-        if self.bins < 1 or ("local" in modes and self.bins % LOCAL_TILE[1]):
-            raise InputError(
-                f"features.bins={self.bins} must be positive, with local SimAM a multiple of {LOCAL_TILE[1]}"
-            )
+        frames, filters = self.simam.tile
+        if self.bins < 1 or ("local" in modes and (filters < 1 or self.bins % filters)):
+            raise InputError(f"features.bins={self.bins} must be positive, with local SimAM a multiple of {filters}")
+        if "local" in modes and (frames < 1 or FRAME_MULTIPLE % frames):
+            raise InputError(f"features.simam_tile_frames={frames} must divide {FRAME_MULTIPLE}, as clips are padded")
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise InputError(f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz")
         if not self.std > 0:
@@ -143,7 +147,7 @@ class FrontEnd:
         if self.simam.mode == "none":
             return x
         if isinstance(self.simam.mode, str):
-            return simam(x, tile=LOCAL_TILE if self.simam.mode == "local" else None, **settings)
+            return simam(x, tile=self.simam.tile if self.simam.mode == "local" else None, **settings)
         if mode is None:
             raise ValueError("features.simam is a mapping: give the SimAM mode of each clip (SimAM.mode_of)")
-        return simam_by_clip(x, mode, **settings)
+        return simam_by_clip(x, mode, tile=self.simam.tile, **settings)

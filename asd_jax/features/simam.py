@@ -68,9 +68,10 @@ def simam_by_clip(
     features: Float[Array, "b t f"],
     mode: Int[Array, "b"],
     *,
+    tile: tuple[int, int] = LOCAL_TILE,
     e_lambda: float = LAMBDA,
     valid_frames: int | None = None,
 ) -> Float[Array, "b t f"]:
     """SimAM with a mode per clip, an index into MODES: the paper's "customized" SimAM for batches of mixed machines."""
     attend = functools.partial(simam, features, e_lambda=e_lambda, valid_frames=valid_frames)
-    return jnp.stack([features, attend(tile=None), attend(tile=LOCAL_TILE)])[mode, jnp.arange(len(features))]
+    return jnp.stack([features, attend(tile=None), attend(tile=tile)])[mode, jnp.arange(len(features))]

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -179,6 +180,17 @@ def embedding_map(points: Float[np.ndarray, "n 2"], groups: Sequence[str], axis_
                 axes.scatter(x, y, size, marker=marker, linewidths=0.9, label=f"{name} ({here.sum()})", **face)
         axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1])
         axes.figure.legend(loc="outside upper center", ncols=2)
+    return svg[0]
+
+
+def curves(x: Sequence[float | int], y: Mapping[str, Sequence[float | int]], x_label: str, y_label: str) -> str:
+    """{name: values at each x} -> lines, each with its own stroke and marker."""
+    looks = (NORMAL, "-", "o"), (ANOMALY, "--", "s"), (THIRD, "-.", "^"), (INK, ":", "x")
+    with drawing(3.0) as (axes, svg):
+        for (name, values), (colour, line, marker) in zip(y.items(), itertools.cycle(looks), strict=False):
+            axes.plot(x, values, line, color=colour, marker=marker, markersize=4, label=name)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.figure.legend(loc="outside upper center", ncols=4)
     return svg[0]
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from asd_jax.features.filter_bank import filter_bank, normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
-from asd_jax.features.simam import LOCAL_TILE, MODES, simam_weights
+from asd_jax.features.simam import MODES, simam_weights
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import ClipCard, Plot, Section, Sound, Table, sound_url
 from asd_jax.reporting.table import percent
@@ -170,7 +170,7 @@ def attention(
     seen = jnp.pad(energies, ((0, 0), (0, -frames % FRAME_MULTIPLE), (0, 0)))
     weights = simam_weights(
         seen if front_end.simam.before_normalization else normalize(seen, front_end.mean, front_end.std),
-        tile=LOCAL_TILE if mode == "local" else None,
+        tile=front_end.simam.tile if mode == "local" else None,
         e_lambda=front_end.simam.e_lambda,
         valid_frames=frames if front_end.simam.ignores_padding else None,
     )

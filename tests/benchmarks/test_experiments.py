@@ -1,0 +1,119 @@
+"""The experiments' verdicts on scores that are known, and every grid in smoke mode (slow)."""
+
+import json
+
+import numpy as np
+import pytest
+
+import benchmarks.dcase
+import benchmarks.detectability
+import benchmarks.domain_normalization
+import benchmarks.filter_banks
+import benchmarks.foreground
+import benchmarks.pooling_and_loss
+import benchmarks.simam
+import benchmarks.strategies
+from benchmarks import verdict
+
+SMOKE = "--config=configs/base.py:smoke"
+CLIPS = [("fan", "00", domain, label) for domain in ("source", "target") for label in (0, 1) for _ in range(50)]
+LABEL = np.array([clip[3] for clip in CLIPS])
+
+
+def row(gap, seeds=2, folder=""):
+    scores = np.random.default_rng(0).normal(size=(seeds, len(CLIPS))) + gap * LABEL
+    return verdict.dataclasses.replace(verdict.row_of(CLIPS, scores, 2024), folder=folder or str(gap))
+
+
+def test_verdicts_follow_the_interval_of_the_difference():
+    rows = {"middle": row(1.0), "same again": row(1.0, folder="b"), "good": row(3.0), "chance": row(0.0)}
+    found = verdict.compared(rows, "middle", 2024)
+    words = {name: of["verdict"] for name, of in found["cells"].items()}
+    assert words == {
+        "middle": "the reference",
+        "same again": "not distinguishable",
+        "good": "better",
+        "chance": "worse",
+    }
+    assert "better: good. worse: chance. not distinguishable: same again." in found["verdict"]
+    good = found["cells"]["good"]
+    assert good["official_score"] == pytest.approx(np.mean(rows["good"].official))
+    assert good["deviation"] == pytest.approx(np.std(rows["good"].official, ddof=1))
+    assert good["interval"][0] < good["official_score"] < good["interval"][1]
+    columns, cells = verdict.machine_table(found)
+    assert columns == ["cell", "machine", "AUC source", "AUC target", "pAUC"] and " ± " in cells[0][2]
+
+
+def test_an_editions_subset_is_its_own_machines_and_sections():
+    clips = [(m, s, d, n) for m, s in (("fan", "00"), ("ToyDrone", "00")) for d in ("source", "target") for n in (0, 1)]
+    whole = verdict.row_of(clips, np.arange(8.0)[None], 2023)
+    dev, evaluation = (benchmarks.dcase.of_subset(whole, 2023, subset) for subset in ("dev", "eval"))
+    assert {c[0] for c in dev.clips} == {"fan"} and {c[0] for c in evaluation.clips} == {"ToyDrone"}
+    assert evaluation.scores.tolist() == [[4, 5, 6, 7]]
+    assert not benchmarks.dcase.of_subset(whole, 2020, "eval").clips  # fan, but other sections
+    assert benchmarks.dcase.published(2024, "eval")["official auto-encoder baseline"] == 56.51
+
+
+def test_known_signals_are_heard_where_the_filters_are_narrow_and_not_below_the_noise(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks.detectability, "KILOHERTZ", (0.25, 2.0, 7.9))
+    flags = ["--clips=12", "--seconds=0.5", f"--output={tmp_path}"]
+    status, out, err = command(benchmarks.detectability, "--snr=-17", *flags)
+    assert status == 0, err
+    found = json.loads((tmp_path / "detectability.json").read_text())
+    assert found["auc"]["m-FB"]["tone at 7.9 kHz"] > found["auc"]["o-FB"]["tone at 7.9 kHz"]
+    assert found["auc"]["o-FB"]["tone at 0.25 kHz"] > 0.9 and "above 4 kHz" in out
+    assert "<svg" in (tmp_path / "report" / "index.html").read_text()
+    assert command(benchmarks.detectability, "--snr=-80", *flags)[0] == 0
+    silent = json.loads((tmp_path / "detectability.json").read_text())
+    for of in silent["auc"].values():  # 9 times 12 clips against 12: standard error 0.04
+        assert np.mean(list(of.values())) == pytest.approx(0.5, abs=0.12)
+
+
+def test_a_louder_square_is_weighted_higher_by_local_simam_the_smaller_it_is(command, tmp_path):
+    status, out, err = command(benchmarks.foreground, "--clips=4", "--seconds=2", f"--output={tmp_path}")
+    assert status == 0, err
+    found = json.loads((tmp_path / "foreground.json").read_text())
+    assert set(found["machine_over_background_db"]) == {"fan", "gearbox", "motor", "slider", "valve"}
+    difference = {size: row["local - global"][0] for size, row in found["squares"].items()}
+    assert difference["4 x 4"] > difference["64 x 64"]
+    assert all(row[mode][1] <= row[mode][0] <= row[mode][2] for row in found["squares"].values() for mode in row)
+    assert "SimAM raises the machine" in out
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "message"),
+    [
+        (benchmarks.filter_banks, ["--config=configs/base.py"], "--weights=FILE.safetensors names the EAT weights"),
+        (benchmarks.filter_banks, [SMOKE, "--seeds=0"], "--seeds=0 must be at least 1"),
+        (benchmarks.dcase, [SMOKE, "--years=1999"], "--years=1999: known are 2020"),
+        (benchmarks.dcase, [SMOKE, "--subset=train"], "--subset=train: known are dev, eval"),
+        (benchmarks.detectability, ["--clips=1"], "--clips must be at least 4"),
+        (benchmarks.domain_normalization, [SMOKE, "--runs=nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(command, tmp_path, module, flags, message):
+    status, _, err = command(module, *flags, f"--output={tmp_path / 'o'}")
+    assert status == 2 and message in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "flags", "cells"),
+    [
+        ("filter_banks", [], 11),
+        ("simam", ["--customized={fan: local, gearbox: global}"], 16),
+        ("domain_normalization", [], 14),
+        ("pooling_and_loss", [], 7),
+        ("strategies", [], 8),
+        ("dcase", [], 4),
+    ],
+)
+def test_every_experiment_runs_on_the_synthetic_machines(command, tmp_path, name, flags, cells):
+    module = getattr(benchmarks, name)
+    status, out, err = command(module, SMOKE, *flags, f"--output={tmp_path}")
+    assert status == 0, err
+    found = json.loads((tmp_path / f"{name}.json").read_text())
+    found = found.get("2024 dev", found)
+    assert len(found["cells"]) == cells and {"filter bank", "random weights"} <= set(found["cells"])
+    assert all(0 < of["official_score"] < 1 for of in found["cells"].values())
+    assert found["verdict"] in " ".join(out.split()) and (tmp_path / "report" / "index.html").stat().st_size > 1e4
