@@ -13,6 +13,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import signal
 import sys
 import time
@@ -264,7 +265,7 @@ def watch(args: argparse.Namespace) -> int:
         else:
             raw, chunks = sound_of_file(Path(place), raw)
         lines = watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=place))
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = {
         "event": "start",
         "rate": watching.rate,
@@ -281,9 +282,13 @@ def watch(args: argparse.Namespace) -> int:
     try:
         for line in itertools.chain([started], lines):
             print(json.dumps(line), flush=True)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the usual end of a live stream
         for line in watcher.finish():
             print(json.dumps(line), flush=True)
+    except BrokenPipeError:  # nobody reads the lines any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return ANOMALY if watcher.alarm.count else 0
 
 

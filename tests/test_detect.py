@@ -13,6 +13,7 @@ import soundfile
 from machine_sound import RATE, sound
 
 import asd_jax.detect
+from asd_jax import Detector
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -29,15 +30,18 @@ def normal(tmp_path_factory):
     return write(tmp_path_factory.mktemp("data") / "normal", [sound(n) for n in range(20)])
 
 
-@pytest.fixture
-def fitted(command, normal, tmp_path):
-    path = tmp_path / "pump.detector"
-    status, out, err = command(asd_jax.detect, "fit", f"--normal={normal}", f"--output={path}", "--weights=filter_bank")
-    assert status == 0 and not out and "20 normal recordings" in err and str(path) in err, err
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("detector") / "pump.detector"
+    Detector.fit([sound(n) for n in range(20)], RATE, weights=None).save(path)
     return path
 
 
-def test_fit_score_update(command, normal, fitted, tmp_path):
+def test_fit_score_update(command, normal, tmp_path):
+    fitted = tmp_path / "pump.detector"
+    flags = [f"--normal={normal}", f"--output={fitted}", "--weights=filter_bank"]
+    status, out, err = command(asd_jax.detect, "fit", *flags)
+    assert status == 0 and not out and "20 normal recordings" in err and str(fitted) in err, err
     test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
     table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
     flags = [f"--detector={fitted}", "--json", f"--csv={table}", f"--html={page}"]
@@ -176,8 +180,6 @@ def test_fine_tuning_on_the_classes_of_ones_own_folders(command, encoder_file, t
     assert status == 0 and "24 normal recordings" in err, err
     faulty = write(tmp_path / "test", [sound(100, fault=0.05)])
     assert command(asd_jax.detect, "score", f"--detector={path}", faulty)[0] == 3
-    from asd_jax import Detector
-
     detector = Detector.load(path)
     held_out = set(detector.recording[detector.bank.counted])
     assert detector.origin["fine_tuned"] and len(held_out) == 8  # four of twelve of each class

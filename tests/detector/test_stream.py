@@ -75,8 +75,8 @@ def test_chunks_may_be_cut_anywhere():
     raw = wav()[44:]
     for content in (wav(), raw, wav(sound(0, 2.0, rate=22050), 22050), wav(subtype="PCM_24")):
         whole, _ = heard(content)
-        for _ in range(20):
-            cuts = sorted(rng.integers(0, len(content) + 1, rng.integers(1, 200)))
+        for _ in range(8):
+            cuts = sorted(rng.integers(0, len(content) + 1, rng.integers(1, 60)))
             assert same(heard(content, cuts)[0], whole)
     assert same(heard(raw)[0], heard(wav())[0])
 
@@ -135,4 +135,4 @@ def test_a_stream_that_cannot_be_heard_is_refused(content, message):
 def test_fuzz_gives_the_same_windows_or_says_why():
     from benchmarks.watch import fuzz
 
-    assert fuzz(150, seed=1) == []
+    assert fuzz(100, seed=1) == []
