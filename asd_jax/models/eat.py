@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from asd_jax.models.lora import Dense, LoRA
 
@@ -70,6 +70,9 @@ class EAT(nn.Module):
     that do not fill a patch are dropped. Intermediates: "pre_norm" "b n d", "blocks" (each block's output) and "ffn"
     (each block's MLP output before residual and norm), lists of "b n d"; the compiler drops those not used.
 
+    Pre-training shows it m views of every clip, each of k patches only: `kept` "b m k" holds their numbers (without
+    CLS), and the output has b * m rows, clip by clip.
+
     Attributes:
         config: sizes.
         dtype: of the computation; parameters stay float32, softmax and norms compute in float32.
@@ -88,7 +91,9 @@ class EAT(nn.Module):
     attention: str = "auto"
 
     @nn.compact
-    def __call__(self, spectrogram: Float[Array, "b t f"]) -> tuple[Float[Array, "b n d"], dict]:
+    def __call__(
+        self, spectrogram: Float[Array, "b t f"], kept: Int[Array, "b m k"] | None = None
+    ) -> tuple[Float[Array, "_ n d"], dict]:
         c = self.config
         times, bands = spectrogram.shape[1] // PATCH, c.mel_bins // PATCH
         if spectrogram.shape[2] != c.mel_bins or not times:
@@ -98,6 +103,8 @@ class EAT(nn.Module):
         )
         x = nn.Dense(c.embed_dim, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name="patch")(x)
         x = x + jnp.asarray(position_table(c.embed_dim, times, bands)[None], self.dtype)  # CLS gets no position
+        if kept is not None:
+            x = jax.vmap(lambda patches, view: patches[view])(x, kept).reshape(-1, kept.shape[2], c.embed_dim)
         cls = self.param("cls", nn.initializers.normal(1.0), (c.embed_dim,))
         x = jnp.concatenate([jnp.broadcast_to(cls.astype(self.dtype), (len(x), 1, c.embed_dim)), x], axis=1)
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="pre_norm")(x)

@@ -1,0 +1,270 @@
+"""Self-supervised pre-training of EAT on any filter bank: EAT's own objective, or a masked autoencoder on the same parts.
+
+EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees a few patches of a
+clip and predicts, at the masked places, what a slowly moving average of itself (the teacher) makes of the whole clip.
+The masked autoencoder (He et al. 2021) predicts the masked patches' normalised pixels instead, without a teacher.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from einops import rearrange
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.models.decoder import NOISE, NORM_EPS, ConvolutionDecoder, PixelDecoder
+from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.training.masks import kept_patches
+
+OBJECTIVES = ("eat", "masked_autoencoder")
+WEIGHTINGS = ("published", "mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """How to pre-train; the keys of `config.pretraining` and `config.optimizer` (see configs/pretrain_base.py).
+
+    Attributes:
+        objective: "eat" or "masked_autoencoder".
+        steps, batch_size: of training; clips a step.
+        views: masked views of every clip.
+        mask_share, mask_adjust, mask_block: see `kept_patches`.
+        decoder_layers, decoder_kernel, decoder_groups: of EAT's convolutions.
+        decoder_width, decoder_heads: of the masked autoencoder's blocks, of which there are `decoder_layers`.
+        weighting: of EAT's losses. "published": the utterance loss is a sum over clips and views while the frame loss
+            is a mean per masked patch, so its weight grows with the batch; "mean": both are means.
+        utterance_weight: of the utterance loss.
+        ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in so many steps.
+        learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
+        decay_everything: weight decay on biases and norms too, as fairseq does by mistake.
+    """
+
+    objective: str = "eat"
+    steps: int = 400_000
+    batch_size: int = 48
+    views: int = 16
+    mask_share: float = 0.8
+    mask_adjust: float = 0.07
+    mask_block: int = 5
+    decoder_layers: int = 6
+    decoder_kernel: int = 3
+    decoder_groups: int = 16
+    decoder_width: int = 128
+    decoder_heads: int = 4
+    weighting: str = "published"
+    utterance_weight: float = 1.0
+    ema_start: float = 0.9998
+    ema_end: float = 0.99999
+    ema_steps: int = 100_000
+    learning_rate: float = 5e-4
+    warmup_fraction: float = 53_333 / 400_000
+    weight_decay: float = 0.05
+    clip_norm: float = 4.0
+    decay_everything: bool = True
+
+    def __post_init__(self):
+        for name, known in {"objective": OBJECTIVES, "weighting": WEIGHTINGS}.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"pretraining.{name}={getattr(self, name)!r}; known: {', '.join(known)}")
+        for name in ("steps", "batch_size", "views", "mask_block", "decoder_layers", "ema_steps", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("mask_share", "ema_start", "ema_end", "warmup_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}={getattr(self, name)} must lie in 0..1")
+
+
+class PretrainingState(NamedTuple):
+    """What a step changes: steps done, parameters {"eat", "decoder"}, optimiser state, the teacher's EAT ({}: none)."""
+
+    step: jax.Array
+    params: dict
+    optimizer: Any
+    teacher: dict
+
+
+def decoder_of(settings: Pretraining, dtype: DTypeLike = jnp.float32) -> ConvolutionDecoder | PixelDecoder:
+    """The decoder that the settings name."""
+    if settings.objective == "eat":
+        return ConvolutionDecoder(settings.decoder_layers, settings.decoder_kernel, settings.decoder_groups, dtype)
+    return PixelDecoder(settings.decoder_layers, settings.decoder_width, settings.decoder_heads, dtype)
+
+
+def initial_state(
+    config: EATConfig, settings: Pretraining, optimizer: optax.GradientTransformation, key: jax.Array, pretrained=None
+) -> PretrainingState:
+    """Random parameters from the key; {"eat", "decoder"} of `pretrained` replace them, the teacher starts as a copy."""
+    eat_key, decoder_key = jax.random.split(key)
+    spectrogram, kept = jnp.zeros((1, PATCH, config.mel_bins)), jnp.zeros((1, 1, 1), jnp.int32)
+
+    @jax.jit
+    def init():
+        params = {"eat": EAT(config).init(eat_key, spectrogram)["params"]}
+        tokens, times, bands = jnp.zeros((1, 1, config.embed_dim)), 1, config.mel_bins // PATCH
+        if settings.objective == "eat":
+            place = (jnp.zeros((1, bands, config.embed_dim)), bands)
+        else:
+            place = (times, bands)
+        return params | {"decoder": decoder_of(settings).init(decoder_key, tokens, kept[0], *place)["params"]}
+
+    params = {**init(), **(pretrained or {})}
+    teacher = jax.tree.map(jnp.copy, params["eat"]) if settings.objective == "eat" else {}
+    return PretrainingState(jnp.zeros((), jnp.int32), params, optimizer.init(params), teacher)
+
+
+def teacher_targets(ffn_outputs: list[Float[Array, "b n1 d"]]) -> Float[Array, "b n d"]:
+    """Every block's FFN output, CLS first -> what the student must predict at every patch.
+
+    Each is normalised over the clip's patches per channel, their mean over blocks over channels.
+    """
+    targets = sum(_normalized(x[:, 1:], 1) for x in ffn_outputs) / len(ffn_outputs)
+    return _normalized(targets, -1)
+
+
+def eat_losses(
+    predictions: Float[Array, "r n d"],
+    cls: Float[Array, "r d"],
+    targets: Float[Array, "b n d"],
+    masked: Float[Array, "r n"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """(frame loss, utterance loss), both sums over views, patches and channels, over sqrt(d).
+
+    Args:
+        predictions: of the decoder, r = b * views rows, clip by clip.
+        cls: the student's CLS token.
+        targets: of the teacher.
+        masked: 1 where a patch was hidden.
+    """
+    scale = targets.shape[-1] ** -0.5
+    views = len(predictions) // len(targets)
+    wanted = jnp.repeat(targets, views, axis=0)
+    frame = (jnp.square(predictions - wanted).sum(-1) * masked).sum() * scale
+    return frame, jnp.square(cls - wanted.mean(1)).sum() * scale
+
+
+def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
+    """Spectrogram -> the pixels of its patches, each patch normalised to mean 0 and variance 1."""
+    pixels = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH)
+    return _normalized(pixels, -1, eps=1e-6)
+
+
+def losses(
+    config: EATConfig,
+    settings: Pretraining,
+    params: dict,
+    teacher: dict,
+    spectrogram: Float[Array, "b t f"],
+    kept: Int[Array, "b m k"],
+    key: jax.Array,
+    *,
+    noise: float = NOISE,
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[Float[Array, ""], dict]:
+    """The loss to minimise, and what to watch: its parts and how much targets and predictions vary.
+
+    Args:
+        config, settings: sizes; objective and weighting.
+        params: {"eat": the student, "decoder"}.
+        teacher: EAT parameters, {} for the masked autoencoder.
+        spectrogram: normalised; whole patches.
+        kept: numbers of the patches that each view keeps.
+        key: of the decoder's noise.
+        noise: standard deviation of EAT's filling.
+        dtype: of the computation.
+    """
+    eat, decoder = EAT(config, dtype), decoder_of(settings, dtype)
+    times, bands = spectrogram.shape[1] // PATCH, config.mel_bins // PATCH
+    student, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
+    rows = kept.reshape(-1, kept.shape[2])
+    masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
+    if settings.objective == "eat":
+        filling = noise * jax.random.normal(key, (len(rows), times * bands, config.embed_dim))
+        place = (filling, bands)
+    else:
+        place = (times, bands)
+    predictions = decoder.apply({"params": params["decoder"]}, student[:, 1:], rows, *place).astype(jnp.float32)
+    hidden = masked.sum()
+    if settings.objective == "eat":
+        _, out = eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)
+        targets = teacher_targets(out["ffn"])
+        frame, utterance = eat_losses(predictions, student[:, 0].astype(jnp.float32), targets, masked)
+        frame = frame / hidden
+        if settings.weighting == "mean":
+            utterance = utterance / len(rows)
+        loss, parts = frame + settings.utterance_weight * utterance, {"frame_loss": frame, "utterance_loss": utterance}
+    else:
+        targets = patch_pixels(spectrogram)
+        wanted = jnp.repeat(targets, len(rows) // len(targets), axis=0)
+        loss, parts = (jnp.square(predictions - wanted).mean(-1) * masked).sum() / hidden, {}
+    wanted_masked = jnp.repeat(targets, len(rows) // len(targets), axis=0)
+    parts |= {
+        "target_spread": spread(wanted_masked, masked),
+        "prediction_spread": spread(predictions, masked),
+    }
+    return loss, parts
+
+
+def spread(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[Array, ""]:
+    """Mean over channels of the standard deviation over all masked places: 0 when every place gets the same vector."""
+    mean = (values * masked[..., None]).sum((0, 1), keepdims=True) / masked.sum()
+    # Unbiased, as the public code logs it.
+    variance = (jnp.square(values - mean) * masked[..., None]).sum((0, 1)) / (masked.sum() - 1)
+    return jnp.sqrt(variance + 1e-6).mean()
+
+
+def teacher_decay(settings: Pretraining, updates: Int[Array, ""]) -> Float[Array, ""]:
+    """Decay of the teacher's average after so many updates."""
+    done = jnp.minimum(updates / settings.ema_steps, 1)
+    return settings.ema_start + (settings.ema_end - settings.ema_start) * done
+
+
+def make_pretraining_step(
+    config: EATConfig,
+    front_end: FrontEnd,
+    settings: Pretraining,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    dtype: DTypeLike = jnp.float32,
+):
+    """The compiled function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
+        mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
+        spectrogram = front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
+        grid = (spectrogram.shape[1] // PATCH, config.mel_bins // PATCH)
+        kept = kept_patches(
+            mask_key,
+            len(spectrogram),
+            settings.views,
+            grid,
+            mask_share=settings.mask_share,
+            adjust=settings.mask_adjust,
+            block=settings.mask_block,
+        )
+
+        def loss_of(params):
+            return losses(config, settings, params, state.teacher, spectrogram, kept, noise_key, dtype=dtype)
+
+        (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = teacher_decay(settings, state.step)
+        teacher = jax.tree.map(
+            lambda old, new: decay * old + (1 - decay) * new, state.teacher, params["eat"] if state.teacher else {}
+        )
+        metrics = {"loss": loss, "learning_rate": schedule(state.step), **parts}
+        return PretrainingState(state.step + 1, params, optimizer_state, teacher), metrics
+
+    return step
+
+
+def _normalized(x, axis, eps=NORM_EPS):
+    mean, variance = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(variance + eps)
