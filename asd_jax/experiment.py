@@ -85,7 +85,7 @@ def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], lis
     Raises:
         InputError: a bad clip, unless `data.on_bad_clip` is "skip".
     """
-    reader, data = _file_reader(config), config.data
+    reader, data = file_reader(config), config.data
     clips, skipped = screen_clips(clips, reader, on_bad_clip=data.on_bad_clip, threads=data.threads)
     say(f"{len(clips)} clips of {', '.join(sorted({clip.machine for clip in clips}))}")
     return hold_out(clips, data.held_out, config.seed), skipped
@@ -109,7 +109,7 @@ def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False
 
 def window_reader(config: ConfigDict) -> Reader:
     """Window -> its waveform at 16 kHz."""
-    read = _file_reader(config)
+    read = file_reader(config)
 
     def read_window(window: Window) -> np.ndarray:
         return fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
@@ -117,7 +117,7 @@ def window_reader(config: ConfigDict) -> Reader:
     return read_window
 
 
-def _file_reader(config: ConfigDict):
+def file_reader(config: ConfigDict):
     """Path -> waveform, through the cache of decoded clips if there is to be one."""
     channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
     settings = {"sample_rate": FrontEnd.sample_rate, "channel": channel, "resampler": config.data.resampler}

@@ -109,6 +109,10 @@ class FrontEnd:
         """Number of frames of a clip before padding."""
         return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (self.sample_rate * HOP_MS // 1000)
 
+    def samples(self, frames: int) -> int:
+        """Number of samples that give so many frames, no more."""
+        return (self.sample_rate * FRAME_MS + (frames - 1) * self.sample_rate * HOP_MS) // 1000
+
     def log_energies(self, wave: Float[ArrayLike, "b s"]) -> Float[Array, "b t f"]:
         """Waveforms "b s" -> the filter bank's natural-log energies "b t f", neither normalised nor padded."""
         return log_filter_bank(

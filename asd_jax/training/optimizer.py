@@ -11,7 +11,7 @@ from optax.transforms import conditionally_mask
 
 def learning_rate_schedule(peak: float, steps: int, warmup_fraction: float) -> optax.Schedule:
     """Step -> learning rate: linear from 0 to `peak`, then a cosine to 0 at `steps`."""
-    warmup = int(steps * warmup_fraction)
+    warmup = round(steps * warmup_fraction)
     return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, warmup + 1))
 
 
@@ -23,6 +23,8 @@ def adamw(
     layer_decay: float = 1.0,
     depth: int = 0,
     thaw_every: float = 0.0,
+    b2: float = 0.999,
+    decay_everything: bool = False,
 ) -> optax.GradientTransformation:
     """AdamW; weight decay on matrices only (not on biases, norms and CLS); gradients clipped to a global norm.
 
@@ -34,6 +36,8 @@ def adamw(
         depth: blocks of EAT.
         thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and after every so many steps one
             more block thaws, the last first and what lies below the blocks with the first; 0 for none.
+        b2: decay of the second moment; 0.95 in EAT's pre-training.
+        decay_everything: weight decay on biases and norms too.
     """
 
     def matrices(params):
@@ -53,7 +57,9 @@ def adamw(
         multipliers = by_path(updates, lambda path: layer_multiplier(path, layer_decay, depth))
         return jax.tree.map(lambda u, m: u * m, updates, multipliers)
 
-    adam = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(weight_decay, matrices))
+    adam = optax.chain(
+        optax.scale_by_adam(b2=b2), optax.add_decayed_weights(weight_decay, None if decay_everything else matrices)
+    )
     return optax.chain(
         by_stage(optax.identity()),  # gradients of frozen parameters do not count towards the norm
         optax.clip_by_global_norm(clip_norm),

@@ -89,6 +89,30 @@ class PretrainingState(NamedTuple):
     teacher: dict
 
 
+@dataclasses.dataclass(frozen=True)
+class CollapseWatch:
+    """Sees the metrics of pre-training; stops a run whose targets or predictions are nearly the same everywhere.
+
+    Attributes:
+        least: spread below which it stops (EAT's own code: 0.1 for targets, 0.01 for predictions).
+        after: steps that it waits: in the first ones, predictions are near their mean.
+    """
+
+    least: float
+    after: int
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        """Raises InputError at a collapse."""
+        for name in ("target_spread", "prediction_spread"):
+            if step > self.after and metrics[name] < self.least:
+                raise InputError(
+                    f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} (least_spread "
+                    f"{self.least:g}): every patch gets nearly the same vector. Try a smaller "
+                    "--config.optimizer.learning_rate, a slower teacher (--config.pretraining.ema_start nearer to 1), or "
+                    "--config.pretraining.objective=masked_autoencoder, which cannot collapse"
+                )
+
+
 def decoder_of(settings: Pretraining, dtype: DTypeLike = jnp.float32) -> ConvolutionDecoder | PixelDecoder:
     """The decoder that the settings name."""
     if settings.objective == "eat":
@@ -96,22 +120,29 @@ def decoder_of(settings: Pretraining, dtype: DTypeLike = jnp.float32) -> Convolu
     return PixelDecoder(settings.decoder_layers, settings.decoder_width, settings.decoder_heads, dtype)
 
 
+def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
+    """Shapes and dtypes of the decoder's parameters."""
+    return jax.eval_shape(lambda: _initial_decoder(config, settings, jax.random.key(0)))
+
+
+def _initial_decoder(config, settings, key):
+    bands = config.mel_bins // PATCH
+    tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
+    place = (jnp.zeros((1, bands, config.embed_dim)), bands) if settings.objective == "eat" else (1, bands)
+    return decoder_of(settings).init(key, tokens, kept, *place)["params"]
+
+
 def initial_state(
     config: EATConfig, settings: Pretraining, optimizer: optax.GradientTransformation, key: jax.Array, pretrained=None
 ) -> PretrainingState:
     """Random parameters from the key; {"eat", "decoder"} of `pretrained` replace them, the teacher starts as a copy."""
     eat_key, decoder_key = jax.random.split(key)
-    spectrogram, kept = jnp.zeros((1, PATCH, config.mel_bins)), jnp.zeros((1, 1, 1), jnp.int32)
+    spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 
     @jax.jit
     def init():
-        params = {"eat": EAT(config).init(eat_key, spectrogram)["params"]}
-        tokens, times, bands = jnp.zeros((1, 1, config.embed_dim)), 1, config.mel_bins // PATCH
-        if settings.objective == "eat":
-            place = (jnp.zeros((1, bands, config.embed_dim)), bands)
-        else:
-            place = (times, bands)
-        return params | {"decoder": decoder_of(settings).init(decoder_key, tokens, kept[0], *place)["params"]}
+        eat = EAT(config).init(eat_key, spectrogram)["params"]
+        return {"eat": eat, "decoder": _initial_decoder(config, settings, decoder_key)}
 
     params = {**init(), **(pretrained or {})}
     teacher = jax.tree.map(jnp.copy, params["eat"]) if settings.objective == "eat" else {}

@@ -132,6 +132,17 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
     return config, fill(abstract_eat(config), tensors, path)
 
 
+def load_decoder(path: str | Path, template: dict) -> dict | None:
+    """The decoder that travels in a file of `convert.eat --with_decoder`, for pre-training to continue; None without.
+
+    Raises:
+        InputError: as `read_weights` and `fill`.
+    """
+    tensors = read_weights(path)[0]
+    decoder = {n.removeprefix("decoder/"): t for n, t in tensors.items() if n.startswith("decoder/")}
+    return fill(template, decoder, path) if decoder else None
+
+
 def load_pipeline(path: str | Path) -> "Pipeline":
     """An encoder's weight file (fine-tuned) -> everything from waveform to embedding.
 

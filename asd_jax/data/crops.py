@@ -1,0 +1,77 @@
+"""Random crops of recordings of any length, without labels: what pre-training hears of a folder of sound files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from asd_jax.data.audio import fit_length
+from asd_jax.data.clips import AUDIO_ENDINGS
+from asd_jax.errors import InputError
+
+
+def sound_files(root: str | Path) -> list[Path]:
+    """Every sound file below a folder, in order; those in folders named "test" are left out.
+
+    Raises:
+        InputError: no such folder, or none in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder of recordings (--config.data.root)")
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_ENDINGS)
+    files = [path for path in files if "test" not in path.relative_to(root).parts[:-1]]
+    if not files:
+        raise InputError(f"{root}: no sound files ({', '.join(AUDIO_ENDINGS)}) outside of folders named test")
+    return files
+
+
+def crop_batches(
+    files: Sequence[Path],
+    read: Callable[[Path], np.ndarray],
+    *,
+    clips: int,
+    samples: int,
+    seed: int,
+    start: int,
+    steps: int,
+    threads: int = 4,
+) -> Iterator[np.ndarray]:
+    """Batches "b s" of random crops, of steps start + 1 to `steps`; each a function of the seed and its step alone.
+
+    Args:
+        files: to draw from, all equally likely.
+        read: a file's waveform.
+        clips: b.
+        samples: s; shorter recordings are repeated.
+        seed: of the draws.
+        start: steps already done.
+        steps: in all.
+        threads: that read ahead.
+    """
+    if start >= steps:
+        return iter(())
+    source = _Crops(files, read, clips, samples, seed, steps)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
+
+
+class _Crops:
+    def __init__(self, files, read, clips, samples, seed, steps):
+        self.files, self.read, self.shape, self.seed, self.steps = files, read, (clips, samples), seed, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
+        chosen = rng.integers(len(self.files), size=clips)
+        return np.stack([self._crop(self.read(self.files[n]), samples, rng) for n in chosen])
+
+    def _crop(self, wave, samples, rng):
+        begin = rng.integers(max(len(wave) - samples, 0) + 1)
+        return fit_length(wave[begin : begin + samples], samples)
+
+    def __repr__(self) -> str:
+        return f"crops of {len(self.files)} recordings"

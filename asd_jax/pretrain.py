@@ -1,0 +1,178 @@
+"""Pre-trains EAT without labels, on any filter bank: on a folder of recordings, on synthetic machines, or on both.
+
+  python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
+  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain --config.data.root=data/audioset
+  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted --config.data.root=data/dcase2024 \\
+      --config.model.weights=weights/eat_base.safetensors --config.features.spacing=even --config.pretraining.steps=5000
+
+The same command continues an interrupted run. It leaves weights.safetensors, for --config.model.weights of training, or
+for `python -m asd_jax.evaluate --weights` as it is. Keys of the config: configs/pretrain_base.py.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the command's flags."""
+    flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and weights", required=True)
+    config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/pretrain_tiny.py, or ...:smoke")
+    flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    """Pre-trains, and writes the student's weights."""
+    pretrain(flags.FLAGS.config, Path(flags.FLAGS.workdir))
+
+
+def pretrain(config: ConfigDict, workdir: Path) -> Path:
+    """One run -> its weight file.
+
+    Args:
+        config: as in configs/pretrain_base.py.
+        workdir: for all that the run leaves.
+
+    Raises:
+        InputError: a wrong value, no sounds, weights that do not fit, a collapse.
+    """
+    import jax
+
+    from asd_jax import experiment
+    from asd_jax.models.encoder import EncoderConfig, Pooling
+    from asd_jax.training.loop import run_steps
+    from asd_jax.training.optimizer import adamw, learning_rate_schedule
+    from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
+    from asd_jax.training.weights import save_encoder
+
+    p, o = config.pretraining.to_dict(), config.optimizer.to_dict()
+    least_spread = p.pop("least_spread")
+    settings = Pretraining(**p, **o)
+    watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
+    eat, dtype = experiment.eat_config(config), experiment.dtype(config)
+    sounds = sound_batches(config)
+    pretrained, origin = starting_point(config, eat, settings)
+    front = front_end(config, sounds)
+    encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
+    experiment.claim_workdir(workdir, config)
+    schedule = learning_rate_schedule(settings.learning_rate, settings.steps, settings.warmup_fraction)
+    optimizer = adamw(
+        schedule,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        b2=0.95,
+        decay_everything=settings.decay_everything,
+    )
+    init_key, train_key = jax.random.split(jax.random.key(config.seed))
+    state = run_steps(
+        make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
+        initial_state(eat, settings, optimizer, init_key, pretrained),
+        sounds,
+        workdir=workdir,
+        steps=settings.steps,
+        key=train_key,
+        batch_size=settings.batch_size,
+        log_every=config.log.every,
+        checkpoint_every=config.log.checkpoint_every,
+        watch=watch,
+    )
+    path = workdir / "weights.safetensors"
+    save_encoder(path, encoder, {"eat": state.params["eat"]}, **origin)
+    return path
+
+
+def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
+    """Steps done -> batches {"wave": "b s"} of the steps that follow, from recordings and zoo, long and short in turn.
+
+    Raises:
+        InputError: lengths that do not fit the patches; no sounds at all.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from asd_jax import experiment
+    from asd_jax.data.crops import crop_batches, sound_files
+    from asd_jax.data.zoo import zoo_waves
+    from asd_jax.features.front_end import FrontEnd
+    from asd_jax.models.eat import PATCH
+
+    data, clips, steps = config.data, config.optimizer.batch_size, config.pretraining.steps
+    if data.pieces < 1 or data.frames < 1 or data.frames % (PATCH * data.pieces):
+        raise InputError(f"data.frames={data.frames} must be a positive multiple of {PATCH} x data.pieces={data.pieces}")
+    if not 0 <= data.zoo_share <= 1:
+        raise InputError(f"data.zoo_share={data.zoo_share} must lie in 0..1")
+    if not data.root and data.zoo_share < 1:
+        raise InputError(
+            "--config.data.root names no folder of recordings; to pre-train on synthetic machines alone: "
+            "--config.data.zoo_share=1"
+        )
+    from_zoo = round(clips * data.zoo_share)
+    files = sound_files(data.root) if data.root else []
+    long, short = (FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces))
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+
+    def batches(start: int) -> Iterator[dict]:
+        reader = experiment.file_reader(config)
+        cut = {"clips": clips - from_zoo, "samples": max(long, short * data.pieces), "seed": config.seed}
+        recorded = crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads) if files else None
+        for step in range(start, steps):
+            pieces, samples = (data.pieces, short) if step % 2 else (1, long)
+            parts = []
+            if from_zoo:
+                step_key = jax.random.fold_in(key, step)
+                parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
+            if from_zoo < clips:
+                parts.append(next(recorded)[:, : samples * pieces].reshape(-1, samples))
+            yield {"wave": jnp.concatenate(parts)}
+
+    return batches
+
+
+def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
+    """The front end of `config.features`, without SimAM; its statistics measured on the first batches if asked for."""
+    import dataclasses
+    import itertools
+
+    import numpy as np
+
+    from asd_jax.features.front_end import FrontEnd, SimAM
+
+    f = config.features
+    if f.statistics not in ("given", "train"):
+        raise InputError(f"features.statistics={f.statistics!r}; known: given, train")
+    front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, SimAM("none"))
+    if f.statistics == "given":
+        return dataclasses.replace(front, frames=config.data.frames)
+    energies = [np.asarray(front.log_energies(b["wave"])).ravel() for b in itertools.islice(sounds(0), batches)]
+    energies = np.concatenate(energies).astype(np.float64)
+    mean, std = float(energies.mean()), float(energies.std())
+    return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
+
+
+def starting_point(config: ConfigDict, eat, settings) -> tuple[dict | None, dict]:
+    """Parameters to continue from, and the header's words on where they come from.
+
+    Raises:
+        InputError: weights that do not fit.
+    """
+    from asd_jax.experiment import pretrained_eat
+    from asd_jax.files import file_sha256
+    from asd_jax.training.pretraining import abstract_decoder
+    from asd_jax.training.weights import load_decoder
+
+    found = pretrained_eat(config)
+    if found is None:
+        return None, {"source": "none"}
+    params, path = {"eat": found[1]}, config.model.weights
+    if (decoder := load_decoder(path, abstract_decoder(eat, settings))) is not None:
+        params["decoder"] = decoder
+    return params, {"source": Path(path).name, "sha256": file_sha256(path)}
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

@@ -1,0 +1,37 @@
+"""Pre-trains the small encoder in the box: EAT-tiny on m-FB, from synthetic machines alone, on a CPU.
+
+  python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
+
+Cost and results: asd_jax/box/README.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import pretrain_base
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    """A masked autoencoder: with CPU hours it learns where EAT's objective hardly begins to."""
+    config = pretrain_base.get_config()
+    config.data.update(zoo_share=1.0, pieces=4)
+    config.features.statistics = "train"  # synthetic levels are not AudioSet's
+    config.model.size = "tiny"
+    config.pretraining.update(
+        objective="masked_autoencoder",
+        steps=4000,
+        views=2,
+        mask_share=0.78,
+        mask_block=4,
+        decoder_layers=1,
+        decoder_width=96,
+        weighting="mean",  # for those who set objective=eat
+        ema_start=0.999,
+        ema_end=0.9999,
+        ema_steps=4000,
+    )
+    config.optimizer.update(
+        batch_size=4, learning_rate=1e-3, warmup_fraction=0.05, decay_everything=False, clip_norm=1.0
+    )
+    config.log.update(checkpoint_every=100)
+    pretrain_base.apply_mode(config, mode)
+    return config
