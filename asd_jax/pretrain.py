@@ -103,7 +103,9 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
 
     data, clips, steps = config.data, config.optimizer.batch_size, config.pretraining.steps
     if data.pieces < 1 or data.frames < 1 or data.frames % (PATCH * data.pieces):
-        raise InputError(f"data.frames={data.frames} must be a positive multiple of {PATCH} x data.pieces={data.pieces}")
+        raise InputError(
+            f"data.frames={data.frames} must be a positive multiple of {PATCH} x data.pieces={data.pieces}"
+        )
     if not 0 <= data.zoo_share <= 1:
         raise InputError(f"data.zoo_share={data.zoo_share} must lie in 0..1")
     if not data.root and data.zoo_share < 1:

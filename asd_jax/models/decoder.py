@@ -1,4 +1,4 @@
-"""Decoders of pre-training: from the patches that the student saw to a prediction at every place. Dropped afterwards."""
+"""Decoders of pre-training: from the patches that the student saw to a prediction at every place; dropped later."""
 
 import flax.linen as nn
 import jax
