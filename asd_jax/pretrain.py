@@ -2,8 +2,8 @@
 
   python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
   python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain --config.data.root=data/audioset
-  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted --config.data.root=data/dcase2024 \\
-      --config.model.weights=weights/eat_base.safetensors --config.features.spacing=even --config.pretraining.steps=5000
+  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted \\
+      --config.data.root=data/dcase2024 --config.model.weights=weights/eat_base.safetensors
 
 The same command continues an interrupted run. It leaves weights.safetensors, for --config.model.weights of training, or
 for `python -m asd_jax.evaluate --weights` as it is. Keys of the config: configs/pretrain_base.py.

@@ -83,7 +83,7 @@ def apply_mode(config: ConfigDict, mode: str) -> None:
     if mode not in ("", "smoke"):
         raise ValueError(f"config mode {mode!r}; known: smoke")
     if mode == "smoke":
-        config.data.update(zoo_share=1.0, frames=64, pieces=2)
+        config.data.update(zoo_share=1.0, frames=64, pieces=1)
         config.model.update(size="tiny", depth=2, width=64, heads=2)
         config.pretraining.update(steps=6, views=2, decoder_layers=1, decoder_width=32)
         config.optimizer.update(batch_size=4)

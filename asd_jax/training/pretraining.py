@@ -1,4 +1,4 @@
-"""Self-supervised pre-training of EAT on any filter bank: EAT's own objective, or a masked autoencoder on the same parts.
+"""Self-supervised pre-training of EAT on any filter bank: EAT's objective, or a masked autoencoder on the same parts.
 
 EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees a few patches of a
 clip and predicts, at the masked places, what a slowly moving average of itself (the teacher) makes of the whole clip.
@@ -108,8 +108,8 @@ class CollapseWatch:
                 raise InputError(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} (least_spread "
                     f"{self.least:g}): every patch gets nearly the same vector. Try a smaller "
-                    "--config.optimizer.learning_rate, a slower teacher (--config.pretraining.ema_start nearer to 1), or "
-                    "--config.pretraining.objective=masked_autoencoder, which cannot collapse"
+                    "--config.optimizer.learning_rate, a slower teacher (--config.pretraining.ema_start nearer to 1), "
+                    "or --config.pretraining.objective=masked_autoencoder, which cannot collapse"
                 )
 
 

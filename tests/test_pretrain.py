@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd_jax import pretrain
+from asd_jax.training.weights import load_encoder, load_pipeline, read_weights
+
+SMOKE = "--config=configs/pretrain_tiny.py:smoke"
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "sounds").mkdir()
+    for n in range(3):
+        soundfile.write(tmp_path / "sounds" / f"{n}.wav", rng.uniform(-0.1, 0.1, 30000), 16000)
+    return tmp_path / "sounds"
+
+
+def test_it_leaves_weights_that_embed(command, tmp_path):
+    status, out, err = command(pretrain, SMOKE, f"--workdir={tmp_path}")
+    assert status == 0, err
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 6 and {"loss", "target_spread", "prediction_spread"} <= set(rows[-1])
+    pipeline = load_pipeline(tmp_path / "weights.safetensors")
+    assert pipeline.embed(np.zeros((2, 16000), np.float32)).shape == (2, 8, 64)
+    assert pipeline.config.front_end.spacing == "even" and pipeline.config.front_end.mean != -4.268
+
+
+def test_recordings_and_zoo_mix_and_the_file_can_be_continued(command, tmp_path, recordings):
+    flags = (SMOKE, f"--config.data.root={recordings}", "--config.data.zoo_share=0.5")
+    status, _, err = command(pretrain, *flags, f"--workdir={tmp_path / 'first'}")
+    assert status == 0, err
+    first = tmp_path / "first" / "weights.safetensors"
+    flags += (
+        f"--config.model.weights={first}",
+        "--config.features.spacing=mel",
+        "--config.optimizer.learning_rate=1e-9",
+    )
+    status, _, err = command(pretrain, *flags, f"--workdir={tmp_path / 'second'}")
+    assert status == 0, err
+    second = tmp_path / "second" / "weights.safetensors"
+    assert read_weights(second)[1]["source"] == "weights.safetensors"
+    before, after = (load_encoder(path)[1]["block_0"]["fc1"]["kernel"] for path in (first, second))
+    np.testing.assert_allclose(before, after, atol=1e-6)  # the learning rate is next to nothing
+
+
+@pytest.mark.parametrize(
+    ("flag", "named"),
+    [
+        ("--config.data.zoo_share=0.5", "data.root"),
+        ("--config.data.zoo_share=2", "zoo_share"),
+        ("--config.data.frames=100", "data.frames"),
+        ("--config.data.root=nowhere", "nowhere"),
+        ("--config.pretraining.objective=beats", "objective"),
+        ("--config.pretraining.mask_share=1.5", "mask_share"),
+        ("--config.pretraining.views=0", "views"),
+        ("--config.features.statistics=mine", "statistics"),
+        ("--config.model.weights=none.safetensors", "none.safetensors"),
+        ("--config.model.heads=7", "heads"),
+    ],
+)
+def test_a_wrong_value_is_named_before_anything_is_written(command, tmp_path, flag, named):
+    status, _, err = command(pretrain, SMOKE, f"--workdir={tmp_path / 'run'}", flag)
+    assert status == 2 and named in err and not (tmp_path / "run").exists()
+
+
+def test_a_collapse_stops_the_run(command, tmp_path):
+    flags = ("--config.pretraining.least_spread=10", "--config.optimizer.warmup_fraction=0.5")
+    status, _, err = command(pretrain, SMOKE, f"--workdir={tmp_path}", *flags)
+    assert status == 2 and "collapsed" in err and "step 4" in err
