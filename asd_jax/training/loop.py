@@ -37,6 +37,7 @@ def run_steps(
     checkpoint_every: int = 200,
     on_bad_loss: str = "stop",
     files_of: Callable[[Any], Sequence[str]] = lambda batch: (),
+    watch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
 ) -> State:
     """The state before the first step -> after the last; continues from the newest checkpoint in the workdir.
 
@@ -56,6 +57,7 @@ def run_steps(
         checkpoint_every: steps between checkpoints.
         on_bad_loss: when a metric is not finite, "stop" before that step, or "skip" the step.
         files_of: names what is in a batch, for the message.
+        watch: sees the metrics that are logged; may raise an InputError.
 
     Raises:
         InputError: a metric that is not finite; no memory for a step; the disk is full. The state is saved.
@@ -72,10 +74,10 @@ def run_steps(
             for step, batch in enumerate(batches(start), start + 1):
                 with memory_for(batch_size):
                     state, sound, metrics = step_fn(state, sound, batch, key)
-                    _report(log, before, on_bad_loss, files_of)
+                    _report(log, before, on_bad_loss, files_of, watch)
                     before = step, batch, metrics
                     if step == steps or step % checkpoint_every == 0 or asked:
-                        _report(log, before, on_bad_loss, files_of)
+                        _report(log, before, on_bad_loss, files_of, watch)
                         before = None
                         checkpoints.save(step, state)
                 if asked and step < steps:
@@ -85,7 +87,7 @@ def run_steps(
             if not state.step.is_deleted() and int(state.step) > checkpoints.latest:
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
-                    _report(log, before, on_bad_loss, files_of)
+                    _report(log, before, on_bad_loss, files_of, watch)
             raise
     return state
 
@@ -105,7 +107,7 @@ def _guarded(step_fn, *, skip: bool):
     return jax.jit(guarded, donate_argnums=0)
 
 
-def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of) -> None:
+def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of, watch) -> None:
     """Logs the metrics of a step that was done.
 
     Raises:
@@ -127,6 +129,7 @@ def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss
         say(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
     elif log.due(step):
         log.write(step, values)
+        watch(step, values)
 
 
 @contextlib.contextmanager
