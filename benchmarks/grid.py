@@ -147,13 +147,14 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     from asd_jax.experiment import claim_workdir
 
     name, base, config = cell.folder(config), config, _with(config, cell.settings)
-    if not cell.fine_tune and (cell.bare or cell.encoder or config.model.weights != "none"):
+    if not cell.fine_tune and _fixed(cell, config.model.weights):
         seeds = 1  # nothing random in it
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
         one = _with(base, {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")})
         one.update(seed=base.seed + seed, seeds=1)
+        one.model.weights = one.model.weights.replace("{seed}", str(seed))
         if (folder / "config.json").is_file():
             claim_workdir(folder, one)
         if not (folder / DONE).is_file():
@@ -172,6 +173,11 @@ def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:
     scoring = BASELINE if cell.bare else Scoring(**_with(config, cell.settings).scoring)
     row = scored([folder / (BASELINE_FOLDER if cell.bare else "") for folder in folders], scoring, config.data.year)
     return dataclasses.replace(row, folder=str(folders[0]))
+
+
+def _fixed(cell: Cell, weights: str) -> bool:
+    """Whether a frozen cell is the same for every seed; weights named with {seed} are a file each."""
+    return bool(cell.bare or cell.encoder or (weights != "none" and "{seed}" not in weights))
 
 
 def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:

@@ -5,7 +5,17 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "asd_jax"
 LAYERS = [{"features", "scoring", "data"}, {"models"}, {"training", "reporting"}, {"detector"}]
-COMMANDS = {"train", "evaluate", "dcase_score", "detect", "experiment", "report", "data.download", "data.inspect"}
+COMMANDS = {
+    "train",
+    "evaluate",
+    "pretrain",
+    "dcase_score",
+    "detect",
+    "experiment",
+    "report",
+    "data.download",
+    "data.inspect",
+}
 
 
 def modules():

@@ -1,0 +1,76 @@
+"""The paper's open question: does pre-training on evenly spaced filter banks (m-FB) beat pre-training on mel (o-FB)?
+
+    python -m benchmarks.pretraining --seeds=3 --even=runs/even_{seed}/weights.safetensors \\
+        --mel=runs/mel_{seed}/weights.safetensors --config=configs/quickstart.py --output=DIR
+
+The files are of `python -m asd_jax.pretrain`, with the same data, steps and seeds; {seed} in their names stands for
+0, 1, ... Every bank is scored frozen, beside random weights behind the same front end, and with --fine_tune also after
+fine-tuning. Small encoders and few steps: an answer at that scale, no more.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from benchmarks import grid
+from benchmarks.grid import Cell
+
+BANKS = {"m-FB": "even", "o-FB": "mel"}
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The grid's flags, and a file for each filter bank."""
+    grid.define_flags(argv)
+    for spacing in BANKS.values():
+        flags.DEFINE_string(spacing, None, f"weight file pre-trained on {spacing} filter banks; may hold {{seed}}")
+        flags.mark_flag_as_required(spacing)
+
+
+def main() -> None:
+    """Two rows for each filter bank, three with --fine_tune; the reference is o-FB, frozen."""
+    args, cells = flags.FLAGS, []
+    for name, spacing in BANKS.items():
+        files = args[spacing].value
+        twins = random_twins(files, args.seeds or 4, Path(args.output) / "random")
+        cells.append(Cell(f"{name}, random", {"model.weights": twins}))
+        cells.append(Cell(f"{name}, pre-trained", {"model.weights": files}))
+        if args.fine_tune:
+            settings = {"model.weights": files, "features.spacing": spacing, **front_end_keys(files)}
+            cells.append(Cell(f"{name}, fine-tuned", settings, fine_tune=True))
+    question = "Pre-trained on m-FB or on o-FB, which hears anomalies better?"
+    grid.run_grid("pretraining", question, cells, reference="o-FB, pre-trained")
+
+
+def random_twins(files: str, seeds: int, folder: Path) -> str:
+    """Writes the same encoders with random weights -> their names, with {seed}."""
+    from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
+
+    pattern = folder / f"{Path(files).parent.name}_{{seed}}.safetensors".replace("{seed}_", "")
+    for seed in range(seeds):
+        pipeline = load_pipeline(files.replace("{seed}", str(seed)))
+        path = str(pattern).replace("{seed}", str(seed))
+        save_encoder(path, pipeline.config, {"eat": random_eat(pipeline.config.eat, seed)}, source="random")
+    return str(pattern)
+
+
+def front_end_keys(files: str) -> dict[str, object]:
+    """The config keys that give fine-tuning the front end and the size that the first file was pre-trained with."""
+    from asd_jax.training.weights import load_pipeline
+
+    config = load_pipeline(files.replace("{seed}", "0")).config
+    features = {f"features.{key}": getattr(config.front_end, key) for key in ("mean", "std", "bins")}
+    sizes = dataclasses.asdict(config.eat)
+    model = {"width": "embed_dim", "depth": "depth", "heads": "num_heads"}
+    return {
+        **features,
+        "features.statistics": "given",
+        "model.size": "tiny",
+        **{f"model.{key}": sizes[name] for key, name in model.items()},
+    }
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

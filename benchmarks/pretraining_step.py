@@ -1,0 +1,107 @@
+"""What a pre-training step costs beside its parts: teacher forward + views x (student forward and backward).
+
+    python -m benchmarks.pretraining_step --size=tiny --clips=2 --output=DIR
+
+Medians of runs side by side, after warm-up; also the time in which the zoo makes the step's sounds. Written to
+--output: pretraining_step.json.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.files import write_json
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the command's flags."""
+    flags.DEFINE_enum("size", "tiny", ["tiny", "base", "large"], "of EAT")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the computation")
+    flags.DEFINE_integer("clips", 2, "a step")
+    flags.DEFINE_integer("rounds", 5, "of which medians are taken")
+    flags.DEFINE_string("output", None, "folder for pretraining_step.json", required=True)
+
+
+def main() -> None:
+    """Times the parts and the step in turn, round by round."""
+    import jax
+    import jax.numpy as jnp
+
+    from asd_jax.data.zoo import zoo_waves
+    from asd_jax.features.front_end import FrontEnd, SimAM
+    from asd_jax.models.eat import EAT, PATCH, EATConfig
+    from asd_jax.training import pretraining
+    from asd_jax.training.masks import kept_patches
+    from asd_jax.training.optimizer import adamw
+
+    args = flags.FLAGS
+    config, dtype = getattr(EATConfig, args.size)(), jnp.dtype(args.dtype)
+    settings, frames, clips = pretraining.Pretraining(batch_size=args.clips), 1024, args.clips
+    front, optimizer = FrontEnd(simam=SimAM("none")), adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0)
+    key = jax.random.key(0)
+    state = pretraining.initial_state(config, settings, optimizer, key)
+    step = jax.jit(
+        pretraining.make_pretraining_step(config, front, settings, optimizer, lambda step: 1e-4, dtype),
+        donate_argnums=0,
+    )
+    samples = front.samples(frames)
+    wave = zoo_waves(key, clips=clips, samples=samples)
+    spectrogram = front.spectrogram(wave)
+    kept = kept_patches(key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5)
+    eat, decoder = EAT(config, dtype), pretraining.decoder_of(settings, dtype)
+    rows, filling = kept.reshape(-1, kept.shape[2]), jnp.zeros((clips * settings.views, frames // 2, config.embed_dim))
+
+    @jax.jit
+    def teacher(params):
+        return eat.apply({"params": params}, spectrogram)[1]["ffn"]
+
+    @jax.jit
+    @jax.grad
+    def encoder(params):
+        return jnp.square(eat.apply({"params": params["eat"]}, spectrogram, kept)[0]).mean().astype(jnp.float32)
+
+    @jax.jit
+    @jax.grad
+    def student(params):
+        tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
+        predictions = decoder.apply({"params": params["decoder"]}, tokens[:, 1:], rows, filling, 8)
+        return jnp.square(predictions).mean().astype(jnp.float32)
+
+    def timed(function, *arguments):
+        begin = time.perf_counter()
+        result = jax.block_until_ready(function(*arguments))
+        return time.perf_counter() - begin, result
+
+    seconds = {name: [] for name in ("zoo", "teacher", "encoder of the student", "student", "step")}
+    for number in range(args.rounds + 1):
+        took = {"zoo": timed(lambda: zoo_waves(key, clips=clips, samples=samples))[0]}
+        took["teacher"] = timed(teacher, state.teacher)[0]
+        took["encoder of the student"] = timed(encoder, state.params)[0]
+        took["student"] = timed(student, state.params)[0]
+        took["step"], (state, _) = timed(step, state, {"wave": wave}, key)
+        for name, value in took.items() if number else ():  # the first round compiles
+            seconds[name].append(value)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    parts = medians["teacher"] + medians["student"]
+    found = {
+        "device": jax.devices()[0].device_kind,
+        "settings": {"size": args.size, "clips": clips, "views": settings.views, "dtype": args.dtype},
+        "eat": dataclasses.asdict(config),
+        "median_seconds": medians,
+        "step_over_parts": medians["step"] / parts,
+        "step_over_parts_without_decoder": medians["step"] / (medians["teacher"] + medians["encoder of the student"]),
+        "zoo_over_step": medians["zoo"] / medians["step"],
+    }
+    write_json(Path(args.output) / "pretraining_step.json", found)
+    for name, value in medians.items():
+        print(f"{name:24} {value:8.3f} s")
+    print(f"step / (teacher + student): {found['step_over_parts']:.2f}; zoo / step: {found['zoo_over_step']:.3f}")
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
