@@ -6,7 +6,6 @@ The masked autoencoder (He et al. 2021) predicts the masked patches' normalised 
 """
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -263,9 +262,8 @@ def make_pretraining_step(
     schedule: optax.Schedule,
     dtype: DTypeLike = jnp.float32,
 ):
-    """The compiled function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
+    """The function (state, batch, key) -> (state, metrics), to compile; its chance is of the key and the step alone."""
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
         spectrogram = front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
