@@ -22,8 +22,7 @@ def get_config(mode: str = "") -> ConfigDict:
         views=2,
         mask_share=0.78,
         mask_block=4,
-        decoder_layers=1,
-        decoder_width=96,
+        decoder_layers=2,  # one does not learn to fetch what the student saw
         weighting="mean",  # for those who set objective=eat
         ema_start=0.999,
         ema_end=0.9999,
