@@ -29,6 +29,7 @@ def test_it_leaves_weights_that_embed(command, tmp_path):
     assert pipeline.config.front_end.spacing == "even" and pipeline.config.front_end.mean != -4.268
 
 
+@pytest.mark.slow
 def test_recordings_and_zoo_mix_and_the_file_can_be_continued(command, tmp_path, recordings):
     flags = (SMOKE, f"--config.data.root={recordings}", "--config.data.zoo_share=0.5")
     status, _, err = command(pretrain, *flags, f"--workdir={tmp_path / 'first'}")

@@ -30,8 +30,8 @@ class TrainingLog:
         self.path.write_text("".join(line + "\n" for line in kept))
 
     def due(self, step: int) -> bool:
-        """Whether the metrics of this step are wanted."""
-        return step % self.every == 0 or step in (1, self.steps)
+        """Whether the metrics of this step are wanted, and not yet written."""
+        return step > self._last and (step % self.every == 0 or step in (1, self.steps))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Reports the metrics of a step that is due: all of them in the file, the main ones on the screen."""

@@ -27,4 +27,4 @@ def test_some_machines_run_in_lines_and_some_in_noise(waves):
     power = np.abs(np.fft.rfft(waves * np.hanning(16000))) ** 2
     # Share of the power in the strongest 1 % of the bins: 0.05 in white noise, 1 in a few lines.
     share = np.sort(power, axis=1)[:, -80:].sum(1) / power.sum(1)
-    assert share.max() > 0.9 and share.min() < 0.5
+    assert share.max() > 0.7 and share.min() < 0.2

@@ -129,6 +129,7 @@ def test_keeping_every_patch_is_the_plain_encoder():
     np.testing.assert_allclose(kept, plain, rtol=0, atol=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", pretraining.OBJECTIVES)
 def test_a_few_steps_lower_the_loss(objective):
     settings = dataclasses.replace(SMALL_SETTINGS, objective=objective, weighting="mean", decoder_width=32)
