@@ -162,7 +162,7 @@ def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
 
 def test_the_readme_example_runs(normal, tmp_path, monkeypatch):
     (code,) = re.findall(r"<!-- detector -->\n```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    code = code.replace('"recordings/healthy"', "normal_folder").replace("=16000)", "=16000, weights=None)")
+    code = code.replace('"recordings/healthy"', "normal_folder")
     names = {"normal_folder": normal}
     monkeypatch.chdir(tmp_path)
     exec(code, names)  # the documentation's own code

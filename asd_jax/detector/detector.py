@@ -14,7 +14,7 @@ from asd_jax.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import conformal_threshold, p_values
 from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank, coreset, fused
-from asd_jax.training.weights import BOX_ENCODER, Pipeline
+from asd_jax.training.weights import Pipeline
 
 LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
 FEWEST_OF_A_DOMAIN = 4  # recordings; fewer make no bank of their own
@@ -106,7 +106,7 @@ class Detector:
         *,
         names: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
-        weights: str | Path | Pipeline | None = BOX_ENCODER,
+        weights: str | Path | Pipeline | None = None,
         machine: str | None = None,
         window_seconds: float | None = None,
         false_alarm_rate: float = 0.05,
@@ -122,8 +122,7 @@ class Detector:
             names: theirs, for messages.
             domains: "source" or "target" of each, where conditions differ; otherwise the local density of the bank
                 does what it can.
-            weights: an encoder's weight file, or one that is loaded; by default the one in the box. None: the filter
-                bank alone.
+            weights: an encoder's weight file, or one that is loaded; None: the filter bank alone.
             machine: picks the SimAM mode, where the weights have one per machine.
             window_seconds: what is heard at once; by default the usual length of the recordings, at most 10.
             false_alarm_rate: share of normal windows that may lie above the threshold.

@@ -14,7 +14,7 @@ from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.weights import BOX_ENCODER, Pipeline, load_encoder, load_pipeline, read_weights
+from asd_jax.training.weights import Pipeline, load_encoder, load_pipeline, read_weights
 
 BATCH = 8
 # Two judges of the filter bank: what is left when the ways in which normal sounds vary are explained away, however
@@ -36,13 +36,8 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
     """An encoder's weight file, or a bare EAT's -> pipeline; a bare EAT hears the mel filter bank, as pre-trained.
 
     Raises:
-        InputError: as `load_pipeline`; or the encoder in the box is not there.
+        InputError: as `load_pipeline`.
     """
-    if path == BOX_ENCODER and not BOX_ENCODER.is_file():
-        raise InputError(
-            f"{path}: the encoder that comes with asd_jax is not in this installation; give another "
-            "(--weights=FILE.safetensors) or use the filter bank alone (--weights=filter_bank)"
-        )
     if read_weights(path)[1]["kind"] == "encoder":
         return load_pipeline(path)
     sizes, params = load_encoder(path)

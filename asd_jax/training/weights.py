@@ -25,7 +25,6 @@ from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 
 FORMAT = 1
-BOX_ENCODER = Path(__file__).parent.parent / "box" / "eat_tiny_even.safetensors"  # comes with the package
 DTYPES = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
 
 

@@ -174,11 +174,3 @@ def test_copies_do_not_vouch_for_each_other(normal):
     once, twice = (Detector.fit(waves, RATE, weights=None) for waves in (normal, normal + normal))
     assert twice.bank.normal.min() > once.bank.normal.min() - 0.5
     assert np.array_equal(twice.bank.group, np.tile(np.arange(24), 2))
-
-
-def test_without_the_encoder_in_the_box_it_says_what_to_do(normal, monkeypatch, tmp_path):
-    import asd_jax.detector.views as views
-
-    monkeypatch.setattr(views, "BOX_ENCODER", tmp_path / "box.safetensors")
-    with pytest.raises(InputError, match="--weights=filter_bank"):
-        Detector.fit(normal, RATE, weights=views.BOX_ENCODER)
