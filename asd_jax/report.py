@@ -30,6 +30,8 @@ def write_report(
     """
     from asd_jax.reporting import sections as of
 
+    if not config.report.page:
+        return
     scoring = Scoring(**config.scoring)
     unit = "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     parts = [of.score_section(found, scored)]

@@ -66,11 +66,12 @@ def main() -> None:
     cells = [*grid.standing_cells(), Cell("frozen"), Cell(FINE_TUNED, fine_tune=True)]
     cells += [Cell(name, encoder=name) for name in args.encoder]
     for year in years:
-        config = grid.prepared(_of_year(args.config, year), output / str(year))
+        folder = Path(args.cells or output) / str(year)
+        config = grid.prepared(_of_year(args.config, year), folder)
         rows = {}
         for cell in cells:
             say(f"dcase {year}: {cell.name}")
-            rows[cell.name] = grid.run_cell(cell, config, grid.number_of_seeds(), output / str(year))
+            rows[cell.name] = grid.run_cell(cell, config, grid.number_of_seeds(), folder)
             seconds[f"{year}, {cell.name}"] = rows[cell.name].seconds
         for subset in args.subset:
             title, own = f"{year} {subset}", {name: of_subset(row, year, subset) for name, row in rows.items()}

@@ -72,7 +72,8 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("encoder", [], "package.module:function of another framework, in a row of its own; see encoders")
     flags.DEFINE_integer("seeds", None, "how many; default 4, in smoke mode 1")
     flags.DEFINE_bool("fine_tune", False, "train in every cell, instead of leaving the weights as they are")
-    flags.DEFINE_string("output", None, "folder for embeddings, tables and the page", required=True)
+    flags.DEFINE_string("cells", None, "folder of runs and embeddings, which experiments can share; default: --output")
+    flags.DEFINE_string("output", None, "folder for tables and the page", required=True)
 
 
 def run_grid(
@@ -95,13 +96,14 @@ def run_grid(
         finished: a run whose embeddings every cell scores, instead of making its own.
     """
     args, output = flags.FLAGS, Path(flags.FLAGS.output)
-    config = args.config if finished else prepared(args.config, output)
+    cells_folder = Path(args.cells or output)
+    config = args.config if finished else prepared(args.config, cells_folder)
     added = [Cell(spec, encoder=spec) for spec in args.encoder if spec not in {cell.encoder for cell in cells}]
     cells = [*(standing_cells()[:1] if finished else standing_cells()), *cells, *added]
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
         say(f"{name}: cell {number} of {len(cells)}, {cell.name}")
-        rows[cell.name] = score_run(cell, config, finished) if finished else run_cell(cell, config, seeds, output)
+        rows[cell.name] = score_run(cell, config, finished) if finished else run_cell(cell, config, seeds, cells_folder)
     found = compared(rows, reference, config.data.year) | {"question": question, "notes": list(notes)}
     found["versions"] = {package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")}
     write_json(output / f"{name}.json", found)
@@ -127,11 +129,15 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
     Raises:
         InputError: neither weights nor the word that none are wanted; no data.
     """
+    import jax
+
     from asd_jax import experiment
 
+    if not jax.config.jax_compilation_cache_dir:  # seeds, and cells that differ in data only, compile once
+        jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     config = ConfigDict(config).copy_and_resolve_references()
     config.model.weights = flags.FLAGS.weights or config.model.weights
-    config.report.clips = 0
+    config.report.page = False  # of every run; the grid has its own
     if not config.model.weights and not flags.FLAGS.encoder:
         raise InputError("--weights=FILE.safetensors names the EAT weights to start from; none: random weights")
     config.model.weights = config.model.weights or "none"

@@ -134,6 +134,7 @@ def get_config(mode: str = "") -> ConfigDict:
     log.checkpoint_every = 200  # steps between checkpoints
 
     report = config.report = ConfigDict()
+    report.page = True  # whether to write report/index.html
     report.clips = 8  # highest-scored, and as many most wrong, to see and hear on the page
 
     apply_mode(config, mode)

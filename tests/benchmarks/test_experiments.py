@@ -96,6 +96,11 @@ def test_bad_input_gets_one_clear_error(command, tmp_path, module, flags, messag
     assert status == 2 and message in err and "Traceback" not in err
 
 
+@pytest.fixture(scope="module")
+def shared_cells(tmp_path_factory):
+    return tmp_path_factory.mktemp("cells")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "flags", "cells"),
@@ -108,9 +113,9 @@ def test_bad_input_gets_one_clear_error(command, tmp_path, module, flags, messag
         ("dcase", [], 4),
     ],
 )
-def test_every_experiment_runs_on_the_synthetic_machines(command, tmp_path, name, flags, cells):
+def test_every_experiment_runs_on_the_synthetic_machines(command, shared_cells, tmp_path, name, flags, cells):
     module = getattr(benchmarks, name)
-    status, out, err = command(module, SMOKE, *flags, f"--output={tmp_path}")
+    status, out, err = command(module, SMOKE, *flags, f"--cells={shared_cells}", f"--output={tmp_path}")
     assert status == 0, err
     found = json.loads((tmp_path / f"{name}.json").read_text())
     found = found.get("2024 dev", found)
