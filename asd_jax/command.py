@@ -1,18 +1,24 @@
 """The one wrapper around every main: flags, exit status, errors in one line.
 
 Exit status: 0 done; 2 bad input from the user (one message on stderr, no traceback); 1 anything else; `--help` 0.
-A main may return another status (asd_jax.detect returns 3 for "anomaly found").
+A main may return another status (asd_jax.detect returns 3 for "anomaly found"). SIGTERM is taken as Ctrl-C is: what is
+being written is finished or removed, and the command that continues is printed.
 """
 
+import contextlib
 import itertools
+import math
+import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from asd_jax.errors import InputError
+from asd_jax.errors import InputError, near
 
 
 def run(main: Callable[[], int | None], define_flags: Callable[[Sequence[str]], None] = lambda argv: None) -> None:
@@ -27,19 +33,40 @@ def run(main: Callable[[], int | None], define_flags: Callable[[Sequence[str]], 
 
 def _status(main, define_flags, argv: list[str]) -> int:
     try:
-        define_flags(argv)
-        if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-            print(sys.modules[main.__module__].__doc__)
-            print(flags.FLAGS.module_help(sys.modules[main.__module__]))
-            return 0
-        _parse(argv)
-        return main() or 0
+        with _terminated_as_by_hand():
+            define_flags(argv)
+            if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+                print(sys.modules[main.__module__].__doc__)
+                print(flags.FLAGS.module_help(sys.modules[main.__module__]))
+                return 0
+            _parse(argv)
+            return main() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        again = shlex.join(["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
+        print(" ".join(["interrupted", *map(str, stop.args)]) + f"; to continue:\n  {again}", file=sys.stderr)
         return 1
+
+
+@contextlib.contextmanager
+def _terminated_as_by_hand() -> Iterator[None]:
+    """Within, SIGTERM raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread has signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _name(main) -> str:
+    """The command's module, as `python -m` takes it."""
+    module = sys.modules[main.__module__]
+    return module.__spec__.name if module.__spec__ else sys.argv[0]
 
 
 def _parse(argv: list[str]) -> None:
@@ -50,18 +77,21 @@ def _parse(argv: list[str]) -> None:
         left = flags.FLAGS(argv)
     except flags.Error as error:
         raise InputError(_of_config_file(config, error) or f"{error} (--help lists the flags)") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what config_flags raises for a bad override
-        raise InputError(f"config: {error}") from error
+    except Exception as error:  # a bad override, or whatever is wrong in a config file
+        raise InputError(_of_config_file(config, error) or f"config: {error}") from error
     if len(left) > 1:
         raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
 
 
 def _of_config_file(config: str | None, error: BaseException) -> str | None:
-    """What get_config itself raised, which config_flags buries in the text of a traceback."""
+    """What the config file itself raised, which config_flags may bury in the text of a traceback."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
-    inside = any("get_config" in line for line in traceback.format_tb(error.__traceback__))
-    return f"{config}: {error}" if inside else None
+    name = (config or "").partition(":")[0]
+    inside = any(frame.filename.endswith(name) for frame in traceback.extract_tb(error.__traceback__))
+    if not name or not (inside or isinstance(error, SyntaxError) or "'get_config'" in str(error)):
+        return None
+    return f"{config}: {error}"
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str | None:
@@ -71,3 +101,30 @@ def value_of_flag(argv: Sequence[str], name: str) -> str | None:
         if argument.startswith("-") and flag == name:
             return value if equals else following
     return None
+
+
+def check_keys(config: Mapping, known: Mapping, where: str = "") -> None:
+    """Compares a config's keys and the types of their values with those of the config that knows them all.
+
+    Raises:
+        InputError: names a key that is unknown (and the nearest), missing, of another type or not finite.
+    """
+    for key in config:
+        if key not in known:
+            raise InputError(
+                f"config: no key {where + key!r}; {where or 'it '}has {', '.join(known)}.{near(key, known)}"
+            )
+    for key, default in known.items():
+        if key not in config:
+            raise InputError(f"config: lacks {where + key!r}; configs/base.py says what it is for")
+        value, kind = config[key], type(default)
+        if isinstance(default, Mapping):
+            if not isinstance(value, Mapping):
+                raise InputError(f"config: {where + key}={value!r} should have keys: {', '.join(default)}")
+            check_keys(value, default, f"{where}{key}.")
+        elif where + key == "features.simam" and isinstance(value, Mapping):
+            continue
+        elif type(value) is not kind and not (kind is float and type(value) is int):
+            raise InputError(f"config: {where + key}={value!r} should be of type {kind.__name__}, e.g. {default!r}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"config: {where + key}={value} is not a finite number")

@@ -10,6 +10,7 @@
 Keys of the config, with defaults and comments: configs/base.py.
 """
 
+import dataclasses
 import importlib.metadata
 import sys
 import time
@@ -21,11 +22,11 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import run, value_of_flag
+from asd_jax.command import check_keys, run, value_of_flag
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.errors import InputError
-from asd_jax.files import read_json, write_json
+from asd_jax.files import nothing_left_of, read_json, write_json
 from asd_jax.report import REPORT, write_report, write_seeds_report
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
 from asd_jax.scoring.anomaly_score import Scoring, score_machine
@@ -33,6 +34,8 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
 from asd_jax.training.log import progress, say
+from asd_jax.training.loop import memory_for
+from asd_jax.workdir import Made, claimed, locked, made_of
 
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
@@ -46,6 +49,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("weights", None, "frozen mode: weights to embed with, no training; none: random weights")
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
     flags.DEFINE_bool("all", False, "compare every back end under every domain normalisation instead of scoring by one")
+    flags.DEFINE_bool("overwrite", False, "with --config: first remove the run that the workdir holds")
     flags.DEFINE_integer("year", None, "DCASE edition whose score rule holds; default: config.data.year")
     if value_of_flag(argv, "config") is not None:
         config_flags.DEFINE_config_file("config", None, "config file; default: the run's own config.json")
@@ -63,25 +67,43 @@ def main() -> None:
     args, config, workdir = flags.FLAGS, flags.FLAGS.config, Path(flags.FLAGS.workdir)
     if args.year:
         config.data.year = args.year
-    folders = seed_folders(workdir)
-    if args.all:
-        for folder in [workdir] if args.embeddings or not folders else folders:
-            compare(config, Path(args.embeddings or folder / "embeddings"), folder)
-    elif args.embeddings:
-        score_embeddings(config, Path(args.embeddings), workdir)
-    elif args.weights or value_of_flag(sys.argv, "config") is not None:
+    if not (args.all or args.embeddings) and (args.weights or value_of_flag(sys.argv, "config") is not None):
         embed_frozen(config, args.weights, workdir)
-    elif folders:
-        for folder in folders:
+        return
+    with nothing_left_of(workdir), locked(workdir):
+        score_again(config, Path(args.embeddings) if args.embeddings else None, workdir, everything=args.all)
+
+
+def score_again(config: ConfigDict, embeddings: Path | None, workdir: Path, *, everything: bool = False) -> None:
+    """Scores a finished run, or a folder of embeddings, by one back end or by `everything`."""
+    from configs import base
+
+    folders = seed_folders(workdir) if embeddings is None else []
+    check_keys(config.to_dict(), base.get_config().to_dict())
+    for folder in folders or [workdir]:
+        own = embeddings or folder / "embeddings"
+        if embeddings is None:
+            check_finished(folder)
+        if everything:
+            compare(config, own, folder)
+            continue
+        if folders:
             config.seed = read_json(folder / "config.json")["seed"]
-            score_embeddings(config, folder / "embeddings", folder)
+        score_embeddings(config, own, folder)
+    if folders and not everything:
         summarize_seeds(workdir, folders)
-    elif (workdir / "embeddings").is_dir():
-        score_embeddings(config, workdir / "embeddings", workdir)
-    else:
+
+
+def check_finished(folder: Path) -> None:
+    """Raises InputError unless the folder holds the embeddings of every machine of a run."""
+    data, own = folder / "data.json", folder / "embeddings"
+    there = {path.stem for path in own.glob("*.npz")}
+    if not there:
         raise InputError(
-            f"{workdir}: no finished run here (no embeddings/); give --config and --weights, or --embeddings"
+            f"{folder}: no finished run here (no embeddings/); give --config and --weights, or --embeddings"
         )
+    if missing := sorted(set(read_json(data)) - there if data.exists() else ()):
+        raise InputError(f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them")
 
 
 def seed_folders(workdir: Path) -> list[Path]:
@@ -100,11 +122,12 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
             "frozen mode needs --weights=FILE.safetensors (none: random weights), or --config.model.encoder=filter_bank"
         )
     config.model.weights = weights or "none"
-    experiment.check(config)
-    clips, skipped = experiment.readable(config, experiment.find_data(config, workdir))
-    encoder, params = experiment.frozen_encoder(config, clips)
-    experiment.claim_workdir(workdir, config)
-    return embed_and_score(config, encoder, params, clips, workdir, skipped)
+    experiment.check(config, training=False)
+    with nothing_left_of(workdir):
+        clips, skipped = experiment.readable(config, experiment.find_data(config, workdir))
+        encoder, params = experiment.frozen_encoder(config, clips)
+    with claimed(workdir, experiment.config_values(config), clips, overwrite=flags.FLAGS.overwrite):
+        return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
 def embed_and_score(
@@ -123,19 +146,37 @@ def embed_and_score(
     """
     import jax
 
-    begin = time.perf_counter()
+    folder, begin, count = workdir / "embeddings", time.perf_counter(), 0
+    made, kinds = Made(folder), ("", f"{BASELINE_FOLDER}/")
+    write_json(folder / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
     for machine in sorted({clip.machine for clip in clips}):
         own = [clip for clip in clips if clip.machine == machine]
-        embeddings, baseline = embed_machine(config, encoder, params, own)
-        embeddings.save(workdir / "embeddings" / f"{machine}.npz")
-        baseline.save(workdir / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
-    write_json(workdir / "embeddings" / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
-    seconds = time.perf_counter() - begin
-    device = jax.devices()[0].device_kind
-    speed = {"embedding_seconds": seconds, "embedding_clips_per_second": len(clips) / seconds, "device": device}
-    write_json(workdir / "timing.json", {**timing, **speed})
-    say(f"{len(clips)} clips embedded, {len(clips) / seconds:.1f} clips/s on {device}")
-    return score_embeddings(config, workdir / "embeddings", workdir)
+        of = made_of(embedding_settings(config, encoder), params, own)
+        if not all(made.valid(f"{kind}{machine}.npz", of) for kind in kinds):
+            for kind, embeddings in zip(kinds, embed_machine(config, encoder, params, own), strict=True):
+                embeddings.save(folder / f"{kind}{machine}.npz")
+                made.add(f"{kind}{machine}.npz", of)
+            count += len(own)
+    seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
+    if count:
+        speed = {"embedding_seconds": seconds, "embedding_clips_per_second": count / seconds, "device": device}
+        write_json(workdir / "timing.json", {**timing, **speed})
+        say(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
+    if count < len(clips):
+        say(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
+    return score_embeddings(config, folder, workdir)
+
+
+def embedding_settings(config: ConfigDict, encoder) -> dict:
+    """All that embeddings depend on besides weights and recordings, as plain values."""
+    keys = ("clip_seconds", "length", "pad", "hop_seconds", "channel", "resampler")
+    return {
+        "encoder": dataclasses.asdict(encoder),
+        **{key: config.data[key] for key in keys},
+        "dtype": config.model.dtype,
+        "batch_size": config.optimizer.batch_size,
+        **{name: version for name, version in versions().items() if name in ("jax", "flax")},
+    }
 
 
 def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
@@ -145,7 +186,7 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
     from asd_jax.training.weights import embed
 
     heard = experiment.windows(config, clips)
-    read, size, dtype = experiment.window_reader(config), config.optimizer.batch_size, experiment.dtype(config)
+    read, size, dtype = experiment.window_reader(config, clips), config.optimizer.batch_size, experiment.dtype(config)
     mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)}
     pairs = [None] * len(heard)
     for samples in sorted({window.samples for window in heard}):  # one compiled program for each length
@@ -154,8 +195,10 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
         batches = clip_batches(own, [mode] * len(own), read, batch_size=size, threads=config.data.threads)
         rows = []
         for batch in progress(batches, len(own), f"clips of {clips[0].machine} embedded", size):
-            both = embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)
-            rows += zip(*(np.asarray(part) for part in both), strict=True)
+            with memory_for(size):
+                both = embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)
+                both = [np.asarray(part) for part in both]
+            rows += zip(*both, strict=True)
         for place, pair in zip(places, rows, strict=False):  # the last batch is filled up
             pairs[place] = pair
     vectors, baseline = (np.stack(part) for part in zip(*pairs, strict=True))
@@ -185,8 +228,7 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         }
     skipped = read_json(folder / SKIPPED)["skipped"] if (folder / SKIPPED).exists() else []
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
-    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions})
+    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
         say(f"note: {note}")
@@ -245,6 +287,11 @@ def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[
     windowed = len(set(column("path").tolist())) < len(heard)
     starts = column("start") / 16000 if windowed else None
     return Embeddings(vectors, files, *columns, axes, starts)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that the numbers come from."""
+    return {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
 
 
 def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:

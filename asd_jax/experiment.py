@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from asd_jax.command import check_keys
 from asd_jax.data.audio import fit_length, read_clip
 from asd_jax.data.batches import Reader, clip_batches
 from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
+from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.factory import write_factory
 from asd_jax.data.windows import Window, windows_of
-from asd_jax.errors import InputError
+from asd_jax.errors import InputError, near
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
-from asd_jax.files import read_json, write_json
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.scoring.official_score import check_year
@@ -28,6 +29,7 @@ from asd_jax.scoring.options import Scoring
 from asd_jax.training.log import say
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
+from asd_jax.workdir import check_unchanged, recording_stamps
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
@@ -36,26 +38,54 @@ and named with --config.data.root=data/dcase2024; without any data,
 runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
-def check(config: ConfigDict) -> None:
-    """Finds wrong values of keys that are only used late.
+def check(config: ConfigDict, *, training: bool = True) -> None:
+    """Finds wrong values, and keys that do not go together, before anything is read or computed.
 
     Raises:
         InputError: names the key.
     """
+    from configs import base
+
+    check_keys(config.to_dict(), base.get_config().to_dict())
     Scoring(**config.scoring)
     check_year(config.data.year)
     dtype(config)
-    for key in ("seed", "log.every", "log.checkpoint_every", "data.threads"):
-        value = operator.attrgetter(key)(config)
-        if value < (key != "seed"):
-            raise InputError(f"{key}={value} must be at least {int(key != 'seed')}")
-    for key, known in {"data.pad": ("repeat", "zeros"), "data.resampler": ("soxr", "torchaudio")}.items():
+    least = {"seed": 0, "log.every": 1, "log.checkpoint_every": 1, "data.threads": 1, "report.clips": 0}
+    least |= {"optimizer.batch_size": 1, "model.embedding_dim": 0, "factory.seed": 0}
+    for key, smallest in least.items():
+        if (value := operator.attrgetter(key)(config)) < smallest:
+            raise InputError(f"{key}={value} must be at least {smallest}")
+    choices = {"data.pad": ("repeat", "zeros"), "data.resampler": ("soxr", "torchaudio")}
+    choices |= {"data.on_bad_clip": ("error", "skip"), "features.statistics": ("given", "train")}
+    for key, known in choices.items():
         if (value := operator.attrgetter(key)(config)) not in known:
-            raise InputError(f"{key}={value!r}; known: {', '.join(known)}")
+            raise InputError(f"{key}={value!r}; known: {', '.join(known)}.{near(value, known)}")
     if config.frozen.pooling not in ("", "band_mean", "mean", "cls"):
         raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
     if config.scoring.normalization == "held_out" and not config.data.held_out:
         raise InputError("scoring.normalization=held_out needs clips held out: set --config.data.held_out, e.g. 0.2")
+    hold_out([], config.data.held_out, config.seed)
+    windows(config, [])
+    if config.data.root != "factory":
+        check_machines(_machines(config), config.data.year)
+    given = config.copy_and_resolve_references()
+    given.features.statistics = "given"
+    if training:
+        fine_tuning(config)
+        encoder_config(given, [])
+    else:
+        front_end(given)
+
+
+def check_machines(machines: Sequence[str], year: int) -> None:
+    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the user's own."""
+    for machine in machines:
+        years = [y for y, edition in EDITIONS.items() if machine in {**edition.dev, **edition.evaluation}]
+        if years and year not in years:
+            raise InputError(
+                f"data.year={year}: DCASE {year} had no machine {machine}; it is of {', '.join(map(str, years))}. Set "
+                "--config.data.year to the edition that the recordings are of, or choose --config.data.machines"
+            )
 
 
 def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
@@ -64,8 +94,7 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
     Raises:
         InputError: no data, with the expected tree, what was found and how to get some.
     """
-    machines = [name.strip() for name in config.data.machines.split(",") if name.strip()]
-    root = config.data.root
+    machines, root = _machines(config), config.data.root
     if not root:
         raise InputError(f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}")
     if root == "factory":
@@ -74,9 +103,16 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
         say(f"synthetic machines: {root}")
         write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
     try:
-        return find_clips(root, machines)
+        clips = find_clips(root, machines)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
+    if config.data.root != "factory":
+        check_machines(sorted({clip.machine for clip in clips}), config.data.year)
+    return clips
+
+
+def _machines(config: ConfigDict) -> list[str]:
+    return [name.strip() for name in config.data.machines.split(",") if name.strip()]
 
 
 def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
@@ -107,11 +143,13 @@ def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False
     return windows_of(clips, length=length, samples=samples, hop=hop, sample_rate=rate)
 
 
-def window_reader(config: ConfigDict) -> Reader:
-    """Window -> its waveform at 16 kHz."""
-    read = file_reader(config)
+def window_reader(config: ConfigDict, clips: Sequence[Clip] = ()) -> Reader:
+    """Window -> its waveform at 16 kHz; refuses one of these clips when its recording is not what it is now."""
+    read, stamps = file_reader(config), recording_stamps(clips)
 
     def read_window(window: Window) -> np.ndarray:
+        if window.path in stamps:
+            check_unchanged(window.path, stamps[window.path])
         return fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
 
     return read_window
@@ -259,32 +297,9 @@ def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
     return [dataclasses.replace(clip, split="held_out") if n in out else clip for n, clip in enumerate(clips)]
 
 
-def claim_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Writes config.json, or checks that the one there is the same.
-
-    Raises:
-        InputError: the workdir belongs to another config; the differing keys are named.
-    """
-    path, ours = workdir / "config.json", config_values(config)
-    if path.exists():
-        theirs = read_json(path)
-        if different := _different(theirs, ours):
-            raise InputError(
-                f"{workdir} holds a run of another config; it differs in {', '.join(different)}. "
-                "Use another --workdir, or remove that one"
-            )
-    write_json(path, ours)
-
-
 def config_values(config: ConfigDict) -> dict:
     """The config as plain values."""
     return json.loads(config.to_json_best_effort())
-
-
-def _different(a, b, prefix="") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [d for key in sorted({*a, *b}) for d in _different(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))]
-    return [] if a == b else [f"{prefix} ({a!r} there, {b!r} here)"]
 
 
 def _simam_mode(value):

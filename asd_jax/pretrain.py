@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import run
+from asd_jax.command import check_keys, run
 from asd_jax.errors import InputError
 
 
@@ -24,19 +24,21 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and weights", required=True)
     config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/pretrain_tiny.py, or ...:smoke")
     flags.mark_flag_as_required("config")
+    flags.DEFINE_bool("overwrite", False, "first remove the run that the workdir holds")
 
 
 def main() -> None:
     """Pre-trains, and writes the student's weights."""
-    pretrain(flags.FLAGS.config, Path(flags.FLAGS.workdir))
+    pretrain(flags.FLAGS.config, Path(flags.FLAGS.workdir), overwrite=flags.FLAGS.overwrite)
 
 
-def pretrain(config: ConfigDict, workdir: Path) -> Path:
+def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> Path:
     """One run -> its weight file.
 
     Args:
         config: as in configs/pretrain_base.py.
         workdir: for all that the run leaves.
+        overwrite: remove the run that is in the workdir first.
 
     Raises:
         InputError: a wrong value, no sounds, weights that do not fit, a collapse.
@@ -49,7 +51,10 @@ def pretrain(config: ConfigDict, workdir: Path) -> Path:
     from asd_jax.training.optimizer import adamw, learning_rate_schedule
     from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
     from asd_jax.training.weights import save_encoder
+    from asd_jax.workdir import claimed
+    from configs import pretrain_base
 
+    check_keys(config.to_dict(), pretrain_base.get_config().to_dict())
     p, o = config.pretraining.to_dict(), config.optimizer.to_dict()
     least_spread = p.pop("least_spread")
     settings = Pretraining(**p, **o)
@@ -61,7 +66,6 @@ def pretrain(config: ConfigDict, workdir: Path) -> Path:
     pretrained, origin = starting_point(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
-    experiment.claim_workdir(workdir, config)
     schedule = learning_rate_schedule(settings.learning_rate, settings.steps, settings.warmup_fraction)
     optimizer = adamw(
         schedule,
@@ -71,21 +75,22 @@ def pretrain(config: ConfigDict, workdir: Path) -> Path:
         decay_everything=settings.decay_everything,
     )
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    state = run_steps(
-        make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
-        initial_state(eat, settings, optimizer, init_key, pretrained),
-        sounds,
-        workdir=workdir,
-        steps=settings.steps,
-        key=train_key,
-        batch_size=settings.batch_size,
-        log_every=config.log.every,
-        checkpoint_every=config.log.checkpoint_every,
-        watch=watch,
-    )
-    path = workdir / "weights.safetensors"
-    save_encoder(path, encoder, {"eat": state.params["eat"]}, **origin)
-    return path
+    with claimed(workdir, experiment.config_values(config), [], overwrite=overwrite):
+        state = run_steps(
+            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
+            initial_state(eat, settings, optimizer, init_key, pretrained),
+            sounds,
+            workdir=workdir,
+            steps=settings.steps,
+            key=train_key,
+            batch_size=settings.batch_size,
+            log_every=config.log.every,
+            checkpoint_every=config.log.checkpoint_every,
+            watch=watch,
+        )
+        path = workdir / "weights.safetensors"
+        save_encoder(path, encoder, {"eat": state.params["eat"]}, **origin)
+        return path
 
 
 def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:

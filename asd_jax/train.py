@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import run
 from asd_jax.errors import InputError
-from asd_jax.files import file_sha256, write_json
+from asd_jax.files import file_sha256, nothing_left_of, write_json
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -24,66 +24,90 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("workdir", None, "folder for checkpoints, weights, embeddings and results", required=True)
     config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/toycar.py, or configs/toycar.py:smoke")
     flags.mark_flag_as_required("config")
+    flags.DEFINE_bool("overwrite", False, "first remove the run that the workdir holds")
 
 
 def main() -> None:
     """Runs `config.seeds` times, with seeds seed, seed + 1, ..."""
     from asd_jax.evaluate import summarize_seeds
     from asd_jax.experiment import config_values
+    from asd_jax.workdir import check_config
 
-    config, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir)
+    config, workdir, overwrite = flags.FLAGS.config, Path(flags.FLAGS.workdir), flags.FLAGS.overwrite
     if config.seeds < 1:
         raise InputError(f"--config.seeds={config.seeds} must be at least 1")
     if config.seeds == 1:
-        train_and_score(config, workdir, workdir)
+        train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
+    if not overwrite:
+        check_config(workdir, config_values(config))
     folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
     for n, folder in enumerate(folders):
         one = ConfigDict(config).copy_and_resolve_references()
         one.update(seed=config.seed + n, seeds=1)
-        train_and_score(one, folder, workdir)
+        train_and_score(one, folder, workdir, overwrite=overwrite)
     write_json(workdir / "config.json", config_values(config))
     summarize_seeds(workdir, folders)
 
 
-def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dict:
+def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, overwrite: bool = False) -> dict:
     """One run: fine-tune, write the weights, embed every clip, score -> results.json's content.
 
     Args:
         config: as in configs/base.py.
         workdir: for all that the run leaves.
         data_folder: where the synthetic factory is written, if that is the data.
+        overwrite: remove the run that is in the workdir first.
     """
     from asd_jax import experiment
     from asd_jax.evaluate import embed_and_score
-    from asd_jax.training.fine_tuning import class_numbers, fine_tune
-    from asd_jax.training.log import say
-    from asd_jax.training.weights import save_encoder
+    from asd_jax.training.fine_tuning import class_numbers
+    from asd_jax.workdir import claimed
 
     # Whatever can be wrong is found before anything is computed or written.
     experiment.check(config)
-    settings, origin, seconds = experiment.fine_tuning(config), {"source": "none"}, {}
-    found = experiment.find_data(config, data_folder)
-    pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
-    clips, skipped = experiment.readable(config, found)
-    heard = experiment.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
-    encoder, params = experiment.encoder_config(config, clips), {}
-    if encoder.eat:
-        settings.steps(len(heard))
-        class_numbers(heard, encoder, config.data.domain_in_class)
-    experiment.claim_workdir(workdir, config)
+    with nothing_left_of(data_folder):
+        found = experiment.find_data(config, data_folder)
+        pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
+        clips, skipped = experiment.readable(config, found)
+        heard = experiment.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
+        encoder = experiment.encoder_config(config, clips)
+        if encoder.eat:
+            experiment.fine_tuning(config).steps(len(heard))
+            class_numbers(heard, encoder, config.data.domain_in_class)
+    with claimed(workdir, experiment.config_values(config), clips, overwrite=overwrite):
+        params, seconds = trained(config, encoder, pretrained, heard, workdir)
+        return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
+
+
+def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tuple[dict, dict[str, float]]:
+    """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it took."""
+    from asd_jax import experiment
+    from asd_jax.training.fine_tuning import fine_tune
+    from asd_jax.training.log import say
+    from asd_jax.training.weights import load_pipeline, save_encoder
+
+    path = workdir / "weights.safetensors"
+    if path.exists():
+        try:
+            pipeline = load_pipeline(path)
+            if pipeline.config == encoder:
+                say(f"training is finished: {path}")
+                return pipeline.params, {}
+        except InputError as error:
+            say(f"WARNING: {error}; it is made again")
+    origin, begin, params = {"source": "none"}, time.perf_counter(), {}
     if encoder.eat is None:
         say("the filter bank itself is the encoder: nothing to train")
     else:
         if pretrained:
             origin = {"source": Path(config.model.weights).name, "sha256": file_sha256(config.model.weights)}
-        begin = time.perf_counter()
         params = fine_tune(
             encoder,
             pretrained[1] if pretrained else None,
             heard,
-            experiment.window_reader(config),
-            settings,
+            experiment.window_reader(config, heard),
+            experiment.fine_tuning(config),
             workdir=workdir,
             seed=config.seed,
             dtype=experiment.dtype(config),
@@ -93,9 +117,8 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path) -> dic
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,
         )
-        seconds = {"training_seconds": time.perf_counter() - begin}
-    save_encoder(workdir / "weights.safetensors", encoder, params, **origin)
-    return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
+    save_encoder(path, encoder, params, **origin)
+    return params, {"training_seconds": time.perf_counter() - begin} if encoder.eat else {}
 
 
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
 
 def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     """One cell with all its seeds; what is already there is not computed again."""
-    from asd_jax.experiment import claim_workdir
+    from asd_jax.experiment import config_values
+    from asd_jax.workdir import check_config
 
     name, base, config = cell.folder(config), config, _with(config, cell.settings)
     if not cell.fine_tune and _fixed(cell, config.model.weights):
@@ -162,7 +163,7 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
         one.update(seed=base.seed + seed, seeds=1)
         one.model.weights = one.model.weights.replace("{seed}", str(seed))
         if (folder / "config.json").is_file():
-            claim_workdir(folder, one)
+            check_config(folder, config_values(one))
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
             embed_cell(cell, one, folder)
@@ -190,6 +191,7 @@ def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
     """One seed of one cell -> embeddings in its folder."""
     from asd_jax import experiment
     from asd_jax.train import train_and_score
+    from asd_jax.workdir import claimed
     from benchmarks import encoders
 
     if cell.fine_tune:
@@ -200,15 +202,17 @@ def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
         function = encoders.load(cell.encoder)
     else:
         encoder, params = experiment.frozen_encoder(config, clips)
-    experiment.claim_workdir(folder, config)
-    for machine in sorted({clip.machine for clip in clips}):
-        own = [clip for clip in clips if clip.machine == machine]
-        if cell.encoder:
-            encoders.embed_machine(function, cell.encoder, config, own).save(folder / "embeddings" / f"{machine}.npz")
-        else:
-            embeddings, bare = embed_machine(config, encoder, params, own)
-            embeddings.save(folder / "embeddings" / f"{machine}.npz")
-            bare.save(folder / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
+    with claimed(folder, experiment.config_values(config), clips):
+        for machine in sorted({clip.machine for clip in clips}):
+            own = [clip for clip in clips if clip.machine == machine]
+            if cell.encoder:
+                encoders.embed_machine(function, cell.encoder, config, own).save(
+                    folder / "embeddings" / f"{machine}.npz"
+                )
+            else:
+                embeddings, bare = embed_machine(config, encoder, params, own)
+                embeddings.save(folder / "embeddings" / f"{machine}.npz")
+                bare.save(folder / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
 
 
 def scored(folders: Sequence[Path], scoring: Scoring, year: int) -> Row:

@@ -13,6 +13,7 @@ COMMANDS = {
     "detect",
     "experiment",
     "report",
+    "workdir",
     "data.download",
     "data.inspect",
 }

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from asd_jax.errors import InputError
+from asd_jax.files import whole_file
+
 T = TypeVar("T")
 
 
@@ -18,29 +21,43 @@ def say(*words: object) -> None:
 class TrainingLog:
     """A line every n steps on the screen and in metrics.jsonl, with rate and time left.
 
-    A resumed run drops the lines of steps that it will do again.
+    A resumed run drops the lines of steps that it will do again, and says so.
     """
 
     def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
         self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
         self._since, self._last, self._first = time.perf_counter(), start, True
-        old = self.path.read_text().splitlines() if self.path.exists() else []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in old if _step(line) <= start]
-        self.path.write_text("".join(line + "\n" for line in kept))
+        old = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        done = [_step(line) for line in old]
+        with whole_file(self.path) as file:
+            file.write("".join(line for line, step in zip(old, done, strict=True) if step <= start).encode())
+        last = max((step for step in done if step < math.inf), default=0)
+        if start == steps and start:
+            say(f"training is finished: all {steps} steps are done")
+        elif last > start:
+            say(f"continuing after step {start}: those up to {last} have no whole checkpoint and are done again")
+        elif start:
+            say(f"continuing after step {start}")
 
     def due(self, step: int) -> bool:
         """Whether the metrics of this step are wanted, and not yet written."""
         return step > self._last and (step % self.every == 0 or step in (1, self.steps))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Reports the metrics of a step that is due: all of them in the file, the main ones on the screen."""
+        """Reports the metrics of a step that is due: all of them in the file, the main ones on the screen.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         now = time.perf_counter()
         rate = (step - self._last) * self.batch_size / (now - self._since)
         self._since, self._last = now, step
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror or error})") from error
         left = (self.steps - step) * self.batch_size / rate if rate else 0
         values = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "accuracy", "learning_rate") if name in row)
         # The first step of a process compiles: its rate says nothing of what is left.
@@ -52,8 +69,8 @@ class TrainingLog:
 def _step(line: str) -> int | float:
     """The step of a line of metrics.jsonl; infinity for one that a killed run left half written."""
     try:
-        return json.loads(line)["step"]
-    except ValueError:
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+    except (ValueError, LookupError, TypeError):
         return math.inf
 
 

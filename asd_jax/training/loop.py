@@ -64,24 +64,23 @@ def run_steps(
         Interrupted: by SIGTERM or Ctrl-C. The state is saved.
     """
     step_fn, sound = _guarded(step_fn, skip=on_bad_loss == "skip"), jnp.array(True)
-    with Checkpoints(workdir / "checkpoints") as checkpoints, stop_asked() as asked:
+    # The signals' handlers stay while the last checkpoint is written.
+    with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
-        if start:
-            say(f"training is finished: {steps} steps" if start == steps else f"continuing after step {start}")
         log = TrainingLog(workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=batch_size)
-        before = None
+        step, before = start, None
         try:
             for step, batch in enumerate(batches(start), start + 1):
                 with memory_for(batch_size):
                     state, sound, metrics = step_fn(state, sound, batch, key)
                     _report(log, before, on_bad_loss, files_of, watch)
-                    before = step, batch, metrics
-                    if step == steps or step % checkpoint_every == 0 or asked:
+                    before, last = (step, batch, metrics), step == steps or bool(asked)
+                    if last or step % checkpoint_every == 0:
                         _report(log, before, on_bad_loss, files_of, watch)
                         before = None
                         checkpoints.save(step, state)
-                if asked and step < steps:
-                    raise Interrupted(f"after step {step} of {steps}; its state is saved")
+                if last:
+                    break
         except Exception:
             # What was wrong, e.g. a clip that vanished, is not the state: no step is lost.
             if not state.step.is_deleted() and int(state.step) > checkpoints.latest:
@@ -89,6 +88,8 @@ def run_steps(
                     checkpoints.save(int(state.step), state)
                     _report(log, before, on_bad_loss, files_of, watch)
             raise
+    if asked:
+        raise Interrupted(f"after step {step} of {steps}, which is saved")
     return state
 
 

@@ -1,0 +1,179 @@
+"""Whose a workdir is: one config's, one set of recordings', and one process's at a time; what in it is still valid."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+from asd_jax.files import file_sha256, read_json, write_json
+from asd_jax.training.checkpoint import checksum
+from asd_jax.training.log import say
+
+RESULTS = ("checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
+LEFT = (*RESULTS, "metrics.jsonl", "timing.json", "comparison.json", "report", "config.json", "data.json")
+_WAY_OUT = "Use another --workdir, or --overwrite to remove that run first"
+# Keys that change no number, so that a run may go on with others.
+FREE = ("data.threads", "data.cache", "log.every", "log.checkpoint_every", "optimizer.on_bad_loss", "report.clips")
+
+
+@contextlib.contextmanager
+def claimed(workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite: bool = False) -> Iterator[None]:
+    """Within, the workdir is this process's, with `config` in config.json and what the clips are in data.json.
+
+    Args:
+        workdir: made if it is not there.
+        config: plain values.
+        clips: all that the run reads.
+        overwrite: remove the run that is there first.
+
+    Raises:
+        InputError: another process works there; a run of another config or of other recordings is there.
+    """
+    with locked(workdir):
+        if overwrite:
+            remove_run(workdir)
+        ours = {"config.json": dict(config), "data.json": recordings(clips)}
+        if any((path := workdir / name).is_file() or any(path.glob("*")) for name in RESULTS):
+            check_config(workdir, ours["config.json"])
+            _check_recordings(workdir, ours["data.json"])
+        for name, value in ours.items():
+            write_json(workdir / name, value)
+        yield
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Within, no other process works in the workdir. The system itself ends the lock of a process that was killed.
+
+    Raises:
+        InputError: another does, which is named; or the folder cannot be made.
+    """
+    path = workdir / ".lock"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")
+    except OSError as error:
+        raise InputError(f"{workdir}: no folder to write to ({error.strerror or error})") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.path.samestat(os.fstat(file.fileno()), path.stat())  # else its last owner just removed it
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        except OSError as error:
+            say(f"WARNING: {workdir}: no locks on this file system ({error.strerror}); start no second run here")
+            ours = True
+        if not ours:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise InputError(f"{workdir} is in use by {owner}: wait for it, stop it, or use another --workdir")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def remove_run(workdir: Path) -> None:
+    """Removes what a run leaves, and nothing else."""
+    for name in LEFT:
+        path = workdir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
+    """{machine: number of clips, hash of their names and sizes}; no folder, so recordings may move."""
+    found = {}
+    for machine in sorted({clip.machine for clip in clips}):
+        own = sorted((c.split, Path(c.path).name, _stamp(c.path)[0]) for c in clips if c.machine == machine)
+        found[machine] = {"clips": len(own), "sha256": _sha256(own)}
+    return found
+
+
+def recording_stamps(clips: Sequence[Clip]) -> dict[str, tuple[int, int]]:
+    """{path: (size, time of change)}."""
+    return {clip.path: _stamp(clip.path) for clip in clips}
+
+
+def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
+    """Raises InputError if a recording is not the one it was."""
+    if _stamp(path) != stamp:
+        raise InputError(f"{path}: changed since the run began; put it back, or start again with --overwrite")
+
+
+def made_of(settings: Mapping[str, Any], params: Any, clips: Sequence[Clip]) -> str:
+    """Hash of all that a machine's embeddings depend on: settings, weights, recordings."""
+    stamps = recording_stamps(clips)
+    rows = [{**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]} for clip in clips]
+    return _sha256([settings, checksum(params), rows])
+
+
+class Made:
+    """What the files of a folder were made of, in its made_of.json; a file that was changed since does not count."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.path = folder, folder / "made_of.json"
+        try:
+            self.files = read_json(self.path) if self.path.exists() else {}
+        except InputError:
+            self.files = {}
+
+    def valid(self, name: str, of: str) -> bool:
+        """Whether that file is there and whole, and was made of this."""
+        path = self.folder / name
+        return path.is_file() and self.files.get(name) == {"made_of": of, "sha256": file_sha256(path)}
+
+    def add(self, name: str, of: str) -> None:
+        """Notes what a file was made of, after it was written."""
+        self.files[name] = {"made_of": of, "sha256": file_sha256(self.folder / name)}
+        write_json(self.path, self.files)
+
+
+def check_config(workdir: Path, config: Mapping) -> None:
+    """Raises InputError if the workdir's config.json is another; the differing keys are shown."""
+    path = workdir / "config.json"
+    theirs = read_json(path) if path.exists() else config
+    if different := [text for key, text in differences(theirs, config) if key not in FREE]:
+        raise InputError(f"{workdir} holds a run of another config; it differs in {', '.join(different)}. {_WAY_OUT}")
+
+
+def _check_recordings(workdir: Path, data: Mapping) -> None:
+    path = workdir / "data.json"
+    theirs = read_json(path) if path.exists() else data
+    if different := sorted(machine for machine in {*theirs, *data} if theirs.get(machine) != data.get(machine)):
+        counts = [
+            f"{m} ({theirs.get(m, {}).get('clips', 0)} there, {data.get(m, {}).get('clips', 0)} here)"
+            for m in different
+        ]
+        raise InputError(f"{workdir} holds a run on other recordings of {', '.join(counts)}. {_WAY_OUT}")
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """(key, text) of all that differs in two nested mappings."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        keys = sorted({*a, *b})
+        return [d for key in keys for d in differences(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))]
+    return [] if a == b else [(prefix, f"{prefix} ({a!r} there, {b!r} here)")]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        file = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path}: no such file any more; put it back, and the same command continues") from error
+    return file.st_size, file.st_mtime_ns
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,128 @@
+"""How many runs that were killed at a random moment end as the undisturbed one does, byte for byte.
+
+    python -m benchmarks.kills --output=DIR
+
+Trains and scores the quick start's smoke run once; then, for each kill, starts it in a new workdir, kills it (SIGKILL)
+at a moment drawn uniformly from its duration, lets the same command finish, and compares weights, embeddings, scores
+and results with the undisturbed run's. Where they differ (GPUs, without XLA_FLAGS=--xla_gpu_deterministic_ops=true), it
+says by how much the weights do. Writes kills.json. Some 15 s a kill on two CPU cores.
+"""
+
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+from asd_jax.files import file_sha256, write_json
+from asd_jax.training.weights import read_weights
+
+FLAGS = flags.FLAGS
+SAME = ("weights.safetensors", "embeddings/*.npz", "embeddings/*/*.npz", "scores/*.csv", "results.json")
+STEPS = ("--config.optimizer.epochs=12", "--config.log.every=1", "--config.log.checkpoint_every=3")
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_integer("kills", 20, "How many.")
+    flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Sent to the run.")
+    flags.DEFINE_integer("seed", 0, "Of the moments.")
+    flags.DEFINE_string("output", None, "Folder for kills.json; nothing is written without it.")
+
+
+def main() -> None:
+    """Prints and writes the count."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = kills(Path(folder), FLAGS.kills, getattr(signal, f"SIG{FLAGS.signal}"), FLAGS.seed)
+    print(json.dumps(result, indent=1))
+    if FLAGS.output:
+        write_json(Path(FLAGS.output) / "kills.json", result)
+
+
+def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, seed: int = 0) -> dict:
+    """Kills `count` runs -> how many were hit while they worked, at what, and how many ended as the undisturbed one."""
+    finish(folder / "warm", folder)  # compiles
+    begin = time.perf_counter()
+    finish(folder / "undisturbed", folder)
+    seconds, wanted = time.perf_counter() - begin, left(folder / "undisturbed")
+    rng, equal, moments = random.Random(seed), 0, collections.Counter()
+    for turn in range(count):
+        workdir = folder / f"killed_{turn}"
+        process, after = start(workdir, folder), rng.uniform(0, seconds)
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            process.wait()
+        moment = doing(workdir, process.returncode)
+        finish(workdir, folder)
+        equal += (same := left(workdir) == wanted)
+        moments[moment] += 1
+        end = "equal" if same else f"DIFFERENT, weights by {difference(workdir, folder / 'undisturbed'):.3g}"
+        print(f"{turn + 1}/{count}  after {after:.1f} s, {moment}: {end}", flush=True)
+    return {
+        "kills": count,
+        "signal": number.name,
+        "equal": equal,
+        "run_seconds": round(seconds, 1),
+        "hit": dict(moments),
+    }
+
+
+def start(workdir: Path, folder: Path) -> subprocess.Popen:
+    """The run in a process of its own, its output in a file beside the workdir."""
+    command = [sys.executable, "-m", "asd_jax.train", "--config=configs/quickstart.py:smoke", *STEPS]
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    with open(workdir.with_suffix(".txt"), "a") as out:
+        return subprocess.Popen(
+            [*command, f"--workdir={workdir}"],
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | cache,
+            stdout=out,
+            stderr=out,
+        )
+
+
+def finish(workdir: Path, folder: Path) -> None:
+    """Runs to the end.
+
+    Raises:
+        InputError: it does not get there.
+    """
+    if start(workdir, folder).wait():
+        raise InputError(f"the run did not finish: {workdir.with_suffix('.txt').read_text()[-2000:]}")
+
+
+def left(workdir: Path) -> dict[str, str]:
+    """Hash of every file whose bytes must not depend on interruptions."""
+    return {str(p.relative_to(workdir)): file_sha256(p) for pattern in SAME for p in sorted(workdir.glob(pattern))}
+
+
+def difference(ours: Path, theirs: Path) -> float:
+    """The largest difference between two runs' weights, over the largest weight of its tensor."""
+    a, b = (read_weights(workdir / "weights.safetensors")[0] for workdir in (ours, theirs))
+    return max(float(abs(a[name] - b[name]).max() / abs(b[name]).max().clip(1e-30)) for name in b)
+
+
+def doing(workdir: Path, status: int) -> str:
+    """What a run was doing, by what it left."""
+    if status == 0:
+        return "finished"
+    for name, moment in (("scores", "scoring"), ("embeddings", "embedding"), ("metrics.jsonl", "training")):
+        if (workdir / name).exists():
+            return moment
+    return "starting"
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

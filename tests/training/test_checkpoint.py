@@ -1,0 +1,101 @@
+import random
+import shutil
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.errors import InputError
+from asd_jax.training.checkpoint import Checkpoints, checksum
+
+
+class State(NamedTuple):
+    step: jax.Array
+    params: dict
+    optimizer: tuple
+
+
+def state(step):
+    params = {"a": jax.random.normal(jax.random.key(step), (64, 192)), "half": jnp.ones(7, jnp.bfloat16)}
+    return State(jnp.array(step), params, (jnp.zeros(()), [jnp.arange(3)]))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(3, state(3))
+        checkpoints.save(6, state(6))
+    return folder
+
+
+def restored(folder):
+    with Checkpoints(folder) as checkpoints:
+        step, found = checkpoints.restore(state(0))
+    jax.tree.map(np.testing.assert_array_equal, found, state(step))
+    return step
+
+
+def files_by_size(folder):
+    return sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def damage(path, kind, rng):
+    content = bytearray(path.read_bytes())
+    place = rng.randrange(len(content))
+    if kind == "flipped":
+        content[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+    elif kind == "cut":
+        path.write_bytes(content[:place])
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut", "missing"])
+def test_damaged_newest_checkpoint_is_never_taken_and_the_one_before_is(saved, tmp_path, capsys, kind):
+    rng, steps = random.Random(0), []
+    for turn in range(6):
+        folder = tmp_path / str(turn)
+        shutil.copytree(saved, folder)
+        files = files_by_size(folder / "6")
+        damage(files[-1] if turn % 2 else rng.choice(files), kind, rng)
+        steps.append(restored(folder))  # 6 where what was damaged does not count
+        said = capsys.readouterr().out
+        assert (steps[-1] == 3) == (f"WARNING: {folder / '6'} is damaged" in said) == (not (folder / "6").exists())
+    assert steps[1::2] == [3] * 3  # the file of the arrays
+
+
+def test_missing_newest_checkpoint_leaves_the_one_before(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "c")
+    shutil.rmtree(tmp_path / "c" / "6")
+    assert restored(tmp_path / "c") == 3
+
+
+def test_half_written_checkpoint_does_not_count(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "c")
+    shutil.copytree(saved / "6", tmp_path / "c" / "9.orbax-checkpoint-tmp")
+    assert restored(tmp_path / "c") == 6
+
+
+def test_checkpoints_that_cannot_be_read_at_all_are_not_trained_over(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "c")
+    for step in ("3", "6"):
+        damage(files_by_size(tmp_path / "c" / step)[-1], "missing", random.Random(0))
+    with pytest.raises(InputError, match="no checkpoint here can be read.*3: .*Remove this folder"):
+        restored(tmp_path / "c")
+    assert {p.name for p in (tmp_path / "c").iterdir()} == {"3", "6"}
+    with pytest.raises(InputError, match="of another model"), Checkpoints(saved) as checkpoints:
+        checkpoints.restore(state(0)._replace(params={"other": jnp.ones(3)}))
+
+
+def test_checksum_sees_every_flipped_bit_and_swapped_values():
+    values = jnp.array([0.0, 1.5, -2.0], jnp.float32)
+    for place in range(3):
+        for bit in range(32):
+            bits = np.asarray(values).view(np.uint32).copy()
+            bits[place] ^= np.uint32(1 << bit)
+            assert checksum([jnp.asarray(bits.view(np.float32))]) != checksum([values])
+    assert checksum([values]) != checksum([values[::-1]])
