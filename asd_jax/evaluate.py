@@ -123,6 +123,7 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
         )
     config.model.weights = weights or "none"
     experiment.check(config, training=False)
+    experiment.keep_compiled(config)
     with nothing_left_of(workdir):
         clips, skipped = experiment.readable(config, experiment.find_data(config, workdir))
         encoder, params = experiment.frozen_encoder(config, clips)
@@ -193,16 +194,23 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
         places = [place for place, window in enumerate(heard) if window.samples == samples]
         own = [heard[place] for place in places]
         batches = clip_batches(own, [mode] * len(own), read, batch_size=size, threads=config.data.threads)
-        rows = []
+        rows, waiting = [], []
         for batch in progress(batches, len(own), f"clips of {clips[0].machine} embedded", size):
             with memory_for(size):
-                both = embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)
-                both = [np.asarray(part) for part in both]
-            rows += zip(*both, strict=True)
+                waiting.append(embed(encoder, params, batch["wave"], batch["simam_mode"], dtype))
+                if len(waiting) > 1:  # read one batch late: the device is at work on the next meanwhile
+                    rows += _rows(waiting.pop(0))
+        with memory_for(size):
+            rows += _rows(waiting.pop())
         for place, pair in zip(places, rows, strict=False):  # the last batch is filled up
             pairs[place] = pair
     vectors, baseline = (np.stack(part) for part in zip(*pairs, strict=True))
     return window_embeddings(vectors, heard, encoder.axes), window_embeddings(baseline, heard, ("clip", "embedding"))
+
+
+def _rows(both):
+    """A batch's embeddings, by the encoder and by the filter bank -> a pair for each clip."""
+    return zip(*(np.asarray(part) for part in both), strict=True)
 
 
 def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -26,6 +27,7 @@ from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
+from asd_jax.training import pseudo_classes
 from asd_jax.training.log import say
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
@@ -51,7 +53,7 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
     check_year(config.data.year)
     dtype(config)
     least = {"seed": 0, "log.every": 1, "log.checkpoint_every": 1, "data.threads": 1, "report.clips": 0}
-    least |= {"optimizer.batch_size": 1, "model.embedding_dim": 0, "factory.seed": 0}
+    least |= {"optimizer.batch_size": 1, "model.embedding_dim": 0, "factory.seed": 0, "data.pseudo_classes": 0}
     for key, smallest in least.items():
         if (value := operator.attrgetter(key)(config)) < smallest:
             raise InputError(f"{key}={value} must be at least {smallest}")
@@ -268,9 +270,37 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
     return EncoderConfig(front_end(config, clips), eat, own_pooling), {"eat": params}
 
 
+def with_pseudo_classes(
+    config: ConfigDict, heard: Sequence[Window], encoder: EncoderConfig, pretrained, workdir: Path
+) -> list[Window]:
+    """The training windows, with `data.pseudo_classes` classes for each machine without attributes."""
+    eat = pretrained[1] if pretrained else random_eat(encoder.eat, config.seed)
+    pooling = Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
+    return pseudo_classes.with_pseudo_classes(
+        heard,
+        window_reader(config),
+        dataclasses.replace(encoder, pooling=pooling, attention="none"),
+        {"eat": eat},
+        clusters=config.data.pseudo_classes,
+        path=workdir / "pseudo_classes.json",
+        batch_size=config.optimizer.batch_size,
+        dtype=dtype(config),
+        threads=config.data.threads,
+    )
+
+
 def fine_tuning(config: ConfigDict) -> FineTuning:
     """The settings of config.optimizer, backbone, arcface and augment."""
     return FineTuning(**config.optimizer, **config.backbone, **config.arcface, **config.augment)
+
+
+def keep_compiled(config: ConfigDict) -> None:
+    """Keeps compiled programs in `compiled`, so that the same program need not be compiled again.
+
+    Not on CPUs, whose programs hold only where they were made; a folder that JAX's own variable names stays.
+    """
+    if config.compiled and jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path(config.compiled).expanduser()))
 
 
 def dtype(config: ConfigDict):

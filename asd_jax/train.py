@@ -66,6 +66,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
 
     # Whatever can be wrong is found before anything is computed or written.
     experiment.check(config)
+    experiment.keep_compiled(config)
     with nothing_left_of(data_folder):
         found = experiment.find_data(config, data_folder)
         pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
@@ -74,7 +75,8 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
         encoder = experiment.encoder_config(config, clips)
         if encoder.eat:
             experiment.fine_tuning(config).steps(len(heard))
-            class_numbers(heard, encoder, config.data.domain_in_class)
+            if not config.data.pseudo_classes:
+                class_numbers(heard, encoder, config.data.domain_in_class)
     with claimed(workdir, experiment.config_values(config), clips, overwrite=overwrite):
         params, seconds = trained(config, encoder, pretrained, heard, workdir)
         return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
@@ -102,6 +104,8 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
     else:
         if pretrained:
             origin = {"source": Path(config.model.weights).name, "sha256": file_sha256(config.model.weights)}
+        if config.data.pseudo_classes:
+            heard = experiment.with_pseudo_classes(config, heard, encoder, pretrained, workdir)
         params = fine_tune(
             encoder,
             pretrained[1] if pretrained else None,

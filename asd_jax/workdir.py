@@ -18,11 +18,19 @@ from asd_jax.files import file_sha256, read_json, write_json
 from asd_jax.training.checkpoint import checksum
 from asd_jax.training.log import say
 
-RESULTS = ("checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
+RESULTS = ("pseudo_classes.json", "checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
 LEFT = (*RESULTS, "metrics.jsonl", "timing.json", "comparison.json", "report", "config.json", "data.json")
 _WAY_OUT = "Use another --workdir, or --overwrite to remove that run first"
 # Keys that change no number, so that a run may go on with others.
-FREE = ("data.threads", "data.cache", "log.every", "log.checkpoint_every", "optimizer.on_bad_loss", "report.clips")
+FREE = (
+    "compiled",
+    "data.threads",
+    "data.cache",
+    "log.every",
+    "log.checkpoint_every",
+    "optimizer.on_bad_loss",
+    "report.clips",
+)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,9 @@ class EAT(nn.Module):
 
 
 class Block(nn.Module):
-    """Post-norm transformer block, tokens (b, n, d) -> (b, n, d); softmax in float32."""
+    """Post-norm transformer block, tokens (b, n, d) -> (b, n, d); softmax in float32, or PyTorch's fused attention."""
+
+    fused = False
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
@@ -49,8 +51,11 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         b, n, d = x.shape
         q, k, v = self.attn["qkv"](x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
-        mixed = torch.softmax(scores.float(), -1).to(x.dtype) @ v
+        if self.fused:
+            mixed = functional.scaled_dot_product_attention(q, k, v)
+        else:
+            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+            mixed = torch.softmax(scores.float(), -1).to(x.dtype) @ v
         x = self.norm1(x + self.attn["proj"](mixed.transpose(1, 2).reshape(b, n, d)))
         return self.norm2(x + self.mlp["fc2"](functional.gelu(self.mlp["fc1"](x))))
 

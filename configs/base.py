@@ -10,6 +10,7 @@ def get_config(mode: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # of the initial weights, the order of clips and the augmentation
     config.seeds = 1  # number of runs, with seeds seed, seed + 1, ...: mean and standard deviation are reported
+    config.compiled = "~/.cache/asd_jax"  # folder for compiled programs on GPUs; empty: compile anew in every run
 
     data = config.data = ConfigDict()
     data.root = ""  # folder of recordings, see README; "factory": the built-in synthetic machines
@@ -28,6 +29,7 @@ def get_config(mode: str = "") -> ConfigDict:
     data.held_out = 0.0  # share of the normal clips kept out of training, for scoring.normalization=held_out
     data.threads = 4  # that read recordings ahead
     data.resident = False  # keep all training clips on the accelerator, 0.32 GB a thousand of 10 s, not read batches
+    data.pseudo_classes = 0  # of a machine without attributes, by Ward clustering of frozen embeddings; 0: one class
 
     factory = config.factory = ConfigDict()  # for data.root="factory"
     factory.seed = 0  # another seed, other recordings of the same machines

@@ -133,7 +133,7 @@ class Block(nn.Module):
         attended = Attention(c, self.dtype, self.lora, self.attention, name="attention")(x)
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="norm1")(x + self._dropped(attended))
         ffn = dense(int(c.embed_dim * c.mlp_ratio), name="fc1")(x)
-        ffn = dense(c.embed_dim, name="fc2")(jax.nn.gelu(ffn, approximate=False))  # exact erf, as in the public code
+        ffn = dense(c.embed_dim, name="fc2")(gelu(ffn))
         return nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="norm2")(x + self._dropped(ffn)), ffn
 
     def _dropped(self, branch):
@@ -175,13 +175,26 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
         fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
         attention = {("gpu", True): "cudnn", ("cpu", half): "clip_by_clip"}.get((device, half)) if fixed else None
         attention = attention or "exact"
-    if attention == "clip_by_clip":
-        return jax.lax.map(_attend_clip, qkv)
+    if attention == "clip_by_clip":  # weights made again for the gradient are in the cache, kept ones are not
+        return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
     if attention == "exact":
         return jax.vmap(_attend_clip)(qkv)
     if attention != "cudnn":
         raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
     return jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], implementation="cudnn")
+
+
+@jax.custom_vjp
+def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """x Phi(x) by the exact erf, as in the public code; for the gradient only x is kept, not what is in between."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def _gelu_gradient(x, g):
+    return jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](g)
+
+
+gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
 
 
 def _attend_clip(qkv):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import jax
@@ -11,6 +12,7 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.log import TrainingLog
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import augmented_batch
 from asd_jax.training.weights import random_eat
@@ -70,6 +72,27 @@ def test_interrupted_run_continues_bit_for_bit(finished, tmp_path):
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, 13))
     for ours, theirs in zip(lines(tmp_path), lines(finished[0]), strict=True):
         assert ours["loss"] == theirs["loss"]
+
+
+@pytest.mark.slow
+def test_whatever_has_a_state_continues_bit_for_bit(tmp_path, monkeypatch):
+    settings = dataclasses.replace(
+        SETTINGS, strategy="gradual", ema=0.9, head="adacos", drop_path=0.2, layer_decay=0.65, accumulate=2
+    )
+    whole = run(tmp_path / "whole", settings, resident=True)
+    write = TrainingLog.write
+
+    def failing(self, step, metrics):
+        if step == 7:
+            raise OSError("unplugged")
+        write(self, step, metrics)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="unplugged"):
+        patch.setattr(TrainingLog, "write", failing)
+        run(tmp_path / "cut", settings, resident=True, checkpoint_every=3)
+    jax.tree.map(np.testing.assert_array_equal, run(tmp_path / "cut", settings, resident=True), whole)
+    losses = [{(row["step"], row["loss"]) for row in lines(tmp_path / name)} for name in ("cut", "whole")]
+    assert losses[0] < losses[1] and max(losses[0])[0] == 12  # all but the two lines that could not be written
 
 
 def test_finished_run_trains_no_further(finished):

@@ -1,0 +1,87 @@
+"""Classes for machines whose clips carry no attributes: clusters of what a frozen encoder hears."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int
+
+from asd_jax.data.batches import Reader, clip_batches
+from asd_jax.data.clips import Clip
+from asd_jax.files import read_json, write_json
+from asd_jax.models.encoder import EncoderConfig
+from asd_jax.training.log import progress, say
+from asd_jax.training.weights import embed
+
+
+def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.ndarray, "n"]:
+    """Embeddings -> the cluster of each, 0 .. clusters - 1 in order of appearance; Ward linkage of unit vectors.
+
+    Pseudo-attributes as in arXiv 2509.12845. Fewer clips than clusters: each its own.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    rows = vectors.reshape(len(vectors), -1).astype(np.float64)
+    if len(rows) < 2:
+        return np.zeros(len(rows), int)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    found = fcluster(linkage(rows, method="ward"), clusters, criterion="maxclust")
+    names, first = np.unique(found, return_index=True)
+    order = {name: place for place, name in enumerate(names[np.argsort(first)])}
+    return np.array([order[name] for name in found])
+
+
+def without_attributes(clips: Sequence[Clip]) -> dict[str, list[int]]:
+    """The numbers of the clips of each "machine section" none of whose clips has an attribute."""
+    groups: dict[str, list[int]] = {}
+    for number, clip in enumerate(clips):
+        groups.setdefault(f"{clip.machine} {clip.section}", []).append(number)
+    return {key: numbers for key, numbers in groups.items() if not any(clips[n].attribute for n in numbers)}
+
+
+def with_pseudo_classes(
+    clips: Sequence[Clip],
+    read: Reader,
+    encoder: EncoderConfig,
+    params: dict,
+    *,
+    clusters: int,
+    path: Path,
+    batch_size: int = 32,
+    dtype: DTypeLike = jnp.float32,
+    threads: int = 4,
+) -> list[Clip]:
+    """Training clips -> the same, those of machines without attributes named by their cluster, "pseudo_0" and so on.
+
+    Args:
+        clips: to be trained on, all of one length.
+        read: a clip's waveform.
+        encoder: frozen, whose embeddings are clustered.
+        params: its parameters.
+        clusters: of each machine and section.
+        path: JSON file that keeps what was found, so that a continued run trains on the same classes.
+        batch_size: clips a batch.
+        dtype: of the computation.
+        threads: that read ahead.
+    """
+    groups = without_attributes(clips)
+    if not path.exists():
+        found = {}
+        for key, numbers in groups.items():
+            mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)}
+            own, extras = [clips[n] for n in numbers], [mode] * len(numbers)
+            rows = []
+            batches = clip_batches(own, extras, read, batch_size=batch_size, threads=threads)
+            for batch in progress(batches, len(own), f"clips of {key} embedded", batch_size):
+                rows.append(np.asarray(embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)[0]))
+            found[key] = ward_clusters(np.concatenate(rows)[: len(own)], clusters).tolist()
+        write_json(path, found)
+    names = {
+        n: f"pseudo_{c}" for key, found in read_json(path).items() for n, c in zip(groups[key], found, strict=True)
+    }
+    if names:
+        say(f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}")
+    return [dataclasses.replace(clip, attribute=names.get(n, clip.attribute)) for n, clip in enumerate(clips)]

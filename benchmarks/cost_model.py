@@ -1,0 +1,168 @@
+"""What the main job costs: operations and bytes of each stage, what bounds it, and the time to expect on GPUs.
+
+    python -m benchmarks.cost_model --readme=benchmarks/README.md
+
+Prints the tables; --readme writes them between the markers of that file. Counted from shapes: matrix products for
+operations (2 a multiply-add), each tensor read and written once for bytes, intermediates inside a fused operation left
+out. The rates of a GPU are assumptions, stated in the table; a measured run of benchmarks.throughput replaces them.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import dft_size
+from asd_jax.files import whole_file
+from asd_jax.models.eat import PATCH, EATConfig
+
+FLAGS = flags.FLAGS
+BEGIN, END = "<!-- cost model -->", "<!-- end of cost model -->"
+
+CLIP_SECONDS, FRAMES, REAL_FRAMES = 10, 1024, 998
+TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = 16_000, 19_200, 10, 32  # DCASE 2024: 16 machines, 1,000 + 200 clips each
+BACKWARD = 2  # the backward pass multiplies with the weights' and with the inputs' transposes
+# An H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data sheet), float32 outside the tensor
+# cores, memory, NVLink a direction; and the shares that the project aims at.
+TENSOR_RATE, FLOAT32_RATE, MEMORY_RATE, LINK_RATE = 800e12, 50e12, 3.0e12, 450e9
+FORWARD_SHARE, TRAIN_SHARE = 0.50, 0.45
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one clip: operations, bytes to and from memory, and the rate at which the operations can go."""
+
+    name: str
+    flops: float
+    bytes: float
+    rate: float = TENSOR_RATE
+
+    @property
+    def bound(self) -> str:
+        """What limits it."""
+        return "arithmetic" if self.flops / self.rate > self.bytes / MEMORY_RATE else "memory"
+
+    @property
+    def seconds(self) -> float:
+        """At the full rate of what limits it."""
+        return max(self.flops / self.rate, self.bytes / MEMORY_RATE)
+
+
+def parameters(eat: EATConfig) -> float:
+    """Weights of EAT's matrices."""
+    d = eat.embed_dim
+    return eat.depth * (4 * d * d + 2 * d * d * eat.mlp_ratio) + PATCH * PATCH * d
+
+
+def tokens(eat: EATConfig, frames: int = FRAMES) -> int:
+    """Tokens of a clip, CLS included."""
+    return 1 + frames // PATCH * (eat.mel_bins // PATCH)
+
+
+def forward_flops(eat: EATConfig, frames: int = FRAMES) -> float:
+    """Operations of EAT on one clip."""
+    n = tokens(eat, frames)
+    return 2 * n * parameters(eat) + eat.depth * 4 * n * n * eat.embed_dim
+
+
+def front_end_flops(frames: int = REAL_FRAMES, bins: int = 128, sample_rate: int = 16000) -> float:
+    """Operations of the filter bank on one clip: frames to spectrum, spectrum to filters."""
+    spectrum = dft_size(sample_rate) // 2 + 1
+    return 2 * frames * (2 * spectrum * sample_rate * 25 // 1000 + spectrum * bins)
+
+
+def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
+    """Every stage of fine-tuning and embedding in bfloat16, for one clip of a batch."""
+    n, d, samples = tokens(eat), eat.embed_dim, 16000 * CLIP_SECONDS
+    spectrogram = 4 * FRAMES * eat.mel_bins
+    # qkv 4, attention 4, out 2, norm 3, fc1 1 + r, fc2 r + 1, norm 3 tensors of n x d; r the MLP's ratio
+    activations = eat.depth * (18 + 2 * eat.mlp_ratio) * n * d * 2
+    weights = parameters(eat) * 2 / batch
+    update = parameters(eat) * 28 / batch  # float32 weight, two moments: read and written; gradient: read
+    forward = forward_flops(eat)
+    spectrum = 4 * REAL_FRAMES * (dft_size(16000) + 2)
+    return [
+        Cost("draw, mix (int16 to float32)", 3 * samples, 2 * 2 * samples + 4 * samples, FLOAT32_RATE),
+        Cost("front end", front_end_flops(), 4 * samples + 2 * spectrum + spectrogram, FLOAT32_RATE),
+        Cost("SpecAugment, SimAM", 15 * FRAMES * eat.mel_bins, 4 * spectrogram, FLOAT32_RATE),
+        Cost("EAT forward", forward, activations + weights),
+        Cost("EAT forward and backward", (1 + BACKWARD) * forward, 3 * activations + 3 * weights),
+        Cost("AdamW", 12 * parameters(eat) / batch, update, FLOAT32_RATE),
+    ]
+
+
+def experiment(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[float, float]:
+    """(PFLOP, seconds) of all machines of DCASE 2024: 10 epochs and all embeddings, without reading the files."""
+    by = {cost.name: cost for cost in costs(eat, batch)}
+    small = sum(by[name].seconds for name in ("draw, mix (int16 to float32)", "front end", "SpecAugment, SimAM"))
+    train = by["EAT forward and backward"].flops / TENSOR_RATE / TRAIN_SHARE + small
+    steps = TRAIN_CLIPS * EPOCHS / batch / devices
+    exchange = 2 * (devices - 1) / devices * 4 * parameters(eat) / LINK_RATE
+    seconds = TRAIN_CLIPS * EPOCHS * train / devices + steps * (batch * by["AdamW"].seconds + exchange)
+    embed = by["EAT forward"].flops / TENSOR_RATE / FORWARD_SHARE + small
+    flops = TRAIN_CLIPS * EPOCHS * by["EAT forward and backward"].flops + ALL_CLIPS * by["EAT forward"].flops
+    return flops / 1e15, seconds + ALL_CLIPS * embed / devices
+
+
+def tables() -> str:
+    """Both tables in Markdown."""
+    lines = [
+        f"One clip of {CLIP_SECONDS} s ({FRAMES} frames), EAT-base in bfloat16, batches of {BATCH}. Assumed of an H100:"
+        f" {TENSOR_RATE / 1e12:.0f} TFLOP/s in bfloat16 products, {FLOAT32_RATE / 1e12:.0f} in float32,"
+        f" {MEMORY_RATE / 1e12:.1f} TB/s, {LINK_RATE / 1e9:.0f} GB/s a direction between GPUs.",
+        "",
+        "| stage | GFLOP | MB | FLOP a byte | bound by | at least, µs |",
+        "|---|---|---|---|---|---|",
+    ]
+    for cost in costs(EATConfig.base()):
+        lines.append(
+            f"| {cost.name} | {cost.flops / 1e9:.3g} | {cost.bytes / 1e6:.3g} | {cost.flops / cost.bytes:.0f} | "
+            f"{cost.bound} | {cost.seconds * 1e6:.1f} |"
+        )
+    lines += [
+        "",
+        f"All of DCASE 2024 (16 machines, {TRAIN_CLIPS:,} training clips, {EPOCHS} epochs, {ALL_CLIPS:,} embeddings) at"
+        f" {TRAIN_SHARE:.0%} of the product rate in training and {FORWARD_SHARE:.0%} in embedding; {BATCH} clips a GPU,"
+        " data-parallel; files read beforehand:",
+        "",
+        "| | PFLOP | 1 GPU, s | 8 GPUs, s |",
+        "|---|---|---|---|",
+    ]
+    for name in ("tiny", "base", "large"):
+        eat = getattr(EATConfig, name)()
+        (flops, one), (_, eight) = experiment(eat, 1), experiment(eat, 8)
+        lines.append(f"| EAT-{name} | {flops:.3g} | {one:.0f} | {eight:.0f} |")
+    return "\n".join(lines)
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
+
+
+def main() -> None:
+    """Prints the tables, and writes them into the file."""
+    print(tables())
+    if FLAGS.readme:
+        write_between(Path(FLAGS.readme), tables())
+
+
+def write_between(path: Path, text: str) -> None:
+    """Puts the text between the markers of a file.
+
+    Raises:
+        InputError: the file has no markers.
+    """
+    before, begin, rest = path.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise InputError(f"{path}: has no lines {BEGIN} and {END}")
+    with whole_file(path) as file:
+        file.write(f"{before}{begin}\n{text}\n{end}{after}".encode())
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

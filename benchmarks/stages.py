@@ -1,0 +1,141 @@
+"""The stages of the main job as functions to be timed, and the parts that a forward pass is made of."""
+
+import functools
+import math
+import time
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from asd_jax.data.resident import draw
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.models.eat import EAT, NORM_EPS, EATConfig, attend
+from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.training.settings import FineTuning
+from asd_jax.training.step import initial_state, make_head, make_optimizer, make_train_step
+from asd_jax.training.weights import embed
+from benchmarks.cost_model import forward_flops, front_end_flops, tokens
+
+SAMPLES = 160_000  # 10 s
+STAGES = ("front_end", "forward", "train", "embedding", "fine_tuning")
+
+
+def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[], object], float, int]:
+    """(a function that does the stage once and waits until it is done, its operations, its peak of bytes).
+
+    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "train": forward, backward and AdamW on the
+    mean square of the tokens; "embedding": waveforms to embeddings; "fine_tuning": the real step, which draws resident
+    clips, augments them and learns to classify. Weights and clips are random.
+    """
+    key = jax.random.key(0)
+    wave = 0.1 * jax.random.normal(key, (batch, SAMPLES))
+    model, config = EAT(eat, dtype), EncoderConfig(eat=eat)
+    forward, front = batch * forward_flops(eat), batch * front_end_flops()
+    if stage == "front_end":
+        front_end = FrontEnd()
+
+        def spectrogram(wave):
+            return front_end.attend(front_end.spectrogram(wave), None, SAMPLES)
+
+        return *_compiled(spectrogram, wave), front
+    if stage == "embedding":
+        params = jax.jit(Encoder(config).init)(key, wave[:1])["params"]
+        return *_compiled(functools.partial(embed, config, dtype=dtype), params, wave), forward + front
+    if stage == "fine_tuning":
+        return *_fine_tuning(config, batch, dtype), 3 * forward + front
+    x = jax.random.normal(key, (batch, 1024, 128))
+    params = jax.jit(model.init)(key, x[:1])["params"]
+    if stage == "forward":
+        return *_compiled(lambda params, x: model.apply({"params": params}, x)[0], params, x), forward
+    optimizer = optax.adamw(1e-4)
+
+    def step(state, x):
+        def loss(params):
+            return jnp.square(model.apply({"params": params}, x)[0].astype(jnp.float32)).mean()
+
+        gradients = jax.grad(loss)(state[0])
+        updates, moments = optimizer.update(gradients, state[1], state[0])
+        return optax.apply_updates(state[0], updates), moments
+
+    return *_compiled_step(step, (params, jax.jit(optimizer.init)(params)), x), 3 * forward
+
+
+def _fine_tuning(config: EncoderConfig, batch: int, dtype):
+    settings, clips, classes = FineTuning(batch_size=batch), 4 * batch, 50
+    encoder, head = Encoder(config, dtype), make_head(classes, settings)
+    optimizer, schedule = make_optimizer(settings, 1000, config.eat.depth)
+    key = jax.random.key(0)
+    state = initial_state(encoder, head, optimizer, settings, key, np.zeros(SAMPLES, np.float32), None)
+    train_step = make_train_step(encoder, head, optimizer, schedule, settings)
+    numbers = jnp.arange(clips)
+    waves = jax.random.randint(key, (clips, SAMPLES), -3000, 3000).astype(jnp.int16)
+    data = {"wave": waves, "clip": numbers, "label": numbers % classes, "simam_mode": jnp.full(clips, 2)}
+    return _compiled_step(
+        lambda state, data: train_step(state, draw(data, state.step, key, batch), key)[0], state, data
+    )
+
+
+def _compiled(function, *arguments):
+    program = jax.jit(function).lower(*arguments).compile()
+    return lambda: jax.block_until_ready(program(*arguments)), _peak_bytes(program)
+
+
+def _compiled_step(step, state, data):
+    program = jax.jit(step, donate_argnums=0).lower(state, data).compile()
+    box = [jax.tree.map(jnp.copy, state)]
+
+    def once():
+        box[0] = jax.block_until_ready(program(box[0], data))
+
+    return once, _peak_bytes(program)
+
+
+def _peak_bytes(program) -> int:
+    """What the program needs: arguments, results that reuse none of them, and everything between."""
+    m = program.memory_analysis()
+    return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
+
+
+def matmul_rate(dtype, size: int, products: int = 8) -> Callable[[], float]:
+    """A function that measures the device's own rate of products of square matrices, in FLOP/s."""
+    a, b = (jax.random.normal(jax.random.key(n), (size, size), dtype) / math.sqrt(size) for n in range(2))
+
+    @jax.jit
+    def chain(a, b):
+        return jax.lax.fori_loop(0, products, lambda _, x: (x @ b).astype(dtype), a)
+
+    jax.block_until_ready(chain(a, b))
+
+    def measure():
+        began = time.perf_counter()
+        jax.block_until_ready(chain(a, b))
+        return products * 2 * size**3 / (time.perf_counter() - began)
+
+    return measure
+
+
+def parts(eat: EATConfig, batch: int, dtype) -> dict[str, tuple[Callable[[], object], int]]:
+    """name -> (a function that does it once, how often a forward pass does): what the time of EAT goes into."""
+    n, d, heads, hidden = tokens(eat), eat.embed_dim, eat.num_heads, int(eat.embed_dim * eat.mlp_ratio)
+
+    def random(*shape):
+        return jax.random.normal(jax.random.key(len(shape)), shape).astype(dtype)
+
+    x, h = random(batch * n, d), random(batch * n, hidden)
+    norm = nn.LayerNorm(NORM_EPS, dtype=dtype)
+    variables = norm.init(jax.random.key(0), x)
+    made = {
+        "qkv product": (jnp.matmul, x, random(d, 3 * d)),
+        "attention": (attend, random(batch, n, 3, heads, d // heads)),
+        "out product": (jnp.matmul, x, random(d, d)),
+        "fc1 product": (jnp.matmul, x, random(d, hidden)),
+        "GELU": (functools.partial(jax.nn.gelu, approximate=False), h),
+        "fc2 product": (jnp.matmul, h, random(hidden, d)),
+    }
+    found = {name: (_compiled(*what)[0], eat.depth) for name, what in made.items()}
+    normed = _compiled(lambda x, y: norm.apply(variables, x + y), x, x)[0]
+    return found | {"residual and LayerNorm": (normed, 2 * eat.depth)}

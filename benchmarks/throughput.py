@@ -1,0 +1,296 @@
+"""How fast is each stage of the main job, against the device's own limit and against PyTorch?
+
+    python -m benchmarks.throughput --output=benchmarks/results
+    python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch= --output=benchmarks/results
+    python -m benchmarks.throughput --experiment=dcase2024 --output=benchmarks/results
+
+Stages: see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every contender runs once, in turn, so
+that a disturbance meets all of them; medians, and their ratios, are over rounds. PyTorch's ways are in
+benchmarks/torch_stages.py (extra "torch"). Writes throughput_<device>.json and .md. On a GPU the defaults, with
+--experiment=dcase2024, measure everything in less than 8 minutes: what does not fit into --minutes is left out, and
+said to be. The experiment runs the real command on generated clips of full number and length. --against=FILE compares
+with an earlier run of the same machine, and refuses another's.
+"""
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+from asd_jax.files import read_json, whole_file, write_json
+from asd_jax.models.eat import EATConfig
+from benchmarks import stages
+
+FLAGS = flags.FLAGS
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+SAME = ("device", "processor", "cores")  # what two runs must share to be compared
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_list("sizes", "base", "Of EAT: tiny, base, large.")
+    flags.DEFINE_list("batches", None, "Clips a batch; default 8 on CPU, 64 on GPU.")
+    flags.DEFINE_list("dtypes", None, "Of EAT's computation; default float32 on CPU, bfloat16 on GPU.")
+    flags.DEFINE_list("stages", [*stages.STAGES, "pipeline"], "What to time.")
+    flags.DEFINE_list("torch", None, "PyTorch's ways, for forward and train; default by device, empty for none.")
+    flags.DEFINE_integer("repeats", 5, "Rounds.")
+    flags.DEFINE_bool("profile", True, "Also time the parts of a forward pass.")
+    flags.DEFINE_enum("experiment", None, ["dcase2024"], "Also run the full-size experiment.")
+    flags.DEFINE_integer("clips_per_machine", 1000, "Training clips of the experiment's machines.")
+    flags.DEFINE_float("minutes", 8.0, "What would start later than this is left out.")
+    flags.DEFINE_string("against", None, "JSON of an earlier run of this machine, to compare with.")
+    flags.DEFINE_string("output", None, "Folder for JSON and Markdown; nothing is written without it.")
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    began = time.perf_counter()
+    gpu = jax.default_backend() != "cpu"
+    sizes, names = _known("sizes", FLAGS.sizes, ("tiny", "base", "large")), [*stages.STAGES, "pipeline"]
+    dtypes = _known("dtypes", FLAGS.dtypes or ["bfloat16" if gpu else "float32"], DTYPES)
+    here, earlier = machine(), read_json(FLAGS.against) if FLAGS.against else None
+    if earlier:
+        check_same_machine(earlier, here, FLAGS.against)
+    result = {"machine": here, "experiment": None, "groups": [], "left_out": []}
+    device = here["device"].lower().replace(" ", "_")
+    left = Path(FLAGS.output or "") / f"throughput_{device}.json"
+    if FLAGS.output and left.is_file() and read_json(left)["machine"] == here:
+        result = read_json(left) | {"left_out": []}  # what is measured now takes the place of what was
+    ways = ["compiled_bfloat16"] if gpu else ["eager", "eager_sdpa", "compiled"]
+    tasks: list[tuple[str, Callable[[], dict]]] = []
+    for size in sizes:
+        for dtype in dtypes:
+            for batch in map(int, FLAGS.batches or ["64" if gpu else "8"]):
+                for stage in _known("stages", FLAGS.stages, names):
+                    chosen = ways if FLAGS.torch is None else [way for way in FLAGS.torch if way]
+                    tasks.append(
+                        (f"{stage} {size} {dtype} {batch}", lambda a=(stage, size, dtype, batch, chosen): group(*a))
+                    )
+    if FLAGS.experiment:  # after the first group of stages: the figures that matter come first
+        first = len(_known("stages", FLAGS.stages, names))
+        tasks.insert(first, ("experiment", lambda: experiment(FLAGS.clips_per_machine)))
+    for name, task in tasks:
+        if time.perf_counter() - began > 60 * FLAGS.minutes:
+            result["left_out"].append(name)
+            continue
+        found = task()
+        if name == "experiment":
+            result["experiment"] = found
+        else:
+            kept = [group for group in result["groups"] if _name(group) != _name(found)]
+            result["groups"] = [*kept, found]
+        print(json.dumps(found))
+        if FLAGS.output:  # a run that is cut short leaves what it has
+            write_json(left, result)
+    text = markdown(result, earlier)
+    print(text)
+    if FLAGS.output:
+        with whole_file(left.with_suffix(".md")) as file:
+            file.write(text.encode())
+
+
+def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) -> dict:
+    """One stage by every contender, in turn -> seconds, rates, ratios."""
+    eat = getattr(EATConfig, size)()
+    square = 8192 if jax.default_backend() != "cpu" else 2048
+    rate = stages.matmul_rate(DTYPES[dtype], square)
+    with tempfile.TemporaryDirectory() as folder:
+        contenders, flops, peak, missing = {}, None, {}, {}
+        if stage == "pipeline":
+            contenders["asd_jax"] = pipeline(eat, batch, DTYPES[dtype], Path(folder))
+        else:
+            contenders["asd_jax"], peak["asd_jax"], flops = stages.prepare(stage, eat, batch, DTYPES[dtype])
+        for way in ways if stage in ("forward", "train") else []:
+            try:
+                from benchmarks import torch_stages
+            except ImportError:
+                missing[way] = "PyTorch is not installed"
+                continue
+            spectrogram = np.asarray(jax.random.normal(jax.random.key(0), (batch, 1024, 128)))
+            contenders[f"torch {way}"] = torch_stages.prepare(stage, way, eat, np.array(spectrogram))
+        for once in contenders.values():  # compiles, warms up
+            once()
+        seconds, rates = {name: [] for name in contenders}, []
+        for _ in range(FLAGS.repeats):
+            rates.append(rate())
+            for name, once in contenders.items():
+                began = time.perf_counter()
+                once()
+                seconds[name].append(time.perf_counter() - began)
+        profile = {}
+        if FLAGS.profile and stage == "forward":
+            for name, (once, times) in stages.parts(eat, batch, DTYPES[dtype]).items():
+                once()
+                profile[name] = times * statistics.median(_timed(once) for _ in range(FLAGS.repeats))
+    ours = statistics.median(seconds["asd_jax"])
+    found = {"stage": stage, "size": size, "dtype": dtype, "batch": batch, "matmul_flops": statistics.median(rates)}
+    found["clips_per_second"] = batch / ours * (PIPELINE_BATCHES if stage == "pipeline" else 1)
+    if flops:
+        found |= {"model_flops": flops / ours, "share_of_matmul": flops / ours / found["matmul_flops"]}
+    found["peak_bytes"] = peak.get("asd_jax")
+    found["seconds"] = {name: _summary(values) for name, values in seconds.items()}
+    found["ratio_to_torch"] = {  # of the same round, so that what slows both does not count
+        name: statistics.median(theirs / own for own, theirs in zip(seconds["asd_jax"], values, strict=True))
+        for name, values in seconds.items()
+        if name != "asd_jax"
+    }
+    return found | ({"not_measured": missing} if missing else {}) | ({"profile_seconds": profile} if profile else {})
+
+
+PIPELINE_BATCHES = 4
+
+
+def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], object]:
+    """Wav files -> embeddings, as `evaluate` does it."""
+    import soundfile
+
+    from asd_jax.data.audio import read_clip
+    from asd_jax.data.batches import clip_batches
+    from asd_jax.data.clips import Clip
+    from asd_jax.models.encoder import Encoder, EncoderConfig
+    from asd_jax.training.weights import embed
+
+    config, clips = EncoderConfig(eat=eat), []
+    params = jax.jit(Encoder(config).init)(jax.random.key(0), jnp.zeros((1, stages.SAMPLES)))["params"]
+    noise = np.random.default_rng(0).integers(-3000, 3000, stages.SAMPLES + 1000).astype(np.int16)
+    for n in range(batch * PIPELINE_BATCHES):
+        soundfile.write(folder / f"{n}.wav", noise[n % 1000 :][: stages.SAMPLES], 16000)
+        clips.append(Clip(str(folder / f"{n}.wav"), "fan", "00", "train", "source", 0, ""))
+
+    def once():
+        batches = clip_batches(clips, [{}] * len(clips), lambda clip: read_clip(clip.path), batch_size=batch)
+        return jax.block_until_ready([embed(config, params, b["wave"], dtype=dtype) for b in batches])
+
+    return once
+
+
+def experiment(clips_per_machine: int) -> dict:
+    """The main job of configs/dcase2024.py on generated clips: trains, embeds, scores -> seconds of each part.
+
+    Writing the clips is not counted; everything that a user waits for is, from finding them on.
+    """
+    import soundfile
+
+    from asd_jax.data.dcase import EDITIONS
+    from asd_jax.train import train_and_score
+    from configs.dcase2024 import get_config
+
+    edition = EDITIONS[2024]
+    noise = np.random.default_rng(0).integers(-3000, 3000, stages.SAMPLES + 5000).astype(np.int16)
+    with tempfile.TemporaryDirectory() as folder:
+        for machine_type in (*edition.dev, *edition.evaluation):
+            for split, label, count in (("train", "normal", 1), ("test", "normal", 0.1), ("test", "anomaly", 0.1)):
+                place = Path(folder) / "data" / machine_type / split
+                place.mkdir(parents=True, exist_ok=True)
+                for n in range(max(4, round(count * clips_per_machine))):
+                    domain = "target" if n % 100 == 0 or (split == "test" and n % 2) else "source"
+                    name = f"section_00_{domain}_{split}_{label}_{n:04d}_car_A{n % 5}.wav"
+                    soundfile.write(place / name, noise[n % 5000 :][: stages.SAMPLES], 16000)
+        config = get_config()
+        config.data.update(root=f"{folder}/data", threads=os.cpu_count(), resident=True)
+        config.model.weights = "none"
+        if jax.default_backend() == "cpu":  # for tests: the way is the same
+            config.data.clip_seconds = 1.0
+            config.model.update(size="tiny", depth=2, dtype="float32")
+            config.optimizer.epochs = 1
+        began = time.perf_counter()
+        results = train_and_score(config, Path(folder) / "run", Path(folder) / "run")
+        seconds = time.perf_counter() - began
+        timing = read_json(Path(folder) / "run" / "timing.json")
+    clips = {"clips_per_machine": clips_per_machine, "epochs": config.optimizer.epochs, "size": config.model.size}
+    return {"seconds": seconds, **clips, "parts": timing, "official_score_of_noise": results["official_score"]}
+
+
+def machine() -> dict:
+    """What tells one machine from another, and the versions."""
+    device = jax.devices()[0]
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+        processor = names[0] if names else processor
+    kind = device.device_kind if device.platform != "cpu" else f"{processor} {os.cpu_count()} cores"
+    return {"device": kind, "processor": processor, "cores": os.cpu_count(), "jax": jax.__version__}
+
+
+def check_same_machine(earlier: dict, here: dict, path: str) -> None:
+    """Figures of different machines say nothing about the program.
+
+    Raises:
+        InputError: the earlier run is of another machine.
+    """
+    for key in SAME:
+        theirs, ours = earlier["machine"][key], here[key]
+        if theirs != ours:
+            raise InputError(f"{path}: measured on another machine ({key} {theirs!r}, here {ours!r}): not comparable")
+
+
+def markdown(result: dict, earlier: dict | None) -> str:
+    """The tables of a run."""
+    lines = [f"# {result['machine']['device']}, JAX {result['machine']['jax']}", ""]
+    before = {_name(found): found for found in (earlier or {}).get("groups", [])}
+    lines += [
+        "| stage | clips/s | TFLOP/s | of matmul | peak GB | seconds (least, most) | times PyTorch | times before |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for found in result["groups"]:
+        own = found["seconds"]["asd_jax"]
+        flops, share = found.get("model_flops"), found.get("share_of_matmul")
+        old = before.get(_name(found))
+        ratios = [f"{name.removeprefix('torch ')} {ratio:.2f}" for name, ratio in found["ratio_to_torch"].items()]
+        missing = [f"{way}: {why}" for way, why in found.get("not_measured", {}).items()]
+        cells = [
+            _name(found),
+            f"{found['clips_per_second']:.3g}",
+            f"{flops / 1e12:.3g}" if flops else "",
+            f"{share:.0%}" if share else "",
+            f"{found['peak_bytes'] / 1e9:.2f}" if found["peak_bytes"] else "",
+            f"{own['median']:.3g} ({own['least']:.3g}, {own['most']:.3g})",
+            "; ".join(ratios + missing),
+            f"{old['seconds']['asd_jax']['median'] / own['median']:.2f}" if old else "",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    for found in result["groups"]:
+        if profile := found.get("profile_seconds"):
+            whole = found["seconds"]["asd_jax"]["median"]
+            lines += ["", f"Parts of {_name(found)}, timed alone, as shares of the whole:", ""]
+            lines += [f"- {name}: {seconds:.3g} s, {seconds / whole:.0%}" for name, seconds in profile.items()]
+    if found := result["experiment"]:
+        lines += ["", f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, {json.dumps(found['parts'])}"]
+    if result["left_out"]:
+        lines += ["", f"Left out for want of time: {', '.join(result['left_out'])}"]
+    return "\n".join(lines) + "\n"
+
+
+def _name(found):
+    return f"{found['stage']} {found['size']} {found['dtype']} x {found['batch']}"
+
+
+def _summary(seconds):
+    return {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
+
+
+def _timed(once):
+    began = time.perf_counter()
+    once()
+    return time.perf_counter() - began
+
+
+def _known(flag, values, known):
+    if unknown := [value for value in values if value not in known]:
+        raise InputError(f"--{flag}: {', '.join(unknown)} is unknown; known: {', '.join(known)}")
+    return values
+
+
+if __name__ == "__main__":
+    run(main, define_flags)

@@ -1,0 +1,90 @@
+"""The stages of benchmarks.throughput in PyTorch: benchmarks/torch_eat.py, eager or compiled, in both precisions."""
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from asd_jax.models.eat import EATConfig, position_table
+from benchmarks.torch_eat import EAT
+
+# way -> (compiled, fused attention, bfloat16)
+WAYS = {
+    "eager": (False, False, False),
+    "eager_sdpa": (False, True, False),
+    "compiled": (True, True, False),
+    "eager_bfloat16": (False, True, True),
+    "compiled_bfloat16": (True, True, True),
+}
+
+
+def device() -> torch.device:
+    """The GPU if PyTorch sees one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Callable[[], object]:
+    """A function that does the stage once and waits until it is done.
+
+    Args:
+        stage: "forward", or "train": forward, backward and AdamW on the mean square of the tokens; weights in float32.
+        way: one of WAYS.
+        eat: sizes; the weights are random.
+        spectrogram: (b, t, f).
+    """
+    compiled, fused, half = WAYS[way]
+    torch.manual_seed(0)
+    tokens = spectrogram.shape[1] * spectrogram.shape[2] // 256
+    model = EAT(eat.embed_dim, eat.depth, eat.num_heads, int(eat.embed_dim * eat.mlp_ratio), tokens)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
+        times, bands = spectrogram.shape[1] // 16, spectrogram.shape[2] // 16
+        positions = model.fixed_positional_encoder["positions"]
+        positions.copy_(torch.from_numpy(position_table(eat.embed_dim, times, bands))[None])
+        positions.requires_grad_(False)
+    for block in model.blocks:
+        block.fused = fused
+    model, x = model.to(device()), torch.from_numpy(spectrogram).to(device())
+    if half and stage == "forward":
+        model, x = model.bfloat16(), x.bfloat16()
+    last = f"block {eat.depth - 1}"
+
+    def tokens_of(x):
+        return model(x)[last]
+
+    apply = torch.compile(tokens_of) if compiled else tokens_of
+    if stage == "forward":
+
+        def forward():
+            with torch.inference_mode():
+                apply(x)
+            _wait()
+
+        return forward
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-4, fused=True)
+
+    def train():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device().type, torch.bfloat16) if half else contextlib.nullcontext():
+            loss = apply(x).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        _wait()
+
+    return train
+
+
+def _wait():
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_bytes() -> int | None:
+    """Largest memory on the GPU since the last call."""
+    if device().type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return peak

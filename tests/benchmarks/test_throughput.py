@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from asd_jax.errors import InputError
+from asd_jax.models.eat import EAT, EATConfig
+from benchmarks import cost_model, throughput
+
+README = Path(__file__).parents[2] / "benchmarks" / "README.md"
+
+
+def test_counted_operations_are_the_compilers():
+    small = EATConfig(64, 2, 2)
+    x = jnp.zeros((1, 1024, 128))
+    params = jax.eval_shape(EAT(small).init, jax.random.key(0), x)["params"]
+    compiled = jax.jit(EAT(small, attention="exact").apply).lower({"params": params}, x).compile()
+    counted = compiled.cost_analysis()["flops"]  # with norms, softmax and GELU, which the model leaves out
+    assert cost_model.forward_flops(small) == pytest.approx(counted, rel=0.15)
+    assert cost_model.forward_flops(EATConfig.base()) == pytest.approx(97.1e9, rel=1e-3)
+
+
+def test_the_experiment_is_what_the_config_says():
+    flops, one = cost_model.experiment(EATConfig.base(), 1)
+    assert flops == pytest.approx((160_000 * 3 + 19_200) * cost_model.forward_flops(EATConfig.base()) / 1e15)
+    assert one / 8 < cost_model.experiment(EATConfig.base(), 8)[1] < one / 7
+
+
+def test_the_readmes_cost_model_is_generated(tmp_path):
+    assert cost_model.tables() in README.read_text()
+    (tmp_path / "no_markers.md").write_text("text")
+    with pytest.raises(InputError, match="has no lines <!-- cost model -->"):
+        cost_model.write_between(tmp_path / "no_markers.md", "table")
+
+
+def test_figures_of_another_machine_are_not_compared(tmp_path, command):
+    earlier = {"machine": throughput.machine() | {"device": "NVIDIA H100"}, "groups": []}
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    status, _, error = command(throughput, f"--against={tmp_path / 'earlier.json'}")
+    assert status == 2 and "measured on another machine (device 'NVIDIA H100', here" in error
+
+
+def test_unknown_stages_are_refused(command):
+    status, _, error = command(throughput, "--stages=backward")
+    assert status == 2 and "--stages: backward is unknown; known: front_end, forward, train" in error
+
+
+@pytest.mark.slow
+def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command):
+    flags = ["--sizes=tiny", "--batches=2", "--repeats=2", "--torch=", f"--output={tmp_path}", "--minutes=60"]
+    status, out, _ = command(throughput, *flags, "--experiment=dcase2024", "--clips_per_machine=4")
+    assert status == 0
+    (left,) = tmp_path.glob("throughput_*.json")
+    result = json.loads(left.read_text())
+    assert [g["stage"] for g in result["groups"]] == [*throughput.stages.STAGES, "pipeline"]
+    for found in result["groups"]:
+        assert found["clips_per_second"] > 0 and found["seconds"]["asd_jax"]["least"] > 0
+    assert len(result["groups"][1]["profile_seconds"]) == 7 and 0 < result["groups"][1]["share_of_matmul"] < 2
+    assert result["experiment"]["parts"]["embedding_clips_per_second"] > 0 and not result["left_out"]
+    assert "| forward tiny float32 x 2 |" in left.with_suffix(".md").read_text() and "DCASE 2024" in out
+    status, out, _ = command(throughput, *flags, "--stages=forward", f"--against={left}", "--minutes=0")
+    assert status == 0 and "Left out for want of time: forward tiny float32 2" in out
