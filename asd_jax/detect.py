@@ -14,7 +14,6 @@ import io
 import itertools
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -217,15 +216,8 @@ def watch(args: argparse.Namespace) -> int:
     import numpy as np
 
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.stream import Decoder, Form
-    from asd_jax.detector.watch import (
-        Watch,
-        Watching,
-        chunks_of_stream,
-        sound_of_file,
-        watch_bytes,
-        watch_folder,
-    )
+    from asd_jax.detector.stream import Form
+    from asd_jax.detector.watch import Watch, Watching
     from asd_jax.scoring.normal_bank import fused
 
     if not 0 <= args.hysteresis <= 1 or args.gap_seconds <= 0:
@@ -248,21 +240,9 @@ def watch(args: argparse.Namespace) -> int:
         return float(fused(detector.hear(wave[None])[0])[0])
 
     window_score(np.zeros(watching.samples[0], np.float32))  # compiles before anything is waiting
-    watcher, place = Watch(watching, window_score, detector.p_value), args.input
-    if place != "-" and not Path(place).exists():
-        raise InputError(f"--input={place}: no such file or folder; - is standard input")
-    if place != "-" and Path(place).is_dir():
-        channel = "mean" if args.channel is None else args.channel
-        lines = watch_folder(watcher, Path(place), once=args.once, channel=channel)
-    else:
-        live = place == "-" or not Path(place).is_file()  # standard input, or a named pipe
-        if live:
-            file = sys.stdin.buffer if place == "-" else open(place, "rb")
-            chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
-        else:
-            raw, chunks = sound_of_file(Path(place), raw)
-        lines = watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=place))
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    watcher = Watch(watching, window_score, detector.p_value)
+    lines = _watched(args, watcher, raw)
+    rate = detector.settings.false_alarm_rate
     started = {
         "event": "start",
         "rate": watching.rate,
@@ -271,10 +251,8 @@ def watch(args: argparse.Namespace) -> int:
         "threshold": round(cut, 4),
         "release": round(watching.release, 4),
         "alarm_latency_seconds": round(watching.latency_seconds, 3),
-        "false_alarm_rate": detector.settings.false_alarm_rate,
-        "windows_above_threshold_a_day_when_well": round(
-            detector.settings.false_alarm_rate * 86400 / watching.hop_seconds, 1
-        ),
+        "false_alarm_rate": rate,
+        "windows_above_threshold_a_day_when_well": round(rate * 86400 / watching.hop_seconds, 1),
     }
     try:
         for line in itertools.chain([started], lines):
@@ -284,9 +262,26 @@ def watch(args: argparse.Namespace) -> int:
             print(json.dumps(line), flush=True)
     except BrokenPipeError:  # nobody reads the lines any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return ANOMALY if watcher.alarm.count else 0
+
+
+def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
+    """The lines of --input: a folder, a file, standard input or a named pipe; `raw` is what headerless bytes mean."""
+    from asd_jax.detector.stream import Decoder
+    from asd_jax.detector.watch import chunks_of_stream, sound_of_file, watch_bytes, watch_folder
+
+    place = Path(args.input)
+    if args.input != "-" and not place.exists():
+        raise InputError(f"--input={place}: no such file or folder; - is standard input")
+    if args.input != "-" and place.is_dir():
+        channel = "mean" if args.channel is None else args.channel
+        return watch_folder(watcher, place, once=args.once, channel=channel)
+    if args.input != "-" and place.is_file():
+        raw, chunks = sound_of_file(place, raw)
+    else:
+        file = sys.stdin.buffer if args.input == "-" else open(place, "rb")
+        chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
+    return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))
 
 
 def _save(detector, output: str) -> None:

@@ -33,8 +33,7 @@ from asd_jax.scoring.anomaly_score import Scoring, score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
-from asd_jax.training.log import progress, say
-from asd_jax.training.loop import memory_for
+from asd_jax.training.log import say
 from asd_jax.workdir import Made, claimed, locked, made_of
 
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
@@ -183,34 +182,20 @@ def embedding_settings(config: ConfigDict, encoder) -> dict:
 def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
     """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
     from asd_jax import experiment
-    from asd_jax.data.batches import clip_batches
+    from asd_jax.training.embedding import embed_windows
     from asd_jax.training.weights import embed
 
-    heard = experiment.windows(config, clips)
-    read, size, dtype = experiment.window_reader(config, clips), config.optimizer.batch_size, experiment.dtype(config)
-    mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)}
-    pairs = [None] * len(heard)
-    for samples in sorted({window.samples for window in heard}):  # one compiled program for each length
-        places = [place for place, window in enumerate(heard) if window.samples == samples]
-        own = [heard[place] for place in places]
-        batches = clip_batches(own, [mode] * len(own), read, batch_size=size, threads=config.data.threads)
-        rows, waiting = [], []
-        for batch in progress(batches, len(own), f"clips of {clips[0].machine} embedded", size):
-            with memory_for(size):
-                waiting.append(embed(encoder, params, batch["wave"], batch["simam_mode"], dtype))
-                if len(waiting) > 1:  # read one batch late: the device is at work on the next meanwhile
-                    rows += _rows(waiting.pop(0))
-        with memory_for(size):
-            rows += _rows(waiting.pop())
-        for place, pair in zip(places, rows, strict=False):  # the last batch is filled up
-            pairs[place] = pair
-    vectors, baseline = (np.stack(part) for part in zip(*pairs, strict=True))
+    heard, dtype = experiment.windows(config, clips), experiment.dtype(config)
+    vectors, baseline = embed_windows(
+        lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
+        heard,
+        experiment.window_reader(config, clips),
+        what=f"clips of {clips[0].machine} embedded",
+        batch_size=config.optimizer.batch_size,
+        threads=config.data.threads,
+        extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
+    )
     return window_embeddings(vectors, heard, encoder.axes), window_embeddings(baseline, heard, ("clip", "embedding"))
-
-
-def _rows(both):
-    """A batch's embeddings, by the encoder and by the filter bank -> a pair for each clip."""
-    return zip(*(np.asarray(part) for part in both), strict=True)
 
 
 def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
@@ -243,7 +228,8 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
     if skipped:
         say(f"note: {len(skipped)} clips could not be read and were left out, see results.json")
     write_report(config, machines, scored, found, workdir)
-    say(f"scores, results.json, {REPORT}: {workdir}")
+    page = f", {REPORT} to look at and listen to" if config.report.page else ""
+    say(f"in {workdir}: results.json, scores/{page}")
     return found
 
 

@@ -5,7 +5,7 @@ import functools
 import json
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -186,9 +186,15 @@ def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
 def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:
     """Mean and standard deviation of the log energies of the training clips."""
     train = windows(config, [clip for clip in clips if clip.split == "train"], training=True)
-    read, count, total, squares = window_reader(config), 0, 0.0, 0.0
-    for batch in clip_batches(train, [{}] * len(train), read, batch_size=1, threads=config.data.threads):
-        energies = np.asarray(front.log_energies(batch["wave"]), np.float64)
+    batches = clip_batches(train, [{}] * len(train), window_reader(config), batch_size=1, threads=config.data.threads)
+    return log_energy_statistics(front, (batch["wave"] for batch in batches))
+
+
+def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, float]:
+    """Batches of waveforms "b s" -> mean and standard deviation of all their log energies."""
+    count, total, squares = 0, 0.0, 0.0
+    for wave in waves:
+        energies = np.asarray(front.log_energies(wave), np.float64)
         count, total, squares = count + energies.size, total + energies.sum(), squares + np.square(energies).sum()
     mean = total / count
     return float(mean), float(np.sqrt(squares / count - mean**2))
@@ -251,16 +257,17 @@ def pretrained_eat(config: ConfigDict) -> tuple[EATConfig, dict] | None:
 def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderConfig, dict]:
     """Frozen mode: the encoder that `config.model.weights` and `config.frozen` name, and its parameters.
 
-    A fine-tuned file brings its own front end, and its own pooling unless `frozen.pooling` asks for another.
+    A file of a run, or of pre-training, brings its own front end, and its own pooling unless `frozen.pooling` asks for
+    another.
     """
-    own_pooling = Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
+    own_pooling = _frozen_pooling(config)
     if config.model.encoder == "filter_bank":
         return encoder_config(config, clips), {}
     if config.model.weights == "none":
         eat, params = eat_config(config), random_eat(eat_config(config), config.seed)
     elif read_weights(config.model.weights)[1]["kind"] == "encoder":
         pipeline = load_pipeline(config.model.weights)
-        say(f"{config.model.weights}: fine-tuned, with its own front end and pooling; features.* do not count here")
+        say(f"{config.model.weights}: an encoder with its own front end and pooling; features.* do not count here")
         if not config.frozen.pooling:
             return pipeline.config, pipeline.params
         parts = {name: value for name, value in pipeline.params.items() if name == "eat"}
@@ -270,16 +277,19 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
     return EncoderConfig(front_end(config, clips), eat, own_pooling), {"eat": params}
 
 
+def _frozen_pooling(config: ConfigDict) -> Pooling:
+    return Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
+
+
 def with_pseudo_classes(
     config: ConfigDict, heard: Sequence[Window], encoder: EncoderConfig, pretrained, workdir: Path
 ) -> list[Window]:
     """The training windows, with `data.pseudo_classes` classes for each machine without attributes."""
     eat = pretrained[1] if pretrained else random_eat(encoder.eat, config.seed)
-    pooling = Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
     return pseudo_classes.with_pseudo_classes(
         heard,
         window_reader(config),
-        dataclasses.replace(encoder, pooling=pooling, attention="none"),
+        dataclasses.replace(encoder, pooling=_frozen_pooling(config), attention="none"),
         {"eat": eat},
         clusters=config.data.pseudo_classes,
         path=workdir / "pseudo_classes.json",

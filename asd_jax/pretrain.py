@@ -55,12 +55,10 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     from configs import pretrain_base
 
     check_keys(config.to_dict(), pretrain_base.get_config().to_dict())
-    p, o = config.pretraining.to_dict(), config.optimizer.to_dict()
-    least_spread = p.pop("least_spread")
-    settings = Pretraining(**p, **o)
+    settings = Pretraining(**config.pretraining, **config.optimizer)
+    # The masked autoencoder's targets are fixed: it learns slowly at worst.
+    least_spread = settings.least_spread if settings.objective == "eat" else 0.0
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
-    if settings.objective == "masked_autoencoder":  # its targets are fixed: it learns slowly at worst
-        watch = CollapseWatch(0.0, 0)
     eat, dtype = experiment.eat_config(config), experiment.dtype(config)
     sounds = sound_batches(config)
     pretrained, origin = starting_point(config, eat, settings)
@@ -103,7 +101,7 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
     import jax.numpy as jnp
 
     from asd_jax import experiment
-    from asd_jax.data.crops import crop_batches, sound_files
+    from asd_jax.data.crops import crop_batches, training_files
     from asd_jax.data.zoo import zoo_waves
     from asd_jax.features.front_end import FrontEnd
     from asd_jax.models.eat import PATCH
@@ -121,7 +119,12 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
             "--config.data.zoo_share=1"
         )
     from_zoo = round(clips * data.zoo_share)
-    files = sound_files(data.root) if data.root else []
+    files = training_files(data.root) if data.root else []
+    if files and from_zoo == clips:
+        raise InputError(
+            f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of {clips} to these "
+            "recordings; set --config.data.zoo_share, e.g. 0.5"
+        )
     long, short = (FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces))
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
@@ -147,8 +150,7 @@ def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batch
     import dataclasses
     import itertools
 
-    import numpy as np
-
+    from asd_jax.experiment import log_energy_statistics
     from asd_jax.features.front_end import FrontEnd, SimAM
 
     f = config.features
@@ -157,9 +159,7 @@ def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batch
     front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, SimAM("none"))
     if f.statistics == "given":
         return dataclasses.replace(front, frames=config.data.frames)
-    energies = [np.asarray(front.log_energies(b["wave"])).ravel() for b in itertools.islice(sounds(0), batches)]
-    energies = np.concatenate(energies).astype(np.float64)
-    mean, std = float(energies.mean()), float(energies.std())
+    mean, std = log_energy_statistics(front, (batch["wave"] for batch in itertools.islice(sounds(0), batches)))
     return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
 
 

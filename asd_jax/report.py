@@ -7,7 +7,6 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from asd_jax.errors import InputError
-from asd_jax.features.front_end import FrontEnd
 from asd_jax.reporting.page import Page, Section, write_page
 from asd_jax.reporting.table import percent
 from asd_jax.scoring.anomaly_score import MachineScores
@@ -111,9 +110,10 @@ def _recordings(config, machines, workdir):
     return front_end, hear, None
 
 
-def _front_end(config, clips, workdir) -> FrontEnd:
+def _front_end(config, clips, workdir):
     """As the run's weights have it, else as the config says."""
     from asd_jax import experiment
+    from asd_jax.features.front_end import FrontEnd
     from asd_jax.training.weights import read_weights
 
     own = workdir / "weights.safetensors"

@@ -15,7 +15,6 @@ from typing import Any
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 from asd_jax.files import file_sha256, read_json, write_json
-from asd_jax.training.checkpoint import checksum
 from asd_jax.training.log import say
 
 RESULTS = ("pseudo_classes.json", "checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
@@ -122,6 +121,8 @@ def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
 
 def made_of(settings: Mapping[str, Any], params: Any, clips: Sequence[Clip]) -> str:
     """Hash of all that a machine's embeddings depend on: settings, weights, recordings."""
+    from asd_jax.training.checkpoint import checksum
+
     stamps = recording_stamps(clips)
     rows = [{**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]} for clip in clips]
     return _sha256([settings, checksum(params), rows])

@@ -13,12 +13,12 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
 from asd_jax.command import run
 from asd_jax.files import write_json
+from benchmarks import grid
 
 SCORINGS = {
     "cosine": {},
@@ -66,54 +66,53 @@ def main() -> None:
 
 def scores_of(config, pipeline, clips, alone: dict) -> dict[int, dict[str, float]]:
     """{block: {scoring: official score}} of one encoder; the front end's own scores are put into `alone` once."""
-    from asd_jax.scoring.anomaly_score import score_machine
-    from asd_jax.scoring.official_score import official_score
     from asd_jax.scoring.options import Scoring
 
-    machines = {m: [clip for clip in clips if clip.machine == m] for m in sorted({clip.machine for clip in clips})}
-    embedded = [block_embeddings(config, pipeline, own) for own in machines.values()]
+    machines = sorted({clip.machine for clip in clips})
+    embedded = {m: block_embeddings(config, pipeline, [clip for clip in clips if clip.machine == m]) for m in machines}
     blocks = {}
-    for block in embedded[0]:
-        if block == "front end" and alone:
+    for block in range(pipeline.config.eat.depth + 1):
+        if block == 0 and alone:
             continue
         for name, keys in SCORINGS.items():
-            rows = []
-            for machine, by_block in zip(machines, embedded, strict=True):
-                scored = score_machine(by_block[block], Scoring(**keys))
-                c = scored.clips
-                rows += zip([machine] * len(c.files), c.section, c.domain, c.label.tolist(), scored.score, strict=True)
-            value = official_score(rows, config.data.year).official_score
-            if block == "front end":
-                alone.setdefault(0, {}).setdefault(name, []).append(value)
+            of_block = {machine: embeddings[block] for machine, embeddings in embedded.items()}
+            value = grid.scored([of_block], Scoring(**keys), config.data.year).official[0]
+            if block == 0:
+                alone.setdefault("", {}).setdefault(name, []).append(value)
             else:
-                blocks.setdefault(block, {})[name] = value
+                blocks.setdefault(block - 1, {})[name] = value
     return blocks
 
 
-def block_embeddings(config, pipeline, clips) -> dict:
-    """Clips of one machine -> {block: per-band time means}, and "front end": the filter bank's time mean."""
+def block_embeddings(config, pipeline, clips) -> list:
+    """Clips of one machine -> embeddings: the filter bank's time mean, then per-band time means of every block."""
     import jax
 
     from asd_jax import experiment
-    from asd_jax.data.batches import clip_batches
     from asd_jax.evaluate import window_embeddings
     from asd_jax.models.encoder import Encoder
     from asd_jax.models.pooling import pool_tokens
+    from asd_jax.training.embedding import embed_windows
 
     @jax.jit
     def embed(params, wave):
         _, out = Encoder(pipeline.config).apply({"params": params}, wave)
-        return [pool_tokens(tokens, "band_mean", 8) for tokens in out["blocks"]], out["filter_bank"]
+        return [out["filter_bank"], *(pool_tokens(tokens, "band_mean", 8) for tokens in out["blocks"])]
 
     heard = experiment.windows(config, clips, training=True)
-    read, size = experiment.window_reader(config), config.optimizer.batch_size
-    rows = []
-    for batch in clip_batches(heard, [{}] * len(heard), read, batch_size=size, threads=config.data.threads):
-        blocks, bank = embed(pipeline.params, batch["wave"])
-        rows.append([np.asarray(part) for part in (bank, *blocks)])
-    bank, *blocks = (np.concatenate(part)[: len(heard)] for part in zip(*rows, strict=True))
-    found = {number: window_embeddings(v, heard, ("clip", "band", "embedding")) for number, v in enumerate(blocks)}
-    return {"front end": window_embeddings(bank, heard, ("clip", "embedding")), **found}
+    bank, *blocks = embed_windows(
+        lambda batch: embed(pipeline.params, batch["wave"]),
+        heard,
+        experiment.window_reader(config),
+        what=f"clips of {clips[0].machine} embedded",
+        batch_size=config.optimizer.batch_size,
+        threads=config.data.threads,
+    )
+    bands = ("clip", "band", "embedding")
+    return [
+        window_embeddings(bank, heard, ("clip", "embedding")),
+        *(window_embeddings(block, heard, bands) for block in blocks),
+    ]
 
 
 def _cell(values, percent) -> str:

@@ -17,7 +17,6 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from asd_jax.command import run
-from asd_jax.data.batches import clip_batches
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 from asd_jax.scoring.embeddings import Embeddings
@@ -71,18 +70,18 @@ def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequ
     """
     from asd_jax import experiment
     from asd_jax.evaluate import window_embeddings
+    from asd_jax.training.embedding import embed_windows
 
-    heard, read = experiment.windows(config, clips), experiment.window_reader(config)
-    vectors: list[np.ndarray | None] = [None] * len(heard)
-    for samples in sorted({window.samples for window in heard}):
-        places = [place for place, window in enumerate(heard) if window.samples == samples]
-        own, size = [heard[place] for place in places], config.optimizer.batch_size
-        rows: list[np.ndarray] = []
-        for batch in clip_batches(own, [{}] * len(own), read, batch_size=size, threads=config.data.threads):
-            rows += [*_checked(function(batch["wave"], SAMPLE_RATE), len(batch["wave"]), name)]
-        for place, row in zip(places, rows, strict=False):  # the last batch is filled up
-            vectors[place] = row
-    return window_embeddings(np.stack(vectors), heard, ("clip", "embedding"))
+    heard = experiment.windows(config, clips)
+    (vectors,) = embed_windows(
+        lambda batch: [_checked(function(batch["wave"], SAMPLE_RATE), len(batch["wave"]), name)],
+        heard,
+        experiment.window_reader(config),
+        what=f"clips of {clips[0].machine} embedded",
+        batch_size=config.optimizer.batch_size,
+        threads=config.data.threads,
+    )
+    return window_embeddings(vectors, heard, ("clip", "embedding"))
 
 
 def _checked(found, b: int, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ import operator
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from asd_jax.files import read_json, write_json
 from asd_jax.reporting.page import Page, Section, Table, write_page
 from asd_jax.reporting.table import print_table, text_table
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
+from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.log import say
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
@@ -171,14 +172,16 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
         seconds += read_json(folder / DONE)["seconds"]
     where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]
     scoring = BASELINE if cell.bare else Scoring(**config.scoring)
-    return dataclasses.replace(scored(where, scoring, config.data.year), folder=str(where[0]), seconds=seconds)
+    row = scored(map(load_embeddings, where), scoring, config.data.year)
+    return dataclasses.replace(row, folder=str(where[0]), seconds=seconds)
 
 
 def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:
     """A cell's way to score on the embeddings of a finished run, all its seeds."""
     folders = sorted(run.glob("seed_*/embeddings")) or [run / "embeddings"]
     scoring = BASELINE if cell.bare else Scoring(**_with(config, cell.settings).scoring)
-    row = scored([folder / (BASELINE_FOLDER if cell.bare else "") for folder in folders], scoring, config.data.year)
+    own = [load_embeddings(folder / (BASELINE_FOLDER if cell.bare else "")) for folder in folders]
+    row = scored(own, scoring, config.data.year)
     return dataclasses.replace(row, folder=str(folders[0]))
 
 
@@ -215,15 +218,14 @@ def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
                 bare.save(folder / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
 
 
-def scored(folders: Sequence[Path], scoring: Scoring, year: int) -> Row:
-    """Embeddings of one system's seeds -> scores of every clip.
+def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: int) -> Row:
+    """{machine: embeddings} of each of one system's seeds -> scores of every clip.
 
     Raises:
         InputError: the test clips carry no labels.
     """
     scores = []
-    for folder in folders:
-        machines = load_embeddings(folder)
+    for machines in seeds:
         of = {m: score_sections(embeddings, fit_sections(embeddings, scoring)) for m, embeddings in machines.items()}
         scores.append(np.concatenate([one.score for one in of.values()]))
         clips = [

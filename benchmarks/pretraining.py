@@ -10,7 +10,6 @@ fine-tuning. Small encoders and few steps: an answer at that scale, no more.
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
@@ -34,7 +33,7 @@ def main() -> None:
     args, cells = flags.FLAGS, []
     for name, spacing in BANKS.items():
         files = args[spacing].value
-        twins = random_twins(files, args.seeds or 4, Path(args.output) / "random")
+        twins = random_twins(files, grid.number_of_seeds(), f"{args.output}/random/{spacing}_{{seed}}.safetensors")
         cells.append(Cell(f"{name}, random", {"model.weights": twins}))
         cells.append(Cell(f"{name}, pre-trained", {"model.weights": files}))
         if args.fine_tune:
@@ -44,16 +43,15 @@ def main() -> None:
     grid.run_grid("pretraining", question, cells, reference="o-FB, pre-trained")
 
 
-def random_twins(files: str, seeds: int, folder: Path) -> str:
-    """Writes the same encoders with random weights -> their names, with {seed}."""
+def random_twins(files: str, seeds: int, twins: str) -> str:
+    """Writes the same encoders with random weights under the names `twins`, with {seed} as in `files`; returns it."""
     from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
 
-    pattern = folder / f"{Path(files).parent.name}_{{seed}}.safetensors".replace("{seed}_", "")
-    for seed in range(seeds):
-        pipeline = load_pipeline(files.replace("{seed}", str(seed)))
-        path = str(pattern).replace("{seed}", str(seed))
-        save_encoder(path, pipeline.config, {"eat": random_eat(pipeline.config.eat, seed)}, source="random")
-    return str(pattern)
+    for seed in map(str, range(seeds)):
+        config = load_pipeline(files.replace("{seed}", seed)).config
+        params = {"eat": random_eat(config.eat, int(seed))}
+        save_encoder(twins.replace("{seed}", seed), config, params, source="random")
+    return twins
 
 
 def front_end_keys(files: str) -> dict[str, object]:

@@ -54,7 +54,7 @@ def main() -> None:
     spectrogram = front.spectrogram(wave)
     kept = kept_patches(key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5)
     eat, decoder = EAT(config, dtype), pretraining.decoder_of(settings, dtype)
-    rows, filling = kept.reshape(-1, kept.shape[2]), jnp.zeros((clips * settings.views, frames // 2, config.embed_dim))
+    rows = kept.reshape(-1, kept.shape[2])
 
     @jax.jit
     def teacher(params):
@@ -69,7 +69,8 @@ def main() -> None:
     @jax.grad
     def student(params):
         tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
-        predictions = decoder.apply({"params": params["decoder"]}, tokens[:, 1:], rows, filling, 8)
+        place = (tokens[:, 1:], rows, frames // PATCH, 8)
+        predictions = decoder.apply({"params": params["decoder"]}, *place, rngs={"noise": key})
         return jnp.square(predictions).mean().astype(jnp.float32)
 
     def timed(function, *arguments):

@@ -50,6 +50,7 @@ def get_config(mode: str = "") -> ConfigDict:
     pretraining.mask_share = 0.8  # of patches hidden
     pretraining.mask_adjust = 0.07  # added to the kept share when block centres are counted
     pretraining.mask_block = 5  # edge of the blocks kept, in patches
+    pretraining.mask_noise = 0.01  # what EAT's decoder finds at the masked places, standard deviation
     pretraining.decoder_layers = 6
     pretraining.decoder_kernel = 3  # of EAT's convolutions
     pretraining.decoder_groups = 16

@@ -18,7 +18,7 @@ def get_config(mode: str = "") -> ConfigDict:
     config.model.size = "tiny"
     config.pretraining.update(
         objective="masked_autoencoder",
-        steps=1600,
+        steps=1200,
         views=2,
         mask_share=0.78,
         mask_block=4,
@@ -26,7 +26,7 @@ def get_config(mode: str = "") -> ConfigDict:
         weighting="mean",  # for those who set objective=eat
         ema_start=0.999,
         ema_end=0.9999,
-        ema_steps=1600,
+        ema_steps=1200,
     )
     config.optimizer.update(
         batch_size=4, learning_rate=1e-3, warmup_fraction=0.05, decay_everything=False, clip_norm=1.0

@@ -51,7 +51,12 @@ def read_clip_int16(
 ) -> Int16[np.ndarray, "s"]:
     """`read_clip` in steps of 1/32768: exact for one channel of 16-bit files at that rate, else to half a step."""
     wave = _read(path, sample_rate, channel, resampler)
-    return wave if wave.dtype == np.int16 else np.minimum(np.rint(wave * 32768), 32767).astype(np.int16)
+    return wave if wave.dtype == np.int16 else to_int16(wave)
+
+
+def to_int16(wave: Float[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
+    """Waveform -> the same in steps of 1/32768, clipped to [-1, 1)."""
+    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
 
 
 def audio_format(path: str | Path) -> tuple[float, int, int]:

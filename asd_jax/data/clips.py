@@ -197,6 +197,21 @@ def clips_of(folder: Path, machine: str, names: GroundTruth, bad: list[str] | No
     return list(describe(folder / "clips.csv", clips).values())
 
 
+def sound_files(folder: str | Path) -> list[Path]:
+    """Every recording in a folder and those below it, in order of name.
+
+    Raises:
+        InputError: no such folder, or none in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of recordings")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_ENDINGS and not p.name.startswith("."))
+    if not found:
+        raise InputError(f"{folder}: no recordings in it (known endings: {' '.join(AUDIO_ENDINGS)})")
+    return found
+
+
 def split_folders(folder: Path) -> list[str]:
     """The names of the train, test and like folders in a machine's folder; none means it is no such folder."""
     subs = [sub for sub in _SPLITS if (folder / sub).is_dir()]

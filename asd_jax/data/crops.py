@@ -7,23 +7,19 @@ import grain
 import numpy as np
 
 from asd_jax.data.audio import fit_length
-from asd_jax.data.clips import AUDIO_ENDINGS
+from asd_jax.data.clips import sound_files
 from asd_jax.errors import InputError
 
 
-def sound_files(root: str | Path) -> list[Path]:
+def training_files(root: str | Path) -> list[Path]:
     """Every sound file below a folder, in order; those in folders named "test" are left out.
 
     Raises:
         InputError: no such folder, or none in it.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder of recordings (--config.data.root)")
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_ENDINGS)
-    files = [path for path in files if "test" not in path.relative_to(root).parts[:-1]]
+    files = [path for path in sound_files(root) if "test" not in path.relative_to(root).parts[:-1]]
     if not files:
-        raise InputError(f"{root}: no sound files ({', '.join(AUDIO_ENDINGS)}) outside of folders named test")
+        raise InputError(f"{root}: no recordings outside of folders named test")
     return files
 
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
+from asd_jax.data.audio import to_int16
 from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 
-SCALE = 32768  # of 16-bit samples
 ROOM = 0.5  # share of the device's memory that the clips may take: the step needs the rest
 
 
@@ -35,7 +35,7 @@ def resident_clips(
     waves = np.empty((len(clips), len(first)), np.int16)
 
     def fill(number: int) -> None:
-        waves[number] = np.clip(np.round(read(clips[number]) * SCALE), -SCALE, SCALE - 1)
+        waves[number] = to_int16(read(clips[number]))
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, range(len(clips))))
@@ -57,7 +57,7 @@ def draw(
     orders = jax.vmap(lambda one: jax.random.permutation(jax.random.fold_in(key, one), clips))(passes)
     chosen = orders[position // clips - first, position % clips]
     batch = {name: values[chosen] for name, values in data.items()}
-    return batch | {"wave": batch["wave"].astype(jnp.float32) / SCALE}
+    return batch | {"wave": batch["wave"].astype(jnp.float32) / 32768}
 
 
 def _check_room(needed: int) -> None:

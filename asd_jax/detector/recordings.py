@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd_jax.data.clips import AUDIO_ENDINGS, Clip, parse_clip
+from asd_jax.data.clips import Clip, parse_clip, sound_files
 from asd_jax.data.clips_csv import describe
 from asd_jax.errors import InputError
 
@@ -24,7 +24,7 @@ def normal_recordings(place: str | Path) -> list[Clip]:
     """
     place = Path(place)
     root, table = (place.parent, place) if place.suffix.lower() == ".csv" else (place, place / "clips.csv")
-    names = _listed(place) if place.suffix.lower() == ".csv" else [str(p.relative_to(root)) for p in _inside(place)]
+    names = _listed(place) if place.suffix.lower() == ".csv" else [str(p.relative_to(root)) for p in sound_files(place)]
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(describe(table, clips).values())
 
@@ -38,7 +38,7 @@ def recordings(paths: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found |= dict.fromkeys(_inside(path))
+            found |= dict.fromkeys(sound_files(path))
         elif path.suffix.lower() == ".csv":
             found |= dict.fromkeys(path.parent / name for name in _listed(path))
         elif path.exists():
@@ -60,15 +60,6 @@ def _clip(root: Path, name: str) -> Clip:
     if attribute := "/".join(part for part in folders if part not in DOMAINS and part not in ("..", "/")):
         clip = dataclasses.replace(clip, attribute=attribute)
     return clip
-
-
-def _inside(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of recordings")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_ENDINGS and not p.name.startswith("."))
-    if not found:
-        raise InputError(f"{folder}: no recordings in it (known endings: {' '.join(AUDIO_ENDINGS)})")
-    return found
 
 
 def _listed(path: Path) -> list[str]:

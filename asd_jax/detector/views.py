@@ -12,6 +12,7 @@ from jaxtyping import Float
 from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.weights import Pipeline, load_encoder, load_pipeline, read_weights
@@ -56,7 +57,7 @@ def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
         return pipeline
     if machine is None:
         raise InputError(f"these weights have a SimAM mode per machine: give --machine, one of {dict(simam.mode)}")
-    mode = ("none", "global", "local")[simam.mode_of(machine)]
+    mode = MODES[simam.mode_of(machine)]
     front_end = dataclasses.replace(pipeline.config.front_end, simam=dataclasses.replace(simam, mode=mode))
     return dataclasses.replace(pipeline, config=dataclasses.replace(pipeline.config, front_end=front_end))
 

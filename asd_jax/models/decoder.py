@@ -10,29 +10,33 @@ from jaxtyping import Array, Float, Int
 from asd_jax.models.eat import PATCH, Block, EATConfig, position_table
 
 NORM_EPS = 1e-5  # EAT's decoder norms, without scale and bias
-NOISE = 0.01  # standard deviation of what EAT puts at the masked places
 
 
 class ConvolutionDecoder(nn.Module):
     """Kept tokens "r k d" and their numbers -> predictions "r n d" (EAT, models/modules.py Decoder2d).
 
-    Noise at the masked places, then residual layers of grouped convolution, norm and GELU over the (time, band) grid.
+    Noise at the masked places, from the random key named "noise", then residual layers of grouped convolution, norm and
+    GELU over the (time, band) grid.
 
     Attributes:
         layers, kernel, groups: of the convolutions; EAT-base 6, 3, 16; EAT-large 3, 5, 16.
+        noise: standard deviation.
         dtype: of the computation.
     """
 
     layers: int = 6
     kernel: int = 3
     groups: int = 16
+    noise: float = 0.01
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
-        self, tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], noise: Float[Array, "r n d"], bands: int
+        self, tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], times: int, bands: int
     ) -> Float[Array, "r n d"]:
-        x = rearrange(scatter(noise.astype(self.dtype), tokens, kept), "r (t f) d -> r t f d", f=bands)
+        shape = (len(tokens), times * bands, tokens.shape[-1])
+        x = scatter(self.noise * jax.random.normal(self.make_rng("noise"), shape, self.dtype), tokens, kept)
+        x = rearrange(x, "r (t f) d -> r t f d", f=bands)
         for i in range(self.layers):
             convolution = GroupedConvolution(self.kernel, self.groups, self.dtype, name=f"conv_{i}")
             norm = nn.LayerNorm(NORM_EPS, use_scale=False, use_bias=False, dtype=self.dtype)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.models.decoder import NOISE, NORM_EPS, ConvolutionDecoder, PixelDecoder
+from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.training.masks import kept_patches
 
@@ -35,10 +35,12 @@ class Pretraining:
         views: masked views of every clip.
         mask_share, mask_adjust, mask_block: see `kept_patches`.
         decoder_layers, decoder_kernel, decoder_groups: of EAT's convolutions.
+        mask_noise: standard deviation of what EAT's decoder finds at the masked places.
         decoder_width, decoder_heads: of the masked autoencoder's blocks, of which there are `decoder_layers`.
         weighting: of EAT's losses. "published": the utterance loss is a sum over clips and views while the frame loss
             is a mean per masked patch, so its weight grows with the batch; "mean": both are means.
         utterance_weight: of the utterance loss.
+        least_spread: of targets and predictions; see `CollapseWatch`.
         ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in so many steps.
         learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
         decay_everything: weight decay on biases and norms too, as fairseq does by mistake.
@@ -51,6 +53,7 @@ class Pretraining:
     mask_share: float = 0.8
     mask_adjust: float = 0.07
     mask_block: int = 5
+    mask_noise: float = 0.01
     decoder_layers: int = 6
     decoder_kernel: int = 3
     decoder_groups: int = 16
@@ -61,6 +64,7 @@ class Pretraining:
     ema_start: float = 0.9998
     ema_end: float = 0.99999
     ema_steps: int = 100_000
+    least_spread: float = 0.05
     learning_rate: float = 5e-4
     warmup_fraction: float = 53_333 / 400_000
     weight_decay: float = 0.05
@@ -113,10 +117,11 @@ class CollapseWatch:
 
 
 def decoder_of(settings: Pretraining, dtype: DTypeLike = jnp.float32) -> ConvolutionDecoder | PixelDecoder:
-    """The decoder that the settings name."""
-    if settings.objective == "eat":
-        return ConvolutionDecoder(settings.decoder_layers, settings.decoder_kernel, settings.decoder_groups, dtype)
-    return PixelDecoder(settings.decoder_layers, settings.decoder_width, settings.decoder_heads, dtype)
+    """The decoder that the settings name: (tokens, kept, times, bands) -> predictions at every place."""
+    s = settings
+    if s.objective == "eat":
+        return ConvolutionDecoder(s.decoder_layers, s.decoder_kernel, s.decoder_groups, s.mask_noise, dtype)
+    return PixelDecoder(s.decoder_layers, s.decoder_width, s.decoder_heads, dtype)
 
 
 def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
@@ -125,10 +130,9 @@ def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
 
 
 def _initial_decoder(config, settings, key):
-    bands = config.mel_bins // PATCH
     tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
-    place = (jnp.zeros((1, bands, config.embed_dim)), bands) if settings.objective == "eat" else (1, bands)
-    return decoder_of(settings).init(key, tokens, kept, *place)["params"]
+    keys = {"params": key, "noise": key}
+    return decoder_of(settings).init(keys, tokens, kept, 1, config.mel_bins // PATCH)["params"]
 
 
 def initial_state(
@@ -160,22 +164,20 @@ def teacher_targets(ffn_outputs: list[Float[Array, "b n1 d"]]) -> Float[Array, "
 def eat_losses(
     predictions: Float[Array, "r n d"],
     cls: Float[Array, "r d"],
-    targets: Float[Array, "b n d"],
+    targets: Float[Array, "r n d"],
     masked: Float[Array, "r n"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(frame loss, utterance loss), both sums over views, patches and channels, over sqrt(d).
 
     Args:
-        predictions: of the decoder, r = b * views rows, clip by clip.
+        predictions: of the decoder, for every view.
         cls: the student's CLS token.
         targets: of the teacher.
         masked: 1 where a patch was hidden.
     """
     scale = targets.shape[-1] ** -0.5
-    views = len(predictions) // len(targets)
-    wanted = jnp.repeat(targets, views, axis=0)
-    frame = (jnp.square(predictions - wanted).sum(-1) * masked).sum() * scale
-    return frame, jnp.square(cls - wanted.mean(1)).sum() * scale
+    frame = (jnp.square(predictions - targets).sum(-1) * masked).sum() * scale
+    return frame, jnp.square(cls - targets.mean(1)).sum() * scale
 
 
 def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
@@ -192,8 +194,6 @@ def losses(
     spectrogram: Float[Array, "b t f"],
     kept: Int[Array, "b m k"],
     key: jax.Array,
-    *,
-    noise: float = NOISE,
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, ""], dict]:
     """The loss to minimise, and what to watch: its parts and how much targets and predictions vary.
@@ -205,7 +205,6 @@ def losses(
         spectrogram: normalised; whole patches.
         kept: numbers of the patches that each view keeps.
         key: of the decoder's noise.
-        noise: standard deviation of EAT's filling.
         dtype: of the computation.
     """
     eat, decoder = EAT(config, dtype), decoder_of(settings, dtype)
@@ -213,31 +212,23 @@ def losses(
     student, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
     rows = kept.reshape(-1, kept.shape[2])
     masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
+    predictions = decoder.apply(
+        {"params": params["decoder"]}, student[:, 1:], rows, times, bands, rngs={"noise": key}
+    ).astype(jnp.float32)
     if settings.objective == "eat":
-        filling = noise * jax.random.normal(key, (len(rows), times * bands, config.embed_dim))
-        place = (filling, bands)
-    else:
-        place = (times, bands)
-    predictions = decoder.apply({"params": params["decoder"]}, student[:, 1:], rows, *place).astype(jnp.float32)
-    hidden = masked.sum()
-    if settings.objective == "eat":
-        _, out = eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)
-        targets = teacher_targets(out["ffn"])
-        frame, utterance = eat_losses(predictions, student[:, 0].astype(jnp.float32), targets, masked)
-        frame = frame / hidden
-        if settings.weighting == "mean":
-            utterance = utterance / len(rows)
-        loss, parts = frame + settings.utterance_weight * utterance, {"frame_loss": frame, "utterance_loss": utterance}
+        targets = teacher_targets(eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)[1]["ffn"])
     else:
         targets = patch_pixels(spectrogram)
-        wanted = jnp.repeat(targets, len(rows) // len(targets), axis=0)
-        loss, parts = (jnp.square(predictions - wanted).mean(-1) * masked).sum() / hidden, {}
-    wanted_masked = jnp.repeat(targets, len(rows) // len(targets), axis=0)
-    parts |= {
-        "target_spread": spread(wanted_masked, masked),
-        "prediction_spread": spread(predictions, masked),
-    }
-    return loss, parts
+    targets = jnp.repeat(targets, kept.shape[1], axis=0)  # for every view
+    parts = {"target_spread": spread(targets, masked), "prediction_spread": spread(predictions, masked)}
+    if settings.objective == "masked_autoencoder":
+        return (jnp.square(predictions - targets).mean(-1) * masked).sum() / masked.sum(), parts
+    frame, utterance = eat_losses(predictions, student[:, 0].astype(jnp.float32), targets, masked)
+    frame = frame / masked.sum()
+    if settings.weighting == "mean":
+        utterance = utterance / len(rows)
+    parts |= {"frame_loss": frame, "utterance_loss": utterance}
+    return frame + settings.utterance_weight * utterance, parts
 
 
 def spread(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[Array, ""]:
@@ -279,7 +270,7 @@ def make_pretraining_step(
         )
 
         def loss_of(params):
-            return losses(config, settings, params, state.teacher, spectrogram, kept, noise_key, dtype=dtype)
+            return losses(config, settings, params, state.teacher, spectrogram, kept, noise_key, dtype)
 
         (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)

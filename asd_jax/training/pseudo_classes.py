@@ -9,11 +9,13 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from asd_jax.data.batches import Reader, clip_batches
+from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
+from asd_jax.data.windows import Window
 from asd_jax.files import read_json, write_json
 from asd_jax.models.encoder import EncoderConfig
-from asd_jax.training.log import progress, say
+from asd_jax.training.embedding import embed_windows
+from asd_jax.training.log import say
 from asd_jax.training.weights import embed
 
 
@@ -43,7 +45,7 @@ def without_attributes(clips: Sequence[Clip]) -> dict[str, list[int]]:
 
 
 def with_pseudo_classes(
-    clips: Sequence[Clip],
+    clips: Sequence[Window],
     read: Reader,
     encoder: EncoderConfig,
     params: dict,
@@ -53,11 +55,11 @@ def with_pseudo_classes(
     batch_size: int = 32,
     dtype: DTypeLike = jnp.float32,
     threads: int = 4,
-) -> list[Clip]:
+) -> list[Window]:
     """Training clips -> the same, those of machines without attributes named by their cluster, "pseudo_0" and so on.
 
     Args:
-        clips: to be trained on, all of one length.
+        clips: to be trained on.
         read: a clip's waveform.
         encoder: frozen, whose embeddings are clustered.
         params: its parameters.
@@ -72,12 +74,17 @@ def with_pseudo_classes(
         found = {}
         for key, numbers in groups.items():
             mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)}
-            own, extras = [clips[n] for n in numbers], [mode] * len(numbers)
-            rows = []
-            batches = clip_batches(own, extras, read, batch_size=batch_size, threads=threads)
-            for batch in progress(batches, len(own), f"clips of {key} embedded", batch_size):
-                rows.append(np.asarray(embed(encoder, params, batch["wave"], batch["simam_mode"], dtype)[0]))
-            found[key] = ward_clusters(np.concatenate(rows)[: len(own)], clusters).tolist()
+            own = [clips[n] for n in numbers]
+            vectors, _ = embed_windows(
+                lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
+                own,
+                read,
+                what=f"clips of {key} embedded",
+                batch_size=batch_size,
+                threads=threads,
+                extras=mode,
+            )
+            found[key] = ward_clusters(vectors, clusters).tolist()
         write_json(path, found)
     names = {
         n: f"pseudo_{c}" for key, found in read_json(path).items() for n, c in zip(groups[key], found, strict=True)

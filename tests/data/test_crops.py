@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from asd_jax.data.audio import read_clip
-from asd_jax.data.crops import crop_batches, sound_files
+from asd_jax.data.crops import crop_batches, training_files
 from asd_jax.errors import InputError
 
 
@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def test_test_folders_are_left_out(folder):
-    assert [p.relative_to(folder).as_posix() for p in sound_files(folder)] == ["a/one.wav", "b/two.flac"]
+    assert [p.relative_to(folder).as_posix() for p in training_files(folder)] == ["a/one.wav", "b/two.flac"]
 
 
 @pytest.mark.parametrize("what", ["missing", "empty"])
@@ -29,11 +29,11 @@ def test_a_folder_without_sound_is_named(tmp_path, what):
     if what == "empty":
         folder.mkdir()
     with pytest.raises(InputError, match=str(folder)):
-        sound_files(folder)
+        training_files(folder)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(folder):
-    files = sound_files(folder)
+    files = training_files(folder)
     settings = {"clips": 3, "samples": 4000, "seed": 1, "steps": 6}
     whole = list(crop_batches(files, read_clip, start=0, **settings))
     later = list(crop_batches(files, read_clip, start=4, **settings))
@@ -44,7 +44,7 @@ def test_a_batch_depends_on_seed_and_step_alone(folder):
 
 
 def test_crops_are_pieces_of_recordings_and_short_ones_repeat(folder):
-    files = sound_files(folder)
+    files = training_files(folder)
     waves = {path: read_clip(path) for path in files}
     read = functools.partial(dict.__getitem__, waves)
     for crop in next(crop_batches(files, read, clips=16, samples=4000, seed=0, start=0, steps=1)):

@@ -19,7 +19,7 @@ from convert.eat import convert
 
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "tiny_eat_fairseq.pt"
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)
-SETTINGS = Pretraining(decoder_layers=2)
+SETTINGS = Pretraining(decoder_layers=2, mask_noise=0.0)
 SMALL = EATConfig(embed_dim=32, depth=2, num_heads=2)
 SMALL_SETTINGS = Pretraining(steps=8, batch_size=2, views=2, decoder_layers=1, learning_rate=1e-3, warmup_fraction=0.1)
 EVEN = FrontEnd(simam=SimAM("none"))
@@ -46,7 +46,7 @@ def step(published):
     params, teacher, x, kept = published
 
     def loss(params):
-        return losses(CONFIG, SETTINGS, params, teacher, x, kept, jax.random.key(0), noise=0.0)
+        return losses(CONFIG, SETTINGS, params, teacher, x, kept, jax.random.key(0))
 
     (value, parts), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     return value, parts, gradients
@@ -64,8 +64,9 @@ def test_predictions_are_the_public_codes(published, reference):
     params, _, x, kept = published
     rows = kept.reshape(4, -1)
     student, _ = jax.jit(EAT(CONFIG).apply)({"params": params["eat"]}, x, kept)
-    decode = functools.partial(pretraining.decoder_of(SETTINGS).apply, bands=8)
-    predictions = jax.jit(decode)({"params": params["decoder"]}, student[:, 1:], rows, jnp.zeros((4, 128, 48)))
+    decode = functools.partial(pretraining.decoder_of(SETTINGS).apply, times=16, bands=8)
+    noise = {"noise": jax.random.key(0)}
+    predictions = jax.jit(decode)({"params": params["decoder"]}, student[:, 1:], rows, rngs=noise)
     masked = np.asarray(predictions)[reference["mask"].astype(bool)]
     np.testing.assert_allclose(masked, reference["pred_masked"], rtol=0, atol=2e-5)
     np.testing.assert_allclose(student[:, 0], reference["cls_pred"], rtol=0, atol=2e-5)

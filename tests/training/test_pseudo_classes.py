@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from sklearn.cluster import AgglomerativeClustering
 
-from asd_jax.data.clips import Clip
+from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.training.pseudo_classes import ward_clusters, with_pseudo_classes, without_attributes
 
 CLIPS = [
-    Clip(f"{n}", "fan" if n < 6 else "gearbox", "00", "train", "source", 0, "A" if n == 7 else "") for n in range(9)
+    Window(f"{n}", "fan" if n < 6 else "gearbox", "00", "train", "source", 0, "A" if n == 7 else "", samples=4000)
+    for n in range(9)
 ]
 ENCODER = EncoderConfig(FrontEnd(simam=SimAM("none")), None)
 

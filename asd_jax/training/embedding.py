@@ -1,0 +1,61 @@
+"""Embeds what is heard of many clips: in batches of one length each, given back in order."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from asd_jax.data.batches import Batch, Reader, clip_batches
+from asd_jax.data.windows import Window
+from asd_jax.training.log import progress
+from asd_jax.training.loop import memory_for
+
+Embed = Callable[[Batch], Sequence]
+
+
+def embed_windows(
+    embed: Embed,
+    heard: Sequence[Window],
+    read: Reader,
+    *,
+    what: str,
+    batch_size: int = 32,
+    threads: int = 4,
+    extras: Mapping[str, int] | None = None,
+) -> list[np.ndarray]:
+    """Windows -> for each array "b ..." that `embed` makes of a batch, its rows for all windows "n ...", in order.
+
+    A batch's arrays are read when the next batch is on its way, so that the device need not wait.
+
+    Args:
+        embed: batch {"wave": "b s", and the extras "b"} -> arrays "b ...", of one shape whatever the length.
+        heard: the windows; each length makes batches, and a compiled program, of its own.
+        read: a window's waveform.
+        what: is embedded, for the progress on the screen.
+        batch_size: windows a batch.
+        threads: that read ahead.
+        extras: whole numbers that go with every window into the batch.
+
+    Raises:
+        InputError: no memory for a batch; what `read` raises.
+    """
+    rows: list = [None] * len(heard)
+    for samples in sorted({window.samples for window in heard}):
+        places = [place for place, window in enumerate(heard) if window.samples == samples]
+        own = [heard[place] for place in places]
+        batches = clip_batches(own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads)
+        found, waiting = [], []
+        for batch in progress(batches, len(own), what, batch_size):
+            with memory_for(batch_size):
+                waiting.append(embed(batch))
+                if len(waiting) > 1:
+                    found += _rows(waiting.pop(0))
+        with memory_for(batch_size):
+            found += _rows(waiting.pop())
+        for place, row in zip(places, found, strict=False):  # the last batch is filled up
+            rows[place] = row
+    return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+def _rows(arrays):
+    """A batch's arrays -> the tuple of each window."""
+    return zip(*(np.asarray(array) for array in arrays), strict=True)
