@@ -137,6 +137,7 @@ def test_finished_run_is_scored_again_without_its_model(finished, command):
     assert status == 0 and (workdir / "results.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_frozen_modes(finished, command, tmp_path):
     workdir, _ = finished
     base = ["--config=configs/quickstart.py:smoke", f"--config.data.root={workdir / 'factory'}"]
@@ -217,6 +218,7 @@ def test_every_back_end_in_one_table(finished, command, tmp_path):
     assert {"knn", "local_density", "mahalanobis", "gmm"} <= set(grid) and "local_density" in out
 
 
+@pytest.mark.slow
 def test_several_seeds_give_mean_and_deviation(smoke, command):
     workdir, screen = smoke("quickstart", "--config.seeds=2", "--config.data.machines=fan")
     runs = [json.loads((workdir / f"seed_{n}" / "results.json").read_text()) for n in (0, 1)]

@@ -68,6 +68,7 @@ def test_a_wrong_value_is_named_before_anything_is_written(command, tmp_path, fl
     assert status == 2 and named in err and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_collapse_stops_the_run(command, tmp_path):
     flags = ("--config.pretraining.objective=eat", "--config.pretraining.decoder_groups=4")
     flags += ("--config.pretraining.least_spread=10", "--config.optimizer.warmup_fraction=0.5")

@@ -72,7 +72,7 @@ def terminating(function, at):
 @pytest.mark.parametrize(
     ("owner", "name", "at"),
     [
-        (Checkpoints, "save", 1),
+        pytest.param(Checkpoints, "save", 1, marks=pytest.mark.slow),
         pytest.param(loop, "_report", 3, marks=pytest.mark.slow),
         (asd_jax.evaluate, "embed_machine", 2),
         pytest.param(asd_jax.evaluate, "score_machine", 2, marks=pytest.mark.slow),

@@ -146,6 +146,7 @@ def test_a_few_steps_lower_the_loss(objective):
     assert bool(state.teacher) == (objective == "eat")
 
 
+@pytest.mark.slow
 def test_the_teacher_follows_the_student_by_its_decay():
     settings = dataclasses.replace(SMALL_SETTINGS, ema_start=0.75, ema_end=0.75)
     optimizer = optax.sgd(0.1)
