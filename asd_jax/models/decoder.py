@@ -79,9 +79,9 @@ class GroupedConvolution(nn.Module):
 class PixelDecoder(nn.Module):
     """Kept tokens "r k d" and their numbers -> the pixels of every patch "r n p" (masked autoencoder, He et al. 2021).
 
-    A masked place starts at the mean of what the student made of its band, plus a learnt token; then positions and a few
-    narrow blocks. (Without the mean, attention must find the same band first: a stationary sound's loss stays near that
-    of no prediction for hundreds of steps.)
+    A masked place starts at the mean of what the student made of its band, plus a learnt token; then positions and
+    a few narrow blocks. (Without the mean, attention must find the same band first: a stationary sound's loss stays
+    near that of no prediction for hundreds of steps.)
 
     Attributes:
         layers, width, heads: of the blocks.
