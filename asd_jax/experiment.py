@@ -58,7 +58,8 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
         if (value := operator.attrgetter(key)(config)) < smallest:
             raise InputError(f"{key}={value} must be at least {smallest}")
     choices = {"data.pad": ("repeat", "zeros"), "data.resampler": ("soxr", "torchaudio")}
-    choices |= {"data.on_bad_clip": ("error", "skip"), "features.statistics": ("given", "train")}
+    choices |= {"data.on_bad_clip": ("error", "skip"), "features.statistics": ("given", "train", "weights")}
+    choices |= {"frozen.features": ("weights", "config")}
     for key, known in choices.items():
         if (value := operator.attrgetter(key)(config)) not in known:
             raise InputError(f"{key}={value!r}; known: {', '.join(known)}.{near(value, known)}")
@@ -169,8 +170,6 @@ def file_reader(config: ConfigDict):
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
     """The front end of `config.features`; the clips are read only if their statistics are asked for."""
     f = config.features
-    if f.statistics not in ("given", "train"):
-        raise InputError(f"features.statistics={f.statistics!r}; known: given, train")
     tile = (f.simam_tile_frames, f.simam_tile_filters)
     simam = SimAM(_simam_mode(f.simam), f.simam_lambda, f.simam_before_normalization, f.simam_ignores_padding, tile)
     for machine in sorted({clip.machine for clip in clips}):
@@ -179,8 +178,26 @@ def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
     if f.statistics == "train":
         mean, std = training_statistics(config, front, clips)
         front = dataclasses.replace(front, mean=mean, std=std)
+    elif f.statistics == "weights":
+        own = own_front_end(config.model.weights)
+        front = dataclasses.replace(front, mean=own.mean, std=own.std)
     frames = front.real_frames(round(config.data.clip_seconds * FrontEnd.sample_rate))
     return dataclasses.replace(front, frames=frames + -frames % FRAME_MULTIPLE)
+
+
+def own_front_end(weights: str) -> FrontEnd:
+    """The front end that a weight file was pre-trained or fine-tuned with.
+
+    Raises:
+        InputError: the file has none.
+    """
+    header = {} if weights in ("", "none") else read_weights(weights)[1]
+    if not header.get("front_end"):
+        raise InputError(
+            f"features.statistics=weights: model.weights={weights!r} has no front end of its own; set "
+            "--config.features.statistics=given (AudioSet's, as the public checkpoints) or train"
+        )
+    return FrontEnd(**header["front_end"])
 
 
 def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:
@@ -257,8 +274,8 @@ def pretrained_eat(config: ConfigDict) -> tuple[EATConfig, dict] | None:
 def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderConfig, dict]:
     """Frozen mode: the encoder that `config.model.weights` and `config.frozen` name, and its parameters.
 
-    A file of a run, or of pre-training, brings its own front end, and its own pooling unless `frozen.pooling` asks for
-    another.
+    A file of a run, or of pre-training, brings its own front end unless `frozen.features` asks for the config's, and
+    its own pooling unless `frozen.pooling` asks for another.
     """
     own_pooling = _frozen_pooling(config)
     if config.model.encoder == "filter_bank":
@@ -267,11 +284,15 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
         eat, params = eat_config(config), random_eat(eat_config(config), config.seed)
     elif read_weights(config.model.weights)[1]["kind"] == "encoder":
         pipeline = load_pipeline(config.model.weights)
-        say(f"{config.model.weights}: an encoder with its own front end and pooling; features.* do not count here")
+        encoder, params = pipeline.config, pipeline.params
+        if config.frozen.features == "weights":
+            say(f"{config.model.weights}: an encoder with its own front end; features.* do not count here")
+        else:
+            encoder = dataclasses.replace(encoder, front_end=front_end(config, clips))
         if not config.frozen.pooling:
-            return pipeline.config, pipeline.params
-        parts = {name: value for name, value in pipeline.params.items() if name == "eat"}
-        return dataclasses.replace(pipeline.config, pooling=own_pooling), parts
+            return encoder, params
+        parts = {name: value for name, value in params.items() if name == "eat"}
+        return dataclasses.replace(encoder, pooling=own_pooling), parts
     else:
         eat, params = load_encoder(config.model.weights)
     return EncoderConfig(front_end(config, clips), eat, own_pooling), {"eat": params}

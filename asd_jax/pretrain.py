@@ -61,7 +61,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat, dtype = experiment.eat_config(config), experiment.dtype(config)
     sounds = sound_batches(config)
-    pretrained, origin = starting_point(config, eat, settings)
+    pretrained, source = starting_point(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
     schedule = learning_rate_schedule(settings.learning_rate, settings.steps, settings.warmup_fraction)
@@ -87,7 +87,8 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
             watch=watch,
         )
         path = workdir / "weights.safetensors"
-        save_encoder(path, encoder, {"eat": state.params["eat"]}, **origin)
+        eat_params = jax.tree.map(lambda x: x.astype(config.model.file_dtype), state.params["eat"])
+        save_encoder(path, encoder, {"eat": eat_params}, **source)
         return path
 
 
@@ -170,17 +171,16 @@ def starting_point(config: ConfigDict, eat, settings) -> tuple[dict | None, dict
         InputError: weights that do not fit.
     """
     from asd_jax.experiment import pretrained_eat
-    from asd_jax.files import file_sha256
     from asd_jax.training.pretraining import abstract_decoder
-    from asd_jax.training.weights import load_decoder
+    from asd_jax.training.weights import load_decoder, origin
 
     found = pretrained_eat(config)
     if found is None:
         return None, {"source": "none"}
-    params, path = {"eat": found[1]}, config.model.weights
-    if (decoder := load_decoder(path, abstract_decoder(eat, settings))) is not None:
+    params = {"eat": found[1]}
+    if (decoder := load_decoder(config.model.weights, abstract_decoder(eat, settings))) is not None:
         params["decoder"] = decoder
-    return params, {"source": Path(path).name, "sha256": file_sha256(path)}
+    return params, origin(config.model.weights)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import run
 from asd_jax.errors import InputError
-from asd_jax.files import file_sha256, nothing_left_of, write_json
+from asd_jax.files import nothing_left_of, write_json
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -87,7 +87,7 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
     from asd_jax import experiment
     from asd_jax.training.fine_tuning import fine_tune
     from asd_jax.training.log import say
-    from asd_jax.training.weights import load_pipeline, save_encoder
+    from asd_jax.training.weights import load_pipeline, origin, save_encoder
 
     path = workdir / "weights.safetensors"
     if path.exists():
@@ -98,12 +98,12 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
                 return pipeline.params, {}
         except InputError as error:
             say(f"WARNING: {error}; it is made again")
-    origin, begin, params = {"source": "none"}, time.perf_counter(), {}
+    source, begin, params = {"source": "none"}, time.perf_counter(), {}
     if encoder.eat is None:
         say("the filter bank itself is the encoder: nothing to train")
     else:
         if pretrained:
-            origin = {"source": Path(config.model.weights).name, "sha256": file_sha256(config.model.weights)}
+            source = origin(config.model.weights)
         if config.data.pseudo_classes:
             heard = experiment.with_pseudo_classes(config, heard, encoder, pretrained, workdir)
         params = fine_tune(
@@ -121,7 +121,7 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,
         )
-    save_encoder(path, encoder, params, **origin)
+    save_encoder(path, encoder, params, **source)
     return params, {"training_seconds": time.perf_counter() - begin} if encoder.eat else {}
 
 

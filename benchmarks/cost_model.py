@@ -20,7 +20,6 @@ from asd_jax.files import whole_file
 from asd_jax.models.eat import PATCH, EATConfig
 
 FLAGS = flags.FLAGS
-BEGIN, END = "<!-- cost model -->", "<!-- end of cost model -->"
 
 CLIP_SECONDS, FRAMES, REAL_FRAMES = 10, 1024, 998
 TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = 16_000, 19_200, 10, 32  # DCASE 2024: 16 machines, 1,000 + 200 clips each
@@ -147,19 +146,20 @@ def main() -> None:
     """Prints the tables, and writes them into the file."""
     print(tables())
     if FLAGS.readme:
-        write_between(Path(FLAGS.readme), tables())
+        write_between(Path(FLAGS.readme), "cost model", tables())
 
 
-def write_between(path: Path, text: str) -> None:
-    """Puts the text between the markers of a file.
+def write_between(path: Path, name: str, text: str) -> None:
+    """Puts the text between a file's lines <!-- name --> and <!-- end of name -->.
 
     Raises:
-        InputError: the file has no markers.
+        InputError: the file has no such lines.
     """
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise InputError(f"{path}: has no lines {BEGIN} and {END}")
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise InputError(f"{path}: has no lines {begin} and {end}")
     with whole_file(path) as file:
         file.write(f"{before}{begin}\n{text}\n{end}{after}".encode())
 

@@ -88,7 +88,7 @@ def main() -> None:
             say(found[title]["verdict"])
             sections += verdict.result_sections(title, found[title], more)
     write_json(output / "dcase.json", found)
-    write_json(output / "timing.json", {"seconds": seconds})
+    grid.write_provenance(output, seconds)
     lead = ["Rows marked as published are the publications' figures, not measured here."]
     write_page(output / "report" / "index.html", Page("DCASE Task 2", [*sections, grid.cost_section(seconds)], lead))
 

@@ -3,14 +3,17 @@
 A cell is a set of config keys, frozen or fine-tuned, or another framework's encoder. Each (cell, seed) is embedded in a
 folder of its own and left alone once it is there; cells that differ in scoring only share it. The same command
 continues an interrupted grid. Written to --output: <name>.json (the same bytes however often it was interrupted),
-timing.json (seconds, device), report/index.html.
+timing.json (seconds, device, command, commit, date), report/index.html.
 """
 
 import dataclasses
+import datetime
 import hashlib
 import importlib.metadata
 import operator
 import re
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +56,10 @@ class Cell:
     fine_tune: bool = False
     encoder: str = ""
     bare: bool = False
+
+    def scoring(self, config: ConfigDict) -> Scoring:
+        """How its embeddings are scored."""
+        return BASELINE if self.bare else Scoring(**_with(config, self.settings).scoring)
 
     def folder(self, config: ConfigDict) -> str:
         """Name of the folder of its embeddings: all that it changes in the config, but for how they are scored."""
@@ -109,7 +116,7 @@ def run_grid(
     found["versions"] = {package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")}
     write_json(output / f"{name}.json", found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
-    write_json(output / "timing.json", {"seconds": seconds, "device": _device()})
+    write_provenance(output, seconds)
     print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
     for line in [found["verdict"], *notes]:
         say(line)
@@ -142,6 +149,9 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
     if not config.model.weights and not flags.FLAGS.encoder:
         raise InputError("--weights=FILE.safetensors names the EAT weights to start from; none: random weights")
     config.model.weights = config.model.weights or "none"
+    if config.features.statistics == "weights":  # rows with random weights hear the same
+        own = experiment.own_front_end(config.model.weights.replace("{seed}", "0"))
+        config.features.update(statistics="given", mean=own.mean, std=own.std)
     experiment.check(config)
     experiment.find_data(config, output)
     if config.data.root == "factory":
@@ -154,14 +164,14 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     from asd_jax.experiment import config_values
     from asd_jax.workdir import check_config
 
-    name, base, config = cell.folder(config), config, _with(config, cell.settings)
-    if not cell.fine_tune and _fixed(cell, config.model.weights):
+    name = cell.folder(config)
+    if not cell.fine_tune and _fixed(cell, _with(config, cell.settings).model.weights):
         seeds = 1  # nothing random in it
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
-        one = _with(base, {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")})
-        one.update(seed=base.seed + seed, seeds=1)
+        one = _with(config, {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")})
+        one.update(seed=config.seed + seed, seeds=1)
         one.model.weights = one.model.weights.replace("{seed}", str(seed))
         if (folder / "config.json").is_file():
             check_config(folder, config_values(one))
@@ -171,17 +181,15 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
             write_json(folder / DONE, {"seconds": time.perf_counter() - begin, "device": _device()})
         seconds += read_json(folder / DONE)["seconds"]
     where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]
-    scoring = BASELINE if cell.bare else Scoring(**config.scoring)
-    row = scored(map(load_embeddings, where), scoring, config.data.year)
+    row = scored(map(load_embeddings, where), cell.scoring(config), config.data.year)
     return dataclasses.replace(row, folder=str(where[0]), seconds=seconds)
 
 
 def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:
     """A cell's way to score on the embeddings of a finished run, all its seeds."""
     folders = sorted(run.glob("seed_*/embeddings")) or [run / "embeddings"]
-    scoring = BASELINE if cell.bare else Scoring(**_with(config, cell.settings).scoring)
     own = [load_embeddings(folder / (BASELINE_FOLDER if cell.bare else "")) for folder in folders]
-    row = scored(own, scoring, config.data.year)
+    row = scored(own, cell.scoring(config), config.data.year)
     return dataclasses.replace(row, folder=str(folders[0]))
 
 
@@ -234,6 +242,17 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
             for clip in zip(one.clips.section, one.clips.domain, one.clips.label.tolist(), strict=True)
         ]
     return row_of(clips, np.array(scores), year)
+
+
+def write_provenance(output: Path, seconds: Mapping[str, float]) -> None:
+    """Writes timing.json: {cell: seconds}, and with what, on what and when they were measured."""
+    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout if shutil.which("git") else ""
+    # Of files, only the names: where they lie is the user's own.
+    arguments = [re.sub(r"(?<==|,)/\S*/(?=[^/,]*(,|$))", "", argument) for argument in sys.argv[1:]]
+    command = " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments])
+    made = {"command": command, "commit": commit.strip() or "unknown", "date": datetime.date.today().isoformat()}
+    write_json(output / "timing.json", {"seconds": dict(seconds), "device": _device(), **made})
 
 
 def cost_section(seconds: Mapping[str, float]) -> Section:

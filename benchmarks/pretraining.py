@@ -59,12 +59,11 @@ def front_end_keys(files: str) -> dict[str, object]:
     from asd_jax.training.weights import load_pipeline
 
     config = load_pipeline(files.replace("{seed}", "0")).config
-    features = {f"features.{key}": getattr(config.front_end, key) for key in ("mean", "std", "bins")}
     sizes = dataclasses.asdict(config.eat)
     model = {"width": "embed_dim", "depth": "depth", "heads": "num_heads"}
     return {
-        **features,
-        "features.statistics": "given",
+        "features.statistics": "weights",
+        "features.bins": config.front_end.bins,
         "model.size": "tiny",
         **{f"model.{key}": sizes[name] for key, name in model.items()},
     }

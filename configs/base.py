@@ -42,7 +42,8 @@ def get_config(mode: str = "") -> ConfigDict:
     features.bins = 128  # filters
     features.low_hz = 20.0  # edges of the filter bank
     features.high_hz = 8000.0
-    features.statistics = "given"  # given: mean and std below; train: measured on the training clips
+    features.statistics = "given"  # given: mean and std below; train: measured on the training clips; weights: those of
+    # model.weights, where these were pre-trained here
     features.mean = -4.268  # AudioSet's log mel energies, kept for all filter banks
     features.std = 4.569
     features.simam = "local"  # none, global, local (in tiles), or by machine: "{ToyCar: local, fan: global}"
@@ -86,6 +87,7 @@ def get_config(mode: str = "") -> ConfigDict:
 
     frozen = config.frozen = ConfigDict()  # for `evaluate --weights`, without training
     frozen.pooling = ""  # band_mean, mean or cls; empty: the file's own, or band_mean if it has none
+    frozen.features = "weights"  # the file's own front end, where it has one; config: that of `features`
     frozen.block = -2  # whose output is pooled; the last is the most specialised on the pre-training
 
     arcface = config.arcface = ConfigDict()

@@ -42,6 +42,7 @@ def get_config(mode: str = "") -> ConfigDict:
     # decoder continues too), a run, or pre-training
     model.block = -2  # whose output is pooled when the file is used as it is, without fine-tuning
     model.dtype = "float32"  # of the computation: float32 or bfloat16
+    model.file_dtype = "float32"  # of the weights written; float16: half the size
 
     pretraining = config.pretraining = ConfigDict()
     pretraining.objective = "eat"  # or masked_autoencoder: the normalised pixels of the masked patches, no teacher

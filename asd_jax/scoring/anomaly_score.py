@@ -155,7 +155,7 @@ class SectionScorer:
         mode, domains = normalization or self.scoring.normalization, self.scoring.domains
         domains = "min" if domains == "pooled" else domains
         scores = self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
-        normal = self._held_out_scores(scores) if mode == "held_out" else self._self_scores
+        normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
         statistics, told = domain_statistics(scores, {name: normal[name][name] for name in scores}, mode)
         cut, more = self._threshold(np.concatenate([normalized(of, statistics, domains) for of in normal.values()]))
         return normalized(scores, statistics, domains), cut, (*self.notes, *told, *more)
@@ -168,7 +168,8 @@ class SectionScorer:
         return {name: merge_windows(values, number, how=self.scoring.windows) for name, values in scores.items()}
 
     @functools.cached_property
-    def _self_scores(self) -> dict[str, Scores]:
+    def self_scores(self) -> dict[str, Scores]:
+        """{domain: {bank: scores of the domain's own normal clips, each left out of the bank}}."""
         if self.bank_clip is None:
             return self.fitted.self_scores()
         return {domain: self._merged(self._without_own_clip(domain), clip) for domain, clip in self.bank_clip.items()}

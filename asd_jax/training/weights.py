@@ -20,11 +20,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.files import whole_file
+from asd_jax.files import file_sha256, whole_file
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 
 FORMAT = 1
+BOX, BOX_FILE = "box", Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"  # see README.md beside it
 DTYPES = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
 
 
@@ -60,11 +61,12 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: di
 def read_weights(
     path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder")
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name and the header of a file of one of the `kinds`.
+    """Reads the tensors by name and the header of a file of one of the `kinds`; of "box", the one in the package.
 
     Raises:
         InputError: missing, not safetensors, truncated, without our header, or of a newer format.
     """
+    path = weights_file(path)
     try:
         with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
@@ -93,8 +95,19 @@ def read_weights(
 
 HOW_TO_GET_WEIGHTS = (
     "the public EAT-base weights are brought in with\n"
-    "  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors"
+    "  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors\n"
+    "and the small encoder that comes with the package is named box (model.size=tiny)"
 )
+
+
+def weights_file(name: str | Path) -> Path:
+    """The file of a name: "box" is the small pre-trained encoder that comes with the package."""
+    return BOX_FILE if name == BOX else Path(name)
+
+
+def origin(name: str | Path) -> dict[str, str]:
+    """What a file made from these weights says of them in its header."""
+    return {"source": weights_file(name).name, "sha256": file_sha256(weights_file(name))}
 
 
 def fill(template: dict, tensors: dict[str, np.ndarray], path: str | Path) -> dict:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import benchmarks.automatic_choice
 import benchmarks.dcase
 import benchmarks.detectability
 import benchmarks.domain_normalization
@@ -110,6 +111,7 @@ def shared_cells(tmp_path_factory):
         ("domain_normalization", [], 14),
         ("pooling_and_loss", [], 7),
         ("strategies", [], 8),
+        ("automatic_choice", ["--banks=m-FB", "--modes=local,none"], 9),
         ("dcase", [], 4),
     ],
 )

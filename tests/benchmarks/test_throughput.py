@@ -32,7 +32,7 @@ def test_the_readmes_cost_model_is_generated(tmp_path):
     assert cost_model.tables() in README.read_text()
     (tmp_path / "no_markers.md").write_text("text")
     with pytest.raises(InputError, match="has no lines <!-- cost model -->"):
-        cost_model.write_between(tmp_path / "no_markers.md", "table")
+        cost_model.write_between(tmp_path / "no_markers.md", "cost model", "table")
 
 
 def test_figures_of_another_machine_are_not_compared(tmp_path, command):

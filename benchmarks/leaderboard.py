@@ -1,0 +1,100 @@
+"""The leaderboard: every experiment whose result was put into benchmarks/results/, in one generated table.
+
+    python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)" --internal
+    python -m benchmarks.leaderboard                                 # only writes the table anew
+
+--add copies what a finished grid left (its scores, and with what command, of what commit, on what, when) into
+benchmarks/results/; the table between the markers of benchmarks/README.md is made of all that lies there. Rows on
+recordings that may not be redistributed are added with --internal and marked.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+from asd_jax.files import read_json, write_json
+from asd_jax.reporting.table import percent
+from benchmarks.cost_model import write_between
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ("data", "row", "score, %", "95 % interval", "against the reference", "seeds", "on", "commit, date")
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_list("add", [], "folders that grids wrote (--output)")
+    flags.DEFINE_string("data", "", "what recordings the added ones are of")
+    flags.DEFINE_bool("internal", False, "recordings that may not be redistributed")
+    flags.DEFINE_string("readme", str(Path(__file__).parent / "README.md"), "file that holds the table")
+    flags.DEFINE_string("results", str(RESULTS), "folder of the results")
+
+
+def main() -> None:
+    """Adds results, and writes the table."""
+    args = flags.FLAGS
+    for folder in args.add:
+        add(Path(folder), args.data, args.internal, Path(args.results))
+    write_between(Path(args.readme), "leaderboard", leaderboard(Path(args.results)))
+
+
+def add(folder: Path, data: str, internal: bool, results: Path) -> None:
+    """Copies a finished grid's scores and provenance into the results.
+
+    Raises:
+        InputError: no words on the data, or a folder without a finished grid.
+    """
+    if not data:
+        raise InputError('--data="..." says what recordings the results are of')
+    if not (folder / "timing.json").is_file():
+        raise InputError(f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ wrote")
+    made = read_json(folder / "timing.json")
+    for path in sorted(folder.glob("*.json")):
+        found = read_json(path)
+        # The challenge's file holds a table for each edition and subset.
+        for title, table in {"": found, **found}.items():
+            if isinstance(table, dict) and "cells" in table:
+                name = " ".join([path.stem, *filter(None, [title, data])])
+                kept = {"experiment": f"{path.stem} {title}".strip(), "data": data, "internal": internal}
+                kept |= {key: made[key] for key in ("command", "commit", "date", "device")}
+                kept |= {key: table[key] for key in ("year", "seeds", "reference")}
+                kept["cells"] = {cell: _short(of) for cell, of in table["cells"].items()}
+                write_json(results / f"{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.json", kept)
+
+
+def leaderboard(results: Path) -> str:
+    """Results -> Markdown: a table per experiment, best row first, and the commands below."""
+    experiments: dict[str, list[Mapping]] = {}
+    for path in sorted(results.glob("*.json")):
+        found = read_json(path)
+        if "cells" in found and "experiment" in found:
+            experiments.setdefault(found["experiment"], []).append(found)
+    lines = ["Internal: on recordings that may not be redistributed, so only who has them can repeat it."]
+    for name, tables in experiments.items():
+        lines += ["", f"### {name}", "", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+        for found in tables:
+            rows = sorted(found["cells"].items(), key=lambda item: -item[1]["official_score"])
+            lines += [_row(found, cell, of) for cell, of in rows]
+        lines += ["", *(f"- {found['data']}: `{found['command']}`" for found in tables)]
+    return "\n".join(lines)
+
+
+def _short(of: Mapping) -> dict:
+    return {key: of[key] for key in ("official_score", "deviation", "interval", "verdict")}
+
+
+def _row(found: Mapping, cell: str, of: Mapping) -> str:
+    data = found["data"] + (", internal" if found["internal"] else "")
+    score = percent(of["official_score"]) + (f" ± {percent(of['deviation'])}" if of["deviation"] is not None else "")
+    interval = " to ".join(percent(value) for value in of["interval"])
+    made = f"{found['commit']}, {found['date']}"
+    return (
+        f"| {data} | {cell} | {score} | {interval} | {of['verdict']} | {found['seeds']} | {found['device']} | {made} |"
+    )
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
