@@ -101,7 +101,7 @@ class PixelDecoder(nn.Module):
         masked = self.param("masked", nn.initializers.normal(0.02), (self.width,)).astype(self.dtype)
         of_band = jax.nn.one_hot(kept % bands, bands, dtype=self.dtype)
         seen = jnp.einsum("rkf,rkd->rfd", of_band, x) / jnp.maximum(of_band.sum(1), 1)[..., None]
-        x = scatter(jnp.tile(seen, (1, times, 1)) + masked, x, kept)
+        x = scatter(jnp.tile(seen, (1, times, 1)) + masked[None, None], x, kept)
         x = x + jnp.asarray(position_table(self.width, times, bands)[None], self.dtype)
         config = EATConfig(self.width, self.layers, self.heads)
         for i in range(self.layers):
