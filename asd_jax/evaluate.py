@@ -183,14 +183,18 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
     """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
     from asd_jax import experiment
     from asd_jax.training.embedding import embed_windows
+    from asd_jax.training.mesh import own_devices, replicated
     from asd_jax.training.weights import embed
 
+    mesh = own_devices()
+    params = replicated(mesh, params)
     heard, dtype = experiment.windows(config, clips), experiment.dtype(config)
     vectors, baseline = embed_windows(
         lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
         heard,
         experiment.window_reader(config, clips),
         what=f"clips of {clips[0].machine} embedded",
+        mesh=mesh,
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,
         extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},

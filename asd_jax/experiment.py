@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from asd_jax.command import check_keys
@@ -29,6 +30,7 @@ from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training import pseudo_classes
 from asd_jax.training.log import say
+from asd_jax.training.mesh import make_mesh
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
 from asd_jax.workdir import check_unchanged, recording_stamps
@@ -74,7 +76,7 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
     given = config.copy_and_resolve_references()
     given.features.statistics = "given"
     if training:
-        fine_tuning(config)
+        mesh(config)
         encoder_config(given, [])
     else:
         front_end(given)
@@ -323,6 +325,12 @@ def with_pseudo_classes(
 def fine_tuning(config: ConfigDict) -> FineTuning:
     """The settings of config.optimizer, backbone, arcface and augment."""
     return FineTuning(**config.optimizer, **config.backbone, **config.arcface, **config.augment)
+
+
+def mesh(config: ConfigDict) -> Mesh:
+    """The devices, and how `config.parallel` shares out the training state among them."""
+    settings = fine_tuning(config)
+    return make_mesh(settings.batch_size, parts=settings.accumulate, shards=config.parallel.shards)
 
 
 def keep_compiled(config: ConfigDict) -> None:

@@ -48,6 +48,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     from asd_jax import experiment
     from asd_jax.models.encoder import EncoderConfig, Pooling
     from asd_jax.training.loop import run_steps
+    from asd_jax.training.mesh import make_mesh, spread, whole
     from asd_jax.training.optimizer import adamw, learning_rate_schedule
     from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
     from asd_jax.training.weights import save_encoder
@@ -60,6 +61,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     least_spread = settings.least_spread if settings.objective == "eat" else 0.0
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat, dtype = experiment.eat_config(config), experiment.dtype(config)
+    mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
     sounds = sound_batches(config)
     pretrained, source = starting_point(config, eat, settings)
     front = front_end(config, sounds)
@@ -77,8 +79,9 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
             initial_state(eat, settings, optimizer, init_key, pretrained),
-            sounds,
+            lambda start: (spread(mesh, batch) for batch in sounds(start)),
             workdir=workdir,
+            mesh=mesh,
             steps=settings.steps,
             key=train_key,
             batch_size=settings.batch_size,
@@ -87,7 +90,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
             watch=watch,
         )
         path = workdir / "weights.safetensors"
-        eat_params = jax.tree.map(lambda x: x.astype(config.model.file_dtype), state.params["eat"])
+        eat_params = jax.tree.map(lambda x: x.astype(config.model.file_dtype), whole(mesh, state.params["eat"]))
         save_encoder(path, encoder, {"eat": eat_params}, **source)
         return path
 

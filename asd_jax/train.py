@@ -113,6 +113,7 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
             experiment.window_reader(config, heard),
             experiment.fine_tuning(config),
             workdir=workdir,
+            mesh=experiment.mesh(config),
             seed=config.seed,
             dtype=experiment.dtype(config),
             with_domain=config.data.domain_in_class,

@@ -20,7 +20,7 @@ from asd_jax.training.log import say
 RESULTS = ("pseudo_classes.json", "checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
 LEFT = (*RESULTS, "metrics.jsonl", "timing.json", "comparison.json", "report", "config.json", "data.json")
 _WAY_OUT = "Use another --workdir, or --overwrite to remove that run first"
-# Keys that change no number, so that a run may go on with others.
+# Keys that change no number beyond rounding, so that a run may go on with others.
 FREE = (
     "compiled",
     "data.threads",
@@ -28,6 +28,7 @@ FREE = (
     "log.every",
     "log.checkpoint_every",
     "optimizer.on_bad_loss",
+    "parallel.shards",
     "report.clips",
 )
 

@@ -108,6 +108,10 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.ema = 0.0  # decay of a running average of the weights, which then is the result, e.g. 0.999; 0: none
     optimizer.on_bad_loss = "stop"  # when loss or gradients are not finite; or skip: such steps change nothing
 
+    parallel = config.parallel = ConfigDict()  # on several devices, which share every batch
+    parallel.shards = 1  # devices that share one copy of parameters and optimiser state (FSDP): less memory each, more
+    # traffic; 1: each has its own copy; 0: all share one
+
     scoring = config.scoring = ConfigDict()  # asd_jax/scoring/options.py, field by field
     scoring.back_end = "knn"  # a name of asd_jax/scoring/back_ends/, or several joined by "+" and fused
     scoring.distance = "cosine"  # or euclidean, of the back ends that have one

@@ -72,6 +72,10 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.decay_everything = True  # biases and norms too, as fairseq does by mistake
     optimizer.clip_norm = 4.0
 
+    parallel = config.parallel = ConfigDict()  # on several devices, which share every batch
+    parallel.shards = 1  # devices that share one copy of parameters and optimiser state (FSDP): less memory each, more
+    # traffic; 1: each has its own copy; 0: all share one
+
     log = config.log = ConfigDict()
     log.every = 20  # steps between lines
     log.checkpoint_every = 500  # steps between checkpoints

@@ -1,4 +1,6 @@
-"""Set before JAX starts: eight fake devices, strict broadcasting, full matrix precision."""
+"""Set before JAX starts: eight fake devices (of which one is used unless a test asks), strict broadcasting, full matrix
+precision.
+"""
 
 import os
 import sys
@@ -16,6 +18,7 @@ import pytest
 import asd_jax.command
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_device", jax.devices()[0])
 jax.config.update("jax_default_matmul_precision", "highest")
 # Tests build the same small programs again and again: compile each once a session.
 _COMPILED = tempfile.TemporaryDirectory()

@@ -175,6 +175,10 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
         fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
         attention = {("gpu", True): "cudnn", ("cpu", half): "clip_by_clip"}.get((device, half)) if fixed else None
         attention = attention or "exact"
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size > 1 and not mesh.manual_axes:  # each device attends to its own clips; the compiler would gather them
+        own = jax.P(mesh.axis_names)
+        return jax.shard_map(functools.partial(attend, attention=attention), in_specs=own, out_specs=own)(qkv)
     if attention == "clip_by_clip":  # weights made again for the gradient are in the cache, kept ones are not
         return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
     if attention == "exact":

@@ -111,9 +111,12 @@ def checksum(state: State) -> list[int]:
 @jax.jit
 def _checksums(arrays: list[jax.Array]) -> list[jax.Array]:
     def one(x):
-        bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}")).reshape(-1)
+        bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
         bits = bits.astype(jnp.uint32) * jnp.uint32(2654435761)
         bits = bits ^ (bits >> 16)
-        return (bits * (2 * jnp.arange(x.size, dtype=jnp.uint32) + 1)).sum(dtype=jnp.uint32)
+        number = jnp.uint32(0)  # of each value; not by reshaping, so that an array spread over devices stays so
+        for axis, size in enumerate(x.shape):
+            number = number * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+        return (bits * (2 * number + 1)).sum(dtype=jnp.uint32)
 
     return [one(x) for x in arrays]

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from asd_jax.data.batches import Batch, Reader, clip_batches
 from asd_jax.data.windows import Window
 from asd_jax.training.log import progress
 from asd_jax.training.loop import memory_for
+from asd_jax.training.mesh import one_device, spread
 
 Embed = Callable[[Batch], Sequence]
 
@@ -18,6 +21,7 @@ def embed_windows(
     read: Reader,
     *,
     what: str,
+    mesh: Mesh | None = None,
     batch_size: int = 32,
     threads: int = 4,
     extras: Mapping[str, int] | None = None,
@@ -31,13 +35,16 @@ def embed_windows(
         heard: the windows; each length makes batches, and a compiled program, of its own.
         read: a window's waveform.
         what: is embedded, for the progress on the screen.
-        batch_size: windows a batch.
+        mesh: the devices that share every batch; None for the first one alone.
+        batch_size: windows a batch, rounded up to what the devices can share.
         threads: that read ahead.
         extras: whole numbers that go with every window into the batch.
 
     Raises:
         InputError: no memory for a batch; what `read` raises.
     """
+    mesh = mesh or one_device()
+    batch_size += -batch_size % mesh.size
     rows: list = [None] * len(heard)
     for samples in sorted({window.samples for window in heard}):
         places = [place for place, window in enumerate(heard) if window.samples == samples]
@@ -45,8 +52,8 @@ def embed_windows(
         batches = clip_batches(own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads)
         found, waiting = [], []
         for batch in progress(batches, len(own), what, batch_size):
-            with memory_for(batch_size):
-                waiting.append(embed(batch))
+            with memory_for(batch_size), jax.set_mesh(mesh):
+                waiting.append(embed(spread(mesh, batch)))
                 if len(waiting) > 1:
                     found += _rows(waiting.pop(0))
         with memory_for(batch_size):

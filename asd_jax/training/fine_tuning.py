@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from asd_jax.data.batches import Reader, training_batches
@@ -16,6 +16,7 @@ from asd_jax.errors import InputError
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.training.log import say
 from asd_jax.training.loop import run_steps
+from asd_jax.training.mesh import by_clip, one_device, own_rows, replicated, spread, whole
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import final_params, initial_state, make_head, make_optimizer, make_train_step
 
@@ -28,6 +29,7 @@ def fine_tune(
     settings: FineTuning,
     *,
     workdir: Path,
+    mesh: Mesh | None = None,
     seed: int = 0,
     dtype: DTypeLike = jnp.float32,
     with_domain: bool = False,
@@ -45,6 +47,7 @@ def fine_tune(
         read: a clip's waveform, all of one length.
         settings: how to train.
         workdir: metrics.jsonl and checkpoints/ are written here.
+        mesh: the devices, see `make_mesh`; None for the first one alone.
         seed: of initial weights, order and augmentation.
         dtype: of EAT's computation.
         with_domain: whether source and target are different classes.
@@ -57,6 +60,7 @@ def fine_tune(
         InputError: fewer than two classes, fewer clips than a batch, and what `run_steps` raises.
         Interrupted: as `run_steps`.
     """
+    mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
     optimizer, schedule = make_optimizer(settings, steps, config.eat.depth)
@@ -67,7 +71,7 @@ def fine_tune(
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
     say(f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips")
     if resident:
-        data = resident_clips(clips, extras, read, threads=threads)
+        data = replicated(mesh, resident_clips(clips, extras, read, threads=threads))
         step_fn = drawing(train_step, settings.batch_size, key_order)
 
         def batches(start):
@@ -77,9 +81,10 @@ def fine_tune(
 
         def batches(start):
             size, epochs = settings.batch_size, settings.epochs
-            return training_batches(
+            read_ahead = training_batches(
                 clips, extras, read, batch_size=size, epochs=epochs, seed=seed, start=start, threads=threads
             )
+            return (spread(mesh, batch) for batch in read_ahead)
 
     state = run_steps(
         step_fn,
@@ -89,19 +94,20 @@ def fine_tune(
         steps=steps,
         key=key_train,
         batch_size=settings.batch_size,
+        mesh=mesh,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         on_bad_loss=settings.on_bad_loss,
-        files_of=lambda batch: [] if resident else [clips[number].path for number in np.asarray(batch["clip"])],
+        files_of=lambda batch: [] if resident else [clips[number].path for number in own_rows(batch["clip"])],
     )
-    return final_params(state, settings)
+    return whole(mesh, final_params(state, settings))
 
 
 def drawing(train_step: Callable, batch_size: int, key_order: jax.Array) -> Callable:
     """A step on a batch -> the same on resident clips, from which it draws its batch."""
 
     def step(state, data, key):
-        return train_step(state, draw(data, state.step, key_order, batch_size), key)
+        return train_step(state, by_clip(draw(data, state.step, key_order, batch_size)), key)
 
     return step
 

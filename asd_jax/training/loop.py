@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from asd_jax.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints
 from asd_jax.training.log import TrainingLog, say
+from asd_jax.training.mesh import one_device, place, shardings
 
 State = TypeVar("State")  # a NamedTuple with `.step`
 Metrics = dict[str, jax.Array]
@@ -33,6 +35,7 @@ def run_steps(
     steps: int,
     key: jax.Array,
     batch_size: int,
+    mesh: Mesh | None = None,
     log_every: int = 20,
     checkpoint_every: int = 200,
     on_bad_loss: str = "stop",
@@ -53,6 +56,7 @@ def run_steps(
         steps: to be done in all.
         key: handed to every step; `state.step` is what makes their randomness differ.
         batch_size: clips a step, for the rate.
+        mesh: the devices; None for the first one alone. The state is placed on them here, the batches by `batches`.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
         on_bad_loss: when a metric is not finite, "stop" before that step, or "skip" the step.
@@ -63,7 +67,9 @@ def run_steps(
         InputError: a metric that is not finite; no memory for a step; the disk is full. The state is saved.
         Interrupted: by SIGTERM or Ctrl-C. The state is saved.
     """
-    step_fn, sound = _guarded(step_fn, skip=on_bad_loss == "skip"), jnp.array(True)
+    mesh = mesh or one_device()
+    state = place(mesh, state)
+    step_fn, sound = _guarded(step_fn, mesh, state, skip=on_bad_loss == "skip"), jnp.array(True)
     # The signals' handlers stay while the last checkpoint is written.
     with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
@@ -93,19 +99,20 @@ def run_steps(
     return state
 
 
-def _guarded(step_fn, *, skip: bool):
+def _guarded(step_fn, mesh: Mesh, state, *, skip: bool):
     """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow do nothing either.
 
     So the state that is known to be bad one step later is still the one before the bad step.
     """
 
     def guarded(state, sound: jax.Array, batch, key: jax.Array):
-        new, metrics = step_fn(state, batch, key)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            new, metrics = step_fn(state, batch, key)
         good = sound & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
         kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
         return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
 
-    return jax.jit(guarded, donate_argnums=0)
+    return jax.jit(guarded, donate_argnums=0, out_shardings=(shardings(mesh, state), None, None))
 
 
 def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of, watch) -> None:

@@ -20,6 +20,7 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.training.masks import kept_patches
+from asd_jax.training.mesh import by_clip, gathered, shared_out
 
 OBJECTIVES = ("eat", "masked_autoencoder")
 WEIGHTINGS = ("published", "mean")
@@ -257,7 +258,7 @@ def make_pretraining_step(
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
-        spectrogram = front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
+        spectrogram = by_clip(front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1]))
         grid = (spectrogram.shape[1] // PATCH, config.mel_bins // PATCH)
         kept = kept_patches(
             mask_key,
@@ -270,9 +271,10 @@ def make_pretraining_step(
         )
 
         def loss_of(params):
-            return losses(config, settings, params, state.teacher, spectrogram, kept, noise_key, dtype)
+            return losses(config, settings, params, gathered(state.teacher), spectrogram, kept, noise_key, dtype)
 
-        (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(gathered(state.params))
+        gradients = shared_out(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = teacher_decay(settings, state.step)

@@ -16,6 +16,7 @@ from asd_jax.files import read_json, write_json
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.training.embedding import embed_windows
 from asd_jax.training.log import say
+from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.weights import embed
 
 
@@ -71,7 +72,8 @@ def with_pseudo_classes(
     """
     groups = without_attributes(clips)
     if not path.exists():
-        found = {}
+        found, mesh = {}, own_devices()
+        params = replicated(mesh, params)
         for key, numbers in groups.items():
             mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)}
             own = [clips[n] for n in numbers]
@@ -80,6 +82,7 @@ def with_pseudo_classes(
                 own,
                 read,
                 what=f"clips of {key} embedded",
+                mesh=mesh,
                 batch_size=batch_size,
                 threads=threads,
                 extras=mode,

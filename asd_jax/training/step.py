@@ -13,6 +13,7 @@ from asd_jax.models.adacos import AdaCos
 from asd_jax.models.arcface import ArcFace, arcface_loss
 from asd_jax.models.encoder import Encoder
 from asd_jax.models.lora import merge
+from asd_jax.training.mesh import by_clip, gathered, shared_out
 from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 
@@ -104,7 +105,8 @@ def make_train_step(
     def train_step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
         trained, frozen = split(state.params, settings.trains)
         step_key = jax.random.fold_in(key, state.step)
-        gradients, head_state, metrics = loss_and_gradients(trained, frozen, state.head, batch, step_key)
+        gradients, head_state, metrics = loss_and_gradients(*gathered((trained, frozen)), state.head, batch, step_key)
+        gradients = shared_out(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
         trained = optax.apply_updates(trained, updates)
         average = state.average
@@ -158,11 +160,12 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
             loss, (head_state, accuracy) = found
             return (jax.tree.map(jnp.add, gradients, more), head_state), (loss, accuracy)
 
-        parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
         none = jax.tree.map(jnp.zeros_like, trained)
         if settings.accumulate == 1:
-            (gradients, head_state), (loss, accuracy) = add((none, head_state), whole)
+            (gradients, head_state), (loss, accuracy) = add((none, head_state), by_clip(whole))
         else:
+            parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
+            parts = by_clip(parts, axis=1)
             (gradients, head_state), (loss, accuracy) = jax.lax.scan(add, (none, head_state), parts)
         gradients = jax.tree.map(lambda g: g / settings.accumulate, gradients)
         return gradients, head_state, {"loss": loss.mean(), "accuracy": accuracy.mean()}
@@ -179,6 +182,7 @@ def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings
     weight, partner = mixup_pairs(
         key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
     )
+    weight, partner = gathered((weight, partner))  # the rejections of Beta's draws are no devices' to agree on
     if settings.mixup != "none":
         labels = mix(labels, weight, partner)
     if settings.mixup == "waveform":
