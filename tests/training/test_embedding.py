@@ -15,7 +15,7 @@ from asd_jax.training.weights import embed, random_eat
 CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(32, 1, 2), Pooling("mean", -1, 0))
 
 
-@pytest.mark.parametrize("count", [1, 13])
+@pytest.mark.parametrize("count", [13, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count):
     heard = [Window(f"{n}", "fan", "00", "test", "source", 0, "", 0, (4000, 6000)[n % 3 == 0]) for n in range(count)]
     params, found = {"eat": random_eat(CONFIG.eat, 0)}, {}
@@ -39,8 +39,6 @@ def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count
                 extras={"simam_mode": 2},
             )
     alone = np.concatenate([embed(CONFIG, params, read(window)[None])[0] for window in heard])
-    for devices, (vectors, _) in found.items():
+    for vectors, _ in found.values():
         assert vectors.shape == (count, 32)
-        off = np.abs(vectors - alone).max() / np.abs(alone).max()
-        print(devices, count, off)
-        assert off < 1e-6
+        assert np.abs(vectors - alone).max() < 1e-6 * np.abs(alone).max()  # 3.6e-7 measured
