@@ -18,6 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
+from asd_jax import processes
 from asd_jax.errors import InputError, near
 
 
@@ -28,7 +29,10 @@ def run(main: Callable[[], int | None], define_flags: Callable[[Sequence[str]], 
         main: the command.
         define_flags: defines the flags that depend on others, given the arguments.
     """
-    sys.exit(_status(main, define_flags, sys.argv))
+    status = _status(main, define_flags, sys.argv)
+    if status and processes.several():
+        processes.leave(status)
+    sys.exit(status)
 
 
 def _status(main, define_flags, argv: list[str]) -> int:
@@ -40,14 +44,44 @@ def _status(main, define_flags, argv: list[str]) -> int:
                 print(flags.FLAGS.module_help(sys.modules[main.__module__]))
                 return 0
             _parse(argv)
+            _join()
             return main() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
-        again = shlex.join(["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
-        print(" ".join(["interrupted", *map(str, stop.args)]) + f"; to continue:\n  {again}", file=sys.stderr)
+    except Exception as error:
+        if not processes.several():
+            raise
+        # What a lost connection is called differs by machine and version; its own words follow.
+        reason = str(error).strip().partition("\n")[0][:300]
+        print(
+            f"error: this process of several could not go on; if another one ended, see why there. {_again(main, argv)}"
+            f" ({type(error).__name__}: {reason})",
+            file=sys.stderr,
+        )
         return 1
+    except KeyboardInterrupt as stop:
+        print(" ".join(["interrupted", *map(str, stop.args)]) + f"; {_again(main, argv)}", file=sys.stderr)
+        return 1
+
+
+def _again(main, argv: list[str]) -> str:
+    """How to continue."""
+    again = shlex.join(["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
+    return f"to continue:\n  {again}"
+
+
+def define_process_flags() -> None:
+    """Defines the flags of commands that several processes can run together."""
+    flags.DEFINE_string("coordinator", None, "of several processes: HOST:PORT of the first; auto: on Slurm and TPU")
+    flags.DEFINE_integer("processes", None, "how many run this command together, with one --workdir that all can see")
+    flags.DEFINE_integer("process", None, "which of them this is, from 0")
+
+
+def _join() -> None:
+    args = flags.FLAGS
+    if "coordinator" in args and (args.coordinator or args.processes is not None or args.process is not None):
+        processes.join(args.coordinator or "", args.processes, args.process)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import check_keys, run, value_of_flag
+from asd_jax import processes
+from asd_jax.command import check_keys, define_process_flags, run, value_of_flag
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.errors import InputError
@@ -48,6 +49,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("weights", None, "frozen mode: weights to embed with, no training; none: random weights")
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
     flags.DEFINE_bool("all", False, "compare every back end under every domain normalisation instead of scoring by one")
+    define_process_flags()
     flags.DEFINE_bool("overwrite", False, "with --config: first remove the run that the workdir holds")
     flags.DEFINE_integer("year", None, "DCASE edition whose score rule holds; default: config.data.year")
     if value_of_flag(argv, "config") is not None:
@@ -155,8 +157,11 @@ def embed_and_score(
         if not all(made.valid(f"{kind}{machine}.npz", of) for kind in kinds):
             for kind, embeddings in zip(kinds, embed_machine(config, encoder, params, own), strict=True):
                 embeddings.save(folder / f"{kind}{machine}.npz")
-                made.add(f"{kind}{machine}.npz", of)
+                if processes.first():
+                    made.add(f"{kind}{machine}.npz", of)
             count += len(own)
+    if not processes.first():
+        return {}
     seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
     if count:
         speed = {"embedding_seconds": seconds, "embedding_clips_per_second": count / seconds, "device": device}

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from asd_jax import processes
 from asd_jax.command import check_keys
 from asd_jax.data.audio import fit_length, read_clip
 from asd_jax.data.batches import Reader, clip_batches
@@ -106,7 +107,8 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
         root = workdir / "factory"
         chosen = {"machines": machines} if machines else {}
         say(f"synthetic machines: {root}")
-        write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
+        with processes.first_before_others():
+            write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
     try:
         clips = find_clips(root, machines)
     except InputError as error:

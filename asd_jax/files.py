@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from asd_jax import processes
 from asd_jax.errors import InputError
 
 
@@ -16,9 +18,14 @@ from asd_jax.errors import InputError
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write, which takes its name only when it is complete; its folder is made.
 
+    In all but the first of several processes, what is written goes nowhere.
+
     Raises:
         InputError: the place cannot be written, or is full.
     """
+    if not processes.first():
+        yield io.BytesIO()
+        return
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:

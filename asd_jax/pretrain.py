@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import check_keys, run
+from asd_jax.command import check_keys, define_process_flags, run
 from asd_jax.errors import InputError
 
 
@@ -24,6 +24,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and weights", required=True)
     config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/pretrain_tiny.py, or ...:smoke")
     flags.mark_flag_as_required("config")
+    define_process_flags()
     flags.DEFINE_bool("overwrite", False, "first remove the run that the workdir holds")
 
 
@@ -48,7 +49,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     from asd_jax import experiment
     from asd_jax.models.encoder import EncoderConfig, Pooling
     from asd_jax.training.loop import run_steps
-    from asd_jax.training.mesh import make_mesh, spread, whole
+    from asd_jax.training.mesh import make_mesh, own_part, spread, whole
     from asd_jax.training.optimizer import adamw, learning_rate_schedule
     from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
     from asd_jax.training.weights import save_encoder
@@ -79,7 +80,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
             initial_state(eat, settings, optimizer, init_key, pretrained),
-            lambda start: (spread(mesh, batch) for batch in sounds(start)),
+            lambda start: (spread(mesh, own_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
             steps=settings.steps,

@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import run
+from asd_jax.command import define_process_flags, run
 from asd_jax.errors import InputError
 from asd_jax.files import nothing_left_of, write_json
 
@@ -24,6 +24,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("workdir", None, "folder for checkpoints, weights, embeddings and results", required=True)
     config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/toycar.py, or configs/toycar.py:smoke")
     flags.mark_flag_as_required("config")
+    define_process_flags()
     flags.DEFINE_bool("overwrite", False, "first remove the run that the workdir holds")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from asd_jax import processes
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 from asd_jax.files import file_sha256, read_json, write_json
@@ -46,6 +47,10 @@ def claimed(workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite:
     Raises:
         InputError: another process works there; a run of another config or of other recordings is there.
     """
+    if not processes.first():
+        processes.wait()
+        yield
+        return
     with locked(workdir):
         if overwrite:
             remove_run(workdir)
@@ -55,6 +60,7 @@ def claimed(workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite:
             _check_recordings(workdir, ours["data.json"])
         for name, value in ours.items():
             write_json(workdir / name, value)
+        processes.wait()
         yield
 
 

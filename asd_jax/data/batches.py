@@ -28,6 +28,23 @@ class _Source:
         return f"{len(self.clips)} clips"
 
 
+class _Share:
+    """The i-th of n parts of every batch of an order, one after the other, for grain."""
+
+    def __init__(self, order: grain.MapDataset, batch_size: int, i: int, n: int):
+        self.order, self.size, self.part, self.i = order, batch_size, batch_size // n, i
+
+    def __len__(self) -> int:
+        return len(self.order) // self.size * self.part
+
+    def __getitem__(self, index: int) -> Batch:
+        batch, row = divmod(index, self.part)
+        return self.order[batch * self.size + self.i * self.part + row]
+
+    def __repr__(self) -> str:
+        return f"{len(self)} clips"
+
+
 def training_batches(
     clips: Sequence[Clip],
     extras: Sequence[dict[str, int]],
@@ -38,6 +55,7 @@ def training_batches(
     seed: int,
     start: int = 0,
     threads: int = 4,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Batches of `epochs` passes over the clips, each in a new order, from batch number `start` on.
 
@@ -53,11 +71,13 @@ def training_batches(
         seed: of the order.
         start: number of batches already used.
         threads: that read ahead.
+        share: (i, n), to read only the i-th of n equal parts of every batch.
     """
     if start >= epochs * len(clips) // batch_size:
         return iter(())
     order = grain.MapDataset.source(_Source(clips, extras, read)).seed(seed).shuffle().repeat(epochs)
-    batches = order.batch(batch_size, drop_remainder=True)[start:]
+    own = grain.MapDataset.source(_Share(order, batch_size, *share))
+    batches = own.batch(batch_size // share[1], drop_remainder=True)[start:]
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))
 
 

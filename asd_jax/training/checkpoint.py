@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from asd_jax import processes
 from asd_jax.errors import InputError
 from asd_jax.training.log import say
 
@@ -93,7 +94,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
+        if kind and processes.several():  # the others may be gone, and there is nothing to wait for
+            return
         with self._written():
             self._manager.wait_until_finished()
             self._manager.close()

@@ -16,7 +16,7 @@ from asd_jax.errors import InputError
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.training.log import say
 from asd_jax.training.loop import run_steps
-from asd_jax.training.mesh import by_clip, one_device, own_rows, replicated, spread, whole
+from asd_jax.training.mesh import by_clip, one_device, own_rows, own_share, replicated, spread, whole
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import final_params, initial_state, make_head, make_optimizer, make_train_step
 
@@ -81,9 +81,8 @@ def fine_tune(
 
         def batches(start):
             size, epochs = settings.batch_size, settings.epochs
-            read_ahead = training_batches(
-                clips, extras, read, batch_size=size, epochs=epochs, seed=seed, start=start, threads=threads
-            )
+            order = {"batch_size": size, "epochs": epochs, "seed": seed, "start": start, "share": own_share(mesh)}
+            read_ahead = training_batches(clips, extras, read, **order, threads=threads)
             return (spread(mesh, batch) for batch in read_ahead)
 
     state = run_steps(

@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from asd_jax import processes
 from asd_jax.errors import InputError
 from asd_jax.files import whole_file
 
@@ -14,8 +16,9 @@ T = TypeVar("T")
 
 
 def say(*words: object) -> None:
-    """One line on the screen, at once."""
-    print(*words, flush=True)
+    """One line on the screen, at once; of several processes, the first one's."""
+    if processes.first():
+        print(*words, flush=True)
 
 
 class TrainingLog:
@@ -54,7 +57,7 @@ class TrainingLog:
         self._since, self._last = now, step
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         try:
-            with open(self.path, "a", encoding="utf-8") as file:
+            with open(self.path if processes.first() else os.devnull, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror or error})") from error

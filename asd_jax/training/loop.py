@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from asd_jax import processes
 from asd_jax.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints
 from asd_jax.training.log import TrainingLog, say
@@ -74,13 +75,20 @@ def run_steps(
     with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
         log = TrainingLog(workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=batch_size)
-        step, before = start, None
+        step, before, stop = start, None, False
         try:
             for step, batch in enumerate(batches(start), start + 1):
                 with memory_for(batch_size):
                     state, sound, metrics = step_fn(state, sound, batch, key)
                     _report(log, before, on_bad_loss, files_of, watch)
-                    before, last = (step, batch, metrics), step == steps or bool(asked)
+                    before = (step, batch, metrics)
+                    # Several processes must stop at the same step: they ask each other when they log.
+                    stop = (
+                        bool(asked)
+                        if not processes.several()
+                        else step % log_every == 0 and processes.any_of(bool(asked))
+                    )
+                    last = step == steps or stop
                     if last or step % checkpoint_every == 0:
                         _report(log, before, on_bad_loss, files_of, watch)
                         before = None
@@ -89,12 +97,12 @@ def run_steps(
                     break
         except Exception:
             # What was wrong, e.g. a clip that vanished, is not the state: no step is lost.
-            if not state.step.is_deleted() and int(state.step) > checkpoints.latest:
+            if not processes.several() and not state.step.is_deleted() and int(state.step) > checkpoints.latest:
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
                     _report(log, before, on_bad_loss, files_of, watch)
             raise
-    if asked:
+    if asked or stop:
         raise Interrupted(f"after step {step} of {steps}, which is saved")
     return state
 

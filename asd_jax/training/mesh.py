@@ -98,6 +98,17 @@ def spread(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
     return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
+def own_share(mesh: Mesh) -> tuple[int, int]:
+    """(i, n): this process's devices take the i-th of n equal parts of every batch."""
+    return (jax.process_index(), jax.process_count()) if mesh.is_multi_process else (0, 1)
+
+
+def own_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch that every process made whole -> this one's part of it, for `spread`."""
+    i, n = own_share(mesh)
+    return {name: rows if n == 1 else np.split(np.asarray(rows), n)[i] for name, rows in batch.items()}
+
+
 def own_rows(array: jax.Array) -> np.ndarray:
     """The rows of an array spread by clip that lie on this process's devices."""
     return np.concatenate([np.asarray(shard.data) for shard in array.addressable_shards])

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
+from asd_jax import processes
 from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
@@ -89,6 +90,7 @@ def with_pseudo_classes(
             )
             found[key] = ward_clusters(vectors, clusters).tolist()
         write_json(path, found)
+        processes.wait()
     names = {
         n: f"pseudo_{c}" for key, found in read_json(path).items() for n, c in zip(groups[key], found, strict=True)
     }

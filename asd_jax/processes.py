@@ -1,0 +1,105 @@
+"""Several processes, on one machine or many, that make one run (jax.distributed): the first alone writes files."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from asd_jax.errors import InputError
+
+HEARTBEAT_SECONDS = 30  # after so long a machine that says nothing counts as gone
+_number, _count = 0, 1
+
+
+def join(coordinator: str, processes: int | None, process: int | None) -> None:
+    """Makes this process one of a run's; to be called before JAX is used.
+
+    Args:
+        coordinator: HOST:PORT where the first process listens; "auto": JAX asks Slurm, TPU or MPI for all three.
+        processes: how many there are.
+        process: the number of this one, from 0.
+
+    Raises:
+        InputError: numbers that do not fit; the others do not come.
+    """
+    global _number, _count
+    import jax
+
+    named = coordinator != "auto"
+    if named and (processes is None or process is None or not 0 <= process < processes or ":" not in coordinator):
+        raise InputError(
+            f"--coordinator={coordinator} --processes={processes} --process={process}: give HOST:PORT of the first "
+            "process, how many there are, and the number of this one, from 0; or --coordinator=auto on Slurm and TPU"
+        )
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    given = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process} if named else {}
+    try:
+        jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"--coordinator={coordinator}: the processes did not find each other ({reason})") from error
+    _number, _count = jax.process_index(), jax.process_count()
+
+
+def first() -> bool:
+    """Whether this process is the only one or the first, which writes files and says what happens."""
+    return _number == 0
+
+
+def number() -> int:
+    """Of this process."""
+    return _number
+
+
+def count() -> int:
+    """Of processes."""
+    return _count
+
+
+def several() -> bool:
+    """Whether there are others."""
+    return _count > 1
+
+
+def wait() -> None:
+    """Returns when every process is here."""
+    if several():
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("asd_jax")
+
+
+@contextlib.contextmanager
+def first_before_others() -> Iterator[None]:
+    """The others enter when the first has left."""
+    if not first():
+        wait()
+    yield
+    if first():
+        wait()
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it is so in any process; all must ask."""
+    if not several():
+        return flag
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def gather(rows):
+    """Each process's rows "n ..." -> those of all, in the order of processes."""
+    if not several():
+        return rows
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(rows, tiled=True)
+
+
+def leave(status: int) -> None:
+    """Ends this process of several at once, as an orderly end would wait for those that are gone or still at work."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
