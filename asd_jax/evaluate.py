@@ -71,6 +71,8 @@ def main() -> None:
     if not (args.all or args.embeddings) and (args.weights or value_of_flag(sys.argv, "config") is not None):
         embed_frozen(config, args.weights, workdir)
         return
+    if not processes.first():  # nothing is embedded: the first scores alone
+        return
     with nothing_left_of(workdir), locked(workdir):
         score_again(config, Path(args.embeddings) if args.embeddings else None, workdir, everything=args.all)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from asd_jax.errors import InputError
 
 HEARTBEAT_SECONDS = 30  # after so long a machine that says nothing counts as gone
+SCORING_SECONDS = 3600  # that the others wait at the end, while the first scores
 _number, _count = 0, 1
 
 
@@ -32,9 +33,12 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             "process, how many there are, and the number of this one, from 0; or --coordinator=auto on Slurm and TPU"
         )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if jax.config.jax_platforms == "cpu":  # gloo notices itself that another one ended, and says so in an orderly way
+        jax.config.update("jax_enable_recoverability", True)
     given = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process} if named else {}
+    patience = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS, "shutdown_timeout_seconds": SCORING_SECONDS}
     try:
-        jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        jax.distributed.initialize(**given, **patience)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"--coordinator={coordinator}: the processes did not find each other ({reason})") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from asd_jax import processes
 from asd_jax.command import define_process_flags, run
 from asd_jax.errors import InputError
 from asd_jax.files import nothing_left_of, write_json
@@ -48,7 +49,8 @@ def main() -> None:
         one.update(seed=config.seed + n, seeds=1)
         train_and_score(one, folder, workdir, overwrite=overwrite)
     write_json(workdir / "config.json", config_values(config))
-    summarize_seeds(workdir, folders)
+    if processes.first():
+        summarize_seeds(workdir, folders)
 
 
 def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, overwrite: bool = False) -> dict:

@@ -85,6 +85,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            if processes.several():  # more likely another one ended
+                raise
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputError(
                 f"{self.folder}: a checkpoint cannot be written ({reason}). Is the disk full? The same command "

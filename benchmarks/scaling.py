@@ -1,0 +1,199 @@
+"""Training and embedding on many devices: memory, traffic and time by formula; the formulas against compiled programs.
+
+    python -m benchmarks.scaling --readme=benchmarks/README.md
+
+Prints the tables; --readme writes them between the markers of that file. The programs are compiled for eight fake CPU
+devices; rates of GPUs are those that benchmarks.cost_model assumes, and one more, of the network, stated in the table.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.models.eat import EATConfig
+from benchmarks.cost_model import (
+    BATCH,
+    CLIP_SECONDS,
+    FORWARD_SHARE,
+    LINK_RATE,
+    TENSOR_RATE,
+    TRAIN_SHARE,
+    costs,
+    forward_flops,
+    parameters,
+    tokens,
+    write_between,
+)
+
+FLAGS = flags.FLAGS
+NETWORK_RATE, ON_A_HOST = 50e9, 8  # assumed: 400 Gbit/s a GPU between hosts of eight
+SIZES, DEVICES = ("tiny", "base", "large"), (1, 8, 64)
+
+
+def state_bytes(eat: EATConfig, shards: int) -> float:
+    """Of a device: float32 parameters and two moments, shared out."""
+    return 12 * parameters(eat) / shards
+
+
+def activation_bytes(eat: EATConfig) -> float:
+    """Of a clip, kept in bfloat16: per block qkv 3, attention, out, norms 2 and fc2 of width d; fc1, GELU of r d each."""
+    return eat.depth * (8 + 2 * eat.mlp_ratio) * tokens(eat) * eat.embed_dim * 2
+
+
+def traffic_bytes(eat: EATConfig, devices: int, batch: int = BATCH) -> dict[str, float]:
+    """What each device receives in a step.
+
+    With a copy each, gradients are all-reduced: 2 (n - 1) / n of them. With shards, parameters are all-gathered and
+    gradients reduce-scattered: (n - 1) / n each, the same in all. Mixup's partners are anywhere: all waveforms are
+    gathered.
+    """
+    share = (devices - 1) / devices
+    waves = batch * devices * 4 * 16000 * CLIP_SECONDS
+    return {"gradients": 2 * share * 4 * parameters(eat), "waveforms": share * waves}
+
+
+def step_seconds(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[float, float, float]:
+    """(computing, receiving gradients, receiving waveforms) in a step of so many clips a device."""
+    by = {cost.name: cost for cost in costs(eat, batch)}
+    small = sum(cost.seconds for name, cost in by.items() if not name.startswith("EAT"))
+    computing = batch * (by["EAT forward and backward"].flops / TENSOR_RATE / TRAIN_SHARE + small)
+    rate = LINK_RATE if devices <= ON_A_HOST else NETWORK_RATE
+    return computing, *(received / rate for received in traffic_bytes(eat, devices, batch).values())
+
+
+def efficiency(eat: EATConfig, devices: int) -> tuple[float, float]:
+    """Weak scaling: (nothing overlapped, gradients sent while the backward pass, two thirds of the step, goes on)."""
+    computing, gradients, waves = step_seconds(eat, devices)
+    hidden = max(0.0, gradients - computing * 2 / 3)
+    return computing / (computing + gradients + waves), computing / (computing + hidden + waves)
+
+
+def tables() -> str:
+    """The plan in Markdown."""
+    lines = [
+        f"{BATCH} clips of {CLIP_SECONDS} s a device. State: 12 P / shards bytes for P parameters. Kept for the "
+        "gradient: depth (8 + 2 r) n d 2 bytes a clip. Received in a step: 2 (n - 1) / n 4 P bytes of gradients (or of "
+        "parameters and gradients, with shards) and (n - 1) / n of all waveforms. Assumed: the rates above, "
+        f"{NETWORK_RATE / 1e9:.0f} GB/s a GPU between hosts of {ON_A_HOST}, {TRAIN_SHARE:.0%} of the product rate in "
+        f"training, {FORWARD_SHARE:.0%} in embedding.",
+        "",
+        "| EAT | devices | state GB, copy each | state GB, all shards | kept GB | received MB | computing ms | "
+        "communicating ms | efficiency | if overlapped |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in SIZES:
+        eat = getattr(EATConfig, name)()
+        for devices in DEVICES:
+            computing, *receiving = step_seconds(eat, devices)
+            plain, overlapped = efficiency(eat, devices)
+            lines.append(
+                f"| {name} | {devices} | {state_bytes(eat, 1) / 1e9:.2f} | {state_bytes(eat, devices) / 1e9:.3f} | "
+                f"{BATCH * activation_bytes(eat) / 1e9:.1f} | {sum(traffic_bytes(eat, devices).values()) / 1e6:.0f} | "
+                f"{computing * 1e3:.1f} | {sum(receiving) * 1e3:.2f} | {plain:.0%} | {overlapped:.0%} |"
+            )
+    lines += ["", "| EAT | 10 million clips, GPU hours | 1,000 machines streaming, share of one GPU |", "|---|---|---|"]
+    for name in SIZES:
+        eat = getattr(EATConfig, name)()
+        seconds = forward_flops(eat) / TENSOR_RATE / FORWARD_SHARE
+        lines.append(f"| {name} | {1e7 * seconds / 3600:.2f} | {1000 / CLIP_SECONDS * seconds:.1%} |")
+    return "\n".join(lines)
+
+
+def compiled_step(shards: int, clips: int = 8):
+    """A step of fine-tuning EAT-tiny on clips of 1 s, compiled for all devices here -> (program, number of parameters).
+
+    Args:
+        shards: of the training state.
+        clips: in all.
+    """
+    import jax
+    import numpy as np
+
+    from asd_jax.models.encoder import Encoder, EncoderConfig
+    from asd_jax.training import mesh as meshes
+    from asd_jax.training import step as steps
+    from asd_jax.training.settings import FineTuning
+
+    config, settings = EncoderConfig(eat=EATConfig.tiny()), FineTuning(batch_size=clips)
+    encoder, head = Encoder(config), steps.make_head(16, settings)
+    optimizer, schedule = steps.make_optimizer(settings, 10, config.eat.depth)
+    key, wave = jax.random.key(0), np.zeros(16000, np.float32)
+    state = steps.initial_state(encoder, head, optimizer, settings, key, wave, None)
+    mesh = meshes.make_mesh(clips, shards=shards)
+    labels = np.zeros(clips, np.int32)
+    batch = meshes.spread(mesh, {"wave": np.tile(wave, (clips, 1)), "label": labels, "simam_mode": labels})
+    train_step = steps.make_train_step(encoder, head, optimizer, schedule, settings)
+
+    def step(state, batch, key):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return train_step(state, batch, key)
+
+    compiled = jax.jit(step, donate_argnums=0, out_shardings=(meshes.shardings(mesh, state), None))
+    placed = meshes.place(mesh, state)
+    return compiled.lower(placed, batch, key).compile(), sum(leaf.size for leaf in jax.tree.leaves(state.params))
+
+
+def collectives(program) -> dict[str, tuple[int, int]]:
+    """A compiled program -> {"all-reduce": (how many, bytes of their results), ...}."""
+    found = {}
+    for line in program.as_text().splitlines():
+        if match := re.search(r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter)(?:-start)?\(", line):
+            shapes = re.findall(r"f32\[([\d,]*)\]", match[1])
+            sizes = [4 * _product(shape) for shape in shapes]
+            count, total = found.get(match[2], (0, 0))
+            found[match[2]] = (count + 1, total + sum(sizes))
+    return found
+
+
+def _product(shape: str) -> int:
+    size = 1
+    for axis in filter(None, shape.split(",")):
+        size *= int(axis)
+    return size
+
+
+def checks() -> str:
+    """The formulas against programs compiled for eight devices, in Markdown."""
+    lines = [
+        "A step of EAT-tiny on 8 clips of 1 s, compiled for eight fake devices: how many collectives, and the size of "
+        "their results. On CPUs a reduce-scatter is an all-reduce.",
+        "",
+        "| state | all-reduce | MB | gradients by formula, MB | all-gather | MB | parameters and waveforms, MB | "
+        "state a device, MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, shards in (("a copy each", 1), ("eight shards", 0)):
+        program, count = compiled_step(shards)
+        found, waves = collectives(program), 8 * 16000 * 4
+        reduced, gathered = found["all-reduce"], found["all-gather"]
+        expected = waves if shards else waves + 4 * count
+        held = program.memory_analysis().argument_size_in_bytes
+        lines.append(
+            f"| {name} | {reduced[0]} | {reduced[1] / 1e6:.2f} | {4 * count / 1e6:.2f} | {gathered[0]} | "
+            f"{gathered[1] / 1e6:.2f} | {expected / 1e6:.2f} | {held / 1e6:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
+
+
+def main() -> None:
+    """Prints the tables, and writes them into the file."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
+    text = f"{tables()}\n\n{checks()}"
+    print(text)
+    if FLAGS.readme:
+        write_between(Path(FLAGS.readme), "scaling", text)
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
