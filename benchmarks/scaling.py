@@ -39,7 +39,7 @@ def state_bytes(eat: EATConfig, shards: int) -> float:
 
 
 def activation_bytes(eat: EATConfig) -> float:
-    """Of a clip, kept in bfloat16: per block qkv 3, attention, out, norms 2 and fc2 of width d; fc1, GELU of r d each."""
+    """Of a clip, kept in bfloat16: per block qkv 3, attention, out, norms 2 and fc2 of width d; fc1, GELU of r d."""
     return eat.depth * (8 + 2 * eat.mlp_ratio) * tokens(eat) * eat.embed_dim * 2
 
 

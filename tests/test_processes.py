@@ -1,4 +1,4 @@
-"""Two processes on this machine against one: the same losses and scores; one is killed, the run goes on with either."""
+"""Two processes on this machine against one: the same losses and scores; one is killed, the run goes on with one."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def start(workdir, *flags, processes):
 
 
 def ended(running):
-    """(exit status, stdout, stderr) of each."""
+    """(exit status, stderr, stdout) of each."""
     return [(*process.communicate(timeout=300), process.returncode)[::-1] for process in running]
 
 
@@ -56,7 +56,7 @@ def lines(workdir):
 
 
 @pytest.mark.slow
-def test_two_processes_are_as_one_and_either_goes_on_when_one_is_killed(tmp_path):
+def test_two_processes_are_as_one(tmp_path):
     for workdir, processes in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
         for status, err, _ in ended(start(workdir, "--config.parallel.shards=0", processes=processes)):
             assert status == 0, err
@@ -72,17 +72,16 @@ def test_two_processes_are_as_one_and_either_goes_on_when_one_is_killed(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_when_one_is_killed_the_other_says_so_and_either_number_goes_on(tmp_path, victim):
+def test_when_the_first_is_killed_the_other_says_so_and_one_goes_on(tmp_path):
     running = start(tmp_path, "--config.optimizer.epochs=20", processes=2)
     while not (tmp_path / "checkpoints" / "4").exists():
         assert running[1].poll() is None
         time.sleep(0.1)
-    running[victim].send_signal(signal.SIGKILL)
-    status, err, _ = ended(running)[1 - victim]
+    running[0].send_signal(signal.SIGKILL)
+    status, err, _ = ended(running)[1]
     assert status == 1, err
     assert "if another one ended, see why there. to continue:\n  python -m asd_jax.train" in err
-    for status, err, _ in ended(start(tmp_path, "--config.optimizer.epochs=20", processes=1 + victim)):
+    for status, err, _ in ended(start(tmp_path, "--config.optimizer.epochs=20", processes=1)):
         assert status == 0, err
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, lines(tmp_path)[-1]["step"] + 1))
 
