@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add = command("fit", fit)
     add("--normal", required=True, help="folder (or csv list) of recordings of the healthy machine")
     add("--output", required=True, help="detector file to write")
-    add("--weights", default="filter_bank", help="encoder to hear with beside the filter bank, a .safetensors file")
+    add("--weights", default="box", help="encoder beside the filter bank: box (in the package), a file, or filter_bank")
     add("--false_alarm_rate", type=float, default=0.05, help="share of normal windows that may be called anomalous")
     add("--window_seconds", type=float, help="heard at once; default: the recordings' usual length, at most 10")
     add("--coreset", type=int, default=0, help="keep so many windows of the encoder's bank; 0: all")
@@ -114,7 +114,7 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.detector.detector import Detector, usual_window
     from asd_jax.detector.recordings import normal_recordings
     from asd_jax.detector.views import load_pipeline_or_eat, rate_of
-    from asd_jax.files import file_sha256
+    from asd_jax.training.weights import origin as origin_of
 
     clips = normal_recordings(args.normal)
     _check_output(args.output)
@@ -122,9 +122,7 @@ def fit(args: argparse.Namespace) -> None:
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin, trained = None, {}, None
     if args.weights != "filter_bank":
-        weights = Path(args.weights)
-        pipeline = load_pipeline_or_eat(weights)
-        origin = {"weights": weights.name, "sha256": file_sha256(weights)}
+        pipeline, origin = load_pipeline_or_eat(args.weights), origin_of(args.weights)
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned
 

@@ -22,8 +22,8 @@ from benchmarks import grid
 
 SCORINGS = {
     "cosine": {},
-    "cosine, standardised": {"standardize": True},
     "euclidean, standardised": {"standardize": True, "distance": "euclidean"},
+    "mahalanobis": {"back_end": "mahalanobis"},
     "local density, standardised": {"standardize": True, "distance": "euclidean", "back_end": "local_density"},
 }
 

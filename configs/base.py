@@ -159,7 +159,9 @@ def apply_mode(config: ConfigDict, mode: str) -> None:
     if mode == "smoke":
         config.data.update(root="factory", machines="fan,gearbox", clip_seconds=1.0)
         config.factory.update(train_source=12, train_target=3, test_per_condition=4)
-        config.model.update(size="tiny", depth=2, width=64, heads=2, weights="none", embedding_dim=32)
+        if config.features.statistics == "weights":
+            config.features.update(statistics="train")
+        config.model.update(size="tiny", depth=2, width=64, heads=2, block=-1, weights="none", embedding_dim=32)
         config.optimizer.update(epochs=2, batch_size=8, learning_rate=1e-3)
         config.log.update(every=2, checkpoint_every=4)
         config.report.update(clips=1)

@@ -15,7 +15,7 @@ def get_config(mode: str = "") -> ConfigDict:
     config = pretrain_base.get_config()
     config.data.update(zoo_share=1.0, pieces=4)
     config.features.statistics = "train"  # synthetic levels are not AudioSet's
-    config.model.update(size="tiny", file_dtype="float16")
+    config.model.update(size="tiny", block=-1, file_dtype="float16")  # the block is the best on the factory
     config.pretraining.update(
         objective="masked_autoencoder",
         steps=1200,

@@ -14,7 +14,8 @@ from asd_jax.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import conformal_threshold, p_values
 from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank, coreset, fused
-from asd_jax.training.weights import Pipeline
+from asd_jax.training.weights import BOX, Pipeline
+from asd_jax.training.weights import origin as origin_of
 
 LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
 FEWEST_OF_A_DOMAIN = 4  # recordings; fewer make no bank of their own
@@ -106,7 +107,7 @@ class Detector:
         *,
         names: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
-        weights: str | Path | Pipeline | None = None,
+        weights: str | Path | Pipeline | None = BOX,
         machine: str | None = None,
         window_seconds: float | None = None,
         false_alarm_rate: float = 0.05,
@@ -122,19 +123,20 @@ class Detector:
             names: theirs, for messages.
             domains: "source" or "target" of each, where conditions differ; otherwise the local density of the bank
                 does what it can.
-            weights: an encoder's weight file, or one that is loaded; None: the filter bank alone.
+            weights: an encoder's weight file ("box": the one that comes with the package), or one that is loaded; None:
+                the filter bank alone.
             machine: picks the SimAM mode, where the weights have one per machine.
             window_seconds: what is heard at once; by default the usual length of the recordings, at most 10.
             false_alarm_rate: share of normal windows that may lie above the threshold.
             coreset_size: keep so many of the encoder's vectors; 0: all.
             trained: of each recording, whether the encoder was trained on it, so that its score says nothing.
-            origin: what is to be remembered of the weights.
+            origin: what is to be remembered of weights that are loaded; of a file, its name and hash are.
 
         Raises:
             InputError: fewer than three windows in all, waveforms that are not finite or not mono, bad settings.
         """
         if isinstance(weights, str | Path):
-            weights = load_pipeline_or_eat(weights)
+            origin, weights = origin_of(weights), load_pipeline_or_eat(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         if window_seconds is None:
             waves = list(waves)

@@ -15,13 +15,16 @@ from asd_jax.detector.views import rate_of, shapes
 from asd_jax.errors import InputError
 from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.weights import pipeline_of, read_weights, save_weights
+from asd_jax.training.weights import BOX, origin, pipeline_of, read_weights, save_weights
 
 _LARGEST = 100_000  # of any number in the header: no file decides how much memory a model of its sizes takes
 
 
 def save(path: str | Path, detector: Detector) -> None:
-    """Writes a detector atomically; the same detector gives the same bytes on the same versions."""
+    """Writes a detector atomically; the same detector gives the same bytes on the same versions.
+
+    The encoder that comes with the package is not in the file: its hash is.
+    """
     bank, pipeline = detector.bank, detector.pipeline
     tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
     tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
@@ -33,7 +36,7 @@ def save(path: str | Path, detector: Detector) -> None:
         "recording": detector.recording.astype(np.int32),
         "start": detector.start.astype(np.float64),
     }
-    if pipeline is not None:
+    if pipeline is not None and dict(detector.origin) != origin(BOX):
         tensors |= {
             f"encoder/{name}": np.asarray(value) for name, value in flatten_dict(pipeline.params, sep="/").items()
         }
@@ -82,6 +85,7 @@ def _detector(path, tensors, header) -> Detector:
         if (header["encoder"]["eat"] or {}).get("depth", 0) > max(len(tensors), depth):
             raise InputError("the encoder's sizes are not those of its weights")
         weights = {name.removeprefix("encoder/"): t for name, t in tensors.items() if name.startswith("encoder/")}
+        weights = weights or _from_the_package(header["origin"])
         pipeline = pipeline_of(weights, header["encoder"], path)
     settings = Settings(**header["settings"])
     expected = shapes(pipeline, round(settings.window_seconds * rate_of(pipeline)))
@@ -122,6 +126,16 @@ def _detector(path, tensors, header) -> Detector:
         bool(header["reduced"]),
         dict(header["origin"]),
     )
+
+
+def _from_the_package(named) -> dict[str, np.ndarray]:
+    """The weights of the encoder in the box, if it is the one that the detector was fitted with."""
+    if named != origin(BOX):
+        raise InputError(
+            f"fitted with an encoder that does not come with this version of asd_jax ({named}); fit the detector "
+            "again, or load it with the version that wrote it"
+        )
+    return read_weights(BOX)[0]
 
 
 def _digest(tensors, header) -> str:

@@ -21,7 +21,7 @@ BATCH = 8
 # Two judges of the filter bank: what is left when the ways in which normal sounds vary are explained away, however
 # large the variation, and the distance to the nearest normal sound, for how far those are from each other.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
-FROZEN = Scoring(back_end="local_density", distance="euclidean", standardize=True)
+FROZEN = Scoring(back_end="mahalanobis")  # the best of the encoder in the box on the factory (benchmarks/box.py)
 FINE_TUNED = Scoring(back_end="local_density")  # ArcFace trains angles
 
 
