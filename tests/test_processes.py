@@ -79,8 +79,11 @@ def test_when_the_first_is_killed_the_other_says_so_and_one_goes_on(tmp_path):
         time.sleep(0.1)
     running[0].send_signal(signal.SIGKILL)
     status, err, _ = ended(running)[1]
-    assert status == 1, err
-    assert "if another one ended, see why there. to continue:\n  python -m asd_jax.train" in err
+    assert status, err
+    # Whichever comes first: our words, or those with which JAX ends a process whose coordinator is gone.
+    assert "if another one ended, see why there. to continue:\n  python -m asd_jax.train" in err or (
+        "another task died" in err
+    )
     for status, err, _ in ended(start(tmp_path, "--config.optimizer.epochs=20", processes=1)):
         assert status == 0, err
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, lines(tmp_path)[-1]["step"] + 1))
