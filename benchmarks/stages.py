@@ -13,7 +13,7 @@ import optax
 
 from asd_jax.data.resident import draw
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.models.eat import EAT, NORM_EPS, EATConfig, attend
+from asd_jax.models.eat import EAT, NORM_EPS, Block, EATConfig, attend
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import initial_state, make_head, make_optimizer, make_train_step
@@ -21,13 +21,14 @@ from asd_jax.training.weights import embed
 from benchmarks.cost_model import forward_flops, front_end_flops, tokens
 
 SAMPLES = 160_000  # 10 s
-STAGES = ("front_end", "forward", "train", "embedding", "fine_tuning")
+STAGES = ("front_end", "forward", "forward_scanned", "train", "embedding", "fine_tuning")
 
 
 def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[], object], float, int]:
     """(a function that does the stage once and waits until it is done, its operations, its peak of bytes).
 
-    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "train": forward, backward and AdamW on the
+    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms;
+    "forward_scanned": the same with a scan over the blocks instead of one after the other; "train": forward, backward and AdamW on the
     mean square of the tokens; "embedding": waveforms to embeddings; "fine_tuning": the real step, which draws resident
     clips, augments them and learns to classify. Weights and clips are random.
     """
@@ -51,6 +52,8 @@ def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[],
     params = jax.jit(model.init)(key, x[:1])["params"]
     if stage == "forward":
         return *_compiled(lambda params, x: model.apply({"params": params}, x)[0], params, x), forward
+    if stage == "forward_scanned":
+        return *_compiled(functools.partial(scanned, eat, dtype), params, x), forward
     optimizer = optax.adamw(1e-4)
 
     def step(state, x):
@@ -62,6 +65,15 @@ def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[],
         return optax.apply_updates(state[0], updates), moments
 
     return *_compiled_step(step, (params, jax.jit(optimizer.init)(params)), x), 3 * forward
+
+
+def scanned(eat: EATConfig, dtype, params: dict, x) -> jax.Array:
+    """EAT's tokens "b n d" of spectrograms "b t f", its blocks compiled once and scanned over their stacked weights."""
+    names = [f"block_{i}" for i in range(eat.depth)]
+    tokens = EAT(eat, dtype).apply({"params": params}, x)[1]["pre_norm"]  # the compiler drops the blocks after it
+    stacked = jax.tree.map(lambda *of: jnp.stack(of), *(params[name] for name in names))
+    block = Block(eat, dtype)
+    return jax.lax.scan(lambda x, of: (block.apply({"params": of}, x)[0], None), tokens, stacked)[0]
 
 
 def _fine_tuning(config: EncoderConfig, batch: int, dtype):

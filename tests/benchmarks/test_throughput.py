@@ -7,7 +7,7 @@ import pytest
 
 from asd_jax.errors import InputError
 from asd_jax.models.eat import EAT, EATConfig
-from benchmarks import cost_model, throughput
+from benchmarks import cost_model, stages, throughput
 
 README = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
@@ -35,6 +35,13 @@ def test_the_readmes_cost_model_is_generated(tmp_path):
         cost_model.write_between(tmp_path / "no_markers.md", "cost model", "table")
 
 
+def test_scanned_blocks_give_the_same_tokens():
+    small, x = EATConfig(64, 3, 2), jax.random.normal(jax.random.key(0), (2, 64, 128))
+    params = EAT(small).init(jax.random.key(1), x)["params"]
+    tokens = EAT(small).apply({"params": params}, x)[0]
+    assert abs(stages.scanned(small, jnp.float32, params, x) - tokens).max() < 1e-6  # measured 0
+
+
 def test_figures_of_another_machine_are_not_compared(tmp_path, command):
     earlier = {"machine": throughput.machine() | {"device": "NVIDIA H100"}, "groups": []}
     (tmp_path / "earlier.json").write_text(json.dumps(earlier))
@@ -44,7 +51,7 @@ def test_figures_of_another_machine_are_not_compared(tmp_path, command):
 
 def test_unknown_stages_are_refused(command):
     status, _, error = command(throughput, "--stages=backward")
-    assert status == 2 and "--stages: backward is unknown; known: front_end, forward, train" in error
+    assert status == 2 and "--stages: backward is unknown; known: front_end, forward, forward_scanned, train" in error
 
 
 @pytest.mark.slow
