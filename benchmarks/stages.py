@@ -27,10 +27,10 @@ STAGES = ("front_end", "forward", "forward_scanned", "train", "embedding", "fine
 def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[], object], float, int]:
     """(a function that does the stage once and waits until it is done, its operations, its peak of bytes).
 
-    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms;
-    "forward_scanned": the same with a scan over the blocks instead of one after the other; "train": forward, backward and AdamW on the
-    mean square of the tokens; "embedding": waveforms to embeddings; "fine_tuning": the real step, which draws resident
-    clips, augments them and learns to classify. Weights and clips are random.
+    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "forward_scanned": the same with a scan over
+    the blocks instead of one after the other; "train": forward, backward and AdamW on the mean square of the tokens;
+    "embedding": waveforms to embeddings; "fine_tuning": the real step, which draws resident clips, augments them and
+    learns to classify. Weights and clips are random.
     """
     key = jax.random.key(0)
     wave = 0.1 * jax.random.normal(key, (batch, SAMPLES))
