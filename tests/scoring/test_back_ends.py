@@ -98,6 +98,14 @@ def test_mahalanobis_shrinks_as_told(shrinkage):
     assert mahalanobis({"source": SOURCE}, shrinkage=shrinkage).score(TEST)["source"] == pytest.approx(expected)
 
 
+def test_mahalanobis_of_two_clips_is_the_distance_to_their_mean():
+    bank = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
+    score = mahalanobis({"source": bank}).score(np.array([[1.0, 0, 1], [0, 2, 1], [0, 0, 4]]))["source"]
+    assert score == pytest.approx(np.array([1, 2, 3]) / np.sqrt(1 / 3))
+    equal = mahalanobis({"source": np.ones((3, 2))}).score(np.array([[1.0, 1], [1, 2]]))["source"]
+    assert equal[0] == 0 and np.isfinite(equal).all()
+
+
 def test_pca_residual_is_what_the_components_leave():
     _, directions = np.linalg.eigh(np.cov(SOURCE.T))
     centred = TEST - SOURCE.mean(0)

@@ -11,7 +11,7 @@ def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
-        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn).
+        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn), of two clips it is 1.
 
     S has rank below r: with its r singular vectors C is inverted in O(r^2 e) instead of O(e^3); O(n r e) to score.
 
@@ -33,8 +33,12 @@ def _scorer(vectors, shrinkage):
     mean = vectors.mean(0)
     _, singular, directions = np.linalg.svd(vectors - mean, full_matrices=False)
     variance = singular**2 / len(vectors)
-    a = ledoit_wolf_shrinkage(vectors) if shrinkage is None else shrinkage
-    rest = max(a * variance.sum() / vectors.shape[1], np.finfo(float).tiny)  # equal clips have no variance at all
+    # Two clips look alike from their mean, so that the estimate is 0 whatever they are.
+    estimated = ledoit_wolf_shrinkage(vectors) if len(vectors) > 2 else 1.0
+    a = estimated if shrinkage is None else shrinkage
+    # Equal clips have no variance at all.
+    floor = np.finfo(float).eps * np.square(vectors).mean() + np.finfo(float).tiny
+    rest = max(a * variance.sum() / vectors.shape[1], floor)
     inside = (1 - a) * variance + rest
 
     def score(test):
