@@ -193,7 +193,7 @@ class Pipeline:
     """Everything from waveform to embedding."""
 
     config: EncoderConfig
-    params: dict
+    params: dict = dataclasses.field(repr=False)
 
     def embed(self, wave, machine: str | None = None) -> jax.Array:
         """Waveforms "b s" in [-1, 1] at the front end's sample rate -> embeddings "b e".
