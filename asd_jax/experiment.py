@@ -33,7 +33,14 @@ from asd_jax.training import pseudo_classes
 from asd_jax.training.log import say
 from asd_jax.training.mesh import make_mesh
 from asd_jax.training.settings import FineTuning
-from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, load_encoder, load_pipeline, random_eat, read_weights
+from asd_jax.training.weights import (
+    HOW_TO_GET_WEIGHTS,
+    front_end_of,
+    load_encoder,
+    load_pipeline,
+    random_eat,
+    read_weights,
+)
 from asd_jax.workdir import check_unchanged, recording_stamps
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
@@ -195,13 +202,12 @@ def own_front_end(weights: str) -> FrontEnd:
     Raises:
         InputError: the file has none.
     """
-    header = {} if weights in ("", "none") else read_weights(weights)[1]
-    if not header.get("front_end"):
+    if weights in ("", "none") or (own := front_end_of(weights)) is None:
         raise InputError(
             f"features.statistics=weights: model.weights={weights!r} has no front end of its own; set "
             "--config.features.statistics=given (AudioSet's, as the public checkpoints) or train"
         )
-    return FrontEnd(**header["front_end"])
+    return own
 
 
 def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:

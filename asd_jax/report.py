@@ -113,16 +113,13 @@ def _recordings(config, machines, workdir):
 def _front_end(config, clips, workdir):
     """As the run's weights have it, else as the config says."""
     from asd_jax import experiment
-    from asd_jax.features.front_end import FrontEnd
-    from asd_jax.training.weights import read_weights
+    from asd_jax.training.weights import front_end_of
 
     own = workdir / "weights.safetensors"
-    file = own if own.is_file() else config.model.weights
-    if file not in ("", "none") and config.model.encoder != "filter_bank":
-        header = read_weights(file)[1]
-        if header["kind"] == "encoder":
-            return FrontEnd(**header["front_end"])
-    return experiment.front_end(config, clips)
+    frozen = config.model.weights if config.frozen.features == "weights" else "none"
+    file = own if own.is_file() else frozen
+    found = None if file in ("", "none") or config.model.encoder == "filter_bank" else front_end_of(file)
+    return found or experiment.front_end(config, clips)
 
 
 def _metrics(workdir) -> list[dict]:

@@ -144,6 +144,16 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
     return config, fill(abstract_eat(config), tensors, path)
 
 
+def front_end_of(path: str | Path) -> FrontEnd | None:
+    """The front end that the encoder of a weight file was trained with; None where the file holds a bare EAT.
+
+    Raises:
+        InputError: as `read_weights`.
+    """
+    header = read_weights(path)[1]
+    return _config(FrontEnd, header["front_end"], path) if header.get("front_end") else None
+
+
 def load_decoder(path: str | Path, template: dict) -> dict | None:
     """The decoder that travels in a file of `convert.eat --with_decoder`, for pre-training to continue; None without.
 
