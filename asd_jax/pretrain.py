@@ -57,6 +57,8 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     from configs import pretrain_base
 
     check_keys(config.to_dict(), pretrain_base.get_config().to_dict())
+    if config.model.file_dtype not in ("float32", "float16"):
+        raise InputError(f"model.file_dtype={config.model.file_dtype!r}; known: float32, float16")
     settings = Pretraining(**config.pretraining, **config.optimizer)
     # The masked autoencoder's targets are fixed: it learns slowly at worst.
     least_spread = settings.least_spread if settings.objective == "eat" else 0.0
