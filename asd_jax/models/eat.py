@@ -130,11 +130,12 @@ class Block(nn.Module):
     def __call__(self, x):
         c = self.config
         dense = functools.partial(Dense, dtype=self.dtype, lora=self.lora)
+        norm = functools.partial(nn.remat(nn.LayerNorm), NORM_EPS, dtype=self.dtype)  # keeps its input alone
         attended = Attention(c, self.dtype, self.lora, self.attention, name="attention")(x)
-        x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="norm1")(x + self._dropped(attended))
+        x = norm(name="norm1")(x + self._dropped(attended))
         ffn = dense(int(c.embed_dim * c.mlp_ratio), name="fc1")(x)
         ffn = dense(c.embed_dim, name="fc2")(gelu(ffn))
-        return nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="norm2")(x + self._dropped(ffn)), ffn
+        return norm(name="norm2")(x + self._dropped(ffn)), ffn
 
     def _dropped(self, branch):
         """The branch, left out for some clips and scaled up for the others so that its mean stays."""
@@ -195,6 +196,7 @@ def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
 
 def _gelu_gradient(x, g):
+    x, g = jax.lax.optimization_barrier((x, g))  # or the compiler keeps the forward pass's exp and erf after all
     return jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](g)
 
 
