@@ -30,7 +30,7 @@ SCORINGS = {
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags."""
-    config_flags.DEFINE_config_file("config", "configs/quickstart.py", "data; configs/quickstart.py: the factory")
+    config_flags.DEFINE_config_file("config", str(grid.CONFIGS / "quickstart.py"), "data; default: the factory")
     flags.DEFINE_list("weights", None, "files of one filter bank, made by asd_jax.pretrain", required=True)
     flags.DEFINE_string("output", None, "folder for box.json", required=True)
 

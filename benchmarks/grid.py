@@ -36,6 +36,7 @@ from asd_jax.training.log import say
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
 
 RANDOM, BARE = "random weights", "filter bank"  # the rows that every table carries
+CONFIGS = Path(__file__).parents[1] / "configs"
 DONE = "seconds.json"  # written last in a folder of embeddings
 
 
@@ -74,7 +75,9 @@ class Cell:
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of every experiment."""
     config_flags.DEFINE_config_file(
-        "config", "configs/base.py", "data, model and training; configs/base.py:smoke for seconds on synthetic machines"
+        "config",
+        str(CONFIGS / "base.py"),
+        "data, model and training; configs/base.py:smoke for seconds on synthetic machines",
     )
     flags.DEFINE_string("weights", None, "EAT weights to start from; default: config.model.weights; none: random")
     flags.DEFINE_list("encoder", [], "package.module:function of another framework, in a row of its own; see encoders")
