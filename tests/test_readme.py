@@ -1,0 +1,87 @@
+"""What the documents tell a user to type, and what in them is generated."""
+
+import importlib
+import json
+import re
+import shlex
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+import benchmarks.readme
+
+REPOSITORY = Path(__file__).parent.parent
+DOCUMENTS = "README.md", "CONTRIBUTING.md", "convert/README.md", "benchmarks/README.md", "asd_jax/box/README.md"
+CONFIG = re.compile(r"--config\.([a-z_.]+)")
+
+
+def commands():
+    """Every `python -m ...` of the documents, as the words after it."""
+    for document in DOCUMENTS:
+        text = (REPOSITORY / document).read_text().replace("\\\n", " ")
+        for line in re.findall(r"python3? -m ((?:asd_jax|convert|benchmarks)[^`\n#|;]*)", text):
+            yield shlex.split(line.split(" && ")[0])
+
+
+def test_every_command_names_a_module_and_flags_that_exist(command):
+    of_module: dict[str, set[str]] = {}
+    for module, *words in commands():
+        wanted = {word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")}
+        of_module.setdefault(module, set()).update(word for word in wanted if not word.startswith("config."))
+    assert {"asd_jax.train", "asd_jax.detect", "convert.eat", "benchmarks.filter_banks"} <= set(of_module)
+    for module, wanted in of_module.items():
+        subcommands = ("fit", "score", "watch", "update") if module == "asd_jax.detect" else ("",)
+        said = ""
+        for name in subcommands:
+            status, out, err = command(importlib.import_module(module), *filter(None, [name]), "--help")
+            assert status == 0, (module, err)
+            said += out
+        known = set(re.findall(r"--(?:\[no\])?([a-z_]+)", said))
+        assert wanted <= known, f"{module}: {wanted - known}"
+
+
+def test_every_config_key_named_is_one():
+    from configs import base
+
+    config = base.get_config()
+    for document in DOCUMENTS:
+        for key in CONFIG.findall((REPOSITORY / document).read_text()):
+            at = config
+            for part in key.split("."):
+                assert part in at, f"{document}: --config.{key}"
+                at = at[part]
+
+
+def test_every_file_named_is_there():
+    for document in (*DOCUMENTS, "NOTICE"):
+        text = (REPOSITORY / document).read_text()
+        named = re.findall(r"\b(?:asd_jax|benchmarks|configs|convert|docs|tests)/[\w/]+\.(?:py|md|svg|html)\b", text)
+        assert all((REPOSITORY / name).is_file() for name in named), document
+
+
+def test_the_picture_is_drawn_for_both_themes(command, tmp_path):
+    status, _, err = command(benchmarks.readme, f"--output={tmp_path}")
+    assert status == 0, err
+    for theme, ink in benchmarks.readme.INK.items():
+        text = (tmp_path / f"pipeline_{theme}.svg").read_text()
+        words = "".join(ElementTree.fromstring(text).itertext())
+        assert ink in text and all(stage in words for stage, _ in benchmarks.readme.STAGES)
+        kept = (REPOSITORY / "docs" / f"pipeline_{theme}.svg").read_text()
+        assert "".join(ElementTree.fromstring(kept).itertext()).split() == words.split()
+
+
+@pytest.mark.parametrize("values", [{"auc_source": 0.75, "auc_target": 0.5, "pauc": 0.512345, "f1_source": 0.9}])
+def test_the_table_is_that_of_the_run(command, tmp_path, values):
+    found = {"official_score": 0.664, "year": 2024, "machines": {"fan": {"00": values}}, "seed": 0}
+    found |= {"filter_bank_baseline": {"official_score": 0.6}, "versions": {"jax": "0.10.2"}}
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    status, _, err = command(benchmarks.readme, f"--run={tmp_path}", f"--readme={readme}", f"--output={tmp_path}")
+    assert status == 0, err
+    text = readme.read_text()
+    assert "| fan | 75.00 | 50.00 | 51.23 |" in text and "**66.40 %**" in text and "60.00 %" in text
+    assert text.startswith("before") and text.endswith("after\n") and "old" not in text
+    status, _, err = command(benchmarks.readme, f"--run={tmp_path / 'none'}", f"--readme={readme}", f"--output={tmp_path}")
+    assert status == 2 and "no results.json" in err
