@@ -83,6 +83,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("encoder", [], "package.module:function of another framework, in a row of its own; see encoders")
     flags.DEFINE_integer("seeds", None, "how many; default 4, in smoke mode 1")
     flags.DEFINE_bool("fine_tune", False, "train in every cell, instead of leaving the weights as they are")
+    flags.DEFINE_multi_string("row", [], "name of a row to run, beside those of every table; default: all")
     flags.DEFINE_string("cells", None, "folder of runs and embeddings, which experiments can share; default: --output")
     flags.DEFINE_string("output", None, "folder for tables and the page", required=True)
 
@@ -108,9 +109,10 @@ def run_grid(
     """
     args, output = flags.FLAGS, Path(flags.FLAGS.output)
     cells_folder = Path(args.cells or output)
-    config = args.config if finished else prepared(args.config, cells_folder)
     added = [Cell(spec, encoder=spec) for spec in args.encoder if spec not in {cell.encoder for cell in cells}]
-    cells = [*(standing_cells()[:1] if finished else standing_cells()), *cells, *added]
+    standing = standing_cells()[:1] if finished else standing_cells()
+    cells = [*standing, *chosen([*cells, *added], args.row, reference)]
+    config = args.config if finished else prepared(args.config, cells_folder)
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
         say(f"{name}: cell {number} of {len(cells)}, {cell.name}")
@@ -132,6 +134,17 @@ def run_grid(
 def standing_cells() -> list[Cell]:
     """The rows of every table: the front end without a model, and a model that has learnt nothing."""
     return [Cell(BARE, bare=True), Cell(RANDOM, {"model.encoder": "eat", "model.weights": "none"})]
+
+
+def chosen(cells: Sequence[Cell], names: Sequence[str], reference: str) -> list[Cell]:
+    """The named cells and the reference; all, where no name is given.
+
+    Raises:
+        InputError: a name that is no cell's.
+    """
+    if unknown := set(names) - {cell.name for cell in cells}:
+        raise InputError(f"--row={min(unknown)}: no such row; known: {'; '.join(cell.name for cell in cells)}")
+    return [cell for cell in cells if not names or cell.name in (*names, reference)]
 
 
 def prepared(config: ConfigDict, output: Path) -> ConfigDict:

@@ -14,7 +14,7 @@ import benchmarks.foreground
 import benchmarks.pooling_and_loss
 import benchmarks.simam
 import benchmarks.strategies
-from benchmarks import verdict
+from benchmarks import grid, verdict
 
 SMOKE = "--config=configs/base.py:smoke"
 CLIPS = [("fan", "00", domain, label) for domain in ("source", "target") for label in (0, 1) for _ in range(50)]
@@ -86,6 +86,7 @@ def test_a_louder_square_is_weighted_higher_by_local_simam_the_smaller_it_is(com
     [
         (benchmarks.filter_banks, ["--config=configs/base.py"], "--weights=FILE.safetensors names the EAT weights"),
         (benchmarks.filter_banks, [SMOKE, "--seeds=0"], "--seeds=0 must be at least 1"),
+        (benchmarks.simam, [SMOKE, "--row=best"], "--row=best: no such row; known: none, alone; global, alone; "),
         (benchmarks.dcase, [SMOKE, "--years=1999"], "--years=1999: known are 2020"),
         (benchmarks.dcase, [SMOKE, "--subset=train"], "--subset=train: known are dev, eval"),
         (benchmarks.detectability, ["--clips=1"], "--clips must be at least 4"),
@@ -95,6 +96,12 @@ def test_a_louder_square_is_weighted_higher_by_local_simam_the_smaller_it_is(com
 def test_bad_input_gets_one_clear_error(command, tmp_path, module, flags, message):
     status, _, err = command(module, *flags, f"--output={tmp_path / 'o'}")
     assert status == 2 and message in err and "Traceback" not in err
+
+
+def test_named_rows_run_beside_the_reference_alone():
+    cells = [grid.Cell(name) for name in ("none", "global", "local")]
+    assert [cell.name for cell in grid.chosen(cells, ["local"], "none")] == ["none", "local"]
+    assert grid.chosen(cells, [], "none") == cells
 
 
 @pytest.fixture(scope="module")
