@@ -7,25 +7,24 @@
   python -m asd_jax.evaluate --workdir=RUN --all          every back end under every normalisation, one table
 
 --weights=none embeds with random weights, the other baseline. A run's own config.json holds unless --config is given.
+A large archive is embedded shard by shard: the same command goes on where it stopped, and with --worker, on any number
+of machines that see the workdir, takes a share of the shards and leaves the scoring to the one without.
 Keys of the config, with defaults and comments: configs/base.py.
 """
 
-import dataclasses
-import importlib.metadata
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from asd_jax import processes
 from asd_jax.command import check_keys, define_process_flags, run, value_of_flag
 from asd_jax.data.clips import Clip
-from asd_jax.data.windows import Window
+from asd_jax.embed import BASELINE_FOLDER, SKIPPED, embed_clips, versions, without_folders
 from asd_jax.errors import InputError
 from asd_jax.files import nothing_left_of, read_json, write_json
 from asd_jax.report import REPORT, write_report, write_seeds_report
@@ -35,12 +34,10 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
 from asd_jax.training.log import say
-from asd_jax.workdir import Made, claimed, locked, made_of
+from asd_jax.workdir import check_config, claimed, locked
 
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
-BASELINE_FOLDER = "filter_bank"  # its embeddings, beside the encoder's
-SKIPPED = "skipped.json"  # likewise, the clips that could not be read
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -50,6 +47,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
     flags.DEFINE_bool("all", False, "compare every back end under every domain normalisation instead of scoring by one")
     define_process_flags()
+    flags.DEFINE_bool("worker", False, "with --config: embed shards beside other processes on the workdir, no more")
     flags.DEFINE_bool("overwrite", False, "with --config: first remove the run that the workdir holds")
     flags.DEFINE_integer("year", None, "DCASE edition whose score rule holds; default: config.data.year")
     if value_of_flag(argv, "config") is not None:
@@ -127,11 +125,21 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
     config.model.weights = weights or "none"
     experiment.check(config, training=False)
     experiment.keep_compiled(config)
-    with nothing_left_of(workdir):
-        clips, skipped = experiment.readable(config, experiment.find_data(config, workdir))
+    with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
+        clips, skipped = experiment.find_data(config, workdir), []
+        if config.features.statistics == "train":  # hears all training clips before anything else
+            clips, skipped = experiment.readable(config, clips)
+        else:
+            clips = experiment.chosen(config, clips)
         encoder, params = experiment.frozen_encoder(config, clips)
-    with claimed(workdir, experiment.config_values(config), clips, overwrite=flags.FLAGS.overwrite):
-        return embed_and_score(config, encoder, params, clips, workdir, skipped)
+        if flags.FLAGS.worker:
+            check_config(workdir, experiment.config_values(config))
+            count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
+            say(f"{count} clips embedded here; the same command without --worker joins and scores all")
+            return {}
+        config_values, overwrite = experiment.config_values(config), flags.FLAGS.overwrite
+        with claimed(workdir, config_values, clips, overwrite=overwrite, may_change=True):
+            return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
 def embed_and_score(
@@ -150,18 +158,9 @@ def embed_and_score(
     """
     import jax
 
-    folder, begin, count = workdir / "embeddings", time.perf_counter(), 0
-    made, kinds = Made(folder), ("", f"{BASELINE_FOLDER}/")
+    folder, begin = workdir / "embeddings", time.perf_counter()
     write_json(folder / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
-    for machine in sorted({clip.machine for clip in clips}):
-        own = [clip for clip in clips if clip.machine == machine]
-        of = made_of(embedding_settings(config, encoder), params, own)
-        if not all(made.valid(f"{kind}{machine}.npz", of) for kind in kinds):
-            for kind, embeddings in zip(kinds, embed_machine(config, encoder, params, own), strict=True):
-                embeddings.save(folder / f"{kind}{machine}.npz")
-                if processes.first():
-                    made.add(f"{kind}{machine}.npz", of)
-            count += len(own)
+    count = embed_clips(config, encoder, params, clips, folder)
     if not processes.first():
         return {}
     seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
@@ -172,41 +171,6 @@ def embed_and_score(
     if count < len(clips):
         say(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
     return score_embeddings(config, folder, workdir)
-
-
-def embedding_settings(config: ConfigDict, encoder) -> dict:
-    """All that embeddings depend on besides weights and recordings, as plain values."""
-    keys = ("clip_seconds", "length", "pad", "hop_seconds", "channel", "resampler")
-    return {
-        "encoder": dataclasses.asdict(encoder),
-        **{key: config.data[key] for key in keys},
-        "dtype": config.model.dtype,
-        "batch_size": config.optimizer.batch_size,
-        **{name: version for name, version in versions().items() if name in ("jax", "flax")},
-    }
-
-
-def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
-    """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
-    from asd_jax import experiment
-    from asd_jax.training.embedding import embed_windows
-    from asd_jax.training.mesh import own_devices, replicated
-    from asd_jax.training.weights import embed
-
-    mesh = own_devices()
-    params = replicated(mesh, params)
-    heard, dtype = experiment.windows(config, clips), experiment.dtype(config)
-    vectors, baseline = embed_windows(
-        lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
-        heard,
-        experiment.window_reader(config, clips),
-        what=f"clips of {clips[0].machine} embedded",
-        mesh=mesh,
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
-        extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
-    )
-    return window_embeddings(vectors, heard, encoder.axes), window_embeddings(baseline, heard, ("clip", "embedding"))
 
 
 def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
@@ -230,7 +194,7 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
         found["filter_bank_baseline"] = {
             key: baseline[key] for key in ("official_score", "year", "scoring", "machines")
         }
-    skipped = read_json(folder / SKIPPED)["skipped"] if (folder / SKIPPED).exists() else []
+    skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
@@ -279,29 +243,6 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]
         say(f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation {percent(spread)} %")
-
-
-def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:
-    """Vectors of windows, one each -> with what is known of their clips."""
-
-    def column(name):
-        return np.array([getattr(window, name) for window in heard])
-
-    files = np.array([Path(window.path).name for window in heard])
-    columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
-    windowed = len(set(column("path").tolist())) < len(heard)
-    starts = column("start") / 16000 if windowed else None
-    return Embeddings(vectors, files, *columns, axes, starts)
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries that the numbers come from."""
-    return {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
-
-
-def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:
-    """A skipped clip by its machine, split and name: results hold no path of a machine."""
-    return {**skipped, "file": "/".join(Path(skipped["file"]).parts[-3:])}
 
 
 if __name__ == "__main__":

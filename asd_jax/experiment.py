@@ -130,15 +130,28 @@ def _machines(config: ConfigDict) -> list[str]:
 
 
 def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read, `data.held_out` of them marked; {"file", "reason"} of the rest.
+    """Reads every clip once -> those that can be read, as `chosen` marks them; {"file", "reason"} of the rest.
 
     Raises:
-        InputError: a bad clip, unless `data.on_bad_clip` is "skip".
+        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine whose training clips are all bad.
     """
-    reader, data = file_reader(config), config.data
-    clips, skipped = screen_clips(clips, reader, on_bad_clip=data.on_bad_clip, threads=data.threads)
+    kept, skipped = screen(config, clips)
+    for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
+        if not any(clip.machine == machine and clip.split == "train" for clip in kept):
+            raise InputError(f"machine {machine}: none of its training clips can be read; the first: {skipped[0]}")
+    return chosen(config, kept), skipped
+
+
+def screen(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
+    """Reads every clip once -> those that can be read; {"file", "reason"} of the rest, which "skip" leaves out."""
+    data = config.data
+    return screen_clips(clips, file_reader(config), on_bad_clip=data.on_bad_clip, threads=data.threads)
+
+
+def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips of a run, `data.held_out` of them marked."""
     say(f"{len(clips)} clips of {', '.join(sorted({clip.machine for clip in clips}))}")
-    return hold_out(clips, data.held_out, config.seed), skipped
+    return hold_out(clips, config.data.held_out, config.seed)
 
 
 def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False) -> list[Window]:

@@ -43,13 +43,16 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def nothing_left_of(folder: str | Path) -> Iterator[None]:
-    """Within, an InputError takes with it what was written in the folder, if the folder was not there before."""
+def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
+    """Within, an InputError takes with it what was written in the folder, if the folder was not there before.
+
+    Unless a file is there that took time to compute: one of the pattern `unless`.
+    """
     new = not Path(folder).exists()
     try:
         yield
     except InputError:
-        if new:
+        if new and not (unless and any(Path(folder).glob(unless))):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

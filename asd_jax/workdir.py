@@ -26,6 +26,7 @@ FREE = (
     "compiled",
     "data.threads",
     "data.cache",
+    "data.on_bad_clip",  # the recordings themselves are compared
     "log.every",
     "log.checkpoint_every",
     "optimizer.on_bad_loss",
@@ -34,8 +35,14 @@ FREE = (
 )
 
 
+class InUse(InputError):
+    """Another process works there."""
+
+
 @contextlib.contextmanager
-def claimed(workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite: bool = False) -> Iterator[None]:
+def claimed(
+    workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite: bool = False, may_change: bool = False
+) -> Iterator[None]:
     """Within, the workdir is this process's, with `config` in config.json and what the clips are in data.json.
 
     Args:
@@ -43,6 +50,8 @@ def claimed(workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite:
         config: plain values.
         clips: all that the run reads.
         overwrite: remove the run that is there first.
+        may_change: the recordings since the last time, where all that depends on them is made again; no machine may
+            be gone.
 
     Raises:
         InputError: another process works there; a run of another config or of other recordings is there.
@@ -57,7 +66,7 @@ def claimed(workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite:
         ours = {"config.json": dict(config), "data.json": recordings(clips)}
         if any((path := workdir / name).is_file() or any(path.glob("*")) for name in RESULTS):
             check_config(workdir, ours["config.json"])
-            _check_recordings(workdir, ours["data.json"])
+            _check_recordings(workdir, ours["data.json"], may_change)
         for name, value in ours.items():
             write_json(workdir / name, value)
         processes.wait()
@@ -69,7 +78,8 @@ def locked(workdir: Path) -> Iterator[None]:
     """Within, no other process works in the workdir. The system itself ends the lock of a process that was killed.
 
     Raises:
-        InputError: another does, which is named; or the folder cannot be made.
+        InUse: another does, which is named.
+        InputError: the folder cannot be made.
     """
     path = workdir / ".lock"
     try:
@@ -89,7 +99,7 @@ def locked(workdir: Path) -> Iterator[None]:
         if not ours:
             file.seek(0)
             owner = file.read().strip() or "another process"
-            raise InputError(f"{workdir} is in use by {owner}: wait for it, stop it, or use another --workdir")
+            raise InUse(f"{workdir} is in use by {owner}: wait for it, stop it, or use another --workdir")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -111,7 +121,7 @@ def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
     found = {}
     for machine in sorted({clip.machine for clip in clips}):
         own = sorted((c.split, Path(c.path).name, _stamp(c.path)[0]) for c in clips if c.machine == machine)
-        found[machine] = {"clips": len(own), "sha256": _sha256(own)}
+        found[machine] = {"clips": len(own), "sha256": sha256_of(own)}
     return found
 
 
@@ -126,13 +136,11 @@ def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
         raise InputError(f"{path}: changed since the run began; put it back, or start again with --overwrite")
 
 
-def made_of(settings: Mapping[str, Any], params: Any, clips: Sequence[Clip]) -> str:
-    """Hash of all that a machine's embeddings depend on: settings, weights, recordings."""
-    from asd_jax.training.checkpoint import checksum
-
+def made_of(settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence[Clip]) -> str:
+    """Hash of all that embeddings depend on: settings, checksum of the weights, recordings."""
     stamps = recording_stamps(clips)
     rows = [{**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]} for clip in clips]
-    return _sha256([settings, checksum(params), rows])
+    return sha256_of([settings, weights, rows])
 
 
 class Made:
@@ -164,9 +172,11 @@ def check_config(workdir: Path, config: Mapping) -> None:
         raise InputError(f"{workdir} holds a run of another config; it differs in {', '.join(different)}. {_WAY_OUT}")
 
 
-def _check_recordings(workdir: Path, data: Mapping) -> None:
+def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
     path = workdir / "data.json"
     theirs = read_json(path) if path.exists() else data
+    if may_change:
+        theirs = {**data, **{machine: own for machine, own in theirs.items() if machine not in data}}
     if different := sorted(machine for machine in {*theirs, *data} if theirs.get(machine) != data.get(machine)):
         counts = [
             f"{m} ({theirs.get(m, {}).get('clips', 0)} there, {data.get(m, {}).get('clips', 0)} here)"
@@ -191,5 +201,6 @@ def _stamp(path: str) -> tuple[int, int]:
     return file.st_size, file.st_mtime_ns
 
 
-def _sha256(value: Any) -> str:
+def sha256_of(value: Any) -> str:
+    """SHA-256 of what JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -89,7 +89,7 @@ def block_embeddings(config, pipeline, clips) -> list:
     import jax
 
     from asd_jax import experiment
-    from asd_jax.evaluate import window_embeddings
+    from asd_jax.embed import window_embeddings
     from asd_jax.models.encoder import Encoder
     from asd_jax.models.pooling import pool_tokens
     from asd_jax.training.embedding import embed_windows

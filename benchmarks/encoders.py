@@ -69,7 +69,7 @@ def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequ
         InputError: the function returns something other than one finite vector, or one per frame, for each waveform.
     """
     from asd_jax import experiment
-    from asd_jax.evaluate import window_embeddings
+    from asd_jax.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows
 
     heard = experiment.windows(config, clips)

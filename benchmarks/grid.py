@@ -24,8 +24,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import value_of_flag
+from asd_jax.embed import BASELINE_FOLDER, embed_machine
 from asd_jax.errors import InputError
-from asd_jax.evaluate import BASELINE, BASELINE_FOLDER, embed_machine, load_embeddings
+from asd_jax.evaluate import BASELINE, load_embeddings
 from asd_jax.files import read_json, write_json
 from asd_jax.reporting.page import Page, Section, Table, write_page
 from asd_jax.reporting.table import print_table, text_table

@@ -10,6 +10,7 @@ import sys
 import jax.numpy as jnp
 import pytest
 
+import asd_jax.embed
 import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.training import loop
@@ -74,7 +75,7 @@ def terminating(function, at):
     [
         pytest.param(Checkpoints, "save", 1, marks=pytest.mark.slow),
         pytest.param(loop, "_report", 3, marks=pytest.mark.slow),
-        (asd_jax.evaluate, "embed_machine", 2),
+        (asd_jax.embed, "embed_machine", 2),
         pytest.param(asd_jax.evaluate, "score_machine", 2, marks=pytest.mark.slow),
     ],
     ids=["while a checkpoint is written", "while training", "while embedding", "while scoring"],
@@ -99,13 +100,13 @@ def test_what_is_there_is_not_embedded_again(undisturbed, command, monkeypatch, 
     workdir = tmp_path / "run"
     flags = [*SMOKE, f"--workdir={workdir}"]
     command(asd_jax.train, *flags)
-    embedded, embed_machine = [], asd_jax.evaluate.embed_machine
+    embedded, embed_machine = [], asd_jax.embed.embed_machine
 
     def counting(config, encoder, params, clips):
         embedded.append(clips[0].machine)
         return embed_machine(config, encoder, params, clips)
 
-    monkeypatch.setattr(asd_jax.evaluate, "embed_machine", counting)
+    monkeypatch.setattr(asd_jax.embed, "embed_machine", counting)
     status, out, _ = command(asd_jax.train, *flags)
     assert status == 0 and not embedded and "training is finished" in out and "32 clips were embedded before" in out
     damaged = workdir / "embeddings" / "gearbox.npz"

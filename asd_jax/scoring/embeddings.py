@@ -3,6 +3,7 @@
 import dataclasses
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,19 @@ class Embeddings:
         """The clips that a mask, slice or index array picks."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return Embeddings(**{k: v if k == "axes" or v is None else v[index] for k, v in fields.items()})
+
+    @classmethod
+    def joined(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
+        """Parts of one machine's embeddings, one after the other; a part without windows begins at second 0."""
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in dataclasses.fields(cls)}
+        starts, axes = columns.pop("window_start_seconds"), columns.pop("axes")[0]
+        if any(column is not None for column in starts):
+            whole = [np.zeros(len(part.files)) for part in parts]
+            starts = [zeros if column is None else column for column, zeros in zip(starts, whole, strict=True)]
+        else:
+            starts = None
+        joined = {name: np.concatenate(column) for name, column in columns.items()}
+        return cls(**joined, axes=axes, window_start_seconds=starts and np.concatenate(starts))
 
     @property
     def clip(self) -> np.ndarray:

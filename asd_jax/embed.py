@@ -1,0 +1,163 @@
+"""From recordings to embeddings/<machine>.npz: shard by shard, each kept when it is done, then joined."""
+
+import contextlib
+import dataclasses
+import functools
+import importlib.metadata
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from asd_jax import processes
+from asd_jax.archive import in_shards
+from asd_jax.data.clips import Clip
+from asd_jax.data.windows import Window
+from asd_jax.errors import InputError
+from asd_jax.files import read_json, write_json
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.training.log import say
+from asd_jax.workdir import Made, made_of
+
+BASELINE_FOLDER = "filter_bank"  # the bare front end's embeddings, beside the encoder's
+SKIPPED = "skipped.json"  # likewise, the clips that could not be read
+# File of a shard -> where a machine's whole embeddings of that kind lie.
+KINDS = {"encoder.npz": "{}.npz", "filter_bank.npz": BASELINE_FOLDER + "/{}.npz"}
+
+
+def embed_clips(
+    config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], folder: Path, *, join: bool = True
+) -> int:
+    """Embeds the clips that a folder has no embeddings of -> their number.
+
+    In memory: what is heard of a shard's batches; while a machine's shards are joined, its embeddings.
+
+    Args:
+        config: of the run.
+        encoder: its settings.
+        params: its weights.
+        clips: of any machines.
+        folder: for <machine>.npz, and for the shards until then.
+        join: the shards of each machine, as soon as all are done; False to leave that to another process.
+
+    Raises:
+        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine without a readable clip.
+    """
+    from asd_jax.training.checkpoint import checksum
+
+    made_of_clips = functools.partial(made_of, embedding_settings(config, encoder), checksum(params))
+    work, count = functools.partial(embed_shard, config, encoder, params), 0
+    for machine in sorted({clip.machine for clip in clips}):
+        own, made = [clip for clip in clips if clip.machine == machine], Made(folder)
+        of, names = made_of_clips(own), [name.format(machine) for name in KINDS.values()]
+        if all(made.valid(name, of) for name in names):
+            continue
+        if (folder / names[0]).exists():
+            say(f"{machine}: other recordings, weights or settings than before, or a damaged file; embedded again")
+        place = folder / "shards" / machine
+        shards, ours = in_shards(place, own, made_of_clips, work, what=f"clips of {machine}", wait=join)
+        count += ours
+        if join and processes.first():
+            join_shards(shards, machine, folder)
+            for name in names:
+                made.add(name, of)
+            shutil.rmtree(place)
+            with contextlib.suppress(OSError):  # other machines' shards are there
+                place.parent.rmdir()
+    return count
+
+
+def embed_shard(config: ConfigDict, encoder, params: dict, shard: Path, clips: Sequence[Clip]) -> None:
+    """Embeds a shard's clips into its folder, together with a list of those that cannot be read.
+
+    Several processes must agree on what can be read before they embed it together; one finds out on the way.
+    """
+    from asd_jax import experiment
+
+    kept, skipped = experiment.screen(config, clips) if processes.several() else (clips, [])
+    found: Sequence[Embeddings] = ()
+    while kept and not found:
+        try:
+            found = embed_machine(config, encoder, params, kept)
+        except InputError:
+            kept, bad = experiment.screen(config, kept)
+            if not bad:
+                raise
+            skipped = [*skipped, *bad]
+    for name, embeddings in zip(KINDS, found, strict=False):
+        embeddings.save(shard / name)
+    write_json(shard / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
+
+
+def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
+    """Shards of a machine -> its embeddings, and the list of clips that are not in them, if any."""
+    skipped = [clip for shard in shards for clip in read_json(shard / SKIPPED)["skipped"]]
+    if skipped:
+        write_json(folder / f"{machine}_{SKIPPED}", {"skipped": skipped})
+    else:
+        (folder / f"{machine}_{SKIPPED}").unlink(missing_ok=True)
+    for name, whole in KINDS.items():
+        parts = [Embeddings.load(shard / name) for shard in shards if (shard / name).exists()]
+        if not parts:
+            raise InputError(f"machine {machine}: none of its clips can be read; the first: {skipped[0]}")
+        Embeddings.joined(parts).save(folder / whole.format(machine))
+
+
+def embedding_settings(config: ConfigDict, encoder) -> dict:
+    """All that embeddings depend on besides weights and recordings, as plain values."""
+    keys = ("clip_seconds", "length", "pad", "hop_seconds", "channel", "resampler")
+    return {
+        "encoder": dataclasses.asdict(encoder),
+        **{key: config.data[key] for key in keys},
+        "dtype": config.model.dtype,
+        "batch_size": config.optimizer.batch_size,
+        **{name: version for name, version in versions().items() if name in ("jax", "flax")},
+    }
+
+
+def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
+    """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
+    from asd_jax import experiment
+    from asd_jax.training.embedding import embed_windows
+    from asd_jax.training.mesh import own_devices, replicated
+    from asd_jax.training.weights import embed
+
+    mesh = own_devices()
+    params = replicated(mesh, params)
+    heard, dtype = experiment.windows(config, clips), experiment.dtype(config)
+    vectors, baseline = embed_windows(
+        lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
+        heard,
+        experiment.window_reader(config, clips),
+        what=f"clips of {clips[0].machine} embedded",
+        mesh=mesh,
+        batch_size=config.optimizer.batch_size,
+        threads=config.data.threads,
+        extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
+    )
+    return window_embeddings(vectors, heard, encoder.axes), window_embeddings(baseline, heard, ("clip", "embedding"))
+
+
+def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:
+    """Vectors of windows, one each -> with what is known of their clips."""
+
+    def column(name):
+        return np.array([getattr(window, name) for window in heard])
+
+    files = np.array([Path(window.path).name for window in heard])
+    columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
+    windowed = len(set(column("path").tolist())) < len(heard)
+    starts = column("start") / 16000 if windowed else None
+    return Embeddings(vectors, files, *columns, axes, starts)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that the numbers come from."""
+    return {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
+
+
+def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:
+    """A skipped clip by its machine, split and name: results hold no path of a machine."""
+    return {**skipped, "file": "/".join(Path(skipped["file"]).parts[-3:])}
