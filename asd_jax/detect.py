@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="one JSON object a line instead of a table")
     add("--csv", help="file to write")
     add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
+    add("--normal", help="of --html: the folder that fit was given, to show and play the nearest normal recording")
     add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
 
     add = command("watch", watch)
@@ -179,6 +180,9 @@ def score(args: argparse.Namespace) -> int:
 
     detector, paths = Detector.load(args.detector), recordings(args.paths)
     verdicts, rows, bad = [], [], 0
+    root = Path(args.normal or "")
+    if args.normal and (missing := [name for name in detector.names if not (root / name).is_file()]):
+        raise InputError(f"--normal={root}: lacks {missing[0]}, which the detector was fitted to; name fit's folder")
 
     def read(path):
         return read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
@@ -203,7 +207,8 @@ def score(args: argparse.Namespace) -> int:
     if args.html:
         from asd_jax.detector.page import write_score_page
 
-        write_score_page(args.html, detector, verdicts, read)
+        normal = (lambda name: read(root / name)) if args.normal else None
+        write_score_page(args.html, detector, verdicts, read, normal)
     if not args.json:
         _print_rows(rows, detector)
     return ANOMALY if any(row["is_anomaly"] for row in rows) else 2 if bad else 0

@@ -44,7 +44,7 @@ def test_fit_score_update(command, normal, tmp_path):
     assert status == 0 and not out and "20 normal recordings" in err and str(fitted) in err, err
     test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
     table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
-    flags = [f"--detector={fitted}", "--json", f"--csv={table}", f"--html={page}"]
+    flags = [f"--detector={fitted}", "--json", f"--csv={table}", f"--html={page}", f"--normal={normal}"]
     status, out, err = command(asd_jax.detect, "score", *flags, test)
     assert status == 3, err
     rows = [json.loads(line) for line in out.splitlines()]
@@ -56,7 +56,10 @@ def test_fit_score_update(command, normal, tmp_path):
     assert [float(row["score"]) for row in written] == [row["score"] for row in rows]
     text = page.read_text()
     assert "1 of 3 recordings are called anomalous" in text and "01.wav" in text and "data:audio" in text
+    assert text.count("the nearest normal sound") == 6 and text.count("oddness: dark 0") == 3
     assert not re.search(r'(src|href)="(https?:)?//', text)
+    status, _, err = command(asd_jax.detect, "score", *flags[:-1], f"--normal={tmp_path}", test)
+    assert status == 2 and "lacks 00.wav, which the detector was fitted to" in err
     status, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test / "00.wav")
     assert status == 0 and "normal" in out and "anomaly" not in out
     confirmed = write(tmp_path / "confirmed", [sound(400 + n, fault=0.05) for n in range(8)])

@@ -14,6 +14,7 @@ COMMANDS = {
     "detect",
     "embed",
     "experiment",
+    "export",
     "report",
     "workdir",
     "data.download",

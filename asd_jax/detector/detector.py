@@ -9,11 +9,13 @@ from jaxtyping import Float
 
 from asd_jax.data.audio import resample
 from asd_jax.data.windows import cut_windows
-from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, views
+from asd_jax.detector.views import for_machine, heard_by, load_pipeline_or_eat, rate_of, scoring_of, views
 from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import conformal_threshold, p_values
 from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank, coreset, fused
+from asd_jax.scoring.patch_bank import Considered, PatchBank, over_cells
 from asd_jax.training.weights import BOX, Pipeline
 from asd_jax.training.weights import origin as origin_of
 
@@ -69,6 +71,28 @@ class Verdict:
 
 
 @dataclasses.dataclass(frozen=True)
+class HeatMap:
+    """Where a sound is odd.
+
+    Attributes:
+        values: over the worst window's frames of 10 ms and the filters of `front_end`, in standard deviations of normal
+            patches.
+        start: of the window, in seconds.
+        window: its samples, at the front end's rate.
+        front_end: whose frames and filters these are.
+        nearest: the normal recording nearest to the window.
+        nearest_start: where in it, in seconds.
+    """
+
+    values: Float[np.ndarray, "t f"]
+    start: float
+    window: Float[np.ndarray, "s"]
+    front_end: FrontEnd
+    nearest: str
+    nearest_start: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Detector:
     """Normal sounds of one machine, heard by the filter bank and an encoder; scores any further sound.
 
@@ -86,6 +110,7 @@ class Detector:
         start: "n", where each begins, in seconds.
         reduced: whether a coreset was kept of the encoder's vectors.
         origin: where the encoder's weights came from.
+        patches: what normal sounds are like at each frequency, for `explain`; None in files of earlier versions.
     """
 
     pipeline: Pipeline | None
@@ -98,6 +123,7 @@ class Detector:
     start: np.ndarray
     reduced: bool = False
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    patches: PatchBank | None = None
 
     @classmethod
     def fit(
@@ -142,7 +168,7 @@ class Detector:
             waves = list(waves)
             window_seconds = usual_window([len(wave) / sample_rate for wave in waves])
         settings = Settings(sample_rate, float(window_seconds), false_alarm_rate)
-        vectors, recording, start = _hear_all(pipeline, settings, waves)
+        vectors, recording, start, considered = _hear_all(pipeline, settings, waves)
         count = int(recording.max(initial=-1)) + 1
         names = tuple(f"recording {n}" for n in range(count)) if names is None else tuple(names)
         domain, notes = _domains(domains, recording)
@@ -158,6 +184,7 @@ class Detector:
             coreset_size=coreset_size,
             trained=trained,
             origin=origin or {},
+            patches=PatchBank.fit(*considered.bands()),
         )
 
     def update(
@@ -172,7 +199,7 @@ class Detector:
         Raises:
             InputError: as `fit`; domains given where the detector has none, or the other way round.
         """
-        vectors, recording, start = _hear_all(self.pipeline, self.settings, waves)
+        vectors, recording, start, considered = _hear_all(self.pipeline, self.settings, waves)
         count = int(recording.max(initial=-1)) + 1
         more = tuple(f"recording {len(self.names) + n}" for n in range(count)) if names is None else tuple(names)
         pooled = self.bank.domains == ["pooled"]
@@ -186,6 +213,11 @@ class Detector:
             whole = np.full((old, *new.shape[1:]), np.nan, np.float32)
             whole[self.bank.rows[view]] = self.bank.vectors[view]
             everything[view] = np.concatenate([whole, new])
+        patches = None
+        if self.patches is not None:
+            own, of = considered.bands()
+            old_and_new = np.concatenate([self.patches.recording, of + len(self.names)], axis=1)
+            patches = PatchBank.fit(np.concatenate([self.patches.vectors, own], axis=1), old_and_new)
         if self.reduced:  # what the coreset left out cannot be scored again: its scores stay, the others' are known too
             pad = np.full((len(recording), len(self.bank.domains)), np.nan)
             known = {judge: np.concatenate([raw, pad]) for judge, raw in self.bank.raw.items()}
@@ -205,6 +237,7 @@ class Detector:
             reduced=self.reduced,
             counted=np.concatenate([self.bank.counted, np.ones(len(recording), bool)]),
             origin=self.origin,
+            patches=patches,
         )
 
     @classmethod
@@ -226,6 +259,7 @@ class Detector:
         rows=None,
         reduced=False,
         counted=None,
+        patches,
     ) -> "Detector":
         if len(recording) < FEWEST:
             raise InputError(
@@ -243,7 +277,7 @@ class Detector:
         bank = NormalBank.fit(scoring, vectors, domain, group, rows=rows, known=known, counted=counted)
         threshold, weak = conformal_threshold(bank.normal, settings.false_alarm_rate)
         notes = tuple([*notes, weak] if weak else notes)
-        return cls(pipeline, bank, settings, threshold, notes, names, recording, start, reduced, origin)
+        return cls(pipeline, bank, settings, threshold, notes, names, recording, start, reduced, origin, patches)
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
         """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for more.
@@ -282,9 +316,30 @@ class Detector:
             scores,
         )
 
+    def explain(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> HeatMap:
+        """Waveform -> where in time and frequency its worst window is odd; arguments as `score`.
+
+        Raises:
+            InputError: as `examine`; a detector of an earlier version, which keeps no patches.
+        """
+        if self.patches is None:
+            raise InputError("this detector was fitted by an earlier version, which kept no patches: fit it again")
+        settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
+        windows, starts = _windows(wave, settings, rate_of(self.pipeline))
+        vectors, _, patches = views(self.pipeline, windows)
+        worst = int(fused(self.bank.score(vectors)).argmax())
+        front_end, patch = heard_by(self.pipeline)
+        frames = front_end.real_frames(windows.shape[1])
+        heat = over_cells(self.patches.heat(patches[worst]), patch, frames, front_end.bins)
+        view = "encoder" if "encoder" in vectors else "level"
+        row = nearest(_flat(vectors[view][worst : worst + 1]), _flat(self.bank.vectors[view]), 1, "euclidean")[1][0, 0]
+        row = self.bank.rows[view][row]
+        name, start = self.names[self.recording[row]], float(self.start[row])
+        return HeatMap(heat, float(starts[worst]), windows[worst], front_end, name, start)
+
     def hear(self, windows: Float[np.ndarray, "b s"]) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
         """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each second)."""
-        vectors, seconds = views(self.pipeline, windows)
+        vectors, seconds, _ = views(self.pipeline, windows)
         return self.bank.score(vectors), seconds
 
     def p_value(self, score: float) -> float:
@@ -364,17 +419,23 @@ def _domains(domains: Sequence[str] | None, recording: np.ndarray) -> tuple[np.n
 
 
 def _hear_all(pipeline, settings, waves):
-    """Recordings -> ({view: vectors "n ..."}, recording of each window, its start in seconds)."""
-    parts, recording, start = [], [], []
+    """Recordings -> ({view: vectors "n ..."}, recording of each window, its start in seconds, a sample of patches)."""
+    parts, recording, start, considered = [], [], [], Considered()
     for number, wave in enumerate(waves):
         windows, starts = _windows(wave, settings, rate_of(pipeline))
-        parts.append(views(pipeline, windows)[0])
+        vectors, _, patches = views(pipeline, windows)
+        parts.append(vectors)
+        considered.add(patches.reshape(-1, *patches.shape[2:]), number)
         recording.append(np.full(len(starts), number))
         start.append(starts)
     if not parts:
         raise InputError("no normal recordings to learn from")
     vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
-    return vectors, np.concatenate(recording), np.concatenate(start)
+    return vectors, np.concatenate(recording), np.concatenate(start), considered
+
+
+def _flat(vectors):
+    return vectors.reshape(len(vectors), -1)
 
 
 def _windows(wave: np.ndarray, settings: Settings, rate: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from asd_jax.detector.views import rate_of, shapes
 from asd_jax.errors import InputError
 from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank
 from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, origin, pipeline_of, read_weights, save_weights
 
 _LARGEST = 100_000  # of any number in the header: no file decides how much memory a model of its sizes takes
@@ -36,6 +37,8 @@ def save(path: str | Path, detector: Detector) -> None:
         "recording": detector.recording.astype(np.int32),
         "start": detector.start.astype(np.float64),
     }
+    if detector.patches is not None:
+        tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
     if pipeline is not None and dict(detector.origin) != origin(BOX):
         tensors |= {
             f"encoder/{name}": np.asarray(value) for name, value in flatten_dict(pipeline.params, sep="/").items()
@@ -89,6 +92,7 @@ def _detector(path, tensors, header) -> Detector:
         pipeline = pipeline_of(weights, header["encoder"], path)
     settings = Settings(**header["settings"])
     expected = shapes(pipeline, round(settings.window_seconds * rate_of(pipeline)))
+    of_patches = expected.pop("patches")
     if {view: tensors[f"bank/{view}"].shape[1:] for view in scoring} != expected:
         raise InputError("its bank is not of the views that its encoder gives")
     n = len(tensors["domain"])
@@ -125,6 +129,7 @@ def _detector(path, tensors, header) -> Detector:
         tensors["start"],
         bool(header["reduced"]),
         dict(header["origin"]),
+        _patches(tensors, of_patches) if "patches/vectors" in tensors else None,
     )
 
 
@@ -136,6 +141,15 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
             "again, or load it with the version that wrote it"
         )
     return read_weights(BOX)[0]
+
+
+def _patches(tensors, expected) -> PatchBank:
+    """The patches, if they are those of the encoder: "t f e" as expected."""
+    bank = PatchBank(**{name: tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")})
+    bands, kept, width = bank.vectors.shape
+    if (bands, width) != expected[1:] or bank.recording.shape != (bands, kept) or bank.usual.shape != (bands, 2):
+        raise InputError("its patches are not those that its encoder gives")
+    return bank
 
 
 def _digest(tensors, header) -> str:

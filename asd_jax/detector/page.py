@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector, Verdict
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.reporting import plots
@@ -21,6 +22,7 @@ def write_score_page(
     detector: Detector,
     verdicts: Sequence[tuple[str, Verdict]],
     hear: Callable[[str], Float[np.ndarray, "s"]],
+    hear_normal: Callable[[str], Float[np.ndarray, "s"]] | None = None,
 ) -> None:
     """Recordings and their verdicts -> a self-contained page; the oddest with spectrogram and player.
 
@@ -29,6 +31,7 @@ def write_score_page(
         detector: that judged.
         verdicts: (file, verdict) of each.
         hear: file -> its waveform, at the rate the detector was fitted at.
+        hear_normal: name of a recording that the detector was fitted to -> the same, if they are at hand.
     """
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
     odd = sum(verdict.is_anomaly for _, verdict in verdicts)
@@ -50,7 +53,7 @@ def write_score_page(
     columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "odd is its"]
     parts = [
         Section("Scores", [Plot(drawn, caption), Table(columns, rows)]),
-        Section("The oddest", [_card(detector, name, verdict, hear(name)) for name, verdict in ranked[:CARDS]]),
+        Section("The oddest", [_card(detector, n, v, hear(n), hear_normal) for n, v in ranked[:CARDS]]),
     ]
     lead = [
         f"{odd} of {len(verdicts)} recordings are called anomalous.",
@@ -60,15 +63,12 @@ def write_score_page(
     write_page(path, Page("Anomalous sounds", parts, lead))
 
 
-def _card(detector, name, verdict, wave) -> ClipCard:
+def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     rate = detector.settings.sample_rate
     front_end = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
     # The minute around the worst moment is enough to see.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     shown = wave[begin : begin + 60 * rate]
-    energies = np.asarray(front_end.log_energies(shown[None]))[0]
-    decibels = tuple(np.quantile(energies * _DECIBELS, (0.01, 0.995)).tolist())
-    picture = plots.spectrograms(energies, None, filter_centres(front_end), hop_seconds=0.01, decibels=decibels)
     worst = max(0, round((verdict.worst_seconds[0] - 4) * rate))
     first, last = verdict.worst_seconds
     facts = [
@@ -76,12 +76,26 @@ def _card(detector, name, verdict, wave) -> ClipCard:
         f"worst from {first:.1f} to {last:.1f} s, odd is its {verdict.view}",
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
-    return ClipCard(
-        Path(name).name,
-        facts,
-        [Plot(picture, f"log mel energies{since}")],
-        [Sound("around the worst moment", sound_url(wave[worst:], rate))],
-    )
+    drawn = [_spectrogram(front_end, shown, None, f"log mel energies{since}")]
+    sounds = [Sound("around the worst moment", sound_url(wave[worst:], rate))]
+    if detector.patches is not None:
+        seen = detector.explain(wave)
+        facts.append(f"nearest normal: {seen.nearest} at {seen.nearest_start:.1f} s")
+        caption = f"the worst window, from {seen.start:.1f} s on, and where it is odd"
+        drawn.append(_spectrogram(seen.front_end, seen.window, seen.values, caption))
+        if hear_normal is not None:
+            normal = hear_normal(seen.nearest)[round(seen.nearest_start * rate) :]
+            normal = resample(normal, rate, seen.front_end.sample_rate)[: len(seen.window)]
+            drawn.append(_spectrogram(seen.front_end, normal, None, "the nearest normal sound"))
+            sounds.append(Sound("the nearest normal sound", sound_url(normal, seen.front_end.sample_rate)))
+    return ClipCard(Path(name).name, facts, drawn, sounds)
+
+
+def _spectrogram(front_end, wave, heat, caption) -> Plot:
+    energies = np.asarray(front_end.log_energies(wave[None]))[0]
+    decibels = tuple(np.quantile(energies * _DECIBELS, (0.01, 0.995)).tolist())
+    look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
+    return Plot(plots.spectrograms(energies, None, filter_centres(front_end), **look), caption)
 
 
 def _called(verdict: Verdict) -> str:

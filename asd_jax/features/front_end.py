@@ -17,7 +17,7 @@ from asd_jax.features.filter_bank import (
     log_filter_bank,
     normalize,
 )
-from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, simam, simam_by_clip
+from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, Length, simam, simam_by_clip
 
 FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
 
@@ -105,7 +105,7 @@ class FrontEnd:
         if not self.std > 0:
             raise InputError(f"features.std={self.std} must be positive")
 
-    def real_frames(self, samples: int) -> int:
+    def real_frames(self, samples: Length) -> Length:
         """Number of frames of a clip before padding."""
         return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (self.sample_rate * HOP_MS // 1000)
 
@@ -132,13 +132,14 @@ class FrontEnd:
         Zeros are appended before the normalisation, as in EAT: padding becomes (0 - mean) / (2 std).
         """
         x = self.log_energies(wave)
-        x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % FRAME_MULTIPLE), (0, 0)))
+        whole = -(-x.shape[1] // FRAME_MULTIPLE) * FRAME_MULTIPLE  # in this form it is known to divide, if t is not
+        x = jnp.pad(x, ((0, 0), (0, whole - x.shape[1]), (0, 0)))
         if self.simam.before_normalization:
             x = self._attended(x, simam_mode, wave.shape[1])
         return normalize(x, self.mean, self.std)
 
     def attend(
-        self, spectrogram: Float[Array, "b t f"], simam_mode: Int[Array, "b"] | None, samples: int
+        self, spectrogram: Float[Array, "b t f"], simam_mode: Int[Array, "b"] | None, samples: Length
     ) -> Float[Array, "b t f"]:
         """SimAM after normalisation (and augmentation), unless it was applied before."""
         return spectrogram if self.simam.before_normalization else self._attended(spectrogram, simam_mode, samples)

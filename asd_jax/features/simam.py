@@ -1,7 +1,7 @@
 """SimAM: parameter-free attention on the spectrogram, over the whole map (global) or in tiles (local)."""
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ LAMBDA = 1e-4  # e_lambda of the public SimAM code
 
 Mode = Literal["none", "global", "local"]
 MODES: tuple[Mode, ...] = ("none", "global", "local")
+Length = Any  # int, or in an export the symbol of a length that stays open
 
 
 @functools.partial(jax.jit, static_argnames=("tile", "e_lambda", "valid_frames"))
@@ -21,7 +22,7 @@ def simam(
     *,
     tile: tuple[int, int] | None = None,
     e_lambda: float = LAMBDA,
-    valid_frames: int | None = None,
+    valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
     """Spectrogram "b t f" -> the same, each cell times its attention weight; arguments as in `simam_weights`."""
     return features * simam_weights(features, tile=tile, e_lambda=e_lambda, valid_frames=valid_frames)
@@ -33,7 +34,7 @@ def simam_weights(
     *,
     tile: tuple[int, int] | None = None,
     e_lambda: float = LAMBDA,
-    valid_frames: int | None = None,
+    valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
     """Spectrogram "b t f" -> attention weights in [0.622, 1), 1 for the cells farthest from their map's mean.
 
@@ -70,7 +71,7 @@ def simam_by_clip(
     *,
     tile: tuple[int, int] = LOCAL_TILE,
     e_lambda: float = LAMBDA,
-    valid_frames: int | None = None,
+    valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
     """SimAM with a mode per clip, an index into MODES: the paper's "customized" SimAM for batches of mixed machines."""
     attend = functools.partial(simam, features, e_lambda=e_lambda, valid_frames=valid_frames)

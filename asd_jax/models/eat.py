@@ -14,6 +14,7 @@ from einops import rearrange
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from asd_jax.features.simam import Length
 from asd_jax.models.lora import Dense, LoRA
 
 PATCH = 16  # frames and filters to a patch
@@ -96,7 +97,7 @@ class EAT(nn.Module):
     ) -> tuple[Float[Array, "_ n d"], dict]:
         c = self.config
         times, bands = spectrogram.shape[1] // PATCH, c.mel_bins // PATCH
-        if spectrogram.shape[2] != c.mel_bins or not times:
+        if spectrogram.shape[2] != c.mel_bins or spectrogram.shape[1] < PATCH:
             raise ValueError(f"EAT needs at least {PATCH} frames of {c.mel_bins} filters, not {spectrogram.shape[1:]}")
         x = rearrange(
             spectrogram[:, : times * PATCH].astype(self.dtype), "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH
@@ -106,7 +107,7 @@ class EAT(nn.Module):
         if kept is not None:
             x = jax.vmap(lambda patches, view: patches[view])(x, kept).reshape(-1, kept.shape[2], c.embed_dim)
         cls = self.param("cls", nn.initializers.normal(1.0), (c.embed_dim,))
-        x = jnp.concatenate([jnp.broadcast_to(cls.astype(self.dtype), (len(x), 1, c.embed_dim)), x], axis=1)
+        x = jnp.concatenate([jnp.broadcast_to(cls.astype(self.dtype), (x.shape[0], 1, c.embed_dim)), x], axis=1)
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="pre_norm")(x)
         out = {"pre_norm": x, "blocks": [], "ffn": []}
         kind = nn.remat(Block) if self.remat else Block
@@ -210,18 +211,20 @@ def _attend_clip(qkv):
     return rearrange(jnp.einsum("hnm,hmd->hnd", weights, v), "h n d -> n h d")
 
 
-def position_table(embed_dim: int, times: int, bands: int) -> Float[np.ndarray, "n d"]:
+def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | np.ndarray, "n d"]:
     """Fixed 2-D sine-cosine positions (times * bands, embed_dim), time-major.
 
     The first half of the channels encodes the band, the second the time (EAT's mae.py, whose variable names say the
-    opposite). Angles in float32, as there: float64 would differ by up to 8e-5.
+    opposite). Angles in float32, as there: float64 would differ by up to 8e-5. A constant, unless an export leaves the
+    number of times open.
     """
+    xp = np if isinstance(times, int) else jnp
     quarter = embed_dim // 4
     omega = np.float32(1) / np.float32(10000) ** (np.arange(quarter, dtype=np.float32) / np.float32(quarter))
 
     def encode(position):
-        angles = np.outer(position.astype(np.float32), omega)
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+        angles = xp.outer(position.astype(np.float32), omega)
+        return xp.concatenate([xp.sin(angles), xp.cos(angles)], axis=1)
 
-    time, band = np.divmod(np.arange(times * bands), bands)
-    return np.concatenate([encode(band), encode(time)], axis=1)
+    time, band = xp.divmod(xp.arange(times * bands), bands)
+    return xp.concatenate([encode(band), encode(time)], axis=1)

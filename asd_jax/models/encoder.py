@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
+from asd_jax.features.simam import Length
 from asd_jax.models.attention import ATTENTIONS, SpectrogramAttention
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.lora import LoRA
@@ -111,7 +112,7 @@ class Encoder(nn.Module):
         return self.embed(x if augment is None else augment(x), wave.shape[1], simam_mode)
 
     @nn.compact
-    def embed(self, spectrogram: Float[Array, "b t f"], samples: int, simam_mode: Int[Array, "b"] | None = None):
+    def embed(self, spectrogram: Float[Array, "b t f"], samples: Length, simam_mode: Int[Array, "b"] | None = None):
         """The rest of the way, from a spectrogram of clips of so many samples, not yet attended."""
         front_end = self.config.front_end
         x = front_end.attend(spectrogram, simam_mode, samples)

@@ -231,8 +231,9 @@ def spectrograms(
     *,
     hop_seconds: float,
     decibels: tuple[float, float],
+    heat: Float[np.ndarray, "t f"] | None = None,
 ) -> str:
-    """Natural-log energies, and attention weights if there are any -> the two above each other, over time in s.
+    """Natural-log energies, attention weights and heat if there are any -> above each other, over time in s.
 
     Args:
         log_energies: of the filter bank.
@@ -240,11 +241,15 @@ def spectrograms(
         filter_hz: centre of each filter, for the scale at the side.
         hop_seconds: between frames.
         decibels: range of the colours, so that clips can be compared.
+        heat: how odd each cell is, in standard deviations of normal ones.
     """
     low, high = decibels
     panels = [(log_energies * _DECIBELS, "magma", decibels, f"energy: dark {low:.0f} dB, bright {high:.0f} dB")]
     if weights is not None:
         panels.append((weights, "viridis", (0.62, 1.0), "SimAM weight: dark 0.62, bright 1"))
+    if heat is not None:
+        top = max(1.0, float(heat.max()))
+        panels.append((heat, "inferno", (0.0, top), f"oddness: dark 0, bright {top:.1f} standard deviations"))
     height = 0.5 + 1.45 * len(panels)  # margins given, since finding them takes longer than drawing
     margins = {"left": 0.12, "right": 0.98, "bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.22}
     with drawing(height, len(panels), layout=None, sharex=True, squeeze=False, gridspec_kw=margins) as (axes, svg):

@@ -131,7 +131,8 @@ class NormalBank:
         }
 
     @functools.cached_property
-    def _statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
+    def statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """{judge: {bank: mean and standard deviation of its own domain's self-scores}}."""
         found = {}
         for judge, values in self.raw.items():
             own = {name: values[self.domain == name, n] for n, name in enumerate(self.domains)}
@@ -143,7 +144,7 @@ class NormalBank:
         found = {}
         for judge, values in raw.items():
             columns = dict(zip(self.domains, values.T, strict=True))
-            found[judge] = normalized(columns, self._statistics[judge])
+            found[judge] = normalized(columns, self.statistics[judge])
         return found
 
 
@@ -176,16 +177,28 @@ def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
     return np.sort(chosen)
 
 
+def prepared(
+    scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]
+) -> tuple[Preparation, dict[str, np.ndarray]]:
+    """Vectors of a bank "r ..." -> what is done to any vector before it is judged, and {domain: the bank's "r p c"}."""
+    training = {name: vectors[domain == name] for name in domains}
+    by_domain = {"source": training.get("source", vectors[:0]), **training}
+    prepare = Preparation.fit(by_domain, scoring, _axes(vectors))
+    return prepare, {name: prepare(rows) for name, rows in training.items()}
+
+
 def _scorer(scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]):
     """Vectors of a bank -> function from vectors "n ..." to scores "n d"."""
-    axes = ("clip", "band", "embedding") if vectors.ndim == 3 else ("clip", "embedding")
-    training = {name: vectors[domain == name] for name in domains}
-    prepare = Preparation.fit({"source": training.get("source", vectors[:0]), **training}, scoring, axes)
-    fitted: Fitted = fit_back_end({name: prepare(rows) for name, rows in training.items()}, scoring, axes)
+    prepare, training = prepared(scoring, vectors, domain, domains)
+    fitted: Fitted = fit_back_end(training, scoring, _axes(vectors))
 
     def score(test: np.ndarray) -> np.ndarray:
-        prepared = prepare(test)
-        scores = fitted.score(prepared.reshape(len(prepared), int(np.prod(prepared.shape[1:]))))
+        found = prepare(test)
+        scores = fitted.score(found.reshape(len(found), int(np.prod(found.shape[1:]))))
         return np.stack([scores[name] for name in domains], axis=1)
 
     return score
+
+
+def _axes(vectors: np.ndarray) -> tuple[str, ...]:
+    return ("clip", "band", "embedding") if vectors.ndim == 3 else ("clip", "embedding")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import asd_jax
 from asd_jax.data.audio import resample
 from asd_jax.detector.self_check import self_check
 from asd_jax.errors import InputError
+from asd_jax.reporting.sections import filter_centres
 
 Detector = asd_jax.Detector
 FAULTY = [sound(100 + n, fault=0.05) for n in range(6)]
@@ -79,6 +81,7 @@ HOSTILE = {
     "view missing": lambda t, h: t.pop("bank/fluctuation"),
     "weights missing": lambda t, h: t.pop(next(name for name in t if name.startswith("encoder/"))),
     "settings of text": lambda t, h: h.update(settings="x"),
+    "patches of other width": lambda t, h: t.update({"patches/vectors": t["patches/vectors"][..., :9].copy()}),
     "bank of other width": lambda t, h: t.update({"bank/level": t["bank/level"][:, :9].copy()}),
 }
 
@@ -174,3 +177,28 @@ def test_copies_do_not_vouch_for_each_other(normal):
     once, twice = (Detector.fit(waves, RATE, weights=None) for waves in (normal, normal + normal))
     assert twice.bank.normal.min() > once.bank.normal.min() - 0.5
     assert np.array_equal(twice.bank.group, np.tile(np.arange(24), 2))
+
+
+def test_heat_map_points_at_the_fault(plain, detector, tmp_path):
+    wave = sound(7, 2.0)
+    wave[RATE:] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(RATE) / RATE).astype(np.float32)
+    for one, seconds, hertz in ((plain, 0.05, 150), (detector, 0.2, 700)):
+        one.save(tmp_path / "a.detector")
+        seen = Detector.load(tmp_path / "a.detector").explain(np.concatenate([HEALTHY[0], wave]))
+        assert np.array_equal(seen.values, one.explain(np.concatenate([HEALTHY[0], wave])).values)
+        assert seen.start == 2.0 and seen.nearest in one.names and seen.nearest_start == 0.0
+        assert seen.values.shape == (198, 128) and np.array_equal(seen.window, wave.clip(-1, 1))
+        hottest = np.argwhere(seen.values == seen.values.max())
+        assert hottest[:, 0].min() / 100 > 1 - seconds
+        assert np.abs(filter_centres(seen.front_end)[hottest[:, 1]] - 3150).min() < hertz
+
+
+def test_update_learns_the_patches_too(plain):
+    other = [sound(300 + n, fault=0.01) for n in range(12)]
+    test = sound(400, fault=0.01)
+    assert plain.update(other).explain(test).values.max() < 0.5 * plain.explain(test).values.max()
+
+
+def test_files_without_patches_are_still_read(plain):
+    with pytest.raises(InputError, match="fit it again"):
+        dataclasses.replace(plain, patches=None).explain(HEALTHY[0])

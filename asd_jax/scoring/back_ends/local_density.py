@@ -28,7 +28,11 @@ def local_density(bank: Bank, *, distance: str = "cosine", k: int = 4) -> Fitted
     return fit_by_folds(fit, bank, fewest=2)
 
 
+def sparsity(vectors: np.ndarray, distance: str, k: int) -> np.ndarray:
+    """Vectors "r e" -> mean distance of each to its k nearest among the others, "r"."""
+    return np.maximum(nearest(vectors, vectors, k, distance, leave_one_out=True)[0].mean(1), _FLOOR)
+
+
 def _scorer(vectors, distance, k):
-    scale = nearest(vectors, vectors, k, distance, leave_one_out=True)[0].mean(1)
-    scale = np.maximum(scale, _FLOOR)
+    scale = sparsity(vectors, distance, k)
     return lambda test: nearest(test, vectors, 1, distance, scale=scale)[0][:, 0]

@@ -21,10 +21,15 @@ def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
     return fit_by_folds(fit, bank, fewest=2)
 
 
-def _scorer(vectors, components):
+def principal_components(vectors: np.ndarray, components: int):
+    """Vectors "r e" -> their PCA, as scikit-learn has it."""
     from sklearn.decomposition import PCA
 
-    pca = PCA(min(components, max(1, len(vectors) // 2), vectors.shape[1]), svd_solver="full").fit(vectors)
+    return PCA(min(components, max(1, len(vectors) // 2), vectors.shape[1]), svd_solver="full").fit(vectors)
+
+
+def _scorer(vectors, components):
+    pca = principal_components(vectors, components)
 
     def score(test):
         return np.linalg.norm(test - pca.inverse_transform(pca.transform(test)), axis=1)

@@ -1,0 +1,88 @@
+"""A fitted detector as one function of JAX, from windows to scores: the same numbers as `Detector.hear`, in float32."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.views import traced_views
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.local_density import sparsity
+from asd_jax.scoring.back_ends.pca_residual import principal_components
+from asd_jax.scoring.normal_bank import prepared
+from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.preparation import Preparation
+
+Score = Callable[[Float[Array, "n e"]], Float[Array, "n"]]
+
+
+def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[Array, "b"]]:
+    """Detector -> function from windows "b s", at the rate and of the length that it hears, to scores "b".
+
+    Raises:
+        InputError: a detector whose back ends have no such form.
+    """
+    bank, pipeline = detector.bank, detector.pipeline
+    config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
+    judges = []
+    for judge, (view, scoring) in bank.judges.items():
+        domain = bank.domain[bank.rows[view]]
+        prepare, training = prepared(scoring, bank.vectors[view], domain, bank.domains)
+        for name, vectors in training.items():
+            score = _back_end(scoring, vectors.reshape(len(vectors), -1))
+            judges.append((judge, view, prepare, score, *bank.statistics[judge][name]))
+
+    def function(wave):
+        views = traced_views(config, params, wave)
+        found: dict[str, list[jax.Array]] = {}
+        for judge, view, prepare, score, mean, std in judges:
+            found.setdefault(judge, []).append((score(_prepared(prepare, views[view])) - mean) / std)
+        return jnp.stack([jnp.stack(domains).min(0) for domains in found.values()]).max(0)
+
+    return function
+
+
+def _prepared(prepare: Preparation, vectors):
+    """`Preparation` without layers and whitening: "n ..." -> "n e"."""
+    x = vectors[:, None] if vectors.ndim == 2 else vectors
+    mean, std = (jnp.broadcast_to(jnp.asarray(of, x.dtype), x.shape[1:])[None] for of in (prepare.mean, prepare.std))
+    x = (x - mean) / std
+    x = _unit(x) if prepare.unit_length and x.shape[1] > 1 else x
+    return x.reshape(x.shape[0], x.shape[1] * x.shape[2])
+
+
+def _back_end(scoring: Scoring, vectors) -> Score:
+    if scoring.whiten or scoring.back_end not in ("pca_residual", "local_density"):
+        raise InputError(f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}) cannot be exported")
+    if scoring.back_end == "pca_residual":
+        pca = principal_components(vectors, scoring.components)
+        mean, axes = jnp.asarray(pca.mean_, jnp.float32), jnp.asarray(pca.components_, jnp.float32)
+
+        def residual(x):
+            x = x - mean[None]
+            explained = jnp.matmul(jnp.matmul(x, axes.T, precision="highest"), axes, precision="highest")
+            return jnp.sqrt(jnp.square(x - explained).sum(1))
+
+        return residual
+    cosine = scoring.distance == "cosine"
+    scale = jnp.asarray(sparsity(vectors, scoring.distance, scoring.density_k), jnp.float32)
+    bank = jnp.asarray(vectors, jnp.float32)
+    bank = _unit(bank) if cosine else bank
+
+    def density(x):
+        x = _unit(x) if cosine else x
+        # |x - b|^2 = |x|^2 + |b|^2 - 2xb rounds badly: it only finds the nearest, whose distance is then exact.
+        products = jnp.matmul(x, bank.T, precision="highest")
+        square = jnp.square(x).sum(1, keepdims=True) + jnp.square(bank).sum(1)[None] - 2 * products
+        row = jnp.argmin(square / (scale if cosine else jnp.square(scale))[None], axis=1)
+        exact = jnp.square(x - jnp.take(bank, row, axis=0)).sum(1)
+        return (exact / 2 if cosine else jnp.sqrt(exact)) / jnp.take(scale, row)
+
+    return density
+
+
+def _unit(x):
+    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x / jnp.where(length > 0, length, 1)

@@ -1,0 +1,235 @@
+"""The encoder, or a whole detector, as one file that other runtimes run: from the waveform on, batch free.
+
+  python -m asd_jax.export --weights=weights.safetensors --format=stablehlo --output=encoder.stablehlo
+  python -m asd_jax.export --detector=pump.detector --format=onnx --output=pump.onnx --clips=recordings/
+
+Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata names.
+Output of --weights: "embedding", float32 (batch, e) or (batch, bands, e).
+Output of --detector: "score", float32 (batch,), in standard deviations of normal sounds, and "threshold", float32 ().
+A recording is longer than a detector's window: cut it, average the scores, call it anomalous above the threshold.
+
+StableHLO takes any number of samples from one frame (25 ms) on; ONNX that of --seconds; a detector its window's.
+StableHLO runs on the version of JAX that wrote it and later ones, on CPUs, NVIDIA GPUs and TPUs. Metadata, in ONNX
+metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples" (null: any), "outputs", "source", "versions"}.
+
+    exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))       # needs jax alone
+    exported.call(wave)["embedding"], json.loads(exported.fun_name)
+    onnxruntime.InferenceSession("pump.onnx").run(["score", "threshold"], {"wave": wave})      # or OpenVINO
+
+The file appears only if what was written gives what the original gives, up to 1e-4 (of values above 1: times them) and
+with the same verdicts, on noise, silence, synthetic machines and the recordings of --clips.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from asd_jax.command import run
+from asd_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+FORMATS = ("stablehlo", "onnx")
+PLATFORMS = ("cpu", "cuda", "tpu")
+TOLERANCE = 1e-4
+BATCH = 4  # of the check
+Outputs = Mapping[str, np.ndarray]
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("weights", None, "encoder to export, a .safetensors file")
+    flags.DEFINE_string("detector", None, "detector to export, a file of asd_jax.detect fit")
+    flags.DEFINE_enum("format", None, FORMATS, "of the file", required=True)
+    flags.DEFINE_string("output", None, "file to write", required=True)
+    flags.DEFINE_string("machine", None, "whose SimAM mode to use, where the weights have one per machine")
+    flags.DEFINE_float("seconds", 10.0, "of the waveforms that an encoder in ONNX takes")
+    flags.DEFINE_string("clips", None, "recordings (file, folder, csv list) to check on, the first 20")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What is exported.
+
+    Attributes:
+        function: wave "b s" -> {output: array}, in JAX.
+        original: the same by the way that everything else goes.
+        about: the metadata.
+    """
+
+    function: Callable
+    original: Callable[[np.ndarray], Outputs]
+    about: Mapping
+
+    def samples(self, seconds: float) -> int:
+        """Samples of so many seconds, unless only one number is taken."""
+        return self.about["samples"] or round(seconds * self.about["sample_rate"])
+
+
+def main() -> None:
+    """Loads, exports, checks, writes."""
+    from asd_jax.files import whole_file
+    from asd_jax.training.log import say
+
+    if (FLAGS.weights is None) == (FLAGS.detector is None):
+        raise InputError("give --weights=FILE or --detector=FILE, one of them")
+    if not 0.025 <= FLAGS.seconds <= 600:
+        raise InputError(f"--seconds={FLAGS.seconds:g} must lie in 0.025..600")
+    if FLAGS.detector:
+        model = of_detector(FLAGS.detector)
+    else:
+        model = of_weights(FLAGS.weights, FLAGS.machine, FLAGS.seconds if FLAGS.format == "onnx" else None)
+    waves = [*made_up(model, FLAGS.seconds), *(_recorded(model, FLAGS.clips) if FLAGS.clips else [])]
+    with whole_file(FLAGS.output) as file:
+        content, exported = EXPORTERS[FLAGS.format](model)
+        worst = check(model, exported, waves)
+        file.write(content)
+    say(f"wrote {FLAGS.output}; on {sum(map(len, waves))} waveforms within {worst:.1e} of the original")
+
+
+def of_weights(path: str | Path, machine: str | None = None, seconds: float | None = None) -> Model:
+    """Weight file -> encoder, for waveforms of one length or (None) of any."""
+    from asd_jax.detector.views import for_machine, load_pipeline_or_eat
+    from asd_jax.models.encoder import Encoder
+
+    pipeline = for_machine(load_pipeline_or_eat(path), machine)
+    rate = pipeline.config.front_end.sample_rate
+
+    def function(wave):
+        return {"embedding": Encoder(pipeline.config).apply({"params": pipeline.params}, wave)[0]}
+
+    def original(wave):
+        return {"embedding": np.asarray(pipeline.embed(wave))}
+
+    return Model(function, original, _about("encoder", path, rate, seconds and round(seconds * rate), ["embedding"]))
+
+
+def of_detector(path: str | Path) -> Model:
+    """Detector file -> score of its windows, and threshold."""
+    import jax.numpy as jnp
+
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.score_function import score_function
+    from asd_jax.scoring.normal_bank import fused
+
+    detector = Detector.load(path)
+    score, rate = score_function(detector), detector.heard_rate
+    samples = round(detector.settings.window_seconds * rate)
+
+    def function(wave):
+        return {"score": score(wave), "threshold": jnp.float32(detector.threshold)}
+
+    def original(wave):
+        return {"score": fused(detector.hear(wave)[0]), "threshold": np.float32(detector.threshold)}
+
+    return Model(function, original, _about("detector", path, rate, samples, ["score", "threshold"]))
+
+
+def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
+    """Model -> (the file's content, a function that runs it)."""
+    import jax
+    import jax.numpy as jnp
+
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise InputError("--format=stablehlo: pip install 'asd_jax[export]' (flatbuffers is missing)") from error
+    samples, frame = model.about["samples"], model.samples(0.025)
+    shape = jax.export.symbolic_shape(f"b, {samples or 's'}", constraints=() if samples else (f"s >= {frame}",))
+    exported = jax.export.export(jax.jit(model.function), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, jnp.float32))
+    content = dataclasses.replace(exported, fun_name=json.dumps(model.about)).serialize()
+    call = jax.export.deserialize(bytearray(content)).call
+    return bytes(content), lambda wave: {name: np.asarray(value) for name, value in call(wave).items()}
+
+
+def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
+    """Model -> (the file's content, a function that runs it by onnxruntime)."""
+    import logging
+
+    try:
+        import jax2onnx
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"--format=onnx: pip install 'asd_jax[export]' ({error})") from error
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it tells of every shape that stays open
+    names = model.about["outputs"]
+    made = jax2onnx.to_onnx(
+        lambda wave: tuple(model.function(wave)[name] for name in names),
+        [("batch", model.about["samples"])],
+        model_name=model.about["kind"],
+        input_names=["wave"],
+        output_names=names,
+    )
+    onnx.helper.set_model_props(made, {"asd_jax": json.dumps(model.about)})
+    content = made.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))
+
+
+EXPORTERS = {"stablehlo": to_stablehlo, "onnx": to_onnx}
+
+
+def check(model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequence[np.ndarray]) -> float:
+    """Compares the exported model with the original on waveforms "b s" -> the largest difference.
+
+    Raises:
+        RuntimeError: they differ by more than 1e-4 (of values above 1: times them), or call a waveform differently.
+    """
+    worst = 0.0
+    for batch in waves:
+        ours, theirs = model.original(batch), exported(batch)
+        for name in model.about["outputs"]:
+            difference = np.abs(theirs[name] - ours[name]) / np.maximum(1, np.abs(ours[name]))
+            worst = max(worst, float(difference.max()))
+        if not worst <= TOLERANCE:
+            raise RuntimeError(f"nothing written: the exported {model.about['kind']} differs by {worst:.1e}")
+        if "score" in ours and ((ours["score"] > ours["threshold"]) != (theirs["score"] > theirs["threshold"])).any():
+            raise RuntimeError("nothing written: the exported detector calls a waveform otherwise than the original")
+    return worst
+
+
+def made_up(model: Model, seconds: float) -> list[np.ndarray]:
+    """Noise loud and quiet, silence and the factory's machines, of two lengths where any is taken."""
+    from asd_jax.data.audio import fit_length
+    from asd_jax.data.factory import factory_clip
+    from asd_jax.data.machines import FAULTS, MACHINES
+
+    rng, found = np.random.default_rng(0), []
+    faults = zip(MACHINES, FAULTS, strict=True)
+    machines = [factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults]
+    for length in dict.fromkeys((model.samples(seconds), model.samples(0.37 * seconds))):
+        noise = [amplitude * rng.standard_normal(length) for amplitude in (0.1, 1e-3, 0.0)]
+        stack = np.stack([*noise, *(fit_length(wave, length) for wave in machines)]).astype(np.float32).clip(-1, 1)
+        found += np.array_split(stack, range(BATCH, len(stack), BATCH))
+    return found
+
+
+def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
+    """The first seconds of recordings, one batch of each."""
+    from asd_jax.data.audio import fit_length, read_clip
+    from asd_jax.detector.recordings import recordings
+
+    rate, samples = model.about["sample_rate"], model.samples(FLAGS.seconds)
+    return [fit_length(read_clip(path, sample_rate=rate), samples)[None] for path in recordings([clips])[:most]]
+
+
+def _about(kind, path, rate, samples, outputs) -> dict:
+    from asd_jax.files import file_sha256
+
+    return {
+        "kind": kind,
+        "sample_rate": rate,
+        "samples": samples,
+        "outputs": outputs,
+        "source": {"file": Path(path).name, "sha256": file_sha256(path)},
+        "versions": {name: importlib.metadata.version(name) for name in ("flax", "jax")},
+    }
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
