@@ -10,7 +10,8 @@ A recording is longer than a detector's window: cut it, average the scores, call
 
 StableHLO takes any number of samples from one frame (25 ms) on; ONNX that of --seconds; a detector its window's.
 StableHLO runs on the version of JAX that wrote it and later ones, on CPUs, NVIDIA GPUs and TPUs. Metadata, in ONNX
-metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples" (null: any), "outputs", "source", "versions"}.
+metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples" (null: any), "outputs", "source", "sha256",
+"versions"}.
 
     exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))       # needs jax alone
     exported.call(wave)["embedding"], json.loads(exported.fun_name)
@@ -219,14 +220,14 @@ def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
 
 
 def _about(kind, path, rate, samples, outputs) -> dict:
-    from asd_jax.files import file_sha256
+    from asd_jax.training.weights import origin
 
     return {
         "kind": kind,
         "sample_rate": rate,
         "samples": samples,
         "outputs": outputs,
-        "source": {"file": Path(path).name, "sha256": file_sha256(path)},
+        **origin(path),
         "versions": {name: importlib.metadata.version(name) for name in ("flax", "jax")},
     }
 

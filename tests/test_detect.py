@@ -56,7 +56,7 @@ def test_fit_score_update(command, normal, tmp_path):
     assert [float(row["score"]) for row in written] == [row["score"] for row in rows]
     text = page.read_text()
     assert "1 of 3 recordings are called anomalous" in text and "01.wav" in text and "data:audio" in text
-    assert text.count("the nearest normal sound") == 6 and text.count("oddness: dark 0") == 3
+    assert text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text  # drawn, played; labels
     assert not re.search(r'(src|href)="(https?:)?//', text)
     status, _, err = command(asd_jax.detect, "score", *flags[:-1], f"--normal={tmp_path}", test)
     assert status == 2 and "lacks 00.wav, which the detector was fitted to" in err

@@ -76,8 +76,8 @@ def views(
     """Windows "b s" -> ({view: vectors "b ..."}, log energies of each second "b m f", patches "b p q e").
 
     Views: "level" and "fluctuation", mean and standard deviation over time of the log mel energies "b f", and
-    "encoder", the embedding, if there is an encoder. Patches (times, bands): tokens of the block in the middle of EAT, else those of
-    the log mel energies.
+    "encoder", the embedding, if there is an encoder. Patches (times, bands): tokens of the block in the middle of EAT,
+    else those of the log mel energies.
     """
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
     size = BATCH if len(windows) > 1 else 1  # two compiled programs: for files, and for a live stream

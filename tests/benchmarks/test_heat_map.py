@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from asd_jax.data.factory import factory_clip
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.files import read_json
+from benchmarks import heat_map
+
+
+def test_support_lies_where_the_fault_is_loud():
+    clip, front_end = factory_clip("fan", fault_kind="tone", grade=1.0), FrontEnd("even")
+    cells = heat_map.support_cells(clip, front_end)
+    loud = np.asarray(front_end.log_energies(clip.fault[None]))[0]
+    assert cells.shape == loud.shape and cells.mean() < 0.1 and cells[np.arange(len(loud)), loud.argmax(1)].mean() > 0.9
+
+
+@pytest.mark.slow
+def test_heat_map_points_at_every_kind_of_fault(command, tmp_path):
+    flags = ["--spacings=even", "--clips=2", f"--output={tmp_path}"]
+    status, out, error = command(heat_map, *flags)
+    found = read_json(tmp_path / "heat_map.json")["even"]
+    assert status == 0 and "even: pointing is" in out, error
+    for fault, of in found.items():
+        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], fault  # twice, measured on 4 clips a machine
+    assert np.mean([of["pointing, heat map"][0] - of["pointing, difference"][0] for of in found.values()]) > 0
