@@ -10,6 +10,7 @@ from asd_jax.detector.detector import Detector
 from asd_jax.detector.views import traced_views
 from asd_jax.errors import InputError
 from asd_jax.scoring.back_ends.local_density import sparsity
+from asd_jax.scoring.back_ends.mahalanobis import shrunk_covariance
 from asd_jax.scoring.back_ends.pca_residual import principal_components
 from asd_jax.scoring.normal_bank import prepared
 from asd_jax.scoring.options import Scoring
@@ -54,7 +55,7 @@ def _prepared(prepare: Preparation, vectors):
 
 
 def _back_end(scoring: Scoring, vectors) -> Score:
-    if scoring.whiten or scoring.back_end not in ("pca_residual", "local_density"):
+    if scoring.whiten or scoring.back_end not in ("pca_residual", "local_density", "mahalanobis"):
         raise InputError(f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}) cannot be exported")
     if scoring.back_end == "pca_residual":
         pca = principal_components(vectors, scoring.components)
@@ -66,6 +67,17 @@ def _back_end(scoring: Scoring, vectors) -> Score:
             return jnp.sqrt(jnp.square(x - explained).sum(1))
 
         return residual
+    if scoring.back_end == "mahalanobis":
+        found = shrunk_covariance(vectors, scoring.shrinkage or None)
+        centre, directions, inside, rest = (jnp.asarray(part, jnp.float32) for part in found)
+
+        def distance(x):
+            x = x - centre[None]
+            along = jnp.matmul(x, directions.T, precision="highest")
+            outside = jnp.square(x - jnp.matmul(along, directions, precision="highest")).sum(1)
+            return jnp.sqrt((jnp.square(along) / inside[None]).sum(1) + outside / rest)
+
+        return distance
     cosine = scoring.distance == "cosine"
     scale = jnp.asarray(sparsity(vectors, scoring.distance, scoring.density_k), jnp.float32)
     bank = jnp.asarray(vectors, jnp.float32)

@@ -27,7 +27,8 @@ def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
     return fit_by_folds(fit, bank, fewest=2)
 
 
-def _scorer(vectors, shrinkage):
+def shrunk_covariance(vectors: np.ndarray, shrinkage: float | None = None):
+    """Vectors "r e" -> (mean "e", singular directions "r e", variance along each "r", variance along all others)."""
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     mean = vectors.mean(0)
@@ -39,7 +40,11 @@ def _scorer(vectors, shrinkage):
     # Equal clips have no variance at all.
     floor = np.finfo(float).eps * np.square(vectors).mean() + np.finfo(float).tiny
     rest = max(a * variance.sum() / vectors.shape[1], floor)
-    inside = (1 - a) * variance + rest
+    return mean, directions, (1 - a) * variance + rest, rest
+
+
+def _scorer(vectors, shrinkage):
+    mean, directions, inside, rest = shrunk_covariance(vectors, shrinkage)
 
     def score(test):
         centred = test - mean
