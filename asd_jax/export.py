@@ -186,7 +186,7 @@ def check(model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequen
         ours, theirs = model.original(batch), exported(batch)
         for name in model.about["outputs"]:
             difference = np.abs(theirs[name] - ours[name]) / np.maximum(1, np.abs(ours[name]))
-            worst = max(worst, float(difference.max()))
+            worst = float(np.maximum(worst, difference.max()))  # NaN stays NaN, and is no match
         if not worst <= TOLERANCE:
             raise RuntimeError(f"nothing written: the exported {model.about['kind']} differs by {worst:.1e}")
         if "score" in ours and ((ours["score"] > ours["threshold"]) != (theirs["score"] > theirs["threshold"])).any():
