@@ -51,7 +51,7 @@ def test_stablehlo_needs_jax_alone_and_takes_any_batch_and_length(command, tmp_p
     wave = WAVES[:, :7777]
     found, expected = in_a_fresh_process(file, wave, tmp_path), load_pipeline(encoder_file).embed(wave)
     assert found["samples"] == 0 and found["sample_rate"] == RATE
-    assert np.abs(found["embedding"] - expected).max() < 3e-6  # measured 1.4e-6
+    assert np.abs(found["embedding"] - expected).max() < 5e-7  # measured 2.4e-7
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_onnx_runs_in_onnxruntime_and_openvino(command, tmp_path, encoder_file):
     for count in (1, 3):
         by_runtime = session.run(["embedding"], {"wave": WAVES[:count]})[0], compiled(WAVES[:count])["embedding"]
         for found in by_runtime:
-            assert np.abs(found - expected[:count]).max() < 1e-5  # measured 1.9e-6
+            assert np.abs(found - expected[:count]).max() < 1.5e-6  # measured 7.2e-7 and 7.5e-7
 
 
 @pytest.mark.slow

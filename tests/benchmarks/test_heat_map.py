@@ -21,5 +21,5 @@ def test_heat_map_points_at_every_kind_of_fault(command, tmp_path):
     found = read_json(tmp_path / "heat_map.json")["even"]
     assert status == 0 and "even: pointing is" in out, error
     for fault, of in found.items():
-        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], fault  # twice, measured on 4 clips a machine
+        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], fault  # measured 3.5 to 17 times, 10 clips of each
     assert np.mean([of["pointing, heat map"][0] - of["pointing, difference"][0] for of in found.values()]) > 0
