@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--false_alarm_rate", type=float, default=0.05, help="share of normal windows that may be called anomalous")
     add("--window_seconds", type=float, help="heard at once; default: the recordings' usual length, at most 10")
     add("--coreset", type=int, default=0, help="keep so many windows of the encoder's bank; 0: all")
+    add("--tokens", action="store_true", help="heat maps from the encoder's tokens, not from filter-bank patches")
     add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
     add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
     add("--fine_tune", action="store_true", help="first train the encoder to tell the subfolders (or attributes) apart")
@@ -148,6 +149,7 @@ def fit(args: argparse.Namespace) -> None:
         window_seconds=window,
         false_alarm_rate=args.false_alarm_rate,
         coreset_size=args.coreset,
+        tokens=args.tokens,
         trained=trained,
         origin=origin,
     )

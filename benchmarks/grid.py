@@ -263,13 +263,18 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
 
 def write_provenance(output: Path, seconds: Mapping[str, float]) -> None:
     """Writes timing.json: {cell: seconds}, and with what, on what and when they were measured."""
+    write_json(output / "timing.json", {"seconds": dict(seconds), **provenance()})
+
+
+def provenance() -> dict[str, str]:
+    """With what command, of what commit, on what device and when figures are measured."""
     describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout if shutil.which("git") else ""
     # Of files, only the names: where they lie is the user's own.
     arguments = [re.sub(r"(?<==|,)/\S*/(?=[^/,]*(,|$))", "", argument) for argument in sys.argv[1:]]
     command = " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments])
-    made = {"command": command, "commit": commit.strip() or "unknown", "date": datetime.date.today().isoformat()}
-    write_json(output / "timing.json", {"seconds": dict(seconds), "device": _device(), **made})
+    date = datetime.date.today().isoformat()
+    return {"command": command, "commit": commit.strip() or "unknown", "date": date, "device": _device()}
 
 
 def cost_section(seconds: Mapping[str, float]) -> Section:

@@ -1,15 +1,17 @@
 """Does the heat map point at the fault? On the synthetic factory, whose faults' places are known.
 
-    python -m benchmarks.heat_map --output=DIR [--spacings=even,mel] [--weights=FILE] [--clips=4] [--normal=24]
+    python -m benchmarks.heat_map --output=benchmarks/results [--spacings=even,mel] [--weights=box] [--clips=4]
 
 A machine's normal clips make a patch bank, as in a detector; clips with a fault are mapped. Pointing accuracy: the
 share of the hottest cells that lie in the fault's support. Average precision: of all cells, ranked by heat. Both
 against chance, the support's share of all cells, and against the plain difference: |log energies - those of the nearest
 normal clip|. A cell of the filter bank is in the support if a bin is on which its filter has at least half its greatest
-weight. --weights adds the tokens of an encoder, on its own filter bank. Writes heat_map.json.
+weight. --weights adds the tokens of an encoder, on its own filter bank. Means with intervals by bootstrap over clips.
+Writes heat_map.json and heat_map.md.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,14 @@ from asd_jax.data.machines import FAULTS, MACHINES
 from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import filter_bank
 from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.files import write_json
-from asd_jax.models.eat import PATCH
+from asd_jax.files import whole_file, write_json
 from asd_jax.scoring.patch_bank import FILTERS, FRAMES, Considered, PatchBank, energy_patches, over_cells
 from benchmarks.foreground import interval
+from benchmarks.grid import provenance
 
 FLAGS = flags.FLAGS
-MEASURES = ("pointing", "average precision")
+MEASURES, WAYS = ("pointing", "average precision"), ("difference", "heat map")
+COLUMNS = ("chance", *(f"{measure}, {way}" for measure in MEASURES for way in WAYS))
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -38,60 +41,58 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_integer("normal", 24, "clips in a machine's bank")
     flags.DEFINE_float("grade", 0.75, "of the faults, 0 (subtle) to 1 (strong)")
     flags.DEFINE_float("seconds", 2.0, "length of a clip")
-    flags.DEFINE_string("output", None, "folder for heat_map.json", required=True)
+    flags.DEFINE_string("output", None, "folder for heat_map.json and heat_map.md", required=True)
 
 
 def main() -> None:
     """A table for each filter bank, and what it says in words."""
-    from asd_jax.reporting.table import print_table, text_table
-
     if FLAGS.clips < 2 or FLAGS.normal < 3:
         raise InputError("--clips must be at least 2 and --normal at least 3")
-    ways = {
-        spacing: (FrontEnd(spacing, simam=SimAM("none")), _energies, (FRAMES, FILTERS)) for spacing in FLAGS.spacings
-    }
+    found = {}
+    for spacing in FLAGS.spacings:
+        front_end = FrontEnd(spacing, simam=SimAM("none"))
+        hear = functools.partial(_energies, front_end)
+        found[f"patches, {spacing}"] = measured(front_end, hear, FRAMES, FILTERS)
     if FLAGS.weights:
-        from asd_jax.detector.views import load_pipeline_or_eat, views
+        from asd_jax.detector import heat_map
+        from asd_jax.detector.views import load_pipeline_or_eat
 
         pipeline = load_pipeline_or_eat(FLAGS.weights)
-        tokens = (pipeline.config.front_end, lambda _, wave: views(pipeline, wave[None])[2][0], (PATCH, PATCH))
-        ways[f"tokens of {Path(FLAGS.weights).name}"] = tokens
-    found = {}
-    for name, way in ways.items():
-        found[name] = measured(*way)
-        columns = ["fault", "chance", *(f"{m} ({kind})" for m in MEASURES for kind in ("difference", "heat map"))]
-        rows = [
-            [fault, *(f"{v[0]:.3f} ({v[1]:.3f} to {v[2]:.3f})" for v in of.values())]
-            for fault, of in found[name].items()
-        ]
-        print_table(text_table(columns, rows, title=name))
-        print(verdict(name, found[name]))
-        write_json(Path(FLAGS.output) / "heat_map.json", found)
+        of = heat_map.grid(pipeline, tokens=True)
+        name = f"tokens of {Path(FLAGS.weights).name}, {of.front_end.spacing}"
+        hear = functools.partial(heat_map.patches, pipeline, True)
+        found[name] = measured(of.front_end, hear, of.frames, of.filters)
+    made = provenance()
+    text = markdown(found, made)
+    print(text)
+    write_json(Path(FLAGS.output) / "heat_map.json", {**made, "found": found})
+    with whole_file(Path(FLAGS.output) / "heat_map.md") as file:
+        file.write(text.encode())
 
 
-def measured(front_end: FrontEnd, patches, patch: tuple[int, int]) -> dict[str, dict[str, list[float]]]:
-    """-> {fault: {"chance", and of each measure the difference's and the heat map's: [mean, low, high]}}."""
+def measured(front_end: FrontEnd, patches: Callable, frames: int, filters: int) -> dict[str, dict[str, list[float]]]:
+    """Function from waves "b s" to patches "b t f e", and the cells to one -> {fault: {column: [mean, low, high]}}."""
     from sklearn.metrics import average_precision_score
 
     values: dict[str, list] = {fault: [] for fault in FAULTS}
     for machine in MACHINES:
         normal, considered = [_clip(machine, n) for n in range(FLAGS.normal)], Considered()
-        energies = [_log_energies(front_end, clip) for clip in normal]
+        energies = [_log_energies(front_end, clip.wave) for clip in normal]
         levels = np.stack([one.mean(0) for one in energies])
         for number, clip in enumerate(normal):
-            considered.add(patches(front_end, clip.wave), number)
+            considered.add(patches(clip.wave[None]), number)
         bank = PatchBank.fit(*considered.bands())
         for fault, number in ((fault, number) for fault in FAULTS for number in range(FLAGS.clips)):
             clip = _clip(machine, 1000 + number, fault)
-            own, support = _log_energies(front_end, clip), support_cells(clip, front_end)
+            own, support = _log_energies(front_end, clip.wave), support_cells(clip, front_end)
             nearest = energies[np.square(levels - own.mean(0)).sum(1).argmin()]
-            heat = over_cells(bank.heat(patches(front_end, clip.wave)), patch, *own.shape)
+            heat = over_cells(bank.heat(patches(clip.wave[None])[0]), (frames, filters), *own.shape)
             maps = np.abs(own - nearest), heat
             pointing = [support[one == one.max()].mean() for one in maps]
             precision = [average_precision_score(support.ravel(), one.ravel()) for one in maps]
             values[fault].append([support.mean(), *pointing, *precision])
-    names = ["chance", *(f"{measure}, {way}" for measure in MEASURES for way in ("difference", "heat map"))]
-    return {f: {n: interval(v) for n, v in zip(names, np.array(of).T, strict=True)} for f, of in values.items()}
+    values["all"] = [row for rows in values.values() for row in rows]
+    return {f: {c: interval(v) for c, v in zip(COLUMNS, np.array(rows).T, strict=True)} for f, rows in values.items()}
 
 
 def support_cells(clip: FactoryClip, front_end: FrontEnd) -> np.ndarray:
@@ -101,14 +102,20 @@ def support_cells(clip: FactoryClip, front_end: FrontEnd) -> np.ndarray:
     return clip.support.astype(int) @ inside.T.astype(int) > 0
 
 
-def verdict(name: str, found: dict) -> str:
-    """In words: is pointing twice chance for every fault, and better than the difference on average?"""
-    weak = [fault for fault, of in found.items() if of["pointing, heat map"][0] < 2 * of["chance"][0]]
-    means = {way: np.mean([of[f"pointing, {way}"][0] for of in found.values()]) for way in ("heat map", "difference")}
-    return (
-        f"{name}: pointing is less than twice chance for {', '.join(weak) or 'no fault'}; on average "
-        f"{means['heat map']:.3f}, of the plain difference {means['difference']:.3f}."
-    )
+def markdown(found: dict, made: dict) -> str:
+    """The tables, each with what it says: is pointing twice chance, and better than the plain difference?"""
+    lines = [f"`{made['command']}` (commit {made['commit']}, {made['date']})"]
+    for name, of in found.items():
+        lines += ["", f"## {name}", "", f"| fault | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
+        for fault, row in of.items():
+            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in row.values()]
+            lines.append(f"| {' | '.join([fault, *cells])} |")
+        heat, plain = ({fault: row[f"pointing, {way}"][0] for fault, row in of.items()} for way in WAYS[::-1])
+        weak = [fault for fault, row in of.items() if heat[fault] < 2 * row["chance"][0]]
+        worse = [fault for fault in of if heat[fault] <= plain[fault]]
+        lines += ["", f"Points less often than twice chance: {', '.join(weak) or 'nowhere'}."]
+        lines += [f"Not above the plain difference: {', '.join(worse) or 'nowhere'}."]
+    return "\n".join(lines) + "\n"
 
 
 def _clip(machine: str, seed: int, fault: str = "") -> FactoryClip:
@@ -119,12 +126,12 @@ def _clip(machine: str, seed: int, fault: str = "") -> FactoryClip:
     )
 
 
-def _log_energies(front_end, clip):
-    return np.asarray(front_end.log_energies(clip.wave[None]))[0]
+def _log_energies(front_end, wave):
+    return np.asarray(front_end.log_energies(wave[None]))[0]
 
 
-def _energies(front_end, wave):
-    return np.asarray(energy_patches(front_end.log_energies(wave[None])))[0]
+def _energies(front_end, waves):
+    return np.asarray(energy_patches(front_end.log_energies(waves)))
 
 
 if __name__ == "__main__":

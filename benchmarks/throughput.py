@@ -3,13 +3,15 @@
     python -m benchmarks.throughput --output=benchmarks/results
     python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch= --output=benchmarks/results
     python -m benchmarks.throughput --experiment=dcase2024 --output=benchmarks/results
+    python -m benchmarks.throughput --exported --stages=forward --output=benchmarks/results
 
 Stages: see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every contender runs once, in turn, so
 that a disturbance meets all of them; medians, and their ratios, are over rounds. PyTorch's ways are in
 benchmarks/torch_stages.py (extra "torch"). Writes throughput_<device>.json and .md. On a GPU the defaults, with
 --experiment=dcase2024, measure everything in less than 8 minutes: what does not fit into --minutes is left out, and
-said to be. The experiment runs the real command on generated clips of full number and length. --against=FILE compares
-with an earlier run of the same machine, and refuses another's.
+said to be. The experiment runs the real command on generated clips of full number and length. --exported adds other
+runtimes to the forward pass on a CPU (benchmarks/exported_stages.py, extra "export"), PyTorch's bfloat16 and what each
+precision scores. --against=FILE compares with an earlier run of the same machine, and refuses another's.
 """
 
 import json
@@ -44,6 +46,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("dtypes", None, "Of EAT's computation; default float32 on CPU, bfloat16 on GPU.")
     flags.DEFINE_list("stages", [*stages.STAGES, "pipeline"], "What to time.")
     flags.DEFINE_list("torch", None, "PyTorch's ways, for forward and train; default by device, empty for none.")
+    flags.DEFINE_bool("exported", False, "Also the exported forward pass in onnxruntime and OpenVINO.")
     flags.DEFINE_integer("repeats", 5, "Rounds.")
     flags.DEFINE_bool("profile", True, "Also time the parts of a forward pass.")
     flags.DEFINE_enum("experiment", None, ["dcase2024"], "Also run the full-size experiment.")
@@ -62,12 +65,17 @@ def main() -> None:
     here, earlier = machine(), read_json(FLAGS.against) if FLAGS.against else None
     if earlier:
         check_same_machine(earlier, here, FLAGS.against)
-    result = {"machine": here, "experiment": None, "groups": [], "left_out": []}
+    result = {"machine": here, "experiment": None, "exported_scores": None, "groups": [], "left_out": []}
     device = here["device"].lower().replace(" ", "_")
     left = Path(FLAGS.output or "") / f"throughput_{device}.json"
     if FLAGS.output and left.is_file() and read_json(left)["machine"] == here:
-        result = read_json(left) | {"left_out": []}  # what is measured now takes the place of what was
+        result |= read_json(left) | {"left_out": []}  # what is measured now takes the place of what was
+    if FLAGS.exported:
+        if gpu:
+            raise InputError("--exported compares runtimes on a CPU; set JAX_PLATFORMS=cpu")
+        from benchmarks import exported_stages  # noqa: F401  says at once which runtime is missing
     ways = ["compiled_bfloat16"] if gpu else ["eager", "eager_sdpa", "compiled"]
+    ways += ["compiled_bfloat16"] * FLAGS.exported
     tasks: list[tuple[str, Callable[[], dict]]] = []
     for size in sizes:
         for dtype in dtypes:
@@ -80,13 +88,15 @@ def main() -> None:
     if FLAGS.experiment:  # after the first group of stages: the figures that matter come first
         first = len(_known("stages", FLAGS.stages, names))
         tasks.insert(first, ("experiment", lambda: experiment(FLAGS.clips_per_machine)))
+    if FLAGS.exported:
+        tasks.append(("exported_scores", exported_scores))
     for name, task in tasks:
         if time.perf_counter() - began > 60 * FLAGS.minutes:
             result["left_out"].append(name)
             continue
         found = task()
-        if name == "experiment":
-            result["experiment"] = found
+        if name in result:
+            result[name] = found
         else:
             kept = [group for group in result["groups"] if _name(group) != _name(found)]
             result["groups"] = [*kept, found]
@@ -105,6 +115,7 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
     eat = getattr(EATConfig, size)()
     square = 8192 if jax.default_backend() != "cpu" else 2048
     rate = stages.matmul_rate(DTYPES[dtype], square)
+    spectrogram = np.array(jax.random.normal(jax.random.key(0), (batch, 1024, 128)))
     with tempfile.TemporaryDirectory() as folder:
         contenders, flops, peak, missing = {}, None, {}, {}
         if stage == "pipeline":
@@ -117,8 +128,11 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
             except ImportError:
                 missing[way] = "PyTorch is not installed"
                 continue
-            spectrogram = np.asarray(jax.random.normal(jax.random.key(0), (batch, 1024, 128)))
-            contenders[f"torch {way}"] = torch_stages.prepare(stage, way, eat, np.array(spectrogram))
+            contenders[f"torch {way}"] = torch_stages.prepare(stage, way, eat, spectrogram)
+        if FLAGS.exported and stage == "forward":
+            from benchmarks import exported_stages
+
+            contenders |= exported_stages.prepare(eat, spectrogram, Path(folder))
         for once in contenders.values():  # compiles, warms up
             once()
         seconds, rates = {name: [] for name in contenders}, []
@@ -143,7 +157,7 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
     found["ratio_to_torch"] = {  # of the same round, so that what slows both does not count
         name: statistics.median(theirs / own for own, theirs in zip(seconds["asd_jax"], values, strict=True))
         for name, values in seconds.items()
-        if name != "asd_jax"
+        if name.startswith("torch ")
     }
     return found | ({"not_measured": missing} if missing else {}) | ({"profile_seconds": profile} if profile else {})
 
@@ -212,6 +226,14 @@ def experiment(clips_per_machine: int) -> dict:
     return {"seconds": seconds, **clips, "parts": timing, "official_score_of_noise": results["official_score"]}
 
 
+def exported_scores() -> dict[str, float]:
+    """{runtime and precision: official score} of the encoder in the box on the factory."""
+    from benchmarks import exported_stages
+
+    with tempfile.TemporaryDirectory() as folder:
+        return exported_stages.scores(Path(folder), train_source=40, train_target=5, test_per_condition=10)
+
+
 def machine() -> dict:
     """What tells one machine from another, and the versions."""
     device = jax.devices()[0]
@@ -265,6 +287,15 @@ def markdown(result: dict, earlier: dict | None) -> str:
             whole = found["seconds"]["asd_jax"]["median"]
             lines += ["", f"Parts of {_name(found)}, timed alone, as shares of the whole:", ""]
             lines += [f"- {name}: {seconds:.3g} s, {seconds / whole:.0%}" for name, seconds in profile.items()]
+    for found in result["groups"]:
+        if len(seconds := found["seconds"]) > 1 + len(found["ratio_to_torch"]):
+            lines += ["", f"{_name(found)} by every runtime, seconds (least, most):", ""]
+            ranked = sorted(seconds.items(), key=lambda item: item[1]["median"])
+            lines += [f"- {n}: {s['median']:.3g} ({s['least']:.3g}, {s['most']:.3g})" for n, s in ranked]
+    if found := result["exported_scores"]:
+        lines += ["", "Official score of the exported encoder in the box on the factory, Mahalanobis, %:", ""]
+        own = found["asd_jax"]
+        lines += [f"- {name}: {100 * value:.2f} ({100 * (value - own):+.2f})" for name, value in found.items()]
     if found := result["experiment"]:
         lines += ["", f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, {json.dumps(found['parts'])}"]
     if result["left_out"]:

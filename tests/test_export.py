@@ -46,6 +46,7 @@ def in_a_fresh_process(file, wave, tmp_path):
     return np.load(tmp_path / "found.npz")
 
 
+@pytest.mark.slow
 def test_stablehlo_needs_jax_alone_and_takes_any_batch_and_length(command, tmp_path, encoder_file):
     file = exported(command, tmp_path, "weights", encoder_file, "stablehlo", "--seconds=1")
     wave = WAVES[:, :7777]
@@ -62,6 +63,7 @@ def test_stablehlo_of_a_detector_gives_score_and_threshold(command, tmp_path, de
     assert found["threshold"] == np.float32(detector.threshold) and found["samples"] == RATE
 
 
+@pytest.mark.slow
 def test_onnx_runs_in_onnxruntime_and_openvino(command, tmp_path, encoder_file):
     file = exported(command, tmp_path, "weights", encoder_file, "onnx", "--seconds=1")
     expected = load_pipeline(encoder_file).embed(WAVES)

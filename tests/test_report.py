@@ -38,7 +38,8 @@ def test_a_run_leaves_a_page_with_all_its_parts(command, factory, tmp_path):
     for said in (f"Official score 2024: {score:.2f} %", "fan 00: highest scores", "fan 00: most wrong", "Filter bank"):
         assert said in html
     assert html.count("<audio") == html.count("data:audio/mpeg") == 4  # a clip and its nearest normal, twice
-    assert html.count("SimAM weights below") == 2 * 4  # caption and label
+    assert html.count("filter bank, SimAM weights") == 2 * 4  # caption and label
+    assert html.count("SimAM weights, where it is odd") == 2 * 2  # not of the nearest normal
     assert str(factory) not in html
     (tmp_path / "report" / "index.html").unlink()
     assert evaluated(command, tmp_path) == html  # scored again, without --config

@@ -9,9 +9,10 @@ from jaxtyping import Float
 
 from asd_jax.data.audio import resample
 from asd_jax.data.windows import cut_windows
-from asd_jax.detector.views import for_machine, heard_by, load_pipeline_or_eat, rate_of, scoring_of, views
+from asd_jax.detector import heat_map
+from asd_jax.detector.heat_map import HeatMap
+from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, views
 from asd_jax.errors import InputError
-from asd_jax.features.front_end import FrontEnd
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import conformal_threshold, p_values
 from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank, coreset, fused
@@ -32,11 +33,13 @@ class Settings:
         sample_rate: of the waveforms given to it, in Hz.
         window_seconds: it hears windows of this length; the score of a longer sound is their mean.
         false_alarm_rate: share of normal windows above the threshold.
+        tokens: whether `explain` compares the encoder's tokens instead of patches of the filter bank.
     """
 
     sample_rate: int = 16000
     window_seconds: float = LONGEST_WINDOW_S
     false_alarm_rate: float = 0.05
+    tokens: bool = False
 
     def __post_init__(self):
         if not 1000 <= self.sample_rate <= 768000:
@@ -68,28 +71,6 @@ class Verdict:
     worst_seconds: tuple[float, float]
     view: str
     windows: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class HeatMap:
-    """Where a sound is odd.
-
-    Attributes:
-        values: over the worst window's frames of 10 ms and the filters of `front_end`, in standard deviations of normal
-            patches.
-        start: of the window, in seconds.
-        window: its samples, at the front end's rate.
-        front_end: whose frames and filters these are.
-        nearest: the normal recording nearest to the window.
-        nearest_start: where in it, in seconds.
-    """
-
-    values: Float[np.ndarray, "t f"]
-    start: float
-    window: Float[np.ndarray, "s"]
-    front_end: FrontEnd
-    nearest: str
-    nearest_start: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +119,7 @@ class Detector:
         window_seconds: float | None = None,
         false_alarm_rate: float = 0.05,
         coreset_size: int = 0,
+        tokens: bool = False,
         trained: Sequence[bool] | np.ndarray | None = None,
         origin: Mapping[str, str] | None = None,
     ) -> "Detector":
@@ -155,6 +137,7 @@ class Detector:
             window_seconds: what is heard at once; by default the usual length of the recordings, at most 10.
             false_alarm_rate: share of normal windows that may lie above the threshold.
             coreset_size: keep so many of the encoder's vectors; 0: all.
+            tokens: whether `explain` shall compare the encoder's tokens, which point worse than filter-bank patches.
             trained: of each recording, whether the encoder was trained on it, so that its score says nothing.
             origin: what is to be remembered of weights that are loaded; of a file, its name and hash are.
 
@@ -167,7 +150,7 @@ class Detector:
         if window_seconds is None:
             waves = list(waves)
             window_seconds = usual_window([len(wave) / sample_rate for wave in waves])
-        settings = Settings(sample_rate, float(window_seconds), false_alarm_rate)
+        settings = Settings(sample_rate, float(window_seconds), false_alarm_rate, tokens)
         vectors, recording, start, considered = _hear_all(pipeline, settings, waves)
         count = int(recording.max(initial=-1)) + 1
         names = tuple(f"recording {n}" for n in range(count)) if names is None else tuple(names)
@@ -326,20 +309,26 @@ class Detector:
             raise InputError("this detector was fitted by an earlier version, which kept no patches: fit it again")
         settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
         windows, starts = _windows(wave, settings, rate_of(self.pipeline))
-        vectors, _, patches = views(self.pipeline, windows)
+        vectors, _ = views(self.pipeline, windows)
         worst = int(fused(self.bank.score(vectors)).argmax())
-        front_end, patch = heard_by(self.pipeline)
-        frames = front_end.real_frames(windows.shape[1])
-        heat = over_cells(self.patches.heat(patches[worst]), patch, frames, front_end.bins)
+        window, grid = windows[worst : worst + 1], heat_map.grid(self.pipeline, settings.tokens)
+        heat = self.patches.heat(heat_map.patches(self.pipeline, settings.tokens, window)[0])
+        frames, filters = grid.front_end.real_frames(windows.shape[1]), grid.front_end.bins
         view = "encoder" if "encoder" in vectors else "level"
-        row = nearest(_flat(vectors[view][worst : worst + 1]), _flat(self.bank.vectors[view]), 1, "euclidean")[1][0, 0]
-        row = self.bank.rows[view][row]
-        name, start = self.names[self.recording[row]], float(self.start[row])
-        return HeatMap(heat, float(starts[worst]), windows[worst], front_end, name, start)
+        own, normal = (flat.reshape(len(flat), -1) for flat in (vectors[view][[worst]], self.bank.vectors[view]))
+        row = self.bank.rows[view][nearest(own, normal, 1, self.bank.scoring[view].distance)[1][0, 0]]
+        return HeatMap(
+            over_cells(heat, (grid.frames, grid.filters), frames, filters),
+            float(starts[worst]),
+            windows[worst],
+            grid.front_end,
+            self.names[self.recording[row]],
+            float(self.start[row]),
+        )
 
     def hear(self, windows: Float[np.ndarray, "b s"]) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
         """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each second)."""
-        vectors, seconds, _ = views(self.pipeline, windows)
+        vectors, seconds = views(self.pipeline, windows)
         return self.bank.score(vectors), seconds
 
     def p_value(self, score: float) -> float:
@@ -423,19 +412,14 @@ def _hear_all(pipeline, settings, waves):
     parts, recording, start, considered = [], [], [], Considered()
     for number, wave in enumerate(waves):
         windows, starts = _windows(wave, settings, rate_of(pipeline))
-        vectors, _, patches = views(pipeline, windows)
-        parts.append(vectors)
-        considered.add(patches.reshape(-1, *patches.shape[2:]), number)
+        parts.append(views(pipeline, windows)[0])
+        considered.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         recording.append(np.full(len(starts), number))
         start.append(starts)
     if not parts:
         raise InputError("no normal recordings to learn from")
     vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
     return vectors, np.concatenate(recording), np.concatenate(start), considered
-
-
-def _flat(vectors):
-    return vectors.reshape(len(vectors), -1)
 
 
 def _windows(wave: np.ndarray, settings: Settings, rate: int) -> tuple[np.ndarray, np.ndarray]:

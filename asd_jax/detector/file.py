@@ -11,6 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from asd_jax.detector.detector import Detector, Settings
+from asd_jax.detector.heat_map import grid
 from asd_jax.detector.views import rate_of, shapes
 from asd_jax.errors import InputError
 from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank
@@ -92,7 +93,6 @@ def _detector(path, tensors, header) -> Detector:
         pipeline = pipeline_of(weights, header["encoder"], path)
     settings = Settings(**header["settings"])
     expected = shapes(pipeline, round(settings.window_seconds * rate_of(pipeline)))
-    of_patches = expected.pop("patches")
     if {view: tensors[f"bank/{view}"].shape[1:] for view in scoring} != expected:
         raise InputError("its bank is not of the views that its encoder gives")
     n = len(tensors["domain"])
@@ -129,7 +129,7 @@ def _detector(path, tensors, header) -> Detector:
         tensors["start"],
         bool(header["reduced"]),
         dict(header["origin"]),
-        _patches(tensors, of_patches) if "patches/vectors" in tensors else None,
+        _patches(tensors, pipeline, settings.tokens) if "patches/vectors" in tensors else None,
     )
 
 
@@ -143,12 +143,13 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
     return read_weights(BOX)[0]
 
 
-def _patches(tensors, expected) -> PatchBank:
-    """The patches, if they are those of the encoder: "t f e" as expected."""
-    bank = PatchBank(**{name: tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")})
-    bands, kept, width = bank.vectors.shape
-    if (bands, width) != expected[1:] or bank.recording.shape != (bands, kept) or bank.usual.shape != (bands, 2):
-        raise InputError("its patches are not those that its encoder gives")
+def _patches(tensors, pipeline, tokens) -> PatchBank:
+    """The patches, if they are of the kind that the settings say."""
+    bank = PatchBank(*(tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")))
+    of, (bands, kept, width) = grid(pipeline, tokens), bank.vectors.shape
+    expected = (of.front_end.bins // of.filters, of.width), (bands, kept), (bands, 2)
+    if ((bands, width), bank.recording.shape, bank.usual.shape) != expected:
+        raise InputError("its patches are not of the kind that its settings say")
     return bank
 
 

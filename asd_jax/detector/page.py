@@ -76,24 +76,25 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
         f"worst from {first:.1f} to {last:.1f} s, odd is its {verdict.view}",
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
-    drawn = [_spectrogram(front_end, shown, None, f"log mel energies{since}")]
+    drawn = [_spectrogram(front_end, shown, f"log mel energies{since}")]
     sounds = [Sound("around the worst moment", sound_url(wave[worst:], rate))]
     if detector.patches is not None:
         seen = detector.explain(wave)
         facts.append(f"nearest normal: {seen.nearest} at {seen.nearest_start:.1f} s")
         caption = f"the worst window, from {seen.start:.1f} s on, and where it is odd"
-        drawn.append(_spectrogram(seen.front_end, seen.window, seen.values, caption))
+        drawn.append(_spectrogram(seen.front_end, seen.window, caption, heat=seen.values))
         if hear_normal is not None:
             normal = hear_normal(seen.nearest)[round(seen.nearest_start * rate) :]
             normal = resample(normal, rate, seen.front_end.sample_rate)[: len(seen.window)]
-            drawn.append(_spectrogram(seen.front_end, normal, None, "the nearest normal sound"))
+            drawn.append(_spectrogram(seen.front_end, normal, "the nearest normal sound", beside=seen.window))
             sounds.append(Sound("the nearest normal sound", sound_url(normal, seen.front_end.sample_rate)))
     return ClipCard(Path(name).name, facts, drawn, sounds)
 
 
-def _spectrogram(front_end, wave, heat, caption) -> Plot:
-    energies = np.asarray(front_end.log_energies(wave[None]))[0]
-    decibels = tuple(np.quantile(energies * _DECIBELS, (0.01, 0.995)).tolist())
+def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
+    """In the colours of the sound that it stands beside, if of one."""
+    energies, of = (np.asarray(front_end.log_energies(w[None]))[0] for w in (wave, wave if beside is None else beside))
+    decibels = tuple(np.quantile(of * _DECIBELS, (0.01, 0.995)).tolist())
     look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
     return Plot(plots.spectrograms(energies, None, filter_centres(front_end), **look), caption)
 

@@ -2,22 +2,20 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 from jaxtyping import Float
 
 from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import MODES
-from asd_jax.models.eat import PATCH
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.patch_bank import FILTERS, FRAMES, energy_patches
 from asd_jax.training.weights import Pipeline, load_encoder, load_pipeline, read_weights
 
 BATCH = 8
@@ -72,54 +70,45 @@ def rate_of(pipeline: Pipeline | None) -> int:
 
 def views(
     pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
-) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"], Float[np.ndarray, "b p q e"]]:
-    """Windows "b s" -> ({view: vectors "b ..."}, log energies of each second "b m f", patches "b p q e").
+) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
+    """Windows "b s" -> ({view: vectors "b ..."}, log energies of each second "b m f").
 
     Views: "level" and "fluctuation", mean and standard deviation over time of the log mel energies "b f", and
-    "encoder", the embedding, if there is an encoder. Patches (times, bands): tokens of the block in the middle of EAT,
-    else those of the log mel energies.
+    "encoder", the embedding, if there is an encoder.
     """
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
+    parts = in_batches(functools.partial(traced_views, config, params), windows)
+    vectors = dict(zip(sorted([*scoring_of(pipeline), "seconds"]), parts, strict=True))  # the order of jax.tree.leaves
+    return vectors, vectors.pop("seconds")
+
+
+def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np.ndarray]:
+    """The arrays that a function of JAX makes of windows "b s", computed 8 windows at a time."""
     size = BATCH if len(windows) > 1 else 1  # two compiled programs: for files, and for a live stream
     found = []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
         padded = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-        found.append([np.asarray(part)[: len(batch)] for part in jax.tree.leaves(traced_views(config, params, padded))])
-    names = sorted([*scoring_of(pipeline), "patches", "seconds"])  # the order of jax.tree.leaves
-    vectors = {name: np.concatenate(parts) for name, parts in zip(names, zip(*found, strict=True), strict=True)}
-    return vectors, vectors.pop("seconds"), vectors.pop("patches")
+        found.append([np.asarray(part)[: len(batch)] for part in jax.tree.leaves(function(padded))])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]]:
     """{view: shape of the vector of a window}, computing nothing."""
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
     found = jax.eval_shape(traced_views, config, params, jax.ShapeDtypeStruct((1, samples), jnp.float32))
-    return {view: found[view].shape[1:] for view in (*scoring_of(pipeline), "patches")}
-
-
-def heard_by(pipeline: Pipeline | None) -> tuple[FrontEnd, tuple[int, int]]:
-    """The front end that the patches are of, and the frames and filters to a patch."""
-    if pipeline is not None and pipeline.config.eat is not None:
-        return pipeline.config.front_end, (PATCH, PATCH)
-    rate = rate_of(pipeline)
-    return FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none")), (FRAMES, FILTERS)
+    return {view: found[view].shape[1:] for view in scoring_of(pipeline)}
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, jax.Array]:
-    """Windows "b s" -> {view: vectors "b ..."}, "seconds" and "patches", see `views`, as one function of JAX."""
+    """Windows "b s" -> {view: vectors "b ..."} and "seconds", see `views`, as one function of JAX."""
     rate = config.front_end.sample_rate if config else FrontEnd.sample_rate
     energies = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none")).log_energies(wave)
     second = min(1000 // HOP_MS, energies.shape[1])
     whole = energies.shape[1] // second * second
     seconds = energies[:, :whole].reshape(wave.shape[0], -1, second, energies.shape[2]).mean(2)
     found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
-    found["patches"] = energy_patches(energies)
     if config is not None:
-        found["encoder"], out = Encoder(config).apply({"params": params}, wave)
-        if config.eat is not None:  # what pads the window to whole tiles is left out
-            times = max(1, config.front_end.real_frames(wave.shape[1]) // PATCH)
-            tokens = out["blocks"][(config.eat.depth - 1) // 2][:, 1:]
-            found["patches"] = rearrange(tokens, "b (t f) d -> b t f d", f=config.eat.mel_bins // PATCH)[:, :times]
+        found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]
     return found

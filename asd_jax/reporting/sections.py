@@ -17,6 +17,7 @@ from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.intervals import section_intervals
 from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.patch_bank import FILTERS, FRAMES, Considered, PatchBank, energy_patches, over_cells
 from asd_jax.scoring.preparation import Preparation
 
 Hear = Callable[[str, str, float], np.ndarray | None]  # (split, file, start in s) -> waveform, None if not at hand
@@ -126,9 +127,10 @@ def clip_sections(
     here = np.flatnonzero(scores.clips.section == section)
     highest = here[np.argsort(-scores.score[here], kind="stable")[:count]]
     wrong = here[most_wrong(scores.clips.label[here], scores.score[here], count)]
+    bank = _patch_bank(own, hear, front_end) if len(highest) else None
     sections = []
     for title, numbers in (("highest scores", highest), ("most wrong", wrong)):
-        cards = [_card(machine, scores, n, own, near, scoring, hear, front_end) for n in numbers.tolist()]
+        cards = [_card(machine, scores, n, own, near, scoring, hear, front_end, bank) for n in numbers.tolist()]
         if cards:
             sections.append(Section(f"{machine} {section}: {title}", cards))
     return sections
@@ -177,7 +179,17 @@ def attention(
     return np.asarray(energies[0]), np.asarray(weights[0, :frames])
 
 
-def _card(machine, scores, n, own, near, scoring, hear, front_end) -> ClipCard:
+def _patch_bank(own: Embeddings, hear: Hear, front_end: FrontEnd, most: int = 16) -> PatchBank | None:
+    """Filter-bank patches of some training clips; None where those are not at hand, or shorter than a patch."""
+    train, recording, considered = np.flatnonzero(own.split == "train"), own.clip, Considered()
+    for row in train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))].tolist():
+        wave = _hear(hear, own, row)
+        if wave is not None and front_end.real_frames(len(wave)) >= FRAMES:
+            considered.add(np.asarray(energy_patches(front_end.log_energies(wave[None]))), int(recording[row]))
+    return PatchBank.fit(*considered.bands()) if considered.kept else None
+
+
+def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
     clips, score = scores.clips, scores.score[n]
     threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
     distance, row, bank_row = near(str(clips.files[n]))
@@ -196,8 +208,13 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end) -> ClipCard:
         levels = np.concatenate([energies.ravel() for energies, _ in seen]) * 10 / np.log(10)
         decibels = tuple(np.quantile(levels, (0.01, 0.995)).tolist())
     for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
-        picture = plots.spectrograms(energies, weights, filter_centres(front_end), hop_seconds=0.01, decibels=decibels)
-        caption = "filter bank" if weights is None else "filter bank, and SimAM weights below"
+        heat = None
+        if bank is not None and what == "this clip":
+            heat = over_cells(bank.heat(energy_patches(energies[None])[0]), (FRAMES, FILTERS), *energies.shape)
+        look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
+        shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
+        caption = ", ".join(name for name, values in shown.items() if values is not None)
+        picture = plots.spectrograms(energies, weights, filter_centres(front_end), **look)
         drawn.append(Plot(picture, f"{what}: {caption}"))
         sounds.append(Sound(what, sound_url(wave, front_end.sample_rate)))
     return ClipCard(str(clips.files[n]), facts, drawn, sounds)

@@ -68,8 +68,9 @@ class Considered:
         self.random = np.random.default_rng(0)
         self.kept: tuple[np.ndarray, ...] = ()
 
-    def add(self, patches: Float[np.ndarray, "n f e"], recording: int) -> None:
-        """Takes the patches of one more recording into account."""
+    def add(self, patches: Float[np.ndarray, "b t f e"], recording: int) -> None:
+        """Takes the patches of one more recording, in windows, into account."""
+        patches = patches.reshape(-1, *patches.shape[2:])
         new = self.random.random(len(patches)), patches.astype(np.float16), np.full(len(patches), recording, np.int32)
         whole = [np.concatenate(parts) for parts in zip(self.kept, new, strict=True)] if self.kept else new
         first = np.sort(np.argsort(whole[0], kind="stable")[:CONSIDERED])

@@ -1,4 +1,6 @@
+import functools
 import json
+import sys
 from pathlib import Path
 
 import jax
@@ -69,3 +71,30 @@ def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command):
     assert "| forward tiny float32 x 2 |" in left.with_suffix(".md").read_text() and "DCASE 2024" in out
     status, out, _ = command(throughput, *flags, "--stages=forward", f"--against={left}", "--minutes=0")
     assert status == 0 and "Left out for want of time: forward tiny float32 2" in out
+
+
+def test_exported_says_which_runtime_is_missing(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.exported_stages", raising=False)
+    status, _, error = command(throughput, "--exported", "--torch=")
+    assert status == 2 and "--exported: pip install 'asd_jax[export]'" in error and "openvino" in error
+
+
+@pytest.mark.slow
+def test_other_runtimes_are_timed_and_score_alike(tmp_path, command, monkeypatch):
+    from benchmarks import exported_stages
+
+    counts = {"machines": ["fan"], "train_source": 8, "train_target": 2, "test_per_condition": 3}
+    few = functools.partial(exported_stages.scores, tmp_path, **counts)
+    monkeypatch.setattr(throughput, "exported_scores", few)
+    monkeypatch.setattr(EATConfig, "tiny", lambda: EATConfig(64, 1, 2))
+    flags = ["--sizes=tiny", "--batches=2", "--repeats=1", "--torch=", "--noprofile", f"--output={tmp_path}"]
+    status, out, error = command(throughput, *flags, "--exported", "--stages=forward")
+    assert status == 0, error
+    (left,) = tmp_path.glob("throughput_*.json")
+    result = json.loads(left.read_text())
+    ways = {"onnxruntime float32", "openvino float32", "onnxruntime int8", "openvino int8", "asd_jax"}
+    assert ways <= set(result["groups"][0]["seconds"]) and "by every runtime" in out
+    found = result["exported_scores"]
+    assert ways <= set(found) and found["asd_jax"] == found["onnxruntime float32"] == found["openvino float32"]
+    assert all(abs(value - found["asd_jax"]) < 0.1 for value in found.values())

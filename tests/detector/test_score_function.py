@@ -22,11 +22,16 @@ def difference(one):
     return np.max(np.abs(theirs - ours) / np.maximum(1, np.abs(ours)))
 
 
-def test_float32_function_scores_as_the_detector(detector, plain):
+def test_float32_function_scores_as_the_detector(plain):
     assert difference(plain) < 1.1e-6  # measured 5.3e-7
+
+
+@pytest.mark.slow
+def test_the_encoder_is_a_part_of_it(detector):
     assert difference(detector) < 1e-5  # measured 4.4e-6
 
 
+@pytest.mark.slow
 def test_domains_and_angles_are_kept(normal):
     config = EncoderConfig(FrontEnd(simam=SimAM("none")), EATConfig(32, 1, 2), Pooling("band_mean", -1, 16))
     params = jax.jit(Encoder(config).init)(jax.random.key(0), HEARD[:1])["params"]

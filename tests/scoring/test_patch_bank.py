@@ -9,7 +9,7 @@ NORMAL = RNG.normal(size=(12, 5, 3, 2))  # recordings, times, bands, values
 def bank_of(normal):
     considered = Considered()
     for number, patches in enumerate(normal):
-        considered.add(patches, number)
+        considered.add(patches[None], number)
     return PatchBank.fit(*considered.bands())
 
 
@@ -31,7 +31,7 @@ def test_usual_distances_are_to_other_recordings():
 def test_size_is_bounded_and_every_recording_has_its_share():
     considered = Considered()
     for number in range(40):
-        considered.add(RNG.normal(size=(100, 2, 3)), number)
+        considered.add(RNG.normal(size=(4, 25, 2, 3)), number)
     bands, recording = considered.bands()
     counts = np.bincount(recording[0], minlength=40)
     assert bands.shape == (2, CONSIDERED, 3) and 10 <= counts.min() and counts.max() <= 45  # 25.6 expected

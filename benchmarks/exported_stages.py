@@ -1,0 +1,109 @@
+"""The exported encoder in other runtimes, for benchmarks.throughput --exported: float32, bfloat16, int8; CPUs only."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from asd_jax.errors import InputError
+from asd_jax.models.eat import EAT, EATConfig
+
+try:
+    import jax2onnx
+    import onnxruntime
+    import openvino
+    from onnxruntime import quantization
+except ImportError as error:
+    raise InputError(f"--exported: pip install 'asd_jax[export]' ({error})") from error
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+def prepare(eat: EATConfig, spectrogram: np.ndarray, folder: Path) -> dict[str, Callable[[], object]]:
+    """{runtime and precision: a function that computes EAT's tokens of spectrograms "b t f" once}; random weights."""
+    params = jax.jit(EAT(eat).init)(jax.random.key(0), spectrogram[:1])["params"]
+    shape = ("batch", *spectrogram.shape[1:])
+    made = jax2onnx.to_onnx(
+        lambda x: EAT(eat).apply({"params": params}, x)[0], [shape], input_names=["x"], output_names=["tokens"]
+    )
+    (folder / "eat.onnx").write_bytes(made.SerializeToString())
+    ways = runtimes(folder / "eat.onnx", [spectrogram[:1]])
+    return {name: functools.partial(way, spectrogram) for name, way in ways.items()}
+
+
+def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
+    """ONNX file of one input and one output -> {runtime and precision: a function that runs it}.
+
+    int8: products with weights, these by output channel, by the static quantisation of onnxruntime with the ranges that
+    the calibration's batches reach. bfloat16: where OpenVINO finds that the CPU has it.
+    """
+    core, quantized = openvino.Core(), file.with_suffix(".int8.onnx")
+    name = onnxruntime.InferenceSession(file).get_inputs()[0].name
+
+    class Batches(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.left = iter(calibration)
+
+        def get_next(self):
+            batch = next(self.left, None)
+            return None if batch is None else {name: batch}
+
+    quantization.quantize_static(
+        file,
+        quantized,
+        Batches(),
+        per_channel=True,
+        op_types_to_quantize=["MatMul", "Gemm"],
+        activation_type=quantization.QuantType.QUInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
+
+    def by_onnxruntime(path) -> Run:
+        session = onnxruntime.InferenceSession(path)
+        return lambda x: session.run(None, {name: x})[0]
+
+    def by_openvino(path, precision) -> Run:
+        compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+        return lambda x: compiled(x)[0]
+
+    found = {"onnxruntime float32": by_onnxruntime(file), "openvino float32": by_openvino(file, "f32")}
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        found["openvino bfloat16"] = by_openvino(file, "bf16")
+    return found | {"onnxruntime int8": by_onnxruntime(quantized), "openvino int8": by_openvino(quantized, "f32")}
+
+
+def scores(folder: Path, **counts: int) -> dict[str, float]:
+    """{runtime and precision: official score 2024 on the factory} of the exported encoder in the box, Mahalanobis.
+
+    The int8 ranges are those of training clips, as they must be. `counts`: of the factory's clips, see write_factory.
+    """
+    from asd_jax.data.audio import read_clip
+    from asd_jax.data.clips import find_clips
+    from asd_jax.data.factory import write_factory
+    from asd_jax.export import of_weights, to_onnx
+    from asd_jax.scoring.embeddings import Embeddings
+    from asd_jax.scoring.options import Scoring
+    from asd_jax.training.weights import BOX
+    from benchmarks.grid import scored
+
+    write_factory(folder / "factory", clip_seconds=2.0, **counts)
+    clips = find_clips(folder / "factory")
+    waves = np.stack([read_clip(clip.path) for clip in clips])
+    model = of_weights(BOX, seconds=2.0)
+    (folder / "box.onnx").write_bytes(to_onnx(model)[0])
+    normal = waves[[clip.split == "train" for clip in clips]]
+    ways = {"asd_jax": lambda x: model.original(x)["embedding"]}
+    ways |= runtimes(folder / "box.onnx", np.array_split(normal[:: max(1, len(normal) // 64)], 8))
+    found = {}
+    for name, way in ways.items():
+        vectors, machines = np.concatenate([way(waves[n : n + 8]) for n in range(0, len(waves), 8)]), {}
+        for machine in dict.fromkeys(clip.machine for clip in clips):
+            own = np.array([clip.machine == machine for clip in clips])
+            about = [clip for clip in clips if clip.machine == machine]
+            columns = [[getattr(c, k) for c in about] for k in ("section", "split", "domain", "label", "attribute")]
+            files = np.array([Path(clip.path).name for clip in about])
+            machines[machine] = Embeddings(vectors[own], files, *map(np.array, columns), ("clip", "band", "embedding"))
+        found[name] = scored([machines], Scoring(back_end="mahalanobis"), 2024).official[0]
+    return found
