@@ -166,10 +166,19 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         input_names=["wave"],
         output_names=names,
     )
+    as_products(made)
     onnx.helper.set_model_props(made, {"asd_jax": json.dumps(model.about)})
     content = made.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))
+
+
+def as_products(made) -> None:
+    """Tokens times weights as MatMul instead of Einsum, in place: runtimes have faster kernels for it, and quantise it."""
+    for node in made.graph.node:
+        if node.op_type == "Einsum" and node.attribute[0].s == b"abc,cd->abd":
+            node.op_type = "MatMul"
+            del node.attribute[:]
 
 
 EXPORTERS = {"stablehlo": to_stablehlo, "onnx": to_onnx}

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from asd_jax.errors import InputError
+from asd_jax.export import as_products, of_weights, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
 
 try:
@@ -28,6 +29,7 @@ def prepare(eat: EATConfig, spectrogram: np.ndarray, folder: Path) -> dict[str, 
     made = jax2onnx.to_onnx(
         lambda x: EAT(eat).apply({"params": params}, x)[0], [shape], input_names=["x"], output_names=["tokens"]
     )
+    as_products(made)
     (folder / "eat.onnx").write_bytes(made.SerializeToString())
     ways = runtimes(folder / "eat.onnx", [spectrogram[:1]])
     return {name: functools.partial(way, spectrogram) for name, way in ways.items()}
@@ -82,7 +84,6 @@ def scores(folder: Path, **counts: int) -> dict[str, float]:
     from asd_jax.data.audio import read_clip
     from asd_jax.data.clips import find_clips
     from asd_jax.data.factory import write_factory
-    from asd_jax.export import of_weights, to_onnx
     from asd_jax.scoring.embeddings import Embeddings
     from asd_jax.scoring.options import Scoring
     from asd_jax.training.weights import BOX

@@ -20,7 +20,7 @@ def test_heat_map_points_at_every_kind_of_fault(command, tmp_path):
     flags = ["--spacings=even", "--clips=2", f"--output={tmp_path}"]
     status, out, error = command(heat_map, *flags)
     assert status == 0 and "Points less often than twice chance: nowhere." in out, error
-    assert (tmp_path / "heat_map.md").read_text() == out
+    assert (tmp_path / "heat_map.md").read_text() in out
     found = read_json(tmp_path / "heat_map.json")["found"]["patches, even"]
     assert list(found) == [*FAULTS, "all"]
     for fault, of in found.items():
