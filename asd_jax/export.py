@@ -174,7 +174,7 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
 
 
 def as_products(made) -> None:
-    """Tokens times weights as MatMul instead of Einsum, in place: runtimes have faster kernels for it, and quantise it."""
+    """Tokens times weights as MatMul instead of Einsum, in place: runtimes have faster kernels, and quantise them."""
     for node in made.graph.node:
         if node.op_type == "Einsum" and node.attribute[0].s == b"abc,cd->abd":
             node.op_type = "MatMul"

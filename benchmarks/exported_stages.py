@@ -10,6 +10,7 @@ import numpy as np
 from asd_jax.errors import InputError
 from asd_jax.export import as_products, of_weights, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.training.weights import BOX
 
 try:
     import jax2onnx
@@ -76,27 +77,26 @@ def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
     return found | {"onnxruntime int8": by_onnxruntime(quantized), "openvino int8": by_openvino(quantized, "f32")}
 
 
-def scores(folder: Path, **counts: int) -> dict[str, float]:
-    """{runtime and precision: official score 2024 on the factory} of the exported encoder in the box, Mahalanobis.
+def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float]:
+    """{runtime and precision: official score 2024 on the factory} of an exported encoder per band, by Mahalanobis.
 
-    The int8 ranges are those of training clips, as they must be. `counts`: of the factory's clips, see write_factory.
+    The int8 ranges are those of training clips, as they must be. `counts`: of the factory, see write_factory.
     """
     from asd_jax.data.audio import read_clip
     from asd_jax.data.clips import find_clips
     from asd_jax.data.factory import write_factory
     from asd_jax.scoring.embeddings import Embeddings
     from asd_jax.scoring.options import Scoring
-    from asd_jax.training.weights import BOX
     from benchmarks.grid import scored
 
     write_factory(folder / "factory", clip_seconds=2.0, **counts)
     clips = find_clips(folder / "factory")
     waves = np.stack([read_clip(clip.path) for clip in clips])
-    model = of_weights(BOX, seconds=2.0)
-    (folder / "box.onnx").write_bytes(to_onnx(model)[0])
+    model = of_weights(weights, seconds=2.0)
+    (folder / "encoder.onnx").write_bytes(to_onnx(model)[0])
     normal = waves[[clip.split == "train" for clip in clips]]
     ways = {"asd_jax": lambda x: model.original(x)["embedding"]}
-    ways |= runtimes(folder / "box.onnx", np.array_split(normal[:: max(1, len(normal) // 64)], 8))
+    ways |= runtimes(folder / "encoder.onnx", np.array_split(normal[:: max(1, len(normal) // 64)], 8))
     found = {}
     for name, way in ways.items():
         vectors, machines = np.concatenate([way(waves[n : n + 8]) for n in range(0, len(waves), 8)]), {}

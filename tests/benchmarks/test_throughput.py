@@ -74,18 +74,18 @@ def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command):
 
 
 def test_exported_says_which_runtime_is_missing(command, monkeypatch):
-    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
     monkeypatch.delitem(sys.modules, "benchmarks.exported_stages", raising=False)
     status, _, error = command(throughput, "--exported", "--torch=")
-    assert status == 2 and "--exported: pip install 'asd_jax[export]'" in error and "openvino" in error
+    assert status == 2 and "--exported: pip install 'asd_jax[export]'" in error and "jax2onnx" in error
 
 
 @pytest.mark.slow
-def test_other_runtimes_are_timed_and_score_alike(tmp_path, command, monkeypatch):
+def test_other_runtimes_are_timed_and_score_alike(tmp_path, command, encoder_file, monkeypatch):
     from benchmarks import exported_stages
 
     counts = {"machines": ["fan"], "train_source": 8, "train_target": 2, "test_per_condition": 3}
-    few = functools.partial(exported_stages.scores, tmp_path, **counts)
+    few = functools.partial(exported_stages.scores, tmp_path, encoder_file, **counts)
     monkeypatch.setattr(throughput, "exported_scores", few)
     monkeypatch.setattr(EATConfig, "tiny", lambda: EATConfig(64, 1, 2))
     flags = ["--sizes=tiny", "--batches=2", "--repeats=1", "--torch=", "--noprofile", f"--output={tmp_path}"]
