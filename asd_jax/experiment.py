@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import operator
 import re
@@ -69,12 +70,14 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
             raise InputError(f"{key}={value} must be at least {smallest}")
     choices = {"data.pad": ("repeat", "zeros"), "data.resampler": ("soxr", "torchaudio")}
     choices |= {"data.on_bad_clip": ("error", "skip"), "features.statistics": ("given", "train", "weights")}
-    choices |= {"frozen.features": ("weights", "config")}
+    choices |= {"frozen.features": ("weights", "config"), "report.map": ("pca", "umap")}
     for key, known in choices.items():
         if (value := operator.attrgetter(key)(config)) not in known:
             raise InputError(f"{key}={value!r}; known: {', '.join(known)}.{near(value, known)}")
     if config.frozen.pooling not in ("", "band_mean", "mean", "cls"):
         raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
+    if config.report.map == "umap" and not importlib.util.find_spec("umap"):
+        raise InputError("report.map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca")
     if config.scoring.normalization == "held_out" and not config.data.held_out:
         raise InputError("scoring.normalization=held_out needs clips held out: set --config.data.held_out, e.g. 0.2")
     hold_out([], config.data.held_out, config.seed)

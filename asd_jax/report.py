@@ -35,7 +35,7 @@ def write_report(
     unit = "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     parts = [of.score_section(found, scored)]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
-    parts += [of.machine_section(m, s, machines[m], scored[m], unit) for m, s in places]
+    parts += [of.machine_section(m, s, machines[m], scored[m], unit, config.report.map) for m, s in places]
     front_end, hear, missing = _recordings(config, list(machines), workdir)
     if missing:
         parts.append(Section("Clips", [], [missing]))

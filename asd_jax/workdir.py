@@ -32,6 +32,7 @@ FREE = (
     "optimizer.on_bad_loss",
     "parallel.shards",
     "report.clips",
+    "report.map",
 )
 
 

@@ -143,6 +143,7 @@ def get_config(mode: str = "") -> ConfigDict:
 
     report = config.report = ConfigDict()
     report.page = True  # whether to write report/index.html
+    report.map = "pca"  # of the embeddings; or umap (extra "umap")
     report.clips = 8  # highest-scored, and as many most wrong, to see and hear on the page
 
     apply_mode(config, mode)

@@ -12,7 +12,7 @@ import pytest
 
 import asd_jax.evaluate
 from asd_jax.data.factory import write_factory
-from asd_jax.reporting.sections import most_wrong
+from asd_jax.reporting.sections import most_wrong, project
 from asd_jax.scoring.embeddings import Embeddings
 
 CONFIG = ["--config=configs/quickstart.py:smoke", "--config.model.encoder=filter_bank", "--config.features.simam=local"]
@@ -46,6 +46,24 @@ def test_a_run_leaves_a_page_with_all_its_parts(command, factory, tmp_path):
     shutil.rmtree(factory)
     again = evaluated(command, tmp_path)
     assert "No spectrograms and no players" in again and "<audio" not in again and "ROC" in again
+
+
+@pytest.mark.slow  # UMAP compiles itself
+def test_umap_keeps_neighbours_together_and_is_the_same_again():
+    blob = np.repeat([0, 1], 20)
+    vectors = np.random.default_rng(0).normal(size=(40, 8)) + 10 * np.eye(8)[blob]
+    columns = [np.full(40, "00"), np.full(40, "test"), np.full(40, "source"), blob, np.full(40, "")]
+    embeddings = Embeddings(vectors.astype(np.float32), np.arange(40).astype(str), *columns)
+    points, _, caption = project(embeddings, "umap")
+    distance = np.linalg.norm(points[:, None] - points, axis=-1) + 1e9 * np.eye(40)
+    assert (blob[distance.argmin(1)] == blob).all() and "UMAP" in caption
+    assert (project(embeddings, "umap")[0] == points).all()
+
+
+def test_a_map_that_needs_an_extra_says_so_before_anything_is_computed(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, _, err = command(asd_jax.evaluate, *CONFIG, "--config.report.map=umap", f"--workdir={tmp_path / 'run'}")
+    assert status == 2 and "pip install -e '.[umap]'" in err and not (tmp_path / "run").exists()
 
 
 def test_anybodys_embeddings_get_a_page_too(command, tmp_path):

@@ -60,7 +60,9 @@ def mean_section(found: Mapping) -> Section:
     return Section("Scores", [Table(["machine", *titles], rows, "Percent, mean and standard deviation over seeds.")])
 
 
-def machine_section(machine: str, section: str, embeddings: Embeddings, scores: MachineScores, unit: str) -> Section:
+def machine_section(
+    machine: str, section: str, embeddings: Embeddings, scores: MachineScores, unit: str, way: str
+) -> Section:
     """One section's embeddings "n ..." and scores -> histograms, ROC, embedding map and the table of its clips."""
     here = scores.clips.section == section
     clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
@@ -76,12 +78,12 @@ def machine_section(machine: str, section: str, embeddings: Embeddings, scores: 
     shown = [Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")]
     if curves := _roc(clips, score):
         shown.append(Plot(plots.roc_curves(curves), "ROC: a domain's normal clips against all anomalies."))
-    points, axes = project(embeddings[embeddings.section == section])
+    points, axes, caption = project(embeddings[embeddings.section == section], way)
     groups = [
         f"{'training' if split != 'test' else _KINDS[label]}, {domain}"
         for split, label, domain in zip(*_columns(embeddings[embeddings.section == section]), strict=True)
     ]
-    shown.append(Plot(plots.embedding_map(points, groups, axes), "Embeddings, first two principal components."))
+    shown.append(Plot(plots.embedding_map(points, groups, axes), caption))
     order = np.argsort(-score, kind="stable")
     rows = [
         [
@@ -99,16 +101,24 @@ def machine_section(machine: str, section: str, embeddings: Embeddings, scores: 
     return Section(f"{machine} {section}", shown)
 
 
-def project(embeddings: Embeddings) -> tuple[Float[np.ndarray, "n 2"], list[str]]:
-    """Embeddings "n ..." -> their first two principal components "n 2", and the axes' labels."""
+def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
+    """Embeddings "n ..." -> a map of them "n 2", its axes' labels and its caption, by "pca" or "umap"."""
+    vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
+    if way == "umap":
+        from umap import UMAP
+
+        neighbours = max(2, min(15, len(vectors) - 1))  # UMAP's default
+        points = UMAP(neighbours, metric="cosine", init="pca", random_state=0, n_jobs=1).fit_transform(vectors)
+        caption = "Embeddings by UMAP: neighbours are alike; distances between groups, and the axes, have no unit."
+        return points, ["UMAP 1", "UMAP 2"], caption
     from sklearn.decomposition import PCA
 
-    vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
     points = np.zeros((len(vectors), 2))
     points[:, : pca.n_components_] = pca.transform(vectors)
     share = np.r_[pca.explained_variance_ratio_, 0, 0]
-    return points, [f"component {n + 1} ({100 * share[n]:.0f} % of the variance)" for n in (0, 1)]
+    labels = [f"component {n + 1} ({100 * share[n]:.0f} % of the variance)" for n in (0, 1)]
+    return points, labels, "Embeddings, first two principal components."
 
 
 def clip_sections(
