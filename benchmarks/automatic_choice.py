@@ -104,7 +104,6 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
             {
                 "features.spacing": BANKS[bank],
                 "features.simam": mode,
-                "frozen.features": "config",
                 "scoring.back_end": back_end,
                 "scoring.distance": "euclidean",
                 "scoring.standardize": True,

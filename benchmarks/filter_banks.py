@@ -21,7 +21,7 @@ def main() -> None:
     for name, spacing in BANKS.items():
         cells.append(Cell(f"{name} alone", {"features.spacing": spacing}, bare=True))
         for statistics in ("given", "train"):
-            keys = {"features.spacing": spacing, "features.statistics": statistics, "frozen.features": "config"}
+            keys = {"features.spacing": spacing, "features.statistics": statistics}
             cells.append(Cell(f"{name}, {statistics} statistics", keys, fine_tune))
     grid.run_grid("filter_banks", "Which filter bank is best?", cells, reference="o-FB, given statistics")
 

@@ -47,7 +47,7 @@ class Cell:
 
     Attributes:
         name: of the row.
-        settings: config keys, dotted, that it changes.
+        settings: config keys, dotted, that it changes; a front end given here counts instead of the weights' own.
         fine_tune: train; else the weights are frozen.
         encoder: "package.module:function" instead of ours.
         bare: score the front end alone, without a model.
@@ -58,6 +58,10 @@ class Cell:
     fine_tune: bool = False
     encoder: str = ""
     bare: bool = False
+
+    def __post_init__(self):
+        if any(key.startswith("features.") for key in self.settings):
+            object.__setattr__(self, "settings", {"frozen.features": "config", **self.settings})
 
     def scoring(self, config: ConfigDict) -> Scoring:
         """How its embeddings are scored."""

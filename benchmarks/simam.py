@@ -42,11 +42,10 @@ def main() -> None:
     modes = {"none": "none", "global": "global", "local": "local"}
     modes |= {"customized": args.customized} if args.customized else {}
     cells = [Cell(f"{mode}, alone", {"features.simam": value}, bare=True) for mode, value in modes.items()]
-    own = {"frozen.features": "config"}
-    cells += [Cell(mode, {"features.simam": value, **own}, args.fine_tune) for mode, value in modes.items()]
+    cells += [Cell(mode, {"features.simam": value}, args.fine_tune) for mode, value in modes.items()]
     for name, keys in VARIATIONS.items():
         settings = {f"features.{key}": value for key, value in keys.items()}
-        cells.append(Cell(f"local, {name}", {"features.simam": "local", **settings, **own}, args.fine_tune))
+        cells.append(Cell(f"local, {name}", {"features.simam": "local", **settings}, args.fine_tune))
     for rival in RIVALS if args.fine_tune else ():
         cells.append(Cell(rival, {"features.simam": "none", "model.attention": rival}, fine_tune=True))
     notes = [] if args.fine_tune else ["The trainable rivals need --fine_tune."]

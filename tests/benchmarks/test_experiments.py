@@ -113,7 +113,7 @@ def shared_cells(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "flags", "cells"),
     [
-        ("filter_banks", [], 11),
+        ("filter_banks", ["--weights=box"], 11),  # which brings its own front end
         ("simam", ["--customized={fan: local, gearbox: global}"], 16),
         ("domain_normalization", [], 14),
         ("pooling_and_loss", [], 7),
@@ -130,4 +130,6 @@ def test_every_experiment_runs_on_the_synthetic_machines(command, shared_cells, 
     found = found.get("2024 dev", found)
     assert len(found["cells"]) == cells and {"filter bank", "random weights"} <= set(found["cells"])
     assert all(0 < of["official_score"] < 1 for of in found["cells"].values())
+    if name == "filter_banks":
+        assert len({found["cells"][f"{bank} alone"]["official_score"] for bank in ("o-FB", "g-FB", "m-FB")}) == 3
     assert found["verdict"] in " ".join(out.split()) and (tmp_path / "report" / "index.html").stat().st_size > 1e4
