@@ -69,8 +69,9 @@ def run_steps(
         Interrupted: by SIGTERM or Ctrl-C. The state is saved.
     """
     mesh = mesh or one_device()
-    state = place(mesh, state)
-    step_fn, sound = _guarded(step_fn, mesh, state, skip=on_bad_loss == "skip"), jnp.array(True)
+    # All that the step hands to itself lies where it will lie: otherwise its second call would be compiled again.
+    carried = state, sound = place(mesh, (state, jnp.array(True)))
+    step_fn = _guarded(step_fn, mesh, carried, skip=on_bad_loss == "skip")
     # The signals' handlers stay while the last checkpoint is written.
     with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
@@ -107,7 +108,7 @@ def run_steps(
     return state
 
 
-def _guarded(step_fn, mesh: Mesh, state, *, skip: bool):
+def _guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
     """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow do nothing either.
 
     So the state that is known to be bad one step later is still the one before the bad step.
@@ -120,7 +121,7 @@ def _guarded(step_fn, mesh: Mesh, state, *, skip: bool):
         kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
         return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
 
-    return jax.jit(guarded, donate_argnums=0, out_shardings=(shardings(mesh, state), None, None))
+    return jax.jit(guarded, donate_argnums=0, out_shardings=(*shardings(mesh, carried), None))
 
 
 def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of, watch) -> None:

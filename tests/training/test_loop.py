@@ -19,7 +19,11 @@ class State(NamedTuple):
     total: jax.Array
 
 
+TRACED = []
+
+
 def step_fn(state, batch, key):
+    TRACED.append(key)
     noise = jax.random.normal(jax.random.fold_in(key, state.step))
     return State(state.step + 1, state.total * 1.1 + batch + noise), {
         "loss": batch * 2,
@@ -30,7 +34,7 @@ def step_fn(state, batch, key):
 def run(workdir, batches=lambda start: range(start, 10), **options):
     return run_steps(
         step_fn,
-        State(jnp.array(0), jnp.array(0.0)),
+        State(jnp.int32(0), jnp.float32(0)),
         lambda start: (jnp.float32(value) for value in batches(start)),
         workdir=workdir,
         **{"steps": 10, "key": jax.random.key(0), "batch_size": 1, "log_every": 1, "checkpoint_every": 4, **options},
@@ -70,6 +74,12 @@ def test_interrupted_anywhere_it_saves_and_ends_as_if_undisturbed(undisturbed, t
     assert (not done and not (tmp_path / "metrics.jsonl").read_text()) or steps_logged(tmp_path)[-1] == done
     assert run(tmp_path) == undisturbed and steps_logged(tmp_path) == list(range(1, 11))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_step_is_compiled_once(tmp_path):
+    TRACED.clear()
+    run(tmp_path)
+    assert len(TRACED) == 1
 
 
 def test_second_signal_stops_at_once(tmp_path):
