@@ -9,6 +9,7 @@ Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an a
 """
 
 import argparse
+import collections
 import csv
 import io
 import itertools
@@ -23,6 +24,8 @@ from asd_jax.command import run
 from asd_jax.errors import InputError
 
 ANOMALY = 3  # exit status
+ROWS = "rows.json"  # of a shard of an archive
+COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd")
 _PARSED = argparse.Namespace()
 
 
@@ -73,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     add("--detector", required=True, help="file that fit wrote")
     add("--json", action="store_true", help="one JSON object a line instead of a table")
     add("--csv", help="file to write")
+    add("--workdir", help="of an archive: keeps what is scored; the same command goes on, and several share the work")
     add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
     add("--normal", help="of --html: the folder that fit was given, to show and play the nearest normal recording")
     add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
@@ -178,10 +182,12 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import recordings
+    from asd_jax.detector.verdicts import verdicts_of
     from asd_jax.files import whole_file
 
-    detector, paths = Detector.load(args.detector), recordings(args.paths)
-    verdicts, rows, bad = [], [], 0
+    if args.workdir and args.html:
+        raise InputError("--html is for recordings that are scored at once: leave out --workdir, or --html")
+    detector, paths, verdicts = Detector.load(args.detector), recordings(args.paths), []
     root = Path(args.normal or "")
     if args.normal and (missing := [name for name in detector.names if not (root / name).is_file()]):
         raise InputError(f"--normal={root}: lacks {missing[0]}, which the detector was fitted to; name fit's folder")
@@ -189,31 +195,61 @@ def score(args: argparse.Namespace) -> int:
     def read(path):
         return read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
 
-    for path in _progress(paths, len(paths)):
-        try:
-            verdicts.append((str(path), detector.examine(read(path))))
-        except InputError as error:
-            bad += 1
-            _tell(f"error: {error}")
-            continue
-        rows.append(_row(*verdicts[-1]))
-        if args.json:
-            print(json.dumps(rows[-1]), flush=True)
+    def rows_of(paths):
+        for path, verdict in _progress(verdicts_of(detector, paths, read), len(paths)):
+            verdicts.extend([(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else [])
+            yield _row(str(path), verdict)
+
+    rows = _archived(args, paths, rows_of) if args.workdir else rows_of(paths)
+    if args.workdir:
+        collections.deque(_told(rows, args.json), 0)
+    else:
+        rows = list(_told(rows, args.json))
     if args.csv:
-        text = io.StringIO(newline="")
-        table = csv.DictWriter(text, list(rows[0]) if rows else ["file", "score", "threshold", "is_anomaly"])
-        table.writeheader()
-        table.writerows(rows)
         with whole_file(args.csv) as file:
-            file.write(text.getvalue().encode())
+            file.write(_csv_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
+            file.writelines(_csv_line(row) for row in rows if "error" not in row)
     if args.html:
         from asd_jax.detector.page import write_score_page
 
         normal = (lambda name: read(root / name)) if args.normal else None
         write_score_page(args.html, detector, verdicts, read, normal)
     if not args.json:
-        _print_rows(rows, detector)
-    return ANOMALY if any(row["is_anomaly"] for row in rows) else 2 if bad else 0
+        _print_rows(rows, detector, table=not args.workdir)
+    odd, bad = any(row.get("is_anomaly") for row in rows), any("error" in row for row in rows)
+    return ANOMALY if odd else 2 if bad else 0
+
+
+class _Shards:
+    """The rows of an archive, read from its shards' folders each time they are asked for."""
+
+    def __init__(self, shards):
+        self.shards = shards
+
+    def __iter__(self):
+        from asd_jax.files import read_json
+
+        return (row for shard in self.shards for row in read_json(shard / ROWS)["rows"])
+
+
+def _archived(args: argparse.Namespace, paths, rows_of) -> _Shards:
+    """The rows of an archive, those that its folder does not have yet made now."""
+    import importlib.metadata
+
+    from asd_jax.archive import in_shards
+    from asd_jax.files import file_sha256, write_json
+    from asd_jax.workdir import sha256_of
+
+    settings = [file_sha256(args.detector), args.channel, importlib.metadata.version("jax")]
+
+    def made_of(part):
+        stamps = [[path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None for path in part]
+        return sha256_of([settings, list(map(str, part)), stamps])
+
+    def work(shard, part):
+        write_json(shard / ROWS, {"rows": list(rows_of(part))})
+
+    return _Shards(in_shards(Path(args.workdir), paths, made_of, work, what="recordings", tell=_tell)[0])
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -330,35 +366,49 @@ def _check_output(path: str) -> None:
 
 
 def _row(path: str, verdict) -> dict:
+    """What is told of a recording; of one that cannot be judged, the error."""
+    if isinstance(verdict, InputError):
+        return {"file": path, "error": str(verdict)}
     begin, end = verdict.worst_seconds
-    return {
-        "file": path,
-        "score": round(verdict.score, 6),
-        "threshold": round(verdict.threshold, 6),
-        "is_anomaly": verdict.is_anomaly,
-        "p_value": round(verdict.p_value, 6),
-        "worst_start": begin,
-        "worst_end": end,
-        "odd": verdict.view,
-    }
+    values = path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value, begin, end, verdict.view
+    rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
+    return dict(zip(COLUMNS, rounded, strict=True))
 
 
-def _print_rows(rows: list[dict], detector) -> None:
+def _told(rows, as_json: bool) -> Iterator[dict]:
+    """Passes the rows on; errors go to standard error, objects to standard output."""
+    for row in rows:
+        if "error" in row:
+            _tell(f"error: {row['error']}")
+        elif as_json:
+            print(json.dumps(row), flush=True)
+        yield row
+
+
+def _csv_line(row: dict) -> bytes:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, COLUMNS).writerow(row)
+    return text.getvalue().encode()
+
+
+def _print_rows(rows, detector, *, table: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from asd_jax.reporting.table import print_table
 
-    table = Table(title=f"threshold {detector.threshold:.3f}", header_style="bold")
+    shown = Table(title=f"threshold {detector.threshold:.3f}", header_style="bold")
     for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
-        table.add_column(column, justify="right" if column in ("score", "p-value") else "left")
-    for row in rows:
+        shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
+    for row in (row for row in rows if table and "error" not in row):
         verdict = "[bold red]anomaly[/]" if row["is_anomaly"] else "normal"
         moment = f"{row['worst_start']:.1f} to {row['worst_end']:.1f} s"
         values = f"{row['score']:.3f}", f"{row['p_value']:.3f}", verdict, moment, row["odd"]
-        table.add_row(escape(row["file"]), *values)
-    print_table(table)
-    _tell(f"{sum(row['is_anomaly'] for row in rows)} of {len(rows)} anomalous")
+        shown.add_row(escape(row["file"]), *values)
+    if table:
+        print_table(shown)
+    verdicts = [row["is_anomaly"] for row in rows if "error" not in row]
+    _tell(f"{sum(verdicts)} of {len(verdicts)} anomalous")
 
 
 def _progress(items, total: int) -> Iterator:

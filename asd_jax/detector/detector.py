@@ -281,13 +281,33 @@ class Detector:
         Raises:
             InputError: not a mono float waveform, not finite, empty.
         """
+        return self.examine_all([wave], sample_rate)[0]
+
+    def examine_all(self, waves: Sequence[np.ndarray], sample_rate: int | None = None) -> list[Verdict]:
+        """Waveforms -> what `examine` says of each; their windows are heard together, spread over the devices.
+
+        Raises:
+            InputError: as `examine`.
+        """
+        if not waves:
+            return []
         settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
-        windows, starts = _windows(wave, settings, rate_of(self.pipeline))
-        judged, seconds = self.hear(windows)
+        windows, starts = zip(*(_windows(wave, settings, rate_of(self.pipeline)) for wave in waves), strict=True)
+        judged, seconds = self.hear(np.concatenate(windows))
+        found, first = [], 0
+        for wave, start in zip(waves, starts, strict=True):
+            own = slice(first, first + len(start))
+            of_wave = {judge: scores[own] for judge, scores in judged.items()}
+            found.append(self._verdict(of_wave, seconds[own], start, len(wave) / settings.sample_rate))
+            first += len(start)
+        return found
+
+    def _verdict(self, judged, seconds, starts, length: float) -> Verdict:
+        """What is heard of one sound's windows, and its length in seconds -> verdict."""
         scores = fused(judged)
         worst = int(scores.argmax())
         begin = starts[worst] + self._oddest(seconds[worst])
-        end = min(begin + 1, len(wave) / settings.sample_rate)
+        end = min(begin + 1, length)
         score = float(scores.mean())
         return Verdict(
             score,

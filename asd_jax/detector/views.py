@@ -16,9 +16,10 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.scoring.options import Scoring
+from asd_jax.training.mesh import own_devices, spread
 from asd_jax.training.weights import Pipeline, load_encoder, load_pipeline, read_weights
 
-BATCH = 8
+BATCH = 8  # windows a device
 # Two judges of the filter bank: what is left when the ways in which normal sounds vary are explained away, however
 # large the variation, and the distance to the nearest normal sound, for how far those are from each other.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
@@ -76,21 +77,31 @@ def views(
     Views: "level" and "fluctuation", mean and standard deviation over time of the log mel energies "b f", and
     "encoder", the embedding, if there is an encoder.
     """
-    config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
+    config, params = (None, {}) if pipeline is None else (pipeline.config, pipeline.params)
+    if pipeline is not None and len(windows) > 1:
+        params = pipeline.on_devices
     parts = in_batches(functools.partial(traced_views, config, params), windows)
     vectors = dict(zip(sorted([*scoring_of(pipeline), "seconds"]), parts, strict=True))  # the order of jax.tree.leaves
     return vectors, vectors.pop("seconds")
 
 
 def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np.ndarray]:
-    """The arrays that a function of JAX makes of windows "b s", computed 8 windows at a time."""
-    size = BATCH if len(windows) > 1 else 1  # two compiled programs: for files, and for a live stream
-    found = []
+    """The arrays that a function of JAX makes of windows "b s", computed 8 windows a device at a time."""
+    if len(windows) == 1:  # a live stream: a program of its own, on one device
+        return [np.asarray(part) for part in jax.tree.leaves(function(windows))]
+    mesh, size, found = own_devices(), batch_size(), []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
-        padded = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-        found.append([np.asarray(part)[: len(batch)] for part in jax.tree.leaves(function(padded))])
+        padded = {"wave": np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])}
+        with jax.set_mesh(mesh):
+            parts = jax.tree.leaves(function(spread(mesh, padded)["wave"]))
+        found.append([np.asarray(part)[: len(batch)] for part in parts])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def batch_size() -> int:
+    """Windows that are heard at once."""
+    return BATCH * own_devices().size
 
 
 def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]]:

@@ -23,6 +23,7 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.files import file_sha256, whole_file
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.training.mesh import own_devices, replicated
 
 FORMAT = 1
 BOX, BOX_FILE = "box", Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"  # see README.md beside it
@@ -204,6 +205,11 @@ class Pipeline:
 
     config: EncoderConfig
     params: dict = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def on_devices(self) -> dict:
+        """The parameters, whole on every device of this process."""
+        return replicated(own_devices(), self.params)
 
     def embed(self, wave, machine: str | None = None) -> jax.Array:
         """Waveforms "b s" in [-1, 1] at the front end's sample rate -> embeddings "b e".

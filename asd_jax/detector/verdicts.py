@@ -1,0 +1,59 @@
+"""Many recordings -> their verdicts in order: read ahead by threads, heard together, spread over the devices."""
+
+import collections
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.detector.detector import Detector, Verdict
+from asd_jax.detector.views import batch_size
+from asd_jax.errors import InputError
+
+AHEAD = 4  # recordings that are read while others are heard
+
+
+def verdicts_of(
+    detector: Detector, paths: Sequence[Path], read: Callable[[Path], np.ndarray]
+) -> Iterator[tuple[Path, Verdict | InputError]]:
+    """Each recording, in order, with the detector's verdict or with what is wrong with the file.
+
+    In memory at a time: AHEAD recordings, and those whose windows fill a batch.
+
+    Args:
+        detector: that judges.
+        paths: of the recordings.
+        read: path -> waveform, at the rate the detector was fitted at.
+    """
+    enough = batch_size() * detector.settings.window_seconds * detector.settings.sample_rate
+    together: list[tuple[Path, np.ndarray | InputError]] = []
+    for path, wave in zip(paths, _read_ahead(read, paths), strict=True):
+        together.append((path, wave))
+        if sum(len(wave) for _, wave in together if not isinstance(wave, InputError)) >= enough:
+            yield from _judged(detector, together)
+            together = []
+    yield from _judged(detector, together)
+
+
+def _judged(detector, together):
+    verdicts = iter(detector.examine_all([wave for _, wave in together if not isinstance(wave, InputError)]))
+    for path, wave in together:
+        yield path, wave if isinstance(wave, InputError) else next(verdicts)
+
+
+def _read_ahead(read, paths):
+    def read_or_error(path):
+        try:
+            return read(path)
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting: collections.deque = collections.deque()
+        for path in paths:
+            waiting.append(pool.submit(read_or_error, path))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
