@@ -13,7 +13,7 @@ import soundfile
 from machine_sound import RATE, sound
 
 import asd_jax.detect
-from asd_jax import Detector
+from asd_jax import Detector, archive
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -75,6 +75,38 @@ def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
     (test / "00.wav").write_bytes(b"RIFF")
     status, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json")
     assert status == 2 and "00.wav: not readable" in err and len(out.splitlines()) == 1
+
+
+def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(command, fitted, tmp_path, monkeypatch):
+    test = write(tmp_path / "test", [sound(300 + n, fault=0.05 if n == 3 else 0) for n in range(7)])
+    (test / "05.wav").write_bytes(b"RIFF")
+    table, flags = tmp_path / "scores.csv", [f"--detector={fitted}", test]
+    status, _, err = command(asd_jax.detect, "score", *flags, f"--csv={table}")
+    assert status == 3 and "05.wav: not readable" in err and "1 of 6 anomalous" in err
+    at_once = table.read_bytes()
+    monkeypatch.setattr(archive, "SHARD", 3)
+    flags += [f"--csv={table}", f"--workdir={tmp_path / 'kept'}"]
+    examine_all = Detector.examine_all
+
+    def pulled(detector, waves, sample_rate=None):
+        pulled.count += len(waves)
+        if pulled.count > pulled.most:
+            raise KeyboardInterrupt
+        return examine_all(detector, waves, sample_rate)
+
+    monkeypatch.setattr(Detector, "examine_all", pulled)
+    pulled.count, pulled.most = 0, 4
+    assert command(asd_jax.detect, "score", *flags)[0] == 1  # in the second shard
+    table.unlink()
+    pulled.count, pulled.most = 0, 6 - 3
+    status, out, err = command(asd_jax.detect, "score", *flags)
+    assert status == 3 and not out and "05.wav: not readable" in err and "1 of 6 anomalous" in err
+    assert table.read_bytes() == at_once
+    pulled.count, pulled.most = 0, 0
+    status, out, err = command(asd_jax.detect, "score", *flags, "--json")
+    assert status == 3 and [json.loads(line)["file"][-6:] for line in out.splitlines()][-1] == "06.wav"
+    status, _, err = command(asd_jax.detect, "score", *flags, "--html=x.html")
+    assert status == 2 and "leave out --workdir" in err
 
 
 def test_watch_a_stream(fitted, tmp_path):

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -208,3 +209,15 @@ def test_update_learns_the_patches_too(plain):
 def test_files_without_patches_are_still_read(plain):
     with pytest.raises(InputError, match="fit it again"):
         dataclasses.replace(plain, patches=None).explain(HEALTHY[0])
+
+
+def test_eight_devices_share_the_windows_and_say_what_one_says(detector, normal):
+    waves = [sound(100 + n, (2.0, 5.0)[n % 2]) for n in range(3)]
+    alone = [detector.examine(wave) for wave in waves]
+    with jax.default_device(None):
+        pipeline = dataclasses.replace(detector.pipeline)
+        together = dataclasses.replace(detector, pipeline=pipeline).examine_all(waves)
+        assert len(jax.tree.leaves(pipeline.on_devices)[0].sharding.device_set) == 8
+    for one, other in zip(alone, together, strict=True):
+        assert (one.worst_seconds, one.view, one.is_anomaly) == (other.worst_seconds, other.view, other.is_anomaly)
+        np.testing.assert_allclose(other.windows, one.windows, rtol=1e-4)
