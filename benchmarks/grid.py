@@ -311,6 +311,6 @@ def number_of_seeds() -> int:
 
 
 def _device() -> str:
-    import jax
+    from benchmarks.throughput import machine
 
-    return jax.devices()[0].device_kind
+    return machine()["device"]

@@ -16,6 +16,7 @@ from absl import flags
 
 from asd_jax.command import run
 from asd_jax.files import write_json
+from benchmarks.throughput import machine
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -90,7 +91,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     parts = medians["teacher"] + medians["student"]
     found = {
-        "device": jax.devices()[0].device_kind,
+        "device": machine()["device"],
         "settings": {"size": args.size, "clips": clips, "views": settings.views, "dtype": args.dtype},
         "eat": dataclasses.asdict(config),
         "median_seconds": medians,
