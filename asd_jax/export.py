@@ -149,36 +149,34 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
 
 def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     """Model -> (the file's content, a function that runs it by onnxruntime)."""
-    import logging
-
     try:
-        import jax2onnx
+        import jax2onnx  # noqa: F401
         import onnx
         import onnxruntime
     except ImportError as error:
         raise InputError(f"--format=onnx: pip install 'asd_jax[export]' ({error})") from error
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it tells of every shape that stays open
     names = model.about["outputs"]
-    made = jax2onnx.to_onnx(
-        lambda wave: tuple(model.function(wave)[name] for name in names),
-        [("batch", model.about["samples"])],
-        model_name=model.about["kind"],
-        input_names=["wave"],
-        output_names=names,
-    )
-    as_products(made)
+    shape = ("batch", model.about["samples"])
+    made = converted(lambda wave: tuple(model.function(wave)[name] for name in names), shape, "wave", names)
     onnx.helper.set_model_props(made, {"asd_jax": json.dumps(model.about)})
     content = made.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))
 
 
-def as_products(made) -> None:
-    """Tokens times weights as MatMul instead of Einsum, in place: runtimes have faster kernels, and quantise them."""
-    for node in made.graph.node:
+def converted(function: Callable, shape: Sequence[int | str], name: str, outputs: Sequence[str]):
+    """Function of one float32 array, whose open axes have names -> ONNX model; products with weights are MatMul."""
+    import logging
+
+    import jax2onnx
+
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it tells of every shape that stays open
+    made = jax2onnx.to_onnx(function, [tuple(shape)], input_names=[name], output_names=list(outputs))
+    for node in made.graph.node:  # runtimes have faster kernels than for Einsum, and quantise them
         if node.op_type == "Einsum" and node.attribute[0].s == b"abc,cd->abd":
             node.op_type = "MatMul"
             del node.attribute[:]
+    return made
 
 
 EXPORTERS = {"stablehlo": to_stablehlo, "onnx": to_onnx}

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from asd_jax.errors import InputError
-from asd_jax.export import as_products, of_weights, to_onnx
+from asd_jax.export import converted, of_weights, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.training.weights import BOX
 
 try:
-    import jax2onnx
+    import jax2onnx  # noqa: F401  told of here, used by converted
     import onnxruntime
     import openvino
     from onnxruntime import quantization
@@ -27,10 +27,7 @@ def prepare(eat: EATConfig, spectrogram: np.ndarray, folder: Path) -> dict[str, 
     """{runtime and precision: a function that computes EAT's tokens of spectrograms "b t f" once}; random weights."""
     params = jax.jit(EAT(eat).init)(jax.random.key(0), spectrogram[:1])["params"]
     shape = ("batch", *spectrogram.shape[1:])
-    made = jax2onnx.to_onnx(
-        lambda x: EAT(eat).apply({"params": params}, x)[0], [shape], input_names=["x"], output_names=["tokens"]
-    )
-    as_products(made)
+    made = converted(lambda x: EAT(eat).apply({"params": params}, x)[0], shape, "x", ["tokens"])
     (folder / "eat.onnx").write_bytes(made.SerializeToString())
     ways = runtimes(folder / "eat.onnx", [spectrogram[:1]])
     return {name: functools.partial(way, spectrogram) for name, way in ways.items()}
