@@ -20,9 +20,12 @@ import asd_jax.command
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_device", jax.devices()[0])
 jax.config.update("jax_default_matmul_precision", "highest")
-# Tests build the same small programs again and again: compile each once a session.
+# Tests build the same small programs again and again: each is compiled once, for pytest's workers and the commands that
+# tests start too, which inherit the environment.
 _COMPILED = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 GOLDEN = Path(__file__).parent / "golden"

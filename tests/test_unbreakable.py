@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,11 +33,24 @@ SMOKE = [
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Files that one run left."""
+def finished(tmp_path_factory):
+    """The workdir of a run that nothing disturbed."""
     workdir = tmp_path_factory.mktemp("undisturbed") / "run"
     in_process(workdir)
-    return left(workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished):
+    """Files that it left."""
+    return left(finished)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of it to do harm to, and the flags that go on with it."""
+    workdir = shutil.copytree(finished, tmp_path / "run")
+    return workdir, [*SMOKE, f"--workdir={workdir}"]
 
 
 def in_process(workdir):
@@ -96,10 +110,8 @@ def test_sigterm_saves_and_the_printed_command_ends_as_if_undisturbed(
     assert "continuing after step" in out if owner in (Checkpoints, loop) else "training is finished" in out
 
 
-def test_what_is_there_is_not_embedded_again(undisturbed, command, monkeypatch, tmp_path):
-    workdir = tmp_path / "run"
-    flags = [*SMOKE, f"--workdir={workdir}"]
-    command(asd_jax.train, *flags)
+def test_what_is_there_is_not_embedded_again(copied, undisturbed, command, monkeypatch):
+    workdir, flags = copied
     embedded, embed_machine = [], asd_jax.embed.embed_machine
 
     def counting(config, encoder, params, clips):
@@ -119,29 +131,27 @@ def test_what_is_there_is_not_embedded_again(undisturbed, command, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_damaged_weights_are_made_again_from_the_checkpoint(undisturbed, command, tmp_path):
-    flags = [*SMOKE, f"--workdir={tmp_path}"]
-    command(asd_jax.train, *flags)
-    weights = tmp_path / "weights.safetensors"
+def test_damaged_weights_are_made_again_from_the_checkpoint(copied, undisturbed, command):
+    workdir, flags = copied
+    weights = workdir / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
     status, out, _ = command(asd_jax.train, *flags)
-    assert status == 0 and "WARNING" in out and "it is made again" in out and left(tmp_path) == undisturbed
+    assert status == 0 and "WARNING" in out and "it is made again" in out and left(workdir) == undisturbed
 
 
 @pytest.mark.slow
-def test_workdir_is_one_configs_until_overwritten(command, tmp_path):
-    flags = [*SMOKE, f"--workdir={tmp_path}", "--config.optimizer.epochs=1"]
-    assert command(asd_jax.train, *flags)[0] == 0
-    before = left(tmp_path)
+def test_workdir_is_one_configs_until_overwritten(copied, undisturbed, command):
+    workdir, flags = copied
     status, _, err = command(asd_jax.train, *flags, "--config.optimizer.learning_rate=0.1")
     assert status == 2 and "optimizer.learning_rate (0.001 there, 0.1 here)" in err and "--overwrite" in err
-    assert left(tmp_path) == before
+    assert left(workdir) == undisturbed
     assert command(asd_jax.train, *flags, "--config.log.every=1")[0] == 0  # changes no number
-    clips = sorted((tmp_path / "factory" / "fan" / "train").glob("*.wav"))
-    status, _, err = command(asd_jax.train, *flags, f"--config.data.root={tmp_path / 'factory'}", "--overwrite")
+    clips = sorted((workdir / "factory" / "fan" / "train").glob("*.wav"))
+    flags.append("--config.optimizer.epochs=1")
+    root = f"--config.data.root={workdir / 'factory'}"
+    status, _, err = command(asd_jax.train, *flags, root, "--overwrite")
     assert status == 0 and clips[0].exists()  # what the run left is removed, nothing else
     clips[0].unlink()
-    root = f"--config.data.root={tmp_path / 'factory'}"
     status, _, err = command(asd_jax.train, *flags, root)
     assert status == 2 and "other recordings of fan (16 there, 15 here)" in err
 
@@ -226,12 +236,10 @@ def test_out_of_memory_says_which_batch_size_to_try(command, monkeypatch, tmp_pa
     assert command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}", "--config.optimizer.batch_size=4")[0] == 0
 
 
-@pytest.mark.slow
-def test_unfinished_run_is_not_scored(command, tmp_path):
-    flags = [*SMOKE, f"--workdir={tmp_path}"]
-    assert command(asd_jax.train, *flags)[0] == 0
-    (tmp_path / "embeddings" / "gearbox.npz").unlink()
-    status, _, err = command(asd_jax.evaluate, f"--workdir={tmp_path}")
+def test_unfinished_run_is_not_scored(copied, command):
+    workdir, _ = copied
+    (workdir / "embeddings" / "gearbox.npz").unlink()
+    status, _, err = command(asd_jax.evaluate, f"--workdir={workdir}")
     assert status == 2 and "no embeddings of gearbox yet" in err
 
 
