@@ -70,7 +70,7 @@ def test_any_config_is_found_right_or_wrong_before_anything_is_read(overrides):
 
 @pytest.mark.slow
 @hypothesis.settings(
-    max_examples=6,
+    max_examples=4,
     derandomize=True,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
