@@ -44,7 +44,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
                 print(flags.FLAGS.module_help(sys.modules[main.__module__]))
                 return 0
             _parse(argv)
-            _join()
+            _join(_again(main, argv))
             return main() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,10 +78,13 @@ def define_process_flags() -> None:
     flags.DEFINE_integer("process", None, "which of them this is, from 0")
 
 
-def _join() -> None:
+def _join(again: str) -> None:
     args = flags.FLAGS
     if "coordinator" in args and (args.coordinator or args.processes is not None or args.process is not None):
-        processes.join(args.coordinator or "", args.processes, args.process)
+        last_words = (
+            f"error: this process was ended: it was killed, or the first process is gone; see why there. {again}"
+        )
+        processes.join(args.coordinator or "", args.processes, args.process, last_words)
 
 
 @contextlib.contextmanager

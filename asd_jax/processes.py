@@ -1,7 +1,9 @@
 """Several processes, on one machine or many, that make one run (jax.distributed): the first alone writes files."""
 
+import atexit
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -10,20 +12,23 @@ from asd_jax.errors import InputError
 HEARTBEAT_SECONDS = 30  # after so long a machine that says nothing counts as gone
 SCORING_SECONDS = 3600  # that the others wait at the end, while the first scores
 _number, _count = 0, 1
+_witness: subprocess.Popen | None = None
 
 
-def join(coordinator: str, processes: int | None, process: int | None) -> None:
+def join(coordinator: str, processes: int | None, process: int | None, last_words: str = "") -> None:
     """Makes this process one of a run's; to be called before JAX is used.
 
     Args:
         coordinator: HOST:PORT where the first process listens; "auto": JAX asks Slurm, TPU or MPI for all three.
         processes: how many there are.
         process: the number of this one, from 0.
+        last_words: said if this process ends without `leave` or an orderly exit, as where JAX ends it at once because
+            the first one is gone.
 
     Raises:
-        InputError: numbers that do not fit; the others do not come.
+        InputError: numbers that do not fit; nothing that JAX could ask; the others do not come.
     """
-    global _number, _count
+    global _number, _count, _witness
     import jax
 
     named = coordinator != "auto"
@@ -35,12 +40,21 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if jax.config.jax_platforms == "cpu":  # gloo notices itself that another one ended, and says so in an orderly way
         jax.config.update("jax_enable_recoverability", True)
+    # A shell that hears when this process ends: its standard input closes, without a line on it.
+    said = 'read -r _ || printf "%s\\n" "$0" >&2'
+    _witness = subprocess.Popen(["sh", "-c", said, last_words], stdin=subprocess.PIPE)
+    atexit.register(_dismiss)
     given = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process} if named else {}
     patience = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS, "shutdown_timeout_seconds": SCORING_SECONDS}
     try:
         jax.distributed.initialize(**given, **patience)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
+        if not named and isinstance(error, ValueError):
+            raise InputError(
+                "--coordinator=auto: nothing here says how many processes there are, and where, as Slurm, TPU and MPI "
+                "do; give --coordinator=HOST:PORT --processes=N --process=I"
+            ) from error
         raise InputError(f"--coordinator={coordinator}: the processes did not find each other ({reason})") from error
     _number, _count = jax.process_index(), jax.process_count()
 
@@ -106,4 +120,11 @@ def leave(status: int) -> None:
     """Ends this process of several at once, as an orderly end would wait for those that are gone or still at work."""
     sys.stdout.flush()
     sys.stderr.flush()
+    _dismiss()
     os._exit(status)
+
+
+def _dismiss() -> None:
+    """This process ends in an orderly way: nobody need speak for it."""
+    with contextlib.suppress(OSError):
+        _witness.communicate(b"\n")
