@@ -1,6 +1,7 @@
 """Eight devices against one: the same gradients, losses and checkpoints; parameters shared out among them."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -57,12 +58,17 @@ def gradients(mesh, settings):
     return {jax.tree_util.keystr(path): np.asarray(g) for path, g in jax.tree.leaves_with_path(found)}
 
 
+@functools.cache
+def gradients_of_one_device(settings):
+    return gradients(one_device(), settings)
+
+
 @pytest.mark.parametrize(
     ("shards", "accumulate"), [(8, 1), *(pytest.param(*c, marks=pytest.mark.slow) for c in [(1, 1), (8, 2)])]
 )
 def test_gradients_are_those_of_one_device(eight, shards, accumulate):
     settings = dataclasses.replace(SETTINGS, batch_size=8 * accumulate, accumulate=accumulate, drop_path=0.2)
-    one, other = gradients(one_device(), settings), gradients(eight(shards), settings)
+    one, other = gradients_of_one_device(settings), gradients(eight(shards), settings)
     off = {
         name: np.abs(g - other[name]).max() / np.abs(g).max()
         for name, g in one.items()
@@ -94,7 +100,7 @@ def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
         assert 1 / shards <= share < 1.1 / shards
 
 
-@pytest.mark.parametrize("counts", [(8, 2), *(pytest.param(c, marks=pytest.mark.slow) for c in [(1, 8), (2, 1)])])
+@pytest.mark.parametrize("counts", [(8, 2), *(pytest.param(c, marks=pytest.mark.slow) for c in [(1, 8)])])
 def test_checkpoint_is_restored_by_any_number_of_shards(eight, tmp_path, counts):
     state = state_of(CONFIG)
     with Checkpoints(tmp_path) as checkpoints:
@@ -141,10 +147,10 @@ def losses(workdir):
 
 
 @pytest.mark.slow
-def test_twenty_steps_go_the_same_way_and_continue_on_another_number_of_devices(eight, tmp_path):
-    def run(name, mesh, settings=SETTINGS, read=read):
-        options = {"workdir": tmp_path / name, "mesh": mesh, "log_every": 1, "checkpoint_every": 5, "threads": 1}
-        return fine_tune(CONFIG, None, CLIPS, read, settings, **options)
+def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_continue_them(eight, tmp_path):
+    def run(name, mesh, read=read):
+        options = {"workdir": tmp_path / name, "mesh": mesh, "log_every": 1, "checkpoint_every": 10, "threads": 1}
+        return fine_tune(CONFIG, None, CLIPS, read, SETTINGS, **options)
 
     def failing(clip):
         failing.reads += 1
@@ -154,12 +160,10 @@ def test_twenty_steps_go_the_same_way_and_continue_on_another_number_of_devices(
 
     failing.reads = 0
     run("one", None)
-    run("replicated", eight())
-    run("shards", eight(8))
     with pytest.raises(OSError, match="unplugged"):
-        run("moved", eight(8), read=failing)
-    run("moved", eight(2))
+        run("eight", eight(), read=failing)
+    assert 5 < len(losses(tmp_path / "eight")) < 15
+    run("eight", eight(8))
     one = losses(tmp_path / "one")
     assert len(one) == 20 and one[-1] < 0.8 * one[0]
-    for name in ("replicated", "shards", "moved"):
-        np.testing.assert_allclose(losses(tmp_path / name), one, rtol=1e-6)  # 4.9e-7 measured
+    np.testing.assert_allclose(losses(tmp_path / "eight"), one, rtol=1e-6)  # 4.9e-7 measured
