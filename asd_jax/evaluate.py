@@ -69,6 +69,10 @@ def main() -> None:
     if not (args.all or args.embeddings) and (args.weights or value_of_flag(sys.argv, "config") is not None):
         embed_frozen(config, args.weights, workdir)
         return
+    if args.worker:
+        raise InputError(
+            "--worker embeds beside others; there is nothing to embed here: give --config and --weights"
+        )
     if not processes.first():  # nothing is embedded: the first scores alone
         return
     with nothing_left_of(workdir), locked(workdir):

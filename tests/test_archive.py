@@ -162,3 +162,8 @@ def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(command
     status, out, err = evaluate(command, recordings, tmp_path / "run")
     assert status == 0 and len(embedded) == 4 and not (tmp_path / "run/embeddings/shards").exists(), err
     assert left(tmp_path / "run") == left(tmp_path / "undisturbed")
+
+
+def test_a_worker_with_nothing_to_embed_is_told_so(command, tmp_path):
+    status, _, err = command(asd_jax.evaluate, f"--workdir={tmp_path}", "--worker")
+    assert status == 2 and "give --config and --weights" in err
