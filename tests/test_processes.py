@@ -45,7 +45,7 @@ def start_two(workdir, cache):
 
 def ended(running):
     """(exit status, stderr, stdout) of each."""
-    return [(*process.communicate(timeout=300), process.returncode)[::-1] for process in running]
+    return [(*process.communicate(timeout=600), process.returncode)[::-1] for process in running]
 
 
 def steps(workdir):
