@@ -70,9 +70,7 @@ def main() -> None:
         embed_frozen(config, args.weights, workdir)
         return
     if args.worker:
-        raise InputError(
-            "--worker embeds beside others; there is nothing to embed here: give --config and --weights"
-        )
+        raise InputError("--worker embeds beside others; there is nothing to embed here: give --config and --weights")
     if not processes.first():  # nothing is embedded: the first scores alone
         return
     with nothing_left_of(workdir), locked(workdir):
