@@ -102,11 +102,12 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def compiled_step(shards: int, clips: int = 8):
-    """A step of fine-tuning EAT-tiny on clips of 1 s, compiled for all devices here -> (program, number of parameters).
+def compiled_step(shards: int, eat: EATConfig | None = None, clips: int = 8):
+    """A step of fine-tuning EAT on clips of 1 s, compiled for all devices here -> (program, number of parameters).
 
     Args:
         shards: of the training state.
+        eat: its sizes; None for EAT-tiny.
         clips: in all.
     """
     import jax
@@ -117,7 +118,7 @@ def compiled_step(shards: int, clips: int = 8):
     from asd_jax.training import step as steps
     from asd_jax.training.settings import FineTuning
 
-    config, settings = EncoderConfig(eat=EATConfig.tiny()), FineTuning(batch_size=clips)
+    config, settings = EncoderConfig(eat=eat or EATConfig.tiny()), FineTuning(batch_size=clips)
     encoder, head = Encoder(config), steps.make_head(16, settings)
     optimizer, schedule = steps.make_optimizer(settings, 10, config.eat.depth)
     key, wave = jax.random.key(0), np.zeros(16000, np.float32)

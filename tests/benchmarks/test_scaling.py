@@ -15,7 +15,7 @@ def test_base_keeps_nine_tenths_of_eight_times_the_speed():
 @pytest.mark.parametrize("shards", [1, 0])
 def test_compiled_programs_send_what_the_formulas_say(shards):
     with jax.default_device(None):
-        program, count = compiled_step(shards)
+        program, count = compiled_step(shards, EATConfig(192, 1, 2))
     found, waves = collectives(program), 8 * 16000 * 4
     assert 4 * count <= found["all-reduce"][1] < 4.01 * count  # gradients, and a few sums
     gathered = waves if shards else waves + 4 * count
