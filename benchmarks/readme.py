@@ -1,6 +1,6 @@
 """What in the README is made by a program: the picture of the pipeline, and the table of the quick start.
 
-    python -m benchmarks.readme                            # docs/pipeline_light.svg and docs/pipeline_dark.svg
+    python -m benchmarks.readme                            # benchmarks/pictures/pipeline_{light,dark}.svg
     python -m benchmarks.readme --run=runs/quickstart      # the table of that run too
 
 The wave, the filter bank and SimAM's weights in the picture are computed from a clip of the synthetic factory.
@@ -36,7 +36,7 @@ def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_string("run", None, "workdir of a quick start, whose table is to be put into the README")
     flags.DEFINE_string("readme", str(REPOSITORY / "README.md"), "file that holds the table")
-    flags.DEFINE_string("output", str(REPOSITORY / "docs"), "folder of the pictures")
+    flags.DEFINE_string("output", str(REPOSITORY / "benchmarks" / "pictures"), "folder of the pictures")
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def test_every_config_key_named_is_one():
 def test_every_file_named_is_there():
     for document in (*DOCUMENTS, "NOTICE"):
         text = (REPOSITORY / document).read_text()
-        named = re.findall(r"\b(?:asd_jax|benchmarks|configs|convert|docs|tests)/[\w/]+\.(?:py|md|svg|html)\b", text)
+        named = re.findall(r"\b(?:asd_jax|benchmarks|configs|convert|tests)/[\w/]+\.(?:py|md|svg|html)\b", text)
         kept = [name for name in named if "NAME" not in name and "/results/" not in name]  # a command writes those
         missing = [name for name in kept if not (REPOSITORY / name).is_file()]
         assert not missing, document
@@ -74,7 +74,7 @@ def test_the_picture_and_the_table_of_a_run_are_made_by_one_command(command, tmp
     assert "| fan | 75.00 | 50.00 | 51.23 |" in text and "**66.40 %**" in text and "60.00 %" in text
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     for theme, ink in benchmarks.readme.INK.items():
-        drawn, kept = ((folder / f"pipeline_{theme}.svg").read_text() for folder in (tmp_path, REPOSITORY / "docs"))
+        drawn, kept = ((folder / f"pipeline_{theme}.svg").read_text() for folder in (tmp_path, REPOSITORY / "benchmarks" / "pictures"))
         words, words_kept = ("".join(ElementTree.fromstring(svg).itertext()).split() for svg in (drawn, kept))
         assert ink in drawn and words == words_kept
         assert all(word in words for name, _ in benchmarks.readme.STAGES for word in name.split())
