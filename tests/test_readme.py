@@ -11,6 +11,7 @@ import benchmarks.readme
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = "README.md", "CONTRIBUTING.md", "convert/README.md", "benchmarks/README.md", "asd_jax/box/README.md"
+PICTURES = REPOSITORY / "benchmarks" / "pictures"
 CONFIG = re.compile(r"--config\.([a-z_.]+)")
 
 
@@ -74,7 +75,7 @@ def test_the_picture_and_the_table_of_a_run_are_made_by_one_command(command, tmp
     assert "| fan | 75.00 | 50.00 | 51.23 |" in text and "**66.40 %**" in text and "60.00 %" in text
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     for theme, ink in benchmarks.readme.INK.items():
-        drawn, kept = ((folder / f"pipeline_{theme}.svg").read_text() for folder in (tmp_path, REPOSITORY / "benchmarks" / "pictures"))
+        drawn, kept = ((folder / f"pipeline_{theme}.svg").read_text() for folder in (tmp_path, PICTURES))
         words, words_kept = ("".join(ElementTree.fromstring(svg).itertext()).split() for svg in (drawn, kept))
         assert ink in drawn and words == words_kept
         assert all(word in words for name, _ in benchmarks.readme.STAGES for word in name.split())
