@@ -15,7 +15,7 @@ from asd_jax.detector.detector import Detector
 def detector_file(shared, tmp_path_factory):
     path = tmp_path_factory.mktemp("fan") / "fan.detector"
     normal = sorted((shared / "audio" / "mimii_fan_id00" / "fan" / "train").glob("*.wav"))
-    Detector.fit([read_clip(clip) for clip in normal], weights=None).save(path)
+    Detector.fit([read_clip(clip) for clip in normal]).save(path)
     return path
 
 
