@@ -41,7 +41,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
             define_flags(argv)
             if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
                 print(sys.modules[main.__module__].__doc__)
-                print(flags.FLAGS.module_help(sys.modules[main.__module__]))
+                print(_flags_help())
                 return 0
             _parse(argv)
             _join(_again(main, argv))
@@ -98,6 +98,13 @@ def _terminated_as_by_hand() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _flags_help() -> str:
+    """The command's flags, wherever in this project they are defined; libraries have theirs."""
+    libraries = "absl", "grain", "jax", "ml_collections", "orbax"
+    modules = [name for name in flags.FLAGS.flags_by_module_dict() if name.partition(".")[0] not in libraries]
+    return "\n".join(flags.FLAGS.module_help(name).partition(":\n")[2] for name in modules)
 
 
 def _name(main) -> str:
