@@ -11,7 +11,7 @@ from configs import pretrain_base
 
 
 def get_config(mode: str = "") -> ConfigDict:
-    """A masked autoencoder: with CPU hours it learns where EAT's objective hardly begins to."""
+    """A masked autoencoder; asd_jax/box/README.md says what is known of it beside EAT's own objective."""
     config = pretrain_base.get_config()
     config.data.update(zoo_share=1.0, pieces=4)
     config.features.statistics = "train"  # synthetic levels are not AudioSet's
