@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import sys
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from asd_jax.data.dcase import EDITIONS
 from asd_jax.errors import InputError
 from asd_jax.models.eat import EAT, EATConfig
 from benchmarks import cost_model, stages, throughput
@@ -57,9 +59,13 @@ def test_unknown_stages_are_refused(command):
 
 
 @pytest.mark.slow
-def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command):
+def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command, monkeypatch):
+    monkeypatch.setattr(EATConfig, "tiny", lambda: EATConfig(64, 2, 2))
+    monkeypatch.setattr(stages, "matmul_rate", functools.partial(stages.matmul_rate, products=1))
+    fan = dataclasses.replace(EDITIONS[2024], dev={"fan": EDITIONS[2024].dev["fan"]}, evaluation={})
+    monkeypatch.setitem(EDITIONS, 2024, fan)
     flags = ["--sizes=tiny", "--batches=2", "--repeats=2", "--torch=", f"--output={tmp_path}", "--minutes=60"]
-    status, out, _ = command(throughput, *flags, "--experiment=dcase2024", "--clips_per_machine=4")
+    status, out, _ = command(throughput, *flags, "--experiment=dcase2024", "--clips_per_machine=32")
     assert status == 0
     (left,) = tmp_path.glob("throughput_*.json")
     result = json.loads(left.read_text())
