@@ -8,6 +8,7 @@ being written is finished or removed, and the command that continues is printed.
 import contextlib
 import itertools
 import math
+import re
 import shlex
 import signal
 import sys
@@ -115,16 +116,24 @@ def _name(main) -> str:
 
 def _parse(argv: list[str]) -> None:
     config = value_of_flag(argv, "config")
-    if config is not None and not Path(config.partition(":")[0]).is_file():
-        raise InputError(f"{config.partition(':')[0]}: no such config file; those of the project are in configs/")
+    name = (config or "").partition(":")[0]
+    if config is not None and not Path(name).is_file():
+        configs = Path(__file__).parents[1] / "configs"
+        raise InputError(f"{name}: no such config file; those of the project are in {configs}/")
     try:
         left = flags.FLAGS(argv)
     except flags.Error as error:
-        raise InputError(_of_config_file(config, error) or f"{error} (--help lists the flags)") from error
+        raise InputError(_of_config_file(config, error) or f"{_words(error)} (--help lists the flags)") from error
     except Exception as error:  # a bad override, or whatever is wrong in a config file
         raise InputError(_of_config_file(config, error) or f"config: {error}") from error
     if len(left) > 1:
         raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
+
+
+def _words(error: flags.Error) -> str:
+    """What is wrong with the flags; absl says of one that is missing that it "must have a value other than None"."""
+    missing = re.findall(r"Flag --(\w+) must have a value other than None", str(error))
+    return "; ".join(f"--{name}=... is needed: {flags.FLAGS[name].help}" for name in missing) or str(error)
 
 
 def _of_config_file(config: str | None, error: BaseException) -> str | None:
