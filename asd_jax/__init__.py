@@ -10,12 +10,11 @@
     from asd_jax import Detector
     detector = Detector.fit(normal_waves, sample_rate=16000)
     detector.score(wave), detector.is_anomaly(wave)
-
-Names below are imported when they are first used, so that `import asd_jax` costs nothing.
 """
 
 import importlib
 
+# Imported when they are first used, so that `import asd_jax` costs nothing.
 _HOME = {
     "Detector": "asd_jax.detector.detector",
     "log_filter_bank": "asd_jax.features.filter_bank",
