@@ -10,6 +10,8 @@
     from asd_jax import Detector
     detector = Detector.fit(normal_waves, sample_rate=16000)
     detector.score(wave), detector.is_anomaly(wave)
+
+From a terminal: see python -m asd_jax.
 """
 
 import importlib
