@@ -33,6 +33,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[Sequence[str]], 
     status = _status(main, define_flags, sys.argv)
     if status and processes.several():
         processes.leave(status)
+    processes.outlast()
     sys.exit(status)
 
 

@@ -116,6 +116,18 @@ def gather(rows):
     return multihost_utils.process_allgather(rows, tiled=True)
 
 
+def outlast() -> None:
+    """The first returns when the others have ended, as they need JAX's service, which ends with it, until then."""
+    if not (several() and first()):
+        return
+    import jax
+    from jax.experimental import multihost_utils
+
+    if jax.config.jax_enable_recoverability:  # else JAX's own end waits
+        with multihost_utils.live_devices(jax.devices()):  # asks who is alive and here; who has left is neither
+            pass
+
+
 def leave(status: int) -> None:
     """Ends this process of several at once, as an orderly end would wait for those that are gone or still at work."""
     sys.stdout.flush()

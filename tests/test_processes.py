@@ -1,20 +1,25 @@
-"""Two processes on this machine against one: the same losses and scores; one is killed, the run goes on with either."""
+"""Two processes on this machine against one: the same losses, vectors and weights; one is killed, either goes on."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import asd_jax.train
+from asd_jax import pretrain
 from asd_jax.errors import InputError
 from asd_jax.processes import any_of, first, gather, join
+from asd_jax.training.weights import read_weights
+from configs import pretrain_tiny
 
 RUN = [
     "--config=configs/quickstart.py:smoke",
@@ -24,21 +29,54 @@ RUN = [
     "--config.factory.train_source=6",
     "--config.factory.train_target=2",
     "--config.factory.test_per_condition=1",
-    "--config.optimizer.epochs=16",
+    "--config.optimizer.epochs=8",
     "--config.parallel.shards=0",
     "--config.log.every=1",
     "--config.log.checkpoint_every=4",
     "--config.report.page=False",
 ]
 
+# Instead of `-m asd_jax.train`: pre-trains too, embeds an archive of three shards, and says which files it wrote.
+MORE = """
+import os, time
+from asd_jax import archive, command, processes, train
+from tests.test_processes import pretrain_in
+from absl import flags
 
-def start_two(workdir, cache):
+archive.SHARD, replace = 5, os.replace
+
+def noted(source, target):
+    replace(source, target)
+    print("wrote", target)
+
+def main():
+    os.replace = noted
+    train.main()
+    pretrain_in(flags.FLAGS.workdir + "/pretrained")
+    time.sleep(processes.number())  # the first must not end before the others
+
+command.run(main, train.define_flags)
+"""
+
+
+def pretrain_in(workdir):
+    """A short run of pre-training, shared out as RUN is."""
+    config = pretrain_tiny.get_config("smoke")
+    config.features.statistics = "given"
+    config.model.update(depth=1, file_dtype="float32")
+    config.optimizer.learning_rate = 1e-4
+    config.parallel.shards = 0
+    config.log.every = 1
+    pretrain.pretrain(config, Path(workdir))
+
+
+def start_two(workdir, cache, *program):
     """Both processes of one run, each with one device."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         several = [f"--coordinator=localhost:{free.getsockname()[1]}", "--processes=2"]
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-m", "asd_jax.train", *RUN, f"--workdir={workdir}", *several]
+    command = [sys.executable, *program, *RUN, f"--workdir={workdir}", *several]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return [subprocess.Popen([*command, f"--process={n}"], env=environment, **pipes) for n in range(2)]
 
@@ -58,7 +96,8 @@ def steps(workdir):
 def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(command, tmp_path):
     status, _, err = command(asd_jax.train, *RUN, f"--workdir={tmp_path / 'alone'}")
     assert status == 0, err
-    running = start_two(tmp_path / "two", tmp_path / "cache")
+    pretrain_in(tmp_path / "alone/pretrained")
+    running = start_two(tmp_path / "two", tmp_path / "cache", "-m", "asd_jax.train")
     while not (tmp_path / "two" / "checkpoints" / "4").exists():
         assert running[1].poll() is None
         time.sleep(0.02)
@@ -68,17 +107,27 @@ def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(
     assert err.splitlines()[-1].startswith("  python -m asd_jax.train --config=configs/quickstart.py:smoke")
     assert not (tmp_path / "two" / "results.json").exists()
     shutil.copytree(tmp_path / "two", tmp_path / "one")
-    for status, err, _ in ended(start_two(tmp_path / "two", tmp_path / "cache")):
-        assert status == 0, err
+    done = ended(start_two(tmp_path / "two", tmp_path / "cache", "-c", MORE))
+    assert [status for status, *_ in done] == [0, 0], done
     status, out, err = command(asd_jax.train, *RUN, f"--workdir={tmp_path / 'one'}")
     assert status == 0 and "continuing after step" in out, err
     for name in ("two", "one"):
-        assert steps(tmp_path / name)[0] == list(range(1, 17))
+        assert steps(tmp_path / name)[0] == list(range(1, 9))
         np.testing.assert_allclose(steps(tmp_path / name)[1], steps(tmp_path / "alone")[1], rtol=2e-6)
         with np.load(tmp_path / name / "embeddings/fan.npz") as a, np.load(tmp_path / "alone/embeddings/fan.npz") as b:
             assert a["files"].tolist() == b["files"].tolist()
             np.testing.assert_allclose(a["vectors"], b["vectors"], atol=1e-5 * np.abs(b["vectors"]).max())
         assert (tmp_path / name / "results.json").exists() and (tmp_path / name / "weights.safetensors").exists()
+    wrote = [re.findall(r"^wrote (.+)$", out, re.MULTILINE) for *_, out in done]
+    shards = [f"{tmp_path}/two/embeddings/shards/fan/{n:06}/made_of.json" for n in range(3)]
+    assert set(shards) < set(wrote[0]) and not wrote[1], wrote
+    assert not (tmp_path / "two/embeddings/shards").exists()
+    alone, two = (tmp_path / name / "pretrained" for name in ("alone", "two"))
+    np.testing.assert_allclose(steps(two)[1], steps(alone)[1], rtol=2e-6)  # 4.8e-7 measured
+    (ours, header), (theirs, same) = (read_weights(folder / "weights.safetensors") for folder in (two, alone))
+    assert header == same and ours.keys() == theirs.keys()
+    for name, weights in ours.items():
+        np.testing.assert_allclose(weights, theirs[name], atol=1e-7)  # 4.8e-8 measured
 
 
 @pytest.mark.slow

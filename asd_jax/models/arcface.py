@@ -24,7 +24,7 @@ class ArcFace(nn.Module):
     @nn.compact
     def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
         centres = self.param("centres", nn.initializers.normal(0.02), (self.classes, embeddings.shape[-1]))
-        cosine = cosine_similarity(embeddings.astype(jnp.float32), centres)
+        cosine = cosine_similarity(embeddings.astype(jnp.promote_types(embeddings.dtype, jnp.float32)), centres)
         return arcface_logits(cosine, labels, scale=self.scale, margin=self.margin), cosine
 
 

@@ -206,7 +206,9 @@ gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
 
 def _attend_clip(qkv):
     q, k, v = rearrange(qkv, "n three h d -> three h n d")
-    logits = jnp.einsum("hnd,hmd->hnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
+    logits = jnp.einsum(
+        "hnd,hmd->hnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.promote_types(q.dtype, jnp.float32)
+    )
     weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
     return rearrange(jnp.einsum("hnm,hmd->hnd", weights, v), "h n d -> n h d")
 

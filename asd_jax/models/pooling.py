@@ -23,7 +23,7 @@ class AttentiveStatisticsPooling(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b e"]:
-        tokens = tokens.astype(jnp.float32)
+        tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
         mean = tokens.mean(1, keepdims=True)
         std = jnp.sqrt(jnp.maximum(tokens.var(1, keepdims=True), VARIANCE_FLOOR))
         # One dense layer on [x; mean; std], split so that the context is not repeated for every token.
@@ -43,7 +43,7 @@ def pool_tokens(tokens: Float[Array, "b n d"], kind: str, bands: int) -> Float[A
     "mean": mean of the patch tokens, "b d"; "cls": the CLS token, "b d"; "band_mean": mean over time per frequency
     band, "b bands d".
     """
-    tokens = tokens.astype(jnp.float32)
+    tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
     if kind == "cls":
         return tokens[:, 0]
     if kind == "mean":
