@@ -23,7 +23,7 @@ from asd_jax import processes
 from asd_jax.errors import InputError, near
 
 
-def run(main: Callable[[], int | None], define_flags: Callable[[Sequence[str]], None] = lambda argv: None) -> None:
+def run(main: Callable[[], int | None], define_flags: Callable[[list[str]], None] = lambda argv: None) -> None:
     """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's status.
 
     Args:
@@ -139,8 +139,8 @@ def _words(error: flags.Error) -> str:
 
 def _of_config_file(config: str | None, error: BaseException) -> str | None:
     """What the config file itself raised, which config_flags may bury in the text of a traceback."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     name = (config or "").partition(":")[0]
     inside = any(frame.filename.endswith(name) for frame in traceback.extract_tb(error.__traceback__))
     if not name or not (inside or isinstance(error, SyntaxError) or "'get_config'" in str(error)):

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from asd_jax.command import run
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({self.prog} --help says more)")
 
 
-def define_flags(argv: Sequence[str]) -> None:
+def define_flags(argv: list[str]) -> None:
     """Parses the subcommand and its arguments, so that nothing is left to absl."""
     vars(_PARSED).clear()
     parser().parse_args(argv[1:], _PARSED)

@@ -150,7 +150,7 @@ def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[
     columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
     windowed = len(set(column("path").tolist())) < len(heard)
     starts = column("start") / 16000 if windowed else None
-    return Embeddings(vectors, files, *columns, axes, starts)
+    return Embeddings(vectors, files, *columns, axes=axes, window_start_seconds=starts)
 
 
 def versions() -> dict[str, str]:

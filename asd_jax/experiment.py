@@ -23,6 +23,7 @@ from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.factory import write_factory
+from asd_jax.data.machines import MACHINES
 from asd_jax.data.windows import Window, windows_of
 from asd_jax.errors import InputError, near
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
@@ -115,10 +116,10 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
         raise InputError(f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}")
     if root == "factory":
         root = workdir / "factory"
-        chosen = {"machines": machines} if machines else {}
         say(f"synthetic machines: {root}")
         with processes.first_before_others():
-            write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, **chosen)
+            names = machines or tuple(MACHINES)
+            write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, machines=names)
     try:
         clips = find_clips(root, machines)
     except InputError as error:
@@ -332,7 +333,7 @@ def with_pseudo_classes(
     config: ConfigDict, heard: Sequence[Window], encoder: EncoderConfig, pretrained, workdir: Path
 ) -> list[Window]:
     """The training windows, with `data.pseudo_classes` classes for each machine without attributes."""
-    eat = pretrained[1] if pretrained else random_eat(encoder.eat, config.seed)
+    eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
     return pseudo_classes.with_pseudo_classes(
         heard,
         window_reader(config),
@@ -362,7 +363,8 @@ def keep_compiled(config: ConfigDict) -> None:
 
     Not on CPUs, whose programs hold only where they were made; a folder that JAX's own variable names stays.
     """
-    if config.compiled and jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+    named = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    if config.compiled and jax.default_backend() != "cpu" and not named:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compiled).expanduser()))
 
 

@@ -144,7 +144,7 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     exported = jax.export.export(jax.jit(model.function), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, jnp.float32))
     content = dataclasses.replace(exported, fun_name=json.dumps(model.about)).serialize()
     call = jax.export.deserialize(bytearray(content)).call
-    return bytes(content), lambda wave: {name: np.asarray(value) for name, value in call(wave).items()}
+    return bytes(content), lambda wave: jax.tree.map(np.asarray, call(wave))
 
 
 def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:

@@ -145,7 +145,7 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
             if from_zoo:
                 step_key = jax.random.fold_in(key, step)
                 parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
-            if from_zoo < clips:
+            if recorded is not None:
                 parts.append(next(recorded)[:, : samples * pieces].reshape(-1, samples))
             yield {"wave": jnp.concatenate(parts)}
 

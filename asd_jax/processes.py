@@ -38,16 +38,18 @@ def join(coordinator: str, processes: int | None, process: int | None, last_word
             "process, how many there are, and the number of this one, from 0; or --coordinator=auto on Slurm and TPU"
         )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    if jax.config.jax_platforms == "cpu":  # gloo notices itself that another one ended, and says so in an orderly way
+    # gloo notices itself that another process ended, and says so in an orderly way.
+    if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue] made at run time
         jax.config.update("jax_enable_recoverability", True)
     # A shell that hears when this process ends: its standard input closes, without a line on it.
     said = 'read -r _ || printf "%s\\n" "$0" >&2'
     _witness = subprocess.Popen(["sh", "-c", said, last_words], stdin=subprocess.PIPE)
     atexit.register(_dismiss)
-    given = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process} if named else {}
-    patience = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS, "shutdown_timeout_seconds": SCORING_SECONDS}
+    given = (coordinator, processes, process) if named else (None, None, None)
     try:
-        jax.distributed.initialize(**given, **patience)
+        jax.distributed.initialize(
+            *given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS, shutdown_timeout_seconds=SCORING_SECONDS
+        )
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         if not named and isinstance(error, ValueError):
@@ -139,4 +141,5 @@ def leave(status: int) -> None:
 def _dismiss() -> None:
     """This process ends in an orderly way: nobody need speak for it."""
     with contextlib.suppress(OSError):
-        _witness.communicate(b"\n")
+        if _witness is not None:
+            _witness.communicate(b"\n")

@@ -1,7 +1,7 @@
 """report/index.html of a run: what its folder holds, on one page to look at and listen to."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -36,9 +36,10 @@ def write_report(
     parts = [of.score_section(found, scored)]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
     parts += [of.machine_section(m, s, machines[m], scored[m], unit, config.report.map) for m, s in places]
-    front_end, hear, missing = _recordings(config, list(machines), workdir)
-    if missing:
-        parts.append(Section("Clips", [], [missing]))
+    try:
+        front_end, hear = _recordings(config, list(machines), workdir)
+    except InputError as error:
+        parts.append(Section("Clips", [], [str(error)]))
     else:
         for number, (machine, section) in enumerate(places):
             count = (config.report.clips + len(places) - 1 - number) // len(places)
@@ -51,7 +52,7 @@ def write_report(
     write_page(workdir / REPORT, Page(title, parts, _lead(found, config)))
 
 
-def write_seeds_report(found: Mapping, folders: list[Path], workdir: Path) -> None:
+def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
     """Means over seeds -> workdir/report/index.html, with links to the seeds' own pages."""
     from asd_jax.reporting import sections as of
 
@@ -81,7 +82,11 @@ def _lead(found, config) -> list[str]:
 
 
 def _recordings(config, machines, workdir):
-    """(front end, machine -> (split, file, start) -> waveform, why there are none)."""
+    """(front end, machine -> (split, file, start) -> waveform).
+
+    Raises:
+        InputError: says why there are none.
+    """
     from asd_jax import experiment
     from asd_jax.data.clips import find_clips
 
@@ -89,12 +94,12 @@ def _recordings(config, machines, workdir):
     if root == "factory":  # several seeds share the one above
         root = next((f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()), workdir / "factory")
     if not root:
-        return None, None, "Embeddings came without recordings, so there is nothing to hear."
+        raise InputError("Embeddings came without recordings, so there is nothing to hear.")
     try:
         clips = {(clip.machine, clip.split, Path(clip.path).name): clip for clip in find_clips(root, machines)}
         front_end = _front_end(config, list(clips.values()), workdir)
     except InputError as error:
-        return None, None, f"No spectrograms and no players: {str(error).splitlines()[0]}"
+        raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
     read = experiment.window_reader(config)
 
     def hear(machine):
@@ -107,7 +112,7 @@ def _recordings(config, machines, workdir):
 
         return of
 
-    return front_end, hear, None
+    return front_end, hear
 
 
 def _front_end(config, clips, workdir):

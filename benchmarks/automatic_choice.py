@@ -82,7 +82,7 @@ def main() -> None:
     ]
     title = f"rank correlation with the test clips' score, over {len(tests)} candidates"
     print_table(text_table(["criterion", *machines], correlations, title=title))
-    lead = [__doc__.splitlines()[0], found["verdict"]]
+    lead = [str(__doc__).splitlines()[0], found["verdict"]]
     lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
         say(line)
@@ -97,7 +97,7 @@ def main() -> None:
 
 def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
     """Every combination of bank, mode and back end; those that differ in back end only share their embeddings."""
-    banks, modes = dict.fromkeys([*banks, "m-FB"]), dict.fromkeys([*modes, "local"])  # the paper's is always there
+    banks, modes = (list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"]))  # with the paper's
     return [
         Cell(
             f"{bank}, {mode}, {back_end}",

@@ -12,6 +12,7 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -48,7 +49,7 @@ def main() -> None:
     trained, untrained, alone = {}, {}, {}
     for seed, path in enumerate(flags.FLAGS.weights):
         pipeline = load_pipeline(path)
-        random = dataclasses.replace(pipeline, params={"eat": random_eat(pipeline.config.eat, seed)})
+        random = dataclasses.replace(pipeline, params={"eat": random_eat(pipeline.config.backbone, seed)})
         for table, system in ((trained, pipeline), (untrained, random)):
             for block, by_scoring in scores_of(config, system, clips, alone).items():
                 for name, value in by_scoring.items():
@@ -96,7 +97,7 @@ def block_embeddings(config, pipeline, clips) -> list:
 
     @jax.jit
     def embed(params, wave):
-        _, out = Encoder(pipeline.config).apply({"params": params}, wave)
+        out: Any = Encoder(pipeline.config).apply({"params": params}, wave)[1]
         return [out["filter_bank"], *(pool_tokens(tokens, "band_mean", 8) for tokens in out["blocks"])]
 
     heard = experiment.windows(config, clips, training=True)

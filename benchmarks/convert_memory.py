@@ -14,15 +14,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import flags
-from flax.traverse_util import flatten_dict
 
 from asd_jax.command import run
 from asd_jax.files import write_json
 from asd_jax.models.eat import EATConfig, position_table
-from asd_jax.training.weights import abstract_eat
 from benchmarks.torch_writer import Tensor, save, tensor, zeros
 from convert import table
+from convert.sizes import encoder_template
 
 FLAGS = flags.FLAGS
 
@@ -71,12 +71,12 @@ def write_checkpoint(path: Path, config: EATConfig) -> int:
 
 def encoder(config: EATConfig) -> dict[str, Tensor]:
     """An encoder's tensors in fairseq's names, all zero but the positions."""
-    shapes = {name: leaf.shape for name, leaf in flatten_dict(abstract_eat(config), sep="/").items()}
+    shapes = encoder_template(config)
     tensors = {
         fairseq_name(row.public): zeros(row.transform.public_shape(shapes[row.ours]))
         for row in table.rows(table.ENCODER, config.depth)
     }
-    tensors[fairseq_name(table.POSITIONS)] = tensor(position_table(config.embed_dim, 768, 8)[None])
+    tensors[fairseq_name(table.POSITIONS)] = tensor(np.asarray(position_table(config.embed_dim, 768, 8))[None])
     return tensors
 
 

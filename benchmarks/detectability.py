@@ -134,7 +134,7 @@ def _scored(vectors, clips) -> tuple[np.ndarray, np.ndarray]:
     n = len(vectors)
     columns = [np.full(n, "00"), np.repeat(["train", "test"], [clips, n - clips]), np.full(n, "source")]
     label = np.repeat([0, 1], [2 * clips, clips])
-    embeddings = Embeddings(vectors, np.arange(n).astype(str), *columns, label, np.full(n, ""))
+    embeddings = Embeddings(vectors, np.arange(n).astype(str), *columns, label=label, attribute=np.full(n, ""))
     scored = score_machine(embeddings, BARE)
     return scored.clips.label, scored.score
 

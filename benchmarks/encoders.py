@@ -74,7 +74,7 @@ def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequ
 
     heard = experiment.windows(config, clips)
     (vectors,) = embed_windows(
-        lambda batch: [_checked(function(batch["wave"], SAMPLE_RATE), len(batch["wave"]), name)],
+        lambda batch: [_checked(function(np.array(batch["wave"]), SAMPLE_RATE), len(batch["wave"]), name)],
         heard,
         experiment.window_reader(config),
         what=f"clips of {clips[0].machine} embedded",

@@ -107,6 +107,8 @@ def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float
             about = [clip for clip in clips if clip.machine == machine]
             columns = [[getattr(c, k) for c in about] for k in ("section", "split", "domain", "label", "attribute")]
             files = np.array([Path(clip.path).name for clip in about])
-            machines[machine] = Embeddings(vectors[own], files, *map(np.array, columns), ("clip", "band", "embedding"))
+            machines[machine] = Embeddings(
+                vectors[own], files, *map(np.array, columns), axes=("clip", "band", "embedding")
+            )
         found[name] = scored([machines], Scoring(back_end="mahalanobis"), 2024).official[0]
     return found

@@ -11,6 +11,7 @@ Writes foreground.json and the page.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +51,10 @@ def main() -> None:
         raise InputError("--clips must be at least 2 and --seconds at least 1")
     front_end = FrontEnd(spacing=FLAGS.spacing)
     clips = {m: [_clip(m, FLAGS.seconds, FLAGS.seed + n) for n in range(FLAGS.clips)] for m in MACHINES}
-    found = {"machine_over_background_db": foreground(clips, front_end), "squares": squares(clips, front_end)}
+    found: dict[str, Any] = {
+        "machine_over_background_db": foreground(clips, front_end),
+        "squares": squares(clips, front_end),
+    }
     tables = [
         (["machine", *TILES], _cells(found["machine_over_background_db"], "{:+.2f}"), "machine over background, dB"),
         (["square", *TILES, "local - global"], _cells(found["squares"], "{:.3f}"), "louder square, AUC of the weights"),

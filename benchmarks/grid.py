@@ -162,7 +162,8 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
 
     from asd_jax import experiment
 
-    if not jax.config.jax_compilation_cache_dir:  # seeds, and cells that differ in data only, compile once
+    # Seeds, and cells that differ in data only, compile once.
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] made at run time
         jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     config = ConfigDict(config).copy_and_resolve_references()
     config.model.weights = flags.FLAGS.weights or config.model.weights

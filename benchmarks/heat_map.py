@@ -120,10 +120,9 @@ def markdown(found: dict, made: dict) -> str:
 
 def _clip(machine: str, seed: int, fault: str = "") -> FactoryClip:
     speeds = MACHINES[machine].speeds["source"]
-    condition = {"speed": speeds[seed % len(speeds)], "load": 1 + seed % 2}
-    return factory_clip(
-        machine, **condition, fault_kind=fault, grade=FLAGS.grade, clip_seconds=FLAGS.seconds, seed=seed
-    )
+    speed, load, seconds = speeds[seed % len(speeds)], 1 + seed % 2, FLAGS.seconds
+    fault_of = {"fault_kind": fault, "grade": FLAGS.grade}
+    return factory_clip(machine, speed=speed, load=load, **fault_of, clip_seconds=seconds, seed=seed)
 
 
 def _log_energies(front_end, wave):

@@ -204,7 +204,7 @@ def _kaldi():
         if not (found := importlib.util.find_spec("torchaudio")):
             raise InputError("torchaudio is not installed: pip install -e '.[torch]' (Python 3.11)")
         package = types.ModuleType("torchaudio")
-        package.__path__ = list(found.submodule_search_locations)
+        package.__path__ = list(found.submodule_search_locations or ())
         sys.modules["torchaudio"] = package
     return importlib.import_module("torchaudio.compliance.kaldi")
 

@@ -32,7 +32,7 @@ def main() -> None:
     """Two rows for each filter bank, three with --fine_tune; the reference is o-FB, frozen."""
     args, cells = flags.FLAGS, []
     for name, spacing in BANKS.items():
-        files = args[spacing].value
+        files = str(args[spacing].value)
         twins = random_twins(files, grid.number_of_seeds(), f"{args.output}/random/{spacing}_{{seed}}.safetensors")
         cells.append(Cell(f"{name}, random", {"model.weights": twins}))
         cells.append(Cell(f"{name}, pre-trained", {"model.weights": files}))
@@ -49,7 +49,7 @@ def random_twins(files: str, seeds: int, twins: str) -> str:
 
     for seed in map(str, range(seeds)):
         config = load_pipeline(files.replace("{seed}", seed)).config
-        params = {"eat": random_eat(config.eat, int(seed))}
+        params = {"eat": random_eat(config.backbone, int(seed))}
         save_encoder(twins.replace("{seed}", seed), config, params, source="random")
     return twins
 
@@ -59,7 +59,7 @@ def front_end_keys(files: str) -> dict[str, object]:
     from asd_jax.training.weights import load_pipeline
 
     config = load_pipeline(files.replace("{seed}", "0")).config
-    sizes = dataclasses.asdict(config.eat)
+    sizes = dataclasses.asdict(config.backbone)
     model = {"width": "embed_dim", "depth": "depth", "heads": "num_heads"}
     return {
         "features.statistics": "weights",

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -71,7 +72,7 @@ def main() -> None:
     def student(params):
         tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
         place = (tokens[:, 1:], rows, frames // PATCH, 8)
-        predictions = decoder.apply({"params": params["decoder"]}, *place, rngs={"noise": key})
+        predictions: Any = decoder.apply({"params": params["decoder"]}, *place, rngs={"noise": key})
         return jnp.square(predictions).mean().astype(jnp.float32)
 
     def timed(function, *arguments):

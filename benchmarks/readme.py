@@ -72,10 +72,10 @@ def draw(theme: str, path: Path) -> None:
     """Writes the picture in the ink of "light" or "dark"."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     ink = INK[theme]
-    style = {"svg.fonttype": "none", "svg.hashsalt": "asd_jax", "font.size": 9, "text.color": ink}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asd_jax", "font.size": 9, "text.color": ink}):
         figure = Figure((9.6, 2.5))
         every = figure.subplots(1, len(STAGES), gridspec_kw={"wspace": 0.35})
         figure.subplots_adjust(left=0.01, right=0.99, top=0.76, bottom=0.36)
@@ -90,7 +90,7 @@ def draw(theme: str, path: Path) -> None:
         for room, (first, last) in ROOMS.items():
             left, right = every[first].get_position().x0, every[last].get_position().x1
             figure.text((left + right) / 2, 0.92, room, ha="center", family="monospace")
-            figure.add_artist(matplotlib.lines.Line2D([left, right], [0.86, 0.86], color=ink, linewidth=0.8))
+            figure.add_artist(Line2D([left, right], [0.86, 0.86], color=ink, linewidth=0.8))
         _computed(every[:3], ink)
         _sketched(every[3:], ink)
         with whole_file(path) as file:

@@ -9,6 +9,7 @@ devices; rates of GPUs are those that benchmarks.cost_model assumes, and one mor
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -61,7 +62,8 @@ def step_seconds(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[floa
     small = sum(cost.seconds for name, cost in by.items() if not name.startswith("EAT"))
     computing = batch * (by["EAT forward and backward"].flops / TENSOR_RATE / TRAIN_SHARE + small)
     rate = LINK_RATE if devices <= ON_A_HOST else NETWORK_RATE
-    return computing, *(received / rate for received in traffic_bytes(eat, devices, batch).values())
+    gradients, waveforms = (received / rate for received in traffic_bytes(eat, devices, batch).values())
+    return computing, gradients, waveforms
 
 
 def efficiency(eat: EATConfig, devices: int) -> tuple[float, float]:
@@ -102,7 +104,7 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def compiled_step(shards: int, eat: EATConfig | None = None, clips: int = 8):
+def compiled_step(shards: int, eat: EATConfig | None = None, clips: int = 8) -> tuple[Any, int]:
     """A step of fine-tuning EAT on clips of 1 s, compiled for all devices here -> (program, number of parameters).
 
     Args:
@@ -120,7 +122,7 @@ def compiled_step(shards: int, eat: EATConfig | None = None, clips: int = 8):
 
     config, settings = EncoderConfig(eat=eat or EATConfig.tiny()), FineTuning(batch_size=clips)
     encoder, head = Encoder(config), steps.make_head(16, settings)
-    optimizer, schedule = steps.make_optimizer(settings, 10, config.eat.depth)
+    optimizer, schedule = steps.make_optimizer(settings, 10, config.backbone.depth)
     key, wave = jax.random.key(0), np.zeros(16000, np.float32)
     state = steps.initial_state(encoder, head, optimizer, settings, key, wave, None)
     mesh = meshes.make_mesh(clips, shards=shards)

@@ -24,8 +24,8 @@ SAMPLES = 160_000  # 10 s
 STAGES = ("front_end", "forward", "forward_scanned", "train", "embedding", "fine_tuning")
 
 
-def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[], object], float, int]:
-    """(a function that does the stage once and waits until it is done, its operations, its peak of bytes).
+def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[], object], int, float]:
+    """(a function that does the stage once and waits until it is done, its peak of bytes, its operations).
 
     "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "forward_scanned": the same with a scan over
     the blocks instead of one after the other; "train": forward, backward and AdamW on the mean square of the tokens;
@@ -79,7 +79,7 @@ def scanned(eat: EATConfig, dtype, params: dict, x) -> jax.Array:
 def _fine_tuning(config: EncoderConfig, batch: int, dtype):
     settings, clips, classes = FineTuning(batch_size=batch), 4 * batch, 50
     encoder, head = Encoder(config, dtype), make_head(classes, settings)
-    optimizer, schedule = make_optimizer(settings, 1000, config.eat.depth)
+    optimizer, schedule = make_optimizer(settings, 1000, config.backbone.depth)
     key = jax.random.key(0)
     state = initial_state(encoder, head, optimizer, settings, key, np.zeros(SAMPLES, np.float32), None)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)

@@ -167,7 +167,7 @@ def fuzz(streams: int, seed: int = 0) -> list[str]:
         content, expected = wholes[rng.integers(len(wholes))]
         other = wholes[rng.integers(len(wholes))][0]
         damaged, kind = damage(content, other, rng)
-        cuts = np.sort(rng.integers(0, len(damaged) + 1, rng.integers(0, 50)))
+        cuts = np.sort(rng.integers(0, len(damaged) + 1, rng.integers(0, 50))).tolist()
         try:
             windows, events = lines_of(damaged, cuts)
         except InputError:

@@ -1,6 +1,7 @@
 """The AudioSet classifier of fine-tuned checkpoints, kept by `python -m convert.eat --with_head`."""
 
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 from flax.traverse_util import unflatten_dict
@@ -26,4 +27,5 @@ def load_classifier(path: str | Path) -> tuple[dict, float]:
 def audioset_logits(params: dict, tokens: Float[Array, "b n d"], eps: float) -> Float[Array, "b c"]:
     """EAT's tokens -> logits per AudioSet class, from the CLS token; a sigmoid makes them probabilities."""
     cls = nn.LayerNorm(eps).apply({"params": params["fc_norm"]}, tokens[:, 0])
-    return nn.Dense(params["head"]["bias"].size).apply({"params": params["head"]}, cls)
+    logits: Any = nn.Dense(params["head"]["bias"].size).apply({"params": params["head"]}, cls)
+    return logits

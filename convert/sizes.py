@@ -62,17 +62,18 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
     try:
         front_end = FrontEnd(spacing="mel", bins=mel_bins, simam=SimAM(mode="none"))
         if settings.get("asd_jax_front_end"):
-            front_end = FrontEnd(**settings["asd_jax_front_end"])
+            front_end = FrontEnd.from_header(**settings["asd_jax_front_end"])
         if front_end.bins != mel_bins:
             raise ValueError(f"the front end has {front_end.bins} filters, the encoder {mel_bins}")
         return EATConfig(width, depth, heads, hidden / width, mel_bins), front_end
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:
     """Our name -> shape of every parameter of the encoder."""
-    return {name: leaf.shape for name, leaf in flatten_dict(abstract_eat(config), sep="/").items()}
+    leaves: dict[str, Any] = flatten_dict(abstract_eat(config), sep="/")
+    return {name: leaf.shape for name, leaf in leaves.items()}
 
 
 def decoder_template(path: Path, tensors: Mapping[str, Any], layers: int) -> dict[str, tuple[int, ...]]:

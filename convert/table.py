@@ -105,9 +105,9 @@ def check(path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tens
     found, names = set(tensors), {row.public for row in wanted}
     if sorted(row.ours for row in wanted) != sorted(template):
         raise AssertionError("the table and the model disagree")  # a mistake of ours, not of the file
-    dropped = {name: _reason(name) for name in sorted(found - names)}
+    dropped = {name: reason for name in sorted(found - names) if (reason := _reason(name))}
     problems = [f"missing {name}" for name in sorted(names - found)]
-    problems += [f"not known {name[:80]!r}" for name, reason in dropped.items() if reason is None]
+    problems += [f"not known {name[:80]!r}" for name in sorted(found - names - set(dropped))]
     for row in wanted:
         if row.public not in found:
             continue

@@ -241,7 +241,8 @@ def _blocks(sound: soundfile.SoundFile | _PlainWav, path: str | Path) -> Iterato
 
 def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str, path: str | Path) -> Shaped[np.ndarray, "s"]:
     """One channel of the samples as they are, or a mixture of several in float32."""
-    number = {"mean": 0, "near": 0, "far": 1, "difference": 1}.get(channel, channel)
+    named: dict[int | str, int] = {"mean": 0, "near": 0, "far": 1, "difference": 1}
+    number = named.get(channel, channel)
     if isinstance(number, str) and not number.isdigit():
         raise InputError(f"no channel {channel!r}; choose mean, near, far, difference or a number from 0")
     channels = block.shape[1]

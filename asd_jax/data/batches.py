@@ -1,6 +1,7 @@
 """Batches of waveforms: the training order, and plain passes over clips, read ahead by threads (grain)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grain
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from asd_jax.data.clips import Clip
 
 Batch = dict[str, np.ndarray]
-Reader = Callable[[Clip], np.ndarray]
+Reader = Callable[[Any], np.ndarray]  # of a clip, or of one of its windows
 
 
 class _Source:
@@ -21,8 +22,8 @@ class _Source:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Batch:
-        extras = {name: np.int32(value) for name, value in self.extras[index].items()}
-        return {"wave": self.read(self.clips[index]), "clip": np.int32(index), **extras}
+        numbers = {"clip": index, **self.extras[index]}
+        return {"wave": self.read(self.clips[index])} | {name: np.asarray(n, np.int32) for name, n in numbers.items()}
 
     def __repr__(self) -> str:  # grain prints it into its error messages
         return f"{len(self.clips)} clips"

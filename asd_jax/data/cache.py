@@ -92,7 +92,7 @@ class ClipCache:
                     self._files = [open(name.with_suffix(end), "xb", buffering=0) for end in (".int16", ".index")]
                 pack, index = self._files
                 first = pack.tell() // 2
-                if pack.write(samples) < samples.nbytes:
+                if pack.write(samples.data) < samples.nbytes:
                     pack.truncate(2 * first)  # a pack of whole samples: the next clip starts where this one did
                     pack.seek(2 * first)
                     raise OSError("no space left for a whole clip")

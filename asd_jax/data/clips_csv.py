@@ -4,17 +4,16 @@ import csv
 import dataclasses
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from asd_jax.errors import InputError
 
 COLUMNS = ("file", "label", "domain", "attribute", "section")
 _LABELS = {"normal": 0, "anomaly": 1, "0": 0, "1": 1, "": -1, "-1": -1, "unknown": -1}
 _DOMAINS = {"source": "source", "target": "target", "": "source", "unknown": "unknown"}
-_Clip = TypeVar("_Clip")
 
 
-def describe(path: Path, clips: dict[str, _Clip]) -> dict[str, _Clip]:
+def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
     """Clips by file name under the machine's folder -> the same with what the table says of them.
 
     Args:

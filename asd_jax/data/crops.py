@@ -62,7 +62,7 @@ class _Crops:
 
     def __getitem__(self, step: int) -> np.ndarray:
         rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
-        chosen = rng.integers(len(self.files), size=clips)
+        chosen = rng.integers(len(self.files), size=(clips,))
         return np.stack([self._crop(self.read(self.files[n]), samples, rng) for n in chosen])
 
     def _crop(self, wave, samples, rng):

@@ -136,9 +136,11 @@ def factory_clip(
         fault = scale * physics.filtered(physics.fault_excitation(fault_kind, kind, run, hz, heard, of_fault), heard)
         support = _support(fault)
         fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
-    stems = [array.astype(np.float32) for array in (stem, room, fault)]
+    stem, room, fault = (array.astype(np.float32) for array in (stem, room, fault))
     grade = float(grade) if fault_kind else 0.0
-    return FactoryClip(sum(stems), *stems, support, machine, domain, speed, load, NOISES[domain], fault_kind, grade)
+    return FactoryClip(
+        stem + room + fault, stem, room, fault, support, machine, domain, speed, load, NOISES[domain], fault_kind, grade
+    )
 
 
 def write_factory(
@@ -250,8 +252,10 @@ def _recipes(machine: str, *, train_source: int, train_target: int, test_per_con
         for number in range(counts[split, label][domain]):
             speed, load = settings[number % len(settings)]
             name = f"section_00_{domain}_{split}_{label}_{number:04d}_{_attribute(speed, load, domain)}.wav"
-            fault = (FAULTS[number % len(FAULTS)], float(grades[number // len(FAULTS)])) if label == "anomaly" else ()
-            yield _Recipe(f"{machine}/{split}/{name}", machine, domain, speed, load, *fault)
+            fault, grade = ("", 0.0)
+            if label == "anomaly":
+                fault, grade = FAULTS[number % len(FAULTS)], float(grades[number // len(FAULTS)])
+            yield _Recipe(f"{machine}/{split}/{name}", machine, domain, speed, load, fault, grade)
 
 
 def _attribute(speed: int, load: int, domain: str) -> str:

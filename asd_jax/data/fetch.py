@@ -120,7 +120,7 @@ def _append(session, url: str, part: Path, have: int, size: int, progress: Calla
 
 
 def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> str:
-    if getattr(error, "response", None) is not None:
-        return f"the server answers {error.response.status_code} {error.response.reason}"
+    if (response := getattr(error, "response", None)) is not None:
+        return f"the server answers {response.status_code} {response.reason}"
     cause = getattr(error.args[0], "reason", error) if error.args else error  # urllib3's, below "max retries exceeded"
     return f"no answer ({str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__})"

@@ -189,7 +189,7 @@ def excite(machine: Machine, speed: int, load: int, samples: int, rng: np.random
 def body(machine: Machine, load: int, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The body's complex response at `hz`; a load step raises its resonances by 6 %, a clip by some 1 %."""
     shift = 1 + 0.06 * (load - 1) + rng.normal(0, 0.01)
-    return 0.25 + sum(gain * resonance(hz, f0 * shift, q) for f0, q, gain in machine.resonances)
+    return np.asarray(0.25 + sum(gain * resonance(hz, f0 * shift, q) for f0, q, gain in machine.resonances))
 
 
 def fault_excitation(

@@ -67,8 +67,9 @@ def archives_of(
     try:
         for file in get(session, url).json()["files"]:
             name, link, size = file["key"], file["links"].get("content") or file["links"]["self"], int(file["size"])
-            match = re.fullmatch(r"([^/\\\\]*?)(?:_r(\d+))?\.zip", name)
-            for machine in set(match[1].split("_")) & set(machines) if match else ():
+            if (match := re.fullmatch(r"([^/\\\\]*?)(?:_r(\d+))?\.zip", name)) is None:
+                continue
+            for machine in set(match[1].split("_")) & set(machines):
                 if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
                     md5 = file["checksum"].removeprefix("md5:")
                     found[machine] = Archive(machine, folder, name, at_base(link, base_url), size, md5)

@@ -38,7 +38,7 @@ def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"
     machines, rooms = jax.random.split(key)
     spectra = jax.vmap(lambda k: _machine(k, samples))(jax.random.split(machines, clips))
     # A neighbour's machine is heard in some rooms.
-    wave = jax.vmap(lambda *a: _room(*a, samples))(
+    wave = jax.vmap(lambda key, own, other: _room(key, own, other, samples))(
         jax.random.split(rooms, clips), spectra, jnp.roll(spectra, 1, axis=0)
     )
     return jnp.clip(wave, -1, 1)

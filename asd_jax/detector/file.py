@@ -114,10 +114,11 @@ def _detector(path, tensors, header) -> Detector:
     threshold = float(header["threshold"])
     if not math.isfinite(threshold):
         raise InputError(f"a threshold of {threshold}")
-    bank = NormalBank(scoring, vectors, rows, domain, tensors["group"].astype(np.int64), {})
+    raw: dict[str, np.ndarray] = {}
+    bank = NormalBank(scoring, vectors, rows, domain, tensors["group"].astype(np.int64), raw)
     for judge in bank.judges:
-        bank.raw[judge] = np.full((n, len(banks)), np.nan)
-        bank.raw[judge][counted] = tensors[f"raw/{judge}"]
+        raw[judge] = np.full((n, len(banks)), np.nan)
+        raw[judge][counted] = tensors[f"raw/{judge}"]
     return Detector(
         pipeline,
         bank,

@@ -65,9 +65,10 @@ def grid(pipeline: Pipeline | None, tokens: bool) -> Grid:
 
 def patches(pipeline: Pipeline | None, tokens: bool, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b t f e"]:
     """Windows "b s" -> their patches, float32: log energies, or the tokens of the block in the middle of EAT."""
-    front_end = grid(pipeline, tokens).front_end
-    heard = (_tokens, pipeline.config, pipeline.params) if tokens else (_energies, front_end)
-    return in_batches(functools.partial(*heard), windows)[0]
+    of = functools.partial(_energies, grid(pipeline, tokens).front_end)
+    if tokens and pipeline is not None:
+        of = functools.partial(_tokens, pipeline.config, pipeline.params)
+    return in_batches(of, windows)[0]
 
 
 @functools.partial(jax.jit, static_argnames="front_end")
@@ -78,5 +79,5 @@ def _energies(front_end: FrontEnd, wave):
 @functools.partial(jax.jit, static_argnames="config")
 def _tokens(config: EncoderConfig, params, wave):
     times = config.front_end.real_frames(wave.shape[1]) // PATCH  # what pads the window to whole tiles is left out
-    tokens = Encoder(config).apply({"params": params}, wave)[1]["blocks"][(config.eat.depth - 1) // 2][:, 1:]
-    return rearrange(tokens, "b (t f) d -> b t f d", f=config.eat.mel_bins // PATCH)[:, :times]
+    tokens = Encoder(config).apply({"params": params}, wave)[1]["blocks"][(config.backbone.depth - 1) // 2][:, 1:]
+    return rearrange(tokens, "b (t f) d -> b t f d", f=config.backbone.mel_bins // PATCH)[:, :times]

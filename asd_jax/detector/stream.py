@@ -71,7 +71,8 @@ class Decoder:
 
     def __init__(self, raw: Form, *, channel: int | None = None, name: str = "the stream"):
         self.form, self.channel, self.name = raw, channel, name
-        self._bytes, self._left, self._state = b"", None, "start"
+        self._bytes, self._state = b"", "start"
+        self._left: int | None = None  # bytes that the header still promises
         self._first, self._unformed, self._skip = True, True, 0
 
     def feed(self, chunk: bytes) -> Iterator[Float[np.ndarray, "s"] | Event]:
@@ -91,13 +92,11 @@ class Decoder:
         if self._state == "start" and self._bytes:
             self._state = "samples"
             yield from self.feed(b"")
-        over = self._state == "samples" and self._left is not None and self._left < self.form.frame
         if self._state == "header" and (self._first or self._bytes or self._skip):
             yield Event("truncated", "the stream ends inside a wav header")
-        elif over and len(self._bytes) > self._left:
-            yield Event("longer", f"{len(self._bytes) - self._left} bytes after the end that the header states")
-        elif over:
-            return
+        elif self._state == "samples" and self._left is not None and self._left < self.form.frame:
+            if (more := len(self._bytes) - self._left) > 0:
+                yield Event("longer", f"{more} bytes after the end that the header states")
         elif self._state == "samples" and self._bytes:
             yield Event("truncated", f"the stream ends inside a sample: {len(self._bytes)} bytes are left over")
         elif self._state == "samples" and self._left:
@@ -180,13 +179,13 @@ class Decoder:
             self._left = None if self._left is None else self._left - ready
             yield from self._decoded(content)
         elif self._left is not None and self._left < frame:
-            yield from self._after()
+            yield from self._after(self._left)
 
-    def _after(self):
+    def _after(self, left: int):
         """What follows the samples that the header promised: a chunk, another recording, or simply more samples."""
-        if len(self._bytes) < self._left + 12:
+        if len(self._bytes) < left + 12:
             return
-        content = self._bytes[self._left :]
+        content = self._bytes[left:]
         if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
             self._bytes, self._state = content[12:], "header"
             yield Event("new_recording", "another wav begins in the stream")

@@ -58,7 +58,7 @@ def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
     if isinstance(simam.mode, str):
         return pipeline
     if machine is None:
-        raise InputError(f"these weights have a SimAM mode per machine: give --machine, one of {dict(simam.mode)}")
+        raise InputError(f"these weights have a SimAM mode per machine: give --machine, one of {simam.by_machine}")
     mode = MODES[simam.mode_of(machine)]
     front_end = dataclasses.replace(pipeline.config.front_end, simam=dataclasses.replace(simam, mode=mode))
     return dataclasses.replace(pipeline, config=dataclasses.replace(pipeline.config, front_end=front_end))

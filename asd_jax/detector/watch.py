@@ -188,7 +188,7 @@ def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], deco
         if not chunk and waiting is None and arrived is not None:
             waiting = arrived
             yield watch.event(Event("gap", "no sound is coming"), windows.heard / windows.rate)
-        elif chunk and waiting is not None:
+        elif chunk and waiting is not None and arrived is not None:
             told = Event("resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more")
             waiting, clock = None, _ArrivalRate()
             yield watch.event(told, windows.heard / windows.rate)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
@@ -39,15 +40,26 @@ class SimAM:
     e_lambda: float = LAMBDA
     before_normalization: bool = False
     ignores_padding: bool = False
-    tile: tuple[int, int] | Sequence[int] = LOCAL_TILE
+    tile: tuple[int, int] = LOCAL_TILE
 
     def __post_init__(self):
-        object.__setattr__(self, "tile", tuple(self.tile))
         if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
-            object.__setattr__(self, "mode", tuple(sorted((str(k), str(v)) for k, v in dict(self.mode).items())))
-        modes = {self.mode} if isinstance(self.mode, str) else {mode for _, mode in self.mode}
-        if unknown := modes - set(MODES):
+            object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
+        if unknown := self.modes - set(MODES):
             raise InputError(f"features.simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}")
+
+    @property
+    def by_machine(self) -> dict[str, str]:
+        """{machine: mode}; {} where all have the same."""
+        if isinstance(self.mode, str):
+            return {}
+        pairs = self.mode.items() if isinstance(self.mode, Mapping) else self.mode
+        return {str(machine): str(mode) for machine, mode in pairs}
+
+    @property
+    def modes(self) -> set[str]:
+        """All that occur."""
+        return {self.mode} if isinstance(self.mode, str) else set(self.by_machine.values())
 
     def mode_of(self, machine: str) -> int:
         """Index into MODES of the mode for this machine's clips.
@@ -57,8 +69,7 @@ class SimAM:
         """
         if isinstance(self.mode, str):
             return MODES.index(self.mode)
-        modes = dict(self.mode)
-        if machine not in modes:
+        if machine not in (modes := self.by_machine):
             raise InputError(f"features.simam names no mode for machine {machine}; it has {', '.join(modes)}")
         return MODES.index(modes[machine])
 
@@ -86,16 +97,13 @@ class FrontEnd:
     high_hz: float = 8000.0
     mean: float = AUDIOSET_MEAN
     std: float = AUDIOSET_STD
-    simam: SimAM | Mapping = SimAM()
+    simam: SimAM = SimAM()
     frames: int = 0
 
     def __post_init__(self):
-        if not isinstance(self.simam, SimAM):
-            object.__setattr__(self, "simam", SimAM(**self.simam))
         if self.spacing not in SPACINGS:
             raise InputError(f"features.spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
-        modes = {self.simam.mode} if isinstance(self.simam.mode, str) else {mode for _, mode in self.simam.mode}
-        frames, filters = self.simam.tile
+        modes, (frames, filters) = self.simam.modes, self.simam.tile
         if self.bins < 1 or ("local" in modes and (filters < 1 or self.bins % filters)):
             raise InputError(f"features.bins={self.bins} must be positive, with local SimAM a multiple of {filters}")
         if "local" in modes and (frames < 1 or FRAME_MULTIPLE % frames):
@@ -104,6 +112,13 @@ class FrontEnd:
             raise InputError(f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz")
         if not self.std > 0:
             raise InputError(f"features.std={self.std} must be positive")
+
+    @classmethod
+    def from_header(cls, *, simam: Mapping[str, Any] | None = None, **values) -> "FrontEnd":
+        """What `dataclasses.asdict` made of a front end, come back from JSON."""
+        attention = dict(simam or {})
+        tile = tuple(attention.pop("tile", LOCAL_TILE))
+        return cls(simam=SimAM(**attention, tile=tile), **values)
 
     def real_frames(self, samples: Length) -> Length:
         """Number of frames of a clip before padding."""

@@ -25,7 +25,7 @@ class SpectrogramAttention(nn.Module):
         kind: "se", "cbam" or "spatial".
     """
 
-    kind: Attention
+    kind: str
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t f"]) -> Float[Array, "b t f"]:

@@ -175,8 +175,8 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
     if attention == "auto":
         device, half = jax.default_backend(), qkv.dtype in (jnp.bfloat16, jnp.float16)
         fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
-        attention = {("gpu", True): "cudnn", ("cpu", half): "clip_by_clip"}.get((device, half)) if fixed else None
-        attention = attention or "exact"
+        fastest = {("gpu", True): "cudnn", ("cpu", half): "clip_by_clip"}
+        attention = fastest.get((device, half), "exact") if fixed else "exact"
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size > 1 and not mesh.manual_axes:  # each device attends to its own clips; the compiler would gather them
         own = jax.P(mesh.axis_names)
@@ -225,7 +225,7 @@ def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | n
     omega = np.float32(1) / np.float32(10000) ** (np.arange(quarter, dtype=np.float32) / np.float32(quarter))
 
     def encode(position):
-        angles = xp.outer(position.astype(np.float32), omega)
+        angles = position.astype(np.float32)[:, None] * omega[None]
         return xp.concatenate([xp.sin(angles), xp.cos(angles)], axis=1)
 
     time, band = xp.divmod(xp.arange(times * bands), bands)

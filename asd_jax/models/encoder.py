@@ -68,6 +68,17 @@ class EncoderConfig:
             raise InputError(f"pooling of block {self.pooling.block}: EAT has blocks 0..{self.eat.depth - 1}")
 
     @property
+    def backbone(self) -> EATConfig:
+        """The sizes of EAT.
+
+        Raises:
+            InputError: the bare filter bank has none.
+        """
+        if self.eat is None:
+            raise InputError("the bare filter bank has no EAT: this needs an encoder that has one")
+        return self.eat
+
+    @property
     def embedding_dim(self) -> int:
         """Width e of the embeddings (of one band's, where bands are kept apart)."""
         if self.eat is None:
@@ -130,5 +141,5 @@ class Encoder(nn.Module):
         if pooling.kind == "attentive_statistics":
             pooled = AttentiveStatisticsPooling(name="pooling")(tokens[:, 1:])
         else:
-            pooled = pool_tokens(tokens, pooling.kind, self.config.eat.mel_bins // PATCH)
+            pooled = pool_tokens(tokens, pooling.kind, self.config.backbone.mel_bins // PATCH)
         return nn.Dense(pooling.embedding_dim, name="embedding")(pooled) if pooling.embedding_dim else pooled

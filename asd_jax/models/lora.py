@@ -1,6 +1,7 @@
 """LoRA: low-rank updates beside frozen linear layers (Hu et al., ICLR 2022), merged into them when a run is over."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -65,7 +66,7 @@ class Dense(nn.Module):
 
 def merge(params: dict, lora: LoRA) -> dict:
     """Parameters with updates -> those of the same layers without: every kernel plus its update."""
-    flat = flatten_dict(params)
+    flat: dict[tuple, Any] = flatten_dict(params)
     for *layer, name in list(flat):
         if name == "lora_a":
             a, b = flat.pop((*layer, "lora_a")), flat.pop((*layer, "lora_b"))

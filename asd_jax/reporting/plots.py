@@ -11,6 +11,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +27,7 @@ _THEME = {
     ANOMALY: "var(--anomaly)",
     THIRD: "var(--third)",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "asd_jax",  # same plot, same bytes
     "font.size": 9,
@@ -53,15 +54,16 @@ _IMAGE_COLUMNS = 256  # of a spectrogram; longer clips are averaged
 
 
 @contextlib.contextmanager
-def drawing(height: float, rows: int = 1, *, layout: str | None = "constrained", **options) -> Iterator[tuple]:
+def drawing(height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options) -> Iterator[tuple]:
     """Height in inches -> axes to draw on and a list, whose one item after the `with` is the SVG text."""
     import matplotlib
+    from cycler import cycler
     from matplotlib.figure import Figure
 
-    cycle = matplotlib.cycler(color=[NORMAL, ANOMALY, THIRD, INK])
-    with matplotlib.rc_context(_STYLE | {"axes.prop_cycle": cycle}):
-        figure, svg = Figure((WIDTH, height), layout=layout), []
-        yield figure.subplots(rows, **options), svg
+    cycle = cycler(color=[NORMAL, ANOMALY, THIRD, INK])
+    with matplotlib.rc_context(_STYLE), matplotlib.rc_context({"axes.prop_cycle": cycle}):
+        figure, svg = Figure((WIDTH, height), layout=None if margins else "constrained"), []
+        yield figure.subplots(rows, gridspec_kw=margins, **options), svg
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg.append(_inline(file.getvalue()))
@@ -252,7 +254,7 @@ def spectrograms(
         panels.append((heat, "inferno", (0.0, top), f"oddness: dark 0, bright {top:.1f} standard deviations"))
     height = 0.5 + 1.45 * len(panels)  # margins given, since finding them takes longer than drawing
     margins = {"left": 0.12, "right": 0.98, "bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.22}
-    with drawing(height, len(panels), layout=None, sharex=True, squeeze=False, gridspec_kw=margins) as (axes, svg):
+    with drawing(height, len(panels), margins=margins, sharex=True, squeeze=False) as (axes, svg):
         for panel, (values, colours, limits, title) in zip(axes[:, 0], panels, strict=True):
             _image(panel, values, colours, limits, hop_seconds)
             _filter_axis(panel, filter_hz)

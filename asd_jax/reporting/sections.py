@@ -75,7 +75,7 @@ def machine_section(
         for domain in sorted(set(clips.domain.tolist()))
     }
     histogram = plots.score_histograms(parts, threshold=threshold, unit=unit)
-    shown = [Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")]
+    shown: list[Plot | Table] = [Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")]
     if curves := _roc(clips, score):
         shown.append(Plot(plots.roc_curves(curves), "ROC: a domain's normal clips against all anomalies."))
     points, axes, caption = project(embeddings[embeddings.section == section], way)

@@ -129,13 +129,13 @@ class SectionScorer:
         if not bank:
             raise InputError("no normal training clips to compare with (split train)")
         normal, _ = _bank({domain: prepare(v) for domain, v in (held_out or {}).items() if len(v)}, scoring)
-        clips = [None, None]
+        clips, normal_clips = None, None
         if windows is not None:
-            clips = [
+            clips, normal_clips = (
                 _bank({domain: clip for domain, clip in windows[split].items() if len(clip)}, scoring)[0]
                 for split in ("train", "held_out")
-            ]
-        scorer = cls(bank, normal, *clips, prepare, scoring, axes, tuple(notes))
+            )
+        scorer = cls(bank, normal, clips, normal_clips, prepare, scoring, axes, tuple(notes))
         _ = scorer.fitted  # options that do not exist are found here
         return scorer
 
@@ -172,14 +172,16 @@ class SectionScorer:
         """{domain: {bank: scores of the domain's own normal clips, each left out of the bank}}."""
         if self.bank_clip is None:
             return self.fitted.self_scores()
-        return {domain: self._merged(self._without_own_clip(domain), clip) for domain, clip in self.bank_clip.items()}
+        return {
+            domain: self._merged(self._without_own_clip(domain, clip), clip) for domain, clip in self.bank_clip.items()
+        }
 
-    def _without_own_clip(self, domain: str) -> Scores:
+    def _without_own_clip(self, domain: str, clip: np.ndarray) -> Scores:
         """Scores of a domain's own windows by banks without any window of their clip (folds over clips).
 
         Leave-one-out would compare a window with those that overlap it.
         """
-        vectors, clip = self.bank[domain], np.unique(self.bank_clip[domain], return_inverse=True)[1]
+        vectors, clip = self.bank[domain], np.unique(clip, return_inverse=True)[1]
         scores = self.fitted.score(_flat(vectors))
         scores[domain] = np.full(len(vectors), np.nan)
         fold = clip % min(WINDOW_FOLDS, clip.max() + 1)

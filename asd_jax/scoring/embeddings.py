@@ -63,21 +63,19 @@ class Embeddings:
 
     def __getitem__(self, index) -> "Embeddings":
         """The clips that a mask, slice or index array picks."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Embeddings(**{k: v if k == "axes" or v is None else v[index] for k, v in fields.items()})
+        columns = {name: getattr(self, name)[index] for name in ("vectors", "label", *_TEXT)}
+        starts = self.window_start_seconds
+        return Embeddings(**columns, axes=self.axes, window_start_seconds=None if starts is None else starts[index])
 
     @classmethod
     def joined(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
         """Parts of one machine's embeddings, one after the other; a part without windows begins at second 0."""
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in dataclasses.fields(cls)}
-        starts, axes = columns.pop("window_start_seconds"), columns.pop("axes")[0]
-        if any(column is not None for column in starts):
-            whole = [np.zeros(len(part.files)) for part in parts]
-            starts = [zeros if column is None else column for column, zeros in zip(starts, whole, strict=True)]
-        else:
-            starts = None
-        joined = {name: np.concatenate(column) for name, column in columns.items()}
-        return cls(**joined, axes=axes, window_start_seconds=starts and np.concatenate(starts))
+        columns = {n: np.concatenate([getattr(part, n) for part in parts]) for n in ("vectors", "label", *_TEXT)}
+        begins, starts = [part.window_start_seconds for part in parts], None
+        if any(begin is not None for begin in begins):
+            pairs = zip(parts, begins, strict=True)
+            starts = np.concatenate([np.zeros(len(part.files)) if begin is None else begin for part, begin in pairs])
+        return cls(**columns, axes=parts[0].axes, window_start_seconds=starts)
 
     @property
     def clip(self) -> np.ndarray:
@@ -86,17 +84,12 @@ class Embeddings:
 
     def save(self, path: str | Path) -> None:
         """Writes the contract's npz, atomically."""
-        arrays = {name: np.asarray(getattr(self, name), dtype=str) for name in _TEXT}
+        arrays = {"vectors": self.vectors.astype(np.float32, copy=False), "label": np.asarray(self.label, np.int64)}
+        arrays |= {name: np.asarray(getattr(self, name), dtype=str) for name in ("axes", *_TEXT)}
         if self.window_start_seconds is not None:
             arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
         with whole_file(path) as file:
-            np.savez(
-                file,
-                vectors=self.vectors.astype(np.float32, copy=False),
-                label=np.asarray(self.label, np.int64),
-                axes=np.asarray(self.axes, dtype=str),
-                **arrays,
-            )
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":
@@ -116,13 +109,7 @@ class Embeddings:
             raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields expected")
         axes = tuple(str(a) for a in arrays.get("axes", ("clip", "embedding")))
         try:
-            return cls(
-                arrays["vectors"],
-                *(arrays[n] for n in ("files", "section", "split", "domain")),
-                arrays["label"],
-                arrays["attribute"],
-                axes,
-                arrays.get("window_start_seconds"),
-            )
+            columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}
+            return cls(**columns, axes=axes, window_start_seconds=arrays.get("window_start_seconds"))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

@@ -100,7 +100,7 @@ class NormalBank:
     @functools.cached_property
     def counted(self) -> np.ndarray:
         """Which of the normal sounds have self-scores "n"."""
-        return ~np.isnan(next(iter(self.raw.values()))).any(1)
+        return ~np.any(np.isnan(next(iter(self.raw.values()))), axis=1)
 
     @functools.cached_property
     def normal(self) -> np.ndarray:

@@ -64,9 +64,9 @@ def _rows(of: MachineScores, machine: str, section: str) -> list[tuple[str, str,
     return [(machine, section, *clip) for clip in zip(*columns, strict=True)]
 
 
-def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float]:
+def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float | None]:
     here = scores.clips.section == section
     domain = scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")  # 2020 knows no domains
-    return decision_values(domain, scores.clips.label[here], scores.decision[here]) | {
-        "threshold": cut if np.isfinite(cut := float(scores.threshold[section])) else None
-    }
+    cut = float(scores.threshold[section])
+    values = decision_values(domain, scores.clips.label[here], scores.decision[here])
+    return {**values, "threshold": cut if np.isfinite(cut) else None}

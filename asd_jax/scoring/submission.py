@@ -34,7 +34,7 @@ class ScoredClip(NamedTuple):
 
 
 def write_submission(
-    folder: str | Path, machine: str, section, files, score, decision, *, year: int = 2022, domain=None
+    folder: str | Path, machine: str, section, files, score, decision, *, year: int = 2022, domain=()
 ) -> list[Path]:
     """Clips of one machine, all "n" -> its anomaly_score_ and decision_result_ csv files, one pair per section.
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ class Checkpoints:
         """Steps done at the newest checkpoint, 0 without one."""
         return self._manager.latest_step() or 0
 
-    def save(self, step: int, state: State) -> None:
+    def save(self, step: int, state: Any) -> None:
         """Writes the state after `step` steps, in the background; complete or not there at all.
 
         Raises:
@@ -104,7 +104,7 @@ class Checkpoints:
             self._manager.close()
 
 
-def checksum(state: State) -> list[int]:
+def checksum(state: Any) -> list[int]:
     """One number for each array of a pytree, that any damaged value changes (Orbax does not notice a flipped bit).
 
     The sum modulo 2^32 of the values' bits, mixed as in Knuth's multiplicative hashing, each times an odd number of its

@@ -63,30 +63,24 @@ def fine_tune(
     mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
-    optimizer, schedule = make_optimizer(settings, steps, config.eat.depth)
+    optimizer, schedule = make_optimizer(settings, steps, config.backbone.depth)
     encoder = Encoder(config, dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings)
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
     say(f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips")
-    if resident:
-        data = replicated(mesh, resident_clips(clips, extras, read, threads=threads))
-        step_fn = drawing(train_step, settings.batch_size, key_order)
+    data = replicated(mesh, resident_clips(clips, extras, read, threads=threads)) if resident else None
 
-        def batches(start):
+    def batches(start):
+        if resident:
             return itertools.repeat(data, steps - start)
-    else:
-        step_fn = train_step
-
-        def batches(start):
-            size, epochs = settings.batch_size, settings.epochs
-            order = {"batch_size": size, "epochs": epochs, "seed": seed, "start": start, "share": own_share(mesh)}
-            read_ahead = training_batches(clips, extras, read, **order, threads=threads)
-            return (spread(mesh, batch) for batch in read_ahead)
+        order = {"batch_size": settings.batch_size, "epochs": settings.epochs, "seed": seed, "share": own_share(mesh)}
+        read_ahead = training_batches(clips, extras, read, **order, start=start, threads=threads)
+        return (spread(mesh, batch) for batch in read_ahead)
 
     state = run_steps(
-        step_fn,
+        drawing(train_step, settings.batch_size, key_order) if resident else train_step,
         state,
         batches,
         workdir=workdir,

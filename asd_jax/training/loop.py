@@ -18,7 +18,7 @@ from asd_jax.training.checkpoint import Checkpoints
 from asd_jax.training.log import TrainingLog, say
 from asd_jax.training.mesh import one_device, place, shardings
 
-State = TypeVar("State")  # a NamedTuple with `.step`
+State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`
 Metrics = dict[str, jax.Array]
 ON_BAD_LOSS = ("stop", "skip")
 

@@ -22,7 +22,7 @@ def one_device() -> Mesh:
 
 def own_devices() -> Mesh:
     """The devices of this process, for work that asks no other."""
-    one = jax.config.jax_default_device
+    one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
     return Mesh(np.array([one] if one else jax.local_devices()).reshape(-1, 1), AXES)
 
 
@@ -40,7 +40,7 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
     Raises:
         InputError: devices that the batch, or copies that the devices, cannot be divided among.
     """
-    one = jax.config.jax_default_device
+    one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
     devices = [one] if one else sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     count = len(devices)
     if shards < 0 or count % (shards or count):

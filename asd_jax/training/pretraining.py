@@ -213,11 +213,12 @@ def losses(
     student, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
     rows = kept.reshape(-1, kept.shape[2])
     masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
-    predictions = decoder.apply(
-        {"params": params["decoder"]}, student[:, 1:], rows, times, bands, rngs={"noise": key}
-    ).astype(jnp.float32)
+    places = (student[:, 1:], rows, times, bands)
+    predictions: Any = decoder.apply({"params": params["decoder"]}, *places, rngs={"noise": key})
+    predictions = predictions.astype(jnp.float32)
     if settings.objective == "eat":
-        targets = teacher_targets(eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)[1]["ffn"])
+        seen: Any = eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)[1]
+        targets = teacher_targets(seen["ffn"])
     else:
         targets = patch_pixels(spectrogram)
     targets = jnp.repeat(targets, kept.shape[1], axis=0)  # for every view

@@ -8,9 +8,9 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +26,12 @@ from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.training.mesh import own_devices, replicated
 
 FORMAT = 1
+_Config = TypeVar("_Config")
 BOX, BOX_FILE = "box", Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"  # see README.md beside it
 DTYPES = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
 
 
-def save_weights(path: str | Path, params: dict, header: dict[str, Any]) -> None:
+def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
     """Writes parameters and the JSON header atomically; the same input gives the same bytes."""
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True)
     write_safetensors(path, flatten_dict(params, sep="/"), {"asd_jax": text})
@@ -117,7 +118,7 @@ def fill(template: dict, tensors: dict[str, np.ndarray], path: str | Path) -> di
     Raises:
         InputError: one message that lists all that is missing, left over or of another shape.
     """
-    wanted = flatten_dict(template, sep="/")
+    wanted: dict[str, Any] = flatten_dict(template, sep="/")
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
     problems += [f"not used {name}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
@@ -137,7 +138,9 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
         InputError: as `read_weights` and `fill`; or an encoder without EAT.
     """
     tensors, header = read_weights(path)
-    config = _config(EATConfig, header.get("eat"), path)
+    if header.get("eat") is None:
+        raise InputError(f"{path}: this file holds no EAT")
+    config = _config(EATConfig, header["eat"], path)
     if header["kind"] == "encoder":
         tensors = {n.removeprefix("eat/"): t for n, t in tensors.items() if n.startswith("eat/")}
     else:  # a decoder or classifier may travel along (convert --with_decoder, --with_head)
@@ -152,7 +155,7 @@ def front_end_of(path: str | Path) -> FrontEnd | None:
         InputError: as `read_weights`.
     """
     header = read_weights(path)[1]
-    return _config(FrontEnd, header["front_end"], path) if header.get("front_end") else None
+    return _config(FrontEnd.from_header, header["front_end"], path) if header.get("front_end") else None
 
 
 def load_decoder(path: str | Path, template: dict) -> dict | None:
@@ -185,7 +188,7 @@ def pipeline_of(tensors: dict[str, np.ndarray], header: Mapping[str, Any], path:
         InputError: a header that is not valid, or as `fill`.
     """
     config = EncoderConfig(
-        front_end=_config(FrontEnd, header.get("front_end"), path),
+        front_end=_config(FrontEnd.from_header, header.get("front_end"), path),
         eat=_config(EATConfig, header["eat"], path) if header.get("eat") else None,
         pooling=_config(Pooling, header.get("pooling"), path),
         attention=header.get("attention", "none"),
@@ -250,10 +253,9 @@ def abstract_encoder(config: EncoderConfig) -> dict:
     return jax.eval_shape(Encoder(config).init, jax.random.key(0), wave, mode).get("params", {})
 
 
-def _config(kind, values, path):
-    if values is None and kind is EATConfig:
-        raise InputError(f"{path}: this file holds no EAT")
+def _config(kind: Callable[..., _Config], values: Any, path) -> _Config:
     try:
         return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        name = kind.__qualname__.partition(".")[0]
+        raise InputError(f"{path}: the header's {name} is not valid ({error})") from error

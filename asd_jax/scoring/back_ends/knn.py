@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from asd_jax.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted
@@ -177,7 +178,7 @@ def _exact(query, bank, rows, distance):
     return distances
 
 
-def unit_or_plain(vectors, distance, dtype=np.float64):
+def unit_or_plain(vectors, distance, dtype: DTypeLike = np.float64):
     """Vectors "... e" as float64; for cosine, divided by their length (zero vectors stay zero)."""
     vectors = np.asarray(vectors, dtype)
     if distance == "euclidean":
