@@ -10,22 +10,19 @@ Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an a
 
 import argparse
 import collections
-import csv
-import io
 import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from asd_jax.command import run
 from asd_jax.errors import InputError
+from asd_jax.training.log import progress, tell
 
 ANOMALY = 3  # exit status
 ROWS = "rows.json"  # of a shard of an archive
-COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd")
 _PARSED = argparse.Namespace()
 
 
@@ -46,18 +43,24 @@ def parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     top = _Parser(prog="python -m asd_jax.detect", description=__doc__, formatter_class=form, allow_abbrev=False)
     commands = top.add_subparsers(metavar="fit | score | watch | update", required=True)
-
-    def command(name, function):
+    for function, define in ((fit, _fit_flags), (score, _score_flags), (watch, _watch_flags), (update, _update_flags)):
         made = commands.add_parser(
-            name,
+            function.__name__,
             description=function.__doc__,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
         made.set_defaults(command=function)
-        return made.add_argument
+        define(made.add_argument)
+    return top
 
-    add = command("fit", fit)
+
+def main() -> int | None:
+    """Runs the subcommand."""
+    return _PARSED.command(_PARSED)
+
+
+def _fit_flags(add) -> None:
     add("--normal", required=True, help="folder (or csv list) of recordings of the healthy machine")
     add("--output", required=True, help="detector file to write")
     add("--weights", default="box", help="encoder beside the filter bank: box (in the package), a file, or filter_bank")
@@ -71,53 +74,12 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=10, help="of --fine_tune")
     add("--seed", type=int, default=0, help="of --fine_tune")
 
-    add = command("score", score)
-    add("paths", nargs="+", metavar="PATH", help="recordings, folders of them, csv lists with a column file")
-    add("--detector", required=True, help="file that fit wrote")
-    add("--json", action="store_true", help="one JSON object a line instead of a table")
-    add("--csv", help="file to write")
-    add("--workdir", help="of an archive: keeps what is scored; the same command goes on, and several share the work")
-    add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
-    add("--normal", help="of --html: the folder that fit was given, to show and play the nearest normal recording")
-    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
-
-    add = command("watch", watch)
-    add("--detector", required=True, help="file that fit wrote")
-    add("--input", required=True, help="- for a stream on standard input, a wav or raw file, or a folder being filled")
-    add("--rate", type=int, default=16000, help="of raw samples, in Hz; a wav says itself")
-    add("--channels", type=int, default=1, help="of raw samples")
-    add("--encoding", default="s16le", help="of raw samples: u8, s16le, s24le, s32le, f32le")
-    add("--channel", type=int, help="number of the channel to hear; default: their mean")
-    add("--hop_seconds", type=float, help="between windows; default: a window")
-    add("--confirm", type=int, default=2, help="windows in a row above the threshold that start an alarm")
-    add(
-        "--hysteresis",
-        type=float,
-        default=0.25,
-        help="an alarm may end at this share of the way from the threshold down to the usual score",
-    )
-    add("--hold_seconds", type=float, default=30.0, help="below that end an alarm")
-    add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
-    add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
-    add("--once", action="store_true", help="of a folder: hear what is there and end")
-
-    add = command("update", update)
-    add("--detector", required=True, help="file that fit wrote")
-    add("--normal", required=True, help="folder (or csv list) of further recordings, confirmed to be normal")
-    add("--output", required=True, help="detector file to write; the old one stays")
-    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
-    return top
-
-
-def main() -> int | None:
-    """Runs the subcommand."""
-    return _PARSED.command(_PARSED)
-
 
 def fit(args: argparse.Namespace) -> None:
     """Recordings of the healthy machine -> a detector file, with a threshold and a look at the recordings."""
     from asd_jax.data.audio import audio_format
-    from asd_jax.detector.detector import Detector, usual_window
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.hearing import usual_window
     from asd_jax.detector.recordings import normal_recordings
     from asd_jax.detector.views import load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin as origin_of
@@ -144,7 +106,7 @@ def fit(args: argparse.Namespace) -> None:
         origin |= {"fine_tuned": "on these recordings"}
     read = _reader(args.channel, pipeline)
     detector = Detector.fit(
-        _progress((read(clip) for clip in clips), len(clips)),
+        progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell),
         rate_of(pipeline),
         names=[_name(clip, args.normal) for clip in clips],
         domains=[clip.domain for clip in clips],
@@ -160,6 +122,13 @@ def fit(args: argparse.Namespace) -> None:
     _save(detector, args.output)
 
 
+def _update_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--normal", required=True, help="folder (or csv list) of further recordings, confirmed to be normal")
+    add("--output", required=True, help="detector file to write; the old one stays")
+    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+
+
 def update(args: argparse.Namespace) -> None:
     """A detector and further normal recordings -> a new detector file that knows them too."""
     from asd_jax.detector.detector import Detector
@@ -168,13 +137,24 @@ def update(args: argparse.Namespace) -> None:
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
     _check_output(args.output)
     read = _reader(args.channel, detector.pipeline, detector.settings.sample_rate)
-    waves = _progress((read(clip) for clip in clips), len(clips))
+    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
     names = [_name(clip, args.normal) for clip in clips]
     detector = detector.update(waves, names=names, domains=domains)
-    _tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
+    tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
+
+
+def _score_flags(add) -> None:
+    add("paths", nargs="+", metavar="PATH", help="recordings, folders of them, csv lists with a column file")
+    add("--detector", required=True, help="file that fit wrote")
+    add("--json", action="store_true", help="one JSON object a line instead of a table")
+    add("--csv", help="file to write")
+    add("--workdir", help="of an archive: keeps what is scored; the same command goes on, and several share the work")
+    add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
+    add("--normal", help="of --html: the folder that fit was given, to show and play the nearest normal recording")
+    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
 
 
 def score(args: argparse.Namespace) -> int:
@@ -182,8 +162,8 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import recordings
+    from asd_jax.detector.rows import print_rows, row, told, write_csv
     from asd_jax.detector.verdicts import verdicts_of
-    from asd_jax.files import whole_file
 
     if args.workdir and args.html:
         raise InputError("--html is for recordings that are scored at once: leave out --workdir, or --html")
@@ -196,27 +176,25 @@ def score(args: argparse.Namespace) -> int:
         return read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
 
     def rows_of(paths):
-        for path, verdict in _progress(verdicts_of(detector, paths, read), len(paths)):
+        for path, verdict in progress(verdicts_of(detector, paths, read), len(paths), "recordings", tell=tell):
             verdicts.extend([(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else [])
-            yield _row(str(path), verdict)
+            yield row(str(path), verdict)
 
     rows = _archived(args, paths, rows_of) if args.workdir else rows_of(paths)
     if args.workdir:
-        collections.deque(_told(rows, args.json), 0)
+        collections.deque(told(rows, as_json=args.json), 0)
     else:
-        rows = list(_told(rows, args.json))
+        rows = list(told(rows, as_json=args.json))
     if args.csv:
-        with whole_file(args.csv) as file:
-            file.write(_csv_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
-            file.writelines(_csv_line(row) for row in rows if "error" not in row)
+        write_csv(args.csv, rows)
     if args.html:
         from asd_jax.detector.page import write_score_page
 
         normal = (lambda name: read(root / name)) if args.normal else None
         write_score_page(args.html, detector, verdicts, read, normal)
     if not args.json:
-        _print_rows(rows, detector, table=not args.workdir)
-    odd, bad = any(row.get("is_anomaly") for row in rows), any("error" in row for row in rows)
+        print_rows(rows, detector.threshold, table=not args.workdir)
+    odd, bad = any(one.get("is_anomaly") for one in rows), any("error" in one for one in rows)
     return ANOMALY if odd else 2 if bad else 0
 
 
@@ -229,7 +207,7 @@ class _Shards:
     def __iter__(self):
         from asd_jax.files import read_json
 
-        return (row for shard in self.shards for row in read_json(shard / ROWS)["rows"])
+        return (one for shard in self.shards for one in read_json(shard / ROWS)["rows"])
 
 
 def _archived(args: argparse.Namespace, paths, rows_of) -> _Shards:
@@ -249,7 +227,28 @@ def _archived(args: argparse.Namespace, paths, rows_of) -> _Shards:
     def work(shard, part):
         write_json(shard / ROWS, {"rows": list(rows_of(part))})
 
-    return _Shards(in_shards(Path(args.workdir), paths, made_of, work, what="recordings", tell=_tell)[0])
+    return _Shards(in_shards(Path(args.workdir), paths, made_of, work, what="recordings", tell=tell)[0])
+
+
+def _watch_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--input", required=True, help="- for a stream on standard input, a wav or raw file, or a folder being filled")
+    add("--rate", type=int, default=16000, help="of raw samples, in Hz; a wav says itself")
+    add("--channels", type=int, default=1, help="of raw samples")
+    add("--encoding", default="s16le", help="of raw samples: u8, s16le, s24le, s32le, f32le")
+    add("--channel", type=int, help="number of the channel to hear; default: their mean")
+    add("--hop_seconds", type=float, help="between windows; default: a window")
+    add("--confirm", type=int, default=2, help="windows in a row above the threshold that start an alarm")
+    add(
+        "--hysteresis",
+        type=float,
+        default=0.25,
+        help="an alarm may end at this share of the way from the threshold down to the usual score",
+    )
+    add("--hold_seconds", type=float, default=30.0, help="below that end an alarm")
+    add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
+    add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
+    add("--once", action="store_true", help="of a folder: hear what is there and end")
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -283,18 +282,7 @@ def watch(args: argparse.Namespace) -> int:
     window_score(np.zeros(watching.samples[0], np.float32))  # compiles before anything is waiting
     watcher = Watch(watching, window_score, detector.p_value)
     lines = _watched(args, watcher, raw)
-    rate = detector.settings.false_alarm_rate
-    started = {
-        "event": "start",
-        "rate": watching.rate,
-        "window_seconds": window,
-        "hop_seconds": watching.hop_seconds,
-        "threshold": round(cut, 4),
-        "release": round(watching.release, 4),
-        "alarm_latency_seconds": round(watching.latency_seconds, 3),
-        "false_alarm_rate": rate,
-        "windows_above_threshold_a_day_when_well": round(rate * 86400 / watching.hop_seconds, 1),
-    }
+    started = watching.started(detector.settings.false_alarm_rate)
     try:
         for line in itertools.chain([started], lines):
             print(json.dumps(line), flush=True)
@@ -308,8 +296,9 @@ def watch(args: argparse.Namespace) -> int:
 
 def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
     """The lines of --input: a folder, a file, standard input or a named pipe; `raw` is what headerless bytes mean."""
+    from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
     from asd_jax.detector.stream import Decoder
-    from asd_jax.detector.watch import chunks_of_stream, sound_of_file, watch_bytes, watch_folder
+    from asd_jax.detector.watch import watch_bytes, watch_folder
 
     place = Path(args.input)
     if args.input != "-" and not place.exists():
@@ -330,8 +319,8 @@ def _save(detector, output: str) -> None:
 
     detector.save(output)
     for line in self_check(detector).lines():
-        _tell(line)
-    _tell(f"wrote {output}")
+        tell(line)
+    tell(f"wrote {output}")
 
 
 def _reader(channel: str, pipeline, rate: int | None = None):
@@ -363,68 +352,6 @@ def _check_output(path: str) -> None:
     with whole_file(probe):
         pass
     probe.unlink()
-
-
-def _row(path: str, verdict) -> dict:
-    """What is told of a recording; of one that cannot be judged, the error."""
-    if isinstance(verdict, InputError):
-        return {"file": path, "error": str(verdict)}
-    begin, end = verdict.worst_seconds
-    values = path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value, begin, end, verdict.view
-    rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
-    return dict(zip(COLUMNS, rounded, strict=True))
-
-
-def _told(rows, as_json: bool) -> Iterator[dict]:
-    """Passes the rows on; errors go to standard error, objects to standard output."""
-    for row in rows:
-        if "error" in row:
-            _tell(f"error: {row['error']}")
-        elif as_json:
-            print(json.dumps(row), flush=True)
-        yield row
-
-
-def _csv_line(row: dict) -> bytes:
-    text = io.StringIO(newline="")
-    csv.DictWriter(text, COLUMNS).writerow(row)
-    return text.getvalue().encode()
-
-
-def _print_rows(rows, detector, *, table: bool) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from asd_jax.reporting.table import print_table
-
-    shown = Table(title=f"threshold {detector.threshold:.3f}", header_style="bold")
-    for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
-        shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
-    for row in (row for row in rows if table and "error" not in row):
-        verdict = "[bold red]anomaly[/]" if row["is_anomaly"] else "normal"
-        moment = f"{row['worst_start']:.1f} to {row['worst_end']:.1f} s"
-        values = f"{row['score']:.3f}", f"{row['p_value']:.3f}", verdict, moment, row["odd"]
-        shown.add_row(escape(row["file"]), *values)
-    if table:
-        print_table(shown)
-    verdicts = [row["is_anomaly"] for row in rows if "error" not in row]
-    _tell(f"{sum(verdicts)} of {len(verdicts)} anomalous")
-
-
-def _progress(items, total: int) -> Iterator:
-    """Passes the items on, says on standard error how far it is every few seconds."""
-    from asd_jax.training.log import clock
-
-    begin = told = time.perf_counter()
-    for number, item in enumerate(items, 1):
-        yield item
-        if (now := time.perf_counter()) - told > 5 and number < total:
-            told, rate = now, number / (now - begin)
-            _tell(f"  {number}/{total} recordings  {rate:.1f}/s  {clock((total - number) / rate)} left")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,47 +7,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.data.audio import resample
-from asd_jax.data.windows import cut_windows
-from asd_jax.detector import heat_map
-from asd_jax.detector.heat_map import HeatMap
+from asd_jax.detector.fitting import domains_of, fitted
+from asd_jax.detector.hearing import Heard, Settings, hear_all, usual_window, windows_of
+from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
 from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, views
 from asd_jax.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
-from asd_jax.scoring.conformal import conformal_threshold, p_values
-from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank, coreset, fused
-from asd_jax.scoring.patch_bank import Considered, PatchBank, over_cells
+from asd_jax.scoring.conformal import p_values
+from asd_jax.scoring.normal_bank import NormalBank, coreset, fused
+from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, Pipeline
 from asd_jax.training.weights import origin as origin_of
-
-LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
-FEWEST_OF_A_DOMAIN = 4  # recordings; fewer make no bank of their own
-_DUPLICATE = 0.02  # of the usual distance between neighbours: the same sound, perhaps coded anew
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What was chosen when a detector was fitted.
-
-    Attributes:
-        sample_rate: of the waveforms given to it, in Hz.
-        window_seconds: it hears windows of this length; the score of a longer sound is their mean.
-        false_alarm_rate: share of normal windows above the threshold.
-        tokens: whether `explain` compares the encoder's tokens instead of patches of the filter bank.
-    """
-
-    sample_rate: int = 16000
-    window_seconds: float = LONGEST_WINDOW_S
-    false_alarm_rate: float = 0.05
-    tokens: bool = False
-
-    def __post_init__(self):
-        if not 1000 <= self.sample_rate <= 768000:
-            raise InputError(f"a sampling rate of {self.sample_rate} Hz; expected 1000 to 768000")
-        if not SHORTEST_WINDOW_S <= self.window_seconds <= 60:
-            raise InputError(f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60")
-        if not 0 < self.false_alarm_rate < 1:
-            raise InputError(f"false-alarm rate {self.false_alarm_rate}: must lie between 0 and 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,23 +121,28 @@ class Detector:
             waves = list(waves)
             window_seconds = usual_window([len(wave) / sample_rate for wave in waves])
         settings = Settings(sample_rate, float(window_seconds), false_alarm_rate, tokens)
-        vectors, recording, start, considered = _hear_all(pipeline, settings, waves)
-        count = int(recording.max(initial=-1)) + 1
-        names = tuple(f"recording {n}" for n in range(count)) if names is None else tuple(names)
-        domain, notes = _domains(domains, recording)
-        return cls._fitted(
+        heard = hear_all(pipeline, settings, waves)
+        domain, notes = domains_of(domains, heard.recording)
+        counted = np.ones(len(heard.recording), bool)
+        if trained is not None:
+            counted = ~np.asarray(trained, bool)[heard.recording]
+        rows = None
+        if pipeline is not None and 0 < coreset_size < len(heard.recording):
+            rows = {view: np.arange(len(heard.recording)) for view in heard.vectors}
+            rows["encoder"] = coreset(heard.vectors["encoder"], coreset_size)
+        bank, threshold, more = fitted(scoring_of(pipeline), settings, heard, domain, counted, rows=rows)
+        return cls(
             pipeline,
+            bank,
             settings,
-            vectors,
-            names,
-            recording,
-            start,
-            domain,
-            notes,
-            coreset_size=coreset_size,
-            trained=trained,
-            origin=origin or {},
-            patches=PatchBank.fit(*considered.bands()),
+            threshold,
+            (*notes, *more),
+            heard.names(names),
+            heard.recording,
+            heard.start,
+            rows is not None,
+            origin or {},
+            heard.patches and PatchBank.fit(*heard.patches),
         )
 
     def update(
@@ -180,87 +155,46 @@ class Detector:
         """Further normal recordings -> a new detector that knows them too; bank and threshold are fitted again.
 
         Raises:
-            InputError: as `fit`; domains given where the detector has none, or the other way round.
+            InputError: as `fit`; recordings without a domain, for a detector that tells domains apart.
         """
-        vectors, recording, start, considered = _hear_all(self.pipeline, self.settings, waves)
-        count = int(recording.max(initial=-1)) + 1
-        more = tuple(f"recording {len(self.names) + n}" for n in range(count)) if names is None else tuple(names)
         pooled = self.bank.domains == ["pooled"]
         if not pooled and (domains is None or set(domains) - {"source", "target"}):
             raise InputError("this detector tells domains apart: say source or target of each recording added")
-        added = np.full(len(recording), "pooled") if pooled else np.asarray(domains)[recording]
-        old = len(self.recording)
-        known, kept = None, None
-        everything = {}
-        for view, new in vectors.items():
-            whole = np.full((old, *new.shape[1:]), np.nan, np.float32)
-            whole[self.bank.rows[view]] = self.bank.vectors[view]
-            everything[view] = np.concatenate([whole, new])
-        patches = None
-        if self.patches is not None:
-            own, of = considered.bands()
-            old_and_new = np.concatenate([self.patches.recording, of + len(self.names)], axis=1)
-            patches = PatchBank.fit(np.concatenate([self.patches.vectors, own], axis=1), old_and_new)
+        more = hear_all(self.pipeline, self.settings, waves)
+        new = len(more.recording)
+        added = np.full(new, "pooled") if pooled else np.asarray(domains)[more.recording]
+        known, rows = None, None
         if self.reduced:  # what the coreset left out cannot be scored again: its scores stay, the others' are known too
-            pad = np.full((len(recording), len(self.bank.domains)), np.nan)
+            pad = np.full((new, len(self.bank.domains)), np.nan)
             known = {judge: np.concatenate([raw, pad]) for judge, raw in self.bank.raw.items()}
-            new = old + np.arange(len(recording))
-            kept = {view: np.concatenate([rows, new]) for view, rows in self.bank.rows.items()}
-        return type(self)._fitted(
-            self.pipeline,
-            self.settings,
-            everything,
-            self.names + more,
-            np.concatenate([self.recording, recording + len(self.names)]),
-            np.concatenate([self.start, start]),
-            np.concatenate([self.bank.domain, added]),
-            [],
-            known=known,
-            rows=kept,
-            reduced=self.reduced,
-            counted=np.concatenate([self.bank.counted, np.ones(len(recording), bool)]),
-            origin=self.origin,
-            patches=patches,
+            place = len(self.recording) + np.arange(new)
+            rows = {view: np.concatenate([kept, place]) for view, kept in self.bank.rows.items()}
+        heard = self.heard.with_more(more, len(self.names))
+        domain = np.concatenate([self.bank.domain, added])
+        counted = np.concatenate([self.bank.counted, np.ones(new, bool)])
+        bank, threshold, notes = fitted(
+            scoring_of(self.pipeline), self.settings, heard, domain, counted, rows=rows, known=known
+        )
+        return dataclasses.replace(
+            self,
+            bank=bank,
+            threshold=threshold,
+            notes=notes,
+            names=self.names + more.names(names, len(self.names)),
+            recording=heard.recording,
+            start=heard.start,
+            patches=heard.patches and PatchBank.fit(*heard.patches),
         )
 
-    @classmethod
-    def _fitted(
-        cls,
-        pipeline,
-        settings,
-        vectors,
-        names,
-        recording,
-        start,
-        domain,
-        notes,
-        *,
-        coreset_size=0,
-        trained=None,
-        origin,
-        known=None,
-        rows=None,
-        reduced=False,
-        counted=None,
-        patches,
-    ) -> "Detector":
-        if len(recording) < FEWEST:
-            raise InputError(
-                f"{len(recording)} windows of {settings.window_seconds:g} s in {len(names)} normal recordings: at "
-                f"least {FEWEST} are needed, 20 or more are better; record longer, or use shorter windows"
-            )
-        if counted is None:
-            counted = ~np.asarray(trained, bool)[recording] if trained is not None else np.ones(len(recording), bool)
-        if 0 < coreset_size < len(recording) and "encoder" in vectors:
-            everything = np.arange(len(recording))
-            rows = {view: everything for view in vectors} | {"encoder": coreset(vectors["encoder"], coreset_size)}
-            reduced = True
-        group = groups(recording, vectors["level"])
-        scoring = scoring_of(pipeline)
-        bank = NormalBank.fit(scoring, vectors, domain, group, rows=rows, known=known, counted=counted)
-        threshold, weak = conformal_threshold(bank.normal, settings.false_alarm_rate)
-        notes = tuple([*notes, weak] if weak else notes)
-        return cls(pipeline, bank, settings, threshold, notes, names, recording, start, reduced, origin, patches)
+    @property
+    def heard(self) -> Heard:
+        """What it remembers of its normal sounds; NaN where a coreset left a vector out."""
+        vectors = {}
+        for view, kept in self.bank.vectors.items():
+            vectors[view] = np.full((len(self.recording), *kept.shape[1:]), np.nan, np.float32)
+            vectors[view][self.bank.rows[view]] = kept
+        patches = None if self.patches is None else (self.patches.vectors, self.patches.recording)
+        return Heard(vectors, self.recording, self.start, patches)
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
         """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for more.
@@ -292,7 +226,7 @@ class Detector:
         if not waves:
             return []
         settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
-        windows, starts = zip(*(_windows(wave, settings, rate_of(self.pipeline)) for wave in waves), strict=True)
+        windows, starts = zip(*(windows_of(wave, settings, self.heard_rate) for wave in waves), strict=True)
         judged, seconds = self.hear(np.concatenate(windows))
         found, first = [], 0
         for wave, start in zip(waves, starts, strict=True):
@@ -328,23 +262,16 @@ class Detector:
         if self.patches is None:
             raise InputError("this detector was fitted by an earlier version, which kept no patches: fit it again")
         settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
-        windows, starts = _windows(wave, settings, rate_of(self.pipeline))
+        windows, starts = windows_of(wave, settings, self.heard_rate)
         vectors, _ = views(self.pipeline, windows)
         worst = int(fused(self.bank.score(vectors)).argmax())
-        window, grid = windows[worst : worst + 1], heat_map.grid(self.pipeline, settings.tokens)
-        heat = self.patches.heat(heat_map.patches(self.pipeline, settings.tokens, window)[0])
-        frames, filters = grid.front_end.real_frames(windows.shape[1]), grid.front_end.bins
+        heat = odd_cells(self.pipeline, self.settings.tokens, self.patches, windows[worst])
+        front_end = grid(self.pipeline, self.settings.tokens).front_end
         view = "encoder" if "encoder" in vectors else "level"
         own, normal = (flat.reshape(len(flat), -1) for flat in (vectors[view][[worst]], self.bank.vectors[view]))
         row = self.bank.rows[view][nearest(own, normal, 1, self.bank.scoring[view].distance)[1][0, 0]]
-        return HeatMap(
-            over_cells(heat, (grid.frames, grid.filters), frames, filters),
-            float(starts[worst]),
-            windows[worst],
-            grid.front_end,
-            self.names[self.recording[row]],
-            float(self.start[row]),
-        )
+        name, start = self.names[self.recording[row]], float(self.start[row])
+        return HeatMap(heat, float(starts[worst]), windows[worst], front_end, name, start)
 
     def hear(self, windows: Float[np.ndarray, "b s"]) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
         """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each second)."""
@@ -381,77 +308,3 @@ class Detector:
         from asd_jax.detector.file import load
 
         return load(path)
-
-
-def usual_window(seconds: Sequence[float]) -> float:
-    """Lengths of recordings -> window: their median, from 0.2 to 10 s."""
-    if not len(seconds):
-        raise InputError("no normal recordings to learn from")
-    return float(np.clip(np.median(seconds), SHORTEST_WINDOW_S, LONGEST_WINDOW_S))
-
-
-def groups(recording: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """The windows that must not vouch for each other: those of one recording, and of copies of it.
-
-    Of fewer than three recordings: ten stretches of each.
-    """
-    if recording.max() + 1 < FEWEST:
-        within = [np.arange((recording == r).sum()) for r in np.unique(recording)]
-        stretch = np.concatenate([part * min(FOLDS, len(part)) // max(len(part), 1) for part in within])
-        return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
-    group = recording.copy()
-    for a, b in copies(recording, level):
-        group[group == group[recording == b][0]] = group[recording == a][0]
-    return group
-
-
-def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of recordings, lower number first, with a window that is all but the same."""
-    distance, row = nearest(level, level, 1, "euclidean", leave_one_out=True)
-    limit = _DUPLICATE * np.median(distance[:, 0])
-    close = distance[:, 0] <= max(limit, 1e-6)
-    pairs = {tuple(sorted(pair)) for pair in zip(recording[close], recording[row[close, 0]], strict=True)}
-    return sorted((int(a), int(b)) for a, b in pairs if a != b)
-
-
-def _domains(domains: Sequence[str] | None, recording: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The domain of each window, and a note where those given cannot be used."""
-    pooled = np.full(len(recording), "pooled")
-    if domains is None or set(domains) <= {"unknown"} or len(set(domains)) == 1:
-        return pooled, []
-    if unknown := set(domains) - {"source", "target"}:
-        raise InputError(f"domain {sorted(unknown)[0]!r} beside others: every recording must be source or target")
-    for name in ("source", "target"):
-        if (count := list(domains).count(name)) < FEWEST_OF_A_DOMAIN:
-            return pooled, [f"{count} {name} recordings make no bank of their own: domains are not told apart"]
-    return np.asarray(domains)[recording], []
-
-
-def _hear_all(pipeline, settings, waves):
-    """Recordings -> ({view: vectors "n ..."}, recording of each window, its start in seconds, a sample of patches)."""
-    parts, recording, start, considered = [], [], [], Considered()
-    for number, wave in enumerate(waves):
-        windows, starts = _windows(wave, settings, rate_of(pipeline))
-        parts.append(views(pipeline, windows)[0])
-        considered.add(heat_map.patches(pipeline, settings.tokens, windows), number)
-        recording.append(np.full(len(starts), number))
-        start.append(starts)
-    if not parts:
-        raise InputError("no normal recordings to learn from")
-    vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
-    return vectors, np.concatenate(recording), np.concatenate(start), considered
-
-
-def _windows(wave: np.ndarray, settings: Settings, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Waveform -> windows "b s" at the rate that is heard, and where each starts in seconds."""
-    wave = np.asarray(wave)
-    if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
-        raise InputError(f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]")
-    if len(wave) * 1000 < 25 * settings.sample_rate:
-        raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
-    if not np.isfinite(wave).all():
-        raise InputError("a waveform with NaN or infinity among the samples")
-    wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
-    samples = round(settings.window_seconds * rate)
-    windows, starts = cut_windows(wave, samples, samples)
-    return windows, starts / rate

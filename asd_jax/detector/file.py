@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from asd_jax.detector.detector import Detector, Settings
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.hearing import Settings
 from asd_jax.detector.heat_map import grid
 from asd_jax.detector.views import rate_of, shapes
 from asd_jax.errors import InputError

@@ -13,7 +13,7 @@ from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH
 from asd_jax.models.encoder import Encoder, EncoderConfig
-from asd_jax.scoring.patch_bank import FILTERS, FRAMES, energy_patches
+from asd_jax.scoring.patch_bank import FILTERS, FRAMES, PatchBank, energy_patches, over_cells
 from asd_jax.training.weights import Pipeline
 
 
@@ -69,6 +69,14 @@ def patches(pipeline: Pipeline | None, tokens: bool, windows: Float[np.ndarray, 
     if tokens and pipeline is not None:
         of = functools.partial(_tokens, pipeline.config, pipeline.params)
     return in_batches(of, windows)[0]
+
+
+def odd_cells(
+    pipeline: Pipeline | None, tokens: bool, normal: PatchBank, window: Float[np.ndarray, "s"]
+) -> Float[np.ndarray, "t f"]:
+    """Window -> how odd each of its frames and filters is, in standard deviations of normal patches."""
+    of, heat = grid(pipeline, tokens), normal.heat(patches(pipeline, tokens, window[None])[0])
+    return over_cells(heat, (of.frames, of.filters), of.front_end.real_frames(len(window)), of.front_end.bins)
 
 
 @functools.partial(jax.jit, static_argnames="front_end")

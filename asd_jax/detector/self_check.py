@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from asd_jax.detector.detector import Detector, copies
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.fitting import copies
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
 _BARS = "▁▂▃▄▅▆▇█"

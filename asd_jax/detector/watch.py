@@ -3,30 +3,20 @@
 import collections
 import dataclasses
 import os
-import queue
 import resource
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from asd_jax.data.audio import audio_format, read_clip
+from asd_jax.data.audio import read_clip
 from asd_jax.data.clips import AUDIO_ENDINGS
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.alarms import Alarm
-from asd_jax.detector.stream import Decoder, Event, Form, Windows
+from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
+from asd_jax.detector.stream import Decoder, Event, Windows
 from asd_jax.errors import InputError
-
-CHUNK = 1 << 16  # bytes read at a time
-_QUEUE = 256  # chunks that may wait while a window is scored: at least 16 MiB, minutes of sound
-CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # of full scale; of a window's samples
-SILENT = 1e-4  # peak to peak, -80 dB: no microphone is as quiet
-DROPOUT_S = 0.25  # of one and the same value inside a sounding window
-RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
-_RATE_AFTER_S, _RATE_WITHIN = 20.0, 0.03  # how long arrivals are counted, how near they are to a common rate
 
 Scorer = Callable[[np.ndarray], float]  # window at the rate that is heard -> anomaly score
 
@@ -76,6 +66,20 @@ class Watching:
         """Window and hop, in samples."""
         return round(self.window_seconds * self.rate), max(1, round(self.hop_seconds * self.rate))
 
+    def started(self, false_alarm_rate: float) -> dict:
+        """The first line: what is being done, for a detector of that share of false alarms."""
+        return {
+            "event": "start",
+            "rate": self.rate,
+            "window_seconds": self.window_seconds,
+            "hop_seconds": self.hop_seconds,
+            "threshold": round(self.threshold, 4),
+            "release": round(self.release, 4),
+            "alarm_latency_seconds": round(self.latency_seconds, 3),
+            "false_alarm_rate": false_alarm_rate,
+            "windows_above_threshold_a_day_when_well": round(false_alarm_rate * 86400 / self.hop_seconds, 1),
+        }
+
 
 class Watch:
     """Scores windows one by one; keeps the alarm, a few counters, and nothing that grows."""
@@ -115,7 +119,7 @@ class Watch:
         self.windows += 1
         self._seconds += self.watching.hop_seconds
         for name in sorted(flags ^ self._flags):
-            yield {"event": name, "at": round(start, 3), "message": _SAID[name] if name in flags else "over"}
+            yield {"event": name, "at": round(start, 3), "message": SAID[name] if name in flags else "over"}
         self._flags = flags
         if changed:
             yield {key: round(value, 3) if isinstance(value, float) else value for key, value in changed.items()}
@@ -145,33 +149,13 @@ class Watch:
         return told
 
 
-_SAID = {
-    "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
-    "dropout": "stretches of one and the same value inside the sound: samples are being lost",
-    "silence": "no sound at all: is the microphone connected?",
-}
-
-
-def defects(wave: np.ndarray, rate: int) -> frozenset[str]:
-    """What is wrong with a window: clipping, silence, dropout."""
-    if np.ptp(wave) < SILENT:
-        return frozenset(["silence"])
-    found = set()
-    if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
-        found.add("clipping")
-    moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))  # not where a value repeats
-    if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
-        found.add("dropout")
-    return frozenset(found)
-
-
 def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], decoder: Decoder) -> Iterator[dict]:
     """(bytes, when they came) -> lines; no bytes means that none came for a while.
 
     Raises:
         InputError: what comes first is no sound.
     """
-    windows, clock, waiting = Windows(*watch.watching.samples, watch.watching.rate), _ArrivalRate(), None
+    windows, clock, waiting = Windows(*watch.watching.samples, watch.watching.rate), ArrivalRate(), None
 
     def lines(found, arrived):
         for item in found:
@@ -190,12 +174,12 @@ def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], deco
             yield watch.event(Event("gap", "no sound is coming"), windows.heard / windows.rate)
         elif chunk and waiting is not None and arrived is not None:
             told = Event("resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more")
-            waiting, clock = None, _ArrivalRate()
+            waiting, clock = None, ArrivalRate()
             yield watch.event(told, windows.heard / windows.rate)
         if chunk:
             yield from lines(decoder.feed(chunk), arrived)
             if decoder.form.rate != known and (known := decoder.form.rate) != windows.rate:
-                yield watch.event(_another_rate(known, windows.rate), windows.heard / windows.rate)
+                yield watch.event(another_rate(known, windows.rate), windows.heard / windows.rate)
     yield from lines(decoder.finish(), None)
     for start, wave in windows.finish():
         yield from watch.window(start / windows.rate, wave)
@@ -203,69 +187,6 @@ def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], deco
         told = f"{windows.heard / windows.rate:.2f} s of sound are less than one window"
         yield watch.event(Event("too_short", told), 0.0)
     yield from watch.finish(windows.left / windows.rate)
-
-
-def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, None]]]:
-    """A file of any length -> (what its bytes mean unless they begin with a wav header, its bytes).
-
-    Compressed files are decoded piece by piece.
-    """
-    if path.suffix.lower() not in AUDIO_ENDINGS or path.suffix.lower() == ".wav":
-        return raw, chunks_of_file(path)
-    _, rate, channels = audio_format(path)
-    return Form("f32le", rate, channels), _decoded(path)
-
-
-def _decoded(path):
-    import soundfile
-
-    try:
-        for block in soundfile.blocks(path, CHUNK, dtype="float32", always_2d=True):
-            yield block.astype("<f4").tobytes(), None
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path}: not readable as audio ({error})") from error
-
-
-def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:
-    """A file's bytes.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk, None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tuple[bytes, float]]:
-    """Bytes as they come and when they came, read by a thread so that none are lost while a window is scored.
-
-    Empty where nothing came for `gap_seconds`.
-    """
-    came: queue.Queue = queue.Queue(maxsize=_QUEUE)
-
-    def read():
-        chunk = b"?"
-        while chunk:
-            try:
-                chunk = os.read(file.fileno(), CHUNK)
-            except OSError:
-                chunk = b""
-            came.put((chunk, time.perf_counter()))
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            chunk, arrived = came.get(timeout=gap_seconds)
-        except queue.Empty:
-            yield b"", time.perf_counter()
-            continue
-        if not chunk:
-            return
-        yield chunk, arrived
 
 
 def watch_folder(
@@ -326,42 +247,3 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
         return there
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
-
-
-class _ArrivalRate:
-    """Notices a stream that comes at another rate than it claims; told once, after two counts that agree."""
-
-    def __init__(self):
-        self._since, self._samples, self._before, self._told = None, 0, None, False
-
-    def feed(self, samples: int, claimed: int, now: float) -> Event | None:
-        """Counts samples that came at `now` -> what is to be said of their rate."""
-        if self._since is None:
-            self._since = now
-            return None
-        self._samples += samples
-        if self._told or now - self._since < _RATE_AFTER_S:
-            return None
-        came = self._samples / (now - self._since)
-        near = min(RATES, key=lambda rate: abs(rate - came))
-        found = None
-        if abs(came / near - 1) < _RATE_WITHIN and near != claimed:
-            found = Event(
-                "wrong_rate",
-                f"samples come at {near} a second but are taken for {claimed} Hz: set --rate={near}, or --channels",
-            )
-        elif 0.5 < came / claimed < 1 - _RATE_WITHIN:
-            found = Event("gap", f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too slowly")
-        self._told = found is not None and self._before is not None and found.event == self._before.event
-        self._since, self._samples, self._before = now, 0, found
-        return found if self._told else None
-
-
-def _another_rate(rate: int, heard: int) -> Event:
-    if rate > heard:
-        return Event("resampled", f"the stream's {rate} Hz are brought to the {heard} Hz that the detector hears")
-    return Event(
-        "wrong_rate",
-        f"a stream of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} Hz: "
-        f"record at {heard} Hz or more, scores are not to be trusted",
-    )

@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,11 @@ def say(*words: object) -> None:
     """One line on the screen, at once; of several processes, the first one's."""
     if processes.first():
         print(*words, flush=True)
+
+
+def tell(line: str) -> None:
+    """One line on standard error, where standard output is for results."""
+    print(line, file=sys.stderr, flush=True)
 
 
 class TrainingLog:
@@ -77,7 +83,9 @@ def _step(line: str) -> int | float:
         return math.inf
 
 
-def progress(items: Iterable[T], total: int, what: str, per_item: int = 1) -> Iterator[T]:
+def progress(
+    items: Iterable[T], total: int, what: str, per_item: int = 1, *, tell: Callable[[str], None] = say
+) -> Iterator[T]:
     """Passes the items on; says the share done, the rate and the time left every few seconds.
 
     Args:
@@ -85,6 +93,7 @@ def progress(items: Iterable[T], total: int, what: str, per_item: int = 1) -> It
         total: number of units, not items.
         what: the units' name, e.g. "clips embedded".
         per_item: units in one item.
+        tell: where to say it.
     """
     begin = said = time.perf_counter()
     for number, item in enumerate(items, 1):
@@ -92,7 +101,7 @@ def progress(items: Iterable[T], total: int, what: str, per_item: int = 1) -> It
         now, done = time.perf_counter(), min(number * per_item, total)
         if now - said > 5 and done < total:
             rate, said = done / (now - begin), now
-            say(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
+            tell(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
 
 
 def clock(seconds: float) -> str:

@@ -1,0 +1,71 @@
+"""What may be wrong with live sound, told to its listener: clipping, silence, dropouts, another rate than claimed."""
+
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.detector.stream import Event
+
+CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # of full scale; of a window's samples
+SILENT = 1e-4  # peak to peak, -80 dB: no microphone is as quiet
+DROPOUT_S = 0.25  # of one and the same value inside a sounding window
+RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
+_RATE_AFTER_S, _RATE_WITHIN = 20.0, 0.03  # how long arrivals are counted, how near they are to a common rate
+
+SAID = {
+    "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
+    "dropout": "stretches of one and the same value inside the sound: samples are being lost",
+    "silence": "no sound at all: is the microphone connected?",
+}
+
+
+def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
+    """What is wrong with a window: clipping, silence, dropout."""
+    if np.ptp(wave) < SILENT:
+        return frozenset(["silence"])
+    found = set()
+    if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
+        found.add("clipping")
+    moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))  # not where a value repeats
+    if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
+        found.add("dropout")
+    return frozenset(found)
+
+
+class ArrivalRate:
+    """Notices a stream that comes at another rate than it claims; told once, after two counts that agree."""
+
+    def __init__(self):
+        self._since, self._samples, self._before, self._told = None, 0, None, False
+
+    def feed(self, samples: int, claimed: int, now: float) -> Event | None:
+        """Counts samples that came at `now` -> what is to be said of their rate."""
+        if self._since is None:
+            self._since = now
+            return None
+        self._samples += samples
+        if self._told or now - self._since < _RATE_AFTER_S:
+            return None
+        came = self._samples / (now - self._since)
+        near = min(RATES, key=lambda rate: abs(rate - came))
+        found = None
+        if abs(came / near - 1) < _RATE_WITHIN and near != claimed:
+            found = Event(
+                "wrong_rate",
+                f"samples come at {near} a second but are taken for {claimed} Hz: set --rate={near}, or --channels",
+            )
+        elif 0.5 < came / claimed < 1 - _RATE_WITHIN:
+            found = Event("gap", f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too slowly")
+        self._told = found is not None and self._before is not None and found.event == self._before.event
+        self._since, self._samples, self._before = now, 0, found
+        return found if self._told else None
+
+
+def another_rate(rate: int, heard: int) -> Event:
+    """A stream's rate in Hz that is not the one heard -> what is to be said of it."""
+    if rate > heard:
+        return Event("resampled", f"the stream's {rate} Hz are brought to the {heard} Hz that the detector hears")
+    return Event(
+        "wrong_rate",
+        f"a stream of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} Hz: "
+        f"record at {heard} Hz or more, scores are not to be trusted",
+    )

@@ -1,0 +1,83 @@
+"""What was heard of normal sounds -> what a detector learns of them: who may vouch for whom, bank and threshold."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from asd_jax.detector.hearing import Heard, Settings
+from asd_jax.errors import InputError
+from asd_jax.scoring.back_ends.knn import nearest
+from asd_jax.scoring.conformal import conformal_threshold
+from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank
+from asd_jax.scoring.options import Scoring
+
+FEWEST_OF_A_DOMAIN = 4  # recordings; fewer make no bank of their own
+_DUPLICATE = 0.02  # of the usual distance between neighbours: the same sound, perhaps coded anew
+
+
+def fitted(
+    scoring: Mapping[str, Scoring],
+    settings: Settings,
+    heard: Heard,
+    domain: np.ndarray,
+    counted: np.ndarray,
+    *,
+    rows: Mapping[str, np.ndarray] | None = None,
+    known: Mapping[str, np.ndarray] | None = None,
+) -> tuple[NormalBank, float, tuple[str, ...]]:
+    """Normal sounds and the domain of each window -> (bank, threshold, notes for the user).
+
+    Args:
+        scoring, domain, counted, rows, known: as `NormalBank.fit`.
+        settings: how many false alarms there may be.
+        heard: of the normal sounds.
+
+    Raises:
+        InputError: fewer than three windows.
+    """
+    if len(heard.recording) < FEWEST:
+        raise InputError(
+            f"{len(heard.recording)} windows of {settings.window_seconds:g} s in {heard.recording.max() + 1} normal "
+            f"recordings: at least {FEWEST} are needed, 20 or more are better; record longer, or use shorter windows"
+        )
+    group = groups(heard.recording, heard.vectors["level"])
+    bank = NormalBank.fit(scoring, heard.vectors, domain, group, rows=rows, known=known, counted=counted)
+    threshold, weak = conformal_threshold(bank.normal, settings.false_alarm_rate)
+    return bank, threshold, (weak,) if weak else ()
+
+
+def groups(recording: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """The windows that must not vouch for each other: those of one recording, and of copies of it.
+
+    Of fewer than three recordings: ten stretches of each.
+    """
+    if recording.max() + 1 < FEWEST:
+        within = [np.arange((recording == r).sum()) for r in np.unique(recording)]
+        stretch = np.concatenate([part * min(FOLDS, len(part)) // max(len(part), 1) for part in within])
+        return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
+    group = recording.copy()
+    for a, b in copies(recording, level):
+        group[group == group[recording == b][0]] = group[recording == a][0]
+    return group
+
+
+def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of recordings, lower number first, with a window that is all but the same."""
+    distance, row = nearest(level, level, 1, "euclidean", leave_one_out=True)
+    limit = _DUPLICATE * np.median(distance[:, 0])
+    close = distance[:, 0] <= max(limit, 1e-6)
+    pairs = {tuple(sorted(pair)) for pair in zip(recording[close], recording[row[close, 0]], strict=True)}
+    return sorted((int(a), int(b)) for a, b in pairs if a != b)
+
+
+def domains_of(domains: Sequence[str] | None, recording: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The domain of each window, and a note where those given cannot be used."""
+    pooled = np.full(len(recording), "pooled")
+    if domains is None or set(domains) <= {"unknown"} or len(set(domains)) == 1:
+        return pooled, []
+    if unknown := set(domains) - {"source", "target"}:
+        raise InputError(f"domain {sorted(unknown)[0]!r} beside others: every recording must be source or target")
+    for name in ("source", "target"):
+        if (count := list(domains).count(name)) < FEWEST_OF_A_DOMAIN:
+            return pooled, [f"{count} {name} recordings make no bank of their own: domains are not told apart"]
+    return np.asarray(domains)[recording], []

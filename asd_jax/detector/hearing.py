@@ -1,0 +1,125 @@
+"""What a detector hears of recordings: windows of one length, their views, and patches for heat maps."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.data.audio import resample
+from asd_jax.data.windows import cut_windows
+from asd_jax.detector import heat_map
+from asd_jax.detector.views import rate_of, views
+from asd_jax.errors import InputError
+from asd_jax.scoring.patch_bank import Considered
+from asd_jax.training.weights import Pipeline
+
+LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What was chosen when a detector was fitted.
+
+    Attributes:
+        sample_rate: of the waveforms given to it, in Hz.
+        window_seconds: it hears windows of this length; the score of a longer sound is their mean.
+        false_alarm_rate: share of normal windows above the threshold.
+        tokens: whether `explain` compares the encoder's tokens instead of patches of the filter bank.
+    """
+
+    sample_rate: int = 16000
+    window_seconds: float = LONGEST_WINDOW_S
+    false_alarm_rate: float = 0.05
+    tokens: bool = False
+
+    def __post_init__(self):
+        if not 1000 <= self.sample_rate <= 768000:
+            raise InputError(f"a sampling rate of {self.sample_rate} Hz; expected 1000 to 768000")
+        if not SHORTEST_WINDOW_S <= self.window_seconds <= 60:
+            raise InputError(f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60")
+        if not 0 < self.false_alarm_rate < 1:
+            raise InputError(f"false-alarm rate {self.false_alarm_rate}: must lie between 0 and 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """Recordings, window by window.
+
+    Attributes:
+        vectors: {view: "n ..."}.
+        recording: "n", the number of each window's recording.
+        start: "n", where in it the window begins, in seconds.
+        patches: a sample of them by band "f n e", and the recording of each "f n"; None in files of earlier versions.
+    """
+
+    vectors: dict[str, np.ndarray]
+    recording: np.ndarray
+    start: np.ndarray
+    patches: tuple[np.ndarray, np.ndarray] | None
+
+    def names(self, given: Sequence[str] | None, first: int = 0) -> tuple[str, ...]:
+        """Of the recordings; numbers from `first` on where none are given."""
+        if given is not None:
+            return tuple(given)
+        return tuple(f"recording {first + n}" for n in range(int(self.recording.max()) + 1))
+
+    def with_more(self, more: "Heard", first: int) -> "Heard":
+        """These recordings, then others, numbered from `first` on."""
+        patches = None
+        if self.patches is not None and more.patches is not None:
+            (old, of), (new, of_new) = self.patches, more.patches
+            patches = np.concatenate([old, new], axis=1), np.concatenate([of, of_new + first], axis=1)
+        return Heard(
+            {view: np.concatenate([old, more.vectors[view]]) for view, old in self.vectors.items()},
+            np.concatenate([self.recording, more.recording + first]),
+            np.concatenate([self.start, more.start]),
+            patches,
+        )
+
+
+def hear_all(pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray]) -> Heard:
+    """Waveforms, each let go once heard -> what was heard of them.
+
+    Raises:
+        InputError: none, or as `windows_of`.
+    """
+    parts, recording, start, considered = [], [], [], Considered()
+    for number, wave in enumerate(waves):
+        windows, starts = windows_of(wave, settings, rate_of(pipeline))
+        parts.append(views(pipeline, windows)[0])
+        considered.add(heat_map.patches(pipeline, settings.tokens, windows), number)
+        recording.append(np.full(len(starts), number))
+        start.append(starts)
+    if not parts:
+        raise InputError("no normal recordings to learn from")
+    vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
+    return Heard(vectors, np.concatenate(recording), np.concatenate(start), considered.bands())
+
+
+def windows_of(
+    wave: np.ndarray, settings: Settings, rate: int
+) -> tuple[Float[np.ndarray, "b s"], Float[np.ndarray, "b"]]:
+    """Waveform -> windows "b s" at the rate that is heard, and where each starts in seconds.
+
+    Raises:
+        InputError: not a mono float waveform, not finite, shorter than a frame.
+    """
+    wave = np.asarray(wave)
+    if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
+        raise InputError(f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]")
+    if len(wave) * 1000 < 25 * settings.sample_rate:
+        raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
+    if not np.isfinite(wave).all():
+        raise InputError("a waveform with NaN or infinity among the samples")
+    wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
+    samples = round(settings.window_seconds * rate)
+    windows, starts = cut_windows(wave, samples, samples)
+    return windows, starts / rate
+
+
+def usual_window(seconds: Sequence[float]) -> float:
+    """Lengths of recordings -> window: their median, from 0.2 to 10 s."""
+    if not len(seconds):
+        raise InputError("no normal recordings to learn from")
+    return float(np.clip(np.median(seconds), SHORTEST_WINDOW_S, LONGEST_WINDOW_S))

@@ -1,0 +1,62 @@
+"""What is told of each recording that was scored: objects in JSON, lines of csv, a table on the screen."""
+
+import codecs
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from asd_jax.detector.detector import Verdict
+from asd_jax.errors import InputError
+from asd_jax.files import whole_file
+from asd_jax.training.log import tell
+
+COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd")
+
+
+def row(path: str, verdict: Verdict | InputError) -> dict:
+    """What is told of a recording; of one that cannot be judged, the error."""
+    if isinstance(verdict, InputError):
+        return {"file": path, "error": str(verdict)}
+    begin, end = verdict.worst_seconds
+    values = path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value, begin, end, verdict.view
+    rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
+    return dict(zip(COLUMNS, rounded, strict=True))
+
+
+def told(rows: Iterable[dict], *, as_json: bool) -> Iterator[dict]:
+    """Passes the rows on; errors go to standard error, objects to standard output."""
+    for one in rows:
+        if "error" in one:
+            tell(f"error: {one['error']}")
+        elif as_json:
+            print(json.dumps(one), flush=True)
+        yield one
+
+
+def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
+    """Writes the rows of recordings that could be judged, atomically, one at a time."""
+    with whole_file(path) as file:
+        table = csv.DictWriter(codecs.getwriter("utf-8")(file), COLUMNS)
+        table.writeheader()
+        table.writerows(one for one in rows if "error" not in one)
+
+
+def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
+    """How many are anomalous, on standard error; before it, if wanted, a table of all."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from asd_jax.reporting.table import print_table
+
+    shown = Table(title=f"threshold {threshold:.3f}", header_style="bold")
+    for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
+        shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
+    for one in (one for one in rows if table and "error" not in one):
+        verdict = "[bold red]anomaly[/]" if one["is_anomaly"] else "normal"
+        moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
+        shown.add_row(escape(one["file"]), f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"])
+    if table:
+        print_table(shown)
+    odd = [one["is_anomaly"] for one in rows if "error" not in one]
+    tell(f"{sum(odd)} of {len(odd)} anomalous")
