@@ -16,6 +16,7 @@ from asd_jax.archive import in_shards
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd
 from asd_jax.files import read_json, write_json
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.log import say
@@ -74,15 +75,15 @@ def embed_shard(config: ConfigDict, encoder, params: dict, shard: Path, clips: S
 
     Several processes must agree on what can be read before they embed it together; one finds out on the way.
     """
-    from asd_jax import experiment
+    from asd_jax import recordings
 
-    kept, skipped = experiment.screen(config, clips) if processes.several() else (clips, [])
+    kept, skipped = recordings.screen(config, clips) if processes.several() else (clips, [])
     found: Sequence[Embeddings] = ()
     while kept and not found:
         try:
             found = embed_machine(config, encoder, params, kept)
         except InputError:
-            kept, bad = experiment.screen(config, kept)
+            kept, bad = recordings.screen(config, kept)
             if not bad:
                 raise
             skipped = [*skipped, *bad]
@@ -119,18 +120,18 @@ def embedding_settings(config: ConfigDict, encoder) -> dict:
 
 def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
     """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
-    from asd_jax import experiment
+    from asd_jax import experiment, recordings
     from asd_jax.training.embedding import embed_windows
     from asd_jax.training.mesh import own_devices, replicated
     from asd_jax.training.weights import embed
 
     mesh = own_devices()
     params = replicated(mesh, params)
-    heard, dtype = experiment.windows(config, clips), experiment.dtype(config)
+    heard, dtype = recordings.windows(config, clips), experiment.dtype(config)
     vectors, baseline = embed_windows(
         lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
         heard,
-        experiment.window_reader(config, clips),
+        recordings.window_reader(config, clips),
         what=f"clips of {clips[0].machine} embedded",
         mesh=mesh,
         batch_size=config.optimizer.batch_size,
@@ -149,7 +150,7 @@ def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[
     files = np.array([Path(window.path).name for window in heard])
     columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
     windowed = len(set(column("path").tolist())) < len(heard)
-    starts = column("start") / 16000 if windowed else None
+    starts = column("start") / FrontEnd.sample_rate if windowed else None
     return Embeddings(vectors, files, *columns, axes=axes, window_start_seconds=starts)
 
 

@@ -118,7 +118,7 @@ def seed_folders(workdir: Path) -> list[Path]:
 
 def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
     """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's content."""
-    from asd_jax import experiment
+    from asd_jax import experiment, recordings
 
     if config.model.encoder == "eat" and weights is None:
         raise InputError(
@@ -128,11 +128,11 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
     experiment.check(config, training=False)
     experiment.keep_compiled(config)
     with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
-        clips, skipped = experiment.find_data(config, workdir), []
+        clips, skipped = recordings.find_data(config, workdir), []
         if config.features.statistics == "train":  # hears all training clips before anything else
-            clips, skipped = experiment.readable(config, clips)
+            clips, skipped = recordings.readable(config, clips)
         else:
-            clips = experiment.chosen(config, clips)
+            clips = recordings.chosen(config, clips)
         encoder, params = experiment.frozen_encoder(config, clips)
         if flags.FLAGS.worker:
             check_config(workdir, experiment.config_values(config))

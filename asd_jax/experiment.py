@@ -1,7 +1,6 @@
-"""What a config means: from a ConfigDict to clips, front end, encoder and scoring. ConfigDict stops here."""
+"""What a config means: from a ConfigDict to front end, encoder, training and scoring; clips: recordings.py."""
 
 import dataclasses
-import functools
 import importlib.util
 import json
 import operator
@@ -15,20 +14,15 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from asd_jax import processes
 from asd_jax.command import check_keys
-from asd_jax.data.audio import fit_length, read_clip
-from asd_jax.data.batches import Reader, clip_batches
-from asd_jax.data.cache import ClipCache, screen_clips
-from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
-from asd_jax.data.dcase import EDITIONS
-from asd_jax.data.factory import write_factory
-from asd_jax.data.machines import MACHINES
-from asd_jax.data.windows import Window, windows_of
+from asd_jax.data.batches import clip_batches
+from asd_jax.data.clips import Clip
+from asd_jax.data.windows import Window
 from asd_jax.errors import InputError, near
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
-from asd_jax.models.eat import PATCH, EATConfig
+from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.recordings import check_machines, hold_out, named_machines, window_reader, windows
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training import pseudo_classes
@@ -43,13 +37,6 @@ from asd_jax.training.weights import (
     random_eat,
     read_weights,
 )
-from asd_jax.workdir import check_unchanged, recording_stamps
-
-HOW_TO_GET_DATA = """the DCASE recordings are fetched with
-  python -m asd_jax.data.download --year=2024 --output=data/dcase2024
-and named with --config.data.root=data/dcase2024; without any data,
-  python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
-runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
 def check(config: ConfigDict, *, training: bool = True) -> None:
@@ -84,7 +71,7 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
     hold_out([], config.data.held_out, config.seed)
     windows(config, [])
     if config.data.root != "factory":
-        check_machines(_machines(config), config.data.year)
+        check_machines(named_machines(config), config.data.year)
     given = config.copy_and_resolve_references()
     given.features.statistics = "given"
     if training:
@@ -92,107 +79,6 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
         encoder_config(given, [])
     else:
         front_end(given)
-
-
-def check_machines(machines: Sequence[str], year: int) -> None:
-    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the user's own."""
-    for machine in machines:
-        years = [y for y, edition in EDITIONS.items() if machine in {**edition.dev, **edition.evaluation}]
-        if years and year not in years:
-            raise InputError(
-                f"data.year={year}: DCASE {year} had no machine {machine}; it is of {', '.join(map(str, years))}. Set "
-                "--config.data.year to the edition that the recordings are of, or choose --config.data.machines"
-            )
-
-
-def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
-    """The clips that `config.data` names; the factory's are written into the workdir first.
-
-    Raises:
-        InputError: no data, with the expected tree, what was found and how to get some.
-    """
-    machines, root = _machines(config), config.data.root
-    if not root:
-        raise InputError(f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}")
-    if root == "factory":
-        root = workdir / "factory"
-        say(f"synthetic machines: {root}")
-        with processes.first_before_others():
-            names = machines or tuple(MACHINES)
-            write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, machines=names)
-    try:
-        clips = find_clips(root, machines)
-    except InputError as error:
-        raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
-    if config.data.root != "factory":
-        check_machines(sorted({clip.machine for clip in clips}), config.data.year)
-    return clips
-
-
-def _machines(config: ConfigDict) -> list[str]:
-    return [name.strip() for name in config.data.machines.split(",") if name.strip()]
-
-
-def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read, as `chosen` marks them; {"file", "reason"} of the rest.
-
-    Raises:
-        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine whose training clips are all bad.
-    """
-    kept, skipped = screen(config, clips)
-    for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
-        if not any(clip.machine == machine and clip.split == "train" for clip in kept):
-            raise InputError(f"machine {machine}: none of its training clips can be read; the first: {skipped[0]}")
-    return chosen(config, kept), skipped
-
-
-def screen(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read; {"file", "reason"} of the rest, which "skip" leaves out."""
-    data = config.data
-    return screen_clips(clips, file_reader(config), on_bad_clip=data.on_bad_clip, threads=data.threads)
-
-
-def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips of a run, `data.held_out` of them marked."""
-    say(f"{len(clips)} clips of {', '.join(sorted({clip.machine for clip in clips}))}")
-    return hold_out(clips, config.data.held_out, config.seed)
-
-
-def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False) -> list[Window]:
-    """What the encoder hears of each clip, by `data.length`; training hears no clip at a length of its own.
-
-    Raises:
-        InputError: windows shorter than EAT's patches, or without a positive hop.
-    """
-    rate, data = FrontEnd.sample_rate, config.data
-    samples, hop = round(data.clip_seconds * rate), round(data.hop_seconds * rate)
-    if samples < rate * PATCH // 100 + 240:
-        raise InputError(f"data.clip_seconds={data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)")
-    if hop < 1:
-        raise InputError(f"data.hop_seconds={data.hop_seconds} must be positive")
-    length = "fit" if training and data.length == "bucket" else data.length
-    return windows_of(clips, length=length, samples=samples, hop=hop, sample_rate=rate)
-
-
-def window_reader(config: ConfigDict, clips: Sequence[Clip] = ()) -> Reader:
-    """Window -> its waveform at 16 kHz; refuses one of these clips when its recording is not what it is now."""
-    read, stamps = file_reader(config), recording_stamps(clips)
-
-    def read_window(window: Window) -> np.ndarray:
-        if window.path in stamps:
-            check_unchanged(window.path, stamps[window.path])
-        return fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
-
-    return read_window
-
-
-def file_reader(config: ConfigDict):
-    """Path -> waveform, through the cache of decoded clips if there is to be one."""
-    channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
-    settings = {"sample_rate": FrontEnd.sample_rate, "channel": channel, "resampler": config.data.resampler}
-    return (
-        ClipCache(config.data.cache, **settings).read if config.data.cache else functools.partial(read_clip, **settings)
-    )
 
 
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
@@ -374,22 +260,6 @@ def dtype(config: ConfigDict):
     if config.model.dtype not in known:
         raise InputError(f"model.dtype={config.model.dtype!r}; known: {', '.join(known)}")
     return known[config.model.dtype]
-
-
-def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
-    """Marks a share of each machine's, section's and domain's training clips as split "held_out"."""
-    if not 0 <= fraction < 1:
-        raise InputError(f"data.held_out={fraction} must be at least 0 and less than 1")
-    groups = {}
-    for number, clip in enumerate(clips):
-        if clip.split == "train":
-            groups.setdefault((clip.machine, clip.section, clip.domain), []).append(number)
-    rng = np.random.default_rng(seed)
-    out = set()
-    for group in groups.values():  # at least one out and one left, where there are two
-        count = min(max(round(fraction * len(group)), 1), len(group) - 1) if fraction else 0
-        out |= set(rng.permutation(group)[:count].tolist())
-    return [dataclasses.replace(clip, split="held_out") if n in out else clip for n, clip in enumerate(clips)]
 
 
 def config_values(config: ConfigDict) -> dict:

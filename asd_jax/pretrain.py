@@ -107,7 +107,7 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
     import jax
     import jax.numpy as jnp
 
-    from asd_jax import experiment
+    from asd_jax import recordings
     from asd_jax.data.crops import crop_batches, training_files
     from asd_jax.data.zoo import zoo_waves
     from asd_jax.features.front_end import FrontEnd
@@ -136,7 +136,7 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batches(start: int) -> Iterator[dict]:
-        reader = experiment.file_reader(config)
+        reader = recordings.file_reader(config)
         cut = {"clips": clips - from_zoo, "samples": max(long, short * data.pieces), "seed": config.seed}
         recorded = crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads) if files else None
         for step in range(start, steps):

@@ -87,8 +87,9 @@ def _recordings(config, machines, workdir):
     Raises:
         InputError: says why there are none.
     """
-    from asd_jax import experiment
+    from asd_jax import recordings
     from asd_jax.data.clips import find_clips
+    from asd_jax.features.front_end import FrontEnd
 
     root = config.data.root
     if root == "factory":  # several seeds share the one above
@@ -100,15 +101,15 @@ def _recordings(config, machines, workdir):
         front_end = _front_end(config, list(clips.values()), workdir)
     except InputError as error:
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
-    read = experiment.window_reader(config)
+    read = recordings.window_reader(config)
 
     def hear(machine):
         def of(split, file, start):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
                 return None
-            windows = experiment.windows(config, [clip])
-            return read(min(windows, key=lambda window: abs(window.start - round(start * 16000))))
+            windows = recordings.windows(config, [clip])
+            return read(min(windows, key=lambda window: abs(window.start - round(start * FrontEnd.sample_rate))))
 
         return of
 

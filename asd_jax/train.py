@@ -62,7 +62,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
         data_folder: where the synthetic factory is written, if that is the data.
         overwrite: remove the run that is in the workdir first.
     """
-    from asd_jax import experiment
+    from asd_jax import experiment, recordings
     from asd_jax.evaluate import embed_and_score
     from asd_jax.training.fine_tuning import class_numbers
     from asd_jax.workdir import claimed
@@ -71,10 +71,10 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
     experiment.check(config)
     experiment.keep_compiled(config)
     with nothing_left_of(data_folder):
-        found = experiment.find_data(config, data_folder)
+        found = recordings.find_data(config, data_folder)
         pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
-        clips, skipped = experiment.readable(config, found)
-        heard = experiment.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
+        clips, skipped = recordings.readable(config, found)
+        heard = recordings.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
         encoder = experiment.encoder_config(config, clips)
         if encoder.eat:
             experiment.fine_tuning(config).steps(len(heard))
@@ -87,7 +87,7 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
 
 def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tuple[dict, dict[str, float]]:
     """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it took."""
-    from asd_jax import experiment
+    from asd_jax import experiment, recordings
     from asd_jax.training.fine_tuning import fine_tune
     from asd_jax.training.log import say
     from asd_jax.training.weights import load_pipeline, origin, save_encoder
@@ -113,7 +113,7 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
             encoder,
             pretrained[1] if pretrained else None,
             heard,
-            experiment.window_reader(config, heard),
+            recordings.window_reader(config, heard),
             experiment.fine_tuning(config),
             workdir=workdir,
             mesh=experiment.mesh(config),

@@ -28,6 +28,7 @@ from asd_jax.command import run
 from asd_jax.training.log import say
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
+from benchmarks.provenance import write_provenance
 from benchmarks.verdict import Row
 
 BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
@@ -74,7 +75,7 @@ def main() -> None:
         },
     }
     write_json(output / "automatic_choice.json", found)
-    grid.write_provenance(output, {"all": sum(row.seconds for row in tests.values())})
+    write_provenance(output, {"all": sum(row.seconds for row in tests.values())})
     print_table(text_table(*verdict.as_table(found), title=f"official score {config.data.year}, %"))
     correlations = [
         [criterion, *(f"{of[machine]:+.2f}" for machine in machines)]
@@ -115,10 +116,10 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
 
 def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row], dict[str, dict]]:
     """Candidates -> {candidate: what its test clips got}, {criterion: {candidate: {machine: the more, the better}}}."""
-    from asd_jax import experiment
+    from asd_jax import recordings
 
     folder = Path(flags.FLAGS.cells or output)
-    clips, _ = experiment.readable(config, experiment.find_data(config, folder))
+    clips, _ = recordings.readable(config, recordings.find_data(config, folder))
     pseudo = config.copy_and_resolve_references()
     pseudo.data.update(root=str(write_pseudo_anomalies(config, clips, output / "pseudo")), machines="", channel="mean")
     tests, pseudo_tests, gaps = {}, {}, {}
@@ -149,15 +150,15 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     """
     import soundfile
 
-    from asd_jax import experiment
+    from asd_jax import recordings
     from asd_jax.data.factory import factory_clip
     from asd_jax.files import write_json
 
     written = root.with_suffix(".json")
     if written.is_file():
         return root
-    read = experiment.file_reader(config)
-    normal = experiment.hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
+    read = recordings.file_reader(config)
+    normal = recordings.hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
     rng = np.random.default_rng(config.seed)
 
     def write(wave, clip, kind, split, label):

@@ -38,13 +38,13 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes the tables."""
-    from asd_jax import experiment
+    from asd_jax import recordings
     from asd_jax.reporting.table import percent, print_table, text_table
     from asd_jax.training.log import say
     from asd_jax.training.weights import load_pipeline, random_eat
 
     config, output = flags.FLAGS.config, Path(flags.FLAGS.output)
-    clips, _ = experiment.readable(config, experiment.find_data(config, output))
+    clips, _ = recordings.readable(config, recordings.find_data(config, output))
     found = {"year": config.data.year, "files": [Path(path).name for path in flags.FLAGS.weights], "systems": {}}
     trained, untrained, alone = {}, {}, {}
     for seed, path in enumerate(flags.FLAGS.weights):
@@ -89,7 +89,7 @@ def block_embeddings(config, pipeline, clips) -> list:
     """Clips of one machine -> embeddings: the filter bank's time mean, then per-band time means of every block."""
     import jax
 
-    from asd_jax import experiment
+    from asd_jax import recordings
     from asd_jax.embed import window_embeddings
     from asd_jax.models.encoder import Encoder
     from asd_jax.models.pooling import pool_tokens
@@ -100,11 +100,11 @@ def block_embeddings(config, pipeline, clips) -> list:
         out: Any = Encoder(pipeline.config).apply({"params": params}, wave)[1]
         return [out["filter_bank"], *(pool_tokens(tokens, "band_mean", 8) for tokens in out["blocks"])]
 
-    heard = experiment.windows(config, clips, training=True)
+    heard = recordings.windows(config, clips, training=True)
     bank, *blocks = embed_windows(
         lambda batch: embed(pipeline.params, batch["wave"]),
         heard,
-        experiment.window_reader(config),
+        recordings.window_reader(config),
         what=f"clips of {clips[0].machine} embedded",
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,

@@ -23,6 +23,7 @@ from asd_jax.files import write_json
 from asd_jax.training.log import say
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
+from benchmarks.provenance import cost_section, write_provenance
 from benchmarks.verdict import Row
 
 # (system, {(year, subset): official score in percent}); evaluation subset unless said.
@@ -88,9 +89,9 @@ def main() -> None:
             say(found[title]["verdict"])
             sections += verdict.result_sections(title, found[title], more)
     write_json(output / "dcase.json", found)
-    grid.write_provenance(output, seconds)
+    write_provenance(output, seconds)
     lead = ["Rows marked as published are the publications' figures, not measured here."]
-    write_page(output / "report" / "index.html", Page("DCASE Task 2", [*sections, grid.cost_section(seconds)], lead))
+    write_page(output / "report" / "index.html", Page("DCASE Task 2", [*sections, cost_section(seconds)], lead))
 
 
 def of_subset(row: Row, year: int, subset: str) -> Row:

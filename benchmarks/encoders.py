@@ -68,15 +68,15 @@ def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequ
     Raises:
         InputError: the function returns something other than one finite vector, or one per frame, for each waveform.
     """
-    from asd_jax import experiment
+    from asd_jax import recordings
     from asd_jax.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows
 
-    heard = experiment.windows(config, clips)
+    heard = recordings.windows(config, clips)
     (vectors,) = embed_windows(
         lambda batch: [_checked(function(np.array(batch["wave"]), SAMPLE_RATE), len(batch["wave"]), name)],
         heard,
-        experiment.window_reader(config),
+        recordings.window_reader(config),
         what=f"clips of {clips[0].machine} embedded",
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,

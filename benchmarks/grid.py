@@ -7,13 +7,10 @@ timing.json (seconds, device, command, commit, date), report/index.html.
 """
 
 import dataclasses
-import datetime
 import hashlib
 import importlib.metadata
 import operator
 import re
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,12 +25,13 @@ from asd_jax.embed import BASELINE_FOLDER, embed_machine
 from asd_jax.errors import InputError
 from asd_jax.evaluate import BASELINE, load_embeddings
 from asd_jax.files import read_json, write_json
-from asd_jax.reporting.page import Page, Section, Table, write_page
+from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.log import say
+from benchmarks.provenance import cost_section, machine, write_provenance
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
 
 RANDOM, BARE = "random weights", "filter bank"  # the rows that every table carries
@@ -160,7 +158,7 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
     """
     import jax
 
-    from asd_jax import experiment
+    from asd_jax import experiment, recordings
 
     # Seeds, and cells that differ in data only, compile once.
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] made at run time
@@ -175,7 +173,7 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
         own = experiment.own_front_end(config.model.weights.replace("{seed}", "0"))
         config.features.update(statistics="given", mean=own.mean, std=own.std)
     experiment.check(config)
-    experiment.find_data(config, output)
+    recordings.find_data(config, output)
     if config.data.root == "factory":
         config.data.root = str(output / "factory")
     return config
@@ -200,7 +198,7 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
             embed_cell(cell, one, folder)
-            write_json(folder / DONE, {"seconds": time.perf_counter() - begin, "device": _device()})
+            write_json(folder / DONE, {"seconds": time.perf_counter() - begin, "device": machine()["device"]})
         seconds += read_json(folder / DONE)["seconds"]
     where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]
     row = scored(map(load_embeddings, where), cell.scoring(config), config.data.year)
@@ -222,7 +220,7 @@ def _fixed(cell: Cell, weights: str) -> bool:
 
 def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
     """One seed of one cell -> embeddings in its folder."""
-    from asd_jax import experiment
+    from asd_jax import experiment, recordings
     from asd_jax.train import train_and_score
     from asd_jax.workdir import claimed
     from benchmarks import encoders
@@ -230,7 +228,7 @@ def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
     if cell.fine_tune:
         train_and_score(config, folder, folder)
         return
-    clips, _ = experiment.readable(config, experiment.find_data(config, folder))
+    clips, _ = recordings.readable(config, recordings.find_data(config, folder))
     if cell.encoder:
         function = encoders.load(cell.encoder)
     else:
@@ -266,28 +264,6 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
     return row_of(clips, np.array(scores), year)
 
 
-def write_provenance(output: Path, seconds: Mapping[str, float]) -> None:
-    """Writes timing.json: {cell: seconds}, and with what, on what and when they were measured."""
-    write_json(output / "timing.json", {"seconds": dict(seconds), **provenance()})
-
-
-def provenance() -> dict[str, str]:
-    """With what command, of what commit, on what device and when figures are measured."""
-    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout if shutil.which("git") else ""
-    # Of files, only the names: where they lie is the user's own.
-    arguments = [re.sub(r"(?<==|,)/\S*/(?=[^/,]*(,|$))", "", argument) for argument in sys.argv[1:]]
-    command = " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments])
-    date = datetime.date.today().isoformat()
-    return {"command": command, "commit": commit.strip() or "unknown", "date": date, "device": _device()}
-
-
-def cost_section(seconds: Mapping[str, float]) -> Section:
-    """{cell: seconds} -> what it cost on this device."""
-    rows = [[cell, f"{value:.1f}"] for cell, value in seconds.items()]
-    return Section("Cost", [Table(["cell", "seconds, all seeds"], rows)], [f"On {_device()}."])
-
-
 def _with(config: ConfigDict, settings: Mapping[str, object]) -> ConfigDict:
     config = ConfigDict(config).copy_and_resolve_references()
     for key, value in settings.items():
@@ -309,9 +285,3 @@ def number_of_seeds() -> int:
     if (seeds := flags.FLAGS.seeds if flags.FLAGS.seeds is not None else 1 if smoke else 4) < 1:
         raise InputError(f"--seeds={seeds} must be at least 1")
     return seeds
-
-
-def _device() -> str:
-    from benchmarks.throughput import machine
-
-    return machine()["device"]

@@ -26,7 +26,7 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.files import whole_file, write_json
 from asd_jax.scoring.patch_bank import FILTERS, FRAMES, Considered, PatchBank, energy_patches, over_cells
 from benchmarks.foreground import interval
-from benchmarks.grid import provenance
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 MEASURES, WAYS = ("pointing", "average precision"), ("difference", "heat map")

@@ -9,15 +9,23 @@ Medians of runs side by side, after warm-up; also the time in which the zoo make
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from absl import flags
 
 from asd_jax.command import run
+from asd_jax.data.zoo import zoo_waves
+from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.files import write_json
-from benchmarks.throughput import machine
+from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.training.masks import kept_patches
+from asd_jax.training.optimizer import adamw
+from asd_jax.training.pretraining import Pretraining, decoder_of, initial_state, make_pretraining_step
+from benchmarks.provenance import machine
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -31,32 +39,39 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Times the parts and the step in turn, round by round."""
-    import jax
-    import jax.numpy as jnp
-
-    from asd_jax.data.zoo import zoo_waves
-    from asd_jax.features.front_end import FrontEnd, SimAM
-    from asd_jax.models.eat import EAT, PATCH, EATConfig
-    from asd_jax.training import pretraining
-    from asd_jax.training.masks import kept_patches
-    from asd_jax.training.optimizer import adamw
-
     args = flags.FLAGS
-    config, dtype = getattr(EATConfig, args.size)(), jnp.dtype(args.dtype)
-    settings, frames, clips = pretraining.Pretraining(batch_size=args.clips), 1024, args.clips
+    seconds: dict[str, list[float]] = {}
+    for number, took in enumerate(rounds(args.size, args.dtype, args.clips, args.rounds + 1)):
+        for name, value in took.items() if number else ():  # the first round compiles
+            seconds.setdefault(name, []).append(value)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    found = {
+        "device": machine()["device"],
+        "settings": {"size": args.size, "clips": args.clips, "views": Pretraining.views, "dtype": args.dtype},
+        "eat": dataclasses.asdict(getattr(EATConfig, args.size)()),
+        "median_seconds": medians,
+        "step_over_parts": medians["step"] / (medians["teacher"] + medians["student"]),
+        "step_over_parts_without_decoder": medians["step"] / (medians["teacher"] + medians["encoder of the student"]),
+        "zoo_over_step": medians["zoo"] / medians["step"],
+    }
+    write_json(Path(args.output) / "pretraining_step.json", found)
+    for name, value in medians.items():
+        print(f"{name:24} {value:8.3f} s")
+    print(f"step / (teacher + student): {found['step_over_parts']:.2f}; zoo / step: {found['zoo_over_step']:.3f}")
+
+
+def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, float]]:
+    """{part: seconds} of each round, the step's under "step"."""
+    config, settings, frames = getattr(EATConfig, size)(), Pretraining(batch_size=clips), 1024
     front, optimizer = FrontEnd(simam=SimAM("none")), adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0)
-    key = jax.random.key(0)
-    state = pretraining.initial_state(config, settings, optimizer, key)
-    step = jax.jit(
-        pretraining.make_pretraining_step(config, front, settings, optimizer, lambda step: 1e-4, dtype),
-        donate_argnums=0,
-    )
-    samples = front.samples(frames)
+    key, samples = jax.random.key(0), front.samples(frames)
+    state = initial_state(config, settings, optimizer, key)
+    step = make_pretraining_step(config, front, settings, optimizer, lambda step: 1e-4, jnp.dtype(dtype))
+    step = jax.jit(step, donate_argnums=0)
     wave = zoo_waves(key, clips=clips, samples=samples)
     spectrogram = front.spectrogram(wave)
     kept = kept_patches(key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5)
-    eat, decoder = EAT(config, dtype), pretraining.decoder_of(settings, dtype)
-    rows = kept.reshape(-1, kept.shape[2])
+    eat, decoder = EAT(config, jnp.dtype(dtype)), decoder_of(settings, jnp.dtype(dtype))
 
     @jax.jit
     def teacher(params):
@@ -71,39 +86,23 @@ def main() -> None:
     @jax.grad
     def student(params):
         tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
-        place = (tokens[:, 1:], rows, frames // PATCH, 8)
+        place = (tokens[:, 1:], kept.reshape(-1, kept.shape[2]), frames // PATCH, 8)
         predictions: Any = decoder.apply({"params": params["decoder"]}, *place, rngs={"noise": key})
         return jnp.square(predictions).mean().astype(jnp.float32)
 
-    def timed(function, *arguments):
-        begin = time.perf_counter()
-        result = jax.block_until_ready(function(*arguments))
-        return time.perf_counter() - begin, result
+    for _ in range(count):
+        took = {"zoo": _timed(lambda: zoo_waves(key, clips=clips, samples=samples))[0]}
+        took["teacher"] = _timed(teacher, state.teacher)[0]
+        took["encoder of the student"] = _timed(encoder, state.params)[0]
+        took["student"] = _timed(student, state.params)[0]
+        took["step"], (state, _) = _timed(step, state, {"wave": wave}, key)
+        yield took
 
-    seconds = {name: [] for name in ("zoo", "teacher", "encoder of the student", "student", "step")}
-    for number in range(args.rounds + 1):
-        took = {"zoo": timed(lambda: zoo_waves(key, clips=clips, samples=samples))[0]}
-        took["teacher"] = timed(teacher, state.teacher)[0]
-        took["encoder of the student"] = timed(encoder, state.params)[0]
-        took["student"] = timed(student, state.params)[0]
-        took["step"], (state, _) = timed(step, state, {"wave": wave}, key)
-        for name, value in took.items() if number else ():  # the first round compiles
-            seconds[name].append(value)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    parts = medians["teacher"] + medians["student"]
-    found = {
-        "device": machine()["device"],
-        "settings": {"size": args.size, "clips": clips, "views": settings.views, "dtype": args.dtype},
-        "eat": dataclasses.asdict(config),
-        "median_seconds": medians,
-        "step_over_parts": medians["step"] / parts,
-        "step_over_parts_without_decoder": medians["step"] / (medians["teacher"] + medians["encoder of the student"]),
-        "zoo_over_step": medians["zoo"] / medians["step"],
-    }
-    write_json(Path(args.output) / "pretraining_step.json", found)
-    for name, value in medians.items():
-        print(f"{name:24} {value:8.3f} s")
-    print(f"step / (teacher + student): {found['step_over_parts']:.2f}; zoo / step: {found['zoo_over_step']:.3f}")
+
+def _timed(function, *arguments):
+    begin = time.perf_counter()
+    result = jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - begin, result
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ runtimes to the forward pass on a CPU (benchmarks/exported_stages.py, extra "exp
 precision scores. --against=FILE compares with an earlier run of the same machine, and refuses another's.
 """
 
+import functools
+import itertools
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -33,10 +33,11 @@ from asd_jax.errors import InputError
 from asd_jax.files import read_json, whole_file, write_json
 from asd_jax.models.eat import EATConfig
 from benchmarks import stages
+from benchmarks.main_job import PIPELINE_BATCHES, experiment, pipeline
+from benchmarks.provenance import check_same_machine, machine
 
 FLAGS = flags.FLAGS
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-SAME = ("device", "processor", "cores")  # what two runs must share to be compared
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -60,8 +61,6 @@ def main() -> None:
     """Measures, prints and writes."""
     began = time.perf_counter()
     gpu = jax.default_backend() != "cpu"
-    sizes, names = _known("sizes", FLAGS.sizes, ("tiny", "base", "large")), [*stages.STAGES, "pipeline"]
-    dtypes = _known("dtypes", FLAGS.dtypes or ["bfloat16" if gpu else "float32"], DTYPES)
     here, earlier = machine(), read_json(FLAGS.against) if FLAGS.against else None
     if earlier:
         check_same_machine(earlier, here, FLAGS.against)
@@ -74,23 +73,7 @@ def main() -> None:
         if gpu:
             raise InputError("--exported compares runtimes on a CPU; set JAX_PLATFORMS=cpu")
         from benchmarks import exported_stages  # noqa: F401  says at once which runtime is missing
-    ways = ["compiled_bfloat16"] if gpu else ["eager", "eager_sdpa", "compiled"]
-    ways += ["compiled_bfloat16"] * FLAGS.exported
-    tasks: list[tuple[str, Callable[[], dict]]] = []
-    for size in sizes:
-        for dtype in dtypes:
-            for batch in map(int, FLAGS.batches or ["64" if gpu else "8"]):
-                for stage in _known("stages", FLAGS.stages, names):
-                    chosen = ways if FLAGS.torch is None else [way for way in FLAGS.torch if way]
-                    tasks.append(
-                        (f"{stage} {size} {dtype} {batch}", lambda a=(stage, size, dtype, batch, chosen): group(*a))
-                    )
-    if FLAGS.experiment:  # after the first group of stages: the figures that matter come first
-        first = len(_known("stages", FLAGS.stages, names))
-        tasks.insert(first, ("experiment", lambda: experiment(FLAGS.clips_per_machine)))
-    if FLAGS.exported:
-        tasks.append(("exported_scores", exported_scores))
-    for name, task in tasks:
+    for name, task in _tasks(gpu):
         if time.perf_counter() - began > 60 * FLAGS.minutes:
             result["left_out"].append(name)
             continue
@@ -108,6 +91,27 @@ def main() -> None:
     if FLAGS.output:
         with whole_file(left.with_suffix(".md")) as file:
             file.write(text.encode())
+
+
+def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
+    """What the flags ask for, as (name, what measures it)."""
+    sizes = _known("sizes", FLAGS.sizes, ("tiny", "base", "large"))
+    dtypes = _known("dtypes", FLAGS.dtypes or ["bfloat16" if gpu else "float32"], DTYPES)
+    batches = [int(batch) for batch in FLAGS.batches or ["64" if gpu else "8"]]
+    chosen = _known("stages", FLAGS.stages, [*stages.STAGES, "pipeline"])
+    ways = ["compiled_bfloat16"] if gpu else ["eager", "eager_sdpa", "compiled"]
+    ways += ["compiled_bfloat16"] * FLAGS.exported
+    if FLAGS.torch is not None:
+        ways = [way for way in FLAGS.torch if way]
+    tasks: list[tuple[str, Callable[[], dict]]] = []
+    for size, dtype, batch, stage in itertools.product(sizes, dtypes, batches, chosen):
+        task = functools.partial(group, stage, size, dtype, batch, ways)
+        tasks.append((f"{stage} {size} {dtype} {batch}", task))
+    if FLAGS.experiment:  # after the first group of stages: the figures that matter come first
+        tasks.insert(len(chosen), ("experiment", functools.partial(experiment, FLAGS.clips_per_machine)))
+    if FLAGS.exported:
+        tasks.append(("exported_scores", exported_scores))
+    return tasks
 
 
 def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) -> dict:
@@ -162,99 +166,12 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
     return found | ({"not_measured": missing} if missing else {}) | ({"profile_seconds": profile} if profile else {})
 
 
-PIPELINE_BATCHES = 4
-
-
-def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], object]:
-    """Wav files -> embeddings, as `evaluate` does it."""
-    import soundfile
-
-    from asd_jax.data.audio import read_clip
-    from asd_jax.data.batches import clip_batches
-    from asd_jax.data.clips import Clip
-    from asd_jax.models.encoder import Encoder, EncoderConfig
-    from asd_jax.training.weights import embed
-
-    config, clips = EncoderConfig(eat=eat), []
-    params = jax.jit(Encoder(config).init)(jax.random.key(0), jnp.zeros((1, stages.SAMPLES)))["params"]
-    noise = np.random.default_rng(0).integers(-3000, 3000, stages.SAMPLES + 1000).astype(np.int16)
-    for n in range(batch * PIPELINE_BATCHES):
-        soundfile.write(folder / f"{n}.wav", noise[n % 1000 :][: stages.SAMPLES], 16000)
-        clips.append(Clip(str(folder / f"{n}.wav"), "fan", "00", "train", "source", 0, ""))
-
-    def once():
-        batches = clip_batches(clips, [{}] * len(clips), lambda clip: read_clip(clip.path), batch_size=batch)
-        return jax.block_until_ready([embed(config, params, b["wave"], dtype=dtype) for b in batches])
-
-    return once
-
-
-def experiment(clips_per_machine: int) -> dict:
-    """The main job of configs/dcase2024.py on generated clips: trains, embeds, scores -> seconds of each part.
-
-    Writing the clips is not counted; everything that a user waits for is, from finding them on.
-    """
-    import soundfile
-
-    from asd_jax.data.dcase import EDITIONS
-    from asd_jax.train import train_and_score
-    from configs.dcase2024 import get_config
-
-    edition = EDITIONS[2024]
-    noise = np.random.default_rng(0).integers(-3000, 3000, stages.SAMPLES + 5000).astype(np.int16)
-    with tempfile.TemporaryDirectory() as folder:
-        for machine_type in (*edition.dev, *edition.evaluation):
-            for split, label, count in (("train", "normal", 1), ("test", "normal", 0.1), ("test", "anomaly", 0.1)):
-                place = Path(folder) / "data" / machine_type / split
-                place.mkdir(parents=True, exist_ok=True)
-                for n in range(max(4, round(count * clips_per_machine))):
-                    domain = "target" if n % 100 == 0 or (split == "test" and n % 2) else "source"
-                    name = f"section_00_{domain}_{split}_{label}_{n:04d}_car_A{n % 5}.wav"
-                    soundfile.write(place / name, noise[n % 5000 :][: stages.SAMPLES], 16000)
-        config = get_config()
-        config.data.update(root=f"{folder}/data", threads=os.cpu_count(), resident=True)
-        config.model.weights = "none"
-        if jax.default_backend() == "cpu":  # for tests: the way is the same
-            config.data.clip_seconds = 1.0
-            config.model.update(size="tiny", depth=2, dtype="float32")
-            config.optimizer.epochs = 1
-        began = time.perf_counter()
-        results = train_and_score(config, Path(folder) / "run", Path(folder) / "run")
-        seconds = time.perf_counter() - began
-        timing = read_json(Path(folder) / "run" / "timing.json")
-    clips = {"clips_per_machine": clips_per_machine, "epochs": config.optimizer.epochs, "size": config.model.size}
-    return {"seconds": seconds, **clips, "parts": timing, "official_score_of_noise": results["official_score"]}
-
-
 def exported_scores() -> dict[str, float]:
     """{runtime and precision: official score} of the encoder in the box on the factory."""
     from benchmarks import exported_stages
 
     with tempfile.TemporaryDirectory() as folder:
         return exported_stages.scores(Path(folder), train_source=40, train_target=5, test_per_condition=10)
-
-
-def machine() -> dict:
-    """What tells one machine from another, and the versions."""
-    device = jax.devices()[0]
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-        processor = names[0] if names else processor
-    kind = device.device_kind if device.platform != "cpu" else f"{processor} {os.cpu_count()} cores"
-    return {"device": kind, "processor": processor, "cores": os.cpu_count(), "jax": jax.__version__}
-
-
-def check_same_machine(earlier: dict, here: dict, path: str) -> None:
-    """Figures of different machines say nothing about the program.
-
-    Raises:
-        InputError: the earlier run is of another machine.
-    """
-    for key in SAME:
-        theirs, ours = earlier["machine"][key], here[key]
-        if theirs != ours:
-            raise InputError(f"{path}: measured on another machine ({key} {theirs!r}, here {ours!r}): not comparable")
 
 
 def markdown(result: dict, earlier: dict | None) -> str:

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from asd_jax import experiment
+from asd_jax import experiment, recordings
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 from configs import base
@@ -34,4 +34,4 @@ def test_machine_without_a_readable_training_clip_is_named(tmp_path):
     config.data.on_bad_clip = "skip"
     clips = [Clip(str(tmp_path / f"{split}.wav"), "pump", "00", split, "source", 0, "") for split in ("test", "train")]
     with pytest.raises(InputError, match="machine pump: none of its training clips.*no such file"):
-        experiment.readable(config, clips)
+        recordings.readable(config, clips)

@@ -9,6 +9,7 @@ COMMANDS = {
     "train",
     "evaluate",
     "pretrain",
+    "recordings",
     "dcase_score",
     "archive",
     "detect",

@@ -83,12 +83,7 @@ def run_steps(
                     state, sound, metrics = step_fn(state, sound, batch, key)
                     _report(log, before, on_bad_loss, files_of, watch)
                     before = (step, batch, metrics)
-                    # Several processes must stop at the same step: they ask each other when they log.
-                    stop = (
-                        bool(asked)
-                        if not processes.several()
-                        else step % log_every == 0 and processes.any_of(bool(asked))
-                    )
+                    stop = _all_stop(asked, step, log_every)
                     last = step == steps or stop
                     if last or step % checkpoint_every == 0:
                         _report(log, before, on_bad_loss, files_of, watch)
@@ -106,6 +101,13 @@ def run_steps(
     if asked or stop:
         raise Interrupted(f"after step {step} of {steps}, which is saved")
     return state
+
+
+def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
+    """Whether to stop after this step; several processes do so at the same one, and ask each other when they log."""
+    if not processes.several():
+        return bool(asked)
+    return step % log_every == 0 and processes.any_of(bool(asked))
 
 
 def _guarded(step_fn, mesh: Mesh, carried, *, skip: bool):

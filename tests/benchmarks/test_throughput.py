@@ -12,6 +12,7 @@ from asd_jax.data.dcase import EDITIONS
 from asd_jax.errors import InputError
 from asd_jax.models.eat import EAT, EATConfig
 from benchmarks import cost_model, stages, throughput
+from benchmarks.provenance import machine
 
 README = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
@@ -47,7 +48,7 @@ def test_scanned_blocks_give_the_same_tokens():
 
 
 def test_figures_of_another_machine_are_not_compared(tmp_path, command):
-    earlier = {"machine": throughput.machine() | {"device": "NVIDIA H100"}, "groups": []}
+    earlier = {"machine": machine() | {"device": "NVIDIA H100"}, "groups": []}
     (tmp_path / "earlier.json").write_text(json.dumps(earlier))
     status, _, error = command(throughput, f"--against={tmp_path / 'earlier.json'}")
     assert status == 2 and "measured on another machine (device 'NVIDIA H100', here" in error
