@@ -79,12 +79,3 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
 def _wait():
     if device().type == "cuda":
         torch.cuda.synchronize()
-
-
-def peak_bytes() -> int | None:
-    """Largest memory on the GPU since the last call."""
-    if device().type != "cuda":
-        return None
-    peak = torch.cuda.max_memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    return peak

@@ -60,17 +60,17 @@ def zeros(shape: tuple[int, ...], dtype=np.float32) -> Tensor:
     return tensor(np.broadcast_to(np.zeros((), dtype), shape))
 
 
-def save(path: str | Path, root: Any, byteorder: bytes = b"little", name: str = "archive") -> None:
+def save(path: str | Path, root: Any, byteorder: bytes = b"little") -> None:
     """Writes `root` (dicts, lists, tuples, scalars, tensors, references and calls) as a checkpoint; holes for zeros."""
     storages: list[Storage] = []
     data = b"\x80\x02" + _pickle(root, storages) + b"."
     with _Sparse(path, "w") as file, zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(f"{name}/data.pkl", data)
-        archive.writestr(f"{name}/byteorder", byteorder)
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/byteorder", byteorder)
         for key, storage in enumerate(storages):
-            with archive.open(zipfile.ZipInfo(f"{name}/data/{key}"), "w", force_zip64=True) as entry:
+            with archive.open(zipfile.ZipInfo(f"archive/data/{key}"), "w", force_zip64=True) as entry:
                 _write_numbers(entry, storage.numbers)
-        archive.writestr(f"{name}/version", b"3\n")
+        archive.writestr("archive/version", b"3\n")
 
 
 def _write_numbers(entry, numbers):

@@ -49,7 +49,8 @@ class Clip:
         path: where it is.
         machine: machine type, the name of the folder above train/ and test/.
         section: two digits, as in the name (the machine ID in 2020).
-        split: "train", "test" or "supplemental" (2025: clean machine sound or noise alone).
+        split: "train", "test", "held_out" (of training, by choice) or "supplemental" (2025: clean machine sound or
+            noise alone).
         domain: "source", "target" or "unknown" (evaluation clips as released). 2020 knows one domain: "source".
         label: 0 normal, 1 anomaly, -1 unknown.
         attribute: the name's attribute string, "" where concealed or absent.

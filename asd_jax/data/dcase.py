@@ -39,7 +39,6 @@ class Edition:
         records: Zenodo record numbers of development, additional training and evaluation test data.
         ground_truth: addresses of the evaluation labels; empty where none are public.
         mislabelled: machines whose rows in eval_data_list are wrong, so that only attribute files count.
-        concealed: machines whose attributes are hidden ("noAttribute").
         channels: microphones, 2: left is near the machine, right far from it.
     """
 
@@ -52,7 +51,6 @@ class Edition:
     ground_truth: tuple[str, ...]
     domains: tuple[str, ...] = ("source", "target")
     mislabelled: tuple[str, ...] = ()
-    concealed: tuple[str, ...] = ()
     channels: int = 1
 
 
@@ -115,7 +113,6 @@ EDITIONS = {
             score="2022",
             records=(10902294, 11259435, 11363076),
             ground_truth=(f"{_LISTS}2024.csv",),
-            concealed=tuple("gearbox slider ToyTrain AirCompressor BrushlessMotor HoveringDrone ToothBrush".split()),
         ),
         Edition(
             year=2025,
@@ -127,7 +124,6 @@ EDITIONS = {
             score="2022",
             records=(15097779, 15392814, 15519362),
             ground_truth=(f"{_LISTS}2025.csv",),
-            concealed=tuple("bearing slider ToyTrain AutoTrash Polisher ScrewFeeder ToyPet".split()),
         ),
         Edition(
             year=2026,

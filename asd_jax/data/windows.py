@@ -10,8 +10,9 @@ from jaxtyping import Shaped
 from asd_jax.data.audio import audio_format, fit_length
 from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import FRAME_MS, HOP_MS
+from asd_jax.features.front_end import FRAME_MULTIPLE
 
-FRAME_MS, HOP_MS = 25, 10  # of the filter bank
 LENGTHS = ("fit", "window", "bucket")
 
 
@@ -69,12 +70,12 @@ def window_starts(length: int, samples: int, hop: int) -> np.ndarray:
     return np.minimum(np.arange(0, max(1, length - samples + hop), hop), max(0, length - samples))
 
 
-def bucket_samples(samples: int, *, sample_rate: int = 16000, frames: int = 32) -> int:
-    """Length of a clip -> the least length >= it that makes a multiple of `frames` filter-bank frames.
+def bucket_samples(samples: int, *, sample_rate: int = 16000) -> int:
+    """Length of a clip -> the least length >= it that makes a multiple of 32 filter-bank frames.
 
     For clips of their own lengths, brought there by `fit_length`: jit then compiles once for each multiple of 32
     frames (a tile of SimAM, two patches of EAT) instead of once for each length.
     """
     frame, hop = FRAME_MS * sample_rate // 1000, HOP_MS * sample_rate // 1000
     there = max(1, math.ceil((samples - frame) / hop) + 1)
-    return frame + (math.ceil(there / frames) * frames - 1) * hop
+    return frame + (math.ceil(there / FRAME_MULTIPLE) * FRAME_MULTIPLE - 1) * hop

@@ -14,7 +14,6 @@ from asd_jax.reporting.page import ClipCard, Page, Plot, Section, Sound, Table, 
 from asd_jax.reporting.sections import filter_centres
 
 CARDS = 12  # of the oddest recordings
-_DECIBELS = 10 / np.log(10)
 
 
 def write_score_page(
@@ -94,8 +93,7 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
 def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
     """In the colours of the sound that it stands beside, if of one."""
     energies, of = (np.asarray(front_end.log_energies(w[None]))[0] for w in (wave, wave if beside is None else beside))
-    decibels = tuple(np.quantile(of * _DECIBELS, (0.01, 0.995)).tolist())
-    look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
+    look = {"hop_seconds": 0.01, "decibels": plots.decibel_range(of), "heat": heat}
     return Plot(plots.spectrograms(energies, None, filter_centres(front_end), **look), caption)
 
 

@@ -226,6 +226,12 @@ def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: in
     return svg[0]
 
 
+def decibel_range(log_energies: Float[np.ndarray, "..."]) -> tuple[float, float]:
+    """Natural-log energies -> the least and the greatest level worth a colour, in dB."""
+    low, high = np.quantile(log_energies * _DECIBELS, (0.01, 0.995)).tolist()
+    return low, high
+
+
 def spectrograms(
     log_energies: Float[np.ndarray, "t f"],
     weights: Float[np.ndarray, "t f"] | None,

@@ -215,8 +215,7 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> Clip
     seen = [attention(front_end, wave, machine) for _, wave in waves]
     drawn, sounds = [], []
     if seen:
-        levels = np.concatenate([energies.ravel() for energies, _ in seen]) * 10 / np.log(10)
-        decibels = tuple(np.quantile(levels, (0.01, 0.995)).tolist())
+        decibels = plots.decibel_range(np.concatenate([energies.ravel() for energies, _ in seen]))
     for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
         heat = None
         if bank is not None and what == "this clip":

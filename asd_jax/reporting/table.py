@@ -15,13 +15,12 @@ _TITLES = {
 }
 
 
-def results_table(results: Mapping, baseline: Mapping | None = None, *, baseline_name: str = "filter bank") -> Table:
+def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
     """results.json dictionaries -> table: a row per machine and section, the AUC columns and the score in percent.
 
     Args:
         results: of the system.
-        baseline: of the system to print beside it; its columns come second.
-        baseline_name: how the baseline's columns are called.
+        baseline: of the bare filter bank, to print beside it; its columns come second.
     """
     columns = _columns(results)
     table = Table(title=_title("official score", results), header_style="bold")
@@ -30,7 +29,7 @@ def results_table(results: Mapping, baseline: Mapping | None = None, *, baseline
     for column in columns:
         table.add_column(_TITLES[column], justify="right")
     for column in columns if baseline else ():
-        table.add_column(f"{baseline_name} {_TITLES[column]}", justify="right", style="dim")
+        table.add_column(f"filter bank {_TITLES[column]}", justify="right", style="dim")
     for machine, sections in results["machines"].items():
         for section, values in sections.items():
             other = (baseline or {}).get("machines", {}).get(machine, {}).get(section, {})
@@ -40,14 +39,14 @@ def results_table(results: Mapping, baseline: Mapping | None = None, *, baseline
             other = _cells((baseline or {}).get(key, {}), columns) if baseline else ()
             table.add_row(name, "", *_cells(results[key], columns), *other, style="italic")
     if baseline:
-        table.caption = _title(f"{baseline_name}: official score", baseline)
+        table.caption = _title("filter bank: official score", baseline)
     return table
 
 
-def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str, corner: str = "back end") -> Table:
-    """{row: {column: official score}} -> table in percent, the best value bold."""
+def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) -> Table:
+    """{back end: {column: official score}} -> table in percent, the best value bold."""
     table = Table(title=title, header_style="bold")
-    table.add_column(corner)
+    table.add_column("back end")
     columns = list(dict.fromkeys(column for row in scores.values() for column in row))
     best = max((v for row in scores.values() for v in row.values() if v is not None), default=None)
     for column in columns:

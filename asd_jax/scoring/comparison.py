@@ -20,7 +20,6 @@ def compare_back_ends(
     year: int = 2024,
     *,
     back_ends: Sequence[str] = tuple(BACK_ENDS),
-    normalizations: Sequence[str] = MODES,
 ) -> tuple[Grid, list[str]]:
     """{machine: embeddings} -> {back end: {normalisation: official score}}, and notes; each back end is fitted once.
 
@@ -29,14 +28,14 @@ def compare_back_ends(
     grid: Grid = {}
     notes: dict[str, None] = {}  # in order, each once
     for name in back_ends:
-        grid[name] = dict.fromkeys(normalizations)
+        grid[name] = dict.fromkeys(MODES)
         of_name = dataclasses.replace(scoring, back_end=name)
         try:
             fitted = {machine: fit_sections(embeddings, of_name) for machine, embeddings in machines.items()}
         except InputError as error:
             notes[f"{name}: {error}"] = None
             continue
-        for mode in normalizations:
+        for mode in MODES:
             try:
                 scored = {m: score_sections(machines[m], of_m, normalization=mode) for m, of_m in fitted.items()}
             except InputError as error:

@@ -127,9 +127,9 @@ def bootstrap(clips: Iterable[tuple], scores, year: int, *, replicates: int = 10
     return Interval(float(value.mean()), float(low), float(high))
 
 
-def section_intervals(domain, label, score, year: int, *, replicates: int = 1000, seed: int = 0) -> dict[str, Interval]:
+def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
     """One section's clips "n" -> {column of the year's rule: 95 % interval}, drawing clips as `bootstrap` does."""
-    weight = _drawn_counts(domain, label, replicates, np.random.default_rng(seed))
+    weight = _drawn_counts(domain, label, 1000, np.random.default_rng(0))
     found = {}
     for column, (metric, mask) in section_columns(domain, label, year).items():
         value, *drawn = metric(*tie_groups(label[mask], score[mask], weight[:, mask]))

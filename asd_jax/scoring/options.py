@@ -4,6 +4,7 @@ import dataclasses
 
 from asd_jax.errors import InputError, near
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
+from asd_jax.scoring.threshold import DECISIONS
 
 BACK_ENDS = (  # asd_jax/scoring/back_ends/chosen.py says what they are
     "knn",
@@ -22,7 +23,7 @@ _KNOWN = {
     "normalization": MODES,
     "domains": DOMAINS,
     "fusion": ("z_min", "mean", "rank", "raw_mean"),
-    "decision": ("gamma", "quantile", "extreme_value"),
+    "decision": DECISIONS,
 }
 
 
