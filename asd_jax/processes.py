@@ -125,7 +125,8 @@ def outlast() -> None:
     import jax
     from jax.experimental import multihost_utils
 
-    if jax.config.jax_enable_recoverability:  # else JAX's own end waits
+    recoverable = jax.config.jax_enable_recoverability  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    if recoverable:  # else JAX's own end waits
         with multihost_utils.live_devices(jax.devices()):  # asks who is alive and here; who has left is neither
             pass
 
