@@ -10,6 +10,7 @@ Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an a
 
 import argparse
 import collections
+import importlib.metadata
 import itertools
 import json
 import os
@@ -212,8 +213,6 @@ class _Shards:
 
 def _archived(args: argparse.Namespace, paths, rows_of) -> _Shards:
     """The rows of an archive, those that its folder does not have yet made now."""
-    import importlib.metadata
-
     from asd_jax.archive import in_shards
     from asd_jax.files import file_sha256, write_json
     from asd_jax.workdir import sha256_of

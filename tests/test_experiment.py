@@ -3,9 +3,7 @@
 import jax
 import pytest
 
-from asd_jax import experiment, recordings
-from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax import experiment
 from configs import base
 
 
@@ -27,11 +25,3 @@ def test_compiled_programs_are_kept_on_accelerators_where_nobody_said_otherwise(
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     assert found == (str(tmp_path / kept) if kept == "programs" else kept)
-
-
-def test_machine_without_a_readable_training_clip_is_named(tmp_path):
-    config = base.get_config()
-    config.data.on_bad_clip = "skip"
-    clips = [Clip(str(tmp_path / f"{split}.wav"), "pump", "00", split, "source", 0, "") for split in ("test", "train")]
-    with pytest.raises(InputError, match="machine pump: none of its training clips.*no such file"):
-        recordings.readable(config, clips)

@@ -7,7 +7,6 @@ Headers are read of every file; --decode reads every sample too, which finds NaN
 
 import collections
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,8 +112,9 @@ def _counts(values) -> dict[str, int]:
 
 def show(found: dict) -> None:
     """Prints the table, and the problems below it."""
-    from rich.console import Console
     from rich.table import Table
+
+    from asd_jax.reporting.table import print_table
 
     title = f"{found['root']}: {found['clips']} clips, {found['training_classes']} classes for training"
     table = Table(title=title, header_style="bold")
@@ -136,8 +136,7 @@ def show(found: dict) -> None:
             " ".join(said["channels"]),
             str(len(said["problems"])),
         )
-    wide = None if sys.stdout.isatty() else 160
-    Console(width=wide).print(table)
+    print_table(table)
     problems = [(machine, told) for machine, said in found["machines"].items() for told in said["problems"]]
     for machine, told in problems[:SHOWN]:
         print(f"{machine}: {told}")

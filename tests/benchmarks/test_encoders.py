@@ -14,6 +14,7 @@ SMOKE = ["--config=configs/base.py:smoke", "--config.data.machines=fan"]
 
 
 def level(waves, sample_rate):
+    assert isinstance(waves, np.ndarray) and waves.flags.writeable  # a framework may take no other
     assert waves.dtype == np.float32 and waves.ndim == 2 and sample_rate == 16000
     return np.log(np.abs(waves).reshape(len(waves), 10, -1).mean(-1))
 

@@ -1,0 +1,16 @@
+"""What a run hears."""
+
+import pytest
+
+from asd_jax import recordings
+from asd_jax.data.clips import Clip
+from asd_jax.errors import InputError
+from configs import base
+
+
+def test_machine_without_a_readable_training_clip_is_named(tmp_path):
+    config = base.get_config()
+    config.data.on_bad_clip = "skip"
+    clips = [Clip(str(tmp_path / f"{split}.wav"), "pump", "00", split, "source", 0, "") for split in ("test", "train")]
+    with pytest.raises(InputError, match="machine pump: none of its training clips.*no such file"):
+        recordings.readable(config, clips)
