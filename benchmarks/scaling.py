@@ -3,13 +3,12 @@
     python -m benchmarks.scaling --readme=benchmarks/README.md
 
 Prints the tables; --readme writes them between the markers of that file. The programs are compiled for eight fake CPU
-devices; rates of GPUs are those that benchmarks.cost_model assumes, and one more, of the network, stated in the table.
+devices (benchmarks/eight_devices.py), and a small one runs there for 20 steps; rates of GPUs are those that
+benchmarks.cost_model assumes, and one more, of the network, stated in the table. Takes two minutes on two cores.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
@@ -28,6 +27,7 @@ from benchmarks.cost_model import (
     tokens,
     write_between,
 )
+from benchmarks.eight_devices import collective_table, operation_table, rounding_table
 
 FLAGS = flags.FLAGS
 NETWORK_RATE, ON_A_HOST = 50e9, 8  # assumed: 400 Gbit/s a GPU between hosts of eight
@@ -104,83 +104,6 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def compiled_step(shards: int, eat: EATConfig | None = None, clips: int = 8) -> tuple[Any, int]:
-    """A step of fine-tuning EAT on clips of 1 s, compiled for all devices here -> (program, number of parameters).
-
-    Args:
-        shards: of the training state.
-        eat: its sizes; None for EAT-tiny.
-        clips: in all.
-    """
-    import jax
-    import numpy as np
-
-    from asd_jax.models.encoder import Encoder, EncoderConfig
-    from asd_jax.training import mesh as meshes
-    from asd_jax.training import step as steps
-    from asd_jax.training.settings import FineTuning
-
-    config, settings = EncoderConfig(eat=eat or EATConfig.tiny()), FineTuning(batch_size=clips)
-    encoder, head = Encoder(config), steps.make_head(16, settings)
-    optimizer, schedule = steps.make_optimizer(settings, 10, config.backbone.depth)
-    key, wave = jax.random.key(0), np.zeros(16000, np.float32)
-    state = steps.initial_state(encoder, head, optimizer, settings, key, wave, None)
-    mesh = meshes.make_mesh(clips, shards=shards)
-    labels = np.zeros(clips, np.int32)
-    batch = meshes.spread(mesh, {"wave": np.tile(wave, (clips, 1)), "label": labels, "simam_mode": labels})
-    train_step = steps.make_train_step(encoder, head, optimizer, schedule, settings)
-
-    def step(state, batch, key):
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return train_step(state, batch, key)
-
-    compiled = jax.jit(step, donate_argnums=0, out_shardings=(meshes.shardings(mesh, state), None))
-    placed = meshes.place(mesh, state)
-    return compiled.lower(placed, batch, key).compile(), sum(leaf.size for leaf in jax.tree.leaves(state.params))
-
-
-def collectives(program) -> dict[str, tuple[int, int]]:
-    """A compiled program -> {"all-reduce": (how many, bytes of their results), ...}."""
-    found = {}
-    for line in program.as_text().splitlines():
-        if match := re.search(r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter)(?:-start)?\(", line):
-            shapes = re.findall(r"f32\[([\d,]*)\]", match[1])
-            sizes = [4 * _product(shape) for shape in shapes]
-            count, total = found.get(match[2], (0, 0))
-            found[match[2]] = (count + 1, total + sum(sizes))
-    return found
-
-
-def _product(shape: str) -> int:
-    size = 1
-    for axis in filter(None, shape.split(",")):
-        size *= int(axis)
-    return size
-
-
-def checks() -> str:
-    """The formulas against programs compiled for eight devices, in Markdown."""
-    lines = [
-        "A step of EAT-tiny on 8 clips of 1 s, compiled for eight fake devices: how many collectives, and the size of "
-        "their results. On CPUs a reduce-scatter is an all-reduce.",
-        "",
-        "| state | all-reduce | MB | gradients by formula, MB | all-gather | MB | parameters and waveforms, MB | "
-        "state a device, MB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, shards in (("a copy each", 1), ("eight shards", 0)):
-        program, count = compiled_step(shards)
-        found, waves = collectives(program), 8 * 16000 * 4
-        reduced, gathered = found["all-reduce"], found["all-gather"]
-        expected = waves if shards else waves + 4 * count
-        held = program.memory_analysis().argument_size_in_bytes
-        lines.append(
-            f"| {name} | {reduced[0]} | {reduced[1] / 1e6:.2f} | {4 * count / 1e6:.2f} | {gathered[0]} | "
-            f"{gathered[1] / 1e6:.2f} | {expected / 1e6:.2f} | {held / 1e6:.2f} |"
-        )
-    return "\n".join(lines)
-
-
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
@@ -192,7 +115,7 @@ def main() -> None:
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    text = f"{tables()}\n\n{checks()}"
+    text = "\n\n".join([tables(), collective_table(), operation_table(), rounding_table()])
     print(text)
     if FLAGS.readme:
         write_between(Path(FLAGS.readme), "scaling", text)

@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -39,6 +39,7 @@ RUN = [
 # Instead of `-m asd_jax.train`: pre-trains too, embeds an archive of three shards, and says which files it wrote.
 MORE = """
 import os, time
+from pathlib import Path
 from asd_jax import archive, command, processes, train
 from tests.test_processes import pretrain_in
 from absl import flags
@@ -52,7 +53,7 @@ def noted(source, target):
 def main():
     os.replace = noted
     train.main()
-    pretrain_in(flags.FLAGS.workdir + "/pretrained")
+    pretrain_in(Path(flags.FLAGS.workdir) / "pretrained")
     time.sleep(processes.number())  # the first must not end before the others
 
 command.run(main, train.define_flags)
@@ -60,14 +61,15 @@ command.run(main, train.define_flags)
 
 
 def pretrain_in(workdir):
-    """A short run of pre-training, shared out as RUN is."""
+    """A short run of pre-training on the recordings of the run beside it, shared out as RUN is."""
     config = pretrain_tiny.get_config("smoke")
+    config.data.update(root=str(workdir.parent / "factory"), zoo_share=0.0)
     config.features.statistics = "given"
     config.model.update(depth=1, file_dtype="float32")
     config.optimizer.learning_rate = 1e-4
     config.parallel.shards = 0
     config.log.every = 1
-    pretrain.pretrain(config, Path(workdir))
+    pretrain.pretrain(config, workdir)
 
 
 def start_two(workdir, cache, *program):
@@ -92,8 +94,17 @@ def steps(workdir):
     return [row["step"] for row in rows], [row["loss"] for row in rows]
 
 
+@pytest.fixture
+def compiled_fast(monkeypatch):
+    """Small programs that run for seconds: here and in the processes that start here."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.slow
-def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(command, tmp_path):
+def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(command, compiled_fast, tmp_path):
     status, _, err = command(asd_jax.train, *RUN, f"--workdir={tmp_path / 'alone'}")
     assert status == 0, err
     pretrain_in(tmp_path / "alone/pretrained")
@@ -123,11 +134,11 @@ def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(
     assert set(shards) < set(wrote[0]) and not wrote[1], wrote
     assert not (tmp_path / "two/embeddings/shards").exists()
     alone, two = (tmp_path / name / "pretrained" for name in ("alone", "two"))
-    np.testing.assert_allclose(steps(two)[1], steps(alone)[1], rtol=2e-6)  # 4.8e-7 measured
+    np.testing.assert_allclose(steps(two)[1], steps(alone)[1], rtol=2e-6)  # 5.9e-7 measured
     (ours, header), (theirs, same) = (read_weights(folder / "weights.safetensors") for folder in (two, alone))
     assert header == same and ours.keys() == theirs.keys()
     for name, weights in ours.items():
-        np.testing.assert_allclose(weights, theirs[name], atol=1e-7)  # 4.8e-8 measured
+        np.testing.assert_allclose(weights, theirs[name], atol=4e-7)  # 2.0e-7 measured
 
 
 @pytest.mark.slow
