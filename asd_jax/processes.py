@@ -5,12 +5,14 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 from asd_jax.errors import InputError
 
 HEARTBEAT_SECONDS = 30  # after so long a machine that says nothing counts as gone
 SCORING_SECONDS = 3600  # that the others wait at the end, while the first scores
+LAST_SECONDS = 1  # that the first leaves the others, which mostly found the same wrong input, to say so themselves
 _number, _count = 0, 1
 _witness: subprocess.Popen | None = None
 
@@ -135,6 +137,8 @@ def leave(status: int) -> None:
     """Ends this process of several at once, as an orderly end would wait for those that are gone or still at work."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if first():
+        time.sleep(LAST_SECONDS)
     _dismiss()
     os._exit(status)
 
