@@ -58,7 +58,7 @@ def test_impossible_settings_are_refused(settings, message):
 
 
 def test_a_header_brings_back_the_front_end_that_wrote_it():
-    front_end = FrontEnd("mel", low_hz=50.0, simam=SimAM({"pump": "none", "fan": "local"}, tile=(16, 32)))
+    front_end = FrontEnd("mel", low_hz=50.0, std=0.5, simam=SimAM({"pump": "none", "fan": "local"}, tile=(16, 1)))
     header = json.loads(json.dumps(dataclasses.asdict(front_end)))
     assert FrontEnd.from_header(**header) == front_end
     with pytest.raises(InputError, match="unknown mode lokal"):

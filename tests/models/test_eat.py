@@ -92,6 +92,8 @@ def test_half_precision_computes_in_bfloat16_near_float32(golden, params):
 def test_impossible_shapes_are_refused():
     with pytest.raises(ValueError, match="width 50 must be divisible by 4 heads"):
         EATConfig(embed_dim=50, num_heads=4)
+    with pytest.raises(ValueError, match="width 48 must be divisible by 5 heads"):
+        EATConfig(embed_dim=48, num_heads=5)
     with pytest.raises(ValueError, match="multiple of 16 filters, not 100"):
         EATConfig(mel_bins=100)
     with pytest.raises(ValueError, match="at least 16 frames of 128 filters"):

@@ -177,6 +177,9 @@ def test_results_hold_the_contracts_keys_and_the_same_bytes_each_time(tmp_path):
         found["machines"]["fan"]["00"]
     )
     assert 0.5 < found["official_score"] < 1
+    assert "f1_source" in results({"fan": scored["fan"]}, Scoring(), 2021)["machines"]["fan"]["00"]
+    of_2020 = results({"fan": scored["fan"]}, Scoring(), 2020)["machines"]["fan"]["00"]  # knows no domains
+    assert "f1" in of_2020 and "f1_source" not in of_2020
 
 
 def test_an_unlabelled_machine_leaves_no_official_score_but_a_note():

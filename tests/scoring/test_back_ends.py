@@ -210,7 +210,7 @@ def test_a_far_off_clip_scores_higher_than_a_near_one(name):
         (mahalanobis, {"source": SOURCE, "target": TARGET[:1]}, "target: .* 2 training clips, found 1"),
         (functools.partial(mahalanobis, shrinkage=2.0), BANK, "shrinkage"),
         (functools.partial(fuse, fits=FITS, fusion="best"), BANK, "fusion"),
-        (functools.partial(smote, ratio=3.0), BANK, "ratio"),
+        (functools.partial(smote, ratio=1.5), BANK, "ratio"),
         (functools.partial(mem_mixup, weight=3.0), BANK, "weight"),
     ],
 )

@@ -46,6 +46,14 @@ def test_the_score_is_the_view_that_finds_it_oddest():
     assert bank.normal.mean() > 0  # the maximum of two standardised scores
 
 
+def test_bands_are_compared_apart_where_vectors_have_them():
+    x, cosine = vectors(width=12).reshape(40, 3, 4), Scoring(distance="cosine", normalization="train")
+    raw = NormalBank.fit({"a": cosine}, {"a": x}, POOLED, np.arange(40)).raw["a/knn"][:, 0]
+    unit = x / np.linalg.norm(x.astype(np.float64), axis=2, keepdims=True)
+    fold, distance = np.arange(40) % 10, 1 - np.einsum("nbd,mbd->nm", unit, unit) / 3
+    np.testing.assert_allclose(raw, [distance[n, fold != fold[n]].min() for n in range(40)], rtol=1e-6)
+
+
 def test_several_back_ends_judge_one_view_apart():
     two = Scoring(back_end="knn+mahalanobis", distance="euclidean")
     bank = NormalBank.fit({"a": two}, {"a": vectors()}, POOLED, np.arange(40))

@@ -86,6 +86,7 @@ def test_a_perfectly_wrong_machine_floors_the_harmonic_mean_instead_of_dividing_
     [
         (CLIPS, 2019, "2019"),
         ([], 2024, "no clips"),
+        (CLIPS, 2027, "2027"),
         ([*CLIPS, ("fan", "01", "source", 1, np.inf)], 2024, "fan section 01.*not finite"),
         ([*CLIPS, ("fan", "01", "source", 2, 0.0)], 2024, "fan section 01: labels"),
         ([c for c in CLIPS if c[:2] != ("fan", "01") or c[3]], 2024, "fan section 01: auc_source"),
@@ -105,4 +106,5 @@ def test_decisions_count_on_each_domains_own_clips():
     assert (values["recall_source"], values["recall_target"]) == (1, 0.5)
     assert values["f1_source"] == pytest.approx(0.8)
     assert values["precision_target"] == 1
+    assert decision_values(["source"] * 3, [0, 1, 1], [0, 1, 0])["recall_source"] == 0.5
     assert decision_values(["unknown"] * 2, [0, 1], [0, 0]) == {"precision": 0, "recall": 0, "f1": 0}

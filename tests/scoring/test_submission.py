@@ -110,6 +110,14 @@ def test_everything_wrong_is_said_at_once(folder):
         assert fault in said
 
 
+def test_decisions_may_be_left_out_unless_they_are_asked_for(folder):
+    for path in folder.glob("decision_result_*"):
+        path.unlink()
+    assert read_submission(folder)
+    with pytest.raises(InputError, match="decision_result_ToyCar_section_00_test.csv: missing"):
+        read_submission(folder, complete=True)
+
+
 def test_decisions_on_other_clips_and_clips_in_two_files_are_faults(folder):
     change(folder / "decision_result_fan_section_00_test.csv", lambda t: "".join(t.splitlines(True)[1:]))
     (folder / "anomaly_score_ToyCar_section_00_source_test.csv").write_text(f"{FILES[0]},1\n{FILES[1]},2\n")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asd_jax.errors import InputError
-from asd_jax.scoring.anomaly_score import score_machine
+from asd_jax.scoring.anomaly_score import fit_sections, score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.windows import merge_windows
@@ -48,6 +48,18 @@ def test_normal_windows_are_not_compared_with_those_of_their_own_clip():
     """Windows of a clip lie 0.01 apart and clips 4: by leave-one-out every test clip would be thousands of std away."""
     scores = score_machine(windowed(), Scoring(distance="euclidean"))
     assert np.abs(scores.score).max() < 6
+
+
+@pytest.mark.parametrize("clips", [24, 80])  # 6 and 20 in training a domain: as many folds as clips, and ten
+def test_self_scores_are_distances_to_the_clips_of_other_folds(clips):
+    embeddings = windowed(clips=clips)
+    found = fit_sections(embeddings, Scoring(distance="euclidean"))["00"].self_scores["source"]["source"]
+    own = embeddings[(embeddings.split == "train") & (embeddings.domain == "source")]
+    clip = np.unique(own.files, return_inverse=True)[1]
+    fold = clip % 10
+    distance = np.linalg.norm(own.vectors[:, None].astype(np.float64) - own.vectors, axis=2)
+    nearest = np.array([distance[n, fold != fold[n]].min() for n in range(len(clip))])
+    np.testing.assert_allclose(found, [nearest[clip == n].mean() for n in range(clip.max() + 1)], rtol=1e-12)
 
 
 def test_one_window_a_clip_is_the_clip():
