@@ -185,7 +185,7 @@ def clips_of(folder: Path, machine: str, names: GroundTruth, bad: list[str] | No
     """
     clips = {}
     for sub in split_folders(folder):
-        for entry in os.scandir(folder / sub):
+        for entry in list(os.scandir(folder / sub)):  # read to its end, so closed, also where a name is bad
             if not entry.name.lower().endswith(AUDIO_ENDINGS) or entry.name.startswith("."):
                 continue
             try:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from asd_jax.errors import InputError
+
 
 def kept_patches(
     key: jax.Array, clips: int, views: int, grid: tuple[int, int], *, mask_share: float, adjust: float, block: int
@@ -21,10 +23,17 @@ def kept_patches(
         mask_share: share of the patches to mask; EAT-base 0.8, EAT-large 0.75.
         adjust: added to the kept share when centres are counted, since blocks overlap; 0.07 and 0.1.
         block: edge of the squares in patches; 5.
+
+    Raises:
+        InputError: no patch would be kept.
     """
     times, bands = grid
     patches, share = times * bands, 1 - mask_share
-    centres = int(patches * (share + adjust) / block**2)
+    kept, centres = int(patches * share), int(patches * (share + adjust) / block**2)
+    if not kept:
+        raise InputError(
+            f"pretraining.mask_share={mask_share} hides all {patches} patches: lower it, or use longer clips"
+        )
 
     def one(key):
         centre_key, luck_key = jax.random.split(key)
@@ -34,6 +43,6 @@ def kept_patches(
         band = jnp.clip(centre % bands + offset[:, None], 0, bands - 1)
         marked = jnp.zeros(patches).at[(time * bands + band).ravel()].set(1)
         # Marked patches come first, in random order; unmarked ones fill up.
-        return jax.lax.top_k(marked + jax.random.uniform(luck_key, (patches,)), int(patches * share))[1]
+        return jax.lax.top_k(marked + jax.random.uniform(luck_key, (patches,)), kept)[1]
 
     return jax.vmap(jax.vmap(one))(jax.random.split(key, (clips, views)))

@@ -21,9 +21,24 @@ from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import by_clip, gathered, shared_out
+from asd_jax.training.settings import check
 
 OBJECTIVES = ("eat", "masked_autoencoder")
-WEIGHTINGS = ("published", "mean")
+CHOICES = {"pretraining.objective": OBJECTIVES, "pretraining.weighting": ("published", "mean")}
+RANGES = {
+    "pretraining": {
+        "above 0": "steps views mask_block decoder_layers decoder_kernel decoder_groups decoder_width decoder_heads "
+        "ema_steps",
+        "above 0 and below 1": "mask_share",
+        "in 0..1": "mask_adjust ema_start ema_end",
+        "at least 0": "mask_noise utterance_weight least_spread",
+    },
+    "optimizer": {
+        "above 0": "batch_size learning_rate clip_norm",
+        "in 0..1": "warmup_fraction",
+        "at least 0": "weight_decay",
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +88,14 @@ class Pretraining:
     decay_everything: bool = True
 
     def __post_init__(self):
-        for name, known in {"objective": OBJECTIVES, "weighting": WEIGHTINGS}.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"pretraining.{name}={getattr(self, name)!r}; known: {', '.join(known)}")
-        for name in ("steps", "batch_size", "views", "mask_block", "decoder_layers", "ema_steps", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)} must be above 0")
-        for name in ("mask_share", "ema_start", "ema_end", "warmup_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)} must lie in 0..1")
+        check(self, CHOICES, RANGES)
+        if not self.decoder_kernel % 2:
+            raise InputError(f"pretraining.decoder_kernel={self.decoder_kernel} must be odd")
+        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
+            raise InputError(
+                f"pretraining.decoder_width={self.decoder_width} must be divisible by 4 and by "
+                f"pretraining.decoder_heads={self.decoder_heads}"
+            )
 
 
 class PretrainingState(NamedTuple):
@@ -131,6 +145,10 @@ def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
 
 
 def _initial_decoder(config, settings, key):
+    if settings.objective == "eat" and config.embed_dim % settings.decoder_groups:
+        raise InputError(
+            f"pretraining.decoder_groups={settings.decoder_groups} does not divide model.embed_dim={config.embed_dim}"
+        )
     tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
     keys = {"params": key, "noise": key}
     return decoder_of(settings).init(keys, tokens, kept, 1, config.mel_bins // PATCH)["params"]

@@ -7,12 +7,44 @@ from asd_jax.models.lora import LoRA
 from asd_jax.training.loop import ON_BAD_LOSS
 
 CHOICES = {
-    "mixup": ("waveform", "spectrogram", "none"),
-    "strategy": ("full", "frozen", "lora", "gradual"),
-    "head": ("arcface", "adacos", "subcluster_adacos"),
-    "on_bad_loss": ON_BAD_LOSS,
+    "augment.mixup": ("waveform", "spectrogram", "none"),
+    "backbone.strategy": ("full", "frozen", "lora", "gradual"),
+    "arcface.head": ("arcface", "adacos", "subcluster_adacos"),
+    "optimizer.on_bad_loss": ON_BAD_LOSS,
 }
-SECTION = {"mixup": "augment", "strategy": "backbone", "head": "arcface", "on_bad_loss": "optimizer"}  # of the config
+RANGES = {
+    "optimizer": {"at least 0": "epochs weight_decay", "above 0": "batch_size accumulate learning_rate clip_norm"}
+    | {"in 0..1": "warmup_fraction", "at least 0 and below 1": "ema"},
+    "backbone": {"in 0..1": "thaw_fraction layer_decay", "at least 0 and below 1": "drop_path"},
+    "arcface": {"at least 0": "margin", "above 0": "scale subclusters"},
+    "augment": {"at least 0": "mask_frames mask_filters", "above 0": "mixup_alpha"}
+    | {"in 0..1": "mixup_probability mask_probability"},
+}
+_RANGE = {  # all false for NaN
+    "at least 0": lambda x: x >= 0,
+    "above 0": lambda x: x > 0,
+    "in 0..1": lambda x: 0 <= x <= 1,
+    "at least 0 and below 1": lambda x: 0 <= x < 1,
+    "above 0 and below 1": lambda x: 0 < x < 1,
+}
+
+
+def check(settings, choices: dict[str, tuple[str, ...]], ranges: dict[str, dict[str, str]]) -> None:
+    """Settings -> an InputError that names the first key of the config whose value cannot be.
+
+    Args:
+        settings: has an attribute for each key, without its section.
+        choices: {"section.key": values}.
+        ranges: {section: {a range of `_RANGE`: "key key ..."}}.
+    """
+    for key, known in choices.items():
+        if (value := getattr(settings, key.partition(".")[2])) not in known:
+            raise InputError(f"{key}={value!r}; known: {', '.join(known)}")
+    for section, names in ranges.items():
+        for words, keys in names.items():
+            for key in keys.split():
+                if not _RANGE[words](value := getattr(settings, key)):
+                    raise InputError(f"{section}.{key}={value} must be {words}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,21 +81,7 @@ class FineTuning:
     mask_probability: float = 0.5
 
     def __post_init__(self):
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"{SECTION[name]}.{name}={getattr(self, name)!r}; known: {', '.join(known)}")
-        for name in ("epochs", "weight_decay", "margin", "mask_frames", "mask_filters"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 0")
-        for name in ("batch_size", "accumulate", "learning_rate", "clip_norm", "scale", "mixup_alpha", "subclusters"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)} must be above 0")
-        for name in ("warmup_fraction", "mixup_probability", "mask_probability", "thaw_fraction", "layer_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)} must lie in 0..1")
-        for name in ("ema", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 0 and less than 1")
+        check(self, CHOICES, RANGES)
         if self.batch_size % self.accumulate:
             raise InputError(
                 f"optimizer.accumulate={self.accumulate} parts do not divide optimizer.batch_size={self.batch_size}"

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from asd_jax.errors import InputError
 from asd_jax.training.masks import kept_patches
 
 SETTINGS = {"base": (0.8, 0.07, 102), "large": (0.75, 0.1, 128)}
@@ -43,3 +44,8 @@ def test_views_differ_and_the_same_key_gives_the_same_views():
     a, b = masks("base", 32), masks("base", 32)
     np.testing.assert_array_equal(a, b)
     assert len(np.unique(a.reshape(32, -1), axis=0)) == 32
+
+
+def test_a_share_that_hides_everything_is_refused():
+    with pytest.raises(InputError, match="mask_share=0.95 hides all 16 patches"):
+        kept_patches(jax.random.key(0), 1, 1, (2, 8), mask_share=0.95, adjust=0.07, block=5)

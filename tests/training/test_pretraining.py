@@ -10,11 +10,18 @@ import pytest
 from flax.traverse_util import flatten_dict
 from golden_eat import flax_names, golden_eat
 
+from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.training import pretraining
 from asd_jax.training.optimizer import learning_rate_schedule
-from asd_jax.training.pretraining import Pretraining, initial_state, losses, make_pretraining_step
+from asd_jax.training.pretraining import (
+    Pretraining,
+    abstract_decoder,
+    initial_state,
+    losses,
+    make_pretraining_step,
+)
 from convert.eat import convert
 
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "tiny_eat_fairseq.pt"
@@ -165,3 +172,10 @@ def test_pixels_are_normalised_patch_by_patch():
     pixels = np.asarray(pretraining.patch_pixels(x), np.float64)
     patch = np.asarray(x, np.float64)[0, 16:32, 16:32].ravel()  # time 1, band 1: number 9
     np.testing.assert_allclose(pixels[0, 9], (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6), atol=1e-5)
+
+
+def test_a_decoder_that_cannot_be_is_named():
+    with pytest.raises(InputError, match="decoder_groups=5 does not divide model.embed_dim=32"):
+        abstract_decoder(SMALL, Pretraining(decoder_groups=5))
+    with pytest.raises(InputError, match="decoder_kernel=2 must be odd"):
+        Pretraining(decoder_kernel=2)
