@@ -17,7 +17,7 @@ from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.mesh import own_devices, spread
-from asd_jax.training.weights import Pipeline, load_encoder, load_pipeline, read_weights
+from asd_jax.training.weights import Pipeline, front_end_of, load_encoder, load_pipeline, read_weights
 
 BATCH = 8  # windows a device
 # Two judges of the filter bank: what is left when the ways in which normal sounds vary are explained away, however
@@ -36,7 +36,9 @@ def scoring_of(pipeline: Pipeline | None) -> dict[str, Scoring]:
 
 
 def load_pipeline_or_eat(path: str | Path) -> Pipeline:
-    """An encoder's weight file, or a bare EAT's -> pipeline; a bare EAT hears the mel filter bank, as pre-trained.
+    """An encoder's weight file, or a bare EAT's -> pipeline.
+
+    A bare EAT hears the front end that its file names, that of a public checkpoint where it names none.
 
     Raises:
         InputError: as `load_pipeline`.
@@ -45,7 +47,8 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
         return load_pipeline(path)
     sizes, params = load_encoder(path)
     pooling = Pooling("band_mean", max(-2, -sizes.depth), 0)  # the last block is the most specialised
-    return Pipeline(EncoderConfig(FrontEnd("mel", simam=SimAM("none")), sizes, pooling), {"eat": params})
+    front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
+    return Pipeline(EncoderConfig(front_end, sizes, pooling), {"eat": params})
 
 
 def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:

@@ -149,7 +149,7 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
 
 
 def front_end_of(path: str | Path) -> FrontEnd | None:
-    """The front end that the encoder of a weight file was trained with; None where the file holds a bare EAT.
+    """The front end that the encoder of a weight file was trained with; None where the file names none.
 
     Raises:
         InputError: as `read_weights`.

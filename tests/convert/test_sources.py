@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from asd_jax.detector.views import load_pipeline_or_eat
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import EATConfig, position_table
@@ -101,7 +102,8 @@ def test_any_size_is_recognised_from_the_tensors(tmp_path, config, parameters):
 
 
 def test_fine_tuned_encoder_exports_its_eat_and_its_front_end(tmp_path):
-    config = EncoderConfig(FrontEnd(spacing="even"), EATConfig(48, 2, 4), Pooling("attentive_statistics", -1, 16))
+    front_end = FrontEnd(spacing="even", bins=64, mean=-5.06, std=3.6)
+    config = EncoderConfig(front_end, EATConfig(48, 2, 4, mel_bins=64), Pooling("attentive_statistics", -1, 16))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), abstract_encoder(config))
     save_encoder(tmp_path / "weights.safetensors", config, params)
@@ -110,6 +112,7 @@ def test_fine_tuned_encoder_exports_its_eat_and_its_front_end(tmp_path):
     write(tmp_path / "public", tmp_path / "again.safetensors")
     _, header = read_weights(tmp_path / "again.safetensors")
     assert header["kind"] == "eat" and header["front_end"]["spacing"] == "even"
+    assert load_pipeline_or_eat(tmp_path / "again.safetensors").config.front_end == front_end
 
 
 def test_our_own_file_as_a_source_says_what_to_do(tmp_path):
