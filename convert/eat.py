@@ -66,7 +66,7 @@ def write(source: str | Path, output: str | Path, **options) -> "Found":
     return found
 
 
-def write_huggingface(source: str | Path, output: str | Path, **options) -> "EATConfig":
+def write_huggingface(source: str | Path, output: str | Path, **options) -> "Found":
     """Writes `model.safetensors` and `config.json` in the public layout into the folder `output`.
 
     Args:
@@ -84,14 +84,16 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "EAT
             raise InputError(f"{source}: weights of ours hold no EMA teacher")
         from convert.huggingface import read_ours
 
-        config, parameters, front_end = read_ours(source)
+        config, parameters, front_end, left = read_ours(source)
+        dropped = dict.fromkeys(left, "the Hugging Face layout has no place for it")
+        header = {"front_end": front_end, "sha256": file_sha256(source)}
+        found = Found(config, parameters, header, dropped, None)
     else:
         found = find(source, **options)
-        config, parameters, front_end = found.config, found.parameters, found.header["front_end"]
     from convert.huggingface import write_public
 
-    write_public(output, config, parameters, front_end)
-    return config
+    write_public(output, found.config, found.parameters, found.header["front_end"])
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,10 +206,7 @@ def main() -> None:
     """Converts --source and says what was kept."""
     options = {name: FLAGS[name].value for name in ("weights", "with_decoder", "with_head", "revision")}
     try:
-        if FLAGS.to == "huggingface":
-            print(f"{FLAGS.output}: {write_huggingface(FLAGS.source, FLAGS.output, **options)}")
-            return
-        found = write(FLAGS.source, FLAGS.output, **options)
+        found = (write_huggingface if FLAGS.to == "huggingface" else write)(FLAGS.source, FLAGS.output, **options)
     except OSError as error:
         raise InputError(f"cannot write {FLAGS.output}: {error}") from error
     count = sum(math.prod(parameter.shape) for parameter in found.parameters.values())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from asd_jax.errors import InputError
 from asd_jax.files import write_json
 from asd_jax.models.eat import NORM_EPS, PATCH, EATConfig, position_table
 from asd_jax.training.weights import load_encoder, read_weights, write_safetensors
@@ -54,16 +55,21 @@ def write_public(path: str | Path, config: EATConfig, parameters: Mapping[str, A
     write_json(path / "config.json", dict(sorted(settings.items())))
 
 
-def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None]:
-    """The EAT part of a weight file of ours -> (sizes, our name -> parameter, its front end).
+def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None, list[str]]:
+    """The EAT part of a weight file of ours -> (sizes, our name -> parameter, its front end, names of what is no part).
 
     Raises:
-        InputError: as `asd_jax.training.weights.load_encoder`.
+        InputError: as `asd_jax.training.weights.load_encoder`; or an EAT that hears through trained attention.
     """
     config, params = load_encoder(source)
     tensors, header = read_weights(source)
-    classifier = {name: t for name, t in tensors.items() if name.startswith(("fc_norm/", "head/"))}
-    return config, flatten_dict(params, sep="/") | classifier, header.get("front_end")
+    if (attention := header.get("attention", "none")) != "none":
+        raise InputError(
+            f"{source}: its EAT was trained behind model.attention={attention}, which the Hugging Face layout cannot "
+            "hold: without it, it is another function; python -m asd_jax.export writes the whole encoder"
+        )
+    kept = flatten_dict(params, sep="/") | {n: t for n, t in tensors.items() if n.startswith(("fc_norm/", "head/"))}
+    return config, kept, header.get("front_end"), sorted({n.removeprefix("eat/") for n in tensors} - set(kept))
 
 
 class Public:

@@ -12,9 +12,12 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from asd_jax.errors import InputError
+from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models import eat
 from asd_jax.models.eat import EAT, EATConfig
-from asd_jax.training.weights import load_encoder
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.training.weights import abstract_encoder, load_encoder, save_encoder
+from convert import eat as convert_eat
 from convert import table
 from convert.classifier import audioset_logits, load_classifier
 from convert.eat import convert, find, write, write_huggingface
@@ -119,7 +122,7 @@ def test_files_are_reproducible_byte_for_byte_and_name_no_folder(tmp_path, name)
 def test_round_trip_through_huggingface_is_bit_exact(tmp_path, name):
     config, params = convert(GOLDEN / name)
     write(GOLDEN / name, tmp_path / "ours.safetensors")
-    assert write_huggingface(tmp_path / "ours.safetensors", tmp_path / "public") == config
+    assert write_huggingface(tmp_path / "ours.safetensors", tmp_path / "public").config == config
     again, params_again = convert(tmp_path / "public")
     assert again == config
     jax.tree.map(np.testing.assert_array_equal, params, params_again)
@@ -150,9 +153,26 @@ def test_what_the_public_layout_cannot_hold_is_refused(tmp_path):
     ):
         with pytest.raises(InputError, match="decoder|teacher"):
             write_huggingface(source, tmp_path / "public", **options)
+    sizes = EncoderConfig(FrontEnd(simam=SimAM("none")), EATConfig(48, 1, 4), Pooling("mean", -1, 0), "se")
+    params = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), abstract_encoder(sizes))
+    save_encoder(tmp_path / "attended.safetensors", sizes, params)
+    with pytest.raises(InputError, match="model.attention=se, which the Hugging Face layout cannot hold"):
+        write_huggingface(tmp_path / "attended.safetensors", tmp_path / "public")
     assert not (tmp_path / "public").exists()
     with pytest.raises(InputError, match="student, ema"):
         convert(GOLDEN / "tiny_eat_fairseq.pt", weights="teacher")
+
+
+def test_what_the_way_back_leaves_behind_is_said(command, tmp_path):
+    write(GOLDEN / "tiny_eat_fairseq.pt", tmp_path / "ours.safetensors", with_decoder=True)
+    for source, said in (
+        (GOLDEN / "tiny_eat_fairseq.pt", ("decoder keeps it): 6 tensors", "ema takes it): ")),
+        (GOLDEN / "tiny_eat_finetuned_fairseq.pt", ("with_head keeps it): 4 tensors",)),
+        (tmp_path / "ours.safetensors", ("no place for it): 6 tensors, decoder/conv_0/bias",)),
+    ):
+        arguments = "--to=huggingface", f"--source={source}", f"--output={tmp_path}/public"
+        status, out, error = command(convert_eat, *arguments)
+        assert status == 0 and all(words in out for words in said), (out, error)
 
 
 def test_decoder_travels_along_only_when_asked_for(tmp_path):
