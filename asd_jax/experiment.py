@@ -204,7 +204,7 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
             encoder = dataclasses.replace(encoder, front_end=front_end(config, clips))
         if not config.frozen.pooling:
             return encoder, params
-        parts = {name: value for name, value in params.items() if name == "eat"}
+        parts = {name: value for name, value in params.items() if name in ("eat", "attention")}
         return dataclasses.replace(encoder, pooling=own_pooling), parts
     else:
         eat, params = load_encoder(config.model.weights)

@@ -1,9 +1,10 @@
 """The one runner of every experiment: cells x seeds -> a table, a page, and in words what the numbers support.
 
 A cell is a set of config keys, frozen or fine-tuned, or another framework's encoder. Each (cell, seed) is embedded in a
-folder of its own and left alone once it is there; cells that differ in scoring only share it. The same command
-continues an interrupted grid. Written to --output: <name>.json (the same bytes however often it was interrupted),
-timing.json (seconds, device, command, commit, date), report/index.html.
+folder of its own and left alone once it is there, unless config, weights or recordings are other ones, which is an
+error; cells that differ in scoring only share it. The same command continues an interrupted grid. Written to --output:
+<name>.json (the same bytes however often it was interrupted), timing.json (seconds, device, command, commit, date),
+report/index.html.
 """
 
 import dataclasses
@@ -180,7 +181,11 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
 
 
 def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
-    """One cell with all its seeds; what is already there is not computed again."""
+    """One cell with all its seeds; what is already there is not computed again.
+
+    Raises:
+        InputError: what is there is of another config, other weights or other recordings.
+    """
     from asd_jax.experiment import config_values
     from asd_jax.workdir import check_config
 
@@ -195,14 +200,39 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
         one.model.weights = one.model.weights.replace("{seed}", str(seed))
         if (folder / "config.json").is_file():
             check_config(folder, config_values(one))
+        of = made_of(one, folder)
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
             embed_cell(cell, one, folder)
-            write_json(folder / DONE, {"seconds": time.perf_counter() - begin, "device": machine()["device"]})
-        seconds += read_json(folder / DONE)["seconds"]
+            done = {"seconds": time.perf_counter() - begin, "device": machine()["device"], "made_of": of}
+            write_json(folder / DONE, done)
+        done = read_json(folder / DONE)
+        if other := [what for what, value in done.get("made_of", of).items() if value != of[what]]:
+            raise InputError(
+                f"{folder} was made of other {' and '.join(other)} than are there now: use another --output (or "
+                "--cells), or remove that folder"
+            )
+        seconds += done["seconds"]
     where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]
     row = scored(map(load_embeddings, where), cell.scoring(config), config.data.year)
     return dataclasses.replace(row, folder=str(where[0]), seconds=seconds)
+
+
+def made_of(config: ConfigDict, folder: Path) -> dict:
+    """What a config only names: the weights' SHA-256, and number, names and sizes of the recordings.
+
+    Raises:
+        InputError: weights or recordings that are not there.
+    """
+    from asd_jax import recordings, workdir
+    from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin
+
+    name, clips = config.model.weights, recordings.find_data(config, folder)
+    try:
+        weights = "none" if name == "none" else origin(name)["sha256"]
+    except OSError as error:
+        raise InputError(f"{name}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
+    return {"weights": weights, "recordings": workdir.recordings(clips)}
 
 
 def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:

@@ -1,9 +1,14 @@
 """What a config means."""
 
 import jax
+import numpy as np
 import pytest
 
 from asd_jax import experiment
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.training.weights import abstract_encoder, embed, save_encoder
 from configs import base
 
 
@@ -25,3 +30,15 @@ def test_compiled_programs_are_kept_on_accelerators_where_nobody_said_otherwise(
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     assert found == (str(tmp_path / kept) if kept == "programs" else kept)
+
+
+def test_an_encoder_with_trained_attention_keeps_it_whatever_the_pooling(tmp_path):
+    trained = EncoderConfig(FrontEnd(simam=SimAM("none")), EATConfig(32, 1, 2), Pooling(), "se")
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), abstract_encoder(trained))
+    save_encoder(tmp_path / "attended.safetensors", trained, params)
+    config = base.get_config()
+    config.model.weights = str(tmp_path / "attended.safetensors")
+    config.frozen.update(pooling="mean", block=-1)
+    encoder, params = experiment.frozen_encoder(config, [])
+    assert encoder.attention == "se" and set(params) == {"attention", "eat"}
+    assert embed(encoder, params, np.zeros((1, 16000), np.float32))[0].shape == (1, 32)

@@ -9,6 +9,7 @@ import pytest
 import benchmarks.encoders
 import benchmarks.grid
 from asd_jax.data.factory import write_factory
+from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
 
 SMOKE = ["--config=configs/base.py:smoke", "--config.data.machines=fan"]
 
@@ -43,9 +44,12 @@ def fake(monkeypatch):
     monkeypatch.setitem(sys.modules, "fake_encoders", module)
 
 
-def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(command, fake, root, tmp_path):
-    names = "--encoder=fake_encoders:level,fake_encoders:by_frame"
-    flags = [*SMOKE, root, f"--output={tmp_path / 'o'}", names]
+def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(
+    command, fake, root, tmp_path, encoder_file
+):
+    names, weights = "--encoder=fake_encoders:level,fake_encoders:by_frame", tmp_path / "w.safetensors"
+    weights.write_bytes(encoder_file.read_bytes())
+    flags = [*SMOKE, root, f"--output={tmp_path / 'o'}", names, f"--weights={weights}"]
     status, out, err = command(benchmarks.encoders, *flags)
     assert status == 0, err
     written = (tmp_path / "o" / "encoders.json").read_bytes()
@@ -65,6 +69,16 @@ def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(com
     assert (folders[2] / "embeddings" / "fan.npz").stat().st_mtime_ns == kept
     status, _, err = command(benchmarks.encoders, *flags, "--config.data.clip_seconds=0.5")
     assert status == 2 and "data.clip_seconds (1.0 there, 0.5 here)" in err
+    next((tmp_path / "f" / "fan" / "test").iterdir()).unlink()
+    status, _, err = command(benchmarks.encoders, *flags)
+    assert status == 2 and "was made of other recordings than are there now" in err
+    pipeline = load_pipeline(encoder_file)
+    save_encoder(weights, pipeline.config, {"eat": random_eat(pipeline.config.eat, 1)})
+    status, _, err = command(benchmarks.encoders, *flags)
+    assert status == 2 and "was made of other weights and recordings than are there now" in err
+    weights.unlink()
+    status, _, err = command(benchmarks.encoders, *flags)
+    assert status == 2 and "no such weight file" in err
 
 
 @pytest.mark.parametrize(
