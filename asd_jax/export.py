@@ -202,7 +202,7 @@ def check(model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequen
 
 
 def made_up(model: Model, seconds: float) -> list[np.ndarray]:
-    """Noise loud and quiet, silence and the factory's machines, of two lengths where any is taken."""
+    """Noise loud and quiet, silence and the factory's machines, of two lengths where any from a frame on is taken."""
     from asd_jax.data.audio import fit_length
     from asd_jax.data.factory import factory_clip
     from asd_jax.data.machines import FAULTS, MACHINES
@@ -210,7 +210,7 @@ def made_up(model: Model, seconds: float) -> list[np.ndarray]:
     rng, found = np.random.default_rng(0), []
     faults = zip(MACHINES, FAULTS, strict=True)
     machines = [factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults]
-    for length in dict.fromkeys((model.samples(seconds), model.samples(0.37 * seconds))):
+    for length in dict.fromkeys((model.samples(seconds), model.samples(max(0.025, 0.37 * seconds)))):
         noise = [amplitude * rng.standard_normal(length) for amplitude in (0.1, 1e-3, 0.0)]
         stack = np.stack([*noise, *(fit_length(wave, length) for wave in machines)]).astype(np.float32).clip(-1, 1)
         found += np.array_split(stack, range(BATCH, len(stack), BATCH))

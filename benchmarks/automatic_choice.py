@@ -25,6 +25,8 @@ import numpy as np
 from absl import flags
 
 from asd_jax.command import run
+from asd_jax.errors import InputError
+from asd_jax.features.simam import MODES
 from asd_jax.training.log import say
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
@@ -97,7 +99,14 @@ def main() -> None:
 
 
 def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
-    """Every combination of bank, mode and back end; those that differ in back end only share their embeddings."""
+    """Every combination of bank, mode and back end; those that differ in back end only share their embeddings.
+
+    Raises:
+        InputError: a bank or mode that there is not.
+    """
+    for flag, names, known in (("banks", banks, BANKS), ("modes", modes, MODES)):
+        if unknown := set(names) - set(known):
+            raise InputError(f"--{flag}={min(unknown)}: known are {', '.join(known)}")
     banks, modes = (list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"]))  # with the paper's
     return [
         Cell(
@@ -147,15 +156,22 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
 
     Every machine becomes two, <machine>__mixed and <machine>__surgery. Of a data set with one machine only, what is
     mixed in is another machine of the factory.
+
+    Raises:
+        InputError: what is there is made of other clips.
     """
     import soundfile
 
-    from asd_jax import recordings
+    from asd_jax import recordings, workdir
     from asd_jax.data.factory import factory_clip
-    from asd_jax.files import write_json
+    from asd_jax.files import read_json, write_json
 
     written = root.with_suffix(".json")
+    made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
+    made_of["recordings"] = workdir.recordings(clips)
     if written.is_file():
+        if read_json(written) != made_of:
+            raise InputError(f"{root}: made of other recordings; use another --output, or remove {written} and it")
         return root
     read = recordings.file_reader(config)
     normal = recordings.hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
@@ -181,7 +197,7 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
             else:
                 write(wave, clip, kind, "test", "normal")
                 write(anomaly, clip, kind, "test", "anomaly")
-    write_json(written, {"of": str(config.data.root)})
+    write_json(written, made_of)
     return root
 
 

@@ -91,14 +91,17 @@ def block_embeddings(config, pipeline, clips) -> list:
 
     from asd_jax import recordings
     from asd_jax.embed import window_embeddings
+    from asd_jax.models.eat import PATCH
     from asd_jax.models.encoder import Encoder
     from asd_jax.models.pooling import pool_tokens
     from asd_jax.training.embedding import embed_windows
 
+    bands = pipeline.config.backbone.mel_bins // PATCH
+
     @jax.jit
     def embed(params, wave):
         out: Any = Encoder(pipeline.config).apply({"params": params}, wave)[1]
-        return [out["filter_bank"], *(pool_tokens(tokens, "band_mean", 8) for tokens in out["blocks"])]
+        return [out["filter_bank"], *(pool_tokens(tokens, "band_mean", bands) for tokens in out["blocks"])]
 
     heard = recordings.windows(config, clips, training=True)
     bank, *blocks = embed_windows(
@@ -109,10 +112,9 @@ def block_embeddings(config, pipeline, clips) -> list:
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,
     )
-    bands = ("clip", "band", "embedding")
     return [
         window_embeddings(bank, heard, ("clip", "embedding")),
-        *(window_embeddings(block, heard, bands) for block in blocks),
+        *(window_embeddings(block, heard, ("clip", "band", "embedding")) for block in blocks),
     ]
 
 

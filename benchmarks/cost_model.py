@@ -153,10 +153,13 @@ def write_between(path: Path, name: str, text: str) -> None:
     """Puts the text between a file's lines <!-- name --> and <!-- end of name -->.
 
     Raises:
-        InputError: the file has no such lines.
+        InputError: no such file, or it has no such lines.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = path.read_text().partition(begin)
+    try:
+        before, found, rest = path.read_text().partition(begin)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise InputError(f"{path}: has no lines {begin} and {end}")

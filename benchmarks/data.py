@@ -31,9 +31,9 @@ FLAGS = flags.FLAGS
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_integer("clips", 400, "How many 10-s clips to read.")
-    flags.DEFINE_integer("threads", 2, "That read.")
-    flags.DEFINE_integer("repeats", 5, "Rounds; the median counts.")
+    flags.DEFINE_integer("clips", 400, "How many 10-s clips to read.", lower_bound=1)
+    flags.DEFINE_integer("threads", 2, "That read.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "Rounds; the median counts.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for data.json; nothing is written without it.")
 
 

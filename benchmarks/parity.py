@@ -87,6 +87,8 @@ def define_flags(argv: Sequence[str]) -> None:
 def main() -> int:
     """Prints every stage's error; 1 if one is outside its tolerance."""
     names = FLAGS.checkpoint or [str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))]
+    if not names:
+        raise InputError(f"{GOLDEN}: no golden checkpoints, only the repository has them; name one by --checkpoint")
     if bool(FLAGS.recording) != bool(FLAGS.features):
         raise InputError("--recording and --features go together")
     results = {}

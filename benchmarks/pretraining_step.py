@@ -32,8 +32,8 @@ def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags."""
     flags.DEFINE_enum("size", "tiny", ["tiny", "base", "large"], "of EAT")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the computation")
-    flags.DEFINE_integer("clips", 2, "a step")
-    flags.DEFINE_integer("rounds", 5, "of which medians are taken")
+    flags.DEFINE_integer("clips", 2, "a step", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "of which medians are taken", lower_bound=1)
     flags.DEFINE_string("output", None, "folder for pretraining_step.json", required=True)
 
 

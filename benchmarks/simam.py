@@ -5,7 +5,7 @@
 
 none, global, local and per machine ("customized", --customized), and of the local mode one variation at a time:
 lambda, tile, before the normalisation, padding left out. With --fine_tune also the trainable rivals: squeeze and
-excitation, CBAM and spatial attention. foreground.py and regions.py ask the same of known signals.
+excitation, CBAM and spatial attention. foreground.py asks the same of known signals.
 """
 
 from collections.abc import Sequence

@@ -21,6 +21,13 @@ from asd_jax.training.weights import embed
 from benchmarks.cost_model import forward_flops, front_end_flops, tokens
 
 SAMPLES = 160_000  # 10 s
+TORCH_WAYS = {  # (compiled, fused attention, bfloat16)
+    "eager": (False, False, False),
+    "eager_sdpa": (False, True, False),
+    "compiled": (True, True, False),
+    "eager_bfloat16": (False, True, True),
+    "compiled_bfloat16": (True, True, True),
+}
 STAGES = ("front_end", "forward", "forward_scanned", "train", "embedding", "fine_tuning")
 
 

@@ -48,7 +48,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("stages", [*stages.STAGES, "pipeline"], "What to time.")
     flags.DEFINE_list("torch", None, "PyTorch's ways, for forward and train; default by device, empty for none.")
     flags.DEFINE_bool("exported", False, "Also the exported forward pass in onnxruntime and OpenVINO.")
-    flags.DEFINE_integer("repeats", 5, "Rounds.")
+    flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
     flags.DEFINE_bool("profile", True, "Also time the parts of a forward pass.")
     flags.DEFINE_enum("experiment", None, ["dcase2024"], "Also run the full-size experiment.")
     flags.DEFINE_integer("clips_per_machine", 1000, "Training clips of the experiment's machines.")
@@ -97,14 +97,16 @@ def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
     """What the flags ask for, as (name, what measures it)."""
     sizes = _known("sizes", FLAGS.sizes, ("tiny", "base", "large"))
     dtypes = _known("dtypes", FLAGS.dtypes or ["bfloat16" if gpu else "float32"], DTYPES)
-    batches = [int(batch) for batch in FLAGS.batches or ["64" if gpu else "8"]]
+    batches = FLAGS.batches or ["64" if gpu else "8"]
+    if wrong := [batch for batch in batches if not (batch.isdecimal() and int(batch))]:
+        raise InputError(f"--batches: {wrong[0]} is no number of clips")
     chosen = _known("stages", FLAGS.stages, [*stages.STAGES, "pipeline"])
     ways = ["compiled_bfloat16"] if gpu else ["eager", "eager_sdpa", "compiled"]
     ways += ["compiled_bfloat16"] * FLAGS.exported
     if FLAGS.torch is not None:
-        ways = [way for way in FLAGS.torch if way]
+        ways = _known("torch", [way for way in FLAGS.torch if way], stages.TORCH_WAYS)
     tasks: list[tuple[str, Callable[[], dict]]] = []
-    for size, dtype, batch, stage in itertools.product(sizes, dtypes, batches, chosen):
+    for size, dtype, batch, stage in itertools.product(sizes, dtypes, map(int, batches), chosen):
         task = functools.partial(group, stage, size, dtype, batch, ways)
         tasks.append((f"{stage} {size} {dtype} {batch}", task))
     if FLAGS.experiment:  # after the first group of stages: the figures that matter come first

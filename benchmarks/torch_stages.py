@@ -7,16 +7,8 @@ import numpy as np
 import torch
 
 from asd_jax.models.eat import EATConfig, position_table
+from benchmarks.stages import TORCH_WAYS
 from benchmarks.torch_eat import EAT
-
-# way -> (compiled, fused attention, bfloat16)
-WAYS = {
-    "eager": (False, False, False),
-    "eager_sdpa": (False, True, False),
-    "compiled": (True, True, False),
-    "eager_bfloat16": (False, True, True),
-    "compiled_bfloat16": (True, True, True),
-}
 
 
 def device() -> torch.device:
@@ -29,11 +21,11 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
 
     Args:
         stage: "forward", or "train": forward, backward and AdamW on the mean square of the tokens; weights in float32.
-        way: one of WAYS.
+        way: one of TORCH_WAYS.
         eat: sizes; the weights are random.
         spectrogram: (b, t, f).
     """
-    compiled, fused, half = WAYS[way]
+    compiled, fused, half = TORCH_WAYS[way]
     torch.manual_seed(0)
     tokens = spectrogram.shape[1] * spectrogram.shape[2] // 256
     model = EAT(eat.embed_dim, eat.depth, eat.num_heads, int(eat.embed_dim * eat.mlp_ratio), tokens)

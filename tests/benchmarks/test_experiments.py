@@ -6,15 +6,26 @@ import numpy as np
 import pytest
 
 import benchmarks.automatic_choice
+import benchmarks.box
 import benchmarks.dcase
 import benchmarks.detectability
 import benchmarks.domain_normalization
 import benchmarks.filter_banks
 import benchmarks.foreground
+import benchmarks.parity
 import benchmarks.pooling_and_loss
 import benchmarks.simam
 import benchmarks.strategies
+import benchmarks.throughput
+from asd_jax.data.audio import read_clip
+from asd_jax.data.clips import find_clips
+from asd_jax.data.factory import write_factory
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.training.weights import Pipeline, random_eat
 from benchmarks import grid, verdict
+from configs import base
 
 SMOKE = "--config=configs/base.py:smoke"
 CLIPS = [("fan", "00", domain, label) for domain in ("source", "target") for label in (0, 1) for _ in range(50)]
@@ -91,9 +102,16 @@ def test_a_louder_square_is_weighted_higher_by_local_simam_the_smaller_it_is(com
         (benchmarks.dcase, [SMOKE, "--subset=train"], "--subset=train: known are dev, eval"),
         (benchmarks.detectability, ["--clips=1"], "--clips must be at least 4"),
         (benchmarks.domain_normalization, [SMOKE, "--runs=nowhere"], "nowhere"),
+        (benchmarks.automatic_choice, [SMOKE, "--banks=m-FB,x"], "--banks=x: known are m-FB, o-FB, g-FB"),
+        (benchmarks.throughput, ["--batches=8,0"], "--batches: 0 is no number of clips"),
+        (benchmarks.throughput, ["--batches=x"], "--batches: x is no number of clips"),
+        (benchmarks.throughput, ["--repeats=0"], "repeats"),
+        (benchmarks.throughput, ["--torch=x"], "--torch: x is unknown; known: eager, "),
+        (benchmarks.parity, [], "no golden checkpoints"),
     ],
 )
-def test_bad_input_gets_one_clear_error(command, tmp_path, module, flags, message):
+def test_bad_input_gets_one_clear_error(command, tmp_path, monkeypatch, module, flags, message):
+    monkeypatch.setattr(benchmarks.parity, "GOLDEN", tmp_path)
     status, _, err = command(module, *flags, f"--output={tmp_path / 'o'}")
     assert status == 2 and message in err and "Traceback" not in err
 
@@ -102,6 +120,18 @@ def test_named_rows_run_beside_the_reference_alone():
     cells = [grid.Cell(name) for name in ("none", "global", "local")]
     assert [cell.name for cell in grid.chosen(cells, ["local"], "none")] == ["none", "local"]
     assert grid.chosen(cells, [], "none") == cells
+
+
+def test_the_boxs_bands_are_the_encoders_own(tmp_path):
+    write_factory(tmp_path, clip_seconds=1.0, machines=["fan"], train_source=1, train_target=1, test_per_condition=1)
+    sizes, front_end = EATConfig(32, 1, 2, mel_bins=32), FrontEnd(bins=32, simam=SimAM("none"))
+    encoder = EncoderConfig(front_end, sizes, Pooling("band_mean", 0, 0))
+    pipeline, config = Pipeline(encoder, {"eat": random_eat(sizes, 0)}), base.get_config("smoke")
+    clips = find_clips(tmp_path)
+    _, block = benchmarks.box.block_embeddings(config, pipeline, clips)
+    waves = np.stack([read_clip(clip.path) for clip in clips])
+    assert block.vectors.shape[1:] == (2, 32)
+    np.testing.assert_allclose(block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7)  # measured 3.6e-7
 
 
 @pytest.fixture(scope="module")

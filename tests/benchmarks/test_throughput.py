@@ -38,6 +38,8 @@ def test_the_readmes_cost_model_is_generated(tmp_path):
     (tmp_path / "no_markers.md").write_text("text")
     with pytest.raises(InputError, match="has no lines <!-- cost model -->"):
         cost_model.write_between(tmp_path / "no_markers.md", "cost model", "table")
+    with pytest.raises(InputError, match="missing.md: cannot be read"):
+        cost_model.write_between(tmp_path / "missing.md", "cost model", "table")
 
 
 def test_scanned_blocks_give_the_same_tokens():
