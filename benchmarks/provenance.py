@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,11 +52,16 @@ def provenance() -> dict[str, str]:
     """With what command, of what commit, on what device and when figures are measured."""
     describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout if shutil.which("git") else ""
-    # Of files, only the names: where they lie is the user's own.
-    arguments = [re.sub(r"(?<==|,)/\S*/(?=[^/,]*(,|$))", "", argument) for argument in sys.argv[1:]]
-    command = " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments])
+    command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *map(without_folders, sys.argv[1:])])
     date = datetime.date.today().isoformat()
     return {"command": command, "commit": commit.strip() or "unknown", "date": date, "device": machine()["device"]}
+
+
+def without_folders(argument: str) -> str:
+    """An argument, and of files outside the working folder only the names: where they lie is the user's own."""
+    flag, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    files = re.split(r",(?=[/~]|\.\.)", value)
+    return flag + equals + ",".join(Path(one).name if one.startswith(("/", "~", "..")) else one for one in files)
 
 
 def cost_section(seconds: Mapping[str, float]) -> Section:

@@ -1,8 +1,28 @@
 """The leaderboard holds what the grids left, and says which rows are internal."""
 
 import json
+import sys
+
+import pytest
 
 import benchmarks.leaderboard
+from benchmarks.provenance import provenance
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["--output=/home/me/out"], "--output=out"),
+        (["--output", "/home/me/out/"], "--output out"),
+        (["--output=/home/me/my data,1/a=b/out"], "--output=out"),
+        (["--weights=c/d.st,/home/me/a.st,../me/b_{seed}.st"], "'--weights=c/d.st,a.st,b_{seed}.st'"),
+        (["--config=/home/me/base.py:smoke", "--row=local, tile 16 x 16"], "--config=base.py:smoke '--row=local, tile"),
+    ],
+)
+def test_commands_can_be_given_again_and_do_not_tell_where_files_lie(monkeypatch, given, kept):
+    monkeypatch.setattr(sys, "argv", ["benchmarks/simam.py", *given])
+    said = provenance()["command"]
+    assert said.startswith(f"python -m benchmarks.simam {kept}") and "me/" not in said
 
 
 def test_finished_grids_become_rows_with_where_they_come_from(command, tmp_path):
