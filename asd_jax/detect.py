@@ -10,6 +10,7 @@ Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an a
 
 import argparse
 import collections
+import contextlib
 import importlib.metadata
 import itertools
 import json
@@ -67,31 +68,32 @@ def _fit_flags(add) -> None:
     add("--weights", default="box", help="encoder beside the filter bank: box (in the package), a file, or filter_bank")
     add("--false_alarm_rate", type=float, default=0.05, help="share of normal windows that may be called anomalous")
     add("--window_seconds", type=float, help="heard at once; default: the recordings' usual length, at most 10")
-    add("--coreset", type=int, default=0, help="keep so many windows of the encoder's bank; 0: all")
+    add("--coreset", type=_count, default=0, help="keep so many windows of the encoder's bank; 0: all")
     add("--tokens", action="store_true", help="heat maps from the encoder's tokens, not from filter-bank patches")
     add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
     add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
     add("--fine_tune", action="store_true", help="first train the encoder to tell the subfolders (or attributes) apart")
     add("--epochs", type=int, default=10, help="of --fine_tune")
-    add("--seed", type=int, default=0, help="of --fine_tune")
+    add("--seed", type=_count, default=0, help="of --fine_tune")
 
 
 def fit(args: argparse.Namespace) -> None:
     """Recordings of the healthy machine -> a detector file, with a threshold and a look at the recordings."""
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.hearing import usual_window
+    from asd_jax.detector.hearing import Settings, usual_window
     from asd_jax.detector.recordings import normal_recordings
-    from asd_jax.detector.views import load_pipeline_or_eat, rate_of
+    from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin as origin_of
 
     clips = normal_recordings(args.normal)
-    _check_output(args.output)
+    _check_output("--output", args.output)
     seconds = [audio_format(clip.path)[0] for clip in clips]
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin, trained = None, {}, None
     if args.weights != "filter_bank":
-        pipeline, origin = load_pipeline_or_eat(args.weights), origin_of(args.weights)
+        pipeline, origin = for_machine(load_pipeline_or_eat(args.weights), args.machine), origin_of(args.weights)
+    Settings(rate_of(pipeline), window, args.false_alarm_rate, args.tokens)  # found wrong before any training
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned
 
@@ -102,7 +104,7 @@ def fit(args: argparse.Namespace) -> None:
             window_seconds=window,
             epochs=args.epochs,
             seed=args.seed,
-            workdir=Path(args.output + ".training"),
+            workdir=_training_of(args, clips, weights=origin, window_seconds=window),
         )
         origin |= {"fine_tuned": "on these recordings"}
     read = _reader(args.channel, pipeline)
@@ -112,7 +114,6 @@ def fit(args: argparse.Namespace) -> None:
         names=[_name(clip, args.normal) for clip in clips],
         domains=[clip.domain for clip in clips],
         weights=pipeline,
-        machine=args.machine,
         window_seconds=window,
         false_alarm_rate=args.false_alarm_rate,
         coreset_size=args.coreset,
@@ -121,6 +122,24 @@ def fit(args: argparse.Namespace) -> None:
         origin=origin,
     )
     _save(detector, args.output)
+
+
+@contextlib.contextmanager
+def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]:
+    """Within, the folder of the fine-tuning is this process's; what a training of anything else left is gone."""
+    from asd_jax.files import read_json, write_json
+    from asd_jax.workdir import locked, made_of, remove_run
+
+    folder = Path(args.output + ".training")
+    made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
+    known, ours = folder / "config.json", {"made_of": made_of(made_with, [], clips)}
+    with locked(folder):
+        if not known.exists() or read_json(known) != ours:
+            if (folder / "checkpoints").exists():
+                tell(f"{folder} holds a training with other recordings or settings: it is removed, and begun anew")
+            remove_run(folder)
+            write_json(known, ours)
+        yield folder
 
 
 def _update_flags(add) -> None:
@@ -136,7 +155,7 @@ def update(args: argparse.Namespace) -> None:
     from asd_jax.detector.recordings import normal_recordings
 
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
-    _check_output(args.output)
+    _check_output("--output", args.output)
     read = _reader(args.channel, detector.pipeline, detector.settings.sample_rate)
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
@@ -163,18 +182,21 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import recordings
-    from asd_jax.detector.rows import print_rows, row, told, write_csv
+    from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
     from asd_jax.detector.verdicts import verdicts_of
 
     if args.workdir and args.html:
         raise InputError("--html is for recordings that are scored at once: leave out --workdir, or --html")
+    for flag, path in (("--csv", args.csv), ("--html", args.html)):
+        if path:
+            _check_output(flag, path)
     detector, paths, verdicts = Detector.load(args.detector), recordings(args.paths), []
     root = Path(args.normal or "")
     if args.normal and (missing := [name for name in detector.names if not (root / name).is_file()]):
         raise InputError(f"--normal={root}: lacks {missing[0]}, which the detector was fitted to; name fit's folder")
 
     def read(path):
-        return read_clip(path, sample_rate=detector.settings.sample_rate, channel=_channel(args.channel))
+        return read_clip(path, sample_rate=detector.settings.sample_rate, channel=args.channel)
 
     def rows_of(paths):
         for path, verdict in progress(verdicts_of(detector, paths, read), len(paths), "recordings", tell=tell):
@@ -195,6 +217,7 @@ def score(args: argparse.Namespace) -> int:
         write_score_page(args.html, detector, verdicts, read, normal)
     if not args.json:
         print_rows(rows, detector.threshold, table=not args.workdir)
+    tell_short(rows, detector.settings.window_seconds)
     odd, bad = any(one.get("is_anomaly") for one in rows), any("error" in one for one in rows)
     return ANOMALY if odd else 2 if bad else 0
 
@@ -235,7 +258,7 @@ def _watch_flags(add) -> None:
     add("--rate", type=int, default=16000, help="of raw samples, in Hz; a wav says itself")
     add("--channels", type=int, default=1, help="of raw samples")
     add("--encoding", default="s16le", help="of raw samples: u8, s16le, s24le, s32le, f32le")
-    add("--channel", type=int, help="number of the channel to hear; default: their mean")
+    add("--channel", type=_count, help="number of the channel to hear; default: their mean")
     add("--hop_seconds", type=float, help="between windows; default: a window")
     add("--confirm", type=int, default=2, help="windows in a row above the threshold that start an alarm")
     add(
@@ -251,7 +274,10 @@ def _watch_flags(add) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    """A stream, a file or a folder being filled -> one JSON line a window, alarms with start and end, events."""
+    """A stream, a file or a folder being filled -> one JSON line a window, alarms with start and end, events.
+
+    Times are in seconds of the stream; of a folder, of the file that the line names (start_file, at_file, end_file).
+    """
     import numpy as np
 
     from asd_jax.detector.detector import Detector
@@ -259,7 +285,7 @@ def watch(args: argparse.Namespace) -> int:
     from asd_jax.detector.watch import Watch, Watching
     from asd_jax.scoring.normal_bank import fused
 
-    if not 0 <= args.hysteresis <= 1 or args.gap_seconds <= 0:
+    if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0):
         raise InputError("--hysteresis must lie in 0..1, --gap_seconds above 0")
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
@@ -267,7 +293,7 @@ def watch(args: argparse.Namespace) -> int:
     watching = Watching(
         detector.heard_rate,
         window,
-        args.hop_seconds or window,
+        window if args.hop_seconds is None else args.hop_seconds,
         cut,
         cut - args.hysteresis * (cut - usual),
         args.confirm,
@@ -328,25 +354,29 @@ def _reader(channel: str, pipeline, rate: int | None = None):
     from asd_jax.detector.views import rate_of
 
     rate = rate_of(pipeline) if rate is None else rate
-    return lambda clip: read_clip(clip.path, sample_rate=rate, channel=_channel(channel))
-
-
-def _channel(name: str) -> int | str:
-    return int(name) if name.isdigit() else name
+    return lambda clip: read_clip(clip.path, sample_rate=rate, channel=channel)
 
 
 def _name(clip, normal: str) -> str:
-    """A recording's name in the detector: no folder above the one that was given."""
-    root = Path(normal)
-    return Path(clip.path).relative_to(root if root.is_dir() else root.parent).as_posix()
+    """A recording's name in the detector: no folder above the one that was given, but where a list names others."""
+    root, path = Path(normal), Path(clip.path)
+    root = root if root.is_dir() else root.parent
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _check_output(path: str) -> None:
+def _count(text: str) -> int:
+    """A whole number from 0 on, of an argument."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def _check_output(flag: str, path: str) -> None:
     """Finds out before anything is computed that the place cannot be written."""
     from asd_jax.files import whole_file
 
     if Path(path).is_dir():
-        raise InputError(f"--output={path}: a folder; name a file, e.g. {path.rstrip('/')}/pump.detector")
+        raise InputError(f"{flag}={path}: a folder; name a file in it")
     probe = Path(path + ".probe")
     with whole_file(probe):
         pass

@@ -1,7 +1,9 @@
 """The command as a user runs it: fit, score, watch, update, and the README's example."""
 
 import csv
+import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +16,9 @@ from machine_sound import RATE, sound
 
 import asd_jax.detect
 from asd_jax import Detector, archive
+from asd_jax.errors import InputError
+from asd_jax.features.front_end import SimAM
+from asd_jax.training.weights import load_pipeline, save_encoder
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -77,6 +82,18 @@ def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
     assert status == 2 and "00.wav: not readable" in err and len(out.splitlines()) == 1
 
 
+def test_short_recordings_and_names_that_are_not_utf_8_are_told(command, fitted, tmp_path):
+    test = write(tmp_path / "test", [sound(300), sound(301, 1.0)])
+    os.rename(os.fsencode(test / "00.wav"), os.fsencode(test) + b"/p\xfcmpe.wav")
+    table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
+    _, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, f"--csv={table}", f"--html={page}")
+    assert "1 of 2 recordings are shorter than the window of 2 s" in err and r"p\udcfcmpe.wav" in page.read_text()
+    with open(table, newline="") as file:
+        short, whole = csv.DictReader(file)
+    assert "shorter than the window of 2 s" in short["note"] and not whole["note"] and "(short)" in out
+    assert whole["file"].endswith(r"p\udcfcmpe.wav")
+
+
 def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(command, fitted, tmp_path, monkeypatch):
     test = write(tmp_path / "test", [sound(300 + n, fault=0.05 if n == 3 else 0) for n in range(7)])
     (test / "05.wav").write_bytes(b"RIFF")
@@ -131,9 +148,11 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         assert status == 0, err
         lines = [json.loads(line) for line in out.splitlines()]
         assert sum("window" in line for line in lines) == (3 if place == folder else 1)
-    soundfile.write(tmp_path / "a.flac", sound(700, 4.0), RATE)
-    _, out, _ = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={tmp_path / 'a.flac'}")
-    assert sum("window" in line for line in out.splitlines()) >= 2
+    for name, subtype in (("a.flac", "PCM_16"), ("mu_law.wav", "ULAW"), ("double.wav", "DOUBLE")):
+        soundfile.write(tmp_path / name, sound(700, 4.0), RATE, subtype=subtype)
+        flags = [f"--detector={fitted}", f"--input={tmp_path / name}", "--gap_seconds=1e20"]
+        status, out, err = command(asd_jax.detect, "watch", *flags)
+        assert status == 0 and [json.loads(line).get("window") for line in out.splitlines()] == [None, 0, 1, None], err
 
 
 @pytest.mark.parametrize(
@@ -150,14 +169,21 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         (["watch", "--detector={fitted}", "--input=nowhere"], "--input=nowhere"),
         (["watch", "--detector={fitted}", "--input={normal}", "--rate=3"], "3 Hz"),
         (["watch", "--detector={fitted}", "--input={normal}", "--hop_seconds=99"], "a hop of 99 s"),
+        (["watch", "--detector={fitted}", "--input={normal}", "--hop_seconds=0"], "a hop of 0 s"),
+        (["watch", "--detector={fitted}", "--input={normal}", "--channel=-1"], "no whole number"),
+        (["watch", "--detector={fitted}", "--input={normal}", "--gap_seconds=nan"], "--gap_seconds above 0"),
+        (["watch", "--detector={fitted}", "--input={tmp}/x.m4a"], "files of .m4a are not read"),
+        (["score", "--detector={fitted}", "{normal}", "--csv={tmp}"], "a folder; name a file"),
+        (["score", "--detector={fitted}", "{normal}", "--html={fitted}/x"], "cannot be written"),
         (["listen"], "invalid choice"),
         ([], "fit | score | watch"),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(command, normal, fitted, tmp_path, arguments, message):
     known = {"normal": normal, "fitted": fitted, "tmp": tmp_path}
+    (tmp_path / "x.m4a").touch()
     status, out, err = command(asd_jax.detect, *[argument.format(**known) for argument in arguments])
-    assert status == 2 and message in err and len(err.strip().splitlines()) <= 3 and "Traceback" not in err
+    assert status == 2 and message in err and not out and len(err.strip().splitlines()) <= 3 and "Traceback" not in err
 
 
 def test_help_is_fast_and_knows_every_subcommand():
@@ -175,7 +201,6 @@ def test_help_is_fast_and_knows_every_subcommand():
 
 def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
     from asd_jax.detector.recordings import normal_recordings, recordings
-    from asd_jax.errors import InputError
 
     for folder in ("source/slow", "source/fast", "target/slow"):
         write(tmp_path / folder, [sound(0, 0.1)])
@@ -190,6 +215,13 @@ def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
     ]  # fmt: skip
     plain = write(tmp_path / "plain", [sound(0, 0.1)])
     assert normal_recordings(plain)[0].domain == "unknown"
+    table.write_text("file,attribute\n./source/slow/00.wav,x\nsource/slow/00.wav,x\n")
+    (one,) = normal_recordings(table)
+    assert one.attribute == "x" and asd_jax.detect._name(one, str(table)) == "source/slow/00.wav"
+    (tmp_path / "lists").mkdir()
+    elsewhere = tmp_path / "lists" / "list.csv"
+    elsewhere.write_text(f"file\n{plain / '00.wav'}\n")
+    assert asd_jax.detect._name(normal_recordings(elsewhere)[0], str(elsewhere)) == str(plain / "00.wav")
     table.write_text("file\nmissing.wav\n")
     with pytest.raises(InputError, match="missing.wav"):
         recordings([str(table)])
@@ -202,6 +234,51 @@ def test_the_readme_example_runs(normal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(code, names)  # the documentation's own code
     assert names["score"] > names["detector"].threshold and (tmp_path / "pump.detector").exists()
+
+
+def test_a_training_goes_on_only_with_what_it_was_begun_with(command, encoder_file, tmp_path, monkeypatch):
+    normal = tmp_path / "normal"
+    for name in ("slow", "fast"):
+        write(normal / name, [sound(n, 0.2) for n in range(3)])
+    began = []
+
+    def interrupted(config, pretrained, heard, read, settings, *, workdir, seed):
+        began.append((workdir / "checkpoints").exists())
+        (workdir / "checkpoints").mkdir(exist_ok=True)
+        raise InputError("interrupted")
+
+    monkeypatch.setattr("asd_jax.detector.fine_tuned.fine_tune", interrupted)
+    machines = tmp_path / "machines.safetensors"
+    pipeline = load_pipeline(encoder_file)
+    simam = SimAM({"pump": "global", "normal": "local"})
+    front_end = dataclasses.replace(pipeline.config.front_end, simam=simam)
+    save_encoder(machines, dataclasses.replace(pipeline.config, front_end=front_end), pipeline.params)
+
+    def fit(*flags, weights=encoder_file):
+        flags = [f"--normal={normal}", f"--output={tmp_path / 'x'}", f"--weights={weights}", "--fine_tune", *flags]
+        status, _, err = command(asd_jax.detect, "fit", *flags)
+        assert status == 2
+        return err
+
+    fit()
+    fit("--false_alarm_rate=0.1")  # of no concern to the training
+    assert began == [False, True]
+    for other in (["--seed=5"], ["--epochs=3"], ["--channel=near"], ["--window_seconds=0.3"]):
+        assert "it is removed, and begun anew" in fit(*other) and "interrupted" in fit(*other)
+        assert began[-2:] == [False, True]
+    soundfile.write(normal / "slow" / "00.wav", sound(9, 0.2), RATE)
+    fit(*other)
+    fit("--machine=pump", weights=machines)
+    fit("--machine=normal", weights=machines)
+    assert began[-3:] == [False] * 3
+    for wrong, message in (
+        (["--window_seconds=99"], "windows of 99.0 s"),
+        (["--false_alarm_rate=2"], "rate 2"),
+        (["--seed=-1"], "no whole number"),
+        (["--coreset=-5"], "no whole number"),
+    ):
+        assert message in fit(*wrong)
+    assert "give --machine" in fit(weights=machines) and len(began) == 13
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,9 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
     described = dict(clips)
     for number, row in enumerate(_rows(path), start=2):
         at = f"{path}: line {number}"
-        file = row["file"].replace(os.sep, "/")
+        file = Path(row["file"]).as_posix()
         if file not in clips:
-            raise InputError(f"{at} names {file!r}, which is not there; write it as train/<name> or test/<name>")
+            raise InputError(f"{at} names {file!r}, which is not there (names are relative to the table)")
         clip, said = clips[file], {key: row[key] for key in ("attribute", "section") if row.get(key)}
         if "domain" in row:
             said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import soundfile
+
 from asd_jax.data.audio import audio_format
 from asd_jax.data.clips import AUDIO_ENDINGS
 from asd_jax.detector.stream import Form
 from asd_jax.errors import InputError
 
+RAW_ENDINGS = ("", ".raw", ".pcm")  # of files that hold nothing but samples
 CHUNK = 1 << 16  # bytes read at a time
 _QUEUE = 256  # chunks that may wait while a window is scored: at least 16 MiB, minutes of sound
 
@@ -21,16 +24,32 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
     """A file of any length -> (what its bytes mean unless they begin with a wav header, its bytes).
 
     Compressed files are decoded piece by piece.
+
+    Raises:
+        InputError: neither sound that can be decoded nor, by its ending, samples without a header.
     """
-    if path.suffix.lower() not in AUDIO_ENDINGS or path.suffix.lower() == ".wav":
+    ending = path.suffix.lower()
+    if ending in RAW_ENDINGS or (ending == ".wav" and _plain(path)):
         return raw, chunks_of_file(path)
+    if ending not in AUDIO_ENDINGS:
+        raise InputError(
+            f"{path}: files of {ending} are not read; convert it, e.g. ffmpeg -i {path} sound.wav, or call it .raw if "
+            "it holds samples without a header"
+        )
     _, rate, channels = audio_format(path)
     return Form("f32le", rate, channels), _decoded(path)
 
 
-def _decoded(path):
-    import soundfile
+def _plain(path) -> bool:
+    """Whether a wav is for the decoder of streams, which bears with cut and endless ones, or damaged beyond reading."""
+    try:
+        found = soundfile.info(path)
+    except (OSError, RuntimeError):
+        return True
+    return found.format in ("WAV", "WAVEX") and found.subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
 
+
+def _decoded(path):
     try:
         for block in soundfile.blocks(path, CHUNK, dtype="float32", always_2d=True):
             yield block.astype("<f4").tobytes(), None
@@ -71,7 +90,7 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
     threading.Thread(target=read, daemon=True).start()
     while True:
         try:
-            chunk, arrived = came.get(timeout=gap_seconds)
+            chunk, arrived = came.get(timeout=min(gap_seconds, threading.TIMEOUT_MAX))
         except queue.Empty:
             yield b"", time.perf_counter()
             continue

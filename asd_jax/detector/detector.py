@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.detector.fitting import domains_of, fitted
+from asd_jax.detector.fitting import domains_of, fitted, groups
 from asd_jax.detector.hearing import Heard, Settings, hear_all, usual_window, windows_of
 from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
-from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, views
+from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, second_starts, views
 from asd_jax.errors import InputError
+from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.scoring.back_ends.knn import nearest
-from asd_jax.scoring.conformal import p_values
+from asd_jax.scoring.conformal import conformal_threshold, p_values
 from asd_jax.scoring.normal_bank import NormalBank, coreset, fused
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, Pipeline
@@ -32,6 +33,7 @@ class Verdict:
         worst_seconds: start and end of the oddest second.
         view: what is odd about the worst window: its "level", its "fluctuation", or the "encoder".
         windows: score of each window.
+        note: what keeps the score from being comparable, if anything does: a sound shorter than the window.
     """
 
     score: float
@@ -41,6 +43,7 @@ class Verdict:
     worst_seconds: tuple[float, float]
     view: str
     windows: np.ndarray
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Detector:
         """Recordings of the healthy machine -> detector.
 
         Args:
-            waves: mono float arrays in [-1, 1], of any lengths; each is let go once heard.
+            waves: mono float arrays in [-1, 1], no shorter than the window; each is let go once heard.
             sample_rate: theirs, in Hz.
             names: theirs, for messages.
             domains: "source" or "target" of each, where conditions differ; otherwise the local density of the bank
@@ -112,17 +115,21 @@ class Detector:
             origin: what is to be remembered of weights that are loaded; of a file, its name and hash are.
 
         Raises:
-            InputError: fewer than three windows in all, waveforms that are not finite or not mono, bad settings.
+            InputError: fewer than three windows in all, recordings that are all copies of one, waveforms that are not
+                finite or not mono, bad settings, names, domains or trained of fewer recordings or of more.
         """
+        if coreset_size < 0:
+            raise InputError(f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all")
         if isinstance(weights, str | Path):
             origin, weights = origin_of(weights), load_pipeline_or_eat(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         if window_seconds is None:
             waves = list(waves)
-            window_seconds = usual_window([len(wave) / sample_rate for wave in waves])
+            window_seconds = usual_window([np.size(wave) / sample_rate for wave in waves])
         settings = Settings(sample_rate, float(window_seconds), false_alarm_rate, tokens)
-        heard = hear_all(pipeline, settings, waves)
-        domain, notes = domains_of(domains, heard.recording)
+        heard, short = hear_all(pipeline, settings, waves, names=names, domains=domains, trained=trained)
+        group = groups(settings, heard)
+        domain, notes = domains_of(domains, heard.recording, group)
         counted = np.ones(len(heard.recording), bool)
         if trained is not None:
             counted = ~np.asarray(trained, bool)[heard.recording]
@@ -130,13 +137,13 @@ class Detector:
         if pipeline is not None and 0 < coreset_size < len(heard.recording):
             rows = {view: np.arange(len(heard.recording)) for view in heard.vectors}
             rows["encoder"] = coreset(heard.vectors["encoder"], coreset_size)
-        bank, threshold, more = fitted(scoring_of(pipeline), settings, heard, domain, counted, rows=rows)
+        bank, threshold, weak = fitted(scoring_of(pipeline), settings, heard, group, domain, counted, rows=rows)
         return cls(
             pipeline,
             bank,
             settings,
             threshold,
-            (*notes, *more),
+            (*notes, *short, *weak),
             heard.names(names),
             heard.recording,
             heard.start,
@@ -160,7 +167,7 @@ class Detector:
         pooled = self.bank.domains == ["pooled"]
         if not pooled and (domains is None or set(domains) - {"source", "target"}):
             raise InputError("this detector tells domains apart: say source or target of each recording added")
-        more = hear_all(self.pipeline, self.settings, waves)
+        more, short = hear_all(self.pipeline, self.settings, waves, names=names, domains=domains)
         new = len(more.recording)
         added = np.full(new, "pooled") if pooled else np.asarray(domains)[more.recording]
         known, rows = None, None
@@ -172,9 +179,12 @@ class Detector:
         heard = self.heard.with_more(more, len(self.names))
         domain = np.concatenate([self.bank.domain, added])
         counted = np.concatenate([self.bank.counted, np.ones(new, bool)])
-        bank, threshold, notes = fitted(
-            scoring_of(self.pipeline), self.settings, heard, domain, counted, rows=rows, known=known
+        group = groups(self.settings, heard)
+        bank, threshold, weak = fitted(
+            scoring_of(self.pipeline), self.settings, heard, group, domain, counted, rows=rows, known=known
         )
+        once_weak = conformal_threshold(self.bank.normal, self.settings.false_alarm_rate)[1]
+        notes = (*(note for note in self.notes if note != once_weak), *short, *weak)
         return dataclasses.replace(
             self,
             bank=bank,
@@ -200,7 +210,8 @@ class Detector:
         """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for more.
 
         Args:
-            wave: mono, in [-1, 1], of any length.
+            wave: mono, in [-1, 1], of the window's length or longer; a shorter one is repeated to fill it, and its
+                score is not comparable (see the verdict's note).
             sample_rate: in Hz; by default the one of the fit.
         """
         return self.examine(wave, sample_rate).score
@@ -232,7 +243,8 @@ class Detector:
         for wave, start in zip(waves, starts, strict=True):
             own = slice(first, first + len(start))
             of_wave = {judge: scores[own] for judge, scores in judged.items()}
-            found.append(self._verdict(of_wave, seconds[own], start, len(wave) / settings.sample_rate))
+            verdict = self._verdict(of_wave, seconds[own], start, len(wave) / settings.sample_rate)
+            found.append(dataclasses.replace(verdict, note=settings.short(len(wave))))
             first += len(start)
         return found
 
@@ -240,7 +252,8 @@ class Detector:
         """What is heard of one sound's windows, and its length in seconds -> verdict."""
         scores = fused(judged)
         worst = int(scores.argmax())
-        begin = starts[worst] + self._oddest(seconds[worst])
+        # A sound shorter than a window is repeated in it: the moment is one of its own.
+        begin = min((starts[worst] + self._oddest(seconds[worst])) % length, max(length - 1, 0))
         end = min(begin + 1, length)
         score = float(scores.mean())
         return Verdict(
@@ -287,10 +300,12 @@ class Detector:
         """The sampling rate that is heard, in Hz."""
         return rate_of(self.pipeline)
 
-    def _oddest(self, seconds: np.ndarray) -> int:
-        """The second whose spectrum is farthest from the usual, for how much frames usually vary."""
+    def _oddest(self, seconds: np.ndarray) -> float:
+        """Where in a window the second begins whose spectrum is farthest from the usual, for how much frames vary."""
         usual, spread = (self.bank.vectors[view].mean(0) for view in ("level", "fluctuation"))
-        return int(np.square((seconds - usual) / np.maximum(spread, 1e-3)).mean(1).argmax())
+        oddest = np.square((seconds - usual) / np.maximum(spread, 1e-3)).mean(1).argmax()
+        frames = grid(self.pipeline, False).front_end.real_frames(round(self.settings.window_seconds * self.heard_rate))
+        return second_starts(frames)[oddest] * HOP_MS / 1000
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file: encoder, bank, normalisation, threshold, versions."""

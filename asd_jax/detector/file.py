@@ -20,7 +20,7 @@ from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, origin, pipeline_of, read_weights, save_weights
 
-_LARGEST = 100_000  # of any number in the header: no file decides how much memory a model of its sizes takes
+_LARGEST = 1_000_000  # of any number in the header: no file decides how much memory a model of its sizes takes
 
 
 def save(path: str | Path, detector: Detector) -> None:
@@ -170,5 +170,5 @@ def _check_sizes(path, values) -> None:
     if isinstance(values, dict | list):
         for value in values.values() if isinstance(values, dict) else values:
             _check_sizes(path, value)
-    elif isinstance(values, int | float) and not abs(values) <= 10 * _LARGEST:
+    elif isinstance(values, int | float) and not abs(values) <= _LARGEST:
         raise InputError(f"{path}: a number of {values} in its header")

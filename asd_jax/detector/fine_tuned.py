@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,22 @@ def fine_tuned(
     read: Callable[[Clip], np.ndarray],
     *,
     window_seconds: float,
-    workdir: Path,
+    workdir: AbstractContextManager[Path],
     epochs: int = 10,
     seed: int = 0,
 ) -> tuple[Pipeline, np.ndarray]:
     """Normal recordings of two classes or more -> (pipeline, whether it was trained on each recording).
 
     Interrupted, it goes on where it was when called again.
+
+    Args:
+        pipeline: the encoder.
+        clips: the recordings.
+        read: clip -> its waveform, at the rate that the encoder hears.
+        window_seconds: heard at once.
+        workdir: gives the training's folder, and is entered when nothing else can be wrong.
+        epochs: of the training.
+        seed: of the training, and of the choice of the recordings that are left out.
 
     Raises:
         InputError: no encoder to train, one class, fewer than three recordings of a class.
@@ -51,7 +61,8 @@ def fine_tuned(
         return fit_length(read(window)[window.start :], window.samples)
 
     settings = FineTuning(epochs=epochs, batch_size=min(16, len(heard)))
-    params = fine_tune(config, pipeline.params["eat"], heard, read_window, settings, workdir=workdir, seed=seed)
+    with workdir as folder:
+        params = fine_tune(config, pipeline.params["eat"], heard, read_window, settings, workdir=folder, seed=seed)
     return Pipeline(config, params), trained
 
 

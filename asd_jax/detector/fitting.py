@@ -19,38 +19,42 @@ def fitted(
     scoring: Mapping[str, Scoring],
     settings: Settings,
     heard: Heard,
+    group: np.ndarray,
     domain: np.ndarray,
     counted: np.ndarray,
     *,
     rows: Mapping[str, np.ndarray] | None = None,
     known: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[NormalBank, float, tuple[str, ...]]:
-    """Normal sounds and the domain of each window -> (bank, threshold, notes for the user).
+    """Normal sounds, group and domain of each window -> (bank, threshold, notes for the user).
 
     Args:
-        scoring, domain, counted, rows, known: as `NormalBank.fit`.
+        scoring, domain, group, counted, rows, known: as `NormalBank.fit`.
         settings: how many false alarms there may be.
         heard: of the normal sounds.
 
     Raises:
-        InputError: fewer than three windows.
+        InputError: as `NormalBank.fit`.
     """
-    if len(heard.recording) < FEWEST:
-        raise InputError(
-            f"{len(heard.recording)} windows of {settings.window_seconds:g} s in {heard.recording.max() + 1} normal "
-            f"recordings: at least {FEWEST} are needed, 20 or more are better; record longer, or use shorter windows"
-        )
-    group = groups(heard.recording, heard.vectors["level"])
     bank = NormalBank.fit(scoring, heard.vectors, domain, group, rows=rows, known=known, counted=counted)
     threshold, weak = conformal_threshold(bank.normal, settings.false_alarm_rate)
     return bank, threshold, (weak,) if weak else ()
 
 
-def groups(recording: np.ndarray, level: np.ndarray) -> np.ndarray:
+def groups(settings: Settings, heard: Heard) -> np.ndarray:
     """The windows that must not vouch for each other: those of one recording, and of copies of it.
 
     Of fewer than three recordings: ten stretches of each.
+
+    Raises:
+        InputError: fewer than three windows, or copies of one recording only.
     """
+    recording, level = heard.recording, heard.vectors["level"]
+    if len(recording) < FEWEST:
+        raise InputError(
+            f"{len(recording)} windows of {settings.window_seconds:g} s in {recording.max() + 1} normal recordings: "
+            f"at least {FEWEST} are needed, 20 or more are better; record longer, or use shorter windows"
+        )
     if recording.max() + 1 < FEWEST:
         within = [np.arange((recording == r).sum()) for r in np.unique(recording)]
         stretch = np.concatenate([part * min(FOLDS, len(part)) // max(len(part), 1) for part in within])
@@ -58,6 +62,11 @@ def groups(recording: np.ndarray, level: np.ndarray) -> np.ndarray:
     group = recording.copy()
     for a, b in copies(recording, level):
         group[group == group[recording == b][0]] = group[recording == a][0]
+    if len(np.unique(group)) < 2:
+        raise InputError(
+            f"all {recording.max() + 1} normal recordings sound the same: copies of one, or silence. Recordings of "
+            "different moments are needed, to see how normal sounds differ"
+        )
     return group
 
 
@@ -70,14 +79,21 @@ def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
     return sorted((int(a), int(b)) for a, b in pairs if a != b)
 
 
-def domains_of(domains: Sequence[str] | None, recording: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The domain of each window, and a note where those given cannot be used."""
-    pooled = np.full(len(recording), "pooled")
-    if domains is None or set(domains) <= {"unknown"} or len(set(domains)) == 1:
+def domains_of(domains: Sequence[str] | None, recording: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The domain of each window, and a note where those given cannot be used.
+
+    Raises:
+        InputError: another domain than source and target, unless all are unknown.
+    """
+    pooled, given = np.full(len(recording), "pooled"), set(() if domains is None else domains)
+    if given != {"unknown"} and (wrong := given - {"source", "target"}):
+        raise InputError(f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all unknown")
+    if domains is None or len(given) < 2:
         return pooled, []
-    if unknown := set(domains) - {"source", "target"}:
-        raise InputError(f"domain {sorted(unknown)[0]!r} beside others: every recording must be source or target")
+    domain = np.asarray(domains)[recording]
     for name in ("source", "target"):
-        if (count := list(domains).count(name)) < FEWEST_OF_A_DOMAIN:
-            return pooled, [f"{count} {name} recordings make no bank of their own: domains are not told apart"]
-    return np.asarray(domains)[recording], []
+        count = min(len(np.unique(of[domain == name])) for of in (recording, group))
+        if count < FEWEST_OF_A_DOMAIN:
+            told = f"{count} {name} recordings (copies count as one) make no bank of their own"
+            return pooled, [f"{told}: domains are not told apart"]
+    return domain, []

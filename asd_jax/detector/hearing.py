@@ -15,6 +15,7 @@ from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 
 LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
+SHORT = 0.9  # of a window: shorter sounds are repeated to fill it, but scatter more than normal windows do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Settings:
             raise InputError(f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60")
         if not 0 < self.false_alarm_rate < 1:
             raise InputError(f"false-alarm rate {self.false_alarm_rate}: must lie between 0 and 1")
+
+    def short(self, samples: int) -> str:
+        """What is to be said of a sound of so many samples if it is much shorter than the window, else nothing."""
+        if samples >= SHORT * self.window_seconds * self.sample_rate:
+            return ""
+        return f"shorter than the window of {self.window_seconds:g} s: the score is not comparable"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,23 +85,40 @@ class Heard:
         )
 
 
-def hear_all(pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray]) -> Heard:
-    """Waveforms, each let go once heard -> what was heard of them.
+def hear_all(
+    pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray], **of_each: Sequence | np.ndarray | None
+) -> tuple[Heard, tuple[str, ...]]:
+    """Waveforms, each let go once heard -> (what was heard of them, notes for the user).
+
+    Args:
+        pipeline: the encoder, if there is one.
+        settings: of the detector.
+        waves: normal recordings.
+        of_each: what was given for each of them, under its name; None where nothing was.
 
     Raises:
-        InputError: none, or as `windows_of`.
+        InputError: none, more or fewer than is given of each, or as `windows_of`.
     """
-    parts, recording, start, considered = [], [], [], Considered()
+    parts, recording, start, considered, short = [], [], [], Considered(), 0
     for number, wave in enumerate(waves):
         windows, starts = windows_of(wave, settings, rate_of(pipeline))
         parts.append(views(pipeline, windows)[0])
         considered.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         recording.append(np.full(len(starts), number))
         start.append(starts)
+        short += bool(settings.short(len(wave)))
     if not parts:
         raise InputError("no normal recordings to learn from")
+    for what, given in of_each.items():
+        if given is not None and len(given) != len(parts):
+            raise InputError(f"{what} of {len(given)} recordings, but {len(parts)} are given")
     vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
-    return Heard(vectors, np.concatenate(recording), np.concatenate(start), considered.bands())
+    notes = (
+        f"{short} of {len(parts)} recordings are shorter than the window of {settings.window_seconds:g} s and scatter "
+        "more than whole windows do, which spoils the threshold: leave them out, or fit with shorter windows "
+        "(window_seconds)",
+    )
+    return Heard(vectors, np.concatenate(recording), np.concatenate(start), considered.bands()), notes if short else ()
 
 
 def windows_of(
@@ -106,6 +130,8 @@ def windows_of(
         InputError: not a mono float waveform, not finite, shorter than a frame.
     """
     wave = np.asarray(wave)
+    if not wave.ndim:
+        raise InputError("a number where a waveform is expected: give a list of waveforms, [wave] if there is one")
     if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
         raise InputError(f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]")
     if len(wave) * 1000 < 25 * settings.sample_rate:

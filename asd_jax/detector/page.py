@@ -98,4 +98,4 @@ def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
 
 
 def _called(verdict: Verdict) -> str:
-    return "anomaly" if verdict.is_anomaly else "normal"
+    return ("anomaly" if verdict.is_anomaly else "normal") + (f" ({verdict.note})" if verdict.note else "")

@@ -11,7 +11,7 @@ from asd_jax.errors import InputError
 from asd_jax.files import whole_file
 from asd_jax.training.log import tell
 
-COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd")
+COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd", "note")
 
 
 def row(path: str, verdict: Verdict | InputError) -> dict:
@@ -19,7 +19,8 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
     if isinstance(verdict, InputError):
         return {"file": path, "error": str(verdict)}
     begin, end = verdict.worst_seconds
-    values = path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value, begin, end, verdict.view
+    values = (path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value)
+    values += (begin, end, verdict.view, verdict.note)
     rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
     return dict(zip(COLUMNS, rounded, strict=True))
 
@@ -37,7 +38,7 @@ def told(rows: Iterable[dict], *, as_json: bool) -> Iterator[dict]:
 def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
     """Writes the rows of recordings that could be judged, atomically, one at a time."""
     with whole_file(path) as file:
-        table = csv.DictWriter(codecs.getwriter("utf-8")(file), COLUMNS)
+        table = csv.DictWriter(codecs.getwriter("utf-8")(file, "backslashreplace"), COLUMNS)
         table.writeheader()
         table.writerows(one for one in rows if "error" not in one)
 
@@ -53,10 +54,21 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
         shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
     for one in (one for one in rows if table and "error" not in one):
-        verdict = "[bold red]anomaly[/]" if one["is_anomaly"] else "normal"
+        verdict = ("[bold red]anomaly[/]" if one["is_anomaly"] else "normal") + (" (short)" if one.get("note") else "")
         moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
-        shown.add_row(escape(one["file"]), f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"])
+        file = escape(one["file"].encode(errors="backslashreplace").decode())  # a name that is not UTF-8
+        shown.add_row(file, f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"])
     if table:
         print_table(shown)
     odd = [one["is_anomaly"] for one in rows if "error" not in one]
     tell(f"{sum(odd)} of {len(odd)} anomalous")
+
+
+def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
+    """How many recordings are too short for the detector, on standard error, if any are."""
+    notes = [one.get("note") for one in rows if "error" not in one]
+    if short := sum(map(bool, notes)):
+        tell(
+            f"{short} of {len(notes)} recordings are shorter than the window of {window_seconds:g} s: their scores are "
+            "not comparable, most will seem anomalous; fit a detector with --window_seconds of their length"
+        )

@@ -19,7 +19,10 @@ ENCODINGS = {  # name: (bytes of a sample, what full scale is)
     "f32le": (4, 1.0),
 }
 _WAV = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
-_COMPRESSED = {b"fLaC": "flac", b"OggS": "ogg", b"ID3\x03": "mp3", b"ID3\x04": "mp3", b"FORM": "aiff"}
+_COMPRESSED = {b"fLaC": "flac", b"OggS": "ogg", b"ID3\x03": "mp3", b"ID3\x04": "mp3", b"FORM": "aiff", b"ftyp": "mp4"}
+_TO_WAV = "ffmpeg -i FILE -f wav -c:a pcm_s16le -"
+_MPEG_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s of layer III
+_MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _ENDLESS = 0x7FFFF000  # a size stated by programs that do not know it: 0x7FFFFFFF and thereabouts, 0xFFFFFFFF, 0
 _CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"fact", b"cue ", b"bext", b"PAD ", b"JUNK", b"smpl")
 _LONGEST_CHUNK = 1 << 20  # of anything but samples
@@ -73,7 +76,7 @@ class Decoder:
         self.form, self.channel, self.name = raw, channel, name
         self._bytes, self._state = b"", "start"
         self._left: int | None = None  # bytes that the header still promises
-        self._first, self._unformed, self._skip = True, True, 0
+        self._first, self._unformed, self._skip, self._ended = True, True, 0, False
 
     def feed(self, chunk: bytes) -> Iterator[Float[np.ndarray, "s"] | Event]:
         """Takes bytes, gives what can be told of them.
@@ -89,6 +92,8 @@ class Decoder:
 
     def finish(self) -> Iterator[Float[np.ndarray, "s"] | Event]:
         """What the end of the stream means for the bytes still held."""
+        self._ended = True
+        yield from self.feed(b"")
         if self._state == "start" and self._bytes:
             self._state = "samples"
             yield from self.feed(b"")
@@ -105,11 +110,14 @@ class Decoder:
     def _start(self):
         if len(self._bytes) < 16:
             return
-        head = self._bytes[:16]
-        if head[:4] in _COMPRESSED:
-            raise InputError(
-                f"{self.name}: this is {_COMPRESSED[head[:4]]}; pipe raw samples or wav, e.g. ffmpeg -i FILE -f wav -"
-            )
+        head, second = self._bytes[:16], _mp3_frame(self._bytes)
+        if len(self._bytes) < second + 4 and not self._ended:
+            return
+        compressed = _COMPRESSED.get(head[:4]) or _COMPRESSED.get(head[4:8])
+        if second and self._bytes[second : second + 2] == head[:2] and _mp3_frame(self._bytes[second:]):
+            compressed = "mp3"
+        if compressed:
+            raise InputError(f"{self.name}: this is {compressed}; pipe raw samples or wav, e.g. {_TO_WAV}")
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
         if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:] == b"fmt "):
             yield from self._bad("it does not begin with RIFF and WAVE")
@@ -150,7 +158,9 @@ class Decoder:
         if tag == 0xFFFE and len(content) >= 26:  # extensible: the format is the first field of its GUID
             tag = struct.unpack_from("<H", content, 24)[0]
         try:
-            form = Form(_WAV.get((tag, bits), f"wav format {tag} of {bits} bits"), rate, channels)
+            if (tag, bits) not in _WAV:
+                raise InputError(f"wav format {tag} of {bits} bits is not supported here; convert it, e.g. {_TO_WAV}")
+            form = Form(_WAV[tag, bits], rate, channels)
             if step != form.frame:
                 raise InputError(f"{step} bytes a frame for {channels} channels of {bits} bits")
         except InputError as error:
@@ -166,8 +176,8 @@ class Decoder:
 
     def _bad(self, reason):
         if self._first:
-            raise InputError(f"{self.name}: a damaged wav header: {reason}")
-        yield Event("bad_header", f"another wav header, but damaged ({reason}): going on as before")
+            raise InputError(f"{self.name}: not to be heard as wav: {reason}")
+        yield Event("bad_header", f"another wav header that cannot be used ({reason}): going on as before")
         self._state, self._left = "samples", None
 
     def _samples(self):
@@ -261,6 +271,18 @@ class Windows:
             self.next += self.hop
         gone = min(self.next - self._begin, len(self._held))
         self._held, self._begin = self._held[gone:], self._begin + gone
+
+
+def _mp3_frame(head: bytes) -> int:
+    """Bytes of an mp3's frame by the header that it begins with; 0 for anything else (ISO 11172-3, 13818-3)."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0
+    version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or not 0 < bitrate < 15 or rate == 3:
+        return 0
+    steps = _MPEG_1 if version == 3 else _MPEG_2
+    hz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    return (144 if version == 3 else 72) * steps[bitrate - 1] * 1000 // hz + (head[2] >> 1 & 1)
 
 
 def _floats(content: bytes, encoding: str) -> np.ndarray:

@@ -20,6 +20,7 @@ from asd_jax.training.mesh import own_devices, spread
 from asd_jax.training.weights import Pipeline, front_end_of, load_encoder, load_pipeline, read_weights
 
 BATCH = 8  # windows a device
+_SECOND = 1000 // HOP_MS  # frames
 # Two judges of the filter bank: what is left when the ways in which normal sounds vary are explained away, however
 # large the variation, and the distance to the nearest normal sound, for how far those are from each other.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
@@ -88,6 +89,11 @@ def views(
     return vectors, vectors.pop("seconds")
 
 
+def second_starts(frames: int) -> list[int]:
+    """The frame at which each second of a window of so many begins; the last ends with the window."""
+    return [max(0, min(start, frames - _SECOND)) for start in range(0, frames, _SECOND)]
+
+
 def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np.ndarray]:
     """The arrays that a function of JAX makes of windows "b s", computed 8 windows a device at a time."""
     if len(windows) == 1:  # a live stream: a program of its own, on one device
@@ -119,9 +125,8 @@ def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, 
     """Windows "b s" -> {view: vectors "b ..."} and "seconds", see `views`, as one function of JAX."""
     rate = config.front_end.sample_rate if config else FrontEnd.sample_rate
     energies = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none")).log_energies(wave)
-    second = min(1000 // HOP_MS, energies.shape[1])
-    whole = energies.shape[1] // second * second
-    seconds = energies[:, :whole].reshape(wave.shape[0], -1, second, energies.shape[2]).mean(2)
+    second = min(_SECOND, energies.shape[1])
+    seconds = jnp.stack([energies[:, n : n + second].mean(1) for n in second_starts(energies.shape[1])], 1)
     found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
     if config is not None:
         found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]

@@ -13,8 +13,9 @@ import numpy as np
 from asd_jax.data.audio import read_clip
 from asd_jax.data.clips import AUDIO_ENDINGS
 from asd_jax.data.windows import cut_windows
-from asd_jax.detector.alarms import Alarm
+from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
+from asd_jax.detector.hearing import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
 from asd_jax.errors import InputError
 
@@ -50,8 +51,11 @@ class Watching:
             raise InputError(
                 f"a hop of {self.hop_seconds:g} s: must be above 0 and at most the window, {self.window_seconds:g} s"
             )
-        if self.confirm < 1 or self.hold_seconds < 0 or self.status_seconds <= 0 or self.release > self.threshold:
-            raise InputError("--confirm must be at least 1, --hold_seconds and --hysteresis at least 0")
+        held = self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0  # all false for NaN
+        if not (held and self.release <= self.threshold):
+            raise InputError(
+                "--confirm must be at least 1, --hold_seconds and --hysteresis at least 0, --status_seconds above 0"
+            )
 
     @property
     def latency_seconds(self) -> float:
@@ -90,22 +94,26 @@ class Watch:
         self.windows, self._flags, self._latency_ms = 0, frozenset(), collections.deque(maxlen=1000)
         self._began, self._cpu, self._seconds, self._told = time.perf_counter(), time.process_time(), 0.0, 0.0
 
-    def window(self, start: float, wave: np.ndarray, arrived: float | None = None, **more) -> Iterator[dict]:
+    def window(
+        self, start: float, wave: np.ndarray, arrived: float | None = None, *, file: str = "", before: float = 0.0
+    ) -> Iterator[dict]:
         """A window and where it starts, in seconds -> its line, then what changed.
 
         Args:
-            start: of the window.
+            start: of the window, in the stream or in the file.
             wave: the window.
             arrived: when its last sample came, by time.perf_counter.
-            more: goes into the line.
+            file: of the window, where a folder is watched.
+            before: seconds heard before the file.
         """
         score, flags = float(self.score(wave)), defects(wave, self.watching.rate)
         end = start + self.watching.window_seconds
-        changed = self.alarm.feed(start, end, score)
+        changed = self.alarm.feed(Moment(start, file, before), Moment(end, file, before), score)
+        of = {"file": file} if file else {}
         self._latency_ms.append(1000 * (time.perf_counter() - arrived) if arrived is not None else np.nan)
         yield {
             "window": self.windows,
-            **more,
+            **of,
             "start": round(start, 3),
             "end": round(end, 3),
             "score": round(score, 4),
@@ -119,7 +127,7 @@ class Watch:
         self.windows += 1
         self._seconds += self.watching.hop_seconds
         for name in sorted(flags ^ self._flags):
-            yield {"event": name, "at": round(start, 3), "message": SAID[name] if name in flags else "over"}
+            yield {"event": name, **of, "at": round(start, 3), "message": SAID[name] if name in flags else "over"}
         self._flags = flags
         if changed:
             yield {key: round(value, 3) if isinstance(value, float) else value for key, value in changed.items()}
@@ -194,11 +202,13 @@ def watch_folder(
 ) -> Iterator[dict]:
     """A folder being filled -> lines; a file is heard when it no longer grows. Endless unless `once`.
 
+    All times are counted in a file: in the one that the line names, of alarms in `start_file`, `at_file`, `end_file`.
+
     Raises:
         InputError: the folder is gone.
     """
     samples, hop = watch.watching.samples
-    rate, heard, growing, position = watch.watching.rate, {}, {}, 0.0
+    rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
     while True:
         there = _files(folder)
         heard = {name: state for name, state in heard.items() if name in there}  # what was removed is forgotten
@@ -210,14 +220,15 @@ def watch_folder(
             try:
                 wave = read_clip(folder / name, sample_rate=rate, channel=channel)
             except InputError as error:
-                yield watch.event(Event("unreadable", str(error)), position, file=name)
+                yield watch.event(Event("unreadable", str(error)), 0.0, file=name)
                 continue
+            if len(wave) < SHORT * samples:
+                told = f"{len(wave) / rate:.2f} s of sound are less than one window: the score is not comparable"
+                yield watch.event(Event("too_short", told), 0.0, file=name)
             arrived = time.perf_counter()
             for window, start in zip(*cut_windows(wave, samples, hop), strict=True):
-                line, *changes = watch.window(position + start / rate, window, arrived)
-                yield line | {"file": name, "start": round(start / rate, 3), "end": round((start + samples) / rate, 3)}
-                yield from ({**change, "file": name} for change in changes)
-            position += len(wave) / rate
+                yield from watch.window(start / rate, window, arrived, file=name, before=before)
+            before += len(wave) / rate
         growing = {name: there[name] for name in new}
         if once:
             break

@@ -93,7 +93,7 @@ def write_page(path: str | Path, page: Page) -> None:
     """Writes the page, whole or not at all."""
     text = render(page)
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # names of files need not be UTF-8
 
 
 def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:

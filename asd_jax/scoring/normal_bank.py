@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -67,7 +68,7 @@ class NormalBank:
             counted: sounds whose self-scores may be trusted; an encoder has not been trained on them.
 
         Raises:
-            InputError: fewer than 3 sounds that count.
+            InputError: fewer than 3 sounds that count, a bank of one recording only.
         """
         everything = np.arange(len(domain))
         rows = {view: everything for view in scoring} if rows is None else rows
@@ -77,6 +78,12 @@ class NormalBank:
                 f"{counted.sum()} normal sounds to learn from: at least {FEWEST} are needed, 20 or more are better"
             )
         bank = cls(scoring, {view: vectors[view][rows[view]] for view in scoring}, rows, domain, group, {})
+        for view, name in itertools.product(scoring, bank.domains):
+            if len(np.unique(group[rows[view]][domain[rows[view]] == name])) < 2:
+                raise InputError(
+                    f"the {view} bank of {name} sounds holds one recording at most, and nothing to compare it with: "
+                    "give recordings that differ, or keep a larger coreset"
+                )
         raw = {}
         for judge, (view, _) in bank.judges.items():
             old = np.full((len(domain), len(bank.domains)), np.nan) if known is None else known[judge]

@@ -2,6 +2,7 @@ import dataclasses
 import json
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -34,10 +35,28 @@ def test_verdict_names_the_moment(plain):
     assert verdict.p_value == pytest.approx(1 / 25) and verdict.threshold == plain.threshold
 
 
+@pytest.mark.parametrize(
+    ("seconds", "burst", "worst"),
+    [
+        (2.0, (1.6, 1.9), (0.98, 1.98)),  # the last second ends with the window, of 198 frames
+        (5.0, (4.7, 4.9), (3.98, 4.98)),  # as the last window ends with the sound
+        (1.3, (1.0, 1.3), (0.3, 1.3)),  # repeated to fill the window, heard again from 1.3 s on
+        (0.7, (0.2, 0.5), (0.0, 0.7)),
+    ],
+)
+def test_no_moment_is_left_out_and_none_lies_outside_the_sound(plain, seconds, burst, worst):
+    wave = sound(7, seconds)
+    first, last = (round(moment * RATE) for moment in burst)
+    wave[first:last] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(last - first) / RATE).astype(np.float32)
+    assert plain.examine(wave).worst_seconds == pytest.approx(worst)
+
+
 def test_any_rate_and_length(plain):
     wave = sound(8, 4.0, rate=48000)
     assert plain.score(wave, 48000) == plain.score(resample(wave, 48000, RATE))
-    assert plain.examine(wave[:9000]).windows.shape == (1,)  # repeated to a window
+    short = plain.examine(wave[:9000])
+    assert short.windows.shape == (1,)  # repeated to a window
+    assert "shorter than the window of 2 s" in short.note and not plain.examine(wave, 48000).note
     for bad in (wave[:100], np.full(9000, np.nan, np.float32)):
         with pytest.raises(InputError, match="waveform"):
             plain.score(bad)
@@ -148,6 +167,37 @@ def test_ten_clips_cannot_support_five_percent(normal):
         Detector.fit(normal[:2], RATE, weights=None)
 
 
+def test_recordings_shorter_than_the_window_are_told(normal):
+    mixed = [*normal, *(wave[: RATE // 2] for wave in normal[:3])]
+    one = Detector.fit(mixed, RATE, weights=None)
+    assert len(one.notes) == 1 and "3 of 27 recordings are shorter than the window of 2 s" in one.notes[0]
+
+
+ONE = np.zeros(9000, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"waves": sound(0)[:99]}, "give a list of waveforms"),
+        ({"names": ["a"]}, "names of 1 recordings, but 6"),
+        ({"domains": ["source"] * 5}, "domains of 5"),
+        ({"domains": ["target"] * 7}, "domains of 7"),
+        ({"domains": ["bogus"] * 6}, "domain 'bogus'"),
+        ({"trained": [False] * 5}, "trained of 5"),
+        ({"coreset_size": -5}, "coreset of -5"),
+        ({"coreset_size": 1}, "a larger coreset"),
+        ({"waves": [ONE] * 20}, "all 20 normal recordings sound the same"),
+        ({"waves": [sound(0)] * 20}, "all 20 normal recordings sound the same"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(normal, encoder_file, given, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    weights = encoder_file if given.get("coreset_size") == 1 else None
+    with pytest.raises(InputError, match=message):
+        Detector.fit(**{"waves": normal[:6], "weights": weights} | given)
+
+
 def test_recordings_an_encoder_was_trained_on_set_no_threshold(encoder_file, normal):
     one = Detector.fit(normal, RATE, weights=encoder_file, trained=np.arange(24) < 16)
     assert len(one.bank.normal) == 8 and len(one.bank.vectors["level"]) == 24
@@ -160,6 +210,12 @@ def test_domains_are_told_apart_where_both_are_there(normal):
     assert not one.is_anomaly(HEALTHY[0] / 8) and not one.is_anomaly(HEALTHY[0])
     few = Detector.fit(normal + quiet[:2], RATE, weights=None, domains=["source"] * 24 + ["target"] * 2)
     assert few.bank.domains == ["pooled"] and "2 target recordings" in few.notes[0]
+    more = few.update(HEALTHY[:2]).notes
+    assert more == (few.notes[0],) and few.update(HEALTHY[:2], names=["a", "b"]).names[-1] == "b"
+    same = Detector.fit(normal + quiet[:1] * 4, RATE, weights=None, domains=["source"] * 24 + ["target"] * 4)
+    assert same.bank.domains == ["pooled"] and "1 target recordings (copies count as one)" in same.notes[0]
+    with pytest.raises(InputError, match="names of 1 recordings"):
+        few.update(HEALTHY[:2], names=["a"])
     with pytest.raises(InputError, match="source or target"):
         one.update(normal[:1])
 

@@ -118,12 +118,30 @@ def test_what_is_wrong_is_said(content, event):
     assert event in heard(content)[1]
 
 
+def mp3(rate):
+    """Without a tag before it."""
+    file = io.BytesIO()
+    soundfile.write(file, sound(0, 1.0, rate=rate), rate, format="MP3")
+    return file.getvalue()
+
+
+def test_samples_that_begin_as_an_mp3_frame_are_heard_as_samples():
+    for content in (mp3(44100)[:100] + wav()[44:], mp3(44100)[:50]):
+        assert len(heard(content, [20, 40], samples=5)[0]) == 1 + (len(content) // 2 - 5) // 6000
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"fLaC" + bytes(20), "this is flac"),
+        (bytes(4) + b"ftypM4A " + bytes(20), "this is mp4"),
+        (mp3(8000), "this is mp3"),
+        (mp3(44100), "this is mp3"),
         (wav()[:22] + b"\0\0" + wav()[24:], "0 channels"),
-        (header(100, struct.pack("<HHIIHH", 2, 1, RATE, RATE, 1, 4)), "wav format 2 of 4 bits"),
+        (
+            header(100, struct.pack("<HHIIHH", 2, 1, RATE, RATE, 1, 4)),
+            "format 2 of 4 bits is not supported here; convert",
+        ),
         (header(100, struct.pack("<HHIIHH", 1, 1, 5, 10, 2, 16)), "5 Hz"),
     ],
 )

@@ -9,13 +9,14 @@ import pytest
 import soundfile
 from machine_sound import RATE, sound
 
-from asd_jax.detector.alarms import Alarm
+from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.chunks import chunks_of_stream
 from asd_jax.detector.defects import defects
 from asd_jax.detector.stream import Decoder, Form
 from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
 from asd_jax.errors import InputError
 
+NAN = float("nan")
 WATCHING = Watching(RATE, 0.5, 0.25, threshold=0.5, release=0.3, confirm=2, hold_seconds=1.0)
 
 
@@ -35,7 +36,7 @@ def events(lines, *names):
 def test_alarm_waits_for_confirmation_and_holds():
     alarm = Alarm(threshold=2.0, release=1.0, confirm=2, hold_seconds=3.0)
     scores = [0.0, 3.0, 0.0, 3.0, 4.0, 1.5, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 3.0]
-    changes = {n: found for n, s in enumerate(scores) if (found := alarm.feed(float(n), n + 1.0, s))}
+    changes = {n: found for n, s in enumerate(scores) if (found := alarm.feed(Moment(n + 0.0), Moment(n + 1.0), s))}
     assert changes == {
         4: {"event": "alarm_start", "start": 3.0, "at": 5.0, "peak": 4},
         # 1.5 lies between release and threshold: it keeps an alarm on (up to 9 s), and starts none.
@@ -46,7 +47,7 @@ def test_alarm_waits_for_confirmation_and_holds():
 
 def test_alarm_that_nobody_saw_end():
     alarm = Alarm(2.0, 1.0, confirm=1)
-    alarm.feed(0.0, 1.0, 5.0)
+    alarm.feed(Moment(0.0), Moment(1.0), 5.0)
     assert alarm.finish() == {
         "event": "alarm_end", "start": 0.0, "end": 1.0, "seconds": 1.0, "peak": 5, "still_on": True
     }  # fmt: skip
@@ -170,13 +171,34 @@ def test_folder_is_heard_as_it_fills(tmp_path):
     assert [line.get("file") for line in first] == ["a.wav"] * 3 + ["b.wav"] and first[3]["event"] == "unreadable"
     write("c.wav", np.full(RATE, 0.9))
     more = list(itertools.islice(lines, 4))
-    assert {line["file"] for line in more} == {"c.wav"} and more[-1]["event"] == "alarm_start" or more[2]["alarm"]
+    assert [line.get("file") for line in more] == ["c.wav"] * 3 + [None]
+    assert more[3] == {
+        "event": "alarm_start", "start": 0.0, "start_file": "c.wav", "at": 0.75, "at_file": "c.wav", "peak": 0.9
+    }  # fmt: skip
 
 
 def test_folder_once(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(0, 1.0), RATE)
     lines = list(watch_folder(Watch(WATCHING, loudest), tmp_path, once=True))
     assert [line.get("window") for line in lines] == [0, 1, 2, None] and lines[-1]["event"] == "end"
+
+
+def test_times_are_counted_in_the_file_that_is_named(tmp_path):
+    loud = np.full(RATE // 2, 0.9)
+    waves = [sound(0, 1.0), np.concatenate([sound(1, 0.5), loud]), loud, sound(2, 3.0), sound(3, 0.3)]
+    for n, wave in enumerate(waves):
+        soundfile.write(tmp_path / f"{n}.wav", wave, RATE)
+        os.utime(tmp_path / f"{n}.wav", (n, n))
+    lines = list(watch_folder(Watch(WATCHING, lambda wave: float(wave.mean())), tmp_path, once=True))
+    start, end = events(lines, "alarm_start", "alarm_end")
+    assert {key: start[key] for key in ("start", "start_file", "at", "at_file")} == {
+        "start": 0.5, "start_file": "1.wav", "at": 0.5, "at_file": "2.wav"
+    }  # fmt: skip
+    assert {key: end[key] for key in ("start", "start_file", "end", "end_file", "seconds")} == {
+        "start": 0.5, "start_file": "1.wav", "end": 0.5, "end_file": "2.wav", "seconds": 1.0
+    }  # fmt: skip
+    assert [(line["file"], line["at"]) for line in events(lines, "silence")] == [("1.wav", 0.5), ("3.wav", 0.0)]
+    assert [line["file"] for line in events(lines, "too_short")] == ["4.wav"]
 
 
 def test_memory_does_not_grow_with_the_stream():
@@ -187,6 +209,13 @@ def test_memory_does_not_grow_with_the_stream():
 
 
 def test_impossible_watching_is_refused():
-    for wrong in ({"hop_seconds": 0.6}, {"hop_seconds": 0.0}, {"confirm": 0}, {"release": 0.6}):
+    for wrong in (
+        {"hop_seconds": 0.6},
+        {"hop_seconds": 0.0},
+        {"confirm": 0},
+        {"release": 0.6},
+        {"hold_seconds": NAN},
+        {"status_seconds": NAN},
+    ):
         with pytest.raises(InputError):
             Watching(**{**vars(WATCHING), **wrong})
