@@ -169,7 +169,7 @@ def test_ten_clips_cannot_support_five_percent(normal):
 
 def test_recordings_shorter_than_the_window_are_told(normal):
     mixed = [*normal, *(wave[: RATE // 2] for wave in normal[:3])]
-    one = Detector.fit(mixed, RATE, weights=None)
+    one = Detector.fit(iter(mixed), RATE, weights=None)
     assert len(one.notes) == 1 and "3 of 27 recordings are shorter than the window of 2 s" in one.notes[0]
 
 
