@@ -148,8 +148,8 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         assert status == 0, err
         lines = [json.loads(line) for line in out.splitlines()]
         assert sum("window" in line for line in lines) == (3 if place == folder else 1)
-    for name, subtype in (("a.flac", "PCM_16"), ("mu_law.wav", "ULAW"), ("double.wav", "DOUBLE")):
-        soundfile.write(tmp_path / name, sound(700, 4.0), RATE, subtype=subtype)
+    for name, subtype in (("a.flac", "PCM_16"), ("mu_law.wav", "ULAW"), ("double.wav", "DOUBLE"), ("a.WAVE", "PCM_16")):
+        soundfile.write(tmp_path / name, sound(700, 4.0), RATE, subtype, format="FLAC" if name == "a.flac" else "WAV")
         flags = [f"--detector={fitted}", f"--input={tmp_path / name}", "--gap_seconds=1e20"]
         status, out, err = command(asd_jax.detect, "watch", *flags)
         assert status == 0 and [json.loads(line).get("window") for line in out.splitlines()] == [None, 0, 1, None], err
@@ -172,7 +172,7 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         (["watch", "--detector={fitted}", "--input={normal}", "--hop_seconds=0"], "a hop of 0 s"),
         (["watch", "--detector={fitted}", "--input={normal}", "--channel=-1"], "no whole number"),
         (["watch", "--detector={fitted}", "--input={normal}", "--gap_seconds=nan"], "--gap_seconds above 0"),
-        (["watch", "--detector={fitted}", "--input={tmp}/x.m4a"], "files of .m4a are not read"),
+        (["watch", "--detector={fitted}", "--input={tmp}/x.m4a"], "x.m4a: not readable as audio"),
         (["score", "--detector={fitted}", "{normal}", "--csv={tmp}"], "a folder; name a file"),
         (["score", "--detector={fitted}", "{normal}", "--html={fitted}/x"], "cannot be written"),
         (["listen"], "invalid choice"),
@@ -181,7 +181,7 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
 )
 def test_bad_input_is_one_message_and_status_2(command, normal, fitted, tmp_path, arguments, message):
     known = {"normal": normal, "fitted": fitted, "tmp": tmp_path}
-    (tmp_path / "x.m4a").touch()
+    (tmp_path / "x.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(99))
     status, out, err = command(asd_jax.detect, *[argument.format(**known) for argument in arguments])
     assert status == 2 and message in err and not out and len(err.strip().splitlines()) <= 3 and "Traceback" not in err
 

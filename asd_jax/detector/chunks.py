@@ -11,7 +11,6 @@ from typing import BinaryIO
 import soundfile
 
 from asd_jax.data.audio import audio_format
-from asd_jax.data.clips import AUDIO_ENDINGS
 from asd_jax.detector.stream import Form
 from asd_jax.errors import InputError
 
@@ -28,24 +27,22 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
     Raises:
         InputError: neither sound that can be decoded nor, by its ending, samples without a header.
     """
-    ending = path.suffix.lower()
-    if ending in RAW_ENDINGS or (ending == ".wav" and _plain(path)):
+    if path.suffix.lower() in RAW_ENDINGS or _plain_wav(path):
         return raw, chunks_of_file(path)
-    if ending not in AUDIO_ENDINGS:
-        raise InputError(
-            f"{path}: files of {ending} are not read; convert it, e.g. ffmpeg -i {path} sound.wav, or call it .raw if "
-            "it holds samples without a header"
-        )
-    _, rate, channels = audio_format(path)
+    try:
+        _, rate, channels = audio_format(path)
+    except InputError as error:
+        way_out = f"convert it, e.g. ffmpeg -i {path} sound.wav, or call it .raw if it holds samples without a header"
+        raise InputError(f"{error}; {way_out}") from error
     return Form("f32le", rate, channels), _decoded(path)
 
 
-def _plain(path) -> bool:
-    """Whether a wav is for the decoder of streams, which bears with cut and endless ones, or damaged beyond reading."""
+def _plain_wav(path: Path) -> bool:
+    """Whether it is for the decoder of streams, which bears with a wav that is cut or endless."""
     try:
         found = soundfile.info(path)
     except (OSError, RuntimeError):
-        return True
+        return path.suffix.lower() == ".wav"
     return found.format in ("WAV", "WAVEX") and found.subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
 
 

@@ -115,7 +115,7 @@ class Detector:
             origin: what is to be remembered of weights that are loaded; of a file, its name and hash are.
 
         Raises:
-            InputError: fewer than three windows in all, recordings that are all copies of one, waveforms that are not
+            InputError: fewer than three windows in all, or recordings that are not copies, waveforms that are not
                 finite or not mono, bad settings, names, domains or trained of fewer recordings or of more.
         """
         if coreset_size < 0:

@@ -68,7 +68,7 @@ class NormalBank:
             counted: sounds whose self-scores may be trusted; an encoder has not been trained on them.
 
         Raises:
-            InputError: fewer than 3 sounds that count, a bank of one recording only.
+            InputError: fewer than 3 sounds that count, a bank of fewer than 3 recordings.
         """
         everything = np.arange(len(domain))
         rows = {view: everything for view in scoring} if rows is None else rows
@@ -79,10 +79,10 @@ class NormalBank:
             )
         bank = cls(scoring, {view: vectors[view][rows[view]] for view in scoring}, rows, domain, group, {})
         for view, name in itertools.product(scoring, bank.domains):
-            if len(np.unique(group[rows[view]][domain[rows[view]] == name])) < 2:
+            if (count := len(np.unique(group[rows[view]][domain[rows[view]] == name]))) < FEWEST:
                 raise InputError(
-                    f"the {view} bank of {name} sounds holds one recording at most, and nothing to compare it with: "
-                    "give recordings that differ, or keep a larger coreset"
+                    f"{count} recordings in the bank of {name} sounds ({view}), where copies, and silent ones, count "
+                    f"as one: at least {FEWEST} are needed to compare; record more, or keep a larger coreset"
                 )
         raw = {}
         for judge, (view, _) in bank.judges.items():

@@ -186,14 +186,14 @@ ONE = np.zeros(9000, np.float32)
         ({"domains": ["bogus"] * 6}, "domain 'bogus'"),
         ({"trained": [False] * 5}, "trained of 5"),
         ({"coreset_size": -5}, "coreset of -5"),
-        ({"coreset_size": 1}, "a larger coreset"),
-        ({"waves": [ONE] * 20}, "all 20 normal recordings sound the same"),
-        ({"waves": [sound(0)] * 20}, "all 20 normal recordings sound the same"),
+        ({"coreset_size": 2}, "a larger coreset"),
+        ({"waves": [ONE] * 20}, "1 recordings in the bank of pooled sounds"),
+        ({"waves": [sound(0)] * 19 + [sound(1)]}, "copies, and silent ones, count as one"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(normal, encoder_file, given, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
-    weights = encoder_file if given.get("coreset_size") == 1 else None
+    weights = encoder_file if given.get("coreset_size") == 2 else None
     with pytest.raises(InputError, match=message):
         Detector.fit(**{"waves": normal[:6], "weights": weights} | given)
 
