@@ -1,4 +1,4 @@
-"""Time and private memory of converting an EAT-base checkpoint of 1.5 GB with its teacher and optimizer state.
+"""Time and private memory of converting an EAT-base checkpoint of 1.44 GB with its teacher and optimizer state.
 
     python -m benchmarks.convert_memory --output=DIR
 

@@ -94,7 +94,7 @@ def outcome(path: Path) -> tuple[str, str]:
     except Exception as error:
         return "refused", f"{type(error).__name__}: {error}"
     fine = wave.dtype == np.float32 and len(wave) >= 400 and np.isfinite(wave).all() and np.abs(wave).max() <= 1
-    return "decoded", "" if fine else f"{wave.dtype} {wave.shape} up to {np.abs(wave).max()}"
+    return "decoded", "" if fine else f"{wave.dtype} {wave.shape} up to {np.abs(wave).max(initial=0)}"
 
 
 def whole_files(folder: Path, rng: np.random.Generator) -> list[bytes]:

@@ -51,7 +51,7 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
         raise InputError('--data="..." says what recordings the results are of')
     if not (folder / "timing.json").is_file():
         raise InputError(f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ wrote")
-    made = read_json(folder / "timing.json")
+    made, added = read_json(folder / "timing.json"), 0
     for path in sorted(folder.glob("*.json")):
         found = read_json(path)
         # The challenge's file holds a table for each edition and subset.
@@ -63,6 +63,9 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
                 kept |= {key: table[key] for key in ("year", "seeds", "reference")}
                 kept["cells"] = {cell: _short(of) for cell, of in table["cells"].items()}
                 write_json(results / f"{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.json", kept)
+                added += 1
+    if not added:
+        raise InputError(f"{folder}: no table; --add wants a folder that one of the grids of benchmarks/ wrote")
 
 
 def leaderboard(results: Path) -> str:

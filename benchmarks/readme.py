@@ -52,11 +52,13 @@ def results_table(workdir: Path) -> str:
     """A finished run -> Markdown: each machine's values in percent, the filter bank's official score beside the run's.
 
     Raises:
-        InputError: the folder holds no results.
+        InputError: the folder holds no results, or those of several seeds or of another model's embeddings.
     """
     if not (workdir / "results.json").is_file():
         raise InputError(f"{workdir}: no results.json; --run wants the workdir of a finished run")
     found, columns = read_json(workdir / "results.json"), ("auc_source", "auc_target", "pauc")
+    if not {"seed", "filter_bank_baseline"} <= set(found):
+        raise InputError(f"{workdir}: --run wants a quick start of one seed, scored beside the filter bank")
     lines = ["| machine | AUC source, % | AUC target, % | pAUC, % |", "|---|---|---|---|"]
     for machine, sections in found["machines"].items():
         for values in sections.values():

@@ -27,10 +27,10 @@ FLAGS = flags.FLAGS
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_integer("rows", 1_000_000, "Clips in the bank.")
-    flags.DEFINE_integer("width", 768, "Values in an embedding.")
-    flags.DEFINE_integer("queries", 1000, "Clips to score.")
-    flags.DEFINE_integer("k", 1, "Neighbours.")
+    flags.DEFINE_integer("rows", 1_000_000, "Clips in the bank.", lower_bound=1)
+    flags.DEFINE_integer("width", 768, "Values in an embedding.", lower_bound=1)
+    flags.DEFINE_integer("queries", 1000, "Clips to score.", lower_bound=1)
+    flags.DEFINE_integer("k", 1, "Neighbours.", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "Rounds, ours and scikit-learn's in turn; the medians count.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for scoring.json; nothing is written without it.")
 

@@ -89,6 +89,7 @@ def main() -> None:
     text = markdown(result, earlier)
     print(text)
     if FLAGS.output:
+        write_json(left, result)
         with whole_file(left.with_suffix(".md")) as file:
             file.write(text.encode())
 

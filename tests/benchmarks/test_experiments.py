@@ -23,6 +23,7 @@ from asd_jax.data.factory import write_factory
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import Pipeline, random_eat
 from benchmarks import grid, verdict
 from configs import base
@@ -132,6 +133,20 @@ def test_the_boxs_bands_are_the_encoders_own(tmp_path):
     waves = np.stack([read_clip(clip.path) for clip in clips])
     assert block.vectors.shape[1:] == (2, 32)
     np.testing.assert_allclose(block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7)  # measured 3.6e-7
+
+
+def test_a_finished_run_is_scored_by_the_rule_of_its_own_edition(command, tmp_path):
+    split = np.repeat(["train", "held_out", "test"], [12, 8, 20])
+    domain, label = np.tile(["source", "target"], 20), np.where((np.arange(40) >= 20) & (np.arange(40) % 4 < 2), 1, 0)
+    vectors = (np.random.default_rng(0).normal(size=(40, 3)) + 2 * label[:, None]).astype(np.float32)
+    names, columns = np.arange(40).astype(str), (np.full(40, "00"), split, domain, label, np.full(40, ""))
+    for folder in ("embeddings", "embeddings/filter_bank"):
+        Embeddings(vectors, names, *columns, axes=("clip", "embedding")).save(tmp_path / folder / "fan.npz")
+    (tmp_path / "config.json").write_text('{"data": {"year": 2021}}')
+    flags = ["--config=configs/base.py", f"--runs={tmp_path}", "--row=min, train", f"--output={tmp_path / 'o'}"]
+    status, _, err = command(benchmarks.domain_normalization, *flags)
+    assert status == 0, err
+    assert json.loads((tmp_path / "o" / "domain_normalization.json").read_text())["year"] == 2021
 
 
 @pytest.fixture(scope="module")

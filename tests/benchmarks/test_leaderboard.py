@@ -53,3 +53,5 @@ def test_what_is_no_finished_grid_is_refused(command, tmp_path):
     flags = [f"--readme={tmp_path / 'README.md'}", f"--results={tmp_path / 'results'}"]
     assert "no timing.json" in command(benchmarks.leaderboard, f"--add={tmp_path}", "--data=x", *flags)[2]
     assert "--data=" in command(benchmarks.leaderboard, f"--add={tmp_path}", *flags)[2]
+    (tmp_path / "timing.json").write_text('{"training_seconds": 1}')  # a run's
+    assert "no table; " in command(benchmarks.leaderboard, f"--add={tmp_path}", "--data=x", *flags)[2]

@@ -80,6 +80,7 @@ def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command, monkeypa
     assert "| forward tiny float32 x 2 |" in left.with_suffix(".md").read_text() and "DCASE 2024" in out
     status, out, _ = command(throughput, *flags, "--stages=forward", f"--against={left}", "--minutes=0")
     assert status == 0 and "Left out for want of time: forward tiny float32 2" in out
+    assert json.loads(left.read_text())["left_out"] == ["forward tiny float32 2"]
 
 
 def test_exported_says_which_runtime_is_missing(command, monkeypatch):
