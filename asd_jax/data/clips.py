@@ -31,6 +31,7 @@ _SPLITS = {
     "test_rename": "test",  # the baseline's copies of the evaluation clips with labels in their names
     "supplemental": "supplemental",
 }
+TEST_FOLDERS = {folder for folder, split in _SPLITS.items() if split == "test"}
 
 EXPECTED_TREE = """expected tree (the levels dev_data/, eval_data/ and raw/ may be there or not):
   <root>/<machine>/train/section_00_source_train_normal_0000_<attributes>.wav
@@ -123,7 +124,8 @@ def find_clips(
             root or root/ground_truth.
 
     Raises:
-        InputError: no such folder, no clips in it, a wanted machine missing or without training clips, a bad name.
+        InputError: no such folder, no clips in it, a wanted machine missing or without training clips, a bad name, one
+            name twice in a machine's split.
     """
     root = Path(root)
     found = machine_folders(root)
@@ -132,7 +134,7 @@ def find_clips(
     names = find_ground_truth(root, ground_truth)
     clips = []
     for machine in sorted(set(machines) or found):
-        of_machine = [clip for folder in found[machine] for clip in clips_of(folder, machine, names)]
+        of_machine = machine_clips(found[machine], machine, names)
         if not any(clip.split == "train" for clip in of_machine):
             raise InputError(f"{root}: machine {machine} has no training clips in its train folder; {EXPECTED_TREE}")
         clips += sorted(of_machine, key=lambda clip: (clip.split, os.path.basename(clip.path)))
@@ -171,18 +173,35 @@ def machine_folders(root: str | Path) -> dict[str, list[Path]]:
     return {name: sorted(f for f in folders if f.name == name) for name in sorted({f.name for f in folders})}
 
 
-def clips_of(folder: Path, machine: str, names: GroundTruth, bad: list[str] | None = None) -> list[Clip]:
-    """The clips of one machine's folder.
+def machine_clips(
+    folders: Sequence[Path], machine: str, names: GroundTruth, bad: list[str] | None = None
+) -> list[Clip]:
+    """The clips of one machine.
 
     Args:
-        folder: with train/, test/ and the like in it, and maybe clips.csv.
+        folders: each with train/, test/ and the like in it, and maybe clips.csv; several where one holds the sections
+            of development, another those of evaluation.
         machine: its machine type.
         names: labelled names by (machine, released name).
         bad: gets the messages of bad names; None raises the first.
 
     Raises:
-        InputError: a bad name, or a clips.csv that does not fit.
+        InputError: a bad name, one name twice in a split, or a clips.csv that does not fit.
     """
+    clips = [clip for folder in folders for clip in _clips_of(folder, machine, names, bad)]
+    seen: dict[tuple[str, str], str] = {}
+    for clip in clips:
+        first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
+        if first != clip.path:
+            said = f"{clip.path} and {first}: two {clip.split} clips of one name, by which scores are told apart; "
+            said += "rename one, or give the folder of one edition as root"
+            if bad is None:
+                raise InputError(said)
+            bad.append(said)
+    return clips
+
+
+def _clips_of(folder, machine, names, bad) -> list[Clip]:
     clips = {}
     for sub in split_folders(folder):
         for entry in list(os.scandir(folder / sub)):  # read to its end, so closed, also where a name is bad

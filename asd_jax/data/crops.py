@@ -7,19 +7,21 @@ import grain
 import numpy as np
 
 from asd_jax.data.audio import fit_length
-from asd_jax.data.clips import sound_files
+from asd_jax.data.clips import TEST_FOLDERS, sound_files
 from asd_jax.errors import InputError
 
 
 def training_files(root: str | Path) -> list[Path]:
-    """Every sound file below a folder, in order; those in folders named "test" are left out.
+    """Every sound file below a folder, in order; those in folders of test clips, of any edition's naming, are left out.
 
     Raises:
         InputError: no such folder, or none in it.
     """
-    files = [path for path in sound_files(root) if "test" not in path.relative_to(root).parts[:-1]]
+    files = [path for path in sound_files(root) if TEST_FOLDERS.isdisjoint(path.relative_to(root).parts[:-1])]
     if not files:
-        raise InputError(f"{root}: no recordings outside of folders named test")
+        raise InputError(
+            f"{root}: no recordings outside of the folders of test clips, {', '.join(sorted(TEST_FOLDERS))}"
+        )
     return files
 
 

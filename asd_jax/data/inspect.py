@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from asd_jax.command import run
-from asd_jax.data.clips import Clip, clips_of, machine_folders, training_classes
+from asd_jax.data.clips import Clip, machine_clips, machine_folders, training_classes
 from asd_jax.data.ground_truth import find_ground_truth
 from asd_jax.errors import InputError
 
@@ -55,7 +55,7 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     names, machines, everything = find_ground_truth(root), {}, []
     for machine, places in folders.items():
         problems = []
-        clips = [clip for place in places for clip in clips_of(place, machine, names, problems)]
+        clips = machine_clips(places, machine, names, problems)
         machines[machine] = describe_machine(clips, problems, decode=decode)
         everything += clips
     return {

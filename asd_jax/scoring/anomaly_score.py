@@ -201,9 +201,16 @@ class SectionScorer:
         return {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
 
     def _threshold(self, normal) -> tuple[float, list[str]]:
-        normal = normal[~np.isnan(normal)]
+        normal, quantile = normal[~np.isnan(normal)], self.scoring.decision_quantile
         if len(np.unique(normal)) >= FEWEST:
-            return threshold(normal, decision=self.scoring.decision, quantile=self.scoring.decision_quantile), []
+            cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
+            above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
+            if asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked):  # three standard deviations
+                return cut, []
+            return cut, [
+                f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} were asked for: they "
+                f"follow no distribution that decision={self.scoring.decision} knows; quantile takes them as they are"
+            ]
         cut = float(normal.max()) if len(normal) else np.inf
         return cut, [f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"]
 

@@ -68,11 +68,13 @@ class Scoring:
         for name in ("k", "smote_k", "density_k", "centres", "mixup_k", "components", "mixture"):
             if getattr(self, name) < 1:
                 raise InputError(f"scoring.{name}={getattr(self, name)} must be at least 1")
-        for name in ("decision_quantile", "mixup_weight", "shrinkage"):
+        if not 0 < self.decision_quantile < 1:
+            raise InputError(f"scoring.decision_quantile={self.decision_quantile} must lie between 0 and 1")
+        for name in ("mixup_weight", "shrinkage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"scoring.{name}={getattr(self, name)} must lie in 0..1")
-        if self.whiten < 0 or self.smote_ratio <= 0 or self.seed < 0:
-            raise InputError("scoring.whiten and scoring.seed must be at least 0, scoring.smote_ratio above 0")
+        if self.whiten < 0 or not 0 < self.smote_ratio <= 1 or self.seed < 0:
+            raise InputError("scoring.whiten and scoring.seed must be at least 0, scoring.smote_ratio in (0, 1]")
         if not (self.layers in ("mean_score", "mean_vector") or self.layers.isdigit()):
             raise InputError(f"scoring.layers={self.layers!r}; known: mean_score, mean_vector, or a layer's number")
 

@@ -6,6 +6,7 @@ from asd_jax.errors import InputError
 
 DECISIONS = ("gamma", "quantile", "extreme_value")
 _TAIL = 0.2  # share of the scores that the generalised Pareto distribution is fitted to
+_STARTS = np.geomspace(0.01, 100, 41)  # of a gamma distribution: standard deviations below the lowest score
 FEWEST = 3  # different scores that a two-parameter distribution can be fitted to
 
 
@@ -14,7 +15,7 @@ def threshold(normal_scores, *, decision: str = "gamma", quantile: float = 0.9) 
 
     Args:
         normal_scores: self-scores (leave-one-out) or scores of held-out normal clips; NaN is left out.
-        decision: "gamma", quantile of a gamma distribution fitted to the scores (the DCASE baseline's rule, 0.9);
+        decision: "gamma", quantile of the gamma distribution likeliest for the scores (the DCASE baseline's rule, 0.9);
             "quantile", of the scores themselves; "extreme_value", of a generalised Pareto tail fitted to the highest
             fifth (Pickands 1975), for quantiles beyond what n scores can show, such as 0.999.
         quantile: between 0 and 1.
@@ -40,9 +41,13 @@ def threshold(normal_scores, *, decision: str = "gamma", quantile: float = 0.9) 
 def _gamma(scores, quantile):
     from scipy import stats
 
-    # Standardised first: the fit then starts near its solution whatever the scale of the scores.
+    # A search for shape, start and scale at once often stops far from the likeliest, or at a start so close to the
+    # lowest score that the likelihood has no bound. For a given start the likeliest shape and scale are unique.
     mean, std = scores.mean(), scores.std()
-    return float(mean + std * stats.gamma.ppf(quantile, *stats.gamma.fit((scores - mean) / std)))
+    scores = (scores - mean) / std
+    fits = [stats.gamma.fit(scores, floc=scores.min() - below) for below in _STARTS]
+    likeliest = min(fits, key=lambda fit: stats.gamma.nnlf(fit, scores))
+    return float(mean + std * stats.gamma.ppf(quantile, *likeliest))
 
 
 def _extreme_value(scores, quantile):

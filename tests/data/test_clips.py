@@ -1,6 +1,6 @@
 import pytest
 
-from asd_jax.data.clips import Clip, find_clips, parse_clip, training_classes
+from asd_jax.data.clips import Clip, find_clips, machine_clips, machine_folders, parse_clip, training_classes
 from asd_jax.errors import InputError
 
 TRAIN = "section_00_source_train_normal_0000_car_A1_spd_28V.wav"
@@ -79,6 +79,17 @@ def test_dev_and_eval_sections_of_one_machine_come_together(tmp_path):
     for data, machine_id in (("dev_data", "00"), ("eval_data", "01")):
         tree(tmp_path, f"{data}/fan/train/normal_id_{machine_id}_00000000.wav")
     assert training_classes(find_clips(tmp_path)) == [("fan", "00", ""), ("fan", "01", "")]
+
+
+def test_two_clips_of_one_name_in_a_machines_split_are_both_named(tmp_path):
+    tree(tmp_path, "here/fan/train/a.wav", "here/fan/test/a.wav")
+    assert len(find_clips(tmp_path)) == 2
+    tree(tmp_path, "there/fan/train/a.wav")
+    both = f"{tmp_path}/there/fan/train/a.wav and {tmp_path}/here/fan/train/a.wav: two train clips of one name"
+    with pytest.raises(InputError, match=both):
+        find_clips(tmp_path)
+    told = []
+    assert len(machine_clips(machine_folders(tmp_path)["fan"], "fan", {}, told)) == 3 and both in told[0]
 
 
 def test_split_test_folders_of_2021_are_one_test_set(tmp_path):

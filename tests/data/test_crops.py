@@ -8,11 +8,13 @@ from asd_jax.data.audio import read_clip
 from asd_jax.data.crops import crop_batches, training_files
 from asd_jax.errors import InputError
 
+TEST = [f"b/{folder}/three.wav" for folder in ("test", "source_test", "target_test", "test_rename")]
+
 
 @pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(0)
-    for name, samples in {"a/one.wav": 20000, "b/two.flac": 3000, "b/test/three.wav": 9000}.items():
+    for name, samples in {"a/one.wav": 20000, "b/two.flac": 3000, **dict.fromkeys(TEST, 9000)}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / name, rng.uniform(-0.5, 0.5, samples), 16000)
     (tmp_path / "readme.txt").write_text("no sound")

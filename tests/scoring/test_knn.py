@@ -81,6 +81,16 @@ def test_a_zero_vector_is_at_cosine_distance_one_from_everything():
     assert found == pytest.approx([1, 1, 1], abs=1e-15)
 
 
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_zero_vector_is_no_nearer_than_a_clip_at_cosine_distance_less_than_one(monkeypatch, large, on_device):
+    monkeypatch.setattr(module, "_LARGE", 1 if large else 100_000)
+    bank = np.zeros((12, 2), np.float32)
+    bank[3] = 0.3, np.sqrt(1 - 0.09)
+    distances, rows = nearest(np.array([[1.0, 0.0]]), bank, 2, "cosine", on_device=on_device)
+    assert distances[0] == pytest.approx([0.7, 1], abs=1e-7) and rows[0, 0] == 3
+
+
 def test_clip_order_and_embedding_scale_change_nothing():
     order = RNG.permutation(len(BANK))
     scale = RNG.uniform(0.1, 10, (len(BANK), 1))

@@ -15,6 +15,24 @@ def test_the_gamma_threshold_is_the_baselines():
     assert threshold(scores) == pytest.approx(scipy.stats.gamma(3, scale=2).ppf(0.9), rel=0.03)  # sampling error
 
 
+@pytest.mark.parametrize(
+    ("draw", "least", "most"),
+    [
+        (lambda rng: rng.normal(5, 1, 1000), 0.08, 0.12),
+        (lambda rng: rng.lognormal(size=1000), 0.08, 0.12),
+        (lambda rng: rng.exponential(size=1000), 0.08, 0.12),
+        (lambda rng: rng.normal(-0.5, 0.1, 100), 0.05, 0.15),
+        (lambda rng: np.r_[rng.normal(5, 1, 999), 50.0], 0.03, 0.12),  # the outlier stretches the fitted tail
+        (lambda rng: np.r_[np.zeros(300), rng.gamma(9, 1, 700)], 0.0, 0.2),  # doubles: no gamma distribution at all
+    ],
+    ids=["normal", "log-normal", "exponential", "negative", "outlier", "doubles"],
+)
+def test_the_share_of_normal_scores_above_the_gamma_threshold_is_about_what_was_asked_for(draw, least, most):
+    for seed in range(4):
+        scores = draw(np.random.default_rng(seed))
+        assert least <= np.mean(scores > threshold(scores)) <= most
+
+
 @pytest.mark.parametrize("decision", ["gamma", "quantile", "extreme_value"])
 def test_thresholds_move_with_scale_and_offset_of_the_scores(decision):
     scores = RNG.gamma(3, 2, 300)

@@ -117,6 +117,8 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
     for start in range(0, len(bank), _BANK_ROWS):
         block = unit_or_plain(bank[start : start + _BANK_ROWS], distance, query.dtype)
         norms = np.einsum("re,re->r", block, block)
+        if distance == "cosine":
+            norms[norms == 0] = 1  # as _exact has it: distance 1 from everything
         longest = max(longest, float(np.sqrt(norms.max())))
         square = doubled @ block.T
         square += norms
@@ -143,6 +145,7 @@ def _closest_rows_on_device(query, bank, k, distance, own):
     @jax.jit
     def merge(best, rows, block, start, own):
         norms = jnp.sum(block * block, axis=1)
+        norms = jnp.where(norms == 0, 1, norms) if distance == "cosine" else norms
         square = norms[None] - 2 * jnp.matmul(query, block.T, precision="highest")
         places = start + jnp.arange(len(block))
         square = jnp.where(places[None] == own[:, None], jnp.inf, square)
