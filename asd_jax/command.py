@@ -22,6 +22,8 @@ from absl import flags
 from asd_jax import processes
 from asd_jax.errors import InputError, near
 
+KEYS = "all keys, with comments: configs/base.py, of pre-training configs/pretrain_base.py"
+
 
 def run(main: Callable[[], int | None], define_flags: Callable[[list[str]], None] = lambda argv: None) -> None:
     """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's status.
@@ -126,9 +128,21 @@ def _parse(argv: list[str]) -> None:
     except flags.Error as error:
         raise InputError(_of_config_file(config, error) or f"{_words(error)} (--help lists the flags)") from error
     except Exception as error:  # a bad override, or whatever is wrong in a config file
-        raise InputError(_of_config_file(config, error) or f"config: {error}") from error
+        unknown = _unknown_key(argv, error) if isinstance(error, (AttributeError, KeyError)) else None
+        raise InputError(_of_config_file(config, error) or unknown or f"config: {error}") from error
     if len(left) > 1:
         raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
+
+
+def _unknown_key(argv: list[str], error: Exception) -> str | None:
+    """What is wrong with a --config.section.key of which the config knows no such part, which the error quotes."""
+    parts = re.findall(r"""["']([^"']+)["']""", str(error.args[0])) or [str(error.args[0])]
+    for argument in argv[1:]:
+        key = argument.partition("=")[0].lstrip("-").removeprefix("config.")
+        if parts[0] in key.split("."):
+            hint = f" Did you mean {parts[1]!r}?" if len(parts) > 1 else ""
+            return f"config: no key {key!r}; {KEYS}.{hint}"
+    return None
 
 
 def _words(error: flags.Error) -> str:
@@ -170,7 +184,7 @@ def check_keys(config: Mapping, known: Mapping, where: str = "") -> None:
             )
     for key, default in known.items():
         if key not in config:
-            raise InputError(f"config: lacks {where + key!r}; configs/base.py says what it is for")
+            raise InputError(f"config: lacks {where + key!r}, e.g. {default!r}; {KEYS}")
         value, kind = config[key], type(default)
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping):

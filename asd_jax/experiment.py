@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from asd_jax.command import check_keys
+from asd_jax.data.audio import RESAMPLERS
 from asd_jax.data.batches import clip_batches
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
@@ -35,7 +36,7 @@ from asd_jax.training.weights import (
     load_encoder,
     load_pipeline,
     random_eat,
-    read_weights,
+    read_header,
 )
 
 
@@ -53,15 +54,10 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
     dtype(config)
     least = {"seed": 0, "log.every": 1, "log.checkpoint_every": 1, "data.threads": 1, "report.clips": 0}
     least |= {"optimizer.batch_size": 1, "model.embedding_dim": 0, "factory.seed": 0, "data.pseudo_classes": 0}
-    for key, smallest in least.items():
-        if (value := operator.attrgetter(key)(config)) < smallest:
-            raise InputError(f"{key}={value} must be at least {smallest}")
-    choices = {"data.pad": ("repeat", "zeros"), "data.resampler": ("soxr", "torchaudio")}
+    choices = {"data.pad": ("repeat", "zeros"), "data.resampler": RESAMPLERS}
     choices |= {"data.on_bad_clip": ("error", "skip"), "features.statistics": ("given", "train", "weights")}
     choices |= {"frozen.features": ("weights", "config"), "report.map": ("pca", "umap")}
-    for key, known in choices.items():
-        if (value := operator.attrgetter(key)(config)) not in known:
-            raise InputError(f"{key}={value!r}; known: {', '.join(known)}.{near(value, known)}")
+    check_values(config, {"seeds": 1, **least}, choices)
     if config.frozen.pooling not in ("", "band_mean", "mean", "cls"):
         raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
     if config.report.map == "umap" and not importlib.util.find_spec("umap"):
@@ -79,6 +75,16 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
         encoder_config(given, [])
     else:
         front_end(given)
+
+
+def check_values(config: ConfigDict, least: dict[str, int], choices: dict[str, tuple[str, ...]]) -> None:
+    """Raises InputError for a key below its least value, or with a value that is none of its choices."""
+    for key, smallest in least.items():
+        if (value := operator.attrgetter(key)(config)) < smallest:
+            raise InputError(f"{key}={value} must be at least {smallest}")
+    for key, known in choices.items():
+        if (value := operator.attrgetter(key)(config)) not in known:
+            raise InputError(f"{key}={value!r}; known: {', '.join(known)}.{near(value, known)}")
 
 
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
@@ -111,6 +117,19 @@ def own_front_end(weights: str) -> FrontEnd:
             "--config.features.statistics=given (AudioSet's, as the public checkpoints) or train"
         )
     return own
+
+
+def tell_other_front_end(weights: str, front: FrontEnd) -> None:
+    """Says so where an EAT was pre-trained on another filter bank, or other statistics, than it will hear."""
+    own = front_end_of(weights) if weights not in ("", "none") else None
+    if own is None:
+        return
+    names = ("spacing", "bins", "low_hz", "high_hz", "mean", "std")
+    different = [
+        f"{n} {getattr(own, n)} there, {getattr(front, n)} here" for n in names if getattr(own, n) != getattr(front, n)
+    ]
+    if different:
+        say(f"{weights} was pre-trained with another front end: {'; '.join(different)}")
 
 
 def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:
@@ -195,7 +214,7 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
         return encoder_config(config, clips), {}
     if config.model.weights == "none":
         eat, params = eat_config(config), random_eat(eat_config(config), config.seed)
-    elif read_weights(config.model.weights)[1]["kind"] == "encoder":
+    elif read_header(config.model.weights)["kind"] == "encoder":
         pipeline = load_pipeline(config.model.weights)
         encoder, params = pipeline.config, pipeline.params
         if config.frozen.features == "weights":

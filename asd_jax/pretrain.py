@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from asd_jax.command import check_keys, define_process_flags, run
+from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 
 
@@ -47,25 +48,29 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     import jax
 
     from asd_jax import experiment
+    from asd_jax.data.audio import RESAMPLERS
+    from asd_jax.data.crops import training_files
     from asd_jax.models.encoder import EncoderConfig, Pooling
     from asd_jax.training.loop import run_steps
     from asd_jax.training.mesh import make_mesh, own_part, spread, whole
     from asd_jax.training.optimizer import adamw, learning_rate_schedule
     from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
     from asd_jax.training.weights import save_encoder
-    from asd_jax.workdir import claimed
+    from asd_jax.workdir import check_origin, claimed
     from configs import pretrain_base
 
     check_keys(config.to_dict(), pretrain_base.get_config().to_dict())
-    if config.model.file_dtype not in ("float32", "float16"):
-        raise InputError(f"model.file_dtype={config.model.file_dtype!r}; known: float32, float16")
+    least = {"seed": 0, "log.every": 1, "log.checkpoint_every": 1, "data.threads": 1}
+    known = {"data.resampler": RESAMPLERS, "model.file_dtype": ("float32", "float16")}
+    experiment.check_values(config, least, {**known, "features.statistics": ("given", "train")})
     settings = Pretraining(**config.pretraining, **config.optimizer)
     # The masked autoencoder's targets are fixed: it learns slowly at worst.
     least_spread = settings.least_spread if settings.objective == "eat" else 0.0
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat, dtype = experiment.eat_config(config), experiment.dtype(config)
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
-    sounds = sound_batches(config)
+    files = training_files(config.data.root) if config.data.root else []
+    sounds = sound_batches(config, files)
     pretrained, source = starting_point(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
@@ -78,7 +83,8 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
         decay_everything=settings.decay_everything,
     )
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    with claimed(workdir, experiment.config_values(config), [], overwrite=overwrite):
+    with claimed(workdir, experiment.config_values(config), as_clips(files), overwrite=overwrite):
+        check_origin(workdir, source)
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
             initial_state(eat, settings, optimizer, init_key, pretrained),
@@ -90,6 +96,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
             batch_size=settings.batch_size,
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,
+            on_bad_loss=settings.on_bad_loss,
             watch=watch,
         )
         path = workdir / "weights.safetensors"
@@ -98,7 +105,12 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
         return path
 
 
-def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
+def as_clips(files: Sequence[Path]) -> list[Clip]:
+    """Recordings of no machine in particular, so that a run is known to be one on them."""
+    return [Clip(str(path), "recordings", "", "train", "unknown", -1, "") for path in files]
+
+
+def sound_batches(config: ConfigDict, files: Sequence[Path] = ()) -> Callable[[int], Iterator[dict]]:
     """Steps done -> batches {"wave": "b s"} of the steps that follow, from recordings and zoo, long and short in turn.
 
     Raises:
@@ -108,7 +120,7 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
     import jax.numpy as jnp
 
     from asd_jax import recordings
-    from asd_jax.data.crops import crop_batches, training_files
+    from asd_jax.data.crops import crop_batches
     from asd_jax.data.zoo import zoo_waves
     from asd_jax.features.front_end import FrontEnd
     from asd_jax.models.eat import PATCH
@@ -126,7 +138,6 @@ def sound_batches(config: ConfigDict) -> Callable[[int], Iterator[dict]]:
             "--config.data.zoo_share=1"
         )
     from_zoo = round(clips * data.zoo_share)
-    files = training_files(data.root) if data.root else []
     if files and from_zoo == clips:
         raise InputError(
             f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of {clips} to these "
@@ -161,8 +172,6 @@ def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batch
     from asd_jax.features.front_end import FrontEnd, SimAM
 
     f = config.features
-    if f.statistics not in ("given", "train"):
-        raise InputError(f"features.statistics={f.statistics!r}; known: given, train")
     front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, SimAM("none"))
     if f.statistics == "given":
         return dataclasses.replace(front, frames=config.data.frames)

@@ -1,5 +1,6 @@
 """What a run hears: from a config's data keys to clips that can be read, windows of them, and their waveforms."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH
 from asd_jax.training.log import say
-from asd_jax.workdir import check_unchanged, recording_stamps
+from asd_jax.workdir import check_unchanged, locked, recording_stamps
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
@@ -30,8 +31,13 @@ and named with --config.data.root=data/dcase2024; without any data,
 runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
-def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
+def find_data(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> list[Clip]:
     """The clips that `config.data` names; the factory's are written into the workdir first.
+
+    Args:
+        config: as in configs/base.py.
+        workdir: where the factory is to be.
+        overwrite: instead of another factory that is there, unless a process works in the workdir.
 
     Raises:
         InputError: no data, with the expected tree, what was found and how to get some.
@@ -44,7 +50,10 @@ def find_data(config: ConfigDict, workdir: Path) -> list[Clip]:
         say(f"synthetic machines: {root}")
         with processes.first_before_others():
             names = machines or tuple(MACHINES)
-            write_factory(root, clip_seconds=config.data.clip_seconds, **config.factory, machines=names)
+            settings = {**config.factory, "clip_seconds": config.data.clip_seconds, "machines": names}
+            replace = overwrite and processes.first()
+            with locked(workdir) if replace else contextlib.nullcontext():
+                write_factory(root, **settings, overwrite=replace)
     try:
         clips = find_clips(root, machines)
     except InputError as error:

@@ -7,6 +7,7 @@
 The same command continues an interrupted run. Keys of the config, with defaults and comments: configs/base.py.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from asd_jax import processes
 from asd_jax.command import define_process_flags, run
 from asd_jax.errors import InputError
-from asd_jax.files import nothing_left_of, write_json
+from asd_jax.files import nothing_left_of
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -31,26 +32,26 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Runs `config.seeds` times, with seeds seed, seed + 1, ..."""
+    from asd_jax import experiment, recordings
     from asd_jax.evaluate import summarize_seeds
-    from asd_jax.experiment import config_values
-    from asd_jax.workdir import check_config
+    from asd_jax.workdir import claimed
 
     config, workdir, overwrite = flags.FLAGS.config, Path(flags.FLAGS.workdir), flags.FLAGS.overwrite
-    if config.seeds < 1:
-        raise InputError(f"--config.seeds={config.seeds} must be at least 1")
+    experiment.check(config)
     if config.seeds == 1:
         train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
-    if not overwrite:
-        check_config(workdir, config_values(config))
-    folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
-    for n, folder in enumerate(folders):
-        one = ConfigDict(config).copy_and_resolve_references()
-        one.update(seed=config.seed + n, seeds=1)
-        train_and_score(one, folder, workdir, overwrite=overwrite)
-    write_json(workdir / "config.json", config_values(config))
-    if processes.first():
-        summarize_seeds(workdir, folders)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(nothing_left_of(workdir, unless="seed_*"))
+        found = recordings.find_data(config, workdir, overwrite=overwrite)
+        stack.enter_context(claimed(workdir, experiment.config_values(config), found, overwrite=overwrite))
+        folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
+        for n, folder in enumerate(folders):
+            one = ConfigDict(config).copy_and_resolve_references()
+            one.update(seed=config.seed + n, seeds=1)
+            train_and_score(one, folder, workdir)
+        if processes.first():
+            summarize_seeds(workdir, folders)
 
 
 def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, overwrite: bool = False) -> dict:
@@ -71,12 +72,13 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
     experiment.check(config)
     experiment.keep_compiled(config)
     with nothing_left_of(data_folder):
-        found = recordings.find_data(config, data_folder)
+        found = recordings.find_data(config, data_folder, overwrite=overwrite)
         pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
         clips, skipped = recordings.readable(config, found)
         heard = recordings.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
         encoder = experiment.encoder_config(config, clips)
         if encoder.eat:
+            experiment.tell_other_front_end(config.model.weights, encoder.front_end)
             experiment.fine_tuning(config).steps(len(heard))
             if not config.data.pseudo_classes:
                 class_numbers(heard, encoder, config.data.domain_in_class)
@@ -91,6 +93,7 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
     from asd_jax.training.fine_tuning import fine_tune
     from asd_jax.training.log import say
     from asd_jax.training.weights import load_pipeline, origin, save_encoder
+    from asd_jax.workdir import check_origin
 
     path = workdir / "weights.safetensors"
     if path.exists():
@@ -107,6 +110,7 @@ def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tu
     else:
         if pretrained:
             source = origin(config.model.weights)
+        check_origin(workdir, source)
         if config.data.pseudo_classes:
             heard = experiment.with_pseudo_classes(config, heard, encoder, pretrained, workdir)
         params = fine_tune(

@@ -19,7 +19,16 @@ from asd_jax.files import file_sha256, read_json, write_json
 from asd_jax.training.log import say
 
 RESULTS = ("pseudo_classes.json", "checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
-LEFT = (*RESULTS, "metrics.jsonl", "timing.json", "comparison.json", "report", "config.json", "data.json")
+LEFT = (
+    *RESULTS,
+    "pretrained.json",
+    "metrics.jsonl",
+    "timing.json",
+    "comparison.json",
+    "report",
+    "config.json",
+    "data.json",
+)
 _WAY_OUT = "Use another --workdir, or --overwrite to remove that run first"
 # Keys that change no number beyond rounding, so that a run may go on with others.
 FREE = (
@@ -111,7 +120,9 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def remove_run(workdir: Path) -> None:
-    """Removes what a run leaves, and nothing else."""
+    """Removes what a run leaves, those of its seeds too, and nothing else."""
+    for seed in workdir.glob("seed_*"):
+        remove_run(seed)
     for name in LEFT:
         path = workdir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -171,6 +182,23 @@ def check_config(workdir: Path, config: Mapping) -> None:
     theirs = read_json(path) if path.exists() else config
     if different := [text for key, text in differences(theirs, config) if key not in FREE]:
         raise InputError(f"{workdir} holds a run of another config; it differs in {', '.join(different)}. {_WAY_OUT}")
+
+
+def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
+    """Notes which weights a run begins from, in pretrained.json: their path in the config may come to name others.
+
+    Args:
+        workdir: of the run, claimed.
+        origin: of `asd_jax.training.weights.origin`.
+
+    Raises:
+        InputError: the run that is there began from others.
+    """
+    path = workdir / "pretrained.json"
+    if (workdir / "checkpoints").exists() and path.exists() and (theirs := read_json(path)) != dict(origin):
+        texts = ", ".join(text for _, text in differences(theirs, origin))
+        raise InputError(f"{workdir} holds a run that began from other weights: {texts}. {_WAY_OUT}")
+    write_json(path, dict(origin))
 
 
 def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:

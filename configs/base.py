@@ -100,7 +100,8 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer = config.optimizer = ConfigDict()
     optimizer.epochs = 10  # passes over the training clips; 0: the weights as they start
     optimizer.batch_size = 32  # clips a step, and a batch of embedding
-    optimizer.accumulate = 1  # parts that a batch goes through the encoder in, to save memory; same gradients
+    optimizer.accumulate = 1  # parts that a batch goes through the encoder in, to save memory; same gradients, but that
+    # drop_path draws for each part and the scale of adacos moves with each
     optimizer.learning_rate = 5e-5  # peak
     optimizer.warmup_fraction = 0.1  # of all steps
     optimizer.weight_decay = 0.05  # on matrices only

@@ -71,6 +71,7 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.weight_decay = 0.05
     optimizer.decay_everything = True  # biases and norms too, as fairseq does by mistake
     optimizer.clip_norm = 4.0
+    optimizer.on_bad_loss = "stop"  # on NaN or infinity; skip goes on without what that batch teaches
 
     parallel = config.parallel = ConfigDict()  # on several devices, which share every batch
     parallel.shards = 1  # devices that share one copy of parameters and optimiser state (FSDP): less memory each, more

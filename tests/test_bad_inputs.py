@@ -174,6 +174,9 @@ CONFIG = [
     ([*TRAIN, "--config.log.every=0"], "log.every=0 must be at least 1"),
     ([*TRAIN, "--config.seed=-1"], "seed=-1 must be at least 0"),
     ([*TRAIN, "--config.seeds=0"], "seeds=0 must be at least 1"),
+    ([*TRAIN, "--config.optimizer.zzz=1"], "no key 'optimizer.zzz'; all keys, with comments: configs/base.py"),
+    ([*TRAIN, "--config.optimiser.epochs=1"], "no key 'optimiser.epochs'.*Did you mean 'optimizer'"),
+    ([*TRAIN, "--config.features.simam_lambda=0"], "simam_lambda=0.0 must be above 0"),
     ([*TRAIN, "--config.scoring.back_end=knm"], "Did you mean 'knn'"),
     ([*TRAIN, "--config.scoring.k=0"], "scoring.k=0 must be at least 1"),
     ([*TRAIN, "--config.scoring.normalization=held_out"], "set --config.data.held_out"),
@@ -229,7 +232,7 @@ FILES = [
         for name, message in {
             "truncated": ": not a readable safetensors file",
             "text": ": not a readable safetensors file",
-            "folder": ": not a readable safetensors file",
+            "folder": ": a folder; name the weight file in it",
             "foreign": ": a safetensors file, but not one of asd_jax.*\n.*convert.eat",
             "nan": ": tensor cls holds NaN or infinity",
             "lacks": ": the weights do not fit the model: missing cls",

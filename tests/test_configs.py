@@ -8,8 +8,9 @@ import pytest
 from asd_jax import experiment
 from asd_jax.models.eat import EATConfig
 from asd_jax.scoring.options import Scoring
+from asd_jax.training.pretraining import Pretraining
 from asd_jax.training.settings import FineTuning
-from configs import base
+from configs import base, pretrain_base
 
 CONFIGS = ["base", "toycar", "dcase2024", "quickstart"]
 
@@ -53,6 +54,8 @@ def test_scoring_and_training_options_are_the_configs():
         f.name for f in dataclasses.fields(Scoring)
     }
     assert experiment.fine_tuning(config) == FineTuning()
+    pre = pretrain_base.get_config()
+    assert Pretraining(**pre.pretraining, **pre.optimizer) == Pretraining()
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,16 @@ def test_several_seeds_give_mean_and_deviation(smoke, command):
     status, _, err = command(asd_jax.evaluate, f"--workdir={workdir}")
     assert status == 0, err
     assert (workdir / "results.json").read_bytes() == before
+    one = (
+        "--config=configs/quickstart.py:smoke",
+        f"--workdir={workdir}",
+        "--config.data.machines=fan",
+        "--config.factory.train_source=13",
+    )
+    assert "other than this synthetic set" in command(asd_jax.train, *one)[2]
+    status, _, err = command(asd_jax.train, *one, "--overwrite")
+    assert status == 0, err
+    assert (workdir / "weights.safetensors").exists() and not any(workdir.glob("seed_*/*"))
 
 
 @pytest.mark.slow

@@ -46,6 +46,13 @@ def test_recordings_and_zoo_mix_and_the_file_can_be_continued(command, tmp_path,
     assert read_weights(second)[1]["source"] == "weights.safetensors"
     before, after = (load_encoder(path)[1]["block_0"]["fc1"]["kernel"] for path in (first, second))
     np.testing.assert_allclose(before, after, atol=1e-6)  # the learning rate is next to nothing
+    left = second.read_bytes()
+    first.write_bytes(left)
+    status, _, err = command(pretrain, *flags, f"--workdir={tmp_path / 'second'}")
+    assert status == 2 and "began from other weights: sha256" in err
+    soundfile.write(recordings / "new.wav", np.zeros(30000), 16000)
+    status, _, err = command(pretrain, *flags, f"--workdir={tmp_path / 'second'}")
+    assert status == 2 and "other recordings of recordings (3 there, 4 here)" in err and second.read_bytes() == left
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,10 @@ def test_recordings_and_zoo_mix_and_the_file_can_be_continued(command, tmp_path,
         ("--config.pretraining.mask_share=1.5", "mask_share"),
         ("--config.pretraining.views=0", "pretraining.views=0 must be above 0"),
         ("--config.pretraining.decoder_heads=3", "decoder_width"),
+        ("--config.log.every=0", "log.every=0 must be at least 1"),
+        ("--config.seed=-1", "seed=-1 must be at least 0"),
+        ("--config.data.resampler=linear", "known: soxr, torchaudio"),
+        ("--config.optimizer.on_bad_loss=hope", "known: stop, skip"),
         ("--config.optimizer.learning_rate=0", "optimizer.learning_rate"),
         ("--config.model.file_dtype=float8", "file_dtype"),
         ("--config.features.statistics=mine", "statistics"),

@@ -19,6 +19,7 @@ from asd_jax.errors import InputError
 FRAME_MS = 25  # one frame of the filter bank: the least there is to hear
 SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000  # a sampling rate outside is a damaged header
 LONGEST_S = 3600
+RESAMPLERS = ("soxr", "torchaudio")
 _BLOCK = 1 << 22  # values decoded at a time, so that no header decides how much memory is taken
 _BYTE_ORDER = {b"RIFF": "<", b"RIFX": ">", b"FORM": ">"}
 
@@ -79,8 +80,8 @@ def resample(wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = 
     Raises:
         InputError: no such method.
     """
-    if method not in ("soxr", "torchaudio"):
-        raise InputError(f"no resampler {method!r}; choose soxr or torchaudio")
+    if method not in RESAMPLERS:
+        raise InputError(f"no resampler {method!r}; choose {' or '.join(RESAMPLERS)}")
     wave = wave.astype(np.float32, copy=False)
     if rate == to:
         return wave

@@ -152,6 +152,7 @@ def write_factory(
     train_source: int = 80,
     train_target: int = 10,
     test_per_condition: int = 15,
+    overwrite: bool = False,
 ) -> None:
     """Writes the whole set (16 kHz, mono, 16 bit) or nothing; leaves it alone if it is already there.
 
@@ -163,6 +164,7 @@ def write_factory(
         train_source: normal training clips per machine in the source domain (DCASE: 990).
         train_target: the same in the target domain (DCASE: 10).
         test_per_condition: test clips per machine, domain and label (DCASE: 50).
+        overwrite: instead of another such set that is there.
 
     Raises:
         InputError: `root` holds something else; an unknown machine; a count below 1.
@@ -177,10 +179,10 @@ def write_factory(
     note = json.dumps(
         {"version": VERSION, "seed": seed, "clip_seconds": clip_seconds, "machines": list(machines), **counts}, indent=2
     )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        present = {path.relative_to(root).as_posix() for path in root.rglob("*.wav")} if root.is_dir() else set()
-        if present == {recipe.path for recipe in recipes} and _text(root / "factory.json") == note:
-            return
+    if _holds(root, recipes, note):
+        return
+    replaced = overwrite and (root / "factory.json").is_file()
+    if not replaced and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete this one first"
         )
@@ -193,7 +195,13 @@ def write_factory(
         for machine in machines:
             _write_tables(part, machine, [recipe for recipe in recipes if recipe.machine == machine])
         (part / "factory.json").write_text(note)
-        os.replace(part, root)
+        if replaced:
+            shutil.rmtree(root)
+        try:
+            os.replace(part, root)
+        except OSError:
+            if not _holds(root, recipes, note):  # by another process, in the meantime
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -283,6 +291,12 @@ def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file_name", "fault", "grade"])
         rows.writerows([r.path, r.fault_kind, r.grade] for r in recipes if r.fault_kind)
+
+
+def _holds(root: Path, recipes: Sequence[_Recipe], note: str) -> bool:
+    """Whether the whole set is there, and nothing else."""
+    present = {path.relative_to(root).as_posix() for path in root.rglob("*.wav")} if root.is_dir() else set()
+    return present == {recipe.path for recipe in recipes} and _text(root / "factory.json") == note
 
 
 def _text(path: Path) -> str:

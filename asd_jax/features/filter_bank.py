@@ -10,7 +10,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 Spacing = Literal["even", "mel", "gammatone"]
 SPACINGS: tuple[Spacing, ...] = ("even", "mel", "gammatone")
@@ -24,7 +24,7 @@ AUDIOSET_MEAN, AUDIOSET_STD = -4.268, 4.569  # of log mel energies over AudioSet
 
 @functools.partial(jax.jit, static_argnames=("spacing", "sample_rate", "bins", "low_hz", "high_hz"))
 def log_filter_bank(
-    wave: Float[Array, "b s"],
+    wave: Num[Array, "b s"],
     *,
     spacing: Spacing = "even",
     sample_rate: int = 16000,
@@ -46,8 +46,10 @@ def log_filter_bank(
         high_hz: upper edge of the highest; None for half the sample rate.
 
     Raises:
-        ValueError: clips shorter than one frame, or an unknown spacing.
+        ValueError: clips shorter than one frame or not of floats, an unknown spacing, edges out of order.
     """
+    if not jnp.issubdtype(wave.dtype, jnp.floating):
+        raise ValueError(f"a wave of {wave.dtype}; needs floats in [-1, 1], e.g. int16 / 32768")
     window, hop = sample_rate * FRAME_MS // 1000, sample_rate * HOP_MS // 1000
     if wave.shape[-1] < window:
         raise ValueError(f"clips of {wave.shape[-1]} samples are shorter than one frame of {window}")
@@ -105,8 +107,13 @@ def filter_bank(
     Sources: mel, Kaldi (triangles linear in mel, height 1); even, the same triangles with mel replaced by Hz
     (arXiv 2508.15334, "evenly distributed intervals"); gammatone, the 4th-order magnitude response with the bandwidths
     of Glasberg & Moore (1990).
+
+    Raises:
+        ValueError: an unknown spacing, edges out of order.
     """
     high_hz = high_hz or sample_rate / 2
+    if not 0 <= low_hz < high_hz <= sample_rate / 2:
+        raise ValueError(f"no filter bank from {low_hz} to {high_hz} Hz at {sample_rate} Hz")
     hz = np.arange(dft_size(sample_rate) // 2 + 1) * sample_rate / dft_size(sample_rate)
     if spacing == "gammatone":
         centre = _hz_of_erb_rate(np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None])

@@ -47,6 +47,8 @@ class SimAM:
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
         if unknown := self.modes - set(MODES):
             raise InputError(f"features.simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}")
+        if not self.e_lambda > 0:
+            raise InputError(f"features.simam_lambda={self.e_lambda} must be above 0, for maps that are constant")
 
     @property
     def by_machine(self) -> dict[str, str]:

@@ -24,10 +24,10 @@ class ConvolutionDecoder(nn.Module):
         dtype: of the computation.
     """
 
-    layers: int = 6
-    kernel: int = 3
-    groups: int = 16
-    noise: float = 0.01
+    layers: int
+    kernel: int
+    groups: int
+    noise: float
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -88,9 +88,9 @@ class PixelDecoder(nn.Module):
         dtype: of the computation.
     """
 
-    layers: int = 2
-    width: int = 128
-    heads: int = 4
+    layers: int
+    width: int
+    heads: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

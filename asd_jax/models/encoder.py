@@ -1,7 +1,6 @@
 """The encoder: waveform -> front end -> EAT -> pooling -> embedding; one function for training, scoring and export."""
 
 import dataclasses
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -117,10 +116,9 @@ class Encoder(nn.Module):
         self,
         wave: Float[Array, "b s"],
         simam_mode: Int[Array, "b"] | None = None,
-        augment: Callable[[Float[Array, "b t f"]], Float[Array, "b t f"]] | None = None,
     ) -> tuple[Float[Array, "b ..."], dict]:
         x = self.config.front_end.spectrogram(wave, simam_mode)
-        return self.embed(x if augment is None else augment(x), wave.shape[1], simam_mode)
+        return self.embed(x, wave.shape[1], simam_mode)
 
     @nn.compact
     def embed(self, spectrogram: Float[Array, "b t f"], samples: Length, simam_mode: Int[Array, "b"] | None = None):

@@ -17,6 +17,7 @@ from asd_jax.scoring.preparation import Preparation
 FOLDS = 10  # for self-scores
 FEWEST = 3  # normal sounds that can be compared with each other at all
 DOMAINS = ("pooled", "source", "target")
+_AXES = ("clip", "embedding")  # with bands too: only layers would count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,14 +191,14 @@ def prepared(
     """Vectors of a bank "r ..." -> what is done to any vector before it is judged, and {domain: the bank's "r p c"}."""
     training = {name: vectors[domain == name] for name in domains}
     by_domain = {"source": training.get("source", vectors[:0]), **training}
-    prepare = Preparation.fit(by_domain, scoring, _axes(vectors))
+    prepare = Preparation.fit(by_domain, scoring, _AXES)
     return prepare, {name: prepare(rows) for name, rows in training.items()}
 
 
 def _scorer(scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]):
     """Vectors of a bank -> function from vectors "n ..." to scores "n d"."""
     prepare, training = prepared(scoring, vectors, domain, domains)
-    fitted: Fitted = fit_back_end(training, scoring, _axes(vectors))
+    fitted: Fitted = fit_back_end(training, scoring, _AXES)
 
     def score(test: np.ndarray) -> np.ndarray:
         found = prepare(test)
@@ -205,7 +206,3 @@ def _scorer(scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: 
         return np.stack([scores[name] for name in domains], axis=1)
 
     return score
-
-
-def _axes(vectors: np.ndarray) -> tuple[str, ...]:
-    return ("clip", "band", "embedding") if vectors.ndim == 3 else ("clip", "embedding")

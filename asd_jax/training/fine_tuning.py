@@ -63,7 +63,7 @@ def fine_tune(
     mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
-    optimizer, schedule = make_optimizer(settings, steps, config.backbone.depth)
+    optimizer, schedule = make_optimizer(settings, steps, config.pooling.block % config.backbone.depth + 1)
     encoder = Encoder(config, dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings)
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)

@@ -27,6 +27,10 @@ class Interrupted(KeyboardInterrupt):
     """SIGTERM or Ctrl-C, after the state was saved."""
 
 
+class Unsound(InputError):
+    """The state itself is bad, as `watch` found: it is not saved."""
+
+
 def run_steps(
     step_fn: Callable[[State, Any, jax.Array], tuple[State, Metrics]],
     state: State,
@@ -62,10 +66,11 @@ def run_steps(
         checkpoint_every: steps between checkpoints.
         on_bad_loss: when a metric is not finite, "stop" before that step, or "skip" the step.
         files_of: names what is in a batch, for the message.
-        watch: sees the metrics that are logged; may raise an InputError.
+        watch: sees the metrics that are logged; may raise Unsound.
 
     Raises:
         InputError: a metric that is not finite; no memory for a step; the disk is full. The state is saved.
+        Unsound: of `watch`; what was saved before stays.
         Interrupted: by SIGTERM or Ctrl-C. The state is saved.
     """
     mesh = mesh or one_device()
@@ -91,6 +96,8 @@ def run_steps(
                         checkpoints.save(step, state)
                 if last:
                     break
+        except Unsound:
+            raise
         except Exception:
             # What was wrong, e.g. a clip that vanished, is not the state: no step is lost.
             if not processes.several() and not state.step.is_deleted() and int(state.step) > checkpoints.latest:

@@ -33,7 +33,7 @@ def adamw(
         weight_decay: times the learning rate, taken off every matrix at each step.
         clip_norm: of all gradients together.
         layer_decay: block i of EAT (from 0) learns at layer_decay^(depth - i) of the rate, the rest at all of it (EAT).
-        depth: blocks of EAT.
+        depth: blocks of EAT that the embedding is made of; those above count as the last.
         thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and after every so many steps one
             more block thaws, the last first and what lies below the blocks with the first; 0 for none.
         b2: decay of the second moment; 0.95 in EAT's pre-training.
@@ -72,7 +72,7 @@ def adamw(
 def layer_multiplier(path: str, layer_decay: float, depth: int) -> float:
     """Share of the learning rate that a parameter gets: only EAT's blocks are scaled."""
     block = _block(path)
-    return 1.0 if block is None else layer_decay ** (depth - block)
+    return 1.0 if block is None else layer_decay ** (depth - min(block, depth - 1))
 
 
 def thaw_stage(path: str, depth: int) -> int:
@@ -80,7 +80,7 @@ def thaw_stage(path: str, depth: int) -> int:
     if "eat/" not in path:
         return 0
     block = _block(path)
-    return depth if block is None else depth - block
+    return depth if block is None else depth - min(block, depth - 1)
 
 
 def _block(path: str) -> int | None:

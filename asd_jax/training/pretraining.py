@@ -19,12 +19,14 @@ from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.training.loop import ON_BAD_LOSS, Unsound
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import by_clip, gathered, shared_out
 from asd_jax.training.settings import check
 
 OBJECTIVES = ("eat", "masked_autoencoder")
 CHOICES = {"pretraining.objective": OBJECTIVES, "pretraining.weighting": ("published", "mean")}
+CHOICES |= {"optimizer.on_bad_loss": ON_BAD_LOSS}
 RANGES = {
     "pretraining": {
         "above 0": "steps views mask_block decoder_layers decoder_kernel decoder_groups decoder_width decoder_heads "
@@ -60,6 +62,7 @@ class Pretraining:
         ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in so many steps.
         learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
         decay_everything: weight decay on biases and norms too, as fairseq does by mistake.
+        on_bad_loss: see `run_steps`.
     """
 
     objective: str = "eat"
@@ -86,6 +89,7 @@ class Pretraining:
     weight_decay: float = 0.05
     clip_norm: float = 4.0
     decay_everything: bool = True
+    on_bad_loss: str = "stop"
 
     def __post_init__(self):
         check(self, CHOICES, RANGES)
@@ -120,10 +124,10 @@ class CollapseWatch:
     after: int
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        """Raises InputError at a collapse."""
+        """Raises Unsound at a collapse."""
         for name in ("target_spread", "prediction_spread"):
             if step > self.after and metrics[name] < self.least:
-                raise InputError(
+                raise Unsound(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} (least_spread "
                     f"{self.least:g}): every patch gets nearly the same vector. Try a smaller "
                     "--config.optimizer.learning_rate, a slower teacher (--config.pretraining.ema_start nearer to 1), "
@@ -300,7 +304,8 @@ def make_pretraining_step(
         teacher = jax.tree.map(
             lambda old, new: decay * old + (1 - decay) * new, state.teacher, params["eat"] if state.teacher else {}
         )
-        metrics = {"loss": loss, "learning_rate": schedule(state.step), **parts}
+        norm = optax.tree.norm(gradients)  # where the loss is still finite, and the gradient no longer
+        metrics = {"loss": loss, "learning_rate": schedule(state.step), "gradient_norm": norm, **parts}
         return PretrainingState(state.step + 1, params, optimizer_state, teacher), metrics
 
     return step

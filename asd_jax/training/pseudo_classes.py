@@ -72,7 +72,9 @@ def with_pseudo_classes(
         threads: that read ahead.
     """
     groups = without_attributes(clips)
-    if not path.exists():
+    missing = not path.exists()
+    processes.wait()  # all have looked before the first one writes
+    if missing:
         found, mesh = {}, own_devices()
         params = replicated(mesh, params)
         for key, numbers in groups.items():
@@ -90,7 +92,7 @@ def with_pseudo_classes(
             )
             found[key] = ward_clusters(vectors, clusters).tolist()
         write_json(path, found)
-        processes.wait()
+    processes.wait()
     names = {
         n: f"pseudo_{c}" for key, found in read_json(path).items() for n, c in zip(groups[key], found, strict=True)
     }

@@ -60,15 +60,26 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: di
             file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
 
 
+def read_header(path: str | Path) -> dict[str, Any]:
+    """What `save_weights` said of a weight file, without its tensors.
+
+    Raises:
+        InputError: as `read_weights`.
+    """
+    return read_weights(path, only=())[1]
+
+
 def read_weights(
-    path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder")
+    path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder"), only: Sequence[str] | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name and the header of a file of one of the `kinds`; of "box", the one in the package.
+    """Reads the tensors by name (`only` some, if given) and the header of a file of one of the `kinds`; of "box", ours.
 
     Raises:
         InputError: missing, not safetensors, truncated, without our header, or of a newer format.
     """
     path = weights_file(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; name the weight file in it")
     try:
         with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
@@ -78,7 +89,7 @@ def read_weights(
                     f"  python -m convert.eat --source={path} --output=FILE.safetensors"
                 )
             header = json.loads(metadata["asd_jax"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if only is None else only)}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
@@ -154,7 +165,7 @@ def front_end_of(path: str | Path) -> FrontEnd | None:
     Raises:
         InputError: as `read_weights`.
     """
-    header = read_weights(path)[1]
+    header = read_header(path)
     return _config(FrontEnd.from_header, header["front_end"], path) if header.get("front_end") else None
 
 

@@ -82,6 +82,28 @@ def test_anything_else_at_root_is_an_error_and_stays_untouched(tiny, spoil):
     assert before == (contents(tiny) if tiny.is_dir() else tiny.read_text())
 
 
+def test_another_set_is_replaced_only_on_demand_and_nothing_else_ever(tiny):
+    write_factory(tiny, **TINY, seed=7, overwrite=True)
+    assert json.loads((tiny / "factory.json").read_text())["seed"] == 7
+    (tiny / "factory.json").unlink()
+    with pytest.raises(InputError, match="holds something other"):
+        write_factory(tiny, **TINY, overwrite=True)
+
+
+def test_two_processes_may_write_the_same_set(tmp_path, monkeypatch):
+    def late(*arguments):
+        monkeypatch.setattr(factory, "_write_tables", before)
+        with monkeypatch.context() as other:
+            other.setattr(factory.os, "getpid", lambda: 1)
+            write_factory(tmp_path / "set", **TINY)
+        return before(*arguments)
+
+    before = factory._write_tables
+    monkeypatch.setattr(factory, "_write_tables", late)
+    write_factory(tmp_path / "set", **TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"] and (tmp_path / "set" / "factory.json").exists()
+
+
 def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError("no space left")

@@ -114,6 +114,13 @@ def test_number_of_frames_and_too_short_clips():
         log_filter_bank(jnp.zeros((1, 399)))
 
 
+def test_integers_and_edges_out_of_order_are_refused():
+    with pytest.raises(ValueError, match="a wave of int16; needs floats"):
+        log_filter_bank(jnp.zeros((1, 400), jnp.int16))
+    with pytest.raises(ValueError, match="no filter bank from 9000.0 to 8000.0 Hz at 16000 Hz"):
+        log_filter_bank(jnp.zeros((1, 400)), low_hz=9000.0)
+
+
 def test_other_rates_and_edges_follow_the_reference():
     rng = np.random.default_rng(0)
     wave = rng.normal(size=8000).astype(np.float32) * 0.1

@@ -56,19 +56,6 @@ def test_filter_bank_encoder_has_no_parameters():
     np.testing.assert_array_equal(embedding, out["filter_bank"])
 
 
-def test_augmentation_comes_before_simam():
-    module, variables = encoder()
-    seen = []
-
-    def augment(spectrogram):
-        seen.append(spectrogram)
-        return jnp.zeros_like(spectrogram)
-
-    _, out = module.apply(variables, WAVE, None, augment)
-    np.testing.assert_allclose(seen[0], module.config.front_end.spectrogram(WAVE), atol=1e-6)
-    np.testing.assert_array_equal(out["filter_bank"], 0)
-
-
 def test_impossible_combinations_are_refused():
     with pytest.raises(InputError, match="EAT takes 128 filters but the front end has 64"):
         EncoderConfig(front_end=FrontEnd(bins=64), eat=EAT_CONFIG)

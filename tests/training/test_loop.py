@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asd_jax.errors import InputError
-from asd_jax.training.loop import Interrupted, memory_for, run_steps
+from asd_jax.training.loop import Interrupted, Unsound, memory_for, run_steps
 
 
 class State(NamedTuple):
@@ -103,6 +103,18 @@ def test_bad_loss_stops_before_the_step_that_has_it_and_names_the_clips(undistur
             run(tmp_path, spoilt, files_of=lambda batch: ["five.wav"])
         assert "on_bad_loss=skip" in str(error.value) and steps_logged(tmp_path) == [1, 2, 3, 4, 5]
     assert run(tmp_path) == undisturbed  # the five steps were kept, and the clip mended
+
+
+def test_an_unsound_state_is_not_saved_however_often_the_run_is_repeated(undisturbed, tmp_path):
+    def watch(step, values):
+        if step > 5:
+            raise Unsound("it has collapsed")
+
+    for _ in range(3):
+        with pytest.raises(Unsound, match="it has collapsed"):
+            run(tmp_path, watch=watch)
+        assert [int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == [4]
+    assert run(tmp_path) == undisturbed
 
 
 def test_bad_loss_is_skipped_by_choice(tmp_path, capsys):

@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
-from asd_jax.training.optimizer import adamw, join, layer_multiplier, learning_rate_schedule, split
+from asd_jax.training.optimizer import adamw, join, layer_multiplier, learning_rate_schedule, split, thaw_stage
 
 
 def test_schedule_rises_linearly_then_follows_a_cosine():
@@ -66,6 +66,14 @@ def test_layer_decay_is_eats_formula():
     for name in ("encoder/eat/patch/kernel", "encoder/pooling/kernel", "head/centres"):
         assert first[name] == pytest.approx(-1e-3, rel=1e-5)
     assert layer_multiplier("encoder/eat/block_0/fc1/kernel", 0.65, 12) == pytest.approx(0.0057, abs=1e-4)
+
+
+def test_blocks_above_the_pooled_one_count_as_the_last():
+    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.5, depth=2)
+    first = moves(optimizer, 1)[0]
+    rates = [first[f"encoder/eat/block_{block}/kernel"] / -1e-3 for block in range(3)]
+    assert rates == pytest.approx([0.25, 0.5, 0.5], rel=1e-5)
+    assert [thaw_stage(f"encoder/eat/block_{block}/kernel", 2) for block in range(3)] == [2, 1, 1]
 
 
 def test_weight_decay_follows_the_layers_rate():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import AgglomerativeClustering
 
+from asd_jax import processes
 from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.encoder import EncoderConfig
@@ -46,6 +47,14 @@ def test_only_machines_wholly_without_attributes_get_classes(tmp_path):
 
 def unread(clip):
     raise AssertionError("nothing is to be read")
+
+
+def test_processes_meet_as_often_whether_or_not_they_find_the_file(tmp_path, monkeypatch):
+    met = []
+    monkeypatch.setattr(processes, "wait", lambda: met.append(1))
+    for _ in range(2):
+        with_pseudo_classes(CLIPS, read, ENCODER, {}, clusters=2, path=tmp_path / "p.json", batch_size=4)
+    assert len(met) == 4  # before any has written, and after
 
 
 def test_a_continued_run_keeps_its_classes(tmp_path):

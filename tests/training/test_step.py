@@ -6,11 +6,13 @@ from flax.traverse_util import flatten_dict
 
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.arcface import arcface_loss
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.training.optimizer import split
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import (
+    augmented_batch,
     final_params,
     initial_state,
     make_head,
@@ -71,6 +73,21 @@ def test_four_parts_of_a_batch_give_the_gradients_of_the_whole(whole):
     largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(whole[0]))
     for ours, one in zip(jax.tree.leaves(in_parts[0]), jax.tree.leaves(whole[0]), strict=True):
         np.testing.assert_allclose(ours, one, rtol=0, atol=1e-6 * largest)
+
+
+def test_augmentation_comes_before_simam():
+    settings, state, encoder, head, *_ = parts(mixup="spectrogram", mixup_probability=1.0)
+    both = split(state.params, settings.trains)
+    labels = jax.nn.one_hot(BATCH["label"], 3)
+    wave, labels, augment = augmented_batch(BATCH["wave"], labels, KEY, settings)
+    spectrogram = augment(CONFIG.front_end.spectrogram(wave, BATCH["simam_mode"]))
+    assert (spectrogram == 0).any()  # masked, and SimAM sees it
+    variables = {"params": state.params["encoder"]}
+    embeddings, _ = encoder.apply(variables, spectrogram, wave.shape[1], BATCH["simam_mode"], method="embed")
+    (logits, _), _ = head.apply({"params": state.params["head"], **state.head}, embeddings, labels, mutable=["adacos"])
+    _, _, metrics = jax.jit(make_loss_and_gradients(encoder, head, settings))(*both, state.head, BATCH, KEY)
+    # measured 0
+    assert float(metrics["loss"]) == pytest.approx(float(arcface_loss(logits, labels)), rel=1e-6)
 
 
 def test_frozen_eat_does_not_move_by_a_bit():
