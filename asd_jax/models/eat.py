@@ -5,6 +5,7 @@ The same function as the public PyTorch code; parameter names are our own, conve
 
 import dataclasses
 import functools
+import re
 
 import flax.linen as nn
 import jax
@@ -173,10 +174,9 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
             only; "auto", the fastest that the device has.
     """
     if attention == "auto":
-        device, half = jax.default_backend(), qkv.dtype in (jnp.bfloat16, jnp.float16)
+        half = qkv.dtype in (jnp.bfloat16, jnp.float16)
         fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
-        fastest = {("gpu", True): "cudnn", ("cpu", half): "clip_by_clip"}
-        attention = fastest.get((device, half), "exact") if fixed else "exact"
+        attention = fastest_attention(jax.devices()[0], qkv.shape[-1], half) if fixed else "exact"
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size > 1 and not mesh.manual_axes:  # each device attends to its own clips; the compiler would gather them
         own = jax.P(mesh.axis_names)
@@ -188,6 +188,18 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
     if attention != "cudnn":
         raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
     return jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], implementation="cudnn")
+
+
+def fastest_attention(device, width: int, half: bool) -> str:
+    """What "auto" means on a device, for heads of this width, in half precision or not.
+
+    cuDNN's fused kernel wants Ampere or later, and heads of a multiple of 8 channels up to 128.
+    """
+    if device.platform == "cpu":
+        return "clip_by_clip"
+    capability = re.fullmatch(r"(\d+)\.\d+", str(getattr(device, "compute_capability", "")))  # AMD's has another form
+    fused = half and capability and int(capability[1]) >= 8 and width % 8 == 0 and width <= 128
+    return "cudnn" if fused else "exact"
 
 
 @jax.custom_vjp

@@ -14,6 +14,7 @@ import pytest
 
 from asd_jax.errors import InputError
 from benchmarks.torch_writer import Call, Reference, Storage, Tensor, save, tensor
+from convert.checkpoint import is_ours
 from convert.eat import write
 from convert.torch_file import read_torch
 
@@ -289,6 +290,25 @@ def command(folder, *arguments):
         [sys.executable, "-m", "convert.eat", f"--output={folder / 'output.safetensors'}", *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
+
+
+def test_sizes_beyond_any_model_are_told_from_those_that_do_not_fit(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes((GOLDEN / "tiny_eat_hf.safetensors").read_bytes())
+    for heads, words in ((4097, "are not sizes of an EAT"), (4096, "must be divisible by 4096 heads")):
+        (tmp_path / "config.json").write_text(json.dumps({"num_heads": heads}))
+        with pytest.raises(InputError, match=words):
+            write(tmp_path, tmp_path / "output.safetensors")
+
+
+def test_what_is_no_file_is_not_ours(tmp_path):
+    assert not is_ours("worstchan/EAT-base_epoch30_pretrain") and not is_ours(tmp_path)
+
+
+def test_command_asks_for_an_output():
+    ran = subprocess.run(
+        [sys.executable, "-m", "convert.eat", "--source=x.pt"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 2 and "--output=... is needed" in ran.stderr
 
 
 @pytest.mark.parametrize("name", ["os.system", "wrong shape", "compressed pickle (bomb)"])
