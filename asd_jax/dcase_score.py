@@ -51,6 +51,11 @@ def main() -> None:
         return check()
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
     runs = [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores]
+    if len(runs) > 1:
+        _aligned(runs)
+        decided = {clips[0].decision is not None: folder for folder, clips in zip(FLAGS.scores, runs, strict=True)}
+        if len(decided) > 1:
+            raise InputError(f"{decided[True]} holds decision_result files, {decided[False]} none; all must, or none")
     scored = [score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)]
     found = scored[0]
     if len(runs) > 1:
@@ -124,7 +129,9 @@ def compare(runs: list[list[ScoredClip]], others: list[list[ScoredClip]], year: 
 
 def check() -> None:
     """Says everything wrong with the folders as submissions of the year's evaluation machines."""
-    expected = edition(FLAGS.year).evaluation
+    year = edition(FLAGS.year)
+    domains = year.domains if year.names == "domain folders" else ("",)
+    expected = {m: [(s, domain) for s in sections for domain in domains] for m, sections in year.evaluation.items()}
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
     for folder in FLAGS.scores:
         clips = read_submission(

@@ -105,6 +105,16 @@ def make_embeddings(root):
     file("nan", vectors=np.full((n, 3), np.nan, np.float32))
     file("short", label=good["label"][:5])
     file("label", label=good["label"] + 5)
+    file("axes", vectors=np.ones((n, 2, 3), np.float32), axes=np.array(["clip", "layers", "embedding"]))
+    file("swapped", vectors=np.ones((n, 2, 3), np.float32), axes=np.array(["clip", "embedding", "layer"]))
+    file("no_axes", vectors=np.float32(1))
+    file("one_axis", vectors=good["vectors"][:, 0])
+    file("complex", vectors=good["vectors"] * 1j)
+    file("number", section=np.zeros(n, np.int64))
+    file("column", label=good["label"][:, None])
+    file("starts", window_start_seconds=np.zeros(3))
+    halves = {"files": np.array(["a.wav", "b.wav"] * 4), "section": np.array(["00"] * 4 + ["00", "00", "01", "01"])}
+    file("two_sections", window_start_seconds=np.zeros(n), **halves)
     file("objects", section=np.array([{"pickled": 1}] * n, dtype=object))
     file("truncated")
     path = root / "npz" / "truncated" / "fan.npz"
@@ -254,6 +264,15 @@ EVALUATE = [
     (["--embeddings={bad}/npz/nan"], "fan.npz: embeddings: NaN or infinity in the vector of 0.wav"),
     (["--embeddings={bad}/npz/short"], "fan.npz: embeddings: 8 vectors but 5 label"),
     (["--embeddings={bad}/npz/label"], "fan.npz: embeddings: label 5; known"),
+    (["--embeddings={bad}/npz/axes"], r"axes \('clip', 'layers', 'embedding'\); known: .*'layer', 'embedding'"),
+    (["--embeddings={bad}/npz/swapped"], r"axes \('clip', 'embedding', 'layer'\); known"),
+    (["--embeddings={bad}/npz/no_axes"], r"name 2 axes of vectors \(\)"),
+    (["--embeddings={bad}/npz/one_axis"], r"name 2 axes of vectors \(8,\)"),
+    (["--embeddings={bad}/npz/complex"], "vectors of complex64, not real numbers"),
+    (["--embeddings={bad}/npz/number"], r"section of int64 \(8,\), not text \(n,\)"),
+    (["--embeddings={bad}/npz/column"], r"label of int64 \(8, 1\), not numbers \(n,\)"),
+    (["--embeddings={bad}/npz/starts"], "8 vectors but 3 window_start_seconds"),
+    (["--embeddings={bad}/npz/two_sections"], "windows of a.wav in sections 00 and 01"),
     (["--embeddings={bad}/npz/objects"], "fan.npz: not a readable npz file"),
     (["--embeddings={bad}/npz/truncated"], "fan.npz: not a readable npz file"),
     (["--embeddings={bad}/npz/nan", "--year=1999"], "year 1999|NaN"),

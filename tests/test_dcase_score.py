@@ -57,6 +57,12 @@ def test_seeds_of_two_systems_are_compared_on_the_same_clips(tmp_path):
     assert len(found["seeds"]["official_score"]) == 3
     assert found["against"]["low"] > 0 and found["against"]["p_value"] < 0.01
     write(tmp_path / "d", ["pump"])
+    for pair in ("a0,d", "d,a0"):  # seeds of one system
+        done = command(f"--scores={','.join(f'{tmp_path}/{name}' for name in pair.split(','))}", "--year=2024")
+        assert done.returncode == 2 and "same clips" in done.stderr and "Traceback" not in done.stderr
+    (tmp_path / "b" / "decision_result_fan_section_00_test.csv").unlink()
+    done = command(f"--scores={tmp_path}/b,{tmp_path}/a0", "--year=2024")
+    assert done.returncode == 2 and f"a0 holds decision_result files, {tmp_path}/b none" in done.stderr
     done = command(f"--scores={tmp_path}/b", f"--against={tmp_path}/d", "--year=2024")
     assert done.returncode == 2 and "same clips" in done.stderr
 
@@ -72,6 +78,17 @@ def test_a_whole_submission_passes_the_check_without_labels(tmp_path):
     (tmp_path / "decision_result_HairDryer_section_00_test.csv").unlink()
     done = command(f"--scores={tmp_path}", "--year=2024", "--check")
     assert done.returncode == 2 and "Scanner" in done.stderr and "HairDryer" in done.stderr
+
+
+def test_a_submission_of_2021_needs_both_domains_of_every_section(tmp_path):
+    for machine, sections in edition(2021).evaluation.items():
+        for section in sections:
+            names = [f"section_{section}_source_test_{i:04d}.wav" for i in range(3)]
+            columns = ([section] * 3, names, [0.5, 1.0, 2.0], [0, 0, 1])
+            write_submission(tmp_path, machine, *columns, year=2021, domain=["source"] * 3)
+    done = command(f"--scores={tmp_path}", "--year=2021", "--check")
+    assert done.returncode == 2 and "21 problem(s)" in done.stderr
+    assert "no anomaly scores of fan section 03, target domain" in done.stderr
 
 
 @pytest.mark.parametrize(

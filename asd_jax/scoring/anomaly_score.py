@@ -16,8 +16,6 @@ from asd_jax.scoring.preparation import Preparation
 from asd_jax.scoring.threshold import FEWEST, threshold
 from asd_jax.scoring.windows import merge_windows
 
-WINDOW_FOLDS = 10  # for self-scores of windowed clips
-
 
 @dataclasses.dataclass(frozen=True)
 class MachineScores:
@@ -169,26 +167,13 @@ class SectionScorer:
 
     @functools.cached_property
     def self_scores(self) -> dict[str, Scores]:
-        """{domain: {bank: scores of the domain's own normal clips, each left out of the bank}}."""
-        if self.bank_clip is None:
-            return self.fitted.self_scores()
-        return {
-            domain: self._merged(self._without_own_clip(domain, clip), clip) for domain, clip in self.bank_clip.items()
-        }
+        """{domain: {bank: scores of the domain's own normal clips, each left out of the bank}}.
 
-    def _without_own_clip(self, domain: str, clip: np.ndarray) -> Scores:
-        """Scores of a domain's own windows by banks without any window of their clip (folds over clips).
-
-        Leave-one-out would compare a window with those that overlap it.
+        A window is left out with all of its clip, which overlap it.
         """
-        vectors, clip = self.bank[domain], np.unique(clip, return_inverse=True)[1]
-        scores = self.fitted.score(_flat(vectors))
-        scores[domain] = np.full(len(vectors), np.nan)
-        fold = clip % min(WINDOW_FOLDS, clip.max() + 1)
-        for left_out in range(fold.max() + 1 if clip.max() else 0):
-            rest = fit_back_end(self.bank | {domain: vectors[fold != left_out]}, self.scoring, self.axes)
-            scores[domain][fold == left_out] = rest.score(_flat(vectors[fold == left_out]))[domain]
-        return scores
+        clips = self.bank_clip
+        scores = self.fitted.self_scores(clips)
+        return scores if clips is None else {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
 
     def _held_out_scores(self, banks) -> dict[str, Scores]:
         if missing := sorted(set(banks) - set(self.held_out)):

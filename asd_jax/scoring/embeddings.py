@@ -1,6 +1,7 @@
 """Embeddings of one machine's clips: the only thing scoring sees of a model."""
 
 import dataclasses
+import itertools
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ _VALUES = {
     "domain": {"source", "target", "unknown"},
     "label": {0, 1, -1},
 }
+_AXES = (("clip", "embedding"), ("clip", "band", "embedding"), ("clip", "layer", "embedding"))
 _TEXT = ("files", "section", "split", "domain", "attribute")
 
 
@@ -24,14 +26,15 @@ class Embeddings:
     """Vectors of one machine and what is known of each clip, all of length n.
 
     Attributes:
-        vectors: float32 (n, e), (n, bands, e) or (n, layers, e).
+        vectors: real numbers (n, e), (n, bands, e) or (n, layers, e); float32 in files.
         files: file names.
         section: e.g. "00".
-        split: "train", "test" or "held_out" (normal clips kept out of training).
+        split: "train", "test", "held_out" (normal clips kept out of training) or "supplemental" (not looked at).
         domain: "source", "target" or "unknown".
         label: int, 0 normal, 1 anomaly, -1 unknown.
         attribute: attribute string, "" if none.
-        axes: what the axes of `vectors` are, e.g. ("clip", "embedding") or ("clip", "band", "embedding").
+        axes: what the axes of `vectors` are: ("clip", "embedding"), ("clip", "band", "embedding") or ("clip", "layer",
+            "embedding").
         window_start_seconds: where windows were cut, the start of each: the rows are windows then, and those of one
             clip carry its file name. None where a row is a clip.
     """
@@ -47,16 +50,32 @@ class Embeddings:
     window_start_seconds: np.ndarray | None = None
 
     def __post_init__(self):
-        for name in (*_TEXT, "label"):
-            if len(getattr(self, name)) != len(self.vectors):
-                raise InputError(f"embeddings: {len(self.vectors)} vectors but {len(getattr(self, name))} {name}")
+        if self.axes not in _AXES:
+            raise InputError(f"embeddings: axes {self.axes}; known: {', '.join(map(str, _AXES))}")
         if len(self.axes) != self.vectors.ndim:
-            raise InputError(f"embeddings: axes {self.axes} name {len(self.axes)} axes of {self.vectors.shape}")
+            raise InputError(f"embeddings: axes {self.axes} name {len(self.axes)} axes of vectors {self.vectors.shape}")
+        if self.vectors.dtype.kind not in "fiu":
+            raise InputError(f"embeddings: vectors of {self.vectors.dtype}, not real numbers")
+        kinds = {**dict.fromkeys(_TEXT, "U"), "label": "iufb"}
+        kinds |= {"window_start_seconds": "iuf"} if self.window_start_seconds is not None else {}
+        for name, kind in kinds.items():
+            column = getattr(self, name)
+            if column.ndim != 1 or (column.dtype.kind not in kind and column.size):
+                what = "text" if kind == "U" else "numbers"
+                raise InputError(f"embeddings: {name} of {column.dtype} {column.shape}, not {what} (n,)")
+            if len(column) != len(self.vectors):
+                raise InputError(f"embeddings: {len(self.vectors)} vectors but {len(column)} {name}")
         for name, known in _VALUES.items():
             if wrong := sorted(set(getattr(self, name).tolist()) - known):
                 raise InputError(f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}")
-        if not np.issubdtype(self.vectors.dtype, np.number):
-            raise InputError(f"embeddings: vectors of {self.vectors.dtype}, not numbers")
+        if self.window_start_seconds is not None:
+            clips = sorted(set(zip(self.split.tolist(), self.files.tolist(), self.section.tolist(), strict=True)))
+            for one, other in itertools.pairwise(clips):
+                if one[:2] == other[:2]:
+                    raise InputError(
+                        f"embeddings: windows of {one[1]} in sections {one[2]} and {other[2]}; windows of one name are "
+                        "of one clip, so names must differ"
+                    )
         if not np.isfinite(self.vectors).all():
             bad = self.files[~np.isfinite(self.vectors).reshape(len(self.vectors), -1).all(1)][0]
             raise InputError(f"embeddings: NaN or infinity in the vector of {bad}")
@@ -107,7 +126,7 @@ class Embeddings:
             raise InputError(f"{path}: not a readable npz file ({error})") from error
         if missing := {"vectors", "label", *_TEXT} - set(arrays):
             raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields expected")
-        axes = tuple(str(a) for a in arrays.get("axes", ("clip", "embedding")))
+        axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding"))))
         try:
             columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}
             return cls(**columns, axes=axes, window_start_seconds=arrays.get("window_start_seconds"))

@@ -65,7 +65,7 @@ def read_submission(
     *,
     machines: Sequence[str] = (),
     labels: Labels | None = None,
-    expected: Mapping[str, Sequence[str]] | None = None,
+    expected: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     complete: bool = False,
 ) -> list[ScoredClip]:
     """A folder of score and decision files -> every scored clip, by machine, section and file name.
@@ -74,7 +74,7 @@ def read_submission(
         folder: files of other names are passed over.
         machines: the machines wanted; empty means all found.
         labels: domain and label of each clip; None takes them from the file names.
-        expected: {machine: sections} that must be there.
+        expected: {machine: (section, domain) pairs} that must be there; domain "" where its files are not apart.
         complete: decision files must be there for every section (else: for all sections or for none).
 
     Raises:
@@ -96,7 +96,7 @@ def read_submission(
             clips += _clips(path, match, values[name], decisions, labels, problems)
         elif name.replace("decision_result", "anomaly_score", 1) not in paths:
             problems.append(f"{path}: no anomaly scores of this section beside it")
-    problems += _missing(Path(folder), {clip[:2] for clip in clips}, machines, expected)
+    problems += _missing(Path(folder), clips, machines, expected)
     problems += _incomplete(Path(folder), paths, complete)
     problems += _across_files(folder, clips, labels)
     if problems:
@@ -163,13 +163,15 @@ def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]
     return clips
 
 
-def _missing(folder, found, machines, expected) -> list[str]:
-    wanted = {(machine, section) for machine, sections in (expected or {}).items() for section in sections}
-    wanted = {pair for pair in wanted if not machines or pair[0] in machines}
+def _missing(folder, clips: Sequence[ScoredClip], machines, expected) -> list[str]:
+    found = {(clip.machine, clip.section, domain) for clip in clips for domain in ("", clip.domain)}
+    wanted = {(machine, *place) for machine, places in (expected or {}).items() for place in places}
+    wanted = {place for place in wanted if not machines or place[0] in machines}
     said = [
-        f"{folder}: no anomaly scores of {machine} section {section}" for machine, section in sorted(wanted - found)
+        f"{folder}: no anomaly scores of {machine} section {section}" + (domain and f", {domain} domain")
+        for machine, section, domain in sorted(wanted - found)
     ]
-    known = {machine for machine, _ in found | wanted}
+    known = {machine for machine, *_ in found | wanted}
     said += [f"{folder}: no files of machine {machine}" for machine in sorted(set(machines) - known)]
     if not found and not said:
         said = [

@@ -74,6 +74,21 @@ def test_mem_mixup_extends_the_target_bank_towards_its_nearest_sources(distance)
     assert np.array_equal(fitted.self_scores()["target"]["target"], own["target"]["target"])
 
 
+@pytest.mark.parametrize("back_end", sorted(BACK_ENDS))
+def test_self_scores_leave_groups_out_whole(back_end):
+    """Rows of a group are doubles: no score is of a bank that holds one, and no other clip is made up beside them."""
+    double = {domain: np.repeat(vectors, 2, axis=0)[:, None].repeat(2, 1) for domain, vectors in BANK.items()}
+    fitted = fit_back_end(double, dataclasses.replace(DEFAULT, back_end=back_end), ("clip", "band", "embedding"))
+    groups = {domain: np.repeat(np.arange(len(vectors)), 2) for domain, vectors in BANK.items()}
+    own = fitted.self_scores(groups)["target"]["target"]
+    np.testing.assert_allclose(own[::2], own[1::2], rtol=1e-9)
+    if back_end in ("knn", "smote", "mem_mixup", "band_matching"):  # seven groups: left out one by one
+        plain = knn(BANK).self_scores()["target"]["target"]
+        np.testing.assert_allclose(own[::2], plain, rtol=1e-9)
+    alone = {domain: np.zeros(len(group)) for domain, group in groups.items()}
+    assert np.isnan(fitted.self_scores(alone)["source"]["source"]).all()  # nothing is left to compare with
+
+
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_k_means_keeps_the_target_clips_and_condenses_the_source(distance):
     found = k_means(BANK, distance=distance, centres=5).score(TEST)

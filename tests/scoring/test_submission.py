@@ -97,7 +97,7 @@ def test_everything_wrong_is_said_at_once(folder):
     (folder / "anomaly_score_fan_section_01_test.csv").write_text(LINES.replace("section_00", "section_01"))
     (folder / "decision_result_pump_section_00_test.csv").write_text(f"{FILES[0]},1\n")
     with pytest.raises(InputError) as error:
-        read_submission(folder, expected={"fan": ["00"], "valve": ["00"]}, complete=True)
+        read_submission(folder, expected={"fan": [("00", "")], "valve": [("00", "")]}, complete=True)
     said = str(error.value)
     for fault in (
         "decision_result_ToyCar_section_00_test.csv: missing",

@@ -23,20 +23,20 @@ class Fitted:
 
     Attributes:
         score: test embeddings "n e" -> {bank: anomaly score "n"}, higher is more anomalous.
-        self_scores: () -> {domain: what `score` would say of that domain's own training clips, had each been kept out
-            of its bank}: leave-one-out, or folds where fitting is dear. Real clips only. NaN where nothing is left to
-            compare with (a bank of one clip).
+        self_scores: groups -> {domain: what `score` would say of that domain's own training clips, had each been kept
+            out of its bank}: leave-one-out, or folds where fitting is dear. Real clips only. NaN where nothing is left
+            to compare with (a bank of one clip). Groups {domain: "r"} are kept out together: windows of one clip.
     """
 
     score: Callable[[np.ndarray], Scores]
-    self_scores: Callable[[], dict[str, Scores]]
+    self_scores: Callable[..., dict[str, Scores]]
 
 
 def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, *, folds: int = 5, fewest: int = 1) -> Fitted:
     """`fit`, bank -> {bank: scorer of test embeddings}, with self-scores by refitting without each fold.
 
-    Banks of up to `folds` clips are left out one by one. Clips are put in one order first, so that no result depends
-    on the order in which they came. Complexity: 1 + folds x domains fits.
+    Banks of up to `folds` clips, or groups, are left out one by one. Clips are put in one order first, so that no
+    result depends on the order in which they came. Complexity: 1 + folds x domains fits.
 
     Args:
         fit: may look at all domains' banks.
@@ -57,15 +57,15 @@ def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, *, fold
     def score(test):
         return {domain: scorer(np.asarray(test, np.float64)) for domain, scorer in scorers.items()}
 
-    def self_scores():
+    def self_scores(groups=None):
+        own = {d: np.arange(len(bank[d])) if groups is None else groups[d][orders[d]] for d in bank}
         return {
-            domain: {name: values[np.argsort(orders[domain])] for name, values in _without_itself(domain).items()}
+            domain: {name: values[np.argsort(orders[domain])] for name, values in _without(domain, own[domain]).items()}
             for domain in bank
         }
 
-    def _without_itself(domain):
-        vectors = bank[domain]
-        fold = np.arange(len(vectors)) % min(folds, len(vectors))
+    def _without(domain, group):
+        vectors, fold = bank[domain], folds_of(group, folds)
         scores = score(vectors)
         scores[domain] = np.full(len(vectors), np.nan)
         for left_out in range(fold.max() + 1):
@@ -75,6 +75,12 @@ def fit_by_folds(fit: Callable[[Bank], dict[str, Callable]], bank: Bank, *, fold
         return scores
 
     return Fitted(score, self_scores)
+
+
+def folds_of(group: np.ndarray, most: int) -> np.ndarray:
+    """Which group each row belongs to "r" -> its fold 0, 1, ...: groups stay whole, as many folds as groups at most."""
+    number = np.unique(group, return_inverse=True)[1]
+    return number % min(most, number.max() + 1)
 
 
 def canonical_order(vectors: np.ndarray) -> np.ndarray:

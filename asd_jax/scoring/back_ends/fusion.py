@@ -46,8 +46,9 @@ def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min") -> Fitted:
         reduce = np.min if fusion == "z_min" else np.mean
         return {name: reduce([one[name] for one in scores], axis=0) for name in scores[0]}
 
-    def self_scores():
-        return {domain: combine([own[domain] for own in all_self_scores()]) for domain in bank}
+    def self_scores(groups=None):
+        every = all_self_scores() if groups is None else [one.self_scores(groups) for one in fitted]
+        return {domain: combine([own[domain] for own in every]) for domain in bank}
 
     return Fitted(lambda test: combine([one.score(test) for one in fitted]), self_scores)
 
