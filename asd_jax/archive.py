@@ -29,17 +29,19 @@ def in_shards(
     *,
     what: str,
     wait: bool = True,
+    joined: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = say,
 ) -> tuple[list[Path], int]:
     """Does every shard of an archive that is not done -> their folders in order, the number of items done here.
 
     Args:
-        folder: that holds the shards, and whose removal says that all is done.
+        folder: that holds the shards.
         items: of the archive, in its order.
         made_of: a shard's items -> hash of all that its outcome depends on; a shard of another one is done again.
         work: writes the outcome of a shard's items into its folder.
         what: the items' name, for the progress on the screen.
         wait: for the shards that others are at work on, and do those of a process that was lost.
+        joined: whether another process has meanwhile made of all shards what they are for, and removed them.
         tell: puts a line on the screen.
 
     Raises:
@@ -52,7 +54,7 @@ def in_shards(
         for shard, part in list(left.items()):
             of = made_of(part)
             with contextlib.ExitStack() as stack:
-                done, others = _claim(stack, shard, of, tell)
+                done, others = _claim(stack, shard, of, joined, tell)
                 if others:
                     continue
                 del left[shard]
@@ -71,24 +73,21 @@ def in_shards(
     return list(parts), ours
 
 
-def _claim(stack: contextlib.ExitStack, shard: Path, of: str, tell) -> tuple[bool, bool]:
+def _claim(stack: contextlib.ExitStack, shard: Path, of: str, joined, tell) -> tuple[bool, bool]:
     """Whether a shard is done, and whether others are at work on it; else it is ours while the stack is open.
 
     Of several processes, the first one asks.
     """
     done = others = False
     if processes.first():
-        if not shard.parent.exists():
-            done = True
-        else:
-            try:
-                stack.enter_context(locked(shard))
-                made_of = read_json(shard / DONE)["made_of"] if (shard / DONE).exists() else None
-                done = made_of == of
-                if made_of and not done:
-                    tell(f"{shard}: made of other recordings, weights or settings; done again")
-                for old in [] if done else shard.glob("[!.]*"):
-                    old.unlink()
-            except InUse:
-                others = True
+        try:
+            stack.enter_context(locked(shard))
+            made_of = read_json(shard / DONE)["made_of"] if (shard / DONE).exists() else None
+            done = made_of == of or joined()
+            if made_of and not done:
+                tell(f"{shard}: made of other recordings, weights or settings; done again")
+            for old in [] if done else shard.glob("[!.]*"):
+                old.unlink()
+        except InUse:
+            others = True
     return processes.any_of(done), processes.any_of(others)

@@ -51,23 +51,30 @@ def embed_clips(
     made_of_clips = functools.partial(made_of, embedding_settings(config, encoder), checksum(params))
     work, count = functools.partial(embed_shard, config, encoder, params), 0
     for machine in sorted({clip.machine for clip in clips}):
-        own, made = [clip for clip in clips if clip.machine == machine], Made(folder)
-        of, names = made_of_clips(own), [name.format(machine) for name in KINDS.values()]
-        if all(made.valid(name, of) for name in names):
+        own, names = [clip for clip in clips if clip.machine == machine], [n.format(machine) for n in KINDS.values()]
+        joined = functools.partial(_joined, folder, names, of := made_of_clips(own))
+        if joined():
             continue
         if (folder / names[0]).exists():
             say(f"{machine}: other recordings, weights or settings than before, or a damaged file; embedded again")
         place = folder / "shards" / machine
-        shards, ours = in_shards(place, own, made_of_clips, work, what=f"clips of {machine}", wait=join)
+        shards, ours = in_shards(place, own, made_of_clips, work, what=f"clips of {machine}", wait=join, joined=joined)
         count += ours
         if join and processes.first():
             join_shards(shards, machine, folder)
+            made = Made(folder)
             for name in names:
                 made.add(name, of)
-            shutil.rmtree(place)
+        if processes.first() and (join or joined()):  # others may have joined them, and here they began anew
+            shutil.rmtree(place, ignore_errors=True)
             with contextlib.suppress(OSError):  # other machines' shards are there
                 place.parent.rmdir()
     return count
+
+
+def _joined(folder: Path, names: Sequence[str], of: str) -> bool:
+    made = Made(folder)
+    return all(made.valid(name, of) for name in names)
 
 
 def embed_shard(config: ConfigDict, encoder, params: dict, shard: Path, clips: Sequence[Clip]) -> None:
@@ -102,7 +109,8 @@ def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
     for name, whole in KINDS.items():
         parts = [Embeddings.load(shard / name) for shard in shards if (shard / name).exists()]
         if not parts:
-            raise InputError(f"machine {machine}: none of its clips can be read; the first: {skipped[0]}")
+            file, reason = skipped[0].values()
+            raise InputError(f"machine {machine}: none of its clips can be read; the first, {file}: {reason}")
         Embeddings.joined(parts).save(folder / whole.format(machine))
 
 

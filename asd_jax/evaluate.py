@@ -22,14 +22,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from asd_jax import processes
-from asd_jax.command import check_keys, define_process_flags, run, value_of_flag
+from asd_jax.command import define_process_flags, run, value_of_flag
 from asd_jax.data.clips import Clip
 from asd_jax.embed import BASELINE_FOLDER, SKIPPED, embed_clips, versions, without_folders
 from asd_jax.errors import InputError
 from asd_jax.files import nothing_left_of, read_json, write_json
 from asd_jax.report import REPORT, write_report, write_seeds_report
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
-from asd_jax.scoring.anomaly_score import Scoring, score_machine
+from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
@@ -57,7 +57,10 @@ def define_flags(argv: Sequence[str]) -> None:
 
     config, own = base.get_config(), Path(value_of_flag(argv, "workdir") or "") / "config.json"
     if own.is_file():
-        config.update(read_json(own))
+        try:
+            config.update(read_json(own))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{own}: not the config of a run ({error})") from error
     config_flags.DEFINE_config_dict("config", config, "config file; default: the run's own config.json")
 
 
@@ -69,8 +72,11 @@ def main() -> None:
     if not (args.all or args.embeddings) and (args.weights or value_of_flag(sys.argv, "config") is not None):
         embed_frozen(config, args.weights, workdir)
         return
-    if args.worker:
-        raise InputError("--worker embeds beside others; there is nothing to embed here: give --config and --weights")
+    if given := [name for name in ("weights", "worker", "overwrite") if getattr(args, name)]:
+        raise InputError(
+            f"--{given[0]} is for embedding, and there is nothing to embed here: give --config and --weights, without "
+            "--embeddings or --all"
+        )
     if not processes.first():  # nothing is embedded: the first scores alone
         return
     with nothing_left_of(workdir), locked(workdir):
@@ -79,14 +85,14 @@ def main() -> None:
 
 def score_again(config: ConfigDict, embeddings: Path | None, workdir: Path, *, everything: bool = False) -> None:
     """Scores a finished run, or a folder of embeddings, by one back end or by `everything`."""
-    from configs import base
+    from asd_jax import experiment
 
     folders = seed_folders(workdir) if embeddings is None else []
-    check_keys(config.to_dict(), base.get_config().to_dict())
+    experiment.check_each(config)
+    for folder in (folders or [workdir]) if embeddings is None else ():
+        check_finished(folder)
     for folder in folders or [workdir]:
         own = embeddings or folder / "embeddings"
-        if embeddings is None:
-            check_finished(folder)
         if everything:
             compare(config, own, folder)
             continue
@@ -124,7 +130,8 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
         raise InputError(
             "frozen mode needs --weights=FILE.safetensors (none: random weights), or --config.model.encoder=filter_bank"
         )
-    config.model.weights = weights or "none"
+    if config.model.encoder == "eat" or weights:  # the filter bank may take its statistics from the config's weights
+        config.model.weights = weights or "none"
     experiment.check(config, training=False)
     experiment.keep_compiled(config)
     with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
@@ -180,24 +187,19 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
 
     Beside them stands the filter-bank baseline, where the folder has its embeddings.
     """
-    machines = load_embeddings(folder)
-    scoring = Scoring(**config.scoring)
-    scored = {machine: score_machine(embeddings, scoring) for machine, embeddings in machines.items()}
-    for machine, scores in scored.items():
-        clips = scores.clips
-        columns = (clips.section, clips.files, scores.score, scores.decision)
-        year, domain = config.data.year, clips.domain
-        write_submission(workdir / "scores", machine, *columns, year=year, domain=domain)
-    found, baseline = results(scored, scoring, config.data.year), None
+    machines, notes = load_tested(folder)
+    scoring, year = Scoring(**config.scoring), config.data.year
+    scored = score_machines(machines, scoring)
+    found, baseline = results(scored, scoring, year), None
+    found["notes"] = [*notes, *found["notes"]]
     if (folder / BASELINE_FOLDER).is_dir():
-        plain = load_embeddings(folder / BASELINE_FOLDER)
-        plain_scores = {machine: score_machine(embeddings, BASELINE) for machine, embeddings in plain.items()}
-        baseline = results(plain_scores, BASELINE, config.data.year)
+        baseline = results(score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year)
         found["filter_bank_baseline"] = {
             key: baseline[key] for key in ("official_score", "year", "scoring", "machines")
         }
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
+    write_scores(scored, workdir / "scores", year)
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
@@ -210,11 +212,36 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
     return found
 
 
+def score_machines(machines: Mapping[str, Embeddings], scoring: Scoring) -> dict[str, MachineScores]:
+    """{machine: embeddings} -> {machine: scores}; an error names its machine."""
+    scored = {}
+    for machine, embeddings in machines.items():
+        try:
+            scored[machine] = score_machine(embeddings, scoring)
+        except InputError as error:
+            raise InputError(f"machine {machine}: {error}") from error
+    return scored
+
+
+def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -> None:
+    """{machine: scores} -> the submission's files, and no others of that kind, in a folder."""
+    written = []
+    for machine, scores in scored.items():
+        clips = scores.clips
+        columns = (clips.section, clips.files, scores.score, scores.decision)
+        written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
+    for kind in ("anomaly_score", "decision_result"):  # of machines or years that were scored before
+        for old in set(folder.glob(f"{kind}_*.csv")) - set(written):
+            old.unlink()
+
+
 def compare(config: ConfigDict, folder: Path, workdir: Path) -> None:
     """Embeddings of each machine -> comparison.json and the table of back ends x domain normalisations."""
     from asd_jax.scoring.comparison import compare_back_ends
 
-    grid, notes = compare_back_ends(load_embeddings(folder), Scoring(**config.scoring), config.data.year)
+    machines, untested = load_tested(folder)
+    grid, notes = compare_back_ends(machines, Scoring(**config.scoring), config.data.year)
+    notes = [*untested, *notes]
     write_json(workdir / "comparison.json", {"official_score": grid, "notes": notes})
     print_table(grid_table(grid, title=f"official score {config.data.year}, %"))
     for note in notes:
@@ -231,6 +258,19 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
     if not paths:
         raise InputError(f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their fields")
     return {path.stem: Embeddings.load(path) for path in paths}
+
+
+def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
+    """{machine: embeddings} of the machines in a folder that have test clips, and notes on those that have none.
+
+    Raises:
+        InputError: as `load_embeddings`, or no machine has any.
+    """
+    machines = load_embeddings(folder)
+    tested = {machine: of for machine, of in machines.items() if (of.split == "test").any()}
+    if not tested:
+        raise InputError(f"{folder}: no test clips of {', '.join(machines)}, so there is nothing to score")
+    return tested, [f"{machine}: no test clips, so it has no scores" for machine in machines if machine not in tested]
 
 
 def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:

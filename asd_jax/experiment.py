@@ -46,6 +46,28 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
     Raises:
         InputError: names the key.
     """
+    check_each(config)
+    if config.scoring.normalization == "held_out" and not config.data.held_out:
+        raise InputError("scoring.normalization=held_out needs clips held out: set --config.data.held_out, e.g. 0.2")
+    hold_out([], config.data.held_out, config.seed)
+    windows(config, [])
+    if config.data.root != "factory":
+        check_machines(named_machines(config), config.data.year)
+    given = config.copy_and_resolve_references()
+    given.features.statistics = "given"
+    if training:
+        mesh(config)
+        encoder_config(given, [])
+    else:
+        front_end(given)
+
+
+def check_each(config: ConfigDict) -> None:
+    """Finds keys that are unknown or lacking, and values that are wrong by themselves.
+
+    Raises:
+        InputError: names the key.
+    """
     from configs import base
 
     check_keys(config.to_dict(), base.get_config().to_dict())
@@ -62,19 +84,6 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
         raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
     if config.report.map == "umap" and not importlib.util.find_spec("umap"):
         raise InputError("report.map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca")
-    if config.scoring.normalization == "held_out" and not config.data.held_out:
-        raise InputError("scoring.normalization=held_out needs clips held out: set --config.data.held_out, e.g. 0.2")
-    hold_out([], config.data.held_out, config.seed)
-    windows(config, [])
-    if config.data.root != "factory":
-        check_machines(named_machines(config), config.data.year)
-    given = config.copy_and_resolve_references()
-    given.features.statistics = "given"
-    if training:
-        mesh(config)
-        encoder_config(given, [])
-    else:
-        front_end(given)
 
 
 def check_values(config: ConfigDict, least: dict[str, int], choices: dict[str, tuple[str, ...]]) -> None:

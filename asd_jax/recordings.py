@@ -88,7 +88,9 @@ def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], lis
     kept, skipped = screen(config, clips)
     for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
         if not any(clip.machine == machine and clip.split == "train" for clip in kept):
-            raise InputError(f"machine {machine}: none of its training clips can be read; the first: {skipped[0]}")
+            own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
+            file, reason = next(bad.values() for bad in skipped if bad["file"] in own)
+            raise InputError(f"machine {machine}: none of its training clips can be read; the first, {file}: {reason}")
     return chosen(config, kept), skipped
 
 
@@ -100,7 +102,10 @@ def screen(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[
 
 def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
     """The clips of a run, `data.held_out` of them marked."""
-    say(f"{len(clips)} clips of {', '.join(sorted({clip.machine for clip in clips}))}")
+    machines = {clip.machine for clip in clips}
+    say(f"{len(clips)} clips of {', '.join(sorted(machines))}")
+    if untested := sorted(machines - {clip.machine for clip in clips if clip.split == "test"}):
+        say(f"no test clips of {', '.join(untested)}, which will have no scores")
     return hold_out(clips, config.data.held_out, config.seed)
 
 

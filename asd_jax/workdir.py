@@ -167,8 +167,8 @@ class Made:
 
     def valid(self, name: str, of: str) -> bool:
         """Whether that file is there and whole, and was made of this."""
-        path = self.folder / name
-        return path.is_file() and self.files.get(name) == {"made_of": of, "sha256": file_sha256(path)}
+        path, known = self.folder / name, self.files.get(name, {})
+        return path.is_file() and known.get("made_of") == of and known.get("sha256") == file_sha256(path)
 
     def add(self, name: str, of: str) -> None:
         """Notes what a file was made of, after it was written."""

@@ -196,7 +196,8 @@ def test_bad_clip_is_named_or_skipped_and_listed(finished, command, tmp_path):
     bad = sorted((tmp_path / "data" / "fan" / "train").glob("*.wav"))[0]
     bad.write_bytes(bad.read_bytes()[:1000])
     flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={tmp_path / 'data'}"]
-    flags += ["--config.model.encoder=filter_bank"]
+    flags += ["--config.model.encoder=filter_bank"]  # with the box's statistics, as the quickstart itself has it
+    flags += ["--config.features.statistics=weights", "--config.model.weights=box"]
     status, _, err = command(asd_jax.evaluate, *flags, f"--workdir={tmp_path / 'a'}")
     assert status == 2 and f"{bad}: truncated" in err and not (tmp_path / "a").exists()
     status, _, err = command(asd_jax.evaluate, *flags, "--config.data.on_bad_clip=skip", f"--workdir={tmp_path / 'b'}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from asd_jax.data.clips import Clip
 from asd_jax.errors import InputError
 
 _FORMAT = 1  # of what is written; raise it when that changes
+_LINE = re.compile(rb"([0-9a-f]{64}) (\d+) (\d+)\n")  # of an index: hash, first sample, samples
 
 
 class CacheError(InputError):
@@ -29,7 +31,8 @@ class ClipCache:
     holds anything wrong, and may be shared by runs and deleted at any time. Each process appends samples to a pack of
     its own (<name>.int16: creating a file for each clip takes longer than decoding it) and then one line to the pack's
     index (<name>.index: hash, first sample, samples). The line makes the clip exist: an interrupted run goes on
-    where it was, and a clip cut short by a crash has no line, or one that points past the end, and is decoded again.
+    where it was, and a clip cut short by a crash has no line, none that can be read, or one that points past the end,
+    and is decoded again.
     """
 
     def __init__(
@@ -64,8 +67,11 @@ class ClipCache:
             InputError: as `read`.
         """
         key = self._key(path)
-        if key in self._places:
-            return self._mapped(*self._places[key])
+        if place := self._places.get(key):
+            try:
+                return self._mapped(*place)
+            except FileNotFoundError:
+                self._forget(place[0])
         samples = read_clip_int16(path, **self.settings)
         self._append(key, samples)
         return samples
@@ -83,6 +89,15 @@ class ClipCache:
             self._maps[pack] = np.memmap(pack, np.int16, "r", shape=(os.path.getsize(pack) // 2,))
         return self._maps[pack][first : first + count]
 
+    def _forget(self, pack: Path) -> None:
+        """A pack that was deleted; if it was this process's own, the next clip begins another."""
+        with self._lock:
+            self._places = {key: place for key, place in self._places.items() if place[0] != pack}
+            if self._files is not None and Path(self._files[0].name) == pack:
+                for file in self._files:
+                    file.close()
+                self._files = None
+
     def _append(self, key: str, samples: Int16[np.ndarray, "s"]) -> None:
         try:
             with self._lock:
@@ -92,24 +107,31 @@ class ClipCache:
                     self._files = [open(name.with_suffix(end), "xb", buffering=0) for end in (".int16", ".index")]
                 pack, index = self._files
                 first = pack.tell() // 2
-                if pack.write(samples.data) < samples.nbytes:
-                    pack.truncate(2 * first)  # a pack of whole samples: the next clip starts where this one did
-                    pack.seek(2 * first)
-                    raise OSError("no space left for a whole clip")
-                index.write(f"{key} {first} {len(samples)}\n".encode())
+                _write_whole(pack, samples.tobytes())
+                _write_whole(index, f"{key} {first} {len(samples)}\n".encode())
                 self._places[key] = Path(pack.name), first, len(samples)
         except OSError as error:
             raise CacheError(f"{self.folder}: cannot write the cache of decoded clips ({error})") from error
+
+
+def _write_whole(file, content: bytes) -> None:
+    """Appends all of it or nothing: what comes next starts where this did."""
+    begin = file.tell()
+    if file.write(content) < len(content):
+        file.truncate(begin)
+        file.seek(begin)
+        raise OSError("no space left for a whole clip")
 
 
 def _read_index(index: Path) -> dict[str, tuple[Path, int, int]]:
     """Hash -> (pack, first sample, samples), of the clips that are wholly there."""
     pack, places = index.with_suffix(".int16"), {}
     there = pack.stat().st_size // 2 if pack.exists() else 0
-    for line in index.read_text().splitlines(keepends=True):
-        key, *place = line.split()
-        if line.endswith("\n") and sum(map(int, place)) <= there:
-            places[key] = (pack, *map(int, place))
+    for line in index.read_bytes().splitlines(keepends=True):
+        if match := _LINE.fullmatch(line):
+            first, count = int(match[2]), int(match[3])
+            if first + count <= there:
+                places[match[1].decode()] = (pack, first, count)
     return places
 
 

@@ -28,17 +28,17 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
     """results.json's content and the scores behind it -> table and bars of every machine and section."""
     rows, bars = [], {}
     plain = found.get("filter_bank_baseline", {}).get("machines", {})
-    columns = [c for c in plots.COLUMNS if any(c in v for of in found["machines"].values() for v in of.values())]
+    columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
-            own = [percent(values[column]) for column in columns]
+            own = [percent(values.get(column)) for column in columns]
             other = plain.get(machine, {}).get(section, {})
             rows.append([f"{machine} {section}", *own, *(percent(other.get(column)) for column in columns if plain)])
             here = scored[machine].clips.section == section
             clips = scored[machine].clips[here]
             bars[rows[-1][0]] = section_intervals(clips.domain, clips.label, scored[machine].score[here], found["year"])
     if not rows:
-        return Section("Scores", [], ["The test clips carry no labels, so there is no AUC to show."])
+        return Section("Scores", [], ["No section has test clips known to be normal and anomalous: no AUC to show."])
     titles = [plots.column_title(column) for column in columns]
     titles += [f"filter bank {title}" for title in titles if plain]
     shown = Plot(
@@ -47,14 +47,17 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
     return Section("Scores", [Table(["machine", *titles], rows, "Percent; click a heading to sort."), shown])
 
 
+def _auc_columns(found: Mapping) -> list[str]:
+    return [c for c in plots.COLUMNS if any(c in v for of in found["machines"].values() for v in of.values())]
+
+
 def mean_section(found: Mapping) -> Section:
     """results.json's content of several seeds -> table of means and standard deviations."""
-    columns, rows = [], []
+    rows, columns = [], _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
             spread = found["standard_deviation"]["machines"][machine][section]
-            columns = [column for column in plots.COLUMNS if column in values]
-            cells = [text for c in columns for text in (percent(values[c]), percent(spread[c]))]
+            cells = [text for c in columns for text in (percent(values.get(c)), percent(spread.get(c)))]
             rows.append([f"{machine} {section}", *cells])
     titles = [title for c in columns for title in (plots.column_title(c), "deviation")]
     return Section("Scores", [Table(["machine", *titles], rows, "Percent, mean and standard deviation over seeds.")])
@@ -201,12 +204,13 @@ def _patch_bank(own: Embeddings, hear: Hear, front_end: FrontEnd, most: int = 16
 
 def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
     clips, score = scores.clips, scores.score[n]
+    rivals = scores.score[clips.section == clips.section[n]]  # another section's scores have another scale
     threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
     distance, row, bank_row = near(str(clips.files[n]))
     facts = [
         f"truth: {kind}, {clips.domain[n]} domain",
         f"score {score:.3f}, threshold {threshold:.3f}: called {_verdict(score, threshold)}",
-        f"rank {1 + int(np.sum(scores.score > score))} of {len(scores.score)} test clips",
+        f"rank {1 + int(np.sum(rivals > score))} of {len(rivals)} test clips",
         f"nearest normal: {own.files[bank_row]} ({own.domain[bank_row]}, {scoring.distance} distance {distance:.4g})",
     ]
     pair = [("this clip", row), ("nearest normal", bank_row)]

@@ -128,10 +128,15 @@ def bootstrap(clips: Iterable[tuple], scores, year: int, *, replicates: int = 10
 
 
 def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
-    """One section's clips "n" -> {column of the year's rule: 95 % interval}, drawing clips as `bootstrap` does."""
+    """One section's clips "n" -> {column of the year's rule: 95 % interval}, drawing clips as `bootstrap` does.
+
+    Columns without normals or without anomalies are left out.
+    """
     weight = _drawn_counts(domain, label, 1000, np.random.default_rng(0))
     found = {}
     for column, (metric, mask) in section_columns(domain, label, year).items():
+        if len(set(label[mask].tolist())) < 2:
+            continue
         value, *drawn = metric(*tie_groups(label[mask], score[mask], weight[:, mask]))
         found[column] = Interval(float(value), *(float(q) for q in np.quantile(drawn, (0.025, 0.975))))
     return found

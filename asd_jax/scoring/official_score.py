@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from asd_jax.errors import InputError
 from asd_jax.scoring.auc import auc, pauc, tie_groups
 
 YEARS = range(2020, 2027)
+Machines = dict[str, dict[str, dict[str, float]]]  # {machine: {section: {column: value}}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class OfficialScore:
 
     year: int
     official_score: float
-    machines: dict[str, dict[str, dict[str, float]]]
+    machines: Machines
     arithmetic_mean: dict[str, float]
     harmonic_mean: dict[str, float]
 
@@ -50,15 +51,21 @@ def official_score(clips: Iterable[tuple], year: int) -> OfficialScore:
         sections.setdefault((str(machine), str(section)), []).append(clip)
     if not sections:
         raise InputError("official score: no clips")
-    machines: dict[str, dict[str, dict[str, float]]] = {}
+    machines: Machines = {}
     for (machine, section), rows in sorted(sections.items()):
         domain, label, score = (np.array(column) for column in zip(*rows, strict=True))
         values = section_values(f"{machine} section {section}", domain, label, score, year)
         machines.setdefault(machine, {})[section] = values
+    return summary(machines, year)
+
+
+def summary(machines: Machines, year: int) -> OfficialScore:
+    """{machine: {section: {column: AUC or pAUC}}} -> the same with their means."""
     columns = mean_columns(machines, year)
+    rule = [values for column, values in columns.items() if year != 2021 or column not in ("auc", "pauc")]
     return OfficialScore(
         year=year,
-        official_score=float(official_mean(list(columns.values())[: len(values)], year)),
+        official_score=float(official_mean(rule, year)),
         machines=machines,
         arithmetic_mean={name: float(np.mean(values)) for name, values in columns.items()},
         harmonic_mean={name: float(harmonic_mean(values)) for name, values in columns.items()},
@@ -71,8 +78,11 @@ def check_year(year: int) -> None:
         raise InputError(f"year {year}: DCASE Task 2 as scored here was held from {YEARS[0]} to {YEARS[-1]}")
 
 
-def section_values(name: str, domain, label, score, year: int) -> dict[str, float]:
-    """One section's clips -> {column: AUC or pAUC}; `name` names it in errors."""
+def section_values(name: str, domain, label, score, year: int, lacking: list[str] | None = None) -> dict[str, float]:
+    """One section's clips -> {column: AUC or pAUC}; `name` names it in errors.
+
+    A column without normals or without anomalies is an error, or left out and the reason added to `lacking`.
+    """
     if not np.isin(label, (0, 1)).all():
         raise InputError(f"{name}: labels must be 0 (normal) or 1 (anomaly), found {sorted(set(label.tolist()))}")
     if not np.isfinite(score).all():
@@ -81,10 +91,12 @@ def section_values(name: str, domain, label, score, year: int) -> dict[str, floa
     for column, (metric, mask) in section_columns(domain, label, year).items():
         normals, anomalies = np.sum(label[mask] == 0), np.sum(label[mask] == 1)
         if not normals or not anomalies:
-            raise InputError(
-                f"{name}: {column} needs normal and anomalous clips, found {normals} and {anomalies}"
-                + (" (domains must be source or target; the rule of year 2020 needs no domains)" if year > 2020 else "")
-            )
+            said = f"{name}: {column} needs normal and anomalous clips, found {normals} and {anomalies}"
+            said += " (domains must be source or target; the rule of year 2020 needs no domains)" if year > 2020 else ""
+            if lacking is None:
+                raise InputError(said)
+            lacking.append(said)
+            continue
         values[column] = float(metric(*tie_groups(label[mask], score[mask])))
     return values
 
@@ -108,7 +120,7 @@ def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.nd
     }
 
 
-def mean_columns(machines: Mapping[str, Mapping[str, Mapping[str, float]]], year: int) -> dict[str, list[float]]:
+def mean_columns(machines: Machines, year: int) -> dict[str, list[float]]:
     """{column: its values over machines and sections}, 2021 also both domains' together."""
     columns: dict[str, list[float]] = {}
     for sections in machines.values():
@@ -116,7 +128,7 @@ def mean_columns(machines: Mapping[str, Mapping[str, Mapping[str, float]]], year
             for column, value in values.items():
                 columns.setdefault(column, []).append(value)
     if year == 2021:
-        columns |= {m: columns[f"{m}_source"] + columns[f"{m}_target"] for m in ("auc", "pauc")}
+        columns |= {m: columns.get(f"{m}_source", []) + columns.get(f"{m}_target", []) for m in ("auc", "pauc")}
     return columns
 
 

@@ -1,5 +1,7 @@
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -72,14 +74,19 @@ def test_threads_and_other_processes_caches_fill_one_folder(wavs, folder):
         np.testing.assert_array_equal(last.read_int16(path), read_clip_int16(path))
 
 
-@pytest.mark.parametrize("damage", ["half a line", "half a clip", "no pack"])
+@pytest.mark.parametrize("damage", ["half a line", "glued lines", "no text", "half a clip", "no pack"])
 def test_run_after_a_crash_decodes_what_was_cut_short_and_keeps_the_rest(wavs, folder, decoded, damage):
     cache = ClipCache(folder)
     for path in wavs[:2]:
         cache.read(path)
     (index,), (pack,) = folder.glob("*.index"), folder.glob("*.int16")
+    lines = index.read_bytes().splitlines(keepends=True)
     if damage == "half a line":
         index.write_bytes(index.read_bytes()[:-2])
+    elif damage == "glued lines":
+        index.write_bytes(lines[0] + lines[1][:20] + lines[1] + b"\n")
+    elif damage == "no text":
+        index.write_bytes(lines[0] + b"\xff\xfe\0\n")
     elif damage == "half a clip":
         os.truncate(pack, pack.stat().st_size - 101)
     else:
@@ -89,6 +96,35 @@ def test_run_after_a_crash_decodes_what_was_cut_short_and_keeps_the_rest(wavs, f
     for path in wavs[:2]:
         np.testing.assert_array_equal(again.read_int16(path), read_clip_int16(path))
     assert decoded == (wavs[:2] if damage == "no pack" else wavs[1:2])
+
+
+def test_folder_deleted_under_an_open_cache_is_filled_again(wavs, folder, decoded):
+    other, cache = ClipCache(folder), ClipCache(folder)
+    cache.read(wavs[0])
+    other = ClipCache(folder)
+    shutil.rmtree(folder)
+    for one in (other, cache):  # one knows the pack, the other also writes to it
+        for path in wavs[:2]:
+            np.testing.assert_array_equal(one.read_int16(path), read_clip_int16(path))
+    decoded.clear()
+    assert len(ClipCache(folder).read(wavs[0])) == 4000 and decoded == []
+
+
+def test_an_index_line_without_space_is_an_error_and_leaves_no_half(wavs, folder, monkeypatch):
+    cache = ClipCache(folder)
+    cache.read(wavs[0])
+    pack, index = cache._files
+    full = mock.Mock(wraps=index, write=lambda content: index.write(content[:30]))
+    monkeypatch.setattr(cache, "_files", [pack, full])
+    with pytest.raises(InputError, match="no space left for a whole clip"):
+        cache.read(wavs[1])
+    monkeypatch.setattr(cache, "_files", [pack, index])
+    for path in wavs[1:3]:
+        cache.read(path)
+    again = ClipCache(folder)
+    for path in wavs[:3]:
+        np.testing.assert_array_equal(again.read_int16(path), read_clip_int16(path))
+    assert (folder / index.name).read_bytes().count(b"\n") == 3
 
 
 def test_bad_clip_is_named_and_nothing_is_stored(wavs, folder):
