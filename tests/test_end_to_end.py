@@ -57,7 +57,7 @@ def test_it_leaves_what_the_contract_says(finished):
         }
     assert expected <= left
     rest = {path.split("/")[0] for path in left - expected}
-    assert rest == {"checkpoints", "factory"}
+    assert rest == {"checkpoints", "factory", "pretrained.json"}
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert {"step", "loss", "accuracy", "learning_rate", "clips_per_second"} <= set(rows[-1])
 
