@@ -99,7 +99,7 @@ class Detector:
         """Recordings of the healthy machine -> detector.
 
         Args:
-            waves: mono float arrays in [-1, 1], no shorter than the window; each is let go once heard.
+            waves: mono float arrays in [-1, 1]; each is let go once heard. Much shorter ones than the window are noted.
             sample_rate: theirs, in Hz.
             names: theirs, for messages.
             domains: "source" or "target" of each, where conditions differ; otherwise the local density of the bank
