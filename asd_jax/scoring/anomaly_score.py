@@ -194,7 +194,7 @@ class SectionScorer:
                 return cut, []
             return cut, [
                 f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} were asked for: they "
-                f"follow no distribution that decision={self.scoring.decision} knows; quantile takes them as they are"
+                f"do not follow the distribution of scoring.decision={self.scoring.decision}; quantile needs none"
             ]
         cut = float(normal.max()) if len(normal) else np.inf
         return cut, [f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"]

@@ -131,6 +131,16 @@ def test_normal_clips_are_called_anomalous_about_as_often_as_the_quantile_says()
     assert 0.05 < false_alarms < 0.15  # 10 %, with the spread of 600 clips
 
 
+def test_a_threshold_that_normal_scores_do_not_bear_out_is_noted():
+    embeddings = machine(source=400, target=0, shape=(40,))
+    again = np.flatnonzero(embeddings.split == "train")[:100]  # doubles have no distance, so the scores no one shape
+    embeddings = embeddings[np.r_[np.arange(len(embeddings.files)), again]]
+    (note,) = (note for note in score_machine(embeddings).notes if "threshold" in note)
+    assert "of 500 normal scores lie above the threshold, 50 were asked for" in note
+    told = score_machine(embeddings, Scoring(decision="quantile")).notes
+    assert not any("threshold" in note for note in told)
+
+
 @pytest.mark.parametrize("target, note", [(0, "no target training clips"), (1, "target: fewer than two")])
 def test_small_domains_are_scored_and_noted(target, note):
     found = score_machine(machine(target=target))
