@@ -140,7 +140,7 @@ class SectionScorer:
     @functools.cached_property
     def fitted(self) -> Fitted:
         """The back end on the whole bank."""
-        return fit_back_end(self.bank, self.scoring, self.axes)
+        return fit_back_end(self.bank, self.scoring, self.axes, self.bank_clip)
 
     def score(
         self, vectors: np.ndarray, *, normalization: str | None = None, clip: np.ndarray | None = None

@@ -62,6 +62,17 @@ def test_self_scores_are_distances_to_the_clips_of_other_folds(clips):
     np.testing.assert_allclose(found, [nearest[clip == n].mean() for n in range(clip.max() + 1)], rtol=1e-12)
 
 
+@pytest.mark.parametrize("layers", [False, True])
+def test_z_scores_of_a_fusion_rest_on_windows_of_other_clips(layers):
+    """They have mean 0 on the normal windows; windows of the same clip, 0.01 apart, would make it hundreds."""
+    embeddings, options = windowed(), Scoring(distance="euclidean", back_end="knn+mahalanobis", fusion="mean")
+    if layers:
+        vectors = np.stack([embeddings.vectors, embeddings.vectors[:, ::-1]], axis=1)
+        embeddings = dataclasses.replace(embeddings, vectors=vectors, axes=("clip", "layer", "embedding"))
+    found = fit_sections(embeddings, options)["00"].self_scores["source"]["source"]
+    assert abs(found.mean()) < 1e-9
+
+
 def test_one_window_a_clip_is_the_clip():
     embeddings = windowed(windows=1)
     plain = dataclasses.replace(embeddings, window_start_seconds=None)

@@ -41,8 +41,11 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, bands in a vector)
 }
 
 
-def fit_back_end(bank: Bank, scoring: Scoring, axes: tuple[str, ...]) -> Fitted:
-    """Prepared vectors {domain: "r p c"}, p bands or layers -> the back end, fusion and layer average asked for."""
+def fit_back_end(bank: Bank, scoring: Scoring, axes: tuple[str, ...], groups: Bank | None = None) -> Fitted:
+    """Prepared vectors {domain: "r p c"}, p bands or layers -> the back end, fusion and layer average asked for.
+
+    Groups {domain: "r"}: clips that self-scores leave out together.
+    """
     parts = next(iter(bank.values())).shape[1]
     bank = {domain: vectors.reshape(len(vectors), -1) for domain, vectors in bank.items()}
     names = scoring.back_end.split("+")
@@ -50,11 +53,12 @@ def fit_back_end(bank: Bank, scoring: Scoring, axes: tuple[str, ...]) -> Fitted:
     def fit(bank, parts=parts):
         if len(names) == 1:
             return BACK_ENDS[names[0]](bank, scoring, parts)
-        return fuse(bank, [lambda b, n=name: BACK_ENDS[n](b, scoring, parts) for name in names], fusion=scoring.fusion)
+        fits = [lambda b, n=name: BACK_ENDS[n](b, scoring, parts) for name in names]
+        return fuse(bank, fits, fusion=scoring.fusion, groups=groups)
 
     if "layer" not in axes or parts == 1:
         return fit(bank)
     width = next(iter(bank.values())).shape[1] // parts
     one = functools.partial(fit, parts=1)
     layers = [on_columns(one, slice(i * width, (i + 1) * width)) for i in range(parts)]
-    return fuse(bank, layers, fusion="mean")
+    return fuse(bank, layers, fusion="mean", groups=groups)

@@ -12,7 +12,7 @@ FUSIONS = ("z_min", "mean", "rank", "raw_mean")
 Fit = Callable[[Bank], Fitted]
 
 
-def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min") -> Fitted:
+def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min", groups: Bank | None = None) -> Fitted:
     """Back ends fitted to one bank -> one score per bank.
 
     Args:
@@ -22,6 +22,7 @@ def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min") -> Fitted:
             "mean": the mean of these z-scores; "rank": the mean rank among the clips scored at once, in (0, 1]
             (transductive: the score of a clip depends on the others); "raw_mean": the mean of the raw scores, for
             back ends of one scale.
+        groups: {domain: "r"}, which clips the self-scores that z-scores rest on leave out together.
 
     Raises:
         InputError: unknown fusion, no back end.
@@ -35,7 +36,7 @@ def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min") -> Fitted:
 
     def all_self_scores():
         if not known:
-            known.extend(one.self_scores() for one in fitted)
+            known.extend(one.self_scores(groups) for one in fitted)
         return known
 
     def combine(scores: Sequence[Scores]) -> Scores:
@@ -46,8 +47,8 @@ def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min") -> Fitted:
         reduce = np.min if fusion == "z_min" else np.mean
         return {name: reduce([one[name] for one in scores], axis=0) for name in scores[0]}
 
-    def self_scores(groups=None):
-        every = all_self_scores() if groups is None else [one.self_scores(groups) for one in fitted]
+    def self_scores(asked=groups):
+        every = all_self_scores() if asked is groups else [one.self_scores(asked) for one in fitted]
         return {domain: combine([own[domain] for own in every]) for domain in bank}
 
     return Fitted(lambda test: combine([one.score(test) for one in fitted]), self_scores)
