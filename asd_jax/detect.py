@@ -81,6 +81,7 @@ def fit(args: argparse.Namespace) -> None:
     """Recordings of the healthy machine -> a detector file, with a threshold and a look at the recordings."""
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
+    from asd_jax.detector.fitting import check_domains
     from asd_jax.detector.hearing import Settings, usual_window
     from asd_jax.detector.recordings import normal_recordings
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
@@ -88,29 +89,35 @@ def fit(args: argparse.Namespace) -> None:
 
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
-    seconds = [audio_format(clip.path)[0] for clip in clips]
+    seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin, trained = None, {}, None
     if args.weights != "filter_bank":
         pipeline, origin = for_machine(load_pipeline_or_eat(args.weights), args.machine), origin_of(args.weights)
-    Settings(rate_of(pipeline), window, args.false_alarm_rate, args.tokens)  # found wrong before any training
+    rate = min(max(rates), rate_of(pipeline))  # what the recordings hold of what can be heard
+    if lower := sum(one < rate for one in rates):
+        tell(
+            f"{lower} of {len(rates)} recordings are of less than {rate} Hz, which spoils the threshold: leave them out"
+        )
+    Settings(rate, window, args.false_alarm_rate, args.tokens)  # found wrong before any training
+    check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned
 
         pipeline, trained = fine_tuned(
             pipeline,
             clips,
-            _reader(args.channel, pipeline),
+            _reader(args.channel, rate_of(pipeline)),
             window_seconds=window,
             epochs=args.epochs,
             seed=args.seed,
             workdir=_training_of(args, clips, weights=origin, window_seconds=window),
         )
         origin |= {"fine_tuned": "on these recordings"}
-    read = _reader(args.channel, pipeline)
+    read = _reader(args.channel, rate)
     detector = Detector.fit(
         progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell),
-        rate_of(pipeline),
+        rate,
         names=[_name(clip, args.normal) for clip in clips],
         domains=[clip.domain for clip in clips],
         weights=pipeline,
@@ -156,11 +163,14 @@ def update(args: argparse.Namespace) -> None:
 
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
     _check_output("--output", args.output)
-    read = _reader(args.channel, detector.pipeline, detector.settings.sample_rate)
+    read = _reader(args.channel, detector.settings.sample_rate)
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
+    folder = Path(args.normal).resolve()
+    place = folder if folder.is_dir() else folder.parent
     names = [_name(clip, args.normal) for clip in clips]
+    names = [f"{place.name}/{name}" if name in detector.names else name for name in names]  # told from the known one
     detector = detector.update(waves, names=names, domains=domains)
     tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
@@ -173,7 +183,12 @@ def _score_flags(add) -> None:
     add("--csv", help="file to write")
     add("--workdir", help="of an archive: keeps what is scored; the same command goes on, and several share the work")
     add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
-    add("--normal", help="of --html: the folder that fit was given, to show and play the nearest normal recording")
+    add(
+        "--normal",
+        action="append",
+        help="of --html: the folder that fit was given, to show and play the nearest normal recording; once more for "
+        "each folder that update was given, in that order",
+    )
     add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
 
 
@@ -181,7 +196,7 @@ def score(args: argparse.Namespace) -> int:
     """Recordings -> score, p-value against normal sounds, verdict, worst moment; exit status 3 if any is odd."""
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.recordings import recordings
+    from asd_jax.detector.recordings import normal_files, recordings
     from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
     from asd_jax.detector.verdicts import verdicts_of
 
@@ -191,9 +206,7 @@ def score(args: argparse.Namespace) -> int:
         if path:
             _check_output(flag, path)
     detector, paths, verdicts = Detector.load(args.detector), recordings(args.paths), []
-    root = Path(args.normal or "")
-    if args.normal and (missing := [name for name in detector.names if not (root / name).is_file()]):
-        raise InputError(f"--normal={root}: lacks {missing[0]}, which the detector was fitted to; name fit's folder")
+    normal = normal_files(detector.names, args.normal) if args.normal else {}
 
     def read(path):
         return read_clip(path, sample_rate=detector.settings.sample_rate, channel=args.channel)
@@ -213,8 +226,7 @@ def score(args: argparse.Namespace) -> int:
     if args.html:
         from asd_jax.detector.page import write_score_page
 
-        normal = (lambda name: read(root / name)) if args.normal else None
-        write_score_page(args.html, detector, verdicts, read, normal)
+        write_score_page(args.html, detector, verdicts, read, (lambda name: read(normal[name])) if normal else None)
     if not args.json:
         print_rows(rows, detector.threshold, table=not args.workdir)
     tell_short(rows, detector.settings.window_seconds)
@@ -280,6 +292,7 @@ def watch(args: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from asd_jax.data.audio import resample
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.stream import Form
     from asd_jax.detector.watch import Watch, Watching
@@ -290,8 +303,9 @@ def watch(args: argparse.Namespace) -> int:
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
     usual = float(np.median(detector.bank.normal))
+    rate = min(detector.settings.sample_rate, detector.heard_rate)
     watching = Watching(
-        detector.heard_rate,
+        rate,
         window,
         window if args.hop_seconds is None else args.hop_seconds,
         cut,
@@ -302,7 +316,7 @@ def watch(args: argparse.Namespace) -> int:
     )
 
     def window_score(wave):
-        return float(fused(detector.hear(wave[None])[0])[0])
+        return float(fused(detector.hear(resample(wave, rate, detector.heard_rate)[None])[0])[0])
 
     window_score(np.zeros(watching.samples[0], np.float32))  # compiles before anything is waiting
     watcher = Watch(watching, window_score, detector.p_value)
@@ -348,12 +362,10 @@ def _save(detector, output: str) -> None:
     tell(f"wrote {output}")
 
 
-def _reader(channel: str, pipeline, rate: int | None = None):
-    """Clip -> its waveform at the rate that is heard, or another."""
+def _reader(channel: str, rate: int):
+    """Clip -> its waveform, of the channel and at the rate, in Hz."""
     from asd_jax.data.audio import read_clip
-    from asd_jax.detector.views import rate_of
 
-    rate = rate_of(pipeline) if rate is None else rate
     return lambda clip: read_clip(clip.path, sample_rate=rate, channel=channel)
 
 

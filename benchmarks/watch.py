@@ -201,7 +201,7 @@ def lines_of(content: bytes, cuts: Sequence[int] = ()) -> tuple[list[tuple[float
     usual = ("end", "resampled", "silence", "clipping", "dropout")
     events = [line["event"] for line in lines if "event" in line and line["event"] not in usual]
     resampled = [line["message"] for line in lines if line.get("event") == "resampled"]
-    if resampled != ["the stream's 44100 Hz are brought to the 16000 Hz that the detector hears"]:
+    if resampled != ["the sound's 44100 Hz are brought to the 16000 Hz that the detector hears"]:
         events += resampled  # of another rate than any that was sent
     return [(line["start"], line["score"]) for line in lines if "window" in line], events
 

@@ -84,9 +84,9 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "Fou
             raise InputError(f"{source}: weights of ours hold no EMA teacher")
         from convert.huggingface import read_ours
 
-        config, parameters, front_end, left = read_ours(source)
+        config, parameters, front_end, left, classifier = read_ours(source)
         dropped = dict.fromkeys(left, "the Hugging Face layout has no place for it")
-        header = {"front_end": front_end, "sha256": file_sha256(source)}
+        header = {"front_end": front_end, "sha256": file_sha256(source), "classifier": classifier}
         found = Found(config, parameters, header, dropped, None)
     else:
         found = find(source, **options)
@@ -215,6 +215,12 @@ def main() -> None:
     for reason in sorted(set(found.dropped.values())):
         names = [name for name, why in found.dropped.items() if why == reason]
         print(f"left behind ({reason}): {len(names)} tensors, {names[0]} ...")
+    eps = (found.header.get("classifier") or {}).get("eps")
+    if FLAGS.to == "huggingface" and eps not in (None, CLASSIFIER_EPS["huggingface"]):
+        print(
+            f"the head's norm was trained with an epsilon of {eps:g}, the Hugging Face model has "
+            f"{CLASSIFIER_EPS['huggingface']:g}: the same weights, slightly other logits"
+        )
     if found.position_difference is not None:
         print(f"the stored position table differs from the recomputed one by at most {found.position_difference:.2g}")
 

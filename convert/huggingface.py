@@ -55,8 +55,8 @@ def write_public(path: str | Path, config: EATConfig, parameters: Mapping[str, A
     write_json(path / "config.json", dict(sorted(settings.items())))
 
 
-def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None, list[str]]:
-    """The EAT part of a weight file of ours -> (sizes, our name -> parameter, its front end, names of what is no part).
+def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None, list[str], dict | None]:
+    """The EAT part of a weight file of ours -> sizes, {our name: parameter}, its front end, what is no part, its head.
 
     Raises:
         InputError: as `asd_jax.training.weights.load_encoder`; or an EAT that hears through trained attention.
@@ -69,7 +69,8 @@ def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | Non
             "hold: without it, it is another function; python -m asd_jax.export writes the whole encoder"
         )
     kept = flatten_dict(params, sep="/") | {n: t for n, t in tensors.items() if n.startswith(("fc_norm/", "head/"))}
-    return config, kept, header.get("front_end"), sorted({n.removeprefix("eat/") for n in tensors} - set(kept))
+    left = sorted({n.removeprefix("eat/") for n in tensors} - set(kept))
+    return config, kept, header.get("front_end"), left, header.get("classifier")
 
 
 class Public:

@@ -16,6 +16,8 @@ from machine_sound import RATE, sound
 
 import asd_jax.detect
 from asd_jax import Detector, archive
+from asd_jax.data.audio import resample
+from asd_jax.detector import recordings
 from asd_jax.errors import InputError
 from asd_jax.features.front_end import SimAM
 from asd_jax.training.weights import load_pipeline, save_encoder
@@ -64,7 +66,7 @@ def test_fit_score_update(command, normal, tmp_path):
     assert text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text  # drawn, played; labels
     assert not re.search(r'(src|href)="(https?:)?//', text)
     status, _, err = command(asd_jax.detect, "score", *flags[:-1], f"--normal={tmp_path}", test)
-    assert status == 2 and "lacks 00.wav, which the detector was fitted to" in err
+    assert status == 2 and "no 00.wav, which the detector was fitted to" in err
     status, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test / "00.wav")
     assert status == 0 and "normal" in out and "anomaly" not in out
     confirmed = write(tmp_path / "confirmed", [sound(400 + n, fault=0.05) for n in range(8)])
@@ -73,6 +75,9 @@ def test_fit_score_update(command, normal, tmp_path):
     assert command(asd_jax.detect, "update", *flags)[0] == 0
     status, _, err = command(asd_jax.detect, "score", f"--detector={more}", test)
     assert status == 0 and "0 of 3 anomalous" in err
+    assert Detector.load(more).names[18:21] == ("18.wav", "19.wav", "confirmed/00.wav")  # of fit there is a 00.wav too
+    played = recordings.normal_files(Detector.load(more).names, [str(normal), str(confirmed)])
+    assert played["00.wav"] == normal / "00.wav" and played["confirmed/07.wav"] == confirmed / "07.wav"
 
 
 def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
@@ -90,8 +95,41 @@ def test_short_recordings_and_names_that_are_not_utf_8_are_told(command, fitted,
     assert "1 of 2 recordings are shorter than the window of 2 s" in err and r"p\udcfcmpe.wav" in page.read_text()
     with open(table, newline="") as file:
         short, whole = csv.DictReader(file)
-    assert "shorter than the window of 2 s" in short["note"] and not whole["note"] and "(short)" in out
+    assert short["note"].startswith("short: less than the window of 2 s") and not whole["note"] and "(short)" in out
     assert whole["file"].endswith(r"p\udcfcmpe.wav")
+
+
+def test_defects_of_a_recording_are_told_beside_its_score(command, fitted, tmp_path):
+    test = write(tmp_path / "test", [np.zeros(2 * RATE), 20 * sound(300), sound(301)])
+    soundfile.write(test / "03.wav", resample(sound(302), RATE, 8000), 8000)
+    _, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json")
+    silent, clipped, well, low = (json.loads(line)["note"] for line in out.splitlines())
+    assert silent.startswith("silence: no sound at all") and clipped.startswith("clipping: ") and not well
+    assert low.startswith("rate: sound of 8000 Hz holds nothing above 4000 Hz")
+    _, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test)
+    assert all(f"({name})" in out for name in ("silence", "clipping", "rate"))
+
+
+def test_a_detector_of_slow_recordings_hears_others_as_slow(command, tmp_path):
+    folder = tmp_path / "normal"
+    folder.mkdir()
+    for n in range(12):
+        soundfile.write(folder / f"{n}.wav", resample(sound(n), RATE, 8000), 8000)
+    fitted = tmp_path / "slow.detector"
+    flags = [f"--normal={folder}", f"--output={fitted}", "--weights=filter_bank"]
+    assert command(asd_jax.detect, "fit", *flags)[0] == 0
+    test = write(tmp_path / "test", [sound(300)])
+    soundfile.write(test / "slow.wav", resample(sound(300), RATE, 8000), 8000)
+    status, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json")
+    fast, slow = map(json.loads, out.splitlines())
+    assert status == 0 and not slow["note"] and not fast["note"], err
+    assert fast["score"] == pytest.approx(slow["score"], rel=0.05)  # measured 0.003
+    for name, event in (("00.wav", "resampled"), ("slow.wav", None)):
+        status, out, _ = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={test / name}")
+        lines = list(map(json.loads, out.splitlines()))
+        told = [line["event"] for line in lines if line.get("event") not in (None, "start", "end")]
+        assert status == 0 and told == ([event] if event else [])
+        assert next(line for line in lines if "window" in line)["score"] == pytest.approx(slow["score"], rel=0.1)
 
 
 def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(command, fitted, tmp_path, monkeypatch):

@@ -61,11 +61,11 @@ class ArrivalRate:
 
 
 def another_rate(rate: int, heard: int) -> Event:
-    """A stream's rate in Hz that is not the one heard -> what is to be said of it."""
+    """A sound's rate in Hz that is not the one heard -> what is to be said of it."""
     if rate > heard:
-        return Event("resampled", f"the stream's {rate} Hz are brought to the {heard} Hz that the detector hears")
+        return Event("resampled", f"the sound's {rate} Hz are brought to the {heard} Hz that the detector hears")
     return Event(
         "wrong_rate",
-        f"a stream of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} Hz: "
+        f"sound of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} Hz: "
         f"record at {heard} Hz or more, scores are not to be trusted",
     )

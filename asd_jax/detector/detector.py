@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.detector.defects import SAID, another_rate, defects
 from asd_jax.detector.fitting import domains_of, fitted, groups
 from asd_jax.detector.hearing import Heard, Settings, hear_all, usual_window, windows_of
 from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
@@ -33,7 +34,8 @@ class Verdict:
         worst_seconds: start and end of the oddest second.
         view: what is odd about the worst window: its "level", its "fluctuation", or the "encoder".
         windows: score of each window.
-        note: what keeps the score from being comparable, if anything does: a sound shorter than the window.
+        note: what keeps the score from being comparable, if anything does: "short: ...", "silence: ...", "clipping:
+            ...", "dropout: ...", "rate: ...", joined by "; ".
     """
 
     score: float
@@ -44,6 +46,10 @@ class Verdict:
     view: str
     windows: np.ndarray
     note: str = ""
+
+    def noted(self, *notes: str) -> "Verdict":
+        """The same with further notes, those that are not empty."""
+        return dataclasses.replace(self, note="; ".join(filter(None, (self.note, *notes))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,7 +250,9 @@ class Detector:
             own = slice(first, first + len(start))
             of_wave = {judge: scores[own] for judge, scores in judged.items()}
             verdict = self._verdict(of_wave, seconds[own], start, len(wave) / settings.sample_rate)
-            found.append(dataclasses.replace(verdict, note=settings.short(len(wave))))
+            flags = sorted(set().union(*(defects(window, self.heard_rate) for window in windows[len(found)])))
+            notes = [settings.short(len(wave)), *(f"{name}: {SAID[name]}" for name in flags)]
+            found.append(verdict.noted(*notes, self.low_rate(settings.sample_rate)))
             first += len(start)
         return found
 
@@ -294,6 +302,11 @@ class Detector:
     def p_value(self, score: float) -> float:
         """Share of normal windows, the one asked about included, with at least this score."""
         return float(p_values(np.array([score]), self.bank.normal)[0])
+
+    def low_rate(self, rate: int) -> str:
+        """What is to be noted of sound that was recorded at so many Hz, if that is too few for the normal sounds'."""
+        known = min(self.settings.sample_rate, self.heard_rate)
+        return f"rate: {another_rate(rate, known).message}" if rate < known else ""
 
     @property
     def heard_rate(self) -> int:

@@ -74,6 +74,17 @@ def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
     return sorted((int(a), int(b)) for a, b in pairs if a != b)
 
 
+def check_domains(domains: Sequence[str], files: Sequence[str] | None = None) -> None:
+    """Raises InputError for another domain than source and target, unless all are unknown; names a file of each."""
+    given = set(domains)
+    if given != {"unknown"} and (wrong := given - {"source", "target"}):
+        found = [f"{name!r}" + (f" ({files[list(domains).index(name)]})" if files else "") for name in sorted(given)]
+        raise InputError(
+            f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all unknown (by folder, "
+            f"DCASE name or csv list); found {', '.join(found)}"
+        )
+
+
 def domains_of(domains: Sequence[str] | None, recording: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The domain of each window, and a note where those given cannot be used.
 
@@ -81,8 +92,7 @@ def domains_of(domains: Sequence[str] | None, recording: np.ndarray, group: np.n
         InputError: another domain than source and target, unless all are unknown.
     """
     pooled, given = np.full(len(recording), "pooled"), set(() if domains is None else domains)
-    if given != {"unknown"} and (wrong := given - {"source", "target"}):
-        raise InputError(f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all unknown")
+    check_domains(() if domains is None else domains)
     if domains is None or len(given) < 2:
         return pooled, []
     domain = np.asarray(domains)[recording]

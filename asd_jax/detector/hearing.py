@@ -46,7 +46,7 @@ class Settings:
         """What is to be said of a sound of so many samples if it is much shorter than the window, else nothing."""
         if samples >= SHORT * self.window_seconds * self.sample_rate:
             return ""
-        return f"shorter than the window of {self.window_seconds:g} s: the score is not comparable"
+        return f"short: less than the window of {self.window_seconds:g} s, the score is not comparable"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,3 +77,22 @@ def _listed(path: Path) -> list[str]:
     if missing := [name for name in names if not (path.parent / name).is_file()]:
         raise InputError(f"{path}: names {missing[0]!r}, which is not there (paths are relative to the list)")
     return names
+
+
+def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path]:
+    """Names of a detector's normal recordings -> {name: file}, in the folders that fit and then update were given.
+
+    Raises:
+        InputError: one is in none of them.
+    """
+    found = {}
+    for name in names:
+        # One that update found known by name was called after its folder too.
+        places = [path for folder in map(Path, folders) for path in (folder / name, folder.resolve().parent / name)]
+        if (path := next((path for path in places if path.is_file()), None)) is None:
+            raise InputError(
+                f"--normal={','.join(folders)}: no {name}, which the detector was fitted to; name fit's folder, then "
+                "with --normal=... again each that update was given"
+            )
+        found[name] = path
+    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asd_jax.data.audio import audio_format
 from asd_jax.detector.detector import Detector, Verdict
 from asd_jax.detector.views import batch_size
 from asd_jax.errors import InputError
@@ -39,7 +40,10 @@ def verdicts_of(
 def _judged(detector, together):
     verdicts = iter(detector.examine_all([wave for _, wave in together if not isinstance(wave, InputError)]))
     for path, wave in together:
-        yield path, wave if isinstance(wave, InputError) else next(verdicts)
+        if isinstance(wave, InputError):
+            yield path, wave
+        else:
+            yield path, next(verdicts).noted(detector.low_rate(audio_format(path)[1]))
 
 
 def _read_ahead(read, paths):

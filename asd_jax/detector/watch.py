@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_jax.data.audio import read_clip
+from asd_jax.data.audio import audio_format, read_clip
 from asd_jax.data.clips import AUDIO_ENDINGS
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.alarms import Alarm, Moment
@@ -222,6 +222,8 @@ def watch_folder(
             except InputError as error:
                 yield watch.event(Event("unreadable", str(error)), 0.0, file=name)
                 continue
+            if (own := audio_format(folder / name)[1]) < rate:
+                yield watch.event(another_rate(own, rate), 0.0, file=name)
             if len(wave) < SHORT * samples:
                 told = f"{len(wave) / rate:.2f} s of sound are less than one window: the score is not comparable"
                 yield watch.event(Event("too_short", told), 0.0, file=name)

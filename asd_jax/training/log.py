@@ -95,12 +95,14 @@ def progress(
         per_item: units in one item.
         tell: where to say it.
     """
-    begin = said = time.perf_counter()
-    for number, item in enumerate(items, 1):
+    begin = said = 0.0
+    for number, item in enumerate(items):
         yield item
-        now, done = time.perf_counter(), min(number * per_item, total)
-        if now - said > 5 and done < total:
-            rate, said = done / (now - begin), now
+        now, done = time.perf_counter(), min((number + 1) * per_item, total)
+        if not number:  # the first one waits for the compiler
+            begin = said = now
+        elif now - said > 5 and done < total:
+            rate, said = number * per_item / (now - begin), now
             tell(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
 
 

@@ -165,9 +165,11 @@ def test_what_the_public_layout_cannot_hold_is_refused(tmp_path):
 
 def test_what_the_way_back_leaves_behind_is_said(command, tmp_path):
     write(GOLDEN / "tiny_eat_fairseq.pt", tmp_path / "ours.safetensors", with_decoder=True)
+    write(GOLDEN / "tiny_eat_finetuned_fairseq.pt", tmp_path / "head.safetensors", with_head=True)
     for source, said in (
         (GOLDEN / "tiny_eat_fairseq.pt", ("decoder keeps it): 6 tensors", "ema takes it): ")),
         (GOLDEN / "tiny_eat_finetuned_fairseq.pt", ("with_head keeps it): 4 tensors",)),
+        (tmp_path / "head.safetensors", ("epsilon of 1e-06, the Hugging Face model has 1e-05",)),
         (tmp_path / "ours.safetensors", ("no place for it): 6 tensors, decoder/conv_0/bias",)),
     ):
         arguments = "--to=huggingface", f"--source={source}", f"--output={tmp_path}/public"

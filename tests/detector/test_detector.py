@@ -56,7 +56,8 @@ def test_any_rate_and_length(plain):
     assert plain.score(wave, 48000) == plain.score(resample(wave, 48000, RATE))
     short = plain.examine(wave[:9000])
     assert short.windows.shape == (1,)  # repeated to a window
-    assert "shorter than the window of 2 s" in short.note and not plain.examine(wave, 48000).note
+    assert "less than the window of 2 s" in short.note and not plain.examine(wave, 48000).note
+    assert plain.examine(sound(8, 4.0, rate=8000), 8000).note.startswith("rate: sound of 8000 Hz")
     for bad in (wave[:100], np.full(9000, np.nan, np.float32)):
         with pytest.raises(InputError, match="waveform"):
             plain.score(bad)
