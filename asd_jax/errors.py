@@ -1,11 +1,21 @@
 """The one error a user can cause and mend; asd_jax.command turns it into exit status 2."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
     """Bad input: the message names the thing and says what to do about it."""
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+    """Within, an InputError is told of this thing, such as one machine of several."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def near(name: str, known: Iterable[str]) -> str:

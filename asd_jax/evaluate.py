@@ -25,7 +25,7 @@ from asd_jax import processes
 from asd_jax.command import define_process_flags, run, value_of_flag
 from asd_jax.data.clips import Clip
 from asd_jax.embed import BASELINE_FOLDER, SKIPPED, embed_clips, versions, without_folders
-from asd_jax.errors import InputError
+from asd_jax.errors import InputError, about
 from asd_jax.files import nothing_left_of, read_json, write_json
 from asd_jax.report import REPORT, write_report, write_seeds_report
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
@@ -194,9 +194,8 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
     found["notes"] = [*notes, *found["notes"]]
     if (folder / BASELINE_FOLDER).is_dir():
         baseline = results(score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year)
-        found["filter_bank_baseline"] = {
-            key: baseline[key] for key in ("official_score", "year", "scoring", "machines")
-        }
+        kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
+        found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
     write_scores(scored, workdir / "scores", year)
@@ -216,10 +215,8 @@ def score_machines(machines: Mapping[str, Embeddings], scoring: Scoring) -> dict
     """{machine: embeddings} -> {machine: scores}; an error names its machine."""
     scored = {}
     for machine, embeddings in machines.items():
-        try:
+        with about(f"machine {machine}"):
             scored[machine] = score_machine(embeddings, scoring)
-        except InputError as error:
-            raise InputError(f"machine {machine}: {error}") from error
     return scored
 
 
@@ -282,6 +279,8 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     write_json(workdir / "results.json", found)
     write_seeds_report(found, folders, workdir)
     print_table(results_table(found, found.get("filter_bank_baseline")))
+    for note in found["notes"]:
+        say(f"note: {note}")
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]
         say(f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation {percent(spread)} %")

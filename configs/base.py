@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 def get_config(mode: str = "") -> ConfigDict:
     """The paper's choices, and ours where it is silent."""
     config = ConfigDict()
-    config.seed = 0  # of the initial weights, the order of clips and the augmentation
+    config.seed = 0  # of the initial weights, the order of clips, the augmentation and the choice of held-out clips
     config.seeds = 1  # number of runs, with seeds seed, seed + 1, ...: mean and standard deviation are reported
     config.compiled = "~/.cache/asd_jax"  # folder for compiled programs on GPUs; empty: compile anew in every run
 

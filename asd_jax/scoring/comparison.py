@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from asd_jax.errors import InputError
+from asd_jax.errors import InputError, about
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.back_ends.chosen import BACK_ENDS
 from asd_jax.scoring.domain_normalization import MODES
@@ -30,14 +30,19 @@ def compare_back_ends(
     for name in back_ends:
         grid[name] = dict.fromkeys(MODES)
         of_name = dataclasses.replace(scoring, back_end=name)
+        fitted, scored = {}, {}
         try:
-            fitted = {machine: fit_sections(embeddings, of_name) for machine, embeddings in machines.items()}
+            for machine, embeddings in machines.items():
+                with about(f"machine {machine}"):
+                    fitted[machine] = fit_sections(embeddings, of_name)
         except InputError as error:
             notes[f"{name}: {error}"] = None
             continue
         for mode in MODES:
             try:
-                scored = {m: score_sections(machines[m], of_m, normalization=mode) for m, of_m in fitted.items()}
+                for machine, of in fitted.items():
+                    with about(f"machine {machine}"):
+                        scored[machine] = score_sections(machines[machine], of, normalization=mode)
             except InputError as error:
                 notes[str(error)] = None
                 continue

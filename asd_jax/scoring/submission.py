@@ -192,8 +192,9 @@ def _incomplete(folder, paths, complete) -> list[str]:
 def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) -> list[str]:
     """Clips in two files, clips without label, and labelled clips without score."""
     seen: dict[tuple[str, str], str] = {}
-    problems = []
+    problems, told = [], set()
     for clip in clips:
+        told |= {(clip.machine, clip.file)} if clip.label >= 0 else set()
         if (clip.machine, clip.file) in seen:
             problems.append(f"{folder}: {clip.machine}/{clip.file} is scored in two files")
         seen[clip.machine, clip.file] = clip.section
@@ -205,7 +206,7 @@ def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) ->
         known = {f for m, f in labels if m == machine and name_says(f, machine)[0] == section}
         if lacking := sorted(known - ours):
             problems.append(f"{folder}: {machine} section {section}: no score for {_some(lacking)}")
-        if extra := sorted(ours - known):
+        if extra := sorted(file for file in ours - known if (machine, file) not in told):  # by its own name
             problems.append(f"{folder}: {machine} section {section}: the ground truth does not know {_some(extra)}")
     return problems
 

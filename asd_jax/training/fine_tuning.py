@@ -69,7 +69,9 @@ def fine_tune(
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
-    say(f"training on {len(clips)} clips of {len(classes)} classes, {steps} steps of {settings.batch_size} clips")
+    files = len({clip.path for clip in clips})
+    heard = f"{files} clips" if files == len(clips) else f"{len(clips)} windows of {files} clips"
+    say(f"training on {heard}, {len(classes)} classes, {steps} steps of {settings.batch_size}")
     data = replicated(mesh, resident_clips(clips, extras, read, threads=threads)) if resident else None
 
     def batches(start):

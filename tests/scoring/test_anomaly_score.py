@@ -216,7 +216,7 @@ def test_the_grid_leaves_out_what_cannot_be_and_says_why():
     grid, notes = compare_back_ends({"fan": machine()}, back_ends=["knn", "band_matching"])
     assert grid["knn"]["held_out"] is None and grid["knn"]["train"] is not None
     assert set(grid["band_matching"].values()) == {None}
-    assert len(notes) == 2
+    assert len(notes) == 2 and all("machine fan: " in note for note in notes)
 
 
 def test_fitted_sections_take_another_normalisation():

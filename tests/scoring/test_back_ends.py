@@ -55,6 +55,14 @@ def test_smote_grows_the_target_bank_between_its_own_clips():
     assert np.array_equal(fitted.self_scores()["target"]["target"], plain.self_scores()["target"]["target"])
 
 
+@pytest.mark.parametrize(("clips", "targets"), [(12, 2), (24, 4), (48, 9), (10, 2), (11, 2)])
+def test_smote_of_a_bank_that_lacks_no_whole_clip_is_plain(clips, targets):
+    rng = np.random.default_rng(0)
+    bank = {"source": rng.normal(size=(clips, 8)), "target": rng.normal(size=(targets, 8))}
+    found = smote(bank, distance="euclidean", ratio=0.2).score(TEST)["target"]
+    assert np.array_equal(found, knn(bank, distance="euclidean").score(TEST)["target"])
+
+
 def test_smote_of_two_clips_fills_the_line_between_them():
     bank = {"source": SOURCE, "target": np.array([[0.0] * 8, [1.0] * 8])}
     between = np.linspace(0, 1, 50)[:, None] * np.ones(8)

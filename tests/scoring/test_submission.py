@@ -167,6 +167,20 @@ def test_clips_the_ground_truth_has_and_the_scores_lack_are_named(released):
         read_submission(released / "scores", labels=labels)
 
 
+def test_clips_that_tell_their_own_label_need_no_ground_truth(released):
+    scores = released / "scores"
+    write_submission(
+        scores, "fan", ["01"] * len(FILES), [f.replace("_00_", "_01_", 1) for f in FILES], SCORES, SCORES > 0
+    )
+    found = read_submission(scores, labels=read_labels(released / "evaluator", 2024))
+    assert len(found) == 2 * len(FILES) and {clip.label for clip in found} == {0, 1}
+    change(scores / "anomaly_score_fan_section_00_test.csv", lambda text: text.replace("_0000.wav", "_0077.wav"))
+    (scores / "decision_result_fan_section_00_test.csv").unlink()
+    (scores / "decision_result_fan_section_01_test.csv").unlink()
+    with pytest.raises(InputError, match="the ground truth does not know section_00_0077.wav"):
+        read_submission(scores, labels=read_labels(released / "evaluator", 2024))
+
+
 def test_unreadable_ground_truth_is_named(released):
     path = released / "evaluator" / "ground_truth_data" / "ground_truth_fan_section_00_test.csv"
     path.write_text("section_00_0000.wav,maybe\n")

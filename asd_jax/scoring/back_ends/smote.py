@@ -34,7 +34,7 @@ def smote(
         raise InputError(f"smote ratio {ratio}: must lie in (0, 1]")
     if len(target) < 2:
         raise InputError("smote: needs at least two target training clips to interpolate between")
-    if len(target) >= ratio * len(source):
+    if ratio * len(source) - len(target) < 1:  # not a whole clip is lacking
         return knn(bank, distance=distance, k=k)
     source, target = (unit_or_plain(v, distance)[canonical_order(v)] for v in (source, target))
     sampler = SMOTE(sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed)
