@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asd_jax.command import run
@@ -95,10 +95,7 @@ def fit(args: argparse.Namespace) -> None:
     if args.weights != "filter_bank":
         pipeline, origin = for_machine(load_pipeline_or_eat(args.weights), args.machine), origin_of(args.weights)
     rate = min(max(rates), rate_of(pipeline))  # what the recordings hold of what can be heard
-    if lower := sum(one < rate for one in rates):
-        tell(
-            f"{lower} of {len(rates)} recordings are of less than {rate} Hz, which spoils the threshold: leave them out"
-        )
+    _tell_slow(rates, rate)
     Settings(rate, window, args.false_alarm_rate, args.tokens)  # found wrong before any training
     check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
     if args.fine_tune:
@@ -149,6 +146,13 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
         yield folder
 
 
+def _tell_slow(rates: Sequence[int], rate: int) -> None:
+    if slow := sum(one < rate for one in rates):
+        tell(
+            f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the threshold: leave them out"
+        )
+
+
 def _update_flags(add) -> None:
     add("--detector", required=True, help="file that fit wrote")
     add("--normal", required=True, help="folder (or csv list) of further recordings, confirmed to be normal")
@@ -158,11 +162,13 @@ def _update_flags(add) -> None:
 
 def update(args: argparse.Namespace) -> None:
     """A detector and further normal recordings -> a new detector file that knows them too."""
+    from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import normal_recordings
 
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
     _check_output("--output", args.output)
+    _tell_slow([audio_format(clip.path)[1] for clip in clips], detector.recorded_rate)
     read = _reader(args.channel, detector.settings.sample_rate)
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
@@ -249,10 +255,11 @@ class _Shards:
 def _archived(args: argparse.Namespace, paths, rows_of) -> _Shards:
     """The rows of an archive, those that its folder does not have yet made now."""
     from asd_jax.archive import in_shards
+    from asd_jax.detector.rows import COLUMNS
     from asd_jax.files import file_sha256, write_json
     from asd_jax.workdir import sha256_of
 
-    settings = [file_sha256(args.detector), args.channel, importlib.metadata.version("jax")]
+    settings = [file_sha256(args.detector), args.channel, importlib.metadata.version("jax"), COLUMNS]
 
     def made_of(part):
         stamps = [[path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None for path in part]
@@ -303,7 +310,7 @@ def watch(args: argparse.Namespace) -> int:
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
     usual = float(np.median(detector.bank.normal))
-    rate = min(detector.settings.sample_rate, detector.heard_rate)
+    rate = detector.recorded_rate
     watching = Watching(
         rate,
         window,

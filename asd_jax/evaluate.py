@@ -34,7 +34,7 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
 from asd_jax.training.log import say
-from asd_jax.workdir import check_config, claimed, locked
+from asd_jax.workdir import check_config, claimed, locked, seed_folders
 
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
@@ -115,13 +115,6 @@ def check_finished(folder: Path) -> None:
         raise InputError(f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them")
 
 
-def seed_folders(workdir: Path) -> list[Path]:
-    """Folders of a run with several seeds, none for a run with one."""
-    own = workdir / "config.json"
-    seeds = read_json(own).get("seeds", 1) if own.is_file() else 1
-    return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
-
-
 def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
     """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's content."""
     from asd_jax import experiment, recordings
@@ -135,7 +128,8 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
     experiment.check(config, training=False)
     experiment.keep_compiled(config)
     with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
-        clips, skipped = recordings.find_data(config, workdir), []
+        replace = flags.FLAGS.overwrite and not flags.FLAGS.worker
+        clips, skipped = recordings.find_data(config, workdir, overwrite=replace), []
         if config.features.statistics == "train":  # hears all training clips before anything else
             clips, skipped = recordings.readable(config, clips)
         else:

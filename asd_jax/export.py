@@ -3,7 +3,8 @@
   python -m asd_jax.export --weights=weights.safetensors --format=stablehlo --output=encoder.stablehlo
   python -m asd_jax.export --detector=pump.detector --format=onnx --output=pump.onnx --clips=recordings/
 
-Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata names.
+Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata names, sample_rate; of
+a detector that learnt from slower recordings, brought to their rate first, recorded_rate.
 Output of --weights: "embedding", float32 (batch, e) or (batch, bands, e).
 Output of --detector: "score", float32 (batch,), in standard deviations of normal sounds, and "threshold", float32 ().
 A recording is longer than a detector's window: cut it, average the scores, call it anomalous above the threshold.
@@ -11,7 +12,7 @@ A recording is longer than a detector's window: cut it, average the scores, call
 StableHLO takes any number of samples from one frame (25 ms) on; ONNX that of --seconds; a detector its window's.
 StableHLO runs on the version of JAX that wrote it and later ones, on CPUs, NVIDIA GPUs and TPUs. Metadata, in ONNX
 metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples" (null: any), "outputs", "source", "sha256",
-"versions"}.
+"versions"}, of a detector "recorded_rate".
 
     exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))       # needs jax alone
     exported.call(wave)["embedding"], json.loads(exported.fun_name)
@@ -127,7 +128,8 @@ def of_detector(path: str | Path) -> Model:
     def original(wave):
         return {"score": fused(detector.hear(wave)[0]), "threshold": np.float32(detector.threshold)}
 
-    return Model(function, original, _about("detector", path, rate, samples, ["score", "threshold"]))
+    about = _about("detector", path, rate, samples, ["score", "threshold"])
+    return Model(function, original, about | {"recorded_rate": detector.recorded_rate})
 
 
 def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
@@ -219,11 +221,13 @@ def made_up(model: Model, seconds: float) -> list[np.ndarray]:
 
 def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
     """The first seconds of recordings, one batch of each."""
-    from asd_jax.data.audio import fit_length, read_clip
+    from asd_jax.data.audio import fit_length, read_clip, resample
     from asd_jax.detector.recordings import recordings
 
     rate, samples = model.about["sample_rate"], model.samples(FLAGS.seconds)
-    return [fit_length(read_clip(path, sample_rate=rate), samples)[None] for path in recordings([clips])[:most]]
+    held = model.about.get("recorded_rate", rate)
+    waves = (resample(read_clip(path, sample_rate=held), held, rate) for path in recordings([clips])[:most])
+    return [fit_length(wave, samples)[None] for wave in waves]
 
 
 def _about(kind, path, rate, samples, outputs) -> dict:

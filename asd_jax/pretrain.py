@@ -107,7 +107,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
 
 def as_clips(files: Sequence[Path]) -> list[Clip]:
     """Recordings of no machine in particular, so that a run is known to be one on them."""
-    return [Clip(str(path), "recordings", "", "train", "unknown", -1, "") for path in files]
+    return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
 
 
 def sound_batches(config: ConfigDict, files: Sequence[Path] = ()) -> Callable[[int], Iterator[dict]]:

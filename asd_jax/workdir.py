@@ -74,7 +74,8 @@ def claimed(
         if overwrite:
             remove_run(workdir)
         ours = {"config.json": dict(config), "data.json": recordings(clips)}
-        if any((path := workdir / name).is_file() or any(path.glob("*")) for name in RESULTS):
+        places = [place / name for place in (workdir, *seed_folders(workdir)) for name in RESULTS]
+        if any(path.is_file() or any(path.glob("*")) for path in places):
             check_config(workdir, ours["config.json"])
             _check_recordings(workdir, ours["data.json"], may_change)
         for name, value in ours.items():
@@ -119,10 +120,26 @@ def locked(workdir: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def seed_folders(workdir: Path) -> list[Path]:
+    """Folders of a run with several seeds, none for a run with one."""
+    own = workdir / "config.json"
+    seeds = read_json(own).get("seeds", 1) if own.is_file() else 1
+    return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
+
+
 def remove_run(workdir: Path) -> None:
-    """Removes what a run leaves, those of its seeds too, and nothing else."""
-    for seed in workdir.glob("seed_*"):
-        remove_run(seed)
+    """Removes what a run leaves, those of its seeds too, and nothing else.
+
+    Raises:
+        InUse: another process works on one of its seeds.
+    """
+    try:
+        seeds = seed_folders(workdir)
+    except InputError:  # a config.json that nobody can read
+        seeds = []
+    for seed in filter(Path.exists, seeds):
+        with locked(seed):
+            remove_run(seed)
     for name in LEFT:
         path = workdir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

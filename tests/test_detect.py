@@ -19,6 +19,7 @@ from asd_jax import Detector, archive
 from asd_jax.data.audio import resample
 from asd_jax.detector import recordings
 from asd_jax.errors import InputError
+from asd_jax.export import of_detector
 from asd_jax.features.front_end import SimAM
 from asd_jax.training.weights import load_pipeline, save_encoder
 
@@ -124,6 +125,14 @@ def test_a_detector_of_slow_recordings_hears_others_as_slow(command, tmp_path):
     fast, slow = map(json.loads, out.splitlines())
     assert status == 0 and not slow["note"] and not fast["note"], err
     assert fast["score"] == pytest.approx(slow["score"], rel=0.05)  # measured 0.003
+    for detector, said in ((fitted, False), (tmp_path / "fast.detector", True)):
+        if said:
+            more = [f"--normal={write(tmp_path / 'fast', [sound(n) for n in range(12)])}", f"--output={detector}"]
+            assert command(asd_jax.detect, "fit", *more, "--weights=filter_bank")[0] == 0
+        flags = [f"--detector={detector}", f"--normal={folder}", f"--output={tmp_path / 'more.detector'}"]
+        _, _, err = command(asd_jax.detect, "update", *flags)
+        assert ("12 of 12 recordings are of less than 16000 Hz" in err) == said
+    assert of_detector(fitted).about["recorded_rate"] == 8000
     for name, event in (("00.wav", "resampled"), ("slow.wav", None)):
         status, out, _ = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={test / name}")
         lines = list(map(json.loads, out.splitlines()))

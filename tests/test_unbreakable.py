@@ -14,9 +14,10 @@ import pytest
 import asd_jax.embed
 import asd_jax.evaluate
 import asd_jax.train
+from asd_jax.errors import InputError
 from asd_jax.training import loop
 from asd_jax.training.checkpoint import Checkpoints
-from asd_jax.workdir import locked
+from asd_jax.workdir import InUse, claimed, locked, remove_run
 from benchmarks.kills import kills, left
 
 SMOKE = [
@@ -154,6 +155,28 @@ def test_workdir_is_one_configs_until_overwritten(copied, undisturbed, command):
     clips[0].unlink()
     status, _, err = command(asd_jax.train, *flags, root)
     assert status == 2 and "other recordings of fan (16 there, 15 here)" in err
+
+
+def test_overwriting_removes_the_runs_own_seeds_and_nothing_else(tmp_path):
+    for name in ("seed_0", "seed_1", "seed_9"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text("{}")
+    (tmp_path / "seed_notes.txt").write_text("mine")
+    (tmp_path / "config.json").write_text('{"seeds": 2}')
+    with locked(tmp_path / "seed_1"), pytest.raises(InUse, match="seed_1 is in use"):
+        remove_run(tmp_path)
+    remove_run(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"seed_9/results.json", "seed_notes.txt"}
+
+
+def test_an_interrupted_run_of_seeds_is_known_by_them(tmp_path):
+    (tmp_path / "seed_0" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "seed_0" / "checkpoints" / "1").write_text("")
+    (tmp_path / "config.json").write_text('{"seeds": 2}')
+    with pytest.raises(InputError, match="differs in seeds"), claimed(tmp_path, {"seeds": 1}, []):
+        raise AssertionError
+    assert (tmp_path / "config.json").read_text() == '{"seeds": 2}'
 
 
 def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(command, tmp_path):

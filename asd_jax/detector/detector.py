@@ -305,8 +305,13 @@ class Detector:
 
     def low_rate(self, rate: int) -> str:
         """What is to be noted of sound that was recorded at so many Hz, if that is too few for the normal sounds'."""
-        known = min(self.settings.sample_rate, self.heard_rate)
+        known = self.recorded_rate
         return f"rate: {another_rate(rate, known).message}" if rate < known else ""
+
+    @property
+    def recorded_rate(self) -> int:
+        """The sampling rate of what it can compare, in Hz: lower than what is heard if the normal sounds' was."""
+        return min(self.settings.sample_rate, self.heard_rate)
 
     @property
     def heard_rate(self) -> int:

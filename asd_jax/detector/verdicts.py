@@ -28,28 +28,25 @@ def verdicts_of(
         read: path -> waveform, at the rate the detector was fitted at.
     """
     enough = batch_size() * detector.settings.window_seconds * detector.settings.sample_rate
-    together: list[tuple[Path, np.ndarray | InputError]] = []
-    for path, wave in zip(paths, _read_ahead(read, paths), strict=True):
-        together.append((path, wave))
-        if sum(len(wave) for _, wave in together if not isinstance(wave, InputError)) >= enough:
+    together: list[tuple[Path, tuple[np.ndarray, int] | InputError]] = []
+    for path, found in zip(paths, _read_ahead(read, paths), strict=True):
+        together.append((path, found))
+        if sum(len(found[0]) for _, found in together if not isinstance(found, InputError)) >= enough:
             yield from _judged(detector, together)
             together = []
     yield from _judged(detector, together)
 
 
 def _judged(detector, together):
-    verdicts = iter(detector.examine_all([wave for _, wave in together if not isinstance(wave, InputError)]))
-    for path, wave in together:
-        if isinstance(wave, InputError):
-            yield path, wave
-        else:
-            yield path, next(verdicts).noted(detector.low_rate(audio_format(path)[1]))
+    verdicts = iter(detector.examine_all([found[0] for _, found in together if not isinstance(found, InputError)]))
+    for path, found in together:
+        yield path, found if isinstance(found, InputError) else next(verdicts).noted(detector.low_rate(found[1]))
 
 
 def _read_ahead(read, paths):
     def read_or_error(path):
         try:
-            return read(path)
+            return read(path), audio_format(path)[1]
         except InputError as error:
             return error
 

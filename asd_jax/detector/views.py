@@ -17,7 +17,7 @@ from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.mesh import own_devices, spread
-from asd_jax.training.weights import Pipeline, front_end_of, load_encoder, load_pipeline, read_weights
+from asd_jax.training.weights import Pipeline, front_end_of, load_encoder, load_pipeline, read_header
 
 BATCH = 8  # windows a device
 _SECOND = 1000 // HOP_MS  # frames
@@ -44,7 +44,7 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
     Raises:
         InputError: as `load_pipeline`.
     """
-    if read_weights(path)[1]["kind"] == "encoder":
+    if read_header(path)["kind"] == "encoder":
         return load_pipeline(path)
     sizes, params = load_encoder(path)
     pooling = Pooling("band_mean", max(-2, -sizes.depth), 0)  # the last block is the most specialised

@@ -219,10 +219,11 @@ def watch_folder(
             heard[name] = there[name]
             try:
                 wave = read_clip(folder / name, sample_rate=rate, channel=channel)
+                own = audio_format(folder / name)[1]
             except InputError as error:
                 yield watch.event(Event("unreadable", str(error)), 0.0, file=name)
                 continue
-            if (own := audio_format(folder / name)[1]) < rate:
+            if own < rate:
                 yield watch.event(another_rate(own, rate), 0.0, file=name)
             if len(wave) < SHORT * samples:
                 told = f"{len(wave) / rate:.2f} s of sound are less than one window: the score is not comparable"

@@ -190,7 +190,8 @@ class SectionScorer:
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
-            if asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked):  # three standard deviations
+            near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)  # 3 standard deviations
+            if near or self.scoring.decision == "quantile":
                 return cut, []
             return cut, [
                 f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} were asked for: they "
