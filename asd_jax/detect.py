@@ -11,7 +11,6 @@ Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an a
 import argparse
 import collections
 import contextlib
-import importlib.metadata
 import itertools
 import json
 import os
@@ -24,7 +23,6 @@ from asd_jax.errors import InputError
 from asd_jax.training.log import progress, tell
 
 ANOMALY = 3  # exit status
-ROWS = "rows.json"  # of a shard of an archive
 _PARSED = argparse.Namespace()
 
 
@@ -205,6 +203,8 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.detector.recordings import normal_files, recordings
     from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
     from asd_jax.detector.verdicts import verdicts_of
+    from asd_jax.files import file_sha256
+    from asd_jax.kept_rows import KeptRows
 
     if args.workdir and args.html:
         raise InputError("--html is for recordings that are scored at once: leave out --workdir, or --html")
@@ -222,8 +222,9 @@ def score(args: argparse.Namespace) -> int:
             verdicts.extend([(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else [])
             yield row(str(path), verdict)
 
-    rows = _archived(args, paths, rows_of) if args.workdir else rows_of(paths)
+    rows = rows_of(paths)
     if args.workdir:
+        rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
         collections.deque(told(rows, as_json=args.json), 0)
     else:
         rows = list(told(rows, as_json=args.json))
@@ -238,37 +239,6 @@ def score(args: argparse.Namespace) -> int:
     tell_short(rows, detector.settings.window_seconds)
     odd, bad = any(one.get("is_anomaly") for one in rows), any("error" in one for one in rows)
     return ANOMALY if odd else 2 if bad else 0
-
-
-class _Shards:
-    """The rows of an archive, read from its shards' folders each time they are asked for."""
-
-    def __init__(self, shards):
-        self.shards = shards
-
-    def __iter__(self):
-        from asd_jax.files import read_json
-
-        return (one for shard in self.shards for one in read_json(shard / ROWS)["rows"])
-
-
-def _archived(args: argparse.Namespace, paths, rows_of) -> _Shards:
-    """The rows of an archive, those that its folder does not have yet made now."""
-    from asd_jax.archive import in_shards
-    from asd_jax.detector.rows import COLUMNS
-    from asd_jax.files import file_sha256, write_json
-    from asd_jax.workdir import sha256_of
-
-    settings = [file_sha256(args.detector), args.channel, importlib.metadata.version("jax"), COLUMNS]
-
-    def made_of(part):
-        stamps = [[path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None for path in part]
-        return sha256_of([settings, list(map(str, part)), stamps])
-
-    def work(shard, part):
-        write_json(shard / ROWS, {"rows": list(rows_of(part))})
-
-    return _Shards(in_shards(Path(args.workdir), paths, made_of, work, what="recordings", tell=tell)[0])
 
 
 def _watch_flags(add) -> None:
