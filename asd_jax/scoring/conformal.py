@@ -6,15 +6,16 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.errors import InputError
-from asd_jax.scoring.threshold import threshold
+from asd_jax.scoring.threshold import FEWEST
 
 
 def conformal_threshold(normal: Float[np.ndarray, "n"], false_alarm_rate: float) -> tuple[float, str]:
     """Scores of normal sounds, none of which saw itself -> (threshold, why it is weak or "").
 
     The ceil((n + 1) (1 - rate))-th smallest score: a further exchangeable normal sound lies above it with a
-    probability of at most `rate`, whatever the distribution (Vovk et al. 2005). Where n is too small for that, a gamma
-    distribution is fitted, the threshold is at least the highest score, and the note says so.
+    probability of at most `rate`, whatever the distribution (Vovk et al. 2005). Where n is too small for that, it is
+    the highest score, with a probability of 1 / (n + 1), and the note says so: the tail of a distribution fitted to
+    ten scores is a guess, and hides faults.
 
     Raises:
         InputError: a rate outside (0, 1), fewer than 3 different scores.
@@ -25,12 +26,12 @@ def conformal_threshold(normal: Float[np.ndarray, "n"], false_alarm_rate: float)
     k = math.ceil(round((n + 1) * (1 - false_alarm_rate), 9))
     if k <= n:
         return float(np.sort(normal)[k - 1]), ""
-    cut = max(float(normal.max()), threshold(normal, decision="gamma", quantile=1 - false_alarm_rate))
-    return cut, (
+    if len(np.unique(normal)) < FEWEST:
+        raise InputError(f"threshold: {n} normal scores, fewer than {FEWEST} of them different; more sounds are needed")
+    return float(normal.max()), (
         f"{n} normal sounds cannot support a false-alarm rate of {percent(false_alarm_rate)}: {percent(1 / (n + 1))} "
-        "is the least they can show. The threshold is their highest score, or a fitted distribution's quantile if that "
-        f"is higher; expect another rate than asked for. Record at least {fewest(false_alarm_rate)} normal sounds, or "
-        "raise the rate"
+        "is the least they can show, with their highest score as the threshold. Record at least "
+        f"{fewest(false_alarm_rate)} normal sounds, or raise the rate"
     )
 
 

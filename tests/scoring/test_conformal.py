@@ -21,9 +21,20 @@ def test_further_normal_sounds_alarm_no_more_often_than_asked_for():
 def test_ten_clips_cannot_support_five_percent_and_that_is_said():
     scores = np.random.default_rng(2).normal(size=10)
     cut, note = conformal_threshold(scores, 0.05)
-    assert cut >= scores.max()
+    assert cut == scores.max()
     assert "10 normal sounds cannot support a false-alarm rate of 5 %" in note and "at least 19" in note
     assert fewest(0.05) == 19 and conformal_threshold(np.arange(19.0), 0.05) == (18.0, "")
+
+
+def test_below_that_one_in_n_plus_one_alarms():
+    rng = np.random.default_rng(3)
+    alarms = [np.mean(rng.gamma(2, size=50) > conformal_threshold(rng.gamma(2, size=9), 0.01)[0]) for _ in range(2000)]
+    assert np.mean(alarms) == pytest.approx(0.1, abs=0.01)  # standard error of this mean 0.002
+
+
+def test_too_few_different_scores_are_refused():
+    with pytest.raises(InputError, match="5 normal scores, fewer than 3 of them different"):
+        conformal_threshold(np.array([1.0, 1.0, 1.0, 2.0, 2.0]), 0.05)
 
 
 def test_impossible_rates_are_refused():
