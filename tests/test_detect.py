@@ -111,6 +111,7 @@ def test_defects_of_a_recording_are_told_beside_its_score(command, fitted, tmp_p
     assert all(f"({name})" in out for name in ("silence", "clipping", "rate"))
 
 
+@pytest.mark.slow
 def test_a_detector_of_slow_recordings_hears_others_as_slow(command, tmp_path):
     folder = tmp_path / "normal"
     folder.mkdir()

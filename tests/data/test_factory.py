@@ -90,6 +90,7 @@ def test_another_set_is_replaced_only_on_demand_and_nothing_else_ever(tiny):
         write_factory(tiny, **TINY, overwrite=True)
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_the_same_set(tmp_path, monkeypatch):
     def late(*arguments):
         monkeypatch.setattr(factory, "_write_tables", before)
