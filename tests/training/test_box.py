@@ -25,6 +25,7 @@ def test_it_is_small_half_precision_and_embeds():
     assert load_encoder("box")[0] == pipeline.config.eat
 
 
+@pytest.mark.slow
 def test_a_config_takes_its_front_end_or_replaces_it(command, tmp_path):
     flags = ["--config=configs/base.py:smoke", "--weights=box", "--config.data.machines=fan"]
     own, other = tmp_path / "own", tmp_path / "other"

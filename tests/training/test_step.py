@@ -75,6 +75,7 @@ def test_four_parts_of_a_batch_give_the_gradients_of_the_whole(whole):
         np.testing.assert_allclose(ours, one, rtol=0, atol=1e-6 * largest)
 
 
+@pytest.mark.slow
 def test_augmentation_comes_before_simam():
     settings, state, encoder, head, *_ = parts(mixup="spectrogram", mixup_probability=1.0)
     both = split(state.params, settings.trains)
@@ -119,6 +120,7 @@ def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
     np.testing.assert_allclose(final["embedding"]["kernel"], average, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradual_unfreezing_thaws_the_last_block_first():
     _, states, _ = trained(strategy="gradual", thaw_fraction=1.0, train_centres=False)  # 4 steps: block 1 after two
     early, late = moved(states[0].params, states[2].params), moved(states[2].params, states[4].params)
