@@ -81,7 +81,7 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.fitting import check_domains
     from asd_jax.detector.hearing import Settings, usual_window
-    from asd_jax.detector.recordings import normal_recordings
+    from asd_jax.detector.recordings import names_of, normal_recordings
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin as origin_of
 
@@ -113,7 +113,7 @@ def fit(args: argparse.Namespace) -> None:
     detector = Detector.fit(
         progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell),
         rate,
-        names=[_name(clip, args.normal) for clip in clips],
+        names=names_of(clips, args.normal),
         domains=[clip.domain for clip in clips],
         weights=pipeline,
         window_seconds=window,
@@ -162,7 +162,7 @@ def update(args: argparse.Namespace) -> None:
     """A detector and further normal recordings -> a new detector file that knows them too."""
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.recordings import normal_recordings
+    from asd_jax.detector.recordings import names_of, normal_recordings
 
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
     _check_output("--output", args.output)
@@ -171,11 +171,7 @@ def update(args: argparse.Namespace) -> None:
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
-    folder = Path(args.normal).resolve()
-    place = folder if folder.is_dir() else folder.parent
-    names = [_name(clip, args.normal) for clip in clips]
-    names = [f"{place.name}/{name}" if name in detector.names else name for name in names]  # told from the known one
-    detector = detector.update(waves, names=names, domains=domains)
+    detector = detector.update(waves, names=names_of(clips, args.normal, detector.names), domains=domains)
     tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
 
@@ -344,13 +340,6 @@ def _reader(channel: str, rate: int):
     from asd_jax.data.audio import read_clip
 
     return lambda clip: read_clip(clip.path, sample_rate=rate, channel=channel)
-
-
-def _name(clip, normal: str) -> str:
-    """A recording's name in the detector: no folder above the one that was given, but where a list names others."""
-    root, path = Path(normal), Path(clip.path)
-    root = root if root.is_dir() else root.parent
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _count(text: str) -> int:

@@ -123,7 +123,8 @@ def locked(workdir: Path) -> Iterator[None]:
 def seed_folders(workdir: Path) -> list[Path]:
     """Folders of a run with several seeds, none for a run with one."""
     own = workdir / "config.json"
-    seeds = read_json(own).get("seeds", 1) if own.is_file() else 1
+    config = read_json(own) if own.is_file() else {}
+    seeds = config.get("seeds", 1) if isinstance(config, dict) else 1  # what else it may hold, check_config tells
     return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
 
 

@@ -248,7 +248,7 @@ def test_help_is_fast_and_knows_every_subcommand():
 
 
 def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
-    from asd_jax.detector.recordings import normal_recordings, recordings
+    from asd_jax.detector.recordings import names_of, normal_recordings, recordings
 
     for folder in ("source/slow", "source/fast", "target/slow"):
         write(tmp_path / folder, [sound(0, 0.1)])
@@ -265,11 +265,11 @@ def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
     assert normal_recordings(plain)[0].domain == "unknown"
     table.write_text("file,attribute\n./source/slow/00.wav,x\nsource/slow/00.wav,x\n")
     (one,) = normal_recordings(table)
-    assert one.attribute == "x" and asd_jax.detect._name(one, str(table)) == "source/slow/00.wav"
+    assert one.attribute == "x" and names_of([one], str(table)) == ["source/slow/00.wav"]
     (tmp_path / "lists").mkdir()
     elsewhere = tmp_path / "lists" / "list.csv"
     elsewhere.write_text(f"file\n{plain / '00.wav'}\n")
-    assert asd_jax.detect._name(normal_recordings(elsewhere)[0], str(elsewhere)) == str(plain / "00.wav")
+    assert names_of(normal_recordings(elsewhere), str(elsewhere)) == [str(plain / "00.wav")]
     table.write_text("file\nmissing.wav\n")
     with pytest.raises(InputError, match="missing.wav"):
         recordings([str(table)])

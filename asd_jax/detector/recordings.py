@@ -79,6 +79,18 @@ def _listed(path: Path) -> list[str]:
     return names
 
 
+def names_of(clips: Sequence[Clip], normal: str, known: Sequence[str] = ()) -> list[str]:
+    """Normal recordings, and the folder or list that they were given by -> their names in the detector.
+
+    No folder above the one given is told, but where a list names others; a name that is known already is told from
+    the known one by that folder's.
+    """
+    root = Path(normal) if Path(normal).is_dir() else Path(normal).parent
+    paths = [Path(clip.path) for clip in clips]
+    names = [(path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths]
+    return [f"{root.resolve().name}/{name}" if name in known else name for name in names]
+
+
 def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path]:
     """Names of a detector's normal recordings -> {name: file}, in the folders that fit and then update were given.
 
@@ -87,7 +99,7 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
     """
     found = {}
     for name in names:
-        # One that update found known by name was called after its folder too.
+        # As `names_of` has named it.
         places = [path for folder in map(Path, folders) for path in (folder / name, folder.resolve().parent / name)]
         if (path := next((path for path in places if path.is_file()), None)) is None:
             raise InputError(

@@ -13,12 +13,19 @@ CHOICES = {
     "optimizer.on_bad_loss": ON_BAD_LOSS,
 }
 RANGES = {
-    "optimizer": {"at least 0": "epochs weight_decay", "above 0": "batch_size accumulate learning_rate clip_norm"}
-    | {"in 0..1": "warmup_fraction", "at least 0 and below 1": "ema"},
+    "optimizer": {
+        "at least 0": "epochs weight_decay",
+        "above 0": "batch_size accumulate learning_rate clip_norm",
+        "in 0..1": "warmup_fraction",
+        "at least 0 and below 1": "ema",
+    },
     "backbone": {"in 0..1": "thaw_fraction layer_decay", "at least 0 and below 1": "drop_path"},
     "arcface": {"at least 0": "margin", "above 0": "scale subclusters"},
-    "augment": {"at least 0": "mask_frames mask_filters", "above 0": "mixup_alpha"}
-    | {"in 0..1": "mixup_probability mask_probability"},
+    "augment": {
+        "at least 0": "mask_frames mask_filters",
+        "above 0": "mixup_alpha",
+        "in 0..1": "mixup_probability mask_probability",
+    },
 }
 _RANGE = {  # all false for NaN
     "at least 0": lambda x: x >= 0,

@@ -66,13 +66,13 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: as `read_weights`.
     """
-    return read_weights(path, only=())[1]
+    return read_weights(path, header_only=True)[1]
 
 
 def read_weights(
-    path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder"), only: Sequence[str] | None = None
+    path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder"), header_only: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name (`only` some, if given) and the header of a file of one of the `kinds`; of "box", ours.
+    """Reads the tensors by name and the header of a file of one of the `kinds`; of "box", the one in the package.
 
     Raises:
         InputError: missing, not safetensors, truncated, without our header, or of a newer format.
@@ -89,7 +89,7 @@ def read_weights(
                     f"  python -m convert.eat --source={path} --output=FILE.safetensors"
                 )
             header = json.loads(metadata["asd_jax"])
-            tensors = {name: file.get_tensor(name) for name in (file.keys() if only is None else only)}
+            tensors = {name: file.get_tensor(name) for name in (() if header_only else file.keys())}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
