@@ -70,8 +70,8 @@ def fine_tune(
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
     files = len({clip.path for clip in clips})
-    heard = f"{files} clips" if files == len(clips) else f"{len(clips)} windows of {files} clips"
-    say(f"training on {heard}, {len(classes)} classes, {steps} steps of {settings.batch_size}")
+    unit, of = ("clips", "") if files == len(clips) else ("windows", f" of {files} clips")
+    say(f"training on {len(clips)} {unit}{of}, {len(classes)} classes, {steps} steps of {settings.batch_size} {unit}")
     data = replicated(mesh, resident_clips(clips, extras, read, threads=threads)) if resident else None
 
     def batches(start):
