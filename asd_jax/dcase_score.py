@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.dcase import edition
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 from asd_jax.scoring.labels import read_labels
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
 from asd_jax.scoring.results import over_seeds

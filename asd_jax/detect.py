@@ -18,9 +18,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
-from asd_jax.training.log import progress, tell
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import progress, tell
 
 ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
@@ -129,8 +129,8 @@ def fit(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]:
     """Within, the folder of the fine-tuning is this process's; what a training of anything else left is gone."""
-    from asd_jax.files import read_json, write_json
-    from asd_jax.workdir import locked, made_of, remove_run
+    from asd_jax.run.workdir import locked, made_of, remove_run
+    from asd_jax.runtime.files import read_json, write_json
 
     folder = Path(args.output + ".training")
     made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
@@ -199,8 +199,8 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.detector.recordings import normal_files, recordings
     from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
     from asd_jax.detector.verdicts import verdicts_of
-    from asd_jax.files import file_sha256
-    from asd_jax.kept_rows import KeptRows
+    from asd_jax.run.kept_rows import KeptRows
+    from asd_jax.runtime.files import file_sha256
 
     if args.workdir and args.html:
         raise InputError("--html is for recordings that are scored at once: leave out --workdir, or --html")
@@ -351,7 +351,7 @@ def _count(text: str) -> int:
 
 def _check_output(flag: str, path: str) -> None:
     """Finds out before anything is computed that the place cannot be written."""
-    from asd_jax.files import whole_file
+    from asd_jax.runtime.files import whole_file
 
     if Path(path).is_dir():
         raise InputError(f"{flag}={path}: a folder; name a file in it")

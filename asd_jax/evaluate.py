@@ -21,20 +21,20 @@ from types import MappingProxyType
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax import processes
-from asd_jax.command import define_process_flags, run, value_of_flag
 from asd_jax.data.clips import Clip
-from asd_jax.embed import BASELINE_FOLDER, SKIPPED, embed_clips, versions, without_folders
-from asd_jax.errors import InputError, about
-from asd_jax.files import nothing_left_of, read_json, write_json
-from asd_jax.report import REPORT, write_report, write_seeds_report
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
+from asd_jax.run.embed import BASELINE_FOLDER, SKIPPED, embed_clips, versions, without_folders
+from asd_jax.run.report import REPORT, write_report, write_seeds_report
+from asd_jax.run.workdir import check_config, claimed, locked, seed_folders
+from asd_jax.runtime import processes
+from asd_jax.runtime.command import define_process_flags, run, value_of_flag
+from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.files import nothing_left_of, read_json, write_json
+from asd_jax.runtime.log import say
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
-from asd_jax.training.log import say
-from asd_jax.workdir import check_config, claimed, locked, seed_folders
 
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
@@ -85,7 +85,7 @@ def main() -> None:
 
 def score_again(config: ConfigDict, embeddings: Path | None, workdir: Path, *, everything: bool = False) -> None:
     """Scores a finished run, or a folder of embeddings, by one back end or by `everything`."""
-    from asd_jax import experiment
+    from asd_jax.run import experiment
 
     folders = seed_folders(workdir) if embeddings is None else []
     experiment.check_each(config)
@@ -117,7 +117,7 @@ def check_finished(folder: Path) -> None:
 
 def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
     """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's content."""
-    from asd_jax import experiment, recordings
+    from asd_jax.run import experiment, recordings
 
     if config.model.encoder == "eat" and weights is None:
         raise InputError(

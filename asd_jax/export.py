@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
 
 FLAGS = flags.FLAGS
 FORMATS = ("stablehlo", "onnx")
@@ -74,8 +74,8 @@ class Model:
 
 def main() -> None:
     """Loads, exports, checks, writes."""
-    from asd_jax.files import whole_file
-    from asd_jax.training.log import say
+    from asd_jax.runtime.files import whole_file
+    from asd_jax.runtime.log import say
 
     if (FLAGS.weights is None) == (FLAGS.detector is None):
         raise InputError("give --weights=FILE or --detector=FILE, one of them")

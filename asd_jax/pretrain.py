@@ -15,9 +15,9 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import check_keys, define_process_flags, run
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.runtime.command import check_keys, define_process_flags, run
+from asd_jax.runtime.errors import InputError
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -47,16 +47,16 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     """
     import jax
 
-    from asd_jax import experiment
     from asd_jax.data.audio import RESAMPLERS
     from asd_jax.data.crops import training_files
     from asd_jax.models.encoder import EncoderConfig, Pooling
+    from asd_jax.run import experiment
+    from asd_jax.run.workdir import check_origin, claimed
     from asd_jax.training.loop import run_steps
     from asd_jax.training.mesh import make_mesh, own_part, spread, whole
     from asd_jax.training.optimizer import adamw, learning_rate_schedule
     from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
     from asd_jax.training.weights import save_encoder
-    from asd_jax.workdir import check_origin, claimed
     from configs import pretrain_base
 
     check_keys(config.to_dict(), pretrain_base.get_config().to_dict())
@@ -119,11 +119,11 @@ def sound_batches(config: ConfigDict, files: Sequence[Path] = ()) -> Callable[[i
     import jax
     import jax.numpy as jnp
 
-    from asd_jax import recordings
     from asd_jax.data.crops import crop_batches
     from asd_jax.data.zoo import zoo_waves
     from asd_jax.features.front_end import FrontEnd
     from asd_jax.models.eat import PATCH
+    from asd_jax.run import recordings
 
     data, clips, steps = config.data, config.optimizer.batch_size, config.pretraining.steps
     if data.pieces < 1 or data.frames < 1 or data.frames % (PATCH * data.pieces):
@@ -168,8 +168,8 @@ def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batch
     import dataclasses
     import itertools
 
-    from asd_jax.experiment import log_energy_statistics
     from asd_jax.features.front_end import FrontEnd, SimAM
+    from asd_jax.run.experiment import log_energy_statistics
 
     f = config.features
     front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, SimAM("none"))
@@ -185,7 +185,7 @@ def starting_point(config: ConfigDict, eat, settings) -> tuple[dict | None, dict
     Raises:
         InputError: weights that do not fit.
     """
-    from asd_jax.experiment import pretrained_eat
+    from asd_jax.run.experiment import pretrained_eat
     from asd_jax.training.pretraining import abstract_decoder
     from asd_jax.training.weights import load_decoder, origin
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax import processes
-from asd_jax.command import define_process_flags, run
-from asd_jax.errors import InputError
-from asd_jax.files import nothing_left_of
+from asd_jax.runtime import processes
+from asd_jax.runtime.command import define_process_flags, run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import nothing_left_of
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -32,9 +32,9 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Runs `config.seeds` times, with seeds seed, seed + 1, ..."""
-    from asd_jax import experiment, recordings
     from asd_jax.evaluate import summarize_seeds
-    from asd_jax.workdir import claimed
+    from asd_jax.run import experiment, recordings
+    from asd_jax.run.workdir import claimed
 
     config, workdir, overwrite = flags.FLAGS.config, Path(flags.FLAGS.workdir), flags.FLAGS.overwrite
     experiment.check(config)
@@ -63,10 +63,10 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
         data_folder: where the synthetic factory is written, if that is the data.
         overwrite: remove the run that is in the workdir first.
     """
-    from asd_jax import experiment, recordings
     from asd_jax.evaluate import embed_and_score
+    from asd_jax.run import experiment, recordings
+    from asd_jax.run.workdir import claimed
     from asd_jax.training.fine_tuning import class_numbers
-    from asd_jax.workdir import claimed
 
     # Whatever can be wrong is found before anything is computed or written.
     experiment.check(config)
@@ -89,11 +89,11 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
 
 def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tuple[dict, dict[str, float]]:
     """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it took."""
-    from asd_jax import experiment, recordings
+    from asd_jax.run import experiment, recordings
+    from asd_jax.run.workdir import check_origin
+    from asd_jax.runtime.log import say
     from asd_jax.training.fine_tuning import fine_tune
-    from asd_jax.training.log import say
     from asd_jax.training.weights import load_pipeline, origin, save_encoder
-    from asd_jax.workdir import check_origin
 
     path = workdir / "weights.safetensors"
     if path.exists():

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
 from asd_jax.features.simam import MODES
-from asd_jax.training.log import say
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import say
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
 from benchmarks.provenance import write_provenance
@@ -49,9 +49,9 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """A row per criterion, beside the oracle; the reference is the paper's choice."""
-    from asd_jax.files import write_json
     from asd_jax.reporting.page import Page, Section, Table, write_page
     from asd_jax.reporting.table import print_table, text_table
+    from asd_jax.runtime.files import write_json
 
     output = Path(flags.FLAGS.output)
     cells = Path(flags.FLAGS.cells or output)
@@ -125,7 +125,7 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
 
 def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row], dict[str, dict]]:
     """Candidates -> {candidate: what its test clips got}, {criterion: {candidate: {machine: the more, the better}}}."""
-    from asd_jax import recordings
+    from asd_jax.run import recordings
 
     folder = Path(flags.FLAGS.cells or output)
     clips, _ = recordings.readable(config, recordings.find_data(config, folder))
@@ -162,9 +162,9 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     """
     import soundfile
 
-    from asd_jax import recordings, workdir
     from asd_jax.data.factory import factory_clip
-    from asd_jax.files import read_json, write_json
+    from asd_jax.run import recordings, workdir
+    from asd_jax.runtime.files import read_json, write_json
 
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}

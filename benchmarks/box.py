@@ -17,8 +17,8 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.command import run
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import write_json
 from benchmarks import grid
 
 SCORINGS = {
@@ -38,9 +38,9 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes the tables."""
-    from asd_jax import recordings
     from asd_jax.reporting.table import percent, print_table, text_table
-    from asd_jax.training.log import say
+    from asd_jax.run import recordings
+    from asd_jax.runtime.log import say
     from asd_jax.training.weights import load_pipeline, random_eat
 
     config, output = flags.FLAGS.config, Path(flags.FLAGS.output)
@@ -89,11 +89,11 @@ def block_embeddings(config, pipeline, clips) -> list:
     """Clips of one machine -> embeddings: the filter bank's time mean, then per-band time means of every block."""
     import jax
 
-    from asd_jax import recordings
-    from asd_jax.embed import window_embeddings
     from asd_jax.models.eat import PATCH
     from asd_jax.models.encoder import Encoder
     from asd_jax.models.pooling import pool_tokens
+    from asd_jax.run import recordings
+    from asd_jax.run.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows
 
     bands = pipeline.config.backbone.mel_bins // PATCH

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.files import write_json
 from asd_jax.models.eat import EATConfig, position_table
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import write_json
 from benchmarks.torch_writer import Tensor, save, tensor, zeros
 from convert import table
 from convert.sizes import encoder_template

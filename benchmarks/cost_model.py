@@ -13,11 +13,11 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import dft_size
-from asd_jax.files import whole_file
 from asd_jax.models.eat import PATCH, EATConfig
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import whole_file
 
 FLAGS = flags.FLAGS
 

@@ -20,11 +20,11 @@ import numpy as np
 import soundfile
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.cache import ClipCache
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import write_json
 
 FLAGS = flags.FLAGS
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from asd_jax.command import run
 from asd_jax.data.dcase import EDITIONS
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
-from asd_jax.training.log import say
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
+from asd_jax.runtime.log import say
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
 from benchmarks.provenance import cost_section, write_provenance

@@ -15,10 +15,10 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 from asd_jax.scoring.anomaly_score import score_machine
 from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.embeddings import Embeddings

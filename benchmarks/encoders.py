@@ -16,9 +16,9 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from asd_jax.command import run
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.embeddings import Embeddings
 
 Function = Callable[[np.ndarray, int], np.ndarray]
@@ -68,8 +68,8 @@ def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequ
     Raises:
         InputError: the function returns something other than one finite vector, or one per frame, for each waveform.
     """
-    from asd_jax import recordings
-    from asd_jax.embed import window_embeddings
+    from asd_jax.run import recordings
+    from asd_jax.run.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows
 
     heard = recordings.windows(config, clips)

@@ -7,9 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from asd_jax.errors import InputError
 from asd_jax.export import converted, of_weights, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import BOX
 
 try:

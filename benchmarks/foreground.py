@@ -18,14 +18,14 @@ import numpy as np
 from absl import flags
 from jaxtyping import Bool, Float
 
-from asd_jax.command import run
 from asd_jax.data.factory import factory_clip
 from asd_jax.data.machines import MACHINES
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
 from asd_jax.features.simam import LOCAL_TILE, simam_weights
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 from asd_jax.scoring.auc import auc, tie_groups
 
 FLAGS = flags.FLAGS

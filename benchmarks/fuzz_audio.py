@@ -21,10 +21,10 @@ import numpy as np
 import soundfile
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.audio import read_clip
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 
 FLAGS = flags.FLAGS
 

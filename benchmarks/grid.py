@@ -21,17 +21,17 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from asd_jax.command import value_of_flag
-from asd_jax.embed import BASELINE_FOLDER, embed_machine
-from asd_jax.errors import InputError
 from asd_jax.evaluate import BASELINE, load_embeddings
-from asd_jax.files import read_json, write_json
 from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.embed import BASELINE_FOLDER, embed_machine
+from asd_jax.runtime.command import value_of_flag
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.log import say
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.log import say
 from benchmarks.provenance import cost_section, machine, write_provenance
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
 
@@ -161,7 +161,7 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
     """
     import jax
 
-    from asd_jax import experiment, recordings
+    from asd_jax.run import experiment, recordings
 
     # Seeds, and cells that differ in data only, compile once.
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] made at run time
@@ -188,8 +188,8 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     Raises:
         InputError: what is there is of another config, other weights or other recordings.
     """
-    from asd_jax.experiment import config_values
-    from asd_jax.workdir import check_config
+    from asd_jax.run.experiment import config_values
+    from asd_jax.run.workdir import check_config
 
     name = cell.folder(config)
     if not cell.fine_tune and _fixed(cell, _with(config, cell.settings).model.weights):
@@ -226,7 +226,7 @@ def made_of(config: ConfigDict, folder: Path) -> dict:
     Raises:
         InputError: weights or recordings that are not there.
     """
-    from asd_jax import recordings, workdir
+    from asd_jax.run import recordings, workdir
     from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin
 
     name, clips = config.model.weights, recordings.find_data(config, folder)
@@ -252,9 +252,9 @@ def _fixed(cell: Cell, weights: str) -> bool:
 
 def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
     """One seed of one cell -> embeddings in its folder."""
-    from asd_jax import experiment, recordings
+    from asd_jax.run import experiment, recordings
+    from asd_jax.run.workdir import claimed
     from asd_jax.train import train_and_score
-    from asd_jax.workdir import claimed
     from benchmarks import encoders
 
     if cell.fine_tune:

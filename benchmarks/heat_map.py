@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.factory import FactoryClip, factory_clip
 from asd_jax.data.machines import FAULTS, MACHINES
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import filter_bank
 from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.files import whole_file, write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import whole_file, write_json
 from asd_jax.scoring.patch_bank import FILTERS, FRAMES, Considered, PatchBank, energy_patches, over_cells
 from benchmarks.foreground import interval
 from benchmarks.provenance import provenance

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
-from asd_jax.files import file_sha256, write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import file_sha256, write_json
 from asd_jax.training.weights import read_weights
 
 FLAGS = flags.FLAGS

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
-from asd_jax.files import read_json, write_json
 from asd_jax.reporting.table import percent
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, write_json
 from benchmarks.cost_model import write_between
 
 RESULTS = Path(__file__).parent / "results"

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.files import read_json
 from asd_jax.models.eat import EATConfig
+from asd_jax.runtime.files import read_json
 from benchmarks.stages import SAMPLES
 
 PIPELINE_BATCHES = 4

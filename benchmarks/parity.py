@@ -28,13 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.audio import read_clip
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE
-from asd_jax.files import write_json
 from asd_jax.models.eat import EAT, PATCH, position_table
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 from convert.checkpoint import open_checkpoint
 from convert.eat import convert
 

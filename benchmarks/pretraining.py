@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from asd_jax.command import run
+from asd_jax.runtime.command import run
 from benchmarks import grid
 from benchmarks.grid import Cell
 

@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.files import write_json
 from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import write_json
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.optimizer import adamw
 from asd_jax.training.pretraining import Pretraining, decoder_of, initial_state, make_pretraining_step

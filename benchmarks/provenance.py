@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
 from asd_jax.reporting.page import Section, Table
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 
 SAME = ("device", "processor", "cores")  # what two runs must share to be compared
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
-from asd_jax.files import read_json, whole_file
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, whole_file
 from benchmarks.cost_model import write_between
 
 REPOSITORY = Path(__file__).parent.parent

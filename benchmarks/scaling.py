@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.models.eat import EATConfig
+from asd_jax.runtime.command import run
 from benchmarks.cost_model import (
     BATCH,
     CLIP_SECONDS,

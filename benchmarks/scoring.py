@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import write_json
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.intervals import bootstrap, jackknife
 

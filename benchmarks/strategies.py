@@ -25,6 +25,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from asd_jax.command import run
+    from asd_jax.runtime.command import run
 
     run(main, define_flags)

@@ -28,10 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from asd_jax.command import run
-from asd_jax.errors import InputError
-from asd_jax.files import read_json, whole_file, write_json
 from asd_jax.models.eat import EATConfig
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, whole_file, write_json
 from benchmarks import stages
 from benchmarks.main_job import PIPELINE_BATCHES, experiment, pipeline
 from benchmarks.provenance import check_same_machine, machine

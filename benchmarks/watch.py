@@ -20,11 +20,11 @@ import numpy as np
 import soundfile
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.detector.stream import Decoder, Form
 from asd_jax.detector.watch import Watch, Watching, memory_mb, watch_bytes
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 
 FLAGS = flags.FLAGS
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from convert import torch_file
 from convert.table import public_name
 

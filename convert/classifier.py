@@ -7,7 +7,7 @@ import flax.linen as nn
 from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import read_weights
 
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from asd_jax import command
-from asd_jax.errors import InputError
-from asd_jax.files import file_sha256
+from asd_jax.runtime import command
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import file_sha256
 from convert.checkpoint import is_ours, open_checkpoint
 
 if TYPE_CHECKING:  # jax and flax take seconds to import: a refused file, or --help, does not pay for them

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
 from asd_jax.models.eat import NORM_EPS, PATCH, EATConfig, position_table
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 from asd_jax.training.weights import load_encoder, read_weights, write_safetensors
 from convert import table
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH, EATConfig, position_table
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import abstract_eat
 from convert.checkpoint import Checkpoint, encoder_settings
 from convert.table import POSITIONS

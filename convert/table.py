@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 FAIRSEQ_PARTS = (("modality_encoders.IMAGE.", ""), ("context_encoder.norm.", "pre_norm."))
 

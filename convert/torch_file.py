@@ -19,7 +19,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 LARGEST_PICKLE = 64 << 20  # bytes; a real one is below 1 MB
 DTYPES = {

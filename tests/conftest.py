@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-import asd_jax.command
+import asd_jax.runtime.command
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_device", jax.devices()[0])
@@ -47,7 +47,7 @@ def command(capsys, monkeypatch):
         monkeypatch.setattr(sys, "argv", argv)
         try:
             with pytest.raises(SystemExit) as stop:
-                asd_jax.command.run(module.main, module.define_flags)
+                asd_jax.runtime.command.run(module.main, module.define_flags)
         finally:
             for name in set(flags.FLAGS) - before:
                 if not name.startswith("grain"):  # defined by an import that the command did, and stays

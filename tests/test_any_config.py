@@ -5,9 +5,9 @@ import pytest
 from hypothesis import strategies as st
 
 import asd_jax.train
-from asd_jax import experiment
 from asd_jax.data.factory import write_factory
-from asd_jax.errors import InputError
+from asd_jax.run import experiment
+from asd_jax.runtime.errors import InputError
 from configs import base, quickstart
 
 # What would only be slow or large; the folders are the test's own.

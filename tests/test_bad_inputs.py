@@ -11,11 +11,11 @@ import soundfile
 import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.data.factory import write_factory
-from asd_jax.files import write_json
 from asd_jax.models.eat import EATConfig
+from asd_jax.run.workdir import locked
+from asd_jax.runtime.files import write_json
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import random_eat, save_weights, write_safetensors
-from asd_jax.workdir import locked
 
 QUICK = "--config=configs/quickstart.py:smoke"
 TRAIN = [QUICK, "--config.data.root={bad}/factory"]

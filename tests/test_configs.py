@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from asd_jax import experiment
 from asd_jax.models.eat import EATConfig
+from asd_jax.run import experiment
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.pretraining import Pretraining
 from asd_jax.training.settings import FineTuning

@@ -15,12 +15,13 @@ import soundfile
 from machine_sound import RATE, sound
 
 import asd_jax.detect
-from asd_jax import Detector, archive
+from asd_jax import Detector
 from asd_jax.data.audio import resample
 from asd_jax.detector import recordings
-from asd_jax.errors import InputError
 from asd_jax.export import of_detector
 from asd_jax.features.front_end import SimAM
+from asd_jax.run import shards
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import load_pipeline, save_encoder
 
 REPOSITORY = Path(__file__).parent.parent
@@ -149,7 +150,7 @@ def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(command, fitted, 
     status, _, err = command(asd_jax.detect, "score", *flags, f"--csv={table}")
     assert status == 3 and "05.wav: not readable" in err and "1 of 6 anomalous" in err
     at_once = table.read_bytes()
-    monkeypatch.setattr(archive, "SHARD", 3)
+    monkeypatch.setattr(shards, "SHARD", 3)
     flags += [f"--csv={table}", f"--workdir={tmp_path / 'kept'}"]
     examine_all = Detector.examine_all
 
@@ -238,7 +239,7 @@ def test_help_is_fast_and_knows_every_subcommand():
     for more in ([], ["fit"], ["score"], ["watch"], ["update"]):
         code = (
             "import sys; sys.argv[1:] = sys.argv[1:] + ['--help']\n"
-            "from asd_jax import command, detect\n"
+            "from asd_jax import detect\nfrom asd_jax.runtime import command\n"
             "try: command.run(detect.main, detect.define_flags)\n"
             "except SystemExit as stop: assert not stop.code\n"
             "assert not {'jax', 'sklearn', 'soundfile'} & set(sys.modules)"

@@ -106,7 +106,7 @@ def test_views_shared_storages_and_types_that_torch_saves_are_read_right(tmp_pat
 def test_what_torch_saves_in_its_legacy_format_is_refused_with_the_way_out(tmp_path):
     import torch
 
-    from asd_jax.errors import InputError
+    from asd_jax.runtime.errors import InputError
     from convert.torch_file import read_torch
 
     torch.save({"model": {}}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)

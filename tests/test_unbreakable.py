@@ -11,13 +11,13 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-import asd_jax.embed
 import asd_jax.evaluate
+import asd_jax.run.embed
 import asd_jax.train
-from asd_jax.errors import InputError
+from asd_jax.run.workdir import InUse, claimed, locked, remove_run
+from asd_jax.runtime.errors import InputError
 from asd_jax.training import loop
 from asd_jax.training.checkpoint import Checkpoints
-from asd_jax.workdir import InUse, claimed, locked, remove_run
 from benchmarks.kills import kills, left
 
 SMOKE = [
@@ -57,7 +57,7 @@ def copied(finished, tmp_path):
 def in_process(workdir):
     from absl import flags
 
-    from asd_jax.command import run
+    from asd_jax.runtime.command import run
 
     before, argv = set(flags.FLAGS), sys.argv
     sys.argv = ["asd_jax.train", *SMOKE, f"--workdir={workdir}"]
@@ -90,7 +90,7 @@ def terminating(function, at):
     [
         pytest.param(Checkpoints, "save", 1, marks=pytest.mark.slow),
         pytest.param(loop, "_report", 3, marks=pytest.mark.slow),
-        (asd_jax.embed, "embed_machine", 2),
+        (asd_jax.run.embed, "embed_machine", 2),
         pytest.param(asd_jax.evaluate, "score_machine", 2, marks=pytest.mark.slow),
     ],
     ids=["while a checkpoint is written", "while training", "while embedding", "while scoring"],
@@ -113,13 +113,13 @@ def test_sigterm_saves_and_the_printed_command_ends_as_if_undisturbed(
 
 def test_what_is_there_is_not_embedded_again(copied, undisturbed, command, monkeypatch):
     workdir, flags = copied
-    embedded, embed_machine = [], asd_jax.embed.embed_machine
+    embedded, embed_machine = [], asd_jax.run.embed.embed_machine
 
     def counting(config, encoder, params, clips):
         embedded.append(clips[0].machine)
         return embed_machine(config, encoder, params, clips)
 
-    monkeypatch.setattr(asd_jax.embed, "embed_machine", counting)
+    monkeypatch.setattr(asd_jax.run.embed, "embed_machine", counting)
     status, out, _ = command(asd_jax.train, *flags)
     assert status == 0 and not embedded and "training is finished" in out and "32 clips were embedded before" in out
     damaged = workdir / "embeddings" / "gearbox.npz"
@@ -181,7 +181,7 @@ def test_an_interrupted_run_of_seeds_is_known_by_them(tmp_path):
 
 def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(command, tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from asd_jax.workdir import locked\n"
+        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True)

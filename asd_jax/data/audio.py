@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from jaxtyping import Float, Int16, Shaped
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 FRAME_MS = 25  # one frame of the filter bank: the least there is to hear
 SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000  # a sampling rate outside is a damaged header

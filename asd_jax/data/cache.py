@@ -14,7 +14,7 @@ from jaxtyping import Float, Int16
 
 from asd_jax.data.audio import read_clip, read_clip_int16
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 _FORMAT = 1  # of what is written; raise it when that changes
 _LINE = re.compile(rb"([0-9a-f]{64}) (\d+) (\d+)\n")  # of an index: hash, first sample, samples

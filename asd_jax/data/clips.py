@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asd_jax.data.clips_csv import describe
 from asd_jax.data.ground_truth import GroundTruth, find_ground_truth
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 # 2021 and later. RoboticArm (2024) lacks the split's token; attribute strings contain underscores.
 _LABELLED = re.compile(

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 COLUMNS = ("file", "label", "domain", "attribute", "section")
 _LABELS = {"normal": 0, "anomaly": 1, "0": 0, "1": 1, "": -1, "-1": -1, "unknown": -1}

@@ -8,7 +8,7 @@ import numpy as np
 
 from asd_jax.data.audio import fit_length
 from asd_jax.data.clips import TEST_FOLDERS, sound_files
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 def training_files(root: str | Path) -> list[Path]:

@@ -6,7 +6,7 @@ they develop on, by other sections (machine IDs in 2020); from 2023 the evaluati
 
 import dataclasses
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 ZENODO = "https://zenodo.org"
 _GITHUB = "https://raw.githubusercontent.com"

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
-from asd_jax.errors import InputError, near
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError, near
 
 if TYPE_CHECKING:  # requests, which is an extra, is imported when it is needed
     from asd_jax.data.zenodo import Archive

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float
 
 from asd_jax.data import machines as physics
 from asd_jax.data.machines import FAULTS, GRADES, MACHINES, NOISES, SAMPLE_RATE
-from asd_jax.errors import InputError, near
+from asd_jax.runtime.errors import InputError, near
 
 VERSION = 2  # of the sounds: raise it when the same parameters give other bytes
 FRAME, HOP, FFT = 400, 160, 512  # the front end's frames: 25 ms every 10 ms, 257 bins of 31.25 Hz

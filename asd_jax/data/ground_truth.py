@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from asd_jax.data.dcase import EDITIONS
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 GroundTruth = dict[tuple[str, str], str]  # (machine, released name) -> labelled name
 _PATTERNS = ("eval_data_list*.csv", "*_attributes_??.csv")

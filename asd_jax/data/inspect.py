@@ -13,10 +13,10 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.command import run
 from asd_jax.data.clips import Clip, machine_clips, machine_folders, training_classes
 from asd_jax.data.ground_truth import find_ground_truth
-from asd_jax.errors import InputError
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
 
 SHOWN = 20  # problems printed; the file has all
 
@@ -35,7 +35,7 @@ def main() -> None:
         raise InputError("--root is needed, e.g. --root=data/dcase2024")
     found = inspect(asked.root, decode=asked.decode)
     if asked.json:
-        from asd_jax.files import write_json
+        from asd_jax.runtime.files import write_json
 
         write_json(Path(asked.json), found)
     show(found)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 from asd_jax.data.audio import to_int16
 from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 ROOM = 0.5  # share of the device's memory that the clips may take: the step needs the rest
 

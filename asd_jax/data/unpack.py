@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from asd_jax.data.clips import split_folders
 from asd_jax.data.fetch import DownloadError
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 MOST_RATIO = 50  # unpacked to packed; recordings reach 2, silence in zips of a bomb 1000
 MOST_FILES = 200_000

@@ -12,7 +12,7 @@ import soundfile
 
 from asd_jax.data.audio import audio_format
 from asd_jax.detector.stream import Form
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 RAW_ENDINGS = ("", ".raw", ".pcm")  # of files that hold nothing but samples
 CHUNK = 1 << 16  # bytes read at a time

@@ -12,8 +12,8 @@ from asd_jax.detector.fitting import domains_of, fitted, groups
 from asd_jax.detector.hearing import Heard, Settings, hear_all, usual_window, windows_of
 from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
 from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, second_starts, views
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import HOP_MS
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import conformal_threshold, p_values
 from asd_jax.scoring.normal_bank import NormalBank, coreset, fused

@@ -14,7 +14,7 @@ from asd_jax.detector.detector import Detector
 from asd_jax.detector.hearing import Settings
 from asd_jax.detector.heat_map import grid
 from asd_jax.detector.views import rate_of, shapes
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank

@@ -10,8 +10,8 @@ import numpy as np
 from asd_jax.data.audio import fit_length
 from asd_jax.data.clips import Clip, clip_class
 from asd_jax.data.windows import Window, windows_of
-from asd_jax.errors import InputError
 from asd_jax.models.encoder import Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.fine_tuning import FineTuning, fine_tune
 from asd_jax.training.weights import Pipeline
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asd_jax.detector.hearing import Heard, Settings
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import conformal_threshold
 from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank

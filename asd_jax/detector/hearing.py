@@ -10,7 +10,7 @@ from asd_jax.data.audio import resample
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector import heat_map
 from asd_jax.detector.views import rate_of, views
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 

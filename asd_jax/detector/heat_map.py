@@ -9,10 +9,10 @@ from einops import rearrange
 from jaxtyping import Float
 
 from asd_jax.detector.views import in_batches, rate_of
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH
 from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.patch_bank import FILTERS, FRAMES, PatchBank, energy_patches, over_cells
 from asd_jax.training.weights import Pipeline
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asd_jax.data.clips import Clip, parse_clip, sound_files
 from asd_jax.data.clips_csv import describe
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 DOMAINS = ("source", "target")
 

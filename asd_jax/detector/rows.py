@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from asd_jax.detector.detector import Verdict
-from asd_jax.errors import InputError
-from asd_jax.files import whole_file
-from asd_jax.training.log import tell
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.log import tell
 
 COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd", "note", "highest")
 

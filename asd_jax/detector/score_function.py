@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.views import traced_views
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.local_density import sparsity
 from asd_jax.scoring.back_ends.mahalanobis import shrunk_covariance
 from asd_jax.scoring.back_ends.pca_residual import principal_components

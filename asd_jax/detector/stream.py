@@ -9,7 +9,7 @@ import soxr
 from jaxtyping import Float
 
 from asd_jax.data.audio import FASTEST_HZ, SLOWEST_HZ
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 ENCODINGS = {  # name: (bytes of a sample, what full scale is)
     "u8": (1, 128.0),

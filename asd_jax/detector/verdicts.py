@@ -10,7 +10,7 @@ import numpy as np
 from asd_jax.data.audio import audio_format
 from asd_jax.detector.detector import Detector, Verdict
 from asd_jax.detector.views import batch_size
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 AHEAD = 4  # recordings that are read while others are heard
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.mesh import own_devices, spread
 from asd_jax.training.weights import Pipeline, front_end_of, load_encoder, load_pipeline, read_header

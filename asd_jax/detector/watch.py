@@ -17,7 +17,7 @@ from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
 from asd_jax.detector.hearing import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 Scorer = Callable[[np.ndarray], float]  # window at the rate that is heard -> anomaly score
 

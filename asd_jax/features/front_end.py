@@ -7,7 +7,6 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import (
     AUDIOSET_MEAN,
     AUDIOSET_STD,
@@ -19,6 +18,7 @@ from asd_jax.features.filter_bank import (
     normalize,
 )
 from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, Length, simam, simam_by_clip
+from asd_jax.runtime.errors import InputError
 
 FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
 

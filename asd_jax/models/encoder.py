@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.features.simam import Length
 from asd_jax.models.attention import ATTENTIONS, SpectrogramAttention
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.lora import LoRA
 from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
+from asd_jax.runtime.errors import InputError
 
 POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import DTypeLike
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 TARGETS = ("qkv", "out", "fc1", "fc2")
 

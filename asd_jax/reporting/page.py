@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from asd_jax.files import whole_file
+from asd_jax.runtime.files import whole_file
 
 SOUND_SECONDS = 10.0  # of a clip are put into the page
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from asd_jax.errors import InputError, about
+from asd_jax.runtime.errors import InputError, about
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.back_ends.chosen import BACK_ENDS
 from asd_jax.scoring.domain_normalization import MODES

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.threshold import FEWEST
 
 

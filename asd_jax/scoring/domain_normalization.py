@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 MODES = ("train", "test", "held_out", "none")
 DOMAINS = ("min", "source", "target", "pooled")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_jax.errors import InputError
-from asd_jax.files import whole_file
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import whole_file
 
 _VALUES = {
     "split": {"train", "test", "held_out", "supplemental"},

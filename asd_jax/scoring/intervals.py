@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.auc import MAX_FPR, auc, pauc, tie_groups
 from asd_jax.scoring.official_score import check_year, official_mean, section_columns
 

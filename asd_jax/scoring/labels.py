@@ -7,7 +7,7 @@ from pathlib import Path
 from asd_jax.data.clips import parse_clip
 from asd_jax.data.dcase import edition
 from asd_jax.data.ground_truth import find_ground_truth, read_ground_truth
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 Labels = dict[tuple[str, str], tuple[str, int]]  # (machine, file name) -> (domain, label)
 _EVALUATOR = re.compile(r"ground_truth_(?P<machine>.+?)_section_\d+(?:_(?P<domain>source|target))?_test\.csv")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.chosen import fit_back_end
 from asd_jax.scoring.back_ends.fitted import Fitted
 from asd_jax.scoring.domain_normalization import domain_statistics, normalized

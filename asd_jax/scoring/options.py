@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from asd_jax.errors import InputError, near
+from asd_jax.runtime.errors import InputError, near
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
 

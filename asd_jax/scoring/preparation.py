@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.knn import unit_or_plain
 from asd_jax.scoring.options import Scoring
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, section_values, summary
 from asd_jax.scoring.options import Scoring

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asd_jax.errors import InputError
-from asd_jax.files import whole_file
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import whole_file
 from asd_jax.scoring.labels import Labels, name_says
 
 # 2020: _id_<ID>.csv; 2021: _section_<SS>_<domain>_test.csv; 2022 and later: _section_<SS>_test.csv

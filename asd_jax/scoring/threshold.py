@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 DECISIONS = ("gamma", "quantile", "extreme_value")
 _TAIL = 0.2  # share of the scores that the generalised Pareto distribution is fitted to

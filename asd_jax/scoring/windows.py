@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 def merge_windows(

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from asd_jax import processes
-from asd_jax.errors import InputError
-from asd_jax.training.log import say
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import say
 
 State = TypeVar("State")
 

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from asd_jax import processes
 from asd_jax.data.batches import Reader, clip_batches
 from asd_jax.data.windows import Window
-from asd_jax.training.log import progress
+from asd_jax.runtime import processes
+from asd_jax.runtime.log import progress
 from asd_jax.training.loop import memory_for
 from asd_jax.training.mesh import one_device, spread
 

@@ -12,9 +12,9 @@ from jax.typing import DTypeLike
 from asd_jax.data.batches import Reader, training_batches
 from asd_jax.data.clips import Clip, clip_class, training_classes
 from asd_jax.data.resident import draw, resident_clips
-from asd_jax.errors import InputError
 from asd_jax.models.encoder import Encoder, EncoderConfig
-from asd_jax.training.log import say
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import say
 from asd_jax.training.loop import run_steps
 from asd_jax.training.mesh import by_clip, one_device, own_rows, own_share, replicated, spread, whole
 from asd_jax.training.settings import FineTuning

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from asd_jax import processes
-from asd_jax.errors import InputError
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import TrainingLog, say
 from asd_jax.training.checkpoint import Checkpoints
-from asd_jax.training.log import TrainingLog, say
 from asd_jax.training.mesh import one_device, place, shardings
 
 State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`

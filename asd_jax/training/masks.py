@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 def kept_patches(

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 Tree = TypeVar("Tree")
 AXES = ("data", "shard")  # clips are spread over both, parameters over the second

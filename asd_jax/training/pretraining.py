@@ -15,10 +15,10 @@ from einops import rearrange
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.loop import ON_BAD_LOSS, Unsound
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import by_clip, gathered, shared_out

@@ -9,14 +9,14 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from asd_jax import processes
 from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
-from asd_jax.files import read_json, write_json
 from asd_jax.models.encoder import EncoderConfig
+from asd_jax.runtime import processes
+from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.log import say
 from asd_jax.training.embedding import embed_windows
-from asd_jax.training.log import say
 from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.weights import embed
 

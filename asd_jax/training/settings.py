@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from asd_jax.errors import InputError
 from asd_jax.models.lora import LoRA
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.loop import ON_BAD_LOSS
 
 CHOICES = {

@@ -18,11 +18,11 @@ import numpy as np
 import safetensors
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.files import file_sha256, whole_file
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import file_sha256, whole_file
 from asd_jax.training.mesh import own_devices, replicated
 
 FORMAT = 1

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 @functools.cache

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from asd_jax.data.dcase import EDITIONS
-from asd_jax.errors import InputError
 from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.runtime.errors import InputError
 from benchmarks import cost_model, stages, throughput
 from benchmarks.provenance import machine
 

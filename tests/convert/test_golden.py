@@ -11,11 +11,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models import eat
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import abstract_encoder, load_encoder, save_encoder
 from convert import eat as convert_eat
 from convert import table

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from benchmarks.torch_writer import Call, Reference, Storage, Tensor, save, tensor
 from convert.checkpoint import is_ours
 from convert.eat import write

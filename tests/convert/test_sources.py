@@ -13,10 +13,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from asd_jax.detector.views import load_pipeline_or_eat
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import EATConfig, position_table
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import abstract_encoder, load_encoder, read_weights, save_encoder
 from benchmarks.convert_memory import encoder
 from benchmarks.torch_writer import Call, Reference, save, tensor

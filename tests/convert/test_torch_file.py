@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from benchmarks.torch_writer import Call, Reference, Storage, Tensor, save, tensor, zeros
 from convert.torch_file import StandIn, read_torch, unwrap
 

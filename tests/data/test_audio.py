@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from asd_jax.data.audio import audio_format, fit_length, read_clip, read_clip_int16, resample
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

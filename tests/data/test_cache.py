@@ -10,7 +10,7 @@ import soundfile
 from asd_jax.data.audio import read_clip, read_clip_int16
 from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 @pytest.fixture

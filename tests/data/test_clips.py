@@ -1,7 +1,7 @@
 import pytest
 
 from asd_jax.data.clips import Clip, find_clips, machine_clips, machine_folders, parse_clip, training_classes
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 TRAIN = "section_00_source_train_normal_0000_car_A1_spd_28V.wav"
 TEST = "section_00_target_test_anomaly_0001_car_A1_spd_28V.wav"

@@ -1,7 +1,7 @@
 import pytest
 
 from asd_jax.data.clips import find_clips
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import soundfile
 
 from asd_jax.data.audio import read_clip
 from asd_jax.data.crops import crop_batches, training_files
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 TEST = [f"b/{folder}/three.wav" for folder in ("test", "source_test", "target_test", "test_rename")]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from asd_jax.data.dcase import EDITIONS, edition
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 def test_every_year_from_2020_to_2026_is_there():

@@ -15,8 +15,8 @@ from asd_jax.data import factory
 from asd_jax.data.clips import find_clips, training_classes
 from asd_jax.data.factory import factory_clip, read_factory_clip, spectrogram, write_factory
 from asd_jax.data.machines import FAULTS, GRADES, MACHINES
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank
+from asd_jax.runtime.errors import InputError
 
 TINY = {"clip_seconds": 0.5, "machines": ("fan",), "train_source": 2, "train_target": 1, "test_per_condition": 1}
 EVERY = [(machine, kind) for machine in MACHINES for kind in FAULTS]

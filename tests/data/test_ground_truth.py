@@ -1,7 +1,7 @@
 import pytest
 
 from asd_jax.data.ground_truth import find_ground_truth
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 def test_names_follow_the_line_with_their_machine(tmp_path):

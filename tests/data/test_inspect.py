@@ -6,7 +6,7 @@ import soundfile
 
 import asd_jax.data.inspect
 from asd_jax.data.inspect import inspect
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from asd_jax.data import resident
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 CLIPS = [Clip(f"{n}", "fan", "00", "train", "source", 0, "") for n in range(10)]
 EXTRAS = [{"label": n % 3} for n in range(10)]

@@ -4,7 +4,7 @@ import soundfile
 
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import bucket_samples, cut_windows, windows_of
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 
 def test_windows_overlap_and_the_last_ends_with_the_clip():

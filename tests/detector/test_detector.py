@@ -11,8 +11,8 @@ from machine_sound import RATE, sound
 import asd_jax
 from asd_jax.data.audio import resample
 from asd_jax.detector.self_check import self_check
-from asd_jax.errors import InputError
 from asd_jax.reporting.sections import filter_centres
+from asd_jax.runtime.errors import InputError
 
 Detector = asd_jax.Detector
 FAULTY = [sound(100 + n, fault=0.05) for n in range(6)]

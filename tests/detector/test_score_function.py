@@ -7,10 +7,10 @@ from machine_sound import RATE, sound
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.score_function import score_function
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.normal_bank import fused
 from asd_jax.training.weights import Pipeline
 

@@ -8,7 +8,7 @@ from machine_sound import RATE, sound
 
 from asd_jax.data.audio import resample
 from asd_jax.detector.stream import Decoder, Event, Form, Windows
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 WAVE = sound(0, 3.0)
 

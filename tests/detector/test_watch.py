@@ -14,7 +14,7 @@ from asd_jax.detector.chunks import chunks_of_stream
 from asd_jax.detector.defects import defects
 from asd_jax.detector.stream import Decoder, Form
 from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 NAN = float("nan")
 WATCHING = Watching(RATE, 0.5, 0.25, threshold=0.5, release=0.3, confirm=2, hold_seconds=1.0)

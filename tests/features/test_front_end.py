@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import simam
+from asd_jax.runtime.errors import InputError
 
 WAVE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16000)) * 0.1, jnp.float32)
 

@@ -3,13 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
 from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import simam
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.models.pooling import pool_tokens
+from asd_jax.runtime.errors import InputError
 
 EAT_CONFIG = EATConfig(32, 2, 2)
 WAVE = jax.random.normal(jax.random.key(0), (3, 8000)) * 0.1

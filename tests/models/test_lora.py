@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.lora import TARGETS, LoRA, merge
+from asd_jax.runtime.errors import InputError
 
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)
 X = jax.random.normal(jax.random.key(0), (2, 64, 128))

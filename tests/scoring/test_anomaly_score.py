@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
-from asd_jax.files import write_json
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
 from asd_jax.scoring import options
 from asd_jax.scoring.anomaly_score import fit_sections, score_machine, score_sections
 from asd_jax.scoring.back_ends import chosen

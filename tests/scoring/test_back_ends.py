@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.chosen import BACK_ENDS, fit_back_end
 from asd_jax.scoring.back_ends.fusion import fuse, on_columns
 from asd_jax.scoring.back_ends.gmm import gmm

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import conformal_threshold, fewest, p_values
 
 

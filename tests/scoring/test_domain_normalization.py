@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.domain_normalization import domain_normalize, normalized
 
 RNG = np.random.default_rng(0)

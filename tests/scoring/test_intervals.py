@@ -4,7 +4,7 @@ import scipy.stats
 from scoring.test_auc import random_case
 from sklearn.metrics import roc_auc_score
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.intervals import bootstrap, jackknife, leave_one_out, paired_bootstrap
 from asd_jax.scoring.official_score import official_score
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends import knn as module
 from asd_jax.scoring.back_ends.knn import knn, nearest
 

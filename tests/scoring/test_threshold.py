@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.threshold import threshold
 
 RNG = np.random.default_rng(0)

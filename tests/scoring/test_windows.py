@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import fit_sections, score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring

@@ -6,7 +6,7 @@ import pytest
 import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.detector.detector import Detector
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.training import weights
 from asd_jax.training.weights import BOX_FILE, load_encoder, load_pipeline, origin, read_weights
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import TrainingLog
 from asd_jax.training.fine_tuning import fine_tune
-from asd_jax.training.log import TrainingLog
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import augmented_batch
 from asd_jax.training.weights import random_eat

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.loop import Interrupted, Unsound, memory_for, run_steps
 
 

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.masks import kept_patches
 
 SETTINGS = {"base": (0.8, 0.07, 102), "large": (0.75, 0.1, 128)}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints, checksum
 from asd_jax.training.fine_tuning import fine_tune
 from asd_jax.training.mesh import AXES, make_mesh, one_device, own_rows, place, shardings, spec_of, spread

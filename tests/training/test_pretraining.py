@@ -10,9 +10,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 from golden_eat import flax_names, golden_eat
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.runtime.errors import InputError
 from asd_jax.training import pretraining
 from asd_jax.training.optimizer import learning_rate_schedule
 from asd_jax.training.pretraining import (

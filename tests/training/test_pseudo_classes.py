@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.cluster import AgglomerativeClustering
 
-from asd_jax import processes
 from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.encoder import EncoderConfig
+from asd_jax.runtime import processes
 from asd_jax.training.pseudo_classes import ward_clusters, with_pseudo_classes, without_attributes
 
 CLIPS = [

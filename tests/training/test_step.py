@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.arcface import arcface_loss
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.optimizer import split
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import (

@@ -7,10 +7,10 @@ import pytest
 import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import load_encoder, load_pipeline, random_eat, save_encoder, save_weights
 
 CONFIG = EncoderConfig(

@@ -2,7 +2,7 @@
 
 import functools
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted
 from asd_jax.scoring.back_ends.fusion import fuse, on_columns
 from asd_jax.scoring.back_ends.knn import knn

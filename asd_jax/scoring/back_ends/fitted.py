@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 Bank = dict[str, np.ndarray]
 Scores = dict[str, np.ndarray]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, Scores
 from asd_jax.scoring.domain_normalization import domain_statistics
 

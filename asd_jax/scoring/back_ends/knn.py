@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from numpy.typing import DTypeLike
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, folds_of
 
 _QUERY_ROWS, _BANK_ROWS = 1024, 4096  # one block of distances: 32 MiB

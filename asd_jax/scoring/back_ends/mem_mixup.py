@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted
 from asd_jax.scoring.back_ends.knn import knn, nearest
 from asd_jax.scoring.back_ends.smote import source_and_target

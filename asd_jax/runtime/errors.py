@@ -1,4 +1,4 @@
-"""The one error a user can cause and mend; asd_jax.command turns it into exit status 2."""
+"""The one error a user can cause and mend; asd_jax.runtime.command turns it into exit status 2."""
 
 import contextlib
 import difflib

@@ -4,11 +4,11 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from asd_jax.archive import in_shards
 from asd_jax.detector.rows import COLUMNS
-from asd_jax.files import read_json, write_json
-from asd_jax.training.log import tell
-from asd_jax.workdir import sha256_of
+from asd_jax.run.shards import in_shards
+from asd_jax.run.workdir import sha256_of
+from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.log import tell
 
 ROWS = "rows.json"  # of a shard
 

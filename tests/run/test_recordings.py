@@ -2,9 +2,9 @@
 
 import pytest
 
-from asd_jax import recordings
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
+from asd_jax.run import recordings
+from asd_jax.runtime.errors import InputError
 from configs import base
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asd_jax import processes
 from asd_jax.data.clips import Clip
-from asd_jax.errors import InputError
-from asd_jax.files import file_sha256, read_json, write_json
-from asd_jax.training.log import say
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import file_sha256, read_json, write_json
+from asd_jax.runtime.log import say
 
 RESULTS = ("pseudo_classes.json", "checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
 LEFT = (

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from asd_jax import processes
-from asd_jax.archive import in_shards
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.files import read_json, write_json
+from asd_jax.run.shards import in_shards
+from asd_jax.run.workdir import Made, made_of
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.log import say
 from asd_jax.scoring.embeddings import Embeddings
-from asd_jax.training.log import say
-from asd_jax.workdir import Made, made_of
 
 BASELINE_FOLDER = "filter_bank"  # the bare front end's embeddings, beside the encoder's
 SKIPPED = "skipped.json"  # likewise, the clips that could not be read
@@ -82,7 +82,7 @@ def embed_shard(config: ConfigDict, encoder, params: dict, shard: Path, clips: S
 
     Several processes must agree on what can be read before they embed it together; one finds out on the way.
     """
-    from asd_jax import recordings
+    from asd_jax.run import recordings
 
     kept, skipped = recordings.screen(config, clips) if processes.several() else (clips, [])
     found: Sequence[Embeddings] = ()
@@ -128,7 +128,7 @@ def embedding_settings(config: ConfigDict, encoder) -> dict:
 
 def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
     """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
-    from asd_jax import experiment, recordings
+    from asd_jax.run import experiment, recordings
     from asd_jax.training.embedding import embed_windows
     from asd_jax.training.mesh import own_devices, replicated
     from asd_jax.training.weights import embed

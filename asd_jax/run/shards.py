@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from asd_jax import processes
-from asd_jax.files import read_json, write_json
-from asd_jax.training.log import clock, say
-from asd_jax.workdir import InUse, locked
+from asd_jax.run.workdir import InUse, locked
+from asd_jax.runtime import processes
+from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.log import clock, say
 
 T = TypeVar("T")
 SHARD = 1024  # items: what a kill may cost; a multiple of usual batches, and whatever the number of processes

@@ -14,20 +14,20 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from asd_jax.command import check_keys
 from asd_jax.data.audio import RESAMPLERS
 from asd_jax.data.batches import clip_batches
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
-from asd_jax.errors import InputError, near
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
-from asd_jax.recordings import check_machines, hold_out, named_machines, window_reader, windows
+from asd_jax.run.recordings import check_machines, hold_out, named_machines, window_reader, windows
+from asd_jax.runtime.command import check_keys
+from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.log import say
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training import pseudo_classes
-from asd_jax.training.log import say
 from asd_jax.training.mesh import make_mesh
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import (

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax import processes
-from asd_jax.errors import InputError, near
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError, near
 
 KEYS = "all keys, with comments: configs/base.py, of pre-training configs/pretrain_base.py"
 
@@ -121,7 +121,7 @@ def _parse(argv: list[str]) -> None:
     config = value_of_flag(argv, "config")
     name = (config or "").partition(":")[0]
     if config is not None and not Path(name).is_file():
-        configs = Path(__file__).parents[1] / "configs"
+        configs = Path(__file__).parents[2] / "configs"
         raise InputError(f"{name}: no such config file; those of the project are in {configs}/")
     try:
         left = flags.FLAGS(argv)

@@ -1,6 +1,6 @@
 import json
 
-from asd_jax.training.log import TrainingLog, clock, progress
+from asd_jax.runtime.log import TrainingLog, clock, progress
 
 
 def log(path, start=0):

@@ -8,17 +8,17 @@ import threading
 import pytest
 
 import asd_jax.evaluate
-from asd_jax import archive, embed
 from asd_jax.data.factory import write_factory
-from asd_jax.errors import InputError
+from asd_jax.run import embed, shards
+from asd_jax.runtime.errors import InputError
 
 ITEMS = list(range(23))
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(archive, "SHARD", 5)
-    monkeypatch.setattr(archive, "LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(shards, "SHARD", 5)
+    monkeypatch.setattr(shards, "LOOK_AGAIN_SECONDS", 0.01)
 
 
 class Worker:
@@ -39,8 +39,8 @@ class Worker:
         def made_of(part):
             return f"{self.of} of {part}"
 
-        shards, self.count = archive.in_shards(self.folder, ITEMS, made_of, self.work, what="numbers", wait=self.wait)
-        return [n for shard in shards for n in json.loads((shard / "squares.json").read_text())]
+        folders, self.count = shards.in_shards(self.folder, ITEMS, made_of, self.work, what="numbers", wait=self.wait)
+        return [n for folder in folders for n in json.loads((folder / "squares.json").read_text())]
 
 
 SQUARES = [n * n for n in ITEMS]
@@ -88,7 +88,7 @@ def test_shards_of_other_making_are_done_again_and_said_so(tmp_path, capsys):
 
 def test_a_worker_leaves_what_others_do_and_the_one_that_waits_takes_over_from_a_killed_one(tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from asd_jax.workdir import locked\n"
+        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen([sys.executable, "-c", hold, tmp_path / "000001"], stdout=subprocess.PIPE, text=True)
@@ -134,10 +134,10 @@ def left(workdir):
 
 
 def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(command, recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "SHARD", 1024)
+    monkeypatch.setattr(shards, "SHARD", 1024)
     status, _, err = evaluate(command, recordings, tmp_path / "undisturbed")
     assert status == 0, err
-    monkeypatch.setattr(archive, "SHARD", 8)
+    monkeypatch.setattr(shards, "SHARD", 8)
     embedded, embed_machine = [], embed.embed_machine
 
     def counting(config, encoder, params, clips):

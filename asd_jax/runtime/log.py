@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from asd_jax import processes
-from asd_jax.errors import InputError
-from asd_jax.files import whole_file
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import whole_file
 
 T = TypeVar("T")
 

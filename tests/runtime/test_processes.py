@@ -16,8 +16,8 @@ import pytest
 
 import asd_jax.train
 from asd_jax import pretrain
-from asd_jax.errors import InputError
-from asd_jax.processes import any_of, first, gather, join
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.processes import any_of, first, gather, join
 from asd_jax.training.weights import read_weights
 from configs import pretrain_tiny
 
@@ -40,11 +40,13 @@ RUN = [
 MORE = """
 import os, time
 from pathlib import Path
-from asd_jax import archive, command, processes, train
+from asd_jax import train
+from asd_jax.run import shards
+from asd_jax.runtime import command, processes
 from tests.test_processes import pretrain_in
 from absl import flags
 
-archive.SHARD, replace = 5, os.replace
+shards.SHARD, replace = 5, os.replace
 
 def noted(source, target):
     replace(source, target)

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import experiment
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.run import experiment
 from asd_jax.training.weights import abstract_encoder, embed, save_encoder
 from configs import base
 

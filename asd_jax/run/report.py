@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from asd_jax.errors import InputError
 from asd_jax.reporting.page import Page, Section, write_page
 from asd_jax.reporting.table import percent
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -87,9 +87,9 @@ def _recordings(config, machines, workdir):
     Raises:
         InputError: says why there are none.
     """
-    from asd_jax import recordings
     from asd_jax.data.clips import find_clips
     from asd_jax.features.front_end import FrontEnd
+    from asd_jax.run import recordings
 
     root = config.data.root
     if root == "factory":  # several seeds share the one above
@@ -118,7 +118,7 @@ def _recordings(config, machines, workdir):
 
 def _front_end(config, clips, workdir):
     """As the run's weights have it, else as the config says."""
-    from asd_jax import experiment
+    from asd_jax.run import experiment
     from asd_jax.training.weights import front_end_of
 
     own = workdir / "weights.safetensors"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from asd_jax import processes
-from asd_jax.errors import InputError
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
 
 
 @contextlib.contextmanager

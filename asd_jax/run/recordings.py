@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from asd_jax import processes
 from asd_jax.data.audio import fit_length, read_clip
 from asd_jax.data.batches import Reader
 from asd_jax.data.cache import ClipCache, screen_clips
@@ -18,11 +17,12 @@ from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.factory import write_factory
 from asd_jax.data.machines import MACHINES
 from asd_jax.data.windows import Window, windows_of
-from asd_jax.errors import InputError
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH
-from asd_jax.training.log import say
-from asd_jax.workdir import check_unchanged, locked, recording_stamps
+from asd_jax.run.workdir import check_unchanged, locked, recording_stamps
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import say
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from asd_jax.errors import InputError
+from asd_jax.runtime.errors import InputError
 
 HEARTBEAT_SECONDS = 30  # after so long a machine that says nothing counts as gone
 SCORING_SECONDS = 3600  # that the others wait at the end, while the first scores

@@ -1,0 +1,1 @@
+"""What every command stands on: exit status, errors, whole files, processes, log lines."""
