@@ -5,16 +5,33 @@ from pathlib import Path
 
 import asd_jax
 
-COMMANDS = ("train", "evaluate", "detect", "pretrain", "export", "dcase_score", "data.download", "data.inspect")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "detect",
+    "pretrain",
+    "export",
+    "dcase_score",
+    "data.download",
+    "data.inspect",
+)
 
 
 def main() -> None:
-    """Prints what the package is and the first line of each command's docstring, without importing the commands."""
+    """Prints what the package is and the first line of each command's docstring, without importing
+    the commands.
+    """
     print(asd_jax.__doc__)
     for name in COMMANDS:
         text = Path(__file__).parent.joinpath(*name.split(".")).with_suffix(".py").read_text()
-        print(f"python -m asd_jax.{name:<13} {(ast.get_docstring(ast.parse(text)) or '').partition(chr(10))[0]}")
-    print("\nEach takes --help. Figures: python -m benchmarks.*; EAT checkpoints in and out: python -m convert.eat")
+        print(
+            f"python -m asd_jax.{name:<13} "
+            f"{(ast.get_docstring(ast.parse(text)) or '').partition(chr(10))[0]}"
+        )
+    print(
+        "\nEach takes --help. Figures: python -m benchmarks.*; EAT checkpoints in and out: python "
+        "-m convert.eat"
+    )
 
 
 if __name__ == "__main__":

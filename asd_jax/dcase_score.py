@@ -1,13 +1,15 @@
 """The official score of anybody's DCASE Task 2 csv files, every year's rule.
 
     python -m asd_jax.dcase_score --scores=DIR --year=2024
-    python -m asd_jax.dcase_score --scores=DIR --year=2024 --ground_truth=DIR --json=score.json --intervals
-    python -m asd_jax.dcase_score --scores=A/seed_0,A/seed_1 --against=B --year=2024      is A better than B?
-    python -m asd_jax.dcase_score --scores=DIR --year=2024 --check                       before handing it in
+    python -m asd_jax.dcase_score --scores=DIR --year=2024 --ground_truth=DIR --json=score.json
+    --intervals python -m asd_jax.dcase_score --scores=A/seed_0,A/seed_1 --against=B --year=2024
+    is A better than B? python -m asd_jax.dcase_score --scores=DIR --year=2024 --check
+    before handing it in
 
-DIR holds anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv; 2021 also
-..._<domain>_test.csv) with rows <file name>,<score>, and decision_result_... beside them if there are decisions.
-Labels come from the file names, or from the ground truth of an evaluation set.
+DIR holds anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv;
+2021 also ..._<domain>_test.csv) with rows <file name>,<score>, and decision_result_... beside them
+if there are decisions. Labels come from the file names, or from the ground truth of an evaluation
+set.
 """
 
 import dataclasses
@@ -30,16 +32,28 @@ FLAGS = flags.FLAGS
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_list("scores", [], "Folder of score files; several, comma-separated, are seeds of one system.")
+    flags.DEFINE_list(
+        "scores", [], "Folder of score files; several, comma-separated, are seeds of one system."
+    )
     flags.DEFINE_integer("year", None, "Year whose rule counts, 2020 to 2026.")
     flags.DEFINE_list("machines", [], "Machines to score, comma-separated; default: all found.")
-    flags.DEFINE_string("ground_truth", None, "Labels: eval_data_list_<year>.csv, or an official evaluator's folder.")
+    flags.DEFINE_string(
+        "ground_truth",
+        None,
+        "Labels: eval_data_list_<year>.csv, or an official evaluator's folder.",
+    )
     flags.DEFINE_string("json", None, "File to write the result to.")
-    flags.DEFINE_list("against", [], "Folder (or seeds) of another system: paired bootstrap of the difference.")
-    flags.DEFINE_bool("intervals", False, "95 % intervals: stratified bootstrap, and the evaluator's jackknife.")
+    flags.DEFINE_list(
+        "against", [], "Folder (or seeds) of another system: paired bootstrap of the difference."
+    )
+    flags.DEFINE_bool(
+        "intervals", False, "95 % intervals: stratified bootstrap, and the evaluator's jackknife."
+    )
     flags.DEFINE_integer("replicates", 1000, "Bootstrap replicates.", lower_bound=100)
     flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
-    flags.DEFINE_bool("check", False, "Only check the folder as a submission: machines, files, clips, values.")
+    flags.DEFINE_bool(
+        "check", False, "Only check the folder as a submission: machines, files, clips, values."
+    )
 
 
 def main() -> None:
@@ -50,20 +64,35 @@ def main() -> None:
     if FLAGS.check:
         return check()
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
-    runs = [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores]
+    runs = [
+        read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores
+    ]
     if len(runs) > 1:
         _aligned(runs)
-        decided = {clips[0].decision is not None: folder for folder, clips in zip(FLAGS.scores, runs, strict=True)}
+        decided = {
+            clips[0].decision is not None: folder
+            for folder, clips in zip(FLAGS.scores, runs, strict=True)
+        }
         if len(decided) > 1:
-            raise InputError(f"{decided[True]} holds decision_result files, {decided[False]} none; all must, or none")
-    scored = [score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)]
+            raise InputError(
+                f"{decided[True]} holds decision_result files, {decided[False]} none; all must, "
+                f"or none"
+            )
+    scored = [
+        score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)
+    ]
     found = scored[0]
     if len(runs) > 1:
-        found = over_seeds(scored) | {"seeds": {"official_score": [one["official_score"] for one in scored]}}
+        found = over_seeds(scored) | {
+            "seeds": {"official_score": [one["official_score"] for one in scored]}
+        }
     if FLAGS.intervals:
         found |= intervals(runs, FLAGS.year)
     if FLAGS.against:
-        others = [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.against]
+        others = [
+            read_submission(folder, machines=FLAGS.machines, labels=labels)
+            for folder in FLAGS.against
+        ]
         found["against"] = compare(runs, others, FLAGS.year)
     from asd_jax.reporting.table import print_table, results_table
 
@@ -78,16 +107,23 @@ def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
     """Scored clips of a folder -> what results.json says of them.
 
     Raises:
-        InputError: clips without label or domain, or what `official_score` raises; names the folder.
+        InputError: clips without label or domain, or what `official_score` raises; names the
+            folder.
     """
-    if nameless := [c for c in clips if c.label < 0 or (year > 2020 and c.domain not in ("source", "target"))]:
+    if nameless := [
+        c for c in clips if c.label < 0 or (year > 2020 and c.domain not in ("source", "target"))
+    ]:
         first = nameless[0]
         raise InputError(
-            f"{folder}: {first.machine} section {first.section}: {first.file} tells no label and domain "
-            f"({len(nameless)} such clips); give --ground_truth=DIR, or --check to check the files only"
+            f"{folder}: {first.machine} section {first.section}: {first.file} tells no label and "
+            f"domain "
+            f"({len(nameless)} such clips); give --ground_truth=DIR, or --check to check the "
+            f"files only"
         )
     try:
-        official = official_score(((c.machine, c.section, c.domain, c.label, c.score) for c in clips), year)
+        official = official_score(
+            ((c.machine, c.section, c.domain, c.label, c.score) for c in clips), year
+        )
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
     found = dataclasses.asdict(official)
@@ -101,7 +137,9 @@ def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
 
 
 def intervals(runs: list[list[ScoredClip]], year: int) -> dict:
-    """Bootstrap interval of the official score, jackknife of the first run's pooled AUC and pAUC."""
+    """Bootstrap interval of the official score, jackknife of the first run's pooled AUC and
+    pAUC.
+    """
     from asd_jax.scoring.intervals import bootstrap, jackknife
 
     clips, scores = _aligned(runs)
@@ -110,7 +148,9 @@ def intervals(runs: list[list[ScoredClip]], year: int) -> dict:
     return {
         "bootstrap": dataclasses.asdict(interval),
         "jackknife": {
-            "evaluator_half_width": float(np.mean([one.evaluator_half_width for one in pooled.values()])),
+            "evaluator_half_width": float(
+                np.mean([one.evaluator_half_width for one in pooled.values()])
+            ),
             "half_width": float(np.mean([one.half_width for one in pooled.values()])),
         },
     }
@@ -122,7 +162,12 @@ def compare(runs: list[list[ScoredClip]], others: list[list[ScoredClip]], year: 
 
     clips, scores = _aligned([*runs, *others])
     found = paired_bootstrap(
-        clips, scores[: len(runs)], scores[len(runs) :], year, replicates=FLAGS.replicates, seed=FLAGS.seed
+        clips,
+        scores[: len(runs)],
+        scores[len(runs) :],
+        year,
+        replicates=FLAGS.replicates,
+        seed=FLAGS.seed,
     )
     return dataclasses.asdict(found)
 
@@ -131,22 +176,36 @@ def check() -> None:
     """Says everything wrong with the folders as submissions of the year's evaluation machines."""
     year = edition(FLAGS.year)
     domains = year.domains if year.names == "domain folders" else ("",)
-    expected = {m: [(s, domain) for s in sections for domain in domains] for m, sections in year.evaluation.items()}
+    expected = {
+        m: [(s, domain) for s in sections for domain in domains]
+        for m, sections in year.evaluation.items()
+    }
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
     for folder in FLAGS.scores:
         clips = read_submission(
-            folder, machines=FLAGS.machines, labels=labels, expected=expected, complete=FLAGS.year > 2020
+            folder,
+            machines=FLAGS.machines,
+            labels=labels,
+            expected=expected,
+            complete=FLAGS.year > 2020,
         )
-        print(f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} clips")
+        print(
+            f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} "
+            f"clips"
+        )
 
 
 def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
-    """Clips (machine, section, domain, label) that every run scored, and their scores "run clip"."""
+    """Clips (machine, section, domain, label) that every run scored, and their scores "run
+    clip".
+    """
     first = [clip[:3] for clip in runs[0]]
     for clips in runs[1:]:
         if [clip[:3] for clip in clips] != first:
             odd = sorted(set(first) ^ {clip[:3] for clip in clips})[0]
-            raise InputError(f"the folders must score the same clips; only some of them have {'/'.join(odd)}")
+            raise InputError(
+                f"the folders must score the same clips; only some of them have {'/'.join(odd)}"
+            )
     labelled = [(c.machine, c.section, c.domain, c.label) for c in runs[0]]
     return labelled, np.array([[clip.score for clip in clips] for clips in runs])
 
@@ -156,16 +215,26 @@ def _told(found: dict) -> list[str]:
     lines = []
     if seeds := found.get("seeds"):
         spread = found["standard_deviation"]["official_score"]
-        lines.append(f"mean of {len(seeds['official_score'])} seeds, standard deviation {100 * spread:.2f} %")
+        lines.append(
+            f"mean of {len(seeds['official_score'])} seeds, standard deviation {100 * spread:.2f} %"
+        )
     if "bootstrap" in found:
         low, high = 100 * found["bootstrap"]["low"], 100 * found["bootstrap"]["high"]
         lines.append(f"95 % interval, stratified bootstrap: {low:.2f} to {high:.2f} %")
-        wide, printed = (100 * found["jackknife"][key] for key in ("half_width", "evaluator_half_width"))
-        lines.append(f"95 % half width, jackknife of pooled AUC and pAUC: {wide:.2f} (evaluators print {printed:.4f})")
+        wide, printed = (
+            100 * found["jackknife"][key] for key in ("half_width", "evaluator_half_width")
+        )
+        lines.append(
+            f"95 % half width, jackknife of pooled AUC and pAUC: {wide:.2f} (evaluators print "
+            f"{printed:.4f})"
+        )
     if against := found.get("against"):
         low, high = 100 * against["low"], 100 * against["high"]
         difference, p = 100 * against["difference"], against["p_value"]
-        lines.append(f"difference to the other: {difference:+.2f} points, 95 % {low:+.2f} to {high:+.2f}, p = {p:.3f}")
+        lines.append(
+            f"difference to the other: {difference:+.2f} points, 95 % {low:+.2f} to {high:+.2f}, "
+            f"p = {p:.3f}"
+        )
     return lines
 
 

@@ -2,10 +2,12 @@
 
   python -m asd_jax.detect fit    --normal=recordings/ --output=pump.detector
   python -m asd_jax.detect score  --detector=pump.detector today.wav recordings/
-  arecord -q -f S16_LE -r 16000 -t raw | python -m asd_jax.detect watch --detector=pump.detector --input=-
-  python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/ --output=pump_2.detector
+  arecord -q -f S16_LE -r 16000 -t raw | python -m asd_jax.detect watch --detector=pump.detector
+  --input=- python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/
+  --output=pump_2.detector
 
-Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1 anything else.
+Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1
+anything else.
 """
 
 import argparse
@@ -41,9 +43,19 @@ def define_flags(argv: list[str]) -> None:
 def parser() -> argparse.ArgumentParser:
     """The subcommands and their arguments."""
     form = argparse.RawDescriptionHelpFormatter
-    top = _Parser(prog="python -m asd_jax.detect", description=__doc__, formatter_class=form, allow_abbrev=False)
+    top = _Parser(
+        prog="python -m asd_jax.detect",
+        description=__doc__,
+        formatter_class=form,
+        allow_abbrev=False,
+    )
     commands = top.add_subparsers(metavar="fit | score | watch | update", required=True)
-    for function, define in ((fit, _fit_flags), (score, _score_flags), (watch, _watch_flags), (update, _update_flags)):
+    for function, define in (
+        (fit, _fit_flags),
+        (score, _score_flags),
+        (watch, _watch_flags),
+        (update, _update_flags),
+    ):
         made = commands.add_parser(
             function.__name__,
             description=function.__doc__,
@@ -63,20 +75,52 @@ def main() -> int | None:
 def _fit_flags(add) -> None:
     add("--normal", required=True, help="folder (or csv list) of recordings of the healthy machine")
     add("--output", required=True, help="detector file to write")
-    add("--weights", default="box", help="encoder beside the filter bank: box (in the package), a file, or filter_bank")
-    add("--false_alarm_rate", type=float, default=0.05, help="share of normal windows that may be called anomalous")
-    add("--window_seconds", type=float, help="heard at once; default: the recordings' usual length, at most 10")
-    add("--coreset", type=_count, default=0, help="keep so many windows of the encoder's bank; 0: all")
-    add("--tokens", action="store_true", help="heat maps from the encoder's tokens, not from filter-bank patches")
-    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+    add(
+        "--weights",
+        default="box",
+        help="encoder beside the filter bank: box (in the package), a file, or filter_bank",
+    )
+    add(
+        "--false_alarm_rate",
+        type=float,
+        default=0.05,
+        help="share of normal windows that may be called anomalous",
+    )
+    add(
+        "--window_seconds",
+        type=float,
+        help="heard at once; default: the recordings' usual length, at most 10",
+    )
+    add(
+        "--coreset",
+        type=_count,
+        default=0,
+        help="keep so many windows of the encoder's bank; 0: all",
+    )
+    add(
+        "--tokens",
+        action="store_true",
+        help="heat maps from the encoder's tokens, not from filter-bank patches",
+    )
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
     add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
-    add("--fine_tune", action="store_true", help="first train the encoder to tell the subfolders (or attributes) apart")
+    add(
+        "--fine_tune",
+        action="store_true",
+        help="first train the encoder to tell the subfolders (or attributes) apart",
+    )
     add("--epochs", type=int, default=10, help="of --fine_tune")
     add("--seed", type=_count, default=0, help="of --fine_tune")
 
 
 def fit(args: argparse.Namespace) -> None:
-    """Recordings of the healthy machine -> a detector file, with a threshold and a look at the recordings."""
+    """Recordings of the healthy machine -> a detector file, with a threshold and a look at the
+    recordings.
+    """
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.fitting import check_domains
@@ -91,7 +135,10 @@ def fit(args: argparse.Namespace) -> None:
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin, trained = None, {}, None
     if args.weights != "filter_bank":
-        pipeline, origin = for_machine(load_pipeline_or_eat(args.weights), args.machine), origin_of(args.weights)
+        pipeline, origin = (
+            for_machine(load_pipeline_or_eat(args.weights), args.machine),
+            origin_of(args.weights),
+        )
     rate = min(max(rates), rate_of(pipeline))  # what the recordings hold of what can be heard
     _tell_slow(rates, rate)
     Settings(rate, window, args.false_alarm_rate, args.tokens)  # found wrong before any training
@@ -128,7 +175,9 @@ def fit(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]:
-    """Within, the folder of the fine-tuning is this process's; what a training of anything else left is gone."""
+    """Within, the folder of the fine-tuning is this process's; what a training of anything else
+    left is gone.
+    """
     from asd_jax.run.workdir import locked, made_of, remove_run
     from asd_jax.runtime.files import read_json, write_json
 
@@ -138,7 +187,10 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
     with locked(folder):
         if not known.exists() or read_json(known) != ours:
             if (folder / "checkpoints").exists():
-                tell(f"{folder} holds a training with other recordings or settings: it is removed, and begun anew")
+                tell(
+                    f"{folder} holds a training with other recordings or settings: it is removed, "
+                    f"and begun anew"
+                )
             remove_run(folder)
             write_json(known, ours)
         yield folder
@@ -147,15 +199,24 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 def _tell_slow(rates: Sequence[int], rate: int) -> None:
     if slow := sum(one < rate for one in rates):
         tell(
-            f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the threshold: leave them out"
+            f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
+            f"threshold: leave them out"
         )
 
 
 def _update_flags(add) -> None:
     add("--detector", required=True, help="file that fit wrote")
-    add("--normal", required=True, help="folder (or csv list) of further recordings, confirmed to be normal")
+    add(
+        "--normal",
+        required=True,
+        help="folder (or csv list) of further recordings, confirmed to be normal",
+    )
     add("--output", required=True, help="detector file to write; the old one stays")
-    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
 
 
 def update(args: argparse.Namespace) -> None:
@@ -171,29 +232,47 @@ def update(args: argparse.Namespace) -> None:
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
-    detector = detector.update(waves, names=names_of(clips, args.normal, detector.names), domains=domains)
+    detector = detector.update(
+        waves, names=names_of(clips, args.normal, detector.names), domains=domains
+    )
     tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
 
 
 def _score_flags(add) -> None:
-    add("paths", nargs="+", metavar="PATH", help="recordings, folders of them, csv lists with a column file")
+    add(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders of them, csv lists with a column file",
+    )
     add("--detector", required=True, help="file that fit wrote")
     add("--json", action="store_true", help="one JSON object a line instead of a table")
     add("--csv", help="file to write")
-    add("--workdir", help="of an archive: keeps what is scored; the same command goes on, and several share the work")
+    add(
+        "--workdir",
+        help="of an archive: keeps what is scored; the same command goes on, and several share "
+        "the work",
+    )
     add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
     add(
         "--normal",
         action="append",
-        help="of --html: the folder that fit was given, to show and play the nearest normal recording; once more for "
+        help="of --html: the folder that fit was given, to show and play the nearest normal "
+        "recording; once more for "
         "each folder that update was given, in that order",
     )
-    add("--channel", default="mean", help="of recordings with several: mean, near, far, difference or a number")
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
 
 
 def score(args: argparse.Namespace) -> int:
-    """Recordings -> score, p-value against normal sounds, verdict, worst moment; exit status 3 if any is odd."""
+    """Recordings -> score, p-value against normal sounds, verdict, worst moment; exit status 3 if
+    any is odd.
+    """
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import normal_files, recordings
@@ -203,7 +282,9 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.runtime.files import file_sha256
 
     if args.workdir and args.html:
-        raise InputError("--html is for recordings that are scored at once: leave out --workdir, or --html")
+        raise InputError(
+            "--html is for recordings that are scored at once: leave out --workdir, or --html"
+        )
     for flag, path in (("--csv", args.csv), ("--html", args.html)):
         if path:
             _check_output(flag, path)
@@ -214,8 +295,12 @@ def score(args: argparse.Namespace) -> int:
         return read_clip(path, sample_rate=detector.settings.sample_rate, channel=args.channel)
 
     def rows_of(paths):
-        for path, verdict in progress(verdicts_of(detector, paths, read), len(paths), "recordings", tell=tell):
-            verdicts.extend([(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else [])
+        for path, verdict in progress(
+            verdicts_of(detector, paths, read), len(paths), "recordings", tell=tell
+        ):
+            verdicts.extend(
+                [(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else []
+            )
             yield row(str(path), verdict)
 
     rows = rows_of(paths)
@@ -229,7 +314,13 @@ def score(args: argparse.Namespace) -> int:
     if args.html:
         from asd_jax.detector.page import write_score_page
 
-        write_score_page(args.html, detector, verdicts, read, (lambda name: read(normal[name])) if normal else None)
+        write_score_page(
+            args.html,
+            detector,
+            verdicts,
+            read,
+            (lambda name: read(normal[name])) if normal else None,
+        )
     if not args.json:
         print_rows(rows, detector.threshold, table=not args.workdir)
     tell_short(rows, detector.settings.window_seconds)
@@ -239,13 +330,22 @@ def score(args: argparse.Namespace) -> int:
 
 def _watch_flags(add) -> None:
     add("--detector", required=True, help="file that fit wrote")
-    add("--input", required=True, help="- for a stream on standard input, a wav or raw file, or a folder being filled")
+    add(
+        "--input",
+        required=True,
+        help="- for a stream on standard input, a wav or raw file, or a folder being filled",
+    )
     add("--rate", type=int, default=16000, help="of raw samples, in Hz; a wav says itself")
     add("--channels", type=int, default=1, help="of raw samples")
     add("--encoding", default="s16le", help="of raw samples: u8, s16le, s24le, s32le, f32le")
     add("--channel", type=_count, help="number of the channel to hear; default: their mean")
     add("--hop_seconds", type=float, help="between windows; default: a window")
-    add("--confirm", type=int, default=2, help="windows in a row above the threshold that start an alarm")
+    add(
+        "--confirm",
+        type=int,
+        default=2,
+        help="windows in a row above the threshold that start an alarm",
+    )
     add(
         "--hysteresis",
         type=float,
@@ -259,9 +359,11 @@ def _watch_flags(add) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    """A stream, a file or a folder being filled -> one JSON line a window, alarms with start and end, events.
+    """A stream, a file or a folder being filled -> one JSON line a window, alarms with start and
+    end, events.
 
-    Times are in seconds of the stream; of a folder, of the file that the line names (start_file, at_file, end_file).
+    Times are in seconds of the stream; of a folder, of the file that the line names (start_file,
+    at_file, end_file).
     """
     import numpy as np
 
@@ -307,7 +409,9 @@ def watch(args: argparse.Namespace) -> int:
 
 
 def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
-    """The lines of --input: a folder, a file, standard input or a named pipe; `raw` is what headerless bytes mean."""
+    """The lines of --input: a folder, a file, standard input or a named pipe; `raw` is what
+    headerless bytes mean.
+    """
     from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
     from asd_jax.detector.stream import Decoder
     from asd_jax.detector.watch import watch_bytes, watch_folder

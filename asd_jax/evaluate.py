@@ -4,12 +4,14 @@
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
-  python -m asd_jax.evaluate --workdir=RUN --all          every back end under every normalisation, one table
+  python -m asd_jax.evaluate --workdir=RUN --all          every back end under every normalisation,
+  one table
 
---weights=none embeds with random weights, the other baseline. A run's own config.json holds unless --config is given.
-A large archive is embedded shard by shard: the same command goes on where it stopped, and with --worker, on any number
-of machines that see the workdir, takes a share of the shards and leaves the scoring to the one without.
-Keys of the config, with defaults and comments: configs/base.py.
+--weights=none embeds with random weights, the other baseline. A run's own config.json holds unless
+--config is given. A large archive is embedded shard by shard: the same command goes on where it
+stopped, and with --worker, on any number of machines that see the workdir, takes a share of the
+shards and leaves the scoring to the one without. Keys of the config, with defaults and comments:
+configs/base.py.
 """
 
 import sys
@@ -36,22 +38,41 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import write_submission
 
-# The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of training clips.
+# The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of
+# training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """Defines the command's flags; --config by the file given, else by the run's config.json, else by the defaults."""
+    """Defines the command's flags; --config by the file given, else by the run's config.json, else
+    by the defaults.
+    """
     flags.DEFINE_string("workdir", None, "folder of the run, or for the results", required=True)
-    flags.DEFINE_string("weights", None, "frozen mode: weights to embed with, no training; none: random weights")
+    flags.DEFINE_string(
+        "weights", None, "frozen mode: weights to embed with, no training; none: random weights"
+    )
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
-    flags.DEFINE_bool("all", False, "compare every back end under every domain normalisation instead of scoring by one")
+    flags.DEFINE_bool(
+        "all",
+        False,
+        "compare every back end under every domain normalisation instead of scoring by one",
+    )
     define_process_flags()
-    flags.DEFINE_bool("worker", False, "with --config: embed shards beside other processes on the workdir, no more")
-    flags.DEFINE_bool("overwrite", False, "with --config: first remove the run that the workdir holds")
-    flags.DEFINE_integer("year", None, "DCASE edition whose score rule holds; default: config.data.year")
+    flags.DEFINE_bool(
+        "worker",
+        False,
+        "with --config: embed shards beside other processes on the workdir, no more",
+    )
+    flags.DEFINE_bool(
+        "overwrite", False, "with --config: first remove the run that the workdir holds"
+    )
+    flags.DEFINE_integer(
+        "year", None, "DCASE edition whose score rule holds; default: config.data.year"
+    )
     if value_of_flag(argv, "config") is not None:
-        config_flags.DEFINE_config_file("config", None, "config file; default: the run's own config.json")
+        config_flags.DEFINE_config_file(
+            "config", None, "config file; default: the run's own config.json"
+        )
         return
     from configs import base
 
@@ -61,7 +82,9 @@ def define_flags(argv: Sequence[str]) -> None:
             config.update(read_json(own))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{own}: not the config of a run ({error})") from error
-    config_flags.DEFINE_config_dict("config", config, "config file; default: the run's own config.json")
+    config_flags.DEFINE_config_dict(
+        "config", config, "config file; default: the run's own config.json"
+    )
 
 
 def main() -> None:
@@ -69,21 +92,28 @@ def main() -> None:
     args, config, workdir = flags.FLAGS, flags.FLAGS.config, Path(flags.FLAGS.workdir)
     if args.year:
         config.data.year = args.year
-    if not (args.all or args.embeddings) and (args.weights or value_of_flag(sys.argv, "config") is not None):
+    if not (args.all or args.embeddings) and (
+        args.weights or value_of_flag(sys.argv, "config") is not None
+    ):
         embed_frozen(config, args.weights, workdir)
         return
     if given := [name for name in ("weights", "worker", "overwrite") if getattr(args, name)]:
         raise InputError(
-            f"--{given[0]} is for embedding, and there is nothing to embed here: give --config and --weights, without "
+            f"--{given[0]} is for embedding, and there is nothing to embed here: give --config "
+            f"and --weights, without "
             "--embeddings or --all"
         )
     if not processes.first():  # nothing is embedded: the first scores alone
         return
     with nothing_left_of(workdir), locked(workdir):
-        score_again(config, Path(args.embeddings) if args.embeddings else None, workdir, everything=args.all)
+        score_again(
+            config, Path(args.embeddings) if args.embeddings else None, workdir, everything=args.all
+        )
 
 
-def score_again(config: ConfigDict, embeddings: Path | None, workdir: Path, *, everything: bool = False) -> None:
+def score_again(
+    config: ConfigDict, embeddings: Path | None, workdir: Path, *, everything: bool = False
+) -> None:
     """Scores a finished run, or a folder of embeddings, by one back end or by `everything`."""
     from asd_jax.run import experiment
 
@@ -109,21 +139,29 @@ def check_finished(folder: Path) -> None:
     there = {path.stem for path in own.glob("*.npz")}
     if not there:
         raise InputError(
-            f"{folder}: no finished run here (no embeddings/); give --config and --weights, or --embeddings"
+            f"{folder}: no finished run here (no embeddings/); give --config and --weights, or "
+            f"--embeddings"
         )
     if missing := sorted(set(read_json(data)) - there if data.exists() else ()):
-        raise InputError(f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them")
+        raise InputError(
+            f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them"
+        )
 
 
 def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict:
-    """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's content."""
+    """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's
+    content.
+    """
     from asd_jax.run import experiment, recordings
 
     if config.model.encoder == "eat" and weights is None:
         raise InputError(
-            "frozen mode needs --weights=FILE.safetensors (none: random weights), or --config.model.encoder=filter_bank"
+            "frozen mode needs --weights=FILE.safetensors (none: random weights), or "
+            "--config.model.encoder=filter_bank"
         )
-    if config.model.encoder == "eat" or weights:  # the filter bank may take its statistics from the config's weights
+    if (
+        config.model.encoder == "eat" or weights
+    ):  # the filter bank may take its statistics from the config's weights
         config.model.weights = weights or "none"
     experiment.check(config, training=False)
     experiment.keep_compiled(config)
@@ -138,7 +176,10 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
         if flags.FLAGS.worker:
             check_config(workdir, experiment.config_values(config))
             count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
-            say(f"{count} clips embedded here; the same command without --worker joins and scores all")
+            say(
+                f"{count} clips embedded here; the same command without --worker joins and scores "
+                f"all"
+            )
             return {}
         config_values, overwrite = experiment.config_values(config), flags.FLAGS.overwrite
         with claimed(workdir, config_values, clips, overwrite=overwrite, may_change=True):
@@ -154,10 +195,11 @@ def embed_and_score(
     skipped: Sequence[dict] = (),
     timing: Mapping[str, float] = MappingProxyType({}),
 ) -> dict:
-    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's content.
+    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's
+    content.
 
-    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and in results.json;
-    `timing` holds the seconds that other stages took.
+    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and
+    in results.json; `timing` holds the seconds that other stages took.
     """
     import jax
 
@@ -168,7 +210,11 @@ def embed_and_score(
         return {}
     seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
     if count:
-        speed = {"embedding_seconds": seconds, "embedding_clips_per_second": count / seconds, "device": device}
+        speed = {
+            "embedding_seconds": seconds,
+            "embedding_clips_per_second": count / seconds,
+            "device": device,
+        }
         write_json(workdir / "timing.json", {**timing, **speed})
         say(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
     if count < len(clips):
@@ -187,10 +233,14 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
     found, baseline = results(scored, scoring, year), None
     found["notes"] = [*notes, *found["notes"]]
     if (folder / BASELINE_FOLDER).is_dir():
-        baseline = results(score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year)
+        baseline = results(
+            score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year
+        )
         kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
-    skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]]
+    skipped = [
+        clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]
+    ]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
     write_scores(scored, workdir / "scores", year)
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
@@ -205,7 +255,9 @@ def score_embeddings(config: ConfigDict, folder: Path, workdir: Path) -> dict:
     return found
 
 
-def score_machines(machines: Mapping[str, Embeddings], scoring: Scoring) -> dict[str, MachineScores]:
+def score_machines(
+    machines: Mapping[str, Embeddings], scoring: Scoring
+) -> dict[str, MachineScores]:
     """{machine: embeddings} -> {machine: scores}; an error names its machine."""
     scored = {}
     for machine, embeddings in machines.items():
@@ -221,13 +273,18 @@ def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -
         clips = scores.clips
         columns = (clips.section, clips.files, scores.score, scores.decision)
         written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
-    for kind in ("anomaly_score", "decision_result"):  # of machines or years that were scored before
+    for kind in (
+        "anomaly_score",
+        "decision_result",
+    ):  # of machines or years that were scored before
         for old in set(folder.glob(f"{kind}_*.csv")) - set(written):
             old.unlink()
 
 
 def compare(config: ConfigDict, folder: Path, workdir: Path) -> None:
-    """Embeddings of each machine -> comparison.json and the table of back ends x domain normalisations."""
+    """Embeddings of each machine -> comparison.json and the table of back ends x domain
+    normalisations.
+    """
     from asd_jax.scoring.comparison import compare_back_ends
 
     machines, untested = load_tested(folder)
@@ -247,12 +304,16 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
     """
     paths = sorted(folder.glob("*.npz"))
     if not paths:
-        raise InputError(f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their fields")
+        raise InputError(
+            f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their "
+            f"fields"
+        )
     return {path.stem: Embeddings.load(path) for path in paths}
 
 
 def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
-    """{machine: embeddings} of the machines in a folder that have test clips, and notes on those that have none.
+    """{machine: embeddings} of the machines in a folder that have test clips, and notes on those
+    that have none.
 
     Raises:
         InputError: as `load_embeddings`, or no machine has any.
@@ -260,15 +321,25 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
     machines = load_embeddings(folder)
     tested = {machine: of for machine, of in machines.items() if (of.split == "test").any()}
     if not tested:
-        raise InputError(f"{folder}: no test clips of {', '.join(machines)}, so there is nothing to score")
-    return tested, [f"{machine}: no test clips, so it has no scores" for machine in machines if machine not in tested]
+        raise InputError(
+            f"{folder}: no test clips of {', '.join(machines)}, so there is nothing to score"
+        )
+    return tested, [
+        f"{machine}: no test clips, so it has no scores"
+        for machine in machines
+        if machine not in tested
+    ]
 
 
 def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
-    """results.json of each seed's folder -> the same at the top, with mean and standard deviation (n - 1)."""
+    """results.json of each seed's folder -> the same at the top, with mean and standard deviation
+    (n - 1).
+    """
     runs = [read_json(folder / "results.json") for folder in folders]
     found = over_seeds(runs)
-    found["seeds"] = [{"seed": run["seed"], "official_score": run["official_score"]} for run in runs]
+    found["seeds"] = [
+        {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
+    ]
     del found["seed"]
     write_json(workdir / "results.json", found)
     write_seeds_report(found, folders, workdir)
@@ -277,7 +348,10 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
         say(f"note: {note}")
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]
-        say(f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation {percent(spread)} %")
+        say(
+            f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation "
+            f"{percent(spread)} %"
+        )
 
 
 if __name__ == "__main__":

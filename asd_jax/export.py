@@ -1,25 +1,30 @@
-"""The encoder, or a whole detector, as one file that other runtimes run: from the waveform on, batch free.
+"""The encoder, or a whole detector, as one file that other runtimes run: from the waveform on,
+batch free.
 
-  python -m asd_jax.export --weights=weights.safetensors --format=stablehlo --output=encoder.stablehlo
-  python -m asd_jax.export --detector=pump.detector --format=onnx --output=pump.onnx --clips=recordings/
+  python -m asd_jax.export --weights=weights.safetensors --format=stablehlo
+  --output=encoder.stablehlo python -m asd_jax.export --detector=pump.detector --format=onnx
+  --output=pump.onnx --clips=recordings/
 
-Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata names, sample_rate; of
-a detector that learnt from slower recordings, brought to their rate first, recorded_rate.
-Output of --weights: "embedding", float32 (batch, e) or (batch, bands, e).
-Output of --detector: "score", float32 (batch,), in standard deviations of normal sounds, and "threshold", float32 ().
-A recording is longer than a detector's window: cut it, average the scores, call it anomalous above the threshold.
+Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata
+names, sample_rate; of a detector that learnt from slower recordings, brought to their rate first,
+recorded_rate. Output of --weights: "embedding", float32 (batch, e) or (batch, bands, e). Output of
+--detector: "score", float32 (batch,), in standard deviations of normal sounds, and "threshold",
+float32 (). A recording is longer than a detector's window: cut it, average the scores, call it
+anomalous above the threshold.
 
-StableHLO takes any number of samples from one frame (25 ms) on; ONNX that of --seconds; a detector its window's.
-StableHLO runs on the version of JAX that wrote it and later ones, on CPUs, NVIDIA GPUs and TPUs. Metadata, in ONNX
-metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples" (null: any), "outputs", "source", "sha256",
-"versions"}, of a detector "recorded_rate".
+StableHLO takes any number of samples from one frame (25 ms) on; ONNX that of --seconds; a detector
+its window's. StableHLO runs on the version of JAX that wrote it and later ones, on CPUs, NVIDIA
+GPUs and TPUs. Metadata, in ONNX metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples"
+(null: any), "outputs", "source", "sha256", "versions"}, of a detector "recorded_rate".
 
-    exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))       # needs jax alone
-    exported.call(wave)["embedding"], json.loads(exported.fun_name)
-    onnxruntime.InferenceSession("pump.onnx").run(["score", "threshold"], {"wave": wave})      # or OpenVINO
+    exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))       #
+    needs jax alone exported.call(wave)["embedding"], json.loads(exported.fun_name)
+    onnxruntime.InferenceSession("pump.onnx").run(["score", "threshold"], {"wave": wave})      # or
+    OpenVINO
 
-The file appears only if what was written gives what the original gives, up to 1e-4 (of values above 1: times them) and
-with the same verdicts, on noise, silence, synthetic machines and the recordings of --clips.
+The file appears only if what was written gives what the original gives, up to 1e-4 (of values above
+1: times them) and with the same verdicts, on noise, silence, synthetic machines and the recordings
+of --clips.
 """
 
 import dataclasses
@@ -48,9 +53,13 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("detector", None, "detector to export, a file of asd_jax.detect fit")
     flags.DEFINE_enum("format", None, FORMATS, "of the file", required=True)
     flags.DEFINE_string("output", None, "file to write", required=True)
-    flags.DEFINE_string("machine", None, "whose SimAM mode to use, where the weights have one per machine")
+    flags.DEFINE_string(
+        "machine", None, "whose SimAM mode to use, where the weights have one per machine"
+    )
     flags.DEFINE_float("seconds", 10.0, "of the waveforms that an encoder in ONNX takes")
-    flags.DEFINE_string("clips", None, "recordings (file, folder, csv list) to check on, the first 20")
+    flags.DEFINE_string(
+        "clips", None, "recordings (file, folder, csv list) to check on, the first 20"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +93,21 @@ def main() -> None:
     if FLAGS.detector:
         model = of_detector(FLAGS.detector)
     else:
-        model = of_weights(FLAGS.weights, FLAGS.machine, FLAGS.seconds if FLAGS.format == "onnx" else None)
-    waves = [*made_up(model, FLAGS.seconds), *(_recorded(model, FLAGS.clips) if FLAGS.clips else [])]
+        model = of_weights(
+            FLAGS.weights, FLAGS.machine, FLAGS.seconds if FLAGS.format == "onnx" else None
+        )
+    waves = [
+        *made_up(model, FLAGS.seconds),
+        *(_recorded(model, FLAGS.clips) if FLAGS.clips else []),
+    ]
     with whole_file(FLAGS.output) as file:
         content, exported = EXPORTERS[FLAGS.format](model)
         worst = check(model, exported, waves)
         file.write(content)
-    say(f"wrote {FLAGS.output}; on {sum(map(len, waves))} waveforms within {worst:.1e} of the original")
+    say(
+        f"wrote {FLAGS.output}; on {sum(map(len, waves))} waveforms within {worst:.1e} of the "
+        f"original"
+    )
 
 
 def of_weights(path: str | Path, machine: str | None = None, seconds: float | None = None) -> Model:
@@ -107,7 +124,11 @@ def of_weights(path: str | Path, machine: str | None = None, seconds: float | No
     def original(wave):
         return {"embedding": np.asarray(pipeline.embed(wave))}
 
-    return Model(function, original, _about("encoder", path, rate, seconds and round(seconds * rate), ["embedding"]))
+    return Model(
+        function,
+        original,
+        _about("encoder", path, rate, seconds and round(seconds * rate), ["embedding"]),
+    )
 
 
 def of_detector(path: str | Path) -> Model:
@@ -140,10 +161,16 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     try:
         import flatbuffers  # noqa: F401
     except ImportError as error:
-        raise InputError("--format=stablehlo: pip install 'asd_jax[export]' (flatbuffers is missing)") from error
+        raise InputError(
+            "--format=stablehlo: pip install 'asd_jax[export]' (flatbuffers is missing)"
+        ) from error
     samples, frame = model.about["samples"], model.samples(0.025)
-    shape = jax.export.symbolic_shape(f"b, {samples or 's'}", constraints=() if samples else (f"s >= {frame}",))
-    exported = jax.export.export(jax.jit(model.function), platforms=PLATFORMS)(jax.ShapeDtypeStruct(shape, jnp.float32))
+    shape = jax.export.symbolic_shape(
+        f"b, {samples or 's'}", constraints=() if samples else (f"s >= {frame}",)
+    )
+    exported = jax.export.export(jax.jit(model.function), platforms=PLATFORMS)(
+        jax.ShapeDtypeStruct(shape, jnp.float32)
+    )
     content = dataclasses.replace(exported, fun_name=json.dumps(model.about)).serialize()
     call = jax.export.deserialize(bytearray(content)).call
     return bytes(content), lambda wave: jax.tree.map(np.asarray, call(wave))
@@ -159,7 +186,9 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         raise InputError(f"--format=onnx: pip install 'asd_jax[export]' ({error})") from error
     names = model.about["outputs"]
     shape = ("batch", model.about["samples"])
-    made = converted(lambda wave: tuple(model.function(wave)[name] for name in names), shape, "wave", names)
+    made = converted(
+        lambda wave: tuple(model.function(wave)[name] for name in names), shape, "wave", names
+    )
     onnx.helper.set_model_props(made, {"asd_jax": json.dumps(model.about)})
     content = made.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -167,13 +196,17 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
 
 
 def converted(function: Callable, shape: Sequence[int | str], name: str, outputs: Sequence[str]):
-    """Function of one float32 array, whose open axes have names -> ONNX model; products with weights are MatMul."""
+    """Function of one float32 array, whose open axes have names -> ONNX model; products with
+    weights are MatMul.
+    """
     import logging
 
     import jax2onnx
 
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it tells of every shape that stays open
-    made = jax2onnx.to_onnx(function, [tuple(shape)], input_names=[name], output_names=list(outputs))
+    made = jax2onnx.to_onnx(
+        function, [tuple(shape)], input_names=[name], output_names=list(outputs)
+    )
     for node in made.graph.node:  # runtimes have faster kernels than for Einsum, and quantise them
         if node.op_type == "Einsum" and node.attribute[0].s == b"abc,cd->abd":
             node.op_type = "MatMul"
@@ -184,11 +217,14 @@ def converted(function: Callable, shape: Sequence[int | str], name: str, outputs
 EXPORTERS = {"stablehlo": to_stablehlo, "onnx": to_onnx}
 
 
-def check(model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequence[np.ndarray]) -> float:
+def check(
+    model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequence[np.ndarray]
+) -> float:
     """Compares the exported model with the original on waveforms "b s" -> the largest difference.
 
     Raises:
-        RuntimeError: they differ by more than 1e-4 (of values above 1: times them), or call a waveform differently.
+        RuntimeError: they differ by more than 1e-4 (of values above 1: times them), or call a
+            waveform differently.
     """
     worst = 0.0
     for batch in waves:
@@ -197,24 +233,44 @@ def check(model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequen
             difference = np.abs(theirs[name] - ours[name]) / np.maximum(1, np.abs(ours[name]))
             worst = float(np.maximum(worst, difference.max()))  # NaN stays NaN, and is no match
         if not worst <= TOLERANCE:
-            raise RuntimeError(f"nothing written: the exported {model.about['kind']} differs by {worst:.1e}")
-        if "score" in ours and ((ours["score"] > ours["threshold"]) != (theirs["score"] > theirs["threshold"])).any():
-            raise RuntimeError("nothing written: the exported detector calls a waveform otherwise than the original")
+            raise RuntimeError(
+                f"nothing written: the exported {model.about['kind']} differs by {worst:.1e}"
+            )
+        if (
+            "score" in ours
+            and (
+                (ours["score"] > ours["threshold"]) != (theirs["score"] > theirs["threshold"])
+            ).any()
+        ):
+            raise RuntimeError(
+                "nothing written: the exported detector calls a waveform otherwise than the "
+                "original"
+            )
     return worst
 
 
 def made_up(model: Model, seconds: float) -> list[np.ndarray]:
-    """Noise loud and quiet, silence and the factory's machines, of two lengths where any from a frame on is taken."""
+    """Noise loud and quiet, silence and the factory's machines, of two lengths where any from a
+    frame on is taken.
+    """
     from asd_jax.data.audio import fit_length
     from asd_jax.data.factory import factory_clip
     from asd_jax.data.machines import FAULTS, MACHINES
 
     rng, found = np.random.default_rng(0), []
     faults = zip(MACHINES, FAULTS, strict=True)
-    machines = [factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults]
-    for length in dict.fromkeys((model.samples(seconds), model.samples(max(0.025, 0.37 * seconds)))):
+    machines = [
+        factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults
+    ]
+    for length in dict.fromkeys(
+        (model.samples(seconds), model.samples(max(0.025, 0.37 * seconds)))
+    ):
         noise = [amplitude * rng.standard_normal(length) for amplitude in (0.1, 1e-3, 0.0)]
-        stack = np.stack([*noise, *(fit_length(wave, length) for wave in machines)]).astype(np.float32).clip(-1, 1)
+        stack = (
+            np.stack([*noise, *(fit_length(wave, length) for wave in machines)])
+            .astype(np.float32)
+            .clip(-1, 1)
+        )
         found += np.array_split(stack, range(BATCH, len(stack), BATCH))
     return found
 
@@ -226,7 +282,10 @@ def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
 
     rate, samples = model.about["sample_rate"], model.samples(FLAGS.seconds)
     held = model.about.get("recorded_rate", rate)
-    waves = (resample(read_clip(path, sample_rate=held), held, rate) for path in recordings([clips])[:most])
+    waves = (
+        resample(read_clip(path, sample_rate=held), held, rate)
+        for path in recordings([clips])[:most]
+    )
     return [fit_length(wave, samples)[None] for wave in waves]
 
 

@@ -1,12 +1,15 @@
-"""Pre-trains EAT without labels, on any filter bank: on a folder of recordings, on synthetic machines, or on both.
+"""Pre-trains EAT without labels, on any filter bank: on a folder of recordings, on synthetic
+machines, or on both.
 
   python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
-  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain --config.data.root=data/audioset
-  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted \\
+  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain
+  --config.data.root=data/audioset python -m asd_jax.pretrain --config=configs/pretrain_base.py
+  --workdir=runs/adapted \\
       --config.data.root=data/dcase2024 --config.model.weights=weights/eat_base.safetensors
 
-The same command continues an interrupted run. It leaves weights.safetensors, for --config.model.weights of training, or
-for `python -m asd_jax.evaluate --weights` as it is. Keys of the config: configs/pretrain_base.py.
+The same command continues an interrupted run. It leaves weights.safetensors, for
+--config.model.weights of training, or for `python -m asd_jax.evaluate --weights` as it is. Keys of
+the config: configs/pretrain_base.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +25,12 @@ from asd_jax.runtime.errors import InputError
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags."""
-    flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and weights", required=True)
-    config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/pretrain_tiny.py, or ...:smoke")
+    flags.DEFINE_string(
+        "workdir", None, "folder for checkpoints, metrics and weights", required=True
+    )
+    config_flags.DEFINE_config_file(
+        "config", None, "config file, e.g. configs/pretrain_tiny.py, or ...:smoke"
+    )
     flags.mark_flag_as_required("config")
     define_process_flags()
     flags.DEFINE_bool("overwrite", False, "first remove the run that the workdir holds")
@@ -55,7 +62,12 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     from asd_jax.training.loop import run_steps
     from asd_jax.training.mesh import make_mesh, own_part, spread, whole
     from asd_jax.training.optimizer import adamw, learning_rate_schedule
-    from asd_jax.training.pretraining import CollapseWatch, Pretraining, initial_state, make_pretraining_step
+    from asd_jax.training.pretraining import (
+        CollapseWatch,
+        Pretraining,
+        initial_state,
+        make_pretraining_step,
+    )
     from asd_jax.training.weights import save_encoder
     from configs import pretrain_base
 
@@ -74,7 +86,9 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
     pretrained, source = starting_point(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
-    schedule = learning_rate_schedule(settings.learning_rate, settings.steps, settings.warmup_fraction)
+    schedule = learning_rate_schedule(
+        settings.learning_rate, settings.steps, settings.warmup_fraction
+    )
     optimizer = adamw(
         schedule,
         weight_decay=settings.weight_decay,
@@ -100,7 +114,9 @@ def pretrain(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> P
             watch=watch,
         )
         path = workdir / "weights.safetensors"
-        eat_params = jax.tree.map(lambda x: x.astype(config.model.file_dtype), whole(mesh, state.params["eat"]))
+        eat_params = jax.tree.map(
+            lambda x: x.astype(config.model.file_dtype), whole(mesh, state.params["eat"])
+        )
         save_encoder(path, encoder, {"eat": eat_params}, **source)
         return path
 
@@ -110,8 +126,11 @@ def as_clips(files: Sequence[Path]) -> list[Clip]:
     return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
 
 
-def sound_batches(config: ConfigDict, files: Sequence[Path] = ()) -> Callable[[int], Iterator[dict]]:
-    """Steps done -> batches {"wave": "b s"} of the steps that follow, from recordings and zoo, long and short in turn.
+def sound_batches(
+    config: ConfigDict, files: Sequence[Path] = ()
+) -> Callable[[int], Iterator[dict]]:
+    """Steps done -> batches {"wave": "b s"} of the steps that follow, from recordings and zoo, long
+    and short in turn.
 
     Raises:
         InputError: lengths that do not fit the patches; no sounds at all.
@@ -128,28 +147,41 @@ def sound_batches(config: ConfigDict, files: Sequence[Path] = ()) -> Callable[[i
     data, clips, steps = config.data, config.optimizer.batch_size, config.pretraining.steps
     if data.pieces < 1 or data.frames < 1 or data.frames % (PATCH * data.pieces):
         raise InputError(
-            f"data.frames={data.frames} must be a positive multiple of {PATCH} x data.pieces={data.pieces}"
+            f"data.frames={data.frames} must be a positive multiple of {PATCH} x "
+            f"data.pieces={data.pieces}"
         )
     if not 0 <= data.zoo_share <= 1:
         raise InputError(f"data.zoo_share={data.zoo_share} must lie in 0..1")
     if not data.root and data.zoo_share < 1:
         raise InputError(
-            "--config.data.root names no folder of recordings; to pre-train on synthetic machines alone: "
+            "--config.data.root names no folder of recordings; to pre-train on synthetic machines "
+            "alone: "
             "--config.data.zoo_share=1"
         )
     from_zoo = round(clips * data.zoo_share)
     if files and from_zoo == clips:
         raise InputError(
-            f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of {clips} to these "
+            f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of "
+            f"{clips} to these "
             "recordings; set --config.data.zoo_share, e.g. 0.5"
         )
-    long, short = (FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces))
+    long, short = (
+        FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces)
+    )
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batches(start: int) -> Iterator[dict]:
         reader = recordings.file_reader(config)
-        cut = {"clips": clips - from_zoo, "samples": max(long, short * data.pieces), "seed": config.seed}
-        recorded = crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads) if files else None
+        cut = {
+            "clips": clips - from_zoo,
+            "samples": max(long, short * data.pieces),
+            "seed": config.seed,
+        }
+        recorded = (
+            crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads)
+            if files
+            else None
+        )
         for step in range(start, steps):
             pieces, samples = (data.pieces, short) if step % 2 else (1, long)
             parts = []
@@ -164,7 +196,9 @@ def sound_batches(config: ConfigDict, files: Sequence[Path] = ()) -> Callable[[i
 
 
 def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
-    """The front end of `config.features`, without SimAM; its statistics measured on the first batches if asked for."""
+    """The front end of `config.features`, without SimAM; its statistics measured on the first
+    batches if asked for.
+    """
     import dataclasses
     import itertools
 
@@ -172,10 +206,14 @@ def front_end(config: ConfigDict, sounds: Callable[[int], Iterator[dict]], batch
     from asd_jax.run.experiment import log_energy_statistics
 
     f = config.features
-    front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, SimAM("none"))
+    front = FrontEnd(
+        f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, SimAM("none")
+    )
     if f.statistics == "given":
         return dataclasses.replace(front, frames=config.data.frames)
-    mean, std = log_energy_statistics(front, (batch["wave"] for batch in itertools.islice(sounds(0), batches)))
+    mean, std = log_energy_statistics(
+        front, (batch["wave"] for batch in itertools.islice(sounds(0), batches))
+    )
     return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
 
 

@@ -1,10 +1,12 @@
-"""Trains, embeds and scores: the whole pipeline from a folder of recordings to the official DCASE score.
+"""Trains, embeds and scores: the whole pipeline from a folder of recordings to the official DCASE
+score.
 
   python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
-  python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar --config.data.root=data/dcase2024 \\
-      --config.model.weights=weights/eat_base.safetensors
+  python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar
+      --config.data.root=data/dcase2024 \\ --config.model.weights=weights/eat_base.safetensors
 
-The same command continues an interrupted run. Keys of the config, with defaults and comments: configs/base.py.
+The same command continues an interrupted run. Keys of the config, with defaults and comments:
+configs/base.py.
 """
 
 import contextlib
@@ -23,8 +25,12 @@ from asd_jax.runtime.files import nothing_left_of
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags (in a function, so that importing this module defines none)."""
-    flags.DEFINE_string("workdir", None, "folder for checkpoints, weights, embeddings and results", required=True)
-    config_flags.DEFINE_config_file("config", None, "config file, e.g. configs/toycar.py, or configs/toycar.py:smoke")
+    flags.DEFINE_string(
+        "workdir", None, "folder for checkpoints, weights, embeddings and results", required=True
+    )
+    config_flags.DEFINE_config_file(
+        "config", None, "config file, e.g. configs/toycar.py, or configs/toycar.py:smoke"
+    )
     flags.mark_flag_as_required("config")
     define_process_flags()
     flags.DEFINE_bool("overwrite", False, "first remove the run that the workdir holds")
@@ -36,7 +42,11 @@ def main() -> None:
     from asd_jax.run import experiment, recordings
     from asd_jax.run.workdir import claimed
 
-    config, workdir, overwrite = flags.FLAGS.config, Path(flags.FLAGS.workdir), flags.FLAGS.overwrite
+    config, workdir, overwrite = (
+        flags.FLAGS.config,
+        Path(flags.FLAGS.workdir),
+        flags.FLAGS.overwrite,
+    )
     experiment.check(config)
     if config.seeds == 1:
         train_and_score(config, workdir, workdir, overwrite=overwrite)
@@ -44,7 +54,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(nothing_left_of(workdir, unless="seed_*"))
         found = recordings.find_data(config, workdir, overwrite=overwrite)
-        stack.enter_context(claimed(workdir, experiment.config_values(config), found, overwrite=overwrite))
+        stack.enter_context(
+            claimed(workdir, experiment.config_values(config), found, overwrite=overwrite)
+        )
         folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
         for n, folder in enumerate(folders):
             one = ConfigDict(config).copy_and_resolve_references()
@@ -54,7 +66,9 @@ def main() -> None:
             summarize_seeds(workdir, folders)
 
 
-def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, overwrite: bool = False) -> dict:
+def train_and_score(
+    config: ConfigDict, workdir: Path, data_folder: Path, *, overwrite: bool = False
+) -> dict:
     """One run: fine-tune, write the weights, embed every clip, score -> results.json's content.
 
     Args:
@@ -75,7 +89,9 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
         found = recordings.find_data(config, data_folder, overwrite=overwrite)
         pretrained = experiment.pretrained_eat(config) if config.model.encoder == "eat" else None
         clips, skipped = recordings.readable(config, found)
-        heard = recordings.windows(config, [clip for clip in clips if clip.split == "train"], training=True)
+        heard = recordings.windows(
+            config, [clip for clip in clips if clip.split == "train"], training=True
+        )
         encoder = experiment.encoder_config(config, clips)
         if encoder.eat:
             experiment.tell_other_front_end(config.model.weights, encoder.front_end)
@@ -87,8 +103,12 @@ def train_and_score(config: ConfigDict, workdir: Path, data_folder: Path, *, ove
         return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
 
 
-def trained(config: ConfigDict, encoder, pretrained, heard, workdir: Path) -> tuple[dict, dict[str, float]]:
-    """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it took."""
+def trained(
+    config: ConfigDict, encoder, pretrained, heard, workdir: Path
+) -> tuple[dict, dict[str, float]]:
+    """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it
+    took.
+    """
     from asd_jax.run import experiment, recordings
     from asd_jax.run.workdir import check_origin
     from asd_jax.runtime.log import say

@@ -1,18 +1,22 @@
-"""Open question: can filter bank, SimAM mode and back end be chosen for a machine from its normal training clips alone?
+"""Open question: can filter bank, SimAM mode and back end be chosen for a machine from its normal
+training clips alone?
 
-    python -m benchmarks.automatic_choice --weights=weights/eat_base.safetensors --config.data.root=DIR --output=DIR
-    python -m benchmarks.automatic_choice --config=configs/base.py:smoke --output=DIR      synthetic machines, a minute
+    python -m benchmarks.automatic_choice --weights=weights/eat_base.safetensors
+    --config.data.root=DIR --output=DIR python -m benchmarks.automatic_choice
+    --config=configs/base.py:smoke --output=DIR      synthetic machines, a minute
 
-Every candidate (bank x mode x back end, frozen weights) is judged by criteria that hear normal training clips only; for
-each machine, a criterion chooses the candidate it likes best:
+Every candidate (bank x mode x back end, frozen weights) is judged by criteria that hear normal
+training clips only; for each machine, a criterion chooses the candidate it likes best:
 
-    domain gap         leave-one-out self-scores: the nearer to 0.5 their AUC of target against source clips, the better
-    mixed in           pseudo-anomalies: held-out clips with another machine mixed in at -10 dB, the official score
-    spectral surgery   pseudo-anomalies: held-out clips with one band of half an octave raised or cut by 9 dB
-    all three          the candidate of the best mean rank
+    domain gap         leave-one-out self-scores: the nearer to 0.5 their AUC of target against
+    source clips, the better mixed in           pseudo-anomalies: held-out clips with another
+    machine mixed in at -10 dB, the official score spectral surgery   pseudo-anomalies: held-out
+    clips with one band of half an octave raised or cut by 9 dB all three          the candidate of
+    the best mean rank
 
-Beside them what no one can know beforehand: the oracle (for each machine the candidate that its test clips like best)
-and the candidate that is best on all machines together. Written: automatic_choice.json, report/index.html.
+Beside them what no one can know beforehand: the oracle (for each machine the candidate that its
+test clips like best) and the candidate that is best on all machines together. Written:
+automatic_choice.json, report/index.html.
 """
 
 import dataclasses
@@ -64,7 +68,10 @@ def main() -> None:
         chosen[criterion] = {m: max(like, key=lambda name: like[name][m]) for m in machines}
         rows[criterion] = assembled(tests, chosen[criterion], config.data.year)
     best = max(tests, key=lambda name: tests[name].official[0])
-    rows |= {f"best of all, by the test clips: {best}": tests[best], f"the paper's: {PAPER}": tests[PAPER]}
+    rows |= {
+        f"best of all, by the test clips: {best}": tests[best],
+        f"the paper's: {PAPER}": tests[PAPER],
+    }
     found = verdict.compared(rows, f"the paper's: {PAPER}", config.data.year)
     oracle = likes["oracle, by the test clips"]
     found |= {
@@ -89,7 +96,9 @@ def main() -> None:
     lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
         say(line)
-    choices = [[criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()]
+    choices = [
+        [criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()
+    ]
     sections = [
         *verdict.result_sections("Scores", found),
         Section("What was chosen", [Table(["criterion", *machines], choices)]),
@@ -99,7 +108,8 @@ def main() -> None:
 
 
 def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
-    """Every combination of bank, mode and back end; those that differ in back end only share their embeddings.
+    """Every combination of bank, mode and back end; those that differ in back end only share their
+    embeddings.
 
     Raises:
         InputError: a bank or mode that there is not.
@@ -107,7 +117,9 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
     for flag, names, known in (("banks", banks, BANKS), ("modes", modes, MODES)):
         if unknown := set(names) - set(known):
             raise InputError(f"--{flag}={min(unknown)}: known are {', '.join(known)}")
-    banks, modes = (list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"]))  # with the paper's
+    banks, modes = (
+        list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"])
+    )  # with the paper's
     return [
         Cell(
             f"{bank}, {mode}, {back_end}",
@@ -124,13 +136,19 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
 
 
 def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row], dict[str, dict]]:
-    """Candidates -> {candidate: what its test clips got}, {criterion: {candidate: {machine: the more, the better}}}."""
+    """Candidates -> {candidate: what its test clips got}, {criterion: {candidate: {machine: the
+    more, the better}}}.
+    """
     from asd_jax.run import recordings
 
     folder = Path(flags.FLAGS.cells or output)
     clips, _ = recordings.readable(config, recordings.find_data(config, folder))
     pseudo = config.copy_and_resolve_references()
-    pseudo.data.update(root=str(write_pseudo_anomalies(config, clips, output / "pseudo")), machines="", channel="mean")
+    pseudo.data.update(
+        root=str(write_pseudo_anomalies(config, clips, output / "pseudo")),
+        machines="",
+        channel="mean",
+    )
     tests, pseudo_tests, gaps = {}, {}, {}
     for number, cell in enumerate(cells, 1):
         say(f"candidate {number} of {len(cells)}: {cell.name}")
@@ -138,7 +156,11 @@ def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row],
         pseudo_tests[cell.name] = grid.run_cell(cell, pseudo, 1, output / "pseudo_cells")
         gaps[cell.name] = domain_gaps(cell, config, Path(tests[cell.name].folder))
     machines = sorted({clip.machine for clip in clips})
-    likes = {"domain gap": {name: {machine: -gap[machine] for machine in machines} for name, gap in gaps.items()}}
+    likes = {
+        "domain gap": {
+            name: {machine: -gap[machine] for machine in machines} for name, gap in gaps.items()
+        }
+    }
     for criterion, kind in (("mixed in", MIXED), ("spectral surgery", SURGERY)):
         likes[criterion] = {
             name: {machine: machine_score(row, f"{machine}__{kind}") for machine in machines}
@@ -146,16 +168,18 @@ def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row],
         }
     likes["all three"] = mean_ranks(list(likes.values()))
     likes["oracle, by the test clips"] = {
-        name: {machine: machine_score(row, machine) for machine in machines} for name, row in tests.items()
+        name: {machine: machine_score(row, machine) for machine in machines}
+        for name, row in tests.items()
     }
     return tests, likes
 
 
 def write_pseudo_anomalies(config, clips, root: Path) -> Path:
-    """Normal training clips -> a data set of their own: most to learn from, the rest to test, as they are and altered.
+    """Normal training clips -> a data set of their own: most to learn from, the rest to test, as
+    they are and altered.
 
-    Every machine becomes two, <machine>__mixed and <machine>__surgery. Of a data set with one machine only, what is
-    mixed in is another machine of the factory.
+    Every machine becomes two, <machine>__mixed and <machine>__surgery. Of a data set with one
+    machine only, what is mixed in is another machine of the factory.
 
     Raises:
         InputError: what is there is made of other clips.
@@ -171,15 +195,21 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     made_of["recordings"] = workdir.recordings(clips)
     if written.is_file():
         if read_json(written) != made_of:
-            raise InputError(f"{root}: made of other recordings; use another --output, or remove {written} and it")
+            raise InputError(
+                f"{root}: made of other recordings; use another --output, or remove {written} and "
+                f"it"
+            )
         return root
     read = recordings.file_reader(config)
-    normal = recordings.hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
+    normal = recordings.hold_out(
+        [clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed
+    )
     rng = np.random.default_rng(config.seed)
 
     def write(wave, clip, kind, split, label):
         domain = "target" if clip.domain == "target" else "source"
-        name = f"section_{clip.section}_{domain}_{split}_{label}_{number:04d}_{clip.attribute or 'noAttribute'}.wav"
+        attribute = clip.attribute or "noAttribute"
+        name = f"section_{clip.section}_{domain}_{split}_{label}_{number:04d}_{attribute}.wav"
         path = root / f"{clip.machine}__{kind}" / split / name
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, wave, 16000, subtype="FLOAT")
@@ -209,15 +239,21 @@ def mixed(wave: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def surgery(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A wave "s" at 16 kHz with half an octave somewhere in 200 to 6000 Hz raised or cut by SURGERY_DB."""
+    """A wave "s" at 16 kHz with half an octave somewhere in 200 to 6000 Hz raised or cut by
+    SURGERY_DB.
+    """
     low = np.exp(rng.uniform(np.log(200), np.log(6000)))
     hertz = np.fft.rfftfreq(len(wave), 1 / 16000)
-    gain = np.where((hertz >= low) & (hertz < low * 2**0.5), 10 ** (rng.choice([-1, 1]) * SURGERY_DB / 20), 1.0)
+    gain = np.where(
+        (hertz >= low) & (hertz < low * 2**0.5), 10 ** (rng.choice([-1, 1]) * SURGERY_DB / 20), 1.0
+    )
     return np.fft.irfft(np.fft.rfft(wave) * gain, len(wave)).astype(np.float32)
 
 
 def domain_gaps(cell: Cell, config, folder: Path) -> dict[str, float]:
-    """{machine: how far from 0.5 the AUC of target against source self-scores is, mean of sections; 0: one domain}."""
+    """{machine: how far from 0.5 the AUC of target against source self-scores is, mean of sections;
+    0: one domain}.
+    """
     from asd_jax.evaluate import load_embeddings
     from asd_jax.scoring.anomaly_score import fit_sections
     from asd_jax.scoring.auc import auc, tie_groups
@@ -226,17 +262,27 @@ def domain_gaps(cell: Cell, config, folder: Path) -> dict[str, float]:
     for machine, embeddings in load_embeddings(folder).items():
         gaps = []
         for scorer in fit_sections(embeddings, cell.scoring(config)).values():
-            of = {domain: np.nanmin(list(banks.values()), axis=0) for domain, banks in scorer.self_scores.items()}
+            of = {
+                domain: np.nanmin(list(banks.values()), axis=0)
+                for domain, banks in scorer.self_scores.items()
+            }
             if {"source", "target"} <= set(of):
                 label = np.repeat([0, 1], [len(of["source"]), len(of["target"])])
-                gaps.append(abs(auc(*tie_groups(label, np.concatenate([of["source"], of["target"]]))) - 0.5))
+                gaps.append(
+                    abs(auc(*tie_groups(label, np.concatenate([of["source"], of["target"]]))) - 0.5)
+                )
         found[machine] = float(np.mean(gaps)) if gaps else 0.0
     return found
 
 
 def machine_score(row: Row, machine: str) -> float:
     """Harmonic mean of all that a machine's sections got."""
-    values = [v[0] for name, of in row.columns.items() if name.rsplit(" ", 1)[0] == machine for v in of.values()]
+    values = [
+        v[0]
+        for name, of in row.columns.items()
+        if name.rsplit(" ", 1)[0] == machine
+        for v in of.values()
+    ]
     return statistics.harmonic_mean(values)
 
 
@@ -246,7 +292,10 @@ def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, 
 
     names = list(likes[0])
     machines = list(likes[0][names[0]])
-    ranks = {m: np.mean([rankdata([like[name][m] for name in names]) for like in likes], axis=0) for m in machines}
+    ranks = {
+        m: np.mean([rankdata([like[name][m] for name in names]) for like in likes], axis=0)
+        for m in machines
+    }
     return {name: {m: float(ranks[m][n]) for m in machines} for n, name in enumerate(names)}
 
 

@@ -1,11 +1,14 @@
-"""Which block and which distance of a pre-trained encoder, as it is? What has it learnt that random weights have not?
+"""Which block and which distance of a pre-trained encoder, as it is? What has it learnt that random
+weights have not?
 
-    python -m benchmarks.box --weights=runs/pretrain_tiny/weights.safetensors --output=DIR          on the factory
-    python -m benchmarks.box --weights=A.safetensors,B.safetensors --config.data.root=DIR --output=DIR
+    python -m benchmarks.box --weights=runs/pretrain_tiny/weights.safetensors --output=DIR
+    on the factory python -m benchmarks.box --weights=A.safetensors,B.safetensors
+    --config.data.root=DIR --output=DIR
 
-Scores the per-band time mean of every block of the files of `python -m asd_jax.pretrain` (several: seeds, averaged), of
-random weights behind the same front end, and the front end alone, by several distances. A choice is made on the factory
-and then kept on real recordings: the best cell of a table is always too good. Written to --output: box.json.
+Scores the per-band time mean of every block of the files of `python -m asd_jax.pretrain` (several:
+seeds, averaged), of random weights behind the same front end, and the front end alone, by several
+distances. A choice is made on the factory and then kept on real recordings: the best cell of a
+table is always too good. Written to --output: box.json.
 """
 
 import dataclasses
@@ -25,14 +28,22 @@ SCORINGS = {
     "cosine": {},
     "euclidean, standardised": {"standardize": True, "distance": "euclidean"},
     "mahalanobis": {"back_end": "mahalanobis"},
-    "local density, standardised": {"standardize": True, "distance": "euclidean", "back_end": "local_density"},
+    "local density, standardised": {
+        "standardize": True,
+        "distance": "euclidean",
+        "back_end": "local_density",
+    },
 }
 
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags."""
-    config_flags.DEFINE_config_file("config", str(grid.CONFIGS / "quickstart.py"), "data; default: the factory")
-    flags.DEFINE_list("weights", None, "files of one filter bank, made by asd_jax.pretrain", required=True)
+    config_flags.DEFINE_config_file(
+        "config", str(grid.CONFIGS / "quickstart.py"), "data; default: the factory"
+    )
+    flags.DEFINE_list(
+        "weights", None, "files of one filter bank, made by asd_jax.pretrain", required=True
+    )
     flags.DEFINE_string("output", None, "folder for box.json", required=True)
 
 
@@ -45,32 +56,51 @@ def main() -> None:
 
     config, output = flags.FLAGS.config, Path(flags.FLAGS.output)
     clips, _ = recordings.readable(config, recordings.find_data(config, output))
-    found = {"year": config.data.year, "files": [Path(path).name for path in flags.FLAGS.weights], "systems": {}}
+    found = {
+        "year": config.data.year,
+        "files": [Path(path).name for path in flags.FLAGS.weights],
+        "systems": {},
+    }
     trained, untrained, alone = {}, {}, {}
     for seed, path in enumerate(flags.FLAGS.weights):
         pipeline = load_pipeline(path)
-        random = dataclasses.replace(pipeline, params={"eat": random_eat(pipeline.config.backbone, seed)})
+        random = dataclasses.replace(
+            pipeline, params={"eat": random_eat(pipeline.config.backbone, seed)}
+        )
         for table, system in ((trained, pipeline), (untrained, random)):
             for block, by_scoring in scores_of(config, system, clips, alone).items():
                 for name, value in by_scoring.items():
                     table.setdefault(block, {}).setdefault(name, []).append(value)
         say(f"{path}: done")
-    for name, table in (("pre-trained", trained), ("random weights", untrained), ("front end alone", alone)):
+    for name, table in (
+        ("pre-trained", trained),
+        ("random weights", untrained),
+        ("front end alone", alone),
+    ):
         found["systems"][name] = table
         rows = [
             [str(block), *(_cell(values, percent) for values in by_scoring.values())]
             for block, by_scoring in table.items()
         ]
-        print_table(text_table(["block", *SCORINGS], rows, title=f"{name}: official score {config.data.year}, %"))
+        print_table(
+            text_table(
+                ["block", *SCORINGS], rows, title=f"{name}: official score {config.data.year}, %"
+            )
+        )
     write_json(output / "box.json", found)
 
 
 def scores_of(config, pipeline, clips, alone: dict) -> dict[int, dict[str, float]]:
-    """{block: {scoring: official score}} of one encoder; the front end's own scores are put into `alone` once."""
+    """{block: {scoring: official score}} of one encoder; the front end's own scores are put into
+    `alone` once.
+    """
     from asd_jax.scoring.options import Scoring
 
     machines = sorted({clip.machine for clip in clips})
-    embedded = {m: block_embeddings(config, pipeline, [clip for clip in clips if clip.machine == m]) for m in machines}
+    embedded = {
+        m: block_embeddings(config, pipeline, [clip for clip in clips if clip.machine == m])
+        for m in machines
+    }
     blocks = {}
     for block in range(pipeline.config.eat.depth + 1):
         if block == 0 and alone:
@@ -86,7 +116,9 @@ def scores_of(config, pipeline, clips, alone: dict) -> dict[int, dict[str, float
 
 
 def block_embeddings(config, pipeline, clips) -> list:
-    """Clips of one machine -> embeddings: the filter bank's time mean, then per-band time means of every block."""
+    """Clips of one machine -> embeddings: the filter bank's time mean, then per-band time means of
+    every block.
+    """
     import jax
 
     from asd_jax.models.eat import PATCH
@@ -101,7 +133,10 @@ def block_embeddings(config, pipeline, clips) -> list:
     @jax.jit
     def embed(params, wave):
         out: Any = Encoder(pipeline.config).apply({"params": params}, wave)[1]
-        return [out["filter_bank"], *(pool_tokens(tokens, "band_mean", bands) for tokens in out["blocks"])]
+        return [
+            out["filter_bank"],
+            *(pool_tokens(tokens, "band_mean", bands) for tokens in out["blocks"]),
+        ]
 
     heard = recordings.windows(config, clips, training=True)
     bank, *blocks = embed_windows(

@@ -1,10 +1,12 @@
-"""Time and private memory of converting an EAT-base checkpoint of 1.44 GB with its teacher and optimizer state.
+"""Time and private memory of converting an EAT-base checkpoint of 1.44 GB with its teacher and
+optimizer state.
 
     python -m benchmarks.convert_memory --output=DIR
 
-The checkpoint is synthetic (zeros but for the position table) and a sparse file. Memory is RssAnon of the converting
-process, above the peak of the same conversion of a tiny checkpoint (Python, JAX and NumPy themselves). Exit status 1
-if it takes more than 30 s or 1.3 times the size of the wanted tensors. Writes convert_memory.json. Linux only.
+The checkpoint is synthetic (zeros but for the position table) and a sparse file. Memory is RssAnon
+of the converting process, above the peak of the same conversion of a tiny checkpoint (Python, JAX
+and NumPy themselves). Exit status 1 if it takes more than 30 s or 1.3 times the size of the wanted
+tensors. Writes convert_memory.json. Linux only.
 """
 
 import subprocess
@@ -35,11 +37,15 @@ WAYS = {
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_string("output", None, "Folder for convert_memory.json; nothing is written without it.")
+    flags.DEFINE_string(
+        "output", None, "Folder for convert_memory.json; nothing is written without it."
+    )
 
 
 def main() -> int:
-    """Prints time and memory of the command and of the library call; 1 if one of them takes too much."""
+    """Prints time and memory of the command and of the library call; 1 if one of them takes too
+    much.
+    """
     results, config = {}, EATConfig.base()
     with tempfile.TemporaryDirectory() as folder:
         tiny, base = Path(folder) / "tiny.pt", Path(folder) / "base.pt"
@@ -50,21 +56,41 @@ def main() -> int:
             _, baseline = measure(code.format(source=str(tiny), output=output))
             seconds, peak = measure(code.format(source=str(base), output=output))
             ratio = (peak - baseline) / wanted
-            results[name] = {"seconds": seconds, "peak_bytes": peak, "baseline_bytes": baseline, "ratio": ratio}
-            print(f"{name}: {seconds:.1f} s, {(peak - baseline) / 1e6:.0f} MB above {baseline / 1e6:.0f} MB: ", end="")
-            print(f"{ratio:.2f} times the {wanted / 1e6:.0f} MB wanted of a file of {base.stat().st_size / 1e6:.0f} MB")
+            results[name] = {
+                "seconds": seconds,
+                "peak_bytes": peak,
+                "baseline_bytes": baseline,
+                "ratio": ratio,
+            }
+            print(
+                f"{name}: {seconds:.1f} s, {(peak - baseline) / 1e6:.0f} MB above "
+                f"{baseline / 1e6:.0f} MB: ",
+                end="",
+            )
+            print(
+                f"{ratio:.2f} times the {wanted / 1e6:.0f} MB wanted of a file of "
+                f"{base.stat().st_size / 1e6:.0f} MB"
+            )
     if FLAGS.output:
         write_json(Path(FLAGS.output) / "convert_memory.json", results)
-    return int(any(r["ratio"] > LARGEST_RATIO or r["seconds"] > LONGEST_S for r in results.values()))
+    return int(
+        any(r["ratio"] > LARGEST_RATIO or r["seconds"] > LONGEST_S for r in results.values())
+    )
 
 
 def write_checkpoint(path: Path, config: EATConfig) -> int:
-    """Writes a fairseq pre-training checkpoint (student, teacher, Adam's two moments); returns the encoder's bytes."""
+    """Writes a fairseq pre-training checkpoint (student, teacher, Adam's two moments); returns the
+    encoder's bytes.
+    """
     student = encoder(config)
     moments = [{"exp_avg": zeros(t.shape), "exp_avg_sq": zeros(t.shape)} for t in student.values()]
     model = {**student, "_ema": encoder(config)}
     settings = {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
-    root = {"cfg": {"model": settings}, "model": model, "last_optimizer_state": {"state": dict(enumerate(moments))}}
+    root = {
+        "cfg": {"model": settings},
+        "model": model,
+        "last_optimizer_state": {"state": dict(enumerate(moments))},
+    }
     save(path, root)
     return sum(t.storage.numbers.size * 4 for name, t in student.items() if "positions" not in name)
 
@@ -76,7 +102,9 @@ def encoder(config: EATConfig) -> dict[str, Tensor]:
         fairseq_name(row.public): zeros(row.transform.public_shape(shapes[row.ours]))
         for row in table.rows(table.ENCODER, config.depth)
     }
-    tensors[fairseq_name(table.POSITIONS)] = tensor(np.asarray(position_table(config.embed_dim, 768, 8))[None])
+    tensors[fairseq_name(table.POSITIONS)] = tensor(
+        np.asarray(position_table(config.embed_dim, 768, 8))[None]
+    )
     return tensors
 
 
@@ -96,7 +124,16 @@ def measure(code: str) -> tuple[float, int]:
             status = Path(f"/proc/{process.pid}/status").read_text()
         except OSError:  # it has just ended
             break
-        peak = max([peak, *(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))])
+        peak = max(
+            [
+                peak,
+                *(
+                    int(line.split()[1]) * 1024
+                    for line in status.splitlines()
+                    if line.startswith("RssAnon")
+                ),
+            ]
+        )
         time.sleep(0.002)
     if process.wait():
         raise RuntimeError(f"the conversion failed with status {process.returncode}")

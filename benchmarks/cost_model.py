@@ -1,10 +1,12 @@
-"""What the main job costs: operations and bytes of each stage, what bounds it, and the time to expect on GPUs.
+"""What the main job costs: operations and bytes of each stage, what bounds it, and the time to
+expect on GPUs.
 
     python -m benchmarks.cost_model --readme=benchmarks/README.md
 
-Prints the tables; --readme writes them between the markers of that file. Counted from shapes: matrix products for
-operations (2 a multiply-add), each tensor read and written once for bytes, intermediates inside a fused operation left
-out. The rates of a GPU are assumptions, stated in the table; a measured run of benchmarks.throughput replaces them.
+Prints the tables; --readme writes them between the markers of that file. Counted from shapes:
+matrix products for operations (2 a multiply-add), each tensor read and written once for bytes,
+intermediates inside a fused operation left out. The rates of a GPU are assumptions, stated in the
+table; a measured run of benchmarks.throughput replaces them.
 """
 
 import dataclasses
@@ -22,17 +24,24 @@ from asd_jax.runtime.files import whole_file
 FLAGS = flags.FLAGS
 
 CLIP_SECONDS, FRAMES, REAL_FRAMES = 10, 1024, 998
-TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = 16_000, 19_200, 10, 32  # DCASE 2024: 16 machines, 1,000 + 200 clips each
+TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = (
+    16_000,
+    19_200,
+    10,
+    32,
+)  # DCASE 2024: 16 machines, 1,000 + 200 clips each
 BACKWARD = 2  # the backward pass multiplies with the weights' and with the inputs' transposes
-# An H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data sheet), float32 outside the tensor
-# cores, memory, NVLink a direction; and the shares that the project aims at.
+# An H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data sheet), float32
+# outside the tensor cores, memory, NVLink a direction; and the shares that the project aims at.
 TENSOR_RATE, FLOAT32_RATE, MEMORY_RATE, LINK_RATE = 800e12, 50e12, 3.0e12, 450e9
 FORWARD_SHARE, TRAIN_SHARE = 0.50, 0.45
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one clip: operations, bytes to and from memory, and the rate at which the operations can go."""
+    """Of one clip: operations, bytes to and from memory, and the rate at which the operations can
+    go.
+    """
 
     name: str
     flops: float
@@ -77,15 +86,22 @@ def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
     """Every stage of fine-tuning and embedding in bfloat16, for one clip of a batch."""
     n, d, samples = tokens(eat), eat.embed_dim, 16000 * CLIP_SECONDS
     spectrogram = 4 * FRAMES * eat.mel_bins
-    # qkv 4, attention 4, out 2, norm 3, fc1 1 + r, fc2 r + 1, norm 3 tensors of n x d; r the MLP's ratio
+    # qkv 4, attention 4, out 2, norm 3, fc1 1 + r, fc2 r + 1, norm 3 tensors of n x d; r the MLP's
+    # ratio
     activations = eat.depth * (18 + 2 * eat.mlp_ratio) * n * d * 2
     weights = parameters(eat) * 2 / batch
-    update = parameters(eat) * 28 / batch  # float32 weight, two moments: read and written; gradient: read
+    update = (
+        parameters(eat) * 28 / batch
+    )  # float32 weight, two moments: read and written; gradient: read
     forward = forward_flops(eat)
     spectrum = 4 * REAL_FRAMES * (dft_size(16000) + 2)
     return [
-        Cost("draw, mix (int16 to float32)", 3 * samples, 2 * 2 * samples + 4 * samples, FLOAT32_RATE),
-        Cost("front end", front_end_flops(), 4 * samples + 2 * spectrum + spectrogram, FLOAT32_RATE),
+        Cost(
+            "draw, mix (int16 to float32)", 3 * samples, 2 * 2 * samples + 4 * samples, FLOAT32_RATE
+        ),
+        Cost(
+            "front end", front_end_flops(), 4 * samples + 2 * spectrum + spectrogram, FLOAT32_RATE
+        ),
         Cost("SpecAugment, SimAM", 15 * FRAMES * eat.mel_bins, 4 * spectrogram, FLOAT32_RATE),
         Cost("EAT forward", forward, activations + weights),
         Cost("EAT forward and backward", (1 + BACKWARD) * forward, 3 * activations + 3 * weights),
@@ -94,23 +110,35 @@ def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
 
 
 def experiment(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[float, float]:
-    """(PFLOP, seconds) of all machines of DCASE 2024: 10 epochs and all embeddings, without reading the files."""
+    """(PFLOP, seconds) of all machines of DCASE 2024: 10 epochs and all embeddings, without reading
+    the files.
+    """
     by = {cost.name: cost for cost in costs(eat, batch)}
-    small = sum(by[name].seconds for name in ("draw, mix (int16 to float32)", "front end", "SpecAugment, SimAM"))
+    small = sum(
+        by[name].seconds
+        for name in ("draw, mix (int16 to float32)", "front end", "SpecAugment, SimAM")
+    )
     train = by["EAT forward and backward"].flops / TENSOR_RATE / TRAIN_SHARE + small
     steps = TRAIN_CLIPS * EPOCHS / batch / devices
     exchange = 2 * (devices - 1) / devices * 4 * parameters(eat) / LINK_RATE
-    seconds = TRAIN_CLIPS * EPOCHS * train / devices + steps * (batch * by["AdamW"].seconds + exchange)
+    seconds = TRAIN_CLIPS * EPOCHS * train / devices + steps * (
+        batch * by["AdamW"].seconds + exchange
+    )
     embed = by["EAT forward"].flops / TENSOR_RATE / FORWARD_SHARE + small
-    flops = TRAIN_CLIPS * EPOCHS * by["EAT forward and backward"].flops + ALL_CLIPS * by["EAT forward"].flops
+    flops = (
+        TRAIN_CLIPS * EPOCHS * by["EAT forward and backward"].flops
+        + ALL_CLIPS * by["EAT forward"].flops
+    )
     return flops / 1e15, seconds + ALL_CLIPS * embed / devices
 
 
 def tables() -> str:
     """Both tables in Markdown."""
     lines = [
-        f"One clip of {CLIP_SECONDS} s ({FRAMES} frames), EAT-base in bfloat16, batches of {BATCH}. Assumed of an H100:"
-        f" {TENSOR_RATE / 1e12:.0f} TFLOP/s in bfloat16 products, {FLOAT32_RATE / 1e12:.0f} in float32,"
+        f"One clip of {CLIP_SECONDS} s ({FRAMES} frames), EAT-base in bfloat16, batches of "
+        f"{BATCH}. Assumed of an H100:"
+        f" {TENSOR_RATE / 1e12:.0f} TFLOP/s in bfloat16 products, {FLOAT32_RATE / 1e12:.0f} in "
+        f"float32,"
         f" {MEMORY_RATE / 1e12:.1f} TB/s, {LINK_RATE / 1e9:.0f} GB/s a direction between GPUs.",
         "",
         "| stage | GFLOP | MB | FLOP a byte | bound by | at least, µs |",
@@ -118,13 +146,16 @@ def tables() -> str:
     ]
     for cost in costs(EATConfig.base()):
         lines.append(
-            f"| {cost.name} | {cost.flops / 1e9:.3g} | {cost.bytes / 1e6:.3g} | {cost.flops / cost.bytes:.0f} | "
+            f"| {cost.name} | {cost.flops / 1e9:.3g} | {cost.bytes / 1e6:.3g} | "
+            f"{cost.flops / cost.bytes:.0f} | "
             f"{cost.bound} | {cost.seconds * 1e6:.1f} |"
         )
     lines += [
         "",
-        f"All of DCASE 2024 (16 machines, {TRAIN_CLIPS:,} training clips, {EPOCHS} epochs, {ALL_CLIPS:,} embeddings) at"
-        f" {TRAIN_SHARE:.0%} of the product rate in training and {FORWARD_SHARE:.0%} in embedding; {BATCH} clips a GPU,"
+        f"All of DCASE 2024 (16 machines, {TRAIN_CLIPS:,} training clips, {EPOCHS} epochs, "
+        f"{ALL_CLIPS:,} embeddings) at"
+        f" {TRAIN_SHARE:.0%} of the product rate in training and {FORWARD_SHARE:.0%} in "
+        f"embedding; {BATCH} clips a GPU,"
         " data-parallel; files read beforehand:",
         "",
         "| | PFLOP | 1 GPU, s | 8 GPUs, s |",

@@ -2,10 +2,10 @@
 
     python -m benchmarks.data --output=DIR
 
-Indexes a full-size tree of DCASE 2024 (16 machines x 1,200 names), then reads generated 10-s clips three ways with
-the same threads in the same run: by plain soundfile (float32), into an empty cache (decoded, checked and written as
-before training), and from the cache (float32). Each is the median of `--repeats` rounds in turn, with the system's
-file cache warm. Writes data.json. A few seconds.
+Indexes a full-size tree of DCASE 2024 (16 machines x 1,200 names), then reads generated 10-s clips
+three ways with the same threads in the same run: by plain soundfile (float32), into an empty cache
+(decoded, checked and written as before training), and from the cache (float32). Each is the median
+of `--repeats` rounds in turn, with the system's file cache warm. Writes data.json. A few seconds.
 """
 
 import json
@@ -40,7 +40,11 @@ def define_flags(argv: Sequence[str]) -> None:
 def main() -> None:
     """Prints and writes seconds and clips a second."""
     with tempfile.TemporaryDirectory() as folder:
-        result = {"threads": FLAGS.threads, **index_speed(Path(folder) / "tree"), **read_speed(Path(folder))}
+        result = {
+            "threads": FLAGS.threads,
+            **index_speed(Path(folder) / "tree"),
+            **read_speed(Path(folder)),
+        }
     print(json.dumps(result, indent=1))
     if FLAGS.output:
         write_json(Path(FLAGS.output) / "data.json", result)
@@ -63,14 +67,19 @@ def read_speed(folder: Path) -> dict[str, float]:
     seconds = {"plain": [], "first_pass": [], "cached": []}
     for turn in range(FLAGS.repeats + 1):
         cache = ClipCache(folder / f"cache_{turn}")
-        ways = {"plain": lambda path: soundfile.read(path, dtype="float32"), "first_pass": cache.read_int16}
+        ways = {
+            "plain": lambda path: soundfile.read(path, dtype="float32"),
+            "first_pass": cache.read_int16,
+        }
         for name, read in (ways | {"cached": cache.read}).items():
             with ThreadPoolExecutor(FLAGS.threads) as pool:
                 began = time.perf_counter()
                 for _ in pool.map(read, paths):
                     pass
                 seconds[name].append(time.perf_counter() - began)
-    speed = {name: FLAGS.clips / statistics.median(times[1:]) for name, times in seconds.items()}  # the first warms up
+    speed = {
+        name: FLAGS.clips / statistics.median(times[1:]) for name, times in seconds.items()
+    }  # the first warms up
     ratio = speed["first_pass"] / speed["plain"]
     return {f"{name}_clips_per_second": round(s) for name, s in speed.items()} | {
         "first_pass_to_plain": round(ratio, 2)
@@ -78,7 +87,9 @@ def read_speed(folder: Path) -> dict[str, float]:
 
 
 def write_names(root: Path) -> None:
-    """Empty files under the names of a full-size tree: 990 + 10 training and 200 test clips a machine."""
+    """Empty files under the names of a full-size tree: 990 + 10 training and 200 test clips a
+    machine.
+    """
     edition = EDITIONS[2024]
     for data, machines in (("dev_data", edition.dev), ("eval_data", edition.evaluation)):
         for machine in machines:
@@ -88,11 +99,17 @@ def write_names(root: Path) -> None:
             for domain, count in (("source", 990), ("target", 10)):
                 for n in range(count):
                     (
-                        folder / "train" / f"section_00_{domain}_train_normal_{n:04d}_car_A{n % 5}_spd_{n % 7}V.wav"
+                        folder
+                        / "train"
+                        / f"section_00_{domain}_train_normal_{n:04d}_car_A{n % 5}_spd_{n % 7}V.wav"
                     ).touch()
                 for label in ("normal", "anomaly"):
                     for n in range(50):
-                        (folder / "test" / f"section_00_{domain}_test_{label}_{n:04d}_car_A{n % 5}_spd_1V.wav").touch()
+                        (
+                            folder
+                            / "test"
+                            / f"section_00_{domain}_test_{label}_{n:04d}_car_A{n % 5}_spd_1V.wav"
+                        ).touch()
 
 
 def write_clips(folder: Path) -> list[str]:

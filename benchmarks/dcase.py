@@ -1,12 +1,15 @@
-"""The challenge itself: train on an edition, score it by its rule, several seeds, beside what was published.
+"""The challenge itself: train on an edition, score it by its rule, several seeds, beside what was
+published.
 
-    python -m benchmarks.dcase --years=2023,2024 --subset=dev,eval --seeds=4 --weights=weights/eat_base.safetensors \\
-        --config=configs/dcase2024.py --config.data.root=data/dcase{year} --output=DIR
+    python -m benchmarks.dcase --years=2023,2024 --subset=dev,eval --seeds=4
+        --weights=weights/eat_base.safetensors \\ --config=configs/dcase2024.py
+        --config.data.root=data/dcase{year} --output=DIR
     python -m benchmarks.dcase --years=2024 --subset=dev --config=configs/base.py:smoke --output=DIR
 
-One run a year and seed over all machines found, fine-tuned and frozen; {year} in the root stands for the year. The same
-command continues an interrupted one, run by run. Tables: AUC source, AUC target, pAUC and official score, mean and
-deviation over seeds, interval; cost. Published figures are the publications', not measured here.
+One run a year and seed over all machines found, fine-tuned and frozen; {year} in the root stands
+for the year. The same command continues an interrupted one, run by run. Tables: AUC source, AUC
+target, pAUC and official score, mean and deviation over seeds, interval; cost. Published figures
+are the publications', not measured here.
 """
 
 import dataclasses
@@ -35,8 +38,14 @@ PUBLISHED: tuple[tuple[str, Mapping[tuple[int, str], float]], ...] = (
         "GenRep (frozen BEATs)",
         {(2023, "dev"): 65.0, (2023, "eval"): 73.8, (2024, "dev"): 58.1, (2024, "eval"): 62.4},
     ),
-    ("BEAM (frozen)", {(2023, "dev"): 66.3, (2023, "eval"): 73.1, (2024, "dev"): 62.4, (2024, "eval"): 63.0}),
-    ("local density normalisation", {(2023, "dev"): 71.3, (2023, "eval"): 72.4, (2024, "eval"): 62.4}),
+    (
+        "BEAM (frozen)",
+        {(2023, "dev"): 66.3, (2023, "eval"): 73.1, (2024, "dev"): 62.4, (2024, "eval"): 63.0},
+    ),
+    (
+        "local density normalisation",
+        {(2023, "dev"): 71.3, (2023, "eval"): 72.4, (2024, "eval"): 62.4},
+    ),
     (
         "ASDKit EAT, LoRA, 4 seeds",
         {(2023, "dev"): 63.98, (2023, "eval"): 72.04, (2024, "dev"): 59.93, (2024, "eval"): 61.47},
@@ -54,7 +63,9 @@ def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     grid.define_flags(argv)
     flags.DEFINE_list("years", ["2024"], "editions, 2020 to 2026")
-    flags.DEFINE_list("subset", ["dev", "eval"], "of the machines (2020 to 2022: of the sections): dev, eval")
+    flags.DEFINE_list(
+        "subset", ["dev", "eval"], "of the machines (2020 to 2022: of the sections): dev, eval"
+    )
 
 
 def main() -> None:
@@ -75,14 +86,19 @@ def main() -> None:
             rows[cell.name] = grid.run_cell(cell, config, grid.number_of_seeds(), folder)
             seconds[f"{year}, {cell.name}"] = rows[cell.name].seconds
         for subset in args.subset:
-            title, own = f"{year} {subset}", {name: of_subset(row, year, subset) for name, row in rows.items()}
+            title, own = (
+                f"{year} {subset}",
+                {name: of_subset(row, year, subset) for name, row in rows.items()},
+            )
             if not own[FINE_TUNED].clips:
                 say(f"{title}: none of its machines is there, so it has no table")
                 continue
             synthetic = (Path(config.data.root) / "factory.json").is_file()
             others = {} if synthetic else published(year, subset)
             found[title] = verdict.compared(own, FINE_TUNED, year) | {"published": others}
-            more = [[name, f"{value:.2f}", "", "", "", "published"] for name, value in others.items()]
+            more = [
+                [name, f"{value:.2f}", "", "", "", "published"] for name, value in others.items()
+            ]
             columns, table = verdict.as_table(found[title])
             print_table(text_table(columns, [*table, *more], title=f"{title}: official score, %"))
             print_table(text_table(*verdict.machine_table(found[title]), title=f"{title}, %"))
@@ -91,11 +107,16 @@ def main() -> None:
     write_json(output / "dcase.json", found)
     write_provenance(output, seconds)
     lead = ["Rows marked as published are the publications' figures, not measured here."]
-    write_page(output / "report" / "index.html", Page("DCASE Task 2", [*sections, cost_section(seconds)], lead))
+    write_page(
+        output / "report" / "index.html",
+        Page("DCASE Task 2", [*sections, cost_section(seconds)], lead),
+    )
 
 
 def of_subset(row: Row, year: int, subset: str) -> Row:
-    """The part of a row on the machines and sections of an edition's development or evaluation set."""
+    """The part of a row on the machines and sections of an edition's development or evaluation
+    set.
+    """
     edition = EDITIONS[year]
     machines = edition.dev if subset == "dev" else edition.evaluation
     here = [n for n, clip in enumerate(row.clips) if clip[1] in machines.get(clip[0], ())]

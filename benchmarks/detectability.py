@@ -2,10 +2,11 @@
 
     python -m benchmarks.detectability --output=DIR [--snr=-20] [--clips=40] [--seconds=1]
 
-A tone, a train of clicks that ring, and a band of noise, at 0.1 to 7.9 kHz, are added to white noise at one
-signal-to-noise ratio. Each bank alone, as in every table (time mean, standardised, 1-NN against noise), scores the
-clips; the AUC tells noise with the signal from noise. By ranges of frequency a paired bootstrap over clips says which
-bank is better. Writes detectability.json and the page.
+A tone, a train of clicks that ring, and a band of noise, at 0.1 to 7.9 kHz, are added to white
+noise at one signal-to-noise ratio. Each bank alone, as in every table (time mean, standardised,
+1-NN against noise), scores the clips; the AUC tells noise with the signal from noise. By ranges of
+frequency a paired bootstrap over clips says which bank is better. Writes detectability.json and the
+page.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,12 @@ BARE = Scoring(distance="euclidean", standardize=True, normalization="none")
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_float("snr", -20.0, "power of the signal over that of the noise, in dB, both over all frequencies")
-    flags.DEFINE_integer("clips", 40, "of each kind: to learn noise from, noise alone, noise with the signal")
+    flags.DEFINE_float(
+        "snr", -20.0, "power of the signal over that of the noise, in dB, both over all frequencies"
+    )
+    flags.DEFINE_integer(
+        "clips", 40, "of each kind: to learn noise from, noise alone, noise with the signal"
+    )
     flags.DEFINE_float("seconds", 1.0, "length of a clip")
     flags.DEFINE_integer("seed", 0, "of the noise and the phases")
     flags.DEFINE_string("output", None, "folder for detectability.json and the page", required=True)
@@ -56,7 +61,9 @@ def main() -> None:
     }
     found = {"snr_db": FLAGS.snr, "clips": FLAGS.clips, "auc": values, "ranges": by_range(scores)}
     columns = ["signal", *BANKS]
-    rows = [[name, *(f"{100 * values[bank][name]:.1f}" for bank in BANKS)] for name in values[REFERENCE]]
+    rows = [
+        [name, *(f"{100 * values[bank][name]:.1f}" for bank in BANKS)] for name in values[REFERENCE]
+    ]
     print_table(text_table(columns, rows, title=f"AUC at {FLAGS.snr:g} dB, %"))
     for name, of in found["ranges"].items():
         print(f"{name}: {of['verdict']}")
@@ -64,18 +71,26 @@ def main() -> None:
     _write_page(found, columns, rows)
 
 
-def detect(snr: float, clips: int, seconds: float, seed: int) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """-> {bank: {"signal at f kHz": (labels, scores) of the test clips}}; all banks hear the same clips."""
+def detect(
+    snr: float, clips: int, seconds: float, seed: int
+) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """-> {bank: {"signal at f kHz": (labels, scores) of the test clips}}; all banks hear the same
+    clips.
+    """
     rng, samples = np.random.default_rng(seed), round(seconds * SAMPLE_RATE)
     scores: dict[str, dict] = {bank: {} for bank in BANKS}
     for kind in SIGNALS:
         for kilohertz in KILOHERTZ:
-            waves = rng.normal(size=(3 * clips, samples)) * 0.05  # its own: shared noise would narrow the intervals
+            waves = (
+                rng.normal(size=(3 * clips, samples)) * 0.05
+            )  # its own: shared noise would narrow the intervals
             signal = np.stack([SIGNALS[kind](1000 * kilohertz, samples, rng) for _ in range(clips)])
             signal *= 0.05 * 10 ** (snr / 20) / np.sqrt(np.mean(signal**2, axis=1, keepdims=True))
             waves[2 * clips :] += signal
             for bank, spacing in BANKS.items():
-                scores[bank][f"{kind} at {kilohertz:g} kHz"] = _scored(time_mean(waves, spacing), clips)
+                scores[bank][f"{kind} at {kilohertz:g} kHz"] = _scored(
+                    time_mean(waves, spacing), clips
+                )
     return scores
 
 
@@ -107,7 +122,9 @@ SIGNALS = {"tone": tone, "click train": click_train, "noise band": noise_band}
 
 
 def by_range(scores: dict) -> dict[str, dict]:
-    """Scores of the banks -> for each range of frequency the differences in AUC and pAUC to o-FB, and a verdict."""
+    """Scores of the banks -> for each range of frequency the differences in AUC and pAUC to o-FB,
+    and a verdict.
+    """
     from benchmarks.verdict import Row, compared
 
     found = {}
@@ -115,14 +132,21 @@ def by_range(scores: dict) -> dict[str, dict]:
         rows = {}
         for bank, of in scores.items():
             own = {name: pair for name, pair in of.items() if low <= float(name.split()[-2]) < high}
-            clips = [(name, "00", "source", label) for name, (labels, _) in own.items() for label in labels.tolist()]
+            clips = [
+                (name, "00", "source", label)
+                for name, (labels, _) in own.items()
+                for label in labels.tolist()
+            ]
             values = np.concatenate([score for _, score in own.values()])[None]
             aucs = [float(auc(*tie_groups(label, score))) for label, score in own.values()]
             rows[bank] = Row(bank, clips, values, [float(np.mean(aucs))], {}, 0.0)
-        cells = compared(rows, REFERENCE, 2020)["cells"]  # the rule of 2020: AUC and pAUC, no domains
+        cells = compared(rows, REFERENCE, 2020)[
+            "cells"
+        ]  # the rule of 2020: AUC and pAUC, no domains
         said = [
             f"{bank} {of['verdict']} ({100 * of['minus_reference']['difference']:+.1f} points, "
-            f"{100 * of['minus_reference']['low']:+.1f} to {100 * of['minus_reference']['high']:+.1f})"
+            f"{100 * of['minus_reference']['low']:+.1f} to "
+            f"{100 * of['minus_reference']['high']:+.1f})"
             for bank, of in cells.items()
             if bank != REFERENCE
         ]
@@ -132,9 +156,15 @@ def by_range(scores: dict) -> dict[str, dict]:
 
 def _scored(vectors, clips) -> tuple[np.ndarray, np.ndarray]:
     n = len(vectors)
-    columns = [np.full(n, "00"), np.repeat(["train", "test"], [clips, n - clips]), np.full(n, "source")]
+    columns = [
+        np.full(n, "00"),
+        np.repeat(["train", "test"], [clips, n - clips]),
+        np.full(n, "source"),
+    ]
     label = np.repeat([0, 1], [2 * clips, clips])
-    embeddings = Embeddings(vectors, np.arange(n).astype(str), *columns, label=label, attribute=np.full(n, ""))
+    embeddings = Embeddings(
+        vectors, np.arange(n).astype(str), *columns, label=label, attribute=np.full(n, "")
+    )
     scored = score_machine(embeddings, BARE)
     return scored.clips.label, scored.score
 
@@ -145,11 +175,22 @@ def _write_page(found, columns, rows) -> None:
 
     drawn = []
     for kind in SIGNALS:
-        curves = {bank: [100 * found["auc"][bank][f"{kind} at {k:g} kHz"] for k in KILOHERTZ] for bank in BANKS}
-        drawn.append(Plot(plots.curves(KILOHERTZ, curves, "frequency (kHz)", "AUC (%)"), f"{kind}, by filter bank."))
+        curves = {
+            bank: [100 * found["auc"][bank][f"{kind} at {k:g} kHz"] for k in KILOHERTZ]
+            for bank in BANKS
+        }
+        drawn.append(
+            Plot(
+                plots.curves(KILOHERTZ, curves, "frequency (kHz)", "AUC (%)"),
+                f"{kind}, by filter bank.",
+            )
+        )
     lead = [f"{name}: {of['verdict']}" for name, of in found["ranges"].items()]
     sections = [Section("AUC", [*drawn, Table(columns, rows, "AUC in percent.")])]
-    write_page(Path(FLAGS.output) / "report" / "index.html", Page("Detectability of known signals", sections, lead))
+    write_page(
+        Path(FLAGS.output) / "report" / "index.html",
+        Page("Detectability of known signals", sections, lead),
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Which domain normalisation is best, and does the minimum over the domains help?
 
-    python -m benchmarks.domain_normalization --config=configs/dcase2024.py --weights=FILE --fine_tune --output=DIR
-    python -m benchmarks.domain_normalization --config=configs/base.py:smoke --output=DIR      synthetic machines
-    python -m benchmarks.domain_normalization --runs=RUN --output=DIR        a finished run, trained with data.held_out
+    python -m benchmarks.domain_normalization --config=configs/dcase2024.py --weights=FILE
+    --fine_tune --output=DIR python -m benchmarks.domain_normalization
+    --config=configs/base.py:smoke --output=DIR      synthetic machines python -m
+    benchmarks.domain_normalization --runs=RUN --output=DIR        a finished run, trained with
+    data.held_out
 
-Source bank only, target bank only, or the minimum of both, x statistics from none, train, test or held-out clips. All
-cells score the same embeddings with the same banks: clips held out of training (a fifth) are never in them.
+Source bank only, target bank only, or the minimum of both, x statistics from none, train, test or
+held-out clips. All cells score the same embeddings with the same banks: clips held out of training
+(a fifth) are never in them.
 """
 
 from collections.abc import Sequence
@@ -23,7 +26,9 @@ def define_flags(argv: Sequence[str]) -> None:
     from absl import flags
 
     grid.define_flags(argv)
-    flags.DEFINE_string("runs", None, "folder of a finished run, with embeddings/ or seed_*/embeddings/")
+    flags.DEFINE_string(
+        "runs", None, "folder of a finished run, with embeddings/ or seed_*/embeddings/"
+    )
 
 
 def main() -> None:
@@ -36,7 +41,11 @@ def main() -> None:
     cells = []
     for domains in ("min", "source", "target"):
         for mode in MODES:
-            keys = {"scoring.domains": domains, "scoring.normalization": mode, "data.held_out": HELD_OUT}
+            keys = {
+                "scoring.domains": domains,
+                "scoring.normalization": mode,
+                "data.held_out": HELD_OUT,
+            }
             cells.append(Cell(f"{domains}, {mode}", keys, args.fine_tune))
     question = "Which domain normalisation is best?"
     run = Path(args.runs) if args.runs else None

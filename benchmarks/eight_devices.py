@@ -1,4 +1,5 @@
-"""What the compiler makes of a step for eight devices, against the formulas; what eight compute, against rounding.
+"""What the compiler makes of a step for eight devices, against the formulas; what eight compute,
+against rounding.
 
 `python -m benchmarks.scaling` prints it, on eight fake CPU devices.
 """
@@ -23,18 +24,25 @@ from asd_jax.training.settings import FineTuning
 from benchmarks.cost_model import BACKWARD, CLIP_SECONDS, forward_flops, front_end_flops, parameters
 
 CLIPS, CLASSES, STEPS = 8, 3, 20
-SMALL = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(64, 1, 2), Pooling(embedding_dim=32))
+SMALL = EncoderConfig(
+    FrontEnd(simam=SimAM("local")), EATConfig(64, 1, 2), Pooling(embedding_dim=32)
+)
 # Nothing that is drawn by a clip's place in the batch or that float64 would draw otherwise.
-PLAIN = FineTuning(batch_size=CLIPS, learning_rate=1e-3, mixup="none", mask_frames=0, mask_filters=0)
+PLAIN = FineTuning(
+    batch_size=CLIPS, learning_rate=1e-3, mixup="none", mask_frames=0, mask_filters=0
+)
 
 
 def shapes_of(tree, sharding=None):
     """Arrays -> their shapes and dtypes, to compile for without having them."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
 
 
 def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[Any, int]:
-    """A step of fine-tuning EAT on one clip a device, compiled for all here -> (program, number of parameters).
+    """A step of fine-tuning EAT on one clip a device, compiled for all here -> (program, number of
+    parameters).
 
     Args:
         shards: of the training state.
@@ -45,19 +53,27 @@ def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[An
     encoder, head = Encoder(config), steps.make_head(16, settings)
     optimizer, schedule = steps.make_optimizer(settings, 10, config.backbone.depth)
     key, wave = jax.random.key(0), np.zeros(round(16000 * seconds), np.float32)
-    state = jax.eval_shape(lambda: steps.initial_state(encoder, head, optimizer, settings, key, wave, None))
+    state = jax.eval_shape(
+        lambda: steps.initial_state(encoder, head, optimizer, settings, key, wave, None)
+    )
     mesh = meshes.make_mesh(CLIPS, shards=shards)
     lying = meshes.shardings(mesh, state)
     placed = jax.tree.map(shapes_of, state, lying)
     labels = np.zeros(CLIPS, np.int32)
-    batch = meshes.spread(mesh, {"wave": np.tile(wave, (CLIPS, 1)), "label": labels, "simam_mode": labels})
+    batch = meshes.spread(
+        mesh, {"wave": np.tile(wave, (CLIPS, 1)), "label": labels, "simam_mode": labels}
+    )
     train_step = steps.make_train_step(encoder, head, optimizer, schedule, settings)
 
     def step(state, batch, key):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return train_step(state, batch, key)
 
-    compiled = jax.jit(step, donate_argnums=0, out_shardings=(lying, None)).lower(placed, batch, key).compile()
+    compiled = (
+        jax.jit(step, donate_argnums=0, out_shardings=(lying, None))
+        .lower(placed, batch, key)
+        .compile()
+    )
     return compiled, sum(leaf.size for leaf in jax.tree.leaves(state.params))
 
 
@@ -65,9 +81,14 @@ def collectives(program) -> dict[str, tuple[int, int]]:
     """A compiled program -> {"all-reduce": (how many, bytes of their results), ...}."""
     found = {}
     for line in program.as_text().splitlines():
-        if match := re.search(r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter)(?:-start)?\(", line):
+        if match := re.search(
+            r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter)(?:-start)?\(", line
+        ):
             shapes = re.findall(r"f32\[([\d,]*)\]", match[1])
-            sizes = [4 * int(np.prod([int(axis) for axis in filter(None, shape.split(","))])) for shape in shapes]
+            sizes = [
+                4 * int(np.prod([int(axis) for axis in filter(None, shape.split(","))]))
+                for shape in shapes
+            ]
             count, total = found.get(match[2], (0, 0))
             found[match[2]] = (count + 1, total + sum(sizes))
     return found
@@ -76,10 +97,12 @@ def collectives(program) -> dict[str, tuple[int, int]]:
 def collective_table() -> str:
     """Traffic and memory by formula against programs compiled for eight devices, in Markdown."""
     lines = [
-        "A step of EAT-tiny on 8 clips of 1 s, compiled for eight fake devices: how many collectives, and the size of "
+        "A step of EAT-tiny on 8 clips of 1 s, compiled for eight fake devices: how many "
+        "collectives, and the size of "
         "their results. On CPUs a reduce-scatter is an all-reduce.",
         "",
-        "| state | all-reduce | MB | gradients by formula, MB | all-gather | MB | parameters and waveforms, MB | "
+        "| state | all-reduce | MB | gradients by formula, MB | all-gather | MB | parameters and "
+        "waveforms, MB | "
         "state a device, MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -90,7 +113,8 @@ def collective_table() -> str:
         expected = waves if shards else waves + 4 * count
         held = program.memory_analysis().argument_size_in_bytes
         lines.append(
-            f"| {name} | {reduced[0]} | {reduced[1] / 1e6:.2f} | {4 * count / 1e6:.2f} | {gathered[0]} | "
+            f"| {name} | {reduced[0]} | {reduced[1] / 1e6:.2f} | {4 * count / 1e6:.2f} | "
+            f"{gathered[0]} | "
             f"{gathered[1] / 1e6:.2f} | {expected / 1e6:.2f} | {held / 1e6:.2f} |"
         )
     return "\n".join(lines)
@@ -99,10 +123,13 @@ def collective_table() -> str:
 def operation_table() -> str:
     """Operations by formula against those that the compiler counts in its programs, in Markdown."""
     lines = [
-        f"Operations on one clip of {CLIP_SECONDS} s: by the formula, which counts the matrix products of filter bank "
-        "and EAT and AdamW's update, and as XLA counts them in the program of one of eight devices, all else included.",
+        f"Operations on one clip of {CLIP_SECONDS} s: by the formula, which counts the matrix "
+        f"products of filter bank "
+        "and EAT and AdamW's update, and as XLA counts them in the program of one of eight "
+        "devices, all else included.",
         "",
-        "| EAT | embedding: by formula, GFLOP | compiled | ratio | step: by formula | compiled | ratio |",
+        "| EAT | embedding: by formula, GFLOP | compiled | ratio | step: by formula | compiled | "
+        "ratio |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in ("tiny", "base"):
@@ -110,7 +137,10 @@ def operation_table() -> str:
         embedding = front_end_flops() + forward_flops(eat)
         step = front_end_flops() + (1 + BACKWARD) * forward_flops(eat) + 12 * parameters(eat)
         row = f"| {name}"
-        for formula, program in ((embedding, compiled_embedding(eat)), (step, compiled_step(1, eat, CLIP_SECONDS)[0])):
+        for formula, program in (
+            (embedding, compiled_embedding(eat)),
+            (step, compiled_step(1, eat, CLIP_SECONDS)[0]),
+        ):
             counted = program.cost_analysis()["flops"]
             row += f" | {formula / 1e9:.2f} | {counted / 1e9:.2f} | {counted / formula:.3f}"
         lines.append(row + " |")
@@ -120,7 +150,10 @@ def operation_table() -> str:
 def compiled_embedding(eat: EATConfig) -> Any:
     """The program that embeds one clip."""
     encoder = Encoder(EncoderConfig(eat=eat))
-    arguments = jax.ShapeDtypeStruct((1, 16000 * CLIP_SECONDS), np.float32), jax.ShapeDtypeStruct((1,), np.int32)
+    arguments = (
+        jax.ShapeDtypeStruct((1, 16000 * CLIP_SECONDS), np.float32),
+        jax.ShapeDtypeStruct((1,), np.int32),
+    )
     variables = jax.eval_shape(encoder.init, jax.random.key(0), *arguments)
     return jax.jit(lambda *args: encoder.apply(*args)[0]).lower(variables, *arguments).compile()
 
@@ -128,7 +161,8 @@ def compiled_embedding(eat: EATConfig) -> Any:
 def twenty_steps(
     mesh: Mesh, settings: FineTuning = PLAIN, dtype: str = "float32", order: int | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """A small EAT trained on tones in noise -> (loss of each step, the first one's gradients by parameter).
+    """A small EAT trained on tones in noise -> (loss of each step, the first one's gradients by
+    parameter).
 
     Args:
         mesh: the devices.
@@ -139,50 +173,81 @@ def twenty_steps(
     rng, shuffled = np.random.default_rng(0), np.random.default_rng(order)
     encoder, head = Encoder(SMALL, jnp.dtype(dtype)), steps.make_head(CLASSES, settings)
     optimizer, schedule = steps.make_optimizer(settings, STEPS, SMALL.backbone.depth)
-    train_step, key = steps.make_train_step(encoder, head, optimizer, schedule, settings), jax.random.key(0)
-    wave = np.zeros(4000, np.float32)  # in float64 other weights would be drawn: all begin with float32's
+    train_step, key = (
+        steps.make_train_step(encoder, head, optimizer, schedule, settings),
+        jax.random.key(0),
+    )
+    wave = np.zeros(
+        4000, np.float32
+    )  # in float64 other weights would be drawn: all begin with float32's
     state = steps.initial_state(Encoder(SMALL), head, optimizer, settings, key, wave, None)
     with jax.enable_x64(dtype == "float64"):
-        state = jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
+        state = jax.tree.map(
+            lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state
+        )
         state = meshes.place(mesh, state)
 
         @jax.jit
         def step(state, batch, key):
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                 state, metrics = train_step(state, batch, key)
-            return jax.lax.with_sharding_constraint(state, meshes.shardings(mesh, state)), metrics["loss"]
+            return jax.lax.with_sharding_constraint(state, meshes.shardings(mesh, state)), metrics[
+                "loss"
+            ]
 
         losses, gradients = [], {}
         for _ in range(STEPS):
             label = rng.integers(CLASSES, size=CLIPS).astype(np.int32)
             tone = np.sin(2 * np.pi * (500 + 1500 * label[:, None]) * np.arange(4000) / 16000)
             batch = {"wave": 0.1 * tone + 0.03 * rng.normal(size=tone.shape), "label": label}
-            batch |= {"wave": batch["wave"].astype(np.float32).astype(dtype), "simam_mode": np.full_like(label, 2)}
+            batch |= {
+                "wave": batch["wave"].astype(np.float32).astype(dtype),
+                "simam_mode": np.full_like(label, 2),
+            }
             rows = np.arange(CLIPS) if order is None else shuffled.permutation(CLIPS)
-            state, loss = step(state, meshes.spread(mesh, {name: x[rows] for name, x in batch.items()}), key)
+            state, loss = step(
+                state, meshes.spread(mesh, {name: x[rows] for name, x in batch.items()}), key
+            )
             losses.append(float(loss))
             if not gradients:  # Adam's first moments are a tenth of them
                 moments = jax.tree.leaves_with_path(optax.tree.get(state.optimizer, "mu"))
-                gradients = {jax.tree_util.keystr(path): np.asarray(leaf, np.float64) for path, leaf in moments}
-    del gradients["['encoder']['pooling']['attention_out']['bias']"]  # exactly zero: softmax does not see it
+                gradients = {
+                    jax.tree_util.keystr(path): np.asarray(leaf, np.float64)
+                    for path, leaf in moments
+                }
+    del gradients[
+        "['encoder']['pooling']['attention_out']['bias']"
+    ]  # exactly zero: softmax does not see it
     return np.array(losses), gradients
 
 
 def rounding_table() -> str:
-    """Gradients and losses of eight devices, and of one that adds up in another order, against one; in Markdown."""
-    one, shards, copies = meshes.one_device(), meshes.make_mesh(CLIPS, shards=0), meshes.make_mesh(CLIPS)
+    """Gradients and losses of eight devices, and of one that adds up in another order, against one;
+    in Markdown.
+    """
+    one, shards, copies = (
+        meshes.one_device(),
+        meshes.make_mesh(CLIPS, shards=0),
+        meshes.make_mesh(CLIPS),
+    )
     alone, exact = twenty_steps(one), twenty_steps(one, dtype="float64")
     rows = {
         "one device": [alone],
-        "one device, the clips of each batch in other orders (5)": [twenty_steps(one, order=n) for n in range(5)],
-        "one device, batches in 8 parts": [twenty_steps(one, dataclasses.replace(PLAIN, accumulate=8))],
+        "one device, the clips of each batch in other orders (5)": [
+            twenty_steps(one, order=n) for n in range(5)
+        ],
+        "one device, batches in 8 parts": [
+            twenty_steps(one, dataclasses.replace(PLAIN, accumulate=8))
+        ],
         "eight devices, a copy each": [twenty_steps(copies)],
         "eight devices, eight shards": [twenty_steps(shards)],
         "eight devices, eight shards, float64": [twenty_steps(shards, dtype="float64")],
     }
     lines = [
-        f"{STEPS} steps of a small EAT on {CLIPS} clips. Greatest relative difference of the first step's gradients "
-        "(of a tensor, over its greatest value) and of any step's loss, from those of one device in float32 and in "
+        f"{STEPS} steps of a small EAT on {CLIPS} clips. Greatest relative difference of the "
+        f"first step's gradients "
+        "(of a tensor, over its greatest value) and of any step's loss, from those of one device "
+        "in float32 and in "
         "float64. One device that adds up in another order is the noise to compare eight with.",
         "",
         "| | gradients, off one device | off float64 | loss, off one device | off float64 |",
@@ -190,14 +255,18 @@ def rounding_table() -> str:
     ]
     for name, runs in rows.items():
         off = [_greatest(difference(run, other) for run in runs) for other in (alone, exact)]
-        lines.append(f"| {name} | {off[0][1]:.1e} | {off[1][1]:.1e} | {off[0][0]:.1e} | {off[1][0]:.1e} |")
+        lines.append(
+            f"| {name} | {off[0][1]:.1e} | {off[1][1]:.1e} | {off[0][0]:.1e} | {off[1][0]:.1e} |"
+        )
     return "\n".join(lines)
 
 
 def difference(run: tuple, other: tuple) -> tuple[float, float]:
     """Greatest relative difference of (losses, gradients)."""
     (losses, gradients), (their_losses, theirs) = run, other
-    off = [np.abs(g - theirs[name]).max() / np.abs(theirs[name]).max() for name, g in gradients.items()]
+    off = [
+        np.abs(g - theirs[name]).max() / np.abs(theirs[name]).max() for name, g in gradients.items()
+    ]
     return float(np.abs(losses / their_losses - 1).max()), float(max(off))
 
 

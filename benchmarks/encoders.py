@@ -1,10 +1,13 @@
-"""Any model in the harness: PyTorch, ONNX, JAX or plain NumPy encoders in one table, on the same data and back ends.
+"""Any model in the harness: PyTorch, ONNX, JAX or plain NumPy encoders in one table, on the same
+data and back ends.
 
-    python -m benchmarks.encoders --encoder=my_package.my_module:embed --config=configs/dcase2024.py --output=DIR
+    python -m benchmarks.encoders --encoder=my_package.my_module:embed --config=configs/dcase2024.py
+    --output=DIR
 
-An encoder is a function (waves float32 (b, s) in [-1, 1], sample rate) -> float32 embeddings (b, e), or (b, t, e) of
-which the mean over t is taken; NumPy both ways, several joined by commas. benchmarks/examples has one in PyTorch and
-one that runs an ONNX file. The filter bank and an EAT with random weights stand beside them in the table.
+An encoder is a function (waves float32 (b, s) in [-1, 1], sample rate) -> float32 embeddings (b,
+e), or (b, t, e) of which the mean over t is taken; NumPy both ways, several joined by commas.
+benchmarks/examples has one in PyTorch and one that runs an ONNX file. The filter bank and an EAT
+with random weights stand beside them in the table.
 """
 
 import importlib
@@ -62,11 +65,14 @@ def load(name: str) -> Function:
         raise InputError(f"--encoder={name}: {error}") from error
 
 
-def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequence[Clip]) -> Embeddings:
+def embed_machine(
+    function: Function, name: str, config: ConfigDict, clips: Sequence[Clip]
+) -> Embeddings:
     """Clips of one machine -> their embeddings by any function.
 
     Raises:
-        InputError: the function returns something other than one finite vector, or one per frame, for each waveform.
+        InputError: the function returns something other than one finite vector, or one per frame,
+            for each waveform.
     """
     from asd_jax.run import recordings
     from asd_jax.run.embed import window_embeddings
@@ -74,7 +80,9 @@ def embed_machine(function: Function, name: str, config: ConfigDict, clips: Sequ
 
     heard = recordings.windows(config, clips)
     (vectors,) = embed_windows(
-        lambda batch: [_checked(function(np.array(batch["wave"]), SAMPLE_RATE), len(batch["wave"]), name)],
+        lambda batch: [
+            _checked(function(np.array(batch["wave"]), SAMPLE_RATE), len(batch["wave"]), name)
+        ],
         heard,
         recordings.window_reader(config),
         what=f"clips of {clips[0].machine} embedded",
@@ -88,7 +96,8 @@ def _checked(found, b: int, name: str) -> np.ndarray:
     found = np.asarray(found)
     if found.ndim not in (2, 3) or len(found) != b or not np.issubdtype(found.dtype, np.floating):
         raise InputError(
-            f"--encoder={name} returned {found.dtype} of shape {found.shape} for {b} waveforms; expected float32 "
+            f"--encoder={name} returned {found.dtype} of shape {found.shape} for {b} waveforms; "
+            f"expected float32 "
             f"({b}, e) or ({b}, t, e)"
         )
     if not np.isfinite(found).all():

@@ -1,4 +1,6 @@
-"""The exported encoder in other runtimes, for benchmarks.throughput --exported: float32, bfloat16, int8; CPUs only."""
+"""The exported encoder in other runtimes, for benchmarks.throughput --exported: float32, bfloat16,
+int8; CPUs only.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -24,8 +26,12 @@ except ImportError as error:
 Run = Callable[[np.ndarray], np.ndarray]
 
 
-def prepare(eat: EATConfig, spectrogram: np.ndarray, folder: Path) -> dict[str, Callable[[], object]]:
-    """{runtime and precision: a function that computes EAT's tokens of spectrograms "b t f" once}; random weights."""
+def prepare(
+    eat: EATConfig, spectrogram: np.ndarray, folder: Path
+) -> dict[str, Callable[[], object]]:
+    """{runtime and precision: a function that computes EAT's tokens of spectrograms "b t f" once};
+    random weights.
+    """
     params = jax.jit(EAT(eat).init)(jax.random.key(0), spectrogram[:1])["params"]
     shape = ("batch", *spectrogram.shape[1:])
     made = converted(lambda x: EAT(eat).apply({"params": params}, x)[0], shape, "x", ["tokens"])
@@ -37,9 +43,10 @@ def prepare(eat: EATConfig, spectrogram: np.ndarray, folder: Path) -> dict[str, 
 def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
     """ONNX file of one input and one output -> {runtime and precision: a function that runs it}.
 
-    int8: products with weights, these by output channel, by the static quantisation of onnxruntime with the ranges that
-    the calibration's batches reach; what comes before the logarithm of the energies stays float32, since 8 bits do not
-    span it. bfloat16: where OpenVINO finds that the CPU has it.
+    int8: products with weights, these by output channel, by the static quantisation of onnxruntime
+    with the ranges that the calibration's batches reach; what comes before the logarithm of the
+    energies stays float32, since 8 bits do not span it. bfloat16: where OpenVINO finds that the CPU
+    has it.
     """
     core, quantized = openvino.Core(), file.with_suffix(".int8.onnx")
     nodes = list(onnx.load(file).graph.node)
@@ -73,16 +80,24 @@ def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
         compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
         return lambda x: compiled(x)[0]
 
-    found = {"onnxruntime float32": by_onnxruntime(file), "openvino float32": by_openvino(file, "f32")}
+    found = {
+        "onnxruntime float32": by_onnxruntime(file),
+        "openvino float32": by_openvino(file, "f32"),
+    }
     if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         found["openvino bfloat16"] = by_openvino(file, "bf16")
-    return found | {"onnxruntime int8": by_onnxruntime(quantized), "openvino int8": by_openvino(quantized, "f32")}
+    return found | {
+        "onnxruntime int8": by_onnxruntime(quantized),
+        "openvino int8": by_openvino(quantized, "f32"),
+    }
 
 
 def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float]:
-    """{runtime and precision: official score 2024 on the factory} of an exported encoder per band, by Mahalanobis.
+    """{runtime and precision: official score 2024 on the factory} of an exported encoder per band,
+    by Mahalanobis.
 
-    The int8 ranges are those of training clips, as they must be. `counts`: of the factory, see write_factory.
+    The int8 ranges are those of training clips, as they must be. `counts`: of the factory, see
+    write_factory.
     """
     from asd_jax.data.audio import read_clip
     from asd_jax.data.clips import find_clips
@@ -98,14 +113,22 @@ def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float
     (folder / "encoder.onnx").write_bytes(to_onnx(model)[0])
     normal = waves[[clip.split == "train" for clip in clips]]
     ways = {"asd_jax": lambda x: model.original(x)["embedding"]}
-    ways |= runtimes(folder / "encoder.onnx", np.array_split(normal[:: max(1, len(normal) // 64)], 8))
+    ways |= runtimes(
+        folder / "encoder.onnx", np.array_split(normal[:: max(1, len(normal) // 64)], 8)
+    )
     found = {}
     for name, way in ways.items():
-        vectors, machines = np.concatenate([way(waves[n : n + 8]) for n in range(0, len(waves), 8)]), {}
+        vectors, machines = (
+            np.concatenate([way(waves[n : n + 8]) for n in range(0, len(waves), 8)]),
+            {},
+        )
         for machine in dict.fromkeys(clip.machine for clip in clips):
             own = np.array([clip.machine == machine for clip in clips])
             about = [clip for clip in clips if clip.machine == machine]
-            columns = [[getattr(c, k) for c in about] for k in ("section", "split", "domain", "label", "attribute")]
+            columns = [
+                [getattr(c, k) for c in about]
+                for k in ("section", "split", "domain", "label", "attribute")
+            ]
             files = np.array([Path(clip.path).name for clip in about])
             machines[machine] = Embeddings(
                 vectors[own], files, *map(np.array, columns), axes=("clip", "band", "embedding")

@@ -1,10 +1,12 @@
 """Claim 1: is the evenly spaced filter bank (m-FB) better than mel (o-FB) and gammatone (g-FB)?
 
-    python -m benchmarks.filter_banks --config=configs/dcase2024.py --weights=weights/eat_base.safetensors --output=DIR
-    python -m benchmarks.filter_banks --config=configs/base.py:smoke --output=DIR      synthetic machines, seconds
+    python -m benchmarks.filter_banks --config=configs/dcase2024.py
+    --weights=weights/eat_base.safetensors --output=DIR python -m benchmarks.filter_banks
+    --config=configs/base.py:smoke --output=DIR      synthetic machines, seconds
 
-Three banks x the normalisation's statistics (AudioSet's, or measured on the training clips), with the weights frozen or
---fine_tune; and each bank alone, without a model. detectability.py asks the same of known signals.
+Three banks x the normalisation's statistics (AudioSet's, or measured on the training clips), with
+the weights frozen or --fine_tune; and each bank alone, without a model. detectability.py asks the
+same of known signals.
 """
 
 from benchmarks import grid
@@ -23,7 +25,9 @@ def main() -> None:
         for statistics in ("given", "train"):
             keys = {"features.spacing": spacing, "features.statistics": statistics}
             cells.append(Cell(f"{name}, {statistics} statistics", keys, fine_tune))
-    grid.run_grid("filter_banks", "Which filter bank is best?", cells, reference="o-FB, given statistics")
+    grid.run_grid(
+        "filter_banks", "Which filter bank is best?", cells, reference="o-FB, given statistics"
+    )
 
 
 if __name__ == "__main__":

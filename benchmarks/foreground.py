@@ -1,12 +1,14 @@
-"""Claims 2 and 3 without a data set: does SimAM raise the machine over the background, and faults of which size?
+"""Claims 2 and 3 without a data set: does SimAM raise the machine over the background, and faults
+of which size?
 
     python -m benchmarks.foreground --output=DIR [--clips=20] [--seconds=4]
 
-Clips of the synthetic factory, of which machine and background are known apart. First: are cells where the machine is
-louder than the background weighted higher than the others? In dB, mean weight over mean weight, by machine and mode.
-Second: a square of cells of a healthy clip is made louder; is it weighted higher than what is around it, by the
-global or by the local mode? AUC of the weights for "inside the square", by size. Intervals by bootstrap over clips.
-Writes foreground.json and the page.
+Clips of the synthetic factory, of which machine and background are known apart. First: are cells
+where the machine is louder than the background weighted higher than the others? In dB, mean weight
+over mean weight, by machine and mode. Second: a square of cells of a healthy clip is made louder;
+is it weighted higher than what is around it, by the global or by the local mode? AUC of the weights
+for "inside the square", by size. Intervals by bootstrap over clips. Writes foreground.json and the
+page.
 """
 
 from collections.abc import Sequence
@@ -50,14 +52,24 @@ def main() -> None:
     if FLAGS.clips < 2 or FLAGS.seconds < 1:
         raise InputError("--clips must be at least 2 and --seconds at least 1")
     front_end = FrontEnd(spacing=FLAGS.spacing)
-    clips = {m: [_clip(m, FLAGS.seconds, FLAGS.seed + n) for n in range(FLAGS.clips)] for m in MACHINES}
+    clips = {
+        m: [_clip(m, FLAGS.seconds, FLAGS.seed + n) for n in range(FLAGS.clips)] for m in MACHINES
+    }
     found: dict[str, Any] = {
         "machine_over_background_db": foreground(clips, front_end),
         "squares": squares(clips, front_end),
     }
     tables = [
-        (["machine", *TILES], _cells(found["machine_over_background_db"], "{:+.2f}"), "machine over background, dB"),
-        (["square", *TILES, "local - global"], _cells(found["squares"], "{:.3f}"), "louder square, AUC of the weights"),
+        (
+            ["machine", *TILES],
+            _cells(found["machine_over_background_db"], "{:+.2f}"),
+            "machine over background, dB",
+        ),
+        (
+            ["square", *TILES, "local - global"],
+            _cells(found["squares"], "{:.3f}"),
+            "louder square, AUC of the weights",
+        ),
     ]
     for columns, rows, title in tables:
         print_table(text_table(columns, rows, title=title))
@@ -69,10 +81,14 @@ def main() -> None:
 
 
 def foreground(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]]]:
-    """-> {machine: {mode: [mean, low, high]}}: weight of the machine's cells over that of the background's, in dB."""
+    """-> {machine: {mode: [mean, low, high]}}: weight of the machine's cells over that of the
+    background's, in dB.
+    """
     found = {}
     for machine, own in clips.items():
-        masks = [_energies(c.machine_stem, front_end) > _energies(c.background, front_end) for c in own]
+        masks = [
+            _energies(c.machine_stem, front_end) > _energies(c.background, front_end) for c in own
+        ]
         found[machine] = {}
         for mode, tile in TILES.items():
             ratios = []
@@ -84,7 +100,9 @@ def foreground(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[flo
 
 
 def squares(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]]]:
-    """-> {size: {mode: [mean, low, high]}}: AUC of the weights for the cells of a louder square, and the difference."""
+    """-> {size: {mode: [mean, low, high]}}: AUC of the weights for the cells of a louder square,
+    and the difference.
+    """
     rng, found = np.random.default_rng(FLAGS.seed), {}
     energies = [_energies(clip.wave, front_end) for own in clips.values() for clip in own]
     for size in SIZES:
@@ -102,7 +120,9 @@ def squares(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]
 
 
 def interval(values: Float[np.ndarray, "n"], replicates: int = 1000) -> list[float]:
-    """One value per clip -> mean and the percentiles 2.5 and 97.5 of means over clips drawn anew."""
+    """One value per clip -> mean and the percentiles 2.5 and 97.5 of means over clips drawn
+    anew.
+    """
     drawn = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
     return [float(values.mean()), *np.quantile(values[drawn].mean(1), (0.025, 0.975)).tolist()]
 
@@ -112,9 +132,13 @@ def verdicts(found: dict) -> list[str]:
     said = []
     for mode in TILES:
         of = {machine: row[mode] for machine, row in found["machine_over_background_db"].items()}
-        raised, lowered = [m for m, v in of.items() if v[1] > 0], [m for m, v in of.items() if v[2] < 0]
+        raised, lowered = (
+            [m for m, v in of.items() if v[1] > 0],
+            [m for m, v in of.items() if v[2] < 0],
+        )
         said.append(
-            f"{mode} SimAM raises the machine over the background for {', '.join(raised) or 'no machine'}; lowers it "
+            f"{mode} SimAM raises the machine over the background for "
+            f"{', '.join(raised) or 'no machine'}; lowers it "
             f"for {', '.join(lowered) or 'none'}."
         )
     of = {size: row["local - global"] for size, row in found["squares"].items()}
@@ -126,7 +150,9 @@ def verdicts(found: dict) -> list[str]:
 
 
 def _clip(machine, seconds, seed):
-    return factory_clip(machine, domain=("source", "target")[seed % 2], clip_seconds=seconds, seed=seed)
+    return factory_clip(
+        machine, domain=("source", "target")[seed % 2], clip_seconds=seconds, seed=seed
+    )
 
 
 def _energies(wave, front_end) -> Float[np.ndarray, "t f"]:
@@ -136,7 +162,9 @@ def _energies(wave, front_end) -> Float[np.ndarray, "t f"]:
 def _weights(energies, front_end, tile) -> Float[np.ndarray, "t f"]:
     """SimAM's weights as the encoder has them: zeros appended, normalised; of the real frames."""
     padded = np.pad(energies, ((0, -len(energies) % FRAME_MULTIPLE), (0, 0)))
-    weights = simam_weights(normalize(jnp.asarray(padded[None]), front_end.mean, front_end.std), tile=tile)
+    weights = simam_weights(
+        normalize(jnp.asarray(padded[None]), front_end.mean, front_end.std), tile=tile
+    )
     return np.asarray(weights)[0, : len(energies)]
 
 
@@ -149,7 +177,13 @@ def _square(shape, size, rng) -> Bool[np.ndarray, "t f"]:
 
 def _cells(rows, form) -> list[list[str]]:
     return [
-        [name, *(f"{form.format(v[0])} ({form.format(v[1])} to {form.format(v[2])})" for v in row.values())]
+        [
+            name,
+            *(
+                f"{form.format(v[0])} ({form.format(v[1])} to {form.format(v[2])})"
+                for v in row.values()
+            ),
+        ]
         for name, row in rows.items()
     ]
 
@@ -160,11 +194,18 @@ def _write_page(found, tables) -> None:
 
     shown = {mode: [row[mode][0] for row in found["squares"].values()] for mode in TILES}
     plot = Plot(
-        plots.curves(SIZES, shown, "side of the square (cells)", "AUC of the weights"), "By size of the square."
+        plots.curves(SIZES, shown, "side of the square (cells)", "AUC of the weights"),
+        "By size of the square.",
     )
-    sections = [Section(title, [Table(columns, rows, "Mean and 95 % interval.")]) for columns, rows, title in tables]
+    sections = [
+        Section(title, [Table(columns, rows, "Mean and 95 % interval.")])
+        for columns, rows, title in tables
+    ]
     sections[1] = Section(sections[1].title, [*sections[1].parts, plot])
-    write_page(Path(FLAGS.output) / "report" / "index.html", Page("What SimAM raises", sections, found["verdicts"]))
+    write_page(
+        Path(FLAGS.output) / "report" / "index.html",
+        Page("What SimAM raises", sections, found["verdicts"]),
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Feeds damaged audio files to the reader: each must decode or raise the one error that names the file.
+"""Feeds damaged audio files to the reader: each must decode or raise the one error that names the
+file.
 
     python -m benchmarks.fuzz_audio --files=2000 --output=DIR
 
-Truncated, bit-flipped, spliced and padded files of every container and coding that libsndfile writes, headers that
-state no channels, 2^31 frames or absurd rates, and text. A crash, a hang of 60 s, another exception, a waveform out
-of [-1, 1] or more than 1 GB of memory fails. Writes fuzz_audio.json.
+Truncated, bit-flipped, spliced and padded files of every container and coding that libsndfile
+writes, headers that state no channels, 2^31 frames or absurd rates, and text. A crash, a hang of 60
+s, another exception, a waveform out of [-1, 1] or more than 1 GB of memory fails. Writes
+fuzz_audio.json.
 """
 
 import collections
@@ -32,7 +34,18 @@ HANG_S = 60
 MOST_MB = 1024
 _ODD = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 _CODINGS = {
-    "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"),
+    "WAV": (
+        "PCM_U8",
+        "PCM_16",
+        "PCM_24",
+        "PCM_32",
+        "FLOAT",
+        "DOUBLE",
+        "ULAW",
+        "IMA_ADPCM",
+        "MS_ADPCM",
+        "GSM610",
+    ),
     "FLAC": ("PCM_16", "PCM_24"),
     "OGG": ("VORBIS", "OPUS"),
     "MP3": ("MPEG_LAYER_III",),
@@ -48,7 +61,9 @@ def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_integer("files", 2000, "How many damaged files to read.")
     flags.DEFINE_integer("seed", 0, "Of the damage.")
-    flags.DEFINE_string("output", None, "Folder for fuzz_audio.json; nothing is written without it.")
+    flags.DEFINE_string(
+        "output", None, "Folder for fuzz_audio.json; nothing is written without it."
+    )
 
 
 def main() -> int:
@@ -60,7 +75,9 @@ def main() -> int:
         whole = whole_files(Path(folder), rng)
         for number in range(FLAGS.files):
             path = Path(folder) / f"damaged_{number}.wav"
-            path.write_bytes(damaged(whole[rng.integers(len(whole))], whole[rng.integers(len(whole))], rng))
+            path.write_bytes(
+                damaged(whole[rng.integers(len(whole))], whole[rng.integers(len(whole))], rng)
+            )
             faulthandler.dump_traceback_later(HANG_S, exit=True)
             at = time.perf_counter()
             came, fault = outcome(path)
@@ -90,11 +107,21 @@ def outcome(path: Path) -> tuple[str, str]:
     try:
         wave = read_clip(path)
     except InputError as error:
-        return "refused", "" if str(path) in str(error) else f"an error that does not name the file: {error}"
+        return "refused", "" if str(path) in str(
+            error
+        ) else f"an error that does not name the file: {error}"
     except Exception as error:
         return "refused", f"{type(error).__name__}: {error}"
-    fine = wave.dtype == np.float32 and len(wave) >= 400 and np.isfinite(wave).all() and np.abs(wave).max() <= 1
-    return "decoded", "" if fine else f"{wave.dtype} {wave.shape} up to {np.abs(wave).max(initial=0)}"
+    fine = (
+        wave.dtype == np.float32
+        and len(wave) >= 400
+        and np.isfinite(wave).all()
+        and np.abs(wave).max() <= 1
+    )
+    return (
+        "decoded",
+        "" if fine else f"{wave.dtype} {wave.shape} up to {np.abs(wave).max(initial=0)}",
+    )
 
 
 def whole_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
@@ -127,7 +154,9 @@ def damaged(one: bytes, other: bytes, rng: np.random.Generator) -> bytes:
             for at in rng.integers(min(96, len(content) - 4), size=rng.integers(1, 4)):
                 content[at : at + 4] = struct.pack(rng.choice(["<I", ">I"]), int(rng.choice(_ODD)))
         case 4:  # channels, rate, block size, bits or data size of a wav
-            at, form = ((22, "<H"), (24, "<I"), (32, "<H"), (34, "<H"), (40, "<I"), (16, "<I"))[rng.integers(6)]
+            at, form = ((22, "<H"), (24, "<I"), (32, "<H"), (34, "<H"), (40, "<I"), (16, "<I"))[
+                rng.integers(6)
+            ]
             value = int(rng.choice(_ODD)) & (0xFFFF if form == "<H" else 0xFFFFFFFF)
             struct.pack_into(form, content, at, value)
         case 5:  # the beginning of one file on the end of another

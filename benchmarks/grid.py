@@ -1,10 +1,11 @@
-"""The one runner of every experiment: cells x seeds -> a table, a page, and in words what the numbers support.
+"""The one runner of every experiment: cells x seeds -> a table, a page, and in words what the
+numbers support.
 
-A cell is a set of config keys, frozen or fine-tuned, or another framework's encoder. Each (cell, seed) is embedded in a
-folder of its own and left alone once it is there, unless config, weights or recordings are other ones, which is an
-error; cells that differ in scoring only share it. The same command continues an interrupted grid. Written to --output:
-<name>.json (the same bytes however often it was interrupted), timing.json (seconds, device, command, commit, date),
-report/index.html.
+A cell is a set of config keys, frozen or fine-tuned, or another framework's encoder. Each (cell,
+seed) is embedded in a folder of its own and left alone once it is there, unless config, weights or
+recordings are other ones, which is an error; cells that differ in scoring only share it. The same
+command continues an interrupted grid. Written to --output: <name>.json (the same bytes however
+often it was interrupted), timing.json (seconds, device, command, commit, date), report/index.html.
 """
 
 import dataclasses
@@ -46,7 +47,8 @@ class Cell:
 
     Attributes:
         name: of the row.
-        settings: config keys, dotted, that it changes; a front end given here counts instead of the weights' own.
+        settings: config keys, dotted, that it changes; a front end given here counts instead of the
+            weights' own.
         fine_tune: train; else the weights are frozen.
         encoder: "package.module:function" instead of ours.
         bare: score the front end alone, without a model.
@@ -67,13 +69,26 @@ class Cell:
         return BASELINE if self.bare else Scoring(**_with(config, self.settings).scoring)
 
     def folder(self, config: ConfigDict) -> str:
-        """Name of the folder of its embeddings: all that it changes in the config, but for how they are scored."""
-        keys = {key: value for key, value in self.settings.items() if operator.attrgetter(key)(config) != value}
+        """Name of the folder of its embeddings: all that it changes in the config, but for how they
+        are scored.
+        """
+        keys = {
+            key: value
+            for key, value in self.settings.items()
+            if operator.attrgetter(key)(config) != value
+        }
         keys = {key: value for key, value in keys.items() if not key.startswith("scoring.")}
         kind = self.encoder or ("fine_tuned" if self.fine_tune else "frozen")
-        words = [kind, *(f"{key.rpartition('.')[2]}={value}" for key, value in sorted(keys.items()))]
+        words = [
+            kind,
+            *(f"{key.rpartition('.')[2]}={value}" for key, value in sorted(keys.items())),
+        ]
         text = re.sub(r"[^\w=.+-]+", "_", " ".join(words))
-        return text if len(text) < 100 else f"{text[:80]}_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+        return (
+            text
+            if len(text) < 100
+            else f"{text[:80]}_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+        )
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -83,12 +98,26 @@ def define_flags(argv: Sequence[str]) -> None:
         str(CONFIGS / "base.py"),
         "data, model and training; configs/base.py:smoke for seconds on synthetic machines",
     )
-    flags.DEFINE_string("weights", None, "EAT weights to start from; default: config.model.weights; none: random")
-    flags.DEFINE_list("encoder", [], "package.module:function of another framework, in a row of its own; see encoders")
+    flags.DEFINE_string(
+        "weights", None, "EAT weights to start from; default: config.model.weights; none: random"
+    )
+    flags.DEFINE_list(
+        "encoder",
+        [],
+        "package.module:function of another framework, in a row of its own; see encoders",
+    )
     flags.DEFINE_integer("seeds", None, "how many; default 4, in smoke mode 1")
-    flags.DEFINE_bool("fine_tune", False, "train in every cell, instead of leaving the weights as they are")
-    flags.DEFINE_multi_string("row", [], "name of a row to run, beside those of every table; default: all")
-    flags.DEFINE_string("cells", None, "folder of runs and embeddings, which experiments can share; default: --output")
+    flags.DEFINE_bool(
+        "fine_tune", False, "train in every cell, instead of leaving the weights as they are"
+    )
+    flags.DEFINE_multi_string(
+        "row", [], "name of a row to run, beside those of every table; default: all"
+    )
+    flags.DEFINE_string(
+        "cells",
+        None,
+        "folder of runs and embeddings, which experiments can share; default: --output",
+    )
     flags.DEFINE_string("output", None, "folder for tables and the page", required=True)
 
 
@@ -101,7 +130,8 @@ def run_grid(
     notes: Sequence[str] = (),
     finished: Path | None = None,
 ) -> dict:
-    """Runs every cell, prints the table and the verdicts, writes them and the page -> what <name>.json holds.
+    """Runs every cell, prints the table and the verdicts, writes them and the page -> what
+    <name>.json holds.
 
     Args:
         name: of the experiment.
@@ -113,18 +143,33 @@ def run_grid(
     """
     args, output = flags.FLAGS, Path(flags.FLAGS.output)
     cells_folder = Path(args.cells or output)
-    added = [Cell(spec, encoder=spec) for spec in args.encoder if spec not in {cell.encoder for cell in cells}]
+    added = [
+        Cell(spec, encoder=spec)
+        for spec in args.encoder
+        if spec not in {cell.encoder for cell in cells}
+    ]
     standing = standing_cells()[:1] if finished else standing_cells()
     cells = [*standing, *chosen([*cells, *added], args.row, reference)]
     config = args.config if finished else prepared(args.config, cells_folder)
     if finished and (own := finished / "config.json").is_file():
-        config = _with(config, {"data.year": read_json(own)["data"]["year"]})  # whose recordings it heard
+        config = _with(
+            config, {"data.year": read_json(own)["data"]["year"]}
+        )  # whose recordings it heard
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
         say(f"{name}: cell {number} of {len(cells)}, {cell.name}")
-        rows[cell.name] = score_run(cell, config, finished) if finished else run_cell(cell, config, seeds, cells_folder)
-    found = compared(rows, reference, config.data.year) | {"question": question, "notes": list(notes)}
-    found["versions"] = {package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")}
+        rows[cell.name] = (
+            score_run(cell, config, finished)
+            if finished
+            else run_cell(cell, config, seeds, cells_folder)
+        )
+    found = compared(rows, reference, config.data.year) | {
+        "question": question,
+        "notes": list(notes),
+    }
+    found["versions"] = {
+        package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")
+    }
     write_json(output / f"{name}.json", found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
     write_provenance(output, seconds)
@@ -138,7 +183,9 @@ def run_grid(
 
 
 def standing_cells() -> list[Cell]:
-    """The rows of every table: the front end without a model, and a model that has learnt nothing."""
+    """The rows of every table: the front end without a model, and a model that has learnt
+    nothing.
+    """
     return [Cell(BARE, bare=True), Cell(RANDOM, {"model.encoder": "eat", "model.weights": "none"})]
 
 
@@ -149,7 +196,9 @@ def chosen(cells: Sequence[Cell], names: Sequence[str], reference: str) -> list[
         InputError: a name that is no cell's.
     """
     if unknown := set(names) - {cell.name for cell in cells}:
-        raise InputError(f"--row={min(unknown)}: no such row; known: {'; '.join(cell.name for cell in cells)}")
+        raise InputError(
+            f"--row={min(unknown)}: no such row; known: {'; '.join(cell.name for cell in cells)}"
+        )
     return [cell for cell in cells if not names or cell.name in (*names, reference)]
 
 
@@ -170,7 +219,9 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
     config.model.weights = flags.FLAGS.weights or config.model.weights
     config.report.page = False  # of every run; the grid has its own
     if not config.model.weights and not flags.FLAGS.encoder:
-        raise InputError("--weights=FILE.safetensors names the EAT weights to start from; none: random weights")
+        raise InputError(
+            "--weights=FILE.safetensors names the EAT weights to start from; none: random weights"
+        )
     config.model.weights = config.model.weights or "none"
     if config.features.statistics == "weights":  # rows with random weights hear the same
         own = experiment.own_front_end(config.model.weights.replace("{seed}", "0"))
@@ -197,7 +248,10 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
-        one = _with(config, {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")})
+        one = _with(
+            config,
+            {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")},
+        )
         one.update(seed=config.seed + seed, seeds=1)
         one.model.weights = one.model.weights.replace("{seed}", str(seed))
         if (folder / "config.json").is_file():
@@ -206,12 +260,17 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
             embed_cell(cell, one, folder)
-            done = {"seconds": time.perf_counter() - begin, "device": machine()["device"], "made_of": of}
+            done = {
+                "seconds": time.perf_counter() - begin,
+                "device": machine()["device"],
+                "made_of": of,
+            }
             write_json(folder / DONE, done)
         done = read_json(folder / DONE)
         if other := [what for what, value in done.get("made_of", of).items() if value != of[what]]:
             raise InputError(
-                f"{folder} was made of other {' and '.join(other)} than are there now: use another --output (or "
+                f"{folder} was made of other {' and '.join(other)} than are there now: use "
+                f"another --output (or "
                 "--cells), or remove that folder"
             )
         seconds += done["seconds"]
@@ -221,7 +280,8 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
 
 
 def made_of(config: ConfigDict, folder: Path) -> dict:
-    """What a config only names: the weights' SHA-256, and number, names and sizes of the recordings.
+    """What a config only names: the weights' SHA-256, and number, names and sizes of the
+    recordings.
 
     Raises:
         InputError: weights or recordings that are not there.
@@ -246,7 +306,9 @@ def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:
 
 
 def _fixed(cell: Cell, weights: str) -> bool:
-    """Whether a frozen cell is the same for every seed; weights named with {seed} are a file each."""
+    """Whether a frozen cell is the same for every seed; weights named with {seed} are a file
+    each.
+    """
     return bool(cell.bare or cell.encoder or (weights != "none" and "{seed}" not in weights))
 
 
@@ -286,12 +348,17 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
     """
     scores = []
     for machines in seeds:
-        of = {m: score_sections(embeddings, fit_sections(embeddings, scoring)) for m, embeddings in machines.items()}
+        of = {
+            m: score_sections(embeddings, fit_sections(embeddings, scoring))
+            for m, embeddings in machines.items()
+        }
         scores.append(np.concatenate([one.score for one in of.values()]))
         clips = [
             (machine, *clip)
             for machine, one in of.items()
-            for clip in zip(one.clips.section, one.clips.domain, one.clips.label.tolist(), strict=True)
+            for clip in zip(
+                one.clips.section, one.clips.domain, one.clips.label.tolist(), strict=True
+            )
         ]
     return row_of(clips, np.array(scores), year)
 

@@ -1,13 +1,15 @@
 """Does the heat map point at the fault? On the synthetic factory, whose faults' places are known.
 
-    python -m benchmarks.heat_map --output=benchmarks/results [--spacings=even,mel] [--weights=box] [--clips=4]
+    python -m benchmarks.heat_map --output=benchmarks/results [--spacings=even,mel] [--weights=box]
+    [--clips=4]
 
-A machine's normal clips make a patch bank, as in a detector; clips with a fault are mapped. Pointing accuracy: the
-share of the hottest cells that lie in the fault's support. Average precision: of all cells, ranked by heat. Both
-against chance, the support's share of all cells, and against the plain difference: |log energies - those of the nearest
-normal clip|. A cell of the filter bank is in the support if a bin is on which its filter has at least half its greatest
-weight. --weights adds the tokens of an encoder, on its own filter bank. Means with intervals by bootstrap over clips.
-Writes heat_map.json and heat_map.md.
+A machine's normal clips make a patch bank, as in a detector; clips with a fault are mapped.
+Pointing accuracy: the share of the hottest cells that lie in the fault's support. Average
+precision: of all cells, ranked by heat. Both against chance, the support's share of all cells, and
+against the plain difference: |log energies - those of the nearest normal clip|. A cell of the
+filter bank is in the support if a bin is on which its filter has at least half its greatest weight.
+--weights adds the tokens of an encoder, on its own filter bank. Means with intervals by bootstrap
+over clips. Writes heat_map.json and heat_map.md.
 """
 
 import functools
@@ -24,7 +26,14 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import whole_file, write_json
-from asd_jax.scoring.patch_bank import FILTERS, FRAMES, Considered, PatchBank, energy_patches, over_cells
+from asd_jax.scoring.patch_bank import (
+    FILTERS,
+    FRAMES,
+    Considered,
+    PatchBank,
+    energy_patches,
+    over_cells,
+)
 from benchmarks.foreground import interval
 from benchmarks.provenance import provenance
 
@@ -70,8 +79,12 @@ def main() -> None:
         file.write(text.encode())
 
 
-def measured(front_end: FrontEnd, patches: Callable, frames: int, filters: int) -> dict[str, dict[str, list[float]]]:
-    """Function from waves "b s" to patches "b t f e", and the cells to one -> {fault: {column: [mean, low, high]}}."""
+def measured(
+    front_end: FrontEnd, patches: Callable, frames: int, filters: int
+) -> dict[str, dict[str, list[float]]]:
+    """Function from waves "b s" to patches "b t f e", and the cells to one -> {fault: {column:
+    [mean, low, high]}}.
+    """
     from sklearn.metrics import average_precision_score
 
     values: dict[str, list] = {fault: [] for fault in FAULTS}
@@ -92,25 +105,44 @@ def measured(front_end: FrontEnd, patches: Callable, frames: int, filters: int) 
             precision = [average_precision_score(support.ravel(), one.ravel()) for one in maps]
             values[fault].append([support.mean(), *pointing, *precision])
     values["all"] = [row for rows in values.values() for row in rows]
-    return {f: {c: interval(v) for c, v in zip(COLUMNS, np.array(rows).T, strict=True)} for f, rows in values.items()}
+    return {
+        f: {c: interval(v) for c, v in zip(COLUMNS, np.array(rows).T, strict=True)}
+        for f, rows in values.items()
+    }
 
 
 def support_cells(clip: FactoryClip, front_end: FrontEnd) -> np.ndarray:
     """The fault's support over frames and filters, "t f"."""
-    bank = filter_bank(front_end.spacing, front_end.sample_rate, front_end.bins, front_end.low_hz, front_end.high_hz)
+    bank = filter_bank(
+        front_end.spacing,
+        front_end.sample_rate,
+        front_end.bins,
+        front_end.low_hz,
+        front_end.high_hz,
+    )
     inside = (bank > 0) & (bank >= bank.max(1, keepdims=True) / 2)
     return clip.support.astype(int) @ inside.T.astype(int) > 0
 
 
 def markdown(found: dict, made: dict) -> str:
-    """The tables, each with what it says: is pointing twice chance, and better than the plain difference?"""
+    """The tables, each with what it says: is pointing twice chance, and better than the plain
+    difference?
+    """
     lines = [f"`{made['command']}` (commit {made['commit']}, {made['date']})"]
     for name, of in found.items():
-        lines += ["", f"## {name}", "", f"| fault | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"| fault | {' | '.join(COLUMNS)} |",
+            "|---" * (1 + len(COLUMNS)) + "|",
+        ]
         for fault, row in of.items():
             cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in row.values()]
             lines.append(f"| {' | '.join([fault, *cells])} |")
-        heat, plain = ({fault: row[f"pointing, {way}"][0] for fault, row in of.items()} for way in WAYS[::-1])
+        heat, plain = (
+            {fault: row[f"pointing, {way}"][0] for fault, row in of.items()} for way in WAYS[::-1]
+        )
         weak = [fault for fault, row in of.items() if heat[fault] < 2 * row["chance"][0]]
         worse = [fault for fault in of if heat[fault] <= plain[fault]]
         lines += ["", f"Points less often than twice chance: {', '.join(weak) or 'nowhere'}."]
@@ -122,7 +154,9 @@ def _clip(machine: str, seed: int, fault: str = "") -> FactoryClip:
     speeds = MACHINES[machine].speeds["source"]
     speed, load, seconds = speeds[seed % len(speeds)], 1 + seed % 2, FLAGS.seconds
     fault_of = {"fault_kind": fault, "grade": FLAGS.grade}
-    return factory_clip(machine, speed=speed, load=load, **fault_of, clip_seconds=seconds, seed=seed)
+    return factory_clip(
+        machine, speed=speed, load=load, **fault_of, clip_seconds=seconds, seed=seed
+    )
 
 
 def _log_energies(front_end, wave):

@@ -2,10 +2,11 @@
 
     python -m benchmarks.kills --output=DIR
 
-Trains and scores the quick start's smoke run once; then, for each kill, starts it in a new workdir, kills it (SIGKILL)
-at a moment drawn uniformly from its duration, lets the same command finish, and compares weights, embeddings, scores
-and results with the undisturbed run's. Where they differ (GPUs, without XLA_FLAGS=--xla_gpu_deterministic_ops=true), it
-says by how much the weights do. Writes kills.json. Some 15 s a kill on two CPU cores.
+Trains and scores the quick start's smoke run once; then, for each kill, starts it in a new workdir,
+kills it (SIGKILL) at a moment drawn uniformly from its duration, lets the same command finish, and
+compares weights, embeddings, scores and results with the undisturbed run's. Where they differ
+(GPUs, without XLA_FLAGS=--xla_gpu_deterministic_ops=true), it says by how much the weights do.
+Writes kills.json. Some 15 s a kill on two CPU cores.
 """
 
 import collections
@@ -28,7 +29,13 @@ from asd_jax.runtime.files import file_sha256, write_json
 from asd_jax.training.weights import read_weights
 
 FLAGS = flags.FLAGS
-SAME = ("weights.safetensors", "embeddings/*.npz", "embeddings/*/*.npz", "scores/*.csv", "results.json")
+SAME = (
+    "weights.safetensors",
+    "embeddings/*.npz",
+    "embeddings/*/*.npz",
+    "scores/*.csv",
+    "results.json",
+)
 STEPS = ("--config.optimizer.epochs=12", "--config.log.every=1", "--config.log.checkpoint_every=3")
 
 
@@ -50,7 +57,9 @@ def main() -> None:
 
 
 def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, seed: int = 0) -> dict:
-    """Kills `count` runs -> how many were hit while they worked, at what, and how many ended as the undisturbed one."""
+    """Kills `count` runs -> how many were hit while they worked, at what, and how many ended as the
+    undisturbed one.
+    """
     finish(folder / "warm", folder)  # compiles
     begin = time.perf_counter()
     finish(folder / "undisturbed", folder)
@@ -68,7 +77,11 @@ def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, see
         finish(workdir, folder)
         equal += (same := left(workdir) == wanted)
         moments[moment] += 1
-        end = "equal" if same else f"DIFFERENT, weights by {difference(workdir, folder / 'undisturbed'):.3g}"
+        end = (
+            "equal"
+            if same
+            else f"DIFFERENT, weights by {difference(workdir, folder / 'undisturbed'):.3g}"
+        )
         print(f"{turn + 1}/{count}  after {after:.1f} s, {moment}: {end}", flush=True)
     return {
         "kills": count,
@@ -81,8 +94,17 @@ def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, see
 
 def start(workdir: Path, folder: Path) -> subprocess.Popen:
     """The run in a process of its own, its output in a file beside the workdir."""
-    command = [sys.executable, "-m", "asd_jax.train", "--config=configs/quickstart.py:smoke", *STEPS]
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    command = [
+        sys.executable,
+        "-m",
+        "asd_jax.train",
+        "--config=configs/quickstart.py:smoke",
+        *STEPS,
+    ]
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
     with open(workdir.with_suffix(".txt"), "a") as out:
         return subprocess.Popen(
             [*command, f"--workdir={workdir}"],
@@ -100,12 +122,18 @@ def finish(workdir: Path, folder: Path) -> None:
         InputError: it does not get there.
     """
     if start(workdir, folder).wait():
-        raise InputError(f"the run did not finish: {workdir.with_suffix('.txt').read_text()[-2000:]}")
+        raise InputError(
+            f"the run did not finish: {workdir.with_suffix('.txt').read_text()[-2000:]}"
+        )
 
 
 def left(workdir: Path) -> dict[str, str]:
     """Hash of every file whose bytes must not depend on interruptions."""
-    return {str(p.relative_to(workdir)): file_sha256(p) for pattern in SAME for p in sorted(workdir.glob(pattern))}
+    return {
+        str(p.relative_to(workdir)): file_sha256(p)
+        for pattern in SAME
+        for p in sorted(workdir.glob(pattern))
+    }
 
 
 def difference(ours: Path, theirs: Path) -> float:
@@ -118,7 +146,11 @@ def doing(workdir: Path, status: int) -> str:
     """What a run was doing, by what it left."""
     if status == 0:
         return "finished"
-    for name, moment in (("scores", "scoring"), ("embeddings", "embedding"), ("metrics.jsonl", "training")):
+    for name, moment in (
+        ("scores", "scoring"),
+        ("embeddings", "embedding"),
+        ("metrics.jsonl", "training"),
+    ):
         if (workdir / name).exists():
             return moment
     return "starting"

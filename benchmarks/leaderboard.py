@@ -1,11 +1,14 @@
-"""The leaderboard: every experiment whose result was put into benchmarks/results/, in one generated table.
+"""The leaderboard: every experiment whose result was put into benchmarks/results/, in one generated
+table.
 
-    python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)" --internal
-    python -m benchmarks.leaderboard                                 # only writes the table anew
+    python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)"
+    --internal python -m benchmarks.leaderboard                                 # only writes the
+    table anew
 
---add copies what a finished grid left (its scores, and with what command, of what commit, on what, when) into
-benchmarks/results/; the table between the markers of benchmarks/README.md is made of all that lies there. Rows on
-recordings that may not be redistributed are added with --internal and marked.
+--add copies what a finished grid left (its scores, and with what command, of what commit, on what,
+when) into benchmarks/results/; the table between the markers of benchmarks/README.md is made of all
+that lies there. Rows on recordings that may not be redistributed are added with --internal and
+marked.
 """
 
 import re
@@ -21,7 +24,16 @@ from asd_jax.runtime.files import read_json, write_json
 from benchmarks.cost_model import write_between
 
 RESULTS = Path(__file__).parent / "results"
-COLUMNS = ("data", "row", "score, %", "95 % interval", "against the reference", "seeds", "on", "commit, date")
+COLUMNS = (
+    "data",
+    "row",
+    "score, %",
+    "95 % interval",
+    "against the reference",
+    "seeds",
+    "on",
+    "commit, date",
+)
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -29,7 +41,9 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("add", [], "folders that grids wrote (--output)")
     flags.DEFINE_string("data", "", "what recordings the added ones are of")
     flags.DEFINE_bool("internal", False, "recordings that may not be redistributed")
-    flags.DEFINE_string("readme", str(Path(__file__).parent / "README.md"), "file that holds the table")
+    flags.DEFINE_string(
+        "readme", str(Path(__file__).parent / "README.md"), "file that holds the table"
+    )
     flags.DEFINE_string("results", str(RESULTS), "folder of the results")
 
 
@@ -50,7 +64,10 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
     if not data:
         raise InputError('--data="..." says what recordings the results are of')
     if not (folder / "timing.json").is_file():
-        raise InputError(f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ wrote")
+        raise InputError(
+            f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ "
+            f"wrote"
+        )
     made, added = read_json(folder / "timing.json"), 0
     for path in sorted(folder.glob("*.json")):
         found = read_json(path)
@@ -58,14 +75,22 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
         for title, table in {"": found, **found}.items():
             if isinstance(table, dict) and "cells" in table:
                 name = " ".join([path.stem, *filter(None, [title, data])])
-                kept = {"experiment": f"{path.stem} {title}".strip(), "data": data, "internal": internal}
+                kept = {
+                    "experiment": f"{path.stem} {title}".strip(),
+                    "data": data,
+                    "internal": internal,
+                }
                 kept |= {key: made[key] for key in ("command", "commit", "date", "device")}
                 kept |= {key: table[key] for key in ("year", "seeds", "reference")}
                 kept["cells"] = {cell: _short(of) for cell, of in table["cells"].items()}
-                write_json(results / f"{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.json", kept)
+                write_json(
+                    results / f"{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}.json", kept
+                )
                 added += 1
     if not added:
-        raise InputError(f"{folder}: no table; --add wants a folder that one of the grids of benchmarks/ wrote")
+        raise InputError(
+            f"{folder}: no table; --add wants a folder that one of the grids of benchmarks/ wrote"
+        )
 
 
 def leaderboard(results: Path) -> str:
@@ -75,7 +100,9 @@ def leaderboard(results: Path) -> str:
         found = read_json(path)
         if "cells" in found and "experiment" in found:
             experiments.setdefault(found["experiment"], []).append(found)
-    lines = ["Internal: on recordings that may not be redistributed, so only who has them can repeat it."]
+    lines = [
+        "Internal: on recordings that may not be redistributed, so only who has them can repeat it."
+    ]
     for name, tables in experiments.items():
         lines += ["", f"### {name}", "", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
         for found in tables:
@@ -91,12 +118,13 @@ def _short(of: Mapping) -> dict:
 
 def _row(found: Mapping, cell: str, of: Mapping) -> str:
     data = found["data"] + (", internal" if found["internal"] else "")
-    score = percent(of["official_score"]) + (f" ± {percent(of['deviation'])}" if of["deviation"] is not None else "")
+    score = percent(of["official_score"]) + (
+        f" ± {percent(of['deviation'])}" if of["deviation"] is not None else ""
+    )
     interval = " to ".join(percent(value) for value in of["interval"])
     made = f"{found['commit']}, {found['date']}"
-    return (
-        f"| {data} | {cell} | {score} | {interval} | {of['verdict']} | {found['seeds']} | {found['device']} | {made} |"
-    )
+    values = data, cell, score, interval, of["verdict"], found["seeds"], found["device"], made
+    return f"| {' | '.join(map(str, values))} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The main job as a user runs it, to be timed: wav files to embeddings, and the whole of configs/dcase2024.py."""
+"""The main job as a user runs it, to be timed: wav files to embeddings, and the whole of
+configs/dcase2024.py.
+"""
 
 import os
 import tempfile
@@ -35,14 +37,19 @@ def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], ob
         clips.append(Clip(str(folder / f"{n}.wav"), "fan", "00", "train", "source", 0, ""))
 
     def once():
-        batches = clip_batches(clips, [{}] * len(clips), lambda clip: read_clip(clip.path), batch_size=batch)
-        return jax.block_until_ready([embed(config, params, b["wave"], dtype=dtype) for b in batches])
+        batches = clip_batches(
+            clips, [{}] * len(clips), lambda clip: read_clip(clip.path), batch_size=batch
+        )
+        return jax.block_until_ready(
+            [embed(config, params, b["wave"], dtype=dtype) for b in batches]
+        )
 
     return once
 
 
 def experiment(clips_per_machine: int) -> dict:
-    """The main job of configs/dcase2024.py on generated clips: trains, embeds, scores -> seconds of each part.
+    """The main job of configs/dcase2024.py on generated clips: trains, embeds, scores -> seconds of
+    each part.
 
     Writing the clips is not counted; everything that a user waits for is, from finding them on.
     """
@@ -56,7 +63,11 @@ def experiment(clips_per_machine: int) -> dict:
     noise = np.random.default_rng(0).integers(-3000, 3000, SAMPLES + 5000).astype(np.int16)
     with tempfile.TemporaryDirectory() as folder:
         for machine_type in (*edition.dev, *edition.evaluation):
-            for split, label, count in (("train", "normal", 1), ("test", "normal", 0.1), ("test", "anomaly", 0.1)):
+            for split, label, count in (
+                ("train", "normal", 1),
+                ("test", "normal", 0.1),
+                ("test", "anomaly", 0.1),
+            ):
                 place = Path(folder) / "data" / machine_type / split
                 place.mkdir(parents=True, exist_ok=True)
                 for n in range(max(4, round(count * clips_per_machine))):
@@ -74,5 +85,14 @@ def experiment(clips_per_machine: int) -> dict:
         results = train_and_score(config, Path(folder) / "run", Path(folder) / "run")
         seconds = time.perf_counter() - began
         timing = read_json(Path(folder) / "run" / "timing.json")
-    clips = {"clips_per_machine": clips_per_machine, "epochs": config.optimizer.epochs, "size": config.model.size}
-    return {"seconds": seconds, **clips, "parts": timing, "official_score_of_noise": results["official_score"]}
+    clips = {
+        "clips_per_machine": clips_per_machine,
+        "epochs": config.optimizer.epochs,
+        "size": config.model.size,
+    }
+    return {
+        "seconds": seconds,
+        **clips,
+        "parts": timing,
+        "official_score_of_noise": results["official_score"],
+    }

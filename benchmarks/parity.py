@@ -1,18 +1,21 @@
-"""Checks our EAT against PyTorch, stage by stage from the waveform to the CLS token, on any public checkpoint.
+"""Checks our EAT against PyTorch, stage by stage from the waveform to the CLS token, on any public
+checkpoint.
 
     python -m benchmarks.parity --checkpoint=worstchan/EAT-base_epoch30_pretrain
     python -m benchmarks.parity --checkpoint=EAT-base_epoch30_pt.pt --output=DIR
     python -m benchmarks.parity --checkpoint=SOURCE --recording=test.wav --features=test.npy
 
-Without --checkpoint: the golden ones. Two comparisons, at several lengths: "from waveform" (torchaudio's Kaldi filter
-bank and PyTorch's encoder against ours) and "encoder alone" (the same spectrogram into both, and the exact position
-table: checkpoints in float16 hold a rounded one, whose difference is a stage of its own). In bfloat16 the measure
-is how far each of the two is from PyTorch's float32: ours may be at most twice as far. Exit status 1 if a stage is
-outside its tolerance. Needs torch and torchaudio (pyproject.toml, extra "torch"); --reference=transformers runs the
-checkpoint's own published code instead of benchmarks/torch_eat.py: that executes code from the hub.
+Without --checkpoint: the golden ones. Two comparisons, at several lengths: "from waveform"
+(torchaudio's Kaldi filter bank and PyTorch's encoder against ours) and "encoder alone" (the same
+spectrogram into both, and the exact position table: checkpoints in float16 hold a rounded one,
+whose difference is a stage of its own). In bfloat16 the measure is how far each of the two is from
+PyTorch's float32: ours may be at most twice as far. Exit status 1 if a stage is outside its
+tolerance. Needs torch and torchaudio (pyproject.toml, extra "torch"); --reference=transformers runs
+the checkpoint's own published code instead of benchmarks/torch_eat.py: that executes code from the
+hub.
 
---recording and --features compare our tokens with those that somebody else's EAT left in a numpy file, such as the EAT
-repository's feature_extract/test.npy; that needs no torch.
+--recording and --features compare our tokens with those that somebody else's EAT left in a numpy
+file, such as the EAT repository's feature_extract/test.npy; that needs no torch.
 """
 
 import dataclasses
@@ -42,10 +45,17 @@ FLAGS = flags.FLAGS
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 SECONDS = (1.0, 2.03, 6.0, 10.0)
-# Relative errors, |difference| / |reference| over a stage's whole tensor. Measured on the golden checkpoints: filter
-# bank 2.0e-6, from waveform 4.7e-6, encoder alone 6.0e-7, bfloat16 1.0 to 1.43 times PyTorch's own; trained weights may
-# amplify rounding more than random ones, hence the room; features found in a file may come from a GPU with TF32.
-TOLERANCE = {"positions": 1e-3, "filter bank": 5e-6, "from waveform": 5e-5, "encoder alone": 5e-6, "recording": 2e-2}
+# Relative errors, |difference| / |reference| over a stage's whole tensor. Measured on the golden
+# checkpoints: filter bank 2.0e-6, from waveform 4.7e-6, encoder alone 6.0e-7, bfloat16 1.0 to 1.43
+# times PyTorch's own; trained weights may amplify rounding more than random ones, hence the room;
+# features found in a file may come from a GPU with TF32.
+TOLERANCE = {
+    "positions": 1e-3,
+    "filter bank": 5e-6,
+    "from waveform": 5e-5,
+    "encoder alone": 5e-6,
+    "recording": 2e-2,
+}
 BFLOAT16_RATIO = 2.0
 
 
@@ -78,7 +88,9 @@ class Error:
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_multi_string("checkpoint", [], "File, folder or hub id; may be repeated.")
-    flags.DEFINE_enum("reference", "ours", ["ours", "transformers"], "PyTorch code to compare with.")
+    flags.DEFINE_enum(
+        "reference", "ours", ["ours", "transformers"], "PyTorch code to compare with."
+    )
     flags.DEFINE_string("recording", None, "Audio file, with --features.")
     flags.DEFINE_string("features", None, "Its tokens (n, d), CLS first, as a .npy file.")
     flags.DEFINE_string("output", None, "Folder for parity.json; nothing is written without it.")
@@ -86,20 +98,28 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> int:
     """Prints every stage's error; 1 if one is outside its tolerance."""
-    names = FLAGS.checkpoint or [str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))]
+    names = FLAGS.checkpoint or [
+        str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))
+    ]
     if not names:
-        raise InputError(f"{GOLDEN}: no golden checkpoints, only the repository has them; name one by --checkpoint")
+        raise InputError(
+            f"{GOLDEN}: no golden checkpoints, only the repository has them; name one by "
+            f"--checkpoint"
+        )
     if bool(FLAGS.recording) != bool(FLAGS.features):
         raise InputError("--recording and --features go together")
     results = {}
     for name in names:
         print(name)
-        recorded = compare_recording(name, FLAGS.recording, FLAGS.features) if FLAGS.recording else None
+        recorded = (
+            compare_recording(name, FLAGS.recording, FLAGS.features) if FLAGS.recording else None
+        )
         results[name] = recorded or compare(name, FLAGS.reference)
         for error in results[name]:
             mark = "" if error.within else "   OUTSIDE"
             print(
-                f"  {error.seconds:5.2f} s  {error.comparison:13}  {error.stage:11}  largest {error.largest:8.2e}"
+                f"  {error.seconds:5.2f} s  {error.comparison:13}  {error.stage:11}  largest "
+                f"{error.largest:8.2e}"
                 f"  relative {error.relative:8.2e}  of {error.tolerance:7.1e}{mark}"
             )
     if FLAGS.output:
@@ -110,7 +130,9 @@ def main() -> int:
     return int(outside > 0)
 
 
-def compare(source: str, reference: str = "ours", seconds: tuple[float, ...] = SECONDS) -> list[Error]:
+def compare(
+    source: str, reference: str = "ours", seconds: tuple[float, ...] = SECONDS
+) -> list[Error]:
     """Errors of every stage of one checkpoint."""
     try:
         import torch
@@ -124,7 +146,10 @@ def compare(source: str, reference: str = "ours", seconds: tuple[float, ...] = S
     half.to(torch.bfloat16)
     for length in seconds:
         wave = clip(length)
-        kaldi, bank = kaldi_fbank(wave), np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0])
+        kaldi, bank = (
+            kaldi_fbank(wave),
+            np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0]),
+        )
         errors += _errors("filter bank", length, {"energies": kaldi}, {"energies": bank})
         theirs, ours = padded(kaldi), padded(bank)
         with torch.no_grad():
@@ -132,9 +157,16 @@ def compare(source: str, reference: str = "ours", seconds: tuple[float, ...] = S
             rounded = _numpy(half(torch.from_numpy(theirs).to(torch.bfloat16)))
         from_waveform = {"input": ours, **_forward(config, params, ours, jnp.float32)}
         errors += _errors("from waveform", length, {"input": theirs, **exact}, from_waveform)
-        errors += _errors("encoder alone", length, exact, _forward(config, params, theirs, jnp.float32))
-        limits = {error.stage: BFLOAT16_RATIO * error.relative for error in _errors("", length, exact, rounded)}
-        for error in _errors("bfloat16", length, exact, _forward(config, params, theirs, jnp.bfloat16)):
+        errors += _errors(
+            "encoder alone", length, exact, _forward(config, params, theirs, jnp.float32)
+        )
+        limits = {
+            error.stage: BFLOAT16_RATIO * error.relative
+            for error in _errors("", length, exact, rounded)
+        }
+        for error in _errors(
+            "bfloat16", length, exact, _forward(config, params, theirs, jnp.bfloat16)
+        ):
             errors.append(dataclasses.replace(error, tolerance=limits[error.stage]))
     return errors
 
@@ -148,7 +180,9 @@ def compare_recording(source: str, recording: str, features: str) -> list[Error]
         raise InputError(f"{features}: not readable as a numpy file ({error})") from error
     bands = config.mel_bins // PATCH
     if tokens.ndim != 2 or tokens.shape[1] != config.embed_dim or len(tokens) % bands != 1:
-        raise InputError(f"{features}: has shape {tokens.shape}, wanted (1 + {bands} n, {config.embed_dim})")
+        raise InputError(
+            f"{features}: has shape {tokens.shape}, wanted (1 + {bands} n, {config.embed_dim})"
+        )
     wave = read_clip(recording, resampler="torchaudio")
     bank = np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0])
     frames = (len(tokens) - 1) // bands * PATCH
@@ -156,18 +190,25 @@ def compare_recording(source: str, recording: str, features: str) -> list[Error]
     ours = _forward(config, params, padded(bank)[:, :frames], jnp.float32)
     last = np.asarray(ours[f"block {config.depth - 1}"])[0]
     return _errors(
-        "recording", len(wave) / 16000, {"tokens": tokens, "CLS": tokens[0]}, {"tokens": last, "CLS": last[0]}
+        "recording",
+        len(wave) / 16000,
+        {"tokens": tokens, "CLS": tokens[0]},
+        {"tokens": last, "CLS": last[0]},
     )
 
 
 def _positions(model, config):
-    """The stored table against ours, which then replaces it: checkpoints in float16 have rounded it."""
+    """The stored table against ours, which then replaces it: checkpoints in float16 have rounded
+    it.
+    """
     import torch
 
     stored = model.get_parameter("fixed_positional_encoder.positions")
     bands = config.mel_bins // PATCH
     ours = position_table(config.embed_dim, stored.shape[1] // bands, bands)[None]
-    errors = _errors("positions", 0.0, {"positions": stored.detach().float().numpy()}, {"positions": ours})
+    errors = _errors(
+        "positions", 0.0, {"positions": stored.detach().float().numpy()}, {"positions": ours}
+    )
     stored.data.copy_(torch.from_numpy(ours))
     return errors
 
@@ -201,7 +242,9 @@ def kaldi_fbank(wave: np.ndarray) -> np.ndarray:
 
 
 def _kaldi():
-    """torchaudio's Kaldi module alone: it is pure Python, torchaudio itself loads libraries built for one torch."""
+    """torchaudio's Kaldi module alone: it is pure Python, torchaudio itself loads libraries built
+    for one torch.
+    """
     if "torchaudio" not in sys.modules:
         if not (found := importlib.util.find_spec("torchaudio")):
             raise InputError("torchaudio is not installed: pip install -e '.[torch]' (Python 3.11)")
@@ -231,7 +274,9 @@ def _errors(comparison, seconds, reference, ours):
         difference = np.asarray(ours[stage]) - wanted
         relative = float(np.linalg.norm(difference) / np.linalg.norm(wanted))
         tolerance = TOLERANCE.get(comparison, np.inf)
-        errors.append(Error(comparison, seconds, stage, float(np.abs(difference).max()), relative, tolerance))
+        errors.append(
+            Error(comparison, seconds, stage, float(np.abs(difference).max()), relative, tolerance)
+        )
     return errors
 
 
@@ -242,7 +287,9 @@ def _numpy(stages):
 def _torch(source):
     from benchmarks.torch_eat import load
 
-    return load(open_checkpoint(source).path)  # on the hub: the file in its cache, with config.json beside it
+    return load(
+        open_checkpoint(source).path
+    )  # on the hub: the file in its cache, with config.json beside it
 
 
 def _transformers(source):
@@ -250,7 +297,10 @@ def _transformers(source):
     from transformers import AutoModel
 
     if Path(source).is_file():
-        raise InputError(f"{source}: --reference=transformers needs a hub id, or a folder that holds the code too")
+        raise InputError(
+            f"{source}: --reference=transformers needs a hub id, or a folder that holds the code "
+            f"too"
+        )
     model = AutoModel.from_pretrained(source, trust_remote_code=True).eval().model
     stages = {}
 

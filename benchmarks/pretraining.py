@@ -1,11 +1,13 @@
-"""The paper's open question: does pre-training on evenly spaced filter banks (m-FB) beat pre-training on mel (o-FB)?
+"""The paper's open question: does pre-training on evenly spaced filter banks (m-FB) beat
+pre-training on mel (o-FB)?
 
     python -m benchmarks.pretraining --seeds=3 --even=runs/even_{seed}/weights.safetensors \\
         --mel=runs/mel_{seed}/weights.safetensors --config=configs/quickstart.py --output=DIR
 
-The files are of `python -m asd_jax.pretrain`, with the same data, steps and seeds; {seed} in their names stands for
-0, 1, ... Every bank is scored frozen, beside random weights behind the same front end, and with --fine_tune also after
-fine-tuning. Small encoders and few steps: an answer at that scale, no more.
+The files are of `python -m asd_jax.pretrain`, with the same data, steps and seeds; {seed} in their
+names stands for 0, 1, ... Every bank is scored frozen, beside random weights behind the same front
+end, and with --fine_tune also after fine-tuning. Small encoders and few steps: an answer at that
+scale, no more.
 """
 
 import dataclasses
@@ -24,7 +26,9 @@ def define_flags(argv: Sequence[str]) -> None:
     """The grid's flags, and a file for each filter bank."""
     grid.define_flags(argv)
     for spacing in BANKS.values():
-        flags.DEFINE_string(spacing, None, f"weight file pre-trained on {spacing} filter banks; may hold {{seed}}")
+        flags.DEFINE_string(
+            spacing, None, f"weight file pre-trained on {spacing} filter banks; may hold {{seed}}"
+        )
         flags.mark_flag_as_required(spacing)
 
 
@@ -33,18 +37,26 @@ def main() -> None:
     args, cells = flags.FLAGS, []
     for name, spacing in BANKS.items():
         files = str(args[spacing].value)
-        twins = random_twins(files, grid.number_of_seeds(), f"{args.output}/random/{spacing}_{{seed}}.safetensors")
+        twins = random_twins(
+            files, grid.number_of_seeds(), f"{args.output}/random/{spacing}_{{seed}}.safetensors"
+        )
         cells.append(Cell(f"{name}, random", {"model.weights": twins}))
         cells.append(Cell(f"{name}, pre-trained", {"model.weights": files}))
         if args.fine_tune:
-            settings = {"model.weights": files, "features.spacing": spacing, **front_end_keys(files)}
+            settings = {
+                "model.weights": files,
+                "features.spacing": spacing,
+                **front_end_keys(files),
+            }
             cells.append(Cell(f"{name}, fine-tuned", settings, fine_tune=True))
     question = "Pre-trained on m-FB or on o-FB, which hears anomalies better?"
     grid.run_grid("pretraining", question, cells, reference="o-FB, pre-trained")
 
 
 def random_twins(files: str, seeds: int, twins: str) -> str:
-    """Writes the same encoders with random weights under the names `twins`, with {seed} as in `files`; returns it."""
+    """Writes the same encoders with random weights under the names `twins`, with {seed} as in
+    `files`; returns it.
+    """
     from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
 
     for seed in map(str, range(seeds)):
@@ -55,7 +67,9 @@ def random_twins(files: str, seeds: int, twins: str) -> str:
 
 
 def front_end_keys(files: str) -> dict[str, object]:
-    """The config keys that give fine-tuning the front end and the size that the first file was pre-trained with."""
+    """The config keys that give fine-tuning the front end and the size that the first file was
+    pre-trained with.
+    """
     from asd_jax.training.weights import load_pipeline
 
     config = load_pipeline(files.replace("{seed}", "0")).config

@@ -1,9 +1,10 @@
-"""What a pre-training step costs beside its parts: teacher forward + views x (student forward and backward).
+"""What a pre-training step costs beside its parts: teacher forward + views x (student forward and
+backward).
 
     python -m benchmarks.pretraining_step --size=tiny --clips=2 --output=DIR
 
-Medians of runs side by side, after warm-up; also the time in which the zoo makes the step's sounds. Written to
---output: pretraining_step.json.
+Medians of runs side by side, after warm-up; also the time in which the zoo makes the step's sounds.
+Written to --output: pretraining_step.json.
 """
 
 import dataclasses
@@ -24,7 +25,12 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.optimizer import adamw
-from asd_jax.training.pretraining import Pretraining, decoder_of, initial_state, make_pretraining_step
+from asd_jax.training.pretraining import (
+    Pretraining,
+    decoder_of,
+    initial_state,
+    make_pretraining_step,
+)
 from benchmarks.provenance import machine
 
 
@@ -47,30 +53,46 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     found = {
         "device": machine()["device"],
-        "settings": {"size": args.size, "clips": args.clips, "views": Pretraining.views, "dtype": args.dtype},
+        "settings": {
+            "size": args.size,
+            "clips": args.clips,
+            "views": Pretraining.views,
+            "dtype": args.dtype,
+        },
         "eat": dataclasses.asdict(getattr(EATConfig, args.size)()),
         "median_seconds": medians,
         "step_over_parts": medians["step"] / (medians["teacher"] + medians["student"]),
-        "step_over_parts_without_decoder": medians["step"] / (medians["teacher"] + medians["encoder of the student"]),
+        "step_over_parts_without_decoder": medians["step"]
+        / (medians["teacher"] + medians["encoder of the student"]),
         "zoo_over_step": medians["zoo"] / medians["step"],
     }
     write_json(Path(args.output) / "pretraining_step.json", found)
     for name, value in medians.items():
         print(f"{name:24} {value:8.3f} s")
-    print(f"step / (teacher + student): {found['step_over_parts']:.2f}; zoo / step: {found['zoo_over_step']:.3f}")
+    print(
+        f"step / (teacher + student): {found['step_over_parts']:.2f}; zoo / step: "
+        f"{found['zoo_over_step']:.3f}"
+    )
 
 
 def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, float]]:
     """{part: seconds} of each round, the step's under "step"."""
     config, settings, frames = getattr(EATConfig, size)(), Pretraining(batch_size=clips), 1024
-    front, optimizer = FrontEnd(simam=SimAM("none")), adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0)
+    front, optimizer = (
+        FrontEnd(simam=SimAM("none")),
+        adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0),
+    )
     key, samples = jax.random.key(0), front.samples(frames)
     state = initial_state(config, settings, optimizer, key)
-    step = make_pretraining_step(config, front, settings, optimizer, lambda step: 1e-4, jnp.dtype(dtype))
+    step = make_pretraining_step(
+        config, front, settings, optimizer, lambda step: 1e-4, jnp.dtype(dtype)
+    )
     step = jax.jit(step, donate_argnums=0)
     wave = zoo_waves(key, clips=clips, samples=samples)
     spectrogram = front.spectrogram(wave)
-    kept = kept_patches(key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5)
+    kept = kept_patches(
+        key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5
+    )
     eat, decoder = EAT(config, jnp.dtype(dtype)), decoder_of(settings, jnp.dtype(dtype))
 
     @jax.jit
@@ -80,7 +102,11 @@ def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, 
     @jax.jit
     @jax.grad
     def encoder(params):
-        return jnp.square(eat.apply({"params": params["eat"]}, spectrogram, kept)[0]).mean().astype(jnp.float32)
+        return (
+            jnp.square(eat.apply({"params": params["eat"]}, spectrogram, kept)[0])
+            .mean()
+            .astype(jnp.float32)
+        )
 
     @jax.jit
     @jax.grad

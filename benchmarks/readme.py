@@ -1,9 +1,12 @@
-"""What in the README is made by a program: the picture of the pipeline, and the table of the quick start.
+"""What in the README is made by a program: the picture of the pipeline, and the table of the quick
+start.
 
-    python -m benchmarks.readme                            # benchmarks/pictures/pipeline_{light,dark}.svg
-    python -m benchmarks.readme --run=runs/quickstart      # the table of that run too
+    python -m benchmarks.readme                            #
+    benchmarks/pictures/pipeline_{light,dark}.svg python -m benchmarks.readme --run=runs/quickstart
+    # the table of that run too
 
-The wave, the filter bank and SimAM's weights in the picture are computed from a clip of the synthetic factory.
+The wave, the filter bank and SimAM's weights in the picture are computed from a clip of the
+synthetic factory.
 """
 
 from collections.abc import Sequence
@@ -34,9 +37,13 @@ STAGES = (
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_string("run", None, "workdir of a quick start, whose table is to be put into the README")
+    flags.DEFINE_string(
+        "run", None, "workdir of a quick start, whose table is to be put into the README"
+    )
     flags.DEFINE_string("readme", str(REPOSITORY / "README.md"), "file that holds the table")
-    flags.DEFINE_string("output", str(REPOSITORY / "benchmarks" / "pictures"), "folder of the pictures")
+    flags.DEFINE_string(
+        "output", str(REPOSITORY / "benchmarks" / "pictures"), "folder of the pictures"
+    )
 
 
 def main() -> None:
@@ -49,24 +56,32 @@ def main() -> None:
 
 
 def results_table(workdir: Path) -> str:
-    """A finished run -> Markdown: each machine's values in percent, the filter bank's official score beside the run's.
+    """A finished run -> Markdown: each machine's values in percent, the filter bank's official
+    score beside the run's.
 
     Raises:
-        InputError: the folder holds no results, or those of several seeds or of another model's embeddings.
+        InputError: the folder holds no results, or those of several seeds or of another model's
+            embeddings.
     """
     if not (workdir / "results.json").is_file():
         raise InputError(f"{workdir}: no results.json; --run wants the workdir of a finished run")
     found, columns = read_json(workdir / "results.json"), ("auc_source", "auc_target", "pauc")
     if not {"seed", "filter_bank_baseline"} <= set(found):
-        raise InputError(f"{workdir}: --run wants a quick start of one seed, scored beside the filter bank")
+        raise InputError(
+            f"{workdir}: --run wants a quick start of one seed, scored beside the filter bank"
+        )
     lines = ["| machine | AUC source, % | AUC target, % | pAUC, % |", "|---|---|---|---|"]
     for machine, sections in found["machines"].items():
         for values in sections.values():
-            lines.append(f"| {machine} | {' | '.join(f'{100 * values[column]:.2f}' for column in columns)} |")
+            lines.append(
+                f"| {machine} | {' | '.join(f'{100 * values[column]:.2f}' for column in columns)} |"
+            )
     baseline = found["filter_bank_baseline"]["official_score"]
     return "\n".join(lines) + (
-        f"\n\nOfficial score {found['year']}: **{100 * found['official_score']:.2f} %**; the filter bank's time mean"
-        f" alone, without any encoder, {100 * baseline:.2f} %. Seed {found['seed']}, jax {found['versions']['jax']}."
+        f"\n\nOfficial score {found['year']}: **{100 * found['official_score']:.2f} %**; the "
+        f"filter bank's time mean"
+        f" alone, without any encoder, {100 * baseline:.2f} %. Seed {found['seed']}, jax "
+        f"{found['versions']['jax']}."
     )
 
 
@@ -77,18 +92,29 @@ def draw(theme: str, path: Path) -> None:
     from matplotlib.lines import Line2D
 
     ink = INK[theme]
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asd_jax", "font.size": 9, "text.color": ink}):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "asd_jax", "font.size": 9, "text.color": ink}
+    ):
         figure = Figure((9.6, 2.5))
         every = figure.subplots(1, len(STAGES), gridspec_kw={"wspace": 0.35})
         figure.subplots_adjust(left=0.01, right=0.99, top=0.76, bottom=0.36)
         for axes, (name, words) in zip(every, STAGES, strict=True):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color(ink)
-            axes.text(0.5, -0.1, name, transform=axes.transAxes, ha="center", va="top", weight="bold")
+            axes.text(
+                0.5, -0.1, name, transform=axes.transAxes, ha="center", va="top", weight="bold"
+            )
             axes.text(0.5, -0.32, words, transform=axes.transAxes, ha="center", va="top", size=8)
         for axes in every[:-1]:
             arrow = {"arrowstyle": "->", "color": ink}
-            axes.annotate("", (1.33, 0.5), (1.04, 0.5), "axes fraction", arrowprops=arrow, annotation_clip=False)
+            axes.annotate(
+                "",
+                (1.33, 0.5),
+                (1.04, 0.5),
+                "axes fraction",
+                arrowprops=arrow,
+                annotation_clip=False,
+            )
         for room, (first, last) in ROOMS.items():
             left, right = every[first].get_position().x0, every[last].get_position().x1
             figure.text((left + right) / 2, 0.92, room, ha="center", family="monospace")
@@ -113,13 +139,17 @@ def _computed(every: Sequence, ink: str) -> None:
 
 
 def _sketched(every: Sequence, ink: str) -> None:
-    """Blocks, an embedding, a neighbourhood and a histogram: how it works, not what was measured."""
+    """Blocks, an embedding, a neighbourhood and a histogram: how it works, not what was
+    measured.
+    """
     draw = np.random.default_rng(0)
     blocks, embedding, space, scores = every
     for n in range(6):
         blocks.barh(n, 1, 0.7, color=ink, alpha=0.15 + 0.1 * n)
     blocks.set(xlim=(-0.4, 1.4), ylim=(-1, 6))
-    embedding.imshow(draw.normal(size=(8, 3)), cmap="magma", aspect="auto", extent=(0.35, 0.65, 0.1, 0.9))
+    embedding.imshow(
+        draw.normal(size=(8, 3)), cmap="magma", aspect="auto", extent=(0.35, 0.65, 0.1, 0.9)
+    )
     embedding.set(xlim=(0, 1), ylim=(0, 1))
     normal, odd = draw.normal((-1, -0.8), 0.45, (40, 2)), np.array([1.2, 1.3])
     target = draw.normal((1.3, -0.9), 0.3, (6, 2))

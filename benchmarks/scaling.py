@@ -1,10 +1,12 @@
-"""Training and embedding on many devices: memory, traffic and time by formula; the formulas against compiled programs.
+"""Training and embedding on many devices: memory, traffic and time by formula; the formulas against
+compiled programs.
 
     python -m benchmarks.scaling --readme=benchmarks/README.md
 
-Prints the tables; --readme writes them between the markers of that file. The programs are compiled for eight fake CPU
-devices (benchmarks/eight_devices.py), and a small one runs there for 20 steps; rates of GPUs are those that
-benchmarks.cost_model assumes, and one more, of the network, stated in the table. Takes two minutes on two cores.
+Prints the tables; --readme writes them between the markers of that file. The programs are compiled
+for eight fake CPU devices (benchmarks/eight_devices.py), and a small one runs there for 20 steps;
+rates of GPUs are those that benchmarks.cost_model assumes, and one more, of the network, stated in
+the table. Takes two minutes on two cores.
 """
 
 from collections.abc import Sequence
@@ -40,16 +42,18 @@ def state_bytes(eat: EATConfig, shards: int) -> float:
 
 
 def activation_bytes(eat: EATConfig) -> float:
-    """Of a clip, kept in bfloat16: per block qkv 3, attention, out, norms 2 and fc2 of width d; fc1, GELU of r d."""
+    """Of a clip, kept in bfloat16: per block qkv 3, attention, out, norms 2 and fc2 of width d;
+    fc1, GELU of r d.
+    """
     return eat.depth * (8 + 2 * eat.mlp_ratio) * tokens(eat) * eat.embed_dim * 2
 
 
 def traffic_bytes(eat: EATConfig, devices: int, batch: int = BATCH) -> dict[str, float]:
     """What each device receives in a step.
 
-    With a copy each, gradients are all-reduced: 2 (n - 1) / n of them. With shards, parameters are all-gathered and
-    gradients reduce-scattered: (n - 1) / n each, the same in all. Mixup's partners are anywhere: all waveforms are
-    gathered.
+    With a copy each, gradients are all-reduced: 2 (n - 1) / n of them. With shards, parameters are
+    all-gathered and gradients reduce-scattered: (n - 1) / n each, the same in all. Mixup's partners
+    are anywhere: all waveforms are gathered.
     """
     share = (devices - 1) / devices
     waves = batch * devices * 4 * 16000 * CLIP_SECONDS
@@ -62,12 +66,16 @@ def step_seconds(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[floa
     small = sum(cost.seconds for name, cost in by.items() if not name.startswith("EAT"))
     computing = batch * (by["EAT forward and backward"].flops / TENSOR_RATE / TRAIN_SHARE + small)
     rate = LINK_RATE if devices <= ON_A_HOST else NETWORK_RATE
-    gradients, waveforms = (received / rate for received in traffic_bytes(eat, devices, batch).values())
+    gradients, waveforms = (
+        received / rate for received in traffic_bytes(eat, devices, batch).values()
+    )
     return computing, gradients, waveforms
 
 
 def efficiency(eat: EATConfig, devices: int) -> tuple[float, float]:
-    """Weak scaling: (nothing overlapped, gradients sent while the backward pass, two thirds of the step, goes on)."""
+    """Weak scaling: (nothing overlapped, gradients sent while the backward pass, two thirds of the
+    step, goes on).
+    """
     computing, gradients, waves = step_seconds(eat, devices)
     hidden = max(0.0, gradients - computing * 2 / 3)
     return computing / (computing + gradients + waves), computing / (computing + hidden + waves)
@@ -76,13 +84,18 @@ def efficiency(eat: EATConfig, devices: int) -> tuple[float, float]:
 def tables() -> str:
     """The plan in Markdown."""
     lines = [
-        f"{BATCH} clips of {CLIP_SECONDS} s a device. State: 12 P / shards bytes for P parameters. Kept for the "
-        "gradient: depth (8 + 2 r) n d 2 bytes a clip. Received in a step: 2 (n - 1) / n 4 P bytes of gradients (or of "
-        "parameters and gradients, with shards) and (n - 1) / n of all waveforms. Assumed: the rates above, "
-        f"{NETWORK_RATE / 1e9:.0f} GB/s a GPU between hosts of {ON_A_HOST}, {TRAIN_SHARE:.0%} of the product rate in "
+        f"{BATCH} clips of {CLIP_SECONDS} s a device. State: 12 P / shards bytes for P "
+        f"parameters. Kept for the "
+        "gradient: depth (8 + 2 r) n d 2 bytes a clip. Received in a step: 2 (n - 1) / n 4 P "
+        "bytes of gradients (or of "
+        "parameters and gradients, with shards) and (n - 1) / n of all waveforms. Assumed: the "
+        "rates above, "
+        f"{NETWORK_RATE / 1e9:.0f} GB/s a GPU between hosts of {ON_A_HOST}, {TRAIN_SHARE:.0%} of "
+        f"the product rate in "
         f"training, {FORWARD_SHARE:.0%} in embedding.",
         "",
-        "| EAT | devices | state GB, copy each | state GB, all shards | kept GB | received MB | computing ms | "
+        "| EAT | devices | state GB, copy each | state GB, all shards | kept GB | received MB | "
+        "computing ms | "
         "communicating ms | efficiency | if overlapped |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -92,15 +105,24 @@ def tables() -> str:
             computing, *receiving = step_seconds(eat, devices)
             plain, overlapped = efficiency(eat, devices)
             lines.append(
-                f"| {name} | {devices} | {state_bytes(eat, 1) / 1e9:.2f} | {state_bytes(eat, devices) / 1e9:.3f} | "
-                f"{BATCH * activation_bytes(eat) / 1e9:.1f} | {sum(traffic_bytes(eat, devices).values()) / 1e6:.0f} | "
-                f"{computing * 1e3:.1f} | {sum(receiving) * 1e3:.2f} | {plain:.0%} | {overlapped:.0%} |"
+                f"| {name} | {devices} | {state_bytes(eat, 1) / 1e9:.2f} | "
+                f"{state_bytes(eat, devices) / 1e9:.3f} | "
+                f"{BATCH * activation_bytes(eat) / 1e9:.1f} | "
+                f"{sum(traffic_bytes(eat, devices).values()) / 1e6:.0f} | "
+                f"{computing * 1e3:.1f} | {sum(receiving) * 1e3:.2f} | {plain:.0%} | "
+                f"{overlapped:.0%} |"
             )
-    lines += ["", "| EAT | 10 million clips, GPU hours | 1,000 machines streaming, share of one GPU |", "|---|---|---|"]
+    lines += [
+        "",
+        "| EAT | 10 million clips, GPU hours | 1,000 machines streaming, share of one GPU |",
+        "|---|---|---|",
+    ]
     for name in SIZES:
         eat = getattr(EATConfig, name)()
         seconds = forward_flops(eat) / TENSOR_RATE / FORWARD_SHARE
-        lines.append(f"| {name} | {1e7 * seconds / 3600:.2f} | {1000 / CLIP_SECONDS * seconds:.1%} |")
+        lines.append(
+            f"| {name} | {1e7 * seconds / 3600:.2f} | {1000 / CLIP_SECONDS * seconds:.1%} |"
+        )
     return "\n".join(lines)
 
 

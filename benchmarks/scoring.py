@@ -2,11 +2,11 @@
 
     python -m benchmarks.scoring --output=DIR
 
-k-NN: 1,000 queries against 1,000,000 x 768 float32 rows, ours and scikit-learn's NearestNeighbors(algorithm="brute")
-in turn in one run; the peak memory above the bank is measured before scikit-learn runs. Needs 8 GB.
-Intervals: our jackknife of AUC and pAUC over 9 x 200 pooled clips, and 1,000 bootstrap replicates of the official
-score, against scikit-learn's roc_auc_score in a loop (timed on a part of it: the loops are minutes). Writes
-scoring.json. A few minutes.
+k-NN: 1,000 queries against 1,000,000 x 768 float32 rows, ours and scikit-learn's
+NearestNeighbors(algorithm="brute") in turn in one run; the peak memory above the bank is measured
+before scikit-learn runs. Needs 8 GB. Intervals: our jackknife of AUC and pAUC over 9 x 200 pooled
+clips, and 1,000 bootstrap replicates of the official score, against scikit-learn's roc_auc_score in
+a loop (timed on a part of it: the loops are minutes). Writes scoring.json. A few minutes.
 """
 
 import resource
@@ -31,7 +31,9 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_integer("width", 768, "Values in an embedding.", lower_bound=1)
     flags.DEFINE_integer("queries", 1000, "Clips to score.", lower_bound=1)
     flags.DEFINE_integer("k", 1, "Neighbours.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 3, "Rounds, ours and scikit-learn's in turn; the medians count.", lower_bound=1)
+    flags.DEFINE_integer(
+        "repeats", 3, "Rounds, ours and scikit-learn's in turn; the medians count.", lower_bound=1
+    )
     flags.DEFINE_string("output", None, "Folder for scoring.json; nothing is written without it.")
 
 
@@ -77,7 +79,9 @@ def knn_speed() -> dict:
     }
 
 
-def interval_speed(machines: int = 9, each: int = 50, replicates: int = 1000, looped: int = 20) -> dict:
+def interval_speed(
+    machines: int = 9, each: int = 50, replicates: int = 1000, looped: int = 20
+) -> dict:
     """Seconds of jackknife and bootstrap, and what a loop over scikit-learn would take."""
     from sklearn.metrics import roc_auc_score
 
@@ -115,7 +119,12 @@ def interval_speed(machines: int = 9, each: int = 50, replicates: int = 1000, lo
         roc_auc_score(y, s, max_fpr=0.1)
     loops["bootstrap"] = (time.perf_counter() - began) / looped * machines * replicates
     return {
-        name: {"seconds": ours[name], "loop_seconds": loops[name], "times": loops[name] / ours[name]} for name in ours
+        name: {
+            "seconds": ours[name],
+            "loop_seconds": loops[name],
+            "times": loops[name] / ours[name],
+        }
+        for name in ours
     }
 
 

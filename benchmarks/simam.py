@@ -1,11 +1,13 @@
 """Claims 2 and 3: does SimAM help, where, and against trainable attention in the same place?
 
-    python -m benchmarks.simam --config=configs/dcase2024.py --weights=weights/eat_base.safetensors --output=DIR
-    python -m benchmarks.simam --config=configs/base.py:smoke --output=DIR      synthetic machines, seconds
+    python -m benchmarks.simam --config=configs/dcase2024.py --weights=weights/eat_base.safetensors
+    --output=DIR python -m benchmarks.simam --config=configs/base.py:smoke --output=DIR
+    synthetic machines, seconds
 
-none, global, local and per machine ("customized", --customized), and of the local mode one variation at a time:
-lambda, tile, before the normalisation, padding left out. With --fine_tune also the trainable rivals: squeeze and
-excitation, CBAM and spatial attention. foreground.py asks the same of known signals.
+none, global, local and per machine ("customized", --customized), and of the local mode one
+variation at a time: lambda, tile, before the normalisation, padding left out. With --fine_tune also
+the trainable rivals: squeeze and excitation, CBAM and spatial attention. foreground.py asks the
+same of known signals.
 """
 
 from collections.abc import Sequence
@@ -30,7 +32,9 @@ def define_flags(argv: Sequence[str]) -> None:
 
     grid.define_flags(argv)
     flags.DEFINE_string(
-        "customized", "", 'a mode for each machine, "{ToyCar: local, fan: global}", in a row of its own'
+        "customized",
+        "",
+        'a mode for each machine, "{ToyCar: local, fan: global}", in a row of its own',
     )
 
 
@@ -41,13 +45,22 @@ def main() -> None:
     args = flags.FLAGS
     modes = {"none": "none", "global": "global", "local": "local"}
     modes |= {"customized": args.customized} if args.customized else {}
-    cells = [Cell(f"{mode}, alone", {"features.simam": value}, bare=True) for mode, value in modes.items()]
-    cells += [Cell(mode, {"features.simam": value}, args.fine_tune) for mode, value in modes.items()]
+    cells = [
+        Cell(f"{mode}, alone", {"features.simam": value}, bare=True)
+        for mode, value in modes.items()
+    ]
+    cells += [
+        Cell(mode, {"features.simam": value}, args.fine_tune) for mode, value in modes.items()
+    ]
     for name, keys in VARIATIONS.items():
         settings = {f"features.{key}": value for key, value in keys.items()}
-        cells.append(Cell(f"local, {name}", {"features.simam": "local", **settings}, args.fine_tune))
+        cells.append(
+            Cell(f"local, {name}", {"features.simam": "local", **settings}, args.fine_tune)
+        )
     for rival in RIVALS if args.fine_tune else ():
-        cells.append(Cell(rival, {"features.simam": "none", "model.attention": rival}, fine_tune=True))
+        cells.append(
+            Cell(rival, {"features.simam": "none", "model.attention": rival}, fine_tune=True)
+        )
     notes = [] if args.fine_tune else ["The trainable rivals need --fine_tune."]
     grid.run_grid("simam", "Does SimAM help?", cells, reference="none", notes=notes)
 

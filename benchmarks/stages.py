@@ -1,4 +1,6 @@
-"""The stages of the main job as functions to be timed, and the parts that a forward pass is made of."""
+"""The stages of the main job as functions to be timed, and the parts that a forward pass is made
+of.
+"""
 
 import functools
 import math
@@ -31,13 +33,17 @@ TORCH_WAYS = {  # (compiled, fused attention, bfloat16)
 STAGES = ("front_end", "forward", "forward_scanned", "train", "embedding", "fine_tuning")
 
 
-def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[], object], int, float]:
-    """(a function that does the stage once and waits until it is done, its peak of bytes, its operations).
+def prepare(
+    stage: str, eat: EATConfig, batch: int, dtype
+) -> tuple[Callable[[], object], int, float]:
+    """(a function that does the stage once and waits until it is done, its peak of bytes, its
+    operations).
 
-    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "forward_scanned": the same with a scan over
-    the blocks instead of one after the other; "train": forward, backward and AdamW on the mean square of the tokens;
-    "embedding": waveforms to embeddings; "fine_tuning": the real step, which draws resident clips, augments them and
-    learns to classify. Weights and clips are random.
+    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "forward_scanned": the
+    same with a scan over the blocks instead of one after the other; "train": forward, backward and
+    AdamW on the mean square of the tokens; "embedding": waveforms to embeddings; "fine_tuning": the
+    real step, which draws resident clips, augments them and learns to classify. Weights and clips
+    are random.
     """
     key = jax.random.key(0)
     wave = 0.1 * jax.random.normal(key, (batch, SAMPLES))
@@ -52,13 +58,17 @@ def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[],
         return *_compiled(spectrogram, wave), front
     if stage == "embedding":
         params = jax.jit(Encoder(config).init)(key, wave[:1])["params"]
-        return *_compiled(functools.partial(embed, config, dtype=dtype), params, wave), forward + front
+        return *_compiled(
+            functools.partial(embed, config, dtype=dtype), params, wave
+        ), forward + front
     if stage == "fine_tuning":
         return *_fine_tuning(config, batch, dtype), 3 * forward + front
     x = jax.random.normal(key, (batch, 1024, 128))
     params = jax.jit(model.init)(key, x[:1])["params"]
     if stage == "forward":
-        return *_compiled(lambda params, x: model.apply({"params": params}, x)[0], params, x), forward
+        return *_compiled(
+            lambda params, x: model.apply({"params": params}, x)[0], params, x
+        ), forward
     if stage == "forward_scanned":
         return *_compiled(functools.partial(scanned, eat, dtype), params, x), forward
     optimizer = optax.adamw(1e-4)
@@ -75,9 +85,13 @@ def prepare(stage: str, eat: EATConfig, batch: int, dtype) -> tuple[Callable[[],
 
 
 def scanned(eat: EATConfig, dtype, params: dict, x) -> jax.Array:
-    """EAT's tokens "b n d" of spectrograms "b t f", its blocks compiled once and scanned over their stacked weights."""
+    """EAT's tokens "b n d" of spectrograms "b t f", its blocks compiled once and scanned over their
+    stacked weights.
+    """
     names = [f"block_{i}" for i in range(eat.depth)]
-    tokens = EAT(eat, dtype).apply({"params": params}, x)[1]["pre_norm"]  # the compiler drops the blocks after it
+    tokens = EAT(eat, dtype).apply({"params": params}, x)[1][
+        "pre_norm"
+    ]  # the compiler drops the blocks after it
     stacked = jax.tree.map(lambda *of: jnp.stack(of), *(params[name] for name in names))
     block = Block(eat, dtype)
     return jax.lax.scan(lambda x, of: (block.apply({"params": of}, x)[0], None), tokens, stacked)[0]
@@ -88,13 +102,22 @@ def _fine_tuning(config: EncoderConfig, batch: int, dtype):
     encoder, head = Encoder(config, dtype), make_head(classes, settings)
     optimizer, schedule = make_optimizer(settings, 1000, config.backbone.depth)
     key = jax.random.key(0)
-    state = initial_state(encoder, head, optimizer, settings, key, np.zeros(SAMPLES, np.float32), None)
+    state = initial_state(
+        encoder, head, optimizer, settings, key, np.zeros(SAMPLES, np.float32), None
+    )
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     numbers = jnp.arange(clips)
     waves = jax.random.randint(key, (clips, SAMPLES), -3000, 3000).astype(jnp.int16)
-    data = {"wave": waves, "clip": numbers, "label": numbers % classes, "simam_mode": jnp.full(clips, 2)}
+    data = {
+        "wave": waves,
+        "clip": numbers,
+        "label": numbers % classes,
+        "simam_mode": jnp.full(clips, 2),
+    }
     return _compiled_step(
-        lambda state, data: train_step(state, draw(data, state.step, key, batch), key)[0], state, data
+        lambda state, data: train_step(state, draw(data, state.step, key, batch), key)[0],
+        state,
+        data,
     )
 
 
@@ -114,14 +137,24 @@ def _compiled_step(step, state, data):
 
 
 def _peak_bytes(program) -> int:
-    """What the program needs: arguments, results that reuse none of them, and everything between."""
+    """What the program needs: arguments, results that reuse none of them, and everything
+    between.
+    """
     m = program.memory_analysis()
-    return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
+    return (
+        m.argument_size_in_bytes
+        + m.output_size_in_bytes
+        - m.alias_size_in_bytes
+        + m.temp_size_in_bytes
+    )
 
 
 def matmul_rate(dtype, size: int, products: int = 8) -> Callable[[], float]:
     """A function that measures the device's own rate of products of square matrices, in FLOP/s."""
-    a, b = (jax.random.normal(jax.random.key(n), (size, size), dtype) / math.sqrt(size) for n in range(2))
+    a, b = (
+        jax.random.normal(jax.random.key(n), (size, size), dtype) / math.sqrt(size)
+        for n in range(2)
+    )
 
     @jax.jit
     def chain(a, b):
@@ -138,8 +171,15 @@ def matmul_rate(dtype, size: int, products: int = 8) -> Callable[[], float]:
 
 
 def parts(eat: EATConfig, batch: int, dtype) -> dict[str, tuple[Callable[[], object], int]]:
-    """name -> (a function that does it once, how often a forward pass does): what the time of EAT goes into."""
-    n, d, heads, hidden = tokens(eat), eat.embed_dim, eat.num_heads, int(eat.embed_dim * eat.mlp_ratio)
+    """name -> (a function that does it once, how often a forward pass does): what the time of EAT
+    goes into.
+    """
+    n, d, heads, hidden = (
+        tokens(eat),
+        eat.embed_dim,
+        eat.num_heads,
+        int(eat.embed_dim * eat.mlp_ratio),
+    )
 
     def random(*shape):
         return jax.random.normal(jax.random.key(len(shape)), shape).astype(dtype)

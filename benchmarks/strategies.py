@@ -1,10 +1,12 @@
-"""How much of a pre-trained model should learn? And can trainable attention win if EAT thaws gradually?
+"""How much of a pre-trained model should learn? And can trainable attention win if EAT thaws
+gradually?
 
-    python -m benchmarks.strategies --config=configs/dcase2024.py --weights=weights/eat_base.safetensors --output=DIR
-    python -m benchmarks.strategies --config=configs/base.py:smoke --output=DIR      synthetic machines
+    python -m benchmarks.strategies --config=configs/dcase2024.py
+    --weights=weights/eat_base.safetensors --output=DIR python -m benchmarks.strategies
+    --config=configs/base.py:smoke --output=DIR      synthetic machines
 
-Frozen (pooling and embedding alone learn), LoRA, full fine-tuning, gradual unfreezing; and CBAM in SimAM's place under
-full fine-tuning and gradual unfreezing.
+Frozen (pooling and embedding alone learn), LoRA, full fine-tuning, gradual unfreezing; and CBAM in
+SimAM's place under full fine-tuning and gradual unfreezing.
 """
 
 from benchmarks import grid
@@ -17,11 +19,16 @@ CBAM = {"features.simam": "none", "model.attention": "cbam"}
 def main() -> None:
     """A row per strategy; the reference is full fine-tuning."""
     cells = [
-        Cell(strategy, {"backbone.strategy": strategy, **keys}, fine_tune=True) for strategy, keys in STRATEGIES.items()
+        Cell(strategy, {"backbone.strategy": strategy, **keys}, fine_tune=True)
+        for strategy, keys in STRATEGIES.items()
     ]
     for strategy in ("full", "gradual"):
-        cells.append(Cell(f"{strategy}, CBAM", {"backbone.strategy": strategy, **CBAM}, fine_tune=True))
-    grid.run_grid("strategies", "How much of the pre-trained model should learn?", cells, reference="full")
+        cells.append(
+            Cell(f"{strategy}, CBAM", {"backbone.strategy": strategy, **CBAM}, fine_tune=True)
+        )
+    grid.run_grid(
+        "strategies", "How much of the pre-trained model should learn?", cells, reference="full"
+    )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """How fast is each stage of the main job, against the device's own limit and against PyTorch?
 
     python -m benchmarks.throughput --output=benchmarks/results
-    python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch= --output=benchmarks/results
-    python -m benchmarks.throughput --experiment=dcase2024 --output=benchmarks/results
-    python -m benchmarks.throughput --exported --stages=forward --output=benchmarks/results
+    python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch=
+    --output=benchmarks/results python -m benchmarks.throughput --experiment=dcase2024
+    --output=benchmarks/results python -m benchmarks.throughput --exported --stages=forward
+    --output=benchmarks/results
 
-Stages: see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every contender runs once, in turn, so
-that a disturbance meets all of them; medians, and their ratios, are over rounds. PyTorch's ways are in
-benchmarks/torch_stages.py (extra "torch"). Writes throughput_<device>.json and .md. On a GPU the defaults, with
---experiment=dcase2024, measure everything in less than 8 minutes: what does not fit into --minutes is left out, and
-said to be. The experiment runs the real command on generated clips of full number and length. --exported adds other
-runtimes to the forward pass on a CPU (benchmarks/exported_stages.py, extra "export"), PyTorch's bfloat16 and what each
-precision scores. --against=FILE compares with an earlier run of the same machine, and refuses another's.
+Stages: see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every contender
+runs once, in turn, so that a disturbance meets all of them; medians, and their ratios, are over
+rounds. PyTorch's ways are in benchmarks/torch_stages.py (extra "torch"). Writes
+throughput_<device>.json and .md. On a GPU the defaults, with --experiment=dcase2024, measure
+everything in less than 8 minutes: what does not fit into --minutes is left out, and said to be. The
+experiment runs the real command on generated clips of full number and length. --exported adds other
+runtimes to the forward pass on a CPU (benchmarks/exported_stages.py, extra "export"), PyTorch's
+bfloat16 and what each precision scores. --against=FILE compares with an earlier run of the same
+machine, and refuses another's.
 """
 
 import functools
@@ -44,17 +47,25 @@ def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_list("sizes", "base", "Of EAT: tiny, base, large.")
     flags.DEFINE_list("batches", None, "Clips a batch; default 8 on CPU, 64 on GPU.")
-    flags.DEFINE_list("dtypes", None, "Of EAT's computation; default float32 on CPU, bfloat16 on GPU.")
+    flags.DEFINE_list(
+        "dtypes", None, "Of EAT's computation; default float32 on CPU, bfloat16 on GPU."
+    )
     flags.DEFINE_list("stages", [*stages.STAGES, "pipeline"], "What to time.")
-    flags.DEFINE_list("torch", None, "PyTorch's ways, for forward and train; default by device, empty for none.")
-    flags.DEFINE_bool("exported", False, "Also the exported forward pass in onnxruntime and OpenVINO.")
+    flags.DEFINE_list(
+        "torch", None, "PyTorch's ways, for forward and train; default by device, empty for none."
+    )
+    flags.DEFINE_bool(
+        "exported", False, "Also the exported forward pass in onnxruntime and OpenVINO."
+    )
     flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
     flags.DEFINE_bool("profile", True, "Also time the parts of a forward pass.")
     flags.DEFINE_enum("experiment", None, ["dcase2024"], "Also run the full-size experiment.")
     flags.DEFINE_integer("clips_per_machine", 1000, "Training clips of the experiment's machines.")
     flags.DEFINE_float("minutes", 8.0, "What would start later than this is left out.")
     flags.DEFINE_string("against", None, "JSON of an earlier run of this machine, to compare with.")
-    flags.DEFINE_string("output", None, "Folder for JSON and Markdown; nothing is written without it.")
+    flags.DEFINE_string(
+        "output", None, "Folder for JSON and Markdown; nothing is written without it."
+    )
 
 
 def main() -> None:
@@ -64,11 +75,19 @@ def main() -> None:
     here, earlier = machine(), read_json(FLAGS.against) if FLAGS.against else None
     if earlier:
         check_same_machine(earlier, here, FLAGS.against)
-    result = {"machine": here, "experiment": None, "exported_scores": None, "groups": [], "left_out": []}
+    result = {
+        "machine": here,
+        "experiment": None,
+        "exported_scores": None,
+        "groups": [],
+        "left_out": [],
+    }
     device = here["device"].lower().replace(" ", "_")
     left = Path(FLAGS.output or "") / f"throughput_{device}.json"
     if FLAGS.output and left.is_file() and read_json(left)["machine"] == here:
-        result |= read_json(left) | {"left_out": []}  # what is measured now takes the place of what was
+        result |= read_json(left) | {
+            "left_out": []
+        }  # what is measured now takes the place of what was
     if FLAGS.exported:
         if gpu:
             raise InputError("--exported compares runtimes on a CPU; set JAX_PLATFORMS=cpu")
@@ -111,7 +130,9 @@ def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
         task = functools.partial(group, stage, size, dtype, batch, ways)
         tasks.append((f"{stage} {size} {dtype} {batch}", task))
     if FLAGS.experiment:  # after the first group of stages: the figures that matter come first
-        tasks.insert(len(chosen), ("experiment", functools.partial(experiment, FLAGS.clips_per_machine)))
+        tasks.insert(
+            len(chosen), ("experiment", functools.partial(experiment, FLAGS.clips_per_machine))
+        )
     if FLAGS.exported:
         tasks.append(("exported_scores", exported_scores))
     return tasks
@@ -128,7 +149,9 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
         if stage == "pipeline":
             contenders["asd_jax"] = pipeline(eat, batch, DTYPES[dtype], Path(folder))
         else:
-            contenders["asd_jax"], peak["asd_jax"], flops = stages.prepare(stage, eat, batch, DTYPES[dtype])
+            contenders["asd_jax"], peak["asd_jax"], flops = stages.prepare(
+                stage, eat, batch, DTYPES[dtype]
+            )
         for way in ways if stage in ("forward", "train") else []:
             try:
                 from benchmarks import torch_stages
@@ -153,20 +176,37 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
         if FLAGS.profile and stage == "forward":
             for name, (once, times) in stages.parts(eat, batch, DTYPES[dtype]).items():
                 once()
-                profile[name] = times * statistics.median(_timed(once) for _ in range(FLAGS.repeats))
+                profile[name] = times * statistics.median(
+                    _timed(once) for _ in range(FLAGS.repeats)
+                )
     ours = statistics.median(seconds["asd_jax"])
-    found = {"stage": stage, "size": size, "dtype": dtype, "batch": batch, "matmul_flops": statistics.median(rates)}
+    found = {
+        "stage": stage,
+        "size": size,
+        "dtype": dtype,
+        "batch": batch,
+        "matmul_flops": statistics.median(rates),
+    }
     found["clips_per_second"] = batch / ours * (PIPELINE_BATCHES if stage == "pipeline" else 1)
     if flops:
-        found |= {"model_flops": flops / ours, "share_of_matmul": flops / ours / found["matmul_flops"]}
+        found |= {
+            "model_flops": flops / ours,
+            "share_of_matmul": flops / ours / found["matmul_flops"],
+        }
     found["peak_bytes"] = peak.get("asd_jax")
     found["seconds"] = {name: _summary(values) for name, values in seconds.items()}
     found["ratio_to_torch"] = {  # of the same round, so that what slows both does not count
-        name: statistics.median(theirs / own for own, theirs in zip(seconds["asd_jax"], values, strict=True))
+        name: statistics.median(
+            theirs / own for own, theirs in zip(seconds["asd_jax"], values, strict=True)
+        )
         for name, values in seconds.items()
         if name.startswith("torch ")
     }
-    return found | ({"not_measured": missing} if missing else {}) | ({"profile_seconds": profile} if profile else {})
+    return (
+        found
+        | ({"not_measured": missing} if missing else {})
+        | ({"profile_seconds": profile} if profile else {})
+    )
 
 
 def exported_scores() -> dict[str, float]:
@@ -174,7 +214,9 @@ def exported_scores() -> dict[str, float]:
     from benchmarks import exported_stages
 
     with tempfile.TemporaryDirectory() as folder:
-        return exported_stages.scores(Path(folder), train_source=40, train_target=5, test_per_condition=10)
+        return exported_stages.scores(
+            Path(folder), train_source=40, train_target=5, test_per_condition=10
+        )
 
 
 def markdown(result: dict, earlier: dict | None) -> str:
@@ -182,14 +224,18 @@ def markdown(result: dict, earlier: dict | None) -> str:
     lines = [f"# {result['machine']['device']}, JAX {result['machine']['jax']}", ""]
     before = {_name(found): found for found in (earlier or {}).get("groups", [])}
     lines += [
-        "| stage | clips/s | TFLOP/s | of matmul | peak GB | seconds (least, most) | times PyTorch | times before |",
+        "| stage | clips/s | TFLOP/s | of matmul | peak GB | seconds (least, most) | times "
+        "PyTorch | times before |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for found in result["groups"]:
         own = found["seconds"]["asd_jax"]
         flops, share = found.get("model_flops"), found.get("share_of_matmul")
         old = before.get(_name(found))
-        ratios = [f"{name.removeprefix('torch ')} {ratio:.2f}" for name, ratio in found["ratio_to_torch"].items()]
+        ratios = [
+            f"{name.removeprefix('torch ')} {ratio:.2f}"
+            for name, ratio in found["ratio_to_torch"].items()
+        ]
         missing = [f"{way}: {why}" for way, why in found.get("not_measured", {}).items()]
         cells = [
             _name(found),
@@ -206,18 +252,34 @@ def markdown(result: dict, earlier: dict | None) -> str:
         if profile := found.get("profile_seconds"):
             whole = found["seconds"]["asd_jax"]["median"]
             lines += ["", f"Parts of {_name(found)}, timed alone, as shares of the whole:", ""]
-            lines += [f"- {name}: {seconds:.3g} s, {seconds / whole:.0%}" for name, seconds in profile.items()]
+            lines += [
+                f"- {name}: {seconds:.3g} s, {seconds / whole:.0%}"
+                for name, seconds in profile.items()
+            ]
     for found in result["groups"]:
         if len(seconds := found["seconds"]) > 1 + len(found["ratio_to_torch"]):
             lines += ["", f"{_name(found)} by every runtime, seconds (least, most):", ""]
             ranked = sorted(seconds.items(), key=lambda item: item[1]["median"])
-            lines += [f"- {n}: {s['median']:.3g} ({s['least']:.3g}, {s['most']:.3g})" for n, s in ranked]
+            lines += [
+                f"- {n}: {s['median']:.3g} ({s['least']:.3g}, {s['most']:.3g})" for n, s in ranked
+            ]
     if found := result["exported_scores"]:
-        lines += ["", "Official score of the exported encoder in the box on the factory, Mahalanobis, %:", ""]
+        lines += [
+            "",
+            "Official score of the exported encoder in the box on the factory, Mahalanobis, %:",
+            "",
+        ]
         own = found["asd_jax"]
-        lines += [f"- {name}: {100 * value:.2f} ({100 * (value - own):+.2f})" for name, value in found.items()]
+        lines += [
+            f"- {name}: {100 * value:.2f} ({100 * (value - own):+.2f})"
+            for name, value in found.items()
+        ]
     if found := result["experiment"]:
-        lines += ["", f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, {json.dumps(found['parts'])}"]
+        lines += [
+            "",
+            f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, "
+            f"{json.dumps(found['parts'])}",
+        ]
     if result["left_out"]:
         lines += ["", f"Left out for want of time: {', '.join(result['left_out'])}"]
     return "\n".join(lines) + "\n"

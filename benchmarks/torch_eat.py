@@ -1,7 +1,8 @@
-"""EAT in PyTorch, written from its description for validation only: the reference that benchmarks.parity runs.
+"""EAT in PyTorch, written from its description for validation only: the reference that
+benchmarks.parity runs.
 
-Its names are those of the public Hugging Face files, so their tensors load with `strict=True`; nothing of convert/ is
-used, so the two ways of reading a checkpoint check each other.
+Its names are those of the public Hugging Face files, so their tensors load with `strict=True`;
+nothing of convert/ is used, so the two ways of reading a checkpoint check each other.
 """
 
 import json
@@ -16,13 +17,17 @@ PATCH = 16
 
 
 class EAT(nn.Module):
-    """Normalised spectrogram (b, t, f) -> {"pre_norm", "block 0", ..., "CLS"}, tokens (b, n, d) and (b, d)."""
+    """Normalised spectrogram (b, t, f) -> {"pre_norm", "block 0", ..., "CLS"}, tokens (b, n, d) and
+    (b, d).
+    """
 
     def __init__(self, width: int, depth: int, heads: int, hidden: int, positions: int):
         super().__init__()
         self.extra_tokens = nn.Parameter(torch.zeros(1, 1, width))
         self.local_encoder = nn.ModuleDict({"proj": nn.Conv2d(1, width, PATCH, PATCH)})
-        self.fixed_positional_encoder = nn.ParameterDict({"positions": torch.zeros(1, positions, width)})
+        self.fixed_positional_encoder = nn.ParameterDict(
+            {"positions": torch.zeros(1, positions, width)}
+        )
         self.pre_norm = nn.LayerNorm(width, EPS)
         self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(depth))
 
@@ -37,7 +42,9 @@ class EAT(nn.Module):
 
 
 class Block(nn.Module):
-    """Post-norm transformer block, tokens (b, n, d) -> (b, n, d); softmax in float32, or PyTorch's fused attention."""
+    """Post-norm transformer block, tokens (b, n, d) -> (b, n, d); softmax in float32, or PyTorch's
+    fused attention.
+    """
 
     fused = False
 
@@ -45,12 +52,16 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width, EPS), nn.LayerNorm(width, EPS)
-        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)})
+        self.attn = nn.ModuleDict(
+            {"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)}
+        )
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         b, n, d = x.shape
-        q, k, v = self.attn["qkv"](x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.attn["qkv"](x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        )
         if self.fused:
             mixed = functional.scaled_dot_product_attention(q, k, v)
         else:
@@ -61,7 +72,9 @@ class Block(nn.Module):
 
 
 def load(path: str | Path) -> EAT:
-    """A fairseq `.pt` or a Hugging Face `model.safetensors` with its config, read by torch itself -> the student."""
+    """A fairseq `.pt` or a Hugging Face `model.safetensors` with its config, read by torch itself
+    -> the student.
+    """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
     if path.suffix == ".safetensors":
@@ -76,7 +89,9 @@ def load(path: str | Path) -> EAT:
         heads = settings.get("pretrained_model_args", {}).get("model", settings)["num_heads"]
         tensors = saved["model"]
     tensors = {_public(name): t.float() for name, t in tensors.items() if name != "_ema"}
-    tensors = {n: t for n, t in tensors.items() if not n.startswith(("decoder.", "fc_norm.", "head."))}
+    tensors = {
+        n: t for n, t in tensors.items() if not n.startswith(("decoder.", "fc_norm.", "head."))
+    }
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
     hidden, width = tensors["blocks.0.mlp.fc1.weight"].shape
     model = EAT(width, depth, heads, hidden, tensors["fixed_positional_encoder.positions"].shape[1])

@@ -1,4 +1,6 @@
-"""The stages of benchmarks.throughput in PyTorch: benchmarks/torch_eat.py, eager or compiled, in both precisions."""
+"""The stages of benchmarks.throughput in PyTorch: benchmarks/torch_eat.py, eager or compiled, in
+both precisions.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -20,7 +22,8 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
     """A function that does the stage once and waits until it is done.
 
     Args:
-        stage: "forward", or "train": forward, backward and AdamW on the mean square of the tokens; weights in float32.
+        stage: "forward", or "train": forward, backward and AdamW on the mean square of the tokens;
+            weights in float32.
         way: one of TORCH_WAYS.
         eat: sizes; the weights are random.
         spectrogram: (b, t, f).
@@ -55,7 +58,9 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
             _wait()
 
         return forward
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-4, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], 1e-4, fused=True
+    )
 
     def train():
         optimizer.zero_grad(set_to_none=True)

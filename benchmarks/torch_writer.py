@@ -1,4 +1,6 @@
-"""Writes what `torch.save` writes, without torch: synthetic and hostile checkpoints for tests and benchmarks."""
+"""Writes what `torch.save` writes, without torch: synthetic and hostile checkpoints for tests and
+benchmarks.
+"""
 
 import dataclasses
 import io
@@ -9,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-NAMES = {"float64": "Double", "float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long"}
+NAMES = {
+    "float64": "Double",
+    "float32": "Float",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "int64": "Long",
+}
 BLOCK = bytes(1 << 20)
 
 
@@ -32,7 +40,9 @@ class Call:
 
 @dataclasses.dataclass(eq=False)
 class Storage:
-    """Raw numbers; a zero-stride array (np.broadcast_to of one zero) costs neither memory nor disk."""
+    """Raw numbers; a zero-stride array (np.broadcast_to of one zero) costs neither memory nor
+    disk.
+    """
 
     numbers: np.ndarray
 
@@ -61,14 +71,18 @@ def zeros(shape: tuple[int, ...], dtype=np.float32) -> Tensor:
 
 
 def save(path: str | Path, root: Any, byteorder: bytes = b"little") -> None:
-    """Writes `root` (dicts, lists, tuples, scalars, tensors, references and calls) as a checkpoint; holes for zeros."""
+    """Writes `root` (dicts, lists, tuples, scalars, tensors, references and calls) as a checkpoint;
+    holes for zeros.
+    """
     storages: list[Storage] = []
     data = b"\x80\x02" + _pickle(root, storages) + b"."
     with _Sparse(path, "w") as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", data)
         archive.writestr("archive/byteorder", byteorder)
         for key, storage in enumerate(storages):
-            with archive.open(zipfile.ZipInfo(f"archive/data/{key}"), "w", force_zip64=True) as entry:
+            with archive.open(
+                zipfile.ZipInfo(f"archive/data/{key}"), "w", force_zip64=True
+            ) as entry:
                 _write_numbers(entry, storage.numbers)
         archive.writestr("archive/version", b"3\n")
 
@@ -116,14 +130,27 @@ def _pickle(value, storages):
             return f"c{value.module}\n{value.name}\n".encode()
         case Call():
             state = b"" if value.state is None else _pickle(value.state, storages) + b"b"
-            return _pickle(value.function, storages) + _pickle(value.arguments, storages) + b"R" + state
+            return (
+                _pickle(value.function, storages)
+                + _pickle(value.arguments, storages)
+                + b"R"
+                + state
+            )
         case Storage():
             if value not in storages:
                 storages.append(value)
             kind = Reference("torch", NAMES[value.numbers.dtype.name] + "Storage")
-            return _pickle(("storage", kind, str(storages.index(value)), "cpu", value.numbers.size), storages) + b"Q"
+            return (
+                _pickle(
+                    ("storage", kind, str(storages.index(value)), "cpu", value.numbers.size),
+                    storages,
+                )
+                + b"Q"
+            )
         case Tensor():
             ordered = Call(Reference("collections", "OrderedDict"), ())
             arguments = (value.storage, value.offset, value.shape, value.strides, False, ordered)
-            return _pickle(Call(Reference("torch._utils", "_rebuild_tensor_v2"), arguments), storages)
+            return _pickle(
+                Call(Reference("torch._utils", "_rebuild_tensor_v2"), arguments), storages
+            )
     raise TypeError(f"cannot pickle {type(value).__name__}")

@@ -1,4 +1,6 @@
-"""What scores support: rows of a table with deviations and intervals, differences by a paired bootstrap, in words."""
+"""What scores support: rows of a table with deviations and intervals, differences by a paired
+bootstrap, in words.
+"""
 
 import dataclasses
 import statistics
@@ -34,38 +36,54 @@ class Row:
 
 
 def row_of(clips: Sequence[tuple], scores: np.ndarray, year: int) -> Row:
-    """Clips (machine, section, domain, label) and scores "s n" of their seeds -> what they got by the year's rule."""
+    """Clips (machine, section, domain, label) and scores "s n" of their seeds -> what they got by
+    the year's rule.
+    """
     official, columns = [], {}
     for of_seed in scores:
-        values = official_score([(*clip, score) for clip, score in zip(clips, of_seed.tolist(), strict=True)], year)
+        values = official_score(
+            [(*clip, score) for clip, score in zip(clips, of_seed.tolist(), strict=True)], year
+        )
         official.append(values.official_score)
         for machine, sections in values.machines.items():
             for section, row in sections.items():
                 for column, value in row.items():
-                    columns.setdefault(f"{machine} {section}", {}).setdefault(column, []).append(value)
+                    columns.setdefault(f"{machine} {section}", {}).setdefault(column, []).append(
+                        value
+                    )
     return Row("", list(clips), scores, official, columns, 0.0)
 
 
 def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
-    """Rows -> official score, deviation, interval, and the difference to the reference, of each; the verdict."""
+    """Rows -> official score, deviation, interval, and the difference to the reference, of each;
+    the verdict.
+    """
     against, cells = rows[reference], {}
     for name, row in rows.items():
         whole: Interval = bootstrap(row.clips, row.scores, year)
         same = row.folder == against.folder  # two ways to score one run
-        less: Comparison = paired_bootstrap(row.clips, row.scores, against.scores, year, same_seeds=same)
+        less: Comparison = paired_bootstrap(
+            row.clips, row.scores, against.scores, year, same_seeds=same
+        )
         cells[name] = {
             "official_score": statistics.fmean(row.official),
             "deviation": statistics.stdev(row.official) if len(row.official) > 1 else None,
             "interval": [whole.low, whole.high],
             "minus_reference": dataclasses.asdict(less),
             "verdict": "the reference" if name == reference else in_words(less),
-            "machines": {m: {c: statistics.fmean(v) for c, v in of.items()} for m, of in row.columns.items()},
+            "machines": {
+                m: {c: statistics.fmean(v) for c, v in of.items()} for m, of in row.columns.items()
+            },
             "machine_deviations": {
                 m: {c: statistics.stdev(v) if len(v) > 1 else None for c, v in of.items()}
                 for m, of in row.columns.items()
             },
         }
-    found = {"year": year, "seeds": max(len(row.official) for row in rows.values()), "reference": reference}
+    found = {
+        "year": year,
+        "seeds": max(len(row.official) for row in rows.values()),
+        "reference": reference,
+    }
     return found | {"cells": cells, "verdict": verdict(cells, reference)}
 
 
@@ -81,7 +99,9 @@ def verdict(cells: Mapping[str, Mapping], reference: str) -> str:
         for word in ("better", "worse", "not distinguishable")
     }
     said = [f"{word}: {'; '.join(names)}." for word, names in by.items() if names]
-    return f"Against {reference}, by a paired bootstrap over clips and seeds (95 %), " + " ".join(said)
+    return f"Against {reference}, by a paired bootstrap over clips and seeds (95 %), " + " ".join(
+        said
+    )
 
 
 def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
@@ -89,24 +109,47 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, of in found["cells"].items():
         less, (low, high) = of["minus_reference"], of["interval"]
-        difference = f"{100 * less['difference']:+.2f} ({100 * less['low']:+.2f} to {100 * less['high']:+.2f})"
+        difference = (
+            f"{100 * less['difference']:+.2f} ({100 * less['low']:+.2f} to "
+            f"{100 * less['high']:+.2f})"
+        )
         rows.append(
-            [name, percent(of["official_score"]), percent(of["deviation"]), f"{percent(low)} to {percent(high)}"]
+            [
+                name,
+                percent(of["official_score"]),
+                percent(of["deviation"]),
+                f"{percent(low)} to {percent(high)}",
+            ]
             + (["", of["verdict"]] if name == found["reference"] else [difference, of["verdict"]])
         )
-    return ["cell", "score", "deviation", "95 % interval", f"minus {found['reference']}", "verdict"], rows
+    return [
+        "cell",
+        "score",
+        "deviation",
+        "95 % interval",
+        f"minus {found['reference']}",
+        "verdict",
+    ], rows
 
 
 def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
-    """<name>.json's content -> headings, and every machine's values of every cell, mean over seeds, in percent."""
+    """<name>.json's content -> headings, and every machine's values of every cell, mean over seeds,
+    in percent.
+    """
     from asd_jax.reporting.plots import column_title
 
-    names = list(dict.fromkeys(c for of in found["cells"].values() for row in of["machines"].values() for c in row))
+    names = list(
+        dict.fromkeys(
+            c for of in found["cells"].values() for row in of["machines"].values() for c in row
+        )
+    )
     rows = []
     for cell, of in found["cells"].items():
         for machine, values in of["machines"].items():
             spread = of["machine_deviations"][machine]
-            rows.append([cell, machine, *(_with_deviation(values.get(c), spread.get(c)) for c in names)])
+            rows.append(
+                [cell, machine, *(_with_deviation(values.get(c), spread.get(c)) for c in names)]
+            )
     return ["cell", "machine", *map(column_title, names)], rows
 
 
@@ -114,13 +157,18 @@ def _with_deviation(value: float | None, deviation: float | None) -> str:
     return percent(value) + (f" ± {percent(deviation)}" if deviation is not None else "")
 
 
-def result_sections(title: str, found: Mapping, more: Sequence[Sequence[str]] = ()) -> list[Section]:
-    """<name>.json's content -> a section with the table (and more rows of it), bars and every machine's values."""
+def result_sections(
+    title: str, found: Mapping, more: Sequence[Sequence[str]] = ()
+) -> list[Section]:
+    """<name>.json's content -> a section with the table (and more rows of it), bars and every
+    machine's values.
+    """
     from asd_jax.reporting import plots
 
     columns, rows = as_table(found)
     bars = {
-        cell: {"official_score": Interval(of["official_score"], *of["interval"])} for cell, of in found["cells"].items()
+        cell: {"official_score": Interval(of["official_score"], *of["interval"])}
+        for cell, of in found["cells"].items()
     }
     parts = [
         Table(columns, [*rows, *more], "Percent."),

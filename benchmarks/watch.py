@@ -1,11 +1,15 @@
-"""Does it listen for days? Endurance, speed, alarm latency and hostile streams of asd_jax.detect watch.
+"""Does it listen for days? Endurance, speed, alarm latency and hostile streams of asd_jax.detect
+watch.
 
-    python -m benchmarks.watch --hours=24 --encoder_hours=2 --fuzz=10000 --output=DIR [--detector=FILE]
+    python -m benchmarks.watch --hours=24 --encoder_hours=2 --fuzz=10000 --output=DIR
+    [--detector=FILE]
 
-Endurance: generated sound whose every sample tells its place goes through decoder, windows and a cheap stand-in for
-the encoder (24 h), and through a detector (2 h), on one core; every window is compared with what it must be, memory
-is watched after the first tenth. Latency: a fault begins at random moments; its alarm must come within what is stated.
-Fuzz: random chunkings and corruptions give the same windows, or an event, never a crash. Writes watch.json.
+Endurance: generated sound whose every sample tells its place goes through decoder, windows and a
+cheap stand-in for the encoder (24 h), and through a detector (2 h), on one core; every window is
+compared with what it must be, memory is watched after the first tenth. Latency: a fault begins at
+random moments; its alarm must come within what is stated.
+Fuzz: random chunkings and corruptions give the same windows, or an event, never a crash. Writes
+watch.json.
 """
 
 import io
@@ -36,7 +40,9 @@ def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_float("hours", 24, "Of sound through the stand-in.", lower_bound=0)
     flags.DEFINE_float("encoder_hours", 2, "Of sound through a detector.", lower_bound=0)
-    flags.DEFINE_string("detector", None, "Detector file; default: the filter bank, fitted to generated sound.")
+    flags.DEFINE_string(
+        "detector", None, "Detector file; default: the filter bank, fitted to generated sound."
+    )
     flags.DEFINE_integer("faults", 20, "Faults whose alarms are timed.")
     flags.DEFINE_integer("fuzz", 10000, "Damaged streams.")
     flags.DEFINE_string("output", None, "Folder for watch.json; nothing is written without it.")
@@ -44,10 +50,14 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> int:
     """Runs all, prints the figures, 1 if any is not met."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core; before JAX starts its threads
+    os.sched_setaffinity(
+        0, {min(os.sched_getaffinity(0))}
+    )  # one core; before JAX starts its threads
     result, broken = {}, []
     if FLAGS.hours:
-        result["stand_in"], faults = endurance(FLAGS.hours, lambda wave: float(np.abs(wave).mean()), 10.0)
+        result["stand_in"], faults = endurance(
+            FLAGS.hours, lambda wave: float(np.abs(wave).mean()), 10.0
+        )
         broken += faults
     if FLAGS.encoder_hours:
         score, seconds = detector_score(FLAGS.detector)
@@ -64,7 +74,9 @@ def main() -> int:
     return 1 if result["broken"] else 0
 
 
-def endurance(hours: float, score: Callable[[np.ndarray], float], window_seconds: float) -> tuple[dict, list[str]]:
+def endurance(
+    hours: float, score: Callable[[np.ndarray], float], window_seconds: float
+) -> tuple[dict, list[str]]:
     """Hours of sound through everything but the microphone -> (figures, what broke)."""
     samples, broken, memory = round(window_seconds * RATE), [], []
     total = round(hours * 3600 * RATE)
@@ -128,9 +140,13 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
     if path:
         detector = Detector.load(path)
     else:
-        detector = Detector.fit([numbered(n << 24, 160000) * np.float32(1 / 32768) for n in range(20)], RATE)
+        detector = Detector.fit(
+            [numbered(n << 24, 160000) * np.float32(1 / 32768) for n in range(20)], RATE
+        )
     if detector.heard_rate != RATE:
-        raise InputError(f"--detector: it hears {detector.heard_rate} Hz, the generated sound has {RATE}")
+        raise InputError(
+            f"--detector: it hears {detector.heard_rate} Hz, the generated sound has {RATE}"
+        )
 
     def score(wave):
         return float(fused(detector.hear(wave[None])[0])[0])
@@ -140,10 +156,14 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
     return score, seconds
 
 
-def alarm_latency(faults: int, window: float = 2.0, hop: float = 0.5, confirm: int = 2) -> tuple[dict, list[str]]:
+def alarm_latency(
+    faults: int, window: float = 2.0, hop: float = 0.5, confirm: int = 2
+) -> tuple[dict, list[str]]:
     """Faults that begin at random moments -> sound until their alarms, beside what is stated."""
     rng, found = np.random.default_rng(1), []
-    watching = Watching(RATE, window, hop, threshold=0.1, release=0.05, confirm=confirm, hold_seconds=1.0)
+    watching = Watching(
+        RATE, window, hop, threshold=0.1, release=0.05, confirm=confirm, hold_seconds=1.0
+    )
     for _ in range(faults):
         begin = int(rng.integers(3 * RATE, 6 * RATE))
         wave = np.zeros(begin + 12 * RATE, np.int16)
@@ -155,12 +175,22 @@ def alarm_latency(faults: int, window: float = 2.0, hop: float = 0.5, confirm: i
         alarm = next((line for line in lines if line.get("event") == "alarm_start"), None)
         found.append(np.inf if alarm is None else alarm["at"] - begin / RATE)
     stated = watching.latency_seconds
-    broken = [f"an alarm after {max(found):.3f} s, {stated} s are stated"] if faults and max(found) > stated else []
-    return {"stated_seconds": stated, "longest_seconds": round(max(found, default=0), 3), "faults": faults}, broken
+    broken = (
+        [f"an alarm after {max(found):.3f} s, {stated} s are stated"]
+        if faults and max(found) > stated
+        else []
+    )
+    return {
+        "stated_seconds": stated,
+        "longest_seconds": round(max(found, default=0), 3),
+        "faults": faults,
+    }, broken
 
 
 def fuzz(streams: int, seed: int = 0) -> list[str]:
-    """Damaged streams -> what broke the rule: the same windows, or an event that says what was wrong."""
+    """Damaged streams -> what broke the rule: the same windows, or an event that says what was
+    wrong.
+    """
     rng, broken = np.random.default_rng(seed), []
     wholes = [(content, lines_of(content)[0]) for content in whole_streams(rng)]
     for number in range(streams):
@@ -183,16 +213,25 @@ def fuzz(streams: int, seed: int = 0) -> list[str]:
         elif kind == "samples":
             fine = fine and starts == [start for start, _ in expected]
         elif kind == "shorter":
-            fine = fine and windows == expected[: len(windows)] and (events or content[:4] != b"RIFF")
+            fine = (
+                fine and windows == expected[: len(windows)] and (events or content[:4] != b"RIFF")
+            )
         elif kind == "header":
             fine = fine and (windows == expected or events)
         if not fine:
-            broken.append(f"stream {number} ({kind}): {len(windows)} windows of {len(expected)}, events {events}")
+            broken.append(
+                f"stream {number} ({kind}): {len(windows)} windows of {len(expected)}, events "
+                f"{events}"
+            )
     return broken
 
 
-def lines_of(content: bytes, cuts: Sequence[int] = ()) -> tuple[list[tuple[float, float]], list[str]]:
-    """A stream cut into chunks -> ([(start, score)] of its windows, its events but for those of the sound itself)."""
+def lines_of(
+    content: bytes, cuts: Sequence[int] = ()
+) -> tuple[list[tuple[float, float]], list[str]]:
+    """A stream cut into chunks -> ([(start, score)] of its windows, its events but for those of the
+    sound itself).
+    """
     pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
     watching = Watching(RATE, 0.1, 0.05, threshold=np.inf, release=np.inf)
     watch = Watch(watching, lambda wave: float(np.square(wave).mean()))
@@ -213,7 +252,9 @@ def whole_streams(rng: np.random.Generator) -> list[bytes]:
     for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"):
         for rate, channels in ((RATE, 1), (RATE, 2), (44100, 1)):
             file = io.BytesIO()
-            soundfile.write(file, np.tile(wave[:, None], channels), rate, format="WAV", subtype=subtype)
+            soundfile.write(
+                file, np.tile(wave[:, None], channels), rate, format="WAV", subtype=subtype
+            )
             streams.append(file.getvalue())
     return streams
 
@@ -238,7 +279,9 @@ def damage(content: bytes, other: bytes, rng: np.random.Generator) -> tuple[byte
         case 4:  # odd numbers in the header
             if header:
                 at = int(rng.choice([16, 20, 22, 24, 28, 32, 34, 40]))
-                damaged[at : at + 2] = struct.pack("<H", int(rng.choice([0, 1, 3, 255, 0x7FFF, 0xFFFF])))
+                damaged[at : at + 2] = struct.pack(
+                    "<H", int(rng.choice([0, 1, 3, 255, 0x7FFF, 0xFFFF]))
+                )
             return bytes(damaged), "header" if header else "chunks"
         case 5:  # one stream after another, the first maybe cut
             return content[: rng.integers(len(content))] + other, "spliced"

@@ -1,4 +1,6 @@
-"""Opens a public EAT checkpoint from a file, a folder or the Hugging Face hub: named tensors, still on disk."""
+"""Opens a public EAT checkpoint from a file, a folder or the Hugging Face hub: named tensors, still
+on disk.
+"""
 
 import dataclasses
 import json
@@ -65,7 +67,11 @@ def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
             raise InputError(f"{source}: no model.safetensors in this folder")
     if path.is_file():
         return _from_file(path, path.name)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in (".pt", ".pth", ".safetensors"):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in (
+        ".pt",
+        ".pth",
+        ".safetensors",
+    ):
         raise InputError(f"{source}: no such file or folder, and no hub id (owner/name)")
     path, commit = _from_hub(str(source), revision)
     return _from_file(path, f"{source}@{commit}")
@@ -98,22 +104,35 @@ def _safetensors(path, name):
     import ml_dtypes
     import safetensors
 
-    dtypes = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
+    dtypes = {
+        "F64": np.float64,
+        "F32": np.float32,
+        "F16": np.float16,
+        "BF16": ml_dtypes.bfloat16,
+        "I64": np.int64,
+    }
     try:
         file = safetensors.safe_open(path, "numpy")
         slices = {key: file.get_slice(key) for key in file.keys()}
         tensors = {
-            key: SafeTensor(file, key, tuple(s.get_shape()), np.dtype(dtypes.get(s.get_dtype(), np.void)))
+            key: SafeTensor(
+                file, key, tuple(s.get_shape()), np.dtype(dtypes.get(s.get_dtype(), np.void))
+            )
             for key, s in slices.items()
         }
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
     if "asd_jax" in (file.metadata() or {}):
-        raise InputError(f"{path}: already holds asd_jax weights; --to=huggingface takes them back out")
+        raise InputError(
+            f"{path}: already holds asd_jax weights; --to=huggingface takes them back out"
+        )
     candidates = [path.with_name("config.json"), path.with_name(path.stem + "_config.json")]
     config = next((candidate for candidate in reversed(candidates) if candidate.is_file()), None)
     if config is None:
-        raise InputError(f"{path}: put the model's config.json beside it (it holds the number of attention heads)")
+        raise InputError(
+            f"{path}: put the model's config.json beside it (it holds the number of attention "
+            f"heads)"
+        )
     return Checkpoint(path, name, "huggingface", _named(path, tensors), {}, _read_json(config))
 
 
@@ -132,9 +151,11 @@ def _torch(path, name):
 
 
 def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoder's own settings, flat: plain numbers and strings, and the front end that our own export adds.
+    """The encoder's own settings, flat: plain numbers and strings, and the front end that our own
+    export adds.
 
-    Those of a fine-tuned fairseq model are nested in the classifier's, those of the patches in the modality's.
+    Those of a fine-tuned fairseq model are nested in the classifier's, those of the patches in the
+    modality's.
     """
     encoder = _get(settings, "pretrained_model_args", "model")
     encoder = encoder if isinstance(encoder, dict) else settings
@@ -144,7 +165,8 @@ def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in flat.items()
-        if isinstance(value, (bool, float, str)) or (isinstance(value, int) and abs(value) < 1 << 63)
+        if isinstance(value, (bool, float, str))
+        or (isinstance(value, int) and abs(value) < 1 << 63)
     } | {"asd_jax_front_end": flat.get("asd_jax_front_end")}
 
 
@@ -184,18 +206,29 @@ def _from_hub(repository, revision):
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:
         raise InputError(
-            _offline(repository, revision, "huggingface_hub is missing: pip install huggingface_hub")
+            _offline(
+                repository, revision, "huggingface_hub is missing: pip install huggingface_hub"
+            )
         ) from error
-    # The hub's client raises whatever its HTTP library raises, and that has changed twice: hence Exception.
+    # The hub's client raises whatever its HTTP library raises, and that has changed twice: hence
+    # Exception.
     reason = None
     try:  # fails at once without a network, while downloads retry for half a minute
         get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision))
     except Exception as error:
         reason = error
     try:
-        config = Path(hf_hub_download(repository, "config.json", revision=revision, local_files_only=bool(reason)))
-        commit = config.parent.name  # both files from the same commit, even if `revision` moves on meanwhile
-        weights = hf_hub_download(repository, "model.safetensors", revision=commit, local_files_only=bool(reason))
+        config = Path(
+            hf_hub_download(
+                repository, "config.json", revision=revision, local_files_only=bool(reason)
+            )
+        )
+        commit = (
+            config.parent.name
+        )  # both files from the same commit, even if `revision` moves on meanwhile
+        weights = hf_hub_download(
+            repository, "model.safetensors", revision=commit, local_files_only=bool(reason)
+        )
         return Path(weights), commit
     except Exception as error:
         reason = str(reason or error).strip() or type(error).__name__
@@ -204,8 +237,12 @@ def _from_hub(repository, revision):
 
 def _offline(repository, revision, reason):
     folder = f"weights/{repository.split('/')[1]}"
-    urls = "\n".join(f"  {HUB}/{repository}/resolve/{revision}/{f}" for f in ("model.safetensors", "config.json"))
+    urls = "\n".join(
+        f"  {HUB}/{repository}/resolve/{revision}/{f}" for f in ("model.safetensors", "config.json")
+    )
     return (
-        f"{repository}: could not be fetched from the Hugging Face hub ({reason}). Download\n{urls}\n"
-        f"into the folder {folder} and run\n  python -m convert.eat --source={folder} --output={folder}.safetensors"
+        f"{repository}: could not be fetched from the Hugging Face hub ({reason}). "
+        f"Download\n{urls}\n"
+        f"into the folder {folder} and run\n  python -m convert.eat --source={folder} "
+        f"--output={folder}.safetensors"
     )

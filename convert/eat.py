@@ -1,8 +1,10 @@
-"""Brings public EAT checkpoints in, and takes our weights back out; needs neither fairseq nor torch.
+"""Brings public EAT checkpoints in, and takes our weights back out; needs neither fairseq nor
+torch.
 
-  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors
-  python -m convert.eat --source=EAT-base_epoch30_pt.pt --output=weights/eat_base.safetensors [--weights=ema]
-  python -m convert.eat --source=runs/fan/weights.safetensors --to=huggingface --output=eat_fan
+  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain
+  --output=weights/eat_base.safetensors python -m convert.eat --source=EAT-base_epoch30_pt.pt
+  --output=weights/eat_base.safetensors [--weights=ema] python -m convert.eat
+  --source=runs/fan/weights.safetensors --to=huggingface --output=eat_fan
 
 Nothing in a source file is ever executed. convert/README.md lists the public checkpoints.
 """
@@ -22,11 +24,16 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
 from convert.checkpoint import is_ours, open_checkpoint
 
-if TYPE_CHECKING:  # jax and flax take seconds to import: a refused file, or --help, does not pay for them
+if (
+    TYPE_CHECKING
+):  # jax and flax take seconds to import: a refused file, or --help, does not pay for them
     from asd_jax.models.eat import EATConfig
 
 FLAGS = flags.FLAGS
-CLASSIFIER_EPS = {"fairseq": 1e-6, "huggingface": 1e-5}  # fc_norm's, the one difference between the two public models
+CLASSIFIER_EPS = {
+    "fairseq": 1e-6,
+    "huggingface": 1e-5,
+}  # fc_norm's, the one difference between the two public models
 
 
 def convert(
@@ -40,17 +47,21 @@ def convert(
     """Any public EAT -> (sizes, parameters of `EAT(config)` as float32 numpy arrays).
 
     Args:
-        source: a fairseq `.pt`, a Hugging Face `model.safetensors` (or its folder) with its `config.json`, or a hub id.
+        source: a fairseq `.pt`, a Hugging Face `model.safetensors` (or its folder) with its
+            `config.json`, or a hub id.
         weights: "student" (what the public code uses for inference) or "ema", the teacher.
         with_decoder: also the student's decoder, under "decoder".
         with_head: also the AudioSet classifier, under "fc_norm" and "head".
         revision: branch, tag or commit on the hub.
 
     Raises:
-        InputError: no such source, no checkpoint, a hostile or damaged file, or tensors that are not an EAT's.
+        InputError: no such source, no checkpoint, a hostile or damaged file, or tensors that are
+            not an EAT's.
     """
     found = find(source, weights, with_decoder, with_head, revision)
-    return found.config, _nested({name: np.asarray(parameter) for name, parameter in found.parameters.items()})
+    return found.config, _nested(
+        {name: np.asarray(parameter) for name, parameter in found.parameters.items()}
+    )
 
 
 def write(source: str | Path, output: str | Path, **options) -> "Found":
@@ -105,7 +116,8 @@ class Found:
         parameters: our name -> parameter, still on disk.
         header: of our weight file.
         dropped: public name -> why it is left behind.
-        position_difference: largest difference between the stored and the recomputed position table, if one is stored.
+        position_difference: largest difference between the stored and the recomputed position
+            table, if one is stored.
     """
 
     config: "EATConfig"
@@ -140,7 +152,9 @@ def find(
     with_head: bool = False,
     revision: str = "main",
 ) -> Found:
-    """Everything about a source but the numbers, all of it checked; arguments and errors as for `convert`."""
+    """Everything about a source but the numbers, all of it checked; arguments and errors as for
+    `convert`.
+    """
     if weights not in ("student", "ema"):
         raise InputError(f"weights={weights!r}; known: student, ema")
     checkpoint = open_checkpoint(source, revision)
@@ -149,13 +163,21 @@ def find(
     path, tensors = checkpoint.path, dict(checkpoint.tensors)
     if weights == "ema":
         if not checkpoint.teacher:
-            raise InputError(f"{path}: holds no EMA teacher (`_ema`); only fairseq's pre-training checkpoints do")
-        extra = {name: t for name, t in tensors.items() if name.startswith(("decoder.", "fc_norm.", "head."))}
+            raise InputError(
+                f"{path}: holds no EMA teacher (`_ema`); only fairseq's pre-training checkpoints do"
+            )
+        extra = {
+            name: t
+            for name, t in tensors.items()
+            if name.startswith(("decoder.", "fc_norm.", "head."))
+        }
         tensors = extra | dict(checkpoint.teacher)
     config, front_end = sizes.sizes(checkpoint, tensors)
     wanted, template = table.rows(table.ENCODER, config.depth), sizes.encoder_template(config)
     if with_decoder:
-        layers = len([name for name in tensors if re.fullmatch(r"decoder\.blocks\.\d+\.0\.weight", name)])
+        layers = len(
+            [name for name in tensors if re.fullmatch(r"decoder\.blocks\.\d+\.0\.weight", name)]
+        )
         wanted += table.rows(table.DECODER, layers)
         template |= sizes.decoder_template(path, tensors, layers)
     if with_head:
@@ -164,10 +186,14 @@ def find(
     dropped = table.check(path, wanted, template, tensors)
     if weights == "ema":
         dropped |= {
-            f"student: {name}": "--weights=student takes it" for name in checkpoint.tensors if name not in extra
+            f"student: {name}": "--weights=student takes it"
+            for name in checkpoint.tensors
+            if name not in extra
         }
     else:
-        dropped |= {f"_ema: {name}": "the teacher; --weights=ema takes it" for name in checkpoint.teacher}
+        dropped |= {
+            f"_ema: {name}": "the teacher; --weights=ema takes it" for name in checkpoint.teacher
+        }
     header = {
         "kind": "eat",
         "eat": dataclasses.asdict(config),
@@ -177,12 +203,19 @@ def find(
         "weights": weights,
     }
     if with_head:
-        header["classifier"] = {"classes": template["head/bias"][0], "eps": CLASSIFIER_EPS[checkpoint.layout]}
+        header["classifier"] = {
+            "classes": template["head/bias"][0],
+            "eps": CLASSIFIER_EPS[checkpoint.layout],
+        }
     parameters = {
-        row.ours: Parameter(tensors[row.public], row.transform, template[row.ours], f"{path}: {row.public}")
+        row.ours: Parameter(
+            tensors[row.public], row.transform, template[row.ours], f"{path}: {row.public}"
+        )
         for row in wanted
     }
-    return Found(config, parameters, header, dropped, sizes.position_difference(path, tensors, config))
+    return Found(
+        config, parameters, header, dropped, sizes.position_difference(path, tensors, config)
+    )
 
 
 def _nested(parameters):
@@ -193,20 +226,30 @@ def _nested(parameters):
 
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
-    flags.DEFINE_string("source", None, "Checkpoint file, folder or hub id (owner/name).", required=True)
-    flags.DEFINE_string("output", None, "File to write; a folder with --to=huggingface.", required=True)
+    flags.DEFINE_string(
+        "source", None, "Checkpoint file, folder or hub id (owner/name).", required=True
+    )
+    flags.DEFINE_string(
+        "output", None, "File to write; a folder with --to=huggingface.", required=True
+    )
     flags.DEFINE_enum("to", "asd_jax", ["asd_jax", "huggingface"], "Layout to write.")
     flags.DEFINE_enum("weights", "student", ["student", "ema"], "The student, or its EMA teacher.")
     flags.DEFINE_bool("with_decoder", False, "Keep the decoder that pre-training needs.")
     flags.DEFINE_bool("with_head", False, "Keep the AudioSet classifier.")
-    flags.DEFINE_string("revision", "main", "Branch, tag or commit on the hub; the header records the commit.")
+    flags.DEFINE_string(
+        "revision", "main", "Branch, tag or commit on the hub; the header records the commit."
+    )
 
 
 def main() -> None:
     """Converts --source and says what was kept."""
-    options = {name: FLAGS[name].value for name in ("weights", "with_decoder", "with_head", "revision")}
+    options = {
+        name: FLAGS[name].value for name in ("weights", "with_decoder", "with_head", "revision")
+    }
     try:
-        found = (write_huggingface if FLAGS.to == "huggingface" else write)(FLAGS.source, FLAGS.output, **options)
+        found = (write_huggingface if FLAGS.to == "huggingface" else write)(
+            FLAGS.source, FLAGS.output, **options
+        )
     except OSError as error:
         raise InputError(f"cannot write {FLAGS.output}: {error}") from error
     count = sum(math.prod(parameter.shape) for parameter in found.parameters.values())
@@ -222,7 +265,10 @@ def main() -> None:
             f"{CLASSIFIER_EPS['huggingface']:g}: the same weights, slightly other logits"
         )
     if found.position_difference is not None:
-        print(f"the stored position table differs from the recomputed one by at most {found.position_difference:.2g}")
+        print(
+            f"the stored position table differs from the recomputed one by at most "
+            f"{found.position_difference:.2g}"
+        )
 
 
 if __name__ == "__main__":

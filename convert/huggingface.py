@@ -1,4 +1,6 @@
-"""Writes EAT in the layout of the public Hugging Face repositories: `model.safetensors` and `config.json`."""
+"""Writes EAT in the layout of the public Hugging Face repositories: `model.safetensors` and
+`config.json`.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,25 +19,36 @@ from convert import table
 MAX_LENGTH = 768  # time patches of the public position table, 122.9 s
 
 
-def write_public(path: str | Path, config: EATConfig, parameters: Mapping[str, Any], front_end: dict | None) -> None:
+def write_public(
+    path: str | Path, config: EATConfig, parameters: Mapping[str, Any], front_end: dict | None
+) -> None:
     """Writes both files into the folder `path`.
 
     Args:
         path: folder, made if needed.
         config: sizes.
-        parameters: our name -> parameter of the encoder and, if it is fine-tuned on AudioSet, of "fc_norm" and "head".
-        front_end: settings the encoder was trained on, for the way back; the public code always computes the mel bank.
+        parameters: our name -> parameter of the encoder and, if it is fine-tuned on AudioSet, of
+            "fc_norm" and "head".
+        front_end: settings the encoder was trained on, for the way back; the public code always
+            computes the mel bank.
     """
     path = Path(path)
     finetuned = "head/kernel" in parameters
     rows = table.rows(table.ENCODER + (table.HEAD if finetuned else ()), config.depth)
     tensors = {f"model.{row.public}": Public(parameters[row.ours], row.transform) for row in rows}
     positions = position_table(config.embed_dim, MAX_LENGTH, config.mel_bins // PATCH)[None]
-    write_safetensors(path / "model.safetensors", tensors | {f"model.{table.POSITIONS}": positions}, {"format": "pt"})
+    write_safetensors(
+        path / "model.safetensors",
+        tensors | {f"model.{table.POSITIONS}": positions},
+        {"format": "pt"},
+    )
     settings = {
         "model_type": "eat",
         "architectures": ["EATModel"],
-        "auto_map": {"AutoConfig": "configuration_eat.EATConfig", "AutoModel": "modeling_eat.EATModel"},
+        "auto_map": {
+            "AutoConfig": "configuration_eat.EATConfig",
+            "AutoModel": "modeling_eat.EATModel",
+        },
         "model_variant": "finetune" if finetuned else "pretrain",
         "num_classes": parameters["head/bias"].shape[0] if finetuned else 0,
         **dataclasses.asdict(config),
@@ -55,20 +68,28 @@ def write_public(path: str | Path, config: EATConfig, parameters: Mapping[str, A
     write_json(path / "config.json", dict(sorted(settings.items())))
 
 
-def read_ours(source: str | Path) -> tuple[EATConfig, dict[str, Any], dict | None, list[str], dict | None]:
-    """The EAT part of a weight file of ours -> sizes, {our name: parameter}, its front end, what is no part, its head.
+def read_ours(
+    source: str | Path,
+) -> tuple[EATConfig, dict[str, Any], dict | None, list[str], dict | None]:
+    """The EAT part of a weight file of ours -> sizes, {our name: parameter}, its front end, what is
+    no part, its head.
 
     Raises:
-        InputError: as `asd_jax.training.weights.load_encoder`; or an EAT that hears through trained attention.
+        InputError: as `asd_jax.training.weights.load_encoder`; or an EAT that hears through trained
+            attention.
     """
     config, params = load_encoder(source)
     tensors, header = read_weights(source)
     if (attention := header.get("attention", "none")) != "none":
         raise InputError(
-            f"{source}: its EAT was trained behind model.attention={attention}, which the Hugging Face layout cannot "
-            "hold: without it, it is another function; python -m asd_jax.export writes the whole encoder"
+            f"{source}: its EAT was trained behind model.attention={attention}, which the Hugging "
+            f"Face layout cannot "
+            "hold: without it, it is another function; python -m asd_jax.export writes the whole "
+            "encoder"
         )
-    kept = flatten_dict(params, sep="/") | {n: t for n, t in tensors.items() if n.startswith(("fc_norm/", "head/"))}
+    kept = flatten_dict(params, sep="/") | {
+        n: t for n, t in tensors.items() if n.startswith(("fc_norm/", "head/"))
+    }
     left = sorted({n.removeprefix("eat/") for n in tensors} - set(kept))
     return config, kept, header.get("front_end"), left, header.get("classifier")
 

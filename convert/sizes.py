@@ -1,4 +1,6 @@
-"""What a checkpoint's tensors must look like: EAT's sizes, the shape of every parameter, the position table."""
+"""What a checkpoint's tensors must look like: EAT's sizes, the shape of every parameter, the
+position table.
+"""
 
 import re
 from collections.abc import Mapping
@@ -33,10 +35,12 @@ FIXED = {
 
 
 def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig, FrontEnd]:
-    """Sizes of the encoder and its front end: from the tensors where they can be, else from the settings.
+    """Sizes of the encoder and its front end: from the tensors where they can be, else from the
+    settings.
 
     Raises:
-        InputError: no EAT, sizes that are none, or settings that contradict the tensors or our encoder.
+        InputError: no EAT, sizes that are none, or settings that contradict the tensors or our
+            encoder.
     """
     path, settings = checkpoint.path, encoder_settings(checkpoint.settings)
     depth = settings.get("depth")
@@ -51,7 +55,10 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
     for name, wanted in {**FIXED, "embed_dim": width, "mlp_ratio": hidden / width}.items():
         if settings.get(name, wanted) != wanted:
             reads = "our encoder knows" if name in FIXED else "the tensors have"
-            raise InputError(f"{path}: the settings say {name}={str(settings[name])[:80]}, but {reads} only {wanted}")
+            raise InputError(
+                f"{path}: the settings say {name}={str(settings[name])[:80]}, but {reads} only "
+                f"{wanted}"
+            )
     default = 12 if checkpoint.layout == "huggingface" else {768: 12, 1024: 16}.get(width)
     heads, mel_bins = settings.get("num_heads", default), settings.get("mel_bins", 128)
     if heads is None:
@@ -76,15 +83,22 @@ def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:
     return {name: leaf.shape for name, leaf in leaves.items()}
 
 
-def decoder_template(path: Path, tensors: Mapping[str, Any], layers: int) -> dict[str, tuple[int, ...]]:
+def decoder_template(
+    path: Path, tensors: Mapping[str, Any], layers: int
+) -> dict[str, tuple[int, ...]]:
     """The decoder's; its first layer's kernel size and groups hold for all.
 
     Raises:
         InputError: no decoder.
     """
-    shape = tensors["decoder.blocks.0.0.weight"].shape if "decoder.blocks.0.0.weight" in tensors else ()
+    shape = (
+        tensors["decoder.blocks.0.0.weight"].shape if "decoder.blocks.0.0.weight" in tensors else ()
+    )
     if len(shape) != 4 or not shape[1] or shape[0] % shape[1]:
-        raise InputError(f"{path}: --with_decoder: the file holds no decoder (only fairseq's pre-training files do)")
+        raise InputError(
+            f"{path}: --with_decoder: the file holds no decoder (only fairseq's pre-training "
+            f"files do)"
+        )
     d, per_group, k, _ = shape
     template = {f"decoder/conv_{i}/kernel": (k, k, per_group, d) for i in range(layers)}
     template |= {f"decoder/conv_{i}/bias": (d,) for i in range(layers)}
@@ -99,9 +113,16 @@ def head_template(path: Path, tensors: Mapping[str, Any]) -> dict[str, tuple[int
     """
     shape = tensors["head.weight"].shape if "head.weight" in tensors else ()
     if len(shape) != 2:
-        raise InputError(f"{path}: --with_head: the file holds no classifier (only fine-tuned checkpoints do)")
+        raise InputError(
+            f"{path}: --with_head: the file holds no classifier (only fine-tuned checkpoints do)"
+        )
     classes, d = shape
-    return {"fc_norm/scale": (d,), "fc_norm/bias": (d,), "head/kernel": (d, classes), "head/bias": (classes,)}
+    return {
+        "fc_norm/scale": (d,),
+        "fc_norm/bias": (d,),
+        "head/kernel": (d, classes),
+        "head/bias": (classes,),
+    }
 
 
 def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfig) -> float | None:
@@ -120,5 +141,8 @@ def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfi
     ours = position_table(config.embed_dim, rows // bands, bands)
     difference = float(np.abs(stored.read()[0].astype(np.float32) - ours).max())
     if not difference <= POSITION_TOLERANCE:
-        raise InputError(f"{path}: {POSITIONS} differs by {difference:.3g} from EAT's fixed table; another model?")
+        raise InputError(
+            f"{path}: {POSITIONS} differs by {difference:.3g} from EAT's fixed table; another "
+            f"model?"
+        )
     return difference

@@ -1,7 +1,8 @@
-"""The table between the public names of EAT's parameters and ours, and the checks that nothing is lost on the way.
+"""The table between the public names of EAT's parameters and ours, and the checks that nothing is
+lost on the way.
 
-The names on the left are those of the Hugging Face files without their `model.` prefix; fairseq's differ in two parts.
-Rows with `{i}` stand for every block or layer.
+The names on the left are those of the Hugging Face files without their `model.` prefix; fairseq's
+differ in two parts. Rows with `{i}` stand for every block or layer.
 """
 
 import fnmatch
@@ -30,12 +31,19 @@ class Transform(NamedTuple):
 SAME = Transform(lambda x: x, lambda x: x)
 TRANSPOSE = Transform(np.transpose, np.transpose)  # torch keeps (out, in)
 TOKEN = Transform(lambda x: x[0, 0], lambda x: x[None, None])
-PATCHES = Transform(lambda x: x.reshape(len(x), -1).T, lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]))
+PATCHES = Transform(
+    lambda x: x.reshape(len(x), -1).T,
+    lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]),
+)
 CONVOLUTION = Transform(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))
 
 
 def _layer(public: str, ours: str, transform: Transform = TRANSPOSE, weight: str = "kernel"):
-    return (f"{public}.weight", f"{ours}/{weight}", transform), (f"{public}.bias", f"{ours}/bias", SAME)
+    return (f"{public}.weight", f"{ours}/{weight}", transform), (
+        f"{public}.bias",
+        f"{ours}/bias",
+        SAME,
+    )
 
 
 ENCODER = (
@@ -86,12 +94,17 @@ def public_name(name: str) -> str:
     """A key of a fairseq or Hugging Face file -> the name in the table."""
     for fairseq, ours in FAIRSEQ_PARTS:
         name = name.replace(fairseq, ours)
-    name = name.replace("positional_encoder.pos_embed", "positional_encoder.positions")  # the oldest checkpoints
+    name = name.replace(
+        "positional_encoder.pos_embed", "positional_encoder.positions"
+    )  # the oldest checkpoints
     return name.removeprefix("model.")
 
 
-def check(path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tensors: Mapping) -> dict[str, str]:
-    """Every parameter filled by exactly one tensor of the right shape; returns the tensors dropped, with the reason.
+def check(
+    path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tensors: Mapping
+) -> dict[str, str]:
+    """Every parameter filled by exactly one tensor of the right shape; returns the tensors dropped,
+    with the reason.
 
     Args:
         path: named in the error.
@@ -100,11 +113,14 @@ def check(path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tens
         tensors: public name -> anything with `.shape` and `.dtype`.
 
     Raises:
-        InputError: one message that lists everything missing, left over or of another shape or type.
+        InputError: one message that lists everything missing, left over or of another shape or
+            type.
     """
     found, names = set(tensors), {row.public for row in wanted}
     if sorted(row.ours for row in wanted) != sorted(template):
-        raise AssertionError("the table and the model disagree")  # a mistake of ours, not of the file
+        raise AssertionError(
+            "the table and the model disagree"
+        )  # a mistake of ours, not of the file
     dropped = {name: reason for name in sorted(found - names) if (reason := _reason(name))}
     problems = [f"missing {name}" for name in sorted(names - found)]
     problems += [f"not known {name[:80]!r}" for name in sorted(found - names - set(dropped))]
@@ -116,12 +132,18 @@ def check(path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tens
         if tuple(tensor.shape) != shape:
             problems.append(f"{row.public} has shape {tuple(tensor.shape)}, wanted {shape}")
         elif tensor.dtype.name not in ("float64", "float32", "float16", "bfloat16"):
-            problems.append(f"{row.public} holds {tensor.dtype.name} numbers, wanted floating point")
+            problems.append(
+                f"{row.public} holds {tensor.dtype.name} numbers, wanted floating point"
+            )
     if problems:
         more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise InputError(f"{path}: the tensors are not those of an EAT: " + "; ".join(problems[:20]) + more)
+        raise InputError(
+            f"{path}: the tensors are not those of an EAT: " + "; ".join(problems[:20]) + more
+        )
     return dropped
 
 
 def _reason(name):
-    return next((reason for pattern, reason in DROPPED.items() if fnmatch.fnmatchcase(name, pattern)), None)
+    return next(
+        (reason for pattern, reason in DROPPED.items() if fnmatch.fnmatchcase(name, pattern)), None
+    )

@@ -1,10 +1,11 @@
 """Reads what `torch.save` wrote, without torch and without ever running anything the file asks for.
 
-A checkpoint is a zip archive: `data.pkl`, a pickle that describes the objects, and one uncompressed entry of raw
-numbers per storage. The pickle is interpreted here by a small stack machine that knows containers, numbers, strings and
-tensors. A class that only holds settings (omegaconf, argparse, enums, fairseq's) becomes an inert `StandIn`; any other
-name, and any opcode `torch.save` does not write, is refused. There is no import machinery to subvert. Tensors stay on
-disk until `Tensor.read`, so an optimizer state costs nothing.
+A checkpoint is a zip archive: `data.pkl`, a pickle that describes the objects, and one uncompressed
+entry of raw numbers per storage. The pickle is interpreted here by a small stack machine that knows
+containers, numbers, strings and tensors. A class that only holds settings (omegaconf, argparse,
+enums, fairseq's) becomes an inert `StandIn`; any other name, and any opcode `torch.save` does not
+write, is refused. There is no import machinery to subvert. Tensors stay on disk until
+`Tensor.read`, so an optimizer state costs nothing.
 """
 
 import dataclasses
@@ -34,16 +35,25 @@ DTYPES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-# Classes of settings and counters that training programs leave in a checkpoint; kept as inert stand-ins.
+# Classes of settings and counters that training programs leave in a checkpoint; kept as inert
+# stand-ins.
 STAND_INS = re.compile(
     r"(omegaconf|fairseq|examples|EAT|data2vec|enum|typing)(\.\w+)* \w+"
-    r"|argparse Namespace|collections (OrderedDict|defaultdict)|pathlib (Pure)?PosixPath|_codecs encode"
+    r"|argparse Namespace|collections (OrderedDict|defaultdict)|pathlib (Pure)?PosixPath|_codecs "
+    r"encode"
     r"|(builtins|__builtin__) (int|long|float|bool|str|unicode|bytes|list|dict|tuple|set|object)"
     r"|torch (device|Size|(b?float|u?int)\d+|bool)|numpy dtype|numpy\.(_?core)\.multiarray scalar"
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
-UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, *DAMAGED)  # all zipfile raises
+UNREADABLE = (
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    *DAMAGED,
+)  # all zipfile raises
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +106,13 @@ class Tensor:
         try:
             with storage.archive.open(storage.entry) as file:
                 file.seek(self.offset * itemsize)
-                data = file.read(span * itemsize)  # zipfile compares the CRC when a whole entry is read
+                data = file.read(
+                    span * itemsize
+                )  # zipfile compares the CRC when a whole entry is read
         except UNREADABLE as error:
-            raise InputError(f"{storage.archive.filename}: {storage.entry} is damaged ({error})") from error
+            raise InputError(
+                f"{storage.archive.filename}: {storage.entry} is damaged ({error})"
+            ) from error
         if len(data) != span * itemsize:
             raise InputError(f"{storage.archive.filename}: {storage.entry} ends early")
         steps = [stride * itemsize for stride in self.strides]
@@ -106,7 +120,9 @@ class Tensor:
 
 
 def unwrap(value: Any) -> Any:
-    """What a stand-in holds: omegaconf's content or value, a namespace's attributes, an enum's value."""
+    """What a stand-in holds: omegaconf's content or value, a namespace's attributes, an enum's
+    value.
+    """
     if not isinstance(value, StandIn):
         return value
     if isinstance(value.state, dict):
@@ -115,28 +131,40 @@ def unwrap(value: Any) -> Any:
 
 
 def read_torch(path: str | Path) -> Any:
-    """The object that was saved, with `Tensor` for every tensor and `StandIn` for every settings object.
+    """The object that was saved, with `Tensor` for every tensor and `StandIn` for every settings
+    object.
 
     Raises:
-        InputError: not a zip checkpoint, damaged, big-endian, compressed, or a pickle that names anything else.
+        InputError: not a zip checkpoint, damaged, big-endian, compressed, or a pickle that names
+            anything else.
     """
     archive = _open(Path(path))
     names = archive.namelist()
-    pickles = [name for name in names if PurePosixPath(name).name == "data.pkl" and name.count("/") <= 1]
+    pickles = [
+        name for name in names if PurePosixPath(name).name == "data.pkl" and name.count("/") <= 1
+    ]
     if len(pickles) != 1:
-        raise InputError(f"{path}: a zip archive, but not what torch.save writes (no single data.pkl)")
+        raise InputError(
+            f"{path}: a zip archive, but not what torch.save writes (no single data.pkl)"
+        )
     prefix = pickles[0].removesuffix("data.pkl")
     if prefix + "constants.pkl" in names:
-        raise InputError(f"{path}: a TorchScript program, not a checkpoint; save the model's state_dict instead")
+        raise InputError(
+            f"{path}: a TorchScript program, not a checkpoint; save the model's state_dict instead"
+        )
     if prefix + "byteorder" in names and _entry(archive, prefix + "byteorder", 16) != b"little":
-        raise InputError(f"{path}: saved on a big-endian machine; load and save it again on a little-endian one")
+        raise InputError(
+            f"{path}: saved on a big-endian machine; load and save it again on a little-endian one"
+        )
     machine = _StackMachine(archive, prefix)
     try:
         return machine.run(_entry(archive, pickles[0], LARGEST_PICKLE))
     except InputError:
         raise
     except DAMAGED as error:
-        raise InputError(f"{path}: {pickles[0]} is damaged ({type(error).__name__}: {str(error)[:100]})") from error
+        raise InputError(
+            f"{path}: {pickles[0]} is damaged ({type(error).__name__}: {str(error)[:100]})"
+        ) from error
 
 
 def _open(path):
@@ -149,20 +177,39 @@ def _open(path):
             if legacy
             else "no checkpoint, neither of torch nor safetensors"
         )
-        remedy = "; with torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)" if legacy else ""
+        remedy = (
+            "; with torch: torch.save(torch.load(FILE, weights_only=True), NEW_FILE)"
+            if legacy
+            else ""
+        )
         raise InputError(f"{path}: {what}{remedy}")
     try:
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
-        raise InputError(f"{path}: a damaged or truncated checkpoint ({error}); download it again") from error
+        raise InputError(
+            f"{path}: a damaged or truncated checkpoint ({error}); download it again"
+        ) from error
     names = archive.namelist()
     if len(set(names)) != len(names):
         raise InputError(f"{path}: the archive holds two entries of one name")
     for entry in archive.infolist():
-        if entry.filename.startswith("/") or "\\" in entry.filename or ".." in PurePosixPath(entry.filename).parts:
-            raise InputError(f"{path}: the archive holds a name that leaves its folder ({entry.filename[:80]!r})")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
-            raise InputError(f"{path}: {entry.filename[:80]!r} is compressed or encrypted; torch.save writes neither")
+        if (
+            entry.filename.startswith("/")
+            or "\\" in entry.filename
+            or ".." in PurePosixPath(entry.filename).parts
+        ):
+            raise InputError(
+                f"{path}: the archive holds a name that leaves its folder ({entry.filename[:80]!r})"
+            )
+        if (
+            entry.compress_type != zipfile.ZIP_STORED
+            or entry.compress_size != entry.file_size
+            or entry.flag_bits & 1
+        ):
+            raise InputError(
+                f"{path}: {entry.filename[:80]!r} is compressed or encrypted; torch.save writes "
+                f"neither"
+            )
     return archive
 
 
@@ -179,9 +226,19 @@ class _StackMachine:
     """Interprets the opcodes that torch.save writes (pickle protocols 2 to 5)."""
 
     VALUES = {
-        "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
-        "SHORT_BINBYTES", "BINBYTES", "BINSTRING", "SHORT_BINSTRING",
-    }  # fmt: skip
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "LONG4",
+        "BINFLOAT",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "SHORT_BINBYTES",
+        "BINBYTES",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+    }
     CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
     CONTAINERS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": set}
     TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -231,7 +288,10 @@ class _StackMachine:
         elif opcode == "BINPERSID":
             stack.append(self.storage(stack.pop()))
         elif opcode not in ("PROTO", "FRAME"):
-            raise InputError(f"{self.archive.filename}: torch.save does not write the pickle opcode {opcode}; refused")
+            raise InputError(
+                f"{self.archive.filename}: torch.save does not write the pickle opcode {opcode}; "
+                f"refused"
+            )
 
     def take(self, count):
         if len(self.stack) < count:
@@ -257,14 +317,17 @@ class _StackMachine:
         if not (tensor or (module == "torch" and name in DTYPES) or STAND_INS.fullmatch(text)):
             dotted = f"{module}.{name}"[:120]
             raise InputError(
-                f"{self.archive.filename}: the file names {dotted!r}, which is no part of a checkpoint's data; "
+                f"{self.archive.filename}: the file names {dotted!r}, which is no part of a "
+                f"checkpoint's data; "
                 "refused, nothing was run"
             )
         return Name(text)
 
     def call(self, function, arguments):
         if not isinstance(function, Name):
-            raise InputError(f"{self.archive.filename}: the pickle calls an object that is no class; refused")
+            raise InputError(
+                f"{self.archive.filename}: the pickle calls an object that is no class; refused"
+            )
         text = function.text
         if text == "collections OrderedDict" and not arguments:
             return {}
@@ -288,12 +351,21 @@ class _StackMachine:
 
 
 def _tensor(storage, offset, shape, strides):
-    shape, strides = (tuple(s.arguments[0] if isinstance(s, StandIn) else s) for s in (shape, strides))  # torch.Size
-    if not all(map(_count, (offset, *shape, *strides))) or len(shape) != len(strides) or len(shape) > 8:
+    shape, strides = (
+        tuple(s.arguments[0] if isinstance(s, StandIn) else s) for s in (shape, strides)
+    )  # torch.Size
+    if (
+        not all(map(_count, (offset, *shape, *strides)))
+        or len(shape) != len(strides)
+        or len(shape) > 8
+    ):
         raise ValueError("a tensor's shape, strides and offset must be whole numbers")
-    # Views that repeat elements (stride 0) are refused: a tiny file could ask for any amount of memory.
+    # Views that repeat elements (stride 0) are refused: a tiny file could ask for any amount of
+    # memory.
     if math.prod(shape) > storage.elements or offset + _span(shape, strides) > storage.elements:
-        raise ValueError(f"a tensor of shape {shape} does not fit its storage of {storage.elements} elements")
+        raise ValueError(
+            f"a tensor of shape {shape} does not fit its storage of {storage.elements} elements"
+        )
     return Tensor(storage, offset, shape, strides)
 
 
@@ -304,7 +376,9 @@ def _span(shape, strides):
 
 
 def _count(value):
-    return type(value) is int and 0 <= value < 1 << 48  # arithmetic with an integer of megabytes could take hours
+    return (
+        type(value) is int and 0 <= value < 1 << 48
+    )  # arithmetic with an integer of megabytes could take hours
 
 
 def _key(value):

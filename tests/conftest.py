@@ -1,5 +1,5 @@
-"""Set before JAX starts: eight fake devices (of which one is used unless a test asks), strict broadcasting, full matrix
-precision.
+"""Set before JAX starts: eight fake devices (of which one is used unless a test asks), strict
+broadcasting, full matrix precision.
 """
 
 import os
@@ -7,7 +7,9 @@ import sys
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
 
 from pathlib import Path
 
@@ -20,8 +22,8 @@ import asd_jax.runtime.command
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_device", jax.devices()[0])
 jax.config.update("jax_default_matmul_precision", "highest")
-# Tests build the same small programs again and again: each is compiled once, for pytest's workers and the commands that
-# tests start too, which inherit the environment.
+# Tests build the same small programs again and again: each is compiled once, for pytest's workers
+# and the commands that tests start too, which inherit the environment.
 _COMPILED = tempfile.TemporaryDirectory()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
@@ -50,7 +52,9 @@ def command(capsys, monkeypatch):
                 asd_jax.runtime.command.run(module.main, module.define_flags)
         finally:
             for name in set(flags.FLAGS) - before:
-                if not name.startswith("grain"):  # defined by an import that the command did, and stays
+                if not name.startswith(
+                    "grain"
+                ):  # defined by an import that the command did, and stays
                     delattr(flags.FLAGS, name)
         out, err = capsys.readouterr()
         return stop.value.code, out, err
@@ -67,6 +71,8 @@ def encoder_file(tmp_path_factory):
     from asd_jax.training.weights import random_eat, save_encoder
 
     path, sizes = tmp_path_factory.mktemp("encoder") / "encoder.safetensors", EATConfig(32, 1, 2)
-    config = EncoderConfig(FrontEnd("even", simam=SimAM("global")), sizes, Pooling("band_mean", -1, 0))
+    config = EncoderConfig(
+        FrontEnd("even", simam=SimAM("global")), sizes, Pooling("band_mean", -1, 0)
+    )
     save_encoder(path, config, {"eat": random_eat(sizes, 0)})
     return path

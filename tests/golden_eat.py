@@ -1,4 +1,6 @@
-"""The golden tiny EAT under our parameter names: a second, plain way beside convert/, for tests of the model itself."""
+"""The golden tiny EAT under our parameter names: a second, plain way beside convert/, for tests of
+the model itself.
+"""
 
 from pathlib import Path
 
@@ -23,7 +25,9 @@ def golden_eat() -> dict:
 
 def flax_names(tensors: dict) -> dict:
     """Tensors under Hugging Face or fairseq names -> nested parameters (or gradients) of `EAT`."""
-    return unflatten_dict(dict(_renamed(*pair) for pair in tensors.items() if "positions" not in pair[0]), sep="/")
+    return unflatten_dict(
+        dict(_renamed(*pair) for pair in tensors.items() if "positions" not in pair[0]), sep="/"
+    )
 
 
 def _renamed(name, value):

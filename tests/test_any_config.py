@@ -21,15 +21,18 @@ BOUNDED = {
     "data.threads": [-1, 0, 1, 4],
 }
 WORDS = """
-none global local even mel gammatone given train test held_out waveform spectrogram fit window bucket repeat zeros mean
-near soxr torchaudio error skip eat filter_bank base tiny attentive_statistics cls band_mean float32 bfloat16 se cbam
+none global local even mel gammatone given train test held_out waveform spectrogram fit window
+bucket repeat zeros mean near soxr torchaudio error skip eat filter_bank base tiny
+attentive_statistics cls band_mean float32 bfloat16 se cbam
 arcface adacos stop knn gmm knn+mahalanobis cosine euclidean min pooled max rank gamma quantile
 """.split()
 
 
 def leaves(table, prefix=""):
     for key, value in table.items():
-        yield from leaves(value, f"{prefix}{key}.") if hasattr(value, "keys") else [(prefix + key, value)]
+        yield from (
+            leaves(value, f"{prefix}{key}.") if hasattr(value, "keys") else [(prefix + key, value)]
+        )
 
 
 def words_of(key):
@@ -47,7 +50,9 @@ def values(key, default):
     if isinstance(default, int):
         return st.sampled_from([-1, 0, 1, 2, 3, 8, 16, 64, 2024])
     if isinstance(default, float):
-        return st.sampled_from([-1.0, 0.0, 1e-6, 0.3, 1.0, 2.5, 8000.0, 1e30, float("nan"), float("inf")])
+        return st.sampled_from(
+            [-1.0, 0.0, 1e-6, 0.3, 1.0, 2.5, 8000.0, 1e30, float("nan"), float("inf")]
+        )
     return st.one_of(st.sampled_from(words_of(key)), st.sampled_from(["", "nonsense"]))
 
 
@@ -87,8 +92,13 @@ def test_any_config_runs_or_says_why_not(command, tmp_path_factory, overrides):
         f"--config.data.root={folder / 'data'}",
     ]
     flags += ["--config.data.clip_seconds=0.5", "--config.model.depth=1", "--config.report.clips=0"]
-    status, out, err = command(asd_jax.train, *flags, *(f"--config.{key}={value}" for key, value in overrides.items()))
+    status, out, err = command(
+        asd_jax.train, *flags, *(f"--config.{key}={value}" for key, value in overrides.items())
+    )
     if status == 0:
         assert (folder / "run" / "results.json").exists()
     else:
-        assert status == 2 and err.startswith("error: ") and "Traceback" not in err, (overrides, err)
+        assert status == 2 and err.startswith("error: ") and "Traceback" not in err, (
+            overrides,
+            err,
+        )

@@ -1,4 +1,6 @@
-"""Bad input of every kind: exit status 2, one message that names the thing, no traceback, nothing left behind."""
+"""Bad input of every kind: exit status 2, one message that names the thing, no traceback, nothing
+left behind.
+"""
 
 import json
 import re
@@ -49,7 +51,9 @@ def make_recordings(root):
         return lambda machine: (machine / "train" / "own.wav").write_bytes(content)
 
     def sound(samples, **more):
-        return lambda machine: soundfile.write(machine / "train" / "own.wav", samples, 16000, **more)
+        return lambda machine: soundfile.write(
+            machine / "train" / "own.wav", samples, 16000, **more
+        )
 
     whole = next((root / "factory" / "fan" / "train").glob("*.wav")).read_bytes()
     data("truncated", replaced(whole[:1000]))
@@ -58,9 +62,18 @@ def make_recordings(root):
     data("too_short", sound(wave[:300]))
     data("not_finite", sound(np.where(np.arange(16000) == 7, np.nan, wave), subtype="FLOAT"))
     data("not_scaled", sound(wave * 32768, subtype="FLOAT"))
-    data("anomaly", lambda m: (m / "train" / "section_00_source_train_anomaly_0000_x_1.wav").write_bytes(whole))
-    data("misnamed", lambda m: (m / "test" / "section_00_left_test_normal_0001_x.wav").write_bytes(whole))
-    data("wrong_split", lambda m: (m / "test" / "section_00_source_train_normal_0000_x_1.wav").write_bytes(whole))
+    data(
+        "anomaly",
+        lambda m: (m / "train" / "section_00_source_train_anomaly_0000_x_1.wav").write_bytes(whole),
+    )
+    data(
+        "misnamed",
+        lambda m: (m / "test" / "section_00_left_test_normal_0001_x.wav").write_bytes(whole),
+    )
+    data(
+        "wrong_split",
+        lambda m: (m / "test" / "section_00_source_train_normal_0000_x_1.wav").write_bytes(whole),
+    )
     data("no_train", lambda m: shutil.rmtree(m / "train"))
     (root / "one_class" / "mine" / "train").mkdir(parents=True)
     for n in range(9):
@@ -78,8 +91,12 @@ def make_weights(folder):
     (folder / "folder.safetensors").mkdir()
     write_safetensors(folder / "foreign.safetensors", {"w": np.ones(3, np.float32)}, {})
     save_weights(folder / "nan.safetensors", {**params, "cls": params["cls"] * np.nan}, header)
-    save_weights(folder / "lacks.safetensors", {k: v for k, v in params.items() if k != "cls"}, header)
-    save_weights(folder / "surplus.safetensors", {**params, "extra": np.ones(2, np.float32)}, header)
+    save_weights(
+        folder / "lacks.safetensors", {k: v for k, v in params.items() if k != "cls"}, header
+    )
+    save_weights(
+        folder / "surplus.safetensors", {**params, "extra": np.ones(2, np.float32)}, header
+    )
     save_weights(folder / "shape.safetensors", {**params, "cls": np.ones(3, np.float32)}, header)
     save_weights(folder / "sizes.safetensors", params, {**header, "eat": {"width": 3}})
     save_weights(folder / "future.safetensors", params, {**header, "format": 99})
@@ -93,41 +110,69 @@ def make_weights(folder):
 def make_embeddings(root):
     rng, n = np.random.default_rng(0), 8
     split = np.array(["train"] * 4 + ["test"] * 4)
-    text = {"files": np.array([f"{i}.wav" for i in range(n)]), "section": np.full(n, "00"), "split": split}
+    text = {
+        "files": np.array([f"{i}.wav" for i in range(n)]),
+        "section": np.full(n, "00"),
+        "split": split,
+    }
     text |= {"domain": np.array(["source", "target"] * 4), "attribute": np.full(n, "")}
-    good = {"vectors": rng.normal(size=(n, 3)).astype(np.float32), "label": np.array([0] * 6 + [1] * 2), **text}
+    good = {
+        "vectors": rng.normal(size=(n, 3)).astype(np.float32),
+        "label": np.array([0] * 6 + [1] * 2),
+        **text,
+    }
 
     def file(name, **changes):
         (root / "npz" / name).mkdir(parents=True)
-        np.savez(root / "npz" / name / "fan.npz", **{k: v for k, v in {**good, **changes}.items() if v is not None})
+        np.savez(
+            root / "npz" / name / "fan.npz",
+            **{k: v for k, v in {**good, **changes}.items() if v is not None},
+        )
 
     file("lacks", domain=None)
     file("nan", vectors=np.full((n, 3), np.nan, np.float32))
     file("short", label=good["label"][:5])
     file("label", label=good["label"] + 5)
-    file("axes", vectors=np.ones((n, 2, 3), np.float32), axes=np.array(["clip", "layers", "embedding"]))
-    file("swapped", vectors=np.ones((n, 2, 3), np.float32), axes=np.array(["clip", "embedding", "layer"]))
+    file(
+        "axes",
+        vectors=np.ones((n, 2, 3), np.float32),
+        axes=np.array(["clip", "layers", "embedding"]),
+    )
+    file(
+        "swapped",
+        vectors=np.ones((n, 2, 3), np.float32),
+        axes=np.array(["clip", "embedding", "layer"]),
+    )
     file("no_axes", vectors=np.float32(1))
     file("one_axis", vectors=good["vectors"][:, 0])
     file("complex", vectors=good["vectors"] * 1j)
     file("number", section=np.zeros(n, np.int64))
     file("column", label=good["label"][:, None])
     file("starts", window_start_seconds=np.zeros(3))
-    halves = {"files": np.array(["a.wav", "b.wav"] * 4), "section": np.array(["00"] * 4 + ["00", "00", "01", "01"])}
+    halves = {
+        "files": np.array(["a.wav", "b.wav"] * 4),
+        "section": np.array(["00"] * 4 + ["00", "00", "01", "01"]),
+    }
     file("two_sections", window_start_seconds=np.zeros(n), **halves)
     file("objects", section=np.array([{"pickled": 1}] * n, dtype=object))
     file("truncated")
     path = root / "npz" / "truncated" / "fan.npz"
     path.write_bytes(path.read_bytes()[:-50])
     Embeddings(
-        good["vectors"], *(text[k] for k in ("files", "section", "split", "domain")), good["label"], text["attribute"]
+        good["vectors"],
+        *(text[k] for k in ("files", "section", "split", "domain")),
+        good["label"],
+        text["attribute"],
     ).save(root / "unfinished" / "embeddings" / "fan.npz")
     write_json(root / "unfinished" / "data.json", {"fan": {}, "gearbox": {}})
 
 
 def make_configs(folder):
     folder.mkdir()
-    head = "from configs import quickstart\ndef get_config(mode=''):\n    c = quickstart.get_config('smoke')\n"
+    head = (
+        "from configs import quickstart\ndef get_config(mode=''):\n    c = "
+        "quickstart.get_config('smoke')\n"
+    )
     for name, line in {
         "unknown": "c.optimizer.lerning_rate = 1e-3",
         "group": "c.optimiser = {'epochs': 1}",
@@ -144,14 +189,26 @@ CONFIG = [
     ([*TRAIN, "--config.optimizer.lerning_rate=1"], 'Did you mean "learning_rate"'),
     ([*TRAIN, "--config.optimizer.epochs=many"], "epochs"),
     ([*TRAIN, "--config.optimizer.epochs=2.5"], "epochs"),
-    ([*TRAIN, "--config.optimizer.learning_rate=nan"], "optimizer.learning_rate=nan is not a finite number"),
-    ([*TRAIN, "--config.optimizer.weight_decay=inf"], "optimizer.weight_decay=inf is not a finite number"),
+    (
+        [*TRAIN, "--config.optimizer.learning_rate=nan"],
+        "optimizer.learning_rate=nan is not a finite number",
+    ),
+    (
+        [*TRAIN, "--config.optimizer.weight_decay=inf"],
+        "optimizer.weight_decay=inf is not a finite number",
+    ),
     ([*TRAIN, "--config.optimizer.on_bad_loss=hide"], "on_bad_loss='hide'; known: stop, skip"),
     ([*TRAIN, "--config.features.simam=lokal"], "unknown mode lokal; known: none, global, local"),
     ([*TRAIN, "--config.features.simam={{fan: local}}"], "names no mode for machine gearbox"),
     ([*TRAIN, "--config.features.spacing=linear"], "known: even, mel, gammatone"),
-    ([*TRAIN, "--config.features.bins=80"], "bins=80 must be positive, with local SimAM a multiple of 32"),
-    ([*TRAIN, "--config.features.bins=72", "--config.features.simam=global"], "multiple of 16 filters, not 72"),
+    (
+        [*TRAIN, "--config.features.bins=80"],
+        "bins=80 must be positive, with local SimAM a multiple of 32",
+    ),
+    (
+        [*TRAIN, "--config.features.bins=72", "--config.features.simam=global"],
+        "multiple of 16 filters, not 72",
+    ),
     ([*TRAIN, "--config.features.low_hz=9000"], "no filter bank from 9000.0 to 8000.0 Hz"),
     ([*TRAIN, "--config.features.std=0"], "std=0.0 must be positive"),
     ([*TRAIN, "--config.features.statistics=mine"], "known: given, train"),
@@ -174,8 +231,14 @@ CONFIG = [
     ([*TRAIN, "--config.data.channel=far"], "no channel 'far'"),
     ([*TRAIN, "--config.data.threads=0"], "data.threads=0 must be at least 1"),
     ([*TRAIN, "--config.data.year=1999"], "year 1999"),
-    ([*TRAIN, "--config.data.year=2020"], "DCASE 2020 had no machine gearbox; it is of 2021, 2022, 2023, 2024, 2025"),
-    ([*TRAIN, "--config.data.machines=ToyDrone"], "data.year=2024: DCASE 2024 had no machine ToyDrone"),
+    (
+        [*TRAIN, "--config.data.year=2020"],
+        "DCASE 2020 had no machine gearbox; it is of 2021, 2022, 2023, 2024, 2025",
+    ),
+    (
+        [*TRAIN, "--config.data.machines=ToyDrone"],
+        "data.year=2024: DCASE 2024 had no machine ToyDrone",
+    ),
     ([*TRAIN, "--config.optimizer.batch_size=0"], "batch_size=0 must be"),
     ([*TRAIN, "--config.optimizer.batch_size=999"], "no step to take"),
     ([*TRAIN, "--config.optimizer.epochs=-1"], "optimizer.epochs=-1 must be at least 0"),
@@ -184,22 +247,37 @@ CONFIG = [
     ([*TRAIN, "--config.log.every=0"], "log.every=0 must be at least 1"),
     ([*TRAIN, "--config.seed=-1"], "seed=-1 must be at least 0"),
     ([*TRAIN, "--config.seeds=0"], "seeds=0 must be at least 1"),
-    ([*TRAIN, "--config.optimizer.zzz=1"], "no key 'optimizer.zzz'; all keys, with comments: configs/base.py"),
-    ([*TRAIN, "--config.optimiser.epochs=1"], "no key 'optimiser.epochs'.*Did you mean 'optimizer'"),
+    (
+        [*TRAIN, "--config.optimizer.zzz=1"],
+        "no key 'optimizer.zzz'; all keys, with comments: configs/base.py",
+    ),
+    (
+        [*TRAIN, "--config.optimiser.epochs=1"],
+        "no key 'optimiser.epochs'.*Did you mean 'optimizer'",
+    ),
     ([*TRAIN, "--config.features.simam_lambda=0"], "simam_lambda=0.0 must be above 0"),
     ([*TRAIN, "--config.scoring.back_end=knm"], "Did you mean 'knn'"),
     ([*TRAIN, "--config.scoring.k=0"], "scoring.k=0 must be at least 1"),
     ([*TRAIN, "--config.scoring.normalization=held_out"], "set --config.data.held_out"),
     ([*TRAIN, "--config.frozen.pooling=attentive_statistics"], "known: band_mean, mean, cls"),
-    ([QUICK, "--config.optimizer.batch_size=999"], "no step to take"),  # after the factory was written
+    (
+        [QUICK, "--config.optimizer.batch_size=999"],
+        "no step to take",
+    ),  # after the factory was written
     ([QUICK, "--config.factory.train_source=0"], "factory"),
     ([QUICK, "--confg.seed=1"], "confg"),
     ([QUICK, "surplus"], "unexpected argument 'surplus'"),
-    (["--config=configs/nowhere.py"], "nowhere.py: no such config file; those of the project are in .*/configs/"),
+    (
+        ["--config=configs/nowhere.py"],
+        "nowhere.py: no such config file; those of the project are in .*/configs/",
+    ),
     ([], "--config=... is needed: config file, e.g. configs/toycar.py"),
     (["--config=configs/quickstart.py:fast"], "mode 'fast'; known: smoke"),
     ([], "--config"),
-    (["--config={bad}/configs/unknown.py"], "no key 'optimizer.lerning_rate'.*Did you mean 'learning_rate'"),
+    (
+        ["--config={bad}/configs/unknown.py"],
+        "no key 'optimizer.lerning_rate'.*Did you mean 'learning_rate'",
+    ),
     (["--config={bad}/configs/group.py"], "no key 'optimiser'.*Did you mean 'optimizer'"),
     (["--config={bad}/configs/lacks.py"], "lacks 'optimizer.epochs'"),
     (["--config={bad}/configs/type.py"], "arcface.scale='much' should be of type float"),
@@ -236,9 +314,15 @@ DATA = [
 ]
 FILES = [
     ([*TRAIN, "--config.model.weights="], "--config.model.weights=none"),
-    ([*TRAIN, "--config.model.weights=nothing.safetensors"], "nothing.safetensors: no such weight file"),
+    (
+        [*TRAIN, "--config.model.weights=nothing.safetensors"],
+        "nothing.safetensors: no such weight file",
+    ),
     *(
-        ([*TRAIN, f"--config.model.weights={{bad}}/weights/{name}.safetensors"], f"{name}.safetensors{message}")
+        (
+            [*TRAIN, f"--config.model.weights={{bad}}/weights/{name}.safetensors"],
+            f"{name}.safetensors{message}",
+        )
         for name, message in {
             "truncated": ": not a readable safetensors file",
             "text": ": not a readable safetensors file",
@@ -264,7 +348,10 @@ EVALUATE = [
     (["--embeddings={bad}/npz/nan"], "fan.npz: embeddings: NaN or infinity in the vector of 0.wav"),
     (["--embeddings={bad}/npz/short"], "fan.npz: embeddings: 8 vectors but 5 label"),
     (["--embeddings={bad}/npz/label"], "fan.npz: embeddings: label 5; known"),
-    (["--embeddings={bad}/npz/axes"], r"axes \('clip', 'layers', 'embedding'\); known: .*'layer', 'embedding'"),
+    (
+        ["--embeddings={bad}/npz/axes"],
+        r"axes \('clip', 'layers', 'embedding'\); known: .*'layer', 'embedding'",
+    ),
     (["--embeddings={bad}/npz/swapped"], r"axes \('clip', 'embedding', 'layer'\); known"),
     (["--embeddings={bad}/npz/no_axes"], r"name 2 axes of vectors \(\)"),
     (["--embeddings={bad}/npz/one_axis"], r"name 2 axes of vectors \(8,\)"),
@@ -314,7 +401,9 @@ def test_evaluate_says_what_is_wrong_and_leaves_nothing(bad, command, tmp_path, 
         ("data.json", "[", "data.json: not a readable JSON file"),
     ],
 )
-def test_workdir_that_holds_something_else_stays_as_it_is(bad, command, tmp_path, name, content, message):
+def test_workdir_that_holds_something_else_stays_as_it_is(
+    bad, command, tmp_path, name, content, message
+):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / name).write_text(content)
     flags = [f"--workdir={tmp_path}", *(flag.format(bad=bad) for flag in TRAIN)]
@@ -324,11 +413,23 @@ def test_workdir_that_holds_something_else_stays_as_it_is(bad, command, tmp_path
 def test_workdir_that_cannot_be_used(bad, command, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     flags = [flag.format(bad=bad) for flag in TRAIN]
-    fails_cleanly(command, asd_jax.train, [*flags, f"--workdir={tmp_path / 'file'}"], "file: no folder to write to")
-    fails_cleanly(command, asd_jax.train, [*flags, f"--workdir={tmp_path / 'file' / 'w'}"], "w: no folder to write to")
+    fails_cleanly(
+        command,
+        asd_jax.train,
+        [*flags, f"--workdir={tmp_path / 'file'}"],
+        "file: no folder to write to",
+    )
+    fails_cleanly(
+        command,
+        asd_jax.train,
+        [*flags, f"--workdir={tmp_path / 'file' / 'w'}"],
+        "w: no folder to write to",
+    )
     with locked(tmp_path / "held"):
         message = r"held is in use by process \d+ on "
-        fails_cleanly(command, asd_jax.train, [*flags, f"--workdir={tmp_path / 'held'}"], message, tmp_path)
+        fails_cleanly(
+            command, asd_jax.train, [*flags, f"--workdir={tmp_path / 'held'}"], message, tmp_path
+        )
     unfinished = f"--workdir={bad / 'unfinished'}"
     fails_cleanly(command, asd_jax.evaluate, [unfinished], "no embeddings of gearbox yet", bad)
 
@@ -337,5 +438,9 @@ def test_config_of_another_version_in_a_workdir_is_named(command, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"scoring": {"bakend": "knn"}}))
     (tmp_path / "embeddings").mkdir()
     fails_cleanly(
-        command, asd_jax.evaluate, [f"--workdir={tmp_path}"], "scoring.bakend.*Did you mean 'back_end'", tmp_path
+        command,
+        asd_jax.evaluate,
+        [f"--workdir={tmp_path}"],
+        "scoring.bakend.*Did you mean 'back_end'",
+        tmp_path,
     )

@@ -35,14 +35,19 @@ def command(*flags):
 def test_a_table_and_json_come_out_the_same_every_time(tmp_path):
     write(tmp_path / "a", ["fan", "ToyCar"])
     for run in "12":
-        done = command(f"--scores={tmp_path}/a", "--year=2024", f"--json={tmp_path}/{run}.json", "--intervals")
+        done = command(
+            f"--scores={tmp_path}/a", "--year=2024", f"--json={tmp_path}/{run}.json", "--intervals"
+        )
         assert (done.returncode, done.stderr) == (0, "")
     assert "AUC source" in done.stdout and "stratified bootstrap" in done.stdout
     found = json.loads((tmp_path / "1.json").read_text())
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
     assert set(found["machines"]["fan"]["00"]) >= {"auc_source", "auc_target", "pauc", "f1_source"}
     assert (
-        found["bootstrap"]["low"] < found["official_score"] == found["bootstrap"]["value"] < found["bootstrap"]["high"]
+        found["bootstrap"]["low"]
+        < found["official_score"]
+        == found["bootstrap"]["value"]
+        < found["bootstrap"]["high"]
     )
     assert f"{100 * found['official_score']:.2f} %" in done.stdout
 
@@ -51,18 +56,26 @@ def test_seeds_of_two_systems_are_compared_on_the_same_clips(tmp_path):
     seeds = [write(tmp_path / f"a{i}", ["fan"], shift=3.0, seed=i) for i in range(3)]
     write(tmp_path / "b", ["fan"], shift=0.0)
     folders = ",".join(map(str, seeds))
-    done = command(f"--scores={folders}", f"--against={tmp_path}/b", "--year=2024", f"--json={tmp_path}/c.json")
+    done = command(
+        f"--scores={folders}", f"--against={tmp_path}/b", "--year=2024", f"--json={tmp_path}/c.json"
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "c.json").read_text())
     assert len(found["seeds"]["official_score"]) == 3
     assert found["against"]["low"] > 0 and found["against"]["p_value"] < 0.01
     write(tmp_path / "d", ["pump"])
     for pair in ("a0,d", "d,a0"):  # seeds of one system
-        done = command(f"--scores={','.join(f'{tmp_path}/{name}' for name in pair.split(','))}", "--year=2024")
-        assert done.returncode == 2 and "same clips" in done.stderr and "Traceback" not in done.stderr
+        done = command(
+            f"--scores={','.join(f'{tmp_path}/{name}' for name in pair.split(','))}", "--year=2024"
+        )
+        assert (
+            done.returncode == 2 and "same clips" in done.stderr and "Traceback" not in done.stderr
+        )
     (tmp_path / "b" / "decision_result_fan_section_00_test.csv").unlink()
     done = command(f"--scores={tmp_path}/b,{tmp_path}/a0", "--year=2024")
-    assert done.returncode == 2 and f"a0 holds decision_result files, {tmp_path}/b none" in done.stderr
+    assert (
+        done.returncode == 2 and f"a0 holds decision_result files, {tmp_path}/b none" in done.stderr
+    )
     done = command(f"--scores={tmp_path}/b", f"--against={tmp_path}/d", "--year=2024")
     assert done.returncode == 2 and "same clips" in done.stderr
 

@@ -53,19 +53,33 @@ def test_fit_score_update(command, normal, tmp_path):
     assert status == 0 and not out and "20 normal recordings" in err and str(fitted) in err, err
     test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
     table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
-    flags = [f"--detector={fitted}", "--json", f"--csv={table}", f"--html={page}", f"--normal={normal}"]
+    flags = [
+        f"--detector={fitted}",
+        "--json",
+        f"--csv={table}",
+        f"--html={page}",
+        f"--normal={normal}",
+    ]
     status, out, err = command(asd_jax.detect, "score", *flags, test)
     assert status == 3, err
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["is_anomaly"] for row in rows] == [False, True, False]
-    assert rows[1]["file"] == str(test / "01.wav") and rows[1]["p_value"] == pytest.approx(1 / 21, abs=1e-6)
+    assert rows[1]["file"] == str(test / "01.wav") and rows[1]["p_value"] == pytest.approx(
+        1 / 21, abs=1e-6
+    )
     with open(table, newline="") as file:
         written = list(csv.DictReader(file))
     assert list(written[0])[:4] == ["file", "score", "threshold", "is_anomaly"]
     assert [float(row["score"]) for row in written] == [row["score"] for row in rows]
     text = page.read_text()
-    assert "1 of 3 recordings are called anomalous" in text and "01.wav" in text and "data:audio" in text
-    assert text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text  # drawn, played; labels
+    assert (
+        "1 of 3 recordings are called anomalous" in text
+        and "01.wav" in text
+        and "data:audio" in text
+    )
+    assert (
+        text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text
+    )  # drawn, played; labels
     assert not re.search(r'(src|href)="(https?:)?//', text)
     status, _, err = command(asd_jax.detect, "score", *flags[:-1], f"--normal={tmp_path}", test)
     assert status == 2 and "no 00.wav, which the detector was fitted to" in err
@@ -77,9 +91,15 @@ def test_fit_score_update(command, normal, tmp_path):
     assert command(asd_jax.detect, "update", *flags)[0] == 0
     status, _, err = command(asd_jax.detect, "score", f"--detector={more}", test)
     assert status == 0 and "0 of 3 anomalous" in err
-    assert Detector.load(more).names[18:21] == ("18.wav", "19.wav", "confirmed/00.wav")  # of fit there is a 00.wav too
+    assert Detector.load(more).names[18:21] == (
+        "18.wav",
+        "19.wav",
+        "confirmed/00.wav",
+    )  # of fit there is a 00.wav too
     played = recordings.normal_files(Detector.load(more).names, [str(normal), str(confirmed)])
-    assert played["00.wav"] == normal / "00.wav" and played["confirmed/07.wav"] == confirmed / "07.wav"
+    assert (
+        played["00.wav"] == normal / "00.wav" and played["confirmed/07.wav"] == confirmed / "07.wav"
+    )
 
 
 def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
@@ -93,11 +113,20 @@ def test_short_recordings_and_names_that_are_not_utf_8_are_told(command, fitted,
     test = write(tmp_path / "test", [sound(300), sound(301, 1.0)])
     os.rename(os.fsencode(test / "00.wav"), os.fsencode(test) + b"/p\xfcmpe.wav")
     table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
-    _, out, err = command(asd_jax.detect, "score", f"--detector={fitted}", test, f"--csv={table}", f"--html={page}")
-    assert "1 of 2 recordings are shorter than the window of 2 s" in err and r"p\udcfcmpe.wav" in page.read_text()
+    _, out, err = command(
+        asd_jax.detect, "score", f"--detector={fitted}", test, f"--csv={table}", f"--html={page}"
+    )
+    assert (
+        "1 of 2 recordings are shorter than the window of 2 s" in err
+        and r"p\udcfcmpe.wav" in page.read_text()
+    )
     with open(table, newline="") as file:
         short, whole = csv.DictReader(file)
-    assert short["note"].startswith("short: less than the window of 2 s") and not whole["note"] and "(short)" in out
+    assert (
+        short["note"].startswith("short: less than the window of 2 s")
+        and not whole["note"]
+        and "(short)" in out
+    )
     assert whole["file"].endswith(r"p\udcfcmpe.wav")
 
 
@@ -106,7 +135,11 @@ def test_defects_of_a_recording_are_told_beside_its_score(command, fitted, tmp_p
     soundfile.write(test / "03.wav", resample(sound(302), RATE, 8000), 8000)
     _, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test, "--json")
     silent, clipped, well, low = (json.loads(line)["note"] for line in out.splitlines())
-    assert silent.startswith("silence: no sound at all") and clipped.startswith("clipping: ") and not well
+    assert (
+        silent.startswith("silence: no sound at all")
+        and clipped.startswith("clipping: ")
+        and not well
+    )
     assert low.startswith("rate: sound of 8000 Hz holds nothing above 4000 Hz")
     _, out, _ = command(asd_jax.detect, "score", f"--detector={fitted}", test)
     assert all(f"({name})" in out for name in ("silence", "clipping", "rate"))
@@ -129,21 +162,34 @@ def test_a_detector_of_slow_recordings_hears_others_as_slow(command, tmp_path):
     assert fast["score"] == pytest.approx(slow["score"], rel=0.05)  # measured 0.003
     for detector, said in ((fitted, False), (tmp_path / "fast.detector", True)):
         if said:
-            more = [f"--normal={write(tmp_path / 'fast', [sound(n) for n in range(12)])}", f"--output={detector}"]
+            more = [
+                f"--normal={write(tmp_path / 'fast', [sound(n) for n in range(12)])}",
+                f"--output={detector}",
+            ]
             assert command(asd_jax.detect, "fit", *more, "--weights=filter_bank")[0] == 0
-        flags = [f"--detector={detector}", f"--normal={folder}", f"--output={tmp_path / 'more.detector'}"]
+        flags = [
+            f"--detector={detector}",
+            f"--normal={folder}",
+            f"--output={tmp_path / 'more.detector'}",
+        ]
         _, _, err = command(asd_jax.detect, "update", *flags)
         assert ("12 of 12 recordings are of less than 16000 Hz" in err) == said
     assert of_detector(fitted).about["recorded_rate"] == 8000
     for name, event in (("00.wav", "resampled"), ("slow.wav", None)):
-        status, out, _ = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={test / name}")
+        status, out, _ = command(
+            asd_jax.detect, "watch", f"--detector={fitted}", f"--input={test / name}"
+        )
         lines = list(map(json.loads, out.splitlines()))
         told = [line["event"] for line in lines if line.get("event") not in (None, "start", "end")]
         assert status == 0 and told == ([event] if event else [])
-        assert next(line for line in lines if "window" in line)["score"] == pytest.approx(slow["score"], rel=0.1)
+        assert next(line for line in lines if "window" in line)["score"] == pytest.approx(
+            slow["score"], rel=0.1
+        )
 
 
-def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(command, fitted, tmp_path, monkeypatch):
+def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(
+    command, fitted, tmp_path, monkeypatch
+):
     test = write(tmp_path / "test", [sound(300 + n, fault=0.05 if n == 3 else 0) for n in range(7)])
     (test / "05.wav").write_bytes(b"RIFF")
     table, flags = tmp_path / "scores.csv", [f"--detector={fitted}", test]
@@ -170,7 +216,9 @@ def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(command, fitted, 
     assert table.read_bytes() == at_once
     pulled.count, pulled.most = 0, 0
     status, out, err = command(asd_jax.detect, "score", *flags, "--json")
-    assert status == 3 and [json.loads(line)["file"][-6:] for line in out.splitlines()][-1] == "06.wav"
+    assert (
+        status == 3 and [json.loads(line)["file"][-6:] for line in out.splitlines()][-1] == "06.wav"
+    )
     status, _, err = command(asd_jax.detect, "score", *flags, "--html=x.html")
     assert status == 2 and "leave out --workdir" in err
 
@@ -186,22 +234,46 @@ def test_watch_a_stream(fitted, tmp_path):
     assert [line["window"] for line in lines if "window" in line] == list(range(17))
     (start,) = [line for line in lines if line.get("event") == "alarm_start"]
     (end,) = [line for line in lines if line.get("event") == "alarm_end"]
-    assert start["at"] - 4.0 <= lines[0]["alarm_latency_seconds"] and end["end"] == pytest.approx(11.0, abs=1.0)
-    assert lines[-1]["event"] == "end" and lines[-1]["latency_ms"]["median"] > 0 and lines[-1]["cpu_share"] > 0
+    assert start["at"] - 4.0 <= lines[0]["alarm_latency_seconds"] and end["end"] == pytest.approx(
+        11.0, abs=1.0
+    )
+    assert (
+        lines[-1]["event"] == "end"
+        and lines[-1]["latency_ms"]["median"] > 0
+        and lines[-1]["cpu_share"] > 0
+    )
 
 
 def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
     folder = write(tmp_path / "filled", [sound(600 + n) for n in range(3)])
     for place in (folder / "00.wav", folder):
-        status, out, err = command(asd_jax.detect, "watch", f"--detector={fitted}", f"--input={place}", "--once")
+        status, out, err = command(
+            asd_jax.detect, "watch", f"--detector={fitted}", f"--input={place}", "--once"
+        )
         assert status == 0, err
         lines = [json.loads(line) for line in out.splitlines()]
         assert sum("window" in line for line in lines) == (3 if place == folder else 1)
-    for name, subtype in (("a.flac", "PCM_16"), ("mu_law.wav", "ULAW"), ("double.wav", "DOUBLE"), ("a.WAVE", "PCM_16")):
-        soundfile.write(tmp_path / name, sound(700, 4.0), RATE, subtype, format="FLAC" if name == "a.flac" else "WAV")
+    for name, subtype in (
+        ("a.flac", "PCM_16"),
+        ("mu_law.wav", "ULAW"),
+        ("double.wav", "DOUBLE"),
+        ("a.WAVE", "PCM_16"),
+    ):
+        soundfile.write(
+            tmp_path / name,
+            sound(700, 4.0),
+            RATE,
+            subtype,
+            format="FLAC" if name == "a.flac" else "WAV",
+        )
         flags = [f"--detector={fitted}", f"--input={tmp_path / name}", "--gap_seconds=1e20"]
         status, out, err = command(asd_jax.detect, "watch", *flags)
-        assert status == 0 and [json.loads(line).get("window") for line in out.splitlines()] == [None, 0, 1, None], err
+        assert status == 0 and [json.loads(line).get("window") for line in out.splitlines()] == [
+            None,
+            0,
+            1,
+            None,
+        ], err
 
 
 @pytest.mark.parametrize(
@@ -210,29 +282,72 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         (["fit"], "--normal, --output"),
         (["fit", "--normal=nowhere", "--output=x"], "nowhere: no such folder"),
         (["fit", "--normal={normal}", "--output={normal}", "--weights=filter_bank"], "a folder"),
-        (["fit", "--normal={normal}", "--output=x", "--weights=none.safetensors"], "no such weight file"),
-        (["fit", "--normal={normal}", "--output={tmp}/x", "--weights=filter_bank", "--fine_tune"], "nothing to train"),
-        (["fit", "--normal={normal}", "--output={tmp}/x", "--weights=filter_bank", "--false_alarm_rate=2"], "rate 2"),
+        (
+            ["fit", "--normal={normal}", "--output=x", "--weights=none.safetensors"],
+            "no such weight file",
+        ),
+        (
+            [
+                "fit",
+                "--normal={normal}",
+                "--output={tmp}/x",
+                "--weights=filter_bank",
+                "--fine_tune",
+            ],
+            "nothing to train",
+        ),
+        (
+            [
+                "fit",
+                "--normal={normal}",
+                "--output={tmp}/x",
+                "--weights=filter_bank",
+                "--false_alarm_rate=2",
+            ],
+            "rate 2",
+        ),
         (["score", "--detector=nowhere.detector", "x"], "nowhere.detector"),
         (["score", "--detector={fitted}", "nowhere.wav"], "nowhere.wav: no such file"),
         (["watch", "--detector={fitted}", "--input=nowhere"], "--input=nowhere"),
         (["watch", "--detector={fitted}", "--input={normal}", "--rate=3"], "3 Hz"),
         (["watch", "--detector={fitted}", "--input={normal}", "--hop_seconds=99"], "a hop of 99 s"),
-        (["watch", "--detector={fitted}", "--input={normal}", "--once", "--hop_seconds=0"], "a hop of 0 s"),
-        (["watch", "--detector={fitted}", "--input={normal}", "--once", "--channel=-1"], "no whole number"),
-        (["watch", "--detector={fitted}", "--input={normal}", "--once", "--gap_seconds=nan"], "--gap_seconds above 0"),
+        (
+            ["watch", "--detector={fitted}", "--input={normal}", "--once", "--hop_seconds=0"],
+            "a hop of 0 s",
+        ),
+        (
+            ["watch", "--detector={fitted}", "--input={normal}", "--once", "--channel=-1"],
+            "no whole number",
+        ),
+        (
+            ["watch", "--detector={fitted}", "--input={normal}", "--once", "--gap_seconds=nan"],
+            "--gap_seconds above 0",
+        ),
         (["watch", "--detector={fitted}", "--input={tmp}/x.m4a"], "x.m4a: not readable as audio"),
         (["score", "--detector={fitted}", "{normal}", "--csv={tmp}"], "a folder; name a file"),
-        (["score", "--detector={fitted}", "{normal}", "--json", "--html={fitted}/x"], "cannot be written"),
+        (
+            ["score", "--detector={fitted}", "{normal}", "--json", "--html={fitted}/x"],
+            "cannot be written",
+        ),
         (["listen"], "invalid choice"),
         ([], "fit | score | watch"),
     ],
 )
-def test_bad_input_is_one_message_and_status_2(command, normal, fitted, tmp_path, arguments, message):
+def test_bad_input_is_one_message_and_status_2(
+    command, normal, fitted, tmp_path, arguments, message
+):
     known = {"normal": normal, "fitted": fitted, "tmp": tmp_path}
     (tmp_path / "x.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(99))
-    status, out, err = command(asd_jax.detect, *[argument.format(**known) for argument in arguments])
-    assert status == 2 and message in err and not out and len(err.strip().splitlines()) <= 3 and "Traceback" not in err
+    status, out, err = command(
+        asd_jax.detect, *[argument.format(**known) for argument in arguments]
+    )
+    assert (
+        status == 2
+        and message in err
+        and not out
+        and len(err.strip().splitlines()) <= 3
+        and "Traceback" not in err
+    )
 
 
 def test_help_is_fast_and_knows_every_subcommand():
@@ -244,7 +359,9 @@ def test_help_is_fast_and_knows_every_subcommand():
             "except SystemExit as stop: assert not stop.code\n"
             "assert not {'jax', 'sklearn', 'soundfile'} & set(sys.modules)"
         )
-        done = subprocess.run([sys.executable, "-c", code, *more], capture_output=True, text=True, cwd=REPOSITORY)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *more], capture_output=True, text=True, cwd=REPOSITORY
+        )
         assert done.returncode == 0 and "usage" in done.stdout, done.stderr
 
 
@@ -254,7 +371,11 @@ def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
     for folder in ("source/slow", "source/fast", "target/slow"):
         write(tmp_path / folder, [sound(0, 0.1)])
     found = normal_recordings(tmp_path)
-    assert [(c.domain, c.attribute) for c in found] == [("source", "fast"), ("source", "slow"), ("target", "slow")]
+    assert [(c.domain, c.attribute) for c in found] == [
+        ("source", "fast"),
+        ("source", "slow"),
+        ("target", "slow"),
+    ]
     table = tmp_path / "list.csv"
     table.write_text("file,domain,attribute\nsource/slow/00.wav,target,x\ntarget/slow/00.wav,,\n")
     found = normal_recordings(table)
@@ -277,7 +398,9 @@ def test_domains_and_classes_from_folders_lists_and_names(tmp_path):
 
 
 def test_the_readme_example_runs(normal, tmp_path, monkeypatch):
-    (code,) = re.findall(r"<!-- detector -->\n```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    (code,) = re.findall(
+        r"<!-- detector -->\n```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S
+    )
     code = code.replace('"recordings/healthy"', "normal_folder")
     names = {"normal_folder": normal}
     monkeypatch.chdir(tmp_path)
@@ -285,7 +408,9 @@ def test_the_readme_example_runs(normal, tmp_path, monkeypatch):
     assert names["score"] > names["detector"].threshold and (tmp_path / "pump.detector").exists()
 
 
-def test_a_training_goes_on_only_with_what_it_was_begun_with(command, encoder_file, tmp_path, monkeypatch):
+def test_a_training_goes_on_only_with_what_it_was_begun_with(
+    command, encoder_file, tmp_path, monkeypatch
+):
     normal = tmp_path / "normal"
     for name in ("slow", "fast"):
         write(normal / name, [sound(n, 0.2) for n in range(3)])
@@ -301,10 +426,18 @@ def test_a_training_goes_on_only_with_what_it_was_begun_with(command, encoder_fi
     pipeline = load_pipeline(encoder_file)
     simam = SimAM({"pump": "global", "normal": "local"})
     front_end = dataclasses.replace(pipeline.config.front_end, simam=simam)
-    save_encoder(machines, dataclasses.replace(pipeline.config, front_end=front_end), pipeline.params)
+    save_encoder(
+        machines, dataclasses.replace(pipeline.config, front_end=front_end), pipeline.params
+    )
 
     def fit(*flags, weights=encoder_file):
-        flags = [f"--normal={normal}", f"--output={tmp_path / 'x'}", f"--weights={weights}", "--fine_tune", *flags]
+        flags = [
+            f"--normal={normal}",
+            f"--output={tmp_path / 'x'}",
+            f"--weights={weights}",
+            "--fine_tune",
+            *flags,
+        ]
         status, _, err = command(asd_jax.detect, "fit", *flags)
         assert status == 2
         return err
@@ -333,7 +466,10 @@ def test_a_training_goes_on_only_with_what_it_was_begun_with(command, encoder_fi
 @pytest.mark.slow
 def test_fine_tuning_on_the_classes_of_ones_own_folders(command, encoder_file, tmp_path):
     for name, pitch in (("slow", 1.0), ("fast", 1.3)):
-        waves = [np.interp(np.arange(0, 32000, pitch), np.arange(32000), sound(n)).astype("f4") for n in range(12)]
+        waves = [
+            np.interp(np.arange(0, 32000, pitch), np.arange(32000), sound(n)).astype("f4")
+            for n in range(12)
+        ]
         write(tmp_path / "normal" / name, waves)
     path = tmp_path / "pump.detector"
     flags = [f"--normal={tmp_path / 'normal'}", f"--output={path}", f"--weights={encoder_file}"]

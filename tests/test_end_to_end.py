@@ -1,4 +1,6 @@
-"""The main job as a user runs it, on the factory: one command in a process of its own, then what it left."""
+"""The main job as a user runs it, on the factory: one command in a process of its own, then what it
+left.
+"""
 
 import csv
 import json
@@ -21,14 +23,18 @@ REPOSITORY = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
-    """Runs --config=configs/<name>.py:smoke in a new workdir, with JAX as a user has it -> (workdir, its output)."""
+    """Runs --config=configs/<name>.py:smoke in a new workdir, with JAX as a user has it ->
+    (workdir, its output).
+    """
 
     def run(name, *more):
         workdir = tmp_path_factory.mktemp("run")
         flags = [f"--config=configs/{name}.py:smoke", f"--workdir={workdir}", *more]
         environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
         command = [sys.executable, "-m", "asd_jax.train", *flags]
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return workdir, done.stdout
 
@@ -43,7 +49,13 @@ def finished(smoke):
 def test_it_leaves_what_the_contract_says(finished):
     workdir, _ = finished
     left = {str(path.relative_to(workdir)) for path in workdir.rglob("*") if path.is_file()}
-    expected = {"config.json", "metrics.jsonl", "weights.safetensors", "results.json", "timing.json"}
+    expected = {
+        "config.json",
+        "metrics.jsonl",
+        "weights.safetensors",
+        "results.json",
+        "timing.json",
+    }
     for machine in ("fan", "gearbox"):
         expected |= {
             f"embeddings/{machine}.npz",
@@ -67,8 +79,14 @@ def test_results_hold_fractions_for_every_machine_and_no_path(finished):
     text = (workdir / "results.json").read_text()
     results = json.loads(text)
     assert 0 < results["official_score"] < 1 and results["year"] == 2024 and results["seed"] == 0
-    values = [results["machines"][m]["00"][c] for m in ("fan", "gearbox") for c in ("auc_source", "auc_target", "pauc")]
-    assert results["official_score"] == pytest.approx(len(values) / sum(1 / v for v in values), rel=1e-12)
+    values = [
+        results["machines"][m]["00"][c]
+        for m in ("fan", "gearbox")
+        for c in ("auc_source", "auc_target", "pauc")
+    ]
+    assert results["official_score"] == pytest.approx(
+        len(values) / sum(1 / v for v in values), rel=1e-12
+    )
     assert 0 < results["filter_bank_baseline"]["official_score"] < 1
     assert str(workdir) not in text and results["versions"]["jax"]
 
@@ -101,7 +119,12 @@ def test_embeddings_and_scores_name_every_clip(finished):
         for s in ("train", "test")
         for d in ("source", "target")
     }
-    assert counts == {("train", "source"): 12, ("train", "target"): 3, ("test", "source"): 8, ("test", "target"): 8}
+    assert counts == {
+        ("train", "source"): 12,
+        ("train", "target"): 3,
+        ("test", "source"): 8,
+        ("test", "target"): 8,
+    }
     with open(workdir / "scores" / "anomaly_score_fan_section_00_test.csv", newline="") as file:
         scored = {name for name, _ in csv.reader(file)}
     assert scored == set(embeddings.files[embeddings.split == "test"].tolist())
@@ -115,7 +138,9 @@ def test_weights_embed_as_the_run_did(finished):
     pipeline = load_pipeline(workdir / "weights.safetensors")
     wave = read_clip(workdir / "factory" / "fan" / "test" / str(embeddings.files[0]))
     ours = np.asarray(pipeline.embed(wave[None, :16000]))[0]
-    np.testing.assert_allclose(ours, embeddings.vectors[0], rtol=0, atol=2e-4)  # measured 1e-6 to 5e-5: batch sizes
+    np.testing.assert_allclose(
+        ours, embeddings.vectors[0], rtol=0, atol=2e-4
+    )  # measured 1e-6 to 5e-5: batch sizes
 
 
 def test_same_seed_same_bytes(finished, smoke):
@@ -127,10 +152,15 @@ def test_same_seed_same_bytes(finished, smoke):
 def test_finished_run_is_scored_again_without_its_model(finished, command):
     workdir, _ = finished
     before = (workdir / "results.json").read_bytes()
-    status, _, _ = command(asd_jax.evaluate, f"--workdir={workdir}", "--config.scoring.distance=euclidean")
+    status, _, _ = command(
+        asd_jax.evaluate, f"--workdir={workdir}", "--config.scoring.distance=euclidean"
+    )
     assert status == 0
     changed = json.loads((workdir / "results.json").read_text())
-    assert changed["scoring"]["distance"] == "euclidean" and changed["machines"] != json.loads(before)["machines"]
+    assert (
+        changed["scoring"]["distance"] == "euclidean"
+        and changed["machines"] != json.loads(before)["machines"]
+    )
     status, _, _ = command(asd_jax.evaluate, f"--workdir={workdir}")
     assert status == 0 and (workdir / "results.json").read_bytes() == before
 
@@ -141,15 +171,21 @@ def test_frozen_modes(finished, command, tmp_path):
     base = ["--config=configs/quickstart.py:smoke", f"--config.data.root={workdir / 'factory'}"]
     weights = f"--weights={workdir / 'weights.safetensors'}"
     status, _, _ = command(asd_jax.evaluate, *base, weights, f"--workdir={tmp_path / 'own'}")
-    assert status == 0  # the fine-tuned file brings its own pooling: the same embeddings as the run's
-    own, run = (Embeddings.load(folder / "embeddings" / "fan.npz") for folder in (tmp_path / "own", workdir))
+    assert (
+        status == 0
+    )  # the fine-tuned file brings its own pooling: the same embeddings as the run's
+    own, run = (
+        Embeddings.load(folder / "embeddings" / "fan.npz") for folder in (tmp_path / "own", workdir)
+    )
     np.testing.assert_allclose(own.vectors, run.vectors, rtol=0, atol=2e-4)
     for pooling, shape in (("band_mean", (31, 8, 64)), ("mean", (31, 64)), ("cls", (31, 64))):
         flags = [weights, f"--config.frozen.pooling={pooling}", f"--workdir={tmp_path / pooling}"]
         status, _, err = command(asd_jax.evaluate, *base, *flags)
         assert status == 0, err
         assert Embeddings.load(tmp_path / pooling / "embeddings" / "fan.npz").vectors.shape == shape
-    status, _, _ = command(asd_jax.evaluate, *base, "--weights=none", f"--workdir={tmp_path / 'random'}")
+    status, _, _ = command(
+        asd_jax.evaluate, *base, "--weights=none", f"--workdir={tmp_path / 'random'}"
+    )
     random = Embeddings.load(tmp_path / "random" / "embeddings" / "fan.npz")
     assert status == 0 and random.axes == ("clip", "band", "embedding")
 
@@ -164,7 +200,9 @@ def test_filter_bank_encoder_is_the_baseline_of_every_table(finished, command, t
     results = json.loads((tmp_path / "results.json").read_text())
     run = json.loads((workdir / "results.json").read_text())
     assert results["official_score"] == results["filter_bank_baseline"]["official_score"]
-    assert results["official_score"] == pytest.approx(run["filter_bank_baseline"]["official_score"], abs=0.02)
+    assert results["official_score"] == pytest.approx(
+        run["filter_bank_baseline"]["official_score"], abs=0.02
+    )
 
 
 def test_anybodys_embeddings_are_scored(finished, command, tmp_path):
@@ -178,16 +216,31 @@ def test_anybodys_embeddings_are_scored(finished, command, tmp_path):
 
 @pytest.mark.parametrize(("length", "rows"), [("window", 31 * 3), ("bucket", 31)])
 def test_clips_heard_in_windows_or_at_their_own_length(finished, command, tmp_path, length, rows):
-    flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={finished[0] / 'factory'}"]
-    flags += [f"--config.data.length={length}", "--config.data.clip_seconds=0.5", "--config.data.hop_seconds=0.25"]
-    flags += ["--weights=none", f"--config.data.cache={tmp_path / 'cache'}", f"--workdir={tmp_path / 'run'}"]
+    flags = [
+        "--config=configs/quickstart.py:smoke",
+        f"--config.data.root={finished[0] / 'factory'}",
+    ]
+    flags += [
+        f"--config.data.length={length}",
+        "--config.data.clip_seconds=0.5",
+        "--config.data.hop_seconds=0.25",
+    ]
+    flags += [
+        "--weights=none",
+        f"--config.data.cache={tmp_path / 'cache'}",
+        f"--workdir={tmp_path / 'run'}",
+    ]
     status, _, err = command(asd_jax.evaluate, *flags)
     assert status == 0, err
     embeddings = Embeddings.load(tmp_path / "run" / "embeddings" / "fan.npz")
     assert len(embeddings.vectors) == rows
     if length == "window":
         assert sorted(set(embeddings.window_start_seconds.tolist())) == [0, 0.25, 0.5]
-    scored = (tmp_path / "run" / "scores" / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
+    scored = (
+        (tmp_path / "run" / "scores" / "anomaly_score_fan_section_00_test.csv")
+        .read_text()
+        .splitlines()
+    )
     assert len(scored) == 16 and list((tmp_path / "cache").glob("*.int16"))
 
 
@@ -196,14 +249,20 @@ def test_bad_clip_is_named_or_skipped_and_listed(finished, command, tmp_path):
     bad = sorted((tmp_path / "data" / "fan" / "train").glob("*.wav"))[0]
     bad.write_bytes(bad.read_bytes()[:1000])
     flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={tmp_path / 'data'}"]
-    flags += ["--config.model.encoder=filter_bank"]  # with the box's statistics, as the quickstart itself has it
+    flags += [
+        "--config.model.encoder=filter_bank"
+    ]  # with the box's statistics, as the quickstart itself has it
     flags += ["--config.features.statistics=weights", "--config.model.weights=box"]
     status, _, err = command(asd_jax.evaluate, *flags, f"--workdir={tmp_path / 'a'}")
     assert status == 2 and f"{bad}: truncated" in err and not (tmp_path / "a").exists()
-    status, _, err = command(asd_jax.evaluate, *flags, "--config.data.on_bad_clip=skip", f"--workdir={tmp_path / 'b'}")
+    status, _, err = command(
+        asd_jax.evaluate, *flags, "--config.data.on_bad_clip=skip", f"--workdir={tmp_path / 'b'}"
+    )
     assert status == 0, err
     skipped = json.loads((tmp_path / "b" / "results.json").read_text())["skipped"]
-    assert [clip["file"] for clip in skipped] == [f"fan/train/{bad.name}"] and "truncated" in skipped[0]["reason"]
+    assert [clip["file"] for clip in skipped] == [
+        f"fan/train/{bad.name}"
+    ] and "truncated" in skipped[0]["reason"]
     assert len(Embeddings.load(tmp_path / "b" / "embeddings" / "fan.npz").files) == 30
 
 
@@ -253,4 +312,9 @@ def test_every_config_has_a_smoke_mode(smoke, name):
 @pytest.mark.parametrize("module", [asd_jax.train, asd_jax.evaluate])
 def test_help_lists_the_flags(module, command):
     status, out, _ = command(module, "--help")
-    assert status == 0 and "--workdir" in out and "--config" in out and module.__doc__.splitlines()[0] in out
+    assert (
+        status == 0
+        and "--workdir" in out
+        and "--config" in out
+        and module.__doc__.splitlines()[0] in out
+    )

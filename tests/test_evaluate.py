@@ -20,7 +20,9 @@ def save(path, *, train=12, test=6, domains=("source", "target"), seed=0):
     split, domain, label = (np.array(column) for column in zip(*rows, strict=True))
     vectors = np.random.default_rng(seed).normal(size=(len(rows), 4)) * (1 + label[:, None])
     columns = [np.full(len(rows), "00"), split, domain, label, np.full(len(rows), "")]
-    Embeddings(vectors.astype(np.float32), np.array([f"{n:03}.wav" for n in range(len(rows))]), *columns).save(path)
+    Embeddings(
+        vectors.astype(np.float32), np.array([f"{n:03}.wav" for n in range(len(rows))]), *columns
+    ).save(path)
 
 
 @pytest.fixture
@@ -34,21 +36,33 @@ def results(workdir):
     return json.loads((workdir / "results.json").read_text())
 
 
-def test_a_machine_without_test_clips_is_left_out_and_said_to_be(command, folder, tmp_path, monkeypatch):
+def test_a_machine_without_test_clips_is_left_out_and_said_to_be(
+    command, folder, tmp_path, monkeypatch
+):
     flags = [f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN]
     assert command(asd_jax.evaluate, *flags)[0] == 0
     complete = results(tmp_path / "run")
     save(folder / "3DPrinter.npz", test=0)
     status, out, err = command(asd_jax.evaluate, *flags)
-    assert status == 0 and "3DPrinter: no test clips, so it has no scores" in " ".join(out.split()), err
+    assert status == 0 and "3DPrinter: no test clips, so it has no scores" in " ".join(
+        out.split()
+    ), err
     found = results(tmp_path / "run")
-    assert found["machines"] == complete["machines"] and found["official_score"] == complete["official_score"]
+    assert (
+        found["machines"] == complete["machines"]
+        and found["official_score"] == complete["official_score"]
+    )
     assert found["notes"] == ["3DPrinter: no test clips, so it has no scores"]
     grid = "asd_jax.scoring.comparison.compare_back_ends"
-    monkeypatch.setattr(grid, lambda machines, *of: ({"knn": dict.fromkeys(machines, 0.5)}, ["dear"]))
+    monkeypatch.setattr(
+        grid, lambda machines, *of: ({"knn": dict.fromkeys(machines, 0.5)}, ["dear"])
+    )
     assert command(asd_jax.evaluate, *flags, "--all")[0] == 0
     compared = json.loads((tmp_path / "run" / "comparison.json").read_text())
-    assert compared == {"official_score": {"knn": {"fan": 0.5, "pump": 0.5}}, "notes": [*found["notes"], "dear"]}
+    assert compared == {
+        "official_score": {"knn": {"fan": 0.5, "pump": 0.5}},
+        "notes": [*found["notes"], "dear"],
+    }
     for machine in ("fan", "pump"):
         (folder / f"{machine}.npz").unlink()
     status, _, err = command(asd_jax.evaluate, *flags)
@@ -57,13 +71,18 @@ def test_a_machine_without_test_clips_is_left_out_and_said_to_be(command, folder
 
 def test_an_error_of_scoring_names_the_machine_and_writes_nothing(command, folder, tmp_path):
     save(folder / "pump.npz", train=0)
-    status, _, err = command(asd_jax.evaluate, f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN)
+    status, _, err = command(
+        asd_jax.evaluate, f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN
+    )
     assert status == 2 and "machine pump: section 00: no normal training clips" in err
     assert not (tmp_path / "run").exists()
 
 
 def test_scores_hold_what_the_last_run_scored_and_nothing_older(command, folder, tmp_path):
-    flags, scores = [f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN], tmp_path / "run" / "scores"
+    flags, scores = (
+        [f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN],
+        tmp_path / "run" / "scores",
+    )
     assert command(asd_jax.evaluate, *flags)[0] == 0
     (scores / "own.csv").write_text("mine")
     before = {path.name: path.stat().st_mtime_ns for path in scores.iterdir()}
@@ -80,13 +99,20 @@ def test_scores_hold_what_the_last_run_scored_and_nothing_older(command, folder,
 def test_own_recordings_of_one_domain_get_the_columns_that_can_be_told(command, tmp_path):
     save(tmp_path / "e" / "mine.npz", domains=("source",))
     workdir = tmp_path / "run"
-    status, out, err = command(asd_jax.evaluate, f"--embeddings={tmp_path / 'e'}", f"--workdir={workdir}")
+    status, out, err = command(
+        asd_jax.evaluate, f"--embeddings={tmp_path / 'e'}", f"--workdir={workdir}"
+    )
     assert status == 0 and "none (the notes say why)" in " ".join(out.split()), err
     found = results(workdir)
-    assert found["official_score"] is None and set(found["arithmetic_mean"]) == {"auc_source", "pauc"}
+    assert found["official_score"] is None and set(found["arithmetic_mean"]) == {
+        "auc_source",
+        "pauc",
+    }
     assert {"auc_source", "pauc", "f1_source"} <= set(found["machines"]["mine"]["00"])
     assert "auc_target" not in found["machines"]["mine"]["00"]
-    assert any("mine section 00: auc_target needs normal and anomalous" in note for note in found["notes"])
+    assert any(
+        "mine section 00: auc_target needs normal and anomalous" in note for note in found["notes"]
+    )
     html = (workdir / "report" / "index.html").read_text()
     assert f"{100 * found['machines']['mine']['00']['pauc']:.2f}" in html and "mine 00" in html
 
@@ -103,7 +129,9 @@ def test_own_recordings_of_one_domain_get_the_columns_that_can_be_told(command, 
         ({}, "--overwrite", "--overwrite is for embedding"),
     ],
 )
-def test_what_a_finished_run_cannot_be_scored_by_changes_nothing(command, folder, tmp_path, config, flag, said):
+def test_what_a_finished_run_cannot_be_scored_by_changes_nothing(
+    command, folder, tmp_path, config, flag, said
+):
     run, embeddings = tmp_path / "run", "seed_0/embeddings" if "seeds" in config else "embeddings"
     (run / embeddings).parent.mkdir(parents=True, exist_ok=True)
     folder.rename(run / embeddings)
@@ -119,7 +147,13 @@ def test_what_a_finished_run_cannot_be_scored_by_changes_nothing(command, folder
 def test_means_over_seeds_keep_every_seeds_notes_and_skipped_clips():
     def run(score, *names):
         bad = [{"file": name, "reason": "truncated"} for name in names]
-        return {"official_score": score, "machines": {}, "notes": [*names, "all"], "skipped": bad, "skipped_clips": 1}
+        return {
+            "official_score": score,
+            "machines": {},
+            "notes": [*names, "all"],
+            "skipped": bad,
+            "skipped_clips": 1,
+        }
 
     found = over_seeds([run(0.5, "a"), run(0.7, "b"), run(0.6, "a")])
     assert found["official_score"] == pytest.approx(0.6) and found["notes"] == ["a", "all", "b"]

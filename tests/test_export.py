@@ -42,7 +42,9 @@ def exported(command, tmp_path, what, path, form, *more):
 def in_a_fresh_process(file, wave, tmp_path):
     np.save(tmp_path / "wave.npy", wave)
     arguments = [file, tmp_path / "wave.npy", tmp_path / "found.npz"]
-    subprocess.run([sys.executable, "-I", "-c", WITHOUT_ASD_JAX, *arguments], check=True, cwd=tmp_path)
+    subprocess.run(
+        [sys.executable, "-I", "-c", WITHOUT_ASD_JAX, *arguments], check=True, cwd=tmp_path
+    )
     return np.load(tmp_path / "found.npz")
 
 
@@ -50,14 +52,20 @@ def in_a_fresh_process(file, wave, tmp_path):
 def test_stablehlo_needs_jax_alone_and_takes_any_batch_and_length(command, tmp_path, encoder_file):
     file = exported(command, tmp_path, "weights", encoder_file, "stablehlo", "--seconds=1")
     wave = WAVES[:, :7777]
-    found, expected = in_a_fresh_process(file, wave, tmp_path), load_pipeline(encoder_file).embed(wave)
+    found, expected = (
+        in_a_fresh_process(file, wave, tmp_path),
+        load_pipeline(encoder_file).embed(wave),
+    )
     assert found["samples"] == 0 and found["sample_rate"] == RATE
     assert np.abs(found["embedding"] - expected).max() < 5e-7  # measured 2.4e-7
 
 
 @pytest.mark.slow
 def test_stablehlo_of_a_detector_gives_score_and_threshold(command, tmp_path, detector_file):
-    file, detector = exported(command, tmp_path, "detector", detector_file, "stablehlo"), Detector.load(detector_file)
+    file, detector = (
+        exported(command, tmp_path, "detector", detector_file, "stablehlo"),
+        Detector.load(detector_file),
+    )
     found = in_a_fresh_process(file, WAVES, tmp_path)
     assert found["score"] == pytest.approx([detector.score(wave) for wave in WAVES], abs=1e-4)
     assert found["threshold"] == np.float32(detector.threshold) and found["samples"] == RATE
@@ -71,32 +79,46 @@ def test_onnx_runs_in_onnxruntime_and_openvino(command, tmp_path, encoder_file):
     assert json.loads(session.get_modelmeta().custom_metadata_map["asd_jax"])["samples"] == RATE
     compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for count in (1, 3):
-        by_runtime = session.run(["embedding"], {"wave": WAVES[:count]})[0], compiled(WAVES[:count])["embedding"]
+        by_runtime = (
+            session.run(["embedding"], {"wave": WAVES[:count]})[0],
+            compiled(WAVES[:count])["embedding"],
+        )
         for found in by_runtime:
             assert np.abs(found - expected[:count]).max() < 1.5e-6  # measured 7.2e-7 and 7.5e-7
 
 
 @pytest.mark.slow
 def test_onnx_of_a_detector_gives_score_and_threshold(command, tmp_path, detector_file):
-    file, detector = exported(command, tmp_path, "detector", detector_file, "onnx"), Detector.load(detector_file)
-    score, threshold = onnxruntime.InferenceSession(file).run(["score", "threshold"], {"wave": WAVES})
+    file, detector = (
+        exported(command, tmp_path, "detector", detector_file, "onnx"),
+        Detector.load(detector_file),
+    )
+    score, threshold = onnxruntime.InferenceSession(file).run(
+        ["score", "threshold"], {"wave": WAVES}
+    )
     assert score == pytest.approx([detector.score(wave) for wave in WAVES], abs=1e-4)
     assert threshold == np.float32(detector.threshold)
 
 
-@pytest.mark.parametrize(("off", "message"), [(1.01, "differs by"), (np.nan, "differs by"), (None, "otherwise")])
+@pytest.mark.parametrize(
+    ("off", "message"), [(1.01, "differs by"), (np.nan, "differs by"), (None, "otherwise")]
+)
 def test_what_differs_is_not_written(command, tmp_path, detector_file, monkeypatch, off, message):
     def wrong(model):
         def call(wave):
             found = model.original(wave)
-            return found | ({"score": found["score"] * off} if off else {"threshold": found["score"].max()})
+            return found | (
+                {"score": found["score"] * off} if off else {"threshold": found["score"].max()}
+            )
 
         monkeypatch.setitem(model.about, "outputs", ["score", "threshold"] if off else ["score"])
         return b"", call
 
     monkeypatch.setitem(asd_jax.export.EXPORTERS, "onnx", wrong)
     with pytest.raises(RuntimeError, match=message):
-        command(asd_jax.export, f"--detector={detector_file}", "--format=onnx", f"--output={tmp_path}/x")
+        command(
+            asd_jax.export, f"--detector={detector_file}", "--format=onnx", f"--output={tmp_path}/x"
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,6 @@
-"""Cross-framework validation against PyTorch on the golden checkpoints; `pytest -m torch` where torch is installed."""
+"""Cross-framework validation against PyTorch on the golden checkpoints; `pytest -m torch` where
+torch is installed.
+"""
 
 import json
 import subprocess
@@ -22,10 +24,16 @@ def test_every_golden_checkpoint_agrees_with_pytorch_from_waveform_to_cls(tmp_pa
     assert len(errors) == 5
     for stages in errors.values():
         seen = {(error["comparison"], error["stage"]) for error in stages}
-        assert {("filter bank", "energies"), ("from waveform", "CLS"), ("bfloat16", "block 2")} <= seen
+        assert {
+            ("filter bank", "energies"),
+            ("from waveform", "CLS"),
+            ("bfloat16", "block 2"),
+        } <= seen
 
 
-@pytest.mark.parametrize("mistake", ["tanh GELU", "LayerNorm eps", "mel bank from 0 Hz", "swapped heads"])
+@pytest.mark.parametrize(
+    "mistake", ["tanh GELU", "LayerNorm eps", "mel bank from 0 Hz", "swapped heads"]
+)
 def test_the_usual_mistakes_are_outside_the_tolerance(mistake, monkeypatch):
     from asd_jax.models import eat
     from benchmarks import parity
@@ -37,7 +45,11 @@ def test_the_usual_mistakes_are_outside_the_tolerance(mistake, monkeypatch):
         monkeypatch.setattr(eat, "NORM_EPS", 1e-5)
     elif mistake == "mel bank from 0 Hz":
         exact = parity.log_filter_bank
-        monkeypatch.setattr(parity, "log_filter_bank", lambda wave, spacing: exact(wave, spacing=spacing, low_hz=0.0))
+        monkeypatch.setattr(
+            parity,
+            "log_filter_bank",
+            lambda wave, spacing: exact(wave, spacing=spacing, low_hz=0.0),
+        )
     else:
         exact = parity.convert
 
@@ -92,11 +104,20 @@ def test_views_shared_storages_and_types_that_torch_saves_are_read_right(tmp_pat
 
     base = torch.arange(24.0).reshape(4, 6)
     saved = {
-        "base": base, "transposed": base.T, "part": base[1:3, ::2], "parameter": torch.nn.Parameter(base + 1),
-        "bfloat16": torch.linspace(-3, 3, 7).bfloat16(), "float64": torch.linspace(0, 1, 5).double(),
-        "int64": torch.tensor(2**40), "bool": torch.tensor([True, False]), "empty": torch.zeros(0, 3),
-    }  # fmt: skip
-    torch.save({"model": saved, "size": base.shape, "dtype": base.dtype, "device": base.device}, tmp_path / "a.pt")
+        "base": base,
+        "transposed": base.T,
+        "part": base[1:3, ::2],
+        "parameter": torch.nn.Parameter(base + 1),
+        "bfloat16": torch.linspace(-3, 3, 7).bfloat16(),
+        "float64": torch.linspace(0, 1, 5).double(),
+        "int64": torch.tensor(2**40),
+        "bool": torch.tensor([True, False]),
+        "empty": torch.zeros(0, 3),
+    }
+    torch.save(
+        {"model": saved, "size": base.shape, "dtype": base.dtype, "device": base.device},
+        tmp_path / "a.pt",
+    )
     for name, tensor in read_torch(tmp_path / "a.pt")["model"].items():
         wanted = saved[name].detach()
         np.testing.assert_array_equal(tensor.read().astype(np.float64), wanted.double().numpy())

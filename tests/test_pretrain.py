@@ -52,7 +52,11 @@ def test_recordings_and_zoo_mix_and_the_file_can_be_continued(command, tmp_path,
     assert status == 2 and "began from other weights: sha256" in err
     soundfile.write(recordings / "new.wav", np.zeros(30000), 16000)
     status, _, err = command(pretrain, *flags, f"--workdir={tmp_path / 'second'}")
-    assert status == 2 and "other recordings of data.root (3 there, 4 here)" in err and second.read_bytes() == left
+    assert (
+        status == 2
+        and "other recordings of data.root (3 there, 4 here)" in err
+        and second.read_bytes() == left
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ import pytest
 
 import asd_jax
 
-NAMES = "Detector EAT EATConfig load_encoder load_pipeline log_filter_bank normalize simam simam_weights".split()
+NAMES = (
+    "Detector EAT EATConfig load_encoder load_pipeline log_filter_bank normalize simam "
+    "simam_weights"
+).split()
 
 
 def test_every_public_name_is_there():
@@ -19,7 +22,10 @@ def test_every_public_name_is_there():
 
 
 def test_import_alone_loads_nothing_heavy():
-    code = "import asd_jax, sys; sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'flax', 'sklearn')))"
+    code = (
+        "import asd_jax, sys; sys.exit(any(m in sys.modules for m in ('jax', 'numpy', "
+        "'flax', 'sklearn')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import benchmarks.readme
 
 REPOSITORY = Path(__file__).parent.parent
-DOCUMENTS = "README.md", "CONTRIBUTING.md", "convert/README.md", "benchmarks/README.md", "asd_jax/box/README.md"
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "convert/README.md",
+    "benchmarks/README.md",
+    "asd_jax/box/README.md",
+)
 PICTURES = REPOSITORY / "benchmarks" / "pictures"
 CONFIG = re.compile(r"--config\.([a-z_.]+)")
 
@@ -28,16 +34,26 @@ def test_every_command_names_a_module_and_flags_that_exist(command):
     of_module: dict[str, set[str]] = {}
     for module, *words in commands():
         wanted = {word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")}
-        of_module.setdefault(module, set()).update(word for word in wanted if not word.startswith("config."))
-    assert {"asd_jax.train", "asd_jax.detect", "convert.eat", "benchmarks.filter_banks"} <= set(of_module)
+        of_module.setdefault(module, set()).update(
+            word for word in wanted if not word.startswith("config.")
+        )
+    assert {"asd_jax.train", "asd_jax.detect", "convert.eat", "benchmarks.filter_banks"} <= set(
+        of_module
+    )
     for module, wanted in of_module.items():
         subcommands = ("fit", "score", "watch", "update") if module == "asd_jax.detect" else ("",)
         said = ""
         for name in subcommands:
-            status, out, err = command(importlib.import_module(module), *filter(None, [name]), "--help")
+            status, out, err = command(
+                importlib.import_module(module), *filter(None, [name]), "--help"
+            )
             assert status == 0, (module, err)
             said += out
-        known = {no + name for negated, name in re.findall(r"--(\[no\])?([a-z_]+)", said) for no in {"", negated[1:3]}}
+        known = {
+            no + name
+            for negated, name in re.findall(r"--(\[no\])?([a-z_]+)", said)
+            for no in {"", negated[1:3]}
+        }
         assert wanted <= known, f"{module}: {wanted - known}"
 
 
@@ -45,7 +61,9 @@ def test_the_package_itself_says_which_commands_there_are(capsys):
     runpy.run_module("asd_jax", run_name="__main__")
     said = capsys.readouterr().out
     commands = re.findall(r"^python -m (asd_jax\S+) +[A-Z]", said, re.MULTILINE)
-    assert len(commands) == 8 and all(hasattr(importlib.import_module(name), "define_flags") for name in commands)
+    assert len(commands) == 8 and all(
+        hasattr(importlib.import_module(name), "define_flags") for name in commands
+    )
 
 
 def test_every_config_key_named_is_one():
@@ -63,8 +81,12 @@ def test_every_config_key_named_is_one():
 def test_every_file_named_is_there():
     for document in (*DOCUMENTS, "NOTICE"):
         text = (REPOSITORY / document).read_text()
-        named = re.findall(r"\b(?:asd_jax|benchmarks|configs|convert|tests)/[\w/]+\.(?:py|md|svg|html)\b", text)
-        kept = [name for name in named if "NAME" not in name and "/results/" not in name]  # a command writes those
+        named = re.findall(
+            r"\b(?:asd_jax|benchmarks|configs|convert|tests)/[\w/]+\.(?:py|md|svg|html)\b", text
+        )
+        kept = [
+            name for name in named if "NAME" not in name and "/results/" not in name
+        ]  # a command writes those
         missing = [name for name in kept if not (REPOSITORY / name).is_file()]
         assert not missing, document
 
@@ -83,8 +105,12 @@ def test_the_picture_and_the_table_of_a_run_are_made_by_one_command(command, tmp
     assert "| fan | 75.00 | 50.00 | 51.23 |" in text and "**66.40 %**" in text and "60.00 %" in text
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
     for theme, ink in benchmarks.readme.INK.items():
-        drawn, kept = ((folder / f"pipeline_{theme}.svg").read_text() for folder in (tmp_path, PICTURES))
-        words, words_kept = ("".join(ElementTree.fromstring(svg).itertext()).split() for svg in (drawn, kept))
+        drawn, kept = (
+            (folder / f"pipeline_{theme}.svg").read_text() for folder in (tmp_path, PICTURES)
+        )
+        words, words_kept = (
+            "".join(ElementTree.fromstring(svg).itertext()).split() for svg in (drawn, kept)
+        )
         assert ink in drawn and words == words_kept
         assert all(word in words for name, _ in benchmarks.readme.STAGES for word in name.split())
     status, _, err = command(benchmarks.readme, f"--run={tmp_path / 'none'}", *flags)

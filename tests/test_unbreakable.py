@@ -108,7 +108,11 @@ def test_sigterm_saves_and_the_printed_command_ends_as_if_undisturbed(
     status, out, err = command(asd_jax.train, *flags)
     assert status == 0, err
     assert left(tmp_path / "run") == undisturbed
-    assert "continuing after step" in out if owner in (Checkpoints, loop) else "training is finished" in out
+    assert (
+        "continuing after step" in out
+        if owner in (Checkpoints, loop)
+        else "training is finished" in out
+    )
 
 
 def test_what_is_there_is_not_embedded_again(copied, undisturbed, command, monkeypatch):
@@ -121,7 +125,12 @@ def test_what_is_there_is_not_embedded_again(copied, undisturbed, command, monke
 
     monkeypatch.setattr(asd_jax.run.embed, "embed_machine", counting)
     status, out, _ = command(asd_jax.train, *flags)
-    assert status == 0 and not embedded and "training is finished" in out and "32 clips were embedded before" in out
+    assert (
+        status == 0
+        and not embedded
+        and "training is finished" in out
+        and "32 clips were embedded before" in out
+    )
     damaged = workdir / "embeddings" / "gearbox.npz"
     damaged.write_bytes(damaged.read_bytes()[:-9])
     assert command(asd_jax.train, *flags)[0] == 0 and embedded == ["gearbox"]
@@ -137,14 +146,23 @@ def test_damaged_weights_are_made_again_from_the_checkpoint(copied, undisturbed,
     weights = workdir / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
     status, out, _ = command(asd_jax.train, *flags)
-    assert status == 0 and "WARNING" in out and "it is made again" in out and left(workdir) == undisturbed
+    assert (
+        status == 0
+        and "WARNING" in out
+        and "it is made again" in out
+        and left(workdir) == undisturbed
+    )
 
 
 @pytest.mark.slow
 def test_workdir_is_one_configs_until_overwritten(copied, undisturbed, command):
     workdir, flags = copied
     status, _, err = command(asd_jax.train, *flags, "--config.optimizer.learning_rate=0.1")
-    assert status == 2 and "optimizer.learning_rate (0.001 there, 0.1 here)" in err and "--overwrite" in err
+    assert (
+        status == 2
+        and "optimizer.learning_rate (0.001 there, 0.1 here)" in err
+        and "--overwrite" in err
+    )
     assert left(workdir) == undisturbed
     assert command(asd_jax.train, *flags, "--config.log.every=1")[0] == 0  # changes no number
     clips = sorted((workdir / "factory" / "fan" / "train").glob("*.wav"))
@@ -184,7 +202,9 @@ def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(co
         "import sys, time; from pathlib import Path; from asd_jax.run.workdir import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
-    other = subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True
+    )
     assert other.stdout.readline() == "held\n"
     status, _, err = command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}")
     assert status == 2 and f"is in use by process {other.pid} on {os.uname().nodename}" in err
@@ -196,7 +216,9 @@ def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(co
 
 
 @pytest.mark.slow
-def test_full_disk_is_one_message_and_the_run_continues(undisturbed, command, monkeypatch, tmp_path):
+def test_full_disk_is_one_message_and_the_run_continues(
+    undisturbed, command, monkeypatch, tmp_path
+):
     flags, save = [*SMOKE, f"--workdir={tmp_path}"], Checkpoints.save
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -212,7 +234,11 @@ def test_full_disk_is_one_message_and_the_run_continues(undisturbed, command, mo
             status, _, err = command(asd_jax.train, *flags)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
-    assert status == 2 and "checkpoints: a checkpoint cannot be written" in err and "Traceback" not in err
+    assert (
+        status == 2
+        and "checkpoints: a checkpoint cannot be written" in err
+        and "Traceback" not in err
+    )
     status, out, err = command(asd_jax.train, *flags)
     assert status == 0 and "continuing after step 2" in out and left(tmp_path) == undisturbed
 
@@ -223,7 +249,14 @@ def test_clip_that_changes_while_training_stops_the_run_without_loss(
     undisturbed, command, monkeypatch, tmp_path, change
 ):
     flags = [*SMOKE, f"--workdir={tmp_path / 'run'}"]
-    clip = tmp_path / "run" / "factory" / "fan" / "train" / "section_00_source_train_normal_0003_spd_1_load_0.wav"
+    clip = (
+        tmp_path
+        / "run"
+        / "factory"
+        / "fan"
+        / "train"
+        / "section_00_source_train_normal_0003_spd_1_load_0.wav"
+    )
     report, kept = loop._report, {}
 
     def disturb(log, done, *rest):
@@ -238,7 +271,9 @@ def test_clip_that_changes_while_training_stops_the_run_without_loss(
         patch.setattr(loop, "_report", disturb)
         status, _, err = command(asd_jax.train, *flags, "--config.data.threads=1")
     assert status == 2 and "fan/train/section_00" in err and "Traceback" not in err
-    assert ("no such file" in err) == (change == "removed") and ("changed since" in err) == (change == "rewritten")
+    assert ("no such file" in err) == (change == "removed") and ("changed since" in err) == (
+        change == "rewritten"
+    )
     for path, (content, time) in kept.items():
         path.write_bytes(content)
         os.utime(path, ns=(time, time))
@@ -254,9 +289,17 @@ def test_out_of_memory_says_which_batch_size_to_try(command, monkeypatch, tmp_pa
 
     monkeypatch.setattr(loop, "_guarded", lambda *_, **__: hungry)
     status, _, err = command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}")
-    assert status == 2 and "out of memory with batches of 8 clips; try --config.optimizer.batch_size=4" in err
+    assert (
+        status == 2
+        and "out of memory with batches of 8 clips; try --config.optimizer.batch_size=4" in err
+    )
     monkeypatch.undo()
-    assert command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}", "--config.optimizer.batch_size=4")[0] == 0
+    assert (
+        command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}", "--config.optimizer.batch_size=4")[
+            0
+        ]
+        == 0
+    )
 
 
 def test_unfinished_run_is_not_scored(copied, command):

@@ -10,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class ZenodoServer(ThreadingHTTPServer):
-    """Serves records (number -> {file name: bytes}) and pages (path -> bytes), with faults (file name -> list).
+    """Serves records (number -> {file name: bytes}) and pages (path -> bytes), with faults (file
+    name -> list).
 
-    A fault is used up by one request: ("cut", n) ends the connection after n bytes, (429, s) and (503, s) answer so
-    with Retry-After s, "corrupt" flips a byte. Names in `no_ranges` are always sent from their start.
+    A fault is used up by one request: ("cut", n) ends the connection after n bytes, (429, s) and
+    (503, s) answer so with Retry-After s, "corrupt" flips a byte. Names in `no_ranges` are always
+    sent from their start.
     """
 
     daemon_threads = True
@@ -41,7 +43,9 @@ class ZenodoServer(ThreadingHTTPServer):
                     "key": name,
                     "size": len(content),
                     "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
-                    "links": {"self": f"https://zenodo.org/api/records/{record}/files/{name}/content"},
+                    "links": {
+                        "self": f"https://zenodo.org/api/records/{record}/files/{name}/content"
+                    },
                 }
                 | self.stated.get(name, {})
                 for name, content in self.records[record].items()
@@ -57,7 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server, parts = self.server, self.path.strip("/").split("/")
-        if parts[:2] == ["api", "records"] and parts[2].isdigit() and int(parts[2]) in server.records:
+        if (
+            parts[:2] == ["api", "records"]
+            and parts[2].isdigit()
+            and int(parts[2]) in server.records
+        ):
             record = int(parts[2])
             if len(parts) == 3:
                 return self.answer(self.path, json.dumps(server.listing(record)).encode())
@@ -80,7 +88,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "corrupt":
             content = content[:-1] + bytes([content[-1] ^ 1])
-        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and name not in server.no_ranges else 0
+        first = (
+            int(asked.removeprefix("bytes=").rstrip("-"))
+            if asked and name not in server.no_ranges
+            else 0
+        )
         body = content[first:]
         self.send_response(206 if first else 200)
         if first:

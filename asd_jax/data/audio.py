@@ -25,32 +25,43 @@ _BYTE_ORDER = {b"RIFF": "<", b"RIFX": ">", b"FORM": ">"}
 
 
 def read_clip(
-    path: str | Path, *, sample_rate: int = 16000, channel: int | str = "mean", resampler: str = "soxr"
+    path: str | Path,
+    *,
+    sample_rate: int = 16000,
+    channel: int | str = "mean",
+    resampler: str = "soxr",
 ) -> Float[np.ndarray, "s"]:
     """Audio file -> float32 waveform in [-1, 1] at `sample_rate`, one channel.
 
-    Any container, bit depth and rate that libsndfile reads (wav, flac, ogg, mp3, aiff, ...). What exceeds full scale
-    a little (loud float files, ringing of the resampler) is clipped to it.
+    Any container, bit depth and rate that libsndfile reads (wav, flac, ogg, mp3, aiff, ...). What
+    exceeds full scale a little (loud float files, ringing of the resampler) is clipped to it.
 
     Args:
         path: the file.
         sample_rate: wanted, in Hz.
-        channel: "mean" of all, a channel's number from 0, or of a stereo pair as in DCASE 2026 "near" (left), "far"
-            (right) or "difference" ((near - far) / 2, which cancels sound from afar).
+        channel: "mean" of all, a channel's number from 0, or of a stereo pair as in DCASE 2026
+            "near" (left), "far" (right) or "difference" ((near - far) / 2, which cancels sound from
+            afar).
         resampler: "soxr", or "torchaudio" for parity (see `resample`).
 
     Raises:
-        InputError: names the file that is missing, not audio, truncated, empty, shorter than a 25 ms frame, without
-            that channel, not finite, or float without being scaled to [-1, 1].
+        InputError: names the file that is missing, not audio, truncated, empty, shorter than a 25
+            ms frame, without that channel, not finite, or float without being scaled to [-1, 1].
     """
     wave = _read(path, sample_rate, channel, resampler)
     return _scaled(wave) if wave.dtype == np.int16 else wave
 
 
 def read_clip_int16(
-    path: str | Path, *, sample_rate: int = 16000, channel: int | str = "mean", resampler: str = "soxr"
+    path: str | Path,
+    *,
+    sample_rate: int = 16000,
+    channel: int | str = "mean",
+    resampler: str = "soxr",
 ) -> Int16[np.ndarray, "s"]:
-    """`read_clip` in steps of 1/32768: exact for one channel of 16-bit files at that rate, else to half a step."""
+    """`read_clip` in steps of 1/32768: exact for one channel of 16-bit files at that rate, else to
+    half a step.
+    """
     wave = _read(path, sample_rate, channel, resampler)
     return wave if wave.dtype == np.int16 else to_int16(wave)
 
@@ -64,18 +75,22 @@ def audio_format(path: str | Path) -> tuple[float, int, int]:
     """Audio file -> (seconds, sampling rate in Hz, channels), from its header alone.
 
     Raises:
-        InputError: names the file that is missing, not audio, truncated, empty or shorter than a 25 ms frame.
+        InputError: names the file that is missing, not audio, truncated, empty or shorter than a 25
+            ms frame.
     """
     with _errors_named(path), _open(path) as sound:
         _check_length(path, sound.frames, sound.samplerate)
         return sound.frames / sound.samplerate, sound.samplerate, sound.channels
 
 
-def resample(wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = "soxr") -> Float[np.ndarray, "r"]:
+def resample(
+    wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = "soxr"
+) -> Float[np.ndarray, "r"]:
     """Waveform at `rate` -> float32 waveform at `to` Hz, r = s * to / rate.
 
-    `soxr` is better and faster. `torchaudio` gives what torchaudio.functional.resample gives by default, sample for
-    sample: a sinc windowed by a squared cosine, 6 zero crossings wide, cut off at 0.99 of the lower Nyquist rate.
+    `soxr` is better and faster. `torchaudio` gives what torchaudio.functional.resample gives by
+    default, sample for sample: a sinc windowed by a squared cosine, 6 zero crossings wide, cut off
+    at 0.99 of the lower Nyquist rate.
 
     Raises:
         InputError: no such method.
@@ -95,12 +110,15 @@ def resample(wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = 
     return (windows @ kernel.T).reshape(-1)[: -(-phases * len(wave) // step)]
 
 
-def fit_length(wave: Shaped[np.ndarray, "s"], samples: int, *, pad: str = "repeat") -> Shaped[np.ndarray, "t"]:
-    """Waveform of any length -> the first `samples` samples of it; if it is shorter, repeated from its start.
+def fit_length(
+    wave: Shaped[np.ndarray, "s"], samples: int, *, pad: str = "repeat"
+) -> Shaped[np.ndarray, "t"]:
+    """Waveform of any length -> the first `samples` samples of it; if it is shorter, repeated from
+    its start.
 
-    The one rule for length. Not padded with zeros unless pad="zeros" asks for it: the log filter bank of digital
-    silence is ln(2^-23) = -15.9, far below any recording, and the classifier would learn the length of a machine's
-    clips instead of its sound.
+    The one rule for length. Not padded with zeros unless pad="zeros" asks for it: the log filter
+    bank of digital silence is ln(2^-23) = -15.9, far below any recording, and the classifier would
+    learn the length of a machine's clips instead of its sound.
 
     Raises:
         InputError: no such way to pad.
@@ -114,7 +132,9 @@ def fit_length(wave: Shaped[np.ndarray, "s"], samples: int, *, pad: str = "repea
 
 @functools.cache
 def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]:
-    """One filter for each output phase, in float64 until the end as torchaudio has it, and its half width."""
+    """One filter for each output phase, in float64 until the end as torchaudio has it, and its half
+    width.
+    """
     zeros, rolloff = 6, 0.99
     cutoff = min(step, phases) * rolloff
     width = math.ceil(zeros * step / cutoff)
@@ -133,12 +153,19 @@ def _errors_named(path: str | Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (OSError, RuntimeError, TypeError, ValueError) as error:  # libsndfile's own error is a RuntimeError
+    except (
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # libsndfile's own error is a RuntimeError
         reason = str(error).rsplit("': ", 1)[-1] or "damaged"
         raise InputError(f"{path}: not readable as audio ({reason})") from error
 
 
-def _read(path: str | Path, sample_rate: int, channel: int | str, resampler: str) -> Shaped[np.ndarray, "s"]:
+def _read(
+    path: str | Path, sample_rate: int, channel: int | str, resampler: str
+) -> Shaped[np.ndarray, "s"]:
     """The checked waveform: int16 as stored where that is exact, else float32."""
     with _errors_named(path), _open(path) as sound:
         rate = sound.samplerate
@@ -146,7 +173,11 @@ def _read(path: str | Path, sample_rate: int, channel: int | str, resampler: str
     wave = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
     _check_length(path, len(wave), rate)
     if wave.dtype == np.int16:
-        return wave if rate == sample_rate else resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
+        return (
+            wave
+            if rate == sample_rate
+            else resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
+        )
     loudest = np.abs(wave).max()
     if not np.isfinite(loudest):
         raise InputError(f"{path}: NaN or infinity among the samples")
@@ -163,16 +194,25 @@ def _check_length(path: str | Path, samples: int, rate: int) -> None:
     if not samples:
         raise InputError(f"{path}: empty, no samples in it")
     if samples * 1000 < FRAME_MS * rate:
-        raise InputError(f"{path}: {samples} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms")
+        raise InputError(
+            f"{path}: {samples} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms"
+        )
 
 
 class _PlainWav:
-    """A wav of plain 16-bit samples, read as it lies in the file: most of DCASE, in a fraction of libsndfile's time."""
+    """A wav of plain 16-bit samples, read as it lies in the file: most of DCASE, in a fraction of
+    libsndfile's time.
+    """
 
     format, subtype = "WAV", "PCM_16"
 
     def __init__(self, file: BinaryIO, size: int, channels: int, rate: int):
-        self.file, self.frames, self.channels, self.samplerate = file, size // (2 * channels), channels, rate
+        self.file, self.frames, self.channels, self.samplerate = (
+            file,
+            size // (2 * channels),
+            channels,
+            rate,
+        )
 
     def read(self, frames: int, **_) -> Int16[np.ndarray, "s c"]:
         samples = np.fromfile(self.file, "<i2", frames * self.channels)
@@ -188,26 +228,34 @@ def _open(path: str | Path) -> Iterator[soundfile.SoundFile | _PlainWav]:
         form, at, stated = _chunks(file)
         left = end - at if at else 0
         if left < stated < 0xFFFFFFFF:
-            raise InputError(f"{path}: truncated, the header states {stated} bytes of sound but {left} are there")
+            raise InputError(
+                f"{path}: truncated, the header states {stated} bytes of sound but {left} are there"
+            )
         tag, channels, rate, _, step, bits = struct.unpack_from("<HHIIHH", form.ljust(16, b"\0"))
         if channels and (tag, step, bits) == (1, 2 * channels, 16):
             file.seek(at)
             opened = _PlainWav(file, left if stated in (0, 0xFFFFFFFF) else stated, channels, rate)
-        elif stated == 0 < left:  # written to a pipe and never completed: libsndfile reads on only at 0xFFFFFFFF
+        elif (
+            stated == 0 < left
+        ):  # written to a pipe and never completed: libsndfile reads on only at 0xFFFFFFFF
             file.seek(0)
             content = file.read()
-            opened = soundfile.SoundFile(io.BytesIO(content[: at - 4] + b"\xff\xff\xff\xff" + content[at:]))
+            opened = soundfile.SoundFile(
+                io.BytesIO(content[: at - 4] + b"\xff\xff\xff\xff" + content[at:])
+            )
         else:
             opened = soundfile.SoundFile(str(path))
         if not SLOWEST_HZ <= opened.samplerate <= FASTEST_HZ:
             raise InputError(
-                f"{path}: a sampling rate of {opened.samplerate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ}"
+                f"{path}: a sampling rate of {opened.samplerate} Hz; expected {SLOWEST_HZ} to "
+                f"{FASTEST_HZ}"
             )
         yield opened  # libsndfile's is closed when it is collected, at once
 
 
 def _chunks(file: BinaryIO) -> tuple[bytes, int, int]:
-    """A wav's format chunk, and where a wav's or aiff's samples begin and how many bytes of them are stated.
+    """A wav's format chunk, and where a wav's or aiff's samples begin and how many bytes of them
+    are stated.
 
     Empty and zeros for other files, whose readers check themselves.
     """
@@ -224,14 +272,20 @@ def _chunks(file: BinaryIO) -> tuple[bytes, int, int]:
     return b"", 0, 0
 
 
-def _blocks(sound: soundfile.SoundFile | _PlainWav, path: str | Path) -> Iterator[Shaped[np.ndarray, "s c"]]:
+def _blocks(
+    sound: soundfile.SoundFile | _PlainWav, path: str | Path
+) -> Iterator[Shaped[np.ndarray, "s c"]]:
     """The file's samples, a bounded number at a time: int16 where it holds such, else float32."""
     frames, count = _BLOCK // sound.channels, 0
     dtype = "int16" if sound.subtype == "PCM_16" else "float32"
     while count < sound.frames or not count:
         block = sound.read(min(frames, sound.frames - count), dtype=dtype, always_2d=True)
-        if not len(block) and count < sound.frames and sound.format != "MP3":  # whose length is an estimate
-            raise InputError(f"{path}: truncated, the header states {sound.frames} samples but {count} are there")
+        if (
+            not len(block) and count < sound.frames and sound.format != "MP3"
+        ):  # whose length is an estimate
+            raise InputError(
+                f"{path}: truncated, the header states {sound.frames} samples but {count} are there"
+            )
         count += len(block)
         if count > LONGEST_S * sound.samplerate:
             raise InputError(f"{path}: longer than {LONGEST_S} s; split it into clips")
@@ -240,12 +294,16 @@ def _blocks(sound: soundfile.SoundFile | _PlainWav, path: str | Path) -> Iterato
             return
 
 
-def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str, path: str | Path) -> Shaped[np.ndarray, "s"]:
+def _pick(
+    block: Shaped[np.ndarray, "s c"], channel: int | str, path: str | Path
+) -> Shaped[np.ndarray, "s"]:
     """One channel of the samples as they are, or a mixture of several in float32."""
     named: dict[int | str, int] = {"mean": 0, "near": 0, "far": 1, "difference": 1}
     number = named.get(channel, channel)
     if isinstance(number, str) and not number.isdigit():
-        raise InputError(f"no channel {channel!r}; choose mean, near, far, difference or a number from 0")
+        raise InputError(
+            f"no channel {channel!r}; choose mean, near, far, difference or a number from 0"
+        )
     channels = block.shape[1]
     if not 0 <= int(number) < channels:
         raise InputError(f"{path}: no channel {channel!r} in a file of {channels} channel(s)")

@@ -1,4 +1,6 @@
-"""Batches of waveforms: the training order, and plain passes over clips, read ahead by threads (grain)."""
+"""Batches of waveforms: the training order, and plain passes over clips, read ahead by threads
+(grain).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,7 +25,9 @@ class _Source:
 
     def __getitem__(self, index: int) -> Batch:
         numbers = {"clip": index, **self.extras[index]}
-        return {"wave": self.read(self.clips[index])} | {name: np.asarray(n, np.int32) for name, n in numbers.items()}
+        return {"wave": self.read(self.clips[index])} | {
+            name: np.asarray(n, np.int32) for name, n in numbers.items()
+        }
 
     def __repr__(self) -> str:  # grain prints it into its error messages
         return f"{len(self.clips)} clips"
@@ -76,16 +80,29 @@ def training_batches(
     """
     if start >= epochs * len(clips) // batch_size:
         return iter(())
-    order = grain.MapDataset.source(_Source(clips, extras, read)).seed(seed).shuffle().repeat(epochs)
+    order = (
+        grain.MapDataset.source(_Source(clips, extras, read)).seed(seed).shuffle().repeat(epochs)
+    )
     own = grain.MapDataset.source(_Share(order, batch_size, *share))
     batches = own.batch(batch_size // share[1], drop_remainder=True)[start:]
-    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))
+    return iter(
+        batches.to_iter_dataset(
+            grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+        )
+    )
 
 
 def clip_batches(
-    clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader, *, batch_size: int, threads: int = 4
+    clips: Sequence[Clip],
+    extras: Sequence[dict[str, int]],
+    read: Reader,
+    *,
+    batch_size: int,
+    threads: int = 4,
 ) -> Iterator[Batch]:
-    """Every clip once, in order, in batches of one size: the last is filled up with its first clip, see "clip"."""
+    """Every clip once, in order, in batches of one size: the last is filled up with its first clip,
+    see "clip".
+    """
     fill = -len(clips) % batch_size
     numbers = [*range(len(clips)), *[len(clips) - len(clips) % batch_size] * fill]
     source = _Source([clips[n] for n in numbers], [extras[n] for n in numbers], read)

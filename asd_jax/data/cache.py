@@ -25,13 +25,15 @@ class CacheError(InputError):
 
 
 class ClipCache:
-    """Reads clips through a folder of decoded ones; what is not there yet, or has changed, is decoded and added.
+    """Reads clips through a folder of decoded ones; what is not there yet, or has changed, is
+    decoded and added.
 
-    A clip is known by the hash of the recording's path, size, time of change and the settings, so the folder never
-    holds anything wrong, and may be shared by runs and deleted at any time. Each process appends samples to a pack of
-    its own (<name>.int16: creating a file for each clip takes longer than decoding it) and then one line to the pack's
-    index (<name>.index: hash, first sample, samples). The line makes the clip exist: an interrupted run goes on
-    where it was, and a clip cut short by a crash has no line, none that can be read, or one that points past the end,
+    A clip is known by the hash of the recording's path, size, time of change and the settings, so
+    the folder never holds anything wrong, and may be shared by runs and deleted at any time. Each
+    process appends samples to a pack of its own (<name>.int16: creating a file for each clip takes
+    longer than decoding it) and then one line to the pack's index (<name>.index: hash, first
+    sample, samples). The line makes the clip exist: an interrupted run goes on where it was, and a
+    clip cut short by a crash has no line, none that can be read, or one that points past the end,
     and is decoded again.
     """
 
@@ -61,7 +63,8 @@ class ClipCache:
         return self.read_int16(path) * np.float32(1 / 32768)
 
     def read_int16(self, path: str | Path) -> Int16[np.ndarray, "s"]:
-        """Audio file -> the int16 waveform that `read_clip_int16` gives; from the cache a view of the mapped pack.
+        """Audio file -> the int16 waveform that `read_clip_int16` gives; from the cache a view of
+        the mapped pack.
 
         Raises:
             InputError: as `read`.
@@ -81,7 +84,15 @@ class ClipCache:
             file = os.stat(path)
         except OSError as error:
             raise InputError(f"{path}: no such file") from error
-        key = repr((_FORMAT, os.path.abspath(path), file.st_size, file.st_mtime_ns, sorted(self.settings.items())))
+        key = repr(
+            (
+                _FORMAT,
+                os.path.abspath(path),
+                file.st_size,
+                file.st_mtime_ns,
+                sorted(self.settings.items()),
+            )
+        )
         return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
     def _mapped(self, pack: Path, first: int, count: int) -> Int16[np.ndarray, "s"]:
@@ -104,14 +115,19 @@ class ClipCache:
                 if self._files is None:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     name = self.folder / uuid.uuid4().hex
-                    self._files = [open(name.with_suffix(end), "xb", buffering=0) for end in (".int16", ".index")]
+                    self._files = [
+                        open(name.with_suffix(end), "xb", buffering=0)
+                        for end in (".int16", ".index")
+                    ]
                 pack, index = self._files
                 first = pack.tell() // 2
                 _write_whole(pack, samples.tobytes())
                 _write_whole(index, f"{key} {first} {len(samples)}\n".encode())
                 self._places[key] = Path(pack.name), first, len(samples)
         except OSError as error:
-            raise CacheError(f"{self.folder}: cannot write the cache of decoded clips ({error})") from error
+            raise CacheError(
+                f"{self.folder}: cannot write the cache of decoded clips ({error})"
+            ) from error
 
 
 def _write_whole(file, content: bytes) -> None:
@@ -142,7 +158,8 @@ def screen_clips(
     on_bad_clip: str = "error",
     threads: int | None = None,
 ) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once, in parallel -> the readable clips, and {"file", "reason"} of the others.
+    """Reads every clip once, in parallel -> the readable clips, and {"file", "reason"} of the
+    others.
 
     With `ClipCache.read_int16` this fills the cache.
 
@@ -174,7 +191,9 @@ def screen_clips(
             if why and on_bad_clip == "error":
                 raise InputError(f"{why} (on_bad_clip=skip leaves such clips out)")
             kept += [] if why else [clip]
-            skipped += [{"file": clip.path, "reason": why.removeprefix(f"{clip.path}: ")}] if why else []
+            skipped += (
+                [{"file": clip.path, "reason": why.removeprefix(f"{clip.path}: ")}] if why else []
+            )
     finally:
         pool.shutdown(cancel_futures=True)
     return kept, skipped

@@ -16,19 +16,36 @@ _LABELLED = re.compile(
     r"(?P<label>normal|anomaly)_(?P<number>\d+)(?:_(?P<attribute>.*))?\.\w+"
 )
 # Evaluation clips as released: section and number, in 2021 with the domain.
-_RELEASED = re.compile(r"section_(?P<section>\d+)_(?:(?P<domain>source|target)_)?(?:test_)?\d+\.\w+")
-_SUPPLEMENTAL = re.compile(r"section_(?P<section>\d+)_(?P<attribute>[a-zA-Z]+)_\d+_?.*\.\w+")  # 2025
+_RELEASED = re.compile(
+    r"section_(?P<section>\d+)_(?:(?P<domain>source|target)_)?(?:test_)?\d+\.\w+"
+)
+_SUPPLEMENTAL = re.compile(
+    r"section_(?P<section>\d+)_(?P<attribute>[a-zA-Z]+)_\d+_?.*\.\w+"
+)  # 2025
 _ID = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_\d+\.\w+")  # 2020
 _LABELS = {"normal": 0, "anomaly": 1}
 
 # What libsndfile reads, by the usual endings.
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf", ".au")
+AUDIO_ENDINGS = (
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aiff",
+    ".aif",
+    ".w64",
+    ".caf",
+    ".au",
+)
 _SPLITS = {
     "train": "train",
     "test": "test",
     "source_test": "test",  # 2021
     "target_test": "test",
-    "test_rename": "test",  # the baseline's copies of the evaluation clips with labels in their names
+    # the baseline's copies of the evaluation clips with labels in their names
+    "test_rename": "test",
     "supplemental": "supplemental",
 }
 TEST_FOLDERS = {folder for folder, split in _SPLITS.items() if split == "test"}
@@ -50,9 +67,10 @@ class Clip:
         path: where it is.
         machine: machine type, the name of the folder above train/ and test/.
         section: two digits, as in the name (the machine ID in 2020).
-        split: "train", "test", "held_out" (of training, by choice) or "supplemental" (2025: clean machine sound or
-            noise alone).
-        domain: "source", "target" or "unknown" (evaluation clips as released). 2020 knows one domain: "source".
+        split: "train", "test", "held_out" (of training, by choice) or "supplemental" (2025: clean
+            machine sound or noise alone).
+        domain: "source", "target" or "unknown" (evaluation clips as released). 2020 knows one
+            domain: "source".
         label: 0 normal, 1 anomaly, -1 unknown.
         attribute: the name's attribute string, "" where concealed or absent.
     """
@@ -69,7 +87,8 @@ class Clip:
 def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | None = None) -> Clip:
     """Path of a recording -> its record, by the name grammars of 2020 to 2026.
 
-    A name that does not begin as one of DCASE's is one's own: section 00, source domain, normal if in train/.
+    A name that does not begin as one of DCASE's is one's own: section 00, source domain, normal if
+    in train/.
 
     Args:
         path: the file.
@@ -78,7 +97,8 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
         labelled: the name with labels that the ground truth has for it.
 
     Raises:
-        InputError: the name begins as DCASE's but does not follow the grammar, or contradicts its folder.
+        InputError: the name begins as DCASE's but does not follow the grammar, or contradicts its
+            folder.
     """
     path = str(path)
     name = labelled or os.path.basename(path)
@@ -86,17 +106,31 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     if match := _LABELLED.fullmatch(name):
         label, attribute = _LABELS[match["label"]], match["attribute"] or ""
         if match["split"] not in (None, split):
-            raise InputError(f"{path}: a {match['split']} clip in the {split} folder; move it to where it belongs")
+            raise InputError(
+                f"{path}: a {match['split']} clip in the {split} folder; move it to where it "
+                f"belongs"
+            )
         clip = Clip(path, machine, match["section"], split, match["domain"], label, attribute)
     elif match := _ID.fullmatch(name):
-        clip = Clip(path, machine, match["section"], split, "source", _LABELS.get(match["label"], unsaid), "")
+        clip = Clip(
+            path,
+            machine,
+            match["section"],
+            split,
+            "source",
+            _LABELS.get(match["label"], unsaid),
+            "",
+        )
     elif split == "supplemental" and (match := _SUPPLEMENTAL.fullmatch(name)):
         clip = Clip(path, machine, match["section"], split, "unknown", -1, match["attribute"])
     elif match := _RELEASED.fullmatch(name):
-        clip = Clip(path, machine, match["section"], split, match["domain"] or "unknown", unsaid, "")
+        clip = Clip(
+            path, machine, match["section"], split, match["domain"] or "unknown", unsaid, ""
+        )
     elif name.startswith("section_"):
         raise InputError(
-            f"{path}: not a DCASE file name; expected section_<SS>_<source|target>_<train|test>_<normal|anomaly>_"
+            f"{path}: not a DCASE file name; expected "
+            f"section_<SS>_<source|target>_<train|test>_<normal|anomaly>_"
             "<NNNN>_<attributes>.wav, or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
     else:
@@ -116,34 +150,44 @@ def find_clips(
     """Every clip under `root`, ordered by machine, split and name.
 
     Args:
-        root: a folder with `<machine>/{train,test}` in it, directly or below dev_data/, eval_data/, raw/ or the
-            top folder of the zip; or itself a machine's folder.
+        root: a folder with `<machine>/{train,test}` in it, directly or below dev_data/, eval_data/,
+            raw/ or the top folder of the zip; or itself a machine's folder.
         machines: the machine types wanted; empty means all.
         splits: the splits wanted; add "supplemental" for the extra clips of 2025.
-        ground_truth: a list, or a folder of lists, that labels evaluation clips as released; None takes what lies in
-            root or root/ground_truth.
+        ground_truth: a list, or a folder of lists, that labels evaluation clips as released; None
+            takes what lies in root or root/ground_truth.
 
     Raises:
-        InputError: no such folder, no clips in it, a wanted machine missing or without training clips, a bad name, one
-            name twice in a machine's split.
+        InputError: no such folder, no clips in it, a wanted machine missing or without training
+            clips, a bad name, one name twice in a machine's split.
     """
     root = Path(root)
     found = machine_folders(root)
     if missing := sorted(set(machines) - set(found)):
-        raise InputError(f"{root}: no machine {', '.join(missing)} here; found: {', '.join(found)}\n{EXPECTED_TREE}")
+        raise InputError(
+            f"{root}: no machine {', '.join(missing)} here; found: "
+            f"{', '.join(found)}\n{EXPECTED_TREE}"
+        )
     names = find_ground_truth(root, ground_truth)
     clips = []
     for machine in sorted(set(machines) or found):
         of_machine = machine_clips(found[machine], machine, names)
         if not any(clip.split == "train" for clip in of_machine):
-            raise InputError(f"{root}: machine {machine} has no training clips in its train folder; {EXPECTED_TREE}")
+            raise InputError(
+                f"{root}: machine {machine} has no training clips in its train folder; "
+                f"{EXPECTED_TREE}"
+            )
         clips += sorted(of_machine, key=lambda clip: (clip.split, os.path.basename(clip.path)))
     return [clip for clip in clips if clip.split in splits]
 
 
 def training_classes(clips: Iterable[Clip], *, with_domain: bool = False) -> list[tuple[str, ...]]:
-    """Training clips -> the sorted classes (machine, section, attribute[, domain]) that ArcFace separates."""
-    return sorted({clip_class(clip, with_domain=with_domain) for clip in clips if clip.split == "train"})
+    """Training clips -> the sorted classes (machine, section, attribute[, domain]) that ArcFace
+    separates.
+    """
+    return sorted(
+        {clip_class(clip, with_domain=with_domain) for clip in clips if clip.split == "train"}
+    )
 
 
 def clip_class(clip: Clip, *, with_domain: bool = False) -> tuple[str, ...]:
@@ -152,7 +196,8 @@ def clip_class(clip: Clip, *, with_domain: bool = False) -> tuple[str, ...]:
 
 
 def machine_folders(root: str | Path) -> dict[str, list[Path]]:
-    """Machine -> its folders under `root`, at most four levels down (zip top, dev_data, raw, machine).
+    """Machine -> its folders under `root`, at most four levels down (zip top, dev_data, raw,
+    machine).
 
     Raises:
         InputError: no such folder, or none of a machine in it.
@@ -165,12 +210,19 @@ def machine_folders(root: str | Path) -> dict[str, list[Path]]:
     level, folders = [root], []
     for _ in range(4):
         entries = [entry for folder in level for entry in os.scandir(folder)]
-        below = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        below = [
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir() and not entry.name.startswith(".")
+        ]
         level = [folder for folder in below if not split_folders(folder)]
         folders += [folder for folder in below if split_folders(folder)]
     if not folders:
         raise InputError(f"{root}: no recordings here; {EXPECTED_TREE}\nfound: {_listing(root)}")
-    return {name: sorted(f for f in folders if f.name == name) for name in sorted({f.name for f in folders})}
+    return {
+        name: sorted(f for f in folders if f.name == name)
+        for name in sorted({f.name for f in folders})
+    }
 
 
 def machine_clips(
@@ -179,8 +231,8 @@ def machine_clips(
     """The clips of one machine.
 
     Args:
-        folders: each with train/, test/ and the like in it, and maybe clips.csv; several where one holds the sections
-            of development, another those of evaluation.
+        folders: each with train/, test/ and the like in it, and maybe clips.csv; several where one
+            holds the sections of development, another those of evaluation.
         machine: its machine type.
         names: labelled names by (machine, released name).
         bad: gets the messages of bad names; None raises the first.
@@ -193,7 +245,10 @@ def machine_clips(
     for clip in clips:
         first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
         if first != clip.path:
-            said = f"{clip.path} and {first}: two {clip.split} clips of one name, by which scores are told apart; "
+            said = (
+                f"{clip.path} and {first}: two {clip.split} clips of one name, by which "
+                f"scores are told apart; "
+            )
             said += "rename one, or give the folder of one edition as root"
             if bad is None:
                 raise InputError(said)
@@ -204,12 +259,16 @@ def machine_clips(
 def _clips_of(folder, machine, names, bad) -> list[Clip]:
     clips = {}
     for sub in split_folders(folder):
-        for entry in list(os.scandir(folder / sub)):  # read to its end, so closed, also where a name is bad
+        for entry in list(
+            os.scandir(folder / sub)
+        ):  # read to its end, so closed, also where a name is bad
             if not entry.name.lower().endswith(AUDIO_ENDINGS) or entry.name.startswith("."):
                 continue
             try:
                 labelled = names.get((machine, entry.name))
-                clips[f"{sub}/{entry.name}"] = parse_clip(entry.path, machine, _SPLITS[sub], labelled=labelled)
+                clips[f"{sub}/{entry.name}"] = parse_clip(
+                    entry.path, machine, _SPLITS[sub], labelled=labelled
+                )
             except InputError as error:
                 if bad is None:
                     raise
@@ -226,18 +285,29 @@ def sound_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of recordings")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_ENDINGS and not p.name.startswith("."))
+    found = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in AUDIO_ENDINGS and not p.name.startswith(".")
+    )
     if not found:
-        raise InputError(f"{folder}: no recordings in it (known endings: {' '.join(AUDIO_ENDINGS)})")
+        raise InputError(
+            f"{folder}: no recordings in it (known endings: {' '.join(AUDIO_ENDINGS)})"
+        )
     return found
 
 
 def split_folders(folder: Path) -> list[str]:
-    """The names of the train, test and like folders in a machine's folder; none means it is no such folder."""
+    """The names of the train, test and like folders in a machine's folder; none means it is no such
+    folder.
+    """
     subs = [sub for sub in _SPLITS if (folder / sub).is_dir()]
     return [sub for sub in subs if sub != "test" or "test_rename" not in subs]
 
 
 def _listing(root: Path, most: int = 8) -> str:
     names = sorted(item.name + ("/" if item.is_dir() else "") for item in root.iterdir())
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+    return (
+        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+        or "nothing"
+    )

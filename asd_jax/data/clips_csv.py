@@ -16,11 +16,14 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
     """Clips by file name under the machine's folder -> the same with what the table says of them.
 
     Args:
-        path: the table with the columns file and any of label, domain, attribute, section; it may be missing.
-        clips: e.g. {"train/pump 1.wav": Clip(...)}; those that the table leaves out stay as they are.
+        path: the table with the columns file and any of label, domain, attribute, section; it may
+            be missing.
+        clips: e.g. {"train/pump 1.wav": Clip(...)}; those that the table leaves out stay as they
+            are.
 
     Raises:
-        InputError: names the line with an unknown file, label or domain, or with an anomaly in train/.
+        InputError: names the line with an unknown file, label or domain, or with an anomaly in
+            train/.
     """
     if not path.is_file():
         return clips
@@ -29,15 +32,22 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
         at = f"{path}: line {number}"
         file = Path(row["file"]).as_posix()
         if file not in clips:
-            raise InputError(f"{at} names {file!r}, which is not there (names are relative to the table)")
-        clip, said = clips[file], {key: row[key] for key in ("attribute", "section") if row.get(key)}
+            raise InputError(
+                f"{at} names {file!r}, which is not there (names are relative to the table)"
+            )
+        clip, said = (
+            clips[file],
+            {key: row[key] for key in ("attribute", "section") if row.get(key)},
+        )
         if "domain" in row:
             said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
         if "label" in row:
             said["label"] = _meaning(at, "label", row["label"], _LABELS)
         if clip.split == "train":
             if said.pop("label", 0) == 1:
-                raise InputError(f"{at} calls {file} an anomaly; the train folder is for normal sound only")
+                raise InputError(
+                    f"{at} calls {file} an anomaly; the train folder is for normal sound only"
+                )
         described[file] = dataclasses.replace(clip, **said)
     return described
 
@@ -50,11 +60,16 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not readable as csv ({error})") from error
     if "file" not in columns or set(columns) - set(COLUMNS):
-        raise InputError(f"{path}: expected a header of file and any of {', '.join(COLUMNS[1:])}; found {columns}")
+        raise InputError(
+            f"{path}: expected a header of file and any of {', '.join(COLUMNS[1:])}; found "
+            f"{columns}"
+        )
     return [{key: (value or "").strip() for key, value in row.items() if key} for row in rows]
 
 
 def _meaning(at: str, column: str, word: str, meanings: dict):
     if word.lower() not in meanings:
-        raise InputError(f"{at} has the {column} {word!r}; write {', '.join(filter(None, meanings))} or nothing")
+        raise InputError(
+            f"{at} has the {column} {word!r}; write {', '.join(filter(None, meanings))} or nothing"
+        )
     return meanings[word.lower()]

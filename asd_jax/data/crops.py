@@ -1,4 +1,6 @@
-"""Random crops of recordings of any length, without labels: what pre-training hears of a folder of sound files."""
+"""Random crops of recordings of any length, without labels: what pre-training hears of a folder of
+sound files.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,15 +14,21 @@ from asd_jax.runtime.errors import InputError
 
 
 def training_files(root: str | Path) -> list[Path]:
-    """Every sound file below a folder, in order; those in folders of test clips, of any edition's naming, are left out.
+    """Every sound file below a folder, in order; those in folders of test clips, of any edition's
+    naming, are left out.
 
     Raises:
         InputError: no such folder, or none in it.
     """
-    files = [path for path in sound_files(root) if TEST_FOLDERS.isdisjoint(path.relative_to(root).parts[:-1])]
+    files = [
+        path
+        for path in sound_files(root)
+        if TEST_FOLDERS.isdisjoint(path.relative_to(root).parts[:-1])
+    ]
     if not files:
         raise InputError(
-            f"{root}: no recordings outside of the folders of test clips, {', '.join(sorted(TEST_FOLDERS))}"
+            f"{root}: no recordings outside of the folders of test clips, "
+            f"{', '.join(sorted(TEST_FOLDERS))}"
         )
     return files
 
@@ -36,7 +44,8 @@ def crop_batches(
     steps: int,
     threads: int = 4,
 ) -> Iterator[np.ndarray]:
-    """Batches "b s" of random crops, of steps start + 1 to `steps`; each a function of the seed and its step alone.
+    """Batches "b s" of random crops, of steps start + 1 to `steps`; each a function of the seed and
+    its step alone.
 
     Args:
         files: to draw from, all equally likely.
@@ -57,7 +66,13 @@ def crop_batches(
 
 class _Crops:
     def __init__(self, files, read, clips, samples, seed, steps):
-        self.files, self.read, self.shape, self.seed, self.steps = files, read, (clips, samples), seed, steps
+        self.files, self.read, self.shape, self.seed, self.steps = (
+            files,
+            read,
+            (clips, samples),
+            seed,
+            steps,
+        )
 
     def __len__(self) -> int:
         return self.steps

@@ -1,7 +1,9 @@
-"""The editions of DCASE Task 2 as data: machines, sections, names, score rule, records, ground truth.
+"""The editions of DCASE Task 2 as data: machines, sections, names, score rule, records, ground
+truth.
 
-Read in the challenge's task descriptions, baselines and evaluators. 2020 to 2022 evaluate the same machine types as
-they develop on, by other sections (machine IDs in 2020); from 2023 the evaluation machines are new ones.
+Read in the challenge's task descriptions, baselines and evaluators. 2020 to 2022 evaluate the same
+machine types as they develop on, by other sections (machine IDs in 2020); from 2023 the evaluation
+machines are new ones.
 """
 
 import dataclasses
@@ -13,16 +15,24 @@ _GITHUB = "https://raw.githubusercontent.com"
 _LISTS = f"{_GITHUB}/nttcslab/dcase2023_task2_baseline_ae/main/datasets/eval_data_list_"
 _EVALUATOR_2022 = f"{_GITHUB}/Kota-Dohi/dcase2022_evaluator/main/ground_truth_attributes"
 GROUND_TRUTH_LICENCE = (
-    "The ground truth belongs to the organisers of the DCASE Challenge and is for evaluating results only: never for "
-    "training or for choosing settings, and not to be passed on (see the licence in its repository)."
+    "The ground truth belongs to the organisers of the DCASE Challenge and is for evaluating "
+    "results only: never for "
+    "training or for choosing settings, and not to be passed on (see the licence in its "
+    "repository)."
 )
 
-_SEVEN = "ToyCar ToyTrain bearing fan gearbox slider valve"  # the development machines of 2022 to 2025
+_SEVEN = (
+    "ToyCar ToyTrain bearing fan gearbox slider valve"  # the development machines of 2022 to 2025
+)
 
 
 def _machines(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
     """{"00 02": "fan pump"} -> {"fan": ("00", "02"), "pump": ("00", "02")}, ordered by machine."""
-    pairs = [(machine, tuple(sections.split())) for sections, names in table.items() for machine in names.split()]
+    pairs = [
+        (machine, tuple(sections.split()))
+        for sections, names in table.items()
+        for machine in names.split()
+    ]
     return dict(sorted(pairs, key=lambda pair: pair[0].lower()))
 
 
@@ -33,12 +43,14 @@ class Edition:
     Attributes:
         dev: development machines -> their sections.
         evaluation: evaluation machines -> their sections.
-        names: "id" (2020), "domain folders" (2021) or "section" (2022 and later): how files and folders are named.
+        names: "id" (2020), "domain folders" (2021) or "section" (2022 and later): how files and
+            folders are named.
         domains: the domains there are.
         score: which official score: "2020", "2021" or "2022" and later.
         records: Zenodo record numbers of development, additional training and evaluation test data.
         ground_truth: addresses of the evaluation labels; empty where none are public.
-        mislabelled: machines whose rows in eval_data_list are wrong, so that only attribute files count.
+        mislabelled: machines whose rows in eval_data_list are wrong, so that only attribute files
+            count.
         channels: microphones, 2: left is near the machine, right far from it.
     """
 
@@ -59,9 +71,19 @@ EDITIONS = {
     for edition in (
         Edition(
             year=2020,
-            dev=_machines({"00 02 04 06": "fan pump slider valve", "01 02 03 04": "ToyCar", "01 02 03": "ToyConveyor"}),
+            dev=_machines(
+                {
+                    "00 02 04 06": "fan pump slider valve",
+                    "01 02 03 04": "ToyCar",
+                    "01 02 03": "ToyConveyor",
+                }
+            ),
             evaluation=_machines(
-                {"01 03 05": "fan pump slider valve", "05 06 07": "ToyCar", "04 05 06": "ToyConveyor"}
+                {
+                    "01 03 05": "fan pump slider valve",
+                    "05 06 07": "ToyCar",
+                    "04 05 06": "ToyConveyor",
+                }
             ),
             names="id",
             domains=("source",),
@@ -87,14 +109,20 @@ EDITIONS = {
             records=(6355122, 6462969, 6586456),
             ground_truth=(
                 f"{_LISTS}2022.csv",
-                *(f"{_EVALUATOR_2022}/{m}/attributes_0{s}.csv" for m in ("ToyCar", "ToyTrain") for s in (3, 4, 5)),
+                *(
+                    f"{_EVALUATOR_2022}/{m}/attributes_0{s}.csv"
+                    for m in ("ToyCar", "ToyTrain")
+                    for s in (3, 4, 5)
+                ),
             ),
             mislabelled=("ToyCar", "ToyTrain"),
         ),
         Edition(
             year=2023,
             dev=_machines({"00": _SEVEN}),
-            evaluation=_machines({"00": "bandsaw grinder shaker ToyDrone ToyNscale ToyTank Vacuum"}),
+            evaluation=_machines(
+                {"00": "bandsaw grinder shaker ToyDrone ToyNscale ToyTank Vacuum"}
+            ),
             names="section",
             score="2022",
             records=(7882613, 7830345, 7860847),
@@ -105,7 +133,8 @@ EDITIONS = {
             dev=_machines({"00": _SEVEN}),
             evaluation=_machines(
                 {
-                    "00": "3DPrinter AirCompressor BrushlessMotor HairDryer HoveringDrone RoboticArm Scanner "
+                    "00": "3DPrinter AirCompressor BrushlessMotor HairDryer HoveringDrone "
+                    "RoboticArm Scanner "
                     "ToothBrush ToyCircuit"
                 }
             ),
@@ -118,7 +147,10 @@ EDITIONS = {
             year=2025,
             dev=_machines({"00": _SEVEN}),
             evaluation=_machines(
-                {"00": "AutoTrash BandSealer CoffeeGrinder HomeCamera Polisher ScrewFeeder ToyPet ToyRCCar"}
+                {
+                    "00": "AutoTrash BandSealer CoffeeGrinder HomeCamera Polisher ScrewFeeder "
+                    "ToyPet ToyRCCar"
+                }
             ),
             names="section",
             score="2022",
@@ -128,7 +160,9 @@ EDITIONS = {
         Edition(
             year=2026,
             dev=_machines({"00": "ToyCar ToyCarEmu bearingEmu fan gearboxEmu sliderEmu valveEmu"}),
-            evaluation=_machines({"00": "BlowerDustCollector Sander SewingMachine ToothBrush ToyDrone"}),
+            evaluation=_machines(
+                {"00": "BlowerDustCollector Sander SewingMachine ToothBrush ToyDrone"}
+            ),
             names="section",
             score="2022",
             records=(19336329, 20151556, 20437238),
@@ -146,5 +180,7 @@ def edition(year: int) -> Edition:
         InputError: there is none.
     """
     if year not in EDITIONS:
-        raise InputError(f"no edition of DCASE Task 2 of {year} is known; choose {', '.join(map(str, EDITIONS))}")
+        raise InputError(
+            f"no edition of DCASE Task 2 of {year} is known; choose {', '.join(map(str, EDITIONS))}"
+        )
     return EDITIONS[year]

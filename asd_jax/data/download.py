@@ -1,10 +1,12 @@
 """Fetches an edition of DCASE Task 2: verified, unpacked, with the labels of its evaluation clips.
 
-    python -m asd_jax.data.download --year=2024 --output=data/dcase2024 [--machines=fan,valve] [--subset=dev]
+    python -m asd_jax.data.download --year=2024 --output=data/dcase2024 [--machines=fan,valve]
+    [--subset=dev]
 
-The files and their md5 sums are what the Zenodo records themselves list. An interrupted download goes on where it was
-when the same command is run again, and what is there already is not fetched twice. The result is read with
---config.data.root=data/dcase2024 and looked at with python -m asd_jax.data.inspect --root=data/dcase2024.
+The files and their md5 sums are what the Zenodo records themselves list. An interrupted download
+goes on where it was when the same command is run again, and what is there already is not fetched
+twice. The result is read with --config.data.root=data/dcase2024 and looked at with python -m
+asd_jax.data.inspect --root=data/dcase2024.
 """
 
 import shutil
@@ -31,10 +33,17 @@ _STATE = ".download"  # what is under way, and a note for each archive that is d
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_integer("year", None, f"Edition: {min(EDITIONS)} to {max(EDITIONS)}.")
-    flags.DEFINE_string("output", None, "Folder to fill with dev_data/, eval_data/ and ground_truth/.")
+    flags.DEFINE_string(
+        "output", None, "Folder to fill with dev_data/, eval_data/ and ground_truth/."
+    )
     flags.DEFINE_list("machines", [], "Machine types, comma-separated; all if left out.")
-    subsets = "dev: development data; train: training clips of the evaluation machines; eval: their test clips and the "
-    flags.DEFINE_enum("subset", None, ["dev", "train", "eval"], f"{subsets}ground truth. All three if left out.")
+    subsets = (
+        "dev: development data; train: training clips of the evaluation machines; "
+        "eval: their test clips and the "
+    )
+    flags.DEFINE_enum(
+        "subset", None, ["dev", "train", "eval"], f"{subsets}ground truth. All three if left out."
+    )
     flags.DEFINE_bool("dry_run", False, "Only list the files and their sizes.")
     flags.DEFINE_integer("parallel", 4, "Files to fetch at a time.", lower_bound=1)
     flags.DEFINE_string("base_url", ZENODO, "A mirror that answers in the place of zenodo.org.")
@@ -50,16 +59,21 @@ def main() -> int:
     try:
         from asd_jax.data import fetch, zenodo
     except ImportError as error:
-        raise InputError(f"downloading needs the package {error.name}: pip install asd_jax[download]") from error
+        raise InputError(
+            f"downloading needs the package {error.name}: pip install asd_jax[download]"
+        ) from error
     session = fetch.new_session()
     try:
-        archives = zenodo.plan(session, table, machines, strict=bool(asked.machines), base_url=asked.base_url)
+        archives = zenodo.plan(
+            session, table, machines, strict=bool(asked.machines), base_url=asked.base_url
+        )
         missing, needed, free = report(archives, output, asked.parallel)
         if asked.dry_run:
             return 0
         if needed > free:
             raise InputError(
-                f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; choose another "
+                f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; "
+                f"choose another "
                 "--output, or fewer --machines"
             )
         failures = fetch_all(session, missing, output, asked.parallel)
@@ -74,7 +88,9 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def machines_of(table: Edition, machines: Sequence[str], subset: str | None) -> dict[str, list[str]]:
+def machines_of(
+    table: Edition, machines: Sequence[str], subset: str | None
+) -> dict[str, list[str]]:
     """Subset -> its machines, of those asked for, of the subset asked for.
 
     Raises:
@@ -86,22 +102,39 @@ def machines_of(table: Edition, machines: Sequence[str], subset: str | None) -> 
     for machine in machines:
         if machine not in known:
             part = f", subset {subset}," if subset else ""
-            raise InputError(f"{table.year}{part} has no machine {machine}: {', '.join(known)}.{near(machine, known)}")
-    return {name: [machine for machine in of_it if machine in (machines or known)] for name, of_it in subsets.items()}
+            raise InputError(
+                f"{table.year}{part} has no machine {machine}: "
+                f"{', '.join(known)}.{near(machine, known)}"
+            )
+    return {
+        name: [machine for machine in of_it if machine in (machines or known)]
+        for name, of_it in subsets.items()
+    }
 
 
-def report(archives: "list[Archive]", output: Path, parallel: int) -> "tuple[list[Archive], int, int]":
-    """Prints the files, sizes and room; -> those still to fetch, the bytes that they need and the bytes free."""
+def report(
+    archives: "list[Archive]", output: Path, parallel: int
+) -> "tuple[list[Archive], int, int]":
+    """Prints the files, sizes and room; -> those still to fetch, the bytes that they need and the
+    bytes free.
+    """
     missing = [archive for archive in archives if not is_done(archive, output)]
     for archive in archives:
         state = "to fetch" if archive in missing else "there"
         print(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
     sizes = sorted(archive.size for archive in missing)
-    disk = next(folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir())
-    needed, free = int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]), shutil.disk_usage(disk).free
+    disk = next(
+        folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
+    )
+    needed, free = (
+        int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]),
+        shutil.disk_usage(disk).free,
+    )
     print(
-        f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to fetch, "
-        f"{sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free {free / 1e9:.2f} GB"
+        f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to "
+        f"fetch, "
+        f"{sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
+        f"{free / 1e9:.2f} GB"
     )
     return missing, needed, free
 
@@ -109,7 +142,11 @@ def report(archives: "list[Archive]", output: Path, parallel: int) -> "tuple[lis
 def is_done(archive: "Archive", output: Path) -> bool:
     """Whether this very archive was unpacked here before."""
     note = output / _STATE / f"{archive.name}.done"
-    return note.is_file() and note.read_text() == archive.md5 and machine_folder(archive, output).is_dir()
+    return (
+        note.is_file()
+        and note.read_text() == archive.md5
+        and machine_folder(archive, output).is_dir()
+    )
 
 
 def machine_folder(archive: "Archive", output: Path) -> Path:
@@ -124,10 +161,17 @@ def fetch_all(session, archives: "list[Archive]", output: Path, parallel: int) -
 
     from asd_jax.data.fetch import DownloadError
 
-    columns = (rp.TextColumn("{task.description}"), rp.BarColumn(), rp.DownloadColumn(), rp.TransferSpeedColumn())
+    columns = (
+        rp.TextColumn("{task.description}"),
+        rp.BarColumn(),
+        rp.DownloadColumn(),
+        rp.TransferSpeedColumn(),
+    )
     failures, stopped = [], []
     with (
-        rp.Progress(*columns, rp.TimeRemainingColumn(), console=rich.console.Console(stderr=True)) as bars,
+        rp.Progress(
+            *columns, rp.TimeRemainingColumn(), console=rich.console.Console(stderr=True)
+        ) as bars,
         ThreadPoolExecutor(parallel) as pool,
     ):
 
@@ -156,7 +200,9 @@ def fetch_all(session, archives: "list[Archive]", output: Path, parallel: int) -
 
 
 def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> None:
-    """One archive, from the network to the machine's folder; the zip is deleted, a note of its md5 stays."""
+    """One archive, from the network to the machine's folder; the zip is deleted, a note of its md5
+    stays.
+    """
     from asd_jax.data.fetch import fetch_file
     from asd_jax.data.unpack import unpack_machine
 
@@ -176,7 +222,9 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
     from asd_jax.data.zenodo import at_base
 
     if not table.ground_truth:
-        print(f"no ground truth of {table.year} is public: its evaluation clips stay without labels")
+        print(
+            f"no ground truth of {table.year} is public: its evaluation clips stay without labels"
+        )
         return []
     folder = output / "ground_truth"
     folder.mkdir(parents=True, exist_ok=True)

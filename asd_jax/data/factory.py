@@ -1,13 +1,14 @@
 """A synthetic DCASE 2024 data set of which everything is known, a pure function of its seed.
 
-    write_factory("factory")        # factory/fan/{train,test}/*.wav and four more machines; about ten seconds
-    path = "factory/fan/test/section_00_source_test_anomaly_0000_speed_2400_load_1_noise_workshop.wav"
-    clip = read_factory_clip(path)
-    clip.wave == clip.machine_stem + clip.background + clip.fault
+    write_factory("factory")        # factory/fan/{train,test}/*.wav and four more machines; about
+    ten seconds path =
+    "factory/fan/test/section_00_source_test_anomaly_0000_speed_2400_load_1_noise_workshop.wav" clip
+    = read_factory_clip(path) clip.wave == clip.machine_stem + clip.background + clip.fault
 
-asd_jax.data.machines holds the physics. The domains differ in speed, load and background; every clip has its own phase,
-speed drift, gain, background level and colour, and microphone response. Two tables per machine: attributes_00.csv as in
-DCASE, and faults_00.csv (file_name, fault, grade) with the truth about the anomalies, which no detector may read.
+asd_jax.data.machines holds the physics. The domains differ in speed, load and background; every
+clip has its own phase, speed drift, gain, background level and colour, and microphone response. Two
+tables per machine: attributes_00.csv as in DCASE, and faults_00.csv (file_name, fault, grade) with
+the truth about the anomalies, which no detector may read.
 """
 
 import csv
@@ -43,9 +44,10 @@ class FactoryClip:
         wave: float32 (s,), the sum of the three stems; in [-1, 1].
         machine_stem: float32 (s,), the healthy machine as the microphone hears it.
         background: float32 (s,), everything else in the room.
-        fault: float32 (s,), what the fault adds; zero in a normal clip, minus the line that is missing.
-        support: bool (t, 257), the fewest cells of `spectrogram(fault)` that hold 95 % of the fault's energy.
-        machine, domain, speed, load, noise: what runs, where and how.
+        fault: float32 (s,), what the fault adds; zero in a normal clip, minus the line that is
+            missing.
+        support: bool (t, 257), the fewest cells of `spectrogram(fault)` that hold 95 % of the
+        fault's energy. machine, domain, speed, load, noise: what runs, where and how.
         fault_kind: one of FAULTS, "" if normal.
         grade: 0 (subtle) to 1 (strong); 0 if normal.
     """
@@ -109,7 +111,9 @@ def factory_clip(
         ("fault", fault_kind, FAULTS),
     ):
         if name not in known and (what, name) != ("fault", ""):
-            raise InputError(f"factory: no {what} {name!r}; there are {', '.join(known)}.{near(name, known)}")
+            raise InputError(
+                f"factory: no {what} {name!r}; there are {', '.join(known)}.{near(name, known)}"
+            )
     if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
         raise InputError(
             f"factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; "
@@ -128,18 +132,33 @@ def factory_clip(
     stem = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
     scale = gain / np.sqrt(np.mean(stem**2))
     stem *= scale
-    room = physics.unit_power(physics.filtered(physics.background(NOISES[domain], samples, hz, of_room), microphone))
+    room = physics.unit_power(
+        physics.filtered(physics.background(NOISES[domain], samples, hz, of_room), microphone)
+    )
     room *= gain * 10 ** (-of_room.uniform(0, 12) / 20)
 
     fault, support = np.zeros(samples), np.zeros_like(spectrogram(stem), bool)
     if fault_kind:
-        fault = scale * physics.filtered(physics.fault_excitation(fault_kind, kind, run, hz, heard, of_fault), heard)
+        fault = scale * physics.filtered(
+            physics.fault_excitation(fault_kind, kind, run, hz, heard, of_fault), heard
+        )
         support = _support(fault)
         fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
     stem, room, fault = (array.astype(np.float32) for array in (stem, room, fault))
     grade = float(grade) if fault_kind else 0.0
     return FactoryClip(
-        stem + room + fault, stem, room, fault, support, machine, domain, speed, load, NOISES[domain], fault_kind, grade
+        stem + room + fault,
+        stem,
+        room,
+        fault,
+        support,
+        machine,
+        domain,
+        speed,
+        load,
+        NOISES[domain],
+        fault_kind,
+        grade,
     )
 
 
@@ -154,11 +173,13 @@ def write_factory(
     test_per_condition: int = 15,
     overwrite: bool = False,
 ) -> None:
-    """Writes the whole set (16 kHz, mono, 16 bit) or nothing; leaves it alone if it is already there.
+    """Writes the whole set (16 kHz, mono, 16 bit) or nothing; leaves it alone if it is already
+    there.
 
     Args:
         root: folder to make.
-        seed: same seed, same bytes. A clip depends on the seed, its name and its grade, not on the other clips.
+        seed: same seed, same bytes. A clip depends on the seed, its name and its grade, not on the
+            other clips.
         clip_seconds: length of every clip.
         machines: keys of MACHINES.
         train_source: normal training clips per machine in the source domain (DCASE: 990).
@@ -170,21 +191,34 @@ def write_factory(
         InputError: `root` holds something else; an unknown machine; a count below 1.
     """
     root, machines = Path(root).absolute(), tuple(dict.fromkeys(machines))
-    counts = {"train_source": train_source, "train_target": train_target, "test_per_condition": test_per_condition}
+    counts = {
+        "train_source": train_source,
+        "train_target": train_target,
+        "test_per_condition": test_per_condition,
+    }
     if not machines or min(counts.values()) < 1:
         raise InputError(
-            f"factory: needs at least one machine and counts of at least 1, not {list(machines)}, {counts}"
+            f"factory: needs at least one machine and counts of at least 1, not {list(machines)}, "
+            f"{counts}"
         )
     recipes = [recipe for machine in machines for recipe in _recipes(machine, **counts)]
     note = json.dumps(
-        {"version": VERSION, "seed": seed, "clip_seconds": clip_seconds, "machines": list(machines), **counts}, indent=2
+        {
+            "version": VERSION,
+            "seed": seed,
+            "clip_seconds": clip_seconds,
+            "machines": list(machines),
+            **counts,
+        },
+        indent=2,
     )
     if _holds(root, recipes, note):
         return
     replaced = overwrite and (root / "factory.json").is_file()
     if not replaced and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
-            f"{root}: holds something other than this synthetic set; name a new folder, or delete this one first"
+            f"{root}: holds something other than this synthetic set; name a new folder, or delete "
+            f"this one first"
         )
     part = root.with_name(f".{root.name}.{os.getpid()}.part")
     try:
@@ -193,7 +227,9 @@ def write_factory(
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter lock
             list(pool.map(lambda recipe: _write_wav(part, recipe, seed, clip_seconds), recipes))
         for machine in machines:
-            _write_tables(part, machine, [recipe for recipe in recipes if recipe.machine == machine])
+            _write_tables(
+                part, machine, [recipe for recipe in recipes if recipe.machine == machine]
+            )
         (part / "factory.json").write_text(note)
         if replaced:
             shutil.rmtree(root)
@@ -207,7 +243,8 @@ def write_factory(
 
 
 def read_factory_clip(path: str | Path) -> FactoryClip:
-    """The stems of a clip that write_factory wrote, synthesised again; `wave` is the file's, before rounding to 16 bit.
+    """The stems of a clip that write_factory wrote, synthesised again; `wave` is the file's, before
+    rounding to 16 bit.
 
     Raises:
         InputError: not a clip of such a set.
@@ -216,17 +253,28 @@ def read_factory_clip(path: str | Path) -> FactoryClip:
     try:
         root = path.parents[2]
         note = json.loads(_text(root / "factory.json"))
-        counts = {name: note[name] for name in ("train_source", "train_target", "test_per_condition")}
-        recipes = {root / recipe.path: recipe for recipe in _recipes(path.parent.parent.name, **counts)}
+        counts = {
+            name: note[name] for name in ("train_source", "train_target", "test_per_condition")
+        }
+        recipes = {
+            root / recipe.path: recipe for recipe in _recipes(path.parent.parent.name, **counts)
+        }
         if note["version"] == VERSION:
             return _synthesise(recipes[path], note["seed"], note["clip_seconds"])
     except (IndexError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a clip of a set that write_factory made (see factory.json there)") from error
-    raise InputError(f"{path}: written by version {note['version']} of the factory, this is {VERSION}; write it anew")
+        raise InputError(
+            f"{path}: not a clip of a set that write_factory made (see factory.json there)"
+        ) from error
+    raise InputError(
+        f"{path}: written by version {note['version']} of the factory, this is {VERSION}; write "
+        f"it anew"
+    )
 
 
 def spectrogram(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "t k"]:
-    """Wave (s,) -> power (t, 257) in frames of 25 ms every 10 ms (those of the filter bank) and bins of 31.25 Hz."""
+    """Wave (s,) -> power (t, 257) in frames of 25 ms every 10 ms (those of the filter bank) and
+    bins of 31.25 Hz.
+    """
     frames = np.lib.stride_tricks.sliding_window_view(wave, FRAME)[::HOP]
     return np.abs(np.fft.rfft(frames * np.hanning(FRAME), FFT)) ** 2
 
@@ -238,7 +286,9 @@ def _support(fault: np.ndarray) -> np.ndarray:
     return power >= falling[enough]
 
 
-def _fault_gain(fault_kind: str, grade: float | int, fault: np.ndarray, rest: np.ndarray, support: np.ndarray) -> float:
+def _fault_gain(
+    fault_kind: str, grade: float | int, fault: np.ndarray, rest: np.ndarray, support: np.ndarray
+) -> float:
     subtle, strong = GRADES[fault_kind]
     value = subtle + grade * (strong - subtle)
     if fault_kind in ("missing_harmonic", "modulation"):
@@ -247,19 +297,34 @@ def _fault_gain(fault_kind: str, grade: float | int, fault: np.ndarray, rest: np
     return float(np.sqrt(ratio * 10 ** (value / 10)))
 
 
-def _recipes(machine: str, *, train_source: int, train_target: int, test_per_condition: int) -> Iterator[_Recipe]:
-    """Every clip of one machine: attributes in turn; among the anomalies, every fault in every grade."""
+def _recipes(
+    machine: str, *, train_source: int, train_target: int, test_per_condition: int
+) -> Iterator[_Recipe]:
+    """Every clip of one machine: attributes in turn; among the anomalies, every fault in every
+    grade.
+    """
     if machine not in MACHINES:
-        raise InputError(f"factory: no machine {machine!r}; there are {', '.join(MACHINES)}.{near(machine, MACHINES)}")
+        raise InputError(
+            f"factory: no machine {machine!r}; there are "
+            f"{', '.join(MACHINES)}.{near(machine, MACHINES)}"
+        )
     kind = MACHINES[machine]
-    grades = np.linspace(0, 1, -(-test_per_condition // len(FAULTS))) if test_per_condition > len(FAULTS) else [0.5]
+    grades = (
+        np.linspace(0, 1, -(-test_per_condition // len(FAULTS)))
+        if test_per_condition > len(FAULTS)
+        else [0.5]
+    )
     counts = {("train", "normal"): {"source": train_source, "target": train_target}}
-    counts |= {("test", label): dict.fromkeys(NOISES, test_per_condition) for label in ("normal", "anomaly")}
+    counts |= {
+        ("test", label): dict.fromkeys(NOISES, test_per_condition)
+        for label in ("normal", "anomaly")
+    }
     for (split, label), domain in itertools.product(counts, NOISES):
         settings = list(itertools.product(kind.speeds[domain], kind.loads[domain]))
         for number in range(counts[split, label][domain]):
             speed, load = settings[number % len(settings)]
-            name = f"section_00_{domain}_{split}_{label}_{number:04d}_{_attribute(speed, load, domain)}.wav"
+            attribute = _attribute(speed, load, domain)
+            name = f"section_00_{domain}_{split}_{label}_{number:04d}_{attribute}.wav"
             fault, grade = ("", 0.0)
             if label == "anomaly":
                 fault, grade = FAULTS[number % len(FAULTS)], float(grades[number // len(FAULTS)])
@@ -286,7 +351,9 @@ def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:
     with open(root / machine / "attributes_00.csv", "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file_name", "d1p", "d1v", "d2p", "d2v", "d3p", "d3v"])
-        rows.writerows([r.path, "speed", r.speed, "load", r.load, "noise", NOISES[r.domain]] for r in recipes)
+        rows.writerows(
+            [r.path, "speed", r.speed, "load", r.load, "noise", NOISES[r.domain]] for r in recipes
+        )
     with open(root / machine / "faults_00.csv", "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file_name", "fault", "grade"])
@@ -295,7 +362,11 @@ def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:
 
 def _holds(root: Path, recipes: Sequence[_Recipe], note: str) -> bool:
     """Whether the whole set is there, and nothing else."""
-    present = {path.relative_to(root).as_posix() for path in root.rglob("*.wav")} if root.is_dir() else set()
+    present = (
+        {path.relative_to(root).as_posix() for path in root.rglob("*.wav")}
+        if root.is_dir()
+        else set()
+    )
     return present == {recipe.path for recipe in recipes} and _text(root / "factory.json") == note
 
 

@@ -20,12 +20,18 @@ _PASSING = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPE
 
 
 class DownloadError(Exception):
-    """What the network or the server did wrong, in one line: nothing the user can mend but by trying again."""
+    """What the network or the server did wrong, in one line: nothing the user can mend but by
+    trying again.
+    """
 
 
 def new_session() -> requests.Session:
-    """A session that repeats requests which the server puts off (429, 5xx), and waits as long as it says."""
-    again = Retry(total=8, connect=3, backoff_factor=BACKOFF_S, status_forcelist=(429, 500, 502, 503, 504))
+    """A session that repeats requests which the server puts off (429, 5xx), and waits as long as it
+    says.
+    """
+    again = Retry(
+        total=8, connect=3, backoff_factor=BACKOFF_S, status_forcelist=(429, 500, 502, 503, 504)
+    )
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=again))
@@ -56,7 +62,8 @@ def fetch_file(
     md5: str,
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Fetches a file of known size and md5 to `path`; what <path>.part holds of it is not fetched again.
+    """Fetches a file of known size and md5 to `path`; what <path>.part holds of it is not fetched
+    again.
 
     Args:
         session: from `new_session`.
@@ -80,16 +87,22 @@ def fetch_file(
             os.replace(part, path)
             return
         part.unlink()
-    raise DownloadError(f"{url}: the md5 of what came is {found}, not {md5}, twice; try again later")
+    raise DownloadError(
+        f"{url}: the md5 of what came is {found}, not {md5}, twice; try again later"
+    )
 
 
-def _complete(session: requests.Session, url: str, part: Path, size: int, progress: Callable[[int], None]) -> None:
+def _complete(
+    session: requests.Session, url: str, part: Path, size: int, progress: Callable[[int], None]
+) -> None:
     """Appends to `part` until it has `size` bytes."""
     most = stalls = 0
     reason = "the connection ends before the file does"
     while (have := part.stat().st_size if part.exists() else 0) != size:
         if stalls == STALLS:
-            raise DownloadError(f"{url}: stuck at {most} of {size} bytes ({reason}); run again to go on from there")
+            raise DownloadError(
+                f"{url}: stuck at {most} of {size} bytes ({reason}); run again to go on from there"
+            )
         time.sleep(BACKOFF_S * 2 ** (stalls - 1) if stalls else 0)
         try:
             _append(session, url, part, have if have < size else 0, size, progress)
@@ -102,17 +115,25 @@ def _complete(session: requests.Session, url: str, part: Path, size: int, progre
     progress(size)
 
 
-def _append(session, url: str, part: Path, have: int, size: int, progress: Callable[[int], None]) -> None:
-    """One request, for what is missing; a server that refuses ranges sends everything, and the file starts over."""
+def _append(
+    session, url: str, part: Path, have: int, size: int, progress: Callable[[int], None]
+) -> None:
+    """One request, for what is missing; a server that refuses ranges sends everything, and the file
+    starts over.
+    """
     headers = {"Range": f"bytes={have}-"} if have else {}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         if response.status_code == 416:  # the range is not the server's: begin anew
             part.unlink(missing_ok=True)
             return
         response.raise_for_status()
-        resumes = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        resumes = response.status_code == 206 and response.headers.get(
+            "Content-Range", ""
+        ).startswith(f"bytes {have}-")
         with open(part, "ab" if resumes else "wb") as file:
-            while block := response.raw.read1(_BLOCK):  # iter_content would lose what came of a block cut short
+            while block := response.raw.read1(
+                _BLOCK
+            ):  # iter_content would lose what came of a block cut short
                 file.write(block)
                 progress(file.tell())
                 if file.tell() > size:
@@ -122,5 +143,7 @@ def _append(session, url: str, part: Path, have: int, size: int, progress: Calla
 def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> str:
     if (response := getattr(error, "response", None)) is not None:
         return f"the server answers {response.status_code} {response.reason}"
-    cause = getattr(error.args[0], "reason", error) if error.args else error  # urllib3's, below "max retries exceeded"
+    cause = (
+        getattr(error.args[0], "reason", error) if error.args else error
+    )  # urllib3's, below "max retries exceeded"
     return f"no answer ({str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__})"

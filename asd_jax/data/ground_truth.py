@@ -1,4 +1,6 @@
-"""The labels of evaluation clips, from the lists that the organisers publish after each challenge."""
+"""The labels of evaluation clips, from the lists that the organisers publish after each
+challenge.
+"""
 
 import csv
 import re
@@ -12,29 +14,38 @@ _PATTERNS = ("eval_data_list*.csv", "*_attributes_??.csv")
 
 
 def find_ground_truth(root: str | Path, ground_truth: str | Path | None = None) -> GroundTruth:
-    """The lists given, or else those that lie in root or root/ground_truth -> what they say of each clip.
+    """The lists given, or else those that lie in root or root/ground_truth -> what they say of each
+    clip.
 
     Args:
         root: the folder of the recordings.
-        ground_truth: a list or a folder of lists; None looks with the recordings, and nothing there is no error.
+        ground_truth: a list or a folder of lists; None looks with the recordings, and nothing there
+            is no error.
 
     Raises:
         InputError: no list where one was said to be, or a file that is none.
     """
     at = Path(ground_truth or root)
     folders = (at, at / "ground_truth")
-    files = [at] if at.is_file() else [f for folder in folders for p in _PATTERNS for f in sorted(folder.glob(p))]
+    files = (
+        [at]
+        if at.is_file()
+        else [f for folder in folders for p in _PATTERNS for f in sorted(folder.glob(p))]
+    )
     if ground_truth and not files:
-        raise InputError(f"{ground_truth}: no ground truth here; expected eval_data_list_<year>.csv")
+        raise InputError(
+            f"{ground_truth}: no ground truth here; expected eval_data_list_<year>.csv"
+        )
     return read_ground_truth(files)
 
 
 def read_ground_truth(files: list[Path]) -> GroundTruth:
     """Ground-truth files -> {(machine, released name): labelled name}.
 
-    Two formats: lists of a machine's name on a line and `released,labelled[,label]` lines below it; and the 2022
-    evaluator's attribute files, with the columns file_name and file_name_with_attributes. The rows of ToyCar and
-    ToyTrain in eval_data_list_2022.csv contradict the attribute files on 608 of 1200 clips and are passed over.
+    Two formats: lists of a machine's name on a line and `released,labelled[,label]` lines below it;
+    and the 2022 evaluator's attribute files, with the columns file_name and
+    file_name_with_attributes. The rows of ToyCar and ToyTrain in eval_data_list_2022.csv contradict
+    the attribute files on 608 of 1200 clips and are passed over.
 
     Raises:
         InputError: a file of neither format.
@@ -46,7 +57,9 @@ def read_ground_truth(files: list[Path]) -> GroundTruth:
                 rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{path}: not readable as a ground-truth list ({error})") from error
-        labelled |= _attribute_rows(path, rows) if "attributes" in path.name else _list_rows(path, rows)
+        labelled |= (
+            _attribute_rows(path, rows) if "attributes" in path.name else _list_rows(path, rows)
+        )
     return labelled
 
 
@@ -58,7 +71,9 @@ def _list_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
         if len([cell for cell in row if cell]) == 1:
             machine = row[0]
         elif machine is None or not all(name.endswith(".wav") for name in row[:2]):
-            raise InputError(f"{path}: line {number} is {','.join(row)!r}; expected a machine or two file names")
+            raise InputError(
+                f"{path}: line {number} is {','.join(row)!r}; expected a machine or two file names"
+            )
         elif machine not in wrong:
             labelled[machine, row[0]] = row[1]
     return labelled
@@ -67,7 +82,13 @@ def _list_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
 def _attribute_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
     header = rows[0] if rows else []
     if not {"file_name", "file_name_with_attributes"} <= set(header):
-        raise InputError(f"{path}: expected the columns file_name and file_name_with_attributes, found {header}")
+        raise InputError(
+            f"{path}: expected the columns file_name and file_name_with_attributes, found {header}"
+        )
     released, full = header.index("file_name"), header.index("file_name_with_attributes")
-    pairs = [(Path(row[released]), Path(row[full])) for row in rows[1:] if "test" in Path(row[released]).parts]
+    pairs = [
+        (Path(row[released]), Path(row[full]))
+        for row in rows[1:]
+        if "test" in Path(row[released]).parts
+    ]
     return {(name.parts[0], name.name): labelled.name for name, labelled in pairs}

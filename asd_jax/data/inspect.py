@@ -1,4 +1,5 @@
-"""Says what is in a folder of recordings: clips, domains, attributes, lengths, rates and problems, machine by machine.
+"""Says what is in a folder of recordings: clips, domains, attributes, lengths, rates and problems,
+machine by machine.
 
     python -m asd_jax.data.inspect --root=DIR [--json=FILE]
 
@@ -24,7 +25,9 @@ SHOWN = 20  # problems printed; the file has all
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_string("root", None, "Folder of recordings, a DCASE tree or your own.")
-    flags.DEFINE_string("json", None, "File for the same and more: attributes with their counts, every problem.")
+    flags.DEFINE_string(
+        "json", None, "File for the same and more: attributes with their counts, every problem."
+    )
     flags.DEFINE_bool("decode", False, "Read every sample, not headers alone.")
 
 
@@ -45,7 +48,8 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     """Folder -> what is in it, as JSON has it.
 
     Args:
-        root: as for `find_clips`, but bad names, bad files and machines without training clips are listed, not raised.
+        root: as for `find_clips`, but bad names, bad files and machines without training clips are
+            listed, not raised.
         decode: read every sample, not headers alone.
 
     Raises:
@@ -66,8 +70,12 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     }
 
 
-def describe_machine(clips: Sequence[Clip], problems: Sequence[str] = (), *, decode: bool = False) -> dict:
-    """The clips of one machine -> counts by split, domain and label, attributes, lengths, formats, problems."""
+def describe_machine(
+    clips: Sequence[Clip], problems: Sequence[str] = (), *, decode: bool = False
+) -> dict:
+    """The clips of one machine -> counts by split, domain and label, attributes, lengths, formats,
+    problems.
+    """
     from asd_jax.data.audio import audio_format, read_clip
 
     def look(clip: Clip) -> tuple[float, int, int] | str:
@@ -87,16 +95,24 @@ def describe_machine(clips: Sequence[Clip], problems: Sequence[str] = (), *, dec
     if not train:
         problems.append("no training clips")
     if len(set(rates)) > 1:
-        problems.append(f"several sampling rates: {', '.join(f'{rate} Hz' for rate in sorted(set(rates)))}")
+        problems.append(
+            f"several sampling rates: {', '.join(f'{rate} Hz' for rate in sorted(set(rates)))}"
+        )
     if len(set(channels)) > 1:
-        problems.append(f"several numbers of channels: {', '.join(map(str, sorted(set(channels))))}")
+        problems.append(
+            f"several numbers of channels: {', '.join(map(str, sorted(set(channels))))}"
+        )
     return {
         "sections": sorted({clip.section for clip in clips}),
         "train": _counts(clip.domain for clip in train),
-        "test": _counts(f"{clip.domain} {_LABEL[clip.label]}" for clip in clips if clip.split == "test"),
+        "test": _counts(
+            f"{clip.domain} {_LABEL[clip.label]}" for clip in clips if clip.split == "test"
+        ),
         "supplemental": sum(clip.split == "supplemental" for clip in clips),
         "attributes": _counts(clip.attribute for clip in train if clip.attribute),
-        "seconds": {"least": min(seconds), "most": max(seconds), "total": sum(seconds)} if seconds else {},
+        "seconds": {"least": min(seconds), "most": max(seconds), "total": sum(seconds)}
+        if seconds
+        else {},
         "sampling_rates": _counts(rates),
         "channels": _counts(channels),
         "problems": problems,
@@ -116,13 +132,27 @@ def show(found: dict) -> None:
 
     from asd_jax.reporting.table import print_table
 
-    title = f"{found['root']}: {found['clips']} clips, {found['training_classes']} classes for training"
+    title = (
+        f"{found['root']}: {found['clips']} clips, {found['training_classes']} classes for training"
+    )
     table = Table(title=title, header_style="bold")
-    columns = ("machine", "sections", "train source", "target", "test normal", "anomaly", "unknown", "supplemental")
+    columns = (
+        "machine",
+        "sections",
+        "train source",
+        "target",
+        "test normal",
+        "anomaly",
+        "unknown",
+        "supplemental",
+    )
     for column in (*columns, "attributes", "seconds", "kHz", "channels", "problems"):
         table.add_column(column, justify="left" if column in ("machine", "sections") else "right")
     for machine, said in found["machines"].items():
-        of_label = [sum(n for key, n in said["test"].items() if key.endswith(label)) for label in _LABEL.values()]
+        of_label = [
+            sum(n for key, n in said["test"].items() if key.endswith(label))
+            for label in _LABEL.values()
+        ]
         least, most = (said["seconds"].get(key, 0.0) for key in ("least", "most"))
         table.add_row(
             machine,
@@ -137,7 +167,9 @@ def show(found: dict) -> None:
             str(len(said["problems"])),
         )
     print_table(table)
-    problems = [(machine, told) for machine, said in found["machines"].items() for told in said["problems"]]
+    problems = [
+        (machine, told) for machine, said in found["machines"].items() for told in said["problems"]
+    ]
     for machine, told in problems[:SHOWN]:
         print(f"{machine}: {told}")
     if len(problems) > SHOWN:

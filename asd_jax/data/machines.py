@@ -1,27 +1,33 @@
-"""Physics of the synthetic factory: how five machines sound, how they fail, and what else is in the room.
+"""Physics of the synthetic factory: how five machines sound, how they fail, and what else is in the
+room.
 
-A machine is excited by its moving parts and heard through its body. Excitations follow the angle of a shaft, not time,
-so that every line, gate and impact moves with the speed:
+A machine is excited by its moving parts and heard through its body. Excitations follow the angle of
+a shaft, not time, so that every line, gate and impact moves with the speed:
 
-- lines at multiples ("orders") of the rotor's speed: blade passing of a fan (blades x speed; Gutin 1936), meshing of
-  gears (teeth x speed) with sidebands at the shaft speed from eccentricity (McFadden 1986), slot and
-  twice-line-frequency lines of an induction motor, whose speed slips with load (Gieras, Wang & Lai 2006);
-- broadband noise of flow or friction, gated by the cycle (the stroke of a slider, the open phase of a valve);
+- lines at multiples ("orders") of the rotor's speed: blade passing of a fan (blades x speed; Gutin
+  1936), meshing of gears (teeth x speed) with sidebands at the shaft speed from eccentricity
+  (McFadden 1986), slot and twice-line-frequency lines of an induction motor, whose speed slips with
+  load (Gieras, Wang & Lai 2006);
+- broadband noise of flow or friction, gated by the cycle (the stroke of a slider, the open phase of
+  a valve);
 - impacts at fixed angles of the cycle (end stops, valve seats);
 - the body: resonances 1/(1 + iQ(f/f0 - f0/f)), stiffened by load (Hertzian contact).
 
 Faults:
 
-- bearing: a spalled race is struck at the ball pass frequency, n/2 (1 -+ d/D cos a) x speed (- outer race, + inner
-  race); each strike rings a housing resonance, intervals slip by 1-2 %, and the load zone modulates an inner race once
-  per turn (McFadden & Smith 1984; Randall & Antoni 2011);
+- bearing: a spalled race is struck at the ball pass frequency, n/2 (1 -+ d/D cos a) x speed (-
+  outer race, + inner race); each strike rings a housing resonance, intervals slip by 1-2 %, and the
+  load zone modulates an inner race once per turn (McFadden & Smith 1984; Randall & Antoni 2011);
 - tone: a new line at no integer order (a loose part, a whistle);
 - missing_harmonic: one of the machine's two loudest lines loses most of its amplitude;
-- modulation: the whole machine swells at the cage frequency, 1/2 (1 - d/D cos a) x speed (Randall & Antoni 2011);
-- rubbing: band-limited noise once per cycle, from a rotor touching its housing over an arc (Muszynska 1989).
+- modulation: the whole machine swells at the cage frequency, 1/2 (1 - d/D cos a) x speed (Randall &
+  Antoni 2011);
+- rubbing: band-limited noise once per cycle, from a rotor touching its housing over an arc
+  (Muszynska 1989).
 
-Levels, depths and ranges are chosen: a small classifier of the attributes must gain over raw spectra, and neither level
-nor spectral centroid may give the faults away (tests/data/test_factory.py holds the bounds).
+Levels, depths and ranges are chosen: a small classifier of the attributes must gain over raw
+spectra, and neither level nor spectral centroid may give the faults away
+(tests/data/test_factory.py holds the bounds).
 """
 
 import dataclasses
@@ -89,7 +95,9 @@ class Machine:
     impacts: tuple[tuple[float, int], ...] = ()
     reciprocating: bool = False
     slip: float = 0.0
-    loads: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: {"source": (1, 2), "target": (3,)})
+    loads: Mapping[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=lambda: {"source": (1, 2), "target": (3,)}
+    )
 
 
 MACHINES: dict[str, Machine] = {
@@ -113,7 +121,8 @@ MACHINES: dict[str, Machine] = {
         resonances=((650, 8, 1.2), (1700, 10, 1.0), (3300, 14, 0.9)),
         bearing=(12, 0.18),
     ),
-    "motor": Machine(  # induction motor of one pole pair and 28 rotor slots: 28 and 28 +- 2 x line frequency
+    # induction motor of one pole pair and 28 rotor slots: 28 and 28 +- 2 x line frequency
+    "motor": Machine(
         speeds={"source": (1440, 1620, 1800, 1980), "target": (1530, 1890)},
         rotor_order=1,
         lines=((28, 0, -3), (56, -3, 4), (26, -4, 4), (30, -5, 3), (84, -7, -4))
@@ -161,10 +170,16 @@ class Excitation(NamedTuple):
     impacts: np.ndarray  # (s,)
 
 
-def excite(machine: Machine, speed: int, load: int, samples: int, rng: np.random.Generator) -> Excitation:
-    """One healthy run at `speed` (cycles/min) and `load`, with its own phase, slow drift and noise."""
+def excite(
+    machine: Machine, speed: int, load: int, samples: int, rng: np.random.Generator
+) -> Excitation:
+    """One healthy run at `speed` (cycles/min) and `load`, with its own phase, slow drift and
+    noise.
+    """
     seconds = np.arange(samples) / SAMPLE_RATE
-    drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(rng.uniform(0.2, 0.8) * seconds + rng.random())
+    drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(
+        rng.uniform(0.2, 0.8) * seconds + rng.random()
+    )
     cycle_hz = speed / 60 * (1 - machine.slip * (load - 1)) * (1 + drift)
     cycle = np.cumsum(cycle_hz) / SAMPLE_RATE + rng.random()
     pace = stroke(cycle) if machine.reciprocating else 1.0
@@ -175,25 +190,42 @@ def excite(machine: Machine, speed: int, load: int, samples: int, rng: np.random
     sidebands = 1 + machine.sidebands * (1 + 0.5 * (load - 1)) * _cosine(cycle + rng.random())
     phasors = amplitude * np.exp(2j * np.pi * rng.random(len(orders)))
     harmonics = _harmonics(rotor, orders.astype(int).tolist())
-    lines = np.stack([(a * z).real for a, z in zip(phasors, harmonics, strict=True)]) * (sidebands * pace)
+    lines = np.stack([(a * z).real for a, z in zip(phasors, harmonics, strict=True)]) * (
+        sidebands * pace
+    )
 
     low_hz, high_hz, level, per_load = machine.noise
-    noise = _amplitude(level + per_load * (load - 1)) * band_noise(low_hz, high_hz, samples, rng) * machine.gate(cycle)
+    noise = (
+        _amplitude(level + per_load * (load - 1))
+        * band_noise(low_hz, high_hz, samples, rng)
+        * machine.gate(cycle)
+    )
     impacts = np.zeros(samples)
     for phase, level in machine.impacts:
         strikes = np.flatnonzero(np.diff(np.floor(cycle - phase)))
         impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes)))
-    return Excitation(cycle, rotor, float(machine.rotor_order * cycle_hz.mean()), lines, noise, impacts)
+    return Excitation(
+        cycle, rotor, float(machine.rotor_order * cycle_hz.mean()), lines, noise, impacts
+    )
 
 
 def body(machine: Machine, load: int, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The body's complex response at `hz`; a load step raises its resonances by 6 %, a clip by some 1 %."""
+    """The body's complex response at `hz`; a load step raises its resonances by 6 %, a clip by some
+    1 %.
+    """
     shift = 1 + 0.06 * (load - 1) + rng.normal(0, 0.01)
-    return np.asarray(0.25 + sum(gain * resonance(hz, f0 * shift, q) for f0, q, gain in machine.resonances))
+    return np.asarray(
+        0.25 + sum(gain * resonance(hz, f0 * shift, q) for f0, q, gain in machine.resonances)
+    )
 
 
 def fault_excitation(
-    kind: str, machine: Machine, run: Excitation, hz: np.ndarray, heard: np.ndarray, rng: np.random.Generator
+    kind: str,
+    machine: Machine,
+    run: Excitation,
+    hz: np.ndarray,
+    heard: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """The fault as an excitation (s,) of arbitrary level; negative lines where sound goes missing.
 
@@ -210,10 +242,15 @@ def fault_excitation(
     if kind == "bearing":
         race = rng.choice((-1, 1))
         rate = balls / 2 * (1 + race * geometry)
-        turns = run.rotor[0] + np.cumsum(1 + rng.normal(0, 0.015, int(rate * np.ptp(run.rotor)) + 1)) / rate
+        turns = (
+            run.rotor[0]
+            + np.cumsum(1 + rng.normal(0, 0.015, int(rate * np.ptp(run.rotor)) + 1)) / rate
+        )
         turns = turns[turns < run.rotor[-1]]
         strikes = np.zeros(samples)
-        strikes[np.searchsorted(run.rotor, turns)] = 1 + (0.9 if race > 0 else 0.2) * _cosine(turns + rng.random())
+        strikes[np.searchsorted(run.rotor, turns)] = 1 + (0.9 if race > 0 else 0.2) * _cosine(
+            turns + rng.random()
+        )
         return filtered(strikes, resonance(hz, rng.uniform(1800, 4500), rng.uniform(10, 20)))
     if kind == "tone":
         order = np.floor(rng.uniform(600, 4500) / run.rotor_hz) + rng.uniform(0.3, 0.7)
@@ -231,7 +268,9 @@ def fault_excitation(
 
 
 def background(noise: str, samples: int, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Room sound (s,) of unit power: "workshop" (pink noise, mains hum, clanks) or "street" (rumble that passes by)."""
+    """Room sound (s,) of unit power: "workshop" (pink noise, mains hum, clanks) or "street" (rumble
+    that passes by).
+    """
     seconds = np.arange(samples) / SAMPLE_RATE
     white = rng.standard_normal(samples)
     if noise == "workshop":
@@ -251,7 +290,9 @@ def background(noise: str, samples: int, hz: np.ndarray, rng: np.random.Generato
 
 
 def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A microphone's and room's gain at `hz`, another one for every clip: a tilt and three ripples over octaves."""
+    """A microphone's and room's gain at `hz`, another one for every clip: a tilt and three ripples
+    over octaves.
+    """
     octaves = np.log2(np.maximum(hz, 60) / 1000)
     decibels = rng.uniform(-1.5, 1.5) * octaves
     for cycles_per_octave in (0.3, 0.7, 1.3):
@@ -265,15 +306,21 @@ def resonance(hz: np.ndarray, f0: float | int, q: float | int) -> np.ndarray:
     return 1 / (1 + 1j * q * (hz / f0 - f0 / hz))
 
 
-def band_noise(low_hz: float | int, high_hz: float | int, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise (s,) of unit power between two frequencies, with flanks of 12 dB per octave."""
+def band_noise(
+    low_hz: float | int, high_hz: float | int, samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Gaussian noise (s,) of unit power between two frequencies, with flanks of 12 dB per
+    octave.
+    """
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
     shape = np.minimum(1, np.minimum(hz / low_hz, high_hz / np.maximum(hz, 1)) ** 2)
     return unit_power(filtered(rng.standard_normal(samples), shape))
 
 
 def filtered(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """Signal (s,) through a response at its real FFT's frequencies; circular, as no response rings for long."""
+    """Signal (s,) through a response at its real FFT's frequencies; circular, as no response rings
+    for long.
+    """
     return np.fft.irfft(np.fft.rfft(signal) * response, len(signal))
 
 
@@ -283,12 +330,16 @@ def unit_power(signal: np.ndarray) -> np.ndarray:
 
 
 def _harmonics(turns, orders):
-    """e^(2 pi i order turns), one (s,) per whole order, by repeated squaring: far faster than a cosine each."""
+    """e^(2 pi i order turns), one (s,) per whole order, by repeated squaring: far faster than a
+    cosine each.
+    """
     squares = [_cosine(turns) + 1j * _cosine(turns - 0.25)]
     while len(squares) < max(orders).bit_length():
         squares.append(np.square(squares[-1]))
     for order in orders:
-        yield functools.reduce(np.multiply, (square for bit, square in enumerate(squares) if order >> bit & 1))
+        yield functools.reduce(
+            np.multiply, (square for bit, square in enumerate(squares) if order >> bit & 1)
+        )
 
 
 def _cosine(turns):

@@ -1,4 +1,6 @@
-"""Training clips that stay on the device: all waveforms in 16 bits, from which each step draws its batch by itself."""
+"""Training clips that stay on the device: all waveforms in 16 bits, from which each step draws its
+batch by itself.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,8 @@ ROOM = 0.5  # share of the device's memory that the clips may take: the step nee
 def resident_clips(
     clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader, *, threads: int = 4
 ) -> dict[str, Shaped[Array, "r ..."]]:
-    """Clips -> {"wave": their int16 samples "r s", "clip": their numbers, and what goes with them}, on the device.
+    """Clips -> {"wave": their int16 samples "r s", "clip": their numbers, and what goes with them},
+    on the device.
 
     Args:
         clips: what to train on.
@@ -44,17 +47,23 @@ def resident_clips(
 
 
 def draw(
-    data: dict[str, Shaped[Array, "r ..."]], step: Int[Array, ""], key: PRNGKeyArray, batch_size: int
+    data: dict[str, Shaped[Array, "r ..."]],
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+    batch_size: int,
 ) -> dict[str, Shaped[Array, "b ..."]]:
     """The batch of a step, waveforms in [-1, 1]; for use inside jit.
 
-    Every pass over the clips has a new order, a function of the key and the pass alone, so a run resumes by its step.
+    Every pass over the clips has a new order, a function of the key and the pass alone, so a run
+    resumes by its step.
     """
     clips = len(data["clip"])
     position = step * batch_size + jnp.arange(batch_size)
     first = position[0] // clips
     passes = first + jnp.arange(2 + batch_size // clips)  # that a batch can touch
-    orders = jax.vmap(lambda one: jax.random.permutation(jax.random.fold_in(key, one), clips))(passes)
+    orders = jax.vmap(lambda one: jax.random.permutation(jax.random.fold_in(key, one), clips))(
+        passes
+    )
     chosen = orders[position // clips - first, position % clips]
     batch = {name: values[chosen] for name, values in data.items()}
     return batch | {"wave": batch["wave"].astype(jnp.float32) / 32768}
@@ -64,6 +73,7 @@ def _check_room(needed: int) -> None:
     there = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
     if there and needed > ROOM * there:
         raise InputError(
-            f"data.resident: the training clips take {needed / 1e9:.1f} GB, more than half of the device's "
+            f"data.resident: the training clips take {needed / 1e9:.1f} GB, more than half of the "
+            f"device's "
             f"{there / 1e9:.1f} GB; set --config.data.resident=False"
         )

@@ -1,4 +1,6 @@
-"""Zip archives of recordings, unpacked so that nothing leaves the folder, fills the disk or stays half done."""
+"""Zip archives of recordings, unpacked so that nothing leaves the folder, fills the disk or stays
+half done.
+"""
 
 import os
 import shutil
@@ -19,16 +21,18 @@ _SLACK = 64 << 20  # bytes that any archive may unpack to
 def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
     """Unpacks an archive's train, test and other folders of one machine into `folder`.
 
-    They are unpacked beside it first and then renamed into place, one rename each; what was there under the same
-    name is replaced.
+    They are unpacked beside it first and then renamed into place, one rename each; what was there
+    under the same name is replaced.
 
     Args:
-        archive: the zip, with the machine's folder at its top or below other folders, or its split folders alone.
+        archive: the zip, with the machine's folder at its top or below other folders, or its split
+            folders alone.
         machine: the machine type.
         folder: the machine's folder to be.
 
     Raises:
-        DownloadError: not a sound zip; paths that escape, links, a bomb, or nothing of the machine in it.
+        DownloadError: not a sound zip; paths that escape, links, a bomb, or nothing of the machine
+            in it.
         InputError: not enough room on the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,22 +55,34 @@ def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
     for member in members:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in member.filename:
-            raise DownloadError(f"{archive.name}: holds {member.filename!r}, which leaves the folder; not unpacked")
+            raise DownloadError(
+                f"{archive.name}: holds {member.filename!r}, which leaves the folder; not unpacked"
+            )
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DownloadError(f"{archive.name}: holds the link {member.filename!r}; not unpacked")
     size = sum(member.file_size for member in members)
     if len(members) > MOST_FILES or size > MOST_RATIO * archive.stat().st_size + _SLACK:
-        raise DownloadError(f"{archive.name}: {len(members)} files of {size} bytes look like a bomb; not unpacked")
+        raise DownloadError(
+            f"{archive.name}: {len(members)} files of {size} bytes look like a bomb; not unpacked"
+        )
     if size > (free := shutil.disk_usage(folder).free):
-        raise InputError(f"{folder}: {archive.name} unpacks to {size >> 20} MB but {free >> 20} MB are free")
+        raise InputError(
+            f"{folder}: {archive.name} unpacks to {size >> 20} MB but {free >> 20} MB are free"
+        )
 
 
 def _machine_folder(part: Path, machine: str, archive: Path) -> Path:
     """The folder of the machine among what was unpacked."""
-    named = [path for path in [part, *sorted(part.rglob(machine))] if path.is_dir() and split_folders(path)]
+    named = [
+        path
+        for path in [part, *sorted(part.rglob(machine))]
+        if path.is_dir() and split_folders(path)
+    ]
     if not named:
         there = sorted(str(path.relative_to(part)) for path in part.rglob("*"))[:3]
-        raise DownloadError(f"{archive.name}: no train or test folder of {machine} in it, but {', '.join(there)}")
+        raise DownloadError(
+            f"{archive.name}: no train or test folder of {machine} in it, but {', '.join(there)}"
+        )
     return named[0]
 
 

@@ -18,7 +18,9 @@ LENGTHS = ("fit", "window", "bucket")
 
 @dataclasses.dataclass(frozen=True)
 class Window(Clip):
-    """A stretch of a recording as the encoder hears it: `samples` samples from sample `start` on."""
+    """A stretch of a recording as the encoder hears it: `samples` samples from sample `start`
+    on.
+    """
 
     start: int = 0
     samples: int = 0
@@ -31,9 +33,9 @@ def windows_of(
 
     Args:
         clips: recordings; but for "fit" their headers are read.
-        length: "fit", the first `samples` samples, repeated if there are fewer; "window", windows of `samples`
-            samples every `hop` (see `cut_windows`); "bucket", the whole clip, brought to the next multiple of 32
-            frames so that few lengths occur.
+        length: "fit", the first `samples` samples, repeated if there are fewer; "window", windows
+            of `samples` samples every `hop` (see `cut_windows`); "bucket", the whole clip, brought
+            to the next multiple of 32 frames so that few lengths occur.
         samples: of a window.
         hop: samples between windows.
         sample_rate: that the clips are read at, in Hz.
@@ -55,11 +57,13 @@ def windows_of(
     return windows
 
 
-def cut_windows(wave: Shaped[np.ndarray, "s"], samples: int, hop: int) -> tuple[Shaped[np.ndarray, "w t"], np.ndarray]:
+def cut_windows(
+    wave: Shaped[np.ndarray, "s"], samples: int, hop: int
+) -> tuple[Shaped[np.ndarray, "w t"], np.ndarray]:
     """Waveform -> overlapping windows of `samples` samples, and the sample at which each starts.
 
-    Windows start every `hop` samples and the last ends with the clip, so that nothing is left unheard. A clip shorter
-    than one window gives one window, by `fit_length`.
+    Windows start every `hop` samples and the last ends with the clip, so that nothing is left
+    unheard. A clip shorter than one window gives one window, by `fit_length`.
     """
     starts = window_starts(len(wave), samples, hop)
     return np.stack([fit_length(wave[start:], samples) for start in starts]), starts
@@ -73,8 +77,8 @@ def window_starts(length: int, samples: int, hop: int) -> np.ndarray:
 def bucket_samples(samples: int, *, sample_rate: int = 16000) -> int:
     """Length of a clip -> the least length >= it that makes a multiple of 32 filter-bank frames.
 
-    For clips of their own lengths, brought there by `fit_length`: jit then compiles once for each multiple of 32
-    frames (a tile of SimAM, two patches of EAT) instead of once for each length.
+    For clips of their own lengths, brought there by `fit_length`: jit then compiles once for each
+    multiple of 32 frames (a tile of SimAM, two patches of EAT) instead of once for each length.
     """
     frame, hop = FRAME_MS * sample_rate // 1000, HOP_MS * sample_rate // 1000
     there = max(1, math.ceil((samples - frame) / hop) + 1)

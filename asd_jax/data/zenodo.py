@@ -11,7 +11,11 @@ from requests import Session
 from asd_jax.data.dcase import ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, get
 
-SUBSETS = {"dev": "dev_data", "train": "eval_data", "eval": "eval_data"}  # -> folder, in the order of the records
+SUBSETS = {
+    "dev": "dev_data",
+    "train": "eval_data",
+    "eval": "eval_data",
+}  # -> folder, in the order of the records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,12 @@ class Archive:
 
 
 def plan(
-    session: Session, table: Edition, machines: dict[str, list[str]], *, strict: bool = True, base_url: str = ZENODO
+    session: Session,
+    table: Edition,
+    machines: dict[str, list[str]],
+    *,
+    strict: bool = True,
+    base_url: str = ZENODO,
 ) -> list[Archive]:
     """The archives of an edition, from the records' own file lists.
 
@@ -39,7 +48,8 @@ def plan(
         base_url: of a mirror.
 
     Raises:
-        DownloadError: a record that does not answer, or has none of the archives; if strict, not all of them.
+        DownloadError: a record that does not answer, or has none of the archives; if strict, not
+            all of them.
     """
     archives = []
     for subset, record in zip(SUBSETS, table.records, strict=True):
@@ -66,13 +76,19 @@ def archives_of(
     found, revisions = {}, {}
     try:
         for file in get(session, url).json()["files"]:
-            name, link, size = file["key"], file["links"].get("content") or file["links"]["self"], int(file["size"])
+            name, link, size = (
+                file["key"],
+                file["links"].get("content") or file["links"]["self"],
+                int(file["size"]),
+            )
             if (match := re.fullmatch(r"([^/\\\\]*?)(?:_r(\d+))?\.zip", name)) is None:
                 continue
             for machine in set(match[1].split("_")) & set(machines):
                 if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
                     md5 = file["checksum"].removeprefix("md5:")
-                    found[machine] = Archive(machine, folder, name, at_base(link, base_url), size, md5)
+                    found[machine] = Archive(
+                        machine, folder, name, at_base(link, base_url), size, md5
+                    )
                     revisions[machine] = revision
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DownloadError(f"{url}: not the answer of Zenodo's API ({error!r})") from error

@@ -1,8 +1,10 @@
-"""The machine zoo: an endless, seeded stream of synthetic machines for pre-training, generated on the device.
+"""The machine zoo: an endless, seeded stream of synthetic machines for pre-training, generated on
+the device.
 
-Every clip is another machine in another room: shafts and gears, pistons, clicks, flow, mains hum, each with its own
-speed, wear, body, background, microphone and level. Where the factory (factory.py) is a data set of five known machines
-with known faults, the zoo is variety without labels. The factory's machines are not in it.
+Every clip is another machine in another room: shafts and gears, pistons, clicks, flow, mains hum,
+each with its own speed, wear, body, background, microphone and level. Where the factory
+(factory.py) is a data set of five known machines with known faults, the zoo is variety without
+labels. The factory's machines are not in it.
 """
 
 import functools
@@ -14,7 +16,8 @@ from jaxtyping import Array, Float
 
 SAMPLE_RATE = 16000
 HARMONICS, MESH_HARMONICS = 32, 6
-# Level in dB of (shaft lines, gear mesh, impacts, flow) in each kind of machine, before +-6 dB of chance.
+# Level in dB of (shaft lines, gear mesh, impacts, flow) in each kind of machine, before +-6 dB of
+# chance.
 KINDS = {
     "rotating": (0.0, -6.0, -25.0, -12.0),
     "reciprocating": (-8.0, -30.0, 0.0, -12.0),
@@ -28,7 +31,8 @@ IMPULSIVE = list(KINDS).index("impulsive")
 
 @functools.partial(jax.jit, static_argnames=("clips", "samples"))
 def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"]:
-    """A key -> waveforms "b s" in [-1, 1] at 16 kHz, each of another machine; the same key gives the same sounds.
+    """A key -> waveforms "b s" in [-1, 1] at 16 kHz, each of another machine; the same key gives
+    the same sounds.
 
     Args:
         key: jax.random.key.
@@ -65,7 +69,10 @@ def _machine(key, samples):
     flow = jax.random.normal(flow_key, (samples,)) * (1 + beat)
 
     tonal = lines_gain * _unit(lines) + mesh_gain * _unit(mesh)
-    parts = jnp.stack([tonal, impacts_gain * _unit(impacts), flow_gain * _unit(flow)]) * _duty(draw, t)[None]
+    parts = (
+        jnp.stack([tonal, impacts_gain * _unit(impacts), flow_gain * _unit(flow)])
+        * _duty(draw, t)[None]
+    )
     bodies = jnp.stack([_body(draw, samples) for _ in parts])
     return _unit_power((jnp.fft.rfft(parts) * bodies).sum(0))
 
@@ -75,7 +82,11 @@ def _room(key, machine, neighbour, samples):
     key, tail_key, white_key, hiss_key = jax.random.split(key, 4)
     draw, t = _Draws(key), jnp.arange(samples) / SAMPLE_RATE
     decay = draw.log_uniform(0.02, 0.4)
-    tail = jax.random.normal(tail_key, (samples,)) * jnp.exp(-t / decay) / jnp.sqrt(decay * SAMPLE_RATE / 2)
+    tail = (
+        jax.random.normal(tail_key, (samples,))
+        * jnp.exp(-t / decay)
+        / jnp.sqrt(decay * SAMPLE_RATE / 2)
+    )
     heard = _unit_power(machine * (1 + _amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
     white = jax.random.normal(white_key, (2, len(machine)))
     background = _unit_power((white[0] + 1j * white[1]) * _body(draw, samples, resonances=1))
@@ -83,15 +94,23 @@ def _room(key, machine, neighbour, samples):
     heard = heard + _amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
     heard = _unit_power(heard * _microphone(draw, samples))
     hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # of the converter
-    return _amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(heard, samples) * jnp.sqrt(samples) + hiss
+    return (
+        _amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(heard, samples) * jnp.sqrt(samples)
+        + hiss
+    )
 
 
 class _Draws:
-    """Chance, drawn in two lots and handed out in order: compiling each draw by itself takes many times as long."""
+    """Chance, drawn in two lots and handed out in order: compiling each draw by itself takes many
+    times as long.
+    """
 
     def __init__(self, key):
         uniform, normal = jax.random.split(key)
-        self._uniform, self._normal = jax.random.uniform(uniform, (256,)), jax.random.normal(normal, (256,))
+        self._uniform, self._normal = (
+            jax.random.uniform(uniform, (256,)),
+            jax.random.normal(normal, (256,)),
+        )
         self._used = [0, 0]
 
     def uniform(self, low, high, shape=()):
@@ -123,7 +142,9 @@ def _wandering(draw, t, extent):
 
 
 def _harmonics(draw, turns, hz, count, tilt):
-    """Turns of a shaft (s,) -> a sum of harmonics, by Horner's scheme in powers of e^(2 pi i turns)."""
+    """Turns of a shaft (s,) -> a sum of harmonics, by Horner's scheme in powers of e^(2 pi i
+    turns).
+    """
     order = jnp.arange(1, count + 1)
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
     size = _amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
@@ -139,7 +160,9 @@ def _harmonics(draw, turns, hz, count, tilt):
 
 
 def _impacts(draw, key, turns, hz):
-    """Turns of a shaft (s,) -> blows at a multiple of its speed: noise bursts that ring in two modes."""
+    """Turns of a shaft (s,) -> blows at a multiple of its speed: noise bursts that ring in two
+    modes.
+    """
     blows = turns * draw.whole(1, 5) + draw.uniform(0.0, 1.0)
     number, since = jnp.floor(blows).astype(jnp.int32), (blows % 1) / hz
     strength = _amplitude(4 * draw.normal(64))[number % 64]
@@ -162,7 +185,9 @@ def _body(draw, samples, resonances=5):
     """A random smooth response with resonances at the spectrum's frequencies (k,)."""
     hz = jnp.linspace(0, SAMPLE_RATE / 2, samples // 2 + 1)[None]
     octaves = jnp.log2(jnp.maximum(hz[0], 20.0) / 20)  # 0 to 8.6
-    decibels = jnp.interp(octaves, jnp.linspace(0, 8.7, 12), 6 * draw.normal(12)) + octaves * draw.uniform(-6.0, 3.0)
+    decibels = jnp.interp(
+        octaves, jnp.linspace(0, 8.7, 12), 6 * draw.normal(12)
+    ) + octaves * draw.uniform(-6.0, 3.0)
     shape = (resonances, 1)
     centre, sharpness = draw.log_uniform(100.0, 7500.0, shape), draw.log_uniform(3.0, 60.0, shape)
     height = _amplitude(draw.uniform(-10.0, 25.0, shape))

@@ -23,13 +23,16 @@ class Moment:
         return self.before + self.seconds
 
     def told(self, name: str) -> dict[str, float | str]:
-        """In an event: the seconds by this name and, beside them, the file that they are counted in."""
+        """In an event: the seconds by this name and, beside them, the file that they are counted
+        in.
+        """
         return {name: self.seconds} | ({f"{name}_file": self.file} if self.file else {})
 
 
 @dataclasses.dataclass
 class Alarm:
-    """Starts after `confirm` windows in a row above `threshold`; ends when none was above `release` for a while.
+    """Starts after `confirm` windows in a row above `threshold`; ends when none was above `release`
+    for a while.
 
     Attributes:
         threshold: of the score.
@@ -61,14 +64,21 @@ class Alarm:
             if self._run < self.confirm:
                 return None
             self.active, self.count = True, self.count + 1
-            return {"event": "alarm_start", **self._start.told("start"), **end.told("at"), "peak": self._peak}
+            return {
+                "event": "alarm_start",
+                **self._start.told("start"),
+                **end.told("at"),
+                "peak": self._peak,
+            }
         if score > self.release:
             self._end, self._peak = end, max(self._peak, score)
             return None
         return self.finish(False) if end.heard - self._end.heard >= self.hold_seconds else None
 
     def finish(self, still_on: bool = True) -> dict | None:
-        """The end of an alarm; `still_on` at the end of the stream, when nobody knows whether it was over."""
+        """The end of an alarm; `still_on` at the end of the stream, when nobody knows whether it
+        was over.
+        """
         if not self.active:
             return None
         self.active, self._run = False, 0

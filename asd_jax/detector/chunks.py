@@ -32,7 +32,10 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
     try:
         _, rate, channels = audio_format(path)
     except InputError as error:
-        way_out = f"convert it, e.g. ffmpeg -i {path} sound.wav, or call it .raw if it holds samples without a header"
+        way_out = (
+            f"convert it, e.g. ffmpeg -i {path} sound.wav, or call it .raw if it "
+            f"holds samples without a header"
+        )
         raise InputError(f"{error}; {way_out}") from error
     return Form("f32le", rate, channels), _decoded(path)
 
@@ -43,7 +46,13 @@ def _plain_wav(path: Path) -> bool:
         found = soundfile.info(path)
     except (OSError, RuntimeError):
         return path.suffix.lower() == ".wav"
-    return found.format in ("WAV", "WAVEX") and found.subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
+    return found.format in ("WAV", "WAVEX") and found.subtype in (
+        "PCM_U8",
+        "PCM_16",
+        "PCM_24",
+        "PCM_32",
+        "FLOAT",
+    )
 
 
 def _decoded(path):
@@ -69,7 +78,8 @@ def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:
 
 
 def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tuple[bytes, float]]:
-    """Bytes as they come and when they came, read by a thread so that none are lost while a window is scored.
+    """Bytes as they come and when they came, read by a thread so that none are lost while a window
+    is scored.
 
     Empty where nothing came for `gap_seconds`.
     """

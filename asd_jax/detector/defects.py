@@ -1,4 +1,6 @@
-"""What may be wrong with live sound, told to its listener: clipping, silence, dropouts, another rate than claimed."""
+"""What may be wrong with live sound, told to its listener: clipping, silence, dropouts, another
+rate than claimed.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +11,10 @@ CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # of full scale; of a window's samples
 SILENT = 1e-4  # peak to peak, -80 dB: no microphone is as quiet
 DROPOUT_S = 0.25  # of one and the same value inside a sounding window
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
-_RATE_AFTER_S, _RATE_WITHIN = 20.0, 0.03  # how long arrivals are counted, how near they are to a common rate
+_RATE_AFTER_S, _RATE_WITHIN = (
+    20.0,
+    0.03,
+)  # how long arrivals are counted, how near they are to a common rate
 
 SAID = {
     "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
@@ -25,14 +30,18 @@ def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
     found = set()
     if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
         found.add("clipping")
-    moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))  # not where a value repeats
+    moved = np.flatnonzero(
+        np.diff(wave, prepend=np.nan, append=np.nan)
+    )  # not where a value repeats
     if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
         found.add("dropout")
     return frozenset(found)
 
 
 class ArrivalRate:
-    """Notices a stream that comes at another rate than it claims; told once, after two counts that agree."""
+    """Notices a stream that comes at another rate than it claims; told once, after two counts that
+    agree.
+    """
 
     def __init__(self):
         self._since, self._samples, self._before, self._told = None, 0, None, False
@@ -51,11 +60,18 @@ class ArrivalRate:
         if abs(came / near - 1) < _RATE_WITHIN and near != claimed:
             found = Event(
                 "wrong_rate",
-                f"samples come at {near} a second but are taken for {claimed} Hz: set --rate={near}, or --channels",
+                f"samples come at {near} a second but are taken for {claimed} Hz: set "
+                f"--rate={near}, or --channels",
             )
         elif 0.5 < came / claimed < 1 - _RATE_WITHIN:
-            found = Event("gap", f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too slowly")
-        self._told = found is not None and self._before is not None and found.event == self._before.event
+            found = Event(
+                "gap",
+                f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too "
+                f"slowly",
+            )
+        self._told = (
+            found is not None and self._before is not None and found.event == self._before.event
+        )
         self._since, self._samples, self._before = now, 0, found
         return found if self._told else None
 
@@ -63,9 +79,13 @@ class ArrivalRate:
 def another_rate(rate: int, heard: int) -> Event:
     """A sound's rate in Hz that is not the one heard -> what is to be said of it."""
     if rate > heard:
-        return Event("resampled", f"the sound's {rate} Hz are brought to the {heard} Hz that the detector hears")
+        return Event(
+            "resampled",
+            f"the sound's {rate} Hz are brought to the {heard} Hz that the detector hears",
+        )
     return Event(
         "wrong_rate",
-        f"sound of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} Hz: "
+        f"sound of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} "
+        f"Hz: "
         f"record at {heard} Hz or more, scores are not to be trusted",
     )

@@ -11,7 +11,14 @@ from asd_jax.detector.defects import SAID, another_rate, defects
 from asd_jax.detector.fitting import domains_of, fitted, groups
 from asd_jax.detector.hearing import Heard, Settings, hear_all, usual_window, windows_of
 from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
-from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of, scoring_of, second_starts, views
+from asd_jax.detector.views import (
+    for_machine,
+    load_pipeline_or_eat,
+    rate_of,
+    scoring_of,
+    second_starts,
+    views,
+)
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
@@ -34,8 +41,8 @@ class Verdict:
         worst_seconds: start and end of the oddest second.
         view: what is odd about the worst window: its "level", its "fluctuation", or the "encoder".
         windows: score of each window.
-        note: what keeps the score from being comparable, if anything does: "short: ...", "silence: ...", "clipping:
-            ...", "dropout: ...", "rate: ...", joined by "; ".
+        note: what keeps the score from being comparable, if anything does: "short: ...", "silence:
+            ...", "clipping: ...", "dropout: ...", "rate: ...", joined by "; ".
     """
 
     score: float
@@ -54,7 +61,8 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Detector:
-    """Normal sounds of one machine, heard by the filter bank and an encoder; scores any further sound.
+    """Normal sounds of one machine, heard by the filter bank and an encoder; scores any further
+    sound.
 
         detector = Detector.fit(waves, sample_rate=16000)
         detector.score(wave), detector.is_anomaly(wave)
@@ -70,7 +78,8 @@ class Detector:
         start: "n", where each begins, in seconds.
         reduced: whether a coreset was kept of the encoder's vectors.
         origin: where the encoder's weights came from.
-        patches: what normal sounds are like at each frequency, for `explain`; None in files of earlier versions.
+        patches: what normal sounds are like at each frequency, for `explain`; None in files of
+            earlier versions.
     """
 
     pipeline: Pipeline | None
@@ -105,27 +114,35 @@ class Detector:
         """Recordings of the healthy machine -> detector.
 
         Args:
-            waves: mono float arrays in [-1, 1]; each is let go once heard. Much shorter ones than the window are noted.
+            waves: mono float arrays in [-1, 1]; each is let go once heard. Much shorter ones than
+                the window are noted.
             sample_rate: theirs, in Hz.
             names: theirs, for messages.
-            domains: "source" or "target" of each, where conditions differ; otherwise the local density of the bank
-                does what it can.
-            weights: an encoder's weight file ("box": the one that comes with the package), or one that is loaded; None:
-                the filter bank alone.
+            domains: "source" or "target" of each, where conditions differ; otherwise the local
+                density of the bank does what it can.
+            weights: an encoder's weight file ("box": the one that comes with the package), or one
+                that is loaded; None: the filter bank alone.
             machine: picks the SimAM mode, where the weights have one per machine.
-            window_seconds: what is heard at once; by default the usual length of the recordings, at most 10.
+            window_seconds: what is heard at once; by default the usual length of the recordings, at
+                most 10.
             false_alarm_rate: share of normal windows that may lie above the threshold.
             coreset_size: keep so many of the encoder's vectors; 0: all.
-            tokens: whether `explain` shall compare the encoder's tokens, which point worse than filter-bank patches.
-            trained: of each recording, whether the encoder was trained on it, so that its score says nothing.
-            origin: what is to be remembered of weights that are loaded; of a file, its name and hash are.
+            tokens: whether `explain` shall compare the encoder's tokens, which point worse than
+                filter-bank patches.
+            trained: of each recording, whether the encoder was trained on it, so that its score
+                says nothing.
+            origin: what is to be remembered of weights that are loaded; of a file, its name and
+                hash are.
 
         Raises:
-            InputError: fewer than three windows in all, or recordings that are not copies, waveforms that are not
-                finite or not mono, bad settings, names, domains or trained of fewer recordings or of more.
+            InputError: fewer than three windows in all, or recordings that are not copies,
+                waveforms that are not finite or not mono, bad settings, names, domains or trained
+                of fewer recordings or of more.
         """
         if coreset_size < 0:
-            raise InputError(f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all")
+            raise InputError(
+                f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all"
+            )
         if isinstance(weights, str | Path):
             origin, weights = origin_of(weights), load_pipeline_or_eat(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
@@ -133,7 +150,9 @@ class Detector:
             waves = list(waves)
             window_seconds = usual_window([np.size(wave) / sample_rate for wave in waves])
         settings = Settings(sample_rate, float(window_seconds), false_alarm_rate, tokens)
-        heard, short = hear_all(pipeline, settings, waves, names=names, domains=domains, trained=trained)
+        heard, short = hear_all(
+            pipeline, settings, waves, names=names, domains=domains, trained=trained
+        )
         group = groups(settings, heard)
         domain, notes = domains_of(domains, heard.recording, group)
         counted = np.ones(len(heard.recording), bool)
@@ -143,7 +162,9 @@ class Detector:
         if pipeline is not None and 0 < coreset_size < len(heard.recording):
             rows = {view: np.arange(len(heard.recording)) for view in heard.vectors}
             rows["encoder"] = coreset(heard.vectors["encoder"], coreset_size)
-        bank, threshold, weak = fitted(scoring_of(pipeline), settings, heard, group, domain, counted, rows=rows)
+        bank, threshold, weak = fitted(
+            scoring_of(pipeline), settings, heard, group, domain, counted, rows=rows
+        )
         return cls(
             pipeline,
             bank,
@@ -165,19 +186,25 @@ class Detector:
         names: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
     ) -> "Detector":
-        """Further normal recordings -> a new detector that knows them too; bank and threshold are fitted again.
+        """Further normal recordings -> a new detector that knows them too; bank and threshold are
+        fitted again.
 
         Raises:
-            InputError: as `fit`; recordings without a domain, for a detector that tells domains apart.
+            InputError: as `fit`; recordings without a domain, for a detector that tells domains
+                apart.
         """
         pooled = self.bank.domains == ["pooled"]
         if not pooled and (domains is None or set(domains) - {"source", "target"}):
-            raise InputError("this detector tells domains apart: say source or target of each recording added")
+            raise InputError(
+                "this detector tells domains apart: say source or target of each recording added"
+            )
         more, short = hear_all(self.pipeline, self.settings, waves, names=names, domains=domains)
         new = len(more.recording)
         added = np.full(new, "pooled") if pooled else np.asarray(domains)[more.recording]
         known, rows = None, None
-        if self.reduced:  # what the coreset left out cannot be scored again: its scores stay, the others' are known too
+        # what the coreset left out cannot be scored again: its scores stay, the others' are known
+        # too
+        if self.reduced:
             pad = np.full((new, len(self.bank.domains)), np.nan)
             known = {judge: np.concatenate([raw, pad]) for judge, raw in self.bank.raw.items()}
             place = len(self.recording) + np.arange(new)
@@ -187,7 +214,14 @@ class Detector:
         counted = np.concatenate([self.bank.counted, np.ones(new, bool)])
         group = groups(self.settings, heard)
         bank, threshold, weak = fitted(
-            scoring_of(self.pipeline), self.settings, heard, group, domain, counted, rows=rows, known=known
+            scoring_of(self.pipeline),
+            self.settings,
+            heard,
+            group,
+            domain,
+            counted,
+            rows=rows,
+            known=known,
         )
         once_weak = conformal_threshold(self.bank.normal, self.settings.false_alarm_rate)[1]
         notes = (*(note for note in self.notes if note != once_weak), *short, *weak)
@@ -213,11 +247,12 @@ class Detector:
         return Heard(vectors, self.recording, self.start, patches)
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
-        """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for more.
+        """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for
+        more.
 
         Args:
-            wave: mono, in [-1, 1], of the window's length or longer; a shorter one is repeated to fill it, and its
-                score is not comparable (see the verdict's note).
+            wave: mono, in [-1, 1], of the window's length or longer; a shorter one is repeated to
+                fill it, and its score is not comparable (see the verdict's note).
             sample_rate: in Hz; by default the one of the fit.
         """
         return self.examine(wave, sample_rate).score
@@ -234,23 +269,32 @@ class Detector:
         """
         return self.examine_all([wave], sample_rate)[0]
 
-    def examine_all(self, waves: Sequence[np.ndarray], sample_rate: int | None = None) -> list[Verdict]:
-        """Waveforms -> what `examine` says of each; their windows are heard together, spread over the devices.
+    def examine_all(
+        self, waves: Sequence[np.ndarray], sample_rate: int | None = None
+    ) -> list[Verdict]:
+        """Waveforms -> what `examine` says of each; their windows are heard together, spread over
+        the devices.
 
         Raises:
             InputError: as `examine`.
         """
         if not waves:
             return []
-        settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
-        windows, starts = zip(*(windows_of(wave, settings, self.heard_rate) for wave in waves), strict=True)
+        settings = dataclasses.replace(
+            self.settings, sample_rate=sample_rate or self.settings.sample_rate
+        )
+        windows, starts = zip(
+            *(windows_of(wave, settings, self.heard_rate) for wave in waves), strict=True
+        )
         judged, seconds = self.hear(np.concatenate(windows))
         found, first = [], 0
         for wave, start in zip(waves, starts, strict=True):
             own = slice(first, first + len(start))
             of_wave = {judge: scores[own] for judge, scores in judged.items()}
             verdict = self._verdict(of_wave, seconds[own], start, len(wave) / settings.sample_rate)
-            flags = sorted(set().union(*(defects(window, self.heard_rate) for window in windows[len(found)])))
+            flags = sorted(
+                set().union(*(defects(window, self.heard_rate) for window in windows[len(found)]))
+            )
             notes = [settings.short(len(wave)), *(f"{name}: {SAID[name]}" for name in flags)]
             found.append(verdict.noted(*notes, self.low_rate(settings.sample_rate)))
             first += len(start)
@@ -281,21 +325,35 @@ class Detector:
             InputError: as `examine`; a detector of an earlier version, which keeps no patches.
         """
         if self.patches is None:
-            raise InputError("this detector was fitted by an earlier version, which kept no patches: fit it again")
-        settings = dataclasses.replace(self.settings, sample_rate=sample_rate or self.settings.sample_rate)
+            raise InputError(
+                "this detector was fitted by an earlier version, which kept no patches: fit it "
+                "again"
+            )
+        settings = dataclasses.replace(
+            self.settings, sample_rate=sample_rate or self.settings.sample_rate
+        )
         windows, starts = windows_of(wave, settings, self.heard_rate)
         vectors, _ = views(self.pipeline, windows)
         worst = int(fused(self.bank.score(vectors)).argmax())
         heat = odd_cells(self.pipeline, self.settings.tokens, self.patches, windows[worst])
         front_end = grid(self.pipeline, self.settings.tokens).front_end
         view = "encoder" if "encoder" in vectors else "level"
-        own, normal = (flat.reshape(len(flat), -1) for flat in (vectors[view][[worst]], self.bank.vectors[view]))
-        row = self.bank.rows[view][nearest(own, normal, 1, self.bank.scoring[view].distance)[1][0, 0]]
+        own, normal = (
+            flat.reshape(len(flat), -1)
+            for flat in (vectors[view][[worst]], self.bank.vectors[view])
+        )
+        row = self.bank.rows[view][
+            nearest(own, normal, 1, self.bank.scoring[view].distance)[1][0, 0]
+        ]
         name, start = self.names[self.recording[row]], float(self.start[row])
         return HeatMap(heat, float(starts[worst]), windows[worst], front_end, name, start)
 
-    def hear(self, windows: Float[np.ndarray, "b s"]) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
-        """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each second)."""
+    def hear(
+        self, windows: Float[np.ndarray, "b s"]
+    ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
+        """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each
+        second).
+        """
         vectors, seconds = views(self.pipeline, windows)
         return self.bank.score(vectors), seconds
 
@@ -304,13 +362,17 @@ class Detector:
         return float(p_values(np.array([score]), self.bank.normal)[0])
 
     def low_rate(self, rate: int) -> str:
-        """What is to be noted of sound that was recorded at so many Hz, if that is too few for the normal sounds'."""
+        """What is to be noted of sound that was recorded at so many Hz, if that is too few for the
+        normal sounds'.
+        """
         known = self.recorded_rate
         return f"rate: {another_rate(rate, known).message}" if rate < known else ""
 
     @property
     def recorded_rate(self) -> int:
-        """The sampling rate of what it can compare, in Hz: lower than what is heard if the normal sounds' was."""
+        """The sampling rate of what it can compare, in Hz: lower than what is heard if the normal
+        sounds' was.
+        """
         return min(self.settings.sample_rate, self.heard_rate)
 
     @property
@@ -319,10 +381,14 @@ class Detector:
         return rate_of(self.pipeline)
 
     def _oddest(self, seconds: np.ndarray) -> float:
-        """Where in a window the second begins whose spectrum is farthest from the usual, for how much frames vary."""
+        """Where in a window the second begins whose spectrum is farthest from the usual, for how
+        much frames vary.
+        """
         usual, spread = (self.bank.vectors[view].mean(0) for view in ("level", "fluctuation"))
         oddest = np.square((seconds - usual) / np.maximum(spread, 1e-3)).mean(1).argmax()
-        frames = grid(self.pipeline, False).front_end.real_frames(round(self.settings.window_seconds * self.heard_rate))
+        frames = grid(self.pipeline, False).front_end.real_frames(
+            round(self.settings.window_seconds * self.heard_rate)
+        )
         return second_starts(frames)[oddest] * HOP_MS / 1000
 
     def save(self, path: str | Path) -> None:

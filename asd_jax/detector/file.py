@@ -20,7 +20,8 @@ from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, origin, pipeline_of, read_weights, save_weights
 
-_LARGEST = 1_000_000  # of any number in the header: no file decides how much memory a model of its sizes takes
+# of any number in the header: no file decides how much memory a model of its sizes takes
+_LARGEST = 1_000_000
 
 
 def save(path: str | Path, detector: Detector) -> None:
@@ -43,7 +44,8 @@ def save(path: str | Path, detector: Detector) -> None:
         tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
     if pipeline is not None and dict(detector.origin) != origin(BOX):
         tensors |= {
-            f"encoder/{name}": np.asarray(value) for name, value in flatten_dict(pipeline.params, sep="/").items()
+            f"encoder/{name}": np.asarray(value)
+            for name, value in flatten_dict(pipeline.params, sep="/").items()
         }
     header = {
         "kind": "detector",
@@ -55,7 +57,10 @@ def save(path: str | Path, detector: Detector) -> None:
         "notes": list(detector.notes),
         "names": list(detector.names),
         "reduced": detector.reduced,
-        "versions": {name: importlib.metadata.version(name) for name in ("flax", "jax", "numpy", "scikit-learn")},
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("flax", "jax", "numpy", "scikit-learn")
+        },
     }
     save_weights(path, tensors, header | {"sha256": _digest(tensors, header)})
 
@@ -68,28 +73,45 @@ def load(path: str | Path) -> Detector:
     """
     if not Path(path).is_file():
         raise InputError(
-            f"{path}: no such detector; python -m asd_jax.detect fit --normal=DIR --output={path} makes one"
+            f"{path}: no such detector; python -m asd_jax.detect fit --normal=DIR --output={path} "
+            f"makes one"
         )
     tensors, header = read_weights(path, kinds=("detector",))
     _check_sizes(path, header)
     stated = header.pop("sha256", None)
     if stated != _digest(tensors, {key: value for key, value in header.items() if key != "format"}):
-        raise InputError(f"{path}: altered since it was written (its checksum does not fit); fit the detector again")
+        raise InputError(
+            f"{path}: altered since it was written (its checksum does not fit); fit the detector "
+            f"again"
+        )
     try:
         return _detector(path, tensors, header)
     except InputError as error:
-        raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+        raise InputError(
+            f"{path}: {error}" if str(path) not in str(error) else str(error)
+        ) from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path}: not a whole detector ({type(error).__name__}: {error})") from error
+        raise InputError(
+            f"{path}: not a whole detector ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _detector(path, tensors, header) -> Detector:
-    pipeline, scoring = None, {view: Scoring(**values) for view, values in header["scoring"].items()}
+    pipeline, scoring = (
+        None,
+        {view: Scoring(**values) for view, values in header["scoring"].items()},
+    )
     if header["encoder"] is not None:
-        depth = len({name.split("/")[2] for name in tensors if name.startswith("encoder/eat/block")} or {0})
+        depth = len(
+            {name.split("/")[2] for name in tensors if name.startswith("encoder/eat/block")} or {0}
+        )
         if (header["encoder"]["eat"] or {}).get("depth", 0) > max(len(tensors), depth):
             raise InputError("the encoder's sizes are not those of its weights")
-        weights = {name.removeprefix("encoder/"): t for name, t in tensors.items() if name.startswith("encoder/")}
+        weights = {
+            name.removeprefix("encoder/"): t
+            for name, t in tensors.items()
+            if name.startswith("encoder/")
+        }
         weights = weights or _from_the_package(header["origin"])
         pipeline = pipeline_of(weights, header["encoder"], path)
     settings = Settings(**header["settings"])
@@ -139,7 +161,8 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
     """The weights of the encoder in the box, if it is the one that the detector was fitted with."""
     if named != origin(BOX):
         raise InputError(
-            f"fitted with an encoder that does not come with this version of asd_jax ({named}); fit the detector "
+            f"fitted with an encoder that does not come with this version of asd_jax ({named}); "
+            f"fit the detector "
             "again, or load it with the version that wrote it"
         )
     return read_weights(BOX)[0]

@@ -15,7 +15,8 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.training.fine_tuning import FineTuning, fine_tune
 from asd_jax.training.weights import Pipeline
 
-HELD_OUT = 0.3  # of each class: an encoder finds all it was trained on normal, so others must set the threshold
+# of each class: an encoder finds all it was trained on normal, so others must set the threshold
+HELD_OUT = 0.3
 
 
 def fine_tuned(
@@ -28,7 +29,8 @@ def fine_tuned(
     epochs: int = 10,
     seed: int = 0,
 ) -> tuple[Pipeline, np.ndarray]:
-    """Normal recordings of two classes or more -> (pipeline, whether it was trained on each recording).
+    """Normal recordings of two classes or more -> (pipeline, whether it was trained on each
+    recording).
 
     Interrupted, it goes on where it was when called again.
 
@@ -45,15 +47,21 @@ def fine_tuned(
         InputError: no encoder to train, one class, fewer than three recordings of a class.
     """
     if pipeline is None or pipeline.config.eat is None:
-        raise InputError("--fine_tune: the filter bank has nothing to train; give --weights of an encoder")
+        raise InputError(
+            "--fine_tune: the filter bank has nothing to train; give --weights of an encoder"
+        )
     if len({clip_class(clip) for clip in clips}) < 2:
         raise InputError(
-            "--fine_tune needs recordings of two classes or more: subfolders (speeds, products, machines), or a csv "
+            "--fine_tune needs recordings of two classes or more: subfolders (speeds, products, "
+            "machines), or a csv "
             "list with the column attribute"
         )
     trained = ~_held_out(clips, seed)
     config = dataclasses.replace(pipeline.config, pooling=Pooling("attentive_statistics", -1, 256))
-    rate, samples = config.front_end.sample_rate, round(window_seconds * config.front_end.sample_rate)
+    rate, samples = (
+        config.front_end.sample_rate,
+        round(window_seconds * config.front_end.sample_rate),
+    )
     chosen = [clip for clip, used in zip(clips, trained, strict=True) if used]
     heard = windows_of(chosen, length="window", samples=samples, hop=samples, sample_rate=rate)
 
@@ -62,7 +70,9 @@ def fine_tuned(
 
     settings = FineTuning(epochs=epochs, batch_size=min(16, len(heard)))
     with workdir as folder:
-        params = fine_tune(config, pipeline.params["eat"], heard, read_window, settings, workdir=folder, seed=seed)
+        params = fine_tune(
+            config, pipeline.params["eat"], heard, read_window, settings, workdir=folder, seed=seed
+        )
     return Pipeline(config, params), trained
 
 
@@ -73,6 +83,9 @@ def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
     for one in sorted(set(classes)):
         members = rng.permutation([n for n, of in enumerate(classes) if of == one])
         if len(members) < 3:
-            raise InputError(f"--fine_tune: {len(members)} recordings of class {one[-1]!r}; at least 3 are needed")
+            raise InputError(
+                f"--fine_tune: {len(members)} recordings of class {one[-1]!r}; at least 3 are "
+                f"needed"
+            )
         out[members[: max(1, round(HELD_OUT * len(members)))]] = True
     return out

@@ -1,4 +1,6 @@
-"""What was heard of normal sounds -> what a detector learns of them: who may vouch for whom, bank and threshold."""
+"""What was heard of normal sounds -> what a detector learns of them: who may vouch for whom, bank
+and threshold.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +38,9 @@ def fitted(
     Raises:
         InputError: as `NormalBank.fit`.
     """
-    bank = NormalBank.fit(scoring, heard.vectors, domain, group, rows=rows, known=known, counted=counted)
+    bank = NormalBank.fit(
+        scoring, heard.vectors, domain, group, rows=rows, known=known, counted=counted
+    )
     threshold, weak = conformal_threshold(bank.normal, settings.false_alarm_rate)
     return bank, threshold, (weak,) if weak else ()
 
@@ -52,12 +56,16 @@ def groups(settings: Settings, heard: Heard) -> np.ndarray:
     recording, level = heard.recording, heard.vectors["level"]
     if len(recording) < FEWEST:
         raise InputError(
-            f"{len(recording)} windows of {settings.window_seconds:g} s in {recording.max() + 1} normal recordings: "
-            f"at least {FEWEST} are needed, 20 or more are better; record longer, or use shorter windows"
+            f"{len(recording)} windows of {settings.window_seconds:g} s in {recording.max() + 1} "
+            f"normal recordings: "
+            f"at least {FEWEST} are needed, 20 or more are better; record longer, or use shorter "
+            f"windows"
         )
     if recording.max() + 1 < FEWEST:
         within = [np.arange((recording == r).sum()) for r in np.unique(recording)]
-        stretch = np.concatenate([part * min(FOLDS, len(part)) // max(len(part), 1) for part in within])
+        stretch = np.concatenate(
+            [part * min(FOLDS, len(part)) // max(len(part), 1) for part in within]
+        )
         return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
     group = recording.copy()
     for a, b in copies(recording, level):
@@ -70,22 +78,32 @@ def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
     distance, row = nearest(level, level, 1, "euclidean", leave_one_out=True)
     limit = _DUPLICATE * np.median(distance[:, 0])
     close = distance[:, 0] <= max(limit, 1e-6)
-    pairs = {tuple(sorted(pair)) for pair in zip(recording[close], recording[row[close, 0]], strict=True)}
+    pairs = {
+        tuple(sorted(pair)) for pair in zip(recording[close], recording[row[close, 0]], strict=True)
+    }
     return sorted((int(a), int(b)) for a, b in pairs if a != b)
 
 
 def check_domains(domains: Sequence[str], files: Sequence[str] | None = None) -> None:
-    """Raises InputError for another domain than source and target, unless all are unknown; names a file of each."""
+    """Raises InputError for another domain than source and target, unless all are unknown; names a
+    file of each.
+    """
     given = set(domains)
     if given != {"unknown"} and (wrong := given - {"source", "target"}):
-        found = [f"{name!r}" + (f" ({files[list(domains).index(name)]})" if files else "") for name in sorted(given)]
+        found = [
+            f"{name!r}" + (f" ({files[list(domains).index(name)]})" if files else "")
+            for name in sorted(given)
+        ]
         raise InputError(
-            f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all unknown (by folder, "
+            f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all "
+            f"unknown (by folder, "
             f"DCASE name or csv list); found {', '.join(found)}"
         )
 
 
-def domains_of(domains: Sequence[str] | None, recording: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def domains_of(
+    domains: Sequence[str] | None, recording: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
     """The domain of each window, and a note where those given cannot be used.
 
     Raises:

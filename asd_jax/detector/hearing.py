@@ -1,4 +1,6 @@
-"""What a detector hears of recordings: windows of one length, their views, and patches for heat maps."""
+"""What a detector hears of recordings: windows of one length, their views, and patches for heat
+maps.
+"""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -15,7 +17,8 @@ from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 
 LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
-SHORT = 0.9  # of a window: shorter sounds are repeated to fill it, but scatter more than normal windows do
+# of a window: shorter sounds are repeated to fill it, but scatter more than normal windows do
+SHORT = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Settings:
         sample_rate: of the waveforms given to it, in Hz.
         window_seconds: it hears windows of this length; the score of a longer sound is their mean.
         false_alarm_rate: share of normal windows above the threshold.
-        tokens: whether `explain` compares the encoder's tokens instead of patches of the filter bank.
+        tokens: whether `explain` compares the encoder's tokens instead of patches of the filter
+            bank.
     """
 
     sample_rate: int = 16000
@@ -38,15 +42,21 @@ class Settings:
         if not 1000 <= self.sample_rate <= 768000:
             raise InputError(f"a sampling rate of {self.sample_rate} Hz; expected 1000 to 768000")
         if not SHORTEST_WINDOW_S <= self.window_seconds <= 60:
-            raise InputError(f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60")
+            raise InputError(
+                f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60"
+            )
         if not 0 < self.false_alarm_rate < 1:
             raise InputError(f"false-alarm rate {self.false_alarm_rate}: must lie between 0 and 1")
 
     def short(self, samples: int) -> str:
-        """What is to be said of a sound of so many samples if it is much shorter than the window, else nothing."""
+        """What is to be said of a sound of so many samples if it is much shorter than the window,
+        else nothing.
+        """
         if samples >= SHORT * self.window_seconds * self.sample_rate:
             return ""
-        return f"short: less than the window of {self.window_seconds:g} s, the score is not comparable"
+        return (
+            f"short: less than the window of {self.window_seconds:g} s, the score is not comparable"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +67,8 @@ class Heard:
         vectors: {view: "n ..."}.
         recording: "n", the number of each window's recording.
         start: "n", where in it the window begins, in seconds.
-        patches: a sample of them by band "f n e", and the recording of each "f n"; None in files of earlier versions.
+        patches: a sample of them by band "f n e", and the recording of each "f n"; None in files of
+            earlier versions.
     """
 
     vectors: dict[str, np.ndarray]
@@ -76,7 +87,10 @@ class Heard:
         patches = None
         if self.patches is not None and more.patches is not None:
             (old, of), (new, of_new) = self.patches, more.patches
-            patches = np.concatenate([old, new], axis=1), np.concatenate([of, of_new + first], axis=1)
+            patches = (
+                np.concatenate([old, new], axis=1),
+                np.concatenate([of, of_new + first], axis=1),
+            )
         return Heard(
             {view: np.concatenate([old, more.vectors[view]]) for view, old in self.vectors.items()},
             np.concatenate([self.recording, more.recording + first]),
@@ -86,7 +100,10 @@ class Heard:
 
 
 def hear_all(
-    pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray], **of_each: Sequence | np.ndarray | None
+    pipeline: Pipeline | None,
+    settings: Settings,
+    waves: Iterable[np.ndarray],
+    **of_each: Sequence | np.ndarray | None,
 ) -> tuple[Heard, tuple[str, ...]]:
     """Waveforms, each let go once heard -> (what was heard of them, notes for the user).
 
@@ -114,11 +131,15 @@ def hear_all(
             raise InputError(f"{what} of {len(given)} recordings, but {len(parts)} are given")
     vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
     notes = (
-        f"{short} of {len(parts)} recordings are shorter than the window of {settings.window_seconds:g} s and scatter "
-        "more than whole windows do, which spoils the threshold: leave them out, or fit with shorter windows "
+        f"{short} of {len(parts)} recordings are shorter than the window of "
+        f"{settings.window_seconds:g} s and scatter "
+        "more than whole windows do, which spoils the threshold: leave them out, or fit with "
+        "shorter windows "
         "(window_seconds)",
     )
-    return Heard(vectors, np.concatenate(recording), np.concatenate(start), considered.bands()), notes if short else ()
+    return Heard(
+        vectors, np.concatenate(recording), np.concatenate(start), considered.bands()
+    ), notes if short else ()
 
 
 def windows_of(
@@ -131,9 +152,14 @@ def windows_of(
     """
     wave = np.asarray(wave)
     if not wave.ndim:
-        raise InputError("a number where a waveform is expected: give a list of waveforms, [wave] if there is one")
+        raise InputError(
+            "a number where a waveform is expected: give a list of waveforms, [wave] if there is "
+            "one"
+        )
     if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
-        raise InputError(f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]")
+        raise InputError(
+            f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]"
+        )
     if len(wave) * 1000 < 25 * settings.sample_rate:
         raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
     if not np.isfinite(wave).all():

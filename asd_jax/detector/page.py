@@ -10,7 +10,16 @@ from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector, Verdict
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.reporting import plots
-from asd_jax.reporting.page import ClipCard, Page, Plot, Section, Sound, Table, sound_url, write_page
+from asd_jax.reporting.page import (
+    ClipCard,
+    Page,
+    Plot,
+    Section,
+    Sound,
+    Table,
+    sound_url,
+    write_page,
+)
 from asd_jax.reporting.sections import filter_centres
 
 CARDS = 12  # of the oddest recordings
@@ -23,14 +32,16 @@ def write_score_page(
     hear: Callable[[str], Float[np.ndarray, "s"]],
     hear_normal: Callable[[str], Float[np.ndarray, "s"]] | None = None,
 ) -> None:
-    """Recordings and their verdicts -> a self-contained page; the oddest with spectrogram and player.
+    """Recordings and their verdicts -> a self-contained page; the oddest with spectrogram and
+    player.
 
     Args:
         path: of the page.
         detector: that judged.
         verdicts: (file, verdict) of each.
         hear: file -> its waveform, at the rate the detector was fitted at.
-        hear_normal: name of a recording that the detector was fitted to -> the same, if they are at hand.
+        hear_normal: name of a recording that the detector was fitted to -> the same, if they are at
+            hand.
     """
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
     odd = sum(verdict.is_anomaly for _, verdict in verdicts)
@@ -44,19 +55,32 @@ def write_score_page(
         threshold=detector.threshold,
         unit="standard deviations of normal sounds",
     )
-    caption = "Normal: the sounds the detector was fitted to. Scored, anomaly: the recordings given, by verdict."
+    caption = (
+        "Normal: the sounds the detector was fitted to. Scored, anomaly: the "
+        "recordings given, by verdict."
+    )
     rows = [
-        [name, f"{v.score:.3f}", f"{v.p_value:.3f}", _called(v), f"{v.worst_seconds[0]:.1f}", v.view]
+        [
+            name,
+            f"{v.score:.3f}",
+            f"{v.p_value:.3f}",
+            _called(v),
+            f"{v.worst_seconds[0]:.1f}",
+            v.view,
+        ]
         for name, v in ranked
     ]
     columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "odd is its"]
     parts = [
         Section("Scores", [Plot(drawn, caption), Table(columns, rows)]),
-        Section("The oddest", [_card(detector, n, v, hear(n), hear_normal) for n, v in ranked[:CARDS]]),
+        Section(
+            "The oddest", [_card(detector, n, v, hear(n), hear_normal) for n, v in ranked[:CARDS]]
+        ),
     ]
     lead = [
         f"{odd} of {len(verdicts)} recordings are called anomalous.",
-        f"Threshold {detector.threshold:.3f}, for a false-alarm rate of {detector.settings.false_alarm_rate:g}.",
+        f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
+        f"{detector.settings.false_alarm_rate:g}.",
         *(f"Note: {note}." for note in detector.notes),
     ]
     write_page(path, Page("Anomalous sounds", parts, lead))
@@ -85,17 +109,26 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
         if hear_normal is not None:
             normal = hear_normal(seen.nearest)[round(seen.nearest_start * rate) :]
             normal = resample(normal, rate, seen.front_end.sample_rate)[: len(seen.window)]
-            drawn.append(_spectrogram(seen.front_end, normal, "the nearest normal sound", beside=seen.window))
-            sounds.append(Sound("the nearest normal sound", sound_url(normal, seen.front_end.sample_rate)))
+            drawn.append(
+                _spectrogram(seen.front_end, normal, "the nearest normal sound", beside=seen.window)
+            )
+            sounds.append(
+                Sound("the nearest normal sound", sound_url(normal, seen.front_end.sample_rate))
+            )
     return ClipCard(Path(name).name, facts, drawn, sounds)
 
 
 def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
     """In the colours of the sound that it stands beside, if of one."""
-    energies, of = (np.asarray(front_end.log_energies(w[None]))[0] for w in (wave, wave if beside is None else beside))
+    energies, of = (
+        np.asarray(front_end.log_energies(w[None]))[0]
+        for w in (wave, wave if beside is None else beside)
+    )
     look = {"hop_seconds": 0.01, "decibels": plots.decibel_range(of), "heat": heat}
     return Plot(plots.spectrograms(energies, None, filter_centres(front_end), **look), caption)
 
 
 def _called(verdict: Verdict) -> str:
-    return ("anomaly" if verdict.is_anomaly else "normal") + (f" ({verdict.note})" if verdict.note else "")
+    return ("anomaly" if verdict.is_anomaly else "normal") + (
+        f" ({verdict.note})" if verdict.note else ""
+    )

@@ -1,4 +1,6 @@
-"""Which recordings are meant: files, folders, csv lists; what folders and lists say of domains and classes."""
+"""Which recordings are meant: files, folders, csv lists; what folders and lists say of domains and
+classes.
+"""
 
 import csv
 import dataclasses
@@ -15,22 +17,29 @@ DOMAINS = ("source", "target")
 def normal_recordings(place: str | Path) -> list[Clip]:
     """A folder, or a csv list, of normal recordings -> clips in order of name.
 
-    Domain: a subfolder called source or target, the column `domain` of the list (or of a clips.csv in the folder), or
-    a DCASE file name; otherwise "unknown". Class (attribute): the name of any other subfolder, the column `attribute`,
-    or a DCASE file name.
+    Domain: a subfolder called source or target, the column `domain` of the list (or of a clips.csv
+    in the folder), or a DCASE file name; otherwise "unknown". Class (attribute): the name of any
+    other subfolder, the column `attribute`, or a DCASE file name.
 
     Raises:
         InputError: nothing there, or a list that does not fit.
     """
     place = Path(place)
-    root, table = (place.parent, place) if place.suffix.lower() == ".csv" else (place, place / "clips.csv")
-    names = _listed(place) if place.suffix.lower() == ".csv" else [str(p.relative_to(root)) for p in sound_files(place)]
+    root, table = (
+        (place.parent, place) if place.suffix.lower() == ".csv" else (place, place / "clips.csv")
+    )
+    names = (
+        _listed(place)
+        if place.suffix.lower() == ".csv"
+        else [str(p.relative_to(root)) for p in sound_files(place)]
+    )
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(describe(table, clips).values())
 
 
 def recordings(paths: Sequence[str]) -> list[Path]:
-    """Files, folders (all below them) and csv lists (column `file`) -> files, each once, in the order given.
+    """Files, folders (all below them) and csv lists (column `file`) -> files, each once, in the
+    order given.
 
     Raises:
         InputError: something that is not there, a folder or list without recordings.
@@ -57,7 +66,9 @@ def _clip(root: Path, name: str) -> Clip:
     folders = Path(name).parts[:-1]
     if domain := [part for part in folders if part in DOMAINS]:
         clip = dataclasses.replace(clip, domain=domain[-1])
-    if attribute := "/".join(part for part in folders if part not in DOMAINS and part not in ("..", "/")):
+    if attribute := "/".join(
+        part for part in folders if part not in DOMAINS and part not in ("..", "/")
+    ):
         clip = dataclasses.replace(clip, attribute=attribute)
     return clip
 
@@ -75,24 +86,30 @@ def _listed(path: Path) -> list[str]:
     if not names:
         raise InputError(f"{path}: names no recordings")
     if missing := [name for name in names if not (path.parent / name).is_file()]:
-        raise InputError(f"{path}: names {missing[0]!r}, which is not there (paths are relative to the list)")
+        raise InputError(
+            f"{path}: names {missing[0]!r}, which is not there (paths are relative to the list)"
+        )
     return names
 
 
 def names_of(clips: Sequence[Clip], normal: str, known: Sequence[str] = ()) -> list[str]:
-    """Normal recordings, and the folder or list that they were given by -> their names in the detector.
+    """Normal recordings, and the folder or list that they were given by -> their names in the
+    detector.
 
-    No folder above the one given is told, but where a list names others; a name that is known already is told from
-    the known one by that folder's.
+    No folder above the one given is told, but where a list names others; a name that is known
+    already is told from the known one by that folder's.
     """
     root = Path(normal) if Path(normal).is_dir() else Path(normal).parent
     paths = [Path(clip.path) for clip in clips]
-    names = [(path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths]
+    names = [
+        (path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths
+    ]
     return [f"{root.resolve().name}/{name}" if name in known else name for name in names]
 
 
 def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path]:
-    """Names of a detector's normal recordings -> {name: file}, in the folders that fit and then update were given.
+    """Names of a detector's normal recordings -> {name: file}, in the folders that fit and then
+    update were given.
 
     Raises:
         InputError: one is in none of them.
@@ -100,10 +117,15 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
     found = {}
     for name in names:
         # As `names_of` has named it.
-        places = [path for folder in map(Path, folders) for path in (folder / name, folder.resolve().parent / name)]
+        places = [
+            path
+            for folder in map(Path, folders)
+            for path in (folder / name, folder.resolve().parent / name)
+        ]
         if (path := next((path for path in places if path.is_file()), None)) is None:
             raise InputError(
-                f"--normal={','.join(folders)}: no {name}, which the detector was fitted to; name fit's folder, then "
+                f"--normal={','.join(folders)}: no {name}, which the detector was fitted to; name "
+                f"fit's folder, then "
                 "with --normal=... again each that update was given"
             )
         found[name] = path

@@ -1,4 +1,6 @@
-"""What is told of each recording that was scored: objects in JSON, lines of csv, a table on the screen."""
+"""What is told of each recording that was scored: objects in JSON, lines of csv, a table on the
+screen.
+"""
 
 import codecs
 import csv
@@ -11,7 +13,18 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import whole_file
 from asd_jax.runtime.log import tell
 
-COLUMNS = ("file", "score", "threshold", "is_anomaly", "p_value", "worst_start", "worst_end", "odd", "note", "highest")
+COLUMNS = (
+    "file",
+    "score",
+    "threshold",
+    "is_anomaly",
+    "p_value",
+    "worst_start",
+    "worst_end",
+    "odd",
+    "note",
+    "highest",
+)
 
 
 def row(path: str, verdict: Verdict | InputError) -> dict:
@@ -20,7 +33,13 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
         return {"file": path, "error": str(verdict)}
     begin, end = verdict.worst_seconds
     values = (path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value)
-    values += (begin, end, verdict.view, verdict.note, float(verdict.windows.max()))  # highest: of the windows' scores
+    values += (
+        begin,
+        end,
+        verdict.view,
+        verdict.note,
+        float(verdict.windows.max()),
+    )  # highest: of the windows' scores
     rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
     return dict(zip(COLUMNS, rounded, strict=True))
 
@@ -54,11 +73,19 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
         shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
     for one in (one for one in rows if table and "error" not in one):
-        kinds = ", ".join(note.partition(":")[0] for note in filter(None, one.get("note", "").split("; ")))
-        verdict = ("[bold red]anomaly[/]" if one["is_anomaly"] else "normal") + (f" ({kinds})" if kinds else "")
+        kinds = ", ".join(
+            note.partition(":")[0] for note in filter(None, one.get("note", "").split("; "))
+        )
+        verdict = ("[bold red]anomaly[/]" if one["is_anomaly"] else "normal") + (
+            f" ({kinds})" if kinds else ""
+        )
         moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
-        file = escape(one["file"].encode(errors="backslashreplace").decode())  # a name that is not UTF-8
-        shown.add_row(file, f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"])
+        file = escape(
+            one["file"].encode(errors="backslashreplace").decode()
+        )  # a name that is not UTF-8
+        shown.add_row(
+            file, f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"]
+        )
     if table:
         print_table(shown)
     odd = [one["is_anomaly"] for one in rows if "error" not in one]
@@ -70,6 +97,8 @@ def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
     notes = [one.get("note", "") for one in rows if "error" not in one]
     if short := sum(note.startswith("short:") for note in notes):
         tell(
-            f"{short} of {len(notes)} recordings are shorter than the window of {window_seconds:g} s: their scores are "
-            "not comparable, most will seem anomalous; fit a detector with --window_seconds of their length"
+            f"{short} of {len(notes)} recordings are shorter than the window of "
+            f"{window_seconds:g} s: their scores are "
+            "not comparable, most will seem anomalous; fit a detector with --window_seconds of "
+            "their length"
         )

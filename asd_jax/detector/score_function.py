@@ -1,4 +1,6 @@
-"""A fitted detector as one function of JAX, from windows to scores: the same numbers as `Detector.hear`, in float32."""
+"""A fitted detector as one function of JAX, from windows to scores: the same numbers as
+`Detector.hear`, in float32.
+"""
 
 from collections.abc import Callable
 
@@ -20,7 +22,8 @@ Score = Callable[[Float[Array, "n e"]], Float[Array, "n"]]
 
 
 def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[Array, "b"]]:
-    """Detector -> function from windows "b s", at the rate and of the length that it hears, to scores "b".
+    """Detector -> function from windows "b s", at the rate and of the length that it hears, to
+    scores "b".
 
     Raises:
         InputError: a detector whose back ends have no such form.
@@ -39,7 +42,9 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
         views = traced_views(config, params, wave)
         found: dict[str, list[jax.Array]] = {}
         for judge, view, prepare, score, mean, std in judges:
-            found.setdefault(judge, []).append((score(_prepared(prepare, views[view])) - mean) / std)
+            found.setdefault(judge, []).append(
+                (score(_prepared(prepare, views[view])) - mean) / std
+            )
         return jnp.stack([jnp.stack(domains).min(0) for domains in found.values()]).max(0)
 
     return function
@@ -48,7 +53,10 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
 def _prepared(prepare: Preparation, vectors):
     """`Preparation` without layers and whitening: "n ..." -> "n e"."""
     x = vectors[:, None] if vectors.ndim == 2 else vectors
-    mean, std = (jnp.broadcast_to(jnp.asarray(of, x.dtype), x.shape[1:])[None] for of in (prepare.mean, prepare.std))
+    mean, std = (
+        jnp.broadcast_to(jnp.asarray(of, x.dtype), x.shape[1:])[None]
+        for of in (prepare.mean, prepare.std)
+    )
     x = (x - mean) / std
     x = _unit(x) if prepare.unit_length and x.shape[1] > 1 else x
     return x.reshape(x.shape[0], x.shape[1] * x.shape[2])
@@ -56,14 +64,19 @@ def _prepared(prepare: Preparation, vectors):
 
 def _back_end(scoring: Scoring, vectors) -> Score:
     if scoring.whiten or scoring.back_end not in ("pca_residual", "local_density", "mahalanobis"):
-        raise InputError(f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}) cannot be exported")
+        raise InputError(
+            f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}) cannot be "
+            f"exported"
+        )
     if scoring.back_end == "pca_residual":
         pca = principal_components(vectors, scoring.components)
         mean, axes = jnp.asarray(pca.mean_, jnp.float32), jnp.asarray(pca.components_, jnp.float32)
 
         def residual(x):
             x = x - mean[None]
-            explained = jnp.matmul(jnp.matmul(x, axes.T, precision="highest"), axes, precision="highest")
+            explained = jnp.matmul(
+                jnp.matmul(x, axes.T, precision="highest"), axes, precision="highest"
+            )
             return jnp.sqrt(jnp.square(x - explained).sum(1))
 
         return residual
@@ -85,7 +98,8 @@ def _back_end(scoring: Scoring, vectors) -> Score:
 
     def density(x):
         x = _unit(x) if cosine else x
-        # |x - b|^2 = |x|^2 + |b|^2 - 2xb rounds badly: it only finds the nearest, whose distance is then exact.
+        # |x - b|^2 = |x|^2 + |b|^2 - 2xb rounds badly: it only finds the nearest, whose distance is
+        # then exact.
         products = jnp.matmul(x, bank.T, precision="highest")
         square = jnp.square(x).sum(1, keepdims=True) + jnp.square(bank).sum(1)[None] - 2 * products
         row = jnp.argmin(square / (scale if cosine else jnp.square(scale))[None], axis=1)

@@ -20,7 +20,8 @@ class SelfCheck:
         windows: number of their windows.
         scores: {"least", "median", "highest"} of the self-scores, and the "threshold".
         histogram: of the self-scores, one character a bin from the least to the highest.
-        suspects: (recording, start in seconds, self-score) of windows that may not be normal, the oddest first.
+        suspects: (recording, start in seconds, self-score) of windows that may not be normal, the
+            oddest first.
         copies: pairs of recordings that sound all but the same.
         notes: what the fit itself had to say.
     """
@@ -37,7 +38,8 @@ class SelfCheck:
         """In words, for the screen."""
         s = self.scores
         said = [
-            f"{self.recordings} normal recordings, {self.windows} windows; their own scores: median {s['median']:.2f}, "
+            f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
+            f"median {s['median']:.2f}, "
             f"highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
             f"  {s['least']:.2f} {self.histogram} {s['highest']:.2f}",
             *(f"note: {note}" for note in self.notes),
@@ -47,9 +49,13 @@ class SelfCheck:
             said.append(f"... and {len(self.copies) - 10} more such pairs")
         if self.suspects:
             said.append(
-                "odd among the normal sounds (listen to them; if they are not normal, remove them and fit again):"
+                "odd among the normal sounds (listen to them; if they are not normal, remove them "
+                "and fit again):"
             )
-            said += [f"  {name} at {start:.1f} s: score {score:.2f}" for name, start, score in self.suspects[:10]]
+            said += [
+                f"  {name} at {start:.1f} s: score {score:.2f}"
+                for name, start, score in self.suspects[:10]
+            ]
         return said
 
 
@@ -70,9 +76,16 @@ def self_check(detector: Detector) -> SelfCheck:
             "highest": float(normal.max()),
             "threshold": detector.threshold,
         },
-        "".join(_BARS[round(count / counts.max() * (len(_BARS) - 1))] if count else " " for count in counts),
+        "".join(
+            _BARS[round(count / counts.max() * (len(_BARS) - 1))] if count else " "
+            for count in counts
+        ),
         [
-            (detector.names[detector.recording[counted[n]]], float(detector.start[counted[n]]), float(normal[n]))
+            (
+                detector.names[detector.recording[counted[n]]],
+                float(detector.start[counted[n]]),
+                float(normal[n]),
+            )
             for n in odd
         ],
         [

@@ -1,4 +1,6 @@
-"""A stream of bytes, cut anywhere and maybe damaged -> mono blocks -> windows, and what was wrong with it."""
+"""A stream of bytes, cut anywhere and maybe damaged -> mono blocks -> windows, and what was wrong
+with it.
+"""
 
 import dataclasses
 import struct
@@ -19,16 +21,25 @@ ENCODINGS = {  # name: (bytes of a sample, what full scale is)
     "f32le": (4, 1.0),
 }
 _WAV = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
-_COMPRESSED = {b"fLaC": "flac", b"OggS": "ogg", b"ID3\x03": "mp3", b"ID3\x04": "mp3", b"FORM": "aiff", b"ftyp": "mp4"}
+_COMPRESSED = {
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b"ID3\x03": "mp3",
+    b"ID3\x04": "mp3",
+    b"FORM": "aiff",
+    b"ftyp": "mp4",
+}
 _TO_WAV = "ffmpeg -i FILE -f wav -c:a pcm_s16le -"
 _MPEG_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s of layer III
 _MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_ENDLESS = 0x7FFFF000  # a size stated by programs that do not know it: 0x7FFFFFFF and thereabouts, 0xFFFFFFFF, 0
+# a size stated by programs that do not know it: 0x7FFFFFFF and thereabouts, 0xFFFFFFFF, 0
+_ENDLESS = 0x7FFFF000
 _CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"fact", b"cue ", b"bext", b"PAD ", b"JUNK", b"smpl")
 _LONGEST_CHUNK = 1 << 20  # of anything but samples
 _LOUDEST = 4  # 12 dB over full scale: not loud but of another unit
 _BLOCK = 1 << 15  # frames handed on at a time
-_RESAMPLED = 1024  # frames given to the resampler at a time, whatever came: the same sound gives the same windows
+# frames given to the resampler at a time, whatever came: the same sound gives the same windows
+_RESAMPLED = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +54,9 @@ class Form:
         if self.encoding not in ENCODINGS:
             raise InputError(f"samples of {self.encoding!r}; known: {', '.join(ENCODINGS)}")
         if not SLOWEST_HZ <= self.rate <= FASTEST_HZ:
-            raise InputError(f"a sampling rate of {self.rate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ}")
+            raise InputError(
+                f"a sampling rate of {self.rate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ}"
+            )
         if not 1 <= self.channels <= 64:
             raise InputError(f"{self.channels} channels; expected 1 to 64")
 
@@ -67,7 +80,8 @@ class Event:
 
 
 class Decoder:
-    """Chunks of bytes, cut anywhere -> mono float32 blocks, and events; raw samples or wav, as the first bytes say.
+    """Chunks of bytes, cut anywhere -> mono float32 blocks, and events; raw samples or wav, as the
+    first bytes say.
 
     Keeps no more than a block of bytes.
     """
@@ -103,9 +117,15 @@ class Decoder:
             if (more := len(self._bytes) - self._left) > 0:
                 yield Event("longer", f"{more} bytes after the end that the header states")
         elif self._state == "samples" and self._bytes:
-            yield Event("truncated", f"the stream ends inside a sample: {len(self._bytes)} bytes are left over")
+            yield Event(
+                "truncated",
+                f"the stream ends inside a sample: {len(self._bytes)} bytes are left over",
+            )
         elif self._state == "samples" and self._left:
-            yield Event("truncated", f"the stream ends {self._left} bytes before the end that its header states")
+            yield Event(
+                "truncated",
+                f"the stream ends {self._left} bytes before the end that its header states",
+            )
 
     def _start(self):
         if len(self._bytes) < 16:
@@ -114,10 +134,16 @@ class Decoder:
         if len(self._bytes) < second + 4 and not self._ended:
             return
         compressed = _COMPRESSED.get(head[:4]) or _COMPRESSED.get(head[4:8])
-        if second and self._bytes[second : second + 2] == head[:2] and _mp3_frame(self._bytes[second:]):
+        if (
+            second
+            and self._bytes[second : second + 2] == head[:2]
+            and _mp3_frame(self._bytes[second:])
+        ):
             compressed = "mp3"
         if compressed:
-            raise InputError(f"{self.name}: this is {compressed}; pipe raw samples or wav, e.g. {_TO_WAV}")
+            raise InputError(
+                f"{self.name}: this is {compressed}; pipe raw samples or wav, e.g. {_TO_WAV}"
+            )
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
         if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:] == b"fmt "):
             yield from self._bad("it does not begin with RIFF and WAVE")
@@ -148,18 +174,26 @@ class Decoder:
                 yield Event("new_recording", "another wav begins in the stream")
         elif name.isascii() and name.decode().isprintable() and size < _LONGEST_CHUNK:
             if name == b"PEAK" and self.form.encoding != "f32le":  # written for float samples only
-                yield Event("odd_header", f"a wav header of {self.form.encoding} with the PEAK of float samples")
+                yield Event(
+                    "odd_header",
+                    f"a wav header of {self.form.encoding} with the PEAK of float samples",
+                )
             self._bytes, self._skip = self._bytes[8:], size + size % 2
         else:
             yield from self._bad(f"a chunk {name!r} of {size} bytes in it")
 
     def _read_form(self, content):
         tag, channels, rate, per_second, step, bits = struct.unpack_from("<HHIIHH", content)
-        if tag == 0xFFFE and len(content) >= 26:  # extensible: the format is the first field of its GUID
+        if (
+            tag == 0xFFFE and len(content) >= 26
+        ):  # extensible: the format is the first field of its GUID
             tag = struct.unpack_from("<H", content, 24)[0]
         try:
             if (tag, bits) not in _WAV:
-                raise InputError(f"wav format {tag} of {bits} bits is not supported here; convert it, e.g. {_TO_WAV}")
+                raise InputError(
+                    f"wav format {tag} of {bits} bits is not supported here; convert it, e.g. "
+                    f"{_TO_WAV}"
+                )
             form = Form(_WAV[tag, bits], rate, channels)
             if step != form.frame:
                 raise InputError(f"{step} bytes a frame for {channels} channels of {bits} bits")
@@ -167,17 +201,23 @@ class Decoder:
             yield from self._bad(str(error))
             return
         if per_second not in (0, rate * step):
-            yield Event("odd_header", f"a wav header of {rate} Hz but {per_second} bytes a second: {rate} Hz is taken")
+            yield Event(
+                "odd_header",
+                f"a wav header of {rate} Hz but {per_second} bytes a second: {rate} Hz is taken",
+            )
         if not self._first and form != self.form:
             yield Event(
-                "new_format", f"the stream goes on as {form.encoding}, {form.rate} Hz, {form.channels} channels"
+                "new_format",
+                f"the stream goes on as {form.encoding}, {form.rate} Hz, {form.channels} channels",
             )
         self.form, self._unformed = form, False
 
     def _bad(self, reason):
         if self._first:
             raise InputError(f"{self.name}: not to be heard as wav: {reason}")
-        yield Event("bad_header", f"another wav header that cannot be used ({reason}): going on as before")
+        yield Event(
+            "bad_header", f"another wav header that cannot be used ({reason}): going on as before"
+        )
         self._state, self._left = "samples", None
 
     def _samples(self):
@@ -192,7 +232,9 @@ class Decoder:
             yield from self._after(self._left)
 
     def _after(self, left: int):
-        """What follows the samples that the header promised: a chunk, another recording, or simply more samples."""
+        """What follows the samples that the header promised: a chunk, another recording, or simply
+        more samples.
+        """
         if len(self._bytes) < left + 12:
             return
         content = self._bytes[left:]
@@ -212,7 +254,10 @@ class Decoder:
             yield Event("not_finite", "samples that are no numbers, taken as silence")
             values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         if len(values) and np.abs(values).max() > _LOUDEST:
-            yield Event("not_scaled", f"samples up to {np.abs(values).max():.3g}: scale the sound to [-1, 1]")
+            yield Event(
+                "not_scaled",
+                f"samples up to {np.abs(values).max():.3g}: scale the sound to [-1, 1]",
+            )
         values = values.clip(-1, 1)
         if self.channel is not None and self.channel >= self.form.channels:
             raise InputError(f"{self.name}: no channel {self.channel} among {self.form.channels}")
@@ -221,7 +266,8 @@ class Decoder:
 
 
 class Windows:
-    """Mono blocks of any length -> windows of `samples` samples every `hop` samples, none missed, none twice.
+    """Mono blocks of any length -> windows of `samples` samples every `hop` samples, none missed,
+    none twice.
 
     Keeps one window and one block.
     """
@@ -232,7 +278,9 @@ class Windows:
         self._held, self._begin = np.zeros(0, np.float32), 0  # the sample that _held starts with
         self._from, self._resampler, self._waiting = rate, None, np.zeros(0, np.float32)
 
-    def feed(self, block: Float[np.ndarray, "s"], rate: int) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
+    def feed(
+        self, block: Float[np.ndarray, "s"], rate: int
+    ) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
         """Takes samples at `rate` -> (first sample, window) of each window that is complete."""
         if rate != self._from:
             yield from self.finish()
@@ -247,7 +295,9 @@ class Windows:
             yield from self._cut(self._resampler.resample_chunk(part).clip(-1, 1))
 
     def finish(self) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
-        """The windows in what the resampler still holds; less than a window may stay unheard (see `left`)."""
+        """The windows in what the resampler still holds; less than a window may stay unheard (see
+        `left`).
+        """
         if self._resampler is not None:
             rest, self._waiting = self._waiting, self._waiting[:0]
             yield from self._cut(self._resampler.resample_chunk(rest, last=True).clip(-1, 1))
@@ -274,7 +324,9 @@ class Windows:
 
 
 def _mp3_frame(head: bytes) -> int:
-    """Bytes of an mp3's frame by the header that it begins with; 0 for anything else (ISO 11172-3, 13818-3)."""
+    """Bytes of an mp3's frame by the header that it begins with; 0 for anything else (ISO 11172-3,
+    13818-3).
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return 0
     version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3

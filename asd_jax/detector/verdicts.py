@@ -1,4 +1,6 @@
-"""Many recordings -> their verdicts in order: read ahead by threads, heard together, spread over the devices."""
+"""Many recordings -> their verdicts in order: read ahead by threads, heard together, spread over
+the devices.
+"""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -31,16 +33,28 @@ def verdicts_of(
     together: list[tuple[Path, tuple[np.ndarray, int] | InputError]] = []
     for path, found in zip(paths, _read_ahead(read, paths), strict=True):
         together.append((path, found))
-        if sum(len(found[0]) for _, found in together if not isinstance(found, InputError)) >= enough:
+        if (
+            sum(len(found[0]) for _, found in together if not isinstance(found, InputError))
+            >= enough
+        ):
             yield from _judged(detector, together)
             together = []
     yield from _judged(detector, together)
 
 
 def _judged(detector, together):
-    verdicts = iter(detector.examine_all([found[0] for _, found in together if not isinstance(found, InputError)]))
+    verdicts = iter(
+        detector.examine_all(
+            [found[0] for _, found in together if not isinstance(found, InputError)]
+        )
+    )
     for path, found in together:
-        yield path, found if isinstance(found, InputError) else next(verdicts).noted(detector.low_rate(found[1]))
+        yield (
+            path,
+            found
+            if isinstance(found, InputError)
+            else next(verdicts).noted(detector.low_rate(found[1])),
+        )
 
 
 def _read_ahead(read, paths):

@@ -1,4 +1,6 @@
-"""Listens for days: a stream, a file or a folder being filled -> a line for each window, alarms, events."""
+"""Listens for days: a stream, a file or a folder being filled -> a line for each window, alarms,
+events.
+"""
 
 import collections
 import dataclasses
@@ -49,19 +51,24 @@ class Watching:
     def __post_init__(self):
         if not 0 < self.hop_seconds <= self.window_seconds:
             raise InputError(
-                f"a hop of {self.hop_seconds:g} s: must be above 0 and at most the window, {self.window_seconds:g} s"
+                f"a hop of {self.hop_seconds:g} s: must be above 0 and at most the window, "
+                f"{self.window_seconds:g} s"
             )
-        held = self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0  # all false for NaN
+        held = (
+            self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0
+        )  # all false for NaN
         if not (held and self.release <= self.threshold):
             raise InputError(
-                "--confirm must be at least 1, --hold_seconds and --hysteresis at least 0, --status_seconds above 0"
+                "--confirm must be at least 1, --hold_seconds and --hysteresis at least 0, "
+                "--status_seconds above 0"
             )
 
     @property
     def latency_seconds(self) -> float:
         """From the beginning of a lasting fault to its alarm, at most, without the time to compute.
 
-        The first window wholly inside the fault begins within a hop; `confirm` of them must be heard.
+        The first window wholly inside the fault begins within a hop; `confirm` of them must be
+        heard.
         """
         return self.window_seconds + self.confirm * self.hop_seconds
 
@@ -81,21 +88,41 @@ class Watching:
             "release": round(self.release, 4),
             "alarm_latency_seconds": round(self.latency_seconds, 3),
             "false_alarm_rate": false_alarm_rate,
-            "windows_above_threshold_a_day_when_well": round(false_alarm_rate * 86400 / self.hop_seconds, 1),
+            "windows_above_threshold_a_day_when_well": round(
+                false_alarm_rate * 86400 / self.hop_seconds, 1
+            ),
         }
 
 
 class Watch:
     """Scores windows one by one; keeps the alarm, a few counters, and nothing that grows."""
 
-    def __init__(self, watching: Watching, score: Scorer, p_value: Callable[[float], float] = lambda score: np.nan):
+    def __init__(
+        self,
+        watching: Watching,
+        score: Scorer,
+        p_value: Callable[[float], float] = lambda score: np.nan,
+    ):
         self.watching, self.score, self.p_value = watching, score, p_value
-        self.alarm = Alarm(watching.threshold, watching.release, watching.confirm, watching.hold_seconds)
+        self.alarm = Alarm(
+            watching.threshold, watching.release, watching.confirm, watching.hold_seconds
+        )
         self.windows, self._flags, self._latency_ms = 0, frozenset(), collections.deque(maxlen=1000)
-        self._began, self._cpu, self._seconds, self._told = time.perf_counter(), time.process_time(), 0.0, 0.0
+        self._began, self._cpu, self._seconds, self._told = (
+            time.perf_counter(),
+            time.process_time(),
+            0.0,
+            0.0,
+        )
 
     def window(
-        self, start: float, wave: np.ndarray, arrived: float | None = None, *, file: str = "", before: float = 0.0
+        self,
+        start: float,
+        wave: np.ndarray,
+        arrived: float | None = None,
+        *,
+        file: str = "",
+        before: float = 0.0,
     ) -> Iterator[dict]:
         """A window and where it starts, in seconds -> its line, then what changed.
 
@@ -110,7 +137,9 @@ class Watch:
         end = start + self.watching.window_seconds
         changed = self.alarm.feed(Moment(start, file, before), Moment(end, file, before), score)
         of = {"file": file} if file else {}
-        self._latency_ms.append(1000 * (time.perf_counter() - arrived) if arrived is not None else np.nan)
+        self._latency_ms.append(
+            1000 * (time.perf_counter() - arrived) if arrived is not None else np.nan
+        )
         yield {
             "window": self.windows,
             **of,
@@ -127,10 +156,18 @@ class Watch:
         self.windows += 1
         self._seconds += self.watching.hop_seconds
         for name in sorted(flags ^ self._flags):
-            yield {"event": name, **of, "at": round(start, 3), "message": SAID[name] if name in flags else "over"}
+            yield {
+                "event": name,
+                **of,
+                "at": round(start, 3),
+                "message": SAID[name] if name in flags else "over",
+            }
         self._flags = flags
         if changed:
-            yield {key: round(value, 3) if isinstance(value, float) else value for key, value in changed.items()}
+            yield {
+                key: round(value, 3) if isinstance(value, float) else value
+                for key, value in changed.items()
+            }
         if self._seconds - self._told >= self.watching.status_seconds:
             self._told = self._seconds
             yield {"event": "status", **self.status()}
@@ -142,7 +179,10 @@ class Watch:
     def finish(self, unheard: float = 0.0) -> Iterator[dict]:
         """The end of an alarm that is still on, and of the watch."""
         if changed := self.alarm.finish():
-            yield {key: round(value, 3) if isinstance(value, float) else value for key, value in changed.items()}
+            yield {
+                key: round(value, 3) if isinstance(value, float) else value
+                for key, value in changed.items()
+            }
         yield {"event": "end", **self.status(), "unheard_seconds": round(unheard, 3)}
 
     def status(self) -> dict:
@@ -150,20 +190,38 @@ class Watch:
         wall, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu
         latency = np.array(self._latency_ms)
         latency = latency[np.isfinite(latency)]
-        told = {"windows": self.windows, "alarms": self.alarm.count, "cpu_share": round(cpu / max(wall, 1e-9), 4)}
-        told |= {"times_real_time": round(self._seconds / max(wall, 1e-9), 2), "memory_mb": round(memory_mb(), 1)}
+        told = {
+            "windows": self.windows,
+            "alarms": self.alarm.count,
+            "cpu_share": round(cpu / max(wall, 1e-9), 4),
+        }
+        told |= {
+            "times_real_time": round(self._seconds / max(wall, 1e-9), 2),
+            "memory_mb": round(memory_mb(), 1),
+        }
         if len(latency):
-            told |= {"latency_ms": {"median": round(float(np.median(latency)), 1), "max": round(latency.max(), 1)}}
+            told |= {
+                "latency_ms": {
+                    "median": round(float(np.median(latency)), 1),
+                    "max": round(latency.max(), 1),
+                }
+            }
         return told
 
 
-def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], decoder: Decoder) -> Iterator[dict]:
+def watch_bytes(
+    watch: Watch, chunks: Iterable[tuple[bytes, float | None]], decoder: Decoder
+) -> Iterator[dict]:
     """(bytes, when they came) -> lines; no bytes means that none came for a while.
 
     Raises:
         InputError: what comes first is no sound.
     """
-    windows, clock, waiting = Windows(*watch.watching.samples, watch.watching.rate), ArrivalRate(), None
+    windows, clock, waiting = (
+        Windows(*watch.watching.samples, watch.watching.rate),
+        ArrivalRate(),
+        None,
+    )
 
     def lines(found, arrived):
         for item in found:
@@ -181,7 +239,9 @@ def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], deco
             waiting = arrived
             yield watch.event(Event("gap", "no sound is coming"), windows.heard / windows.rate)
         elif chunk and waiting is not None and arrived is not None:
-            told = Event("resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more")
+            told = Event(
+                "resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more"
+            )
             waiting, clock = None, ArrivalRate()
             yield watch.event(told, windows.heard / windows.rate)
         if chunk:
@@ -198,11 +258,18 @@ def watch_bytes(watch: Watch, chunks: Iterable[tuple[bytes, float | None]], deco
 
 
 def watch_folder(
-    watch: Watch, folder: Path, *, once: bool, poll_seconds: float = 1.0, channel: int | str = "mean"
+    watch: Watch,
+    folder: Path,
+    *,
+    once: bool,
+    poll_seconds: float = 1.0,
+    channel: int | str = "mean",
 ) -> Iterator[dict]:
-    """A folder being filled -> lines; a file is heard when it no longer grows. Endless unless `once`.
+    """A folder being filled -> lines; a file is heard when it no longer grows. Endless unless
+    `once`.
 
-    All times are counted in a file: in the one that the line names, of alarms in `start_file`, `at_file`, `end_file`.
+    All times are counted in a file: in the one that the line names, of alarms in `start_file`,
+    `at_file`, `end_file`.
 
     Raises:
         InputError: the folder is gone.
@@ -211,8 +278,14 @@ def watch_folder(
     rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
     while True:
         there = _files(folder)
-        heard = {name: state for name, state in heard.items() if name in there}  # what was removed is forgotten
-        new = [name for name in sorted(there, key=lambda n: (there[n], n)) if heard.get(name) != there[name]]
+        heard = {
+            name: state for name, state in heard.items() if name in there
+        }  # what was removed is forgotten
+        new = [
+            name
+            for name in sorted(there, key=lambda n: (there[n], n))
+            if heard.get(name) != there[name]
+        ]
         for name in new:
             if not once and growing.get(name) != there[name]:
                 continue  # seen for the first time, or still growing
@@ -226,7 +299,10 @@ def watch_folder(
             if own < rate:
                 yield watch.event(another_rate(own, rate), 0.0, file=name)
             if len(wave) < SHORT * samples:
-                told = f"{len(wave) / rate:.2f} s of sound are less than one window: the score is not comparable"
+                told = (
+                    f"{len(wave) / rate:.2f} s of sound are less than one window: the "
+                    f"score is not comparable"
+                )
                 yield watch.event(Event("too_short", told), 0.0, file=name)
             arrived = time.perf_counter()
             for window, start in zip(*cut_windows(wave, samples, hop), strict=True):
@@ -242,7 +318,9 @@ def watch_folder(
 def memory_mb() -> float:
     """Memory that this process holds, in MB (its peak where the system does not say)."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return (
+            int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        )
     except (OSError, ValueError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
@@ -251,7 +329,11 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
     """{name: (time of change, size)} of the recordings in a folder."""
     try:
         with os.scandir(folder) as entries:
-            found = [e for e in entries if e.name.lower().endswith(AUDIO_ENDINGS) and not e.name.startswith(".")]
+            found = [
+                e
+                for e in entries
+                if e.name.lower().endswith(AUDIO_ENDINGS) and not e.name.startswith(".")
+            ]
         there = {}
         for entry in found:
             try:

@@ -10,7 +10,8 @@ def mixup_pairs(
 ) -> tuple[Float[Array, "b"], Int[Array, "b"]]:
     """Draws for each of b clips its own weight and its partner in the batch, for `mix`.
 
-    A clip is mixed with the given probability (else weight 1); weight ~ Beta(alpha, alpha). Zhang et al., ICLR 2018.
+    A clip is mixed with the given probability (else weight 1); weight ~ Beta(alpha, alpha). Zhang
+    et al., ICLR 2018.
     """
     key_weight, key_chosen, key_partner = jax.random.split(key, 3)
     weight = jax.random.beta(key_weight, alpha, alpha, (b,))
@@ -18,19 +19,29 @@ def mixup_pairs(
     return weight, jax.random.permutation(key_partner, b)
 
 
-def mix(x: Float[Array, "b ..."], weight: Float[Array, "b"], partner: Int[Array, "b"]) -> Float[Array, "b ..."]:
-    """Waveforms, spectrograms or soft labels, one a clip -> weight * own + (1 - weight) * the partner's."""
+def mix(
+    x: Float[Array, "b ..."], weight: Float[Array, "b"], partner: Int[Array, "b"]
+) -> Float[Array, "b ..."]:
+    """Waveforms, spectrograms or soft labels, one a clip -> weight * own + (1 - weight) * the
+    partner's.
+    """
     weight = weight.reshape(-1, *(1,) * (x.ndim - 1)).astype(x.dtype)
     return weight * x + (1 - weight) * x[partner]
 
 
 def spec_augment(
-    key: PRNGKeyArray, spectrogram: Float[Array, "b t f"], *, max_frames: int, max_filters: int, probability: float
+    key: PRNGKeyArray,
+    spectrogram: Float[Array, "b t f"],
+    *,
+    max_frames: int,
+    max_filters: int,
+    probability: float,
 ) -> Float[Array, "b t f"]:
     """Normalised spectrogram -> the same with a time and a frequency stripe per clip set to 0.
 
-    Each stripe appears with the given probability; width ~ U[0, max], start ~ U. Park et al., Interspeech 2019; one
-    stripe each and fill 0 as in EAT's fine-tuning. A stripe is never wider than the spectrogram.
+    Each stripe appears with the given probability; width ~ U[0, max], start ~ U. Park et al.,
+    Interspeech 2019; one stripe each and fill 0 as in EAT's fine-tuning. A stripe is never wider
+    than the spectrogram.
     """
     b, t, f = spectrogram.shape
     key_time, key_frequency = jax.random.split(key)

@@ -1,7 +1,8 @@
-"""Log filter banks: mel (o-FB), evenly spaced (m-FB, the paper's) and gammatone (g-FB), on Kaldi's frame chain.
+"""Log filter banks: mel (o-FB), evenly spaced (m-FB, the paper's) and gammatone (g-FB), on Kaldi's
+frame chain.
 
-DC removal, pre-emphasis, window and DFT are all linear in the samples of a frame, so the chain up to the power spectrum
-is one matrix, built in float64 and applied as a strided convolution.
+DC removal, pre-emphasis, window and DFT are all linear in the samples of a frame, so the chain up
+to the power spectrum is one matrix, built in float64 and applied as a strided convolution.
 """
 
 import functools
@@ -34,25 +35,30 @@ def log_filter_bank(
 ) -> Float[Array, "b t f"]:
     """Waveforms "b s" in [-1, 1] -> natural-log filter bank energies "b t f", not normalised.
 
-    Frames of 25 ms every 10 ms, none padded: t = 1 + (s - 400) // 160 at 16 kHz. Energies are floored at 2^-23. The
-    mel bank is torchaudio.compliance.kaldi.fbank with EAT's arguments (symmetric Hann, no dither, no energy).
+    Frames of 25 ms every 10 ms, none padded: t = 1 + (s - 400) // 160 at 16 kHz. Energies are
+    floored at 2^-23. The mel bank is torchaudio.compliance.kaldi.fbank with EAT's arguments
+    (symmetric Hann, no dither, no energy).
 
     Args:
         wave: float waveforms; a constant offset has no effect (every frame's mean is removed).
-        spacing: "even" (m-FB, triangles linear in Hz), "mel" (o-FB, Kaldi) or "gammatone" (g-FB, ERB-rate scale).
+        spacing: "even" (m-FB, triangles linear in Hz), "mel" (o-FB, Kaldi) or "gammatone" (g-FB,
+            ERB-rate scale).
         sample_rate: in Hz.
         bins: number of filters.
         low_hz: lower edge of the lowest filter.
         high_hz: upper edge of the highest; None for half the sample rate.
 
     Raises:
-        ValueError: clips shorter than one frame or not of floats, an unknown spacing, edges out of order.
+        ValueError: clips shorter than one frame or not of floats, an unknown spacing, edges out of
+            order.
     """
     if not jnp.issubdtype(wave.dtype, jnp.floating):
         raise ValueError(f"a wave of {wave.dtype}; needs floats in [-1, 1], e.g. int16 / 32768")
     window, hop = sample_rate * FRAME_MS // 1000, sample_rate * HOP_MS // 1000
     if wave.shape[-1] < window:
-        raise ValueError(f"clips of {wave.shape[-1]} samples are shorter than one frame of {window}")
+        raise ValueError(
+            f"clips of {wave.shape[-1]} samples are shorter than one frame of {window}"
+        )
     frames = frame_matrix(sample_rate)
     bank = filter_bank(spacing, sample_rate, bins, low_hz, high_hz)
     # TF32 would show in the quiet cells: full float32 in both products.
@@ -65,23 +71,28 @@ def log_filter_bank(
         precision="highest",
     )
     real, imaginary = jnp.split(spectrum, 2, axis=-1)
-    energy = jnp.matmul(real**2 + imaginary**2, jnp.asarray(bank.T, wave.dtype), precision="highest")
+    energy = jnp.matmul(
+        real**2 + imaginary**2, jnp.asarray(bank.T, wave.dtype), precision="highest"
+    )
     return jnp.log(jnp.maximum(energy, ENERGY_FLOOR))
 
 
 def normalize(
     features: Float[Array, "*b"], mean: float = AUDIOSET_MEAN, std: float = AUDIOSET_STD
 ) -> Float[Array, "*b"]:
-    """Log energies -> model input of the same shape: (x - mean) / (2 std), EAT's normalisation (mind the 2)."""
+    """Log energies -> model input of the same shape: (x - mean) / (2 std), EAT's normalisation
+    (mind the 2).
+    """
     return (features - mean) / (2 * std)
 
 
 @functools.lru_cache
 def frame_matrix(sample_rate: int = 16000) -> Float[np.ndarray, "k s"]:
-    """The matrix (2 * (n/2 + 1), window) from the samples of one frame to its DFT, real parts then imaginary parts.
+    """The matrix (2 * (n/2 + 1), window) from the samples of one frame to its DFT, real parts then
+    imaginary parts.
 
-    Product of DC removal, pre-emphasis within the frame (first sample against itself), symmetric Hann window and the
-    DFT of length n, the next power of two. float64; 514 x 400 at 16 kHz.
+    Product of DC removal, pre-emphasis within the frame (first sample against itself), symmetric
+    Hann window and the DFT of length n, the next power of two. float64; 514 x 400 at 16 kHz.
     """
     size = sample_rate * FRAME_MS // 1000
     points = dft_size(sample_rate)
@@ -104,9 +115,9 @@ def filter_bank(
 ) -> Float[np.ndarray, "f k"]:
     """Filter weights (bins, n/2 + 1) on the power spectrum's DFT bins, float64.
 
-    Sources: mel, Kaldi (triangles linear in mel, height 1); even, the same triangles with mel replaced by Hz
-    (arXiv 2508.15334, "evenly distributed intervals"); gammatone, the 4th-order magnitude response with the bandwidths
-    of Glasberg & Moore (1990).
+    Sources: mel, Kaldi (triangles linear in mel, height 1); even, the same triangles with mel
+    replaced by Hz (arXiv 2508.15334, "evenly distributed intervals"); gammatone, the 4th-order
+    magnitude response with the bandwidths of Glasberg & Moore (1990).
 
     Raises:
         ValueError: an unknown spacing, edges out of order.
@@ -116,7 +127,9 @@ def filter_bank(
         raise ValueError(f"no filter bank from {low_hz} to {high_hz} Hz at {sample_rate} Hz")
     hz = np.arange(dft_size(sample_rate) // 2 + 1) * sample_rate / dft_size(sample_rate)
     if spacing == "gammatone":
-        centre = _hz_of_erb_rate(np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None])
+        centre = _hz_of_erb_rate(
+            np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None]
+        )
         bandwidth = 1.019 * 24.7 * (4.37 * centre / 1000 + 1)
         return (1 + ((hz - centre) / bandwidth) ** 2) ** -4.0
     if spacing not in SPACINGS:
@@ -125,7 +138,9 @@ def filter_bank(
     edges = np.linspace(scale(low_hz), scale(high_hz), bins + 2)[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     position = scale(hz)
-    weights = np.maximum(0, np.minimum((position - left) / (centre - left), (right - position) / (right - centre)))
+    weights = np.maximum(
+        0, np.minimum((position - left) / (centre - left), (right - position) / (right - centre))
+    )
     weights[:, -1] = 0  # Kaldi leaves the Nyquist bin out
     return weights
 

@@ -1,4 +1,6 @@
-"""The front end: waveform -> filter bank -> normalised, padded, attended spectrogram; its settings in one place."""
+"""The front end: waveform -> filter bank -> normalised, padded, attended spectrogram; its settings
+in one place.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -28,10 +30,11 @@ class SimAM:
     """Settings of SimAM.
 
     Attributes:
-        mode: "none", "global", "local", or a mode per machine ("customized"): a mapping, kept as pairs.
+        mode: "none", "global", "local", or a mode per machine ("customized"): a mapping, kept as
+            pairs.
         e_lambda: keeps constant maps safe.
-        before_normalization: attend the log energies instead of the normalised spectrogram. SimAM is symmetric around
-            a map's mean but the product is around 0, so the two differ.
+        before_normalization: attend the log energies instead of the normalised spectrogram. SimAM
+            is symmetric around a map's mean but the product is around 0, so the two differ.
         ignores_padding: take the statistics from real frames only.
         tile: frames x filters of the tiles of "local".
     """
@@ -46,9 +49,14 @@ class SimAM:
         if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
         if unknown := self.modes - set(MODES):
-            raise InputError(f"features.simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}")
+            raise InputError(
+                f"features.simam: unknown mode {', '.join(sorted(unknown))}; known: "
+                f"{', '.join(MODES)}"
+            )
         if not self.e_lambda > 0:
-            raise InputError(f"features.simam_lambda={self.e_lambda} must be above 0, for maps that are constant")
+            raise InputError(
+                f"features.simam_lambda={self.e_lambda} must be above 0, for maps that are constant"
+            )
 
     @property
     def by_machine(self) -> dict[str, str]:
@@ -72,7 +80,9 @@ class SimAM:
         if isinstance(self.mode, str):
             return MODES.index(self.mode)
         if machine not in (modes := self.by_machine):
-            raise InputError(f"features.simam names no mode for machine {machine}; it has {', '.join(modes)}")
+            raise InputError(
+                f"features.simam names no mode for machine {machine}; it has {', '.join(modes)}"
+            )
         return MODES.index(modes[machine])
 
 
@@ -107,11 +117,19 @@ class FrontEnd:
             raise InputError(f"features.spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
         modes, (frames, filters) = self.simam.modes, self.simam.tile
         if self.bins < 1 or ("local" in modes and (filters < 1 or self.bins % filters)):
-            raise InputError(f"features.bins={self.bins} must be positive, with local SimAM a multiple of {filters}")
+            raise InputError(
+                f"features.bins={self.bins} must be positive, with local SimAM a multiple of "
+                f"{filters}"
+            )
         if "local" in modes and (frames < 1 or FRAME_MULTIPLE % frames):
-            raise InputError(f"features.simam_tile_frames={frames} must divide {FRAME_MULTIPLE}, as clips are padded")
+            raise InputError(
+                f"features.simam_tile_frames={frames} must divide {FRAME_MULTIPLE}, as clips are "
+                f"padded"
+            )
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
-            raise InputError(f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz")
+            raise InputError(
+                f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz"
+            )
         if not self.std > 0:
             raise InputError(f"features.std={self.std} must be positive")
 
@@ -124,14 +142,18 @@ class FrontEnd:
 
     def real_frames(self, samples: Length) -> Length:
         """Number of frames of a clip before padding."""
-        return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (self.sample_rate * HOP_MS // 1000)
+        return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (
+            self.sample_rate * HOP_MS // 1000
+        )
 
     def samples(self, frames: int) -> int:
         """Number of samples that give so many frames, no more."""
         return (self.sample_rate * FRAME_MS + (frames - 1) * self.sample_rate * HOP_MS) // 1000
 
     def log_energies(self, wave: Float[ArrayLike, "b s"]) -> Float[Array, "b t f"]:
-        """Waveforms "b s" -> the filter bank's natural-log energies "b t f", neither normalised nor padded."""
+        """Waveforms "b s" -> the filter bank's natural-log energies "b t f", neither normalised nor
+        padded.
+        """
         return log_filter_bank(
             jnp.asarray(wave),
             spacing=self.spacing,
@@ -144,22 +166,33 @@ class FrontEnd:
     def spectrogram(
         self, wave: Float[Array, "b s"], simam_mode: Int[Array, "b"] | None = None
     ) -> Float[Array, "b t f"]:
-        """Waveforms "b s" -> normalised spectrogram "b t f", padded to a multiple of 32 frames; not yet attended.
+        """Waveforms "b s" -> normalised spectrogram "b t f", padded to a multiple of 32 frames; not
+        yet attended.
 
-        Zeros are appended before the normalisation, as in EAT: padding becomes (0 - mean) / (2 std).
+        Zeros are appended before the normalisation, as in EAT: padding becomes (0 - mean) / (2
+        std).
         """
         x = self.log_energies(wave)
-        whole = -(-x.shape[1] // FRAME_MULTIPLE) * FRAME_MULTIPLE  # in this form it is known to divide, if t is not
+        whole = (
+            -(-x.shape[1] // FRAME_MULTIPLE) * FRAME_MULTIPLE
+        )  # in this form it is known to divide, if t is not
         x = jnp.pad(x, ((0, 0), (0, whole - x.shape[1]), (0, 0)))
         if self.simam.before_normalization:
             x = self._attended(x, simam_mode, wave.shape[1])
         return normalize(x, self.mean, self.std)
 
     def attend(
-        self, spectrogram: Float[Array, "b t f"], simam_mode: Int[Array, "b"] | None, samples: Length
+        self,
+        spectrogram: Float[Array, "b t f"],
+        simam_mode: Int[Array, "b"] | None,
+        samples: Length,
     ) -> Float[Array, "b t f"]:
         """SimAM after normalisation (and augmentation), unless it was applied before."""
-        return spectrogram if self.simam.before_normalization else self._attended(spectrogram, simam_mode, samples)
+        return (
+            spectrogram
+            if self.simam.before_normalization
+            else self._attended(spectrogram, simam_mode, samples)
+        )
 
     def _attended(self, x, mode, samples):
         settings = {
@@ -169,7 +202,11 @@ class FrontEnd:
         if self.simam.mode == "none":
             return x
         if isinstance(self.simam.mode, str):
-            return simam(x, tile=self.simam.tile if self.simam.mode == "local" else None, **settings)
+            return simam(
+                x, tile=self.simam.tile if self.simam.mode == "local" else None, **settings
+            )
         if mode is None:
-            raise ValueError("features.simam is a mapping: give the SimAM mode of each clip (SimAM.mode_of)")
+            raise ValueError(
+                "features.simam is a mapping: give the SimAM mode of each clip (SimAM.mode_of)"
+            )
         return simam_by_clip(x, mode, tile=self.simam.tile, **settings)

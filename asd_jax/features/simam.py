@@ -1,4 +1,6 @@
-"""SimAM: parameter-free attention on the spectrogram, over the whole map (global) or in tiles (local)."""
+"""SimAM: parameter-free attention on the spectrogram, over the whole map (global) or in tiles
+(local).
+"""
 
 import functools
 from typing import Any, Literal
@@ -24,8 +26,12 @@ def simam(
     e_lambda: float = LAMBDA,
     valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
-    """Spectrogram "b t f" -> the same, each cell times its attention weight; arguments as in `simam_weights`."""
-    return features * simam_weights(features, tile=tile, e_lambda=e_lambda, valid_frames=valid_frames)
+    """Spectrogram "b t f" -> the same, each cell times its attention weight; arguments as in
+    `simam_weights`.
+    """
+    return features * simam_weights(
+        features, tile=tile, e_lambda=e_lambda, valid_frames=valid_frames
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("tile", "e_lambda", "valid_frames"))
@@ -36,16 +42,20 @@ def simam_weights(
     e_lambda: float = LAMBDA,
     valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
-    """Spectrogram "b t f" -> attention weights in [0.622, 1), 1 for the cells farthest from their map's mean.
+    """Spectrogram "b t f" -> attention weights in [0.622, 1), 1 for the cells farthest from their
+    map's mean.
 
-    weight = sigmoid(d / (4 (v + lambda)) + 0.5), d = (x - mean)^2, v = sum(d) / (M - 1) over the M cells of a map: the
-    whole spectrogram of a clip, or one tile of it. Yang et al., ICML 2021; tiles: arXiv 2508.15334.
+    weight = sigmoid(d / (4 (v + lambda)) + 0.5), d = (x - mean)^2, v = sum(d) / (M - 1) over the M
+    cells of a map: the whole spectrogram of a clip, or one tile of it. Yang et al., ICML 2021;
+    tiles: arXiv 2508.15334.
 
     Args:
         features: normalised spectrogram, or log energies (the statistics are per map either way).
-        tile: None for one map per clip ("global"), or (frames, filters) of non-overlapping tiles ("local").
+        tile: None for one map per clip ("global"), or (frames, filters) of non-overlapping tiles
+            ("local").
         e_lambda: keeps constant maps safe.
-        valid_frames: take the statistics from the first so many frames only, so that padding does not count.
+        valid_frames: take the statistics from the first so many frames only, so that padding does
+            not count.
 
     Raises:
         ValueError: a tile that does not divide the spectrogram.
@@ -53,11 +63,17 @@ def simam_weights(
     b, t, f = features.shape
     rows, columns = tile or (t, f)
     if t % rows or f % columns:
-        raise ValueError(f"SimAM tile {rows}x{columns} does not divide a spectrogram of {t} frames x {f} filters")
+        raise ValueError(
+            f"SimAM tile {rows}x{columns} does not divide a spectrogram of {t} frames x {f} filters"
+        )
     valid = jnp.arange(t)[None, :, None] < (t if valid_frames is None else valid_frames)
     maps = rearrange(features, "b (i r) (j c) -> b i j (r c)", r=rows, c=columns)
-    counted = rearrange(jnp.broadcast_to(valid, (1, t, f)), "b (i r) (j c) -> b i j (r c)", r=rows, c=columns)
-    cells = jnp.maximum(counted.sum(-1, keepdims=True), 2)  # a tile of padding only has no statistics: mean 0, v 0
+    counted = rearrange(
+        jnp.broadcast_to(valid, (1, t, f)), "b (i r) (j c) -> b i j (r c)", r=rows, c=columns
+    )
+    cells = jnp.maximum(
+        counted.sum(-1, keepdims=True), 2
+    )  # a tile of padding only has no statistics: mean 0, v 0
     mean = (maps * counted).sum(-1, keepdims=True) / cells
     distance = jnp.square(maps - mean)
     variance = (distance * counted).sum(-1, keepdims=True) / (cells - 1)
@@ -73,6 +89,10 @@ def simam_by_clip(
     e_lambda: float = LAMBDA,
     valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
-    """SimAM with a mode per clip, an index into MODES: the paper's "customized" SimAM for batches of mixed machines."""
+    """SimAM with a mode per clip, an index into MODES: the paper's "customized" SimAM for batches
+    of mixed machines.
+    """
     attend = functools.partial(simam, features, e_lambda=e_lambda, valid_frames=valid_frames)
-    return jnp.stack([features, attend(tile=None), attend(tile=tile)])[mode, jnp.arange(len(features))]
+    return jnp.stack([features, attend(tile=None), attend(tile=tile)])[
+        mode, jnp.arange(len(features))
+    ]

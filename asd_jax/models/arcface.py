@@ -1,4 +1,6 @@
-"""ArcFace: classification with an additive angular margin, for training only (Deng et al., CVPR 2019)."""
+"""ArcFace: classification with an additive angular margin, for training only (Deng et al., CVPR
+2019).
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ COSINE_LIMIT = 1 - 1e-6  # keeps the sine's gradient finite
 
 
 class ArcFace(nn.Module):
-    """Embeddings "b e" and soft labels "b c" -> (logits, cosines), both "b c"; holds one centre per class.
+    """Embeddings "b e" and soft labels "b c" -> (logits, cosines), both "b c"; holds one centre per
+    class.
 
     Attributes:
         classes: number of classes c, at least 2.
@@ -23,8 +26,12 @@ class ArcFace(nn.Module):
 
     @nn.compact
     def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
-        centres = self.param("centres", nn.initializers.normal(0.02), (self.classes, embeddings.shape[-1]))
-        cosine = cosine_similarity(embeddings.astype(jnp.promote_types(embeddings.dtype, jnp.float32)), centres)
+        centres = self.param(
+            "centres", nn.initializers.normal(0.02), (self.classes, embeddings.shape[-1])
+        )
+        cosine = cosine_similarity(
+            embeddings.astype(jnp.promote_types(embeddings.dtype, jnp.float32)), centres
+        )
         return arcface_logits(cosine, labels, scale=self.scale, margin=self.margin), cosine
 
 
@@ -34,12 +41,17 @@ def cosine_similarity(x: Float[Array, "b e"], y: Float[Array, "c e"]) -> Float[A
 
 
 def arcface_logits(
-    cosine: Float[Array, "b c"], labels: Float[Array, "b c"], *, scale: float = 30.0, margin: float = 0.5
+    cosine: Float[Array, "b c"],
+    labels: Float[Array, "b c"],
+    *,
+    scale: float = 30.0,
+    margin: float = 0.5,
 ) -> Float[Array, "b c"]:
-    """Cosines to the class centres -> s cos(theta + m y): each class's margin is its share y of the label.
+    """Cosines to the class centres -> s cos(theta + m y): each class's margin is its share y of the
+    label.
 
-    With a hard label the margin is on the true class only. Past theta = pi - m y, where the cosine would rise again,
-    cos(theta) - m y sin(m y) keeps it monotonic.
+    With a hard label the margin is on the true class only. Past theta = pi - m y, where the cosine
+    would rise again, cos(theta) - m y sin(m y) keeps it monotonic.
     """
     cosine = jnp.clip(cosine, -COSINE_LIMIT, COSINE_LIMIT)
     margins = margin * labels

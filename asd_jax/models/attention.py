@@ -17,9 +17,9 @@ class SpectrogramAttention(nn.Module):
     """Spectrogram "b t f" -> the same, each cell times a learnt weight in (0, 1).
 
     A spectrogram has one channel, so the filters stand for channels in the first two:
-    "se", squeeze and excitation (Hu et al., CVPR 2018), a weight per filter from the filters' means over time;
-    "cbam" (Woo et al., ECCV 2018), a weight per filter from means and maxima, then one per frame from the frames';
-    "spatial", a weight per cell from the 7 x 7 cells around it.
+    "se", squeeze and excitation (Hu et al., CVPR 2018), a weight per filter from the filters' means
+    over time; "cbam" (Woo et al., ECCV 2018), a weight per filter from means and maxima, then one
+    per frame from the frames'; "spatial", a weight per cell from the 7 x 7 cells around it.
 
     Attributes:
         kind: "se", "cbam" or "spatial".
@@ -35,8 +35,12 @@ class SpectrogramAttention(nn.Module):
         if self.kind == "se":
             return x * jax.nn.sigmoid(excite(jax.nn.relu(hidden(x.mean(1)))))[:, None]
         if self.kind == "cbam":
-            mean, largest = (excite(jax.nn.relu(hidden(pooled))) for pooled in (x.mean(1), x.max(1)))
+            mean, largest = (
+                excite(jax.nn.relu(hidden(pooled))) for pooled in (x.mean(1), x.max(1))
+            )
             x = x * jax.nn.sigmoid(mean + largest)[:, None]
             frames = jnp.stack([x.mean(-1), x.max(-1)], axis=-1)
             return x * jax.nn.sigmoid(nn.Conv(1, (KERNEL,), name="spatial")(frames))
-        return x * jax.nn.sigmoid(nn.Conv(1, (KERNEL, KERNEL), name="spatial")(x[..., None])[..., 0])
+        return x * jax.nn.sigmoid(
+            nn.Conv(1, (KERNEL, KERNEL), name="spatial")(x[..., None])[..., 0]
+        )

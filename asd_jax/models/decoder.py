@@ -1,4 +1,6 @@
-"""Decoders of pre-training: from the patches that the student saw to a prediction at every place; dropped later."""
+"""Decoders of pre-training: from the patches that the student saw to a prediction at every place;
+dropped later.
+"""
 
 import flax.linen as nn
 import jax
@@ -13,10 +15,11 @@ NORM_EPS = 1e-5  # EAT's decoder norms, without scale and bias
 
 
 class ConvolutionDecoder(nn.Module):
-    """Kept tokens "r k d" and their numbers -> predictions "r n d" (EAT, models/modules.py Decoder2d).
+    """Kept tokens "r k d" and their numbers -> predictions "r n d" (EAT, models/modules.py
+    Decoder2d).
 
-    Noise at the masked places, from the random key named "noise", then residual layers of grouped convolution, norm and
-    GELU over the (time, band) grid.
+    Noise at the masked places, from the random key named "noise", then residual layers of grouped
+    convolution, norm and GELU over the (time, band) grid.
 
     Attributes:
         layers, kernel, groups: of the convolutions; EAT-base 6, 3, 16; EAT-large 3, 5, 16.
@@ -35,20 +38,25 @@ class ConvolutionDecoder(nn.Module):
         self, tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], times: int, bands: int
     ) -> Float[Array, "r n d"]:
         shape = (len(tokens), times * bands, tokens.shape[-1])
-        x = scatter(self.noise * jax.random.normal(self.make_rng("noise"), shape, self.dtype), tokens, kept)
+        x = scatter(
+            self.noise * jax.random.normal(self.make_rng("noise"), shape, self.dtype), tokens, kept
+        )
         x = rearrange(x, "r (t f) d -> r t f d", f=bands)
         for i in range(self.layers):
             convolution = GroupedConvolution(self.kernel, self.groups, self.dtype, name=f"conv_{i}")
             norm = nn.LayerNorm(NORM_EPS, use_scale=False, use_bias=False, dtype=self.dtype)
             x = x + jax.nn.gelu(norm(convolution(x)), approximate=False)
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(rearrange(x, "r t f d -> r (t f) d"))
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(
+            rearrange(x, "r t f d -> r (t f) d")
+        )
 
 
 class GroupedConvolution(nn.Module):
-    """Maps "r t f d" -> the same shape: a square kernel, zeros at the edges; parameters as nn.Conv's.
+    """Maps "r t f d" -> the same shape: a square kernel, zeros at the edges; parameters as
+    nn.Conv's.
 
-    Written as one matrix product a tap: forward and backward measured 17 times faster than XLA's grouped convolution on
-    a CPU, with 768 channels in 16 groups.
+    Written as one matrix product a tap: forward and backward measured 17 times faster than XLA's
+    grouped convolution on a CPU, with 768 channels in 16 groups.
 
     Attributes:
         size: edge of the kernel, odd.
@@ -64,24 +72,32 @@ class GroupedConvolution(nn.Module):
     def __call__(self, x):
         (_, times, bands, width), taps = x.shape, range(self.size)
         narrow = width // self.groups
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.size, self.size, narrow, width))
+        kernel = self.param(
+            "kernel", nn.initializers.lecun_normal(), (self.size, self.size, narrow, width)
+        )
         bias = self.param("bias", nn.initializers.zeros, (width,))
         kernel = rearrange(kernel.astype(self.dtype), "i j c (g o) -> i j c g o", g=self.groups)
         edge = (self.size // 2,) * 2
         x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)))
         x = rearrange(x, "r t f (g c) -> r t f g c", g=self.groups)
         products = [
-            jnp.einsum("rtfgc,cgo->rtfgo", x[:, i : i + times, j : j + bands], kernel[i, j]) for i in taps for j in taps
+            jnp.einsum("rtfgc,cgo->rtfgo", x[:, i : i + times, j : j + bands], kernel[i, j])
+            for i in taps
+            for j in taps
         ]
-        return rearrange(sum(products), "r t f g o -> r t f (g o)") + bias.astype(self.dtype)[None, None, None]
+        return (
+            rearrange(sum(products), "r t f g o -> r t f (g o)")
+            + bias.astype(self.dtype)[None, None, None]
+        )
 
 
 class PixelDecoder(nn.Module):
-    """Kept tokens "r k d" and their numbers -> the pixels of every patch "r n p" (masked autoencoder, He et al. 2021).
+    """Kept tokens "r k d" and their numbers -> the pixels of every patch "r n p" (masked
+    autoencoder, He et al. 2021).
 
-    A masked place starts at the mean of what the student made of its band, plus a learnt token; then positions and
-    a few narrow blocks. (Without the mean, attention must find the same band first: a stationary sound's loss stays
-    near that of no prediction for hundreds of steps.)
+    A masked place starts at the mean of what the student made of its band, plus a learnt token;
+    then positions and a few narrow blocks. (Without the mean, attention must find the same band
+    first: a stationary sound's loss stays near that of no prediction for hundreds of steps.)
 
     Attributes:
         layers, width, heads: of the blocks.
@@ -98,7 +114,9 @@ class PixelDecoder(nn.Module):
         self, tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], times: int, bands: int
     ) -> Float[Array, "r n p"]:
         x = nn.Dense(self.width, dtype=self.dtype, name="in")(tokens)
-        masked = self.param("masked", nn.initializers.normal(0.02), (self.width,)).astype(self.dtype)
+        masked = self.param("masked", nn.initializers.normal(0.02), (self.width,)).astype(
+            self.dtype
+        )
         of_band = jax.nn.one_hot(kept % bands, bands, dtype=self.dtype)
         seen = jnp.einsum("rkf,rkd->rfd", of_band, x) / jnp.maximum(of_band.sum(1), 1)[..., None]
         x = scatter(jnp.tile(seen, (1, times, 1)) + masked[None, None], x, kept)
@@ -113,4 +131,6 @@ def scatter(
     places: Float[Array, "r n d"], tokens: Float[Array, "r k d"], kept: Int[Array, "r k"]
 ) -> Float[Array, "r n d"]:
     """Puts every token at its place on the grid, over what is there."""
-    return jax.vmap(lambda row, token, place: row.at[place].set(token))(places, tokens.astype(places.dtype), kept)
+    return jax.vmap(lambda row, token, place: row.at[place].set(token))(
+        places, tokens.astype(places.dtype), kept
+    )

@@ -1,6 +1,8 @@
-"""EAT, the Efficient Audio Transformer: a post-norm ViT on spectrogram patches (github cwx-worst-one/EAT, MIT).
+"""EAT, the Efficient Audio Transformer: a post-norm ViT on spectrogram patches (github
+cwx-worst-one/EAT, MIT).
 
-The same function as the public PyTorch code; parameter names are our own, convert/ holds the table between them.
+The same function as the public PyTorch code; parameter names are our own, convert/ holds the table
+between them.
 """
 
 import dataclasses
@@ -45,7 +47,9 @@ class EATConfig:
         if min(self.embed_dim, self.depth, self.num_heads, self.mel_bins, self.mlp_ratio) <= 0:
             raise ValueError(f"EAT sizes must be positive: {self}")
         if self.embed_dim % self.num_heads or self.embed_dim % 4:
-            raise ValueError(f"EAT width {self.embed_dim} must be divisible by {self.num_heads} heads and by 4")
+            raise ValueError(
+                f"EAT width {self.embed_dim} must be divisible by {self.num_heads} heads and by 4"
+            )
         if self.mel_bins % PATCH:
             raise ValueError(f"EAT needs a multiple of {PATCH} filters, not {self.mel_bins}")
 
@@ -68,19 +72,20 @@ class EATConfig:
 class EAT(nn.Module):
     """Normalised spectrogram "b t f" -> (tokens "b n d", intermediates).
 
-    Token 0 is CLS, token 1 + t * bands + f the patch at time t and band f (16 frames x 16 filters, no overlap); frames
-    that do not fill a patch are dropped. Intermediates: "pre_norm" "b n d", "blocks" (each block's output) and "ffn"
-    (each block's MLP output before residual and norm), lists of "b n d"; the compiler drops those not used.
+    Token 0 is CLS, token 1 + t * bands + f the patch at time t and band f (16 frames x 16 filters,
+    no overlap); frames that do not fill a patch are dropped. Intermediates: "pre_norm" "b n d",
+    "blocks" (each block's output) and "ffn" (each block's MLP output before residual and norm),
+    lists of "b n d"; the compiler drops those not used.
 
-    Pre-training shows it m views of every clip, each of k patches only: `kept` "b m k" holds their numbers (without
-    CLS), and the output has b * m rows, clip by clip.
+    Pre-training shows it m views of every clip, each of k patches only: `kept` "b m k" holds their
+    numbers (without CLS), and the output has b * m rows, clip by clip.
 
     Attributes:
         config: sizes.
         dtype: of the computation; parameters stay float32, softmax and norms compute in float32.
         lora: low-rank updates of the blocks' linear layers, if any.
-        drop_path: rate of stochastic depth in the last block, rising from 0 in the first (Huang et al., ECCV 2016); at
-            work only where a random key named "drop_path" is given.
+        drop_path: rate of stochastic depth in the last block, rising from 0 in the first (Huang et
+            al., ECCV 2016); at work only where a random key named "drop_path" is given.
         remat: compute each block again in the backward pass instead of keeping what is inside it.
         attention: "auto", or one of ATTENTIONS.
     """
@@ -99,16 +104,33 @@ class EAT(nn.Module):
         c = self.config
         times, bands = spectrogram.shape[1] // PATCH, c.mel_bins // PATCH
         if spectrogram.shape[2] != c.mel_bins or spectrogram.shape[1] < PATCH:
-            raise ValueError(f"EAT needs at least {PATCH} frames of {c.mel_bins} filters, not {spectrogram.shape[1:]}")
+            raise ValueError(
+                f"EAT needs at least {PATCH} frames of {c.mel_bins} filters, not "
+                f"{spectrogram.shape[1:]}"
+            )
         x = rearrange(
-            spectrogram[:, : times * PATCH].astype(self.dtype), "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH
+            spectrogram[:, : times * PATCH].astype(self.dtype),
+            "b (t p) (f q) -> b (t f) (p q)",
+            p=PATCH,
+            q=PATCH,
         )
-        x = nn.Dense(c.embed_dim, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name="patch")(x)
-        x = x + jnp.asarray(position_table(c.embed_dim, times, bands)[None], self.dtype)  # CLS gets no position
+        x = nn.Dense(
+            c.embed_dim,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.xavier_uniform(),
+            name="patch",
+        )(x)
+        x = x + jnp.asarray(
+            position_table(c.embed_dim, times, bands)[None], self.dtype
+        )  # CLS gets no position
         if kept is not None:
-            x = jax.vmap(lambda patches, view: patches[view])(x, kept).reshape(-1, kept.shape[2], c.embed_dim)
+            x = jax.vmap(lambda patches, view: patches[view])(x, kept).reshape(
+                -1, kept.shape[2], c.embed_dim
+            )
         cls = self.param("cls", nn.initializers.normal(1.0), (c.embed_dim,))
-        x = jnp.concatenate([jnp.broadcast_to(cls.astype(self.dtype), (x.shape[0], 1, c.embed_dim)), x], axis=1)
+        x = jnp.concatenate(
+            [jnp.broadcast_to(cls.astype(self.dtype), (x.shape[0], 1, c.embed_dim)), x], axis=1
+        )
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="pre_norm")(x)
         out = {"pre_norm": x, "blocks": [], "ffn": []}
         kind = nn.remat(Block) if self.remat else Block
@@ -120,7 +142,9 @@ class EAT(nn.Module):
 
 
 class Block(nn.Module):
-    """Post-norm transformer block: tokens "b n d" -> (tokens "b n d", MLP output "b n d"); attributes as in EAT."""
+    """Post-norm transformer block: tokens "b n d" -> (tokens "b n d", MLP output "b n d");
+    attributes as in EAT.
+    """
 
     config: EATConfig
     dtype: DTypeLike
@@ -132,7 +156,9 @@ class Block(nn.Module):
     def __call__(self, x):
         c = self.config
         dense = functools.partial(Dense, dtype=self.dtype, lora=self.lora)
-        norm = functools.partial(nn.remat(nn.LayerNorm), NORM_EPS, dtype=self.dtype)  # keeps its input alone
+        norm = functools.partial(
+            nn.remat(nn.LayerNorm), NORM_EPS, dtype=self.dtype
+        )  # keeps its input alone
         attended = Attention(c, self.dtype, self.lora, self.attention, name="attention")(x)
         x = norm(name="norm1")(x + self._dropped(attended))
         ffn = dense(int(c.embed_dim * c.mlp_ratio), name="fc1")(x)
@@ -140,7 +166,9 @@ class Block(nn.Module):
         return norm(name="norm2")(x + self._dropped(ffn)), ffn
 
     def _dropped(self, branch):
-        """The branch, left out for some clips and scaled up for the others so that its mean stays."""
+        """The branch, left out for some clips and scaled up for the others so that its mean
+        stays.
+        """
         if not (self.drop_path and self.has_rng("drop_path")):
             return branch
         keep = 1 - self.drop_path
@@ -160,7 +188,9 @@ class Attention(nn.Module):
     def __call__(self, x):
         width, heads = self.config.embed_dim, self.config.num_heads
         qkv = Dense(3 * width, self.dtype, self.lora, name="qkv")(x)
-        x = attend(rearrange(qkv, "b n (three h d) -> b n three h d", three=3, h=heads), self.attention)
+        x = attend(
+            rearrange(qkv, "b n (three h d) -> b n three h d", three=3, h=heads), self.attention
+        )
         return Dense(width, self.dtype, self.lora, name="out")(rearrange(x, "b n h d -> b n (h d)"))
 
 
@@ -169,25 +199,33 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
 
     Args:
         qkv: of every token.
-        attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other, whose weights then
-            fit a CPU's cache (2 to 3 times as fast there); "cudnn", the fused kernel, in half precision on NVIDIA GPUs
-            only; "auto", the fastest that the device has.
+        attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other,
+            whose weights then fit a CPU's cache (2 to 3 times as fast there); "cudnn", the fused
+            kernel, in half precision on NVIDIA GPUs only; "auto", the fastest that the device has.
     """
     if attention == "auto":
         half = qkv.dtype in (jnp.bfloat16, jnp.float16)
         fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
         attention = fastest_attention(jax.devices()[0], qkv.shape[-1], half) if fixed else "exact"
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.size > 1 and not mesh.manual_axes:  # each device attends to its own clips; the compiler would gather them
+    if (
+        mesh.size > 1 and not mesh.manual_axes
+    ):  # each device attends to its own clips; the compiler would gather them
         own = jax.P(mesh.axis_names)
-        return jax.shard_map(functools.partial(attend, attention=attention), in_specs=own, out_specs=own)(qkv)
-    if attention == "clip_by_clip":  # weights made again for the gradient are in the cache, kept ones are not
+        return jax.shard_map(
+            functools.partial(attend, attention=attention), in_specs=own, out_specs=own
+        )(qkv)
+    if (
+        attention == "clip_by_clip"
+    ):  # weights made again for the gradient are in the cache, kept ones are not
         return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
     if attention == "exact":
         return jax.vmap(_attend_clip)(qkv)
     if attention != "cudnn":
         raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
-    return jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], implementation="cudnn")
+    return jax.nn.dot_product_attention(
+        qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], implementation="cudnn"
+    )
 
 
 def fastest_attention(device, width: int, half: bool) -> str:
@@ -197,19 +235,25 @@ def fastest_attention(device, width: int, half: bool) -> str:
     """
     if device.platform == "cpu":
         return "clip_by_clip"
-    capability = re.fullmatch(r"(\d+)\.\d+", str(getattr(device, "compute_capability", "")))  # AMD's has another form
+    capability = re.fullmatch(
+        r"(\d+)\.\d+", str(getattr(device, "compute_capability", ""))
+    )  # AMD's has another form
     fused = half and capability and int(capability[1]) >= 8 and width % 8 == 0 and width <= 128
     return "cudnn" if fused else "exact"
 
 
 @jax.custom_vjp
 def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """x Phi(x) by the exact erf, as in the public code; for the gradient only x is kept, not what is in between."""
+    """x Phi(x) by the exact erf, as in the public code; for the gradient only x is kept, not what
+    is in between.
+    """
     return jax.nn.gelu(x, approximate=False)
 
 
 def _gelu_gradient(x, g):
-    x, g = jax.lax.optimization_barrier((x, g))  # or the compiler keeps the forward pass's exp and erf after all
+    x, g = jax.lax.optimization_barrier(
+        (x, g)
+    )  # or the compiler keeps the forward pass's exp and erf after all
     return jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](g)
 
 
@@ -219,7 +263,10 @@ gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
 def _attend_clip(qkv):
     q, k, v = rearrange(qkv, "n three h d -> three h n d")
     logits = jnp.einsum(
-        "hnd,hmd->hnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.promote_types(q.dtype, jnp.float32)
+        "hnd,hmd->hnm",
+        q * q.shape[-1] ** -0.5,
+        k,
+        preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
     )
     weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
     return rearrange(jnp.einsum("hnm,hmd->hnd", weights, v), "h n d -> n h d")
@@ -228,13 +275,15 @@ def _attend_clip(qkv):
 def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | np.ndarray, "n d"]:
     """Fixed 2-D sine-cosine positions (times * bands, embed_dim), time-major.
 
-    The first half of the channels encodes the band, the second the time (EAT's mae.py, whose variable names say the
-    opposite). Angles in float32, as there: float64 would differ by up to 8e-5. A constant, unless an export leaves the
-    number of times open.
+    The first half of the channels encodes the band, the second the time (EAT's mae.py, whose
+    variable names say the opposite). Angles in float32, as there: float64 would differ by up to
+    8e-5. A constant, unless an export leaves the number of times open.
     """
     xp = np if isinstance(times, int) else jnp
     quarter = embed_dim // 4
-    omega = np.float32(1) / np.float32(10000) ** (np.arange(quarter, dtype=np.float32) / np.float32(quarter))
+    omega = np.float32(1) / np.float32(10000) ** (
+        np.arange(quarter, dtype=np.float32) / np.float32(quarter)
+    )
 
     def encode(position):
         angles = position.astype(np.float32)[:, None] * omega[None]

@@ -1,4 +1,6 @@
-"""The encoder: waveform -> front end -> EAT -> pooling -> embedding; one function for training, scoring and export."""
+"""The encoder: waveform -> front end -> EAT -> pooling -> embedding; one function for training,
+scoring and export.
+"""
 
 import dataclasses
 
@@ -23,7 +25,8 @@ class Pooling:
     """How tokens become an embedding.
 
     Attributes:
-        kind: "attentive_statistics", "mean", "cls" or "band_mean" (per-band time mean, keeps the bands apart).
+        kind: "attentive_statistics", "mean", "cls" or "band_mean" (per-band time mean, keeps the
+            bands apart).
         block: whose output is pooled; negative counts from the last.
         embedding_dim: width of a final linear layer; 0 for none (frozen encoders have none).
     """
@@ -62,9 +65,13 @@ class EncoderConfig:
                 "--config.features.simam=none and --config.model.encoder=eat"
             )
         if self.eat and self.eat.mel_bins != self.front_end.bins:
-            raise InputError(f"EAT takes {self.eat.mel_bins} filters but the front end has {self.front_end.bins}")
+            raise InputError(
+                f"EAT takes {self.eat.mel_bins} filters but the front end has {self.front_end.bins}"
+            )
         if self.eat and not -self.eat.depth <= self.pooling.block < self.eat.depth:
-            raise InputError(f"pooling of block {self.pooling.block}: EAT has blocks 0..{self.eat.depth - 1}")
+            raise InputError(
+                f"pooling of block {self.pooling.block}: EAT has blocks 0..{self.eat.depth - 1}"
+            )
 
     @property
     def backbone(self) -> EATConfig:
@@ -95,8 +102,8 @@ class EncoderConfig:
 class Encoder(nn.Module):
     """Waveforms "b s" -> (embeddings "b e" or "b bands e", intermediates).
 
-    Intermediates: "filter_bank" "b f", the attended spectrogram's mean over real frames (the free baseline), and EAT's
-    "pre_norm", "blocks" and "ffn".
+    Intermediates: "filter_bank" "b f", the attended spectrogram's mean over real frames (the free
+    baseline), and EAT's "pre_norm", "blocks" and "ffn".
 
     Attributes:
         config: front end, backbone and pooling.
@@ -121,7 +128,12 @@ class Encoder(nn.Module):
         return self.embed(x, wave.shape[1], simam_mode)
 
     @nn.compact
-    def embed(self, spectrogram: Float[Array, "b t f"], samples: Length, simam_mode: Int[Array, "b"] | None = None):
+    def embed(
+        self,
+        spectrogram: Float[Array, "b t f"],
+        samples: Length,
+        simam_mode: Int[Array, "b"] | None = None,
+    ):
         """The rest of the way, from a spectrogram of clips of so many samples, not yet attended."""
         front_end = self.config.front_end
         x = front_end.attend(spectrogram, simam_mode, samples)
@@ -140,4 +152,8 @@ class Encoder(nn.Module):
             pooled = AttentiveStatisticsPooling(name="pooling")(tokens[:, 1:])
         else:
             pooled = pool_tokens(tokens, pooling.kind, self.config.backbone.mel_bins // PATCH)
-        return nn.Dense(pooling.embedding_dim, name="embedding")(pooled) if pooling.embedding_dim else pooled
+        return (
+            nn.Dense(pooling.embedding_dim, name="embedding")(pooled)
+            if pooling.embedding_dim
+            else pooled
+        )

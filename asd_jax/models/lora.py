@@ -1,4 +1,6 @@
-"""LoRA: low-rank updates beside frozen linear layers (Hu et al., ICLR 2022), merged into them when a run is over."""
+"""LoRA: low-rank updates beside frozen linear layers (Hu et al., ICLR 2022), merged into them when
+a run is over.
+"""
 
 import dataclasses
 from typing import Any
@@ -29,10 +31,14 @@ class LoRA:
 
     def __post_init__(self):
         if self.rank < 1 or not self.alpha > 0:
-            raise InputError(f"LoRA of rank {self.rank} and alpha {self.alpha}: both must be positive")
+            raise InputError(
+                f"LoRA of rank {self.rank} and alpha {self.alpha}: both must be positive"
+            )
         if not self.targets or (unknown := set(self.targets) - set(TARGETS)):
             unknown = unknown if self.targets else {"none"}
-            raise InputError(f"LoRA targets {', '.join(sorted(unknown))}; known: {', '.join(TARGETS)}")
+            raise InputError(
+                f"LoRA targets {', '.join(sorted(unknown))}; known: {', '.join(TARGETS)}"
+            )
 
 
 class Dense(nn.Module):
@@ -55,12 +61,16 @@ class Dense(nn.Module):
         def param(name, init, *shape):
             return self.param(name, init, shape).astype(self.dtype)
 
-        y = x @ param("kernel", nn.initializers.normal(0.02), inputs, self.features)  # BERT's, as EAT
+        y = x @ param(
+            "kernel", nn.initializers.normal(0.02), inputs, self.features
+        )  # BERT's, as EAT
         y = y + jnp.broadcast_to(param("bias", nn.initializers.zeros, self.features), y.shape)
         if self.lora is None or self.name not in self.lora.targets:
             return y
         a = param("lora_a", nn.initializers.he_uniform(), inputs, self.lora.rank)
-        b = param("lora_b", nn.initializers.zeros, self.lora.rank, self.features)  # starts as nothing
+        b = param(
+            "lora_b", nn.initializers.zeros, self.lora.rank, self.features
+        )  # starts as nothing
         return y + x @ a @ b * (self.lora.alpha / self.lora.rank)
 
 

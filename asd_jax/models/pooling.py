@@ -12,8 +12,9 @@ VARIANCE_FLOOR = 1e-6
 class AttentiveStatisticsPooling(nn.Module):
     """Patch tokens "b n d" -> attention-weighted mean and standard deviation "b 2d".
 
-    Okabe et al., Interspeech 2018, with the global context [x; mean; std] of ECAPA-TDNN (Desplanques et al., 2020) and
-    a LayerNorm where that has a BatchNorm, so that no state changes and one device equals eight.
+    Okabe et al., Interspeech 2018, with the global context [x; mean; std] of ECAPA-TDNN
+    (Desplanques et al., 2020) and a LayerNorm where that has a BatchNorm, so that no state changes
+    and one device equals eight.
 
     Attributes:
         bottleneck: hidden width of the attention.
@@ -26,11 +27,16 @@ class AttentiveStatisticsPooling(nn.Module):
         tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
         mean = tokens.mean(1, keepdims=True)
         std = jnp.sqrt(jnp.maximum(tokens.var(1, keepdims=True), VARIANCE_FLOOR))
-        # One dense layer on [x; mean; std], split so that the context is not repeated for every token.
+        # One dense layer on [x; mean; std], split so that the context is not repeated for every
+        # token.
         hidden = nn.Dense(self.bottleneck, name="attention_tokens")(tokens)
         context = jnp.concatenate([mean, std], -1)
-        hidden = hidden + nn.Dense(self.bottleneck, use_bias=False, name="attention_context")(context)
-        weights = jax.nn.softmax(nn.Dense(tokens.shape[-1], name="attention_out")(jnp.tanh(hidden)), axis=1)
+        hidden = hidden + nn.Dense(self.bottleneck, use_bias=False, name="attention_context")(
+            context
+        )
+        weights = jax.nn.softmax(
+            nn.Dense(tokens.shape[-1], name="attention_out")(jnp.tanh(hidden)), axis=1
+        )
         mean = (weights * tokens).sum(1)
         variance = (weights * jnp.square(tokens - mean[:, None])).sum(1)
         pooled = jnp.concatenate([mean, jnp.sqrt(jnp.maximum(variance, VARIANCE_FLOOR))], -1)
@@ -40,8 +46,8 @@ class AttentiveStatisticsPooling(nn.Module):
 def pool_tokens(tokens: Float[Array, "b n d"], kind: str, bands: int) -> Float[Array, "..."]:
     """Tokens with CLS first -> parameter-free pooling.
 
-    "mean": mean of the patch tokens, "b d"; "cls": the CLS token, "b d"; "band_mean": mean over time per frequency
-    band, "b bands d".
+    "mean": mean of the patch tokens, "b d"; "cls": the CLS token, "b d"; "band_mean": mean over
+    time per frequency band, "b bands d".
     """
     tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
     if kind == "cls":

@@ -1,6 +1,8 @@
-"""One self-contained HTML page from parts: plots, sortable tables, sounds, clips. No network, no other file.
+"""One self-contained HTML page from parts: plots, sortable tables, sounds, clips. No network, no
+other file.
 
-write_page("report/index.html", Page("fan", [Section("Scores", [Table(["clip", "score"], rows), Plot(svg, "...")])]))
+write_page("report/index.html", Page("fan", [Section("Scores", [Table(["clip", "score"], rows),
+Plot(svg, "...")])]))
 """
 
 import base64
@@ -20,7 +22,9 @@ SOUND_SECONDS = 10.0  # of a clip are put into the page
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """An inline SVG (see plots.py) and what it shows, in words that stand for it where it cannot be seen."""
+    """An inline SVG (see plots.py) and what it shows, in words that stand for it where it cannot be
+    seen.
+    """
 
     svg: str
     caption: str
@@ -65,7 +69,9 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """Title, lead (short sentences under it), sections; `links` are (text, relative address) of other pages."""
+    """Title, lead (short sentences under it), sections; `links` are (text, relative address) of
+    other pages.
+    """
 
     title: str
     sections: Sequence[Section]

@@ -1,7 +1,8 @@
 """Plots as inline SVG that follow the page's theme; arrays in, SVG text out.
 
-Matplotlib draws in stand-in colours that become CSS variables of page.html, and leaves text as text, so that a plot is
-legible in light and dark. None tells things apart by colour alone. Each is as wide as a phone's screen.
+Matplotlib draws in stand-in colours that become CSS variables of page.html, and leaves text as
+text, so that a plot is legible in light and dark. None tells things apart by colour alone. Each is
+as wide as a phone's screen.
 """
 
 import base64
@@ -47,15 +48,24 @@ _STYLE: dict[Any, Any] = {
 }
 WIDTH = 4.7  # inches
 COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
-_BARS = (NORMAL, ""), (ANOMALY, "////"), (THIRD, "...."), (FAINT, "xx")  # colour and pattern of a bar
+_BARS = (
+    (NORMAL, ""),
+    (ANOMALY, "////"),
+    (THIRD, "...."),
+    (FAINT, "xx"),
+)  # colour and pattern of a bar
 _DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 _SHADES = 32  # of a spectrogram; fewer make smaller files
 _IMAGE_COLUMNS = 256  # of a spectrogram; longer clips are averaged
 
 
 @contextlib.contextmanager
-def drawing(height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options) -> Iterator[tuple]:
-    """Height in inches -> axes to draw on and a list, whose one item after the `with` is the SVG text."""
+def drawing(
+    height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options
+) -> Iterator[tuple]:
+    """Height in inches -> axes to draw on and a list, whose one item after the `with` is the SVG
+    text.
+    """
     import matplotlib
     from cycler import cycler
     from matplotlib.figure import Figure
@@ -70,7 +80,9 @@ def drawing(height: float, rows: int = 1, *, margins: dict[str, Any] | None = No
 
 
 def _inline(svg: str) -> str:
-    """A whole SVG file -> an element to put into a page: theme colours, names that no other plot on the page has."""
+    """A whole SVG file -> an element to put into a page: theme colours, names that no other plot on
+    the page has.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
@@ -94,12 +106,18 @@ def _in_few_shades(match: re.Match) -> str:
 
 
 def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
-    """{machine: {column: value with interval, fractions}} -> horizontal bars in percent with their intervals."""
+    """{machine: {column: value with interval, fractions}} -> horizontal bars in percent with their
+    intervals.
+    """
     columns = [column for column in COLUMNS if any(column in row for row in values.values())]
     step = len(columns) + 1
     with drawing(1.1 + 0.16 * step * len(values)) as (axes, svg):
         for place, (column, (colour, hatch)) in enumerate(zip(columns, _BARS, strict=False)):
-            shown = [(n * step + place, row[column]) for n, row in enumerate(values.values()) if column in row]
+            shown = [
+                (n * step + place, row[column])
+                for n, row in enumerate(values.values())
+                if column in row
+            ]
             at, bars = [p for p, _ in shown], [bar for _, bar in shown]
             reach = [[b.value - b.low for b in bars], [b.high - b.value for b in bars]]
             axes.barh(
@@ -116,18 +134,27 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
                 error_kw={"ecolor": INK, "capsize": 2, "elinewidth": 1},
             )
         axes.axvline(50, color=INK, linewidth=0.8, linestyle=":")
-        axes.set_yticks([n * step + (len(columns) - 1) / 2 for n in range(len(values))], list(values))
+        axes.set_yticks(
+            [n * step + (len(columns) - 1) / 2 for n in range(len(values))], list(values)
+        )
         axes.set(xlim=(0, 100), xlabel="%  (dotted: chance; whiskers: 95 % interval)")
         axes.invert_yaxis()
         axes.figure.legend(loc="outside upper center", ncols=len(columns))
     return svg[0]
 
 
-def score_histograms(scores: Mapping[str, Mapping[str, np.ndarray]], *, threshold: float | None, unit: str) -> str:
-    """{domain: {"normal" | "anomaly": anomaly scores}} -> one histogram per domain on a common scale."""
+def score_histograms(
+    scores: Mapping[str, Mapping[str, np.ndarray]], *, threshold: float | None, unit: str
+) -> str:
+    """{domain: {"normal" | "anomaly": anomaly scores}} -> one histogram per domain on a common
+    scale.
+    """
     every = np.concatenate([part for parts in scores.values() for part in parts.values()])
     bins = np.histogram_bin_edges(every, bins=24)
-    looks = {"normal": {"color": NORMAL, "alpha": 0.8}, "anomaly": {"color": ANOMALY, "hatch": "////", "fill": False}}
+    looks = {
+        "normal": {"color": NORMAL, "alpha": 0.8},
+        "anomaly": {"color": ANOMALY, "hatch": "////", "fill": False},
+    }
     with drawing(0.8 + 1.25 * len(scores), len(scores), sharex=True, squeeze=False) as (axes, svg):
         for panel, (domain, parts) in zip(axes[:, 0], scores.items(), strict=True):
             for name, part in parts.items():
@@ -140,8 +167,14 @@ def score_histograms(scores: Mapping[str, Mapping[str, np.ndarray]], *, threshol
             panel.set_ylabel("clips")
             panel.yaxis.get_major_locator().set_params(integer=True)
         drawn = [panel.get_legend_handles_labels() for panel in axes[:, 0]]
-        named = {label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)}
-        axes[0, 0].figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=len(named))
+        named = {
+            label: handle
+            for handles, labels in drawn
+            for handle, label in zip(handles, labels, strict=True)
+        }
+        axes[0, 0].figure.legend(
+            named.values(), named.keys(), loc="outside upper center", ncols=len(named)
+        )
         axes[-1, 0].set_xlabel(f"anomaly score ({unit})")
     return svg[0]
 
@@ -149,21 +182,36 @@ def score_histograms(scores: Mapping[str, Mapping[str, np.ndarray]], *, threshol
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     """{name: (labels, scores)} -> ROC curves, with the region of the partial AUC shaded."""
     with drawing(3.4) as (axes, svg):
-        axes.axvspan(0, MAX_FPR, color=FAINT, alpha=0.2, linewidth=0, label=f"pAUC region (up to {MAX_FPR:g})")
+        axes.axvspan(
+            0,
+            MAX_FPR,
+            color=FAINT,
+            alpha=0.2,
+            linewidth=0,
+            label=f"pAUC region (up to {MAX_FPR:g})",
+        )
         axes.plot([0, 1], [0, 1], ":", color=FAINT, linewidth=1, label="chance")
         for (name, (label, score)), colour, line in zip(
             curves.items(), (NORMAL, ANOMALY, INK), ("-", "--", "-."), strict=False
         ):
             normals, anomalies = (np.r_[0, np.cumsum(part)] for part in tie_groups(label, score))
-            axes.plot(normals / normals[-1], anomalies / anomalies[-1], line, color=colour, label=name)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate (fraction of normal clips)")
+            axes.plot(
+                normals / normals[-1], anomalies / anomalies[-1], line, color=colour, label=name
+            )
+        axes.set(
+            xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate (fraction of normal clips)"
+        )
         axes.set_ylabel("true positive rate (fraction)")
         axes.legend(loc="lower right")
     return svg[0]
 
 
-def embedding_map(points: Float[np.ndarray, "n 2"], groups: Sequence[str], axis_labels: Sequence[str]) -> str:
-    """Points in a plane and the group of each -> scatter plot, each group with a marker of its own."""
+def embedding_map(
+    points: Float[np.ndarray, "n 2"], groups: Sequence[str], axis_labels: Sequence[str]
+) -> str:
+    """Points in a plane and the group of each -> scatter plot, each group with a marker of its
+    own.
+    """
     looks = {  # marker, size, colour, filled
         "training, source": ("o", 8, FAINT, True),
         "training, target": ("s", 10, FAINT, False),
@@ -179,17 +227,29 @@ def embedding_map(points: Float[np.ndarray, "n 2"], groups: Sequence[str], axis_
             if here.any():
                 face = {"c": colour} if filled else {"facecolors": "none", "edgecolors": colour}
                 x, y = points[here].T
-                axes.scatter(x, y, size, marker=marker, linewidths=0.9, label=f"{name} ({here.sum()})", **face)
+                axes.scatter(
+                    x,
+                    y,
+                    size,
+                    marker=marker,
+                    linewidths=0.9,
+                    label=f"{name} ({here.sum()})",
+                    **face,
+                )
         axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1])
         axes.figure.legend(loc="outside upper center", ncols=2)
     return svg[0]
 
 
-def curves(x: Sequence[float | int], y: Mapping[str, Sequence[float | int]], x_label: str, y_label: str) -> str:
+def curves(
+    x: Sequence[float | int], y: Mapping[str, Sequence[float | int]], x_label: str, y_label: str
+) -> str:
     """{name: values at each x} -> lines, each with its own stroke and marker."""
     looks = (NORMAL, "-", "o"), (ANOMALY, "--", "s"), (THIRD, "-.", "^"), (INK, ":", "x")
     with drawing(3.0) as (axes, svg):
-        for (name, values), (colour, line, marker) in zip(y.items(), itertools.cycle(looks), strict=False):
+        for (name, values), (colour, line, marker) in zip(
+            y.items(), itertools.cycle(looks), strict=False
+        ):
             axes.plot(x, values, line, color=colour, marker=marker, markersize=4, label=name)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.figure.legend(loc="outside upper center", ncols=4)
@@ -197,21 +257,33 @@ def curves(x: Sequence[float | int], y: Mapping[str, Sequence[float | int]], x_l
 
 
 def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
-    """Rows of metrics.jsonl -> loss, accuracy (or what else was measured) and learning rate over steps."""
-    names = [n for n in rows[-1] if n not in ("step", "clips_per_second", "learning_rate")] + ["learning_rate"]
-    units = {"loss": "loss (nats)", "accuracy": "accuracy (fraction)", "learning_rate": "learning rate"}
+    """Rows of metrics.jsonl -> loss, accuracy (or what else was measured) and learning rate over
+    steps.
+    """
+    names = [n for n in rows[-1] if n not in ("step", "clips_per_second", "learning_rate")] + [
+        "learning_rate"
+    ]
+    units = {
+        "loss": "loss (nats)",
+        "accuracy": "accuracy (fraction)",
+        "learning_rate": "learning rate",
+    }
     names = [name for name in names if any(name in row for row in rows)]
     with drawing(0.5 + 1.1 * len(names), len(names), sharex=True, squeeze=False) as (axes, svg):
         for panel, name in zip(axes[:, 0], names, strict=True):
             points = [(row["step"], row[name]) for row in rows if name in row]
-            panel.plot(*zip(*points, strict=True), color=NORMAL, marker="." if len(points) < 30 else "")
+            panel.plot(
+                *zip(*points, strict=True), color=NORMAL, marker="." if len(points) < 30 else ""
+            )
             panel.set_ylabel(units.get(name, name))
         axes[-1, 0].set_xlabel("step")
     return svg[0]
 
 
 def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: int = 8) -> str:
-    """Filter weights -> every so many filters over frequency, and below the filters' density over frequency."""
+    """Filter weights -> every so many filters over frequency, and below the filters' density over
+    frequency.
+    """
     hz = np.linspace(0, sample_rate / 2, bank.shape[1]) / 1000
     with drawing(3.2, 2, sharex=True) as ((shapes, density), svg):
         for number, weights in enumerate(bank[::every]):
@@ -219,7 +291,13 @@ def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: in
             if len(seen):
                 part = slice(max(seen[0] - 1, 0), seen[-1] + 2)
                 line = "-" if number % 2 else "--"
-                shapes.plot(hz[part], weights[part], line, color=NORMAL if number % 2 else ANOMALY, linewidth=1)
+                shapes.plot(
+                    hz[part],
+                    weights[part],
+                    line,
+                    color=NORMAL if number % 2 else ANOMALY,
+                    linewidth=1,
+                )
         shapes.set(ylabel="weight", title=f"every {every}th of {len(bank)} filters")
         density.step(hz, bank.sum(0), color=INK, linewidth=1, where="mid")
         density.set(ylabel="sum of all weights", xlabel="frequency (kHz)", ylim=(0, None))
@@ -241,7 +319,8 @@ def spectrograms(
     decibels: tuple[float, float],
     heat: Float[np.ndarray, "t f"] | None = None,
 ) -> str:
-    """Natural-log energies, attention weights and heat if there are any -> above each other, over time in s.
+    """Natural-log energies, attention weights and heat if there are any -> above each other, over
+    time in s.
 
     Args:
         log_energies: of the filter bank.
@@ -252,14 +331,29 @@ def spectrograms(
         heat: how odd each cell is, in standard deviations of normal ones.
     """
     low, high = decibels
-    panels = [(log_energies * _DECIBELS, "magma", decibels, f"energy: dark {low:.0f} dB, bright {high:.0f} dB")]
+    panels = [
+        (
+            log_energies * _DECIBELS,
+            "magma",
+            decibels,
+            f"energy: dark {low:.0f} dB, bright {high:.0f} dB",
+        )
+    ]
     if weights is not None:
         panels.append((weights, "viridis", (0.62, 1.0), "SimAM weight: dark 0.62, bright 1"))
     if heat is not None:
         top = max(1.0, float(heat.max()))
-        panels.append((heat, "inferno", (0.0, top), f"oddness: dark 0, bright {top:.1f} standard deviations"))
+        panels.append(
+            (heat, "inferno", (0.0, top), f"oddness: dark 0, bright {top:.1f} standard deviations")
+        )
     height = 0.5 + 1.45 * len(panels)  # margins given, since finding them takes longer than drawing
-    margins = {"left": 0.12, "right": 0.98, "bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.22}
+    margins = {
+        "left": 0.12,
+        "right": 0.98,
+        "bottom": 0.45 / height,
+        "top": 1 - 0.25 / height,
+        "hspace": 0.22,
+    }
     with drawing(height, len(panels), margins=margins, sharex=True, squeeze=False) as (axes, svg):
         for panel, (values, colours, limits, title) in zip(axes[:, 0], panels, strict=True):
             _image(panel, values, colours, limits, hop_seconds)
@@ -289,10 +383,16 @@ def _image(axes, values, colours, limits, hop_seconds):
 
 
 def _filter_axis(axes, filter_hz):
-    """Ticks at round frequencies, wherever their filters are; the lowest filters of a bank may share a frequency."""
-    kilohertz = [k for k in (0.25, 0.5, 1, 2, 4, 6, 8) if filter_hz[0] / 1000 <= k <= filter_hz[-1] / 1000]
+    """Ticks at round frequencies, wherever their filters are; the lowest filters of a bank may
+    share a frequency.
+    """
+    kilohertz = [
+        k for k in (0.25, 0.5, 1, 2, 4, 6, 8) if filter_hz[0] / 1000 <= k <= filter_hz[-1] / 1000
+    ]
     places = np.interp([1000 * k for k in kilohertz], filter_hz, np.arange(len(filter_hz)))
-    apart = [n for n, place in enumerate(places) if n == 0 or place - places[n - 1] > len(filter_hz) / 14]
+    apart = [
+        n for n, place in enumerate(places) if n == 0 or place - places[n - 1] > len(filter_hz) / 14
+    ]
     axes.set_yticks(places[apart], [f"{kilohertz[n]:g}" for n in apart])
     axes.set_ylabel("kHz")
 

@@ -1,4 +1,6 @@
-"""Sections of a run's page: scores and embeddings in, parts of page.py out. Knows no config and no file."""
+"""Sections of a run's page: scores and embeddings in, parts of page.py out. Knows no config and no
+file.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,15 +19,26 @@ from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.intervals import section_intervals
 from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.patch_bank import FILTERS, FRAMES, Considered, PatchBank, energy_patches, over_cells
+from asd_jax.scoring.patch_bank import (
+    FILTERS,
+    FRAMES,
+    Considered,
+    PatchBank,
+    energy_patches,
+    over_cells,
+)
 from asd_jax.scoring.preparation import Preparation
 
-Hear = Callable[[str, str, float], np.ndarray | None]  # (split, file, start in s) -> waveform, None if not at hand
+Hear = Callable[
+    [str, str, float], np.ndarray | None
+]  # (split, file, start in s) -> waveform, None if not at hand
 _KINDS = {0: "normal", 1: "anomaly", -1: "unlabelled"}
 
 
 def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Section:
-    """results.json's content and the scores behind it -> table and bars of every machine and section."""
+    """results.json's content and the scores behind it -> table and bars of every machine and
+    section.
+    """
     rows, bars = [], {}
     plain = found.get("filter_bank_baseline", {}).get("machines", {})
     columns = _auc_columns(found)
@@ -33,22 +46,41 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
         for section, values in sections.items():
             own = [percent(values.get(column)) for column in columns]
             other = plain.get(machine, {}).get(section, {})
-            rows.append([f"{machine} {section}", *own, *(percent(other.get(column)) for column in columns if plain)])
+            rows.append(
+                [
+                    f"{machine} {section}",
+                    *own,
+                    *(percent(other.get(column)) for column in columns if plain),
+                ]
+            )
             here = scored[machine].clips.section == section
             clips = scored[machine].clips[here]
-            bars[rows[-1][0]] = section_intervals(clips.domain, clips.label, scored[machine].score[here], found["year"])
+            bars[rows[-1][0]] = section_intervals(
+                clips.domain, clips.label, scored[machine].score[here], found["year"]
+            )
     if not rows:
-        return Section("Scores", [], ["No section has test clips known to be normal and anomalous: no AUC to show."])
+        return Section(
+            "Scores",
+            [],
+            ["No section has test clips known to be normal and anomalous: no AUC to show."],
+        )
     titles = [plots.column_title(column) for column in columns]
     titles += [f"filter bank {title}" for title in titles if plain]
     shown = Plot(
-        plots.auc_bars(bars), "AUC by machine and section, in percent, with 95 % bootstrap intervals over clips."
+        plots.auc_bars(bars),
+        "AUC by machine and section, in percent, with 95 % bootstrap intervals over clips.",
     )
-    return Section("Scores", [Table(["machine", *titles], rows, "Percent; click a heading to sort."), shown])
+    return Section(
+        "Scores", [Table(["machine", *titles], rows, "Percent; click a heading to sort."), shown]
+    )
 
 
 def _auc_columns(found: Mapping) -> list[str]:
-    return [c for c in plots.COLUMNS if any(c in v for of in found["machines"].values() for v in of.values())]
+    return [
+        c
+        for c in plots.COLUMNS
+        if any(c in v for of in found["machines"].values() for v in of.values())
+    ]
 
 
 def mean_section(found: Mapping) -> Section:
@@ -57,16 +89,23 @@ def mean_section(found: Mapping) -> Section:
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
             spread = found["standard_deviation"]["machines"][machine][section]
-            cells = [text for c in columns for text in (percent(values.get(c)), percent(spread.get(c)))]
+            cells = [
+                text for c in columns for text in (percent(values.get(c)), percent(spread.get(c)))
+            ]
             rows.append([f"{machine} {section}", *cells])
     titles = [title for c in columns for title in (plots.column_title(c), "deviation")]
-    return Section("Scores", [Table(["machine", *titles], rows, "Percent, mean and standard deviation over seeds.")])
+    return Section(
+        "Scores",
+        [Table(["machine", *titles], rows, "Percent, mean and standard deviation over seeds.")],
+    )
 
 
 def machine_section(
     machine: str, section: str, embeddings: Embeddings, scores: MachineScores, unit: str, way: str
 ) -> Section:
-    """One section's embeddings "n ..." and scores -> histograms, ROC, embedding map and the table of its clips."""
+    """One section's embeddings "n ..." and scores -> histograms, ROC, embedding map and the table
+    of its clips.
+    """
     here = scores.clips.section == section
     clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
     parts = {
@@ -78,13 +117,19 @@ def machine_section(
         for domain in sorted(set(clips.domain.tolist()))
     }
     histogram = plots.score_histograms(parts, threshold=threshold, unit=unit)
-    shown: list[Plot | Table] = [Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")]
+    shown: list[Plot | Table] = [
+        Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")
+    ]
     if curves := _roc(clips, score):
-        shown.append(Plot(plots.roc_curves(curves), "ROC: a domain's normal clips against all anomalies."))
+        shown.append(
+            Plot(plots.roc_curves(curves), "ROC: a domain's normal clips against all anomalies.")
+        )
     points, axes, caption = project(embeddings[embeddings.section == section], way)
     groups = [
         f"{'training' if split != 'test' else _KINDS[label]}, {domain}"
-        for split, label, domain in zip(*_columns(embeddings[embeddings.section == section]), strict=True)
+        for split, label, domain in zip(
+            *_columns(embeddings[embeddings.section == section]), strict=True
+        )
     ]
     shown.append(Plot(plots.embedding_map(points, groups, axes), caption))
     order = np.argsort(-score, kind="stable")
@@ -99,20 +144,32 @@ def machine_section(
         for n in order
     ]
     shown.append(
-        Table(["clip", "domain", "truth", "score", "decision"], rows, f"All {len(rows)} test clips", folded=True)
+        Table(
+            ["clip", "domain", "truth", "score", "decision"],
+            rows,
+            f"All {len(rows)} test clips",
+            folded=True,
+        )
     )
     return Section(f"{machine} {section}", shown)
 
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
-    """Embeddings "n ..." -> a map of them "n 2", its axes' labels and its caption, by "pca" or "umap"."""
+    """Embeddings "n ..." -> a map of them "n 2", its axes' labels and its caption, by "pca" or
+    "umap".
+    """
     vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     if way == "umap":
         from umap import UMAP
 
         neighbours = max(2, min(15, len(vectors) - 1))  # UMAP's default
-        points = UMAP(neighbours, metric="cosine", init="pca", random_state=0, n_jobs=1).fit_transform(vectors)
-        caption = "Embeddings by UMAP: neighbours are alike; distances between groups, and the axes, have no unit."
+        points = UMAP(
+            neighbours, metric="cosine", init="pca", random_state=0, n_jobs=1
+        ).fit_transform(vectors)
+        caption = (
+            "Embeddings by UMAP: neighbours are alike; distances between groups, and "
+            "the axes, have no unit."
+        )
         return points, ["UMAP 1", "UMAP 2"], caption
     from sklearn.decomposition import PCA
 
@@ -134,7 +191,9 @@ def clip_sections(
     front_end: FrontEnd,
     count: int,
 ) -> list[Section]:
-    """The `count` highest-scored and the `count` most wrongly scored clips of a section, each beside a normal one."""
+    """The `count` highest-scored and the `count` most wrongly scored clips of a section, each
+    beside a normal one.
+    """
     own = embeddings[embeddings.section == section]
     near = _nearest_normal(own, scoring)
     here = np.flatnonzero(scores.clips.section == section)
@@ -143,14 +202,19 @@ def clip_sections(
     bank = _patch_bank(own, hear, front_end) if len(highest) else None
     sections = []
     for title, numbers in (("highest scores", highest), ("most wrong", wrong)):
-        cards = [_card(machine, scores, n, own, near, scoring, hear, front_end, bank) for n in numbers.tolist()]
+        cards = [
+            _card(machine, scores, n, own, near, scoring, hear, front_end, bank)
+            for n in numbers.tolist()
+        ]
         if cards:
             sections.append(Section(f"{machine} {section}: {title}", cards))
     return sections
 
 
 def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
-    """Labels and scores "n" -> numbers of the clips on the wrong side of the largest share of the other kind."""
+    """Labels and scores "n" -> numbers of the clips on the wrong side of the largest share of the
+    other kind.
+    """
     normal, anomalous = score[label == 0], score[label == 1]
     share = np.zeros(len(score))
     for n in np.flatnonzero(label >= 0):
@@ -162,15 +226,24 @@ def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
 
 def filter_section(front_end: FrontEnd) -> Section:
     """The shapes of the front end's filters."""
-    title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[front_end.spacing]
+    title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[
+        front_end.spacing
+    ]
     drawn = plots.filter_shapes(_bank(front_end), front_end.sample_rate)
-    return Section("Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")])
+    return Section(
+        "Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")]
+    )
 
 
 def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
     """Rows of metrics.jsonl -> curves."""
     return Section(
-        "Training", [Plot(plots.training_curves(rows), "Loss, accuracy and learning rate over training steps.")]
+        "Training",
+        [
+            Plot(
+                plots.training_curves(rows), "Loss, accuracy and learning rate over training steps."
+            )
+        ],
     )
 
 
@@ -184,7 +257,9 @@ def attention(
         return np.asarray(energies[0]), None
     seen = jnp.pad(energies, ((0, 0), (0, -frames % FRAME_MULTIPLE), (0, 0)))
     weights = simam_weights(
-        seen if front_end.simam.before_normalization else normalize(seen, front_end.mean, front_end.std),
+        seen
+        if front_end.simam.before_normalization
+        else normalize(seen, front_end.mean, front_end.std),
         tile=front_end.simam.tile if mode == "local" else None,
         e_lambda=front_end.simam.e_lambda,
         valid_frames=frames if front_end.simam.ignores_padding else None,
@@ -192,26 +267,35 @@ def attention(
     return np.asarray(energies[0]), np.asarray(weights[0, :frames])
 
 
-def _patch_bank(own: Embeddings, hear: Hear, front_end: FrontEnd, most: int = 16) -> PatchBank | None:
-    """Filter-bank patches of some training clips; None where those are not at hand, or shorter than a patch."""
+def _patch_bank(
+    own: Embeddings, hear: Hear, front_end: FrontEnd, most: int = 16
+) -> PatchBank | None:
+    """Filter-bank patches of some training clips; None where those are not at hand, or shorter than
+    a patch.
+    """
     train, recording, considered = np.flatnonzero(own.split == "train"), own.clip, Considered()
     for row in train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))].tolist():
         wave = _hear(hear, own, row)
         if wave is not None and front_end.real_frames(len(wave)) >= FRAMES:
-            considered.add(np.asarray(energy_patches(front_end.log_energies(wave[None]))), int(recording[row]))
+            considered.add(
+                np.asarray(energy_patches(front_end.log_energies(wave[None]))), int(recording[row])
+            )
     return PatchBank.fit(*considered.bands()) if considered.kept else None
 
 
 def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
     clips, score = scores.clips, scores.score[n]
-    rivals = scores.score[clips.section == clips.section[n]]  # another section's scores have another scale
+    rivals = scores.score[
+        clips.section == clips.section[n]
+    ]  # another section's scores have another scale
     threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
     distance, row, bank_row = near(str(clips.files[n]))
     facts = [
         f"truth: {kind}, {clips.domain[n]} domain",
         f"score {score:.3f}, threshold {threshold:.3f}: called {_verdict(score, threshold)}",
         f"rank {1 + int(np.sum(rivals > score))} of {len(rivals)} test clips",
-        f"nearest normal: {own.files[bank_row]} ({own.domain[bank_row]}, {scoring.distance} distance {distance:.4g})",
+        f"nearest normal: {own.files[bank_row]} ({own.domain[bank_row]}, {scoring.distance} "
+        f"distance {distance:.4g})",
     ]
     pair = [("this clip", row), ("nearest normal", bank_row)]
     waves = [(what, _hear(hear, own, place)) for what, place in pair]
@@ -223,7 +307,9 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> Clip
     for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
         heat = None
         if bank is not None and what == "this clip":
-            heat = over_cells(bank.heat(energy_patches(energies[None])[0]), (FRAMES, FILTERS), *energies.shape)
+            heat = over_cells(
+                bank.heat(energy_patches(energies[None])[0]), (FRAMES, FILTERS), *energies.shape
+            )
         look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
         shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
         caption = ", ".join(name for name, values in shown.items() if values is not None)
@@ -239,12 +325,15 @@ def _hear(hear: Hear, rows: Embeddings, n: int):
 
 
 def _nearest_normal(own: Embeddings, scoring: Scoring):
-    """-> function of a test clip's file: (distance, its row, row of the nearest training clip or window).
+    """-> function of a test clip's file: (distance, its row, row of the nearest training clip or
+    window).
 
     Of a clip's windows the one farthest from everything normal.
     """
     train, test = np.flatnonzero(own.split == "train"), np.flatnonzero(own.split == "test")
-    by_domain = {d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")}
+    by_domain = {
+        d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")
+    }
     prepare = Preparation.fit(by_domain, scoring, own.axes)
     bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
     distances, rows = nearest(queries, bank, 1, scoring.distance)
@@ -275,12 +364,22 @@ def _verdict(score, threshold) -> str:
 
 
 def _bank(front_end):
-    return filter_bank(front_end.spacing, front_end.sample_rate, front_end.bins, front_end.low_hz, front_end.high_hz)
+    return filter_bank(
+        front_end.spacing,
+        front_end.sample_rate,
+        front_end.bins,
+        front_end.low_hz,
+        front_end.high_hz,
+    )
 
 
 def filter_centres(front_end: FrontEnd) -> Float[np.ndarray, "f"]:
-    """Centre of mass of each filter in Hz, never falling (an empty filter takes its neighbour's)."""
+    """Centre of mass of each filter in Hz, never falling (an empty filter takes its
+    neighbour's).
+    """
     bank = _bank(front_end)
     hz = np.linspace(0, front_end.sample_rate / 2, bank.shape[1])
     weight = bank.sum(1)
-    return np.maximum.accumulate(np.where(weight > 0, bank @ hz / np.where(weight > 0, weight, 1), 0.0))
+    return np.maximum.accumulate(
+        np.where(weight > 0, bank @ hz / np.where(weight > 0, weight, 1), 0.0)
+    )

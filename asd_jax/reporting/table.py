@@ -16,7 +16,8 @@ _TITLES = {
 
 
 def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
-    """results.json dictionaries -> table: a row per machine and section, the AUC columns and the score in percent.
+    """results.json dictionaries -> table: a row per machine and section, the AUC columns and the
+    score in percent.
 
     Args:
         results: of the system.
@@ -33,7 +34,12 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
     for machine, sections in results["machines"].items():
         for section, values in sections.items():
             other = (baseline or {}).get("machines", {}).get(machine, {}).get(section, {})
-            table.add_row(machine, section, *_cells(values, columns), *(_cells(other, columns) if baseline else ()))
+            table.add_row(
+                machine,
+                section,
+                *_cells(values, columns),
+                *(_cells(other, columns) if baseline else ()),
+            )
     for name, key in (("arithmetic mean", "arithmetic_mean"), ("harmonic mean", "harmonic_mean")):
         if key in results:
             other = _cells((baseline or {}).get(key, {}), columns) if baseline else ()
@@ -53,7 +59,10 @@ def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) 
         table.add_column(column, justify="right")
     for name, row in scores.items():
         cells = [percent(row.get(column)) for column in columns]
-        bold = [f"[bold]{c}[/]" if row.get(k) == best else c for k, c in zip(columns, cells, strict=True)]
+        bold = [
+            f"[bold]{c}[/]" if row.get(k) == best else c
+            for k, c in zip(columns, cells, strict=True)
+        ]
         table.add_row(name, *bold)
     return table
 
@@ -81,7 +90,12 @@ def percent(value: float | None) -> str:
 
 
 def _columns(results: Mapping) -> list[str]:
-    found = {column for sections in results["machines"].values() for values in sections.values() for column in values}
+    found = {
+        column
+        for sections in results["machines"].values()
+        for values in sections.values()
+        for column in values
+    }
     return [column for column in _TITLES if column in found]
 
 

@@ -1,4 +1,6 @@
-"""From recordings to embeddings/<machine>.npz: shard by shard, each kept when it is done, then joined."""
+"""From recordings to embeddings/<machine>.npz: shard by shard, each kept when it is done, then
+joined.
+"""
 
 import contextlib
 import dataclasses
@@ -29,11 +31,18 @@ KINDS = {"encoder.npz": "{}.npz", "filter_bank.npz": BASELINE_FOLDER + "/{}.npz"
 
 
 def embed_clips(
-    config: ConfigDict, encoder, params: dict, clips: Sequence[Clip], folder: Path, *, join: bool = True
+    config: ConfigDict,
+    encoder,
+    params: dict,
+    clips: Sequence[Clip],
+    folder: Path,
+    *,
+    join: bool = True,
 ) -> int:
     """Embeds the clips that a folder has no embeddings of -> their number.
 
-    In memory: what is heard of a shard's batches; while a machine's shards are joined, its embeddings.
+    In memory: what is heard of a shard's batches; while a machine's shards are joined, its
+    embeddings.
 
     Args:
         config: of the run.
@@ -41,31 +50,45 @@ def embed_clips(
         params: its weights.
         clips: of any machines.
         folder: for <machine>.npz, and for the shards until then.
-        join: the shards of each machine, as soon as all are done; False to leave that to another process.
+        join: the shards of each machine, as soon as all are done; False to leave that to another
+            process.
 
     Raises:
-        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine without a readable clip.
+        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine without a readable
+            clip.
     """
     from asd_jax.training.checkpoint import checksum
 
-    made_of_clips = functools.partial(made_of, embedding_settings(config, encoder), checksum(params))
+    made_of_clips = functools.partial(
+        made_of, embedding_settings(config, encoder), checksum(params)
+    )
     work, count = functools.partial(embed_shard, config, encoder, params), 0
     for machine in sorted({clip.machine for clip in clips}):
-        own, names = [clip for clip in clips if clip.machine == machine], [n.format(machine) for n in KINDS.values()]
+        own, names = (
+            [clip for clip in clips if clip.machine == machine],
+            [n.format(machine) for n in KINDS.values()],
+        )
         joined = functools.partial(_joined, folder, names, of := made_of_clips(own))
         if joined():
             continue
         if (folder / names[0]).exists():
-            say(f"{machine}: other recordings, weights or settings than before, or a damaged file; embedded again")
+            say(
+                f"{machine}: other recordings, weights or settings than before, or a damaged "
+                f"file; embedded again"
+            )
         place = folder / "shards" / machine
-        shards, ours = in_shards(place, own, made_of_clips, work, what=f"clips of {machine}", wait=join, joined=joined)
+        shards, ours = in_shards(
+            place, own, made_of_clips, work, what=f"clips of {machine}", wait=join, joined=joined
+        )
         count += ours
         if join and processes.first():
             join_shards(shards, machine, folder)
             made = Made(folder)
             for name in names:
                 made.add(name, of)
-        if processes.first() and (join or joined()):  # others may have joined them, and here they began anew
+        if processes.first() and (
+            join or joined()
+        ):  # others may have joined them, and here they began anew
             shutil.rmtree(place, ignore_errors=True)
             with contextlib.suppress(OSError):  # other machines' shards are there
                 place.parent.rmdir()
@@ -77,10 +100,13 @@ def _joined(folder: Path, names: Sequence[str], of: str) -> bool:
     return all(made.valid(name, of) for name in names)
 
 
-def embed_shard(config: ConfigDict, encoder, params: dict, shard: Path, clips: Sequence[Clip]) -> None:
+def embed_shard(
+    config: ConfigDict, encoder, params: dict, shard: Path, clips: Sequence[Clip]
+) -> None:
     """Embeds a shard's clips into its folder, together with a list of those that cannot be read.
 
-    Several processes must agree on what can be read before they embed it together; one finds out on the way.
+    Several processes must agree on what can be read before they embed it together; one finds out on
+    the way.
     """
     from asd_jax.run import recordings
 
@@ -110,7 +136,9 @@ def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
         parts = [Embeddings.load(shard / name) for shard in shards if (shard / name).exists()]
         if not parts:
             file, reason = skipped[0].values()
-            raise InputError(f"machine {machine}: none of its clips can be read; the first, {file}: {reason}")
+            raise InputError(
+                f"machine {machine}: none of its clips can be read; the first, {file}: {reason}"
+            )
         Embeddings.joined(parts).save(folder / whole.format(machine))
 
 
@@ -126,8 +154,12 @@ def embedding_settings(config: ConfigDict, encoder) -> dict:
     }
 
 
-def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]) -> tuple[Embeddings, Embeddings]:
-    """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the bare filter bank."""
+def embed_machine(
+    config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]
+) -> tuple[Embeddings, Embeddings]:
+    """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the
+    bare filter bank.
+    """
     from asd_jax.run import experiment, recordings
     from asd_jax.training.embedding import embed_windows
     from asd_jax.training.mesh import own_devices, replicated
@@ -146,10 +178,14 @@ def embed_machine(config: ConfigDict, encoder, params: dict, clips: Sequence[Cli
         threads=config.data.threads,
         extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
     )
-    return window_embeddings(vectors, heard, encoder.axes), window_embeddings(baseline, heard, ("clip", "embedding"))
+    return window_embeddings(vectors, heard, encoder.axes), window_embeddings(
+        baseline, heard, ("clip", "embedding")
+    )
 
 
-def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]) -> Embeddings:
+def window_embeddings(
+    vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]
+) -> Embeddings:
     """Vectors of windows, one each -> with what is known of their clips."""
 
     def column(name):
@@ -164,7 +200,10 @@ def window_embeddings(vectors: np.ndarray, heard: Sequence[Window], axes: tuple[
 
 def versions() -> dict[str, str]:
     """Of the libraries that the numbers come from."""
-    return {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")}
+    return {
+        name: importlib.metadata.version(name)
+        for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")
+    }
 
 
 def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""What a config means: from a ConfigDict to front end, encoder, training and scoring; clips: recordings.py."""
+"""What a config means: from a ConfigDict to front end, encoder, training and scoring; clips:
+recordings.py.
+"""
 
 import dataclasses
 import importlib.util
@@ -48,7 +50,10 @@ def check(config: ConfigDict, *, training: bool = True) -> None:
     """
     check_each(config)
     if config.scoring.normalization == "held_out" and not config.data.held_out:
-        raise InputError("scoring.normalization=held_out needs clips held out: set --config.data.held_out, e.g. 0.2")
+        raise InputError(
+            "scoring.normalization=held_out needs clips held out: set --config.data.held_out, "
+            "e.g. 0.2"
+        )
     hold_out([], config.data.held_out, config.seed)
     windows(config, [])
     if config.data.root != "factory":
@@ -74,20 +79,42 @@ def check_each(config: ConfigDict) -> None:
     Scoring(**config.scoring)
     check_year(config.data.year)
     dtype(config)
-    least = {"seed": 0, "log.every": 1, "log.checkpoint_every": 1, "data.threads": 1, "report.clips": 0}
-    least |= {"optimizer.batch_size": 1, "model.embedding_dim": 0, "factory.seed": 0, "data.pseudo_classes": 0}
+    least = {
+        "seed": 0,
+        "log.every": 1,
+        "log.checkpoint_every": 1,
+        "data.threads": 1,
+        "report.clips": 0,
+    }
+    least |= {
+        "optimizer.batch_size": 1,
+        "model.embedding_dim": 0,
+        "factory.seed": 0,
+        "data.pseudo_classes": 0,
+    }
     choices = {"data.pad": ("repeat", "zeros"), "data.resampler": RESAMPLERS}
-    choices |= {"data.on_bad_clip": ("error", "skip"), "features.statistics": ("given", "train", "weights")}
+    choices |= {
+        "data.on_bad_clip": ("error", "skip"),
+        "features.statistics": ("given", "train", "weights"),
+    }
     choices |= {"frozen.features": ("weights", "config"), "report.map": ("pca", "umap")}
     check_values(config, {"seeds": 1, **least}, choices)
     if config.frozen.pooling not in ("", "band_mean", "mean", "cls"):
-        raise InputError(f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty")
+        raise InputError(
+            f"frozen.pooling={config.frozen.pooling!r}; known: band_mean, mean, cls, or empty"
+        )
     if config.report.map == "umap" and not importlib.util.find_spec("umap"):
-        raise InputError("report.map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca")
+        raise InputError(
+            "report.map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca"
+        )
 
 
-def check_values(config: ConfigDict, least: dict[str, int], choices: dict[str, tuple[str, ...]]) -> None:
-    """Raises InputError for a key below its least value, or with a value that is none of its choices."""
+def check_values(
+    config: ConfigDict, least: dict[str, int], choices: dict[str, tuple[str, ...]]
+) -> None:
+    """Raises InputError for a key below its least value, or with a value that is none of its
+    choices.
+    """
     for key, smallest in least.items():
         if (value := operator.attrgetter(key)(config)) < smallest:
             raise InputError(f"{key}={value} must be at least {smallest}")
@@ -97,13 +124,25 @@ def check_values(config: ConfigDict, least: dict[str, int], choices: dict[str, t
 
 
 def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
-    """The front end of `config.features`; the clips are read only if their statistics are asked for."""
+    """The front end of `config.features`; the clips are read only if their statistics are asked
+    for.
+    """
     f = config.features
     tile = (f.simam_tile_frames, f.simam_tile_filters)
-    simam = SimAM(_simam_mode(f.simam), f.simam_lambda, f.simam_before_normalization, f.simam_ignores_padding, tile)
+    simam = SimAM(
+        _simam_mode(f.simam),
+        f.simam_lambda,
+        f.simam_before_normalization,
+        f.simam_ignores_padding,
+        tile,
+    )
     for machine in sorted({clip.machine for clip in clips}):
-        simam.mode_of(machine)  # a mapping that forgets a machine is found before anything is computed
-    front = FrontEnd(f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, simam)
+        simam.mode_of(
+            machine
+        )  # a mapping that forgets a machine is found before anything is computed
+    front = FrontEnd(
+        f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, simam
+    )
     if f.statistics == "train":
         mean, std = training_statistics(config, front, clips)
         front = dataclasses.replace(front, mean=mean, std=std)
@@ -122,29 +161,38 @@ def own_front_end(weights: str) -> FrontEnd:
     """
     if weights in ("", "none") or (own := front_end_of(weights)) is None:
         raise InputError(
-            f"features.statistics=weights: model.weights={weights!r} has no front end of its own; set "
+            f"features.statistics=weights: model.weights={weights!r} has no front end of its own; "
+            f"set "
             "--config.features.statistics=given (AudioSet's, as the public checkpoints) or train"
         )
     return own
 
 
 def tell_other_front_end(weights: str, front: FrontEnd) -> None:
-    """Says so where an EAT was pre-trained on another filter bank, or other statistics, than it will hear."""
+    """Says so where an EAT was pre-trained on another filter bank, or other statistics, than it
+    will hear.
+    """
     own = front_end_of(weights) if weights not in ("", "none") else None
     if own is None:
         return
     names = ("spacing", "bins", "low_hz", "high_hz", "mean", "std")
     different = [
-        f"{n} {getattr(own, n)} there, {getattr(front, n)} here" for n in names if getattr(own, n) != getattr(front, n)
+        f"{n} {getattr(own, n)} there, {getattr(front, n)} here"
+        for n in names
+        if getattr(own, n) != getattr(front, n)
     ]
     if different:
         say(f"{weights} was pre-trained with another front end: {'; '.join(different)}")
 
 
-def training_statistics(config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]) -> tuple[float, float]:
+def training_statistics(
+    config: ConfigDict, front: FrontEnd, clips: Sequence[Clip]
+) -> tuple[float, float]:
     """Mean and standard deviation of the log energies of the training clips."""
     train = windows(config, [clip for clip in clips if clip.split == "train"], training=True)
-    batches = clip_batches(train, [{}] * len(train), window_reader(config), batch_size=1, threads=config.data.threads)
+    batches = clip_batches(
+        train, [{}] * len(train), window_reader(config), batch_size=1, threads=config.data.threads
+    )
     return log_energy_statistics(front, (batch["wave"] for batch in batches))
 
 
@@ -153,7 +201,11 @@ def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, floa
     count, total, squares = 0, 0.0, 0.0
     for wave in waves:
         energies = np.asarray(front.log_energies(wave), np.float64)
-        count, total, squares = count + energies.size, total + energies.sum(), squares + np.square(energies).sum()
+        count, total, squares = (
+            count + energies.size,
+            total + energies.sum(),
+            squares + np.square(energies).sum(),
+        )
     mean = total / count
     return float(mean), float(np.sqrt(squares / count - mean**2))
 
@@ -208,15 +260,19 @@ def pretrained_eat(config: ConfigDict) -> tuple[EATConfig, dict] | None:
         )
     sizes, params = load_encoder(name)
     if sizes != (wanted := eat_config(config)):
-        raise InputError(f"{name} holds {sizes}, but the config asks for {wanted}; set --config.model.size to fit")
+        raise InputError(
+            f"{name} holds {sizes}, but the config asks for {wanted}; set --config.model.size to "
+            f"fit"
+        )
     return sizes, params
 
 
 def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderConfig, dict]:
-    """Frozen mode: the encoder that `config.model.weights` and `config.frozen` name, and its parameters.
+    """Frozen mode: the encoder that `config.model.weights` and `config.frozen` name, and its
+    parameters.
 
-    A file of a run, or of pre-training, brings its own front end unless `frozen.features` asks for the config's, and
-    its own pooling unless `frozen.pooling` asks for another.
+    A file of a run, or of pre-training, brings its own front end unless `frozen.features` asks for
+    the config's, and its own pooling unless `frozen.pooling` asks for another.
     """
     own_pooling = _frozen_pooling(config)
     if config.model.encoder == "filter_bank":
@@ -227,7 +283,10 @@ def frozen_encoder(config: ConfigDict, clips: Sequence[Clip]) -> tuple[EncoderCo
         pipeline = load_pipeline(config.model.weights)
         encoder, params = pipeline.config, pipeline.params
         if config.frozen.features == "weights":
-            say(f"{config.model.weights}: an encoder with its own front end; features.* do not count here")
+            say(
+                f"{config.model.weights}: an encoder with its own front end; features.* do not "
+                f"count here"
+            )
         else:
             encoder = dataclasses.replace(encoder, front_end=front_end(config, clips))
         if not config.frozen.pooling:
@@ -246,7 +305,9 @@ def _frozen_pooling(config: ConfigDict) -> Pooling:
 def with_pseudo_classes(
     config: ConfigDict, heard: Sequence[Window], encoder: EncoderConfig, pretrained, workdir: Path
 ) -> list[Window]:
-    """The training windows, with `data.pseudo_classes` classes for each machine without attributes."""
+    """The training windows, with `data.pseudo_classes` classes for each machine without
+    attributes.
+    """
     eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
     return pseudo_classes.with_pseudo_classes(
         heard,
@@ -275,7 +336,8 @@ def mesh(config: ConfigDict) -> Mesh:
 def keep_compiled(config: ConfigDict) -> None:
     """Keeps compiled programs in `compiled`, so that the same program need not be compiled again.
 
-    Not on CPUs, whose programs hold only where they were made; a folder that JAX's own variable names stays.
+    Not on CPUs, whose programs hold only where they were made; a folder that JAX's own variable
+    names stays.
     """
     named = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue] made at run time
     if config.compiled and jax.default_backend() != "cpu" and not named:
@@ -303,5 +365,7 @@ def _simam_mode(value):
         return value
     pairs = re.findall(r"""["']?([^\s"':,{}]+)["']?\s*:\s*["']?([^\s"':,{}]+)["']?""", value)
     if not pairs:
-        raise InputError(f'features.simam={value!r}; write a mapping as "{{ToyCar: local, fan: global}}"')
+        raise InputError(
+            f'features.simam={value!r}; write a mapping as "{{ToyCar: local, fan: global}}"'
+        )
     return dict(pairs)

@@ -1,4 +1,6 @@
-"""What is told of an archive's recordings, kept shard by shard, so that a scoring of days goes on where it was."""
+"""What is told of an archive's recordings, kept shard by shard, so that a scoring of days goes on
+where it was.
+"""
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +25,8 @@ class KeptRows:
         paths: Sequence[Path],
         rows_of: Callable[[Sequence[Path]], Iterable[dict]],
     ):
-        """Makes those rows that the workdir does not hold yet, beside other processes that do the same.
+        """Makes those rows that the workdir does not hold yet, beside other processes that do the
+        same.
 
         Args:
             workdir: of the archive.
@@ -37,13 +40,18 @@ class KeptRows:
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]
 
         def made_of(part):
-            stamps = [[path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None for path in part]
+            stamps = [
+                [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
+                for path in part
+            ]
             return sha256_of([settings, list(map(str, part)), stamps])
 
         def work(shard, part):
             write_json(shard / ROWS, {"rows": list(rows_of(part))})
 
-        self.shards = in_shards(Path(workdir), paths, made_of, work, what="recordings", tell=tell)[0]
+        self.shards = in_shards(Path(workdir), paths, made_of, work, what="recordings", tell=tell)[
+            0
+        ]
 
     def __iter__(self) -> Iterator[dict]:
         return (one for shard in self.shards for one in read_json(shard / ROWS)["rows"])

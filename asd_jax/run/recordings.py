@@ -1,4 +1,6 @@
-"""What a run hears: from a config's data keys to clips that can be read, windows of them, and their waveforms."""
+"""What a run hears: from a config's data keys to clips that can be read, windows of them, and their
+waveforms.
+"""
 
 import contextlib
 import dataclasses
@@ -44,13 +46,19 @@ def find_data(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> 
     """
     machines, root = named_machines(config), config.data.root
     if not root:
-        raise InputError(f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}")
+        raise InputError(
+            f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}"
+        )
     if root == "factory":
         root = workdir / "factory"
         say(f"synthetic machines: {root}")
         with processes.first_before_others():
             names = machines or tuple(MACHINES)
-            settings = {**config.factory, "clip_seconds": config.data.clip_seconds, "machines": names}
+            settings = {
+                **config.factory,
+                "clip_seconds": config.data.clip_seconds,
+                "machines": names,
+            }
             replace = overwrite and processes.first()
             with locked(workdir) if replace else contextlib.nullcontext():
                 write_factory(root, **settings, overwrite=replace)
@@ -64,13 +72,19 @@ def find_data(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> 
 
 
 def check_machines(machines: Sequence[str], year: int) -> None:
-    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the user's own."""
+    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the
+    user's own.
+    """
     for machine in machines:
-        years = [y for y, edition in EDITIONS.items() if machine in {**edition.dev, **edition.evaluation}]
+        years = [
+            y for y, edition in EDITIONS.items() if machine in {**edition.dev, **edition.evaluation}
+        ]
         if years and year not in years:
             raise InputError(
-                f"data.year={year}: DCASE {year} had no machine {machine}; it is of {', '.join(map(str, years))}. Set "
-                "--config.data.year to the edition that the recordings are of, or choose --config.data.machines"
+                f"data.year={year}: DCASE {year} had no machine {machine}; it is of "
+                f"{', '.join(map(str, years))}. Set "
+                "--config.data.year to the edition that the recordings are of, or choose "
+                "--config.data.machines"
             )
 
 
@@ -80,24 +94,33 @@ def named_machines(config: ConfigDict) -> list[str]:
 
 
 def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read, as `chosen` marks them; {"file", "reason"} of the rest.
+    """Reads every clip once -> those that can be read, as `chosen` marks them; {"file", "reason"}
+    of the rest.
 
     Raises:
-        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine whose training clips are all bad.
+        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine whose training clips
+            are all bad.
     """
     kept, skipped = screen(config, clips)
     for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
         if not any(clip.machine == machine and clip.split == "train" for clip in kept):
             own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
             file, reason = next(bad.values() for bad in skipped if bad["file"] in own)
-            raise InputError(f"machine {machine}: none of its training clips can be read; the first, {file}: {reason}")
+            raise InputError(
+                f"machine {machine}: none of its training clips can be read; the first, {file}: "
+                f"{reason}"
+            )
     return chosen(config, kept), skipped
 
 
 def screen(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read; {"file", "reason"} of the rest, which "skip" leaves out."""
+    """Reads every clip once -> those that can be read; {"file", "reason"} of the rest, which "skip"
+    leaves out.
+    """
     data = config.data
-    return screen_clips(clips, file_reader(config), on_bad_clip=data.on_bad_clip, threads=data.threads)
+    return screen_clips(
+        clips, file_reader(config), on_bad_clip=data.on_bad_clip, threads=data.threads
+    )
 
 
 def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
@@ -110,7 +133,9 @@ def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
 
 
 def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
-    """Marks a share of each machine's, section's and domain's training clips as split "held_out"."""
+    """Marks a share of each machine's, section's and domain's training clips as split
+    "held_out".
+    """
     if not 0 <= fraction < 1:
         raise InputError(f"data.held_out={fraction} must be at least 0 and less than 1")
     groups = {}
@@ -122,11 +147,15 @@ def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
     for group in groups.values():  # at least one out and one left, where there are two
         count = min(max(round(fraction * len(group)), 1), len(group) - 1) if fraction else 0
         out |= set(rng.permutation(group)[:count].tolist())
-    return [dataclasses.replace(clip, split="held_out") if n in out else clip for n, clip in enumerate(clips)]
+    return [
+        dataclasses.replace(clip, split="held_out") if n in out else clip
+        for n, clip in enumerate(clips)
+    ]
 
 
 def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False) -> list[Window]:
-    """What the encoder hears of each clip, by `data.length`; training hears no clip at a length of its own.
+    """What the encoder hears of each clip, by `data.length`; training hears no clip at a length of
+    its own.
 
     Raises:
         InputError: windows shorter than EAT's patches, or without a positive hop.
@@ -134,7 +163,9 @@ def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False
     rate, data = FrontEnd.sample_rate, config.data
     samples, hop = round(data.clip_seconds * rate), round(data.hop_seconds * rate)
     if samples < rate * PATCH // 100 + 240:
-        raise InputError(f"data.clip_seconds={data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)")
+        raise InputError(
+            f"data.clip_seconds={data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)"
+        )
     if hop < 1:
         raise InputError(f"data.hop_seconds={data.hop_seconds} must be positive")
     length = "fit" if training and data.length == "bucket" else data.length
@@ -142,7 +173,9 @@ def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False
 
 
 def window_reader(config: ConfigDict, clips: Sequence[Clip] = ()) -> Reader:
-    """Window -> its waveform at 16 kHz; refuses one of these clips when its recording is not what it is now."""
+    """Window -> its waveform at 16 kHz; refuses one of these clips when its recording is not what
+    it is now.
+    """
     read, stamps = file_reader(config), recording_stamps(clips)
 
     def read_window(window: Window) -> np.ndarray:
@@ -156,7 +189,13 @@ def window_reader(config: ConfigDict, clips: Sequence[Clip] = ()) -> Reader:
 def file_reader(config: ConfigDict):
     """Path -> waveform, through the cache of decoded clips if there is to be one."""
     channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
-    settings = {"sample_rate": FrontEnd.sample_rate, "channel": channel, "resampler": config.data.resampler}
+    settings = {
+        "sample_rate": FrontEnd.sample_rate,
+        "channel": channel,
+        "resampler": config.data.resampler,
+    }
     return (
-        ClipCache(config.data.cache, **settings).read if config.data.cache else functools.partial(read_clip, **settings)
+        ClipCache(config.data.cache, **settings).read
+        if config.data.cache
+        else functools.partial(read_clip, **settings)
     )

@@ -25,17 +25,22 @@ def write_report(
 ) -> None:
     """Embeddings, scores and results.json's content of a run -> workdir/report/index.html.
 
-    Spectrograms and players need the recordings; where they are not found any more the page says so.
+    Spectrograms and players need the recordings; where they are not found any more the page says
+    so.
     """
     from asd_jax.reporting import sections as of
 
     if not config.report.page:
         return
     scoring = Scoring(**config.scoring)
-    unit = "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
+    unit = (
+        "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
+    )
     parts = [of.score_section(found, scored)]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
-    parts += [of.machine_section(m, s, machines[m], scored[m], unit, config.report.map) for m, s in places]
+    parts += [
+        of.machine_section(m, s, machines[m], scored[m], unit, config.report.map) for m, s in places
+    ]
     try:
         front_end, hear = _recordings(config, list(machines), workdir)
     except InputError as error:
@@ -61,22 +66,32 @@ def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -
     lead = [f"Means over {len(folders)} seeds."]
     if found["official_score"] is not None:
         lead.append(
-            f"Official score {found['year']}: {percent(found['official_score'])} %, standard deviation "
+            f"Official score {found['year']}: {percent(found['official_score'])} %, standard "
+            f"deviation "
             f"{percent(spread)} percentage points."
         )
-    write_page(workdir / REPORT, Page(f"Mean of {len(folders)} seeds", [of.mean_section(found)], lead, links))
+    write_page(
+        workdir / REPORT,
+        Page(f"Mean of {len(folders)} seeds", [of.mean_section(found)], lead, links),
+    )
 
 
 def _lead(found, config) -> list[str]:
     score = found["official_score"]
-    lead = [f"Official score {found['year']}: {percent(score)} %." if score is not None else "No official score."]
+    lead = [
+        f"Official score {found['year']}: {percent(score)} %."
+        if score is not None
+        else "No official score."
+    ]
     plain = found.get("filter_bank_baseline", {}).get("official_score")
     if plain is not None:
         lead.append(f"The filter bank alone, without a model: {percent(plain)} %.")
     of = found["scoring"]
     lead.append(
-        f"Encoder {config.model.encoder}, filter bank {config.features.spacing}, SimAM {config.features.simam}; "
-        f"back end {of['back_end']} ({of['distance']}), domain normalisation {of['normalization']}; seed {config.seed}."
+        f"Encoder {config.model.encoder}, filter bank {config.features.spacing}, SimAM "
+        f"{config.features.simam}; "
+        f"back end {of['back_end']} ({of['distance']}), domain normalisation "
+        f"{of['normalization']}; seed {config.seed}."
     )
     return lead + [f"Note: {note}" for note in found["notes"]]
 
@@ -93,11 +108,17 @@ def _recordings(config, machines, workdir):
 
     root = config.data.root
     if root == "factory":  # several seeds share the one above
-        root = next((f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()), workdir / "factory")
+        root = next(
+            (f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()),
+            workdir / "factory",
+        )
     if not root:
         raise InputError("Embeddings came without recordings, so there is nothing to hear.")
     try:
-        clips = {(clip.machine, clip.split, Path(clip.path).name): clip for clip in find_clips(root, machines)}
+        clips = {
+            (clip.machine, clip.split, Path(clip.path).name): clip
+            for clip in find_clips(root, machines)
+        }
         front_end = _front_end(config, list(clips.values()), workdir)
     except InputError as error:
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
@@ -109,7 +130,12 @@ def _recordings(config, machines, workdir):
             if clip is None:
                 return None
             windows = recordings.windows(config, [clip])
-            return read(min(windows, key=lambda window: abs(window.start - round(start * FrontEnd.sample_rate))))
+            return read(
+                min(
+                    windows,
+                    key=lambda window: abs(window.start - round(start * FrontEnd.sample_rate)),
+                )
+            )
 
         return of
 
@@ -124,10 +150,18 @@ def _front_end(config, clips, workdir):
     own = workdir / "weights.safetensors"
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
     file = own if own.is_file() else frozen
-    found = None if file in ("", "none") or config.model.encoder == "filter_bank" else front_end_of(file)
+    found = (
+        None
+        if file in ("", "none") or config.model.encoder == "filter_bank"
+        else front_end_of(file)
+    )
     return found or experiment.front_end(config, clips)
 
 
 def _metrics(workdir) -> list[dict]:
     path = workdir / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text().splitlines() if line]
+        if path.is_file()
+        else []
+    )

@@ -1,7 +1,9 @@
-"""An archive in shards of one size: each is done once and kept, by any number of processes that share a folder.
+"""An archive in shards of one size: each is done once and kept, by any number of processes that
+share a folder.
 
-What a shard was made of is written last, so a process that is killed leaves none that is half done. A lock says who is
-at work on it and ends with its process; where a file system has no locks, two may do the same shard, with one outcome.
+What a shard was made of is written last, so a process that is killed leaves none that is half done.
+A lock says who is at work on it and ends with its process; where a file system has no locks, two
+may do the same shard, with one outcome.
 """
 
 import contextlib
@@ -16,7 +18,8 @@ from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import clock, say
 
 T = TypeVar("T")
-SHARD = 1024  # items: what a kill may cost; a multiple of usual batches, and whatever the number of processes
+# items: what a kill may cost; a multiple of usual batches, and whatever the number of processes
+SHARD = 1024
 DONE = "made_of.json"
 LOOK_AGAIN_SECONDS = 1.0  # at the shards that others are at work on
 
@@ -32,16 +35,19 @@ def in_shards(
     joined: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = say,
 ) -> tuple[list[Path], int]:
-    """Does every shard of an archive that is not done -> their folders in order, the number of items done here.
+    """Does every shard of an archive that is not done -> their folders in order, the number of
+    items done here.
 
     Args:
         folder: that holds the shards.
         items: of the archive, in its order.
-        made_of: a shard's items -> hash of all that its outcome depends on; a shard of another one is done again.
+        made_of: a shard's items -> hash of all that its outcome depends on; a shard of another one
+            is done again.
         work: writes the outcome of a shard's items into its folder.
         what: the items' name, for the progress on the screen.
         wait: for the shards that others are at work on, and do those of a process that was lost.
-        joined: whether another process has meanwhile made of all shards what they are for, and removed them.
+        joined: whether another process has meanwhile made of all shards what they are for, and
+            removed them.
         tell: puts a line on the screen.
 
     Raises:
@@ -65,7 +71,10 @@ def in_shards(
                     rate = ours / (time.perf_counter() - begin)
                     count = sum(map(len, left.values()))
                     if left:
-                        tell(f"  {count} of {len(items)} {what} left  {rate:.1f}/s  {clock(count / rate)}")
+                        tell(
+                            f"  {count} of {len(items)} {what} left  {rate:.1f}/s  "
+                            f"{clock(count / rate)}"
+                        )
         if not wait:
             break
         if left:
@@ -74,7 +83,8 @@ def in_shards(
 
 
 def _claim(stack: contextlib.ExitStack, shard: Path, of: str, joined, tell) -> tuple[bool, bool]:
-    """Whether a shard is done, and whether others are at work on it; else it is ours while the stack is open.
+    """Whether a shard is done, and whether others are at work on it; else it is ours while the
+    stack is open.
 
     Of several processes, the first one asks.
     """

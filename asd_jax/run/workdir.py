@@ -1,4 +1,6 @@
-"""Whose a workdir is: one config's, one set of recordings', and one process's at a time; what in it is still valid."""
+"""Whose a workdir is: one config's, one set of recordings', and one process's at a time; what in it
+is still valid.
+"""
 
 import contextlib
 import dataclasses
@@ -18,7 +20,14 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256, read_json, write_json
 from asd_jax.runtime.log import say
 
-RESULTS = ("pseudo_classes.json", "checkpoints", "weights.safetensors", "embeddings", "scores", "results.json")
+RESULTS = (
+    "pseudo_classes.json",
+    "checkpoints",
+    "weights.safetensors",
+    "embeddings",
+    "scores",
+    "results.json",
+)
 LEFT = (
     *RESULTS,
     "pretrained.json",
@@ -51,20 +60,27 @@ class InUse(InputError):
 
 @contextlib.contextmanager
 def claimed(
-    workdir: Path, config: Mapping, clips: Sequence[Clip], *, overwrite: bool = False, may_change: bool = False
+    workdir: Path,
+    config: Mapping,
+    clips: Sequence[Clip],
+    *,
+    overwrite: bool = False,
+    may_change: bool = False,
 ) -> Iterator[None]:
-    """Within, the workdir is this process's, with `config` in config.json and what the clips are in data.json.
+    """Within, the workdir is this process's, with `config` in config.json and what the clips are in
+    data.json.
 
     Args:
         workdir: made if it is not there.
         config: plain values.
         clips: all that the run reads.
         overwrite: remove the run that is there first.
-        may_change: the recordings since the last time, where all that depends on them is made again; no machine may
-            be gone.
+        may_change: the recordings since the last time, where all that depends on them is made
+            again; no machine may be gone.
 
     Raises:
-        InputError: another process works there; a run of another config or of other recordings is there.
+        InputError: another process works there; a run of another config or of other recordings is
+            there.
     """
     if not processes.first():
         processes.wait()
@@ -86,7 +102,8 @@ def claimed(
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Within, no other process works in the workdir. The system itself ends the lock of a process that was killed.
+    """Within, no other process works in the workdir. The system itself ends the lock of a process
+    that was killed.
 
     Raises:
         InUse: another does, which is named.
@@ -101,16 +118,23 @@ def locked(workdir: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.path.samestat(os.fstat(file.fileno()), path.stat())  # else its last owner just removed it
+            ours = os.path.samestat(
+                os.fstat(file.fileno()), path.stat()
+            )  # else its last owner just removed it
         except (BlockingIOError, FileNotFoundError):
             ours = False
         except OSError as error:
-            say(f"WARNING: {workdir}: no locks on this file system ({error.strerror}); start no second run here")
+            say(
+                f"WARNING: {workdir}: no locks on this file system ({error.strerror}); start no "
+                f"second run here"
+            )
             ours = True
         if not ours:
             file.seek(0)
             owner = file.read().strip() or "another process"
-            raise InUse(f"{workdir} is in use by {owner}: wait for it, stop it, or use another --workdir")
+            raise InUse(
+                f"{workdir} is in use by {owner}: wait for it, stop it, or use another --workdir"
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -124,7 +148,9 @@ def seed_folders(workdir: Path) -> list[Path]:
     """Folders of a run with several seeds, none for a run with one."""
     own = workdir / "config.json"
     config = read_json(own) if own.is_file() else {}
-    seeds = config.get("seeds", 1) if isinstance(config, dict) else 1  # what else it may hold, check_config tells
+    seeds = (
+        config.get("seeds", 1) if isinstance(config, dict) else 1
+    )  # what else it may hold, check_config tells
     return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
 
 
@@ -147,10 +173,14 @@ def remove_run(workdir: Path) -> None:
 
 
 def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
-    """{machine: number of clips, hash of their names and sizes}; no folder, so recordings may move."""
+    """{machine: number of clips, hash of their names and sizes}; no folder, so recordings may
+    move.
+    """
     found = {}
     for machine in sorted({clip.machine for clip in clips}):
-        own = sorted((c.split, Path(c.path).name, _stamp(c.path)[0]) for c in clips if c.machine == machine)
+        own = sorted(
+            (c.split, Path(c.path).name, _stamp(c.path)[0]) for c in clips if c.machine == machine
+        )
         found[machine] = {"clips": len(own), "sha256": sha256_of(own)}
     return found
 
@@ -163,18 +193,25 @@ def recording_stamps(clips: Sequence[Clip]) -> dict[str, tuple[int, int]]:
 def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
     """Raises InputError if a recording is not the one it was."""
     if _stamp(path) != stamp:
-        raise InputError(f"{path}: changed since the run began; put it back, or start again with --overwrite")
+        raise InputError(
+            f"{path}: changed since the run began; put it back, or start again with --overwrite"
+        )
 
 
 def made_of(settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence[Clip]) -> str:
     """Hash of all that embeddings depend on: settings, checksum of the weights, recordings."""
     stamps = recording_stamps(clips)
-    rows = [{**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]} for clip in clips]
+    rows = [
+        {**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]}
+        for clip in clips
+    ]
     return sha256_of([settings, weights, rows])
 
 
 class Made:
-    """What the files of a folder were made of, in its made_of.json; a file that was changed since does not count."""
+    """What the files of a folder were made of, in its made_of.json; a file that was changed since
+    does not count.
+    """
 
     def __init__(self, folder: Path):
         self.folder, self.path = folder, folder / "made_of.json"
@@ -186,7 +223,11 @@ class Made:
     def valid(self, name: str, of: str) -> bool:
         """Whether that file is there and whole, and was made of this."""
         path, known = self.folder / name, self.files.get(name, {})
-        return path.is_file() and known.get("made_of") == of and known.get("sha256") == file_sha256(path)
+        return (
+            path.is_file()
+            and known.get("made_of") == of
+            and known.get("sha256") == file_sha256(path)
+        )
 
     def add(self, name: str, of: str) -> None:
         """Notes what a file was made of, after it was written."""
@@ -199,11 +240,15 @@ def check_config(workdir: Path, config: Mapping) -> None:
     path = workdir / "config.json"
     theirs = read_json(path) if path.exists() else config
     if different := [text for key, text in differences(theirs, config) if key not in FREE]:
-        raise InputError(f"{workdir} holds a run of another config; it differs in {', '.join(different)}. {_WAY_OUT}")
+        raise InputError(
+            f"{workdir} holds a run of another config; it differs in {', '.join(different)}. "
+            f"{_WAY_OUT}"
+        )
 
 
 def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
-    """Notes which weights a run begins from, in pretrained.json: their path in the config may come to name others.
+    """Notes which weights a run begins from, in pretrained.json: their path in the config may come
+    to name others.
 
     Args:
         workdir: of the run, claimed.
@@ -213,9 +258,15 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
         InputError: the run that is there began from others.
     """
     path = workdir / "pretrained.json"
-    if (workdir / "checkpoints").exists() and path.exists() and (theirs := read_json(path)) != dict(origin):
+    if (
+        (workdir / "checkpoints").exists()
+        and path.exists()
+        and (theirs := read_json(path)) != dict(origin)
+    ):
         texts = ", ".join(text for _, text in differences(theirs, origin))
-        raise InputError(f"{workdir} holds a run that began from other weights: {texts}. {_WAY_OUT}")
+        raise InputError(
+            f"{workdir} holds a run that began from other weights: {texts}. {_WAY_OUT}"
+        )
     write_json(path, dict(origin))
 
 
@@ -223,20 +274,32 @@ def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
     path = workdir / "data.json"
     theirs = read_json(path) if path.exists() else data
     if may_change:
-        theirs = {**data, **{machine: own for machine, own in theirs.items() if machine not in data}}
-    if different := sorted(machine for machine in {*theirs, *data} if theirs.get(machine) != data.get(machine)):
+        theirs = {
+            **data,
+            **{machine: own for machine, own in theirs.items() if machine not in data},
+        }
+    if different := sorted(
+        machine for machine in {*theirs, *data} if theirs.get(machine) != data.get(machine)
+    ):
         counts = [
-            f"{m} ({theirs.get(m, {}).get('clips', 0)} there, {data.get(m, {}).get('clips', 0)} here)"
+            f"{m} ({theirs.get(m, {}).get('clips', 0)} there, {data.get(m, {}).get('clips', 0)} "
+            f"here)"
             for m in different
         ]
-        raise InputError(f"{workdir} holds a run on other recordings of {', '.join(counts)}. {_WAY_OUT}")
+        raise InputError(
+            f"{workdir} holds a run on other recordings of {', '.join(counts)}. {_WAY_OUT}"
+        )
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, str]]:
     """(key, text) of all that differs in two nested mappings."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = sorted({*a, *b})
-        return [d for key in keys for d in differences(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))]
+        return [
+            d
+            for key in keys
+            for d in differences(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))
+        ]
     return [] if a == b else [(prefix, f"{prefix} ({a!r} there, {b!r} here)")]
 
 
@@ -244,7 +307,9 @@ def _stamp(path: str) -> tuple[int, int]:
     try:
         file = os.stat(path)
     except OSError as error:
-        raise InputError(f"{path}: no such file any more; put it back, and the same command continues") from error
+        raise InputError(
+            f"{path}: no such file any more; put it back, and the same command continues"
+        ) from error
     return file.st_size, file.st_mtime_ns
 
 

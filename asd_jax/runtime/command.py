@@ -1,8 +1,9 @@
 """The one wrapper around every main: flags, exit status, errors in one line.
 
-Exit status: 0 done; 2 bad input from the user (one message on stderr, no traceback); 1 anything else; `--help` 0.
-A main may return another status (asd_jax.detect returns 3 for "anomaly found"). SIGTERM is taken as Ctrl-C is: what is
-being written is finished or removed, and the command that continues is printed.
+Exit status: 0 done; 2 bad input from the user (one message on stderr, no traceback); 1 anything
+else; `--help` 0. A main may return another status (asd_jax.detect returns 3 for "anomaly found").
+SIGTERM is taken as Ctrl-C is: what is being written is finished or removed, and the command that
+continues is printed.
 """
 
 import contextlib
@@ -25,8 +26,11 @@ from asd_jax.runtime.errors import InputError, near
 KEYS = "all keys, with comments: configs/base.py, of pre-training configs/pretrain_base.py"
 
 
-def run(main: Callable[[], int | None], define_flags: Callable[[list[str]], None] = lambda argv: None) -> None:
-    """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's status.
+def run(
+    main: Callable[[], int | None], define_flags: Callable[[list[str]], None] = lambda argv: None
+) -> None:
+    """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's
+    status.
 
     Args:
         main: the command.
@@ -59,34 +63,47 @@ def _status(main, define_flags, argv: list[str]) -> int:
         # What a lost connection is called differs by machine and version; its own words follow.
         reason = str(error).strip().partition("\n")[0][:300]
         print(
-            f"error: this process of several could not go on; if another one ended, see why there. {_again(main, argv)}"
+            f"error: this process of several could not go on; if another one ended, see why "
+            f"there. {_again(main, argv)}"
             f" ({type(error).__name__}: {reason})",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt as stop:
-        print(" ".join(["interrupted", *map(str, stop.args)]) + f"; {_again(main, argv)}", file=sys.stderr)
+        print(
+            " ".join(["interrupted", *map(str, stop.args)]) + f"; {_again(main, argv)}",
+            file=sys.stderr,
+        )
         return 1
 
 
 def _again(main, argv: list[str]) -> str:
     """How to continue."""
-    again = shlex.join(["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
+    again = shlex.join(
+        ["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")]
+    )
     return f"to continue:\n  {again}"
 
 
 def define_process_flags() -> None:
     """Defines the flags of commands that several processes can run together."""
-    flags.DEFINE_string("coordinator", None, "of several processes: HOST:PORT of the first; auto: on Slurm and TPU")
-    flags.DEFINE_integer("processes", None, "how many run this command together, with one --workdir that all can see")
+    flags.DEFINE_string(
+        "coordinator", None, "of several processes: HOST:PORT of the first; auto: on Slurm and TPU"
+    )
+    flags.DEFINE_integer(
+        "processes", None, "how many run this command together, with one --workdir that all can see"
+    )
     flags.DEFINE_integer("process", None, "which of them this is, from 0")
 
 
 def _join(again: str) -> None:
     args = flags.FLAGS
-    if "coordinator" in args and (args.coordinator or args.processes is not None or args.process is not None):
+    if "coordinator" in args and (
+        args.coordinator or args.processes is not None or args.process is not None
+    ):
         last_words = (
-            f"error: this process was ended: it was killed, or the first process is gone; see why there. {again}"
+            f"error: this process was ended: it was killed, or the first process "
+            f"is gone; see why there. {again}"
         )
         processes.join(args.coordinator or "", args.processes, args.process, last_words)
 
@@ -94,7 +111,9 @@ def _join(again: str) -> None:
 @contextlib.contextmanager
 def _terminated_as_by_hand() -> Iterator[None]:
     """Within, SIGTERM raises KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread has signals
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only the main thread has signals
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -107,7 +126,11 @@ def _terminated_as_by_hand() -> Iterator[None]:
 def _flags_help() -> str:
     """The command's flags, wherever in this project they are defined; libraries have theirs."""
     libraries = "absl", "grain", "jax", "ml_collections", "orbax"
-    modules = [name for name in flags.FLAGS.flags_by_module_dict() if name.partition(".")[0] not in libraries]
+    modules = [
+        name
+        for name in flags.FLAGS.flags_by_module_dict()
+        if name.partition(".")[0] not in libraries
+    ]
     return "\n".join(flags.FLAGS.module_help(name).partition(":\n")[2] for name in modules)
 
 
@@ -126,16 +149,24 @@ def _parse(argv: list[str]) -> None:
     try:
         left = flags.FLAGS(argv)
     except flags.Error as error:
-        raise InputError(_of_config_file(config, error) or f"{_words(error)} (--help lists the flags)") from error
+        raise InputError(
+            _of_config_file(config, error) or f"{_words(error)} (--help lists the flags)"
+        ) from error
     except Exception as error:  # a bad override, or whatever is wrong in a config file
-        unknown = _unknown_key(argv, error) if isinstance(error, (AttributeError, KeyError)) else None
+        unknown = (
+            _unknown_key(argv, error) if isinstance(error, (AttributeError, KeyError)) else None
+        )
         raise InputError(_of_config_file(config, error) or unknown or f"config: {error}") from error
     if len(left) > 1:
-        raise InputError(f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)")
+        raise InputError(
+            f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)"
+        )
 
 
 def _unknown_key(argv: list[str], error: Exception) -> str | None:
-    """What is wrong with a --config.section.key of which the config knows no such part, which the error quotes."""
+    """What is wrong with a --config.section.key of which the config knows no such part, which the
+    error quotes.
+    """
     parts = re.findall(r"""["']([^"']+)["']""", str(error.args[0])) or [str(error.args[0])]
     for argument in argv[1:]:
         key = argument.partition("=")[0].lstrip("-").removeprefix("config.")
@@ -146,24 +177,34 @@ def _unknown_key(argv: list[str], error: Exception) -> str | None:
 
 
 def _words(error: flags.Error) -> str:
-    """What is wrong with the flags; absl says of one that is missing that it "must have a value other than None"."""
+    """What is wrong with the flags; absl says of one that is missing that it "must have a value
+    other than None".
+    """
     missing = re.findall(r"Flag --(\w+) must have a value other than None", str(error))
-    return "; ".join(f"--{name}=... is needed: {flags.FLAGS[name].help}" for name in missing) or str(error)
+    return "; ".join(
+        f"--{name}=... is needed: {flags.FLAGS[name].help}" for name in missing
+    ) or str(error)
 
 
 def _of_config_file(config: str | None, error: BaseException) -> str | None:
-    """What the config file itself raised, which config_flags may bury in the text of a traceback."""
+    """What the config file itself raised, which config_flags may bury in the text of a
+    traceback.
+    """
     while cause := error.__cause__ or error.__context__:
         error = cause
     name = (config or "").partition(":")[0]
-    inside = any(frame.filename.endswith(name) for frame in traceback.extract_tb(error.__traceback__))
+    inside = any(
+        frame.filename.endswith(name) for frame in traceback.extract_tb(error.__traceback__)
+    )
     if not name or not (inside or isinstance(error, SyntaxError) or "'get_config'" in str(error)):
         return None
     return f"{config}: {error}"
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str | None:
-    """The value of --name in the arguments, before the flags are parsed; None if it is not there."""
+    """The value of --name in the arguments, before the flags are parsed; None if it is not
+    there.
+    """
     for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
         flag, equals, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and flag == name:
@@ -172,15 +213,18 @@ def value_of_flag(argv: Sequence[str], name: str) -> str | None:
 
 
 def check_keys(config: Mapping, known: Mapping, where: str = "") -> None:
-    """Compares a config's keys and the types of their values with those of the config that knows them all.
+    """Compares a config's keys and the types of their values with those of the config that knows
+    them all.
 
     Raises:
-        InputError: names a key that is unknown (and the nearest), missing, of another type or not finite.
+        InputError: names a key that is unknown (and the nearest), missing, of another type or not
+            finite.
     """
     for key in config:
         if key not in known:
             raise InputError(
-                f"config: no key {where + key!r}; {where or 'it '}has {', '.join(known)}.{near(key, known)}"
+                f"config: no key {where + key!r}; {where or 'it '}has "
+                f"{', '.join(known)}.{near(key, known)}"
             )
     for key, default in known.items():
         if key not in config:
@@ -188,11 +232,16 @@ def check_keys(config: Mapping, known: Mapping, where: str = "") -> None:
         value, kind = config[key], type(default)
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping):
-                raise InputError(f"config: {where + key}={value!r} should have keys: {', '.join(default)}")
+                raise InputError(
+                    f"config: {where + key}={value!r} should have keys: {', '.join(default)}"
+                )
             check_keys(value, default, f"{where}{key}.")
         elif where + key == "features.simam" and isinstance(value, Mapping):
             continue
         elif type(value) is not kind and not (kind is float and type(value) is int):
-            raise InputError(f"config: {where + key}={value!r} should be of type {kind.__name__}, e.g. {default!r}")
+            raise InputError(
+                f"config: {where + key}={value!r} should be of type {kind.__name__}, e.g. "
+                f"{default!r}"
+            )
         elif isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"config: {where + key}={value} is not a finite number")

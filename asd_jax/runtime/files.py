@@ -44,7 +44,8 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
-    """Within, an InputError takes with it what was written in the folder, if the folder was not there before.
+    """Within, an InputError takes with it what was written in the folder, if the folder was not
+    there before.
 
     Unless a file is there that took time to compute: one of the pattern `unless`.
     """
@@ -58,7 +59,9 @@ def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: dict) -> None:
-    """Writes `value` as indented JSON, keys in the order given; the same value gives the same bytes."""
+    """Writes `value` as indented JSON, keys in the order given; the same value gives the same
+    bytes.
+    """
     with whole_file(path) as file:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 

@@ -39,12 +39,19 @@ class TrainingLog:
         old = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         done = [_step(line) for line in old]
         with whole_file(self.path) as file:
-            file.write("".join(line for line, step in zip(old, done, strict=True) if step <= start).encode())
+            file.write(
+                "".join(
+                    line for line, step in zip(old, done, strict=True) if step <= start
+                ).encode()
+            )
         last = max((step for step in done if step < math.inf), default=0)
         if start == steps and start:
             say(f"training is finished: all {steps} steps are done")
         elif last > start:
-            say(f"continuing after step {start}: those up to {last} have no whole checkpoint and are done again")
+            say(
+                f"continuing after step {start}: those up to {last} have no whole checkpoint and "
+                f"are done again"
+            )
         elif start:
             say(f"continuing after step {start}")
 
@@ -53,7 +60,8 @@ class TrainingLog:
         return step > self._last and (step % self.every == 0 or step in (1, self.steps))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Reports the metrics of a step that is due: all of them in the file, the main ones on the screen.
+        """Reports the metrics of a step that is due: all of them in the file, the main ones on the
+        screen.
 
         Raises:
             InputError: the file cannot be written.
@@ -63,12 +71,20 @@ class TrainingLog:
         self._since, self._last = now, step
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         try:
-            with open(self.path if processes.first() else os.devnull, "a", encoding="utf-8") as file:
+            with open(
+                self.path if processes.first() else os.devnull, "a", encoding="utf-8"
+            ) as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror or error})"
+            ) from error
         left = (self.steps - step) * self.batch_size / rate if rate else 0
-        values = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "accuracy", "learning_rate") if name in row)
+        values = "  ".join(
+            f"{name} {row[name]:.4g}"
+            for name in ("loss", "accuracy", "learning_rate")
+            if name in row
+        )
         # The first step of a process compiles: its rate says nothing of what is left.
         speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
         self._first = False
@@ -84,7 +100,12 @@ def _step(line: str) -> int | float:
 
 
 def progress(
-    items: Iterable[T], total: int, what: str, per_item: int = 1, *, tell: Callable[[str], None] = say
+    items: Iterable[T],
+    total: int,
+    what: str,
+    per_item: int = 1,
+    *,
+    tell: Callable[[str], None] = say,
 ) -> Iterator[T]:
     """Passes the items on; says the share done, the rate and the time left every few seconds.
 

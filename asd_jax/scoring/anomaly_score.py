@@ -39,8 +39,8 @@ class MachineScores:
 def score_machine(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> MachineScores:
     """Embeddings of one machine -> scores and decisions of its test clips, section by section.
 
-    Clips of split "train" make the bank. Clips of split "held_out" (normal, kept out of training) are never in the
-    bank: they give the statistics and thresholds of normalization="held_out".
+    Clips of split "train" make the bank. Clips of split "held_out" (normal, kept out of training)
+    are never in the bank: they give the statistics and thresholds of normalization="held_out".
 
     Raises:
         InputError: no test clips, a section without training clips, options that do not exist.
@@ -49,10 +49,14 @@ def score_machine(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> Machine
 
 
 def fit_sections(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> dict[str, "SectionScorer"]:
-    """Embeddings of one machine -> {section that has test clips: scorer fitted to its normal clips}."""
+    """Embeddings of one machine -> {section that has test clips: scorer fitted to its normal
+    clips}.
+    """
     sections = sorted(set(embeddings.section[embeddings.split == "test"].tolist()))
     if not sections:
-        raise InputError("embeddings: no test clips to score (split must be train, held_out or test)")
+        raise InputError(
+            "embeddings: no test clips to score (split must be train, held_out or test)"
+        )
     scorers = {}
     for section in sections:
         own = embeddings[embeddings.section == section]
@@ -70,19 +74,28 @@ def fit_sections(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> dict[str
 
 
 def score_sections(
-    embeddings: Embeddings, scorers: Mapping[str, "SectionScorer"], *, normalization: str | None = None
+    embeddings: Embeddings,
+    scorers: Mapping[str, "SectionScorer"],
+    *,
+    normalization: str | None = None,
 ) -> MachineScores:
-    """Test clips of one machine -> scores by their sections' scorers; `normalization` replaces the scorers' own."""
+    """Test clips of one machine -> scores by their sections' scorers; `normalization` replaces the
+    scorers' own.
+    """
     heard = embeddings[embeddings.split == "test"]
     clips = heard
     if heard.window_start_seconds is not None:
-        clips = heard[np.unique(heard.files, return_index=True)[1]]  # in the order of file names, as heard.clip
+        clips = heard[
+            np.unique(heard.files, return_index=True)[1]
+        ]  # in the order of file names, as heard.clip
     score, decision = np.empty(len(clips.files)), np.empty(len(clips.files), np.int64)
     thresholds, notes = {}, []
     for section, scorer in scorers.items():
         here, rows = clips.section == section, heard[heard.section == section]
         try:
-            score[here], cut, told = scorer.score(rows.vectors, normalization=normalization, clip=rows.clip)
+            score[here], cut, told = scorer.score(
+                rows.vectors, normalization=normalization, clip=rows.clip
+            )
         except InputError as error:
             raise InputError(f"section {section}: {error}") from error
         thresholds[section], decision[here] = cut, score[here] > cut
@@ -120,17 +133,24 @@ class SectionScorer:
             scoring: options.
             held_out: normal clips kept out of training, only needed with normalization="held_out".
             axes: what the axes of the vectors are, see `Embeddings`.
-            windows: where rows are windows, {"train": ..., "held_out": {domain: number of each row's clip}}.
+            windows: where rows are windows, {"train": ..., "held_out": {domain: number of each
+                row's clip}}.
         """
         prepare = Preparation.fit(training, scoring, axes)
-        bank, notes = _bank({domain: prepare(v) for domain, v in training.items() if len(v)}, scoring)
+        bank, notes = _bank(
+            {domain: prepare(v) for domain, v in training.items() if len(v)}, scoring
+        )
         if not bank:
             raise InputError("no normal training clips to compare with (split train)")
-        normal, _ = _bank({domain: prepare(v) for domain, v in (held_out or {}).items() if len(v)}, scoring)
+        normal, _ = _bank(
+            {domain: prepare(v) for domain, v in (held_out or {}).items() if len(v)}, scoring
+        )
         clips, normal_clips = None, None
         if windows is not None:
             clips, normal_clips = (
-                _bank({domain: clip for domain, clip in windows[split].items() if len(clip)}, scoring)[0]
+                _bank(
+                    {domain: clip for domain, clip in windows[split].items() if len(clip)}, scoring
+                )[0]
                 for split in ("train", "held_out")
             )
         scorer = cls(bank, normal, clips, normal_clips, prepare, scoring, axes, tuple(notes))
@@ -143,27 +163,41 @@ class SectionScorer:
         return fit_back_end(self.bank, self.scoring, self.axes, self.bank_clip)
 
     def score(
-        self, vectors: np.ndarray, *, normalization: str | None = None, clip: np.ndarray | None = None
+        self,
+        vectors: np.ndarray,
+        *,
+        normalization: str | None = None,
+        clip: np.ndarray | None = None,
     ) -> tuple[np.ndarray, float, tuple[str, ...]]:
         """Embeddings "n ..." -> (anomaly scores "n", threshold, notes).
 
-        With normalization="test" scores and threshold depend on all n clips, otherwise each clip stands alone. Where
-        rows are windows, `clip` numbers the clip of each, and there is a score per clip, not per row.
+        With normalization="test" scores and threshold depend on all n clips, otherwise each clip
+        stands alone. Where rows are windows, `clip` numbers the clip of each, and there is a score
+        per clip, not per row.
         """
         mode, domains = normalization or self.scoring.normalization, self.scoring.domains
         domains = "min" if domains == "pooled" else domains
         scores = self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
-        statistics, told = domain_statistics(scores, {name: normal[name][name] for name in scores}, mode)
-        cut, more = self._threshold(np.concatenate([normalized(of, statistics, domains) for of in normal.values()]))
+        statistics, told = domain_statistics(
+            scores, {name: normal[name][name] for name in scores}, mode
+        )
+        cut, more = self._threshold(
+            np.concatenate([normalized(of, statistics, domains) for of in normal.values()])
+        )
         return normalized(scores, statistics, domains), cut, (*self.notes, *told, *more)
 
     def _merged(self, scores: Scores, clip: np.ndarray | None) -> Scores:
-        """{bank: scores of windows} -> {bank: scores of clips}; as they are where rows are clips."""
+        """{bank: scores of windows} -> {bank: scores of clips}; as they are where rows are
+        clips.
+        """
         if self.bank_clip is None or clip is None:
             return scores
         number = np.unique(clip, return_inverse=True)[1]
-        return {name: merge_windows(values, number, how=self.scoring.windows) for name, values in scores.items()}
+        return {
+            name: merge_windows(values, number, how=self.scoring.windows)
+            for name, values in scores.items()
+        }
 
     @functools.cached_property
     def self_scores(self) -> dict[str, Scores]:
@@ -173,16 +207,23 @@ class SectionScorer:
         """
         clips = self.bank_clip
         scores = self.fitted.self_scores(clips)
-        return scores if clips is None else {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
+        return (
+            scores
+            if clips is None
+            else {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
+        )
 
     def _held_out_scores(self, banks) -> dict[str, Scores]:
         if missing := sorted(set(banks) - set(self.held_out)):
             raise InputError(
-                f"normalization held_out: no held-out {', '.join(missing)} clips in the embeddings (split held_out); "
+                f"normalization held_out: no held-out {', '.join(missing)} clips in the "
+                f"embeddings (split held_out); "
                 "keep some out of training, or use --config.scoring.normalization=train"
             )
         clips = self.held_out_clip or dict.fromkeys(self.held_out)
-        scores = {domain: self.fitted.score(_flat(vectors)) for domain, vectors in self.held_out.items()}
+        scores = {
+            domain: self.fitted.score(_flat(vectors)) for domain, vectors in self.held_out.items()
+        }
         return {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
 
     def _threshold(self, normal) -> tuple[float, list[str]]:
@@ -190,15 +231,21 @@ class SectionScorer:
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
-            near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)  # 3 standard deviations
+            near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(
+                asked
+            )  # 3 standard deviations
             if near or self.scoring.decision == "quantile":
                 return cut, []
             return cut, [
-                f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} were asked for: they "
-                f"do not follow the distribution of scoring.decision={self.scoring.decision}; quantile needs none"
+                f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} "
+                f"were asked for: they "
+                f"do not follow the distribution of scoring.decision={self.scoring.decision}; "
+                f"quantile needs none"
             ]
         cut = float(normal.max()) if len(normal) else np.inf
-        return cut, [f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"]
+        return cut, [
+            f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"
+        ]
 
 
 def _flat(vectors):
@@ -210,15 +257,21 @@ def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, li
     if not vectors:
         return {}, []
     if scoring.domains == "pooled" or "unknown" in vectors:
-        notes = [] if "unknown" not in vectors else ["training clips without domain: one pooled bank"]
+        notes = (
+            [] if "unknown" not in vectors else ["training clips without domain: one pooled bank"]
+        )
         return {"pooled": np.concatenate(list(vectors.values()))}, notes
     notes = [
-        f"no {domain} training clips: that bank is left out" for domain in ("source", "target") if domain not in vectors
+        f"no {domain} training clips: that bank is left out"
+        for domain in ("source", "target")
+        if domain not in vectors
     ]
     return {domain: vectors[domain] for domain in ("source", "target") if domain in vectors}, notes
 
 
-def _by_domain(embeddings: Embeddings, split: str, values: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def _by_domain(
+    embeddings: Embeddings, split: str, values: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """{domain: rows of the vectors, or of other values one a row} of a split."""
     values = embeddings.vectors if values is None else values
     domain = np.where(embeddings.split == split, embeddings.domain, "")

@@ -21,7 +21,8 @@ def compare_back_ends(
     *,
     back_ends: Sequence[str] = tuple(BACK_ENDS),
 ) -> tuple[Grid, list[str]]:
-    """{machine: embeddings} -> {back end: {normalisation: official score}}, and notes; each back end is fitted once.
+    """{machine: embeddings} -> {back end: {normalisation: official score}}, and notes; each back
+    end is fitted once.
 
     None where a combination cannot be: SMOTE without target clips, held_out without clips held out.
     """

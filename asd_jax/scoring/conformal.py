@@ -1,4 +1,6 @@
-"""Thresholds and p-values that promise no more than the normal scores can show (split-conformal prediction)."""
+"""Thresholds and p-values that promise no more than the normal scores can show (split-conformal
+prediction).
+"""
 
 import math
 
@@ -9,13 +11,15 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.threshold import FEWEST
 
 
-def conformal_threshold(normal: Float[np.ndarray, "n"], false_alarm_rate: float) -> tuple[float, str]:
+def conformal_threshold(
+    normal: Float[np.ndarray, "n"], false_alarm_rate: float
+) -> tuple[float, str]:
     """Scores of normal sounds, none of which saw itself -> (threshold, why it is weak or "").
 
-    The ceil((n + 1) (1 - rate))-th smallest score: a further exchangeable normal sound lies above it with a
-    probability of at most `rate`, whatever the distribution (Vovk et al. 2005). Where n is too small for that, it is
-    the highest score, with a probability of 1 / (n + 1), and the note says so: the tail of a distribution fitted to
-    ten scores is a guess, and hides faults.
+    The ceil((n + 1) (1 - rate))-th smallest score: a further exchangeable normal sound lies above
+    it with a probability of at most `rate`, whatever the distribution (Vovk et al. 2005). Where n
+    is too small for that, it is the highest score, with a probability of 1 / (n + 1), and the note
+    says so: the tail of a distribution fitted to ten scores is a guess, and hides faults.
 
     Raises:
         InputError: a rate outside (0, 1), fewer than 3 different scores.
@@ -27,9 +31,13 @@ def conformal_threshold(normal: Float[np.ndarray, "n"], false_alarm_rate: float)
     if k <= n:
         return float(np.sort(normal)[k - 1]), ""
     if len(np.unique(normal)) < FEWEST:
-        raise InputError(f"threshold: {n} normal scores, fewer than {FEWEST} of them different; more sounds are needed")
+        raise InputError(
+            f"threshold: {n} normal scores, fewer than {FEWEST} of them different; more sounds "
+            f"are needed"
+        )
     return float(normal.max()), (
-        f"{n} normal sounds cannot support a false-alarm rate of {percent(false_alarm_rate)}: {percent(1 / (n + 1))} "
+        f"{n} normal sounds cannot support a false-alarm rate of {percent(false_alarm_rate)}: "
+        f"{percent(1 / (n + 1))} "
         "is the least they can show, with their highest score as the threshold. Record at least "
         f"{fewest(false_alarm_rate)} normal sounds, or raise the rate"
     )
@@ -40,8 +48,12 @@ def fewest(false_alarm_rate: float) -> int:
     return math.ceil(round(1 / false_alarm_rate, 9)) - 1
 
 
-def p_values(scores: Float[np.ndarray, "n"], normal: Float[np.ndarray, "r"]) -> Float[np.ndarray, "n"]:
-    """Scores -> how likely a normal sound scores at least as high: (1 + normals at or above) / (r + 1)."""
+def p_values(
+    scores: Float[np.ndarray, "n"], normal: Float[np.ndarray, "r"]
+) -> Float[np.ndarray, "n"]:
+    """Scores -> how likely a normal sound scores at least as high: (1 + normals at or above) / (r +
+    1).
+    """
     above = len(normal) - np.searchsorted(np.sort(normal), scores, side="left")
     return (1 + above) / (len(normal) + 1)
 

@@ -1,4 +1,6 @@
-"""Domain normalisation: scores against the source and the target bank on one scale, then one score per clip."""
+"""Domain normalisation: scores against the source and the target bank on one scale, then one score
+per clip.
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,19 +17,22 @@ _STD_FLOOR = 1e-12  # a bank of equal distances; z-scores would be infinite
 def domain_normalize(
     test_source, test_target, *, train_source=None, train_target=None, mode: str = "train"
 ) -> np.ndarray:
-    """Scores "n" against the source bank and the target bank -> anomaly score "n", min over domains of (s - mean)/std.
+    """Scores "n" against the source bank and the target bank -> anomaly score "n", min over domains
+    of (s - mean)/std.
 
     Args:
-        test_source: test clips' scores against the source bank; None or empty where there is no source bank.
+        test_source: test clips' scores against the source bank; None or empty where there is no
+            source bank.
         test_target: the same for the target bank.
-        train_source: scores the statistics come from: self-scores of the source bank's clips (modes train), or
-            scores of held-out normal source clips (mode held_out).
+        train_source: scores the statistics come from: self-scores of the source bank's clips (modes
+            train), or scores of held-out normal source clips (mode held_out).
         train_target: the same for the target bank.
-        mode: "train", "held_out" (statistics as given), "test" (statistics of the test clips themselves: transductive,
-            as public code of GenRep and RMIS does) or "none" (plain minimum).
+        mode: "train", "held_out" (statistics as given), "test" (statistics of the test clips
+            themselves: transductive, as public code of GenRep and RMIS does) or "none" (plain
+            minimum).
 
-    A domain without bank is left out; one with a single training score uses the other domain's statistics; a std below
-    1e-12 is raised to it. Each of these is said in a warning.
+    A domain without bank is left out; one with a single training score uses the other domain's
+    statistics; a std below 1e-12 is raised to it. Each of these is said in a warning.
 
     Raises:
         InputError: unknown mode, no bank at all, lengths that differ, statistics missing.
@@ -50,7 +55,8 @@ def domain_normalize(
 def domain_statistics(
     test: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], mode: str
 ) -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """{bank: (mean, std)} that `mode` normalises with (ddof 0), and notes on what was out of the ordinary.
+    """{bank: (mean, std)} that `mode` normalises with (ddof 0), and notes on what was out of the
+    ordinary.
 
     Args:
         test: {bank: scores of the test clips against it}; only looked at in mode "test".
@@ -61,11 +67,15 @@ def domain_statistics(
         raise InputError(f"normalization {mode!r}: must be one of {', '.join(MODES)}")
     if mode == "none":
         return {name: (0.0, 1.0) for name in reference}, []
-    values = {name: np.asarray(v, np.float64) for name, v in (test if mode == "test" else reference).items()}
+    values = {
+        name: np.asarray(v, np.float64)
+        for name, v in (test if mode == "test" else reference).items()
+    }
     values = {name: v[~np.isnan(v)] for name, v in values.items()}
     if not any(len(v) > (mode != "test") for v in values.values()):
         raise InputError(
-            f"normalization {mode}: needs at least two {'test' if mode == 'test' else 'normal training'} scores in a "
+            f"normalization {mode}: needs at least two "
+            f"{'test' if mode == 'test' else 'normal training'} scores in a "
             "domain; use --config.scoring.normalization=none"
         )
     statistics, notes = {}, []
@@ -73,26 +83,38 @@ def domain_statistics(
         source = name
         if len(scores) < 2 and mode != "test":
             source = max(values, key=lambda other: len(values[other]))
-            notes.append(f"{name}: fewer than two normal scores to learn from, statistics of {source} used")
+            notes.append(
+                f"{name}: fewer than two normal scores to learn from, statistics of {source} used"
+            )
         std = float(values[source].std())
         if std < _STD_FLOOR:
-            notes.append(f"{name}: standard deviation {std:.1e} raised to {_STD_FLOOR:.0e}: all scores are equal")
+            notes.append(
+                f"{name}: standard deviation {std:.1e} raised to {_STD_FLOOR:.0e}: all scores are "
+                f"equal"
+            )
         statistics[name] = (float(values[source].mean()), max(std, _STD_FLOOR))
     return statistics, notes
 
 
 def normalized(
-    scores: Mapping[str, np.ndarray], statistics: Mapping[str, tuple[float, float]], domains: str = "min"
+    scores: Mapping[str, np.ndarray],
+    statistics: Mapping[str, tuple[float, float]],
+    domains: str = "min",
 ) -> np.ndarray:
-    """{bank: scores "n"} -> one score "n": (s - mean)/std of each bank, their minimum or one domain's alone."""
+    """{bank: scores "n"} -> one score "n": (s - mean)/std of each bank, their minimum or one
+    domain's alone.
+    """
     if domains not in DOMAINS:
         raise InputError(f"domains {domains!r}: must be one of {', '.join(DOMAINS)}")
     wanted: Sequence[str] = [domains] if domains in ("source", "target") else list(scores)
     if missing := [name for name in wanted if name not in scores]:
-        raise InputError(f"domains {domains}: no {missing[0]} bank here; found: {', '.join(scores) or 'none'}")
-    if not wanted or len({len(scores[name]) for name in wanted}) > 1:
         raise InputError(
-            f"scores of {', '.join(f'{len(v)} clips ({k})' for k, v in scores.items()) or 'no bank'}: "
-            "every bank must score the same clips"
+            f"domains {domains}: no {missing[0]} bank here; found: {', '.join(scores) or 'none'}"
         )
-    return np.min([(np.asarray(scores[name]) - statistics[name][0]) / statistics[name][1] for name in wanted], axis=0)
+    if not wanted or len({len(scores[name]) for name in wanted}) > 1:
+        counts = ", ".join(f"{len(of)} clips ({name})" for name, of in scores.items()) or "no bank"
+        raise InputError(f"scores of {counts}: every bank must score the same clips")
+    return np.min(
+        [(np.asarray(scores[name]) - statistics[name][0]) / statistics[name][1] for name in wanted],
+        axis=0,
+    )

@@ -29,14 +29,15 @@ class Embeddings:
         vectors: real numbers (n, e), (n, bands, e) or (n, layers, e); float32 in files.
         files: file names.
         section: e.g. "00".
-        split: "train", "test", "held_out" (normal clips kept out of training) or "supplemental" (not looked at).
+        split: "train", "test", "held_out" (normal clips kept out of training) or "supplemental"
+            (not looked at).
         domain: "source", "target" or "unknown".
         label: int, 0 normal, 1 anomaly, -1 unknown.
         attribute: attribute string, "" if none.
-        axes: what the axes of `vectors` are: ("clip", "embedding"), ("clip", "band", "embedding") or ("clip", "layer",
-            "embedding").
-        window_start_seconds: where windows were cut, the start of each: the rows are windows then, and those of one
-            clip carry its file name. None where a row is a clip.
+        axes: what the axes of `vectors` are: ("clip", "embedding"), ("clip", "band", "embedding")
+            or ("clip", "layer", "embedding").
+        window_start_seconds: where windows were cut, the start of each: the rows are windows then,
+            and those of one clip carry its file name. None where a row is a clip.
     """
 
     vectors: np.ndarray
@@ -53,7 +54,10 @@ class Embeddings:
         if self.axes not in _AXES:
             raise InputError(f"embeddings: axes {self.axes}; known: {', '.join(map(str, _AXES))}")
         if len(self.axes) != self.vectors.ndim:
-            raise InputError(f"embeddings: axes {self.axes} name {len(self.axes)} axes of vectors {self.vectors.shape}")
+            raise InputError(
+                f"embeddings: axes {self.axes} name {len(self.axes)} axes of vectors "
+                f"{self.vectors.shape}"
+            )
         if self.vectors.dtype.kind not in "fiu":
             raise InputError(f"embeddings: vectors of {self.vectors.dtype}, not real numbers")
         kinds = {**dict.fromkeys(_TEXT, "U"), "label": "iufb"}
@@ -62,18 +66,31 @@ class Embeddings:
             column = getattr(self, name)
             if column.ndim != 1 or (column.dtype.kind not in kind and column.size):
                 what = "text" if kind == "U" else "numbers"
-                raise InputError(f"embeddings: {name} of {column.dtype} {column.shape}, not {what} (n,)")
+                raise InputError(
+                    f"embeddings: {name} of {column.dtype} {column.shape}, not {what} (n,)"
+                )
             if len(column) != len(self.vectors):
-                raise InputError(f"embeddings: {len(self.vectors)} vectors but {len(column)} {name}")
+                raise InputError(
+                    f"embeddings: {len(self.vectors)} vectors but {len(column)} {name}"
+                )
         for name, known in _VALUES.items():
             if wrong := sorted(set(getattr(self, name).tolist()) - known):
-                raise InputError(f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}")
+                raise InputError(
+                    f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}"
+                )
         if self.window_start_seconds is not None:
-            clips = sorted(set(zip(self.split.tolist(), self.files.tolist(), self.section.tolist(), strict=True)))
+            clips = sorted(
+                set(
+                    zip(
+                        self.split.tolist(), self.files.tolist(), self.section.tolist(), strict=True
+                    )
+                )
+            )
             for one, other in itertools.pairwise(clips):
                 if one[:2] == other[:2]:
                     raise InputError(
-                        f"embeddings: windows of {one[1]} in sections {one[2]} and {other[2]}; windows of one name are "
+                        f"embeddings: windows of {one[1]} in sections {one[2]} and {other[2]}; "
+                        f"windows of one name are "
                         "of one clip, so names must differ"
                     )
         if not np.isfinite(self.vectors).all():
@@ -84,26 +101,42 @@ class Embeddings:
         """The clips that a mask, slice or index array picks."""
         columns = {name: getattr(self, name)[index] for name in ("vectors", "label", *_TEXT)}
         starts = self.window_start_seconds
-        return Embeddings(**columns, axes=self.axes, window_start_seconds=None if starts is None else starts[index])
+        return Embeddings(
+            **columns,
+            axes=self.axes,
+            window_start_seconds=None if starts is None else starts[index],
+        )
 
     @classmethod
     def joined(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
-        """Parts of one machine's embeddings, one after the other; a part without windows begins at second 0."""
-        columns = {n: np.concatenate([getattr(part, n) for part in parts]) for n in ("vectors", "label", *_TEXT)}
+        """Parts of one machine's embeddings, one after the other; a part without windows begins at
+        second 0.
+        """
+        columns = {
+            n: np.concatenate([getattr(part, n) for part in parts])
+            for n in ("vectors", "label", *_TEXT)
+        }
         begins, starts = [part.window_start_seconds for part in parts], None
         if any(begin is not None for begin in begins):
             pairs = zip(parts, begins, strict=True)
-            starts = np.concatenate([np.zeros(len(part.files)) if begin is None else begin for part, begin in pairs])
+            starts = np.concatenate(
+                [np.zeros(len(part.files)) if begin is None else begin for part, begin in pairs]
+            )
         return cls(**columns, axes=parts[0].axes, window_start_seconds=starts)
 
     @property
     def clip(self) -> np.ndarray:
-        """For each row the number of its clip, 0, 1, ... in order of file name; rows of one clip are its windows."""
+        """For each row the number of its clip, 0, 1, ... in order of file name; rows of one clip
+        are its windows.
+        """
         return np.unique(self.files, return_inverse=True)[1]
 
     def save(self, path: str | Path) -> None:
         """Writes the contract's npz, atomically."""
-        arrays = {"vectors": self.vectors.astype(np.float32, copy=False), "label": np.asarray(self.label, np.int64)}
+        arrays = {
+            "vectors": self.vectors.astype(np.float32, copy=False),
+            "label": np.asarray(self.label, np.int64),
+        }
         arrays |= {name: np.asarray(getattr(self, name), dtype=str) for name in ("axes", *_TEXT)}
         if self.window_start_seconds is not None:
             arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
@@ -115,20 +148,34 @@ class Embeddings:
         """Reads the contract's npz; `axes` may be absent for (n, e) vectors.
 
         Raises:
-            InputError: not such a file, fields missing, lengths that differ, values that are not finite.
+            InputError: not such a file, fields missing, lengths that differ, values that are not
+                finite.
         """
         try:
             if not zipfile.is_zipfile(path):
                 raise ValueError("not a zip archive, or a truncated one")
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+            KeyError,
+            TypeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise InputError(f"{path}: not a readable npz file ({error})") from error
         if missing := {"vectors", "label", *_TEXT} - set(arrays):
-            raise InputError(f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields expected")
+            raise InputError(
+                f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields "
+                f"expected"
+            )
         axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding"))))
         try:
             columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}
-            return cls(**columns, axes=axes, window_start_seconds=arrays.get("window_start_seconds"))
+            return cls(
+                **columns, axes=axes, window_start_seconds=arrays.get("window_start_seconds")
+            )
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

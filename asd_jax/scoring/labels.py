@@ -1,4 +1,6 @@
-"""Labels of scored clips: from their names, from the lists of the baselines, from the folders of the evaluators."""
+"""Labels of scored clips: from their names, from the lists of the baselines, from the folders of
+the evaluators.
+"""
 
 import csv
 import re
@@ -10,7 +12,9 @@ from asd_jax.data.ground_truth import find_ground_truth, read_ground_truth
 from asd_jax.runtime.errors import InputError
 
 Labels = dict[tuple[str, str], tuple[str, int]]  # (machine, file name) -> (domain, label)
-_EVALUATOR = re.compile(r"ground_truth_(?P<machine>.+?)_section_\d+(?:_(?P<domain>source|target))?_test\.csv")
+_EVALUATOR = re.compile(
+    r"ground_truth_(?P<machine>.+?)_section_\d+(?:_(?P<domain>source|target))?_test\.csv"
+)
 
 
 def name_says(file: str, machine: str) -> tuple[str, str, int]:
@@ -23,9 +27,11 @@ def read_labels(ground_truth: str | Path, year: int) -> Labels:
     """Ground truth of an evaluation set -> domain and label of each clip as released.
 
     Args:
-        ground_truth: `eval_data_list_<year>.csv` of the baselines or a folder that holds it, or the folder of an
-            official evaluator with ground_truth_data/ and (2022 and later) ground_truth_domain/ in it.
-        year: 2022's label files of ToyCar and ToyTrain contradict the evaluator's own attribute files, which count.
+        ground_truth: `eval_data_list_<year>.csv` of the baselines or a folder that holds it, or the
+            folder of an official evaluator with ground_truth_data/ and (2022 and later)
+            ground_truth_domain/ in it.
+        year: 2022's label files of ToyCar and ToyTrain contradict the evaluator's own attribute
+            files, which count.
 
     Raises:
         InputError: nothing of that kind there, unreadable rows, labels without domain.
@@ -55,7 +61,10 @@ def read_labels(ground_truth: str | Path, year: int) -> Labels:
 
 
 def _from_names(names: dict[tuple[str, str], str]) -> Labels:
-    return {(machine, released): name_says(name, machine)[1:] for (machine, released), name in names.items()}
+    return {
+        (machine, released): name_says(name, machine)[1:]
+        for (machine, released), name in names.items()
+    }
 
 
 def _rows(path: Path) -> dict[str, int]:
@@ -64,4 +73,6 @@ def _rows(path: Path) -> dict[str, int]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             return {row[0]: ("0", "1").index(row[1].strip()) for row in csv.reader(file) if row}
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: not readable as ground truth, rows <file name>,<0 or 1> ({error})") from error
+        raise InputError(
+            f"{path}: not readable as ground truth, rows <file name>,<0 or 1> ({error})"
+        ) from error

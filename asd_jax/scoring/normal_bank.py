@@ -1,4 +1,6 @@
-"""What a machine sounds like when it is well: several views of its normal sounds, fused to one score."""
+"""What a machine sounds like when it is well: several views of its normal sounds, fused to one
+score.
+"""
 
 import dataclasses
 import functools
@@ -24,10 +26,11 @@ _AXES = ("clip", "embedding")  # with bands too: only layers would count
 class NormalBank:
     """Normal sounds seen by several views, and how odd a further sound is beside them.
 
-    A view is one kind of vector, judged by one back end or more. A judge's score is standardised by the scores of the
-    normal sounds themselves, each compared with a bank, a preparation and a fit that saw nothing of its recording. The
-    fused score is the highest of all judges: a sound is odd if any finds it odd, and a view that cannot tell anything
-    about this machine adds little. No anomaly is needed to weigh them.
+    A view is one kind of vector, judged by one back end or more. A judge's score is standardised by
+    the scores of the normal sounds themselves, each compared with a bank, a preparation and a fit
+    that saw nothing of its recording. The fused score is the highest of all judges: a sound is odd
+    if any finds it odd, and a view that cannot tell anything about this machine adds little. No
+    anomaly is needed to weigh them.
 
     Attributes:
         scoring: {view: its back ends, joined by "+"}.
@@ -35,7 +38,8 @@ class NormalBank:
         rows: {view: "r"}, which of the n normal sounds they are.
         domain: "n", "source" or "target", or all "pooled".
         group: "n", the recording of each; sounds of one recording never vouch for each other.
-        raw: {judge: "n d"}, self-scores against each domain's bank; NaN where a sound does not count.
+        raw: {judge: "n d"}, self-scores against each domain's bank; NaN where a sound does not
+            count.
     """
 
     scoring: Mapping[str, Scoring]
@@ -64,9 +68,11 @@ class NormalBank:
             vectors: {view: "n ..."}.
             domain: see above.
             group: see above.
-            rows: {view: the sounds whose vectors are kept} where a coreset was chosen; all otherwise.
+            rows: {view: the sounds whose vectors are kept} where a coreset was chosen; all
+                otherwise.
             known: self-scores that need not be computed, NaN where they must.
-            counted: sounds whose self-scores may be trusted; an encoder has not been trained on them.
+            counted: sounds whose self-scores may be trusted; an encoder has not been trained on
+                them.
 
         Raises:
             InputError: fewer than 3 sounds that count, a bank of fewer than 3 recordings.
@@ -76,18 +82,25 @@ class NormalBank:
         counted = np.ones(len(domain), bool) if counted is None else counted
         if counted.sum() < FEWEST:
             raise InputError(
-                f"{counted.sum()} normal sounds to learn from: at least {FEWEST} are needed, 20 or more are better"
+                f"{counted.sum()} normal sounds to learn from: at least {FEWEST} are needed, 20 "
+                f"or more are better"
             )
-        bank = cls(scoring, {view: vectors[view][rows[view]] for view in scoring}, rows, domain, group, {})
+        bank = cls(
+            scoring, {view: vectors[view][rows[view]] for view in scoring}, rows, domain, group, {}
+        )
         for view, name in itertools.product(scoring, bank.domains):
             if (count := len(np.unique(group[rows[view]][domain[rows[view]] == name]))) < FEWEST:
                 raise InputError(
-                    f"{count} recordings in the bank of {name} sounds ({view}), where copies, and silent ones, count "
-                    f"as one: at least {FEWEST} are needed to compare; record more, or keep a larger coreset"
+                    f"{count} recordings in the bank of {name} sounds ({view}), where copies, and "
+                    f"silent ones, count "
+                    f"as one: at least {FEWEST} are needed to compare; record more, or keep a "
+                    f"larger coreset"
                 )
         raw = {}
         for judge, (view, _) in bank.judges.items():
-            old = np.full((len(domain), len(bank.domains)), np.nan) if known is None else known[judge]
+            old = (
+                np.full((len(domain), len(bank.domains)), np.nan) if known is None else known[judge]
+            )
             raw[judge] = bank.self_scores(judge, vectors[view], old, counted & np.isnan(old).any(1))
         return dataclasses.replace(bank, raw=raw)
 
@@ -113,21 +126,31 @@ class NormalBank:
     @functools.cached_property
     def normal(self) -> np.ndarray:
         """Fused self-scores of the sounds that count."""
-        return fused(self._standardized({judge: values[self.counted] for judge, values in self.raw.items()}))
+        return fused(
+            self._standardized({judge: values[self.counted] for judge, values in self.raw.items()})
+        )
 
     def score(self, vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{view: vectors "n ..."} -> {judge: scores "n"} in standard deviations of normal sounds; higher is odder."""
+        """{view: vectors "n ..."} -> {judge: scores "n"} in standard deviations of normal sounds;
+        higher is odder.
+        """
         return self._standardized(
             {judge: self._fitted[judge](vectors[view]) for judge, (view, _) in self.judges.items()}
         )
 
-    def self_scores(self, judge: str, vectors: np.ndarray, raw: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """Fills the wanted rows of `raw` with scores by banks without any sound of their recordings."""
+    def self_scores(
+        self, judge: str, vectors: np.ndarray, raw: np.ndarray, wanted: np.ndarray
+    ) -> np.ndarray:
+        """Fills the wanted rows of `raw` with scores by banks without any sound of their
+        recordings.
+        """
         view, scoring = self.judges[judge]
         fold, rows, raw = folds(self.domain, self.group), self.rows[view], raw.copy()
         for left_out in np.unique(fold[wanted]):
             rest, out = fold[rows] != left_out, (fold == left_out) & wanted
-            score = _scorer(scoring, self.vectors[view][rest], self.domain[rows][rest], self.domains)
+            score = _scorer(
+                scoring, self.vectors[view][rest], self.domain[rows][rest], self.domains
+            )
             raw[out] = score(vectors[out])
         return raw
 
@@ -148,7 +171,9 @@ class NormalBank:
         return found
 
     def _standardized(self, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{judge: scores against each bank "n d"} -> {judge: standardised scores "n", the lowest over the banks}."""
+        """{judge: scores against each bank "n d"} -> {judge: standardised scores "n", the lowest
+        over the banks}.
+        """
         found = {}
         for judge, values in raw.items():
             columns = dict(zip(self.domains, values.T, strict=True))
@@ -171,7 +196,8 @@ def folds(domain: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
-    """Vectors "r ..." -> rows of `size` of them that cover the rest: greedy k-centre, as PatchCore (CVPR 2022).
+    """Vectors "r ..." -> rows of `size` of them that cover the rest: greedy k-centre, as PatchCore
+    (CVPR 2022).
 
     Starts from the vector closest to the mean. O(size r e).
     """
@@ -188,7 +214,9 @@ def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
 def prepared(
     scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]
 ) -> tuple[Preparation, dict[str, np.ndarray]]:
-    """Vectors of a bank "r ..." -> what is done to any vector before it is judged, and {domain: the bank's "r p c"}."""
+    """Vectors of a bank "r ..." -> what is done to any vector before it is judged, and {domain: the
+    bank's "r p c"}.
+    """
     training = {name: vectors[domain == name] for name in domains}
     by_domain = {"source": training.get("source", vectors[:0]), **training}
     prepare = Preparation.fit(by_domain, scoring, _AXES)

@@ -19,10 +19,13 @@ class OfficialScore:
 
     Attributes:
         year: whose rule.
-        official_score: 2020: arithmetic mean of all AUC and pAUC; later years: harmonic mean of all values below.
-        machines: {machine: {section: {column: value}}}; columns auc, pauc (2020), auc_source, auc_target, pauc_source,
-            pauc_target (2021), auc_source, auc_target, pauc (2022 and later).
-        arithmetic_mean: {column: mean over machines and sections}; 2021 also auc and pauc over both domains.
+        official_score: 2020: arithmetic mean of all AUC and pAUC; later years: harmonic mean of all
+            values below.
+        machines: {machine: {section: {column: value}}}; columns auc, pauc (2020), auc_source,
+            auc_target, pauc_source, pauc_target (2021), auc_source, auc_target, pauc (2022 and
+            later).
+        arithmetic_mean: {column: mean over machines and sections}; 2021 also auc and pauc over both
+            domains.
         harmonic_mean: the same with harmonic means.
     """
 
@@ -34,16 +37,19 @@ class OfficialScore:
 
 
 def official_score(clips: Iterable[tuple], year: int) -> OfficialScore:
-    """Clips (machine, section, domain, label, score) -> the official score; higher scores mean more anomalous.
+    """Clips (machine, section, domain, label, score) -> the official score; higher scores mean more
+    anomalous.
 
     Args:
-        clips: domain "source" or "target" (any in 2020, which has none), label 0 normal or 1 anomaly.
-        year: 2020-2026. 2020 scores machine IDs, 2021 each domain's own clips; since 2022 the AUC of a domain
-            sets its normals against ALL anomalies of the section. 2026 follows the baseline's unchanged code.
+        clips: domain "source" or "target" (any in 2020, which has none), label 0 normal or 1
+            anomaly.
+        year: 2020-2026. 2020 scores machine IDs, 2021 each domain's own clips; since 2022 the AUC
+            of a domain sets its normals against ALL anomalies of the section. 2026 follows the
+            baseline's unchanged code.
 
     Raises:
-        InputError: unknown year, no clips, a score that is not finite, a label other than 0 and 1, a section that
-            lacks normals or anomalies of a subset that the rule needs.
+        InputError: unknown year, no clips, a score that is not finite, a label other than 0 and 1,
+            a section that lacks normals or anomalies of a subset that the rule needs.
     """
     check_year(year)
     sections: dict[tuple[str, str], list] = {}
@@ -62,7 +68,11 @@ def official_score(clips: Iterable[tuple], year: int) -> OfficialScore:
 def summary(machines: Machines, year: int) -> OfficialScore:
     """{machine: {section: {column: AUC or pAUC}}} -> the same with their means."""
     columns = mean_columns(machines, year)
-    rule = [values for column, values in columns.items() if year != 2021 or column not in ("auc", "pauc")]
+    rule = [
+        values
+        for column, values in columns.items()
+        if year != 2021 or column not in ("auc", "pauc")
+    ]
     return OfficialScore(
         year=year,
         official_score=float(official_mean(rule, year)),
@@ -75,24 +85,38 @@ def summary(machines: Machines, year: int) -> OfficialScore:
 def check_year(year: int) -> None:
     """Raises InputError unless the task was held in `year`."""
     if year not in YEARS:
-        raise InputError(f"year {year}: DCASE Task 2 as scored here was held from {YEARS[0]} to {YEARS[-1]}")
+        raise InputError(
+            f"year {year}: DCASE Task 2 as scored here was held from {YEARS[0]} to {YEARS[-1]}"
+        )
 
 
-def section_values(name: str, domain, label, score, year: int, lacking: list[str] | None = None) -> dict[str, float]:
+def section_values(
+    name: str, domain, label, score, year: int, lacking: list[str] | None = None
+) -> dict[str, float]:
     """One section's clips -> {column: AUC or pAUC}; `name` names it in errors.
 
-    A column without normals or without anomalies is an error, or left out and the reason added to `lacking`.
+    A column without normals or without anomalies is an error, or left out and the reason added to
+    `lacking`.
     """
     if not np.isin(label, (0, 1)).all():
-        raise InputError(f"{name}: labels must be 0 (normal) or 1 (anomaly), found {sorted(set(label.tolist()))}")
+        raise InputError(
+            f"{name}: labels must be 0 (normal) or 1 (anomaly), found {sorted(set(label.tolist()))}"
+        )
     if not np.isfinite(score).all():
         raise InputError(f"{name}: {np.sum(~np.isfinite(score))} anomaly scores are not finite")
     values = {}
     for column, (metric, mask) in section_columns(domain, label, year).items():
         normals, anomalies = np.sum(label[mask] == 0), np.sum(label[mask] == 1)
         if not normals or not anomalies:
-            said = f"{name}: {column} needs normal and anomalous clips, found {normals} and {anomalies}"
-            said += " (domains must be source or target; the rule of year 2020 needs no domains)" if year > 2020 else ""
+            said = (
+                f"{name}: {column} needs normal and anomalous clips, found {normals} "
+                f"and {anomalies}"
+            )
+            said += (
+                " (domains must be source or target; the rule of year 2020 needs no domains)"
+                if year > 2020
+                else ""
+            )
             if lacking is None:
                 raise InputError(said)
             lacking.append(said)
@@ -128,26 +152,35 @@ def mean_columns(machines: Machines, year: int) -> dict[str, list[float]]:
             for column, value in values.items():
                 columns.setdefault(column, []).append(value)
     if year == 2021:
-        columns |= {m: columns.get(f"{m}_source", []) + columns.get(f"{m}_target", []) for m in ("auc", "pauc")}
+        columns |= {
+            m: columns.get(f"{m}_source", []) + columns.get(f"{m}_target", [])
+            for m in ("auc", "pauc")
+        }
     return columns
 
 
 def official_mean(values, year: int):
-    """AUC and pAUC values, machines, sections and columns first, "v ..." -> official score "..."."""
+    """AUC and pAUC values, machines, sections and columns first, "v ..." -> official score
+    "...".
+    """
     values = np.concatenate([np.asarray(v, np.float64) for v in values])
     return values.mean(0) if year == 2020 else harmonic_mean(values)
 
 
 def harmonic_mean(values):
-    """Values "v ..." -> harmonic mean "..." over the first axis, each value floored at float epsilon."""
+    """Values "v ..." -> harmonic mean "..." over the first axis, each value floored at float
+    epsilon.
+    """
     values = np.maximum(np.asarray(values, np.float64), sys.float_info.epsilon)
     return len(values) / np.sum(1 / values, axis=0)
 
 
 def decision_values(domain, label, decision) -> dict[str, float]:
-    """Decisions "n" (1 anomalous) -> precision, recall and F1 on each domain's own clips; not part of the score.
+    """Decisions "n" (1 anomalous) -> precision, recall and F1 on each domain's own clips; not part
+    of the score.
 
-    Columns precision_source, ... for the domains that are there; precision, ... where no domain is known.
+    Columns precision_source, ... for the domains that are there; precision, ... where no domain is
+    known.
     """
     domain, label, decision = np.asarray(domain), np.asarray(label), np.asarray(decision)
     values = {}

@@ -36,10 +36,13 @@ class Scoring:
     k: int = 1  # neighbours of knn, smote, mem_mixup, band_matching
     standardize: bool = False  # each dimension by mean and std of the source training clips
     whiten: int = 0  # PCA-whiten to so many components (source training clips); 0: not
-    layers: str = "mean_score"  # of embeddings with layers: mean_score (of z-scores) | mean_vector | a layer's number
+    # of embeddings with layers: mean_score (of z-scores) | mean_vector | a layer's number
+    layers: str = "mean_score"
     windows: str = "mean"  # of the scores of a clip's windows: mean | max
     normalization: str = "train"  # domain normalisation: train | test | held_out | none
-    domains: str = "min"  # min over the domains | source | target | pooled: one bank of both domains
+    domains: str = (
+        "min"  # min over the domains | source | target | pooled: one bank of both domains
+    )
     fusion: str = "z_min"  # of several back ends: z_min | mean | rank | raw_mean
     smote_ratio: float = 0.2  # target clips per source clip after SMOTE
     smote_k: int = 2  # neighbours SMOTE interpolates between
@@ -58,25 +61,35 @@ class Scoring:
     def __post_init__(self):
         for name, known in _KNOWN.items():
             if (value := getattr(self, name)) not in known:
-                raise InputError(f"scoring.{name}={value!r}; known: {', '.join(known)}.{near(value, known)}")
+                raise InputError(
+                    f"scoring.{name}={value!r}; known: {', '.join(known)}.{near(value, known)}"
+                )
         for name in self.back_end.split("+"):
             if name not in BACK_ENDS:
                 known = ", ".join(BACK_ENDS)
                 raise InputError(
-                    f"scoring.back_end={name!r}; known: {known}, or several joined by +.{near(name, BACK_ENDS)}"
+                    f"scoring.back_end={name!r}; known: {known}, or several joined by "
+                    f"+.{near(name, BACK_ENDS)}"
                 )
         for name in ("k", "smote_k", "density_k", "centres", "mixup_k", "components", "mixture"):
             if getattr(self, name) < 1:
                 raise InputError(f"scoring.{name}={getattr(self, name)} must be at least 1")
         if not 0 < self.decision_quantile < 1:
-            raise InputError(f"scoring.decision_quantile={self.decision_quantile} must lie between 0 and 1")
+            raise InputError(
+                f"scoring.decision_quantile={self.decision_quantile} must lie between 0 and 1"
+            )
         for name in ("mixup_weight", "shrinkage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"scoring.{name}={getattr(self, name)} must lie in 0..1")
         if self.whiten < 0 or not 0 < self.smote_ratio <= 1 or self.seed < 0:
-            raise InputError("scoring.whiten and scoring.seed must be at least 0, scoring.smote_ratio in (0, 1]")
+            raise InputError(
+                "scoring.whiten and scoring.seed must be at least 0, scoring.smote_ratio in (0, 1]"
+            )
         if not (self.layers in ("mean_score", "mean_vector") or self.layers.isdigit()):
-            raise InputError(f"scoring.layers={self.layers!r}; known: mean_score, mean_vector, or a layer's number")
+            raise InputError(
+                f"scoring.layers={self.layers!r}; known: mean_score, mean_vector, or a layer's "
+                f"number"
+            )
 
 
 DEFAULT = Scoring()

@@ -1,7 +1,9 @@
-"""Where a sound is odd: its patches in time and frequency against patches of normal sounds (PatchCore, CVPR 2022).
+"""Where a sound is odd: its patches in time and frequency against patches of normal sounds
+(PatchCore, CVPR 2022).
 
-A patch is compared with normal patches of its own frequencies only, since a sound belongs where it is heard. Its
-distance counts in standard deviations of the distances that normal patches have there to those of other recordings.
+A patch is compared with normal patches of its own frequencies only, since a sound belongs where it
+is heard. Its distance counts in standard deviations of the distances that normal patches have there
+to those of other recordings.
 """
 
 import dataclasses
@@ -17,7 +19,9 @@ KEPT, CONSIDERED = 64, 1024  # patches a band that are stored, and that they are
 
 
 def energy_patches(energies: Float[Array | np.ndarray, "b t f"]):
-    """Log energies (NumPy or JAX) -> filter-bank patches "b t/4 f/2 2": means over 4 frames, 2 filters side by side."""
+    """Log energies (NumPy or JAX) -> filter-bank patches "b t/4 f/2 2": means over 4 frames, 2
+    filters side by side.
+    """
     times, bands = energies.shape[1] // FRAMES, energies.shape[2] // FILTERS
     whole = energies[:, : times * FRAMES, : bands * FILTERS]
     return whole.reshape(energies.shape[0], times, FRAMES, bands, FILTERS).mean(2)
@@ -30,7 +34,8 @@ class PatchBank:
     Attributes:
         vectors: "f r e", float16.
         recording: "f r", the recording that each comes from.
-        usual: "f 2", mean and standard deviation of the distance of a normal patch to those of other recordings.
+        usual: "f 2", mean and standard deviation of the distance of a normal patch to those of
+            other recordings.
     """
 
     vectors: Float[np.ndarray, "f r e"]
@@ -38,24 +43,35 @@ class PatchBank:
     usual: Float[np.ndarray, "f 2"]
 
     @classmethod
-    def fit(cls, vectors: Float[np.ndarray, "f n e"], recording: Int[np.ndarray, "f n"]) -> "PatchBank":
+    def fit(
+        cls, vectors: Float[np.ndarray, "f n e"], recording: Int[np.ndarray, "f n"]
+    ) -> "PatchBank":
         """Normal patches of each band and their recordings -> a bank of at most 64 a band.
 
         Of one recording alone, the usual distances are those within it. O(f n 64 e).
         """
-        found = [_band(own.astype(np.float16), of) for own, of in zip(vectors, recording, strict=True)]
+        found = [
+            _band(own.astype(np.float16), of) for own, of in zip(vectors, recording, strict=True)
+        ]
         kept, origin, usual = zip(*found, strict=True)
         return cls(np.stack(kept), np.stack(origin), np.array(usual, np.float32))
 
     def heat(self, patches: Float[np.ndarray, "t f e"]) -> Float[np.ndarray, "t f"]:
         """Patches of a window -> how far each is from the nearest normal one of its band."""
         bands = zip(patches.swapaxes(0, 1), self.vectors, self.usual, strict=True)
-        found = [(nearest(own, normal, 1, "euclidean")[0][:, 0] - mean) / std for own, normal, (mean, std) in bands]
+        found = [
+            (nearest(own, normal, 1, "euclidean")[0][:, 0] - mean) / std
+            for own, normal, (mean, std) in bands
+        ]
         return np.stack(found, axis=1).astype(np.float32)
 
 
-def over_cells(heat: Float[np.ndarray, "t f"], patch: tuple[int, int], frames: int, filters: int) -> np.ndarray:
-    """Heat of patches of so many frames and filters -> "frames filters"; what no patch covers takes the nearest's."""
+def over_cells(
+    heat: Float[np.ndarray, "t f"], patch: tuple[int, int], frames: int, filters: int
+) -> np.ndarray:
+    """Heat of patches of so many frames and filters -> "frames filters"; what no patch covers takes
+    the nearest's.
+    """
     rows = np.minimum(np.arange(frames) // patch[0], heat.shape[0] - 1)
     columns = np.minimum(np.arange(filters) // patch[1], heat.shape[1] - 1)
     return heat[rows[:, None], columns[None]]
@@ -71,8 +87,16 @@ class Considered:
     def add(self, patches: Float[np.ndarray, "b t f e"], recording: int) -> None:
         """Takes the patches of one more recording, in windows, into account."""
         patches = patches.reshape(-1, *patches.shape[2:])
-        new = self.random.random(len(patches)), patches.astype(np.float16), np.full(len(patches), recording, np.int32)
-        whole = [np.concatenate(parts) for parts in zip(self.kept, new, strict=True)] if self.kept else new
+        new = (
+            self.random.random(len(patches)),
+            patches.astype(np.float16),
+            np.full(len(patches), recording, np.int32),
+        )
+        whole = (
+            [np.concatenate(parts) for parts in zip(self.kept, new, strict=True)]
+            if self.kept
+            else new
+        )
         first = np.sort(np.argsort(whole[0], kind="stable")[:CONSIDERED])
         self.kept = tuple(part[first] for part in whole)
 

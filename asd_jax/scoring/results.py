@@ -1,4 +1,6 @@
-"""results.json: the official score and every machine's values, the same bytes for the same scores."""
+"""results.json: the official score and every machine's values, the same bytes for the same
+scores.
+"""
 
 import dataclasses
 import statistics
@@ -15,13 +17,18 @@ from asd_jax.scoring.options import Scoring
 def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) -> dict:
     """{machine: its scores} -> the contract's results.json: fractions, no time, no path.
 
-    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1. Where one of the
-    columns cannot be told (labels missing, one domain only, no anomalies) it is left out, the official score is null
-    and a note says why.
+    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1.
+    Where one of the columns cannot be told (labels missing, one domain only, no anomalies) it is
+    left out, the official score is null and a note says why.
     """
     check_year(year)
     notes = [f"{machine} {note}" for machine, scores in machines.items() for note in scores.notes]
-    found = {"official_score": None, "year": year, "scoring": dataclasses.asdict(scoring), "machines": {}}
+    found = {
+        "official_score": None,
+        "year": year,
+        "scoring": dataclasses.asdict(scoring),
+        "machines": {},
+    }
     known, missing = {}, []
     for machine, section in _sections(machines):
         of, name = machines[machine], f"{machine} section {section}"
@@ -37,23 +44,34 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             continue
         if values:
             known.setdefault(machine, {})[section] = values
-            found["machines"].setdefault(machine, {})[section] = values | _decisions(of, section, year)
+            found["machines"].setdefault(machine, {})[section] = values | _decisions(
+                of, section, year
+            )
     if known:
         official = summary(known, year)
-        found |= {"arithmetic_mean": official.arithmetic_mean, "harmonic_mean": official.harmonic_mean}
+        found |= {
+            "arithmetic_mean": official.arithmetic_mean,
+            "harmonic_mean": official.harmonic_mean,
+        }
         found["official_score"] = None if missing else official.official_score
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
 
 
 def over_seeds(runs: Sequence[Mapping]) -> dict:
-    """results.json of several seeds -> one with the means, and their standard deviation (n - 1) beside them."""
-    deviation = {key: _combined(statistics.stdev, [run[key] for run in runs]) for key in ("official_score", "machines")}
+    """results.json of several seeds -> one with the means, and their standard deviation (n - 1)
+    beside them.
+    """
+    deviation = {
+        key: _combined(statistics.stdev, [run[key] for run in runs])
+        for key in ("official_score", "machines")
+    }
     found = _combined(statistics.fmean, list(runs)) | {"standard_deviation": deviation}
     return found | ({"skipped_clips": len(found["skipped"])} if "skipped" in found else {})
 
 
 def _combined(what: Callable[[list[float]], float], values: list):
-    """The structure of the first of `values`, every float replaced by `what` of all values' floats there.
+    """The structure of the first of `values`, every float replaced by `what` of all values' floats
+    there.
 
     A list, of notes or of skipped clips, has what any of them has.
     """
@@ -66,12 +84,18 @@ def _combined(what: Callable[[list[float]], float], values: list):
 
 
 def _sections(machines: Mapping[str, MachineScores]) -> list[tuple[str, str]]:
-    return [(m, section) for m, of in machines.items() for section in sorted(set(of.clips.section.tolist()))]
+    return [
+        (m, section)
+        for m, of in machines.items()
+        for section in sorted(set(of.clips.section.tolist()))
+    ]
 
 
 def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float | None]:
     here = scores.clips.section == section
-    domain = scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")  # 2020 knows no domains
+    domain = (
+        scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")
+    )  # 2020 knows no domains
     cut = float(scores.threshold[section])
     values = decision_values(domain, scores.clips.label[here], scores.decision[here])
     return {**values, "threshold": cut if np.isfinite(cut) else None}

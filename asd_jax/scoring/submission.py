@@ -1,4 +1,6 @@
-"""DCASE submission files: anomaly scores and decisions of each machine and section, written, read and checked."""
+"""DCASE submission files: anomaly scores and decisions of each machine and section, written, read
+and checked.
+"""
 
 import csv
 import io
@@ -34,12 +36,22 @@ class ScoredClip(NamedTuple):
 
 
 def write_submission(
-    folder: str | Path, machine: str, section, files, score, decision, *, year: int = 2022, domain=()
+    folder: str | Path,
+    machine: str,
+    section,
+    files,
+    score,
+    decision,
+    *,
+    year: int = 2022,
+    domain=(),
 ) -> list[Path]:
-    """Clips of one machine, all "n" -> its anomaly_score_ and decision_result_ csv files, one pair per section.
+    """Clips of one machine, all "n" -> its anomaly_score_ and decision_result_ csv files, one pair
+    per section.
 
-    Rows are `<file name>,<value>` in the order of file names; scores are written so that they read back bit for bit.
-    File names follow the year: by machine ID in 2020, by section and domain (which must be given) in 2021.
+    Rows are `<file name>,<value>` in the order of file names; scores are written so that they read
+    back bit for bit. File names follow the year: by machine ID in 2020, by section and domain
+    (which must be given) in 2021.
     """
     section, files = np.asarray(section), np.array([Path(str(name)).name for name in files])
     ends = [f"section_{s}_test" for s in section]
@@ -55,7 +67,9 @@ def write_submission(
             ("decision_result", [int(decision[i]) for i in rows]),
         ):
             path = Path(folder) / f"{kind}_{machine}_{one}.csv"
-            _write_csv(path, [(files[i], repr(value)) for i, value in zip(rows, values, strict=True)])
+            _write_csv(
+                path, [(files[i], repr(value)) for i, value in zip(rows, values, strict=True)]
+            )
             written.append(path)
     return written
 
@@ -74,8 +88,10 @@ def read_submission(
         folder: files of other names are passed over.
         machines: the machines wanted; empty means all found.
         labels: domain and label of each clip; None takes them from the file names.
-        expected: {machine: (section, domain) pairs} that must be there; domain "" where its files are not apart.
-        complete: decision files must be there for every section (else: for all sections or for none).
+        expected: {machine: (section, domain) pairs} that must be there; domain "" where its files
+            are not apart.
+        complete: decision files must be there for every section (else: for all sections or for
+            none).
 
     Raises:
         InputError: everything that is wrong with the folder, one line each.
@@ -88,7 +104,9 @@ def read_submission(
         match = _NAME.fullmatch(path.name)
         if match and (not machines or match["machine"] in machines):
             paths[path.name] = path, match
-    values = {name: _read_values(path, match["kind"], problems) for name, (path, match) in paths.items()}
+    values = {
+        name: _read_values(path, match["kind"], problems) for name, (path, match) in paths.items()
+    }
     clips = []
     for name, (path, match) in paths.items():
         if match["kind"] == "anomaly_score":
@@ -119,14 +137,19 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
             if len(row) > 2 or not file or file.startswith("\ufeff"):
                 raise ValueError
         except (IndexError, ValueError):
-            problems.append(f"{path}: line {number} is {','.join(row)!r}; expected <file name>,<value>, no header")
+            problems.append(
+                f"{path}: line {number} is {','.join(row)!r}; expected <file name>,<value>, no "
+                f"header"
+            )
             continue
         if file in found:
             problems.append(f"{path}: line {number} repeats {file}")
         if not math.isfinite(value):
             problems.append(f"{path}: line {number}: {row[1]} is no finite number")
         if kind == "decision_result" and value not in (0, 1):
-            problems.append(f"{path}: line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)")
+            problems.append(
+                f"{path}: line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)"
+            )
         found[file] = value
     if not found and len(problems) == before:
         problems.append(f"{path}: empty")
@@ -159,7 +182,9 @@ def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]
         decision = None if decisions is None or file not in decisions else int(decisions[file])
         clips.append(ScoredClip(machine, section, file, domain, label, score, decision))
     if here and -1 not in here and len(here) == 1:
-        problems.append(f"{path}: only {'anomalous' if 1 in here else 'normal'} clips; a score needs both")
+        problems.append(
+            f"{path}: only {'anomalous' if 1 in here else 'normal'} clips; a score needs both"
+        )
     return clips
 
 
@@ -168,14 +193,18 @@ def _missing(folder, clips: Sequence[ScoredClip], machines, expected) -> list[st
     wanted = {(machine, *place) for machine, places in (expected or {}).items() for place in places}
     wanted = {place for place in wanted if not machines or place[0] in machines}
     said = [
-        f"{folder}: no anomaly scores of {machine} section {section}" + (domain and f", {domain} domain")
+        f"{folder}: no anomaly scores of {machine} section {section}"
+        + (domain and f", {domain} domain")
         for machine, section, domain in sorted(wanted - found)
     ]
     known = {machine for machine, *_ in found | wanted}
-    said += [f"{folder}: no files of machine {machine}" for machine in sorted(set(machines) - known)]
+    said += [
+        f"{folder}: no files of machine {machine}" for machine in sorted(set(machines) - known)
+    ]
     if not found and not said:
         said = [
-            f"{folder}: no anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv)"
+            f"{folder}: no anomaly_score_<machine>_section_<SS>_test.csv (2020: "
+            f"anomaly_score_<machine>_id_<ID>.csv)"
         ]
     return said
 
@@ -206,8 +235,13 @@ def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) ->
         known = {f for m, f in labels if m == machine and name_says(f, machine)[0] == section}
         if lacking := sorted(known - ours):
             problems.append(f"{folder}: {machine} section {section}: no score for {_some(lacking)}")
-        if extra := sorted(file for file in ours - known if (machine, file) not in told):  # by its own name
-            problems.append(f"{folder}: {machine} section {section}: the ground truth does not know {_some(extra)}")
+        if extra := sorted(
+            file for file in ours - known if (machine, file) not in told
+        ):  # by its own name
+            problems.append(
+                f"{folder}: {machine} section {section}: the ground truth does not know "
+                f"{_some(extra)}"
+            )
     return problems
 
 

@@ -9,7 +9,8 @@ from asd_jax.runtime.errors import InputError
 def merge_windows(
     scores: Float[np.ndarray, "w"], clip: Int[np.ndarray, "w"], *, how: str = "mean"
 ) -> Float[np.ndarray, "b"]:
-    """Scores of windows and the number 0..b-1 of the clip of each -> the "mean" or "max" score of each clip.
+    """Scores of windows and the number 0..b-1 of the clip of each -> the "mean" or "max" score of
+    each clip.
 
     Raises:
         InputError: no such way to merge.

@@ -22,8 +22,12 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, keep: int = 2):
         self.folder = Path(folder).resolve()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the traceback of all that it raises
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, cleanup_tmp_directories=True
+        )
+        logging.getLogger("absl").setLevel(
+            logging.CRITICAL
+        )  # Orbax also logs the traceback of all that it raises
         with self._written():
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -38,15 +42,19 @@ class Checkpoints:
         Raises:
             InputError: this one, or the one before, cannot be written.
         """
-        parts = {"state": ocp.args.StandardSave(state), "checksum": ocp.args.JsonSave({"leaves": checksum(state)})}
+        parts = {
+            "state": ocp.args.StandardSave(state),
+            "checksum": ocp.args.JsonSave({"leaves": checksum(state)}),
+        }
         with self._written():
             self._manager.save(step, args=ocp.args.Composite(**parts))
 
     def restore(self, state: State) -> tuple[int, State]:
         """(steps done, state) of the newest checkpoint that is whole, or (0, `state`) without any.
 
-        The given state is the pattern: structure, shapes, dtypes and placement come from it. Newer checkpoints that
-        are damaged are named on the screen and removed, as their steps will be done again.
+        The given state is the pattern: structure, shapes, dtypes and placement come from it. Newer
+        checkpoints that are damaged are named on the screen and removed, as their steps will be
+        done again.
 
         Raises:
             InputError: there are checkpoints, but none can be read.
@@ -59,7 +67,10 @@ class Checkpoints:
                 damaged[step] = str(error).strip().partition("\n")[0][:200] or type(error).__name__
                 continue
             for newer, reason in damaged.items():
-                say(f"WARNING: {self.folder / str(newer)} is damaged ({reason}); falling back to step {step}")
+                say(
+                    f"WARNING: {self.folder / str(newer)} is damaged ({reason}); falling back to "
+                    f"step {step}"
+                )
                 self._manager.delete(newer)
             return step, restored
         if damaged:
@@ -72,7 +83,9 @@ class Checkpoints:
 
     def _read(self, step: int, pattern: State) -> State:
         parts = {"state": ocp.args.StandardRestore(pattern)}
-        if summed := (self.folder / str(step) / "checksum").exists():  # not in runs begun before there were checksums
+        if summed := (
+            self.folder / str(step) / "checksum"
+        ).exists():  # not in runs begun before there were checksums
             parts["checksum"] = ocp.args.JsonRestore()
         restored = self._manager.restore(step, args=ocp.args.Composite(**parts))
         if summed and restored["checksum"]["leaves"] != checksum(restored["state"]):
@@ -89,7 +102,8 @@ class Checkpoints:
                 raise
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputError(
-                f"{self.folder}: a checkpoint cannot be written ({reason}). Is the disk full? The same command "
+                f"{self.folder}: a checkpoint cannot be written ({reason}). Is the disk full? The "
+                f"same command "
                 "continues from the last whole one"
             ) from error
 
@@ -105,10 +119,11 @@ class Checkpoints:
 
 
 def checksum(state: Any) -> list[int]:
-    """One number for each array of a pytree, that any damaged value changes (Orbax does not notice a flipped bit).
+    """One number for each array of a pytree, that any damaged value changes (Orbax does not notice
+    a flipped bit).
 
-    The sum modulo 2^32 of the values' bits, mixed as in Knuth's multiplicative hashing, each times an odd number of its
-    own: every step can be undone, so one value that changes always shows.
+    The sum modulo 2^32 of the values' bits, mixed as in Knuth's multiplicative hashing, each times
+    an odd number of its own: every step can be undone, so one value that changes always shows.
     """
     return [int(number) for number in jax.device_get(_checksums(jax.tree.leaves(state)))]
 
@@ -119,7 +134,9 @@ def _checksums(arrays: list[jax.Array]) -> list[jax.Array]:
         bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
         bits = bits.astype(jnp.uint32) * jnp.uint32(2654435761)
         bits = bits ^ (bits >> 16)
-        number = jnp.uint32(0)  # of each value; not by reshaping, so that an array spread over devices stays so
+        number = jnp.uint32(
+            0
+        )  # of each value; not by reshaping, so that an array spread over devices stays so
         for axis, size in enumerate(x.shape):
             number = number * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
         return (bits * (2 * number + 1)).sum(dtype=jnp.uint32)

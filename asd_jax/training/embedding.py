@@ -27,13 +27,15 @@ def embed_windows(
     threads: int = 4,
     extras: Mapping[str, int] | None = None,
 ) -> list[np.ndarray]:
-    """Windows -> for each array "b ..." that `embed` makes of a batch, its rows for all windows "n ...", in order.
+    """Windows -> for each array "b ..." that `embed` makes of a batch, its rows for all windows "n
+    ...", in order.
 
-    Of several processes, each embeds its part, and has all of them in the end. A batch's arrays are read when the next
-    batch is on its way, so that the device need not wait.
+    Of several processes, each embeds its part, and has all of them in the end. A batch's arrays are
+    read when the next batch is on its way, so that the device need not wait.
 
     Args:
-        embed: batch {"wave": "b s", and the extras "b"} -> arrays "b ...", of one shape whatever the length.
+        embed: batch {"wave": "b s", and the extras "b"} -> arrays "b ...", of one shape whatever
+            the length.
         heard: the windows; each length makes batches, and a compiled program, of its own.
         read: a window's waveform.
         what: is embedded, for the progress on the screen.
@@ -50,9 +52,15 @@ def embed_windows(
     rows: list = [None] * len(heard)
     for samples in sorted({window.samples for window in heard}):
         places = [place for place, window in enumerate(heard) if window.samples == samples]
-        shared = -(-len(places) // processes.count())  # windows a process; the last is filled up with the first ones
-        own = [heard[places[(processes.number() * shared + n) % len(places)]] for n in range(shared)]
-        batches = clip_batches(own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads)
+        shared = -(
+            -len(places) // processes.count()
+        )  # windows a process; the last is filled up with the first ones
+        own = [
+            heard[places[(processes.number() * shared + n) % len(places)]] for n in range(shared)
+        ]
+        batches = clip_batches(
+            own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads
+        )
         found, waiting = [], []
         for batch in progress(batches, len(own), what, batch_size):
             with memory_for(batch_size), jax.set_mesh(mesh):
@@ -61,7 +69,9 @@ def embed_windows(
                     found += _rows(waiting.pop(0))
         with memory_for(batch_size):
             found += _rows(waiting.pop())
-        columns = [np.stack(column) for column in zip(*found[:shared], strict=True)]  # the last batch is filled up
+        columns = [
+            np.stack(column) for column in zip(*found[:shared], strict=True)
+        ]  # the last batch is filled up
         for place, *row in zip(places, *map(processes.gather, columns), strict=False):
             rows[place] = row
     return [np.stack(column) for column in zip(*rows, strict=True)]

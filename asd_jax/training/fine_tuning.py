@@ -1,4 +1,6 @@
-"""Fine-tuning: an encoder learns to tell (machine, attribute) classes apart, and so learns what normal sounds like."""
+"""Fine-tuning: an encoder learns to tell (machine, attribute) classes apart, and so learns what
+normal sounds like.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -16,9 +18,23 @@ from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import say
 from asd_jax.training.loop import run_steps
-from asd_jax.training.mesh import by_clip, one_device, own_rows, own_share, replicated, spread, whole
+from asd_jax.training.mesh import (
+    by_clip,
+    one_device,
+    own_rows,
+    own_share,
+    replicated,
+    spread,
+    whole,
+)
 from asd_jax.training.settings import FineTuning
-from asd_jax.training.step import final_params, initial_state, make_head, make_optimizer, make_train_step
+from asd_jax.training.step import (
+    final_params,
+    initial_state,
+    make_head,
+    make_optimizer,
+    make_train_step,
+)
 
 
 def fine_tune(
@@ -38,7 +54,8 @@ def fine_tune(
     log_every: int = 20,
     checkpoint_every: int = 200,
 ) -> dict:
-    """Training clips -> parameters of `Encoder(config)`; continues from the newest checkpoint in the workdir.
+    """Training clips -> parameters of `Encoder(config)`; continues from the newest checkpoint in
+    the workdir.
 
     Args:
         config: the encoder.
@@ -63,7 +80,9 @@ def fine_tune(
     mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
-    optimizer, schedule = make_optimizer(settings, steps, config.pooling.block % config.backbone.depth + 1)
+    optimizer, schedule = make_optimizer(
+        settings, steps, config.pooling.block % config.backbone.depth + 1
+    )
     encoder = Encoder(config, dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings)
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
@@ -71,13 +90,23 @@ def fine_tune(
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
     files = len({clip.path for clip in clips})
     unit, of = ("clips", "") if files == len(clips) else ("windows", f" of {files} clips")
-    say(f"training on {len(clips)} {unit}{of}, {len(classes)} classes, {steps} steps of {settings.batch_size} {unit}")
-    data = replicated(mesh, resident_clips(clips, extras, read, threads=threads)) if resident else None
+    say(
+        f"training on {len(clips)} {unit}{of}, {len(classes)} classes, {steps} steps of "
+        f"{settings.batch_size} {unit}"
+    )
+    data = (
+        replicated(mesh, resident_clips(clips, extras, read, threads=threads)) if resident else None
+    )
 
     def batches(start):
         if resident:
             return itertools.repeat(data, steps - start)
-        order = {"batch_size": settings.batch_size, "epochs": settings.epochs, "seed": seed, "share": own_share(mesh)}
+        order = {
+            "batch_size": settings.batch_size,
+            "epochs": settings.epochs,
+            "seed": seed,
+            "share": own_share(mesh),
+        }
         read_ahead = training_batches(clips, extras, read, **order, start=start, threads=threads)
         return (spread(mesh, batch) for batch in read_ahead)
 
@@ -93,7 +122,9 @@ def fine_tune(
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         on_bad_loss=settings.on_bad_loss,
-        files_of=lambda batch: [] if resident else [clips[number].path for number in own_rows(batch["clip"])],
+        files_of=lambda batch: (
+            [] if resident else [clips[number].path for number in own_rows(batch["clip"])]
+        ),
     )
     return whole(mesh, final_params(state, settings))
 
@@ -118,8 +149,10 @@ def class_numbers(
     classes = training_classes(clips, with_domain=with_domain)
     if len(classes) < 2:
         raise InputError(
-            f"all training clips are of one class {classes}: ArcFace needs at least two (machine, section, attribute) "
-            "classes. Add machines (--config.data.machines), tell domains apart (--config.data.domain_in_class=True) "
+            f"all training clips are of one class {classes}: ArcFace needs at least two (machine, "
+            f"section, attribute) "
+            "classes. Add machines (--config.data.machines), tell domains apart "
+            "(--config.data.domain_in_class=True) "
             "if the clips have two, or use the encoder as it is, without training:\n"
             "  python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR"
         )

@@ -1,4 +1,6 @@
-"""The training loop that fine-tuning and pre-training share: resumes exactly, logs, saves, stops in good order."""
+"""The training loop that fine-tuning and pre-training share: resumes exactly, logs, saves, stops in
+good order.
+"""
 
 import contextlib
 import math
@@ -47,21 +49,25 @@ def run_steps(
     files_of: Callable[[Any], Sequence[str]] = lambda batch: (),
     watch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
 ) -> State:
-    """The state before the first step -> after the last; continues from the newest checkpoint in the workdir.
+    """The state before the first step -> after the last; continues from the newest checkpoint in
+    the workdir.
 
-    The result is the same, bit for bit, however often the run was interrupted: everything that a step depends on is
-    its state, the batch of its number, and the key. The metrics of a step are read after the next one was dispatched.
+    The result is the same, bit for bit, however often the run was interrupted: everything that a
+    step depends on is its state, the batch of its number, and the key. The metrics of a step are
+    read after the next one was dispatched.
 
     Args:
-        step_fn: (state, batch, key) -> (state, metrics). The state is a NamedTuple with `.step`, the steps done, and
-            otherwise any pytree of arrays; metrics are scalars by name. It is compiled here, the state donated.
+        step_fn: (state, batch, key) -> (state, metrics). The state is a NamedTuple with `.step`,
+            the steps done, and otherwise any pytree of arrays; metrics are scalars by name. It is
+            compiled here, the state donated.
         state: where training starts, and the pattern of what is saved.
         batches: number of steps done -> the batches that follow.
         workdir: metrics.jsonl and checkpoints/ are written here.
         steps: to be done in all.
         key: handed to every step; `state.step` is what makes their randomness differ.
         batch_size: clips a step, for the rate.
-        mesh: the devices; None for the first one alone. The state is placed on them here, the batches by `batches`.
+        mesh: the devices; None for the first one alone. The state is placed on them here, the
+            batches by `batches`.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
         on_bad_loss: when a metric is not finite, "stop" before that step, or "skip" the step.
@@ -69,18 +75,26 @@ def run_steps(
         watch: sees the metrics that are logged; may raise Unsound.
 
     Raises:
-        InputError: a metric that is not finite; no memory for a step; the disk is full. The state is saved.
+        InputError: a metric that is not finite; no memory for a step; the disk is full. The state
+            is saved.
         Unsound: of `watch`; what was saved before stays.
         Interrupted: by SIGTERM or Ctrl-C. The state is saved.
     """
     mesh = mesh or one_device()
-    # All that the step hands to itself lies where it will lie: otherwise its second call would be compiled again.
+    # All that the step hands to itself lies where it will lie: otherwise its second call would be
+    # compiled again.
     carried = state, sound = place(mesh, (state, jnp.array(True)))
     step_fn = _guarded(step_fn, mesh, carried, skip=on_bad_loss == "skip")
     # The signals' handlers stay while the last checkpoint is written.
     with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
-        log = TrainingLog(workdir / "metrics.jsonl", start=start, steps=steps, every=log_every, batch_size=batch_size)
+        log = TrainingLog(
+            workdir / "metrics.jsonl",
+            start=start,
+            steps=steps,
+            every=log_every,
+            batch_size=batch_size,
+        )
         step, before, stop = start, None, False
         try:
             for step, batch in enumerate(batches(start), start + 1):
@@ -100,7 +114,11 @@ def run_steps(
             raise
         except Exception:
             # What was wrong, e.g. a clip that vanished, is not the state: no step is lost.
-            if not processes.several() and not state.step.is_deleted() and int(state.step) > checkpoints.latest:
+            if (
+                not processes.several()
+                and not state.step.is_deleted()
+                and int(state.step) > checkpoints.latest
+            ):
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
                     _report(log, before, on_bad_loss, files_of, watch)
@@ -111,14 +129,17 @@ def run_steps(
 
 
 def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
-    """Whether to stop after this step; several processes do so at the same one, and ask each other when they log."""
+    """Whether to stop after this step; several processes do so at the same one, and ask each other
+    when they log.
+    """
     if not processes.several():
         return bool(asked)
     return step % log_every == 0 and processes.any_of(bool(asked))
 
 
 def _guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
-    """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow do nothing either.
+    """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow
+    do nothing either.
 
     So the state that is known to be bad one step later is still the one before the bad step.
     """
@@ -126,14 +147,19 @@ def _guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
     def guarded(state, sound: jax.Array, batch, key: jax.Array):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             new, metrics = step_fn(state, batch, key)
-        good = sound & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
+        good = (
+            sound
+            & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
+        )
         kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
         return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
 
     return jax.jit(guarded, donate_argnums=0, out_shardings=(*shardings(mesh, carried), None))
 
 
-def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of, watch) -> None:
+def _report(
+    log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of, watch
+) -> None:
     """Logs the metrics of a step that was done.
 
     Raises:
@@ -148,9 +174,10 @@ def _report(log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss
         files = "".join(f"\n  {file}" for file in files_of(batch))
         if on_bad_loss == "stop":
             raise InputError(
-                f"step {step}: the {worst}. Try a smaller --config.optimizer.learning_rate or --config.model.dtype="
-                "float32; --config.optimizer.on_bad_loss=skip continues here, without what such batches teach."
-                + (f" This one's clips:{files}" if files else "")
+                f"step {step}: the {worst}. Try a smaller --config.optimizer.learning_rate or "
+                f"--config.model.dtype="
+                "float32; --config.optimizer.on_bad_loss=skip continues here, without what such "
+                "batches teach." + (f" This one's clips:{files}" if files else "")
             )
         say(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
     elif log.due(step):
@@ -170,7 +197,11 @@ def memory_for(batch_size: int) -> Iterator[None]:
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        way_out = f"try --config.optimizer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller model"
+        way_out = (
+            f"try --config.optimizer.batch_size={batch_size // 2}"
+            if batch_size > 1
+            else "try a smaller model"
+        )
         raise InputError(f"out of memory with batches of {batch_size} clips; {way_out}") from error
 
 
@@ -184,7 +215,9 @@ def stop_asked() -> Iterator[list[int]]:
         if len(asked) > 1:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread has signals
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only the main thread has signals
         yield asked
         return
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,4 +1,6 @@
-"""Inverse block masks: which patches of a clip the student of pre-training may see (EAT, utils/data_utils.py)."""
+"""Inverse block masks: which patches of a clip the student of pre-training may see (EAT,
+utils/data_utils.py).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +10,20 @@ from asd_jax.runtime.errors import InputError
 
 
 def kept_patches(
-    key: jax.Array, clips: int, views: int, grid: tuple[int, int], *, mask_share: float, adjust: float, block: int
+    key: jax.Array,
+    clips: int,
+    views: int,
+    grid: tuple[int, int],
+    *,
+    mask_share: float,
+    adjust: float,
+    block: int,
 ) -> Int[Array, "b m k"]:
-    """Numbers of the patches kept in each of `views` views of each clip, "b m k"; k is the same in all.
+    """Numbers of the patches kept in each of `views` views of each clip, "b m k"; k is the same in
+    all.
 
-    Squares of block x block patches around random centres are kept, clamped at the edges of the grid; a random surplus
-    is dropped, a lack filled up with random patches. The rest is masked.
+    Squares of block x block patches around random centres are kept, clamped at the edges of the
+    grid; a random surplus is dropped, a lack filled up with random patches. The rest is masked.
 
     Args:
         key: of the randomness.
@@ -21,7 +31,8 @@ def kept_patches(
         views: m.
         grid: patches in time and in frequency.
         mask_share: share of the patches to mask; EAT-base 0.8, EAT-large 0.75.
-        adjust: added to the kept share when centres are counted, since blocks overlap; 0.07 and 0.1.
+        adjust: added to the kept share when centres are counted, since blocks overlap; 0.07 and
+            0.1.
         block: edge of the squares in patches; 5.
 
     Raises:
@@ -32,7 +43,8 @@ def kept_patches(
     kept, centres = int(patches * share), int(patches * (share + adjust) / block**2)
     if not kept:
         raise InputError(
-            f"pretraining.mask_share={mask_share} hides all {patches} patches: lower it, or use longer clips"
+            f"pretraining.mask_share={mask_share} hides all {patches} patches: lower it, or use "
+            f"longer clips"
         )
 
     def one(key):

@@ -1,4 +1,6 @@
-"""Several devices: what of a training state and of a batch lies on which; one device is a mesh of one."""
+"""Several devices: what of a training state and of a batch lies on which; one device is a mesh of
+one.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -34,17 +36,23 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
     Args:
         batch_size: clips a step, over all devices.
         parts: that a step takes them in, one after the other.
-        shards: devices that share one copy of parameters and optimiser state (fully sharded data parallel, Zhao et
-            al., VLDB 2023); 1: each has its own copy; 0: all share one.
+        shards: devices that share one copy of parameters and optimiser state (fully sharded data
+            parallel, Zhao et al., VLDB 2023); 1: each has its own copy; 0: all share one.
 
     Raises:
         InputError: devices that the batch, or copies that the devices, cannot be divided among.
     """
     one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
-    devices = [one] if one else sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    devices = (
+        [one]
+        if one
+        else sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    )
     count = len(devices)
     if shards < 0 or count % (shards or count):
-        raise InputError(f"parallel.shards={shards} does not divide the {count} devices here; 0 means all")
+        raise InputError(
+            f"parallel.shards={shards} does not divide the {count} devices here; 0 means all"
+        )
     if batch_size % (parts * count):
         raise InputError(
             f"optimizer.batch_size={batch_size} clips"
@@ -56,7 +64,9 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
 
 
 def spec_of(mesh: Mesh | AbstractMesh, leaf: Any) -> P:
-    """Over which axis an array of a state is shared out: the longest that can be divided, none of a small array."""
+    """Over which axis an array of a state is shared out: the longest that can be divided, none of a
+    small array.
+    """
     shards = mesh.shape["shard"]
     axes = [axis for axis, size in enumerate(leaf.shape) if size % shards == 0]
     if shards == 1 or leaf.size < LEAST or not axes:
@@ -93,9 +103,13 @@ def whole(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def spread(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
-    """A process's share of a batch -> the batch of all processes, its clips spread over the devices."""
+    """A process's share of a batch -> the batch of all processes, its clips spread over the
+    devices.
+    """
     sharding = NamedSharding(mesh, P(AXES))
-    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()
+    }
 
 
 def own_share(mesh: Mesh) -> tuple[int, int]:
@@ -106,7 +120,9 @@ def own_share(mesh: Mesh) -> tuple[int, int]:
 def own_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
     """A batch that every process made whole -> this one's part of it, for `spread`."""
     i, n = own_share(mesh)
-    return {name: rows if n == 1 else np.split(np.asarray(rows), n)[i] for name, rows in batch.items()}
+    return {
+        name: rows if n == 1 else np.split(np.asarray(rows), n)[i] for name, rows in batch.items()
+    }
 
 
 def own_rows(array: jax.Array) -> np.ndarray:
@@ -114,7 +130,8 @@ def own_rows(array: jax.Array) -> np.ndarray:
     return np.concatenate([np.asarray(shard.data) for shard in array.addressable_shards])
 
 
-# Within a compiled step, under `jax.sharding.use_abstract_mesh`; without a mesh they change nothing.
+# Within a compiled step, under `jax.sharding.use_abstract_mesh`; without a mesh they change
+# nothing.
 
 
 def gathered(params: Tree) -> Tree:

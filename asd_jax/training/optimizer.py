@@ -26,16 +26,19 @@ def adamw(
     b2: float = 0.999,
     decay_everything: bool = False,
 ) -> optax.GradientTransformation:
-    """AdamW; weight decay on matrices only (not on biases, norms and CLS); gradients clipped to a global norm.
+    """AdamW; weight decay on matrices only (not on biases, norms and CLS); gradients clipped to a
+    global norm.
 
     Args:
         schedule: step -> learning rate.
         weight_decay: times the learning rate, taken off every matrix at each step.
         clip_norm: of all gradients together.
-        layer_decay: block i of EAT (from 0) learns at layer_decay^(depth - i) of the rate, the rest at all of it (EAT).
+        layer_decay: block i of EAT (from 0) learns at layer_decay^(depth - i) of the rate, the rest
+            at all of it (EAT).
         depth: blocks of EAT that the embedding is made of; those above count as the last.
-        thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and after every so many steps one
-            more block thaws, the last first and what lies below the blocks with the first; 0 for none.
+        thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and after
+            every so many steps one more block thaws, the last first and what lies below the blocks
+            with the first; 0 for none.
         b2: decay of the second moment; 0.95 in EAT's pre-training.
         decay_everything: weight decay on biases and norms too.
     """
@@ -44,21 +47,28 @@ def adamw(
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
     def by_stage(transform: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The transform, at work and counting steps for each stage's parameters only once they have thawed."""
+        """The transform, at work and counting steps for each stage's parameters only once they have
+        thawed.
+        """
         if not thaw_every:
             return transform
         stages = {
-            stage: conditionally_mask(transform, lambda step, stage=stage: step >= stage * thaw_every)
+            stage: conditionally_mask(
+                transform, lambda step, stage=stage: step >= stage * thaw_every
+            )
             for stage in range(depth + 1)
         }
-        return optax.partition(stages, lambda params: by_path(params, lambda path: thaw_stage(path, depth)))
+        return optax.partition(
+            stages, lambda params: by_path(params, lambda path: thaw_stage(path, depth))
+        )
 
     def decayed(updates, params=None):
         multipliers = by_path(updates, lambda path: layer_multiplier(path, layer_decay, depth))
         return jax.tree.map(lambda u, m: u * m, updates, multipliers)
 
     adam = optax.chain(
-        optax.scale_by_adam(b2=b2), optax.add_decayed_weights(weight_decay, None if decay_everything else matrices)
+        optax.scale_by_adam(b2=b2),
+        optax.add_decayed_weights(weight_decay, None if decay_everything else matrices),
     )
     return optax.chain(
         by_stage(optax.identity()),  # gradients of frozen parameters do not count towards the norm
@@ -76,7 +86,9 @@ def layer_multiplier(path: str, layer_decay: float, depth: int) -> float:
 
 
 def thaw_stage(path: str, depth: int) -> int:
-    """0 for what is trained from the start, 1 for the last block of EAT, `depth` for the first and what lies below."""
+    """0 for what is trained from the start, 1 for the last block of EAT, `depth` for the first and
+    what lies below.
+    """
     if "eat/" not in path:
         return 0
     block = _block(path)
@@ -96,7 +108,10 @@ def by_path(params: dict, value: Callable[[str], object]) -> dict:
 def split(params: dict, chosen: Callable[[str], bool]) -> tuple[dict, dict]:
     """Parameters -> those whose path is chosen, and the rest; `join` puts them together again."""
     flat = flatten_dict(params)
-    parts = [{path: p for path, p in flat.items() if chosen("/".join(path)) == wanted} for wanted in (True, False)]
+    parts = [
+        {path: p for path, p in flat.items() if chosen("/".join(path)) == wanted}
+        for wanted in (True, False)
+    ]
     return unflatten_dict(parts[0]), unflatten_dict(parts[1])
 
 

@@ -1,8 +1,10 @@
-"""Self-supervised pre-training of EAT on any filter bank: EAT's objective, or a masked autoencoder on the same parts.
+"""Self-supervised pre-training of EAT on any filter bank: EAT's objective, or a masked autoencoder
+on the same parts.
 
-EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees a few patches of a
-clip and predicts, at the masked places, what a slowly moving average of itself (the teacher) makes of the whole clip.
-The masked autoencoder (He et al. 2021) predicts the masked patches' normalised pixels instead, without a teacher.
+EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees
+a few patches of a clip and predicts, at the masked places, what a slowly moving average of itself
+(the teacher) makes of the whole clip. The masked autoencoder (He et al. 2021) predicts the masked
+patches' normalised pixels instead, without a teacher.
 """
 
 import dataclasses
@@ -29,7 +31,8 @@ CHOICES = {"pretraining.objective": OBJECTIVES, "pretraining.weighting": ("publi
 CHOICES |= {"optimizer.on_bad_loss": ON_BAD_LOSS}
 RANGES = {
     "pretraining": {
-        "above 0": "steps views mask_block decoder_layers decoder_kernel decoder_groups decoder_width decoder_heads "
+        "above 0": "steps views mask_block decoder_layers decoder_kernel decoder_groups "
+        "decoder_width decoder_heads "
         "ema_steps",
         "above 0 and below 1": "mask_share",
         "in 0..1": "mask_adjust ema_start ema_end",
@@ -45,7 +48,8 @@ RANGES = {
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining:
-    """How to pre-train; the keys of `config.pretraining` and `config.optimizer` (see configs/pretrain_base.py).
+    """How to pre-train; the keys of `config.pretraining` and `config.optimizer` (see
+    configs/pretrain_base.py).
 
     Attributes:
         objective: "eat" or "masked_autoencoder".
@@ -54,13 +58,14 @@ class Pretraining:
         mask_share, mask_adjust, mask_block: see `kept_patches`.
         decoder_layers, decoder_kernel, decoder_groups: of EAT's convolutions.
         mask_noise: standard deviation of what EAT's decoder finds at the masked places.
-        decoder_width, decoder_heads: of the masked autoencoder's blocks, of which there are `decoder_layers`.
-        weighting: of EAT's losses. "published": the utterance loss is a sum over clips and views while the frame loss
+        decoder_width, decoder_heads: of the masked autoencoder's blocks, of which there are
+        `decoder_layers`. weighting: of EAT's losses. "published": the utterance loss is a sum over
+        clips and views while the frame loss
             is a mean per masked patch, so its weight grows with the batch; "mean": both are means.
         utterance_weight: of the utterance loss.
         least_spread: of targets and predictions; see `CollapseWatch`.
-        ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in so many steps.
-        learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
+        ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in
+        so many steps. learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
         decay_everything: weight decay on biases and norms too, as fairseq does by mistake.
         on_bad_loss: see `run_steps`.
     """
@@ -103,7 +108,9 @@ class Pretraining:
 
 
 class PretrainingState(NamedTuple):
-    """What a step changes: steps done, parameters {"eat", "decoder"}, optimiser state, the teacher's EAT ({}: none)."""
+    """What a step changes: steps done, parameters {"eat", "decoder"}, optimiser state, the
+    teacher's EAT ({}: none).
+    """
 
     step: jax.Array
     params: dict
@@ -113,7 +120,8 @@ class PretrainingState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class CollapseWatch:
-    """Sees the metrics of pre-training; stops a run whose targets or predictions are nearly the same everywhere.
+    """Sees the metrics of pre-training; stops a run whose targets or predictions are nearly the
+    same everywhere.
 
     Attributes:
         least: spread below which it stops (EAT's own code: 0.1 for targets, 0.01 for predictions).
@@ -128,18 +136,26 @@ class CollapseWatch:
         for name in ("target_spread", "prediction_spread"):
             if step > self.after and metrics[name] < self.least:
                 raise Unsound(
-                    f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} (least_spread "
+                    f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
+                    f"(least_spread "
                     f"{self.least:g}): every patch gets nearly the same vector. Try a smaller "
-                    "--config.optimizer.learning_rate, a slower teacher (--config.pretraining.ema_start nearer to 1), "
+                    "--config.optimizer.learning_rate, a slower teacher "
+                    "(--config.pretraining.ema_start nearer to 1), "
                     "or --config.pretraining.objective=masked_autoencoder, which cannot collapse"
                 )
 
 
-def decoder_of(settings: Pretraining, dtype: DTypeLike = jnp.float32) -> ConvolutionDecoder | PixelDecoder:
-    """The decoder that the settings name: (tokens, kept, times, bands) -> predictions at every place."""
+def decoder_of(
+    settings: Pretraining, dtype: DTypeLike = jnp.float32
+) -> ConvolutionDecoder | PixelDecoder:
+    """The decoder that the settings name: (tokens, kept, times, bands) -> predictions at every
+    place.
+    """
     s = settings
     if s.objective == "eat":
-        return ConvolutionDecoder(s.decoder_layers, s.decoder_kernel, s.decoder_groups, s.mask_noise, dtype)
+        return ConvolutionDecoder(
+            s.decoder_layers, s.decoder_kernel, s.decoder_groups, s.mask_noise, dtype
+        )
     return PixelDecoder(s.decoder_layers, s.decoder_width, s.decoder_heads, dtype)
 
 
@@ -151,7 +167,8 @@ def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
 def _initial_decoder(config, settings, key):
     if settings.objective == "eat" and config.embed_dim % settings.decoder_groups:
         raise InputError(
-            f"pretraining.decoder_groups={settings.decoder_groups} does not divide model.embed_dim={config.embed_dim}"
+            f"pretraining.decoder_groups={settings.decoder_groups} does not divide "
+            f"model.embed_dim={config.embed_dim}"
         )
     tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
     keys = {"params": key, "noise": key}
@@ -159,9 +176,15 @@ def _initial_decoder(config, settings, key):
 
 
 def initial_state(
-    config: EATConfig, settings: Pretraining, optimizer: optax.GradientTransformation, key: jax.Array, pretrained=None
+    config: EATConfig,
+    settings: Pretraining,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    pretrained=None,
 ) -> PretrainingState:
-    """Random parameters from the key; {"eat", "decoder"} of `pretrained` replace them, the teacher starts as a copy."""
+    """Random parameters from the key; {"eat", "decoder"} of `pretrained` replace them, the teacher
+    starts as a copy.
+    """
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 
@@ -244,7 +267,10 @@ def losses(
     else:
         targets = patch_pixels(spectrogram)
     targets = jnp.repeat(targets, kept.shape[1], axis=0)  # for every view
-    parts = {"target_spread": spread(targets, masked), "prediction_spread": spread(predictions, masked)}
+    parts = {
+        "target_spread": spread(targets, masked),
+        "prediction_spread": spread(predictions, masked),
+    }
     if settings.objective == "masked_autoencoder":
         return (jnp.square(predictions - targets).mean(-1) * masked).sum() / masked.sum(), parts
     frame, utterance = eat_losses(predictions, student[:, 0].astype(jnp.float32), targets, masked)
@@ -256,7 +282,9 @@ def losses(
 
 
 def spread(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[Array, ""]:
-    """Mean over channels of the standard deviation over all masked places: 0 when every place gets the same vector."""
+    """Mean over channels of the standard deviation over all masked places: 0 when every place gets
+    the same vector.
+    """
     mean = (values * masked[..., None]).sum((0, 1), keepdims=True) / masked.sum()
     # Unbiased, as the public code logs it.
     variance = (jnp.square(values - mean) * masked[..., None]).sum((0, 1)) / (masked.sum() - 1)
@@ -277,11 +305,15 @@ def make_pretraining_step(
     schedule: optax.Schedule,
     dtype: DTypeLike = jnp.float32,
 ):
-    """The function (state, batch, key) -> (state, metrics), to compile; its chance is of the key and the step alone."""
+    """The function (state, batch, key) -> (state, metrics), to compile; its chance is of the key
+    and the step alone.
+    """
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
-        spectrogram = by_clip(front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1]))
+        spectrogram = by_clip(
+            front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
+        )
         grid = (spectrogram.shape[1] // PATCH, config.mel_bins // PATCH)
         kept = kept_patches(
             mask_key,
@@ -294,7 +326,16 @@ def make_pretraining_step(
         )
 
         def loss_of(params):
-            return losses(config, settings, params, gathered(state.teacher), spectrogram, kept, noise_key, dtype)
+            return losses(
+                config,
+                settings,
+                params,
+                gathered(state.teacher),
+                spectrogram,
+                kept,
+                noise_key,
+                dtype,
+            )
 
         (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(gathered(state.params))
         gradients = shared_out(gradients)
@@ -302,10 +343,19 @@ def make_pretraining_step(
         params = optax.apply_updates(state.params, updates)
         decay = teacher_decay(settings, state.step)
         teacher = jax.tree.map(
-            lambda old, new: decay * old + (1 - decay) * new, state.teacher, params["eat"] if state.teacher else {}
+            lambda old, new: decay * old + (1 - decay) * new,
+            state.teacher,
+            params["eat"] if state.teacher else {},
         )
-        norm = optax.tree.norm(gradients)  # where the loss is still finite, and the gradient no longer
-        metrics = {"loss": loss, "learning_rate": schedule(state.step), "gradient_norm": norm, **parts}
+        norm = optax.tree.norm(
+            gradients
+        )  # where the loss is still finite, and the gradient no longer
+        metrics = {
+            "loss": loss,
+            "learning_rate": schedule(state.step),
+            "gradient_norm": norm,
+            **parts,
+        }
         return PretrainingState(state.step + 1, params, optimizer_state, teacher), metrics
 
     return step

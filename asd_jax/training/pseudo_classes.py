@@ -22,7 +22,8 @@ from asd_jax.training.weights import embed
 
 
 def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.ndarray, "n"]:
-    """Embeddings -> the cluster of each, 0 .. clusters - 1 in order of appearance; Ward linkage of unit vectors.
+    """Embeddings -> the cluster of each, 0 .. clusters - 1 in order of appearance; Ward linkage of
+    unit vectors.
 
     Pseudo-attributes as in arXiv 2509.12845. Fewer clips than clusters: each its own.
     """
@@ -43,7 +44,11 @@ def without_attributes(clips: Sequence[Clip]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
         groups.setdefault(f"{clip.machine} {clip.section}", []).append(number)
-    return {key: numbers for key, numbers in groups.items() if not any(clips[n].attribute for n in numbers)}
+    return {
+        key: numbers
+        for key, numbers in groups.items()
+        if not any(clips[n].attribute for n in numbers)
+    }
 
 
 def with_pseudo_classes(
@@ -58,7 +63,8 @@ def with_pseudo_classes(
     dtype: DTypeLike = jnp.float32,
     threads: int = 4,
 ) -> list[Window]:
-    """Training clips -> the same, those of machines without attributes named by their cluster, "pseudo_0" and so on.
+    """Training clips -> the same, those of machines without attributes named by their cluster,
+    "pseudo_0" and so on.
 
     Args:
         clips: to be trained on.
@@ -66,7 +72,8 @@ def with_pseudo_classes(
         encoder: frozen, whose embeddings are clustered.
         params: its parameters.
         clusters: of each machine and section.
-        path: JSON file that keeps what was found, so that a continued run trains on the same classes.
+        path: JSON file that keeps what was found, so that a continued run trains on the same
+            classes.
         batch_size: clips a batch.
         dtype: of the computation.
         threads: that read ahead.
@@ -94,8 +101,13 @@ def with_pseudo_classes(
         write_json(path, found)
     processes.wait()
     names = {
-        n: f"pseudo_{c}" for key, found in read_json(path).items() for n, c in zip(groups[key], found, strict=True)
+        n: f"pseudo_{c}"
+        for key, found in read_json(path).items()
+        for n, c in zip(groups[key], found, strict=True)
     }
     if names:
         say(f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}")
-    return [dataclasses.replace(clip, attribute=names.get(n, clip.attribute)) for n, clip in enumerate(clips)]
+    return [
+        dataclasses.replace(clip, attribute=names.get(n, clip.attribute))
+        for n, clip in enumerate(clips)
+    ]

@@ -56,7 +56,9 @@ def check(settings, choices: dict[str, tuple[str, ...]], ranges: dict[str, dict[
 
 @dataclasses.dataclass(frozen=True)
 class FineTuning:
-    """How to fine-tune; the keys of config.optimizer, backbone, arcface and augment (see configs/base.py)."""
+    """How to fine-tune; the keys of config.optimizer, backbone, arcface and augment (see
+    configs/base.py).
+    """
 
     epochs: int = 10
     batch_size: int = 32
@@ -91,7 +93,8 @@ class FineTuning:
         check(self, CHOICES, RANGES)
         if self.batch_size % self.accumulate:
             raise InputError(
-                f"optimizer.accumulate={self.accumulate} parts do not divide optimizer.batch_size={self.batch_size}"
+                f"optimizer.accumulate={self.accumulate} parts do not divide "
+                f"optimizer.batch_size={self.batch_size}"
             )
         _ = self.lora  # checks its keys
 
@@ -120,6 +123,7 @@ class FineTuning:
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
             raise InputError(
-                f"optimizer.batch_size={self.batch_size} is more than {self.epochs} x {clips} clips: no step to take"
+                f"optimizer.batch_size={self.batch_size} is more than {self.epochs} x {clips} "
+                f"clips: no step to take"
             )
         return steps

@@ -1,4 +1,6 @@
-"""One step of fine-tuning: augment, front end, encoder, head, gradients, update; a single compiled function."""
+"""One step of fine-tuning: augment, front end, encoder, head, gradients, update; a single compiled
+function.
+"""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +19,8 @@ from asd_jax.training.mesh import by_clip, gathered, shared_out
 from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 
-EMA_WARM_UP = 10  # steps: at step n the average's decay is at most (1 + n) / (10 + n), so that the start is forgotten
+# steps: at step n the average's decay is at most (1 + n) / (10 + n), so that the start is forgotten
+EMA_WARM_UP = 10
 
 
 class TrainState(NamedTuple):
@@ -45,8 +48,12 @@ def make_head(classes: int, settings: FineTuning) -> nn.Module:
     return AdaCos(classes, settings.subclusters if settings.head == "subcluster_adacos" else 1)
 
 
-def make_optimizer(settings: FineTuning, steps: int, depth: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimiser of a run of so many steps on an EAT of so many blocks, and its learning rate."""
+def make_optimizer(
+    settings: FineTuning, steps: int, depth: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser of a run of so many steps on an EAT of so many blocks, and its learning
+    rate.
+    """
     schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
     optimizer = adamw(
         schedule,
@@ -54,7 +61,9 @@ def make_optimizer(settings: FineTuning, steps: int, depth: int) -> tuple[optax.
         clip_norm=settings.clip_norm,
         layer_decay=settings.layer_decay,
         depth=depth,
-        thaw_every=settings.thaw_fraction * steps / depth if settings.strategy == "gradual" else 0.0,
+        thaw_every=settings.thaw_fraction * steps / depth
+        if settings.strategy == "gradual"
+        else 0.0,
     )
     return optimizer, schedule
 
@@ -68,12 +77,16 @@ def initial_state(
     wave: np.ndarray,
     pretrained: dict | None,
 ) -> TrainState:
-    """Everything random from the key; then EAT's parameters replaced by the pre-trained ones, if any."""
+    """Everything random from the key; then EAT's parameters replaced by the pre-trained ones, if
+    any.
+    """
     key_encoder, key_head = jax.random.split(key)
 
     @jax.jit
     def init(key_encoder, key_head):
-        params = encoder.init(key_encoder, jnp.zeros((1, len(wave))), jnp.zeros(1, jnp.int32))["params"]
+        params = encoder.init(key_encoder, jnp.zeros((1, len(wave))), jnp.zeros(1, jnp.int32))[
+            "params"
+        ]
         embedding = jnp.zeros((1, encoder.config.embedding_dim))
         return params, head.init(key_head, embedding, jnp.zeros((1, head.classes)))
 
@@ -87,7 +100,9 @@ def initial_state(
 
 
 def final_params(state: TrainState, settings: FineTuning) -> dict:
-    """The encoder's parameters that a run ends with: averaged if asked for, low-rank updates merged."""
+    """The encoder's parameters that a run ends with: averaged if asked for, low-rank updates
+    merged.
+    """
     params = join(state.params["encoder"], state.average)
     return merge(params, settings.lora) if settings.lora else params
 
@@ -99,13 +114,19 @@ def make_train_step(
     schedule: optax.Schedule,
     settings: FineTuning,
 ):
-    """The function (state, batch, key) -> (state, metrics); randomness is a function of key and step alone."""
+    """The function (state, batch, key) -> (state, metrics); randomness is a function of key and
+    step alone.
+    """
     loss_and_gradients = make_loss_and_gradients(encoder, head, settings)
 
-    def train_step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, dict]:
+    def train_step(
+        state: TrainState, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[TrainState, dict]:
         trained, frozen = split(state.params, settings.trains)
         step_key = jax.random.fold_in(key, state.step)
-        gradients, head_state, metrics = loss_and_gradients(*gathered((trained, frozen)), state.head, batch, step_key)
+        gradients, head_state, metrics = loss_and_gradients(
+            *gathered((trained, frozen)), state.head, batch, step_key
+        )
         gradients = shared_out(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
         trained = optax.apply_updates(trained, updates)
@@ -113,16 +134,23 @@ def make_train_step(
         if settings.ema:
             decay = jnp.minimum(settings.ema, (1 + state.step) / (EMA_WARM_UP + state.step))
             average = optax.incremental_update(trained.get("encoder", {}), average, 1 - decay)
-        metrics |= {"learning_rate": schedule(state.step), "gradient_norm": optax.tree.norm(gradients)}
-        return TrainState(state.step + 1, join(trained, frozen), optimizer_state, head_state, average), metrics
+        metrics |= {
+            "learning_rate": schedule(state.step),
+            "gradient_norm": optax.tree.norm(gradients),
+        }
+        return TrainState(
+            state.step + 1, join(trained, frozen), optimizer_state, head_state, average
+        ), metrics
 
     return train_step
 
 
 def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTuning):
-    """The function (trained, frozen, head's state, batch, key) -> (gradients of trained, head's state, metrics).
+    """The function (trained, frozen, head's state, batch, key) -> (gradients of trained, head's
+    state, metrics).
 
-    With settings.accumulate the batch is augmented as a whole, then goes through the encoder in so many parts.
+    With settings.accumulate the batch is augmented as a whole, then goes through the encoder in so
+    many parts.
     """
     front_end = encoder.config.front_end
 
@@ -137,8 +165,12 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
             rngs={"drop_path": key},
         )
         variables = {"params": params["head"], **head_state}
-        (logits, cosine), head_state = head.apply(variables, embeddings, part["labels"], mutable=["adacos"])
-        hits = cosine.argmax(-1) == part["labels"].argmax(-1)  # without the margin, which only lowers the true class
+        (logits, cosine), head_state = head.apply(
+            variables, embeddings, part["labels"], mutable=["adacos"]
+        )
+        hits = cosine.argmax(-1) == part["labels"].argmax(
+            -1
+        )  # without the margin, which only lowers the true class
         return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
 
     def loss_and_gradients(trained, frozen, head_state, batch, key):
@@ -174,15 +206,19 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
 
 
 def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings: FineTuning):
-    """(waveforms, labels) -> (waveforms, soft labels, what to do to the spectrogram), in the order of the method.
+    """(waveforms, labels) -> (waveforms, soft labels, what to do to the spectrogram), in the order
+    of the method.
 
-    Waveform mixup -> filter bank, normalisation, padding -> spectrogram mixup -> SpecAugment -> SimAM.
+    Waveform mixup -> filter bank, normalisation, padding -> spectrogram mixup -> SpecAugment ->
+    SimAM.
     """
     key_mixup, key_mask = jax.random.split(key)
     weight, partner = mixup_pairs(
         key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
     )
-    weight, partner = gathered((weight, partner))  # the rejections of Beta's draws are no devices' to agree on
+    weight, partner = gathered(
+        (weight, partner)
+    )  # the rejections of Beta's draws are no devices' to agree on
     if settings.mixup != "none":
         labels = mix(labels, weight, partner)
     if settings.mixup == "waveform":

@@ -1,7 +1,7 @@
 """Weight files: one safetensors format for converted, pre-trained and fine-tuned encoders.
 
-Tensors carry the Flax parameter paths joined by "/"; the metadata key "asd_jax" is JSON that says what they are.
-Nothing else in the project reads or writes weight files.
+Tensors carry the Flax parameter paths joined by "/"; the metadata key "asd_jax" is JSON that says
+what they are. Nothing else in the project reads or writes weight files.
 """
 
 import dataclasses
@@ -27,8 +27,18 @@ from asd_jax.training.mesh import own_devices, replicated
 
 FORMAT = 1
 _Config = TypeVar("_Config")
-BOX, BOX_FILE = "box", Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"  # see README.md beside it
-DTYPES = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16", "int32": "I32", "uint8": "U8"}
+BOX, BOX_FILE = (
+    "box",
+    Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors",
+)  # see README.md beside it
+DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "bfloat16": "BF16",
+    "float16": "F16",
+    "int32": "I32",
+    "uint8": "U8",
+}
 
 
 def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
@@ -37,21 +47,31 @@ def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> N
     write_safetensors(path, flatten_dict(params, sep="/"), {"asd_jax": text})
 
 
-def write_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: dict[str, str]) -> None:
-    """Writes a safetensors file atomically, with only one tensor in memory at a time (the library's writer wants all).
+def write_safetensors(
+    path: str | Path, tensors: Mapping[str, Any], metadata: dict[str, str]
+) -> None:
+    """Writes a safetensors file atomically, with only one tensor in memory at a time (the library's
+    writer wants all).
 
     Args:
         path: the file; its folder is made.
-        tensors: by name, anything with `.shape`, `.dtype` and `__array__` (which may read from disk).
+        tensors: by name, anything with `.shape`, `.dtype` and `__array__` (which may read from
+            disk).
         metadata: text for the file's header.
     """
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
-    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # widest first keeps all aligned
+    order = sorted(
+        tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)
+    )  # widest first keeps all aligned
     for name in order:
         shape, dtype = tensors[name].shape, tensors[name].dtype
         start, end = end, end + math.prod(shape) * dtype.itemsize
-        header[name] = {"dtype": DTYPES[dtype.name], "shape": list(shape), "data_offsets": [start, end]}
+        header[name] = {
+            "dtype": DTYPES[dtype.name],
+            "shape": list(shape),
+            "data_offsets": [start, end],
+        }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with whole_file(path) as file:
@@ -72,7 +92,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
 def read_weights(
     path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder"), header_only: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name and the header of a file of one of the `kinds`; of "box", the one in the package.
+    """Reads the tensors by name and the header of a file of one of the `kinds`; of "box", the one
+    in the package.
 
     Raises:
         InputError: missing, not safetensors, truncated, without our header, or of a newer format.
@@ -85,7 +106,8 @@ def read_weights(
             metadata = file.metadata() or {}
             if "asd_jax" not in metadata:
                 raise InputError(
-                    f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints are brought in with\n"
+                    f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints "
+                    f"are brought in with\n"
                     f"  python -m convert.eat --source={path} --output=FILE.safetensors"
                 )
             header = json.loads(metadata["asd_jax"])
@@ -94,8 +116,14 @@ def read_weights(
         raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("kind") not in kinds:
-        found = (header.get("format"), header.get("kind")) if isinstance(header, dict) else (None, None)
+    if (
+        not isinstance(header, dict)
+        or header.get("format") != FORMAT
+        or header.get("kind") not in kinds
+    ):
+        found = (
+            (header.get("format"), header.get("kind")) if isinstance(header, dict) else (None, None)
+        )
         raise InputError(
             f"{path}: format {found[0]!r}, kind {found[1]!r}; wanted here: {' or '.join(kinds)}, "
             f"and this version reads format {FORMAT}"
@@ -108,7 +136,8 @@ def read_weights(
 
 HOW_TO_GET_WEIGHTS = (
     "the public EAT-base weights are brought in with\n"
-    "  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors\n"
+    "  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain "
+    "--output=weights/eat_base.safetensors\n"
     "and the small encoder that comes with the package is named box (model.size=tiny)"
 )
 
@@ -124,7 +153,8 @@ def origin(name: str | Path) -> dict[str, str]:
 
 
 def fill(template: dict, tensors: dict[str, np.ndarray], path: str | Path) -> dict:
-    """Parameters of the template's structure, shapes and dtypes, every one filled and every tensor used.
+    """Parameters of the template's structure, shapes and dtypes, every one filled and every tensor
+    used.
 
     Raises:
         InputError: one message that lists all that is missing, left over or of another shape.
@@ -155,28 +185,38 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
     if header["kind"] == "encoder":
         tensors = {n.removeprefix("eat/"): t for n, t in tensors.items() if n.startswith("eat/")}
     else:  # a decoder or classifier may travel along (convert --with_decoder, --with_head)
-        tensors = {n: t for n, t in tensors.items() if not n.startswith(("decoder/", "head/", "fc_norm/"))}
+        tensors = {
+            n: t for n, t in tensors.items() if not n.startswith(("decoder/", "head/", "fc_norm/"))
+        }
     return config, fill(abstract_eat(config), tensors, path)
 
 
 def front_end_of(path: str | Path) -> FrontEnd | None:
-    """The front end that the encoder of a weight file was trained with; None where the file names none.
+    """The front end that the encoder of a weight file was trained with; None where the file names
+    none.
 
     Raises:
         InputError: as `read_weights`.
     """
     header = read_header(path)
-    return _config(FrontEnd.from_header, header["front_end"], path) if header.get("front_end") else None
+    return (
+        _config(FrontEnd.from_header, header["front_end"], path)
+        if header.get("front_end")
+        else None
+    )
 
 
 def load_decoder(path: str | Path, template: dict) -> dict | None:
-    """The decoder that travels in a file of `convert.eat --with_decoder`, for pre-training to continue; None without.
+    """The decoder that travels in a file of `convert.eat --with_decoder`, for pre-training to
+    continue; None without.
 
     Raises:
         InputError: as `read_weights` and `fill`.
     """
     tensors = read_weights(path)[0]
-    decoder = {n.removeprefix("decoder/"): t for n, t in tensors.items() if n.startswith("decoder/")}
+    decoder = {
+        n.removeprefix("decoder/"): t for n, t in tensors.items() if n.startswith("decoder/")
+    }
     return fill(template, decoder, path) if decoder else None
 
 
@@ -188,11 +228,16 @@ def load_pipeline(path: str | Path) -> "Pipeline":
     """
     tensors, header = read_weights(path)
     if header["kind"] != "encoder":
-        raise InputError(f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or asd_jax.evaluate")
+        raise InputError(
+            f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or "
+            f"asd_jax.evaluate"
+        )
     return pipeline_of(tensors, header, path)
 
 
-def pipeline_of(tensors: dict[str, np.ndarray], header: Mapping[str, Any], path: str | Path) -> "Pipeline":
+def pipeline_of(
+    tensors: dict[str, np.ndarray], header: Mapping[str, Any], path: str | Path
+) -> "Pipeline":
     """Tensors and header of an encoder, read from `path` -> the pipeline.
 
     Raises:
@@ -210,7 +255,9 @@ def pipeline_of(tensors: dict[str, np.ndarray], header: Mapping[str, Any], path:
 def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header) -> None:
     """Writes an encoder (front end, EAT, pooling) as one weight file."""
     parts = dataclasses.asdict(config)
-    save_weights(path, params, {"kind": "encoder", **parts, "embedding_dim": config.embedding_dim, **header})
+    save_weights(
+        path, params, {"kind": "encoder", **parts, "embedding_dim": config.embedding_dim, **header}
+    )
 
 
 @dataclasses.dataclass(frozen=True)

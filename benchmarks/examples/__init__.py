@@ -1,1 +1,3 @@
-"""Encoders in other frameworks, to copy and change: `--encoder=benchmarks.examples.onnx_file:embed`."""
+"""Encoders in other frameworks, to copy and change:
+`--encoder=benchmarks.examples.onnx_file:embed`.
+"""

@@ -1,6 +1,8 @@
-"""An encoder in ONNX: the file that the environment variable ONNX_ENCODER names, waves (b, s) in, embeddings out.
+"""An encoder in ONNX: the file that the environment variable ONNX_ENCODER names, waves (b, s) in,
+embeddings out.
 
-ONNX_ENCODER=model.onnx python -m benchmarks.encoders --encoder=benchmarks.examples.onnx_file:embed --output=DIR
+ONNX_ENCODER=model.onnx python -m benchmarks.encoders --encoder=benchmarks.examples.onnx_file:embed
+--output=DIR
 """
 
 import functools
@@ -22,13 +24,18 @@ def session():
 
     path = os.environ.get("ONNX_ENCODER", "")
     if not os.path.isfile(path):
-        raise InputError(f"ONNX_ENCODER={path!r} names no file; set it to an ONNX model that takes waveforms (b, s)")
+        raise InputError(
+            f"ONNX_ENCODER={path!r} names no file; set it to an ONNX model that takes waveforms "
+            f"(b, s)"
+        )
     try:
         loaded = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
     except Exception as error:  # onnxruntime's own, which have no common base
         raise InputError(f"{path}: not a model that onnxruntime can run ({error})") from error
     if len(loaded.get_inputs()) != 1:
-        raise InputError(f"{path}: takes {len(loaded.get_inputs())} inputs; expected one, waveforms (b, s)")
+        raise InputError(
+            f"{path}: takes {len(loaded.get_inputs())} inputs; expected one, waveforms (b, s)"
+        )
     return loaded
 
 

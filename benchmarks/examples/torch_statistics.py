@@ -1,4 +1,6 @@
-"""An encoder in PyTorch: log power spectrum per frame, (b, t, e). Replace `Spectrum` by your own model."""
+"""An encoder in PyTorch: log power spectrum per frame, (b, t, e). Replace `Spectrum` by your own
+model.
+"""
 
 import functools
 

@@ -10,7 +10,10 @@ RNG = np.random.default_rng(0)
 
 
 def test_the_other_machine_is_mixed_in_10_db_below():
-    wave, other = RNG.normal(size=16000).astype(np.float32), RNG.normal(size=5000).astype(np.float32) * 40
+    wave, other = (
+        RNG.normal(size=16000).astype(np.float32),
+        RNG.normal(size=5000).astype(np.float32) * 40,
+    )
     added = automatic_choice.mixed(wave, other) - wave
     assert 10 * np.log10(np.mean(added**2) / np.mean(wave**2)) == pytest.approx(-10, abs=1e-3)
     np.testing.assert_array_equal(automatic_choice.mixed(wave, np.zeros(10, np.float32)), wave)
@@ -18,7 +21,9 @@ def test_the_other_machine_is_mixed_in_10_db_below():
 
 def test_surgery_changes_half_an_octave_by_9_db_and_nothing_else():
     wave = RNG.normal(size=16000).astype(np.float32)
-    gain = np.abs(np.fft.rfft(automatic_choice.surgery(wave, np.random.default_rng(1)))) / np.abs(np.fft.rfft(wave))
+    gain = np.abs(np.fft.rfft(automatic_choice.surgery(wave, np.random.default_rng(1)))) / np.abs(
+        np.fft.rfft(wave)
+    )
     decibels = np.abs(20 * np.log10(gain))
     changed = np.flatnonzero(decibels > 4.5)
     assert decibels[changed] == pytest.approx(9, abs=0.05)  # float32 waves
@@ -28,7 +33,12 @@ def test_surgery_changes_half_an_octave_by_9_db_and_nothing_else():
 
 
 def test_every_machine_is_scored_by_its_own_candidate():
-    clips = [(m, "00", d, label) for m in ("fan", "pump") for d in ("source", "target") for label in (0, 1)]
+    clips = [
+        (m, "00", d, label)
+        for m in ("fan", "pump")
+        for d in ("source", "target")
+        for label in (0, 1)
+    ]
     truth = np.array([clip[3] for clip in clips], float)
     of_fan = np.array([clip[0] == "fan" for clip in clips])
     tests = {

@@ -22,7 +22,9 @@ def level(waves, sample_rate):
 
 ENCODERS = {
     "level": level,
-    "by_frame": lambda waves, rate: np.stack([level(waves, rate)] * 3, axis=1),  # (b, t, e): same mean over t
+    "by_frame": lambda waves, rate: np.stack(
+        [level(waves, rate)] * 3, axis=1
+    ),  # (b, t, e): same mean over t
     "too_few": lambda waves, rate: level(waves, rate)[1:],
     "one_number": lambda waves, rate: waves.mean(),
     "infinite": lambda waves, rate: level(waves, rate) / 0.0,
@@ -32,7 +34,12 @@ ENCODERS = {
 @pytest.fixture
 def root(tmp_path):
     write_factory(
-        tmp_path / "f", clip_seconds=1.0, machines=["fan"], train_source=6, train_target=3, test_per_condition=4
+        tmp_path / "f",
+        clip_seconds=1.0,
+        machines=["fan"],
+        train_source=6,
+        train_target=3,
+        test_per_condition=4,
     )
     return f"--config.data.root={tmp_path / 'f'}"
 
@@ -47,15 +54,26 @@ def fake(monkeypatch):
 def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(
     command, fake, root, tmp_path, encoder_file
 ):
-    names, weights = "--encoder=fake_encoders:level,fake_encoders:by_frame", tmp_path / "w.safetensors"
+    names, weights = (
+        "--encoder=fake_encoders:level,fake_encoders:by_frame",
+        tmp_path / "w.safetensors",
+    )
     weights.write_bytes(encoder_file.read_bytes())
     flags = [*SMOKE, root, f"--output={tmp_path / 'o'}", names, f"--weights={weights}"]
     status, out, err = command(benchmarks.encoders, *flags)
     assert status == 0, err
     written = (tmp_path / "o" / "encoders.json").read_bytes()
     cells = json.loads(written)["cells"]
-    assert set(cells) == {"filter bank", "random weights", "fake_encoders:level", "fake_encoders:by_frame"}
-    assert cells["fake_encoders:level"] == cells["fake_encoders:by_frame"] and "not distinguishable" in out
+    assert set(cells) == {
+        "filter bank",
+        "random weights",
+        "fake_encoders:level",
+        "fake_encoders:by_frame",
+    }
+    assert (
+        cells["fake_encoders:level"] == cells["fake_encoders:by_frame"]
+        and "not distinguishable" in out
+    )
     html = (tmp_path / "o" / "report" / "index.html").read_text()
     assert f"{100 * cells['fake_encoders:level']['official_score']:.2f}" in html
     # Interrupted anywhere: a cell is lost, another half done.
@@ -88,7 +106,10 @@ def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(
         ("fake_encoders.level", "write package.module:function"),
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("fake_encoders:nothing", "has no attribute 'nothing'"),
-        ("fake_encoders:too_few", r"shape \(7, 10\) for 8 waveforms; expected float32 \(8, e\) or \(8, t, e\)"),
+        (
+            "fake_encoders:too_few",
+            r"shape \(7, 10\) for 8 waveforms; expected float32 \(8, e\) or \(8, t, e\)",
+        ),
         ("fake_encoders:one_number", r"shape \(\) for 8 waveforms"),
         ("fake_encoders:infinite", "returned NaN or infinity"),
     ],
@@ -113,11 +134,16 @@ def test_an_onnx_file_embeds_what_it_was_made_to(monkeypatch, tmp_path):
     wave = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["b", "s"])
     mean = helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["b", 1])
     graph = helper.make_graph(nodes, "level", [wave], [mean])
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "a.onnx")
+    save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "a.onnx",
+    )
     waves = np.random.default_rng(0).normal(size=(3, 400)).astype(np.float32)
     monkeypatch.setenv("ONNX_ENCODER", str(tmp_path / "a.onnx"))
     onnx_file.session.cache_clear()
-    assert onnx_file.embed(waves, 16000) == pytest.approx(np.abs(waves).mean(1, keepdims=True), rel=1e-6)
+    assert onnx_file.embed(waves, 16000) == pytest.approx(
+        np.abs(waves).mean(1, keepdims=True), rel=1e-6
+    )
     monkeypatch.setenv("ONNX_ENCODER", str(tmp_path / "none.onnx"))
     onnx_file.session.cache_clear()
     with pytest.raises(benchmarks.encoders.InputError, match="names no file"):
@@ -127,12 +153,22 @@ def test_an_onnx_file_embeds_what_it_was_made_to(monkeypatch, tmp_path):
 @pytest.mark.torch
 def test_a_torch_encoder_is_scored_and_gives_the_spectrum(command, root, tmp_path):
     name = "benchmarks.examples.torch_statistics:embed"
-    status, _, err = command(benchmarks.encoders, *SMOKE, root, f"--output={tmp_path / 'o'}", f"--encoder={name}")
+    status, _, err = command(
+        benchmarks.encoders, *SMOKE, root, f"--output={tmp_path / 'o'}", f"--encoder={name}"
+    )
     assert status == 0, err
-    assert 0 <= json.loads((tmp_path / "o" / "encoders.json").read_text())["cells"][name]["official_score"] <= 1
+    assert (
+        0
+        <= json.loads((tmp_path / "o" / "encoders.json").read_text())["cells"][name][
+            "official_score"
+        ]
+        <= 1
+    )
     waves = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
     found = benchmarks.encoders.load(name)(waves, 16000)
     hann = np.sin(np.pi * np.arange(512) / 512) ** 2
-    frames = np.lib.stride_tricks.sliding_window_view(waves.astype(np.float64), 512, axis=1)[:, ::256]
+    frames = np.lib.stride_tricks.sliding_window_view(waves.astype(np.float64), 512, axis=1)[
+        :, ::256
+    ]
     expected = np.log(np.abs(np.fft.rfft(frames * hann)) ** 2 + 1e-10)
     assert found == pytest.approx(expected, abs=0.02)  # measured: 7e-3, where the power is smallest

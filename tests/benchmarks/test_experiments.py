@@ -29,17 +29,29 @@ from benchmarks import grid, verdict
 from configs import base
 
 SMOKE = "--config=configs/base.py:smoke"
-CLIPS = [("fan", "00", domain, label) for domain in ("source", "target") for label in (0, 1) for _ in range(50)]
+CLIPS = [
+    ("fan", "00", domain, label)
+    for domain in ("source", "target")
+    for label in (0, 1)
+    for _ in range(50)
+]
 LABEL = np.array([clip[3] for clip in CLIPS])
 
 
 def row(gap, seeds=2, folder=""):
     scores = np.random.default_rng(0).normal(size=(seeds, len(CLIPS))) + gap * LABEL
-    return verdict.dataclasses.replace(verdict.row_of(CLIPS, scores, 2024), folder=folder or str(gap))
+    return verdict.dataclasses.replace(
+        verdict.row_of(CLIPS, scores, 2024), folder=folder or str(gap)
+    )
 
 
 def test_verdicts_follow_the_interval_of_the_difference():
-    rows = {"middle": row(1.0), "same again": row(1.0, folder="b"), "good": row(3.0), "chance": row(0.0)}
+    rows = {
+        "middle": row(1.0),
+        "same again": row(1.0, folder="b"),
+        "good": row(3.0),
+        "chance": row(0.0),
+    }
     found = verdict.compared(rows, "middle", 2024)
     words = {name: of["verdict"] for name, of in found["cells"].items()}
     assert words == {
@@ -54,20 +66,31 @@ def test_verdicts_follow_the_interval_of_the_difference():
     assert good["deviation"] == pytest.approx(np.std(rows["good"].official, ddof=1))
     assert good["interval"][0] < good["official_score"] < good["interval"][1]
     columns, cells = verdict.machine_table(found)
-    assert columns == ["cell", "machine", "AUC source", "AUC target", "pAUC"] and " ± " in cells[0][2]
+    assert (
+        columns == ["cell", "machine", "AUC source", "AUC target", "pAUC"] and " ± " in cells[0][2]
+    )
 
 
 def test_an_editions_subset_is_its_own_machines_and_sections():
-    clips = [(m, s, d, n) for m, s in (("fan", "00"), ("ToyDrone", "00")) for d in ("source", "target") for n in (0, 1)]
+    clips = [
+        (m, s, d, n)
+        for m, s in (("fan", "00"), ("ToyDrone", "00"))
+        for d in ("source", "target")
+        for n in (0, 1)
+    ]
     whole = verdict.row_of(clips, np.arange(8.0)[None], 2023)
-    dev, evaluation = (benchmarks.dcase.of_subset(whole, 2023, subset) for subset in ("dev", "eval"))
+    dev, evaluation = (
+        benchmarks.dcase.of_subset(whole, 2023, subset) for subset in ("dev", "eval")
+    )
     assert {c[0] for c in dev.clips} == {"fan"} and {c[0] for c in evaluation.clips} == {"ToyDrone"}
     assert evaluation.scores.tolist() == [[4, 5, 6, 7]]
     assert not benchmarks.dcase.of_subset(whole, 2020, "eval").clips  # fan, but other sections
     assert benchmarks.dcase.published(2024, "eval")["official auto-encoder baseline"] == 56.51
 
 
-def test_known_signals_are_heard_where_the_filters_are_narrow_and_not_below_the_noise(command, tmp_path, monkeypatch):
+def test_known_signals_are_heard_where_the_filters_are_narrow_and_not_below_the_noise(
+    command, tmp_path, monkeypatch
+):
     monkeypatch.setattr(benchmarks.detectability, "KILOHERTZ", (0.25, 2.0, 7.9))
     flags = ["--clips=12", "--seconds=0.5", f"--output={tmp_path}"]
     status, out, err = command(benchmarks.detectability, "--snr=-17", *flags)
@@ -83,27 +106,51 @@ def test_known_signals_are_heard_where_the_filters_are_narrow_and_not_below_the_
 
 
 def test_a_louder_square_is_weighted_higher_by_local_simam_the_smaller_it_is(command, tmp_path):
-    status, out, err = command(benchmarks.foreground, "--clips=4", "--seconds=2", f"--output={tmp_path}")
+    status, out, err = command(
+        benchmarks.foreground, "--clips=4", "--seconds=2", f"--output={tmp_path}"
+    )
     assert status == 0, err
     found = json.loads((tmp_path / "foreground.json").read_text())
-    assert set(found["machine_over_background_db"]) == {"fan", "gearbox", "motor", "slider", "valve"}
+    assert set(found["machine_over_background_db"]) == {
+        "fan",
+        "gearbox",
+        "motor",
+        "slider",
+        "valve",
+    }
     difference = {size: row["local - global"][0] for size, row in found["squares"].items()}
     assert difference["4 x 4"] > difference["64 x 64"]
-    assert all(row[mode][1] <= row[mode][0] <= row[mode][2] for row in found["squares"].values() for mode in row)
+    assert all(
+        row[mode][1] <= row[mode][0] <= row[mode][2]
+        for row in found["squares"].values()
+        for mode in row
+    )
     assert "SimAM raises the machine" in out
 
 
 @pytest.mark.parametrize(
     ("module", "flags", "message"),
     [
-        (benchmarks.filter_banks, ["--config=configs/base.py"], "--weights=FILE.safetensors names the EAT weights"),
+        (
+            benchmarks.filter_banks,
+            ["--config=configs/base.py"],
+            "--weights=FILE.safetensors names the EAT weights",
+        ),
         (benchmarks.filter_banks, [SMOKE, "--seeds=0"], "--seeds=0 must be at least 1"),
-        (benchmarks.simam, [SMOKE, "--row=best"], "--row=best: no such row; known: none, alone; global, alone; "),
+        (
+            benchmarks.simam,
+            [SMOKE, "--row=best"],
+            "--row=best: no such row; known: none, alone; global, alone; ",
+        ),
         (benchmarks.dcase, [SMOKE, "--years=1999"], "--years=1999: known are 2020"),
         (benchmarks.dcase, [SMOKE, "--subset=train"], "--subset=train: known are dev, eval"),
         (benchmarks.detectability, ["--clips=1"], "--clips must be at least 4"),
         (benchmarks.domain_normalization, [SMOKE, "--runs=nowhere"], "nowhere"),
-        (benchmarks.automatic_choice, [SMOKE, "--banks=m-FB,x"], "--banks=x: known are m-FB, o-FB, g-FB"),
+        (
+            benchmarks.automatic_choice,
+            [SMOKE, "--banks=m-FB,x"],
+            "--banks=x: known are m-FB, o-FB, g-FB",
+        ),
         (benchmarks.throughput, ["--batches=8,0"], "--batches: 0 is no number of clips"),
         (benchmarks.throughput, ["--batches=x"], "--batches: x is no number of clips"),
         (benchmarks.throughput, ["--repeats=0"], "repeats"),
@@ -124,7 +171,14 @@ def test_named_rows_run_beside_the_reference_alone():
 
 
 def test_the_boxs_bands_are_the_encoders_own(tmp_path):
-    write_factory(tmp_path, clip_seconds=1.0, machines=["fan"], train_source=1, train_target=1, test_per_condition=1)
+    write_factory(
+        tmp_path,
+        clip_seconds=1.0,
+        machines=["fan"],
+        train_source=1,
+        train_target=1,
+        test_per_condition=1,
+    )
     sizes, front_end = EATConfig(32, 1, 2, mel_bins=32), FrontEnd(bins=32, simam=SimAM("none"))
     encoder = EncoderConfig(front_end, sizes, Pooling("band_mean", 0, 0))
     pipeline, config = Pipeline(encoder, {"eat": random_eat(sizes, 0)}), base.get_config("smoke")
@@ -132,18 +186,35 @@ def test_the_boxs_bands_are_the_encoders_own(tmp_path):
     _, block = benchmarks.box.block_embeddings(config, pipeline, clips)
     waves = np.stack([read_clip(clip.path) for clip in clips])
     assert block.vectors.shape[1:] == (2, 32)
-    np.testing.assert_allclose(block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7)  # measured 3.6e-7
+    np.testing.assert_allclose(
+        block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7
+    )  # measured 3.6e-7
 
 
 def test_a_finished_run_is_scored_by_the_rule_of_its_own_edition(command, tmp_path):
     split = np.repeat(["train", "held_out", "test"], [12, 8, 20])
-    domain, label = np.tile(["source", "target"], 20), np.where((np.arange(40) >= 20) & (np.arange(40) % 4 < 2), 1, 0)
-    vectors = (np.random.default_rng(0).normal(size=(40, 3)) + 2 * label[:, None]).astype(np.float32)
-    names, columns = np.arange(40).astype(str), (np.full(40, "00"), split, domain, label, np.full(40, ""))
+    domain, label = (
+        np.tile(["source", "target"], 20),
+        np.where((np.arange(40) >= 20) & (np.arange(40) % 4 < 2), 1, 0),
+    )
+    vectors = (np.random.default_rng(0).normal(size=(40, 3)) + 2 * label[:, None]).astype(
+        np.float32
+    )
+    names, columns = (
+        np.arange(40).astype(str),
+        (np.full(40, "00"), split, domain, label, np.full(40, "")),
+    )
     for folder in ("embeddings", "embeddings/filter_bank"):
-        Embeddings(vectors, names, *columns, axes=("clip", "embedding")).save(tmp_path / folder / "fan.npz")
+        Embeddings(vectors, names, *columns, axes=("clip", "embedding")).save(
+            tmp_path / folder / "fan.npz"
+        )
     (tmp_path / "config.json").write_text('{"data": {"year": 2021}}')
-    flags = ["--config=configs/base.py", f"--runs={tmp_path}", "--row=min, train", f"--output={tmp_path / 'o'}"]
+    flags = [
+        "--config=configs/base.py",
+        f"--runs={tmp_path}",
+        "--row=min, train",
+        f"--output={tmp_path / 'o'}",
+    ]
     status, _, err = command(benchmarks.domain_normalization, *flags)
     assert status == 0, err
     assert json.loads((tmp_path / "o" / "domain_normalization.json").read_text())["year"] == 2021
@@ -167,14 +238,32 @@ def shared_cells(tmp_path_factory):
         ("dcase", [], 4),
     ],
 )
-def test_every_experiment_runs_on_the_synthetic_machines(command, shared_cells, tmp_path, name, flags, cells):
-    module, cells_folder = getattr(benchmarks, name), tmp_path if "--weights=box" in flags else shared_cells
-    status, out, err = command(module, SMOKE, *flags, f"--cells={cells_folder}", f"--output={tmp_path}")
+def test_every_experiment_runs_on_the_synthetic_machines(
+    command, shared_cells, tmp_path, name, flags, cells
+):
+    module, cells_folder = (
+        getattr(benchmarks, name),
+        tmp_path if "--weights=box" in flags else shared_cells,
+    )
+    status, out, err = command(
+        module, SMOKE, *flags, f"--cells={cells_folder}", f"--output={tmp_path}"
+    )
     assert status == 0, err
     found = json.loads((tmp_path / f"{name}.json").read_text())
     found = found.get("2024 dev", found)
     assert len(found["cells"]) == cells and {"filter bank", "random weights"} <= set(found["cells"])
     assert all(0 < of["official_score"] < 1 for of in found["cells"].values())
     if name == "filter_banks":
-        assert len({found["cells"][f"{bank} alone"]["official_score"] for bank in ("o-FB", "g-FB", "m-FB")}) == 3
-    assert found["verdict"] in " ".join(out.split()) and (tmp_path / "report" / "index.html").stat().st_size > 1e4
+        assert (
+            len(
+                {
+                    found["cells"][f"{bank} alone"]["official_score"]
+                    for bank in ("o-FB", "g-FB", "m-FB")
+                }
+            )
+            == 3
+        )
+    assert (
+        found["verdict"] in " ".join(out.split())
+        and (tmp_path / "report" / "index.html").stat().st_size > 1e4
+    )

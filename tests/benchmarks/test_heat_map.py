@@ -12,7 +12,11 @@ def test_support_lies_where_the_fault_is_loud():
     clip, front_end = factory_clip("fan", fault_kind="tone", grade=1.0), FrontEnd("even")
     cells = heat_map.support_cells(clip, front_end)
     loud = np.asarray(front_end.log_energies(clip.fault[None]))[0]
-    assert cells.shape == loud.shape and cells.mean() < 0.1 and cells[np.arange(len(loud)), loud.argmax(1)].mean() > 0.9
+    assert (
+        cells.shape == loud.shape
+        and cells.mean() < 0.1
+        and cells[np.arange(len(loud)), loud.argmax(1)].mean() > 0.9
+    )
 
 
 @pytest.mark.slow
@@ -24,4 +28,6 @@ def test_heat_map_points_at_every_kind_of_fault(command, tmp_path):
     found = read_json(tmp_path / "heat_map.json")["found"]["patches, even"]
     assert list(found) == [*FAULTS, "all"]
     for fault, of in found.items():
-        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], fault  # measured 3.5 to 17 times
+        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], (
+            fault
+        )  # measured 3.5 to 17 times

@@ -25,7 +25,12 @@ from convert.table import public_name
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PRETRAINED = ["tiny_eat_fairseq.pt", "tiny_eat_hf.safetensors"]
-ALL = [*PRETRAINED, "tiny_eat_fairseq_fp16.pt", "tiny_eat_finetuned_fairseq.pt", "tiny_eat_finetuned_hf.safetensors"]
+ALL = [
+    *PRETRAINED,
+    "tiny_eat_fairseq_fp16.pt",
+    "tiny_eat_finetuned_fairseq.pt",
+    "tiny_eat_finetuned_hf.safetensors",
+]
 BLOCKS = 1.5e-5  # measured 7.3e-6
 LOGITS = 2e-6  # measured 9.5e-7; the other eps would move them by more than 1e-3
 
@@ -64,8 +69,12 @@ def test_float16_checkpoint_differs_only_by_its_rounded_position_table(blocks, m
     tokens, _ = forward(config, params, blocks["x208"])
     np.testing.assert_allclose(tokens, blocks["x208_block2"], rtol=0, atol=BLOCKS)
     exact = eat.position_table
-    monkeypatch.setattr(eat, "position_table", lambda *sizes: exact(*sizes).astype(np.float16).astype(np.float32))
-    tokens, _ = eat.EAT(config).apply({"params": params}, jnp.asarray(blocks["x208"][:, 0], jnp.float32))
+    monkeypatch.setattr(
+        eat, "position_table", lambda *sizes: exact(*sizes).astype(np.float16).astype(np.float32)
+    )
+    tokens, _ = eat.EAT(config).apply(
+        {"params": params}, jnp.asarray(blocks["x208"][:, 0], jnp.float32)
+    )
     np.testing.assert_allclose(tokens, blocks["fp16ckpt_x208_block2"], rtol=0, atol=BLOCKS)
 
 
@@ -77,7 +86,9 @@ def test_fairseq_and_huggingface_files_give_identical_parameters():
 @pytest.mark.parametrize("layout, suffix", [("fairseq", ".pt"), ("hf", ".safetensors")])
 @pytest.mark.parametrize("length", ["x1024", "x512", "x208", "x100"])
 def test_classifier_agrees_with_its_layouts_own_eps(blocks, tmp_path, layout, suffix, length):
-    write(GOLDEN / f"tiny_eat_finetuned_{layout}{suffix}", tmp_path / "w.safetensors", with_head=True)
+    write(
+        GOLDEN / f"tiny_eat_finetuned_{layout}{suffix}", tmp_path / "w.safetensors", with_head=True
+    )
     config, params = load_encoder(tmp_path / "w.safetensors")
     tokens, _ = forward(config, params, blocks[length])
     head, eps = load_classifier(tmp_path / "w.safetensors")
@@ -90,8 +101,12 @@ def test_gradients_agree(blocks, golden):
     config, params = convert(GOLDEN / "tiny_eat_fairseq.pt")
     reference = golden("grads")
     x = jnp.asarray(blocks["x208"][:, 0], jnp.float32)
-    grads = jax.jit(jax.grad(lambda p: jnp.mean(EAT(config).apply({"params": p}, x)[0] ** 2)))(params)
-    flat = {"/".join(k.key for k in path): g for path, g in jax.tree_util.tree_leaves_with_path(grads)}
+    grads = jax.jit(jax.grad(lambda p: jnp.mean(EAT(config).apply({"params": p}, x)[0] ** 2)))(
+        params
+    )
+    flat = {
+        "/".join(k.key for k in path): g for path, g in jax.tree_util.tree_leaves_with_path(grads)
+    }
     ours = {row.public: row for row in table.rows(table.ENCODER, config.depth)}
     checked = 0
     for name in reference.files:
@@ -99,7 +114,9 @@ def test_gradients_agree(blocks, golden):
         if row is not None:
             wanted = row.transform.to_ours(reference[name])
             # measured 1.6e-6 of each tensor's largest entry
-            np.testing.assert_allclose(flat[row.ours], wanted, rtol=0, atol=3.2e-6 * np.abs(wanted).max())
+            np.testing.assert_allclose(
+                flat[row.ours], wanted, rtol=0, atol=3.2e-6 * np.abs(wanted).max()
+            )
             checked += 1
     assert checked == len(ours) - 12  # blocks.1 is left out of the golden file
 
@@ -114,8 +131,14 @@ def test_files_are_reproducible_byte_for_byte_and_name_no_folder(tmp_path, name)
     first, second = ((tmp_path / folder / "out.safetensors").read_bytes() for folder in ("a", "b"))
     assert first == second
     assert str(tmp_path).encode() not in first
-    header = json.loads(safe_open(tmp_path / "a" / "out.safetensors", "numpy").metadata()["asd_jax"])
-    assert header["source"] == name and header["front_end"]["spacing"] == "mel" and len(header["sha256"]) == 64
+    header = json.loads(
+        safe_open(tmp_path / "a" / "out.safetensors", "numpy").metadata()["asd_jax"]
+    )
+    assert (
+        header["source"] == name
+        and header["front_end"]["spacing"] == "mel"
+        and len(header["sha256"]) == 64
+    )
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
@@ -126,12 +149,17 @@ def test_round_trip_through_huggingface_is_bit_exact(tmp_path, name):
     again, params_again = convert(tmp_path / "public")
     assert again == config
     jax.tree.map(np.testing.assert_array_equal, params, params_again)
-    public, original = load_file(tmp_path / "public" / "model.safetensors"), load_file(GOLDEN / PRETRAINED[1])
+    public, original = (
+        load_file(tmp_path / "public" / "model.safetensors"),
+        load_file(GOLDEN / PRETRAINED[1]),
+    )
     assert set(public) == set(original)
     for key in set(public) - {"model.fixed_positional_encoder.positions"}:
         np.testing.assert_array_equal(public[key], original[key])
     positions = "model.fixed_positional_encoder.positions"
-    np.testing.assert_array_equal(public[positions][:, : original[positions].shape[1]], original[positions])
+    np.testing.assert_array_equal(
+        public[positions][:, : original[positions].shape[1]], original[positions]
+    )
 
 
 def test_way_back_keeps_the_classifier(tmp_path):
@@ -139,7 +167,12 @@ def test_way_back_keeps_the_classifier(tmp_path):
     write(source, tmp_path / "ours.safetensors", with_head=True)
     write_huggingface(tmp_path / "ours.safetensors", tmp_path / "public")
     public, original = load_file(tmp_path / "public" / "model.safetensors"), load_file(source)
-    for key in ("model.head.weight", "model.head.bias", "model.fc_norm.weight", "model.fc_norm.bias"):
+    for key in (
+        "model.head.weight",
+        "model.head.bias",
+        "model.fc_norm.weight",
+        "model.fc_norm.bias",
+    ):
         np.testing.assert_array_equal(public[key], original[key].astype(np.float32))
     config = json.loads((tmp_path / "public" / "config.json").read_text())
     assert config["model_variant"] == "finetune" and config["num_classes"] == 7
@@ -153,10 +186,14 @@ def test_what_the_public_layout_cannot_hold_is_refused(tmp_path):
     ):
         with pytest.raises(InputError, match="decoder|teacher"):
             write_huggingface(source, tmp_path / "public", **options)
-    sizes = EncoderConfig(FrontEnd(simam=SimAM("none")), EATConfig(48, 1, 4), Pooling("mean", -1, 0), "se")
+    sizes = EncoderConfig(
+        FrontEnd(simam=SimAM("none")), EATConfig(48, 1, 4), Pooling("mean", -1, 0), "se"
+    )
     params = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), abstract_encoder(sizes))
     save_encoder(tmp_path / "attended.safetensors", sizes, params)
-    with pytest.raises(InputError, match="model.attention=se, which the Hugging Face layout cannot hold"):
+    with pytest.raises(
+        InputError, match="model.attention=se, which the Hugging Face layout cannot hold"
+    ):
         write_huggingface(tmp_path / "attended.safetensors", tmp_path / "public")
     assert not (tmp_path / "public").exists()
     with pytest.raises(InputError, match="student, ema"):
@@ -180,7 +217,9 @@ def test_what_the_way_back_leaves_behind_is_said(command, tmp_path):
 def test_decoder_travels_along_only_when_asked_for(tmp_path):
     write(GOLDEN / "tiny_eat_fairseq.pt", tmp_path / "w.safetensors", with_decoder=True)
     tensors = load_file(tmp_path / "w.safetensors")
-    assert tensors["decoder/conv_1/kernel"].shape == (3, 3, 3, 48) and tensors["decoder/out/kernel"].shape == (48, 48)
+    assert tensors["decoder/conv_1/kernel"].shape == (3, 3, 3, 48) and tensors[
+        "decoder/out/kernel"
+    ].shape == (48, 48)
     load_encoder(tmp_path / "w.safetensors")  # leaves it aside
     assert "decoder" not in convert(GOLDEN / "tiny_eat_fairseq.pt")[1]
 
@@ -189,6 +228,8 @@ def test_every_tensor_is_used_or_dropped_with_a_reason():
     found = find(GOLDEN / "tiny_eat_fairseq.pt")
     reasons = {name: why for name, why in found.dropped.items() if not name.startswith("_ema: ")}
     assert set(reasons) == {"fixed_positional_encoder.positions"} | {
-        f"decoder.{layer}.{kind}" for layer in ("blocks.0.0", "blocks.1.0", "proj") for kind in ("weight", "bias")
+        f"decoder.{layer}.{kind}"
+        for layer in ("blocks.0.0", "blocks.1.0", "proj")
+        for kind in ("weight", "bias")
     }
     assert len(found.parameters) == 5 + 12 * 3

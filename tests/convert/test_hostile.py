@@ -26,7 +26,9 @@ PREFIX = "modality_encoders.IMAGE."
 
 
 def checkpoint(**changes):
-    """The golden fairseq checkpoint as writable objects, some of its weights changed (None: removed)."""
+    """The golden fairseq checkpoint as writable objects, some of its weights changed (None:
+    removed).
+    """
     saved = read_torch(GOLDEN / "tiny_eat_fairseq.pt")
     model = {name: tensor(t.read()) for name, t in saved["model"].items() if name != "_ema"}
     model |= changes.pop("model", {})
@@ -74,7 +76,9 @@ def huge_pickle(path):
 
 
 def tuple_keys(path):
-    """A tuple of two tuples of two tuples ...: 60 doublings through the memo, whose hash takes 2^60 steps."""
+    """A tuple of two tuples of two tuples ...: 60 doublings through the memo, whose hash takes 2^60
+    steps.
+    """
     raw(b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00K\x01s.")(path)
 
 
@@ -91,21 +95,35 @@ PICKLES = {
     "os.system": saved(extra=Call(SYSTEM, TOUCH)),
     "posix.system": saved(extra=Call(Reference("posix", "system"), TOUCH)),
     "builtins.eval": saved(extra=Call(Reference("builtins", "eval"), ("open('executed', 'w')",))),
-    "builtins.exec": saved(extra=Call(Reference("__builtin__", "exec"), ("open('executed', 'w')",))),
+    "builtins.exec": saved(
+        extra=Call(Reference("__builtin__", "exec"), ("open('executed', 'w')",))
+    ),
     "builtins.getattr": saved(extra=Call(Reference("builtins", "getattr"), (SYSTEM, "__call__"))),
-    "subprocess.Popen": saved(extra=Call(Reference("subprocess", "Popen"), (["touch", "executed"],))),
-    "importlib.import_module": saved(extra=Call(Reference("importlib", "import_module"), ("antigravity",))),
-    "torch.storage._load_from_bytes": saved(extra=Call(Reference("torch.storage", "_load_from_bytes"), ("x",))),
+    "subprocess.Popen": saved(
+        extra=Call(Reference("subprocess", "Popen"), (["touch", "executed"],))
+    ),
+    "importlib.import_module": saved(
+        extra=Call(Reference("importlib", "import_module"), ("antigravity",))
+    ),
+    "torch.storage._load_from_bytes": saved(
+        extra=Call(Reference("torch.storage", "_load_from_bytes"), ("x",))
+    ),
     "torch.hub.load": saved(extra=Call(Reference("torch.hub", "load"), ("a/b", "c"))),
     "omegaconf then os": saved(extra=Call(Reference("omegaconf os", "system"), TOUCH)),
     "nested reduce": saved(extra=Call(Call(SYSTEM, TOUCH), TOUCH)),
     "call of a stand-in": saved(extra=Call(Call(Reference("omegaconf", "DictConfig"), ()), TOUCH)),
     "hidden in the optimizer": saved(last_optimizer_state={"state": [Call(SYSTEM, TOUCH)]}),
-    "hidden in a state": saved(cfg=Call(Reference("argparse", "Namespace"), (), {"x": Call(SYSTEM, TOUCH)})),
-    "hidden in a tensor": saved(
-        extra=Call(Reference("torch._utils", "_rebuild_parameter"), (Call(SYSTEM, TOUCH), True, None))
+    "hidden in a state": saved(
+        cfg=Call(Reference("argparse", "Namespace"), (), {"x": Call(SYSTEM, TOUCH)})
     ),
-    "parameter of no tensor": saved(extra=Call(Reference("torch._utils", "_rebuild_parameter"), ("x", True, None))),
+    "hidden in a tensor": saved(
+        extra=Call(
+            Reference("torch._utils", "_rebuild_parameter"), (Call(SYSTEM, TOUCH), True, None)
+        )
+    ),
+    "parameter of no tensor": saved(
+        extra=Call(Reference("torch._utils", "_rebuild_parameter"), ("x", True, None))
+    ),
     "protocol 0": raw(b"cos\nsystem\n(S'touch executed'\ntR."),
     "INST": raw(b"(S'touch executed'\nios\nsystem\n."),
     "OBJ": raw(b"(cos\nsystem\nS'touch executed'\no."),
@@ -122,7 +140,9 @@ PICKLES = {
 }
 ARCHIVES = {
     "compressed pickle (bomb)": raw(bytes(1 << 24), compress_type=zipfile.ZIP_DEFLATED),
-    "compressed storage (bomb)": entry("archive/data/999", bytes(1 << 24), compress_type=zipfile.ZIP_DEFLATED),
+    "compressed storage (bomb)": entry(
+        "archive/data/999", bytes(1 << 24), compress_type=zipfile.ZIP_DEFLATED
+    ),
     "pickle of 64 MB": huge_pickle,
     "parent folder": entry("archive/../../executed"),
     "absolute name": entry("/executed"),
@@ -133,7 +153,9 @@ ARCHIVES = {
     "big-endian": lambda path: save(path, checkpoint(), byteorder=b"big"),
     "no pickle": lambda path: zipfile.ZipFile(path, "w").writestr("readme.txt", "hello"),
     "plain pickle": lambda path: path.write_bytes(pickle.dumps({"model": {}})),
-    "before torch 1.6": lambda path: path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."),
+    "before torch 1.6": lambda path: path.write_bytes(
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+    ),
     "empty file": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("404: not found"),
     "only a zip signature": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
@@ -143,8 +165,13 @@ MODELS = {
     "model is a list": lambda path: save(path, {"model": [1, 2]}),
     "weights that are no tensors": saved(model={"blocks.0.mlp.fc1.weight": "weights"}),
     "missing key": saved(model={"blocks.1.attn.qkv.bias": None}),
-    "missing block": saved(model={f"blocks.1.{n}.{k}": None for n in ("norm1", "norm2", "attn.qkv", "attn.proj",
-                                                                   "mlp.fc1", "mlp.fc2") for k in ("weight", "bias")}),
+    "missing block": saved(
+        model={
+            f"blocks.1.{n}.{k}": None
+            for n in ("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+            for k in ("weight", "bias")
+        }
+    ),
     "extra key": saved(**changed("blocks.0.attn.alibi_scale", (4,))),
     "extra block": saved(**changed("blocks.99999999999.norm1.weight", (48,))),
     "one name twice": saved(**changed("model.blocks.0.norm1.weight", (48,))),
@@ -157,13 +184,19 @@ MODELS = {
     "empty patches": saved(**changed(PREFIX + "local_encoder.proj.weight", (0, 1, 16, 16))),
     "other positions": saved(**filled(PREFIX + "fixed_positional_encoder.positions", 0.5)),
     "NaN positions": saved(**filled(PREFIX + "fixed_positional_encoder.positions", math.nan)),
-    "positions without rows": saved(**changed(PREFIX + "fixed_positional_encoder.positions", (1, 0, 48))),
+    "positions without rows": saved(
+        **changed(PREFIX + "fixed_positional_encoder.positions", (1, 0, 48))
+    ),
     "NaN weights": saved(**filled("blocks.1.attn.proj.weight", math.nan)),
     "infinite weights": saved(**filled("blocks.1.attn.proj.weight", math.inf)),
-    "float64 weights beyond float32": saved(**filled("blocks.1.attn.proj.weight", 1e300, np.float64)),
+    "float64 weights beyond float32": saved(
+        **filled("blocks.1.attn.proj.weight", 1e300, np.float64)
+    ),
     "integer weights": saved(**filled("blocks.1.attn.proj.weight", 1, np.int64)),
     "a tensor that repeats one number": saved(
-        model={"blocks.0.norm1.weight": Tensor(Storage(np.ones(1, np.float32)), 0, (1 << 40,), (0,))}
+        model={
+            "blocks.0.norm1.weight": Tensor(Storage(np.ones(1, np.float32)), 0, (1 << 40,), (0,))
+        }
     ),
     "teacher is a list": saved(model={"_ema": [1]}),
     "heads that do not divide the width": saved(settings={"num_heads": 7}),
@@ -174,7 +207,7 @@ MODELS = {
     "another eps": saved(settings={"norm_eps": 1e-5}),
     "depth that contradicts the tensors": saved(settings={"depth": 4}),
     "MLP that contradicts the tensors": saved(settings={"mlp_ratio": 2.0}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", [*PICKLES, *ARCHIVES, *MODELS])
@@ -206,7 +239,9 @@ def header(tensors, data=bytes(16), length=None, text=None):
 
     def build(path):
         encoded = json.dumps(tensors).encode() if text is None else text
-        path.write_bytes(struct.pack("<Q", len(encoded) if length is None else length) + encoded + data)
+        path.write_bytes(
+            struct.pack("<Q", len(encoded) if length is None else length) + encoded + data
+        )
 
     return build
 
@@ -242,8 +277,12 @@ SAFETENSORS = {
     "unknown type": header({"a": {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}}),
     "no EAT": header({"a": f32(0, 8), "b": f32(8, 16)}),
     "missing tensor": huggingface(lambda tensors: tensors.pop("model.pre_norm.bias")),
-    "left over tensor": huggingface(lambda tensors: tensors.update({"model.extra": np.zeros(3, np.float32)})),
-    "integer tensor": huggingface(lambda tensors: tensors.update({"model.pre_norm.bias": np.zeros(48, np.int64)})),
+    "left over tensor": huggingface(
+        lambda tensors: tensors.update({"model.extra": np.zeros(3, np.float32)})
+    ),
+    "integer tensor": huggingface(
+        lambda tensors: tensors.update({"model.pre_norm.bias": np.zeros(48, np.int64)})
+    ),
     "NaN": huggingface(nan_in),
 }
 CONFIGS = {
@@ -287,14 +326,26 @@ def refused(source, folder):
 
 def command(folder, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "convert.eat", f"--output={folder / 'output.safetensors'}", *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "convert.eat",
+            f"--output={folder / 'output.safetensors'}",
+            *arguments,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_sizes_beyond_any_model_are_told_from_those_that_do_not_fit(tmp_path):
     (tmp_path / "model.safetensors").write_bytes((GOLDEN / "tiny_eat_hf.safetensors").read_bytes())
-    for heads, words in ((4097, "are not sizes of an EAT"), (4096, "must be divisible by 4096 heads")):
+    for heads, words in (
+        (4097, "are not sizes of an EAT"),
+        (4096, "must be divisible by 4096 heads"),
+    ):
         (tmp_path / "config.json").write_text(json.dumps({"num_heads": heads}))
         with pytest.raises(InputError, match=words):
             write(tmp_path, tmp_path / "output.safetensors")
@@ -306,7 +357,11 @@ def test_what_is_no_file_is_not_ours(tmp_path):
 
 def test_command_asks_for_an_output():
     ran = subprocess.run(
-        [sys.executable, "-m", "convert.eat", "--source=x.pt"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "convert.eat", "--source=x.pt"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ran.returncode == 2 and "--output=... is needed" in ran.stderr
 
@@ -317,4 +372,8 @@ def test_command_says_one_thing_and_exits_with_2(name, tmp_path):
     {**PICKLES, **ARCHIVES, **MODELS}[name](path)
     ran = command(tmp_path, f"--source={path}")
     assert ran.returncode == 2 and ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
-    assert str(path) in ran.stderr and ran.stdout == "" and [p.name for p in tmp_path.iterdir()] == ["evil.pt"]
+    assert (
+        str(path) in ran.stderr
+        and ran.stdout == ""
+        and [p.name for p in tmp_path.iterdir()] == ["evil.pt"]
+    )

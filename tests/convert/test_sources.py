@@ -1,4 +1,6 @@
-"""Where a checkpoint can come from: old and new fairseq settings, other sizes, the hub, and our own encoders."""
+"""Where a checkpoint can come from: old and new fairseq settings, other sizes, the hub, and our own
+encoders.
+"""
 
 import http.server
 import os
@@ -35,7 +37,9 @@ def expected():
 
 
 def resaved(path, settings, **changes):
-    model = {name: tensor(t.read()) for name, t in read_torch(FAIRSEQ)["model"].items() if name != "_ema"}
+    model = {
+        name: tensor(t.read()) for name, t in read_torch(FAIRSEQ)["model"].items() if name != "_ema"
+    }
     model = {name: t for name, t in (model | changes).items() if t is not None}
     save(path, {"args": None, "cfg": None, "model": model} | settings)
     return path
@@ -58,9 +62,13 @@ def omegaconf(value):
 
 
 def test_omegaconf_settings_are_understood_without_omegaconf(tmp_path, expected):
-    cfg = omegaconf({"model": {"num_heads": 4, "depth": 3, "modalities": {"image": {"patch_size": 16}}}})
+    cfg = omegaconf(
+        {"model": {"num_heads": 4, "depth": 3, "modalities": {"image": {"patch_size": 16}}}}
+    )
     equal(convert(resaved(tmp_path / "a.pt", {"cfg": cfg})), expected)
-    cfg = omegaconf({"model": {"num_heads": 4, "depth": 3, "modalities": {"image": {"patch_size": 8}}}})
+    cfg = omegaconf(
+        {"model": {"num_heads": 4, "depth": 3, "modalities": {"image": {"patch_size": 8}}}}
+    )
     with pytest.raises(InputError, match="patch_size=8"):
         convert(resaved(tmp_path / "b.pt", {"cfg": cfg}))
 
@@ -73,7 +81,9 @@ def test_argparse_settings_are_understood(tmp_path, expected):
 @pytest.mark.parametrize("times", [8, 64, 768, 1024])
 def test_position_table_may_have_any_length_or_be_absent(tmp_path, expected, times):
     settings = {"cfg": {"model": {"num_heads": 4}}}
-    path = resaved(tmp_path / "a.pt", settings, **{POSITIONS: tensor(position_table(48, times, 8)[None])})
+    path = resaved(
+        tmp_path / "a.pt", settings, **{POSITIONS: tensor(position_table(48, times, 8)[None])}
+    )
     assert find(path).position_difference == 0
     equal(convert(path), expected)
     equal(convert(resaved(tmp_path / "b.pt", settings, **{POSITIONS: None})), expected)
@@ -95,17 +105,26 @@ def test_january_2024_names_are_known(tmp_path, expected):
     ],
 )
 def test_any_size_is_recognised_from_the_tensors(tmp_path, config, parameters):
-    save(tmp_path / "a.pt", {"cfg": {"model": {"num_heads": config.num_heads}}, "model": encoder(config)})
+    save(
+        tmp_path / "a.pt",
+        {"cfg": {"model": {"num_heads": config.num_heads}}, "model": encoder(config)},
+    )
     found = find(tmp_path / "a.pt")
     assert found.config == config
-    assert sum(int(np.prod(parameter.shape)) for parameter in found.parameters.values()) == parameters
+    assert (
+        sum(int(np.prod(parameter.shape)) for parameter in found.parameters.values()) == parameters
+    )
 
 
 def test_fine_tuned_encoder_exports_its_eat_and_its_front_end(tmp_path):
     front_end = FrontEnd(spacing="even", bins=64, mean=-5.06, std=3.6)
-    config = EncoderConfig(front_end, EATConfig(48, 2, 4, mel_bins=64), Pooling("attentive_statistics", -1, 16))
+    config = EncoderConfig(
+        front_end, EATConfig(48, 2, 4, mel_bins=64), Pooling("attentive_statistics", -1, 16)
+    )
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), abstract_encoder(config))
+    params = jax.tree.map(
+        lambda x: rng.normal(size=x.shape).astype(np.float32), abstract_encoder(config)
+    )
     save_encoder(tmp_path / "weights.safetensors", config, params)
     write_huggingface(tmp_path / "weights.safetensors", tmp_path / "public")
     equal(convert(tmp_path / "public"), load_encoder(tmp_path / "weights.safetensors"))
@@ -124,9 +143,14 @@ def test_our_own_file_as_a_source_says_what_to_do(tmp_path):
 def test_bfloat16_safetensors_are_read_exactly(tmp_path, expected):
     import ml_dtypes
 
-    tensors = {n: t.astype(ml_dtypes.bfloat16) for n, t in load_file(GOLDEN / "tiny_eat_hf.safetensors").items()}
+    tensors = {
+        n: t.astype(ml_dtypes.bfloat16)
+        for n, t in load_file(GOLDEN / "tiny_eat_hf.safetensors").items()
+    }
     save_file(tensors, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text('{"num_heads": 4, "depth": 3, "embed_dim": 48}')  # the rest are defaults
+    (tmp_path / "config.json").write_text(
+        '{"num_heads": 4, "depth": 3, "embed_dim": 48}'
+    )  # the rest are defaults
     assert 1e-3 < find(tmp_path).position_difference < 2e-3
     config, params = convert(tmp_path)
     assert config == expected[0]
@@ -141,7 +165,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
     """Serves the golden Hugging Face files as the hub does."""
 
     def do_HEAD(self):
-        names = {"config.json": "tiny_eat_hf_config.json", "model.safetensors": "tiny_eat_hf.safetensors"}
+        names = {
+            "config.json": "tiny_eat_hf_config.json",
+            "model.safetensors": "tiny_eat_hf.safetensors",
+        }
         owner, name, _, revision, file = self.path.strip("/").split("/")
         if (owner, name) != ("worstchan", "tiny") or revision not in ("main", COMMIT):
             self.send_error(404)
@@ -165,9 +192,20 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 def command(folder, endpoint, source):
     return subprocess.run(
-        [sys.executable, "-m", "convert.eat", f"--source={source}", f"--output={folder / 'out.safetensors'}"],
+        [
+            sys.executable,
+            "-m",
+            "convert.eat",
+            f"--source={source}",
+            f"--output={folder / 'out.safetensors'}",
+        ],
         cwd=ROOT,
-        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache"), "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(folder / "cache"),
+            "JAX_PLATFORMS": "cpu",
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -193,14 +231,24 @@ def test_offline_message_gives_the_addresses_and_the_folder(tmp_path):
     ran = command(tmp_path, "http://127.0.0.1:9", "worstchan/EAT-base_epoch30_pretrain")
     assert ran.returncode == 2 and "Traceback" not in ran.stderr
     for file in ("model.safetensors", "config.json"):
-        assert f"https://huggingface.co/worstchan/EAT-base_epoch30_pretrain/resolve/main/{file}" in ran.stderr
+        assert (
+            f"https://huggingface.co/worstchan/EAT-base_epoch30_pretrain/resolve/main/{file}"
+            in ran.stderr
+        )
     assert "--source=weights/EAT-base_epoch30_pretrain " in ran.stderr
 
 
 def test_help_names_every_flag_and_does_not_wait_for_jax():
     ran = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "convert.eat", "--help"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "convert.eat", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert ran.returncode == 0
-    assert all(f"--{name}" in ran.stdout for name in ("source", "output", "to", "weights", "revision"))
-    assert not any(line.endswith(("| jax", "| flax", "| torch")) for line in ran.stderr.splitlines())
+    assert all(
+        f"--{name}" in ran.stdout for name in ("source", "output", "to", "weights", "revision")
+    )
+    assert not any(
+        line.endswith(("| jax", "| flax", "| torch")) for line in ran.stderr.splitlines()
+    )

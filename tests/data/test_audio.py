@@ -64,14 +64,19 @@ def test_any_rate_becomes_the_same_tone_at_16_khz(tmp_path, rate):
     wave = read_clip(write(tmp_path / "a.wav", tone(rate), rate))
     assert abs(len(wave) - 16000) <= 1
     middle = slice(1000, 15000)
-    np.testing.assert_allclose(wave[middle], tone(16000)[middle], atol=8e-5)  # measured 4.0e-5 (8 kHz)
+    np.testing.assert_allclose(
+        wave[middle], tone(16000)[middle], atol=8e-5
+    )  # measured 4.0e-5 (8 kHz)
 
 
 @pytest.mark.parametrize("rate", [32000, 44100])
 def test_kernel_equals_torchaudio(rate):
     golden = np.load(GOLDEN / "fbank.npz")
-    ours = resample(golden[f"resample_in_{rate}"] / np.float32(32768), rate, 16000, method="torchaudio")
-    # measured 6.0e-8 at 32 kHz, 3.4e-6 at 44.1 kHz, where torchaudio itself computes the kernel in float32
+    ours = resample(
+        golden[f"resample_in_{rate}"] / np.float32(32768), rate, 16000, method="torchaudio"
+    )
+    # measured 6.0e-8 at 32 kHz, 3.4e-6 at 44.1 kHz, where torchaudio itself computes the kernel in
+    # float32
     np.testing.assert_allclose(ours, golden[f"resample_out_{rate}"], atol=6.9e-6, rtol=0)
 
 
@@ -91,12 +96,18 @@ def test_channel_of_a_stereo_pair(tmp_path, channel, expected, coding):
     pair = np.tile([[0.5, 0.25], [0.25, -0.25]], (400, 1))
     path = write(tmp_path / "a.wav", pair, subtype=coding)
     np.testing.assert_array_equal(read_clip(path, channel=channel)[:2], expected)
-    np.testing.assert_array_equal(read_clip_int16(path, channel=channel)[:2], 32768 * np.array(expected))
+    np.testing.assert_array_equal(
+        read_clip_int16(path, channel=channel)[:2], 32768 * np.array(expected)
+    )
 
 
 def test_a_file_longer_than_a_block_is_read_whole(tmp_path):
-    samples = np.random.default_rng(1).integers(-9, 9, (1 << 20, 9)).astype(np.int16)  # 9 channels: 3 blocks
-    np.testing.assert_array_equal(read_clip_int16(write(tmp_path / "a.wav", samples), channel=8), samples[:, 8])
+    samples = (
+        np.random.default_rng(1).integers(-9, 9, (1 << 20, 9)).astype(np.int16)
+    )  # 9 channels: 3 blocks
+    np.testing.assert_array_equal(
+        read_clip_int16(write(tmp_path / "a.wav", samples), channel=8), samples[:, 8]
+    )
 
 
 def test_loud_float_file_is_clipped_to_full_scale(tmp_path):
@@ -171,7 +182,9 @@ def broken(tmp_path, kind, noise):
 def test_bad_file_is_named(tmp_path, kind, message, noise):
     path = broken(tmp_path, kind, noise)
     for read in (read_clip, read_clip_int16):
-        with pytest.raises(InputError, match=f"a.wav: .*{message}" if message != "a.wav" else "a.wav: "):
+        with pytest.raises(
+            InputError, match=f"a.wav: .*{message}" if message != "a.wav" else "a.wav: "
+        ):
             read(path)
 
 
@@ -212,7 +225,13 @@ def test_unknown_data_size_reads_to_the_end_of_the_file(tmp_path, noise, stated)
 def test_2000_damaged_files_decode_or_raise_the_one_error():
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "benchmarks.fuzz_audio", "--files=2000"]
-    done = subprocess.run(command, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     result = json.loads(done.stdout)
     assert result["broken"] == [] and result["decoded"] > 400 and result["refused"] > 400

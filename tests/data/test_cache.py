@@ -32,7 +32,8 @@ def decoded(monkeypatch):
     """The files decoded from now on."""
     seen = []
     monkeypatch.setattr(
-        "asd_jax.data.cache.read_clip_int16", lambda path, **kw: seen.append(path) or read_clip_int16(path, **kw)
+        "asd_jax.data.cache.read_clip_int16",
+        lambda path, **kw: seen.append(path) or read_clip_int16(path, **kw),
     )
     return seen
 
@@ -74,8 +75,12 @@ def test_threads_and_other_processes_caches_fill_one_folder(wavs, folder):
         np.testing.assert_array_equal(last.read_int16(path), read_clip_int16(path))
 
 
-@pytest.mark.parametrize("damage", ["half a line", "glued lines", "no text", "half a clip", "no pack"])
-def test_run_after_a_crash_decodes_what_was_cut_short_and_keeps_the_rest(wavs, folder, decoded, damage):
+@pytest.mark.parametrize(
+    "damage", ["half a line", "glued lines", "no text", "half a clip", "no pack"]
+)
+def test_run_after_a_crash_decodes_what_was_cut_short_and_keeps_the_rest(
+    wavs, folder, decoded, damage
+):
     cache = ClipCache(folder)
     for path in wavs[:2]:
         cache.read(path)

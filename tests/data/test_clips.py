@@ -1,6 +1,13 @@
 import pytest
 
-from asd_jax.data.clips import Clip, find_clips, machine_clips, machine_folders, parse_clip, training_classes
+from asd_jax.data.clips import (
+    Clip,
+    find_clips,
+    machine_clips,
+    machine_folders,
+    parse_clip,
+    training_classes,
+)
 from asd_jax.runtime.errors import InputError
 
 TRAIN = "section_00_source_train_normal_0000_car_A1_spd_28V.wav"
@@ -16,7 +23,10 @@ def tree(root, *files):
 
 def said(root, **options):
     """What the clips say of themselves, without paths."""
-    return [(c.machine, c.section, c.split, c.domain, c.label, c.attribute) for c in find_clips(root, **options)]
+    return [
+        (c.machine, c.section, c.split, c.domain, c.label, c.attribute)
+        for c in find_clips(root, **options)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +76,16 @@ def test_bad_name_is_refused(name, split, message):
         parse_clip(name, "fan", split)
 
 
-@pytest.mark.parametrize("levels", [".", "raw", "dev_data", "dev_data/raw", "dcase2024/dev_data/raw", "dev_ToyCar"])
+@pytest.mark.parametrize(
+    "levels", [".", "raw", "dev_data", "dev_data/raw", "dcase2024/dev_data/raw", "dev_ToyCar"]
+)
 def test_tree_is_found_however_it_was_unpacked(tmp_path, levels):
-    tree(tmp_path, f"{levels}/ToyCar/train/{TRAIN}", f"{levels}/ToyCar/test/{TEST}", f"{levels}/README.md")
+    tree(
+        tmp_path,
+        f"{levels}/ToyCar/train/{TRAIN}",
+        f"{levels}/ToyCar/test/{TEST}",
+        f"{levels}/README.md",
+    )
     assert said(tmp_path) == [
         ("ToyCar", "00", "test", "target", 1, "car_A1_spd_28V"),
         ("ToyCar", "00", "train", "source", 0, "car_A1_spd_28V"),
@@ -85,11 +102,17 @@ def test_two_clips_of_one_name_in_a_machines_split_are_both_named(tmp_path):
     tree(tmp_path, "here/fan/train/a.wav", "here/fan/test/a.wav")
     assert len(find_clips(tmp_path)) == 2
     tree(tmp_path, "there/fan/train/a.wav")
-    both = f"{tmp_path}/there/fan/train/a.wav and {tmp_path}/here/fan/train/a.wav: two train clips of one name"
+    both = (
+        f"{tmp_path}/there/fan/train/a.wav and {tmp_path}/here/fan/train/a.wav: two "
+        f"train clips of one name"
+    )
     with pytest.raises(InputError, match=both):
         find_clips(tmp_path)
     told = []
-    assert len(machine_clips(machine_folders(tmp_path)["fan"], "fan", {}, told)) == 3 and both in told[0]
+    assert (
+        len(machine_clips(machine_folders(tmp_path)["fan"], "fan", {}, told)) == 3
+        and both in told[0]
+    )
 
 
 def test_split_test_folders_of_2021_are_one_test_set(tmp_path):
@@ -106,7 +129,10 @@ def test_split_test_folders_of_2021_are_one_test_set(tmp_path):
 def test_supplemental_clips_are_a_split_of_their_own(tmp_path):
     tree(tmp_path, f"ToyPet/train/{TRAIN}", "ToyPet/supplemental/section_00_machine_0001_.wav")
     assert [c.split for c in find_clips(tmp_path)] == ["train"]
-    assert [c.split for c in find_clips(tmp_path, splits=("train", "supplemental"))] == ["supplemental", "train"]
+    assert [c.split for c in find_clips(tmp_path, splits=("train", "supplemental"))] == [
+        "supplemental",
+        "train",
+    ]
 
 
 def test_renamed_copies_stand_in_for_the_released_test_clips(tmp_path):
@@ -115,9 +141,15 @@ def test_renamed_copies_stand_in_for_the_released_test_clips(tmp_path):
 
 
 def test_ground_truth_beside_the_data_labels_released_clips(tmp_path):
-    tree(tmp_path, f"eval_data/raw/Scanner/train/{TRAIN}", "eval_data/raw/Scanner/test/section_00_0001.wav")
+    tree(
+        tmp_path,
+        f"eval_data/raw/Scanner/train/{TRAIN}",
+        "eval_data/raw/Scanner/test/section_00_0001.wav",
+    )
     (tmp_path / "ground_truth").mkdir()
-    (tmp_path / "ground_truth" / "eval_data_list_2024.csv").write_text(f"Scanner\nsection_00_0001.wav,{TEST}\n")
+    (tmp_path / "ground_truth" / "eval_data_list_2024.csv").write_text(
+        f"Scanner\nsection_00_0001.wav,{TEST}\n"
+    )
     assert said(tmp_path)[0] == ("Scanner", "00", "test", "target", 1, "car_A1_spd_28V")
     clip = find_clips(tmp_path)[0]
     assert clip.path.endswith("section_00_0001.wav")
@@ -155,13 +187,17 @@ def test_classes_are_counted_by_machine_section_attribute_and_domain():
 
 
 def test_missing_root_prints_the_expected_tree(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: no such folder; expected tree[^$]*<root>/<machine>/train/"):
+    with pytest.raises(
+        InputError, match=r"nowhere: no such folder; expected tree[^$]*<root>/<machine>/train/"
+    ):
         find_clips(tmp_path / "nowhere")
 
 
 def test_empty_root_prints_what_was_found(tmp_path):
     tree(tmp_path, "notes.txt", "pictures/a.png")
-    with pytest.raises(InputError, match=r"no recordings here; expected tree[^$]*found: notes.txt, pictures/"):
+    with pytest.raises(
+        InputError, match=r"no recordings here; expected tree[^$]*found: notes.txt, pictures/"
+    ):
         find_clips(tmp_path)
 
 

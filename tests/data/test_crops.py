@@ -14,7 +14,11 @@ TEST = [f"b/{folder}/three.wav" for folder in ("test", "source_test", "target_te
 @pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(0)
-    for name, samples in {"a/one.wav": 20000, "b/two.flac": 3000, **dict.fromkeys(TEST, 9000)}.items():
+    for name, samples in {
+        "a/one.wav": 20000,
+        "b/two.flac": 3000,
+        **dict.fromkeys(TEST, 9000),
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / name, rng.uniform(-0.5, 0.5, samples), 16000)
     (tmp_path / "readme.txt").write_text("no sound")
@@ -22,7 +26,10 @@ def folder(tmp_path):
 
 
 def test_test_folders_are_left_out(folder):
-    assert [p.relative_to(folder).as_posix() for p in training_files(folder)] == ["a/one.wav", "b/two.flac"]
+    assert [p.relative_to(folder).as_posix() for p in training_files(folder)] == [
+        "a/one.wav",
+        "b/two.flac",
+    ]
 
 
 @pytest.mark.parametrize("what", ["missing", "empty"])
@@ -52,5 +59,9 @@ def test_crops_are_pieces_of_recordings_and_short_ones_repeat(folder):
     for crop in next(crop_batches(files, read, clips=16, samples=4000, seed=0, start=0, steps=1)):
         long, short = waves.values()
         repeated = np.array_equal(crop, np.resize(short, 4000))
-        starts = [] if repeated else np.flatnonzero(np.isclose(long[: -4000 + 1 or None], crop[0], atol=0))
+        starts = (
+            []
+            if repeated
+            else np.flatnonzero(np.isclose(long[: -4000 + 1 or None], crop[0], atol=0))
+        )
         assert repeated or any(np.array_equal(long[n : n + 4000], crop) for n in starts)

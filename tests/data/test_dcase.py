@@ -21,7 +21,9 @@ def test_every_year_from_2020_to_2026_is_there():
         (2026, 7, 5, 7),
     ],
 )
-def test_machines_and_development_sections_are_as_many_as_published(year, dev, evaluation, sections):
+def test_machines_and_development_sections_are_as_many_as_published(
+    year, dev, evaluation, sections
+):
     table = EDITIONS[year]
     assert (len(table.dev), len(table.evaluation)) == (dev, evaluation)
     assert sum(map(len, table.dev.values())) == sections

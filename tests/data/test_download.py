@@ -88,13 +88,20 @@ def test_cut_connections_are_resumed_where_they_broke(server, download, tmp_path
     server.faults["dev_fan.zip"] = [("cut", 100_000), ("cut", 50_000), ("cut", 1)]
     assert download(tmp_path, "--machines=fan").returncode == 0
     asked = server.sent("dev_fan.zip")
-    assert [header for header, _ in asked] == [None, "bytes=100000-", "bytes=150000-", "bytes=150001-"]
+    assert [header for header, _ in asked] == [
+        None,
+        "bytes=100000-",
+        "bytes=150000-",
+        "bytes=150001-",
+    ]
     assert sum(count for _, count in asked) == size
 
 
 def test_partial_file_of_an_earlier_run_is_completed(server, download, tmp_path):
     (tmp_path / ".download").mkdir()
-    (tmp_path / ".download" / "dev_fan.zip.part").write_bytes(server.records[DEV]["dev_fan.zip"][:123_456])
+    (tmp_path / ".download" / "dev_fan.zip.part").write_bytes(
+        server.records[DEV]["dev_fan.zip"][:123_456]
+    )
     assert download(tmp_path, "--machines=fan").returncode == 0
     assert [header for header, _ in server.sent("dev_fan.zip")] == ["bytes=123456-"]
     assert len(find_clips(tmp_path)) == 2
@@ -121,7 +128,11 @@ def test_wrong_md5_is_fetched_again_and_twice_is_an_error(server, download, tmp_
     assert download(tmp_path / "once", "--machines=fan").returncode == 0
     server.faults["dev_fan.zip"] = ["corrupt", "corrupt"]
     done = download(tmp_path / "twice", "--machines=fan,valve")
-    assert done.returncode == 1 and "the md5 of what came is" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "the md5 of what came is" in done.stderr
+        and "Traceback" not in done.stderr
+    )
     assert [clip.machine for clip in find_clips(tmp_path / "twice")] == ["valve", "valve"]
 
 
@@ -143,7 +154,9 @@ def test_dry_run_lists_sizes_and_writes_nothing(server, download, tmp_path):
 def test_disk_is_checked_before_the_first_byte(server, download, tmp_path):
     server.stated["dev_fan.zip"] = {"size": 10**17}
     done = download(tmp_path, "--machines=fan")
-    assert done.returncode == 2 and "GB are needed" in done.stderr and not server.sent("dev_fan.zip")
+    assert (
+        done.returncode == 2 and "GB are needed" in done.stderr and not server.sent("dev_fan.zip")
+    )
 
 
 def test_evaluation_clips_come_with_their_labels_and_licence(server, download, tmp_path):
@@ -153,7 +166,9 @@ def test_evaluation_clips_come_with_their_labels_and_licence(server, download, t
         "eval_data_Scanner_train_r2.zip": zipped({"Scanner/train/" + train: b"new"}),
     }
     server.records[EVAL] = {"eval_data_Scanner_test.zip": zipped({"Scanner/test/" + test: b"x"})}
-    server.pages[LIST] = b"Scanner\nsection_00_0007.wav,section_00_target_test_anomaly_0007_noAttribute.wav\n"
+    server.pages[LIST] = (
+        b"Scanner\nsection_00_0007.wav,section_00_target_test_anomaly_0007_noAttribute.wav\n"
+    )
     done = download(tmp_path, "--machines=Scanner")
     assert done.returncode == 0, done.stderr
     assert "evaluating results only" in done.stdout
@@ -164,7 +179,9 @@ def test_evaluation_clips_come_with_their_labels_and_licence(server, download, t
 
 def test_attribute_files_of_2022_are_named_by_their_machine(server, download, tmp_path):
     table = EDITIONS[2022]
-    server.records[table.records[2]] = {"eval_data_ToyCar_test.zip": zipped({"test/section_03_0000.wav": b"x"})}
+    server.records[table.records[2]] = {
+        "eval_data_ToyCar_test.zip": zipped({"test/section_03_0000.wav": b"x"})
+    }
     header = "file_name,d1p,d1v,file_name_with_attributes\n"
     for url in table.ground_truth:
         page = "/" + url.split("/", 3)[3]
@@ -172,11 +189,17 @@ def test_attribute_files_of_2022_are_named_by_their_machine(server, download, tm
     done = download(tmp_path, "--subset=eval", "--machines=ToyCar", year=2022)
     assert done.returncode == 0, done.stderr
     lists = names(tmp_path / "ground_truth")
-    assert len(lists) == 7 and "ToyTrain_attributes_05.csv" in lists and "eval_data_list_2022.csv" in lists
+    assert (
+        len(lists) == 7
+        and "ToyTrain_attributes_05.csv" in lists
+        and "eval_data_list_2022.csv" in lists
+    )
 
 
 def test_mirror_without_ground_truth_says_so(server, download, tmp_path):
-    server.records[EVAL] = {"eval_data_Scanner_test.zip": zipped({"Scanner/test/section_00_0007.wav": b"x"})}
+    server.records[EVAL] = {
+        "eval_data_Scanner_test.zip": zipped({"Scanner/test/section_00_0007.wav": b"x"})
+    }
     done = download(tmp_path, "--machines=Scanner", "--subset=eval")
     assert done.returncode == 0 and "the evaluation clips stay without labels" in done.stderr
 

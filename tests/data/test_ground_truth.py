@@ -16,8 +16,12 @@ def test_names_follow_the_line_with_their_machine(tmp_path):
 
 
 def test_list_of_2020_has_the_label_in_a_third_column(tmp_path):
-    (tmp_path / "eval_data_list.csv").write_text("fan\nid_01_00000000.wav,anomaly_id_01_00000007.wav,1\n")
-    assert find_ground_truth(tmp_path) == {("fan", "id_01_00000000.wav"): "anomaly_id_01_00000007.wav"}
+    (tmp_path / "eval_data_list.csv").write_text(
+        "fan\nid_01_00000000.wav,anomaly_id_01_00000007.wav,1\n"
+    )
+    assert find_ground_truth(tmp_path) == {
+        ("fan", "id_01_00000000.wav"): "anomaly_id_01_00000007.wav"
+    }
 
 
 def test_toy_rows_of_the_2022_list_give_way_to_the_attribute_files(tmp_path):
@@ -44,7 +48,9 @@ def test_no_list_beside_the_data_is_no_error_but_a_list_asked_for_is(tmp_path):
         find_ground_truth(tmp_path, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["section_00_0001.wav,section_00_x.wav\n", "fan\nsection_00_0001.wav,1\n", "fan\na,b"])
+@pytest.mark.parametrize(
+    "text", ["section_00_0001.wav,section_00_x.wav\n", "fan\nsection_00_0001.wav,1\n", "fan\na,b"]
+)
 def test_other_csv_is_refused(tmp_path, text):
     (tmp_path / "eval_data_list_2023.csv").write_text(text)
     with pytest.raises(InputError, match=r"eval_data_list_2023.csv: line \d is"):

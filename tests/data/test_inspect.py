@@ -77,7 +77,9 @@ def test_folder_without_recordings_prints_the_expected_tree(tmp_path):
 
 
 def test_command_prints_a_table_and_writes_json(root, command):
-    status, out, err = command(asd_jax.data.inspect, f"--root={root}", f"--json={root / 'found.json'}")
+    status, out, err = command(
+        asd_jax.data.inspect, f"--root={root}", f"--json={root / 'found.json'}"
+    )
     assert (status, err) == (0, "")
     (row,) = (line for line in out.splitlines() if "fan" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]

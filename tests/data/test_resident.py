@@ -23,7 +23,10 @@ def data():
 
 def order(data, steps, size, seed=0):
     draw = jax.jit(resident.draw, static_argnums=3)
-    return [np.asarray(draw(data, jnp.int32(n), jax.random.key(seed), size)["clip"]).tolist() for n in steps]
+    return [
+        np.asarray(draw(data, jnp.int32(n), jax.random.key(seed), size)["clip"]).tolist()
+        for n in steps
+    ]
 
 
 def test_samples_of_16_bits_stay_what_they_are(data):
@@ -35,7 +38,9 @@ def test_samples_of_16_bits_stay_what_they_are(data):
 
 
 def test_louder_than_full_scale_is_clipped():
-    data = resident.resident_clips(CLIPS[:2], EXTRAS[:2], lambda clip: np.array([1.5, -1.5], np.float32))
+    data = resident.resident_clips(
+        CLIPS[:2], EXTRAS[:2], lambda clip: np.array([1.5, -1.5], np.float32)
+    )
     np.testing.assert_array_equal(data["wave"][0], [32767, -32768])
 
 
@@ -57,5 +62,7 @@ def test_clips_that_do_not_fit_are_refused(monkeypatch):
             return {"bytes_limit": 100}
 
     monkeypatch.setattr(resident.jax, "devices", lambda: [Small])
-    with pytest.raises(InputError, match="resident: the training clips take .* more than half.*resident=False"):
+    with pytest.raises(
+        InputError, match="resident: the training clips take .* more than half.*resident=False"
+    ):
         resident.resident_clips(CLIPS, EXTRAS, read)

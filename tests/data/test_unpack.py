@@ -24,8 +24,14 @@ def test_the_machine_is_found_at_any_level(tmp_path, levels):
 
 def test_train_and_test_archives_come_together(tmp_path):
     unpack(tmp_path, zipped({f"fan/{WAV}": b"1", "fan/attributes_00.csv": b"train"}))
-    unpack(tmp_path, zipped({"fan/test/section_00_0000.wav": b"2", "fan/attributes_00.csv": b"test"}))
-    assert sorted(path.name for path in (tmp_path / "raw/fan").iterdir()) == ["attributes_00.csv", "test", "train"]
+    unpack(
+        tmp_path, zipped({"fan/test/section_00_0000.wav": b"2", "fan/attributes_00.csv": b"test"})
+    )
+    assert sorted(path.name for path in (tmp_path / "raw/fan").iterdir()) == [
+        "attributes_00.csv",
+        "test",
+        "train",
+    ]
     assert (tmp_path / "raw/fan/attributes_00.csv").read_bytes() == b"train"
 
 
@@ -33,7 +39,9 @@ def test_a_folder_in_the_way_is_replaced(tmp_path):
     (tmp_path / "raw/fan/train").mkdir(parents=True)
     (tmp_path / "raw/fan/train/old.wav").touch()
     unpack(tmp_path, zipped({f"fan/{WAV}": b"1"}))
-    assert [path.name for path in (tmp_path / "raw/fan/train").iterdir()] == [WAV.removeprefix("train/")]
+    assert [path.name for path in (tmp_path / "raw/fan/train").iterdir()] == [
+        WAV.removeprefix("train/")
+    ]
 
 
 def linked():
@@ -80,5 +88,9 @@ def damaged():
 def test_bad_archive_leaves_nothing_behind(tmp_path, content, message):
     with pytest.raises(DownloadError, match=f"fan.zip: .*{message}"):
         unpack(tmp_path, content)
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["fan.zip", "raw", "raw/fan"]
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "fan.zip",
+        "raw",
+        "raw/fan",
+    ]
     assert not list(tmp_path.parent.glob("escaped*"))

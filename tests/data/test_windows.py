@@ -10,7 +10,9 @@ from asd_jax.runtime.errors import InputError
 def test_windows_overlap_and_the_last_ends_with_the_clip():
     windows, starts = cut_windows(np.arange(11), 4, 3)
     np.testing.assert_array_equal(starts, [0, 3, 6, 7])
-    np.testing.assert_array_equal(windows, [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9], [7, 8, 9, 10]])
+    np.testing.assert_array_equal(
+        windows, [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9], [7, 8, 9, 10]]
+    )
 
 
 @pytest.mark.parametrize("length", range(1, 40))
@@ -52,7 +54,9 @@ def test_what_is_heard_of_a_clip(tmp_path):
     fit = windows_of(clips, length="fit", samples=16000)
     assert [(w.path, w.start, w.samples) for w in fit] == [(c.path, 0, 16000) for c in clips]
     cut = windows_of(clips, length="window", samples=16000, hop=16000)
-    assert [(w.path, w.start) for w in cut] == [(clips[0].path, s) for s in (0, 16000, 24000)] + [(clips[1].path, 0)]
+    assert [(w.path, w.start) for w in cut] == [(clips[0].path, s) for s in (0, 16000, 24000)] + [
+        (clips[1].path, 0)
+    ]
     whole = windows_of(clips, length="bucket", samples=16000)
     assert [w.samples for w in whole] == [bucket_samples(40000), bucket_samples(8000)]
     assert all(w.machine == "fan" and w.label == 0 for w in cut)

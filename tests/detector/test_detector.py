@@ -28,10 +28,15 @@ def test_faults_are_heard_and_health_is_not_alarming(detector, plain):
 
 def test_verdict_names_the_moment(plain):
     wave = sound(7, 6.0)
-    wave[4 * RATE : 5 * RATE] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(RATE) / RATE).astype(np.float32)
+    wave[4 * RATE : 5 * RATE] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(RATE) / RATE).astype(
+        np.float32
+    )
     verdict = plain.examine(wave)
     assert verdict.is_anomaly and verdict.worst_seconds == (4.0, 5.0) and len(verdict.windows) == 3
-    assert verdict.score == verdict.windows.mean() == plain.score(wave) and verdict.windows.argmax() == 2
+    assert (
+        verdict.score == verdict.windows.mean() == plain.score(wave)
+        and verdict.windows.argmax() == 2
+    )
     assert verdict.p_value == pytest.approx(1 / 25) and verdict.threshold == plain.threshold
 
 
@@ -47,7 +52,9 @@ def test_verdict_names_the_moment(plain):
 def test_no_moment_is_left_out_and_none_lies_outside_the_sound(plain, seconds, burst, worst):
     wave = sound(7, seconds)
     first, last = (round(moment * RATE) for moment in burst)
-    wave[first:last] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(last - first) / RATE).astype(np.float32)
+    wave[first:last] += 0.3 * np.sin(2 * np.pi * 3150 * np.arange(last - first) / RATE).astype(
+        np.float32
+    )
     assert plain.examine(wave).worst_seconds == pytest.approx(worst)
 
 
@@ -68,13 +75,19 @@ def test_file_holds_everything(detector, plain, tmp_path):
         one.save(tmp_path / "a.detector")
         again = Detector.load(tmp_path / "a.detector")
         assert [again.score(w) for w in FAULTY[:2]] == [one.score(w) for w in FAULTY[:2]]
-        assert (again.threshold, again.settings, again.names) == (one.threshold, one.settings, one.names)
+        assert (again.threshold, again.settings, again.names) == (
+            one.threshold,
+            one.settings,
+            one.names,
+        )
         again.save(tmp_path / "b.detector")
         assert (tmp_path / "a.detector").read_bytes() == (tmp_path / "b.detector").read_bytes()
 
 
 def altered(path, change):
-    """The file with its tensors and header changed, and a checksum that an attacker would also write."""
+    """The file with its tensors and header changed, and a checksum that an attacker would also
+    write.
+    """
     from asd_jax.detector.file import _digest
 
     tensors = safetensors.numpy.load_file(path)
@@ -95,14 +108,18 @@ HOSTILE = {
     "wide as memory": lambda t, h: h["encoder"]["eat"].update(embed_dim=99_968),
     "rows outside": lambda t, h: t.update({"rows/level": t["rows/level"] + 999}),
     "bank too short": lambda t, h: t.update({"bank/level": t["bank/level"][:5]}),
-    "raw of other banks": lambda t, h: t.update({"raw/level/pca_residual": t["raw/level/pca_residual"].repeat(2, 1)}),
+    "raw of other banks": lambda t, h: t.update(
+        {"raw/level/pca_residual": t["raw/level/pca_residual"].repeat(2, 1)}
+    ),
     "unknown domain": lambda t, h: t.update(domain=t["domain"] + 9),
     "back end that is not": lambda t, h: h["scoring"]["level"].update(back_end="os.system"),
     "recording not named": lambda t, h: h.update(names=[]),
     "view missing": lambda t, h: t.pop("bank/fluctuation"),
     "weights missing": lambda t, h: t.pop(next(name for name in t if name.startswith("encoder/"))),
     "settings of text": lambda t, h: h.update(settings="x"),
-    "patches of other width": lambda t, h: t.update({"patches/vectors": t["patches/vectors"][..., :1].copy()}),
+    "patches of other width": lambda t, h: t.update(
+        {"patches/vectors": t["patches/vectors"][..., :1].copy()}
+    ),
     "bank of other width": lambda t, h: t.update({"bank/level": t["bank/level"][:, :9].copy()}),
 }
 
@@ -171,7 +188,10 @@ def test_ten_clips_cannot_support_five_percent(normal):
 def test_recordings_shorter_than_the_window_are_told(normal):
     mixed = [*normal, *(wave[: RATE // 2] for wave in normal[:3])]
     one = Detector.fit(iter(mixed), RATE, weights=None)
-    assert len(one.notes) == 1 and "3 of 27 recordings are shorter than the window of 2 s" in one.notes[0]
+    assert (
+        len(one.notes) == 1
+        and "3 of 27 recordings are shorter than the window of 2 s" in one.notes[0]
+    )
 
 
 ONE = np.zeros(9000, np.float32)
@@ -209,12 +229,19 @@ def test_domains_are_told_apart_where_both_are_there(normal):
     one = Detector.fit(normal + quiet, RATE, weights=None, domains=["source"] * 24 + ["target"] * 6)
     assert one.bank.domains == ["source", "target"]
     assert not one.is_anomaly(HEALTHY[0] / 8) and not one.is_anomaly(HEALTHY[0])
-    few = Detector.fit(normal + quiet[:2], RATE, weights=None, domains=["source"] * 24 + ["target"] * 2)
+    few = Detector.fit(
+        normal + quiet[:2], RATE, weights=None, domains=["source"] * 24 + ["target"] * 2
+    )
     assert few.bank.domains == ["pooled"] and "2 target recordings" in few.notes[0]
     more = few.update(HEALTHY[:2]).notes
     assert more == (few.notes[0],) and few.update(HEALTHY[:2], names=["a", "b"]).names[-1] == "b"
-    same = Detector.fit(normal + quiet[:1] * 4, RATE, weights=None, domains=["source"] * 24 + ["target"] * 4)
-    assert same.bank.domains == ["pooled"] and "1 target recordings (copies count as one)" in same.notes[0]
+    same = Detector.fit(
+        normal + quiet[:1] * 4, RATE, weights=None, domains=["source"] * 24 + ["target"] * 4
+    )
+    assert (
+        same.bank.domains == ["pooled"]
+        and "1 target recordings (copies count as one)" in same.notes[0]
+    )
     with pytest.raises(InputError, match="names of 1 recordings"):
         few.update(HEALTHY[:2], names=["a"])
     with pytest.raises(InputError, match="source or target"):
@@ -224,9 +251,14 @@ def test_domains_are_told_apart_where_both_are_there(normal):
 def test_self_check_finds_the_odd_one_and_the_copies(normal):
     recordings = [*normal, FAULTY[0], normal[3] * np.float32(1.0001)]
     check = self_check(Detector.fit(recordings, RATE, weights=None))
-    assert check.suspects[0][0] == "recording 24" and check.copies == [("recording 3", "recording 25")]
+    assert check.suspects[0][0] == "recording 24" and check.copies == [
+        ("recording 3", "recording 25")
+    ]
     said = "\n".join(check.lines())
-    assert "recording 24 at 0.0 s" in said and "near-duplicates, which count as one: recording 3 and" in said
+    assert (
+        "recording 24 at 0.0 s" in said
+        and "near-duplicates, which count as one: recording 3 and" in said
+    )
     clean = self_check(Detector.fit(normal, RATE, weights=None))
     assert not clean.suspects and not clean.copies
 
@@ -249,7 +281,9 @@ def test_heat_map_points_at_the_fault(normal, encoder_file, plain, tokens, tmp_p
     assert seen.values.shape == (198, 128) and np.array_equal(seen.window, wave.clip(-1, 1))
     hottest = np.argwhere(seen.values == seen.values.max())
     assert hottest[:, 0].min() >= 96  # the whistle begins in frame 100
-    assert np.abs(filter_centres(seen.front_end)[hottest[:, 1]] - 3150).min() < (700 if tokens else 100)
+    assert np.abs(filter_centres(seen.front_end)[hottest[:, 1]] - 3150).min() < (
+        700 if tokens else 100
+    )
 
 
 def test_a_filter_bank_has_no_tokens(normal):
@@ -276,5 +310,9 @@ def test_eight_devices_share_the_windows_and_say_what_one_says(detector, normal)
         together = dataclasses.replace(detector, pipeline=pipeline).examine_all(waves)
         assert len(jax.tree.leaves(pipeline.on_devices)[0].sharding.device_set) == 8
     for one, other in zip(alone, together, strict=True):
-        assert (one.worst_seconds, one.view, one.is_anomaly) == (other.worst_seconds, other.view, other.is_anomaly)
+        assert (one.worst_seconds, one.view, one.is_anomaly) == (
+            other.worst_seconds,
+            other.view,
+            other.is_anomaly,
+        )
         np.testing.assert_allclose(other.windows, one.windows, rtol=1e-4)

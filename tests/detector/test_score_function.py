@@ -14,7 +14,9 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.normal_bank import fused
 from asd_jax.training.weights import Pipeline
 
-HEARD = np.stack([sound(500), sound(501, fault=0.05), np.zeros(2 * RATE, np.float32), 1e-3 * sound(502)])
+HEARD = np.stack(
+    [sound(500), sound(501, fault=0.05), np.zeros(2 * RATE, np.float32), 1e-3 * sound(502)]
+)
 
 
 def difference(one):
@@ -33,16 +35,25 @@ def test_the_encoder_is_a_part_of_it(detector):
 
 @pytest.mark.slow
 def test_domains_and_angles_are_kept(normal):
-    config = EncoderConfig(FrontEnd(simam=SimAM("none")), EATConfig(32, 1, 2), Pooling("band_mean", -1, 16))
+    config = EncoderConfig(
+        FrontEnd(simam=SimAM("none")), EATConfig(32, 1, 2), Pooling("band_mean", -1, 16)
+    )
     params = jax.jit(Encoder(config).init)(jax.random.key(0), HEARD[:1])["params"]
     quiet = [wave / 8 for wave in normal[:8]]
     domains = ["source"] * len(normal) + ["target"] * 8
     one = Detector.fit(normal + quiet, RATE, weights=Pipeline(config, params), domains=domains)
-    assert one.bank.domains == ["source", "target"] and one.bank.vectors["encoder"].shape[1:] == (8, 16)
+    assert one.bank.domains == ["source", "target"] and one.bank.vectors["encoder"].shape[1:] == (
+        8,
+        16,
+    )
     assert difference(one) < 2.2e-6  # measured 1.1e-6
 
 
 def test_other_back_ends_are_refused(plain):
-    scoring = {view: dataclasses.replace(one, back_end="gmm") for view, one in plain.bank.scoring.items()}
+    scoring = {
+        view: dataclasses.replace(one, back_end="gmm") for view, one in plain.bank.scoring.items()
+    }
     with pytest.raises(InputError, match="back end gmm"):
-        score_function(dataclasses.replace(plain, bank=dataclasses.replace(plain.bank, scoring=scoring)))
+        score_function(
+            dataclasses.replace(plain, bank=dataclasses.replace(plain.bank, scoring=scoring))
+        )

@@ -36,7 +36,11 @@ def events(lines, *names):
 def test_alarm_waits_for_confirmation_and_holds():
     alarm = Alarm(threshold=2.0, release=1.0, confirm=2, hold_seconds=3.0)
     scores = [0.0, 3.0, 0.0, 3.0, 4.0, 1.5, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 3.0]
-    changes = {n: found for n, s in enumerate(scores) if (found := alarm.feed(Moment(n + 0.0), Moment(n + 1.0), s))}
+    changes = {
+        n: found
+        for n, s in enumerate(scores)
+        if (found := alarm.feed(Moment(n + 0.0), Moment(n + 1.0), s))
+    }
     assert changes == {
         4: {"event": "alarm_start", "start": 3.0, "at": 5.0, "peak": 4},
         # 1.5 lies between release and threshold: it keeps an alarm on (up to 9 s), and starts none.
@@ -49,8 +53,13 @@ def test_alarm_that_nobody_saw_end():
     alarm = Alarm(2.0, 1.0, confirm=1)
     alarm.feed(Moment(0.0), Moment(1.0), 5.0)
     assert alarm.finish() == {
-        "event": "alarm_end", "start": 0.0, "end": 1.0, "seconds": 1.0, "peak": 5, "still_on": True
-    }  # fmt: skip
+        "event": "alarm_end",
+        "start": 0.0,
+        "end": 1.0,
+        "seconds": 1.0,
+        "peak": 5,
+        "still_on": True,
+    }
 
 
 def test_one_line_a_window_with_start_and_end_of_the_alarm():
@@ -137,7 +146,11 @@ def test_stream_of_another_rate_is_told():
 
 def test_too_short_a_stream_is_told():
     lines = lines_of(sound(0, 0.4))
-    assert events(lines, "too_short") and lines[-1]["windows"] == 0 and lines[-1]["unheard_seconds"] == 0.4
+    assert (
+        events(lines, "too_short")
+        and lines[-1]["windows"] == 0
+        and lines[-1]["unheard_seconds"] == 0.4
+    )
 
 
 def test_live_stream_is_read_while_windows_are_scored():
@@ -168,13 +181,20 @@ def test_folder_is_heard_as_it_fills(tmp_path):
     (tmp_path / "b.wav").write_bytes(b"RIFF")
     lines = watch_folder(Watch(WATCHING, loudest), tmp_path, once=False, poll_seconds=0.01)
     first = list(itertools.islice(lines, 4))
-    assert [line.get("file") for line in first] == ["a.wav"] * 3 + ["b.wav"] and first[3]["event"] == "unreadable"
+    assert [line.get("file") for line in first] == ["a.wav"] * 3 + ["b.wav"] and first[3][
+        "event"
+    ] == "unreadable"
     write("c.wav", np.full(RATE, 0.9))
     more = list(itertools.islice(lines, 4))
     assert [line.get("file") for line in more] == ["c.wav"] * 3 + [None]
     assert more[3] == {
-        "event": "alarm_start", "start": 0.0, "start_file": "c.wav", "at": 0.75, "at_file": "c.wav", "peak": 0.9
-    }  # fmt: skip
+        "event": "alarm_start",
+        "start": 0.0,
+        "start_file": "c.wav",
+        "at": 0.75,
+        "at_file": "c.wav",
+        "peak": 0.9,
+    }
 
 
 def test_folder_once(tmp_path):
@@ -185,19 +205,37 @@ def test_folder_once(tmp_path):
 
 def test_times_are_counted_in_the_file_that_is_named(tmp_path):
     loud = np.full(RATE // 2, 0.9)
-    waves = [sound(0, 1.0), np.concatenate([sound(1, 0.5), loud]), loud, sound(2, 3.0), sound(3, 0.3)]
+    waves = [
+        sound(0, 1.0),
+        np.concatenate([sound(1, 0.5), loud]),
+        loud,
+        sound(2, 3.0),
+        sound(3, 0.3),
+    ]
     for n, wave in enumerate(waves):
         soundfile.write(tmp_path / f"{n}.wav", wave, RATE)
         os.utime(tmp_path / f"{n}.wav", (n, n))
-    lines = list(watch_folder(Watch(WATCHING, lambda wave: float(wave.mean())), tmp_path, once=True))
+    lines = list(
+        watch_folder(Watch(WATCHING, lambda wave: float(wave.mean())), tmp_path, once=True)
+    )
     start, end = events(lines, "alarm_start", "alarm_end")
     assert {key: start[key] for key in ("start", "start_file", "at", "at_file")} == {
-        "start": 0.5, "start_file": "1.wav", "at": 0.5, "at_file": "2.wav"
-    }  # fmt: skip
+        "start": 0.5,
+        "start_file": "1.wav",
+        "at": 0.5,
+        "at_file": "2.wav",
+    }
     assert {key: end[key] for key in ("start", "start_file", "end", "end_file", "seconds")} == {
-        "start": 0.5, "start_file": "1.wav", "end": 0.5, "end_file": "2.wav", "seconds": 1.0
-    }  # fmt: skip
-    assert [(line["file"], line["at"]) for line in events(lines, "silence")] == [("1.wav", 0.5), ("3.wav", 0.0)]
+        "start": 0.5,
+        "start_file": "1.wav",
+        "end": 0.5,
+        "end_file": "2.wav",
+        "seconds": 1.0,
+    }
+    assert [(line["file"], line["at"]) for line in events(lines, "silence")] == [
+        ("1.wav", 0.5),
+        ("3.wav", 0.0),
+    ]
     assert [line["file"] for line in events(lines, "too_short")] == ["4.wav"]
 
 

@@ -12,9 +12,13 @@ def test_mixup_mixes_inputs_and_labels_by_the_same_weight():
     wave, labels = jax.random.normal(KEY, (64, 100)), jax.nn.one_hot(jnp.arange(64), 64)
     mixed, soft = mix(wave, weight, partner), mix(labels, weight, partner)
     for n in range(64):
-        np.testing.assert_allclose(mixed[n], weight[n] * wave[n] + (1 - weight[n]) * wave[partner[n]], rtol=1e-5)
+        np.testing.assert_allclose(
+            mixed[n], weight[n] * wave[n] + (1 - weight[n]) * wave[partner[n]], rtol=1e-5
+        )
     np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-6)
-    np.testing.assert_allclose(soft @ wave, mixed, atol=1e-5)  # labels say exactly what is in the mixture
+    np.testing.assert_allclose(
+        soft @ wave, mixed, atol=1e-5
+    )  # labels say exactly what is in the mixture
 
 
 def test_mixup_weight_follows_beta_and_probability():
@@ -35,15 +39,21 @@ def test_zero_probability_changes_nothing():
 
 
 def test_spec_augment_zeroes_one_stripe_each_way():
-    masked = np.asarray(spec_augment(KEY, jnp.ones((500, 200, 128)), max_frames=80, max_filters=40, probability=1.0))
+    masked = np.asarray(
+        spec_augment(KEY, jnp.ones((500, 200, 128)), max_frames=80, max_filters=40, probability=1.0)
+    )
     rows, columns = (masked == 0).all(2), (masked == 0).all(1)
     np.testing.assert_array_equal(masked == 0, rows[:, :, None] | columns[:, None, :])
     for stripes, widest in ((rows, 80), (columns, 40)):
-        assert (np.diff(stripes.astype(int), axis=1) == 1).sum(1).max() <= 1  # one run of zeros at most
+        assert (np.diff(stripes.astype(int), axis=1) == 1).sum(
+            1
+        ).max() <= 1  # one run of zeros at most
         assert stripes.sum(1).max() <= widest
         assert abs(stripes.sum(1).mean() - (widest - 1) / 2) < widest * 0.05
 
 
 def test_spec_augment_never_masks_more_than_there_is():
-    masked = spec_augment(KEY, jnp.ones((50, 32, 128)), max_frames=80, max_filters=200, probability=1.0)
+    masked = spec_augment(
+        KEY, jnp.ones((50, 32, 128)), max_frames=80, max_filters=200, probability=1.0
+    )
     assert masked.shape == (50, 32, 128) and np.isfinite(masked).all()

@@ -13,7 +13,14 @@ from asd_jax.features.filter_bank import (
     normalize,
 )
 
-CLIPS = ["noise_2s", "chirp_1s", "tone_impulses_1p1s", "silence_0p5s", "machine_10s", "lowpass_noise_12p3s"]
+CLIPS = [
+    "noise_2s",
+    "chirp_1s",
+    "tone_impulses_1p1s",
+    "silence_0p5s",
+    "machine_10s",
+    "lowpass_noise_12p3s",
+]
 
 
 def wave_of(golden, name):
@@ -21,7 +28,9 @@ def wave_of(golden, name):
 
 
 def float64_reference(wave, bank, sample_rate=16000):
-    """Kaldi's steps one by one in float64, frame by frame: an independent way to the same numbers."""
+    """Kaldi's steps one by one in float64, frame by frame: an independent way to the same
+    numbers.
+    """
     size, hop = sample_rate // 40, sample_rate // 100
     rows = []
     for start in range(0, len(wave) - size + 1, hop):
@@ -33,20 +42,30 @@ def float64_reference(wave, bank, sample_rate=16000):
     return np.log(np.maximum(rows, ENERGY_FLOOR))
 
 
-# Measured on CPU: 1.9e-4 noise, 1.0e-2 chirp, 1.6e-3 tone, 0 silence, 5.0e-5 machine, 6.0e-5 low-pass noise. The
-# references' own float32 rounding of cells far below the loudest one is most of it.
-@pytest.mark.parametrize(("name", "tolerance"), list(zip(CLIPS, [3e-4, 2e-2, 3.2e-3, 1e-6, 1e-4, 1.2e-4], strict=True)))
+# Measured on CPU: 1.9e-4 noise, 1.0e-2 chirp, 1.6e-3 tone, 0 silence, 5.0e-5 machine, 6.0e-5
+# low-pass noise. The references' own float32 rounding of cells far below the loudest one is most of
+# it.
+@pytest.mark.parametrize(
+    ("name", "tolerance"), list(zip(CLIPS, [3e-4, 2e-2, 3.2e-3, 1e-6, 1e-4, 1.2e-4], strict=True))
+)
 def test_mel_bank_agrees_with_torchaudio_in_float32(golden, name, tolerance):
     arrays, i = golden("fbank"), CLIPS.index(name)
     ours = np.asarray(log_filter_bank(wave_of(golden, name), spacing="mel"))[0]
     assert len(ours) == arrays[f"n_frames{i}"]
-    np.testing.assert_allclose(ours[arrays[f"rows{i}"]], arrays[f"fbank{i}"], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        ours[arrays[f"rows{i}"]], arrays[f"fbank{i}"], rtol=0, atol=tolerance
+    )
 
 
 # Measured on CPU: 1.2e-4 noise, 3.8e-3 chirp, 1.1e-3 tone, 0 silence.
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("noise_2s", 2e-4), ("chirp_1s", 5e-3), ("tone_impulses_1p1s", 2.2e-3), ("silence_0p5s", 1e-6)],
+    [
+        ("noise_2s", 2e-4),
+        ("chirp_1s", 5e-3),
+        ("tone_impulses_1p1s", 2.2e-3),
+        ("silence_0p5s", 1e-6),
+    ],
 )
 def test_mel_bank_agrees_with_torchaudio_in_float64(golden, name, tolerance):
     ours = log_filter_bank(wave_of(golden, name), spacing="mel")[0]
@@ -59,20 +78,30 @@ def test_every_bank_agrees_with_the_frame_by_frame_reference(golden, spacing):
     wave = wave_of(golden, "noise_2s")
     reference = float64_reference(wave[0], filter_bank(spacing))
     # measured 1.2e-4 (mel), 3.2e-5 (even), 3.5e-5 (gammatone)
-    np.testing.assert_allclose(log_filter_bank(wave, spacing=spacing)[0], reference, rtol=0, atol=2.4e-4)
+    np.testing.assert_allclose(
+        log_filter_bank(wave, spacing=spacing)[0], reference, rtol=0, atol=2.4e-4
+    )
 
 
 def test_mel_weights_are_torchaudios(golden):
     reference = golden("mel")
-    np.testing.assert_allclose(filter_bank("mel"), reference["mel128"], rtol=0, atol=2.8e-5)  # measured 1.4e-5
-    assert np.flatnonzero(filter_bank("mel").sum(1) == 0).tolist() == reference["empty_rows128"].tolist() == [3]
+    np.testing.assert_allclose(
+        filter_bank("mel"), reference["mel128"], rtol=0, atol=2.8e-5
+    )  # measured 1.4e-5
+    assert (
+        np.flatnonzero(filter_bank("mel").sum(1) == 0).tolist()
+        == reference["empty_rows128"].tolist()
+        == [3]
+    )
 
 
 def test_even_bank_is_evenly_spaced_with_equal_weight():
     bank = filter_bank("even")
     hz = np.arange(257) * 31.25
     centre = 20 + 61.86046511627907 * np.arange(1, 129)  # (8000 - 20) / 129 Hz apart
-    np.testing.assert_allclose((bank * hz).sum(1) / bank.sum(1), centre, atol=16)  # within half a DFT bin
+    np.testing.assert_allclose(
+        (bank * hz).sum(1) / bank.sum(1), centre, atol=16
+    )  # within half a DFT bin
     np.testing.assert_allclose(bank.sum(1), 1.98, atol=0.01)
     assert ((bank > 0).sum(1) >= 3).all() and ((bank > 0).sum(1) <= 4).all()
     assert (centre < 1000).sum() == 15 and (centre > 4000).sum() == 64
@@ -84,8 +113,12 @@ def test_gammatone_bank_peaks_on_the_erb_rate_scale():
     rate = np.linspace(21.4 * np.log10(1 + 4.37 * 0.02), 21.4 * np.log10(1 + 4.37 * 8), 130)[1:-1]
     centre = (10 ** (rate / 21.4) - 1) / 4.37 * 1000
     assert np.abs(peak - centre).max() <= 31.25 / 2
-    half = 1.019 * 24.7 * (4.37 * centre[64] / 1000 + 1)  # at one bandwidth from the centre the response is 2^-4
-    assert np.interp(centre[64] + half, np.arange(257) * 31.25, bank[64]) == pytest.approx(2**-4, rel=0.05)
+    half = (
+        1.019 * 24.7 * (4.37 * centre[64] / 1000 + 1)
+    )  # at one bandwidth from the centre the response is 2^-4
+    assert np.interp(centre[64] + half, np.arange(257) * 31.25, bank[64]) == pytest.approx(
+        2**-4, rel=0.05
+    )
 
 
 def test_constant_offset_and_polarity_change_nothing(golden):
@@ -97,7 +130,9 @@ def test_constant_offset_and_polarity_change_nothing(golden):
 
 def test_twice_the_amplitude_adds_log_four(golden):
     wave = wave_of(golden, "machine_10s")
-    np.testing.assert_allclose(log_filter_bank(2 * wave) - log_filter_bank(wave), np.log(4), atol=1e-5)
+    np.testing.assert_allclose(
+        log_filter_bank(2 * wave) - log_filter_bank(wave), np.log(4), atol=1e-5
+    )
 
 
 def test_each_clip_and_frame_stands_alone(golden):
@@ -131,7 +166,13 @@ def test_other_rates_and_edges_follow_the_reference():
 
 
 def test_normalize_divides_by_twice_the_std(golden):
-    assert float(normalize(jnp.zeros(()))) == pytest.approx(0.467061, abs=1e-6)  # what EAT's padding becomes
+    assert float(normalize(jnp.zeros(()))) == pytest.approx(
+        0.467061, abs=1e-6
+    )  # what EAT's padding becomes
     reference = golden("fbank")["input_pad"]
-    ours = normalize(jnp.pad(log_filter_bank(wave_of(golden, "noise_2s"), spacing="mel"), ((0, 0), (0, 58), (0, 0))))
+    ours = normalize(
+        jnp.pad(
+            log_filter_bank(wave_of(golden, "noise_2s"), spacing="mel"), ((0, 0), (0, 58), (0, 0))
+        )
+    )
     np.testing.assert_allclose(ours[0], reference.reshape(256, 128), atol=4e-5)  # measured 2.1e-5

@@ -23,11 +23,15 @@ def test_frames_are_padded_with_zeros_before_the_normalisation():
 def test_simam_follows_normalisation_or_precedes_it():
     after = FrontEnd(simam=SimAM("local"))
     plain = after.spectrogram(WAVE)
-    np.testing.assert_allclose(after.attend(plain, None, 16000), simam(plain, tile=(32, 32)), atol=1e-6)
+    np.testing.assert_allclose(
+        after.attend(plain, None, 16000), simam(plain, tile=(32, 32)), atol=1e-6
+    )
     before = FrontEnd(simam=SimAM("local", before_normalization=True))
     energies = jnp.pad(log_filter_bank(WAVE), ((0, 0), (0, 30), (0, 0)))
     expected = normalize(simam(energies, tile=(32, 32)))
-    np.testing.assert_allclose(before.attend(before.spectrogram(WAVE), None, 16000), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        before.attend(before.spectrogram(WAVE), None, 16000), expected, atol=1e-5
+    )
     assert np.abs(expected - simam(plain, tile=(32, 32))).max() > 0.1  # the order does matter
 
 
@@ -36,7 +40,9 @@ def test_customized_simam_picks_by_machine():
     plain = custom.spectrogram(WAVE)
     modes = jnp.array([custom.simam.mode_of("pump"), custom.simam.mode_of("fan")])
     attended = custom.attend(plain, modes, 16000)
-    np.testing.assert_allclose(attended[0], simam(plain)[0], atol=8e-6)  # measured 3.6e-6: sums in another order
+    np.testing.assert_allclose(
+        attended[0], simam(plain)[0], atol=8e-6
+    )  # measured 3.6e-6: sums in another order
     np.testing.assert_allclose(attended[1], simam(plain, tile=(32, 32))[1], atol=8e-6)
     with pytest.raises(InputError, match="names no mode for machine valve; it has fan, pump"):
         custom.simam.mode_of("valve")
@@ -58,7 +64,9 @@ def test_impossible_settings_are_refused(settings, message):
 
 
 def test_a_header_brings_back_the_front_end_that_wrote_it():
-    front_end = FrontEnd("mel", low_hz=50.0, std=0.5, simam=SimAM({"pump": "none", "fan": "local"}, tile=(16, 1)))
+    front_end = FrontEnd(
+        "mel", low_hz=50.0, std=0.5, simam=SimAM({"pump": "none", "fan": "local"}, tile=(16, 1))
+    )
     header = json.loads(json.dumps(dataclasses.asdict(front_end)))
     assert FrontEnd.from_header(**header) == front_end
     with pytest.raises(InputError, match="unknown mode lokal"):

@@ -31,18 +31,27 @@ def test_agrees_with_float64_loops(tile):
 
 def test_agrees_on_log_energies_far_from_zero():
     x = MAP * 3 - 12
-    np.testing.assert_allclose(simam(x), x * reference(x, 64, 128), rtol=0, atol=8e-6)  # measured 3.8e-6
+    np.testing.assert_allclose(
+        simam(x), x * reference(x, 64, 128), rtol=0, atol=8e-6
+    )  # measured 3.8e-6
 
 
 def test_weights_lie_between_0_622_and_1():
     weights = simam_weights(MAP)
     assert weights.min() >= 0.6224 and weights.max() < 1
-    two_sigma = np.abs(np.abs(MAP - MAP.mean((1, 2), keepdims=True)) - 2 * MAP.std((1, 2), keepdims=True)) < 1e-3
-    np.testing.assert_allclose(np.asarray(weights)[two_sigma], 0.8176, atol=1e-3)  # sigmoid(4/4 + 0.5)
+    two_sigma = (
+        np.abs(np.abs(MAP - MAP.mean((1, 2), keepdims=True)) - 2 * MAP.std((1, 2), keepdims=True))
+        < 1e-3
+    )
+    np.testing.assert_allclose(
+        np.asarray(weights)[two_sigma], 0.8176, atol=1e-3
+    )  # sigmoid(4/4 + 0.5)
 
 
 def test_constant_map_gets_one_weight():
-    np.testing.assert_allclose(simam(jnp.full((1, 32, 32), -15.9)), -15.9 / (1 + np.exp(-0.5)), rtol=1e-5)
+    np.testing.assert_allclose(
+        simam(jnp.full((1, 32, 32), -15.9)), -15.9 / (1 + np.exp(-0.5)), rtol=1e-5
+    )
 
 
 def test_local_tiles_do_not_see_each_other():
@@ -74,5 +83,7 @@ def test_every_clip_can_have_its_own_mode():
 
 
 def test_tile_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="tile 32x32 does not divide a spectrogram of 50 frames x 128 filters"):
+    with pytest.raises(
+        ValueError, match="tile 32x32 does not divide a spectrogram of 50 frames x 128 filters"
+    ):
         simam(jnp.zeros((1, 50, 128)), tile=(32, 32))

@@ -28,7 +28,9 @@ def test_next_scale_is_the_papers():
     others[np.arange(7), label] = 0
     angle = np.median(np.arccos(cosine[np.arange(7), label]))
     expected = np.log(others.sum(1).mean()) / np.cos(min(np.pi / 4, angle))
-    got = next_scale(jnp.float32(4.0), jnp.asarray(cosine, jnp.float32)[:, :, None], jnp.eye(5)[label])
+    got = next_scale(
+        jnp.float32(4.0), jnp.asarray(cosine, jnp.float32)[:, :, None], jnp.eye(5)[label]
+    )
     assert got == pytest.approx(expected, rel=1e-5)
 
 

@@ -32,7 +32,9 @@ def test_logits_rise_with_the_cosine_also_past_pi():
 
 
 def test_gradient_is_finite_at_the_poles():
-    gradient = jax.grad(lambda c: arcface_logits(c, jnp.ones_like(c)).sum())(jnp.array([[-1.0, 1.0]]))
+    gradient = jax.grad(lambda c: arcface_logits(c, jnp.ones_like(c)).sum())(
+        jnp.array([[-1.0, 1.0]])
+    )
     assert np.isfinite(gradient).all()
 
 
@@ -46,13 +48,22 @@ def test_length_of_embeddings_does_not_matter():
     x = jax.random.normal(jax.random.key(0), (3, 16))
     labels = jnp.eye(5)[:3]
     params = head.init(jax.random.key(1), x, labels)
-    np.testing.assert_allclose(head.apply(params, x, labels)[0], head.apply(params, 100 * x, labels)[0], atol=1e-4)
+    np.testing.assert_allclose(
+        head.apply(params, x, labels)[0], head.apply(params, 100 * x, labels)[0], atol=1e-4
+    )
     centres = params["params"]["centres"]
-    expected = x @ centres.T / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(centres, axis=1)[None, :]
+    expected = (
+        x
+        @ centres.T
+        / np.linalg.norm(x, axis=1)[:, None]
+        / np.linalg.norm(centres, axis=1)[None, :]
+    )
     np.testing.assert_allclose(cosine_similarity(x, centres), expected, atol=1e-6)
 
 
 def test_loss_is_soft_cross_entropy():
     logits, labels = jnp.array([[2.0, 1.0], [0.0, 3.0]]), jnp.array([[0.6, 0.4], [1.0, 0.0]])
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    assert arcface_loss(logits, labels) == pytest.approx(float(-(labels * log_p).sum(1).mean()), rel=1e-6)
+    assert arcface_loss(logits, labels) == pytest.approx(
+        float(-(labels * log_p).sum(1).mean()), rel=1e-6
+    )

@@ -37,7 +37,11 @@ def test_squeeze_and_excitation_is_the_formula():
 
 def test_cbam_is_a_weight_per_filter_times_one_per_frame():
     weights = np.log(attend("cbam")[1] / X)
-    both = weights.mean(1, keepdims=True) + weights.mean(2, keepdims=True) - weights.mean((1, 2), keepdims=True)
+    both = (
+        weights.mean(1, keepdims=True)
+        + weights.mean(2, keepdims=True)
+        - weights.mean((1, 2), keepdims=True)
+    )
     np.testing.assert_allclose(weights, both, atol=1e-4)
 
 
@@ -57,10 +61,14 @@ def test_it_stands_in_simams_place_and_leaves_the_baseline_alone():
     params = jax.jit(rival.init)(jax.random.key(1), wave)["params"]
     others = {name: value for name, value in params.items() if name != "attention"}
     embedding, out = rival.apply({"params": params}, wave)
-    attended = SpectrogramAttention("se").apply({"params": params["attention"]}, front.spectrogram(wave))
+    attended = SpectrogramAttention("se").apply(
+        {"params": params["attention"]}, front.spectrogram(wave)
+    )
     expected, _ = plain.apply({"params": others}, attended, 8000, method="embed")
     np.testing.assert_allclose(embedding, expected, atol=1e-5)
-    np.testing.assert_allclose(out["filter_bank"], plain.apply({"params": others}, wave)[1]["filter_bank"], atol=1e-6)
+    np.testing.assert_allclose(
+        out["filter_bank"], plain.apply({"params": others}, wave)[1]["filter_bank"], atol=1e-6
+    )
     assert jnp.abs(embedding - plain.apply({"params": others}, wave)[0]).max() > 1e-3
 
 

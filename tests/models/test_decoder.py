@@ -14,9 +14,16 @@ def test_taps_add_up_to_a_grouped_convolution(size, groups):
     params["bias"] = jnp.arange(8.0)
     dimensions = ("NHWC", "HWIO", "NHWC")
     expected = jax.lax.conv_general_dilated(
-        x, params["kernel"], (1, 1), "SAME", dimension_numbers=dimensions, feature_group_count=groups
+        x,
+        params["kernel"],
+        (1, 1),
+        "SAME",
+        dimension_numbers=dimensions,
+        feature_group_count=groups,
     )
     # measured 7.2e-7
     np.testing.assert_allclose(
-        convolution.apply({"params": params}, x), expected + params["bias"][None, None, None], atol=3e-6
+        convolution.apply({"params": params}, x),
+        expected + params["bias"][None, None, None],
+        atol=3e-6,
     )

@@ -18,15 +18,22 @@ def params():
     return golden_eat()
 
 
-# Measured in float32 on CPU, largest over the lengths: pre_norm 2.6e-6, blocks 7.3e-6, FFN outputs 2.6e-6.
+# Measured in float32 on CPU, largest over the lengths: pre_norm 2.6e-6, blocks 7.3e-6, FFN outputs
+# 2.6e-6.
 @pytest.mark.parametrize("length", LENGTHS)
 def test_every_intermediate_is_the_public_codes(golden, params, length):
     arrays = golden("blocks")
-    tokens, out = jax.jit(EAT(CONFIG).apply)({"params": params}, arrays[length][:, 0].astype(np.float32))
+    tokens, out = jax.jit(EAT(CONFIG).apply)(
+        {"params": params}, arrays[length][:, 0].astype(np.float32)
+    )
     stored = arrays[f"{length}_tokens"]
-    np.testing.assert_allclose(out["pre_norm"][:, stored], arrays[f"{length}_pre_norm"], rtol=0, atol=6e-6)
+    np.testing.assert_allclose(
+        out["pre_norm"][:, stored], arrays[f"{length}_pre_norm"], rtol=0, atol=6e-6
+    )
     for i, block in enumerate(out["blocks"]):
-        np.testing.assert_allclose(block[:, stored], arrays[f"{length}_block{i}"], rtol=0, atol=1.5e-5)
+        np.testing.assert_allclose(
+            block[:, stored], arrays[f"{length}_block{i}"], rtol=0, atol=1.5e-5
+        )
         if length == "x208":
             np.testing.assert_allclose(out["ffn"][i], arrays[f"{length}_ffn{i}"], rtol=0, atol=6e-6)
     np.testing.assert_array_equal(tokens, out["blocks"][-1])
@@ -42,7 +49,11 @@ def test_gradients_are_the_public_codes(golden, params):
     value, (by_params, by_input) = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
     assert value == pytest.approx(float(reference["loss"]), rel=1e-6)
     # max|diff| / max|g| a tensor; measured 1.6e-6
-    stored = {name.removeprefix("grad:"): reference[name] for name in reference.files if name.startswith("grad:")}
+    stored = {
+        name.removeprefix("grad:"): reference[name]
+        for name in reference.files
+        if name.startswith("grad:")
+    }
     pairs = [(by_input, stored.pop("input").reshape(by_input.shape))]
     ours = jax.tree_util.tree_flatten_with_path(by_params)[0]
     theirs = dict(jax.tree_util.tree_flatten_with_path(flax_names(stored))[0])
@@ -55,7 +66,9 @@ def test_gradients_are_the_public_codes(golden, params):
 @pytest.mark.parametrize("name", ["D48_64x8", "D48_32x8", "D48_13x8"])
 def test_position_table_is_exact(golden, name):
     times = int(name.split("_")[1].split("x")[0])
-    np.testing.assert_array_equal(position_table(48, times, 8), golden("sincos")[name].reshape(-1, 48))
+    np.testing.assert_array_equal(
+        position_table(48, times, 8), golden("sincos")[name].reshape(-1, 48)
+    )
 
 
 @pytest.mark.parametrize("name", ["D768_64x8", "D768_768x8", "D1024_768x8"])
@@ -72,11 +85,17 @@ def test_positions_of_a_short_clip_are_a_prefix():
 
 @pytest.mark.parametrize(
     ("config", "parameters"),
-    [(EATConfig.base(), 85_254_144), (EATConfig.large(), 302_575_616), (EATConfig.tiny(), 5_388_288)],
+    [
+        (EATConfig.base(), 85_254_144),
+        (EATConfig.large(), 302_575_616),
+        (EATConfig.tiny(), 5_388_288),
+    ],
 )
 def test_sizes(config, parameters):
     spectrogram = jax.ShapeDtypeStruct((2, 1024, 128), jnp.float32)
-    (tokens, out), variables = jax.eval_shape(EAT(config).init_with_output, jax.random.key(0), spectrogram)
+    (tokens, out), variables = jax.eval_shape(
+        EAT(config).init_with_output, jax.random.key(0), spectrogram
+    )
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == parameters
     assert tokens.shape == (2, 513, config.embed_dim)
     assert len(out["blocks"]) == len(out["ffn"]) == config.depth
@@ -110,17 +129,24 @@ def test_attention_is_the_formula_in_every_form(monkeypatch):
     expected = np.einsum("bhnm,bmhd->bnhd", weights, v)
     for form in ("exact", "clip_by_clip", "auto"):
         np.testing.assert_allclose(attend(qkv, form), expected, atol=1e-6)  # measured 4.8e-7
-    with pytest.raises(ValueError, match="attention 'flash'; known: auto, exact, clip_by_clip, cudnn"):
+    with pytest.raises(
+        ValueError, match="attention 'flash'; known: auto, exact, clip_by_clip, cudnn"
+    ):
         attend(qkv, "flash")
-    fused = []  # on a GPU in half precision: JAX's fused kernel, called as its own exact form can be
+    # on a GPU in half precision: JAX's fused kernel, called as its own exact form can be
+    fused = []
     plain = jax.nn.dot_product_attention
     monkeypatch.setattr(jax, "devices", lambda: [gpu("9.0")])
     monkeypatch.setattr(
         jax.nn,
         "dot_product_attention",
-        lambda q, k, v, implementation: fused.append(implementation) or plain(q, k, v, implementation="xla"),
+        lambda q, k, v, implementation: (
+            fused.append(implementation) or plain(q, k, v, implementation="xla")
+        ),
     )
-    np.testing.assert_allclose(attend(qkv.astype(jnp.bfloat16)).astype(jnp.float32), expected, atol=2e-2)
+    np.testing.assert_allclose(
+        attend(qkv.astype(jnp.bfloat16)).astype(jnp.float32), expected, atol=2e-2
+    )
     np.testing.assert_allclose(attend(qkv), expected, atol=1e-6)
     assert fused == ["cudnn"]
 
@@ -154,7 +180,9 @@ def test_drop_path_leaves_branches_out_clip_by_clip_and_only_in_training(params)
     np.testing.assert_array_equal(module.apply({"params": params}, x)[0], plain)
     _, out = module.apply({"params": params}, x, rngs={"drop_path": jax.random.key(1)})
     _, same = EAT(CONFIG).apply({"params": params}, x)
-    np.testing.assert_allclose(out["blocks"][0], same["blocks"][0], atol=1e-6)  # the first block keeps all
+    np.testing.assert_allclose(
+        out["blocks"][0], same["blocks"][0], atol=1e-6
+    )  # the first block keeps all
     skipped = out["blocks"][1]
     for norm in ("norm1", "norm2"):
         skipped = nn.LayerNorm(1e-6).apply({"params": params["block_2"][norm]}, skipped)
@@ -166,6 +194,10 @@ def test_recomputing_blocks_changes_nothing(params):
     x = jax.random.normal(jax.random.key(0), (2, 32, 128))
 
     def gradient(remat):
-        return jax.jit(jax.grad(lambda p: (EAT(CONFIG, remat=remat).apply({"params": p}, x)[0] ** 2).mean()))(params)
+        return jax.jit(
+            jax.grad(lambda p: (EAT(CONFIG, remat=remat).apply({"params": p}, x)[0] ** 2).mean())
+        )(params)
 
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradient(True), gradient(False))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradient(True), gradient(False)
+    )

@@ -45,7 +45,11 @@ def test_embedding_is_the_stages_one_after_the_other():
 def test_shapes_and_axes(pooling, shape, axes):
     module, variables = encoder(pooling=pooling)
     embedding, _ = jax.eval_shape(module.apply, variables, WAVE)
-    assert embedding.shape == shape and module.config.axes == axes and module.config.embedding_dim == shape[-1]
+    assert (
+        embedding.shape == shape
+        and module.config.axes == axes
+        and module.config.embedding_dim == shape[-1]
+    )
 
 
 def test_filter_bank_encoder_has_no_parameters():

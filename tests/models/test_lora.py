@@ -29,7 +29,9 @@ def test_merged_equals_unmerged(targets):
     params = with_updates(lora)
     beside, _ = EAT(CONFIG, lora=lora).apply({"params": params}, X)
     merged, _ = EAT(CONFIG).apply({"params": merge(params, lora)}, X)
-    plain, _ = EAT(CONFIG).apply({"params": merge(jax.tree.map(jnp.zeros_like, params) | {}, lora)}, X)
+    plain, _ = EAT(CONFIG).apply(
+        {"params": merge(jax.tree.map(jnp.zeros_like, params) | {}, lora)}, X
+    )
     assert jnp.abs(merged - plain).max() > 0.1
     assert np.linalg.norm(beside - merged) / np.linalg.norm(merged) < 1e-6  # measured 2.3e-7
     np.testing.assert_allclose(beside, merged, atol=1e-5)
@@ -50,7 +52,11 @@ def test_updates_start_as_nothing():
 def test_only_the_targets_get_an_update():
     params = with_updates(LoRA(4, targets=("fc1",)))
     assert set(params["block_0"]["fc1"]) == {"kernel", "bias", "lora_a", "lora_b"}
-    assert set(params["block_0"]["attention"]["qkv"]) == set(params["block_0"]["fc2"]) == {"kernel", "bias"}
+    assert (
+        set(params["block_0"]["attention"]["qkv"])
+        == set(params["block_0"]["fc2"])
+        == {"kernel", "bias"}
+    )
 
 
 def test_impossible_updates_are_refused():

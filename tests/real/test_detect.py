@@ -11,9 +11,13 @@ from asd_jax.scoring.auc import auc, tie_groups
 def judged(command, tmp_path, machine):
     """Fits to train/, scores test/ -> (AUC, share of false alarms, share of faults found)."""
     path = tmp_path / "machine.detector"
-    status, _, err = command(asd_jax.detect, "fit", f"--normal={machine / 'train'}", f"--output={path}")
+    status, _, err = command(
+        asd_jax.detect, "fit", f"--normal={machine / 'train'}", f"--output={path}"
+    )
     assert status == 0, err
-    status, out, err = command(asd_jax.detect, "score", f"--detector={path}", machine / "test", "--json")
+    status, out, err = command(
+        asd_jax.detect, "score", f"--detector={path}", machine / "test", "--json"
+    )
     assert status == 3, err
     rows = [json.loads(line) for line in out.splitlines()]
     label = np.array(["anomaly" in row["file"].rsplit("/")[-1] for row in rows])
@@ -23,7 +27,9 @@ def judged(command, tmp_path, machine):
 
 
 def test_fan(shared, command, tmp_path):
-    found, false_alarms, hits = judged(command, tmp_path, shared / "audio" / "mimii_fan_id00" / "fan")
+    found, false_alarms, hits = judged(
+        command, tmp_path, shared / "audio" / "mimii_fan_id00" / "fan"
+    )
     print(f"fan: AUC {found:.3f}, false alarms {false_alarms:.2f}, found {hits:.2f}")
     assert found >= 0.95 and false_alarms <= 0.1 and hits >= 0.5
 

@@ -30,9 +30,16 @@ def by_onnxruntime(file):
 
 
 @pytest.mark.parametrize("form", ["stablehlo", "onnx"])
-def test_score_and_verdict_are_the_originals_on_every_clip(command, tmp_path, shared, detector_file, form):
+def test_score_and_verdict_are_the_originals_on_every_clip(
+    command, tmp_path, shared, detector_file, form
+):
     folder, file = shared / "audio" / "mimii_fan_id00" / "fan", tmp_path / "fan.exported"
-    flags = [f"--detector={detector_file}", f"--format={form}", f"--output={file}", f"--clips={folder / 'test'}"]
+    flags = [
+        f"--detector={detector_file}",
+        f"--format={form}",
+        f"--output={file}",
+        f"--clips={folder / 'test'}",
+    ]
     status, _, error = command(asd_jax.export, *flags)
     assert status == 0, error
     call = {"onnx": by_onnxruntime, "stablehlo": by_jax}[form](file)

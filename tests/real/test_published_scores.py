@@ -19,8 +19,17 @@ def scores(name):
 
 def by_command(tmp_path, name, year, *flags):
     target = tmp_path / "score.json"
-    command = [sys.executable, "-m", "asd_jax.dcase_score", f"--scores={scores(name)}", f"--year={year}", *flags]
-    done = subprocess.run([*command, f"--json={target}"], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "asd_jax.dcase_score",
+        f"--scores={scores(name)}",
+        f"--year={year}",
+        *flags,
+    ]
+    done = subprocess.run(
+        [*command, f"--json={target}"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(target.read_text())
 
@@ -29,7 +38,10 @@ def published(name):
     """result.csv -> {(machine, section, domain or ""): {column: value}}, and its rows of means."""
     rows, means, machine, header = {}, {}, None, []
     for line in scores(name).joinpath("result.csv").read_text().splitlines():
-        cells = [cell.strip('"') for cell in line.replace("types, sections, and", "types sections and").split(",")]
+        cells = [
+            cell.strip('"')
+            for cell in line.replace("types, sections, and", "types sections and").split(",")
+        ]
         if len(cells) == 1:
             machine = cells[0] or machine
         elif cells[0] in ("id", "section"):
@@ -37,7 +49,9 @@ def published(name):
         elif cells[0].isdigit():
             domain = cells[1] if header[1] == "domain" else ""
             start = 2 if domain else 1
-            rows[machine, cells[0], domain] = dict(zip(header[start:], map(float, cells[start:]), strict=True))
+            rows[machine, cells[0], domain] = dict(
+                zip(header[start:], map(float, cells[start:]), strict=True)
+            )
         elif "over all" in cells[0]:
             means[cells[0].split()[0]] = [float(cell) for cell in cells[1:] if cell]
     return rows, means
@@ -57,7 +71,9 @@ def test_2020(tmp_path, name, flags, auc, pauc):
     assert len(rows) == 4
     for (machine, section, _), values in rows.items():
         ours = found["machines"][machine][section]
-        assert [ours["auc"], ours["pauc"]] == pytest.approx([values["AUC"], values["pAUC"]], abs=1e-12)
+        assert [ours["auc"], ours["pauc"]] == pytest.approx(
+            [values["AUC"], values["pAUC"]], abs=1e-12
+        )
 
 
 def test_2021(tmp_path):
@@ -70,18 +86,30 @@ def test_2021(tmp_path):
     assert len(rows) == 42
     for (machine, section, domain), values in rows.items():
         ours = found["machines"][machine][section]
-        names = {"AUC": "auc", "pAUC": "pauc", "precision": "precision", "recall": "recall", "F1 score": "f1"}
+        names = {
+            "AUC": "auc",
+            "pAUC": "pauc",
+            "precision": "precision",
+            "recall": "recall",
+            "F1 score": "f1",
+        }
         for column, value in values.items():
             assert ours[f"{names[column]}_{domain}"] == pytest.approx(value, abs=1e-12)
 
 
 def test_2022(tmp_path):
     found = by_command(tmp_path, "2022_dev_returncode13_ae", 2022)
-    means = {"auc_source": 0.727952380952381, "auc_target": 0.4752666666666667, "pauc": 0.5430325814536341}
+    means = {
+        "auc_source": 0.727952380952381,
+        "auc_target": 0.4752666666666667,
+        "pauc": 0.5430325814536341,
+    }
     assert found["arithmetic_mean"] == pytest.approx(means, abs=1e-12)
     rows, over_all = published("2022_dev_returncode13_ae")
     assert len(rows) == 21
-    assert list(found["harmonic_mean"].values()) == pytest.approx(over_all["harmonic"][:3], abs=1e-12)
+    assert list(found["harmonic_mean"].values()) == pytest.approx(
+        over_all["harmonic"][:3], abs=1e-12
+    )
     for (machine, section, _), values in rows.items():
         for column, value in values.items():
             name = column.replace(" (", "_").replace(")", "").replace("F1 score", "f1").lower()

@@ -6,16 +6,36 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.reporting.page import ClipCard, Page, Plot, Section, Sound, Table, render, sound_url, write_page
+from asd_jax.reporting.page import (
+    ClipCard,
+    Page,
+    Plot,
+    Section,
+    Sound,
+    Table,
+    render,
+    sound_url,
+    write_page,
+)
 
 PAGE = Page(
     "fan",
     [
         Section(
             "Scores",
-            [Table(["machine", "AUC"], [["fan", "71.2"], ["gearbox", "-"]], "Percent."), Plot("<svg/>", "bars")],
+            [
+                Table(["machine", "AUC"], [["fan", "71.2"], ["gearbox", "-"]], "Percent."),
+                Plot("<svg/>", "bars"),
+            ],
         ),
-        Section("Clips", [ClipCard("a.wav", ["score 3"], [Plot("<svg/>", "seen")], [Sound("this clip", "data:,")])]),
+        Section(
+            "Clips",
+            [
+                ClipCard(
+                    "a.wav", ["score 3"], [Plot("<svg/>", "seen")], [Sound("this clip", "data:,")]
+                )
+            ],
+        ),
     ],
     ["lead"],
     [("seed_0", "../seed_0/report/index.html")],
@@ -24,7 +44,14 @@ PAGE = Page(
 
 def test_every_part_is_on_the_page_with_words_for_those_who_cannot_see_it():
     html = render(PAGE)
-    for said in ('aria-label="bars"', ">71.2<", "score 3", 'aria-label="this clip"', "lead", "../seed_0/report"):
+    for said in (
+        'aria-label="bars"',
+        ">71.2<",
+        "score 3",
+        'aria-label="this clip"',
+        "lead",
+        "../seed_0/report",
+    ):
         assert said in html
     assert html.count("<svg") == 2 and html == render(PAGE)
 
@@ -36,9 +63,13 @@ def test_names_of_files_are_text_not_markup():
 
 def test_the_page_asks_nobody_for_anything():
     addresses = re.findall(r"(?:src|href)=\"([^\"]*)\"|url\(([^)]*)\)", render(PAGE))
-    assert {a or b for a, b in addresses} == {"data:", "data:,", "../seed_0/report/index.html", "#s1", "#s2"} - {
-        "data:"
-    }
+    assert {a or b for a, b in addresses} == {
+        "data:",
+        "data:,",
+        "../seed_0/report/index.html",
+        "#s1",
+        "#s2",
+    } - {"data:"}
 
 
 @pytest.mark.parametrize("level", [1.0, 1e-3])

@@ -11,22 +11,46 @@ from asd_jax.scoring.intervals import Interval
 RNG = np.random.default_rng(0)
 LABEL, SCORE = RNG.integers(0, 2, 60), RNG.normal(size=60)
 NOISE = RNG.normal(size=(998, 128))
-ROWS = [{"step": n, "loss": 1 / n, "accuracy": 0.5, "learning_rate": 1e-3, "clips_per_second": 9.0} for n in (1, 2, 3)]
+ROWS = [
+    {"step": n, "loss": 1 / n, "accuracy": 0.5, "learning_rate": 1e-3, "clips_per_second": 9.0}
+    for n in (1, 2, 3)
+]
 PLOTS = {
-    "bars": (lambda: plots.auc_bars({"fan": {"auc_source": Interval(0.7, 0.6, 0.8)}}), ["fan", "AUC source", "%"]),
+    "bars": (
+        lambda: plots.auc_bars({"fan": {"auc_source": Interval(0.7, 0.6, 0.8)}}),
+        ["fan", "AUC source", "%"],
+    ),
     "histogram": (
         lambda: plots.score_histograms(
-            {"source": {"normal": SCORE, "anomaly": SCORE + 1}}, threshold=0.5, unit="standard deviations"
+            {"source": {"normal": SCORE, "anomaly": SCORE + 1}},
+            threshold=0.5,
+            unit="standard deviations",
         ),
-        ["source domain: 60 normal, 60 anomaly", "threshold", "anomaly score (standard deviations)", "clips"],
+        [
+            "source domain: 60 normal, 60 anomaly",
+            "threshold",
+            "anomaly score (standard deviations)",
+            "clips",
+        ],
     ),
-    "roc": (lambda: plots.roc_curves({"source": (LABEL, SCORE)}), ["pAUC region (up to 0.1)", "chance", "source"]),
+    "roc": (
+        lambda: plots.roc_curves({"source": (LABEL, SCORE)}),
+        ["pAUC region (up to 0.1)", "chance", "source"],
+    ),
     "map": (
-        lambda: plots.embedding_map(NOISE[:3, :2], ["normal, source", "anomaly, target", "odd"], ["x", "y"]),
+        lambda: plots.embedding_map(
+            NOISE[:3, :2], ["normal, source", "anomaly, target", "odd"], ["x", "y"]
+        ),
         ["normal, source (1)", "anomaly, target (1)", "odd (1)"],
     ),
-    "training": (lambda: plots.training_curves(ROWS), ["loss (nats)", "accuracy (fraction)", "learning rate", "step"]),
-    "filters": (lambda: plots.filter_shapes(filter_bank("mel"), 16000), ["weight", "frequency (kHz)"]),
+    "training": (
+        lambda: plots.training_curves(ROWS),
+        ["loss (nats)", "accuracy (fraction)", "learning rate", "step"],
+    ),
+    "filters": (
+        lambda: plots.filter_shapes(filter_bank("mel"), 16000),
+        ["weight", "frequency (kHz)"],
+    ),
     "spectrograms": (
         lambda: plots.spectrograms(
             NOISE - 6,
@@ -35,7 +59,12 @@ PLOTS = {
             hop_seconds=0.01,
             decibels=(-40.0, -10.0),
         ),
-        ["time (s)", "kHz", "energy: dark -40 dB, bright -10 dB", "SimAM weight: dark 0.62, bright 1"],
+        [
+            "time (s)",
+            "kHz",
+            "energy: dark -40 dB, bright -10 dB",
+            "SimAM weight: dark 0.62, bright 1",
+        ],
     ),
 }
 
@@ -57,7 +86,9 @@ def test_no_two_plots_share_a_name():
     names = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in svgs]
     assert len(set.union(*names)) == sum(map(len, names)) > 0
     for svg in svgs:
-        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(re.findall(r'\bid="([^"]+)"', svg))
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(
+            re.findall(r'\bid="([^"]+)"', svg)
+        )
 
 
 def test_a_spectrogram_is_small_enough_for_many_on_a_page():

@@ -22,12 +22,22 @@ def text(table):
 def test_a_row_holds_a_sections_auc_columns_in_percent():
     said = text(results_table(RESULTS))
     row = next(line for line in said.splitlines() if "fan" in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["fan", "00", "75.00", "50.00", "51.23"]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "fan",
+        "00",
+        "75.00",
+        "50.00",
+        "51.23",
+    ]
     assert "official score 2024: 66.40 %" in said
 
 
 def test_the_baseline_stands_beside_the_system():
-    baseline = {**RESULTS, "official_score": 0.6, "machines": {"fan": {"00": VALUES | {"pauc": 0.6}}}}
+    baseline = {
+        **RESULTS,
+        "official_score": 0.6,
+        "machines": {"fan": {"00": VALUES | {"pauc": 0.6}}},
+    }
     said = text(results_table(RESULTS, baseline))
     row = next(line for line in said.splitlines() if "fan" in line)
     assert row.strip("│ ").split()[-1] == "60.00"
@@ -40,7 +50,12 @@ def test_results_without_official_score_refer_to_their_notes():
 
 
 def test_a_grid_shows_what_cannot_be_as_a_dash():
-    said = text(grid_table({"knn": {"train": 0.7, "none": 0.5}, "smote": {"train": None, "none": 0.6}}, title="scores"))
+    said = text(
+        grid_table(
+            {"knn": {"train": 0.7, "none": 0.5}, "smote": {"train": None, "none": 0.6}},
+            title="scores",
+        )
+    )
     assert [line.strip("│ ").split() for line in said.splitlines() if "smote" in line] == [
         ["smote", "│", "-", "│", "60.00"]
     ]

@@ -1,4 +1,6 @@
-"""An archive in shards: whoever does them and however often they are interrupted, the same bytes, and nothing twice."""
+"""An archive in shards: whoever does them and however often they are interrupted, the same bytes,
+and nothing twice.
+"""
 
 import json
 import subprocess
@@ -25,7 +27,13 @@ class Worker:
     """Squares numbers, remembers which, and may fail at one."""
 
     def __init__(self, folder, *, of="squares", fails_at=None, before=lambda: None, wait=True):
-        self.folder, self.of, self.fails_at, self.before, self.wait = folder, of, fails_at, before, wait
+        self.folder, self.of, self.fails_at, self.before, self.wait = (
+            folder,
+            of,
+            fails_at,
+            before,
+            wait,
+        )
         self.did = []
 
     def work(self, shard, part):
@@ -39,7 +47,9 @@ class Worker:
         def made_of(part):
             return f"{self.of} of {part}"
 
-        folders, self.count = shards.in_shards(self.folder, ITEMS, made_of, self.work, what="numbers", wait=self.wait)
+        folders, self.count = shards.in_shards(
+            self.folder, ITEMS, made_of, self.work, what="numbers", wait=self.wait
+        )
         return [n for folder in folders for n in json.loads((folder / "squares.json").read_text())]
 
 
@@ -83,15 +93,22 @@ def test_shards_of_other_making_are_done_again_and_said_so(tmp_path, capsys):
     Worker(tmp_path, of="squares by other means")()
     again = Worker(tmp_path)
     assert again() == SQUARES and again.did == ITEMS
-    assert capsys.readouterr().out.count("made of other recordings, weights or settings; done again") == 5
+    assert (
+        capsys.readouterr().out.count("made of other recordings, weights or settings; done again")
+        == 5
+    )
 
 
-def test_a_worker_leaves_what_others_do_and_the_one_that_waits_takes_over_from_a_killed_one(tmp_path):
+def test_a_worker_leaves_what_others_do_and_the_one_that_waits_takes_over_from_a_killed_one(
+    tmp_path,
+):
     hold = (
         "import sys, time; from pathlib import Path; from asd_jax.run.workdir import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
-    other = subprocess.Popen([sys.executable, "-c", hold, tmp_path / "000001"], stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / "000001"], stdout=subprocess.PIPE, text=True
+    )
     assert other.stdout.readline() == "held\n"
     passing = Worker(tmp_path, wait=False)
     with pytest.raises(FileNotFoundError):  # it is not the one to join them
@@ -112,12 +129,23 @@ def test_a_folder_that_cannot_be_made_is_no_other_worker(tmp_path):
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     root = tmp_path_factory.mktemp("recordings")
-    write_factory(root, clip_seconds=0.5, machines=["fan"], train_source=8, train_target=4, test_per_condition=2)
+    write_factory(
+        root,
+        clip_seconds=0.5,
+        machines=["fan"],
+        train_source=8,
+        train_target=4,
+        test_per_condition=2,
+    )
     return root
 
 
 def evaluate(command, recordings, workdir, *more):
-    flags = [f"--config.data.root={recordings}", "--config.data.clip_seconds=0.5", "--config.model.encoder=filter_bank"]
+    flags = [
+        f"--config.data.root={recordings}",
+        "--config.data.clip_seconds=0.5",
+        "--config.model.encoder=filter_bank",
+    ]
     flags += [
         "--config.data.machines=fan",
         "--config.features.statistics=given",
@@ -125,7 +153,13 @@ def evaluate(command, recordings, workdir, *more):
         "--config.report.page=False",
         "--config.data.year=2024",
     ]
-    return command(asd_jax.evaluate, "--config=configs/quickstart.py:smoke", *flags, f"--workdir={workdir}", *more)
+    return command(
+        asd_jax.evaluate,
+        "--config=configs/quickstart.py:smoke",
+        *flags,
+        f"--workdir={workdir}",
+        *more,
+    )
 
 
 def left(workdir):
@@ -133,7 +167,9 @@ def left(workdir):
     return {name: (workdir / name).read_bytes() for name in names}
 
 
-def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(command, recordings, tmp_path, monkeypatch):
+def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(
+    command, recordings, tmp_path, monkeypatch
+):
     monkeypatch.setattr(shards, "SHARD", 1024)
     status, _, err = evaluate(command, recordings, tmp_path / "undisturbed")
     assert status == 0, err
@@ -153,16 +189,23 @@ def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(command
         status, _, err = evaluate(command, recordings, tmp_path / "run")
         assert status == 2 and err.startswith(f"error: {bad}: truncated") and err.count("\n") == 1
         assert embedded == [8]
-        status, out, err = evaluate(command, recordings, tmp_path / "run", "--config.data.on_bad_clip=skip", "--worker")
+        status, out, err = evaluate(
+            command, recordings, tmp_path / "run", "--config.data.on_bad_clip=skip", "--worker"
+        )
         assert status == 0 and "12 clips embedded here" in out, err
     finally:
         bad.write_bytes(whole)
     status, out, err = evaluate(command, recordings, tmp_path / "run", "--worker")
     assert status == 0 and embedded == [8, 7, 4, 8] and "made of other recordings" in out, err
     status, out, err = evaluate(command, recordings, tmp_path / "run")
-    assert status == 0 and len(embedded) == 4 and not (tmp_path / "run/embeddings/shards").exists(), err
+    assert (
+        status == 0 and len(embedded) == 4 and not (tmp_path / "run/embeddings/shards").exists()
+    ), err
     assert left(tmp_path / "run") == left(tmp_path / "undisturbed")
-    joined, looks = embed._joined, iter([False])  # a worker that looked just before the others joined all
+    joined, looks = (
+        embed._joined,
+        iter([False]),
+    )  # a worker that looked just before the others joined all
     monkeypatch.setattr(embed, "_joined", lambda *of: next(looks, True) and joined(*of))
     status, out, err = evaluate(command, recordings, tmp_path / "run", "--worker")
     assert status == 0 and "0 clips embedded here" in out and len(embedded) == 4, err

@@ -21,7 +21,9 @@ def test_first_last_and_every_nth_step_are_due(tmp_path):
 def test_a_line_says_what_the_file_holds(tmp_path, capsys):
     log(tmp_path / "m").write(4, {"loss": 1.5, "accuracy": 0.25, "learning_rate": 1e-3})
     row = json.loads((tmp_path / "m").read_text())
-    assert (row["step"], row["loss"], row["accuracy"]) == (4, 1.5, 0.25) and row["clips_per_second"] > 0
+    assert (row["step"], row["loss"], row["accuracy"]) == (4, 1.5, 0.25) and row[
+        "clips_per_second"
+    ] > 0
     assert "step 4/9  loss 1.5  accuracy 0.25  learning_rate 0.001" in capsys.readouterr().out
 
 

@@ -1,4 +1,6 @@
-"""Two processes on this machine against one: the same losses, vectors and weights; one is killed, either goes on."""
+"""Two processes on this machine against one: the same losses, vectors and weights; one is killed,
+either goes on.
+"""
 
 import json
 import os
@@ -36,7 +38,8 @@ RUN = [
     "--config.report.page=False",
 ]
 
-# Instead of `-m asd_jax.train`: pre-trains too, embeds an archive of three shards, and says which files it wrote.
+# Instead of `-m asd_jax.train`: pre-trains too, embeds an archive of three shards, and says which
+# files it wrote.
 MORE = """
 import os, time
 from pathlib import Path
@@ -82,7 +85,9 @@ def start_two(workdir, cache, *program):
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)}
     command = [sys.executable, *program, *RUN, f"--workdir={workdir}", *several]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [subprocess.Popen([*command, f"--process={n}"], env=environment, **pipes) for n in range(2)]
+    return [
+        subprocess.Popen([*command, f"--process={n}"], env=environment, **pipes) for n in range(2)
+    ]
 
 
 def ended(running):
@@ -106,7 +111,9 @@ def compiled_fast(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(command, compiled_fast, tmp_path):
+def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(
+    command, compiled_fast, tmp_path
+):
     status, _, err = command(asd_jax.train, *RUN, f"--workdir={tmp_path / 'alone'}")
     assert status == 0, err
     pretrain_in(tmp_path / "alone/pretrained")
@@ -116,8 +123,14 @@ def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(
         time.sleep(0.02)
     running[0].send_signal(signal.SIGKILL)
     status, err, _ = ended(running)[1]
-    assert status and "the first process is gone" in err or "if another one ended, see why there" in err
-    assert err.splitlines()[-1].startswith("  python -m asd_jax.train --config=configs/quickstart.py:smoke")
+    assert (
+        status
+        and "the first process is gone" in err
+        or "if another one ended, see why there" in err
+    )
+    assert err.splitlines()[-1].startswith(
+        "  python -m asd_jax.train --config=configs/quickstart.py:smoke"
+    )
     assert not (tmp_path / "two" / "results.json").exists()
     shutil.copytree(tmp_path / "two", tmp_path / "one")
     done = ended(start_two(tmp_path / "two", tmp_path / "cache", "-c", MORE))
@@ -126,18 +139,29 @@ def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(
     assert status == 0 and "continuing after step" in out, err
     for name in ("two", "one"):
         assert steps(tmp_path / name)[0] == list(range(1, 9))
-        np.testing.assert_allclose(steps(tmp_path / name)[1], steps(tmp_path / "alone")[1], rtol=2e-6)
-        with np.load(tmp_path / name / "embeddings/fan.npz") as a, np.load(tmp_path / "alone/embeddings/fan.npz") as b:
+        np.testing.assert_allclose(
+            steps(tmp_path / name)[1], steps(tmp_path / "alone")[1], rtol=2e-6
+        )
+        with (
+            np.load(tmp_path / name / "embeddings/fan.npz") as a,
+            np.load(tmp_path / "alone/embeddings/fan.npz") as b,
+        ):
             assert a["files"].tolist() == b["files"].tolist()
-            np.testing.assert_allclose(a["vectors"], b["vectors"], atol=1e-5 * np.abs(b["vectors"]).max())
-        assert (tmp_path / name / "results.json").exists() and (tmp_path / name / "weights.safetensors").exists()
+            np.testing.assert_allclose(
+                a["vectors"], b["vectors"], atol=1e-5 * np.abs(b["vectors"]).max()
+            )
+        assert (tmp_path / name / "results.json").exists() and (
+            tmp_path / name / "weights.safetensors"
+        ).exists()
     wrote = [re.findall(r"^wrote (.+)$", out, re.MULTILINE) for *_, out in done]
     shards = [f"{tmp_path}/two/embeddings/shards/fan/{n:06}/made_of.json" for n in range(3)]
     assert set(shards) < set(wrote[0]) and not wrote[1], wrote
     assert not (tmp_path / "two/embeddings/shards").exists()
     alone, two = (tmp_path / name / "pretrained" for name in ("alone", "two"))
     np.testing.assert_allclose(steps(two)[1], steps(alone)[1], rtol=2e-6)  # 5.9e-7 measured
-    (ours, header), (theirs, same) = (read_weights(folder / "weights.safetensors") for folder in (two, alone))
+    (ours, header), (theirs, same) = (
+        read_weights(folder / "weights.safetensors") for folder in (two, alone)
+    )
     assert header == same and ours.keys() == theirs.keys()
     for name, weights in ours.items():
         np.testing.assert_allclose(weights, theirs[name], atol=4e-7)  # 2.0e-7 measured
@@ -145,14 +169,26 @@ def test_two_processes_are_as_one_and_after_one_is_killed_either_number_goes_on(
 
 @pytest.mark.slow
 def test_where_nothing_tells_the_processes_of_each_other_auto_says_what_to_give():
-    command = [sys.executable, "-m", "asd_jax.train", *RUN, "--workdir=nowhere", "--coordinator=auto"]
+    command = [
+        sys.executable,
+        "-m",
+        "asd_jax.train",
+        *RUN,
+        "--workdir=nowhere",
+        "--coordinator=auto",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "--coordinator=auto: nothing here says how many" in done.stderr
     assert "give --coordinator=HOST:PORT --processes=N --process=I" in done.stderr
 
 
 def test_numbers_that_do_not_fit_are_refused():
-    for coordinator, processes, process in (("here:1", 2, 2), ("here", 2, 0), ("here:1", None, 0), ("", 2, 1)):
+    for coordinator, processes, process in (
+        ("here:1", 2, 2),
+        ("here", 2, 0),
+        ("here:1", None, 0),
+        ("", 2, 1),
+    ):
         with pytest.raises(InputError, match="give HOST:PORT of the first"):
             join(coordinator, processes, process)
     assert first() and any_of(True) and not any_of(False) and gather([1]) == [1]

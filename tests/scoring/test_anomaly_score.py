@@ -21,20 +21,33 @@ def machine(source=40, target=8, test=10, shape=(6,), sections=("00",), held_out
     rng = np.random.default_rng(seed)
     rows = []
     for section in sections:
-        rows += [(section, "train", "source", 0)] * source + [(section, "train", "target", 0)] * target
+        rows += [(section, "train", "source", 0)] * source + [
+            (section, "train", "target", 0)
+        ] * target
         rows += [(section, "held_out", d, 0) for d in ("source", "target") for _ in range(held_out)]
-        rows += [(section, "test", d, y) for d in ("source", "target") for y in (0, 1) for _ in range(test)]
+        rows += [
+            (section, "test", d, y)
+            for d in ("source", "target")
+            for y in (0, 1)
+            for _ in range(test)
+        ]
     section, split, domain, label = (np.array(column) for column in zip(*rows, strict=True))
     vectors = rng.normal(size=(len(rows), *shape)) * (1 + label.reshape(-1, *[1] * len(shape)))
-    vectors += 2 + (domain == "target").reshape(-1, *[1] * len(shape)) * np.linspace(-1, 2, shape[-1])
+    vectors += 2 + (domain == "target").reshape(-1, *[1] * len(shape)) * np.linspace(
+        -1, 2, shape[-1]
+    )
     files = np.array([f"section_{s}_{i:04d}.wav" for i, s in enumerate(section)])
     axes = ("clip", "embedding") if len(shape) == 1 else ("clip", "band", "embedding")
     attribute = np.array([""] * len(rows))
-    return Embeddings(vectors.astype(np.float32), files, section, split, domain, label, attribute, axes)
+    return Embeddings(
+        vectors.astype(np.float32), files, section, split, domain, label, attribute, axes
+    )
 
 
 def split(embeddings, name, domain):
-    return embeddings.vectors[(embeddings.split == name) & (embeddings.domain == domain)].astype(np.float64)
+    return embeddings.vectors[(embeddings.split == name) & (embeddings.domain == domain)].astype(
+        np.float64
+    )
 
 
 def test_the_default_is_cosine_1_nn_with_train_statistics_and_the_minimum():
@@ -42,9 +55,13 @@ def test_the_default_is_cosine_1_nn_with_train_statistics_and_the_minimum():
     banks = {domain: split(embeddings, "train", domain) for domain in ("source", "target")}
     test = embeddings.vectors[embeddings.split == "test"].astype(np.float64)
     to = {domain: nearest(test, bank)[0][:, 0] for domain, bank in banks.items()}
-    own = {f"train_{d}": nearest(bank, bank, leave_one_out=True)[0][:, 0] for d, bank in banks.items()}
+    own = {
+        f"train_{d}": nearest(bank, bank, leave_one_out=True)[0][:, 0] for d, bank in banks.items()
+    }
     found = score_machine(embeddings)
-    assert found.score == pytest.approx(domain_normalize(to["source"], to["target"], **own), abs=1e-12)
+    assert found.score == pytest.approx(
+        domain_normalize(to["source"], to["target"], **own), abs=1e-12
+    )
     assert np.array_equal(found.decision, found.score > found.threshold["00"])
     assert found.notes == ()
 
@@ -63,7 +80,10 @@ def test_whitened_source_clips_have_unit_covariance_in_every_band():
     from asd_jax.scoring.preparation import Preparation
 
     embeddings = machine(shape=(3, 6))
-    training = {"source": split(embeddings, "train", "source"), "target": split(embeddings, "train", "target")}
+    training = {
+        "source": split(embeddings, "train", "source"),
+        "target": split(embeddings, "train", "target"),
+    }
     prepare = Preparation.fit(training, Scoring(distance="euclidean", whiten=4), embeddings.axes)
     whitened = prepare(training["source"])
     assert whitened.shape == (40, 3, 4)
@@ -74,8 +94,14 @@ def test_whitened_source_clips_have_unit_covariance_in_every_band():
 def test_cosine_of_banded_vectors_is_the_mean_over_bands():
     embeddings = machine(shape=(3, 6))
     found = score_machine(embeddings, Scoring(domains="source", normalization="none")).score
-    test, bank = embeddings[embeddings.split == "test"].vectors.astype(float), split(embeddings, "train", "source")
-    cosine = [1 - (t * bank).sum(-1) / np.linalg.norm(t, axis=-1) / np.linalg.norm(bank, axis=-1) for t in test]
+    test, bank = (
+        embeddings[embeddings.split == "test"].vectors.astype(float),
+        split(embeddings, "train", "source"),
+    )
+    cosine = [
+        1 - (t * bank).sum(-1) / np.linalg.norm(t, axis=-1) / np.linalg.norm(bank, axis=-1)
+        for t in test
+    ]
     assert found == pytest.approx([c.mean(1).min() for c in cosine], abs=1e-12)
 
 
@@ -119,9 +145,13 @@ def test_a_clip_scores_alone_as_it_does_among_others(normalization):
 
 def test_duplicated_training_clips_change_no_score_without_normalisation():
     embeddings = machine()
-    double = embeddings[np.r_[np.arange(len(embeddings.files)), np.flatnonzero(embeddings.split == "train")]]
+    double = embeddings[
+        np.r_[np.arange(len(embeddings.files)), np.flatnonzero(embeddings.split == "train")]
+    ]
     plain = Scoring(normalization="none")
-    assert score_machine(double, plain).score == pytest.approx(score_machine(embeddings, plain).score, abs=1e-15)
+    assert score_machine(double, plain).score == pytest.approx(
+        score_machine(embeddings, plain).score, abs=1e-15
+    )
 
 
 def test_normal_clips_are_called_anomalous_about_as_often_as_the_quantile_says():
@@ -133,7 +163,9 @@ def test_normal_clips_are_called_anomalous_about_as_often_as_the_quantile_says()
 
 def test_a_threshold_that_normal_scores_do_not_bear_out_is_noted():
     embeddings = machine(source=400, target=0, shape=(40,))
-    again = np.flatnonzero(embeddings.split == "train")[:100]  # doubles have no distance, so the scores no one shape
+    again = np.flatnonzero(embeddings.split == "train")[
+        :100
+    ]  # doubles have no distance, so the scores no one shape
     embeddings = embeddings[np.r_[np.arange(len(embeddings.files)), again]]
     (note,) = (note for note in score_machine(embeddings).notes if "threshold" in note)
     assert "of 500 normal scores lie above the threshold, 50 were asked for" in note
@@ -141,7 +173,9 @@ def test_a_threshold_that_normal_scores_do_not_bear_out_is_noted():
     assert not any("threshold" in note for note in told)
 
 
-@pytest.mark.parametrize("target, note", [(0, "no target training clips"), (1, "target: fewer than two")])
+@pytest.mark.parametrize(
+    "target, note", [(0, "no target training clips"), (1, "target: fewer than two")]
+)
 def test_small_domains_are_scored_and_noted(target, note):
     found = score_machine(machine(target=target))
     assert np.isfinite(found.score).all()
@@ -183,12 +217,19 @@ def test_results_hold_the_contracts_keys_and_the_same_bytes_each_time(tmp_path):
     found = results(scored, Scoring(), 2024)
     assert {"official_score", "year", "scoring", "machines", "notes"} <= set(found)
     assert list(found["machines"]["pump"]) == ["00", "01"]
-    assert {"auc_source", "auc_target", "pauc", "precision_source", "f1_target", "threshold"} <= set(
-        found["machines"]["fan"]["00"]
-    )
+    assert {
+        "auc_source",
+        "auc_target",
+        "pauc",
+        "precision_source",
+        "f1_target",
+        "threshold",
+    } <= set(found["machines"]["fan"]["00"])
     assert 0.5 < found["official_score"] < 1
     assert "f1_source" in results({"fan": scored["fan"]}, Scoring(), 2021)["machines"]["fan"]["00"]
-    of_2020 = results({"fan": scored["fan"]}, Scoring(), 2020)["machines"]["fan"]["00"]  # knows no domains
+    of_2020 = results({"fan": scored["fan"]}, Scoring(), 2020)["machines"]["fan"][
+        "00"
+    ]  # knows no domains
     assert "f1" in of_2020 and "f1_source" not in of_2020
 
 
@@ -201,7 +242,10 @@ def test_an_unlabelled_machine_leaves_no_official_score_but_a_note():
 
 
 def test_the_grid_equals_scoring_each_combination_by_itself():
-    machines = {"fan": machine(shape=(2, 6), held_out=5), "pump": machine(shape=(2, 6), held_out=5, seed=1)}
+    machines = {
+        "fan": machine(shape=(2, 6), held_out=5),
+        "pump": machine(shape=(2, 6), held_out=5, seed=1),
+    }
     scoring = Scoring(components=4)
     pairs = {"knn": "test", "smote": "held_out", "mahalanobis": "none", "pca_residual": "train"}
     grid, notes = compare_back_ends(machines, scoring, 2024, back_ends=list(pairs))
@@ -229,11 +273,21 @@ def test_fitted_sections_take_another_normalisation():
 def test_a_section_that_cannot_be_scored_costs_no_other_its_values():
     one_domain = machine(seed=1)
     alone = dataclasses.replace(one_domain, domain=np.full(len(one_domain.files), "source"))
-    found = results({"fan": score_machine(machine()), "mine": score_machine(alone)}, Scoring(), 2024)
-    assert found["official_score"] is None and {"auc_source", "auc_target"} <= set(found["machines"]["fan"]["00"])
-    assert "auc_source" in found["machines"]["mine"]["00"] and "auc_target" not in found["machines"]["mine"]["00"]
+    found = results(
+        {"fan": score_machine(machine()), "mine": score_machine(alone)}, Scoring(), 2024
+    )
+    assert found["official_score"] is None and {"auc_source", "auc_target"} <= set(
+        found["machines"]["fan"]["00"]
+    )
+    assert (
+        "auc_source" in found["machines"]["mine"]["00"]
+        and "auc_target" not in found["machines"]["mine"]["00"]
+    )
     assert found["arithmetic_mean"]["auc_target"] == found["machines"]["fan"]["00"]["auc_target"]
-    assert any("no official score: mine section 00: auc_target needs normal" in note for note in found["notes"])
+    assert any(
+        "no official score: mine section 00: auc_target needs normal" in note
+        for note in found["notes"]
+    )
 
 
 def test_options_name_every_back_end_there_is():

@@ -36,8 +36,12 @@ def test_weights_count_a_clip_as_often_as_repeating_it():
         assert pauc(*groups)[row] == pytest.approx(roc_auc_score(*repeated, max_fpr=0.1), abs=1e-15)
 
 
-@pytest.mark.parametrize("scores, expected", [((0, 1), (1.0, 1.0)), ((1, 0), (0.0, 0.9 / 1.9)), ((1, 1), (0.5, 0.5))])
+@pytest.mark.parametrize(
+    "scores, expected", [((0, 1), (1.0, 1.0)), ((1, 0), (0.0, 0.9 / 1.9)), ((1, 1), (0.5, 0.5))]
+)
 def test_perfect_reversed_and_constant_scores_give_the_known_values(scores, expected):
     label = np.repeat([0, 1], 50)
     groups = tie_groups(label, np.repeat(scores, 50))
-    assert (auc(*groups), pauc(*groups)) == pytest.approx(expected, abs=1e-15)  # the floor of pAUC is 0.47368
+    assert (auc(*groups), pauc(*groups)) == pytest.approx(
+        expected, abs=1e-15
+    )  # the floor of pAUC is 0.47368

@@ -1,4 +1,6 @@
-"""Every back end but kNN against an independent reference in float64, and what all of them have in common."""
+"""Every back end but kNN against an independent reference in float64, and what all of them have in
+common.
+"""
 
 import dataclasses
 import functools
@@ -36,13 +38,17 @@ def unit(vectors):
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-@pytest.mark.parametrize("bank", [BANK, {"pooled": np.concatenate([SOURCE, TARGET])}], ids=["domains", "pooled"])
+@pytest.mark.parametrize(
+    "bank", [BANK, {"pooled": np.concatenate([SOURCE, TARGET])}], ids=["domains", "pooled"]
+)
 def test_local_density_divides_by_the_neighbours_own_mean_distance(bank, distance):
     found = local_density(bank, distance=distance, k=4).score(TEST)
     for domain, vectors in bank.items():
         inside = by_loop(vectors, vectors, distance)
         np.fill_diagonal(inside, np.inf)
-        expected = (by_loop(TEST, vectors, distance) / np.sort(inside, axis=1)[:, :4].mean(1)).min(1)
+        expected = (by_loop(TEST, vectors, distance) / np.sort(inside, axis=1)[:, :4].mean(1)).min(
+            1
+        )
         assert found[domain] == pytest.approx(expected, abs=1e-12)
 
 
@@ -51,8 +57,12 @@ def test_smote_grows_the_target_bank_between_its_own_clips():
     plain = knn(BANK, distance="euclidean")
     assert np.array_equal(fitted.score(TEST)["source"], plain.score(TEST)["source"])
     closer = plain.score(TEST)["target"] - fitted.score(TEST)["target"]
-    assert np.all(closer >= -1e-12) and np.any(closer > 0.01)  # the real clips are still there, and some between
-    assert np.array_equal(fitted.self_scores()["target"]["target"], plain.self_scores()["target"]["target"])
+    assert np.all(closer >= -1e-12) and np.any(
+        closer > 0.01
+    )  # the real clips are still there, and some between
+    assert np.array_equal(
+        fitted.self_scores()["target"]["target"], plain.self_scores()["target"]["target"]
+    )
 
 
 @pytest.mark.parametrize(("clips", "targets"), [(12, 2), (24, 4), (48, 9), (10, 2), (11, 2)])
@@ -74,7 +84,11 @@ def test_smote_of_two_clips_fills_the_line_between_them():
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_mem_mixup_extends_the_target_bank_towards_its_nearest_sources(distance):
     pairs = by_loop(TARGET, SOURCE, distance)
-    mixed = [0.9 * t + 0.1 * SOURCE[j] for t, row in zip(TARGET, pairs, strict=True) for j in np.argsort(row)[:5]]
+    mixed = [
+        0.9 * t + 0.1 * SOURCE[j]
+        for t, row in zip(TARGET, pairs, strict=True)
+        for j in np.argsort(row)[:5]
+    ]
     fitted = mem_mixup(BANK, distance=distance, mixup_k=5)
     expected = by_loop(TEST, np.concatenate([TARGET, mixed]), distance).min(1)
     assert fitted.score(TEST)["target"] == pytest.approx(expected, abs=1e-14)
@@ -84,17 +98,31 @@ def test_mem_mixup_extends_the_target_bank_towards_its_nearest_sources(distance)
 
 @pytest.mark.parametrize("back_end", sorted(BACK_ENDS))
 def test_self_scores_leave_groups_out_whole(back_end):
-    """Rows of a group are doubles: no score is of a bank that holds one, and no other clip is made up beside them."""
-    double = {domain: np.repeat(vectors, 2, axis=0)[:, None].repeat(2, 1) for domain, vectors in BANK.items()}
-    fitted = fit_back_end(double, dataclasses.replace(DEFAULT, back_end=back_end), ("clip", "band", "embedding"))
+    """Rows of a group are doubles: no score is of a bank that holds one, and no other clip is made
+    up beside them.
+    """
+    double = {
+        domain: np.repeat(vectors, 2, axis=0)[:, None].repeat(2, 1)
+        for domain, vectors in BANK.items()
+    }
+    fitted = fit_back_end(
+        double, dataclasses.replace(DEFAULT, back_end=back_end), ("clip", "band", "embedding")
+    )
     groups = {domain: np.repeat(np.arange(len(vectors)), 2) for domain, vectors in BANK.items()}
     own = fitted.self_scores(groups)["target"]["target"]
     np.testing.assert_allclose(own[::2], own[1::2], rtol=1e-9)
-    if back_end in ("knn", "smote", "mem_mixup", "band_matching"):  # seven groups: left out one by one
+    if back_end in (
+        "knn",
+        "smote",
+        "mem_mixup",
+        "band_matching",
+    ):  # seven groups: left out one by one
         plain = knn(BANK).self_scores()["target"]["target"]
         np.testing.assert_allclose(own[::2], plain, rtol=1e-9)
     alone = {domain: np.zeros(len(group)) for domain, group in groups.items()}
-    assert np.isnan(fitted.self_scores(alone)["source"]["source"]).all()  # nothing is left to compare with
+    assert np.isnan(
+        fitted.self_scores(alone)["source"]["source"]
+    ).all()  # nothing is left to compare with
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
@@ -102,14 +130,20 @@ def test_k_means_keeps_the_target_clips_and_condenses_the_source(distance):
     found = k_means(BANK, distance=distance, centres=5).score(TEST)
     assert found["target"] == pytest.approx(by_loop(TEST, TARGET, distance).min(1), abs=1e-14)
     ordered = SOURCE[np.lexsort(SOURCE.T[::-1])]
-    model = KMeans(5, n_init=4, random_state=0).fit(ordered if distance == "euclidean" else unit(ordered))
-    assert found["source"] == pytest.approx(by_loop(TEST, model.cluster_centers_, distance).min(1), abs=1e-12)
+    model = KMeans(5, n_init=4, random_state=0).fit(
+        ordered if distance == "euclidean" else unit(ordered)
+    )
+    assert found["source"] == pytest.approx(
+        by_loop(TEST, model.cluster_centers_, distance).min(1), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("vectors", [SOURCE, TARGET], ids=["more clips than dimensions", "fewer"])
 def test_mahalanobis_is_scikit_learns_ledoit_wolf(vectors):
     expected = np.sqrt(LedoitWolf().fit(vectors).mahalanobis(TEST))
-    assert mahalanobis({"source": vectors}).score(TEST)["source"] == pytest.approx(expected, abs=1e-12)
+    assert mahalanobis({"source": vectors}).score(TEST)["source"] == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("shrinkage", [0.01, 0.5, 1.0])
@@ -118,12 +152,16 @@ def test_mahalanobis_shrinks_as_told(shrinkage):
     c = (1 - shrinkage) * s + shrinkage * np.trace(s) / 8 * np.eye(8)
     centred = TEST - SOURCE.mean(0)
     expected = np.sqrt(np.einsum("ni,ij,nj->n", centred, np.linalg.inv(c), centred))
-    assert mahalanobis({"source": SOURCE}, shrinkage=shrinkage).score(TEST)["source"] == pytest.approx(expected)
+    assert mahalanobis({"source": SOURCE}, shrinkage=shrinkage).score(TEST)[
+        "source"
+    ] == pytest.approx(expected)
 
 
 def test_mahalanobis_of_two_clips_is_the_distance_to_their_mean():
     bank = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
-    score = mahalanobis({"source": bank}).score(np.array([[1.0, 0, 1], [0, 2, 1], [0, 0, 4]]))["source"]
+    score = mahalanobis({"source": bank}).score(np.array([[1.0, 0, 1], [0, 2, 1], [0, 0, 4]]))[
+        "source"
+    ]
     assert score == pytest.approx(np.array([1, 2, 3]) / np.sqrt(1 / 3))
     equal = mahalanobis({"source": np.ones((3, 2))}).score(np.array([[1.0, 1], [1, 2]]))["source"]
     assert equal[0] == 0 and np.isfinite(equal).all()
@@ -133,16 +171,22 @@ def test_pca_residual_is_what_the_components_leave():
     _, directions = np.linalg.eigh(np.cov(SOURCE.T))
     centred = TEST - SOURCE.mean(0)
     expected = np.linalg.norm(centred @ directions[:, :5], axis=1)  # the five weakest of eight
-    assert pca_residual(BANK, components=3).score(TEST)["source"] == pytest.approx(expected, abs=1e-12)
+    assert pca_residual(BANK, components=3).score(TEST)["source"] == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_gmm_is_scikit_learns_likelihood():
     found = gmm(BANK, components=3).score(TEST)
     ordered = SOURCE[np.lexsort(SOURCE.T[::-1])]
     floor = 1e-3 * SOURCE.var(0).mean()
-    model = GaussianMixture(3, covariance_type="diag", reg_covar=floor, random_state=0, max_iter=500).fit(ordered)
+    model = GaussianMixture(
+        3, covariance_type="diag", reg_covar=floor, random_state=0, max_iter=500
+    ).fit(ordered)
     assert found["source"] == pytest.approx(-model.score_samples(TEST), abs=1e-9)
-    variance = TARGET.var(0) + 1e-3 * TARGET.var(0).mean()  # seven clips: one component, in closed form
+    variance = (
+        TARGET.var(0) + 1e-3 * TARGET.var(0).mean()
+    )  # seven clips: one component, in closed form
     expected = -scipy.stats.norm(TARGET.mean(0), np.sqrt(variance)).logpdf(TEST).sum(1)
     assert found["target"] == pytest.approx(expected, abs=1e-9)
 
@@ -184,7 +228,9 @@ def test_rank_fusion_averages_ranks_among_the_clips():
 def test_layers_are_averaged_by_their_z_scores():
     layered = {domain: v.reshape(-1, 2, 4) for domain, v in BANK.items()}
     found = fit_back_end(layered, DEFAULT, ("clip", "layer", "embedding")).score(TEST)["target"]
-    layers = [functools.partial(z_scores, "target", on_columns(knn, slice(i, i + 4))) for i in (0, 4)]
+    layers = [
+        functools.partial(z_scores, "target", on_columns(knn, slice(i, i + 4))) for i in (0, 4)
+    ]
     assert found == pytest.approx(np.mean([layer() for layer in layers], axis=0), abs=1e-12)
 
 
@@ -230,7 +276,11 @@ def test_a_far_off_clip_scores_higher_than_a_near_one(name):
         (smote, {"source": SOURCE}, "needs a source and a target"),
         (mem_mixup, {"pooled": SOURCE}, "needs a source and a target"),
         (smote, {"source": SOURCE, "target": TARGET[:1]}, "at least two"),
-        (mahalanobis, {"source": SOURCE, "target": TARGET[:1]}, "target: .* 2 training clips, found 1"),
+        (
+            mahalanobis,
+            {"source": SOURCE, "target": TARGET[:1]},
+            "target: .* 2 training clips, found 1",
+        ),
         (functools.partial(mahalanobis, shrinkage=2.0), BANK, "shrinkage"),
         (functools.partial(fuse, fits=FITS, fusion="best"), BANK, "fusion"),
         (functools.partial(smote, ratio=1.5), BANK, "ratio"),
@@ -244,4 +294,8 @@ def test_what_a_back_end_cannot_do_is_said(fit, bank, said):
 
 def test_an_unknown_back_end_lists_the_known_ones():
     with pytest.raises(InputError, match="'knm'.*knn, smote"):
-        fit_back_end({"source": SOURCE[:, None]}, dataclasses.replace(DEFAULT, back_end="knn+knm"), ("clip", "e"))
+        fit_back_end(
+            {"source": SOURCE[:, None]},
+            dataclasses.replace(DEFAULT, back_end="knn+knm"),
+            ("clip", "e"),
+        )

@@ -6,14 +6,24 @@ from asd_jax.scoring.conformal import conformal_threshold, fewest, p_values
 
 
 def test_threshold_is_the_order_statistic_of_the_theory():
-    scores = np.random.default_rng(0).permutation(np.arange(1.0, 100.0))  # 99 of them: k = 100 (1 - rate)
-    assert [conformal_threshold(scores, rate)[0] for rate in (0.5, 0.1, 0.05, 0.01)] == [50, 90, 95, 99]
+    scores = np.random.default_rng(0).permutation(
+        np.arange(1.0, 100.0)
+    )  # 99 of them: k = 100 (1 - rate)
+    assert [conformal_threshold(scores, rate)[0] for rate in (0.5, 0.1, 0.05, 0.01)] == [
+        50,
+        90,
+        95,
+        99,
+    ]
     assert conformal_threshold(scores, 0.01)[1] == ""
 
 
 def test_further_normal_sounds_alarm_no_more_often_than_asked_for():
     rng, n, rate = np.random.default_rng(1), 39, 0.1
-    alarms = [np.mean(rng.gamma(2, size=50) > conformal_threshold(rng.gamma(2, size=n), rate)[0]) for _ in range(2000)]
+    alarms = [
+        np.mean(rng.gamma(2, size=50) > conformal_threshold(rng.gamma(2, size=n), rate)[0])
+        for _ in range(2000)
+    ]
     # Expectation 1 - ceil(40 x 0.9) / 40 = 0.1 exactly; standard error of this mean 0.0014.
     assert np.mean(alarms) == pytest.approx(0.1, abs=0.005)
 
@@ -22,13 +32,19 @@ def test_ten_clips_cannot_support_five_percent_and_that_is_said():
     scores = np.random.default_rng(2).normal(size=10)
     cut, note = conformal_threshold(scores, 0.05)
     assert cut == scores.max()
-    assert "10 normal sounds cannot support a false-alarm rate of 5 %" in note and "at least 19" in note
+    assert (
+        "10 normal sounds cannot support a false-alarm rate of 5 %" in note
+        and "at least 19" in note
+    )
     assert fewest(0.05) == 19 and conformal_threshold(np.arange(19.0), 0.05) == (18.0, "")
 
 
 def test_below_that_one_in_n_plus_one_alarms():
     rng = np.random.default_rng(3)
-    alarms = [np.mean(rng.gamma(2, size=50) > conformal_threshold(rng.gamma(2, size=9), 0.01)[0]) for _ in range(2000)]
+    alarms = [
+        np.mean(rng.gamma(2, size=50) > conformal_threshold(rng.gamma(2, size=9), 0.01)[0])
+        for _ in range(2000)
+    ]
     assert np.mean(alarms) == pytest.approx(0.1, abs=0.01)  # standard error of this mean 0.002
 
 
@@ -43,4 +59,6 @@ def test_impossible_rates_are_refused():
 
 
 def test_p_values_count_the_sound_itself():
-    np.testing.assert_allclose(p_values(np.array([5.0, 2.0, 0.0]), np.array([1.0, 2.0, 3.0])), [0.25, 0.75, 1.0])
+    np.testing.assert_allclose(
+        p_values(np.array([5.0, 2.0, 0.0]), np.array([1.0, 2.0, 3.0])), [0.25, 0.75, 1.0]
+    )

@@ -5,7 +5,9 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.domain_normalization import domain_normalize, normalized
 
 RNG = np.random.default_rng(0)
-SOURCE, TARGET, TRAIN_SOURCE, TRAIN_TARGET = (RNG.gamma(2, scale, n) for scale, n in ((1, 9), (5, 9), (1, 50), (5, 10)))
+SOURCE, TARGET, TRAIN_SOURCE, TRAIN_TARGET = (
+    RNG.gamma(2, scale, n) for scale, n in ((1, 9), (5, 9), (1, 50), (5, 10))
+)
 
 
 def z(scores, of):
@@ -14,7 +16,9 @@ def z(scores, of):
 
 def test_train_statistics_are_those_of_each_banks_own_clips():
     found = domain_normalize(SOURCE, TARGET, train_source=TRAIN_SOURCE, train_target=TRAIN_TARGET)
-    assert found == pytest.approx(np.minimum(z(SOURCE, TRAIN_SOURCE), z(TARGET, TRAIN_TARGET)), abs=1e-14)
+    assert found == pytest.approx(
+        np.minimum(z(SOURCE, TRAIN_SOURCE), z(TARGET, TRAIN_TARGET)), abs=1e-14
+    )
 
 
 def test_train_statistics_score_a_clip_alone_as_among_others():
@@ -34,14 +38,20 @@ def test_none_is_the_plain_minimum():
 
 def test_normalisation_undoes_a_domains_scale_and_offset():
     one = domain_normalize(SOURCE, TARGET, train_source=TRAIN_SOURCE, train_target=TRAIN_TARGET)
-    other = domain_normalize(SOURCE, 7 * TARGET + 3, train_source=TRAIN_SOURCE, train_target=7 * TRAIN_TARGET + 3)
+    other = domain_normalize(
+        SOURCE, 7 * TARGET + 3, train_source=TRAIN_SOURCE, train_target=7 * TRAIN_TARGET + 3
+    )
     assert one == pytest.approx(other, abs=1e-13)
 
 
 @pytest.mark.parametrize("empty", [None, np.empty(0)])
 def test_a_domain_without_bank_is_left_out(empty):
-    assert domain_normalize(SOURCE, empty, train_source=TRAIN_SOURCE) == pytest.approx(z(SOURCE, TRAIN_SOURCE))
-    assert domain_normalize(empty, TARGET, train_target=TRAIN_TARGET) == pytest.approx(z(TARGET, TRAIN_TARGET))
+    assert domain_normalize(SOURCE, empty, train_source=TRAIN_SOURCE) == pytest.approx(
+        z(SOURCE, TRAIN_SOURCE)
+    )
+    assert domain_normalize(empty, TARGET, train_target=TRAIN_TARGET) == pytest.approx(
+        z(TARGET, TRAIN_TARGET)
+    )
 
 
 @pytest.mark.parametrize("few", [[3.0], [np.nan], []])

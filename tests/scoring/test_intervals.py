@@ -19,7 +19,9 @@ def test_leave_one_out_is_scikit_learns_without_each_clip_in_turn():
         for i in range(len(label)):
             rest = np.arange(len(label)) != i
             worst = max(worst, abs(found[0][i] - roc_auc_score(label[rest], score[rest])))
-            worst = max(worst, abs(found[1][i] - roc_auc_score(label[rest], score[rest], max_fpr=0.1)))
+            worst = max(
+                worst, abs(found[1][i] - roc_auc_score(label[rest], score[rest], max_fpr=0.1))
+            )
     assert worst <= 4.5e-16  # measured 1.1e-16 to 2.2e-16
 
 
@@ -35,7 +37,9 @@ def test_jackknife_follows_the_evaluators_formula_and_the_cited_one():
         found = jackknife(label, score)[name]
         assert found.estimate == pytest.approx(pseudo.mean(), abs=1e-11)
         assert found.half_width == pytest.approx(t * pseudo.std(ddof=1) / np.sqrt(n), rel=1e-10)
-        assert found.evaluator_half_width == pytest.approx(t * without.std(ddof=1) / np.sqrt(n), rel=1e-10)
+        assert found.evaluator_half_width == pytest.approx(
+            t * without.std(ddof=1) / np.sqrt(n), rel=1e-10
+        )
 
 
 def test_jackknife_of_a_single_anomaly_is_an_error():
@@ -44,15 +48,24 @@ def test_jackknife_of_a_single_anomaly_is_an_error():
 
 
 def some_clips(rng, machines=2, each=25):
-    """Clips of both domains and labels, and scores in which anomalies stand out by one standard deviation."""
-    clips = [(m, "00", d, y) for m in map(str, range(machines)) for d in ("source", "target") for y in (0, 1)] * each
+    """Clips of both domains and labels, and scores in which anomalies stand out by one standard
+    deviation.
+    """
+    clips = [
+        (m, "00", d, y)
+        for m in map(str, range(machines))
+        for d in ("source", "target")
+        for y in (0, 1)
+    ] * each
     return clips, rng.normal(size=len(clips)) + np.array([clip[3] for clip in clips])
 
 
 @pytest.mark.parametrize("year", [2020, 2021, 2024])
 def test_the_bootstrap_starts_from_the_official_score(year):
     clips, score = some_clips(np.random.default_rng(0))
-    whole = official_score([(*c, s) for c, s in zip(clips, score, strict=True)], year).official_score
+    whole = official_score(
+        [(*c, s) for c, s in zip(clips, score, strict=True)], year
+    ).official_score
     interval = bootstrap(clips, score, year, replicates=200)
     assert interval.value == pytest.approx(whole, abs=1e-14)
     assert interval.low < whole < interval.high
@@ -61,9 +74,12 @@ def test_the_bootstrap_starts_from_the_official_score(year):
 def test_bootstrap_replicates_equal_scoring_the_drawn_clips(monkeypatch):
     rng = np.random.default_rng(0)
     clips, score = some_clips(rng, machines=1)
-    drawn = rng.multinomial(25, np.full(25, 1 / 25), size=4)  # the same counts for each of the four strata
+    drawn = rng.multinomial(
+        25, np.full(25, 1 / 25), size=4
+    )  # the same counts for each of the four strata
     monkeypatch.setattr(
-        "asd_jax.scoring.intervals._drawn_counts", lambda *_: np.repeat(np.stack([np.ones(25, int), *drawn]), 4, axis=1)
+        "asd_jax.scoring.intervals._drawn_counts",
+        lambda *_: np.repeat(np.stack([np.ones(25, int), *drawn]), 4, axis=1),
     )
     from asd_jax.scoring.intervals import _resampled
 
@@ -76,12 +92,18 @@ def test_bootstrap_replicates_equal_scoring_the_drawn_clips(monkeypatch):
 
 def test_bootstrap_width_agrees_with_repeated_data_sets():
     rng = np.random.default_rng(0)
-    true = np.std([
-        official_score([(*c, s) for c, s in zip(*some_clips(rng), strict=True)], 2024).official_score
-        for _ in range(200)
-    ])  # fmt: skip
+    true = np.std(
+        [
+            official_score(
+                [(*c, s) for c, s in zip(*some_clips(rng), strict=True)], 2024
+            ).official_score
+            for _ in range(200)
+        ]
+    )
     widths = [bootstrap(*some_clips(rng), 2024, replicates=200) for _ in range(20)]
-    assert np.mean([(w.high - w.low) / 3.92 for w in widths]) == pytest.approx(true, rel=0.2)  # sampling error of 200
+    assert np.mean([(w.high - w.low) / 3.92 for w in widths]) == pytest.approx(
+        true, rel=0.2
+    )  # sampling error of 200
 
 
 def test_the_paired_bootstrap_sees_what_unpaired_intervals_hide():
@@ -100,8 +122,13 @@ def test_a_system_is_no_better_than_itself_and_a_swap_turns_the_sign():
     same = paired_bootstrap(clips, score, score, 2024, replicates=100)
     assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
     other = score[::-1].copy()
-    one, two = (paired_bootstrap(clips, *pair, 2024, replicates=100) for pair in ((score, other), (other, score)))
-    assert (one.difference, one.low, one.p_value) == pytest.approx((-two.difference, -two.high, two.p_value))
+    one, two = (
+        paired_bootstrap(clips, *pair, 2024, replicates=100)
+        for pair in ((score, other), (other, score))
+    )
+    assert (one.difference, one.low, one.p_value) == pytest.approx(
+        (-two.difference, -two.high, two.p_value)
+    )
 
 
 def test_seeds_widen_the_comparison():

@@ -32,7 +32,9 @@ def blocks(request, monkeypatch):
 def test_neighbours_are_those_of_the_brute_force_loop_and_of_scikit_learn(distance, k):
     expected = np.sort(by_loop(TEST, BANK, distance), axis=1)[:, :k]
     distances, rows = nearest(TEST, BANK, k, distance)
-    assert np.abs(distances - expected).max() <= 1.8e-15  # measured 8.9e-16; the requirement is 1e-9
+    assert (
+        np.abs(distances - expected).max() <= 1.8e-15
+    )  # measured 8.9e-16; the requirement is 1e-9
     sklearn = NearestNeighbors(n_neighbors=k, metric=distance, algorithm="brute").fit(BANK)
     assert np.array_equal(rows, sklearn.kneighbors(TEST)[1])
 
@@ -44,7 +46,9 @@ def test_self_scores_leave_only_the_clip_itself_out(distance, k):
     found = knn({"source": BANK, "target": TEST}, distance=distance, k=k).self_scores()
     pairs = by_loop(BANK, BANK, distance)
     np.fill_diagonal(pairs, np.inf)
-    assert found["source"]["source"] == pytest.approx(np.sort(pairs, axis=1)[:, :k].mean(1), abs=1e-14)
+    assert found["source"]["source"] == pytest.approx(
+        np.sort(pairs, axis=1)[:, :k].mean(1), abs=1e-14
+    )
     across = np.sort(by_loop(BANK, TEST, distance), axis=1)[:, :k].mean(1)
     assert found["source"]["target"] == pytest.approx(across, abs=1e-14)
 
@@ -53,12 +57,18 @@ def test_a_double_has_distance_zero_exactly_and_is_a_clips_own_neighbour():
     bank = np.concatenate([BANK, BANK[:3]]) * 1e3
     for distance in ("cosine", "euclidean"):
         assert np.all(nearest(BANK * 1e3, bank, 1, distance)[0] == 0)
-        assert np.all(knn({"source": bank}, distance=distance).self_scores()["source"]["source"][-3:] == 0)
+        assert np.all(
+            knn({"source": bank}, distance=distance).self_scores()["source"]["source"][-3:] == 0
+        )
 
 
 def test_near_duplicates_keep_their_relative_distance():
-    other = BANK[0] * (1 + 1e-9 * RNG.normal(size=12))  # 1 - cos is 1e-18: nothing is left of it in 1 minus a product
-    u, v = (x / np.linalg.norm(x) for x in (BANK[0].astype(np.longdouble), other.astype(np.longdouble)))
+    other = BANK[0] * (
+        1 + 1e-9 * RNG.normal(size=12)
+    )  # 1 - cos is 1e-18: nothing is left of it in 1 minus a product
+    u, v = (
+        x / np.linalg.norm(x) for x in (BANK[0].astype(np.longdouble), other.astype(np.longdouble))
+    )
     expected = float(np.sum((u - v) ** 2) / 2)
     assert nearest(other[None], BANK[:1], 1, "cosine")[0][0, 0] == pytest.approx(expected, rel=1e-6)
 
@@ -83,7 +93,9 @@ def test_a_zero_vector_is_at_cosine_distance_one_from_everything():
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("on_device", [False, True])
-def test_a_zero_vector_is_no_nearer_than_a_clip_at_cosine_distance_less_than_one(monkeypatch, large, on_device):
+def test_a_zero_vector_is_no_nearer_than_a_clip_at_cosine_distance_less_than_one(
+    monkeypatch, large, on_device
+):
     monkeypatch.setattr(module, "_LARGE", 1 if large else 100_000)
     bank = np.zeros((12, 2), np.float32)
     bank[3] = 0.3, np.sqrt(1 - 0.09)
@@ -95,14 +107,20 @@ def test_clip_order_and_embedding_scale_change_nothing():
     order = RNG.permutation(len(BANK))
     scale = RNG.uniform(0.1, 10, (len(BANK), 1))
     score = knn({"source": BANK}, k=3).score(TEST)["source"]
-    assert knn({"source": BANK[order]}, k=3).score(7 * TEST)["source"] == pytest.approx(score, abs=1e-15)
-    assert knn({"source": BANK * scale}, k=3).score(TEST)["source"] == pytest.approx(score, abs=1e-15)
+    assert knn({"source": BANK[order]}, k=3).score(7 * TEST)["source"] == pytest.approx(
+        score, abs=1e-15
+    )
+    assert knn({"source": BANK * scale}, k=3).score(TEST)["source"] == pytest.approx(
+        score, abs=1e-15
+    )
 
 
 def test_a_float32_bank_is_never_copied_whole(monkeypatch):
     seen = []
     original = module.unit_or_plain
-    monkeypatch.setattr(module, "unit_or_plain", lambda v, *a: seen.append(len(v)) or original(v, *a))
+    monkeypatch.setattr(
+        module, "unit_or_plain", lambda v, *a: seen.append(len(v)) or original(v, *a)
+    )
     nearest(TEST, np.zeros((10_000, 12), np.float32), 1, "euclidean")
     assert max(seen) <= 4096
 
@@ -131,7 +149,9 @@ def test_the_float32_search_of_large_banks_finds_the_same_neighbours(distance, k
 @pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("bank", ["far off", "doubles", "beyond float32"])
 def test_what_float32_cannot_settle_is_searched_in_float64(monkeypatch, bank, on_device):
-    """Far from the origin, squares differ by less than their float32 rounding; doubles tie; 1e25 squared overflows."""
+    """Far from the origin, squares differ by less than their float32 rounding; doubles tie; 1e25
+    squared overflows.
+    """
     rng = np.random.default_rng(0)
     bank = {
         "far off": rng.normal(size=(300, 12)) + 3e3,
@@ -140,16 +160,24 @@ def test_what_float32_cannot_settle_is_searched_in_float64(monkeypatch, bank, on
     }[bank].astype(np.float32)
     searched = []
     original = module._closest_rows
-    monkeypatch.setattr(module, "_closest_rows", lambda q, *a: searched.append(q.dtype) or original(q, *a))
+    monkeypatch.setattr(
+        module, "_closest_rows", lambda q, *a: searched.append(q.dtype) or original(q, *a)
+    )
     found = nearest(bank[:20] + 0.0, bank, 2, "euclidean", on_device=on_device)[0]
     assert np.float64 in searched
-    expected = np.sort(by_loop(bank[:20].astype(np.float64), bank.astype(np.float64), "euclidean"), axis=1)[:, :2]
+    expected = np.sort(
+        by_loop(bank[:20].astype(np.float64), bank.astype(np.float64), "euclidean"), axis=1
+    )[:, :2]
     assert found == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     "arguments, said",
-    [((TEST, BANK, 0), "at least 1"), ((TEST, BANK, 1, "manhattan"), "cosine"), ((TEST[:, :3], BANK), "must be equal")],
+    [
+        ((TEST, BANK, 0), "at least 1"),
+        ((TEST, BANK, 1, "manhattan"), "cosine"),
+        ((TEST[:, :3], BANK), "must be equal"),
+    ],
 )
 def test_impossible_arguments_are_named(arguments, said):
     with pytest.raises(InputError, match=said):

@@ -23,7 +23,9 @@ def test_self_scores_are_the_distances_to_the_other_folds():
     raw = fit({"a": x}).raw["a/knn"][:, 0]
     fold = np.arange(40) % 10
     distance = np.linalg.norm(x[:, None].astype(np.float64) - x, axis=2)
-    np.testing.assert_allclose(raw, [distance[n, fold != fold[n]].min() for n in range(40)], rtol=1e-12)
+    np.testing.assert_allclose(
+        raw, [distance[n, fold != fold[n]].min() for n in range(40)], rtol=1e-12
+    )
 
 
 def test_windows_of_one_recording_do_not_vouch_for_each_other():
@@ -38,20 +40,30 @@ def test_windows_of_one_recording_do_not_vouch_for_each_other():
 def test_the_score_is_the_view_that_finds_it_oddest():
     x = {"a": vectors(), "b": vectors(seed=1)}
     bank = fit(x)
-    test = {"a": vectors(5, 2), "b": vectors(5, 3) + np.array([[0], [0], [9], [0], [9]], np.float32)}
+    test = {
+        "a": vectors(5, 2),
+        "b": vectors(5, 3) + np.array([[0], [0], [9], [0], [9]], np.float32),
+    }
     by_view = bank.score(test)
     np.testing.assert_array_equal(fused(by_view), np.maximum(by_view["a/knn"], by_view["b/knn"]))
     assert (by_view["b/knn"][[2, 4]] > 5).all() and (by_view["b/knn"][[0, 1, 3]] < 5).all()
-    assert abs(np.concatenate([v[:, 0] for v in bank.raw.values()]).mean()) > 0.5  # raw distances, not z-scores
+    assert (
+        abs(np.concatenate([v[:, 0] for v in bank.raw.values()]).mean()) > 0.5
+    )  # raw distances, not z-scores
     assert bank.normal.mean() > 0  # the maximum of two standardised scores
 
 
 def test_bands_are_compared_apart_where_vectors_have_them():
-    x, cosine = vectors(width=12).reshape(40, 3, 4), Scoring(distance="cosine", normalization="train")
+    x, cosine = (
+        vectors(width=12).reshape(40, 3, 4),
+        Scoring(distance="cosine", normalization="train"),
+    )
     raw = NormalBank.fit({"a": cosine}, {"a": x}, POOLED, np.arange(40)).raw["a/knn"][:, 0]
     unit = x / np.linalg.norm(x.astype(np.float64), axis=2, keepdims=True)
     fold, distance = np.arange(40) % 10, 1 - np.einsum("nbd,mbd->nm", unit, unit) / 3
-    np.testing.assert_allclose(raw, [distance[n, fold != fold[n]].min() for n in range(40)], rtol=1e-6)
+    np.testing.assert_allclose(
+        raw, [distance[n, fold != fold[n]].min() for n in range(40)], rtol=1e-6
+    )
 
 
 def test_several_back_ends_judge_one_view_apart():
@@ -66,7 +78,11 @@ def test_known_self_scores_are_kept_and_uncounted_ones_left_out():
     known["a/knn"][:10] = 7
     counted = np.arange(40) != 39
     bank = fit({"a": vectors()}, known=known, counted=counted)
-    assert (bank.raw["a/knn"][:10] == 7).all() and np.isnan(bank.raw["a/knn"][39]) and len(bank.normal) == 39
+    assert (
+        (bank.raw["a/knn"][:10] == 7).all()
+        and np.isnan(bank.raw["a/knn"][39])
+        and len(bank.normal) == 39
+    )
 
 
 def test_two_domains_are_normalised_apart():

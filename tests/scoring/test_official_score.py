@@ -24,8 +24,34 @@ def part(machine, section, keep=lambda domain, label: True):
 def test_the_average_of_the_2024_baseline_is_the_published_one():
     """Rounded values per machine: AUC source, AUC target, pAUC."""
     values = [
-        *(0.7912, 0.4796, 0.4942, 0.6500, 0.4824, 0.5547, 0.6916, 0.5374, 0.5011, 0.7658, 0.5266, 0.5000),
-        *(0.8602, 0.4388, 0.5021, 0.6224, 0.4598, 0.5163, 0.7504, 0.6948, 0.5274, 0.6596, 0.4152, 0.5116),
+        *(
+            0.7912,
+            0.4796,
+            0.4942,
+            0.6500,
+            0.4824,
+            0.5547,
+            0.6916,
+            0.5374,
+            0.5011,
+            0.7658,
+            0.5266,
+            0.5000,
+        ),
+        *(
+            0.8602,
+            0.4388,
+            0.5021,
+            0.6224,
+            0.4598,
+            0.5163,
+            0.7504,
+            0.6948,
+            0.5274,
+            0.6596,
+            0.4152,
+            0.5116,
+        ),
         *(0.7070, 0.6352, 0.5558),
     ]
     assert harmonic_mean(values) == pytest.approx(0.5650850743959795, abs=1e-15)
@@ -38,12 +64,18 @@ def test_since_2022_a_domains_normals_stand_against_all_anomalies():
         for section in ("00", "01"):
             ours = found.machines[machine][section]
             for domain in ("source", "target"):
-                expected = roc_auc_score(*part(machine, section, lambda d, y, own=domain: d == own or y == 1))
+                expected = roc_auc_score(
+                    *part(machine, section, lambda d, y, own=domain: d == own or y == 1)
+                )
                 assert ours[f"auc_{domain}"] == pytest.approx(expected, abs=1e-15)
-            assert ours["pauc"] == pytest.approx(roc_auc_score(*part(machine, section), max_fpr=0.1), abs=1e-15)
+            assert ours["pauc"] == pytest.approx(
+                roc_auc_score(*part(machine, section), max_fpr=0.1), abs=1e-15
+            )
             values += ours.values()
     assert len(values) == 12
-    assert found.official_score == pytest.approx(len(values) / sum(1 / v for v in values), abs=1e-15)
+    assert found.official_score == pytest.approx(
+        len(values) / sum(1 / v for v in values), abs=1e-15
+    )
 
 
 def test_2021_keeps_to_each_domains_own_clips():
@@ -54,17 +86,31 @@ def test_2021_keeps_to_each_domains_own_clips():
             for domain in ("source", "target"):
                 y, s = part(machine, section, lambda d, y, own=domain: d == own)
                 assert ours[f"auc_{domain}"] == pytest.approx(roc_auc_score(y, s), abs=1e-15)
-                assert ours[f"pauc_{domain}"] == pytest.approx(roc_auc_score(y, s, max_fpr=0.1), abs=1e-15)
+                assert ours[f"pauc_{domain}"] == pytest.approx(
+                    roc_auc_score(y, s, max_fpr=0.1), abs=1e-15
+                )
             values += ours.values()
-    assert found.official_score == pytest.approx(len(values) / sum(1 / v for v in values), abs=1e-15)
-    both = [v for of in found.machines.values() for s in of.values() for k, v in s.items() if k.startswith("auc")]
+    assert found.official_score == pytest.approx(
+        len(values) / sum(1 / v for v in values), abs=1e-15
+    )
+    both = [
+        v
+        for of in found.machines.values()
+        for s in of.values()
+        for k, v in s.items()
+        if k.startswith("auc")
+    ]
     assert found.arithmetic_mean["auc"] == pytest.approx(np.mean(both), abs=1e-15)
 
 
 def test_2020_averages_machine_ids_whatever_their_domain():
     found = official_score([(m, s, "unknown", y, x) for m, s, _, y, x in CLIPS], 2020)
     assert found.machines["fan"]["01"] == pytest.approx(
-        {"auc": roc_auc_score(*part("fan", "01")), "pauc": roc_auc_score(*part("fan", "01"), max_fpr=0.1)}, abs=1e-15
+        {
+            "auc": roc_auc_score(*part("fan", "01")),
+            "pauc": roc_auc_score(*part("fan", "01"), max_fpr=0.1),
+        },
+        abs=1e-15,
     )
     mean = found.arithmetic_mean
     assert found.official_score == pytest.approx((mean["auc"] + mean["pauc"]) / 2, abs=1e-15)
@@ -73,7 +119,9 @@ def test_2020_averages_machine_ids_whatever_their_domain():
 def test_the_order_of_clips_and_any_rising_map_of_scores_change_nothing():
     shuffled = [CLIPS[i] for i in np.random.default_rng(1).permutation(len(CLIPS))]
     assert official_score(shuffled, 2024) == official_score(CLIPS, 2024)
-    assert official_score([(*c[:4], np.exp(c[4])) for c in CLIPS], 2024) == official_score(CLIPS, 2024)
+    assert official_score([(*c[:4], np.exp(c[4])) for c in CLIPS], 2024) == official_score(
+        CLIPS, 2024
+    )
 
 
 def test_a_perfectly_wrong_machine_floors_the_harmonic_mean_instead_of_dividing_by_zero():
@@ -90,7 +138,11 @@ def test_a_perfectly_wrong_machine_floors_the_harmonic_mean_instead_of_dividing_
         ([*CLIPS, ("fan", "01", "source", 1, np.inf)], 2024, "fan section 01.*not finite"),
         ([*CLIPS, ("fan", "01", "source", 2, 0.0)], 2024, "fan section 01: labels"),
         ([c for c in CLIPS if c[:2] != ("fan", "01") or c[3]], 2024, "fan section 01: auc_source"),
-        ([c for c in CLIPS if c[:2] != ("fan", "01") or not c[3]], 2020, "fan section 01: auc needs"),
+        (
+            [c for c in CLIPS if c[:2] != ("fan", "01") or not c[3]],
+            2020,
+            "fan section 01: auc needs",
+        ),
         ([(*c[:2], "unknown", *c[3:]) for c in CLIPS], 2024, "domains must be source or target"),
     ],
 )
@@ -107,4 +159,8 @@ def test_decisions_count_on_each_domains_own_clips():
     assert values["f1_source"] == pytest.approx(0.8)
     assert values["precision_target"] == 1
     assert decision_values(["source"] * 3, [0, 1, 1], [0, 1, 0])["recall_source"] == 0.5
-    assert decision_values(["unknown"] * 2, [0, 1], [0, 0]) == {"precision": 0, "recall": 0, "f1": 0}
+    assert decision_values(["unknown"] * 2, [0, 1], [0, 0]) == {
+        "precision": 0,
+        "recall": 0,
+        "f1": 0,
+    }

@@ -1,6 +1,13 @@
 import numpy as np
 
-from asd_jax.scoring.patch_bank import CONSIDERED, KEPT, Considered, PatchBank, energy_patches, over_cells
+from asd_jax.scoring.patch_bank import (
+    CONSIDERED,
+    KEPT,
+    Considered,
+    PatchBank,
+    energy_patches,
+    over_cells,
+)
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=(12, 5, 3, 2))  # recordings, times, bands, values
@@ -18,7 +25,10 @@ def test_heat_is_where_a_patch_leaves_what_is_normal_there():
     test = NORMAL[0] + np.array([0, 10, 20])[:, None]
     test[3, 1] += 10  # what is normal in the next band
     heat = bank.heat(test)
-    assert np.unravel_index(heat.argmax(), heat.shape) == (3, 1) and heat[3, 1] > 10 > 5 > np.delete(heat, 10).max()
+    assert (
+        np.unravel_index(heat.argmax(), heat.shape) == (3, 1)
+        and heat[3, 1] > 10 > 5 > np.delete(heat, 10).max()
+    )
 
 
 def test_usual_distances_are_to_other_recordings():
@@ -34,7 +44,9 @@ def test_size_is_bounded_and_every_recording_has_its_share():
         considered.add(RNG.normal(size=(4, 25, 2, 3)), number)
     bands, recording = considered.bands()
     counts = np.bincount(recording[0], minlength=40)
-    assert bands.shape == (2, CONSIDERED, 3) and 10 <= counts.min() and counts.max() <= 45  # 25.6 expected
+    assert (
+        bands.shape == (2, CONSIDERED, 3) and 10 <= counts.min() and counts.max() <= 45
+    )  # 25.6 expected
     assert PatchBank.fit(bands, recording).vectors.shape == (2, KEPT, 3)
 
 

@@ -46,12 +46,19 @@ def test_files_of_other_names_are_passed_over(folder):
 
 
 def test_names_of_2020_and_2021_are_known(tmp_path):
-    (tmp_path / "anomaly_score_fan_id_00.csv").write_text("normal_id_00_00000000.wav,1\nanomaly_id_00_00000001.wav,2\n")
+    (tmp_path / "anomaly_score_fan_id_00.csv").write_text(
+        "normal_id_00_00000000.wav,1\nanomaly_id_00_00000001.wav,2\n"
+    )
     (tmp_path / "anomaly_score_pump_section_01_target_test.csv").write_text(
         "section_01_target_test_normal_0000.wav,1\nsection_01_target_test_anomaly_0001.wav,2\n"
     )
-    found = [(c.machine, c.section, c.domain, c.label, c.decision) for c in read_submission(tmp_path)]
-    assert found[2:] == [("pump", "01", "target", 1, None), ("pump", "01", "target", 0, None)] or found[2:] == [
+    found = [
+        (c.machine, c.section, c.domain, c.label, c.decision) for c in read_submission(tmp_path)
+    ]
+    assert found[2:] == [
+        ("pump", "01", "target", 1, None),
+        ("pump", "01", "target", 0, None),
+    ] or found[2:] == [
         ("pump", "01", "target", 0, None),
         ("pump", "01", "target", 1, None),
     ]
@@ -70,12 +77,23 @@ LINES = "".join(f"{file},{score}\n" for file, score in zip(FILES, SCORES, strict
         (lambda t: "file,score\n" + t, "line 1 is 'file,score'"),
         (lambda t: t.replace(",", ";"), "line 1 is"),
         (lambda t: t + t.splitlines()[0] + "\n", "line 21 repeats section_00"),
-        (lambda t: t.replace(t.splitlines()[3].split(",")[1], "inf"), "line 4: inf is no finite number"),
-        (lambda t: t.replace(t.splitlines()[3].split(",")[1], "nan"), "line 4: nan is no finite number"),
+        (
+            lambda t: t.replace(t.splitlines()[3].split(",")[1], "inf"),
+            "line 4: inf is no finite number",
+        ),
+        (
+            lambda t: t.replace(t.splitlines()[3].split(",")[1], "nan"),
+            "line 4: nan is no finite number",
+        ),
         ("".join(f"{file},1.0\n" for file in FILES), "all 20 scores are equal"),
         ("", "empty"),
         ("".join(line for line in LINES.splitlines(True) if "normal" in line), "only normal clips"),
-        (LINES.replace("section_00_source_test_normal_0000", "section_07_source_test_normal_0000"), "of section 07"),
+        (
+            LINES.replace(
+                "section_00_source_test_normal_0000", "section_07_source_test_normal_0000"
+            ),
+            "of section 07",
+        ),
         (
             LINES.replace("section_00_source_test_normal_0000", "section_00_x"),
             "section_00_x_a.wav is no DCASE",
@@ -93,11 +111,18 @@ def test_each_fault_of_a_file_is_said_with_its_name(folder, text, said):
 
 def test_everything_wrong_is_said_at_once(folder):
     (folder / "decision_result_ToyCar_section_00_test.csv").unlink()
-    change(folder / "decision_result_fan_section_00_test.csv", lambda t: t.replace(",1", ",2").replace(",0", ",0.5"))
-    (folder / "anomaly_score_fan_section_01_test.csv").write_text(LINES.replace("section_00", "section_01"))
+    change(
+        folder / "decision_result_fan_section_00_test.csv",
+        lambda t: t.replace(",1", ",2").replace(",0", ",0.5"),
+    )
+    (folder / "anomaly_score_fan_section_01_test.csv").write_text(
+        LINES.replace("section_00", "section_01")
+    )
     (folder / "decision_result_pump_section_00_test.csv").write_text(f"{FILES[0]},1\n")
     with pytest.raises(InputError) as error:
-        read_submission(folder, expected={"fan": [("00", "")], "valve": [("00", "")]}, complete=True)
+        read_submission(
+            folder, expected={"fan": [("00", "")], "valve": [("00", "")]}, complete=True
+        )
     said = str(error.value)
     for fault in (
         "decision_result_ToyCar_section_00_test.csv: missing",
@@ -119,8 +144,13 @@ def test_decisions_may_be_left_out_unless_they_are_asked_for(folder):
 
 
 def test_decisions_on_other_clips_and_clips_in_two_files_are_faults(folder):
-    change(folder / "decision_result_fan_section_00_test.csv", lambda t: "".join(t.splitlines(True)[1:]))
-    (folder / "anomaly_score_ToyCar_section_00_source_test.csv").write_text(f"{FILES[0]},1\n{FILES[1]},2\n")
+    change(
+        folder / "decision_result_fan_section_00_test.csv",
+        lambda t: "".join(t.splitlines(True)[1:]),
+    )
+    (folder / "anomaly_score_ToyCar_section_00_source_test.csv").write_text(
+        f"{FILES[0]},1\n{FILES[1]},2\n"
+    )
     with pytest.raises(InputError) as error:
         read_submission(folder)
     assert "its clips are not those of the decision file" in str(error.value)
@@ -143,9 +173,13 @@ def released(tmp_path):
     names = [f"section_00_{i:04d}.wav" for i in range(len(FILES))]
     write_submission(tmp_path / "scores", "fan", ["00"] * len(names), names, SCORES, SCORES > 0)
     for kind, word in (("data", "anomaly"), ("domain", "target")):
-        path = tmp_path / "evaluator" / f"ground_truth_{kind}" / "ground_truth_fan_section_00_test.csv"
+        path = (
+            tmp_path / "evaluator" / f"ground_truth_{kind}" / "ground_truth_fan_section_00_test.csv"
+        )
         path.parent.mkdir(parents=True)
-        path.write_text("".join(f"{n},{int(word in file)}\n" for n, file in zip(names, FILES, strict=True)))
+        path.write_text(
+            "".join(f"{n},{int(word in file)}\n" for n, file in zip(names, FILES, strict=True))
+        )
     lines = "".join(f"{name},{file}\n" for name, file in zip(names, FILES, strict=True))
     (tmp_path / "eval_data_list_2024.csv").write_text("fan\n" + lines)
     return tmp_path
@@ -161,7 +195,10 @@ def test_labels_come_from_an_evaluators_folder_or_a_baselines_list(released, sou
 
 def test_clips_the_ground_truth_has_and_the_scores_lack_are_named(released):
     labels = read_labels(released / "evaluator", 2024)
-    change(released / "scores" / "anomaly_score_fan_section_00_test.csv", lambda t: "".join(t.splitlines(True)[1:]))
+    change(
+        released / "scores" / "anomaly_score_fan_section_00_test.csv",
+        lambda t: "".join(t.splitlines(True)[1:]),
+    )
     (released / "scores" / "decision_result_fan_section_00_test.csv").unlink()
     with pytest.raises(InputError, match="fan section 00: no score for section_00_0000.wav"):
         read_submission(released / "scores", labels=labels)
@@ -170,11 +207,19 @@ def test_clips_the_ground_truth_has_and_the_scores_lack_are_named(released):
 def test_clips_that_tell_their_own_label_need_no_ground_truth(released):
     scores = released / "scores"
     write_submission(
-        scores, "fan", ["01"] * len(FILES), [f.replace("_00_", "_01_", 1) for f in FILES], SCORES, SCORES > 0
+        scores,
+        "fan",
+        ["01"] * len(FILES),
+        [f.replace("_00_", "_01_", 1) for f in FILES],
+        SCORES,
+        SCORES > 0,
     )
     found = read_submission(scores, labels=read_labels(released / "evaluator", 2024))
     assert len(found) == 2 * len(FILES) and {clip.label for clip in found} == {0, 1}
-    change(scores / "anomaly_score_fan_section_00_test.csv", lambda text: text.replace("_0000.wav", "_0077.wav"))
+    change(
+        scores / "anomaly_score_fan_section_00_test.csv",
+        lambda text: text.replace("_0000.wav", "_0077.wav"),
+    )
     (scores / "decision_result_fan_section_00_test.csv").unlink()
     (scores / "decision_result_fan_section_01_test.csv").unlink()
     with pytest.raises(InputError, match="the ground truth does not know section_00_0077.wav"):
@@ -184,7 +229,9 @@ def test_clips_that_tell_their_own_label_need_no_ground_truth(released):
 def test_unreadable_ground_truth_is_named(released):
     path = released / "evaluator" / "ground_truth_data" / "ground_truth_fan_section_00_test.csv"
     path.write_text("section_00_0000.wav,maybe\n")
-    with pytest.raises(InputError, match="ground_truth_fan_section_00_test.csv: not readable as ground truth"):
+    with pytest.raises(
+        InputError, match="ground_truth_fan_section_00_test.csv: not readable as ground truth"
+    ):
         read_labels(released / "evaluator", 2024)
 
 
@@ -198,6 +245,17 @@ def test_unreadable_ground_truth_is_named(released):
 )
 def test_file_names_follow_the_year(tmp_path, year, names):
     domain = ["source", "target"]
-    write_submission(tmp_path, "fan", ["00"] * 2, ["a.wav", "b.wav"], [1.0, 2.0], [0, 1], year=year, domain=domain)
+    write_submission(
+        tmp_path,
+        "fan",
+        ["00"] * 2,
+        ["a.wav", "b.wav"],
+        [1.0, 2.0],
+        [0, 1],
+        year=year,
+        domain=domain,
+    )
     kinds = ("anomaly_score", "decision_result")
-    assert {p.name for p in tmp_path.iterdir()} == {f"{kind}_fan_{name}.csv" for kind in kinds for name in names}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"{kind}_fan_{name}.csv" for kind in kinds for name in names
+    }

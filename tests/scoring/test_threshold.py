@@ -11,8 +11,12 @@ RNG = np.random.default_rng(0)
 def test_the_gamma_threshold_is_the_baselines():
     scores = RNG.gamma(3, 2, 2000)
     expected = scipy.stats.gamma.ppf(0.9, *scipy.stats.gamma.fit(scores))
-    assert threshold(scores) == pytest.approx(expected, rel=1e-3)  # two numerical fits of one likelihood
-    assert threshold(scores) == pytest.approx(scipy.stats.gamma(3, scale=2).ppf(0.9), rel=0.03)  # sampling error
+    assert threshold(scores) == pytest.approx(
+        expected, rel=1e-3
+    )  # two numerical fits of one likelihood
+    assert threshold(scores) == pytest.approx(
+        scipy.stats.gamma(3, scale=2).ppf(0.9), rel=0.03
+    )  # sampling error
 
 
 @pytest.mark.parametrize(
@@ -22,12 +26,22 @@ def test_the_gamma_threshold_is_the_baselines():
         (lambda rng: rng.lognormal(size=1000), 0.08, 0.12),
         (lambda rng: rng.exponential(size=1000), 0.08, 0.12),
         (lambda rng: rng.normal(-0.5, 0.1, 100), 0.05, 0.15),
-        (lambda rng: np.r_[rng.normal(5, 1, 999), 50.0], 0.03, 0.12),  # the outlier stretches the fitted tail
-        (lambda rng: np.r_[np.zeros(300), rng.gamma(9, 1, 700)], 0.0, 0.2),  # doubles: no gamma distribution at all
+        (
+            lambda rng: np.r_[rng.normal(5, 1, 999), 50.0],
+            0.03,
+            0.12,
+        ),  # the outlier stretches the fitted tail
+        (
+            lambda rng: np.r_[np.zeros(300), rng.gamma(9, 1, 700)],
+            0.0,
+            0.2,
+        ),  # doubles: no gamma distribution at all
     ],
     ids=["normal", "log-normal", "exponential", "negative", "outlier", "doubles"],
 )
-def test_the_share_of_normal_scores_above_the_gamma_threshold_is_about_what_was_asked_for(draw, least, most):
+def test_the_share_of_normal_scores_above_the_gamma_threshold_is_about_what_was_asked_for(
+    draw, least, most
+):
     for seed in range(4):
         scores = draw(np.random.default_rng(seed))
         assert least <= np.mean(scores > threshold(scores)) <= most
@@ -37,7 +51,9 @@ def test_the_share_of_normal_scores_above_the_gamma_threshold_is_about_what_was_
 def test_thresholds_move_with_scale_and_offset_of_the_scores(decision):
     scores = RNG.gamma(3, 2, 300)
     one = threshold(scores, decision=decision, quantile=0.95)
-    assert threshold(5 * scores - 100, decision=decision, quantile=0.95) == pytest.approx(5 * one - 100, abs=1e-4)
+    assert threshold(5 * scores - 100, decision=decision, quantile=0.95) == pytest.approx(
+        5 * one - 100, abs=1e-4
+    )
 
 
 def test_the_quantile_threshold_is_the_quantile():
@@ -46,10 +62,17 @@ def test_the_quantile_threshold_is_the_quantile():
 
 
 def test_the_extreme_value_tail_reaches_beyond_the_highest_score():
-    """Exponential scores have a generalised Pareto tail: 500 of them tell the 99.9 % quantile, ln 1000, within 25 %."""
-    found = [threshold(RNG.exponential(size=500), decision="extreme_value", quantile=0.999) for _ in range(20)]
+    """Exponential scores have a generalised Pareto tail: 500 of them tell the 99.9 % quantile, ln
+    1000, within 25 %.
+    """
+    found = [
+        threshold(RNG.exponential(size=500), decision="extreme_value", quantile=0.999)
+        for _ in range(20)
+    ]
     assert np.mean(found) == pytest.approx(np.log(1000), rel=0.25)
-    assert threshold(np.arange(10.0), decision="extreme_value", quantile=0.999) > 8  # two in the tail: plain quantile
+    assert (
+        threshold(np.arange(10.0), decision="extreme_value", quantile=0.999) > 8
+    )  # two in the tail: plain quantile
 
 
 def test_scores_without_neighbour_are_left_out():

@@ -15,7 +15,9 @@ RATE = 16000
 
 def test_it_is_small_half_precision_and_embeds():
     tensors, header = read_weights("box")
-    assert BOX_FILE.stat().st_size < 12e6 and {t.dtype for t in tensors.values()} == {np.dtype(np.float16)}
+    assert BOX_FILE.stat().st_size < 12e6 and {t.dtype for t in tensors.values()} == {
+        np.dtype(np.float16)
+    }
     assert (
         header["front_end"]["spacing"] == "even"
         and origin("box")["sha256"] in BOX_FILE.with_name("README.md").read_text()
@@ -34,7 +36,9 @@ def test_a_config_takes_its_front_end_or_replaces_it(command, tmp_path):
     flags += ["--config.frozen.features=config", "--config.features.statistics=weights"]
     status, _, err = command(asd_jax.evaluate, *flags, f"--workdir={other}")
     assert status == 0, err
-    first, second = (asd_jax.evaluate.load_embeddings(run / "embeddings")["fan"].vectors for run in (own, other))
+    first, second = (
+        asd_jax.evaluate.load_embeddings(run / "embeddings")["fan"].vectors for run in (own, other)
+    )
     assert not np.allclose(first, second)  # local SimAM
     same = [*flags, "--config.features.simam=none", f"--workdir={tmp_path / 'same'}"]
     assert command(asd_jax.evaluate, *same)[0] == 0
@@ -43,7 +47,11 @@ def test_a_config_takes_its_front_end_or_replaces_it(command, tmp_path):
 
 
 def test_weights_without_a_front_end_have_no_statistics(command, tmp_path):
-    flags = ["--config=configs/base.py:smoke", "--config.features.statistics=weights", f"--workdir={tmp_path / 'run'}"]
+    flags = [
+        "--config=configs/base.py:smoke",
+        "--config.features.statistics=weights",
+        f"--workdir={tmp_path / 'run'}",
+    ]
     status, _, err = command(asd_jax.train, *flags)
     assert status == 2 and "has no front end of its own" in err and not (tmp_path / "run").exists()
 

@@ -18,7 +18,10 @@ class State(NamedTuple):
 
 
 def state(step):
-    params = {"a": jax.random.normal(jax.random.key(step), (64, 192)), "half": jnp.ones(7, jnp.bfloat16)}
+    params = {
+        "a": jax.random.normal(jax.random.key(step), (64, 192)),
+        "half": jnp.ones(7, jnp.bfloat16),
+    }
     return State(jnp.array(step), params, (jnp.zeros(()), [jnp.arange(3)]))
 
 
@@ -39,7 +42,9 @@ def restored(folder):
 
 
 def files_by_size(folder):
-    return sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    return sorted(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
 
 
 def damage(path, kind, rng):
@@ -55,7 +60,9 @@ def damage(path, kind, rng):
 
 
 @pytest.mark.parametrize("kind", ["flipped", "cut", "missing"])
-def test_damaged_newest_checkpoint_is_never_taken_and_the_one_before_is(saved, tmp_path, capsys, kind):
+def test_damaged_newest_checkpoint_is_never_taken_and_the_one_before_is(
+    saved, tmp_path, capsys, kind
+):
     rng, steps = random.Random(0), []
     for turn in range(6):
         folder = tmp_path / str(turn)
@@ -64,7 +71,11 @@ def test_damaged_newest_checkpoint_is_never_taken_and_the_one_before_is(saved, t
         damage(files[-1] if turn % 2 else rng.choice(files), kind, rng)
         steps.append(restored(folder))  # 6 where what was damaged does not count
         said = capsys.readouterr().out
-        assert (steps[-1] == 3) == (f"WARNING: {folder / '6'} is damaged" in said) == (not (folder / "6").exists())
+        assert (
+            (steps[-1] == 3)
+            == (f"WARNING: {folder / '6'} is damaged" in said)
+            == (not (folder / "6").exists())
+        )
     assert steps[1::2] == [3] * 3  # the file of the arrays
 
 

@@ -17,11 +17,18 @@ CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(32, 1, 2), Pool
 
 @pytest.mark.parametrize("count", [13, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count):
-    heard = [Window(f"{n}", "fan", "00", "test", "source", 0, "", 0, (4000, 6000)[n % 3 == 0]) for n in range(count)]
+    heard = [
+        Window(f"{n}", "fan", "00", "test", "source", 0, "", 0, (4000, 6000)[n % 3 == 0])
+        for n in range(count)
+    ]
     params, found = {"eat": random_eat(CONFIG.eat, 0)}, {}
 
     def read(window):
-        return np.random.default_rng(int(window.path)).uniform(-0.1, 0.1, window.samples).astype(np.float32)
+        return (
+            np.random.default_rng(int(window.path))
+            .uniform(-0.1, 0.1, window.samples)
+            .astype(np.float32)
+        )
 
     with jax.default_device(None):
         every = own_devices().devices

@@ -17,7 +17,9 @@ from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import augmented_batch
 from asd_jax.training.weights import random_eat
 
-CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(32, 2, 2), Pooling(embedding_dim=16))
+CONFIG = EncoderConfig(
+    FrontEnd(simam=SimAM("local")), EATConfig(32, 2, 2), Pooling(embedding_dim=16)
+)
 SETTINGS = FineTuning(epochs=4, batch_size=8, learning_rate=3e-3, mask_frames=8, mask_filters=8)
 CLIPS = [Clip(f"{n}", "fan", "00", "train", "source", 0, f"tone_{n % 3}") for n in range(24)]
 
@@ -47,14 +49,25 @@ def finished(tmp_path_factory):
 def test_loss_falls_and_classes_are_learnt(finished):
     rows = lines(finished[0])
     assert [row["step"] for row in rows] == list(range(1, 13))
-    assert np.mean([row["loss"] for row in rows[-3:]]) < 0.8 * np.mean([row["loss"] for row in rows[:3]])
-    assert set(rows[0]) == {"step", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_second"}
+    assert np.mean([row["loss"] for row in rows[-3:]]) < 0.8 * np.mean(
+        [row["loss"] for row in rows[:3]]
+    )
+    assert set(rows[0]) == {
+        "step",
+        "loss",
+        "accuracy",
+        "learning_rate",
+        "gradient_norm",
+        "clips_per_second",
+    }
 
 
 def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, run(tmp_path / "again"), finished[1])
     other = run(tmp_path / "other", seed=1)
-    assert np.abs(other["eat"]["patch"]["kernel"] - finished[1]["eat"]["patch"]["kernel"]).max() > 1e-3
+    assert (
+        np.abs(other["eat"]["patch"]["kernel"] - finished[1]["eat"]["patch"]["kernel"]).max() > 1e-3
+    )
 
 
 def test_interrupted_run_continues_bit_for_bit(finished, tmp_path):
@@ -66,7 +79,17 @@ def test_interrupted_run_continues_bit_for_bit(finished, tmp_path):
 
     failing.reads = 0
     with pytest.raises(OSError, match="unplugged"):
-        fine_tune(CONFIG, None, CLIPS, failing, SETTINGS, workdir=tmp_path, log_every=1, threads=1, checkpoint_every=3)
+        fine_tune(
+            CONFIG,
+            None,
+            CLIPS,
+            failing,
+            SETTINGS,
+            workdir=tmp_path,
+            log_every=1,
+            threads=1,
+            checkpoint_every=3,
+        )
     assert 0 < lines(tmp_path)[-1]["step"] < 12
     jax.tree.map(np.testing.assert_array_equal, run(tmp_path), finished[1])
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, 13))
@@ -77,7 +100,13 @@ def test_interrupted_run_continues_bit_for_bit(finished, tmp_path):
 @pytest.mark.slow
 def test_whatever_has_a_state_continues_bit_for_bit(tmp_path, monkeypatch):
     settings = dataclasses.replace(
-        SETTINGS, strategy="gradual", ema=0.9, head="adacos", drop_path=0.2, layer_decay=0.65, accumulate=2
+        SETTINGS,
+        strategy="gradual",
+        ema=0.9,
+        head="adacos",
+        drop_path=0.2,
+        layer_decay=0.65,
+        accumulate=2,
     )
     whole = run(tmp_path / "whole", settings, resident=True)
     write = TrainingLog.write
@@ -90,9 +119,15 @@ def test_whatever_has_a_state_continues_bit_for_bit(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(OSError, match="unplugged"):
         patch.setattr(TrainingLog, "write", failing)
         run(tmp_path / "cut", settings, resident=True, checkpoint_every=3)
-    jax.tree.map(np.testing.assert_array_equal, run(tmp_path / "cut", settings, resident=True), whole)
-    losses = [{(row["step"], row["loss"]) for row in lines(tmp_path / name)} for name in ("cut", "whole")]
-    assert losses[0] < losses[1] and max(losses[0])[0] == 12  # all but the two lines that could not be written
+    jax.tree.map(
+        np.testing.assert_array_equal, run(tmp_path / "cut", settings, resident=True), whole
+    )
+    losses = [
+        {(row["step"], row["loss"]) for row in lines(tmp_path / name)} for name in ("cut", "whole")
+    ]
+    assert (
+        losses[0] < losses[1] and max(losses[0])[0] == 12
+    )  # all but the two lines that could not be written
 
 
 def test_finished_run_trains_no_further(finished):
@@ -121,7 +156,15 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path):
 
 def test_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(InputError, match="step .*: the loss is nan"):
-        fine_tune(CONFIG, None, CLIPS, lambda clip: read(clip) * np.nan, SETTINGS, workdir=tmp_path, log_every=1)
+        fine_tune(
+            CONFIG,
+            None,
+            CLIPS,
+            lambda clip: read(clip) * np.nan,
+            SETTINGS,
+            workdir=tmp_path,
+            log_every=1,
+        )
 
 
 def test_augmentation_keeps_the_order_of_the_method():
@@ -139,5 +182,7 @@ def test_augmentation_keeps_the_order_of_the_method():
     np.testing.assert_allclose(on_spectrograms[2](spectrogram), mixed, atol=1e-5)
     none = augmented_batch(wave, labels, key, FineTuning(mixup="none", **certain))
     np.testing.assert_array_equal(none[1], labels)
-    with pytest.raises(InputError, match="augment.mixup='wave'; known: waveform, spectrogram, none"):
+    with pytest.raises(
+        InputError, match="augment.mixup='wave'; known: waveform, spectrogram, none"
+    ):
         FineTuning(mixup="wave")

@@ -37,12 +37,21 @@ def run(workdir, batches=lambda start: range(start, 10), **options):
         State(jnp.int32(0), jnp.float32(0)),
         lambda start: (jnp.float32(value) for value in batches(start)),
         workdir=workdir,
-        **{"steps": 10, "key": jax.random.key(0), "batch_size": 1, "log_every": 1, "checkpoint_every": 4, **options},
+        **{
+            "steps": 10,
+            "key": jax.random.key(0),
+            "batch_size": 1,
+            "log_every": 1,
+            "checkpoint_every": 4,
+            **options,
+        },
     )
 
 
 def steps_logged(workdir):
-    return [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +73,23 @@ def interrupting(at, kind):
 
 @pytest.mark.parametrize(
     ("at", "kind"),
-    [(0, signal.SIGTERM), (0, None), (3, signal.SIGINT), (6, signal.SIGTERM), (6, None), (9, signal.SIGTERM)],
+    [
+        (0, signal.SIGTERM),
+        (0, None),
+        (3, signal.SIGINT),
+        (6, signal.SIGTERM),
+        (6, None),
+        (9, signal.SIGTERM),
+    ],
 )
 def test_interrupted_anywhere_it_saves_and_ends_as_if_undisturbed(undisturbed, tmp_path, at, kind):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted if kind else InputError):
         run(tmp_path, interrupting(at, kind))
     done = at + 1 if kind else at  # the step that was asked to stop is still done
-    assert (not done and not (tmp_path / "metrics.jsonl").read_text()) or steps_logged(tmp_path)[-1] == done
+    assert (not done and not (tmp_path / "metrics.jsonl").read_text()) or steps_logged(tmp_path)[
+        -1
+    ] == done
     assert run(tmp_path) == undisturbed and steps_logged(tmp_path) == list(range(1, 11))
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -99,7 +117,9 @@ def spoilt(start):
 
 def test_bad_loss_stops_before_the_step_that_has_it_and_names_the_clips(undisturbed, tmp_path):
     for _ in range(2):  # again at the same place, after resuming
-        with pytest.raises(InputError, match=r"step 6: the loss is nan\.[\s\S]*clips:\n  five.wav") as error:
+        with pytest.raises(
+            InputError, match=r"step 6: the loss is nan\.[\s\S]*clips:\n  five.wav"
+        ) as error:
             run(tmp_path, spoilt, files_of=lambda batch: ["five.wav"])
         assert "on_bad_loss=skip" in str(error.value) and steps_logged(tmp_path) == [1, 2, 3, 4, 5]
     assert run(tmp_path) == undisturbed  # the five steps were kept, and the clip mended
@@ -113,7 +133,9 @@ def test_an_unsound_state_is_not_saved_however_often_the_run_is_repeated(undistu
     for _ in range(3):
         with pytest.raises(Unsound, match="it has collapsed"):
             run(tmp_path, watch=watch)
-        assert [int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == [4]
+        assert [
+            int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()
+        ] == [4]
     assert run(tmp_path) == undisturbed
 
 
@@ -122,7 +144,9 @@ def test_bad_loss_is_skipped_by_choice(tmp_path, capsys):
     total = jnp.array(0.0)
     for step in range(10):
         if step != 5:
-            _, total = step_fn(State(jnp.array(step), total), jnp.float32(step), jax.random.key(0))[0]
+            _, total = step_fn(State(jnp.array(step), total), jnp.float32(step), jax.random.key(0))[
+                0
+            ]
     np.testing.assert_allclose(last.total, total, rtol=1e-6)
     assert last.step == 10 and steps_logged(tmp_path) == [1, 2, 3, 4, 5, 7, 8, 9, 10]
     assert "step 6: the loss is nan; skipped:\n  five.wav" in capsys.readouterr().out
@@ -135,14 +159,18 @@ def test_lost_steps_are_named(undisturbed, tmp_path, capsys):
     capsys.readouterr()
     assert run(tmp_path) == undisturbed
     assert (
-        "continuing after step 4: those up to 7 have no whole checkpoint and are done again" in capsys.readouterr().out
+        "continuing after step 4: those up to 7 have no whole checkpoint and are done again"
+        in capsys.readouterr().out
     )
     run(tmp_path)
     assert "training is finished: all 10 steps are done" in capsys.readouterr().out
 
 
 def test_out_of_memory_names_the_batch_size_to_try():
-    with pytest.raises(InputError, match="batches of 8 clips; try --config.optimizer.batch_size=4"), memory_for(8):
+    with (
+        pytest.raises(InputError, match="batches of 8 clips; try --config.optimizer.batch_size=4"),
+        memory_for(8),
+    ):
         jnp.zeros(1 << 46).block_until_ready()
     with pytest.raises(jax.errors.JaxRuntimeError, match="other"), memory_for(8):
         raise jax.errors.JaxRuntimeError("INTERNAL: other")

@@ -10,7 +10,9 @@ SETTINGS = {"base": (0.8, 0.07, 102), "large": (0.75, 0.1, 128)}
 
 def masks(size, count, grid=(64, 8)):
     mask_share, adjust, _ = SETTINGS[size]
-    kept = kept_patches(jax.random.key(0), count // 16, 16, grid, mask_share=mask_share, adjust=adjust, block=5)
+    kept = kept_patches(
+        jax.random.key(0), count // 16, 16, grid, mask_share=mask_share, adjust=adjust, block=5
+    )
     seen = np.zeros((count, grid[0] * grid[1]), int)
     np.put_along_axis(seen, np.asarray(kept).reshape(count, -1), 1, axis=1)
     return seen.reshape(count, *grid)
@@ -28,10 +30,14 @@ def test_every_view_keeps_the_same_number_of_patches(size):
 @pytest.mark.parametrize("size", SETTINGS)
 def test_blocks_are_those_of_the_public_generator(golden, size):
     reference = golden("pretrain")
-    theirs = 1 - np.unpackbits(reference[f"example_masks_{size}_bits"], axis=1).reshape(-1, 64, 8).astype(int)
+    theirs = 1 - np.unpackbits(reference[f"example_masks_{size}_bits"], axis=1).reshape(
+        -1, 64, 8
+    ).astype(int)
     ours = masks(size, 2048)
     pairs = adjacent_pairs(theirs)
-    assert pairs.mean() == pytest.approx(float(reference[f"example_masks_{size}_mean_adjacent_kept_pairs"]))
+    assert pairs.mean() == pytest.approx(
+        float(reference[f"example_masks_{size}_mean_adjacent_kept_pairs"])
+    )
     error = np.hypot(pairs.std() / len(pairs) ** 0.5, adjacent_pairs(ours).std() / len(ours) ** 0.5)
     assert abs(adjacent_pairs(ours).mean() - pairs.mean()) < 3 * error
     # How often each band is kept: the edges less, since squares are clamped there.

@@ -1,4 +1,6 @@
-"""Eight devices against one: the same gradients, losses and checkpoints; parameters shared out among them."""
+"""Eight devices against one: the same gradients, losses and checkpoints; parameters shared out
+among them.
+"""
 
 import dataclasses
 import json
@@ -15,11 +17,22 @@ from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints, checksum
 from asd_jax.training.fine_tuning import fine_tune
-from asd_jax.training.mesh import AXES, make_mesh, one_device, own_rows, place, shardings, spec_of, spread
+from asd_jax.training.mesh import (
+    AXES,
+    make_mesh,
+    one_device,
+    own_rows,
+    place,
+    shardings,
+    spec_of,
+    spread,
+)
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import initial_state, make_head, make_loss_and_gradients, make_optimizer
 
-CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(64, 1, 2), Pooling(embedding_dim=32))
+CONFIG = EncoderConfig(
+    FrontEnd(simam=SimAM("local")), EATConfig(64, 1, 2), Pooling(embedding_dim=32)
+)
 SETTINGS = FineTuning(epochs=10, batch_size=8, learning_rate=1e-3, mask_frames=8, mask_filters=8)
 CLIPS = [Clip(f"{n}", "fan", "00", "train", "source", 0, f"tone_{n % 3}") for n in range(16)]
 
@@ -42,7 +55,9 @@ def gradients(mesh, settings, dtype):
     """One step's, of every parameter by its path, computed on the mesh."""
     encoder, head = Encoder(CONFIG, dtype), make_head(3, settings)
     optimizer, _ = make_optimizer(settings, 10, CONFIG.eat.depth)
-    state = initial_state(encoder, head, optimizer, settings, jax.random.key(0), read(CLIPS[0]), None)
+    state = initial_state(
+        encoder, head, optimizer, settings, jax.random.key(0), read(CLIPS[0]), None
+    )
     params, head_state = jax.tree.map(lambda leaf: leaf.astype(dtype), (state.params, state.head))
     numbers = np.arange(settings.batch_size, dtype=np.int32)
     waves = np.stack([read(CLIPS[n]) for n in numbers]).astype(dtype)
@@ -50,39 +65,57 @@ def gradients(mesh, settings, dtype):
 
     def one(params, head_state, batch, key):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return make_loss_and_gradients(encoder, head, settings)(params, {}, head_state, batch, key)[0]
+            return make_loss_and_gradients(encoder, head, settings)(
+                params, {}, head_state, batch, key
+            )[0]
 
     found = jax.jit(one, out_shardings=shardings(mesh, params))(
         *place(mesh, (params, head_state)), spread(mesh, batch), jax.random.key(1)
     )
-    return {jax.tree_util.keystr(path): np.asarray(g) for path, g in jax.tree.leaves_with_path(found)}
+    return {
+        jax.tree_util.keystr(path): np.asarray(g) for path, g in jax.tree.leaves_with_path(found)
+    }
 
 
-# float64 tells rounding from error: 2.9e-15 measured. In float32 1.9e-6 was, as on one device alone in eight parts (see
-# benchmarks/README.md).
+# float64 tells rounding from error: 2.9e-15 measured. In float32 1.9e-6 was, as on one device alone
+# in eight parts (see benchmarks/README.md).
 @pytest.mark.parametrize(
     ("shards", "accumulate", "dtype", "limit"),
     [
         (8, 1, "float64", 6e-15),
-        *(pytest.param(*c, marks=pytest.mark.slow) for c in [(8, 2, "float64", 6e-15), (1, 1, "float32", 4e-6)]),
+        *(
+            pytest.param(*c, marks=pytest.mark.slow)
+            for c in [(8, 2, "float64", 6e-15), (1, 1, "float32", 4e-6)]
+        ),
     ],
 )
 def test_gradients_are_those_of_one_device(eight, shards, accumulate, dtype, limit):
-    settings = dataclasses.replace(SETTINGS, batch_size=8 * accumulate, accumulate=accumulate, drop_path=0.2)
+    settings = dataclasses.replace(
+        SETTINGS, batch_size=8 * accumulate, accumulate=accumulate, drop_path=0.2
+    )
     with jax.enable_x64(dtype == "float64"):
-        one, other = gradients(one_device(), settings, dtype), gradients(eight(shards), settings, dtype)
+        one, other = (
+            gradients(one_device(), settings, dtype),
+            gradients(eight(shards), settings, dtype),
+        )
     off = {
         name: np.abs(g - other[name]).max() / np.abs(g).max()
         for name, g in one.items()
-        if name != "['encoder']['pooling']['attention_out']['bias']"  # exactly zero: softmax does not see it
+        if name
+        # exactly zero: softmax does not see it
+        != "['encoder']['pooling']['attention_out']['bias']"
     }
-    assert {g.dtype for g in one.values()} == {np.dtype(dtype)} and max(off.values()) < limit, max(off.values())
+    assert {g.dtype for g in one.values()} == {np.dtype(dtype)} and max(off.values()) < limit, max(
+        off.values()
+    )
 
 
 def state_of(config):
     encoder, head, settings = Encoder(config), make_head(3, SETTINGS), SETTINGS
     optimizer, _ = make_optimizer(settings, 10, config.eat.depth)
-    return initial_state(encoder, head, optimizer, settings, jax.random.key(0), read(CLIPS[0]), None)
+    return initial_state(
+        encoder, head, optimizer, settings, jax.random.key(0), read(CLIPS[0]), None
+    )
 
 
 def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
@@ -90,7 +123,9 @@ def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
     encoder, head = Encoder(tiny), make_head(3, SETTINGS)
     optimizer, _ = make_optimizer(SETTINGS, 10, 12)
     key = jax.random.key(0)
-    state = jax.eval_shape(lambda: initial_state(encoder, head, optimizer, SETTINGS, key, np.zeros(4000), None))
+    state = jax.eval_shape(
+        lambda: initial_state(encoder, head, optimizer, SETTINGS, key, np.zeros(4000), None)
+    )
     for shards in (1, 8, 2):
         where = shardings(eight(shards), state)
         ours = sum(
@@ -101,7 +136,9 @@ def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
         assert 1 / shards <= share < 1.1 / shards
 
 
-@pytest.mark.parametrize("counts", [(8, 2), *(pytest.param(c, marks=pytest.mark.slow) for c in [(1, 8)])])
+@pytest.mark.parametrize(
+    "counts", [(8, 2), *(pytest.param(c, marks=pytest.mark.slow) for c in [(1, 8)])]
+)
 def test_checkpoint_is_restored_by_any_number_of_shards(eight, tmp_path, counts):
     state = state_of(CONFIG)
     with Checkpoints(tmp_path) as checkpoints:
@@ -113,7 +150,9 @@ def test_checkpoint_is_restored_by_any_number_of_shards(eight, tmp_path, counts)
     assert step == 3
     jax.tree.map(np.testing.assert_array_equal, restored, state)
     jax.tree.map(
-        lambda leaf, where: leaf.sharding.is_equivalent_to(where, leaf.ndim) or pytest.fail(f"{leaf.sharding}"),
+        lambda leaf, where: (
+            leaf.sharding.is_equivalent_to(where, leaf.ndim) or pytest.fail(f"{leaf.sharding}")
+        ),
         restored,
         shardings(mesh, state),
     )
@@ -125,9 +164,13 @@ def test_checksum_of_an_array_spread_over_devices_is_that_of_the_array(eight):
 
 
 def test_what_devices_cannot_share_is_refused_with_what_they_can(eight):
-    with pytest.raises(InputError, match="batch_size=12 clips cannot be divided among 8 devices.*batch_size=16"):
+    with pytest.raises(
+        InputError, match="batch_size=12 clips cannot be divided among 8 devices.*batch_size=16"
+    ):
         make_mesh(12)
-    with pytest.raises(InputError, match="batch_size=24 clips in optimizer.accumulate=2 parts.*batch_size=32"):
+    with pytest.raises(
+        InputError, match="batch_size=24 clips in optimizer.accumulate=2 parts.*batch_size=32"
+    ):
         make_mesh(24, parts=2)
     with pytest.raises(InputError, match="parallel.shards=3 does not divide the 8 devices"):
         make_mesh(24, shards=3)
@@ -144,13 +187,23 @@ def test_the_longest_axis_that_can_be_divided_is_shared_out_and_small_arrays_are
 
 
 def losses(workdir):
-    return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.mark.slow
-def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_continue_them(eight, tmp_path):
+def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_continue_them(
+    eight, tmp_path
+):
     def run(name, mesh, read=read):
-        options = {"workdir": tmp_path / name, "mesh": mesh, "log_every": 1, "checkpoint_every": 10, "threads": 1}
+        options = {
+            "workdir": tmp_path / name,
+            "mesh": mesh,
+            "log_every": 1,
+            "checkpoint_every": 10,
+            "threads": 1,
+        }
         return fine_tune(CONFIG, None, CLIPS, read, SETTINGS, **options)
 
     def failing(clip):

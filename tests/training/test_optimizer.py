@@ -5,12 +5,21 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
-from asd_jax.training.optimizer import adamw, join, layer_multiplier, learning_rate_schedule, split, thaw_stage
+from asd_jax.training.optimizer import (
+    adamw,
+    join,
+    layer_multiplier,
+    learning_rate_schedule,
+    split,
+    thaw_stage,
+)
 
 
 def test_schedule_rises_linearly_then_follows_a_cosine():
     schedule = learning_rate_schedule(1e-3, 100, 0.1)
-    assert [float(schedule(n)) for n in (0, 5, 10, 100)] == pytest.approx([0, 5e-4, 1e-3, 0], abs=1e-9)
+    assert [float(schedule(n)) for n in (0, 5, 10, 100)] == pytest.approx(
+        [0, 5e-4, 1e-3, 0], abs=1e-9
+    )
     assert float(schedule(55)) == pytest.approx(5e-4, rel=1e-5)
 
 
@@ -42,7 +51,10 @@ def test_gradients_are_clipped_to_a_global_norm():
 
 PARAMS = {
     "encoder": {
-        "eat": {name: {"kernel": jnp.ones((2, 2))} for name in ("patch", "block_0", "block_1", "block_2")},
+        "eat": {
+            name: {"kernel": jnp.ones((2, 2))}
+            for name in ("patch", "block_0", "block_1", "block_2")
+        },
         "pooling": {"kernel": jnp.ones((2, 2))},
     },
     "head": {"centres": jnp.ones((2, 2))},
@@ -59,17 +71,25 @@ def moves(optimizer, steps):
 
 
 def test_layer_decay_is_eats_formula():
-    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.65, depth=3)
+    optimizer = adamw(
+        optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.65, depth=3
+    )
     first = moves(optimizer, 1)[0]
     for block in range(3):  # block i of depth 3: 0.65^(3 - i), so the last 0.65
-        assert first[f"encoder/eat/block_{block}/kernel"] == pytest.approx(-1e-3 * 0.65 ** (3 - block), rel=1e-5)
+        assert first[f"encoder/eat/block_{block}/kernel"] == pytest.approx(
+            -1e-3 * 0.65 ** (3 - block), rel=1e-5
+        )
     for name in ("encoder/eat/patch/kernel", "encoder/pooling/kernel", "head/centres"):
         assert first[name] == pytest.approx(-1e-3, rel=1e-5)
-    assert layer_multiplier("encoder/eat/block_0/fc1/kernel", 0.65, 12) == pytest.approx(0.0057, abs=1e-4)
+    assert layer_multiplier("encoder/eat/block_0/fc1/kernel", 0.65, 12) == pytest.approx(
+        0.0057, abs=1e-4
+    )
 
 
 def test_blocks_above_the_pooled_one_count_as_the_last():
-    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.5, depth=2)
+    optimizer = adamw(
+        optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.5, depth=2
+    )
     first = moves(optimizer, 1)[0]
     rates = [first[f"encoder/eat/block_{block}/kernel"] / -1e-3 for block in range(3)]
     assert rates == pytest.approx([0.25, 0.5, 0.5], rel=1e-5)
@@ -77,14 +97,18 @@ def test_blocks_above_the_pooled_one_count_as_the_last():
 
 
 def test_weight_decay_follows_the_layers_rate():
-    optimizer = adamw(optax.constant_schedule(0.1), weight_decay=0.5, clip_norm=1.0, layer_decay=0.5, depth=3)
+    optimizer = adamw(
+        optax.constant_schedule(0.1), weight_decay=0.5, clip_norm=1.0, layer_decay=0.5, depth=3
+    )
     zero = jax.tree.map(jnp.zeros_like, PARAMS)
     updates, _ = optimizer.update(zero, optimizer.init(PARAMS), PARAMS)
     np.testing.assert_allclose(updates["encoder"]["eat"]["block_2"]["kernel"], -0.05 * 0.5)
 
 
 def test_blocks_thaw_one_by_one_from_the_last():
-    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9, depth=3, thaw_every=2.0)
+    optimizer = adamw(
+        optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9, depth=3, thaw_every=2.0
+    )
     seen = moves(optimizer, 8)
     thawed = {name: [step[name] != 0 for step in seen].index(True) for name in seen[0]}
     assert thawed == {
@@ -96,19 +120,32 @@ def test_blocks_thaw_one_by_one_from_the_last():
         "encoder/eat/patch/kernel": 6,
     }
     plain = moves(adamw(optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9), 1)[0]
-    assert seen[4]["encoder/eat/block_1/kernel"] == pytest.approx(plain["head/centres"], rel=1e-5)  # Adam starts anew
+    assert seen[4]["encoder/eat/block_1/kernel"] == pytest.approx(
+        plain["head/centres"], rel=1e-5
+    )  # Adam starts anew
 
 
 def test_frozen_gradients_do_not_count_in_the_norm():
-    optimizer = adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1.0, depth=3, thaw_every=5.0)
+    optimizer = adamw(
+        optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1.0, depth=3, thaw_every=5.0
+    )
     _, state = optimizer.update(jax.tree.map(jnp.ones_like, PARAMS), optimizer.init(PARAMS), PARAMS)
-    moments = [mu for path, mu in jax.tree_util.tree_flatten_with_path(state)[0] if ".mu" in jax.tree_util.keystr(path)]
-    norm = np.sqrt(sum(float((10 * m**2).sum()) * 10 for m in moments))  # mu is a tenth of the gradient
+    moments = [
+        mu
+        for path, mu in jax.tree_util.tree_flatten_with_path(state)[0]
+        if ".mu" in jax.tree_util.keystr(path)
+    ]
+    norm = np.sqrt(
+        sum(float((10 * m**2).sum()) * 10 for m in moments)
+    )  # mu is a tenth of the gradient
     assert norm == pytest.approx(1.0, rel=1e-5)
 
 
 def test_parts_of_parameters_come_together_again():
     chosen, rest = split(PARAMS, lambda path: "block_1" in path)
-    assert list(flatten_dict(chosen)) == [("encoder", "eat", "block_1", "kernel")] and len(flatten_dict(rest)) == 5
+    assert (
+        list(flatten_dict(chosen)) == [("encoder", "eat", "block_1", "kernel")]
+        and len(flatten_dict(rest)) == 5
+    )
     jax.tree.map(np.testing.assert_array_equal, join(chosen, rest), PARAMS)
     assert join(*split(PARAMS, lambda path: False)) == PARAMS

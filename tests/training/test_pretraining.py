@@ -28,7 +28,9 @@ CHECKPOINT = Path(__file__).parents[1] / "golden" / "tiny_eat_fairseq.pt"
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)
 SETTINGS = Pretraining(decoder_layers=2, mask_noise=0.0)
 SMALL = EATConfig(embed_dim=32, depth=2, num_heads=2)
-SMALL_SETTINGS = Pretraining(steps=8, batch_size=2, views=2, decoder_layers=1, learning_rate=1e-3, warmup_fraction=0.1)
+SMALL_SETTINGS = Pretraining(
+    steps=8, batch_size=2, views=2, decoder_layers=1, learning_rate=1e-3, warmup_fraction=0.1
+)
 EVEN = FrontEnd(simam=SimAM("none"))
 
 
@@ -64,7 +66,9 @@ def test_targets_are_the_public_codes(published, reference):
     ffn = jax.jit(EAT(CONFIG).apply)({"params": teacher}, x)[1]["ffn"]
     # Measured 2.4e-6 and 7.5e-6.
     np.testing.assert_allclose(ffn[-1][:, 1:], reference["teacher_ffn_last"], rtol=0, atol=5e-6)
-    np.testing.assert_allclose(pretraining.teacher_targets(ffn), reference["targets"], rtol=0, atol=1.5e-5)
+    np.testing.assert_allclose(
+        pretraining.teacher_targets(ffn), reference["targets"], rtol=0, atol=1.5e-5
+    )
 
 
 def test_predictions_are_the_public_codes(published, reference):
@@ -82,10 +86,16 @@ def test_predictions_are_the_public_codes(published, reference):
 def test_losses_are_the_public_codes(step, reference):
     value, parts, _ = step
     size = float(reference["sample_size"])
-    assert float(parts["frame_loss"]) == pytest.approx(float(reference["loss_frame_sum"]) / size, rel=1e-6)
-    assert float(parts["utterance_loss"]) == pytest.approx(float(reference["loss_cls_sum"]) / size, rel=1e-6)
+    assert float(parts["frame_loss"]) == pytest.approx(
+        float(reference["loss_frame_sum"]) / size, rel=1e-6
+    )
+    assert float(parts["utterance_loss"]) == pytest.approx(
+        float(reference["loss_cls_sum"]) / size, rel=1e-6
+    )
     assert float(value) == pytest.approx(float(reference["loss_total_over_sample_size"]), rel=1e-6)
-    assert float(parts["prediction_spread"]) == pytest.approx(float(reference["pred_var"]), rel=1e-5)
+    assert float(parts["prediction_spread"]) == pytest.approx(
+        float(reference["pred_var"]), rel=1e-5
+    )
     assert float(parts["target_spread"]) == pytest.approx(float(reference["target_var"]), rel=1e-5)
 
 
@@ -93,12 +103,21 @@ def test_gradients_are_the_public_codes(step, reference):
     _, _, gradients = step
     encoder = flatten_dict(gradients["eat"])
     decoder = flatten_dict(gradients["decoder"])
-    theirs = {name.removeprefix("grad:"): reference[name] for name in reference if name.startswith("grad:")}
-    convolution = theirs.pop("modality_encoders.IMAGE.decoder.blocks.0.0.weight").transpose(2, 3, 1, 0)
+    theirs = {
+        name.removeprefix("grad:"): reference[name]
+        for name in reference
+        if name.startswith("grad:")
+    }
+    convolution = theirs.pop("modality_encoders.IMAGE.decoder.blocks.0.0.weight").transpose(
+        2, 3, 1, 0
+    )
     bias = theirs.pop("modality_encoders.IMAGE.decoder.proj.bias")
     pairs = {("conv_0", "kernel"): convolution, ("out", "bias"): bias}
     errors = {name: relative(decoder[name], value) for name, value in pairs.items()}
-    errors |= {name: relative(encoder[name], value) for name, value in flatten_dict(flax_names(theirs)).items()}
+    errors |= {
+        name: relative(encoder[name], value)
+        for name, value in flatten_dict(flax_names(theirs)).items()
+    }
     assert len(errors) == 7
     assert max(errors.values()) < 4e-6, errors  # measured 1.9e-6
 
@@ -112,10 +131,14 @@ def test_schedules_are_the_published_ones(reference):
     assert low == 0
     schedule = learning_rate_schedule(peak, int(total), Pretraining.warmup_fraction)
     ours = [float(schedule(n)) for n in reference["lr_pretrain_base_steps"]]
-    np.testing.assert_allclose(ours, reference["lr_pretrain_base"], rtol=1e-5, atol=8e-12)  # step 1: 3.7e-12
+    np.testing.assert_allclose(
+        ours, reference["lr_pretrain_base"], rtol=1e-5, atol=8e-12
+    )  # step 1: 3.7e-12
     start, end, steps = reference["ema_cfg"]
     settings = Pretraining(ema_start=start, ema_end=end, ema_steps=int(steps))
-    ours = [float(pretraining.teacher_decay(settings, jnp.asarray(n))) for n in reference["ema_steps"]]
+    ours = [
+        float(pretraining.teacher_decay(settings, jnp.asarray(n))) for n in reference["ema_steps"]
+    ]
     np.testing.assert_allclose(ours, reference["ema_decay"], rtol=1e-7)
 
 
@@ -140,10 +163,14 @@ def test_keeping_every_patch_is_the_plain_encoder():
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", pretraining.OBJECTIVES)
 def test_a_few_steps_lower_the_loss(objective):
-    settings = dataclasses.replace(SMALL_SETTINGS, objective=objective, weighting="mean", decoder_width=32)
+    settings = dataclasses.replace(
+        SMALL_SETTINGS, objective=objective, weighting="mean", decoder_width=32
+    )
     optimizer = optax.adam(1e-3)
     state = initial_state(SMALL, settings, optimizer, jax.random.key(0))
-    take = jax.jit(make_pretraining_step(SMALL, EVEN, settings, optimizer, lambda step: 1e-3), donate_argnums=0)
+    take = jax.jit(
+        make_pretraining_step(SMALL, EVEN, settings, optimizer, lambda step: 1e-3), donate_argnums=0
+    )
     batch = {"wave": jax.random.normal(jax.random.key(1), (2, 400 + 63 * 160)) * 0.1}
     seen = []
     for _ in range(30):
@@ -160,10 +187,17 @@ def test_the_teacher_follows_the_student_by_its_decay():
     state = initial_state(SMALL, settings, optimizer, jax.random.key(0))
     before = jax.tree.map(np.asarray, state.teacher)
     take = jax.jit(make_pretraining_step(SMALL, EVEN, settings, optimizer, lambda step: 0.1))
-    state, _ = take(state, {"wave": jax.random.normal(jax.random.key(1), (2, 10480)) * 0.1}, jax.random.key(2))
+    state, _ = take(
+        state, {"wave": jax.random.normal(jax.random.key(1), (2, 10480)) * 0.1}, jax.random.key(2)
+    )
     expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, before, state.params["eat"])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), state.teacher, expected)
-    moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before, state.teacher)), strict=True)]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), state.teacher, expected
+    )
+    moved = [
+        np.abs(a - b).max()
+        for a, b in zip(*map(jax.tree.leaves, (before, state.teacher)), strict=True)
+    ]
     assert max(moved) > 0
 
 
@@ -171,7 +205,9 @@ def test_pixels_are_normalised_patch_by_patch():
     x = jax.random.normal(jax.random.key(0), (1, 32, 128)) * 3 + 5
     pixels = np.asarray(pretraining.patch_pixels(x), np.float64)
     patch = np.asarray(x, np.float64)[0, 16:32, 16:32].ravel()  # time 1, band 1: number 9
-    np.testing.assert_allclose(pixels[0, 9], (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6), atol=1e-5)
+    np.testing.assert_allclose(
+        pixels[0, 9], (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6), atol=1e-5
+    )
 
 
 def test_a_decoder_that_cannot_be_is_named():

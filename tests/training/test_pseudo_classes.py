@@ -11,7 +11,16 @@ from asd_jax.runtime import processes
 from asd_jax.training.pseudo_classes import ward_clusters, with_pseudo_classes, without_attributes
 
 CLIPS = [
-    Window(f"{n}", "fan" if n < 6 else "gearbox", "00", "train", "source", 0, "A" if n == 7 else "", samples=4000)
+    Window(
+        f"{n}",
+        "fan" if n < 6 else "gearbox",
+        "00",
+        "train",
+        "source",
+        0,
+        "A" if n == 7 else "",
+        samples=4000,
+    )
     for n in range(9)
 ]
 ENCODER = EncoderConfig(FrontEnd(simam=SimAM("none")), None)
@@ -20,7 +29,9 @@ ENCODER = EncoderConfig(FrontEnd(simam=SimAM("none")), None)
 def read(clip):
     """Two kinds of sound, by turns."""
     noise = np.random.default_rng(int(clip.path)).normal(size=4000)
-    return (np.diff(noise, prepend=0) if int(clip.path) % 2 else np.cumsum(noise) / 20).astype(np.float32)
+    return (np.diff(noise, prepend=0) if int(clip.path) % 2 else np.cumsum(noise) / 20).astype(
+        np.float32
+    )
 
 
 def test_clusters_are_those_of_scikit_learns_ward_linkage():
@@ -28,7 +39,9 @@ def test_clusters_are_those_of_scikit_learns_ward_linkage():
     vectors = (rng.normal(size=(40, 2, 8)) + 3 * rng.integers(0, 3, (40, 1, 1))).astype(np.float32)
     ours = ward_clusters(vectors, 5)
     rows = vectors.reshape(40, -1).astype(np.float64)
-    theirs = AgglomerativeClustering(5).fit_predict(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    theirs = AgglomerativeClustering(5).fit_predict(
+        rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    )
     assert len(set(zip(ours, theirs, strict=True))) == 5
     assert ours[0] == 0 and sorted(set(ours)) == list(range(5))
 
@@ -40,7 +53,9 @@ def test_fewer_clips_than_clusters(clips):
 
 def test_only_machines_wholly_without_attributes_get_classes(tmp_path):
     assert without_attributes(CLIPS) == {"fan 00": list(range(6))}
-    named = with_pseudo_classes(CLIPS, read, ENCODER, {}, clusters=2, path=tmp_path / "p.json", batch_size=4)
+    named = with_pseudo_classes(
+        CLIPS, read, ENCODER, {}, clusters=2, path=tmp_path / "p.json", batch_size=4
+    )
     assert [clip.attribute for clip in named] == ["pseudo_0", "pseudo_1"] * 3 + ["", "A", ""]
     assert [dataclasses.replace(clip, attribute="") for clip in named[:6]] == CLIPS[:6]
 
@@ -53,7 +68,9 @@ def test_processes_meet_as_often_whether_or_not_they_find_the_file(tmp_path, mon
     met = []
     monkeypatch.setattr(processes, "wait", lambda: met.append(1))
     for _ in range(2):
-        with_pseudo_classes(CLIPS, read, ENCODER, {}, clusters=2, path=tmp_path / "p.json", batch_size=4)
+        with_pseudo_classes(
+            CLIPS, read, ENCODER, {}, clusters=2, path=tmp_path / "p.json", batch_size=4
+        )
     assert len(met) == 4  # before any has written, and after
 
 

@@ -21,7 +21,9 @@ from asd_jax.training.step import (
     make_train_step,
 )
 
-CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(16, 2, 2), Pooling(embedding_dim=8))
+CONFIG = EncoderConfig(
+    FrontEnd(simam=SimAM("local")), EATConfig(16, 2, 2), Pooling(embedding_dim=8)
+)
 KEY = jax.random.key(0)
 BATCH = {
     "wave": 0.1 * jax.random.normal(KEY, (8, 5200)),
@@ -31,9 +33,16 @@ BATCH = {
 
 
 def parts(**changes):
-    settings = FineTuning(**{"batch_size": 8, "learning_rate": 1e-2, "warmup_fraction": 0.0} | changes)
-    encoder = Encoder(CONFIG, lora=settings.lora, drop_path=settings.drop_path, remat=settings.remat)
-    head, (optimizer, schedule) = make_head(3, settings), make_optimizer(settings, 4, CONFIG.eat.depth)
+    settings = FineTuning(
+        **{"batch_size": 8, "learning_rate": 1e-2, "warmup_fraction": 0.0} | changes
+    )
+    encoder = Encoder(
+        CONFIG, lora=settings.lora, drop_path=settings.drop_path, remat=settings.remat
+    )
+    head, (optimizer, schedule) = (
+        make_head(3, settings),
+        make_optimizer(settings, 4, CONFIG.eat.depth),
+    )
     state = initial_state(encoder, head, optimizer, settings, KEY, np.zeros(5200, np.float32), None)
     return settings, state, encoder, head, optimizer, schedule
 
@@ -62,7 +71,9 @@ def whole():
 
 
 def gradients(**changes):
-    settings, state, encoder, head, *_ = parts(mixup="spectrogram", mixup_probability=1.0, **changes)
+    settings, state, encoder, head, *_ = parts(
+        mixup="spectrogram", mixup_probability=1.0, **changes
+    )
     both = split(state.params, settings.trains)
     return jax.jit(make_loss_and_gradients(encoder, head, settings))(*both, state.head, BATCH, KEY)
 
@@ -84,9 +95,15 @@ def test_augmentation_comes_before_simam():
     spectrogram = augment(CONFIG.front_end.spectrogram(wave, BATCH["simam_mode"]))
     assert (spectrogram == 0).any()  # masked, and SimAM sees it
     variables = {"params": state.params["encoder"]}
-    embeddings, _ = encoder.apply(variables, spectrogram, wave.shape[1], BATCH["simam_mode"], method="embed")
-    (logits, _), _ = head.apply({"params": state.params["head"], **state.head}, embeddings, labels, mutable=["adacos"])
-    _, _, metrics = jax.jit(make_loss_and_gradients(encoder, head, settings))(*both, state.head, BATCH, KEY)
+    embeddings, _ = encoder.apply(
+        variables, spectrogram, wave.shape[1], BATCH["simam_mode"], method="embed"
+    )
+    (logits, _), _ = head.apply(
+        {"params": state.params["head"], **state.head}, embeddings, labels, mutable=["adacos"]
+    )
+    _, _, metrics = jax.jit(make_loss_and_gradients(encoder, head, settings))(
+        *both, state.head, BATCH, KEY
+    )
     # measured 0
     assert float(metrics["loss"]) == pytest.approx(float(arcface_loss(logits, labels)), rel=1e-6)
 
@@ -96,13 +113,22 @@ def test_frozen_eat_does_not_move_by_a_bit():
     everything = set(flatten_dict(states[0].params, sep="/"))
     eat = {path for path in everything if path.startswith("encoder/eat/")}
     assert len(eat) > 20 and moved(states[0].params, states[-1].params) == everything - eat
-    assert not any("eat" in jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(states[0].optimizer))
+    assert not any(
+        "eat" in jax.tree_util.keystr(path)
+        for path, _ in jax.tree.leaves_with_path(states[0].optimizer)
+    )
 
 
 def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
     # with all that has a state of its own: averaged weights, AdaCos's scale
     settings, states, metrics = trained(
-        strategy="lora", lora_rank=2, ema=0.5, head="subcluster_adacos", subclusters=2, drop_path=0.3, remat=True
+        strategy="lora",
+        lora_rank=2,
+        ema=0.5,
+        head="subcluster_adacos",
+        subclusters=2,
+        drop_path=0.3,
+        remat=True,
     )
     after = moved(states[0].params, states[-1].params)
     assert {path for path in after if "eat/" in path} == {
@@ -111,7 +137,9 @@ def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
     assert all(np.isfinite(list(map(float, found.values()))).all() for found in metrics)
     assert float(states[-1].head["adacos"]["scale"]) != float(states[0].head["adacos"]["scale"])
     final = final_params(states[-1], settings)
-    ordinary = jax.eval_shape(Encoder(CONFIG).init, KEY, BATCH["wave"], BATCH["simam_mode"])["params"]
+    ordinary = jax.eval_shape(Encoder(CONFIG).init, KEY, BATCH["wave"], BATCH["simam_mode"])[
+        "params"
+    ]
     assert jax.tree.map(jnp.shape, final) == jax.tree.map(jnp.shape, ordinary)
     average = np.asarray(states[0].params["encoder"]["embedding"]["kernel"], np.float64)
     for n, state in enumerate(states[1:]):
@@ -122,9 +150,17 @@ def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
 
 @pytest.mark.slow
 def test_gradual_unfreezing_thaws_the_last_block_first():
-    _, states, _ = trained(strategy="gradual", thaw_fraction=1.0, train_centres=False)  # 4 steps: block 1 after two
-    early, late = moved(states[0].params, states[2].params), moved(states[2].params, states[4].params)
-    assert not any("eat/" in path for path in early) and "encoder/pooling/attention_out/kernel" in early
+    _, states, _ = trained(
+        strategy="gradual", thaw_fraction=1.0, train_centres=False
+    )  # 4 steps: block 1 after two
+    early, late = (
+        moved(states[0].params, states[2].params),
+        moved(states[2].params, states[4].params),
+    )
+    assert (
+        not any("eat/" in path for path in early)
+        and "encoder/pooling/attention_out/kernel" in early
+    )
     assert {path.split("/")[2] for path in late if "eat/" in path} == {"block_1"}
     assert "head/centres" not in early | late
 
@@ -134,7 +170,10 @@ def test_gradual_unfreezing_thaws_the_last_block_first():
     [
         ({"strategy": "half"}, "backbone.strategy='half'; known: full, frozen, lora, gradual"),
         ({"head": "softmax"}, "arcface.head='softmax'; known: arcface, adacos, subcluster_adacos"),
-        ({"batch_size": 8, "accumulate": 3}, "accumulate=3 parts do not divide optimizer.batch_size=8"),
+        (
+            {"batch_size": 8, "accumulate": 3},
+            "accumulate=3 parts do not divide optimizer.batch_size=8",
+        ),
         ({"ema": 1.0}, "optimizer.ema=1.0 must be at least 0 and below 1"),
         ({"weight_decay": float("nan")}, "optimizer.weight_decay=nan must be at least 0"),
         ({"strategy": "lora", "lora_targets": "q"}, "LoRA targets q; known: qkv, out, fc1, fc2"),

@@ -11,7 +11,13 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.weights import load_encoder, load_pipeline, random_eat, save_encoder, save_weights
+from asd_jax.training.weights import (
+    load_encoder,
+    load_pipeline,
+    random_eat,
+    save_encoder,
+    save_weights,
+)
 
 CONFIG = EncoderConfig(
     FrontEnd("mel", low_hz=50.0, simam=SimAM({"fan": "global", "pump": "none"})),
@@ -44,7 +50,11 @@ def test_same_parameters_same_bytes_under_the_flax_paths(tmp_path, params):
     with safetensors.safe_open(tmp_path / "a.safetensors", "numpy") as file:
         assert set(file.keys()) == set(flatten_dict(params, sep="/"))
         header = json.loads(file.metadata()["asd_jax"])
-    assert header["kind"] == "encoder" and header["eat"]["embed_dim"] == 32 and header["embedding_dim"] == 8
+    assert (
+        header["kind"] == "encoder"
+        and header["eat"]["embed_dim"] == 32
+        and header["embedding_dim"] == 8
+    )
     assert header["front_end"]["spacing"] == "mel" and header["pooling"]["kind"] == "cls"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
 
@@ -68,11 +78,18 @@ def test_misfitting_weights_give_one_error_with_both_differences(tmp_path, param
     wrong = {**params["eat"], "extra": jnp.zeros(3), "cls": jnp.zeros(5)}
     del wrong["patch"]
     save_weights(
-        tmp_path / "a.safetensors", wrong, {"kind": "eat", "eat": {"embed_dim": 32, "depth": 2, "num_heads": 2}}
+        tmp_path / "a.safetensors",
+        wrong,
+        {"kind": "eat", "eat": {"embed_dim": 32, "depth": 2, "num_heads": 2}},
     )
     with pytest.raises(InputError) as error:
         load_encoder(tmp_path / "a.safetensors")
-    for part in ("missing patch/bias", "missing patch/kernel", "not used extra", "cls has shape (5,), wanted (32,)"):
+    for part in (
+        "missing patch/bias",
+        "missing patch/kernel",
+        "not used extra",
+        "cls has shape (5,), wanted (32,)",
+    ):
         assert part in str(error.value)
 
 
@@ -88,11 +105,15 @@ def damaged(path, kind, params):
     elif kind == "foreign":
         safetensors.numpy.save_file({"a": np.zeros(2)}, path)
     elif kind == "newer":
-        safetensors.numpy.save_file({"a": np.zeros(2)}, path, {"asd_jax": json.dumps({"format": 99, "kind": "eat"})})
+        safetensors.numpy.save_file(
+            {"a": np.zeros(2)}, path, {"asd_jax": json.dumps({"format": 99, "kind": "eat"})}
+        )
     elif kind == "not JSON":
         safetensors.numpy.save_file({"a": np.zeros(2)}, path, {"asd_jax": "{"})
     elif kind == "unknown key":
-        save_weights(path, params, {"kind": "encoder", "eat": {"colour": 1}, "front_end": {}, "pooling": {}})
+        save_weights(
+            path, params, {"kind": "encoder", "eat": {"colour": 1}, "front_end": {}, "pooling": {}}
+        )
     elif kind == "NaN":
         save_encoder(path, CONFIG, jax.tree.map(lambda p: p * np.nan, params))
     elif kind == "missing":

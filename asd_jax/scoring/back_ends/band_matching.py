@@ -11,8 +11,9 @@ from asd_jax.scoring.back_ends.knn import knn
 def band_matching(bank: Bank, *, bands: int, distance: str = "cosine", k: int = 1) -> Fitted:
     """score = mean over bands of the mean distance to the k nearest clips in that band.
 
-    Unlike kNN on the flattened vector, no clip has to match in all bands at once and no loud band outweighs the
-    others. Saengthong and Shinozaki, "Sub-Band Spectral Matching with Localized Score Aggregation" (BEAM, 2026).
+    Unlike kNN on the flattened vector, no clip has to match in all bands at once and no loud band
+    outweighs the others. Saengthong and Shinozaki, "Sub-Band Spectral Matching with Localized Score
+    Aggregation" (BEAM, 2026).
 
     Args:
         bank: {domain: "r (bands e)"}.
@@ -26,7 +27,14 @@ def band_matching(bank: Bank, *, bands: int, distance: str = "cosine", k: int = 
         InputError: fewer than two bands.
     """
     if bands < 2:
-        raise InputError("band_matching: needs embeddings that keep their bands (axes clip, band, embedding); use knn")
+        raise InputError(
+            "band_matching: needs embeddings that keep their bands (axes clip, band, embedding); "
+            "use knn"
+        )
     width = next(iter(bank.values())).shape[1] // bands
     one = functools.partial(knn, distance=distance, k=k)
-    return fuse(bank, [on_columns(one, slice(i * width, (i + 1) * width)) for i in range(bands)], fusion="raw_mean")
+    return fuse(
+        bank,
+        [on_columns(one, slice(i * width, (i + 1) * width)) for i in range(bands)],
+        fusion="raw_mean",
+    )

@@ -21,7 +21,9 @@ def _knn(bank, s, parts):
 
 
 def _smote(bank, s, parts):
-    return smote(bank, distance=s.distance, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed)
+    return smote(
+        bank, distance=s.distance, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed
+    )
 
 
 def _mem_mixup(bank, s, parts):
@@ -32,17 +34,24 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, bands in a vector)
     "knn": _knn,
     "smote": _smote,
     "mem_mixup": _mem_mixup,
-    "k_means": lambda bank, s, parts: k_means(bank, distance=s.distance, centres=s.centres, seed=s.seed),
+    "k_means": lambda bank, s, parts: k_means(
+        bank, distance=s.distance, centres=s.centres, seed=s.seed
+    ),
     "local_density": lambda bank, s, parts: local_density(bank, distance=s.distance, k=s.density_k),
     "mahalanobis": lambda bank, s, parts: mahalanobis(bank, shrinkage=s.shrinkage or None),
     "pca_residual": lambda bank, s, parts: pca_residual(bank, components=s.components),
     "gmm": lambda bank, s, parts: gmm(bank, components=s.mixture, seed=s.seed),
-    "band_matching": lambda bank, s, parts: band_matching(bank, bands=parts, distance=s.distance, k=s.k),
+    "band_matching": lambda bank, s, parts: band_matching(
+        bank, bands=parts, distance=s.distance, k=s.k
+    ),
 }
 
 
-def fit_back_end(bank: Bank, scoring: Scoring, axes: tuple[str, ...], groups: Bank | None = None) -> Fitted:
-    """Prepared vectors {domain: "r p c"}, p bands or layers -> the back end, fusion and layer average asked for.
+def fit_back_end(
+    bank: Bank, scoring: Scoring, axes: tuple[str, ...], groups: Bank | None = None
+) -> Fitted:
+    """Prepared vectors {domain: "r p c"}, p bands or layers -> the back end, fusion and layer
+    average asked for.
 
     Groups {domain: "r"}: clips that self-scores leave out together.
     """

@@ -12,16 +12,18 @@ FUSIONS = ("z_min", "mean", "rank", "raw_mean")
 Fit = Callable[[Bank], Fitted]
 
 
-def fuse(bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min", groups: Bank | None = None) -> Fitted:
+def fuse(
+    bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min", groups: Bank | None = None
+) -> Fitted:
     """Back ends fitted to one bank -> one score per bank.
 
     Args:
         bank: {domain: "r e"}.
         fits: functions of the bank that return `Fitted`.
-        fusion: "z_min": z-normalise each back end by the self-scores of its bank, take the minimum (arXiv 2606.19269);
-            "mean": the mean of these z-scores; "rank": the mean rank among the clips scored at once, in (0, 1]
-            (transductive: the score of a clip depends on the others); "raw_mean": the mean of the raw scores, for
-            back ends of one scale.
+        fusion: "z_min": z-normalise each back end by the self-scores of its bank, take the minimum
+            (arXiv 2606.19269); "mean": the mean of these z-scores; "rank": the mean rank among the
+            clips scored at once, in (0, 1] (transductive: the score of a clip depends on the
+            others); "raw_mean": the mean of the raw scores, for back ends of one scale.
         groups: {domain: "r"}, which clips the self-scores that z-scores rest on leave out together.
 
     Raises:
@@ -66,7 +68,10 @@ def on_columns(fit: Fit, columns: slice) -> Fit:
 
 def _z(scores: Scores, own: dict[str, Scores]) -> Scores:
     statistics, _ = domain_statistics({}, {name: own[name][name] for name in scores}, "train")
-    return {name: (values - statistics[name][0]) / statistics[name][1] for name, values in scores.items()}
+    return {
+        name: (values - statistics[name][0]) / statistics[name][1]
+        for name, values in scores.items()
+    }
 
 
 def _rank(values: np.ndarray) -> np.ndarray:

@@ -5,10 +5,11 @@ from asd_jax.scoring.back_ends.knn import nearest, unit_or_plain
 
 
 def k_means(bank: Bank, *, distance: str = "cosine", centres: int = 16, seed: int = 0) -> Fitted:
-    """score = distance to the closest centre of the source bank, or to the closest clip of the target bank.
+    """score = distance to the closest centre of the source bank, or to the closest clip of the
+    target bank.
 
-    A pooled bank is condensed as a whole. For cosine, k-means (scikit-learn, best of 4 starts) runs on vectors of
-    length 1. Self-scores by folds.
+    A pooled bank is condensed as a whole. For cosine, k-means (scikit-learn, best of 4 starts) runs
+    on vectors of length 1. Self-scores by folds.
 
     Args:
         bank: {domain: "r e"}.
@@ -16,11 +17,14 @@ def k_means(bank: Bank, *, distance: str = "cosine", centres: int = 16, seed: in
         centres: per condensed bank, clamped to its size.
         seed: of the starts.
 
-    Complexity: O(iterations r centres e) to fit, O(n (centres + t) e) to score against t target clips.
+    Complexity: O(iterations r centres e) to fit, O(n (centres + t) e) to score against t target
+    clips.
     """
 
     def fit(bank):
-        return {domain: scorer(v if domain == "target" else condensed(v)) for domain, v in bank.items()}
+        return {
+            domain: scorer(v if domain == "target" else condensed(v)) for domain, v in bank.items()
+        }
 
     def condensed(vectors):
         from sklearn.cluster import KMeans

@@ -1,4 +1,6 @@
-"""k nearest neighbours: mean distance to the k closest clips of each bank, the field's default back end."""
+"""k nearest neighbours: mean distance to the k closest clips of each bank, the field's default back
+end.
+"""
 
 import functools
 
@@ -15,7 +17,8 @@ _SPARE = 8  # neighbours that it finds more than asked for
 
 
 def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = False) -> Fitted:
-    """score = mean of the k smallest distances to a bank, k clamped to its size; self-scores leave one out.
+    """score = mean of the k smallest distances to a bank, k clamped to its size; self-scores leave
+    one out.
 
     Of groups, self-scores leave out a tenth at a time.
 
@@ -34,7 +37,10 @@ def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = F
 
     def self_scores(groups=None):
         return {
-            clips: {d: own(clips, groups) if d == clips else _mean(near(bank[clips], bank[d])[0]) for d in bank}
+            clips: {
+                d: own(clips, groups) if d == clips else _mean(near(bank[clips], bank[d])[0])
+                for d in bank
+            }
             for clips in bank
         }
 
@@ -60,12 +66,14 @@ def nearest(
     scale=None,
     on_device: bool = False,
 ):
-    """Queries "n e", bank "r e" -> the k smallest distances "n k", ascending, and their rows in the bank "n k".
+    """Queries "n e", bank "r e" -> the k smallest distances "n k", ascending, and their rows in the
+    bank "n k".
 
-    Float64 in blocks, never the full matrix. Neighbours are picked by the expanded square |x|^2 + |b|^2 - 2xb, whose
-    rounding would spoil the distance of near-duplicates; the distances returned are recomputed from the differences.
-    Large float32 banks are searched in float32 for a few neighbours too many; where its error bound leaves open
-    whether the k nearest are among them, the query is searched again in float64.
+    Float64 in blocks, never the full matrix. Neighbours are picked by the expanded square |x|^2 +
+    |b|^2 - 2xb, whose rounding would spoil the distance of near-duplicates; the distances returned
+    are recomputed from the differences. Large float32 banks are searched in float32 for a few
+    neighbours too many; where its error bound leaves open whether the k nearest are among them, the
+    query is searched again in float64.
 
     Args:
         queries: any float array.
@@ -84,7 +92,10 @@ def nearest(
     if k < 1:
         raise InputError(f"k = {k}: must be at least 1")
     if queries.shape[1:] != bank.shape[1:]:
-        raise InputError(f"embeddings of {queries.shape[1:]} values against a bank of {bank.shape[1:]}: must be equal")
+        raise InputError(
+            f"embeddings of {queries.shape[1:]} values against a bank of {bank.shape[1:]}: must "
+            f"be equal"
+        )
     k = min(k, len(bank) - leave_one_out)
     distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
     sieve = scale is None and bank.dtype == np.float32 and len(bank) >= max(_LARGE, k + _SPARE + 1)
@@ -112,20 +123,33 @@ def _sieved_rows(query, bank, k, distance, own, on_device):
     order = np.argsort(exact, axis=1, kind="stable")[:, :k]
     last = np.take_along_axis(exact, order, 1)[:, -1]
     length = np.linalg.norm(query, axis=1)
-    value = (2 * last if distance == "cosine" else last**2) - length**2  # as the search ranks: |b|^2 - 2xb
+    value = (
+        2 * last if distance == "cosine" else last**2
+    ) - length**2  # as the search ranks: |b|^2 - 2xb
     error = 2 * query.shape[1] * np.finfo(np.float32).eps * (length + longest) ** 2
-    rows, open_ = np.take_along_axis(found, order, 1), ~((value + error < beyond) & np.isfinite(beyond))
+    rows, open_ = (
+        np.take_along_axis(found, order, 1),
+        ~((value + error < beyond) & np.isfinite(beyond)),
+    )
     if open_.any():
-        rows[open_] = _closest_rows(query[open_], bank, k, distance, None if own is None else own[open_])[0]
+        rows[open_] = _closest_rows(
+            query[open_], bank, k, distance, None if own is None else own[open_]
+        )[0]
     return rows
 
 
 def _closest_rows(query, bank, k, distance, own, scale=None):
-    """The k rows closest to each query, the square no other row is below (short of |x|^2), the longest row.
+    """The k rows closest to each query, the square no other row is below (short of |x|^2), the
+    longest row.
 
-    Computed in the precision of `query`; `own` are the rows that are the queries themselves, or None.
+    Computed in the precision of `query`; `own` are the rows that are the queries themselves, or
+    None.
     """
-    best, rows, longest = np.full((len(query), k), np.inf, query.dtype), np.zeros((len(query), k), np.int64), 0.0
+    best, rows, longest = (
+        np.full((len(query), k), np.inf, query.dtype),
+        np.zeros((len(query), k), np.int64),
+        0.0,
+    )
     doubled = -2 * query
     for start in range(0, len(bank), _BANK_ROWS):
         block = unit_or_plain(bank[start : start + _BANK_ROWS], distance, query.dtype)
@@ -169,7 +193,11 @@ def _closest_rows_on_device(query, bank, k, distance, own):
 
     query = jnp.asarray(query)
     own = jnp.full(len(query), -1) if own is None else jnp.asarray(own)
-    best, rows, longest = jnp.full((len(query), k), jnp.inf), jnp.zeros((len(query), k), jnp.int32), 0.0
+    best, rows, longest = (
+        jnp.full((len(query), k), jnp.inf),
+        jnp.zeros((len(query), k), jnp.int32),
+        0.0,
+    )
     for start in range(0, len(bank), 16 * _BANK_ROWS):
         block = unit_or_plain(bank[start : start + 16 * _BANK_ROWS], distance, np.float32)
         best, rows, length = merge(best, rows, jnp.asarray(block), start, own)

@@ -9,10 +9,12 @@ _FLOOR = 1e-12  # of the mean distance inside the bank: K copies of one clip hav
 
 
 def local_density(bank: Bank, *, distance: str = "cosine", k: int = 4) -> Fitted:
-    """score = min over the bank's clips e of d(x, e) / mean of d(e, its k nearest); self-scores by folds.
+    """score = min over the bank's clips e of d(x, e) / mean of d(e, its k nearest); self-scores by
+    folds.
 
-    Of one pooled bank it needs no domain labels; of a source and a target bank it is the domain-wise variant.
-    Wilkinghoff et al., "Local Density-Based Anomaly Score Normalization for Domain Generalization" (2025), k = 4 to 16.
+    Of one pooled bank it needs no domain labels; of a source and a target bank it is the
+    domain-wise variant. Wilkinghoff et al., "Local Density-Based Anomaly Score Normalization for
+    Domain Generalization" (2025), k = 4 to 16.
 
     Args:
         bank: {domain: "r e"}; k is clamped to r - 1.

@@ -7,19 +7,24 @@ from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 
 
 def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
-    """score = sqrt((x - m)' C^-1 (x - m)), C = (1 - a) S + a tr(S)/e I per domain; self-scores by folds.
+    """score = sqrt((x - m)' C^-1 (x - m)), C = (1 - a) S + a tr(S)/e I per domain; self-scores by
+    folds.
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
-        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn), of two clips it is 1.
+        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn), of two
+            clips it is 1.
 
-    S has rank below r: with its r singular vectors C is inverted in O(r^2 e) instead of O(e^3); O(n r e) to score.
+    S has rank below r: with its r singular vectors C is inverted in O(r^2 e) instead of O(e^3); O(n
+    r e) to score.
 
     Raises:
         InputError: a bank of one clip, shrinkage outside (0, 1].
     """
     if shrinkage is not None and not 0 < shrinkage <= 1:
-        raise InputError(f"mahalanobis shrinkage {shrinkage}: must lie in (0, 1], or 0 to estimate it")
+        raise InputError(
+            f"mahalanobis shrinkage {shrinkage}: must lie in (0, 1], or 0 to estimate it"
+        )
 
     def fit(bank):
         return {domain: _scorer(vectors, shrinkage) for domain, vectors in bank.items()}
@@ -28,7 +33,9 @@ def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
 
 
 def shrunk_covariance(vectors: np.ndarray, shrinkage: float | None = None):
-    """Vectors "r e" -> (mean "e", singular directions "r e", variance along each "r", variance along all others)."""
+    """Vectors "r e" -> (mean "e", singular directions "r e", variance along each "r", variance
+    along all others).
+    """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     mean = vectors.mean(0)

@@ -8,12 +8,15 @@ from asd_jax.scoring.back_ends.knn import knn, nearest
 from asd_jax.scoring.back_ends.smote import source_and_target
 
 
-def mem_mixup(bank: Bank, *, distance: str = "cosine", k: int = 1, mixup_k: int = 990, weight: float = 0.9) -> Fitted:
-    """score = mean distance to the k nearest, the target bank holding also w t + (1 - w) s of each target clip t.
+def mem_mixup(
+    bank: Bank, *, distance: str = "cosine", k: int = 1, mixup_k: int = 990, weight: float = 0.9
+) -> Fitted:
+    """score = mean distance to the k nearest, the target bank holding also w t + (1 - w) s of each
+    target clip t.
 
-    s runs over the `mixup_k` source clips nearest to t. Self-scores are plain kNN's, from real clips only.
-    Saengthong and Shinozaki, "Deep Generic Representations for Domain-Generalized Anomalous Sound Detection" (GenRep,
-    2024), weight 0.9, up to all 990 source clips.
+    s runs over the `mixup_k` source clips nearest to t. Self-scores are plain kNN's, from real
+    clips only. Saengthong and Shinozaki, "Deep Generic Representations for Domain-Generalized
+    Anomalous Sound Detection" (GenRep, 2024), weight 0.9, up to all 990 source clips.
 
     Args:
         bank: {"source", "target"}, each "r e".

@@ -6,7 +6,8 @@ from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 
 
 def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
-    """score = length of x - m outside the first principal components of each domain; self-scores by folds.
+    """score = length of x - m outside the first principal components of each domain; self-scores by
+    folds.
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
@@ -25,7 +26,9 @@ def principal_components(vectors: np.ndarray, components: int):
     """Vectors "r e" -> their PCA, as scikit-learn has it."""
     from sklearn.decomposition import PCA
 
-    return PCA(min(components, max(1, len(vectors) // 2), vectors.shape[1]), svd_solver="full").fit(vectors)
+    return PCA(min(components, max(1, len(vectors) // 2), vectors.shape[1]), svd_solver="full").fit(
+        vectors
+    )
 
 
 def _scorer(vectors, components):

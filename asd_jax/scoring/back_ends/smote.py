@@ -1,4 +1,6 @@
-"""SMOTE: the target bank filled up with points between its clips, so that few clips cover their domain."""
+"""SMOTE: the target bank filled up with points between its clips, so that few clips cover their
+domain.
+"""
 
 import numpy as np
 
@@ -8,17 +10,26 @@ from asd_jax.scoring.back_ends.knn import knn, unit_or_plain
 
 
 def smote(
-    bank: Bank, *, distance: str = "cosine", k: int = 1, ratio: float = 0.2, smote_k: int = 2, seed: int = 0
+    bank: Bank,
+    *,
+    distance: str = "cosine",
+    k: int = 1,
+    ratio: float = 0.2,
+    smote_k: int = 2,
+    seed: int = 0,
 ) -> Fitted:
-    """score = mean distance to the k nearest, the target bank grown by SMOTE to `ratio` times the source bank.
+    """score = mean distance to the k nearest, the target bank grown by SMOTE to `ratio` times the
+    source bank.
 
-    Self-scores are plain kNN's, from real clips only. Chawla et al., "SMOTE" (JAIR 2002), by imbalanced-learn.
+    Self-scores are plain kNN's, from real clips only. Chawla et al., "SMOTE" (JAIR 2002), by
+    imbalanced-learn.
 
     Args:
         bank: {"source", "target"}, each "r e".
         distance: "cosine" (SMOTE then runs on vectors of length 1) or "euclidean".
         k: neighbours of kNN.
-        ratio: clips of the grown target bank per source clip; a target bank already that large stays as it is.
+        ratio: clips of the grown target bank per source clip; a target bank already that large
+            stays as it is.
         smote_k: neighbours among which SMOTE interpolates, clamped to the target bank.
         seed: of the draws; they are the same for every order of the clips.
 
@@ -37,7 +48,9 @@ def smote(
     if ratio * len(source) - len(target) < 1:  # not a whole clip is lacking
         return knn(bank, distance=distance, k=k)
     source, target = (unit_or_plain(v, distance)[canonical_order(v)] for v in (source, target))
-    sampler = SMOTE(sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed)
+    sampler = SMOTE(
+        sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed
+    )
     labels = np.repeat([0, 1], [len(source), len(target)])
     grown, labels = sampler.fit_resample(np.concatenate([source, target]), labels)
     fitted = knn({"source": bank["source"], "target": grown[labels == 1]}, distance=distance, k=k)
@@ -47,5 +60,7 @@ def smote(
 def source_and_target(bank: Bank, name: str):
     """Both domains' banks, float64; InputError where one is missing."""
     if set(bank) != {"source", "target"}:
-        raise InputError(f"{name}: needs a source and a target bank, found {', '.join(bank)}; use knn")
+        raise InputError(
+            f"{name}: needs a source and a target bank, found {', '.join(bank)}; use knn"
+        )
     return np.asarray(bank["source"], np.float64), np.asarray(bank["target"], np.float64)
