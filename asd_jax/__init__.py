@@ -1,8 +1,9 @@
 """Anomalous sound detection in JAX.
 
-    waveform -> log filter bank -> SimAM -> EAT -> pooling -> embedding     asd_jax.features,
-    asd_jax.models embedding -> back end -> domain normalisation -> anomaly score
-    asd_jax.scoring anomaly scores of all machines -> official DCASE score
+    waveform -> log filter bank -> SimAM -> EAT -> pooling -> embedding
+        asd_jax.features, asd_jax.models
+    embedding -> back end -> domain normalisation -> anomaly score          asd_jax.scoring
+    anomaly scores of all machines -> official DCASE score
 
     from asd_jax import load_pipeline
     embeddings = load_pipeline("runs/quickstart/weights.safetensors").embed(waves)

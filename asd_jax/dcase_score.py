@@ -1,10 +1,12 @@
 """The official score of anybody's DCASE Task 2 csv files, every year's rule.
 
     python -m asd_jax.dcase_score --scores=DIR --year=2024
-    python -m asd_jax.dcase_score --scores=DIR --year=2024 --ground_truth=DIR --json=score.json
-    --intervals python -m asd_jax.dcase_score --scores=A/seed_0,A/seed_1 --against=B --year=2024
-    is A better than B? python -m asd_jax.dcase_score --scores=DIR --year=2024 --check
-    before handing it in
+    python -m asd_jax.dcase_score --scores=DIR --year=2024 --ground_truth=DIR \\
+        --json=score.json --intervals
+    python -m asd_jax.dcase_score --scores=A/seed_0,A/seed_1 --against=B --year=2024
+        is A better than B?
+    python -m asd_jax.dcase_score --scores=DIR --year=2024 --check
+        before handing it in
 
 DIR holds anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv;
 2021 also ..._<domain>_test.csv) with rows <file name>,<score>, and decision_result_... beside them

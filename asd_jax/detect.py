@@ -2,9 +2,10 @@
 
   python -m asd_jax.detect fit    --normal=recordings/ --output=pump.detector
   python -m asd_jax.detect score  --detector=pump.detector today.wav recordings/
-  arecord -q -f S16_LE -r 16000 -t raw | python -m asd_jax.detect watch --detector=pump.detector
-  --input=- python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/
-  --output=pump_2.detector
+  arecord -q -f S16_LE -r 16000 -t raw | python -m asd_jax.detect watch \\
+  --detector=pump.detector --input=-
+  python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/ \\
+      --output=pump_2.detector
 
 Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1
 anything else.

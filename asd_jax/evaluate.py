@@ -4,8 +4,8 @@
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
-  python -m asd_jax.evaluate --workdir=RUN --all          every back end under every normalisation,
-  one table
+  python -m asd_jax.evaluate --workdir=RUN --all
+      every back end under every normalisation, one table
 
 --weights=none embeds with random weights, the other baseline. A run's own config.json holds unless
 --config is given. A large archive is embedded shard by shard: the same command goes on where it

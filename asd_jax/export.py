@@ -1,9 +1,10 @@
 """The encoder, or a whole detector, as one file that other runtimes run: from the waveform on,
 batch free.
 
-  python -m asd_jax.export --weights=weights.safetensors --format=stablehlo
-  --output=encoder.stablehlo python -m asd_jax.export --detector=pump.detector --format=onnx
-  --output=pump.onnx --clips=recordings/
+  python -m asd_jax.export --weights=weights.safetensors --format=stablehlo \\
+      --output=encoder.stablehlo
+  python -m asd_jax.export --detector=pump.detector --format=onnx --output=pump.onnx \\
+      --clips=recordings/
 
 Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata
 names, sample_rate; of a detector that learnt from slower recordings, brought to their rate first,
@@ -17,10 +18,11 @@ its window's. StableHLO runs on the version of JAX that wrote it and later ones,
 GPUs and TPUs. Metadata, in ONNX metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples"
 (null: any), "outputs", "source", "sha256", "versions"}, of a detector "recorded_rate".
 
-    exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))       #
-    needs jax alone exported.call(wave)["embedding"], json.loads(exported.fun_name)
-    onnxruntime.InferenceSession("pump.onnx").run(["score", "threshold"], {"wave": wave})      # or
-    OpenVINO
+    exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))
+        # needs jax alone
+    exported.call(wave)["embedding"], json.loads(exported.fun_name)
+    onnxruntime.InferenceSession("pump.onnx").run(["score", "threshold"], {"wave": wave})
+        # or OpenVINO
 
 The file appears only if what was written gives what the original gives, up to 1e-4 (of values above
 1: times them) and with the same verdicts, on noise, silence, synthetic machines and the recordings

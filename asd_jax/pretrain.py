@@ -2,9 +2,9 @@
 machines, or on both.
 
   python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
-  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain
-  --config.data.root=data/audioset python -m asd_jax.pretrain --config=configs/pretrain_base.py
-  --workdir=runs/adapted \\
+  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain \\
+      --config.data.root=data/audioset
+  python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted \\
       --config.data.root=data/dcase2024 --config.model.weights=weights/eat_base.safetensors
 
 The same command continues an interrupted run. It leaves weights.safetensors, for

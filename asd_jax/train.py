@@ -2,8 +2,9 @@
 score.
 
   python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
-  python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar
-      --config.data.root=data/dcase2024 \\ --config.model.weights=weights/eat_base.safetensors
+  python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar \\
+      --config.data.root=data/dcase2024 \\
+      --config.model.weights=weights/eat_base.safetensors
 
 The same command continues an interrupted run. Keys of the config, with defaults and comments:
 configs/base.py.

@@ -1,18 +1,21 @@
 """Open question: can filter bank, SimAM mode and back end be chosen for a machine from its normal
 training clips alone?
 
-    python -m benchmarks.automatic_choice --weights=weights/eat_base.safetensors
-    --config.data.root=DIR --output=DIR python -m benchmarks.automatic_choice
-    --config=configs/base.py:smoke --output=DIR      synthetic machines, a minute
+    python -m benchmarks.automatic_choice --weights=weights/eat_base.safetensors \\
+        --config.data.root=DIR --output=DIR
+    python -m benchmarks.automatic_choice --config=configs/base.py:smoke --output=DIR
+        synthetic machines, a minute
 
 Every candidate (bank x mode x back end, frozen weights) is judged by criteria that hear normal
 training clips only; for each machine, a criterion chooses the candidate it likes best:
 
     domain gap         leave-one-out self-scores: the nearer to 0.5 their AUC of target against
-    source clips, the better mixed in           pseudo-anomalies: held-out clips with another
-    machine mixed in at -10 dB, the official score spectral surgery   pseudo-anomalies: held-out
-    clips with one band of half an octave raised or cut by 9 dB all three          the candidate of
-    the best mean rank
+                       source clips, the better
+    mixed in           pseudo-anomalies: held-out clips with another machine mixed in at -10 dB,
+                       the official score
+    spectral surgery   pseudo-anomalies: held-out clips with one band of half an octave raised or
+                       cut by 9 dB
+    all three          the candidate of the best mean rank
 
 Beside them what no one can know beforehand: the oracle (for each machine the candidate that its
 test clips like best) and the candidate that is best on all machines together. Written:

@@ -2,8 +2,9 @@
 weights have not?
 
     python -m benchmarks.box --weights=runs/pretrain_tiny/weights.safetensors --output=DIR
-    on the factory python -m benchmarks.box --weights=A.safetensors,B.safetensors
-    --config.data.root=DIR --output=DIR
+        on the factory
+    python -m benchmarks.box --weights=A.safetensors,B.safetensors --config.data.root=DIR \\
+        --output=DIR
 
 Scores the per-band time mean of every block of the files of `python -m asd_jax.pretrain` (several:
 seeds, averaged), of random weights behind the same front end, and the front end alone, by several

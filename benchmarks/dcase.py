@@ -1,9 +1,9 @@
 """The challenge itself: train on an edition, score it by its rule, several seeds, beside what was
 published.
 
-    python -m benchmarks.dcase --years=2023,2024 --subset=dev,eval --seeds=4
-        --weights=weights/eat_base.safetensors \\ --config=configs/dcase2024.py
-        --config.data.root=data/dcase{year} --output=DIR
+    python -m benchmarks.dcase --years=2023,2024 --subset=dev,eval --seeds=4 \\
+        --weights=weights/eat_base.safetensors \\
+        --config=configs/dcase2024.py --config.data.root=data/dcase{year} --output=DIR
     python -m benchmarks.dcase --years=2024 --subset=dev --config=configs/base.py:smoke --output=DIR
 
 One run a year and seed over all machines found, fine-tuned and frozen; {year} in the root stands

@@ -1,10 +1,11 @@
 """Which domain normalisation is best, and does the minimum over the domains help?
 
-    python -m benchmarks.domain_normalization --config=configs/dcase2024.py --weights=FILE
-    --fine_tune --output=DIR python -m benchmarks.domain_normalization
-    --config=configs/base.py:smoke --output=DIR      synthetic machines python -m
-    benchmarks.domain_normalization --runs=RUN --output=DIR        a finished run, trained with
-    data.held_out
+    python -m benchmarks.domain_normalization --config=configs/dcase2024.py --weights=FILE \\
+        --fine_tune --output=DIR
+    python -m benchmarks.domain_normalization --config=configs/base.py:smoke --output=DIR
+        synthetic machines
+    python -m benchmarks.domain_normalization --runs=RUN --output=DIR
+        a finished run, trained with data.held_out
 
 Source bank only, target bank only, or the minimum of both, x statistics from none, train, test or
 held-out clips. All cells score the same embeddings with the same banks: clips held out of training

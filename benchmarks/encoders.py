@@ -1,8 +1,8 @@
 """Any model in the harness: PyTorch, ONNX, JAX or plain NumPy encoders in one table, on the same
 data and back ends.
 
-    python -m benchmarks.encoders --encoder=my_package.my_module:embed --config=configs/dcase2024.py
-    --output=DIR
+    python -m benchmarks.encoders --encoder=my_package.my_module:embed \\
+        --config=configs/dcase2024.py --output=DIR
 
 An encoder is a function (waves float32 (b, s) in [-1, 1], sample rate) -> float32 embeddings (b,
 e), or (b, t, e) of which the mean over t is taken; NumPy both ways, several joined by commas.

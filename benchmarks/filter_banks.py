@@ -1,8 +1,9 @@
 """Claim 1: is the evenly spaced filter bank (m-FB) better than mel (o-FB) and gammatone (g-FB)?
 
-    python -m benchmarks.filter_banks --config=configs/dcase2024.py
-    --weights=weights/eat_base.safetensors --output=DIR python -m benchmarks.filter_banks
-    --config=configs/base.py:smoke --output=DIR      synthetic machines, seconds
+    python -m benchmarks.filter_banks --config=configs/dcase2024.py \\
+        --weights=weights/eat_base.safetensors --output=DIR
+    python -m benchmarks.filter_banks --config=configs/base.py:smoke --output=DIR
+        synthetic machines, seconds
 
 Three banks x the normalisation's statistics (AudioSet's, or measured on the training clips), with
 the weights frozen or --fine_tune; and each bank alone, without a model. detectability.py asks the

@@ -1,7 +1,7 @@
 """Does the heat map point at the fault? On the synthetic factory, whose faults' places are known.
 
-    python -m benchmarks.heat_map --output=benchmarks/results [--spacings=even,mel] [--weights=box]
-    [--clips=4]
+    python -m benchmarks.heat_map --output=benchmarks/results [--spacings=even,mel] \\
+        [--weights=box] [--clips=4]
 
 A machine's normal clips make a patch bank, as in a detector; clips with a fault are mapped.
 Pointing accuracy: the share of the hottest cells that lie in the fault's support. Average

@@ -1,9 +1,9 @@
 """The leaderboard: every experiment whose result was put into benchmarks/results/, in one generated
 table.
 
-    python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)"
-    --internal python -m benchmarks.leaderboard                                 # only writes the
-    table anew
+    python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)" \\
+        --internal
+    python -m benchmarks.leaderboard                                 # only writes the table anew
 
 --add copies what a finished grid left (its scores, and with what command, of what commit, on what,
 when) into benchmarks/results/; the table between the markers of benchmarks/README.md is made of all

@@ -1,9 +1,9 @@
 """What in the README is made by a program: the picture of the pipeline, and the table of the quick
 start.
 
-    python -m benchmarks.readme                            #
-    benchmarks/pictures/pipeline_{light,dark}.svg python -m benchmarks.readme --run=runs/quickstart
-    # the table of that run too
+    python -m benchmarks.readme
+        # benchmarks/pictures/pipeline_{light,dark}.svg
+    python -m benchmarks.readme --run=runs/quickstart      # the table of that run too
 
 The wave, the filter bank and SimAM's weights in the picture are computed from a clip of the
 synthetic factory.

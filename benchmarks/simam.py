@@ -1,8 +1,9 @@
 """Claims 2 and 3: does SimAM help, where, and against trainable attention in the same place?
 
-    python -m benchmarks.simam --config=configs/dcase2024.py --weights=weights/eat_base.safetensors
-    --output=DIR python -m benchmarks.simam --config=configs/base.py:smoke --output=DIR
-    synthetic machines, seconds
+    python -m benchmarks.simam --config=configs/dcase2024.py \\
+        --weights=weights/eat_base.safetensors --output=DIR
+    python -m benchmarks.simam --config=configs/base.py:smoke --output=DIR
+        synthetic machines, seconds
 
 none, global, local and per machine ("customized", --customized), and of the local mode one
 variation at a time: lambda, tile, before the normalisation, padding left out. With --fine_tune also

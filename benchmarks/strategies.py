@@ -1,9 +1,10 @@
 """How much of a pre-trained model should learn? And can trainable attention win if EAT thaws
 gradually?
 
-    python -m benchmarks.strategies --config=configs/dcase2024.py
-    --weights=weights/eat_base.safetensors --output=DIR python -m benchmarks.strategies
-    --config=configs/base.py:smoke --output=DIR      synthetic machines
+    python -m benchmarks.strategies --config=configs/dcase2024.py \\
+        --weights=weights/eat_base.safetensors --output=DIR
+    python -m benchmarks.strategies --config=configs/base.py:smoke --output=DIR
+        synthetic machines
 
 Frozen (pooling and embedding alone learn), LoRA, full fine-tuning, gradual unfreezing; and CBAM in
 SimAM's place under full fine-tuning and gradual unfreezing.

@@ -1,10 +1,10 @@
 """How fast is each stage of the main job, against the device's own limit and against PyTorch?
 
     python -m benchmarks.throughput --output=benchmarks/results
-    python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch=
-    --output=benchmarks/results python -m benchmarks.throughput --experiment=dcase2024
-    --output=benchmarks/results python -m benchmarks.throughput --exported --stages=forward
-    --output=benchmarks/results
+    python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch= \\
+        --output=benchmarks/results
+    python -m benchmarks.throughput --experiment=dcase2024 --output=benchmarks/results
+    python -m benchmarks.throughput --exported --stages=forward --output=benchmarks/results
 
 Stages: see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every contender
 runs once, in turn, so that a disturbance meets all of them; medians, and their ratios, are over

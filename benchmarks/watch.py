@@ -1,15 +1,14 @@
 """Does it listen for days? Endurance, speed, alarm latency and hostile streams of asd_jax.detect
 watch.
 
-    python -m benchmarks.watch --hours=24 --encoder_hours=2 --fuzz=10000 --output=DIR
-    [--detector=FILE]
+    python -m benchmarks.watch --hours=24 --encoder_hours=2 --fuzz=10000 \\
+        --output=DIR [--detector=FILE]
 
 Endurance: generated sound whose every sample tells its place goes through decoder, windows and a
 cheap stand-in for the encoder (24 h), and through a detector (2 h), on one core; every window is
 compared with what it must be, memory is watched after the first tenth. Latency: a fault begins at
-random moments; its alarm must come within what is stated.
-Fuzz: random chunkings and corruptions give the same windows, or an event, never a crash. Writes
-watch.json.
+random moments; its alarm must come within what is stated. Fuzz: random chunkings and corruptions
+give the same windows, or an event, never a crash. Writes watch.json.
 """
 
 import io

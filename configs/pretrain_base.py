@@ -45,24 +45,32 @@ def get_config(mode: str = "") -> ConfigDict:
     model.file_dtype = "float32"  # of the weights written; float16: half the size
 
     pretraining = config.pretraining = ConfigDict()
-    pretraining.objective = "eat"  # or masked_autoencoder: the normalised pixels of the masked patches, no teacher
+    pretraining.objective = (
+        "eat"  # or masked_autoencoder: the normalised pixels of the masked patches, no teacher
+    )
     pretraining.steps = 400_000
     pretraining.views = 16  # masked views of every clip
     pretraining.mask_share = 0.8  # of patches hidden
     pretraining.mask_adjust = 0.07  # added to the kept share when block centres are counted
     pretraining.mask_block = 5  # edge of the blocks kept, in patches
-    pretraining.mask_noise = 0.01  # what EAT's decoder finds at the masked places, standard deviation
+    pretraining.mask_noise = (
+        0.01  # what EAT's decoder finds at the masked places, standard deviation
+    )
     pretraining.decoder_layers = 6
     pretraining.decoder_kernel = 3  # of EAT's convolutions
     pretraining.decoder_groups = 16
     pretraining.decoder_width = 128  # of the masked autoencoder's blocks
     pretraining.decoder_heads = 4
-    pretraining.weighting = "published"  # utterance loss summed over the batch; mean: independent of its size
+    pretraining.weighting = (
+        "published"  # utterance loss summed over the batch; mean: independent of its size
+    )
     pretraining.utterance_weight = 1.0
     pretraining.ema_start = 0.9998  # decay of the teacher, linear to ema_end in ema_steps
     pretraining.ema_end = 0.99999
     pretraining.ema_steps = 100_000
-    pretraining.least_spread = 0.05  # stops when targets or predictions are nearly the same everywhere: collapsed
+    pretraining.least_spread = (
+        0.05  # stops when targets or predictions are nearly the same everywhere: collapsed
+    )
 
     optimizer = config.optimizer = ConfigDict()
     optimizer.batch_size = 48  # clips a step
@@ -71,7 +79,9 @@ def get_config(mode: str = "") -> ConfigDict:
     optimizer.weight_decay = 0.05
     optimizer.decay_everything = True  # biases and norms too, as fairseq does by mistake
     optimizer.clip_norm = 4.0
-    optimizer.on_bad_loss = "stop"  # on NaN or infinity; skip goes on without what that batch teaches
+    optimizer.on_bad_loss = (
+        "stop"  # on NaN or infinity; skip goes on without what that batch teaches
+    )
 
     parallel = config.parallel = ConfigDict()  # on several devices, which share every batch
     parallel.shards = 1  # devices that share one copy of parameters and optimiser state (FSDP): less memory each, more

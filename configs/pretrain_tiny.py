@@ -15,7 +15,9 @@ def get_config(mode: str = "") -> ConfigDict:
     config = pretrain_base.get_config()
     config.data.update(zoo_share=1.0, pieces=4)
     config.features.statistics = "train"  # synthetic levels are not AudioSet's
-    config.model.update(size="tiny", block=-1, file_dtype="float16")  # the block is the best on the factory
+    config.model.update(
+        size="tiny", block=-1, file_dtype="float16"
+    )  # the block is the best on the factory
     config.pretraining.update(
         objective="masked_autoencoder",
         steps=1200,
@@ -29,7 +31,11 @@ def get_config(mode: str = "") -> ConfigDict:
         ema_steps=1200,
     )
     config.optimizer.update(
-        batch_size=4, learning_rate=1e-3, warmup_fraction=0.05, decay_everything=False, clip_norm=1.0
+        batch_size=4,
+        learning_rate=1e-3,
+        warmup_fraction=0.05,
+        decay_everything=False,
+        clip_norm=1.0,
     )
     config.log.update(checkpoint_every=100)
     pretrain_base.apply_mode(config, mode)

@@ -1,10 +1,11 @@
 """Brings public EAT checkpoints in, and takes our weights back out; needs neither fairseq nor
 torch.
 
-  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain
-  --output=weights/eat_base.safetensors python -m convert.eat --source=EAT-base_epoch30_pt.pt
-  --output=weights/eat_base.safetensors [--weights=ema] python -m convert.eat
-  --source=runs/fan/weights.safetensors --to=huggingface --output=eat_fan
+  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain \\
+      --output=weights/eat_base.safetensors
+  python -m convert.eat --source=EAT-base_epoch30_pt.pt \\
+      --output=weights/eat_base.safetensors [--weights=ema]
+  python -m convert.eat --source=runs/fan/weights.safetensors --to=huggingface --output=eat_fan
 
 Nothing in a source file is ever executed. convert/README.md lists the public checkpoints.
 """

@@ -1,7 +1,7 @@
 """Fetches an edition of DCASE Task 2: verified, unpacked, with the labels of its evaluation clips.
 
-    python -m asd_jax.data.download --year=2024 --output=data/dcase2024 [--machines=fan,valve]
-    [--subset=dev]
+    python -m asd_jax.data.download --year=2024 --output=data/dcase2024 [--machines=fan,valve] \\
+        [--subset=dev]
 
 The files and their md5 sums are what the Zenodo records themselves list. An interrupted download
 goes on where it was when the same command is run again, and what is there already is not fetched

@@ -1,9 +1,10 @@
 """A synthetic DCASE 2024 data set of which everything is known, a pure function of its seed.
 
-    write_factory("factory")        # factory/fan/{train,test}/*.wav and four more machines; about
-    ten seconds path =
-    "factory/fan/test/section_00_source_test_anomaly_0000_speed_2400_load_1_noise_workshop.wav" clip
-    = read_factory_clip(path) clip.wave == clip.machine_stem + clip.background + clip.fault
+    # factory/fan/{train,test}/*.wav and four more machines; about ten seconds
+    write_factory("factory")
+    name = "section_00_source_test_anomaly_0000_speed_2400_load_1_noise_workshop.wav"
+    clip = read_factory_clip(f"factory/fan/test/{name}")
+    clip.wave == clip.machine_stem + clip.background + clip.fault
 
 asd_jax.data.machines holds the physics. The domains differ in speed, load and background; every
 clip has its own phase, speed drift, gain, background level and colour, and microphone response. Two
@@ -47,7 +48,8 @@ class FactoryClip:
         fault: float32 (s,), what the fault adds; zero in a normal clip, minus the line that is
             missing.
         support: bool (t, 257), the fewest cells of `spectrogram(fault)` that hold 95 % of the
-        fault's energy. machine, domain, speed, load, noise: what runs, where and how.
+            fault's energy.
+        machine, domain, speed, load, noise: what runs, where and how.
         fault_kind: one of FAULTS, "" if normal.
         grade: 0 (subtle) to 1 (strong); 0 if normal.
     """

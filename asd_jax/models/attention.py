@@ -16,10 +16,10 @@ KERNEL = 7  # of CBAM's spatial part, its paper's default
 class SpectrogramAttention(nn.Module):
     """Spectrogram "b t f" -> the same, each cell times a learnt weight in (0, 1).
 
-    A spectrogram has one channel, so the filters stand for channels in the first two:
-    "se", squeeze and excitation (Hu et al., CVPR 2018), a weight per filter from the filters' means
-    over time; "cbam" (Woo et al., ECCV 2018), a weight per filter from means and maxima, then one
-    per frame from the frames'; "spatial", a weight per cell from the 7 x 7 cells around it.
+    A spectrogram has one channel, so the filters stand for channels in the first two: "se", squeeze
+    and excitation (Hu et al., CVPR 2018), a weight per filter from the filters' means over time;
+    "cbam" (Woo et al., ECCV 2018), a weight per filter from means and maxima, then one per frame
+    from the frames'; "spatial", a weight per cell from the 7 x 7 cells around it.
 
     Attributes:
         kind: "se", "cbam" or "spatial".

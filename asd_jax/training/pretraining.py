@@ -59,13 +59,15 @@ class Pretraining:
         decoder_layers, decoder_kernel, decoder_groups: of EAT's convolutions.
         mask_noise: standard deviation of what EAT's decoder finds at the masked places.
         decoder_width, decoder_heads: of the masked autoencoder's blocks, of which there are
-        `decoder_layers`. weighting: of EAT's losses. "published": the utterance loss is a sum over
-        clips and views while the frame loss
-            is a mean per masked patch, so its weight grows with the batch; "mean": both are means.
+            `decoder_layers`.
+        weighting: of EAT's losses. "published": the utterance loss is a sum over clips and views
+            while the frame loss is a mean per masked patch, so its weight grows with the batch;
+            "mean": both are means.
         utterance_weight: of the utterance loss.
         least_spread: of targets and predictions; see `CollapseWatch`.
         ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in
-        so many steps. learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
+            so many steps.
+        learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
         decay_everything: weight decay on biases and norms too, as fairseq does by mistake.
         on_bad_loss: see `run_steps`.
     """
