@@ -159,9 +159,8 @@ def embed_frozen(config: ConfigDict, weights: str | None, workdir: Path) -> dict
             "frozen mode needs --weights=FILE.safetensors (none: random weights), or "
             "--config.model.encoder=filter_bank"
         )
-    if (
-        config.model.encoder == "eat" or weights
-    ):  # the filter bank may take its statistics from the config's weights
+    # the filter bank may take its statistics from the config's weights
+    if config.model.encoder == "eat" or weights:
         config.model.weights = weights or "none"
     experiment.check(config, training=False)
     experiment.keep_compiled(config)
@@ -273,10 +272,11 @@ def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -
         clips = scores.clips
         columns = (clips.section, clips.files, scores.score, scores.decision)
         written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
+    # of machines or years that were scored before
     for kind in (
         "anomaly_score",
         "decision_result",
-    ):  # of machines or years that were scored before
+    ):
         for old in set(folder.glob(f"{kind}_*.csv")) - set(written):
             old.unlink()
 

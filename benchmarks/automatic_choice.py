@@ -120,9 +120,8 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
     for flag, names, known in (("banks", banks, BANKS), ("modes", modes, MODES)):
         if unknown := set(names) - set(known):
             raise InputError(f"--{flag}={min(unknown)}: known are {', '.join(known)}")
-    banks, modes = (
-        list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"])
-    )  # with the paper's
+    # with the paper's
+    banks, modes = (list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"]))
     return [
         Cell(
             f"{bank}, {mode}, {back_end}",

@@ -24,12 +24,13 @@ from asd_jax.runtime.files import whole_file
 FLAGS = flags.FLAGS
 
 CLIP_SECONDS, FRAMES, REAL_FRAMES = 10, 1024, 998
+# DCASE 2024: 16 machines, 1,000 + 200 clips each
 TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = (
     16_000,
     19_200,
     10,
     32,
-)  # DCASE 2024: 16 machines, 1,000 + 200 clips each
+)
 BACKWARD = 2  # the backward pass multiplies with the weights' and with the inputs' transposes
 # An H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data sheet), float32
 # outside the tensor cores, memory, NVLink a direction; and the shares that the project aims at.
@@ -90,9 +91,8 @@ def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
     # ratio
     activations = eat.depth * (18 + 2 * eat.mlp_ratio) * n * d * 2
     weights = parameters(eat) * 2 / batch
-    update = (
-        parameters(eat) * 28 / batch
-    )  # float32 weight, two moments: read and written; gradient: read
+    # float32 weight, two moments: read and written; gradient: read
+    update = parameters(eat) * 28 / batch
     forward = forward_flops(eat)
     spectrum = 4 * REAL_FRAMES * (dft_size(16000) + 2)
     return [

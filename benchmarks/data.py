@@ -77,9 +77,8 @@ def read_speed(folder: Path) -> dict[str, float]:
                 for _ in pool.map(read, paths):
                     pass
                 seconds[name].append(time.perf_counter() - began)
-    speed = {
-        name: FLAGS.clips / statistics.median(times[1:]) for name, times in seconds.items()
-    }  # the first warms up
+    # the first warms up
+    speed = {name: FLAGS.clips / statistics.median(times[1:]) for name, times in seconds.items()}
     ratio = speed["first_pass"] / speed["plain"]
     return {f"{name}_clips_per_second": round(s) for name, s in speed.items()} | {
         "first_pass_to_plain": round(ratio, 2)

@@ -81,9 +81,8 @@ def detect(
     scores: dict[str, dict] = {bank: {} for bank in BANKS}
     for kind in SIGNALS:
         for kilohertz in KILOHERTZ:
-            waves = (
-                rng.normal(size=(3 * clips, samples)) * 0.05
-            )  # its own: shared noise would narrow the intervals
+            # its own: shared noise would narrow the intervals
+            waves = rng.normal(size=(3 * clips, samples)) * 0.05
             signal = np.stack([SIGNALS[kind](1000 * kilohertz, samples, rng) for _ in range(clips)])
             signal *= 0.05 * 10 ** (snr / 20) / np.sqrt(np.mean(signal**2, axis=1, keepdims=True))
             waves[2 * clips :] += signal
@@ -140,9 +139,8 @@ def by_range(scores: dict) -> dict[str, dict]:
             values = np.concatenate([score for _, score in own.values()])[None]
             aucs = [float(auc(*tie_groups(label, score))) for label, score in own.values()]
             rows[bank] = Row(bank, clips, values, [float(np.mean(aucs))], {}, 0.0)
-        cells = compared(rows, REFERENCE, 2020)[
-            "cells"
-        ]  # the rule of 2020: AUC and pAUC, no domains
+        # the rule of 2020: AUC and pAUC, no domains
+        cells = compared(rows, REFERENCE, 2020)["cells"]
         said = [
             f"{bank} {of['verdict']} ({100 * of['minus_reference']['difference']:+.1f} points, "
             f"{100 * of['minus_reference']['low']:+.1f} to "

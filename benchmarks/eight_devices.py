@@ -177,9 +177,8 @@ def twenty_steps(
         steps.make_train_step(encoder, head, optimizer, schedule, settings),
         jax.random.key(0),
     )
-    wave = np.zeros(
-        4000, np.float32
-    )  # in float64 other weights would be drawn: all begin with float32's
+    # in float64 other weights would be drawn: all begin with float32's
+    wave = np.zeros(4000, np.float32)
     state = steps.initial_state(Encoder(SMALL), head, optimizer, settings, key, wave, None)
     with jax.enable_x64(dtype == "float64"):
         state = jax.tree.map(
@@ -215,9 +214,8 @@ def twenty_steps(
                     jax.tree_util.keystr(path): np.asarray(leaf, np.float64)
                     for path, leaf in moments
                 }
-    del gradients[
-        "['encoder']['pooling']['attention_out']['bias']"
-    ]  # exactly zero: softmax does not see it
+    # exactly zero: softmax does not see it
+    del gradients["['encoder']['pooling']['attention_out']['bias']"]
     return np.array(losses), gradients
 
 

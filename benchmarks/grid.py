@@ -152,9 +152,8 @@ def run_grid(
     cells = [*standing, *chosen([*cells, *added], args.row, reference)]
     config = args.config if finished else prepared(args.config, cells_folder)
     if finished and (own := finished / "config.json").is_file():
-        config = _with(
-            config, {"data.year": read_json(own)["data"]["year"]}
-        )  # whose recordings it heard
+        # whose recordings it heard
+        config = _with(config, {"data.year": read_json(own)["data"]["year"]})
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
         say(f"{name}: cell {number} of {len(cells)}, {cell.name}")

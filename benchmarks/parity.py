@@ -287,9 +287,8 @@ def _numpy(stages):
 def _torch(source):
     from benchmarks.torch_eat import load
 
-    return load(
-        open_checkpoint(source).path
-    )  # on the hub: the file in its cache, with config.json beside it
+    # on the hub: the file in its cache, with config.json beside it
+    return load(open_checkpoint(source).path)
 
 
 def _transformers(source):

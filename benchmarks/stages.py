@@ -89,9 +89,8 @@ def scanned(eat: EATConfig, dtype, params: dict, x) -> jax.Array:
     stacked weights.
     """
     names = [f"block_{i}" for i in range(eat.depth)]
-    tokens = EAT(eat, dtype).apply({"params": params}, x)[1][
-        "pre_norm"
-    ]  # the compiler drops the blocks after it
+    # the compiler drops the blocks after it
+    tokens = EAT(eat, dtype).apply({"params": params}, x)[1]["pre_norm"]
     stacked = jax.tree.map(lambda *of: jnp.stack(of), *(params[name] for name in names))
     block = Block(eat, dtype)
     return jax.lax.scan(lambda x, of: (block.apply({"params": of}, x)[0], None), tokens, stacked)[0]

@@ -85,9 +85,8 @@ def main() -> None:
     device = here["device"].lower().replace(" ", "_")
     left = Path(FLAGS.output or "") / f"throughput_{device}.json"
     if FLAGS.output and left.is_file() and read_json(left)["machine"] == here:
-        result |= read_json(left) | {
-            "left_out": []
-        }  # what is measured now takes the place of what was
+        # what is measured now takes the place of what was
+        result |= read_json(left) | {"left_out": []}
     if FLAGS.exported:
         if gpu:
             raise InputError("--exported compares runtimes on a CPU; set JAX_PLATFORMS=cpu")

@@ -49,9 +49,8 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> int:
     """Runs all, prints the figures, 1 if any is not met."""
-    os.sched_setaffinity(
-        0, {min(os.sched_getaffinity(0))}
-    )  # one core; before JAX starts its threads
+    # one core; before JAX starts its threads
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     result, broken = {}, []
     if FLAGS.hours:
         result["stand_in"], faults = endurance(

@@ -223,9 +223,8 @@ def _from_hub(repository, revision):
                 repository, "config.json", revision=revision, local_files_only=bool(reason)
             )
         )
-        commit = (
-            config.parent.name
-        )  # both files from the same commit, even if `revision` moves on meanwhile
+        # both files from the same commit, even if `revision` moves on meanwhile
+        commit = config.parent.name
         weights = hf_hub_download(
             repository, "model.safetensors", revision=commit, local_files_only=bool(reason)
         )

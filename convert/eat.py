@@ -25,16 +25,16 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
 from convert.checkpoint import is_ours, open_checkpoint
 
-if (
-    TYPE_CHECKING
-):  # jax and flax take seconds to import: a refused file, or --help, does not pay for them
+# jax and flax take seconds to import: a refused file, or --help, does not pay for them
+if TYPE_CHECKING:
     from asd_jax.models.eat import EATConfig
 
 FLAGS = flags.FLAGS
+# fc_norm's, the one difference between the two public models
 CLASSIFIER_EPS = {
     "fairseq": 1e-6,
     "huggingface": 1e-5,
-}  # fc_norm's, the one difference between the two public models
+}
 
 
 def convert(

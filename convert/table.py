@@ -94,9 +94,8 @@ def public_name(name: str) -> str:
     """A key of a fairseq or Hugging Face file -> the name in the table."""
     for fairseq, ours in FAIRSEQ_PARTS:
         name = name.replace(fairseq, ours)
-    name = name.replace(
-        "positional_encoder.pos_embed", "positional_encoder.positions"
-    )  # the oldest checkpoints
+    # the oldest checkpoints
+    name = name.replace("positional_encoder.pos_embed", "positional_encoder.positions")
     return name.removeprefix("model.")
 
 
@@ -118,9 +117,8 @@ def check(
     """
     found, names = set(tensors), {row.public for row in wanted}
     if sorted(row.ours for row in wanted) != sorted(template):
-        raise AssertionError(
-            "the table and the model disagree"
-        )  # a mistake of ours, not of the file
+        # a mistake of ours, not of the file
+        raise AssertionError("the table and the model disagree")
     dropped = {name: reason for name in sorted(found - names) if (reason := _reason(name))}
     problems = [f"missing {name}" for name in sorted(names - found)]
     problems += [f"not known {name[:80]!r}" for name in sorted(found - names - set(dropped))]

@@ -46,6 +46,7 @@ STAND_INS = re.compile(
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
+# all zipfile raises
 UNREADABLE = (
     zipfile.BadZipFile,
     EOFError,
@@ -53,7 +54,7 @@ UNREADABLE = (
     NotImplementedError,
     RuntimeError,
     *DAMAGED,
-)  # all zipfile raises
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +107,8 @@ class Tensor:
         try:
             with storage.archive.open(storage.entry) as file:
                 file.seek(self.offset * itemsize)
-                data = file.read(
-                    span * itemsize
-                )  # zipfile compares the CRC when a whole entry is read
+                # zipfile compares the CRC when a whole entry is read
+                data = file.read(span * itemsize)
         except UNREADABLE as error:
             raise InputError(
                 f"{storage.archive.filename}: {storage.entry} is damaged ({error})"
@@ -351,9 +351,10 @@ class _StackMachine:
 
 
 def _tensor(storage, offset, shape, strides):
+    # torch.Size
     shape, strides = (
         tuple(s.arguments[0] if isinstance(s, StandIn) else s) for s in (shape, strides)
-    )  # torch.Size
+    )
     if (
         not all(map(_count, (offset, *shape, *strides)))
         or len(shape) != len(strides)
@@ -376,9 +377,8 @@ def _span(shape, strides):
 
 
 def _count(value):
-    return (
-        type(value) is int and 0 <= value < 1 << 48
-    )  # arithmetic with an integer of megabytes could take hours
+    # arithmetic with an integer of megabytes could take hours
+    return type(value) is int and 0 <= value < 1 << 48
 
 
 def _key(value):

@@ -52,9 +52,8 @@ def command(capsys, monkeypatch):
                 asd_jax.runtime.command.run(module.main, module.define_flags)
         finally:
             for name in set(flags.FLAGS) - before:
-                if not name.startswith(
-                    "grain"
-                ):  # defined by an import that the command did, and stays
+                # defined by an import that the command did, and stays
+                if not name.startswith("grain"):
                     delattr(flags.FLAGS, name)
         out, err = capsys.readouterr()
         return stop.value.code, out, err

@@ -33,6 +33,7 @@ def test_smoke_is_narrower_and_shallower():
 
 
 def test_every_key_of_base_has_a_comment():
+    # the second of a pair, and the last lines
     uncommented = [
         number
         for number, line in enumerate(Path(base.__file__).read_text().splitlines(), 1)
@@ -42,7 +43,7 @@ def test_every_key_of_base_has_a_comment():
         and "#" not in line
         and line.strip().split(" ")[0]
         not in ("features.high_hz", "features.std", "model.width", "model.heads", "config")
-    ]  # the second of a pair, and the last lines
+    ]
     assert not uncommented
     with tokenize.open(base.__file__) as file:
         assert file.read().startswith('"""Every key')

@@ -77,9 +77,8 @@ def test_fit_score_update(command, normal, tmp_path):
         and "01.wav" in text
         and "data:audio" in text
     )
-    assert (
-        text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text
-    )  # drawn, played; labels
+    # drawn, played; labels
+    assert text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text
     assert not re.search(r'(src|href)="(https?:)?//', text)
     status, _, err = command(asd_jax.detect, "score", *flags[:-1], f"--normal={tmp_path}", test)
     assert status == 2 and "no 00.wav, which the detector was fitted to" in err
@@ -91,11 +90,12 @@ def test_fit_score_update(command, normal, tmp_path):
     assert command(asd_jax.detect, "update", *flags)[0] == 0
     status, _, err = command(asd_jax.detect, "score", f"--detector={more}", test)
     assert status == 0 and "0 of 3 anomalous" in err
+    # of fit there is a 00.wav too
     assert Detector.load(more).names[18:21] == (
         "18.wav",
         "19.wav",
         "confirmed/00.wav",
-    )  # of fit there is a 00.wav too
+    )
     played = recordings.normal_files(Detector.load(more).names, [str(normal), str(confirmed)])
     assert (
         played["00.wav"] == normal / "00.wav" and played["confirmed/07.wav"] == confirmed / "07.wav"

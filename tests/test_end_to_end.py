@@ -138,9 +138,8 @@ def test_weights_embed_as_the_run_did(finished):
     pipeline = load_pipeline(workdir / "weights.safetensors")
     wave = read_clip(workdir / "factory" / "fan" / "test" / str(embeddings.files[0]))
     ours = np.asarray(pipeline.embed(wave[None, :16000]))[0]
-    np.testing.assert_allclose(
-        ours, embeddings.vectors[0], rtol=0, atol=2e-4
-    )  # measured 1e-6 to 5e-5: batch sizes
+    # measured 1e-6 to 5e-5: batch sizes
+    np.testing.assert_allclose(ours, embeddings.vectors[0], rtol=0, atol=2e-4)
 
 
 def test_same_seed_same_bytes(finished, smoke):
@@ -171,9 +170,8 @@ def test_frozen_modes(finished, command, tmp_path):
     base = ["--config=configs/quickstart.py:smoke", f"--config.data.root={workdir / 'factory'}"]
     weights = f"--weights={workdir / 'weights.safetensors'}"
     status, _, _ = command(asd_jax.evaluate, *base, weights, f"--workdir={tmp_path / 'own'}")
-    assert (
-        status == 0
-    )  # the fine-tuned file brings its own pooling: the same embeddings as the run's
+    # the fine-tuned file brings its own pooling: the same embeddings as the run's
+    assert status == 0
     own, run = (
         Embeddings.load(folder / "embeddings" / "fan.npz") for folder in (tmp_path / "own", workdir)
     )
@@ -249,9 +247,8 @@ def test_bad_clip_is_named_or_skipped_and_listed(finished, command, tmp_path):
     bad = sorted((tmp_path / "data" / "fan" / "train").glob("*.wav"))[0]
     bad.write_bytes(bad.read_bytes()[:1000])
     flags = ["--config=configs/quickstart.py:smoke", f"--config.data.root={tmp_path / 'data'}"]
-    flags += [
-        "--config.model.encoder=filter_bank"
-    ]  # with the box's statistics, as the quickstart itself has it
+    # with the box's statistics, as the quickstart itself has it
+    flags += ["--config.model.encoder=filter_bank"]
     flags += ["--config.features.statistics=weights", "--config.model.weights=box"]
     status, _, err = command(asd_jax.evaluate, *flags, f"--workdir={tmp_path / 'a'}")
     assert status == 2 and f"{bad}: truncated" in err and not (tmp_path / "a").exists()

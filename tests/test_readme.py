@@ -84,9 +84,8 @@ def test_every_file_named_is_there():
         named = re.findall(
             r"\b(?:asd_jax|benchmarks|configs|convert|tests)/[\w/]+\.(?:py|md|svg|html)\b", text
         )
-        kept = [
-            name for name in named if "NAME" not in name and "/results/" not in name
-        ]  # a command writes those
+        # a command writes those
+        kept = [name for name in named if "NAME" not in name and "/results/" not in name]
         missing = [name for name in kept if not (REPOSITORY / name).is_file()]
         assert not missing, document
 

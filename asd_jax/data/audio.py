@@ -235,9 +235,8 @@ def _open(path: str | Path) -> Iterator[soundfile.SoundFile | _PlainWav]:
         if channels and (tag, step, bits) == (1, 2 * channels, 16):
             file.seek(at)
             opened = _PlainWav(file, left if stated in (0, 0xFFFFFFFF) else stated, channels, rate)
-        elif (
-            stated == 0 < left
-        ):  # written to a pipe and never completed: libsndfile reads on only at 0xFFFFFFFF
+        # written to a pipe and never completed: libsndfile reads on only at 0xFFFFFFFF
+        elif stated == 0 < left:
             file.seek(0)
             content = file.read()
             opened = soundfile.SoundFile(
@@ -280,9 +279,8 @@ def _blocks(
     dtype = "int16" if sound.subtype == "PCM_16" else "float32"
     while count < sound.frames or not count:
         block = sound.read(min(frames, sound.frames - count), dtype=dtype, always_2d=True)
-        if (
-            not len(block) and count < sound.frames and sound.format != "MP3"
-        ):  # whose length is an estimate
+        # whose length is an estimate
+        if not len(block) and count < sound.frames and sound.format != "MP3":
             raise InputError(
                 f"{path}: truncated, the header states {sound.frames} samples but {count} are there"
             )

@@ -19,9 +19,8 @@ _LABELLED = re.compile(
 _RELEASED = re.compile(
     r"section_(?P<section>\d+)_(?:(?P<domain>source|target)_)?(?:test_)?\d+\.\w+"
 )
-_SUPPLEMENTAL = re.compile(
-    r"section_(?P<section>\d+)_(?P<attribute>[a-zA-Z]+)_\d+_?.*\.\w+"
-)  # 2025
+# 2025
+_SUPPLEMENTAL = re.compile(r"section_(?P<section>\d+)_(?P<attribute>[a-zA-Z]+)_\d+_?.*\.\w+")
 _ID = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_\d+\.\w+")  # 2020
 _LABELS = {"normal": 0, "anomaly": 1}
 
@@ -259,9 +258,8 @@ def machine_clips(
 def _clips_of(folder, machine, names, bad) -> list[Clip]:
     clips = {}
     for sub in split_folders(folder):
-        for entry in list(
-            os.scandir(folder / sub)
-        ):  # read to its end, so closed, also where a name is bad
+        # read to its end, so closed, also where a name is bad
+        for entry in list(os.scandir(folder / sub)):
             if not entry.name.lower().endswith(AUDIO_ENDINGS) or entry.name.startswith("."):
                 continue
             try:

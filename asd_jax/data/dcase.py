@@ -21,9 +21,8 @@ GROUND_TRUTH_LICENCE = (
     "repository)."
 )
 
-_SEVEN = (
-    "ToyCar ToyTrain bearing fan gearbox slider valve"  # the development machines of 2022 to 2025
-)
+# the development machines of 2022 to 2025
+_SEVEN = "ToyCar ToyTrain bearing fan gearbox slider valve"
 
 
 def _machines(table: dict[str, str]) -> dict[str, tuple[str, ...]]:

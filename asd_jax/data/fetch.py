@@ -131,9 +131,8 @@ def _append(
             "Content-Range", ""
         ).startswith(f"bytes {have}-")
         with open(part, "ab" if resumes else "wb") as file:
-            while block := response.raw.read1(
-                _BLOCK
-            ):  # iter_content would lose what came of a block cut short
+            # iter_content would lose what came of a block cut short
+            while block := response.raw.read1(_BLOCK):
                 file.write(block)
                 progress(file.tell())
                 if file.tell() > size:
@@ -143,7 +142,6 @@ def _append(
 def _reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> str:
     if (response := getattr(error, "response", None)) is not None:
         return f"the server answers {response.status_code} {response.reason}"
-    cause = (
-        getattr(error.args[0], "reason", error) if error.args else error
-    )  # urllib3's, below "max retries exceeded"
+    # urllib3's, below "max retries exceeded"
+    cause = getattr(error.args[0], "reason", error) if error.args else error
     return f"no answer ({str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__})"

@@ -11,11 +11,12 @@ from requests import Session
 from asd_jax.data.dcase import ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, get
 
+# -> folder, in the order of the records
 SUBSETS = {
     "dev": "dev_data",
     "train": "eval_data",
     "eval": "eval_data",
-}  # -> folder, in the order of the records
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,11 @@ CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # of full scale; of a window's samples
 SILENT = 1e-4  # peak to peak, -80 dB: no microphone is as quiet
 DROPOUT_S = 0.25  # of one and the same value inside a sounding window
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
+# how long arrivals are counted, how near they are to a common rate
 _RATE_AFTER_S, _RATE_WITHIN = (
     20.0,
     0.03,
-)  # how long arrivals are counted, how near they are to a common rate
+)
 
 SAID = {
     "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
@@ -30,9 +31,8 @@ def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
     found = set()
     if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
         found.add("clipping")
-    moved = np.flatnonzero(
-        np.diff(wave, prepend=np.nan, append=np.nan)
-    )  # not where a value repeats
+    # not where a value repeats
+    moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))
     if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
         found.add("dropout")
     return frozenset(found)

@@ -101,9 +101,8 @@ def _energies(front_end: FrontEnd, wave):
 
 @functools.partial(jax.jit, static_argnames="config")
 def _tokens(config: EncoderConfig, params, wave):
-    times = (
-        config.front_end.real_frames(wave.shape[1]) // PATCH
-    )  # what pads the window to whole tiles is left out
+    # what pads the window to whole tiles is left out
+    times = config.front_end.real_frames(wave.shape[1]) // PATCH
     tokens = Encoder(config).apply({"params": params}, wave)[1]["blocks"][
         (config.backbone.depth - 1) // 2
     ][:, 1:]

@@ -33,13 +33,14 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
         return {"file": path, "error": str(verdict)}
     begin, end = verdict.worst_seconds
     values = (path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value)
+    # highest: of the windows' scores
     values += (
         begin,
         end,
         verdict.view,
         verdict.note,
         float(verdict.windows.max()),
-    )  # highest: of the windows' scores
+    )
     rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
     return dict(zip(COLUMNS, rounded, strict=True))
 
@@ -80,9 +81,8 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
             f" ({kinds})" if kinds else ""
         )
         moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
-        file = escape(
-            one["file"].encode(errors="backslashreplace").decode()
-        )  # a name that is not UTF-8
+        # a name that is not UTF-8
+        file = escape(one["file"].encode(errors="backslashreplace").decode())
         shown.add_row(
             file, f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"]
         )

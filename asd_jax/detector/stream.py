@@ -184,9 +184,8 @@ class Decoder:
 
     def _read_form(self, content):
         tag, channels, rate, per_second, step, bits = struct.unpack_from("<HHIIHH", content)
-        if (
-            tag == 0xFFFE and len(content) >= 26
-        ):  # extensible: the format is the first field of its GUID
+        # extensible: the format is the first field of its GUID
+        if tag == 0xFFFE and len(content) >= 26:
             tag = struct.unpack_from("<H", content, 24)[0]
         try:
             if (tag, bits) not in _WAV:

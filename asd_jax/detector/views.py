@@ -33,9 +33,8 @@ _SECOND = 1000 // HOP_MS  # frames
 # explained away, however large the variation, and the distance to the nearest normal sound, for how
 # far those are from each other.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
-FROZEN = Scoring(
-    back_end="mahalanobis"
-)  # the best of the encoder in the box on the factory (benchmarks/box.py)
+# the best of the encoder in the box on the factory (benchmarks/box.py)
+FROZEN = Scoring(back_end="mahalanobis")
 FINE_TUNED = Scoring(back_end="local_density")  # ArcFace trains angles
 
 
@@ -59,9 +58,8 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
     if read_header(path)["kind"] == "encoder":
         return load_pipeline(path)
     sizes, params = load_encoder(path)
-    pooling = Pooling(
-        "band_mean", max(-2, -sizes.depth), 0
-    )  # the last block is the most specialised
+    # the last block is the most specialised
+    pooling = Pooling("band_mean", max(-2, -sizes.depth), 0)
     front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
     return Pipeline(EncoderConfig(front_end, sizes, pooling), {"eat": params})
 
@@ -106,9 +104,8 @@ def views(
     if pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
     parts = in_batches(functools.partial(traced_views, config, params), windows)
-    vectors = dict(
-        zip(sorted([*scoring_of(pipeline), "seconds"]), parts, strict=True)
-    )  # the order of jax.tree.leaves
+    # the order of jax.tree.leaves
+    vectors = dict(zip(sorted([*scoring_of(pipeline), "seconds"]), parts, strict=True))
     return vectors, vectors.pop("seconds")
 
 

@@ -54,9 +54,8 @@ class Watching:
                 f"a hop of {self.hop_seconds:g} s: must be above 0 and at most the window, "
                 f"{self.window_seconds:g} s"
             )
-        held = (
-            self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0
-        )  # all false for NaN
+        # all false for NaN
+        held = self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0
         if not (held and self.release <= self.threshold):
             raise InputError(
                 "--confirm must be at least 1, --hold_seconds and --hysteresis at least 0, "
@@ -278,9 +277,8 @@ def watch_folder(
     rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
     while True:
         there = _files(folder)
-        heard = {
-            name: state for name, state in heard.items() if name in there
-        }  # what was removed is forgotten
+        # what was removed is forgotten
+        heard = {name: state for name, state in heard.items() if name in there}
         new = [
             name
             for name in sorted(there, key=lambda n: (there[n], n))

@@ -173,9 +173,8 @@ class FrontEnd:
         std).
         """
         x = self.log_energies(wave)
-        whole = (
-            -(-x.shape[1] // FRAME_MULTIPLE) * FRAME_MULTIPLE
-        )  # in this form it is known to divide, if t is not
+        # in this form it is known to divide, if t is not
+        whole = -(-x.shape[1] // FRAME_MULTIPLE) * FRAME_MULTIPLE
         x = jnp.pad(x, ((0, 0), (0, whole - x.shape[1]), (0, 0)))
         if self.simam.before_normalization:
             x = self._attended(x, simam_mode, wave.shape[1])

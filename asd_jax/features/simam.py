@@ -71,9 +71,8 @@ def simam_weights(
     counted = rearrange(
         jnp.broadcast_to(valid, (1, t, f)), "b (i r) (j c) -> b i j (r c)", r=rows, c=columns
     )
-    cells = jnp.maximum(
-        counted.sum(-1, keepdims=True), 2
-    )  # a tile of padding only has no statistics: mean 0, v 0
+    # a tile of padding only has no statistics: mean 0, v 0
+    cells = jnp.maximum(counted.sum(-1, keepdims=True), 2)
     mean = (maps * counted).sum(-1, keepdims=True) / cells
     distance = jnp.square(maps - mean)
     variance = (distance * counted).sum(-1, keepdims=True) / (cells - 1)

@@ -63,6 +63,5 @@ def next_scale(
     log_mean = jax.nn.logsumexp(log_sums) - math.log(len(cosine))
     angle = jnp.arccos(jnp.clip(cosine.max(-1), -COSINE_LIMIT, COSINE_LIMIT))
     median = jnp.median((labels * angle).sum(-1))
-    return jnp.maximum(log_mean, 0.1) / jnp.cos(
-        jnp.minimum(math.pi / 4, median)
-    )  # two classes far apart: B under 1
+    # two classes far apart: B under 1
+    return jnp.maximum(log_mean, 0.1) / jnp.cos(jnp.minimum(math.pi / 4, median))

@@ -120,9 +120,8 @@ class EAT(nn.Module):
             kernel_init=nn.initializers.xavier_uniform(),
             name="patch",
         )(x)
-        x = x + jnp.asarray(
-            position_table(c.embed_dim, times, bands)[None], self.dtype
-        )  # CLS gets no position
+        # CLS gets no position
+        x = x + jnp.asarray(position_table(c.embed_dim, times, bands)[None], self.dtype)
         if kept is not None:
             x = jax.vmap(lambda patches, view: patches[view])(x, kept).reshape(
                 -1, kept.shape[2], c.embed_dim
@@ -156,9 +155,8 @@ class Block(nn.Module):
     def __call__(self, x):
         c = self.config
         dense = functools.partial(Dense, dtype=self.dtype, lora=self.lora)
-        norm = functools.partial(
-            nn.remat(nn.LayerNorm), NORM_EPS, dtype=self.dtype
-        )  # keeps its input alone
+        # keeps its input alone
+        norm = functools.partial(nn.remat(nn.LayerNorm), NORM_EPS, dtype=self.dtype)
         attended = Attention(c, self.dtype, self.lora, self.attention, name="attention")(x)
         x = norm(name="norm1")(x + self._dropped(attended))
         ffn = dense(int(c.embed_dim * c.mlp_ratio), name="fc1")(x)
@@ -208,16 +206,14 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
         fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
         attention = fastest_attention(jax.devices()[0], qkv.shape[-1], half) if fixed else "exact"
     mesh = jax.sharding.get_abstract_mesh()
-    if (
-        mesh.size > 1 and not mesh.manual_axes
-    ):  # each device attends to its own clips; the compiler would gather them
+    # each device attends to its own clips; the compiler would gather them
+    if mesh.size > 1 and not mesh.manual_axes:
         own = jax.P(mesh.axis_names)
         return jax.shard_map(
             functools.partial(attend, attention=attention), in_specs=own, out_specs=own
         )(qkv)
-    if (
-        attention == "clip_by_clip"
-    ):  # weights made again for the gradient are in the cache, kept ones are not
+    # weights made again for the gradient are in the cache, kept ones are not
+    if attention == "clip_by_clip":
         return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
     if attention == "exact":
         return jax.vmap(_attend_clip)(qkv)
@@ -235,9 +231,8 @@ def fastest_attention(device, width: int, half: bool) -> str:
     """
     if device.platform == "cpu":
         return "clip_by_clip"
-    capability = re.fullmatch(
-        r"(\d+)\.\d+", str(getattr(device, "compute_capability", ""))
-    )  # AMD's has another form
+    # AMD's has another form
+    capability = re.fullmatch(r"(\d+)\.\d+", str(getattr(device, "compute_capability", "")))
     fused = half and capability and int(capability[1]) >= 8 and width % 8 == 0 and width <= 128
     return "cudnn" if fused else "exact"
 
@@ -251,9 +246,8 @@ def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
 
 def _gelu_gradient(x, g):
-    x, g = jax.lax.optimization_barrier(
-        (x, g)
-    )  # or the compiler keeps the forward pass's exp and erf after all
+    # or the compiler keeps the forward pass's exp and erf after all
+    x, g = jax.lax.optimization_barrier((x, g))
     return jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](g)
 
 

@@ -61,16 +61,14 @@ class Dense(nn.Module):
         def param(name, init, *shape):
             return self.param(name, init, shape).astype(self.dtype)
 
-        y = x @ param(
-            "kernel", nn.initializers.normal(0.02), inputs, self.features
-        )  # BERT's, as EAT
+        # BERT's, as EAT
+        y = x @ param("kernel", nn.initializers.normal(0.02), inputs, self.features)
         y = y + jnp.broadcast_to(param("bias", nn.initializers.zeros, self.features), y.shape)
         if self.lora is None or self.name not in self.lora.targets:
             return y
         a = param("lora_a", nn.initializers.he_uniform(), inputs, self.lora.rank)
-        b = param(
-            "lora_b", nn.initializers.zeros, self.lora.rank, self.features
-        )  # starts as nothing
+        # starts as nothing
+        b = param("lora_b", nn.initializers.zeros, self.lora.rank, self.features)
         return y + x @ a @ b * (self.lora.alpha / self.lora.rank)
 
 

@@ -48,12 +48,13 @@ _STYLE: dict[Any, Any] = {
 }
 WIDTH = 4.7  # inches
 COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
+# colour and pattern of a bar
 _BARS = (
     (NORMAL, ""),
     (ANOMALY, "////"),
     (THIRD, "...."),
     (FAINT, "xx"),
-)  # colour and pattern of a bar
+)
 _DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 _SHADES = 32  # of a spectrogram; fewer make smaller files
 _IMAGE_COLUMNS = 256  # of a spectrogram; longer clips are averaged

@@ -29,9 +29,8 @@ from asd_jax.scoring.patch_bank import (
 )
 from asd_jax.scoring.preparation import Preparation
 
-Hear = Callable[
-    [str, str, float], np.ndarray | None
-]  # (split, file, start in s) -> waveform, None if not at hand
+# (split, file, start in s) -> waveform, None if not at hand
+Hear = Callable[[str, str, float], np.ndarray | None]
 _KINDS = {0: "normal", 1: "anomaly", -1: "unlabelled"}
 
 
@@ -285,9 +284,8 @@ def _patch_bank(
 
 def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
     clips, score = scores.clips, scores.score[n]
-    rivals = scores.score[
-        clips.section == clips.section[n]
-    ]  # another section's scores have another scale
+    # another section's scores have another scale
+    rivals = scores.score[clips.section == clips.section[n]]
     threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
     distance, row, bank_row = near(str(clips.files[n]))
     facts = [

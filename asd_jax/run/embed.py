@@ -86,9 +86,8 @@ def embed_clips(
             made = Made(folder)
             for name in names:
                 made.add(name, of)
-        if processes.first() and (
-            join or joined()
-        ):  # others may have joined them, and here they began anew
+        # others may have joined them, and here they began anew
+        if processes.first() and (join or joined()):
             shutil.rmtree(place, ignore_errors=True)
             with contextlib.suppress(OSError):  # other machines' shards are there
                 place.parent.rmdir()

@@ -137,9 +137,8 @@ def front_end(config: ConfigDict, clips: Sequence[Clip] = ()) -> FrontEnd:
         tile,
     )
     for machine in sorted({clip.machine for clip in clips}):
-        simam.mode_of(
-            machine
-        )  # a mapping that forgets a machine is found before anything is computed
+        # a mapping that forgets a machine is found before anything is computed
+        simam.mode_of(machine)
     front = FrontEnd(
         f.spacing, FrontEnd.sample_rate, f.bins, f.low_hz, f.high_hz, f.mean, f.std, simam
     )

@@ -118,9 +118,8 @@ def locked(workdir: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.path.samestat(
-                os.fstat(file.fileno()), path.stat()
-            )  # else its last owner just removed it
+            # else its last owner just removed it
+            ours = os.path.samestat(os.fstat(file.fileno()), path.stat())
         except (BlockingIOError, FileNotFoundError):
             ours = False
         except OSError as error:
@@ -148,9 +147,8 @@ def seed_folders(workdir: Path) -> list[Path]:
     """Folders of a run with several seeds, none for a run with one."""
     own = workdir / "config.json"
     config = read_json(own) if own.is_file() else {}
-    seeds = (
-        config.get("seeds", 1) if isinstance(config, dict) else 1
-    )  # what else it may hold, check_config tells
+    # what else it may hold, check_config tells
+    seeds = config.get("seeds", 1) if isinstance(config, dict) else 1
     return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
 
 

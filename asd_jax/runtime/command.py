@@ -111,9 +111,8 @@ def _join(again: str) -> None:
 @contextlib.contextmanager
 def _terminated_as_by_hand() -> Iterator[None]:
     """Within, SIGTERM raises KeyboardInterrupt."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only the main thread has signals
+    # only the main thread has signals
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

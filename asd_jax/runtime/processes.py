@@ -151,9 +151,8 @@ def outlast() -> None:
 
     recoverable = jax.config.jax_enable_recoverability  # pyright: ignore[reportAttributeAccessIssue] made at run time
     if recoverable:  # else JAX's own end waits
-        with multihost_utils.live_devices(
-            jax.devices()
-        ):  # asks who is alive and here; who has left is neither
+        # asks who is alive and here; who has left is neither
+        with multihost_utils.live_devices(jax.devices()):
             pass
 
 

@@ -85,9 +85,8 @@ def score_sections(
     heard = embeddings[embeddings.split == "test"]
     clips = heard
     if heard.window_start_seconds is not None:
-        clips = heard[
-            np.unique(heard.files, return_index=True)[1]
-        ]  # in the order of file names, as heard.clip
+        # in the order of file names, as heard.clip
+        clips = heard[np.unique(heard.files, return_index=True)[1]]
     score, decision = np.empty(len(clips.files)), np.empty(len(clips.files), np.int64)
     thresholds, notes = {}, []
     for section, scorer in scorers.items():
@@ -231,9 +230,8 @@ class SectionScorer:
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
-            near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(
-                asked
-            )  # 3 standard deviations
+            # 3 standard deviations
+            near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
             if near or self.scoring.decision == "quantile":
                 return cut, []
             return cut, [

@@ -109,9 +109,8 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
         )
 
     cut, inside = max_fpr * n, np.clip(max_fpr * n - before, 0, normals)
-    steps = np.maximum(cut - end, 0) + inside**2 / 2 / np.maximum(
-        normals, 1
-    )  # area that one anomaly adds
+    # area that one anomaly adds
+    steps = np.maximum(cut - end, 0) + inside**2 / 2 / np.maximum(normals, 1)
     partial_without_anomaly = (area_up_to(cut) - steps) / (n * (p - 1))
     cut = max_fpr * (n - 1)
     inside = np.clip(cut - before, 0, None)

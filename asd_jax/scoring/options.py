@@ -40,9 +40,8 @@ class Scoring:
     layers: str = "mean_score"
     windows: str = "mean"  # of the scores of a clip's windows: mean | max
     normalization: str = "train"  # domain normalisation: train | test | held_out | none
-    domains: str = (
-        "min"  # min over the domains | source | target | pooled: one bank of both domains
-    )
+    # min over the domains | source | target | pooled: one bank of both domains
+    domains: str = "min"
     fusion: str = "z_min"  # of several back ends: z_min | mean | rank | raw_mean
     smote_ratio: float = 0.2  # target clips per source clip after SMOTE
     smote_k: int = 2  # neighbours SMOTE interpolates between

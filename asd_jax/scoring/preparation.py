@@ -49,9 +49,8 @@ class Preparation:
         vectors = self._parts(np.concatenate(given)).astype(np.float64)
         if scoring.standardize:
             mean, std = vectors.mean(0), vectors.std(0)
-            std = np.where(
-                std > 1e-12 * np.abs(vectors).max(), std, 1.0
-            )  # a constant dimension says nothing
+            # a constant dimension says nothing
+            std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)
             self = dataclasses.replace(self, mean=mean, std=std)
         if scoring.whiten:
             from sklearn.decomposition import PCA

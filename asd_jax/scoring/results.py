@@ -93,9 +93,8 @@ def _sections(machines: Mapping[str, MachineScores]) -> list[tuple[str, str]]:
 
 def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float | None]:
     here = scores.clips.section == section
-    domain = (
-        scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")
-    )  # 2020 knows no domains
+    # 2020 knows no domains
+    domain = scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")
     cut = float(scores.threshold[section])
     values = decision_values(domain, scores.clips.label[here], scores.decision[here])
     return {**values, "threshold": cut if np.isfinite(cut) else None}

@@ -235,9 +235,8 @@ def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) ->
         known = {f for m, f in labels if m == machine and name_says(f, machine)[0] == section}
         if lacking := sorted(known - ours):
             problems.append(f"{folder}: {machine} section {section}: no score for {_some(lacking)}")
-        if extra := sorted(
-            file for file in ours - known if (machine, file) not in told
-        ):  # by its own name
+        # by its own name
+        if extra := sorted(file for file in ours - known if (machine, file) not in told):
             problems.append(
                 f"{folder}: {machine} section {section}: the ground truth does not know "
                 f"{_some(extra)}"

@@ -6,9 +6,8 @@ from asd_jax.runtime.errors import InputError
 
 DECISIONS = ("gamma", "quantile", "extreme_value")
 _TAIL = 0.2  # share of the scores that the generalised Pareto distribution is fitted to
-_STARTS = np.geomspace(
-    0.01, 100, 41
-)  # of a gamma distribution: standard deviations below the lowest score
+# of a gamma distribution: standard deviations below the lowest score
+_STARTS = np.geomspace(0.01, 100, 41)
 FEWEST = 3  # different scores that a two-parameter distribution can be fitted to
 
 
@@ -61,9 +60,8 @@ def _extreme_value(scores, quantile):
 
     start = np.quantile(scores, 1 - _TAIL)
     excess = scores[scores > start] - start
-    if (
-        quantile <= 1 - _TAIL or len(np.unique(excess)) < FEWEST
-    ):  # inside the body, or no tail to speak of
+    # inside the body, or no tail to speak of
+    if quantile <= 1 - _TAIL or len(np.unique(excess)) < FEWEST:
         return float(np.quantile(scores, quantile))
     shape, _, scale = stats.genpareto.fit(excess, floc=0)
     return float(

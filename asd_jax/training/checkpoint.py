@@ -25,9 +25,8 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
         )
-        logging.getLogger("absl").setLevel(
-            logging.CRITICAL
-        )  # Orbax also logs the traceback of all that it raises
+        # Orbax also logs the traceback of all that it raises
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         with self._written():
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -134,9 +133,8 @@ def _checksums(arrays: list[jax.Array]) -> list[jax.Array]:
         bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
         bits = bits.astype(jnp.uint32) * jnp.uint32(2654435761)
         bits = bits ^ (bits >> 16)
-        number = jnp.uint32(
-            0
-        )  # of each value; not by reshaping, so that an array spread over devices stays so
+        # of each value; not by reshaping, so that an array spread over devices stays so
+        number = jnp.uint32(0)
         for axis, size in enumerate(x.shape):
             number = number * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
         return (bits * (2 * number + 1)).sum(dtype=jnp.uint32)

@@ -52,9 +52,8 @@ def embed_windows(
     rows: list = [None] * len(heard)
     for samples in sorted({window.samples for window in heard}):
         places = [place for place, window in enumerate(heard) if window.samples == samples]
-        shared = -(
-            -len(places) // processes.count()
-        )  # windows a process; the last is filled up with the first ones
+        # windows a process; the last is filled up with the first ones
+        shared = -(-len(places) // processes.count())
         own = [
             heard[places[(processes.number() * shared + n) % len(places)]] for n in range(shared)
         ]
@@ -69,9 +68,8 @@ def embed_windows(
                     found += _rows(waiting.pop(0))
         with memory_for(batch_size):
             found += _rows(waiting.pop())
-        columns = [
-            np.stack(column) for column in zip(*found[:shared], strict=True)
-        ]  # the last batch is filled up
+        # the last batch is filled up
+        columns = [np.stack(column) for column in zip(*found[:shared], strict=True)]
         for place, *row in zip(places, *map(processes.gather, columns), strict=False):
             rows[place] = row
     return [np.stack(column) for column in zip(*rows, strict=True)]

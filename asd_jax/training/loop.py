@@ -215,9 +215,8 @@ def stop_asked() -> Iterator[list[int]]:
         if len(asked) > 1:
             raise KeyboardInterrupt
 
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only the main thread has signals
+    # only the main thread has signals
+    if threading.current_thread() is not threading.main_thread():
         yield asked
         return
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -349,9 +349,8 @@ def make_pretraining_step(
             state.teacher,
             params["eat"] if state.teacher else {},
         )
-        norm = optax.tree.norm(
-            gradients
-        )  # where the loss is still finite, and the gradient no longer
+        # where the loss is still finite, and the gradient no longer
+        norm = optax.tree.norm(gradients)
         metrics = {
             "loss": loss,
             "learning_rate": schedule(state.step),

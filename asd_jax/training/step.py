@@ -168,9 +168,8 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
         (logits, cosine), head_state = head.apply(
             variables, embeddings, part["labels"], mutable=["adacos"]
         )
-        hits = cosine.argmax(-1) == part["labels"].argmax(
-            -1
-        )  # without the margin, which only lowers the true class
+        # without the margin, which only lowers the true class
+        hits = cosine.argmax(-1) == part["labels"].argmax(-1)
         return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
 
     def loss_and_gradients(trained, frozen, head_state, batch, key):
@@ -216,9 +215,8 @@ def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings
     weight, partner = mixup_pairs(
         key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
     )
-    weight, partner = gathered(
-        (weight, partner)
-    )  # the rejections of Beta's draws are no devices' to agree on
+    # the rejections of Beta's draws are no devices' to agree on
+    weight, partner = gathered((weight, partner))
     if settings.mixup != "none":
         labels = mix(labels, weight, partner)
     if settings.mixup == "waveform":

@@ -27,10 +27,11 @@ from asd_jax.training.mesh import own_devices, replicated
 
 FORMAT = 1
 _Config = TypeVar("_Config")
+# see README.md beside it
 BOX, BOX_FILE = (
     "box",
     Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors",
-)  # see README.md beside it
+)
 DTYPES = {
     "float64": "F64",
     "float32": "F32",
@@ -61,9 +62,8 @@ def write_safetensors(
     """
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
-    order = sorted(
-        tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)
-    )  # widest first keeps all aligned
+    # widest first keeps all aligned
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     for name in order:
         shape, dtype = tensors[name].shape, tensors[name].dtype
         start, end = end, end + math.prod(shape) * dtype.itemsize

@@ -186,9 +186,8 @@ def test_the_boxs_bands_are_the_encoders_own(tmp_path):
     _, block = benchmarks.box.block_embeddings(config, pipeline, clips)
     waves = np.stack([read_clip(clip.path) for clip in clips])
     assert block.vectors.shape[1:] == (2, 32)
-    np.testing.assert_allclose(
-        block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7
-    )  # measured 3.6e-7
+    # measured 3.6e-7
+    np.testing.assert_allclose(block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7)
 
 
 def test_a_finished_run_is_scored_by_the_rule_of_its_own_edition(command, tmp_path):

@@ -28,6 +28,5 @@ def test_heat_map_points_at_every_kind_of_fault(command, tmp_path):
     found = read_json(tmp_path / "heat_map.json")["found"]["patches, even"]
     assert list(found) == [*FAULTS, "all"]
     for fault, of in found.items():
-        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], (
-            fault
-        )  # measured 3.5 to 17 times
+        # measured 3.5 to 17 times
+        assert of["pointing, heat map"][0] > 1.5 * of["chance"][0], fault

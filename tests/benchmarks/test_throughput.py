@@ -22,9 +22,8 @@ def test_counted_operations_are_the_compilers():
     x = jnp.zeros((1, 1024, 128))
     params = jax.eval_shape(EAT(small).init, jax.random.key(0), x)["params"]
     compiled = jax.jit(EAT(small, attention="exact").apply).lower({"params": params}, x).compile()
-    counted = compiled.cost_analysis()[
-        "flops"
-    ]  # with norms, softmax and GELU, which the model leaves out
+    # with norms, softmax and GELU, which the model leaves out
+    counted = compiled.cost_analysis()["flops"]
     assert cost_model.forward_flops(small) == pytest.approx(counted, rel=0.15)
     assert cost_model.forward_flops(EATConfig.base()) == pytest.approx(97.1e9, rel=1e-3)
 

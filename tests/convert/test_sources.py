@@ -148,9 +148,8 @@ def test_bfloat16_safetensors_are_read_exactly(tmp_path, expected):
         for n, t in load_file(GOLDEN / "tiny_eat_hf.safetensors").items()
     }
     save_file(tensors, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(
-        '{"num_heads": 4, "depth": 3, "embed_dim": 48}'
-    )  # the rest are defaults
+    # the rest are defaults
+    (tmp_path / "config.json").write_text('{"num_heads": 4, "depth": 3, "embed_dim": 48}')
     assert 1e-3 < find(tmp_path).position_difference < 2e-3
     config, params = convert(tmp_path)
     assert config == expected[0]

@@ -64,9 +64,8 @@ def test_any_rate_becomes_the_same_tone_at_16_khz(tmp_path, rate):
     wave = read_clip(write(tmp_path / "a.wav", tone(rate), rate))
     assert abs(len(wave) - 16000) <= 1
     middle = slice(1000, 15000)
-    np.testing.assert_allclose(
-        wave[middle], tone(16000)[middle], atol=8e-5
-    )  # measured 4.0e-5 (8 kHz)
+    # measured 4.0e-5 (8 kHz)
+    np.testing.assert_allclose(wave[middle], tone(16000)[middle], atol=8e-5)
 
 
 @pytest.mark.parametrize("rate", [32000, 44100])
@@ -102,9 +101,8 @@ def test_channel_of_a_stereo_pair(tmp_path, channel, expected, coding):
 
 
 def test_a_file_longer_than_a_block_is_read_whole(tmp_path):
-    samples = (
-        np.random.default_rng(1).integers(-9, 9, (1 << 20, 9)).astype(np.int16)
-    )  # 9 channels: 3 blocks
+    # 9 channels: 3 blocks
+    samples = np.random.default_rng(1).integers(-9, 9, (1 << 20, 9)).astype(np.int16)
     np.testing.assert_array_equal(
         read_clip_int16(write(tmp_path / "a.wav", samples), channel=8), samples[:, 8]
     )

@@ -270,9 +270,8 @@ def test_every_fault_is_audible_in_its_support_and_grows_with_its_grade(machine,
         with_fault, without = (
             spectrogram(w)[clip.support] for w in (clip.wave, clip.machine_stem + clip.background)
         )
-        assert (
-            np.mean(np.abs(10 * np.log10(with_fault / without)) > 3) > 0.2
-        )  # 0.27 at least over 300 clips
+        # 0.27 at least over 300 clips
+        assert np.mean(np.abs(10 * np.log10(with_fault / without)) > 3) > 0.2
         energies.append(float(np.sum(clip.fault**2)))
     assert energies[1] > 1.5 * energies[0]
 
@@ -351,9 +350,8 @@ def test_neither_level_nor_centroid_nor_raw_spectra_solve_it_but_spectra_help(wh
         unit = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
         averages["cosine"].append(auc(np.min(1 - unit @ unit[train].T, axis=1)))
         source = spectra[train & ~target]
-        scaled = (spectra - source.mean(0)) / np.maximum(
-            source.std(0), 1e-6
-        )  # one mel filter is empty
+        # one mel filter is empty
+        scaled = (spectra - source.mean(0)) / np.maximum(source.std(0), 1e-6)
         averages["standardised"].append(
             auc(np.linalg.norm(scaled[:, None] - scaled[train], axis=2).min(1))
         )

@@ -17,9 +17,8 @@ def test_the_same_key_gives_the_same_sounds(waves):
 def test_every_clip_is_another_machine_at_another_level(waves):
     assert np.isfinite(waves).all() and np.abs(waves).max() <= 1
     level = 10 * np.log10(np.mean(waves**2, axis=1))
-    assert (
-        level.min() > -60 and level.max() < -12 and np.ptp(level) > 15
-    )  # drawn from -55 to -15 dB
+    # drawn from -55 to -15 dB
+    assert level.min() > -60 and level.max() < -12 and np.ptp(level) > 15
     spectra = np.log(
         np.abs(np.fft.rfft(waves * np.hanning(16000)))[:, 1:].reshape(12, 80, 100).mean(-1)
     )

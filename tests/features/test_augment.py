@@ -16,9 +16,8 @@ def test_mixup_mixes_inputs_and_labels_by_the_same_weight():
             mixed[n], weight[n] * wave[n] + (1 - weight[n]) * wave[partner[n]], rtol=1e-5
         )
     np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-6)
-    np.testing.assert_allclose(
-        soft @ wave, mixed, atol=1e-5
-    )  # labels say exactly what is in the mixture
+    # labels say exactly what is in the mixture
+    np.testing.assert_allclose(soft @ wave, mixed, atol=1e-5)
 
 
 def test_mixup_weight_follows_beta_and_probability():

@@ -40,9 +40,8 @@ def test_customized_simam_picks_by_machine():
     plain = custom.spectrogram(WAVE)
     modes = jnp.array([custom.simam.mode_of("pump"), custom.simam.mode_of("fan")])
     attended = custom.attend(plain, modes, 16000)
-    np.testing.assert_allclose(
-        attended[0], simam(plain)[0], atol=8e-6
-    )  # measured 3.6e-6: sums in another order
+    # measured 3.6e-6: sums in another order
+    np.testing.assert_allclose(attended[0], simam(plain)[0], atol=8e-6)
     np.testing.assert_allclose(attended[1], simam(plain, tile=(32, 32))[1], atol=8e-6)
     with pytest.raises(InputError, match="names no mode for machine valve; it has fan, pump"):
         custom.simam.mode_of("valve")

@@ -180,9 +180,8 @@ def test_drop_path_leaves_branches_out_clip_by_clip_and_only_in_training(params)
     np.testing.assert_array_equal(module.apply({"params": params}, x)[0], plain)
     _, out = module.apply({"params": params}, x, rngs={"drop_path": jax.random.key(1)})
     _, same = EAT(CONFIG).apply({"params": params}, x)
-    np.testing.assert_allclose(
-        out["blocks"][0], same["blocks"][0], atol=1e-6
-    )  # the first block keeps all
+    # the first block keeps all
+    np.testing.assert_allclose(out["blocks"][0], same["blocks"][0], atol=1e-6)
     skipped = out["blocks"][1]
     for norm in ("norm1", "norm2"):
         skipped = nn.LayerNorm(1e-6).apply({"params": params["block_2"][norm]}, skipped)

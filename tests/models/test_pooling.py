@@ -22,9 +22,8 @@ def test_attentive_statistics_agree_with_float64_loops(pooling):
         np.asarray(TOKENS, np.float64), module.apply({"params": params}, TOKENS), strict=True
     ):
         context = np.concatenate([clip.mean(0), clip.std(0)])
-        stacked = np.concatenate(
-            [clip, np.tile(context, (len(clip), 1))], axis=1
-        )  # [x; mean; std] for every token
+        # [x; mean; std] for every token
+        stacked = np.concatenate([clip, np.tile(context, (len(clip), 1))], axis=1)
         kernel = np.concatenate([p["attention_tokens"]["kernel"], p["attention_context"]["kernel"]])
         hidden = np.tanh(stacked @ kernel + p["attention_tokens"]["bias"])
         energy = hidden @ p["attention_out"]["kernel"] + p["attention_out"]["bias"]
@@ -55,8 +54,7 @@ def test_parameter_free_poolings():
     np.testing.assert_allclose(pool_tokens(jnp.asarray(tokens), "cls", 3), tokens[:, 0])
     np.testing.assert_allclose(pool_tokens(jnp.asarray(tokens), "mean", 3), tokens[:, 1:].mean(1))
     bands = pool_tokens(jnp.asarray(tokens), "band_mean", 3)
-    np.testing.assert_allclose(
-        bands[:, 1], (tokens[:, 2] + tokens[:, 5]) / 2
-    )  # token 1 + t * 3 + f, f = 1
+    # token 1 + t * 3 + f, f = 1
+    np.testing.assert_allclose(bands[:, 1], (tokens[:, 2] + tokens[:, 5]) / 2)
     with pytest.raises(ValueError, match="known: mean, cls, band_mean"):
         pool_tokens(jnp.asarray(tokens), "max", 3)

@@ -48,9 +48,8 @@ def test_channel_0_of_the_8_channel_original_is_the_published_clip(audio):
     )
     np.testing.assert_array_equal(read_clip(original, channel=0), read_clip(clip.path))
     samples, _ = soundfile.read(original, dtype="float64")
-    np.testing.assert_allclose(
-        read_clip(original), samples.mean(axis=1), atol=6e-8
-    )  # float32's rounding
+    # float32's rounding
+    np.testing.assert_allclose(read_clip(original), samples.mean(axis=1), atol=6e-8)
     difference = (samples[:, 0] - samples[:, 1]) / 2
     np.testing.assert_allclose(read_clip(original, channel="difference"), difference, atol=6e-8)
 

@@ -44,9 +44,8 @@ def test_trains_and_scores(shared, command, tmp_path):
     status, _, err = command(asd_jax.train, "--config=configs/quickstart.py:smoke", *flags)
     assert status == 0, err
     score, aucs = official(tmp_path)
-    assert (
-        0.4 < score < 0.9 and min(aucs) > 0.3
-    )  # two epochs of a narrow model: anything but broken
+    # two epochs of a narrow model: anything but broken
+    assert 0.4 < score < 0.9 and min(aucs) > 0.3
     scores = (
         (tmp_path / "scores" / "anomaly_score_UAV_section_00_test.csv").read_text().splitlines()
     )

@@ -56,9 +56,8 @@ def test_a_run_leaves_a_page_with_all_its_parts(command, factory, tmp_path):
         "Filter bank",
     ):
         assert said in html
-    assert (
-        html.count("<audio") == html.count("data:audio/mpeg") == 4
-    )  # a clip and its nearest normal, twice
+    # a clip and its nearest normal, twice
+    assert html.count("<audio") == html.count("data:audio/mpeg") == 4
     assert html.count("filter bank, SimAM weights") == 2 * 4  # caption and label
     assert html.count("SimAM weights, where it is odd") == 2 * 2  # not of the nearest normal
     assert str(factory) not in html
@@ -223,9 +222,8 @@ def test_chromium_shows_sorts_and_plays_it_and_asks_nobody(command, proxy, tmp_p
         "--config.report.clips=8",
     ]
     html = evaluated(command, tmp_path / "run", *flags)
-    assert (
-        len(html) < 8e6
-    )  # measured: 200 test clips, all sounds and spectrograms that a page may have
+    # measured: 200 test clips, all sounds and spectrograms that a page may have
+    assert len(html) < 8e6
     for width in (1200, 500):  # the narrowest window that Chromium makes
         seen, console = opened(html, tmp_path, proxy[0], width)
         assert seen["errors"] == console == []

@@ -202,10 +202,11 @@ def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(
         status == 0 and len(embedded) == 4 and not (tmp_path / "run/embeddings/shards").exists()
     ), err
     assert left(tmp_path / "run") == left(tmp_path / "undisturbed")
+    # a worker that looked just before the others joined all
     joined, looks = (
         embed._joined,
         iter([False]),
-    )  # a worker that looked just before the others joined all
+    )
     monkeypatch.setattr(embed, "_joined", lambda *of: next(looks, True) and joined(*of))
     status, out, err = evaluate(command, recordings, tmp_path / "run", "--worker")
     assert status == 0 and "0 clips embedded here" in out and len(embedded) == 4, err

@@ -163,9 +163,8 @@ def test_normal_clips_are_called_anomalous_about_as_often_as_the_quantile_says()
 
 def test_a_threshold_that_normal_scores_do_not_bear_out_is_noted():
     embeddings = machine(source=400, target=0, shape=(40,))
-    again = np.flatnonzero(embeddings.split == "train")[
-        :100
-    ]  # doubles have no distance, so the scores no one shape
+    # doubles have no distance, so the scores no one shape
+    again = np.flatnonzero(embeddings.split == "train")[:100]
     embeddings = embeddings[np.r_[np.arange(len(embeddings.files)), again]]
     (note,) = (note for note in score_machine(embeddings).notes if "threshold" in note)
     assert "of 500 normal scores lie above the threshold, 50 were asked for" in note
@@ -227,9 +226,8 @@ def test_results_hold_the_contracts_keys_and_the_same_bytes_each_time(tmp_path):
     } <= set(found["machines"]["fan"]["00"])
     assert 0.5 < found["official_score"] < 1
     assert "f1_source" in results({"fan": scored["fan"]}, Scoring(), 2021)["machines"]["fan"]["00"]
-    of_2020 = results({"fan": scored["fan"]}, Scoring(), 2020)["machines"]["fan"][
-        "00"
-    ]  # knows no domains
+    # knows no domains
+    of_2020 = results({"fan": scored["fan"]}, Scoring(), 2020)["machines"]["fan"]["00"]
     assert "f1" in of_2020 and "f1_source" not in of_2020
 
 

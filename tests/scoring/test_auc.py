@@ -42,6 +42,5 @@ def test_weights_count_a_clip_as_often_as_repeating_it():
 def test_perfect_reversed_and_constant_scores_give_the_known_values(scores, expected):
     label = np.repeat([0, 1], 50)
     groups = tie_groups(label, np.repeat(scores, 50))
-    assert (auc(*groups), pauc(*groups)) == pytest.approx(
-        expected, abs=1e-15
-    )  # the floor of pAUC is 0.47368
+    # the floor of pAUC is 0.47368
+    assert (auc(*groups), pauc(*groups)) == pytest.approx(expected, abs=1e-15)

@@ -57,9 +57,8 @@ def test_smote_grows_the_target_bank_between_its_own_clips():
     plain = knn(BANK, distance="euclidean")
     assert np.array_equal(fitted.score(TEST)["source"], plain.score(TEST)["source"])
     closer = plain.score(TEST)["target"] - fitted.score(TEST)["target"]
-    assert np.all(closer >= -1e-12) and np.any(
-        closer > 0.01
-    )  # the real clips are still there, and some between
+    # the real clips are still there, and some between
+    assert np.all(closer >= -1e-12) and np.any(closer > 0.01)
     assert np.array_equal(
         fitted.self_scores()["target"]["target"], plain.self_scores()["target"]["target"]
     )
@@ -111,12 +110,13 @@ def test_self_scores_leave_groups_out_whole(back_end):
     groups = {domain: np.repeat(np.arange(len(vectors)), 2) for domain, vectors in BANK.items()}
     own = fitted.self_scores(groups)["target"]["target"]
     np.testing.assert_allclose(own[::2], own[1::2], rtol=1e-9)
+    # seven groups: left out one by one
     if back_end in (
         "knn",
         "smote",
         "mem_mixup",
         "band_matching",
-    ):  # seven groups: left out one by one
+    ):
         plain = knn(BANK).self_scores()["target"]["target"]
         np.testing.assert_allclose(own[::2], plain, rtol=1e-9)
     alone = {domain: np.zeros(len(group)) for domain, group in groups.items()}
@@ -184,9 +184,8 @@ def test_gmm_is_scikit_learns_likelihood():
         3, covariance_type="diag", reg_covar=floor, random_state=0, max_iter=500
     ).fit(ordered)
     assert found["source"] == pytest.approx(-model.score_samples(TEST), abs=1e-9)
-    variance = (
-        TARGET.var(0) + 1e-3 * TARGET.var(0).mean()
-    )  # seven clips: one component, in closed form
+    # seven clips: one component, in closed form
+    variance = TARGET.var(0) + 1e-3 * TARGET.var(0).mean()
     expected = -scipy.stats.norm(TARGET.mean(0), np.sqrt(variance)).logpdf(TEST).sum(1)
     assert found["target"] == pytest.approx(expected, abs=1e-9)
 

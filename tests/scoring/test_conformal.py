@@ -6,9 +6,8 @@ from asd_jax.scoring.conformal import conformal_threshold, fewest, p_values
 
 
 def test_threshold_is_the_order_statistic_of_the_theory():
-    scores = np.random.default_rng(0).permutation(
-        np.arange(1.0, 100.0)
-    )  # 99 of them: k = 100 (1 - rate)
+    # 99 of them: k = 100 (1 - rate)
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, 100.0))
     assert [conformal_threshold(scores, rate)[0] for rate in (0.5, 0.1, 0.05, 0.01)] == [
         50,
         90,

@@ -74,9 +74,8 @@ def test_the_bootstrap_starts_from_the_official_score(year):
 def test_bootstrap_replicates_equal_scoring_the_drawn_clips(monkeypatch):
     rng = np.random.default_rng(0)
     clips, score = some_clips(rng, machines=1)
-    drawn = rng.multinomial(
-        25, np.full(25, 1 / 25), size=4
-    )  # the same counts for each of the four strata
+    # the same counts for each of the four strata
+    drawn = rng.multinomial(25, np.full(25, 1 / 25), size=4)
     monkeypatch.setattr(
         "asd_jax.scoring.intervals._drawn_counts",
         lambda *_: np.repeat(np.stack([np.ones(25, int), *drawn]), 4, axis=1),
@@ -101,9 +100,8 @@ def test_bootstrap_width_agrees_with_repeated_data_sets():
         ]
     )
     widths = [bootstrap(*some_clips(rng), 2024, replicates=200) for _ in range(20)]
-    assert np.mean([(w.high - w.low) / 3.92 for w in widths]) == pytest.approx(
-        true, rel=0.2
-    )  # sampling error of 200
+    # sampling error of 200
+    assert np.mean([(w.high - w.low) / 3.92 for w in widths]) == pytest.approx(true, rel=0.2)
 
 
 def test_the_paired_bootstrap_sees_what_unpaired_intervals_hide():

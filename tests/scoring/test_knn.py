@@ -32,9 +32,8 @@ def blocks(request, monkeypatch):
 def test_neighbours_are_those_of_the_brute_force_loop_and_of_scikit_learn(distance, k):
     expected = np.sort(by_loop(TEST, BANK, distance), axis=1)[:, :k]
     distances, rows = nearest(TEST, BANK, k, distance)
-    assert (
-        np.abs(distances - expected).max() <= 1.8e-15
-    )  # measured 8.9e-16; the requirement is 1e-9
+    # measured 8.9e-16; the requirement is 1e-9
+    assert np.abs(distances - expected).max() <= 1.8e-15
     sklearn = NearestNeighbors(n_neighbors=k, metric=distance, algorithm="brute").fit(BANK)
     assert np.array_equal(rows, sklearn.kneighbors(TEST)[1])
 
@@ -63,9 +62,8 @@ def test_a_double_has_distance_zero_exactly_and_is_a_clips_own_neighbour():
 
 
 def test_near_duplicates_keep_their_relative_distance():
-    other = BANK[0] * (
-        1 + 1e-9 * RNG.normal(size=12)
-    )  # 1 - cos is 1e-18: nothing is left of it in 1 minus a product
+    # 1 - cos is 1e-18: nothing is left of it in 1 minus a product
+    other = BANK[0] * (1 + 1e-9 * RNG.normal(size=12))
     u, v = (
         x / np.linalg.norm(x) for x in (BANK[0].astype(np.longdouble), other.astype(np.longdouble))
     )

@@ -47,9 +47,8 @@ def test_the_score_is_the_view_that_finds_it_oddest():
     by_view = bank.score(test)
     np.testing.assert_array_equal(fused(by_view), np.maximum(by_view["a/knn"], by_view["b/knn"]))
     assert (by_view["b/knn"][[2, 4]] > 5).all() and (by_view["b/knn"][[0, 1, 3]] < 5).all()
-    assert (
-        abs(np.concatenate([v[:, 0] for v in bank.raw.values()]).mean()) > 0.5
-    )  # raw distances, not z-scores
+    # raw distances, not z-scores
+    assert abs(np.concatenate([v[:, 0] for v in bank.raw.values()]).mean()) > 0.5
     assert bank.normal.mean() > 0  # the maximum of two standardised scores
 
 

@@ -44,9 +44,8 @@ def test_size_is_bounded_and_every_recording_has_its_share():
         considered.add(RNG.normal(size=(4, 25, 2, 3)), number)
     bands, recording = considered.bands()
     counts = np.bincount(recording[0], minlength=40)
-    assert (
-        bands.shape == (2, CONSIDERED, 3) and 10 <= counts.min() and counts.max() <= 45
-    )  # 25.6 expected
+    # 25.6 expected
+    assert bands.shape == (2, CONSIDERED, 3) and 10 <= counts.min() and counts.max() <= 45
     assert PatchBank.fit(bands, recording).vectors.shape == (2, KEPT, 3)
 
 

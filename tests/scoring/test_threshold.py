@@ -11,12 +11,10 @@ RNG = np.random.default_rng(0)
 def test_the_gamma_threshold_is_the_baselines():
     scores = RNG.gamma(3, 2, 2000)
     expected = scipy.stats.gamma.ppf(0.9, *scipy.stats.gamma.fit(scores))
-    assert threshold(scores) == pytest.approx(
-        expected, rel=1e-3
-    )  # two numerical fits of one likelihood
-    assert threshold(scores) == pytest.approx(
-        scipy.stats.gamma(3, scale=2).ppf(0.9), rel=0.03
-    )  # sampling error
+    # two numerical fits of one likelihood
+    assert threshold(scores) == pytest.approx(expected, rel=1e-3)
+    # sampling error
+    assert threshold(scores) == pytest.approx(scipy.stats.gamma(3, scale=2).ppf(0.9), rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +68,8 @@ def test_the_extreme_value_tail_reaches_beyond_the_highest_score():
         for _ in range(20)
     ]
     assert np.mean(found) == pytest.approx(np.log(1000), rel=0.25)
-    assert (
-        threshold(np.arange(10.0), decision="extreme_value", quantile=0.999) > 8
-    )  # two in the tail: plain quantile
+    # two in the tail: plain quantile
+    assert threshold(np.arange(10.0), decision="extreme_value", quantile=0.999) > 8
 
 
 def test_scores_without_neighbour_are_left_out():

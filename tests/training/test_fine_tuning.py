@@ -125,9 +125,8 @@ def test_whatever_has_a_state_continues_bit_for_bit(tmp_path, monkeypatch):
     losses = [
         {(row["step"], row["loss"]) for row in lines(tmp_path / name)} for name in ("cut", "whole")
     ]
-    assert (
-        losses[0] < losses[1] and max(losses[0])[0] == 12
-    )  # all but the two lines that could not be written
+    # all but the two lines that could not be written
+    assert losses[0] < losses[1] and max(losses[0])[0] == 12
 
 
 def test_finished_run_trains_no_further(finished):

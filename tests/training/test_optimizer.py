@@ -120,9 +120,8 @@ def test_blocks_thaw_one_by_one_from_the_last():
         "encoder/eat/patch/kernel": 6,
     }
     plain = moves(adamw(optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9), 1)[0]
-    assert seen[4]["encoder/eat/block_1/kernel"] == pytest.approx(
-        plain["head/centres"], rel=1e-5
-    )  # Adam starts anew
+    # Adam starts anew
+    assert seen[4]["encoder/eat/block_1/kernel"] == pytest.approx(plain["head/centres"], rel=1e-5)
 
 
 def test_frozen_gradients_do_not_count_in_the_norm():
@@ -135,9 +134,8 @@ def test_frozen_gradients_do_not_count_in_the_norm():
         for path, mu in jax.tree_util.tree_flatten_with_path(state)[0]
         if ".mu" in jax.tree_util.keystr(path)
     ]
-    norm = np.sqrt(
-        sum(float((10 * m**2).sum()) * 10 for m in moments)
-    )  # mu is a tenth of the gradient
+    # mu is a tenth of the gradient
+    norm = np.sqrt(sum(float((10 * m**2).sum()) * 10 for m in moments))
     assert norm == pytest.approx(1.0, rel=1e-5)
 
 

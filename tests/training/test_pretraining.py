@@ -131,9 +131,8 @@ def test_schedules_are_the_published_ones(reference):
     assert low == 0
     schedule = learning_rate_schedule(peak, int(total), Pretraining.warmup_fraction)
     ours = [float(schedule(n)) for n in reference["lr_pretrain_base_steps"]]
-    np.testing.assert_allclose(
-        ours, reference["lr_pretrain_base"], rtol=1e-5, atol=8e-12
-    )  # step 1: 3.7e-12
+    # step 1: 3.7e-12
+    np.testing.assert_allclose(ours, reference["lr_pretrain_base"], rtol=1e-5, atol=8e-12)
     start, end, steps = reference["ema_cfg"]
     settings = Pretraining(ema_start=start, ema_end=end, ema_steps=int(steps))
     ours = [

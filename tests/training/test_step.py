@@ -150,9 +150,8 @@ def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
 
 @pytest.mark.slow
 def test_gradual_unfreezing_thaws_the_last_block_first():
-    _, states, _ = trained(
-        strategy="gradual", thaw_fraction=1.0, train_centres=False
-    )  # 4 steps: block 1 after two
+    # 4 steps: block 1 after two
+    _, states, _ = trained(strategy="gradual", thaw_fraction=1.0, train_centres=False)
     early, late = (
         moved(states[0].params, states[2].params),
         moved(states[2].params, states[4].params),
