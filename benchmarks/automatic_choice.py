@@ -31,10 +31,12 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from asd_jax.config import RunConfig, read_config
 from asd_jax.features.simam import MODES
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import say
+from asd_jax.runtime.settings import changed
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
 from benchmarks.provenance import write_provenance
@@ -62,7 +64,7 @@ def main() -> None:
 
     output = Path(flags.FLAGS.output)
     cells = Path(flags.FLAGS.cells or output)
-    config = grid.prepared(flags.FLAGS.config, cells)
+    config = grid.prepared(read_config(RunConfig, flags.FLAGS.config), cells)
     tests, likes = judged(config, candidates(flags.FLAGS.banks, flags.FLAGS.modes), output)
     machines = sorted({clip[0] for clip in tests[PAPER].clips})
     rows = {cell.name: grid.run_cell(cell, config, 1, cells) for cell in grid.standing_cells()}
@@ -141,16 +143,12 @@ def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row],
     """Candidates -> {candidate: what its test clips got}, {criterion: {candidate: {machine: the
     more, the better}}}.
     """
-    from asd_jax.run import recordings
+    from asd_jax.run.clips import find_data, readable_clips
 
     folder = Path(flags.FLAGS.cells or output)
-    clips, _ = recordings.readable(config, recordings.find_data(config, folder))
-    pseudo = config.copy_and_resolve_references()
-    pseudo.data.update(
-        root=str(write_pseudo_anomalies(config, clips, output / "pseudo")),
-        machines="",
-        channel="mean",
-    )
+    clips, _ = readable_clips(config, find_data(config, folder))
+    root = str(write_pseudo_anomalies(config, clips, output / "pseudo"))
+    pseudo = changed(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
     tests, pseudo_tests, gaps = {}, {}, {}
     for number, cell in enumerate(cells, 1):
         say(f"candidate {number} of {len(cells)}: {cell.name}")
@@ -189,7 +187,8 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     import soundfile
 
     from asd_jax.data.factory import factory_clip
-    from asd_jax.run import recordings, workdir
+    from asd_jax.run import workdir
+    from asd_jax.run.clips import file_reader, hold_out
     from asd_jax.runtime.files import read_json, write_json
 
     written = root.with_suffix(".json")
@@ -202,10 +201,8 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
                 f"it"
             )
         return root
-    read = recordings.file_reader(config)
-    normal = recordings.hold_out(
-        [clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed
-    )
+    read = file_reader(config.data)
+    normal = hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
     rng = np.random.default_rng(config.seed)
 
     def write(wave, clip, kind, split, label):
@@ -256,7 +253,7 @@ def domain_gaps(cell: Cell, config, folder: Path) -> dict[str, float]:
     """{machine: how far from 0.5 the AUC of target against source self-scores is, mean of sections;
     0: one domain}.
     """
-    from asd_jax.evaluate import load_embeddings
+    from asd_jax.run.score import load_embeddings
     from asd_jax.scoring.anomaly_score import fit_sections
     from asd_jax.scoring.auc import auc, tie_groups
 

@@ -50,13 +50,15 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes the tables."""
+    from asd_jax.config import RunConfig, read_config
     from asd_jax.reporting.table import percent, print_table, text_table
-    from asd_jax.run import recordings
+    from asd_jax.run.clips import find_data, readable_clips
     from asd_jax.runtime.log import say
     from asd_jax.training.weights import load_pipeline, random_eat
 
-    config, output = flags.FLAGS.config, Path(flags.FLAGS.output)
-    clips, _ = recordings.readable(config, recordings.find_data(config, output))
+    config = read_config(RunConfig, flags.FLAGS.config)
+    output = Path(flags.FLAGS.output)
+    clips, _ = readable_clips(config, find_data(config, output))
     found = {
         "year": config.data.year,
         "files": [Path(path).name for path in flags.FLAGS.weights],
@@ -125,7 +127,7 @@ def block_embeddings(config, pipeline, clips) -> list:
     from asd_jax.models.eat import PATCH
     from asd_jax.models.encoder import Encoder
     from asd_jax.models.pooling import pool_tokens
-    from asd_jax.run import recordings
+    from asd_jax.run.clips import clip_windows, window_reader
     from asd_jax.run.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows
 
@@ -139,11 +141,11 @@ def block_embeddings(config, pipeline, clips) -> list:
             *(pool_tokens(tokens, "band_mean", bands) for tokens in out["blocks"]),
         ]
 
-    heard = recordings.windows(config, clips, training=True)
+    heard = clip_windows(config, clips, training=True)
     bank, *blocks = embed_windows(
         lambda batch: embed(pipeline.params, batch["wave"]),
         heard,
-        recordings.window_reader(config),
+        window_reader(config),
         what=f"clips of {clips[0].machine} embedded",
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,

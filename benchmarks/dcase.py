@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
+from asd_jax.config import RunConfig, read_config
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from asd_jax.runtime.log import say
+from asd_jax.runtime.settings import changed
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
 from benchmarks.provenance import cost_section, write_provenance
@@ -79,7 +80,7 @@ def main() -> None:
     cells += [Cell(name, encoder=name) for name in args.encoder]
     for year in years:
         folder = Path(args.cells or output) / str(year)
-        config = grid.prepared(_of_year(args.config, year), folder)
+        config = grid.prepared(_of_year(read_config(RunConfig, args.config), year), folder)
         rows = {}
         for cell in cells:
             say(f"dcase {year}: {cell.name}")
@@ -139,10 +140,9 @@ def _years(years: Sequence[str], subsets: Sequence[str]) -> list[int]:
     return [int(year) for year in years]
 
 
-def _of_year(config: ConfigDict, year: int) -> ConfigDict:
-    config = ConfigDict(config).copy_and_resolve_references()
-    config.data.update(year=year, root=config.data.root.replace("{year}", str(year)))
-    return config
+def _of_year(config: RunConfig, year: int) -> RunConfig:
+    root = config.data.root.replace("{year}", str(year))
+    return changed(config, {"data.year": year, "data.root": root})
 
 
 if __name__ == "__main__":

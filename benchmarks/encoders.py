@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
+from asd_jax.config import RunConfig
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
@@ -66,7 +66,7 @@ def load(name: str) -> Function:
 
 
 def embed_machine(
-    function: Function, name: str, config: ConfigDict, clips: Sequence[Clip]
+    function: Function, name: str, config: RunConfig, clips: Sequence[Clip]
 ) -> Embeddings:
     """Clips of one machine -> their embeddings by any function.
 
@@ -74,17 +74,17 @@ def embed_machine(
         InputError: the function returns something other than one finite vector, or one per frame,
             for each waveform.
     """
-    from asd_jax.run import recordings
+    from asd_jax.run.clips import clip_windows, window_reader
     from asd_jax.run.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows
 
-    heard = recordings.windows(config, clips)
+    heard = clip_windows(config, clips)
     (vectors,) = embed_windows(
         lambda batch: [
             _checked(function(np.array(batch["wave"]), SAMPLE_RATE), len(batch["wave"]), name)
         ],
         heard,
-        recordings.window_reader(config),
+        window_reader(config),
         what=f"clips of {clips[0].machine} embedded",
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,

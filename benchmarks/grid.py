@@ -20,16 +20,18 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from asd_jax.evaluate import BASELINE, load_embeddings
+from asd_jax.config import RunConfig, read_config
 from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
 from asd_jax.run.embed import BASELINE_FOLDER, embed_machine
+from asd_jax.run.score import BASELINE, load_embeddings
 from asd_jax.runtime.command import value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import say
+from asd_jax.runtime.settings import as_mapping, changed
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -64,11 +66,11 @@ class Cell:
         if any(key.startswith("features.") for key in self.settings):
             object.__setattr__(self, "settings", {"frozen.features": "config", **self.settings})
 
-    def scoring(self, config: ConfigDict) -> Scoring:
+    def scoring(self, config: RunConfig) -> Scoring:
         """How its embeddings are scored."""
-        return BASELINE if self.bare else Scoring(**_with(config, self.settings).scoring)
+        return BASELINE if self.bare else changed(config, self.settings).scoring
 
-    def folder(self, config: ConfigDict) -> str:
+    def folder(self, config: RunConfig) -> str:
         """Name of the folder of its embeddings: all that it changes in the config, but for how they
         are scored.
         """
@@ -150,10 +152,12 @@ def run_grid(
     ]
     standing = standing_cells()[:1] if finished else standing_cells()
     cells = [*standing, *chosen([*cells, *added], args.row, reference)]
-    config = args.config if finished else prepared(args.config, cells_folder)
+    config = read_config(RunConfig, args.config)
+    if not finished:
+        config = prepared(config, cells_folder)
     if finished and (own := finished / "config.json").is_file():
         # whose recordings it heard
-        config = _with(config, {"data.year": read_json(own)["data"]["year"]})
+        config = changed(config, {"data.year": read_json(own)["data"]["year"]})
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
         say(f"{name}: cell {number} of {len(cells)}, {cell.name}")
@@ -201,7 +205,7 @@ def chosen(cells: Sequence[Cell], names: Sequence[str], reference: str) -> list[
     return [cell for cell in cells if not names or cell.name in (*names, reference)]
 
 
-def prepared(config: ConfigDict, output: Path) -> ConfigDict:
+def prepared(config: RunConfig, output: Path) -> RunConfig:
     """The config with its weights, and with the synthetic machines written once for all cells.
 
     Raises:
@@ -209,52 +213,52 @@ def prepared(config: ConfigDict, output: Path) -> ConfigDict:
     """
     import jax
 
-    from asd_jax.run import experiment, recordings
+    from asd_jax.run.clips import find_data
+    from asd_jax.run.encoder import check, own_front_end
 
     # Seeds, and cells that differ in data only, compile once.
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] made at run time
         jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
-    config = ConfigDict(config).copy_and_resolve_references()
-    config.model.weights = flags.FLAGS.weights or config.model.weights
-    config.report.page = False  # of every run; the grid has its own
-    if not config.model.weights and not flags.FLAGS.encoder:
+    weights = flags.FLAGS.weights or config.model.weights
+    if not weights and not flags.FLAGS.encoder:
         raise InputError(
             "--weights=FILE.safetensors names the EAT weights to start from; none: random weights"
         )
-    config.model.weights = config.model.weights or "none"
+    # Every run without a page of its own: the grid has one.
+    config = changed(config, {"model.weights": weights or "none", "report.page": False})
     if config.features.statistics == "weights":  # rows with random weights hear the same
-        own = experiment.own_front_end(config.model.weights.replace("{seed}", "0"))
-        config.features.update(statistics="given", mean=own.mean, std=own.std)
-    experiment.check(config)
-    recordings.find_data(config, output)
+        own = own_front_end(config.model.weights.replace("{seed}", "0"))
+        measured = dataclasses.replace(
+            config.features, statistics="given", mean=own.mean, std=own.std
+        )
+        config = dataclasses.replace(config, features=measured)
+    check(config)
+    find_data(config, output)
     if config.data.root == "factory":
-        config.data.root = str(output / "factory")
+        config = changed(config, {"data.root": str(output / "factory")})
     return config
 
 
-def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
+def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
     """One cell with all its seeds; what is already there is not computed again.
 
     Raises:
         InputError: what is there is of another config, other weights or other recordings.
     """
-    from asd_jax.run.experiment import config_values
     from asd_jax.run.workdir import check_config
 
     name = cell.folder(config)
-    if not cell.fine_tune and _fixed(cell, _with(config, cell.settings).model.weights):
+    if not cell.fine_tune and _fixed(cell, changed(config, cell.settings).model.weights):
         seeds = 1  # nothing random in it
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
-        one = _with(
-            config,
-            {key: value for key, value in cell.settings.items() if not key.startswith("scoring.")},
-        )
-        one.update(seed=config.seed + seed, seeds=1)
-        one.model.weights = one.model.weights.replace("{seed}", str(seed))
+        keys = {k: value for k, value in cell.settings.items() if not k.startswith("scoring.")}
+        one = changed(config, {**keys, "seed": config.seed + seed, "seeds": 1})
+        weights = one.model.weights.replace("{seed}", str(seed))
+        one = changed(one, {"model.weights": weights})
         if (folder / "config.json").is_file():
-            check_config(folder, config_values(one))
+            check_config(folder, as_mapping(one))
         of = made_of(one, folder)
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
@@ -278,17 +282,19 @@ def run_cell(cell: Cell, config: ConfigDict, seeds: int, output: Path) -> Row:
     return dataclasses.replace(row, folder=str(where[0]), seconds=seconds)
 
 
-def made_of(config: ConfigDict, folder: Path) -> dict:
+def made_of(config: RunConfig, folder: Path) -> dict:
     """What a config only names: the weights' SHA-256, and number, names and sizes of the
     recordings.
 
     Raises:
         InputError: weights or recordings that are not there.
     """
-    from asd_jax.run import recordings, workdir
+    from asd_jax.run import workdir
+    from asd_jax.run.clips import find_data
     from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin
 
-    name, clips = config.model.weights, recordings.find_data(config, folder)
+    name = config.model.weights
+    clips = find_data(config, folder)
     try:
         weights = "none" if name == "none" else origin(name)["sha256"]
     except OSError as error:
@@ -296,7 +302,7 @@ def made_of(config: ConfigDict, folder: Path) -> dict:
     return {"weights": weights, "recordings": workdir.recordings(clips)}
 
 
-def score_run(cell: Cell, config: ConfigDict, run: Path) -> Row:
+def score_run(cell: Cell, config: RunConfig, run: Path) -> Row:
     """A cell's way to score on the embeddings of a finished run, all its seeds."""
     folders = sorted(run.glob("seed_*/embeddings")) or [run / "embeddings"]
     own = [load_embeddings(folder / (BASELINE_FOLDER if cell.bare else "")) for folder in folders]
@@ -311,22 +317,23 @@ def _fixed(cell: Cell, weights: str) -> bool:
     return bool(cell.bare or cell.encoder or (weights != "none" and "{seed}" not in weights))
 
 
-def embed_cell(cell: Cell, config: ConfigDict, folder: Path) -> None:
+def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
     """One seed of one cell -> embeddings in its folder."""
-    from asd_jax.run import experiment, recordings
+    from asd_jax.run.clips import find_data, readable_clips
+    from asd_jax.run.encoder import frozen_encoder
+    from asd_jax.run.train import train_and_score
     from asd_jax.run.workdir import claimed
-    from asd_jax.train import train_and_score
     from benchmarks import encoders
 
     if cell.fine_tune:
         train_and_score(config, folder, folder)
         return
-    clips, _ = recordings.readable(config, recordings.find_data(config, folder))
+    clips, _ = readable_clips(config, find_data(config, folder))
     if cell.encoder:
         function = encoders.load(cell.encoder)
     else:
-        encoder, params = experiment.frozen_encoder(config, clips)
-    with claimed(folder, experiment.config_values(config), clips):
+        encoder, params = frozen_encoder(config, clips)
+    with claimed(folder, as_mapping(config), clips):
         for machine in sorted({clip.machine for clip in clips}):
             own = [clip for clip in clips if clip.machine == machine]
             if cell.encoder:
@@ -360,17 +367,6 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
             )
         ]
     return row_of(clips, np.array(scores), year)
-
-
-def _with(config: ConfigDict, settings: Mapping[str, object]) -> ConfigDict:
-    config = ConfigDict(config).copy_and_resolve_references()
-    for key, value in settings.items():
-        *path, last = key.split(".")
-        node = config
-        for part in path:
-            node = node[part]
-        node[last] = value
-    return config
 
 
 def number_of_seeds() -> int:

@@ -55,8 +55,9 @@ def experiment(clips_per_machine: int) -> dict:
     """
     import soundfile
 
+    from asd_jax.config import RunConfig, read_config
     from asd_jax.data.dcase import EDITIONS
-    from asd_jax.train import train_and_score
+    from asd_jax.run.train import train_and_score
     from configs.dcase2024 import get_config
 
     edition = EDITIONS[2024]
@@ -82,7 +83,8 @@ def experiment(clips_per_machine: int) -> dict:
             config.model.update(size="tiny", depth=2, dtype="float32")
             config.optimizer.epochs = 1
         began = time.perf_counter()
-        results = train_and_score(config, Path(folder) / "run", Path(folder) / "run")
+        run = Path(folder) / "run"
+        results = train_and_score(read_config(RunConfig, config), run, run)
         seconds = time.perf_counter() - began
         timing = read_json(Path(folder) / "run" / "timing.json")
     clips = {

@@ -1,15 +1,19 @@
 """All machines of DCASE 2024, trained jointly, scored one by one: the paper's experiment.
 
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
-  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors
+  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain \\
+      --output=weights/eat_base.safetensors
   python -m asd_jax.train --config=configs/dcase2024.py --workdir=runs/dcase2024
 
-Data: 16 machines with 1,000 normal training clips and 200 test clips each. Cost: 10 epochs over 16,000 clips, about 47
-PFLOP with all embeddings. Expected result: not measured here, for want of the recordings and the public weights. The
-score printed is over all machines found; the paper's 66.40 % is over the nine evaluation machines:
+Data: 16 machines with 1,000 normal training clips and 200 test clips each. Cost: 10 epochs over
+16,000 clips, about 47 PFLOP with all embeddings. Expected result: not measured here, for want of
+the recordings and the public weights. The score printed is over all machines found; the paper's
+66.40 % is over the nine evaluation machines:
 
-  python -m asd_jax.dcase_score --scores=runs/dcase2024/scores --year=2024 --ground_truth=data/dcase2024/ground_truth \\
-      --machines=3DPrinter,AirCompressor,BrushlessMotor,HairDryer,HoveringDrone,RoboticArm,Scanner,ToothBrush,ToyCircuit
+  python -m asd_jax.dcase_score --scores=runs/dcase2024/scores --year=2024 \\
+      --ground_truth=data/dcase2024/ground_truth \\
+      --machines=3DPrinter,AirCompressor,BrushlessMotor,HairDryer,HoveringDrone,RoboticArm,\\
+Scanner,ToothBrush,ToyCircuit
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,5 @@
-"""Pre-trains the small encoder in the box: EAT-tiny on m-FB, from synthetic machines alone, on a CPU.
+"""Pre-trains the small encoder in the box: EAT-tiny on m-FB, from synthetic machines alone, on a
+CPU.
 
   python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
 
@@ -11,7 +12,9 @@ from configs import pretrain_base
 
 
 def get_config(mode: str = "") -> ConfigDict:
-    """A masked autoencoder, which learns more in so few steps than EAT's own objective: asd_jax/box/README.md."""
+    """A masked autoencoder, which learns more in so few steps than EAT's own objective:
+    asd_jax/box/README.md.
+    """
     config = pretrain_base.get_config()
     config.data.update(zoo_share=1.0, pieces=4)
     config.features.statistics = "train"  # synthetic levels are not AudioSet's

@@ -1,4 +1,5 @@
-"""The quick start: no data, no download, no GPU. Synthetic machines, the small EAT in the box, short clips.
+"""The quick start: no data, no download, no GPU. Synthetic machines, the small EAT in the box,
+short clips.
 
   python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
 
@@ -15,7 +16,8 @@ def get_config(mode: str = "") -> ConfigDict:
     config = base.get_config()
     config.data.update(root="factory", clip_seconds=2.0)
     config.features.statistics = "weights"
-    # Some 170 steps: the first four blocks alone are computed, a milder margin and lighter augmentation than usual.
+    # Some 170 steps: the first four blocks alone are computed, a milder margin and lighter
+    # augmentation than usual.
     config.model.update(size="tiny", block=3, weights="box")
     config.arcface.update(scale=16.0, margin=0.2)
     config.augment.update(mixup="none", mask_frames=20, mask_filters=16)

@@ -1,12 +1,14 @@
-"""ToyCar of DCASE 2024 with EAT-base and the evenly spaced filter bank: one machine of the paper's experiment.
+"""ToyCar of DCASE 2024 with EAT-base and the evenly spaced filter bank: one machine of the paper's
+experiment.
 
   python -m asd_jax.data.download --year=2024 --machines=ToyCar --output=data/dcase2024
-  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain --output=weights/eat_base.safetensors
+  python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain \\
+      --output=weights/eat_base.safetensors
   python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar
 
-Data: 1,000 normal training clips (990 source, 10 target) and 200 test clips of 10 s; the attributes in the file names
-are the classes. Cost: 10 epochs over 1,000 clips, about 3 PFLOP. Expected result: not measured here, for want of the
-recordings and the public weights.
+Data: 1,000 normal training clips (990 source, 10 target) and 200 test clips of 10 s; the attributes
+in the file names are the classes. Cost: 10 epochs over 1,000 clips, about 3 PFLOP. Expected result:
+not measured here, for want of the recordings and the public weights.
 """
 
 from ml_collections import ConfigDict

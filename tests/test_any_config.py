@@ -5,8 +5,9 @@ import pytest
 from hypothesis import strategies as st
 
 import asd_jax.train
+from asd_jax.config import RunConfig, described, read_config
 from asd_jax.data.factory import write_factory
-from asd_jax.run import experiment
+from asd_jax.run.encoder import check
 from asd_jax.runtime.errors import InputError
 from configs import base, quickstart
 
@@ -36,10 +37,9 @@ def leaves(table, prefix=""):
 
 
 def words_of(key):
-    """The words in a key's comment in configs/base.py, and others."""
-    with open(base.__file__) as file:
-        comment = next((line.partition("#")[2] for line in file if f" {key} = " in line), "")
-    return sorted({word.strip(".,;:()") for word in comment.split()} & set(WORDS)) or WORDS
+    """The words in a key's meaning, and others."""
+    meaning = MEANINGS[key]
+    return sorted({word.strip(".,;:()") for word in meaning.split()} & set(WORDS)) or WORDS
 
 
 def values(key, default):
@@ -56,6 +56,7 @@ def values(key, default):
     return st.one_of(st.sampled_from(words_of(key)), st.sampled_from(["", "nonsense"]))
 
 
+MEANINGS = {key: meaning for key, _, meaning in described(RunConfig())}
 KEYS = {key: value for key, value in leaves(base.get_config()) if key not in LEFT_OUT}
 OVERRIDES = st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=3, unique=True).flatmap(
     lambda keys: st.fixed_dictionaries({key: values(key, KEYS[key]) for key in keys})
@@ -68,9 +69,10 @@ def test_any_config_is_found_right_or_wrong_before_anything_is_read(overrides):
     config = quickstart.get_config("smoke")
     config.update_from_flattened_dict(overrides)
     try:
-        experiment.check(config)
+        check(read_config(RunConfig, config))
     except InputError as error:
-        assert str(error)
+        names = [name for key in overrides for name in key.split(".")[-1].split("_")]
+        assert any(name in str(error) for name in names), (overrides, error)
 
 
 @pytest.mark.slow

@@ -222,7 +222,7 @@ CONFIG = [
     ([*TRAIN, "--config.model.block=2"], "EAT has blocks 0..1"),
     ([*TRAIN, "--config.model.embedding_dim=-1"], "model.embedding_dim=-1 must be at least 0"),
     ([*TRAIN, "--config.data.clip_seconds=0.1"], "clip_seconds=0.1: too short"),
-    ([*TRAIN, "--config.data.hop_seconds=0"], "hop_seconds=0.0 must be positive"),
+    ([*TRAIN, "--config.data.hop_seconds=0"], "hop_seconds=0.0 must be above 0"),
     ([*TRAIN, "--config.data.held_out=1.5"], "held_out=1.5 must be"),
     ([*TRAIN, "--config.data.length=crop"], "known: fit, window, bucket"),
     ([*TRAIN, "--config.data.on_bad_clip=hide"], "known: error, skip"),
@@ -246,10 +246,10 @@ CONFIG = [
     ([*TRAIN, "--config.augment.mixup=wave"], "known: waveform, spectrogram, none"),
     ([*TRAIN, "--config.log.every=0"], "log.every=0 must be at least 1"),
     ([*TRAIN, "--config.seed=-1"], "seed=-1 must be at least 0"),
-    ([*TRAIN, "--config.seeds=0"], "seeds=0 must be at least 1"),
+    ([*TRAIN, "--config.seeds=0"], "seeds=0 must lie in 1..1000"),
     (
         [*TRAIN, "--config.optimizer.zzz=1"],
-        "no key 'optimizer.zzz'; all keys, with comments: configs/base.py",
+        "no key 'optimizer.zzz'; all keys, with meanings: python -m asd_jax.config",
     ),
     (
         [*TRAIN, "--config.optimiser.epochs=1"],

@@ -61,6 +61,7 @@ def test_it_leaves_what_the_contract_says(finished):
             f"embeddings/{machine}.npz",
             f"embeddings/filter_bank/{machine}.npz",
             "embeddings/skipped.json",
+            "embeddings/front_end.json",
             "embeddings/made_of.json",
             "data.json",
             f"scores/anomaly_score_{machine}_section_00_test.csv",

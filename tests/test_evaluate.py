@@ -53,7 +53,7 @@ def test_a_machine_without_test_clips_is_left_out_and_said_to_be(
         and found["official_score"] == complete["official_score"]
     )
     assert found["notes"] == ["3DPrinter: no test clips, so it has no scores"]
-    grid = "asd_jax.scoring.comparison.compare_back_ends"
+    grid = "asd_jax.run.score.compare_back_ends"
     monkeypatch.setattr(
         grid, lambda machines, *of: ({"knn": dict.fromkeys(machines, 0.5)}, ["dear"])
     )

@@ -10,14 +10,16 @@ LAYERS = [
     {"models"},
     {"training", "reporting"},
     {"detector"},
+    {"config"},
     {"run"},
     {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
+    {"errors", "files", "workdir", "recordings"},  # where version 0.1 had what has moved
 ]
-COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
+COMMANDS = LAYERS[-2] | {"data.download", "data.inspect"}
 
 
 def may_read(name):
-    return name in COMMANDS or name == "runtime.command" or name.startswith("run.")
+    return name in COMMANDS or name in ("runtime.command", "config")
 
 
 def modules():

@@ -7,6 +7,7 @@ machines are new ones.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 from asd_jax.runtime.errors import InputError
 
@@ -183,3 +184,20 @@ def edition(year: int) -> Edition:
             f"no edition of DCASE Task 2 of {year} is known; choose {', '.join(map(str, EDITIONS))}"
         )
     return EDITIONS[year]
+
+
+def check_machines(machines: Sequence[str], year: int) -> None:
+    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the
+    user's own.
+    """
+    for machine in machines:
+        years = [
+            y for y, edition in EDITIONS.items() if machine in {**edition.dev, **edition.evaluation}
+        ]
+        if years and year not in years:
+            raise InputError(
+                f"data.year={year}: DCASE {year} had no machine {machine}; it is of "
+                f"{', '.join(map(str, years))}. Set "
+                "--config.data.year to the edition that the recordings are of, or choose "
+                "--config.data.machines"
+            )

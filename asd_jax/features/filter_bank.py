@@ -13,14 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from asd_jax.features.settings import AUDIOSET_MEAN, AUDIOSET_STD, LOW_HZ, SPACINGS
+
 Spacing = Literal["even", "mel", "gammatone"]
-SPACINGS: tuple[Spacing, ...] = ("even", "mel", "gammatone")
 
 FRAME_MS, HOP_MS = 25, 10  # Kaldi's defaults, as EAT uses them
 PRE_EMPHASIS = 0.97  # Kaldi's default
-LOW_HZ = 20.0  # Kaldi's default; its upper edge is half the sample rate
 ENERGY_FLOOR = 2.0**-23  # float32 machine epsilon, Kaldi's floor before the logarithm
-AUDIOSET_MEAN, AUDIOSET_STD = -4.268, 4.569  # of log mel energies over AudioSet (EAT repository)
 
 
 @functools.partial(jax.jit, static_argnames=("spacing", "sample_rate", "bins", "low_hz", "high_hz"))

@@ -9,17 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from asd_jax.features.filter_bank import (
-    AUDIOSET_MEAN,
-    AUDIOSET_STD,
-    FRAME_MS,
-    HOP_MS,
-    LOW_HZ,
-    SPACINGS,
-    log_filter_bank,
-    normalize,
-)
-from asd_jax.features.simam import LAMBDA, LOCAL_TILE, MODES, Length, simam, simam_by_clip
+from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, SPACINGS, log_filter_bank, normalize
+from asd_jax.features.settings import Features
+from asd_jax.features.simam import LOCAL_TILE, MODES, Length, simam, simam_by_clip
 from asd_jax.runtime.errors import InputError
 
 FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
@@ -39,10 +31,10 @@ class SimAM:
         tile: frames x filters of the tiles of "local".
     """
 
-    mode: str | Mapping[str, str] | Sequence[Sequence[str]] = "local"
-    e_lambda: float = LAMBDA
-    before_normalization: bool = False
-    ignores_padding: bool = False
+    mode: str | Mapping[str, str] | Sequence[Sequence[str]] = Features.simam
+    e_lambda: float = Features.simam_lambda
+    before_normalization: bool = Features.simam_before_normalization
+    ignores_padding: bool = Features.simam_ignores_padding
     tile: tuple[int, int] = LOCAL_TILE
 
     def __post_init__(self):
@@ -50,12 +42,11 @@ class SimAM:
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
         if unknown := self.modes - set(MODES):
             raise InputError(
-                f"features.simam: unknown mode {', '.join(sorted(unknown))}; known: "
-                f"{', '.join(MODES)}"
+                f"simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}"
             )
         if not self.e_lambda > 0:
             raise InputError(
-                f"features.simam_lambda={self.e_lambda} must be above 0, for maps that are constant"
+                f"e_lambda={self.e_lambda} must be above 0, for maps that are constant"
             )
 
     @property
@@ -81,7 +72,7 @@ class SimAM:
             return MODES.index(self.mode)
         if machine not in (modes := self.by_machine):
             raise InputError(
-                f"features.simam names no mode for machine {machine}; it has {', '.join(modes)}"
+                f"simam names no mode for machine {machine}; it has {', '.join(modes)}"
             )
         return MODES.index(modes[machine])
 
@@ -102,36 +93,36 @@ class FrontEnd:
         frames: padded length of the clips that the weights were trained on, 0 if any.
     """
 
-    spacing: str = "even"
+    spacing: str = Features.spacing
     sample_rate: int = 16000
-    bins: int = 128
-    low_hz: float = LOW_HZ
-    high_hz: float = 8000.0
-    mean: float = AUDIOSET_MEAN
-    std: float = AUDIOSET_STD
+    bins: int = Features.bins
+    low_hz: float = Features.low_hz
+    high_hz: float = Features.high_hz
+    mean: float = Features.mean
+    std: float = Features.std
     simam: SimAM = SimAM()
     frames: int = 0
 
     def __post_init__(self):
         if self.spacing not in SPACINGS:
-            raise InputError(f"features.spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
+            raise InputError(f"spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
         modes, (frames, filters) = self.simam.modes, self.simam.tile
         if self.bins < 1 or ("local" in modes and (filters < 1 or self.bins % filters)):
             raise InputError(
-                f"features.bins={self.bins} must be positive, with local SimAM a multiple of "
-                f"{filters}"
+                f"bins={self.bins} must be positive, with local SimAM a multiple of {filters}"
             )
         if "local" in modes and (frames < 1 or FRAME_MULTIPLE % frames):
             raise InputError(
-                f"features.simam_tile_frames={frames} must divide {FRAME_MULTIPLE}, as clips are "
+                f"simam: a tile of {frames} frames must divide {FRAME_MULTIPLE}, as clips are "
                 f"padded"
             )
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise InputError(
-                f"no filter bank from {self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz"
+                f"low_hz={self.low_hz}, high_hz={self.high_hz}: no filter bank from "
+                f"{self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz"
             )
         if not self.std > 0:
-            raise InputError(f"features.std={self.std} must be positive")
+            raise InputError(f"std={self.std} must be positive")
 
     @classmethod
     def from_header(cls, *, simam: Mapping[str, Any] | None = None, **values) -> "FrontEnd":
@@ -205,7 +196,5 @@ class FrontEnd:
                 x, tile=self.simam.tile if self.simam.mode == "local" else None, **settings
             )
         if mode is None:
-            raise ValueError(
-                "features.simam is a mapping: give the SimAM mode of each clip (SimAM.mode_of)"
-            )
+            raise ValueError("simam is a mapping: give the SimAM mode of each clip (SimAM.mode_of)")
         return simam_by_clip(x, mode, tile=self.simam.tile, **settings)

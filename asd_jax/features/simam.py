@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float, Int
 
-LOCAL_TILE = (32, 32)  # frames x filters (arXiv 2508.15334)
-LAMBDA = 1e-4  # e_lambda of the public SimAM code
+from asd_jax.features.settings import LAMBDA, LOCAL_TILE
 
 Mode = Literal["none", "global", "local"]
 MODES: tuple[Mode, ...] = ("none", "global", "local")

@@ -2,7 +2,6 @@
 a run is over.
 """
 
-import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -10,35 +9,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import DTypeLike
 
-from asd_jax.runtime.errors import InputError
-
-TARGETS = ("qkv", "out", "fc1", "fc2")
-
-
-@dataclasses.dataclass(frozen=True)
-class LoRA:
-    """A linear layer's output gains (alpha / rank) x A B, A (inputs, rank) and B (rank, outputs).
-
-    Attributes:
-        rank: of the update.
-        alpha: its scale times the rank.
-        targets: which layers of a block, some of TARGETS.
-    """
-
-    rank: int = 64
-    alpha: float = 64.0
-    targets: tuple[str, ...] = ("qkv",)
-
-    def __post_init__(self):
-        if self.rank < 1 or not self.alpha > 0:
-            raise InputError(
-                f"LoRA of rank {self.rank} and alpha {self.alpha}: both must be positive"
-            )
-        if not self.targets or (unknown := set(self.targets) - set(TARGETS)):
-            unknown = unknown if self.targets else {"none"}
-            raise InputError(
-                f"LoRA targets {', '.join(sorted(unknown))}; known: {', '.join(TARGETS)}"
-            )
+from asd_jax.models.settings import LoRA
 
 
 class Dense(nn.Module):

@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from asd_jax.config import RunConfig
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd
+from asd_jax.models.encoder import EncoderConfig
+from asd_jax.run.clips import clip_windows, screen, window_reader
+from asd_jax.run.encoder import compute_dtype
 from asd_jax.run.shards import in_shards
 from asd_jax.run.workdir import Made, made_of
 from asd_jax.runtime import processes
@@ -23,16 +26,21 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import say
 from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.training.checkpoint import checksum
+from asd_jax.training.embedding import embed_windows
+from asd_jax.training.mesh import own_devices, replicated
+from asd_jax.training.weights import embed
 
 BASELINE_FOLDER = "filter_bank"  # the bare front end's embeddings, beside the encoder's
 SKIPPED = "skipped.json"  # likewise, the clips that could not be read
+FRONT_END = "front_end.json"  # likewise, the front end that made them
 # File of a shard -> where a machine's whole embeddings of that kind lie.
 KINDS = {"encoder.npz": "{}.npz", "filter_bank.npz": BASELINE_FOLDER + "/{}.npz"}
 
 
 def embed_clips(
-    config: ConfigDict,
-    encoder,
+    config: RunConfig,
+    encoder: EncoderConfig,
     params: dict,
     clips: Sequence[Clip],
     folder: Path,
@@ -57,8 +65,6 @@ def embed_clips(
         InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine without a readable
             clip.
     """
-    from asd_jax.training.checkpoint import checksum
-
     made_of_clips = functools.partial(
         made_of, embedding_settings(config, encoder), checksum(params)
     )
@@ -100,22 +106,20 @@ def _joined(folder: Path, names: Sequence[str], of: str) -> bool:
 
 
 def embed_shard(
-    config: ConfigDict, encoder, params: dict, shard: Path, clips: Sequence[Clip]
+    config: RunConfig, encoder: EncoderConfig, params: dict, shard: Path, clips: Sequence[Clip]
 ) -> None:
     """Embeds a shard's clips into its folder, together with a list of those that cannot be read.
 
     Several processes must agree on what can be read before they embed it together; one finds out on
     the way.
     """
-    from asd_jax.run import recordings
-
-    kept, skipped = recordings.screen(config, clips) if processes.several() else (clips, [])
+    kept, skipped = screen(config, clips) if processes.several() else (clips, [])
     found: Sequence[Embeddings] = ()
     while kept and not found:
         try:
             found = embed_machine(config, encoder, params, kept)
         except InputError:
-            kept, bad = recordings.screen(config, kept)
+            kept, bad = screen(config, kept)
             if not bad:
                 raise
             skipped = [*skipped, *bad]
@@ -141,12 +145,12 @@ def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
         Embeddings.joined(parts).save(folder / whole.format(machine))
 
 
-def embedding_settings(config: ConfigDict, encoder) -> dict:
+def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
     """All that embeddings depend on besides weights and recordings, as plain values."""
     keys = ("clip_seconds", "length", "pad", "hop_seconds", "channel", "resampler")
     return {
         "encoder": dataclasses.asdict(encoder),
-        **{key: config.data[key] for key in keys},
+        **{key: getattr(config.data, key) for key in keys},
         "dtype": config.model.dtype,
         "batch_size": config.optimizer.batch_size,
         **{name: version for name, version in versions().items() if name in ("jax", "flax")},
@@ -154,47 +158,49 @@ def embedding_settings(config: ConfigDict, encoder) -> dict:
 
 
 def embed_machine(
-    config: ConfigDict, encoder, params: dict, clips: Sequence[Clip]
+    config: RunConfig, encoder: EncoderConfig, params: dict, clips: Sequence[Clip]
 ) -> tuple[Embeddings, Embeddings]:
     """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the
     bare filter bank.
     """
-    from asd_jax.run import experiment, recordings
-    from asd_jax.training.embedding import embed_windows
-    from asd_jax.training.mesh import own_devices, replicated
-    from asd_jax.training.weights import embed
-
     mesh = own_devices()
     params = replicated(mesh, params)
-    heard, dtype = recordings.windows(config, clips), experiment.dtype(config)
+    windows = clip_windows(config, clips)
+    dtype = compute_dtype(config.model)
     vectors, baseline = embed_windows(
         lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
-        heard,
-        recordings.window_reader(config, clips),
+        windows,
+        window_reader(config, clips),
         what=f"clips of {clips[0].machine} embedded",
         mesh=mesh,
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,
         extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
     )
-    return window_embeddings(vectors, heard, encoder.axes), window_embeddings(
-        baseline, heard, ("clip", "embedding")
-    )
+    embeddings = window_embeddings(vectors, windows, encoder.axes)
+    return embeddings, window_embeddings(baseline, windows, ("clip", "embedding"))
 
 
 def window_embeddings(
-    vectors: np.ndarray, heard: Sequence[Window], axes: tuple[str, ...]
+    vectors: np.ndarray, windows: Sequence[Window], axes: tuple[str, ...]
 ) -> Embeddings:
     """Vectors of windows, one each -> with what is known of their clips."""
 
     def column(name):
-        return np.array([getattr(window, name) for window in heard])
+        return np.array([getattr(window, name) for window in windows])
 
-    files = np.array([Path(window.path).name for window in heard])
+    files = np.array([Path(window.path).name for window in windows])
     columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
-    windowed = len(set(column("path").tolist())) < len(heard)
+    windowed = len(set(column("path").tolist())) < len(windows)
     starts = column("start") / FrontEnd.sample_rate if windowed else None
     return Embeddings(vectors, files, *columns, axes=axes, window_start_seconds=starts)
+
+
+def write_front_end(folder: Path, front_end: FrontEnd) -> None:
+    """Notes beside the embeddings which front end made them, so that a report need not measure its
+    statistics again.
+    """
+    write_json(folder / FRONT_END, dataclasses.asdict(front_end))
 
 
 def versions() -> dict[str, str]:

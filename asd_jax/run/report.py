@@ -4,20 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
+from asd_jax.config import RunConfig
+from asd_jax.data.clips import find_clips
+from asd_jax.features.front_end import FrontEnd
+from asd_jax.reporting import sections
 from asd_jax.reporting.page import Page, Section, write_page
 from asd_jax.reporting.table import percent
+from asd_jax.run.clips import clip_windows, window_reader
+from asd_jax.run.embed import FRONT_END
+from asd_jax.run.encoder import front_end
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
-from asd_jax.scoring.options import Scoring
+from asd_jax.training.weights import front_end_of
 
 REPORT = Path("report") / "index.html"
 
 
 def write_report(
-    config: ConfigDict,
+    config: RunConfig,
     machines: Mapping[str, Embeddings],
     scored: Mapping[str, MachineScores],
     found: Mapping,
@@ -28,39 +34,36 @@ def write_report(
     Spectrograms and players need the recordings; where they are not found any more the page says
     so.
     """
-    from asd_jax.reporting import sections as of
-
     if not config.report.page:
         return
-    scoring = Scoring(**config.scoring)
+    scoring = config.scoring
     unit = (
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     )
-    parts = [of.score_section(found, scored)]
+    parts = [sections.score_section(found, scored)]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
     parts += [
-        of.machine_section(m, s, machines[m], scored[m], unit, config.report.map) for m, s in places
+        sections.machine_section(m, s, machines[m], scored[m], unit, config.report.map)
+        for m, s in places
     ]
     try:
-        front_end, hear = _recordings(config, list(machines), workdir)
+        front, hear = _recordings(config, list(machines), workdir)
     except InputError as error:
         parts.append(Section("Clips", [], [str(error)]))
     else:
         for number, (machine, section) in enumerate(places):
             count = (config.report.clips + len(places) - 1 - number) // len(places)
-            about = machines[machine], scored[machine], scoring, hear(machine), front_end, count
-            parts += of.clip_sections(machine, section, *about)
-        parts.append(of.filter_section(front_end))
+            about = machines[machine], scored[machine], scoring, hear(machine), front, count
+            parts += sections.clip_sections(machine, section, *about)
+        parts.append(sections.filter_section(front))
     if rows := _metrics(workdir):
-        parts.append(of.training_section(rows))
+        parts.append(sections.training_section(rows))
     title = f"Anomalous sounds of {', '.join(machines)}"
     write_page(workdir / REPORT, Page(title, parts, _lead(found, config)))
 
 
 def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
     """Means over seeds -> workdir/report/index.html, with links to the seeds' own pages."""
-    from asd_jax.reporting import sections as of
-
     links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
     spread = found["standard_deviation"]["official_score"]
     lead = [f"Means over {len(folders)} seeds."]
@@ -72,7 +75,7 @@ def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -
         )
     write_page(
         workdir / REPORT,
-        Page(f"Mean of {len(folders)} seeds", [of.mean_section(found)], lead, links),
+        Page(f"Mean of {len(folders)} seeds", [sections.mean_section(found)], lead, links),
     )
 
 
@@ -102,10 +105,6 @@ def _recordings(config, machines, workdir):
     Raises:
         InputError: says why there are none.
     """
-    from asd_jax.data.clips import find_clips
-    from asd_jax.features.front_end import FrontEnd
-    from asd_jax.run import recordings
-
     root = config.data.root
     if root == "factory":  # several seeds share the one above
         root = next(
@@ -119,43 +118,39 @@ def _recordings(config, machines, workdir):
             (clip.machine, clip.split, Path(clip.path).name): clip
             for clip in find_clips(root, machines)
         }
-        front_end = _front_end(config, list(clips.values()), workdir)
+        front = _front_end(config, list(clips.values()), workdir)
     except InputError as error:
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
-    read = recordings.window_reader(config)
+    read = window_reader(config)
 
     def hear(machine):
         def of(split, file, start):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
                 return None
-            windows = recordings.windows(config, [clip])
+            begin = round(start * FrontEnd.sample_rate)
             return read(
-                min(
-                    windows,
-                    key=lambda window: abs(window.start - round(start * FrontEnd.sample_rate)),
-                )
+                min(clip_windows(config, [clip]), key=lambda window: abs(window.start - begin))
             )
 
         return of
 
-    return front_end, hear
+    return front, hear
 
 
 def _front_end(config, clips, workdir):
-    """As the run's weights have it, else as the config says."""
-    from asd_jax.run import experiment
-    from asd_jax.training.weights import front_end_of
-
+    """As it was noted when the clips were embedded; in runs of earlier versions as the weights have
+    it, else as the config says.
+    """
+    noted = workdir / "embeddings" / FRONT_END
+    if noted.is_file():
+        return FrontEnd.from_header(**read_json(noted))
     own = workdir / "weights.safetensors"
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
     file = own if own.is_file() else frozen
-    found = (
-        None
-        if file in ("", "none") or config.model.encoder == "filter_bank"
-        else front_end_of(file)
-    )
-    return found or experiment.front_end(config, clips)
+    if file in ("", "none") or config.model.encoder == "filter_bank":
+        return front_end(config, clips)
+    return front_end_of(file) or front_end(config, clips)
 
 
 def _metrics(workdir) -> list[dict]:

@@ -8,22 +8,21 @@ continues is printed.
 
 import contextlib
 import itertools
-import math
 import re
 import shlex
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from asd_jax.runtime import processes
-from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.errors import InputError
 
-KEYS = "all keys, with comments: configs/base.py, of pre-training configs/pretrain_base.py"
+KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: ... pretrain"
 
 
 def run(
@@ -209,38 +208,3 @@ def value_of_flag(argv: Sequence[str], name: str) -> str | None:
         if argument.startswith("-") and flag == name:
             return value if equals else following
     return None
-
-
-def check_keys(config: Mapping, known: Mapping, where: str = "") -> None:
-    """Compares a config's keys and the types of their values with those of the config that knows
-    them all.
-
-    Raises:
-        InputError: names a key that is unknown (and the nearest), missing, of another type or not
-            finite.
-    """
-    for key in config:
-        if key not in known:
-            raise InputError(
-                f"config: no key {where + key!r}; {where or 'it '}has "
-                f"{', '.join(known)}.{near(key, known)}"
-            )
-    for key, default in known.items():
-        if key not in config:
-            raise InputError(f"config: lacks {where + key!r}, e.g. {default!r}; {KEYS}")
-        value, kind = config[key], type(default)
-        if isinstance(default, Mapping):
-            if not isinstance(value, Mapping):
-                raise InputError(
-                    f"config: {where + key}={value!r} should have keys: {', '.join(default)}"
-                )
-            check_keys(value, default, f"{where}{key}.")
-        elif where + key == "features.simam" and isinstance(value, Mapping):
-            continue
-        elif type(value) is not kind and not (kind is float and type(value) is int):
-            raise InputError(
-                f"config: {where + key}={value!r} should be of type {kind.__name__}, e.g. "
-                f"{default!r}"
-            )
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"config: {where + key}={value} is not a finite number")

@@ -18,6 +18,19 @@ def about(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {error}") from error
 
 
+@contextlib.contextmanager
+def section(name: str) -> Iterator[None]:
+    """A block whose InputErrors, which begin with a key, name the config's section before it.
+
+    Args:
+        name: with a dot behind it; empty for the keys at the top.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}{error}") from error
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """' Did you mean X?' if one of `known` is close to `name`, else ''."""
     match = difflib.get_close_matches(name, list(known), n=1)

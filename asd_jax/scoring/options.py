@@ -3,6 +3,7 @@
 import dataclasses
 
 from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
 
@@ -17,77 +18,77 @@ BACK_ENDS = (  # asd_jax/scoring/back_ends/chosen.py says what they are
     "gmm",
     "band_matching",
 )
-_KNOWN = {
-    "distance": ("cosine", "euclidean"),
-    "windows": ("mean", "max"),
-    "normalization": MODES,
-    "domains": DOMAINS,
-    "fusion": ("z_min", "mean", "rank", "raw_mean"),
-    "decision": DECISIONS,
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
     """How embeddings become scores; the keys of `config.scoring`."""
 
-    back_end: str = "knn"  # one of BACK_ENDS, or several joined by "+" and fused
-    distance: str = "cosine"  # of the back ends that have one: cosine | euclidean
-    k: int = 1  # neighbours of knn, smote, mem_mixup, band_matching
-    standardize: bool = False  # each dimension by mean and std of the source training clips
-    whiten: int = 0  # PCA-whiten to so many components (source training clips); 0: not
-    # of embeddings with layers: mean_score (of z-scores) | mean_vector | a layer's number
-    layers: str = "mean_score"
-    windows: str = "mean"  # of the scores of a clip's windows: mean | max
-    normalization: str = "train"  # domain normalisation: train | test | held_out | none
-    # min over the domains | source | target | pooled: one bank of both domains
-    domains: str = "min"
-    fusion: str = "z_min"  # of several back ends: z_min | mean | rank | raw_mean
-    smote_ratio: float = 0.2  # target clips per source clip after SMOTE
-    smote_k: int = 2  # neighbours SMOTE interpolates between
-    density_k: int = 4  # neighbours that tell the density in local_density, 4 to 16
-    centres: int = 16  # of k_means
-    mixup_k: int = 990  # source clips mixed with each target clip in mem_mixup
-    mixup_weight: float = 0.9  # of the target clip in mem_mixup
-    shrinkage: float = 0.0  # of mahalanobis' covariance; 0: Ledoit-Wolf
-    components: int = 20  # of pca_residual
-    mixture: int = 4  # components of gmm
-    decision: str = "gamma"  # threshold: gamma | quantile | extreme_value
-    decision_quantile: float = 0.9  # the DCASE baseline's
-    on_device: bool = False  # search banks of 100,000 float32 clips and more by JAX on its device
-    seed: int = 0  # of smote, k_means and gmm
+    back_end: str = key(
+        "knn", "a name of asd_jax/scoring/back_ends/, or several joined by + and fused"
+    )
+    distance: str = key(
+        "cosine",
+        "cosine or euclidean, of the back ends that have one",
+        choices=("cosine", "euclidean"),
+    )
+    k: int = key(1, "neighbours of knn, smote, mem_mixup and band_matching", least=1)
+    standardize: bool = key(
+        False, "each dimension, by mean and deviation of the source training clips"
+    )
+    whiten: int = key(0, "PCA-whiten to so many components; 0: not", least=0)
+    layers: str = key(
+        "mean_score", "of embeddings with layers: mean_score, mean_vector or a layer's number"
+    )
+    windows: str = key(
+        "mean", "mean or max, of the scores of a clip's windows", choices=("mean", "max")
+    )
+    normalization: str = key(
+        "train",
+        "domain normalisation: train, test (transductive), held_out or none",
+        choices=MODES,
+    )
+    domains: str = key(
+        "min",
+        "min, over the domains; source, target: one alone; pooled: one bank of both",
+        choices=DOMAINS,
+    )
+    fusion: str = key(
+        "z_min",
+        "of several back ends: z_min, mean, rank or raw_mean",
+        choices=("z_min", "mean", "rank", "raw_mean"),
+    )
+    smote_ratio: float = key(0.2, "target clips per source clip after SMOTE", above=0, most=1)
+    smote_k: int = key(2, "neighbours SMOTE interpolates between", least=1)
+    density_k: int = key(4, "neighbours that tell the density in local_density", least=1)
+    centres: int = key(16, "of k_means", least=1)
+    mixup_k: int = key(990, "source clips mixed with each target clip in mem_mixup", least=1)
+    mixup_weight: float = key(0.9, "of the target clip in mem_mixup", least=0, most=1)
+    shrinkage: float = key(0.0, "of mahalanobis' covariance; 0: Ledoit-Wolf", least=0, most=1)
+    components: int = key(20, "of pca_residual", least=1)
+    mixture: int = key(4, "components of gmm", least=1)
+    decision: str = key(
+        "gamma",
+        "threshold from training scores: gamma, quantile or extreme_value",
+        choices=DECISIONS,
+    )
+    decision_quantile: float = key(0.9, "the DCASE baseline's", above=0, below=1)
+    on_device: bool = key(
+        False, "knn's distances in float32 on the accelerator, for banks above 1e5 clips"
+    )
+    seed: int = key(0, "of smote, k_means and gmm", least=0)
 
     def __post_init__(self):
-        for name, known in _KNOWN.items():
-            if (value := getattr(self, name)) not in known:
-                raise InputError(
-                    f"scoring.{name}={value!r}; known: {', '.join(known)}.{near(value, known)}"
-                )
+        check_settings(self)
         for name in self.back_end.split("+"):
             if name not in BACK_ENDS:
-                known = ", ".join(BACK_ENDS)
                 raise InputError(
-                    f"scoring.back_end={name!r}; known: {known}, or several joined by "
+                    f"back_end={name!r}; known: {', '.join(BACK_ENDS)}, or several joined by "
                     f"+.{near(name, BACK_ENDS)}"
                 )
-        for name in ("k", "smote_k", "density_k", "centres", "mixup_k", "components", "mixture"):
-            if getattr(self, name) < 1:
-                raise InputError(f"scoring.{name}={getattr(self, name)} must be at least 1")
-        if not 0 < self.decision_quantile < 1:
-            raise InputError(
-                f"scoring.decision_quantile={self.decision_quantile} must lie between 0 and 1"
-            )
-        for name in ("mixup_weight", "shrinkage"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"scoring.{name}={getattr(self, name)} must lie in 0..1")
-        if self.whiten < 0 or not 0 < self.smote_ratio <= 1 or self.seed < 0:
-            raise InputError(
-                "scoring.whiten and scoring.seed must be at least 0, scoring.smote_ratio in (0, 1]"
-            )
         if not (self.layers in ("mean_score", "mean_vector") or self.layers.isdigit()):
             raise InputError(
-                f"scoring.layers={self.layers!r}; known: mean_score, mean_vector, or a layer's "
-                f"number"
+                f"layers={self.layers!r}; known: mean_score, mean_vector, or a layer's number"
             )
 
 

@@ -22,7 +22,6 @@ from asd_jax.training.mesh import one_device, place, shardings
 
 State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`
 Metrics = dict[str, jax.Array]
-ON_BAD_LOSS = ("stop", "skip")
 
 
 class Interrupted(KeyboardInterrupt):

@@ -21,92 +21,10 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.loop import ON_BAD_LOSS, Unsound
+from asd_jax.training.loop import Unsound
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import by_clip, gathered, shared_out
-from asd_jax.training.settings import check
-
-OBJECTIVES = ("eat", "masked_autoencoder")
-CHOICES = {"pretraining.objective": OBJECTIVES, "pretraining.weighting": ("published", "mean")}
-CHOICES |= {"optimizer.on_bad_loss": ON_BAD_LOSS}
-RANGES = {
-    "pretraining": {
-        "above 0": "steps views mask_block decoder_layers decoder_kernel decoder_groups "
-        "decoder_width decoder_heads "
-        "ema_steps",
-        "above 0 and below 1": "mask_share",
-        "in 0..1": "mask_adjust ema_start ema_end",
-        "at least 0": "mask_noise utterance_weight least_spread",
-    },
-    "optimizer": {
-        "above 0": "batch_size learning_rate clip_norm",
-        "in 0..1": "warmup_fraction",
-        "at least 0": "weight_decay",
-    },
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Pretraining:
-    """How to pre-train; the keys of `config.pretraining` and `config.optimizer` (see
-    configs/pretrain_base.py).
-
-    Attributes:
-        objective: "eat" or "masked_autoencoder".
-        steps, batch_size: of training; clips a step.
-        views: masked views of every clip.
-        mask_share, mask_adjust, mask_block: see `kept_patches`.
-        decoder_layers, decoder_kernel, decoder_groups: of EAT's convolutions.
-        mask_noise: standard deviation of what EAT's decoder finds at the masked places.
-        decoder_width, decoder_heads: of the masked autoencoder's blocks, of which there are
-            `decoder_layers`.
-        weighting: of EAT's losses. "published": the utterance loss is a sum over clips and views
-            while the frame loss is a mean per masked patch, so its weight grows with the batch;
-            "mean": both are means.
-        utterance_weight: of the utterance loss.
-        least_spread: of targets and predictions; see `CollapseWatch`.
-        ema_start, ema_end, ema_steps: the teacher's decay moves linearly from one to the other in
-            so many steps.
-        learning_rate, warmup_fraction, weight_decay, clip_norm: of AdamW.
-        decay_everything: weight decay on biases and norms too, as fairseq does by mistake.
-        on_bad_loss: see `run_steps`.
-    """
-
-    objective: str = "eat"
-    steps: int = 400_000
-    batch_size: int = 48
-    views: int = 16
-    mask_share: float = 0.8
-    mask_adjust: float = 0.07
-    mask_block: int = 5
-    mask_noise: float = 0.01
-    decoder_layers: int = 6
-    decoder_kernel: int = 3
-    decoder_groups: int = 16
-    decoder_width: int = 128
-    decoder_heads: int = 4
-    weighting: str = "published"
-    utterance_weight: float = 1.0
-    ema_start: float = 0.9998
-    ema_end: float = 0.99999
-    ema_steps: int = 100_000
-    least_spread: float = 0.05
-    learning_rate: float = 5e-4
-    warmup_fraction: float = 53_333 / 400_000
-    weight_decay: float = 0.05
-    clip_norm: float = 4.0
-    decay_everything: bool = True
-    on_bad_loss: str = "stop"
-
-    def __post_init__(self):
-        check(self, CHOICES, RANGES)
-        if not self.decoder_kernel % 2:
-            raise InputError(f"pretraining.decoder_kernel={self.decoder_kernel} must be odd")
-        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
-            raise InputError(
-                f"pretraining.decoder_width={self.decoder_width} must be divisible by 4 and by "
-                f"pretraining.decoder_heads={self.decoder_heads}"
-            )
+from asd_jax.training.settings import Pretraining
 
 
 class PretrainingState(NamedTuple):

@@ -1,118 +1,50 @@
-"""How to fine-tune: every choice in one place, checked when it is made."""
+"""Settings of fine-tuning and of pre-training."""
 
 import dataclasses
+import functools
 
-from asd_jax.models.lora import LoRA
+from asd_jax.models.settings import LoRA
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.loop import ON_BAD_LOSS
+from asd_jax.runtime.settings import check_settings, key
 
-CHOICES = {
-    "augment.mixup": ("waveform", "spectrogram", "none"),
-    "backbone.strategy": ("full", "frozen", "lora", "gradual"),
-    "arcface.head": ("arcface", "adacos", "subcluster_adacos"),
-    "optimizer.on_bad_loss": ON_BAD_LOSS,
-}
-RANGES = {
-    "optimizer": {
-        "at least 0": "epochs weight_decay",
-        "above 0": "batch_size accumulate learning_rate clip_norm",
-        "in 0..1": "warmup_fraction",
-        "at least 0 and below 1": "ema",
-    },
-    "backbone": {"in 0..1": "thaw_fraction layer_decay", "at least 0 and below 1": "drop_path"},
-    "arcface": {"at least 0": "margin", "above 0": "scale subclusters"},
-    "augment": {
-        "at least 0": "mask_frames mask_filters",
-        "above 0": "mixup_alpha",
-        "in 0..1": "mixup_probability mask_probability",
-    },
-}
-_RANGE = {  # all false for NaN
-    "at least 0": lambda x: x >= 0,
-    "above 0": lambda x: x > 0,
-    "in 0..1": lambda x: 0 <= x <= 1,
-    "at least 0 and below 1": lambda x: 0 <= x < 1,
-    "above 0 and below 1": lambda x: 0 < x < 1,
-}
-
-
-def check(settings, choices: dict[str, tuple[str, ...]], ranges: dict[str, dict[str, str]]) -> None:
-    """Settings -> an InputError that names the first key of the config whose value cannot be.
-
-    Args:
-        settings: has an attribute for each key, without its section.
-        choices: {"section.key": values}.
-        ranges: {section: {a range of `_RANGE`: "key key ..."}}.
-    """
-    for key, known in choices.items():
-        if (value := getattr(settings, key.partition(".")[2])) not in known:
-            raise InputError(f"{key}={value!r}; known: {', '.join(known)}")
-    for section, names in ranges.items():
-        for words, keys in names.items():
-            for key in keys.split():
-                if not _RANGE[words](value := getattr(settings, key)):
-                    raise InputError(f"{section}.{key}={value} must be {words}")
+ON_BAD_LOSS = ("stop", "skip")
+OBJECTIVES = ("eat", "masked_autoencoder")
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuning:
-    """How to fine-tune; the keys of config.optimizer, backbone, arcface and augment (see
-    configs/base.py).
-    """
+class Optimizer:
+    """How long and how fast fine-tuning learns."""
 
-    epochs: int = 10
-    batch_size: int = 32
-    accumulate: int = 1
-    learning_rate: float = 5e-5
-    warmup_fraction: float = 0.1
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    ema: float = 0.0
-    on_bad_loss: str = "stop"
-    strategy: str = "full"
-    thaw_fraction: float = 0.5
-    lora_rank: int = 64
-    lora_alpha: float = 64.0
-    lora_targets: str = "qkv"
-    layer_decay: float = 1.0
-    drop_path: float = 0.0
-    remat: bool = False
-    head: str = "arcface"
-    scale: float = 30.0
-    margin: float = 0.5
-    subclusters: int = 16
-    train_centres: bool = True
-    mixup: str = "waveform"
-    mixup_alpha: float = 0.4
-    mixup_probability: float = 0.5
-    mask_frames: int = 80
-    mask_filters: int = 80
-    mask_probability: float = 0.5
+    epochs: int = key(10, "passes over the training clips; 0: the weights as they start", least=0)
+    batch_size: int = key(32, "clips a step, and a batch of embedding", least=1)
+    accumulate: int = key(
+        1,
+        "parts that a batch goes through the encoder in, to save memory; same gradients, but "
+        "drop_path draws for each part and the scale of adacos moves with each",
+        least=1,
+    )
+    learning_rate: float = key(5e-5, "at its peak", above=0)
+    warmup_fraction: float = key(0.1, "of all steps", least=0, most=1)
+    weight_decay: float = key(0.05, "on matrices only", least=0)
+    clip_norm: float = key(1.0, "of all gradients together", above=0)
+    ema: float = key(
+        0.0,
+        "decay of a running average of the weights, which then is the result, e.g. 0.999; 0: none",
+        least=0,
+        below=1,
+    )
+    on_bad_loss: str = key(
+        "stop",
+        "stop or skip, when loss or gradients are not finite; skipped steps change nothing",
+        choices=ON_BAD_LOSS,
+    )
 
     def __post_init__(self):
-        check(self, CHOICES, RANGES)
+        check_settings(self)
         if self.batch_size % self.accumulate:
             raise InputError(
-                f"optimizer.accumulate={self.accumulate} parts do not divide "
-                f"optimizer.batch_size={self.batch_size}"
+                f"accumulate={self.accumulate} parts do not divide batch_size={self.batch_size}"
             )
-        _ = self.lora  # checks its keys
-
-    @property
-    def lora(self) -> LoRA | None:
-        """The low-rank updates that `strategy` asks for."""
-        if self.strategy != "lora":
-            return None
-        targets = tuple(name.strip() for name in self.lora_targets.split(",") if name.strip())
-        return LoRA(self.lora_rank, self.lora_alpha, targets)
-
-    def trains(self, path: str) -> bool:
-        """Whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""
-        if path == "head/centres":
-            return self.train_centres
-        if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
-            return True
-        return self.strategy == "lora" and path.endswith(("/lora_a", "/lora_b"))
 
     def steps(self, clips: int) -> int:
         """Number of steps on so many clips.
@@ -123,7 +55,200 @@ class FineTuning:
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
             raise InputError(
-                f"optimizer.batch_size={self.batch_size} is more than {self.epochs} x {clips} "
-                f"clips: no step to take"
+                f"batch_size={self.batch_size} is more than {self.epochs} x {clips} clips: no step "
+                "to take"
             )
         return steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """How EAT is fine-tuned."""
+
+    strategy: str = key(
+        "full",
+        "full; frozen: the rest alone learns; lora: low-rank updates, merged at the end; gradual: "
+        "blocks thaw one by one, the last first",
+        choices=("full", "frozen", "lora", "gradual"),
+    )
+    thaw_fraction: float = key(
+        0.5, "share of all steps after which gradual has thawed all of EAT", least=0, most=1
+    )
+    lora_rank: int = key(64, "with learning_rate 1e-4 the field's usual choice", least=1)
+    lora_alpha: float = key(64.0, "over the rank: the scale of the update", above=0)
+    lora_targets: str = key("qkv", "comma-separated layers of a block: qkv, out, fc1, fc2")
+    layer_decay: float = key(
+        1.0,
+        "block i of n learns at layer_decay^(n - i) of the rate; EAT's own recipe: 0.65",
+        least=0,
+        most=1,
+    )
+    drop_path: float = key(
+        0.0, "stochastic depth, rate of the last block; EAT's own recipe: 0.1", least=0, below=1
+    )
+    remat: bool = key(
+        False, "recompute blocks in the backward pass: much less memory, a third more time"
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+        _ = self.lora  # checks its keys
+
+    @property
+    def lora(self) -> LoRA | None:
+        """The low-rank updates that `strategy` asks for.
+
+        Raises:
+            InputError: a layer that has none.
+        """
+        if self.strategy != "lora":
+            return None
+        targets = tuple(name.strip() for name in self.lora_targets.split(",") if name.strip())
+        return LoRA(self.lora_rank, self.lora_alpha, targets)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The loss of fine-tuning and its class centres."""
+
+    head: str = key(
+        "arcface",
+        "arcface; adacos, whose scale follows the training; or subcluster_adacos; the last two "
+        "without a margin",
+        choices=("arcface", "adacos", "subcluster_adacos"),
+    )
+    scale: float = key(30.0, "of the cosines", above=0)
+    margin: float = key(0.5, "radians, on the true class", least=0)
+    subclusters: int = key(16, "centres a class of subcluster_adacos", least=1)
+    train_centres: bool = key(
+        True, "False: random ones stay, as in public systems with subcluster_adacos"
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What changes the training clips."""
+
+    mixup: str = key(
+        "waveform", "waveform, spectrogram or none", choices=("waveform", "spectrogram", "none")
+    )
+    mixup_alpha: float = key(0.4, "weight ~ Beta(alpha, alpha)", above=0)
+    mixup_probability: float = key(0.5, "that a clip is mixed", least=0, most=1)
+    mask_frames: int = key(80, "SpecAugment: widest time stripe", least=0)
+    mask_filters: int = key(80, "SpecAugment: widest frequency stripe", least=0)
+    mask_probability: float = key(0.5, "of each stripe", least=0, most=1)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning(Optimizer, Backbone, Head, Augmentation):
+    """How to fine-tune: the keys of config.optimizer, backbone, arcface and augment together."""
+
+    def __post_init__(self):
+        for part in (Optimizer, Backbone, Head, Augmentation):
+            part.__post_init__(self)
+
+    @classmethod
+    def of(cls, *parts: Optimizer | Backbone | Head | Augmentation) -> "FineTuning":
+        """The settings of its parts together."""
+        return cls(**functools.reduce(dict.__or__, map(dataclasses.asdict, parts)))
+
+    def trains(self, path: str) -> bool:
+        """Whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""
+        if path == "head/centres":
+            return self.train_centres
+        if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
+            return True
+        return self.strategy == "lora" and path.endswith(("/lora_a", "/lora_b"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What pre-training learns from; see asd_jax/training/pretraining.py."""
+
+    objective: str = key(
+        "eat",
+        "or masked_autoencoder: the normalised pixels of the masked patches, no teacher",
+        choices=OBJECTIVES,
+    )
+    steps: int = key(400_000, "of training", least=1)
+    views: int = key(16, "masked views of every clip", least=1)
+    mask_share: float = key(0.8, "of patches hidden", above=0, below=1)
+    mask_adjust: float = key(
+        0.07, "added to the kept share when block centres are counted", least=0, most=1
+    )
+    mask_block: int = key(5, "edge of the blocks kept, in patches", least=1)
+    mask_noise: float = key(
+        0.01, "what EAT's decoder finds at the masked places, standard deviation", least=0
+    )
+    decoder_layers: int = key(6, "of EAT's convolutions, or blocks of the autoencoder", least=1)
+    decoder_kernel: int = key(3, "of EAT's convolutions, odd", least=1)
+    decoder_groups: int = key(16, "of EAT's convolutions", least=1)
+    decoder_width: int = key(128, "of the masked autoencoder's blocks", least=1)
+    decoder_heads: int = key(4, "of the masked autoencoder's blocks", least=1)
+    weighting: str = key(
+        "published",
+        "published: the utterance loss is a sum over clips and views, the frame loss a mean per "
+        "masked patch, so its weight grows with the batch; mean: both are means",
+        choices=("published", "mean"),
+    )
+    utterance_weight: float = key(1.0, "of the utterance loss", least=0)
+    ema_start: float = key(
+        0.9998, "decay of the teacher, linear to ema_end in ema_steps", least=0, most=1
+    )
+    ema_end: float = key(0.99999, "decay of the teacher at the end", least=0, most=1)
+    ema_steps: int = key(100_000, "of the teacher's decay", least=1)
+    least_spread: float = key(
+        0.05,
+        "stops when targets or predictions are nearly the same everywhere: collapsed",
+        least=0,
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+        if not self.decoder_kernel % 2:
+            raise InputError(f"decoder_kernel={self.decoder_kernel} must be odd")
+        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
+            raise InputError(
+                f"decoder_width={self.decoder_width} must be divisible by 4 and by "
+                f"decoder_heads={self.decoder_heads}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingOptimizer:
+    """How fast pre-training learns; EAT's published values."""
+
+    batch_size: int = key(48, "clips a step", least=1)
+    learning_rate: float = key(5e-4, "at its peak", above=0)
+    warmup_fraction: float = key(53_333 / 400_000, "of all steps", least=0, most=1)
+    weight_decay: float = key(0.05, "of AdamW", least=0)
+    decay_everything: bool = key(True, "biases and norms too, as fairseq does by mistake")
+    clip_norm: float = key(4.0, "of all gradients together", above=0)
+    on_bad_loss: str = key(
+        "stop",
+        "on NaN or infinity; skip goes on without what that batch teaches",
+        choices=ON_BAD_LOSS,
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining(Objective, PretrainingOptimizer):
+    """How to pre-train: the keys of config.pretraining and config.optimizer together."""
+
+    def __post_init__(self):
+        Objective.__post_init__(self)
+        PretrainingOptimizer.__post_init__(self)
+
+    @classmethod
+    def of(cls, objective: Objective, optimizer: PretrainingOptimizer) -> "Pretraining":
+        """The settings of its parts together."""
+        return cls(**dataclasses.asdict(objective), **dataclasses.asdict(optimizer))

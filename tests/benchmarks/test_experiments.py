@@ -17,6 +17,7 @@ import benchmarks.pooling_and_loss
 import benchmarks.simam
 import benchmarks.strategies
 import benchmarks.throughput
+from asd_jax.config import RunConfig, read_config
 from asd_jax.data.audio import read_clip
 from asd_jax.data.clips import find_clips
 from asd_jax.data.factory import write_factory
@@ -181,7 +182,10 @@ def test_the_boxs_bands_are_the_encoders_own(tmp_path):
     )
     sizes, front_end = EATConfig(32, 1, 2, mel_bins=32), FrontEnd(bins=32, simam=SimAM("none"))
     encoder = EncoderConfig(front_end, sizes, Pooling("band_mean", 0, 0))
-    pipeline, config = Pipeline(encoder, {"eat": random_eat(sizes, 0)}), base.get_config("smoke")
+    pipeline, config = (
+        Pipeline(encoder, {"eat": random_eat(sizes, 0)}),
+        read_config(RunConfig, base.get_config("smoke")),
+    )
     clips = find_clips(tmp_path)
     _, block = benchmarks.box.block_embeddings(config, pipeline, clips)
     waves = np.stack([read_clip(clip.path) for clip in clips])

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import asd_jax.train
-from asd_jax import pretrain
+from asd_jax.config import PretrainConfig, read_config
+from asd_jax.run.pretrain import pretrain
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.processes import any_of, first, gather, join
 from asd_jax.training.weights import read_weights
@@ -46,7 +47,7 @@ from pathlib import Path
 from asd_jax import train
 from asd_jax.run import shards
 from asd_jax.runtime import command, processes
-from tests.test_processes import pretrain_in
+from tests.runtime.test_processes import pretrain_in
 from absl import flags
 
 shards.SHARD, replace = 5, os.replace
@@ -74,7 +75,7 @@ def pretrain_in(workdir):
     config.optimizer.learning_rate = 1e-4
     config.parallel.shards = 0
     config.log.every = 1
-    pretrain.pretrain(config, workdir)
+    pretrain(read_config(PretrainConfig, config), workdir)
 
 
 def start_two(workdir, cache, *program):

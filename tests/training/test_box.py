@@ -6,6 +6,7 @@ import pytest
 import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.detector.detector import Detector
+from asd_jax.run.score import load_embeddings
 from asd_jax.runtime.errors import InputError
 from asd_jax.training import weights
 from asd_jax.training.weights import BOX_FILE, load_encoder, load_pipeline, origin, read_weights
@@ -36,13 +37,11 @@ def test_a_config_takes_its_front_end_or_replaces_it(command, tmp_path):
     flags += ["--config.frozen.features=config", "--config.features.statistics=weights"]
     status, _, err = command(asd_jax.evaluate, *flags, f"--workdir={other}")
     assert status == 0, err
-    first, second = (
-        asd_jax.evaluate.load_embeddings(run / "embeddings")["fan"].vectors for run in (own, other)
-    )
+    first, second = (load_embeddings(run / "embeddings")["fan"].vectors for run in (own, other))
     assert not np.allclose(first, second)  # local SimAM
     same = [*flags, "--config.features.simam=none", f"--workdir={tmp_path / 'same'}"]
     assert command(asd_jax.evaluate, *same)[0] == 0
-    third = asd_jax.evaluate.load_embeddings(tmp_path / "same" / "embeddings")["fan"].vectors
+    third = load_embeddings(tmp_path / "same" / "embeddings")["fan"].vectors
     np.testing.assert_allclose(first, third, atol=1e-5)
 
 

@@ -181,7 +181,5 @@ def test_augmentation_keeps_the_order_of_the_method():
     np.testing.assert_allclose(on_spectrograms[2](spectrogram), mixed, atol=1e-5)
     none = augmented_batch(wave, labels, key, FineTuning(mixup="none", **certain))
     np.testing.assert_array_equal(none[1], labels)
-    with pytest.raises(
-        InputError, match="augment.mixup='wave'; known: waveform, spectrogram, none"
-    ):
+    with pytest.raises(InputError, match="mixup='wave'; known: waveform, spectrogram, none"):
         FineTuning(mixup="wave")

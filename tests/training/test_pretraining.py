@@ -16,12 +16,12 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.training import pretraining
 from asd_jax.training.optimizer import learning_rate_schedule
 from asd_jax.training.pretraining import (
-    Pretraining,
     abstract_decoder,
     initial_state,
     losses,
     make_pretraining_step,
 )
+from asd_jax.training.settings import OBJECTIVES, Pretraining
 from convert.eat import convert
 
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "tiny_eat_fairseq.pt"
@@ -160,7 +160,7 @@ def test_keeping_every_patch_is_the_plain_encoder():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", pretraining.OBJECTIVES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_few_steps_lower_the_loss(objective):
     settings = dataclasses.replace(
         SMALL_SETTINGS, objective=objective, weighting="mean", decoder_width=32

@@ -2,15 +2,15 @@
 
 import pytest
 
+from asd_jax.config import RunConfig
 from asd_jax.data.clips import Clip
-from asd_jax.run import recordings
+from asd_jax.run.clips import readable_clips
 from asd_jax.runtime.errors import InputError
-from configs import base
+from asd_jax.runtime.settings import changed
 
 
 def test_machine_without_a_readable_training_clip_is_named(tmp_path):
-    config = base.get_config()
-    config.data.on_bad_clip = "skip"
+    config = changed(RunConfig(), {"data.on_bad_clip": "skip"})
     clips = [
         Clip(str(tmp_path / f"{split}.wav"), "pump", "00", split, "source", 0, "")
         for split in ("test", "train")
@@ -20,4 +20,4 @@ def test_machine_without_a_readable_training_clip_is_named(tmp_path):
         f"{tmp_path}/train.wav: no such file$"
     )
     with pytest.raises(InputError, match=said):
-        recordings.readable(config, clips)
+        readable_clips(config, clips)

@@ -1,21 +1,19 @@
-"""What a run hears: from a config's data keys to clips that can be read, windows of them, and their
-waveforms.
-"""
+"""The clips of a run: found, checked that they can be read, cut into windows, and read."""
 
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from asd_jax.config import Recordings, RunConfig
 from asd_jax.data.audio import fit_length, read_clip
 from asd_jax.data.batches import Reader
 from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
-from asd_jax.data.dcase import EDITIONS
+from asd_jax.data.dcase import check_machines
 from asd_jax.data.factory import write_factory
 from asd_jax.data.machines import MACHINES
 from asd_jax.data.windows import Window, windows_of
@@ -25,6 +23,7 @@ from asd_jax.run.workdir import check_unchanged, locked, recording_stamps
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import say
+from asd_jax.runtime.settings import as_mapping
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
@@ -33,35 +32,25 @@ and named with --config.data.root=data/dcase2024; without any data,
 runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
-def find_data(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> list[Clip]:
+def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> list[Clip]:
     """The clips that `config.data` names; the factory's are written into the workdir first.
 
     Args:
-        config: as in configs/base.py.
+        config: of the run.
         workdir: where the factory is to be.
         overwrite: instead of another factory that is there, unless a process works in the workdir.
 
     Raises:
         InputError: no data, with the expected tree, what was found and how to get some.
     """
-    machines, root = named_machines(config), config.data.root
+    machines, root = config.data.machine_names, config.data.root
     if not root:
         raise InputError(
             f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}"
         )
     if root == "factory":
         root = workdir / "factory"
-        say(f"synthetic machines: {root}")
-        with processes.first_before_others():
-            names = machines or tuple(MACHINES)
-            settings = {
-                **config.factory,
-                "clip_seconds": config.data.clip_seconds,
-                "machines": names,
-            }
-            replace = overwrite and processes.first()
-            with locked(workdir) if replace else contextlib.nullcontext():
-                write_factory(root, **settings, overwrite=replace)
+        _write_factory(config, root, workdir, overwrite=overwrite)
     try:
         clips = find_clips(root, machines)
     except InputError as error:
@@ -71,31 +60,25 @@ def find_data(config: ConfigDict, workdir: Path, *, overwrite: bool = False) -> 
     return clips
 
 
-def check_machines(machines: Sequence[str], year: int) -> None:
-    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the
-    user's own.
-    """
-    for machine in machines:
-        years = [
-            y for y, edition in EDITIONS.items() if machine in {**edition.dev, **edition.evaluation}
-        ]
-        if years and year not in years:
-            raise InputError(
-                f"data.year={year}: DCASE {year} had no machine {machine}; it is of "
-                f"{', '.join(map(str, years))}. Set "
-                "--config.data.year to the edition that the recordings are of, or choose "
-                "--config.data.machines"
+def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: bool) -> None:
+    say(f"synthetic machines: {root}")
+    with processes.first_before_others():
+        replace = overwrite and processes.first()
+        with locked(workdir) if replace else contextlib.nullcontext():
+            write_factory(
+                root,
+                **as_mapping(config.factory),
+                clip_seconds=config.data.clip_seconds,
+                machines=config.data.machine_names or tuple(MACHINES),
+                overwrite=replace,
             )
 
 
-def named_machines(config: ConfigDict) -> list[str]:
-    """Those that `config.data.machines` names; none means all."""
-    return [name.strip() for name in config.data.machines.split(",") if name.strip()]
-
-
-def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read, as `chosen` marks them; {"file", "reason"}
-    of the rest.
+def readable_clips(
+    config: RunConfig, clips: Sequence[Clip]
+) -> tuple[list[Clip], list[dict[str, str]]]:
+    """Reads every clip once -> those that can be read, as `with_held_out` marks them; {"file",
+    "reason"} of the rest.
 
     Raises:
         InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine whose training clips
@@ -110,21 +93,23 @@ def readable(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], lis
                 f"machine {machine}: none of its training clips can be read; the first, {file}: "
                 f"{reason}"
             )
-    return chosen(config, kept), skipped
+    return with_held_out(config, kept), skipped
 
 
-def screen(config: ConfigDict, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
+def screen(config: RunConfig, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
     """Reads every clip once -> those that can be read; {"file", "reason"} of the rest, which "skip"
     leaves out.
     """
-    data = config.data
     return screen_clips(
-        clips, file_reader(config), on_bad_clip=data.on_bad_clip, threads=data.threads
+        clips,
+        file_reader(config.data),
+        on_bad_clip=config.data.on_bad_clip,
+        threads=config.data.threads,
     )
 
 
-def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips of a run, `data.held_out` of them marked."""
+def with_held_out(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips, `data.held_out` of the normal training clips marked; says what there is."""
     machines = {clip.machine for clip in clips}
     say(f"{len(clips)} clips of {', '.join(sorted(machines))}")
     if untested := sorted(machines - {clip.machine for clip in clips if clip.split == "test"}):
@@ -133,11 +118,9 @@ def chosen(config: ConfigDict, clips: Sequence[Clip]) -> list[Clip]:
 
 
 def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
-    """Marks a share of each machine's, section's and domain's training clips as split
+    """The clips, a share of each machine's, section's and domain's training clips marked as split
     "held_out".
     """
-    if not 0 <= fraction < 1:
-        raise InputError(f"data.held_out={fraction} must be at least 0 and less than 1")
     groups = {}
     for number, clip in enumerate(clips):
         if clip.split == "train":
@@ -153,9 +136,11 @@ def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
     ]
 
 
-def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False) -> list[Window]:
-    """What the encoder hears of each clip, by `data.length`; training hears no clip at a length of
-    its own.
+def clip_windows(
+    config: RunConfig, clips: Sequence[Clip], *, training: bool = False
+) -> list[Window]:
+    """The windows that the encoder hears of each clip, by `data.length`; training hears no clip at
+    a length of its own.
 
     Raises:
         InputError: windows shorter than EAT's patches, or without a positive hop.
@@ -172,11 +157,11 @@ def windows(config: ConfigDict, clips: Sequence[Clip], *, training: bool = False
     return windows_of(clips, length=length, samples=samples, hop=hop, sample_rate=rate)
 
 
-def window_reader(config: ConfigDict, clips: Sequence[Clip] = ()) -> Reader:
+def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
     """Window -> its waveform at 16 kHz; refuses one of these clips when its recording is not what
     it is now.
     """
-    read, stamps = file_reader(config), recording_stamps(clips)
+    read, stamps = file_reader(config.data), recording_stamps(clips)
 
     def read_window(window: Window) -> np.ndarray:
         if window.path in stamps:
@@ -186,16 +171,14 @@ def window_reader(config: ConfigDict, clips: Sequence[Clip] = ()) -> Reader:
     return read_window
 
 
-def file_reader(config: ConfigDict):
+def file_reader(data: Recordings) -> Callable[[str], np.ndarray]:
     """Path -> waveform, through the cache of decoded clips if there is to be one."""
-    channel = int(config.data.channel) if config.data.channel.isdigit() else config.data.channel
+    channel = int(data.channel) if data.channel.isdigit() else data.channel
     settings = {
         "sample_rate": FrontEnd.sample_rate,
         "channel": channel,
-        "resampler": config.data.resampler,
+        "resampler": data.resampler,
     }
-    return (
-        ClipCache(config.data.cache, **settings).read
-        if config.data.cache
-        else functools.partial(read_clip, **settings)
-    )
+    if data.cache:
+        return ClipCache(data.cache, **settings).read
+    return functools.partial(read_clip, **settings)

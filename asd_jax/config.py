@@ -1,0 +1,391 @@
+"""Every key of a run and of pre-training, with its default, its range and its meaning.
+
+  python -m asd_jax.config               the keys of training and scoring
+  python -m asd_jax.config pretrain      the keys of pre-training
+
+A config file in configs/ returns a ConfigDict of these keys, which --config.section.key=value
+changes. A command makes the frozen settings below of it, once; nothing else reads a ConfigDict.
+"""
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+from asd_jax.data.dcase import check_machines
+from asd_jax.features.settings import Features, PretrainingFeatures
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import as_mapping, check_settings, key, settings_from
+from asd_jax.scoring.official_score import check_year
+from asd_jax.scoring.options import Scoring
+from asd_jax.training.settings import (
+    Augmentation,
+    Backbone,
+    FineTuning,
+    Head,
+    Objective,
+    Optimizer,
+    Pretraining,
+    PretrainingOptimizer,
+)
+
+RESAMPLERS = ("soxr", "torchaudio")
+DTYPES = ("float32", "bfloat16")
+SIZES = ("base", "large", "tiny")
+SHARDS = (
+    "devices that share one copy of parameters and optimiser state (FSDP): less memory each, more "
+    "traffic; 1: each has its own copy; 0: all share one"
+)
+T = TypeVar("T", "RunConfig", "PretrainConfig")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recordings:
+    """How recordings are read; the keys that training and pre-training have in common."""
+
+    root: str = key("", "folder of recordings")
+    channel: str = key(
+        "mean", "of recordings with several: mean, near, far, difference, or a number"
+    )
+    resampler: str = key(
+        "soxr",
+        "or torchaudio: sample for sample what torchaudio.functional.resample gives",
+        choices=RESAMPLERS,
+    )
+    cache: str = key(
+        "",
+        "folder for decoded clips; worth it where recordings are compressed, resampled or far away",
+    )
+    threads: int = key(4, "that read recordings ahead", least=1)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(Recordings):
+    """The recordings, and what is heard of them."""
+
+    root: str = key("", 'folder of recordings, see README; "factory": built-in synthetic machines')
+    machines: str = key("", "comma-separated machine types; empty: all found")
+    year: int = key(2024, "of the DCASE edition whose official score is computed")
+    clip_seconds: float = key(10.0, "what is heard of a clip")
+    length: str = key(
+        "fit",
+        "fit: longer clips cut, shorter ones padded; window: overlapping windows of clip_seconds, "
+        "scores merged by scoring.windows; bucket: every clip at its own length (training: fit)",
+        choices=("fit", "window", "bucket"),
+    )
+    pad: str = key(
+        "repeat",
+        "what fills shorter clips: repeat, their own beginning, or zeros",
+        choices=("repeat", "zeros"),
+    )
+    hop_seconds: float = key(5.0, "between windows", above=0)
+    on_bad_clip: str = key(
+        "error",
+        "or skip: clips that cannot be read are left out and listed in results.json",
+        choices=("error", "skip"),
+    )
+    domain_in_class: bool = key(False, "also separate source from target in training")
+    held_out: float = key(
+        0.0,
+        "share of the normal clips kept out of training, for scoring.normalization=held_out",
+        least=0,
+        below=1,
+    )
+    resident: bool = key(
+        False,
+        "keep all training clips on the accelerator, 0.32 GB a thousand of 10 s, not read batches",
+    )
+    pseudo_classes: int = key(
+        0,
+        "of a machine without attributes, by Ward clustering of frozen embeddings; 0: one class",
+        least=0,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_year(self.year)
+
+    @property
+    def machine_names(self) -> list[str]:
+        """Those that `machines` names; none means all."""
+        return [name.strip() for name in self.machines.split(",") if name.strip()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Factory:
+    """The synthetic machines, for data.root=factory."""
+
+    seed: int = key(0, "another seed, other recordings of the same machines", least=0)
+    train_source: int = key(80, "normal training clips of a machine in the source domain")
+    train_target: int = key(10, "normal training clips of a machine in the target domain")
+    test_per_condition: int = key(15, "test clips per (normal, anomaly) x (source, target)")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """The size of EAT; the keys that training and pre-training have in common."""
+
+    size: str = key("base", "base, large or tiny", choices=SIZES)
+    depth: int = key(0, "number of blocks; 0: the size's own; set to cut the model down")
+    width: int = key(0, "of the tokens; 0: the size's own")
+    heads: int = key(0, "of attention; 0: the size's own")
+    block: int = key(-1, "whose output is pooled; -1 is the last")
+    dtype: str = key(
+        "float32",
+        "of EAT's computation: float32 or bfloat16; parameters stay float32",
+        choices=DTYPES,
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model(Size):
+    """The encoder that training makes."""
+
+    encoder: str = key(
+        "eat",
+        "or filter_bank: the time-averaged front end, the free baseline without a model",
+        choices=("eat", "filter_bank"),
+    )
+    weights: str = key(
+        "", "safetensors file made by convert.eat or a run; none: from scratch, on purpose"
+    )
+    pooling: str = key("attentive_statistics", "attentive_statistics, mean or cls")
+    embedding_dim: int = key(256, "width of the embedding; 0: the pooled vector itself", least=0)
+    attention: str = key(
+        "none", "a trainable rival in SimAM's place, with features.simam=none: se, cbam or spatial"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """The encoder of `evaluate --weights`, without training."""
+
+    pooling: str = key(
+        "",
+        "band_mean, mean or cls; empty: the file's own, or band_mean if it has none",
+        choices=("band_mean", "mean", "cls", ""),
+    )
+    features: str = key(
+        "weights",
+        "weights: the file's own front end, where it has one; config: that of `features`",
+        choices=("weights", "config"),
+    )
+    block: int = key(
+        -2, "whose output is pooled; the last is the most specialised on the pre-training"
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """Several devices, which share every batch."""
+
+    shards: int = key(1, SHARDS)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """How often a run writes."""
+
+    every: int = key(20, "steps between lines", least=1)
+    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The page of a run."""
+
+    page: bool = key(True, "whether to write report/index.html")
+    map: str = key("pca", "of the embeddings; or umap (extra `umap`)", choices=("pca", "umap"))
+    clips: int = key(
+        8, "highest-scored, and as many most wrong, to see and hear on the page", least=0
+    )
+
+    def __post_init__(self):
+        check_settings(self)
+        if self.map == "umap" and not importlib.util.find_spec("umap"):
+            raise InputError(
+                "map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """All settings of training and scoring; the defaults are the paper's choices, and ours where it
+    is silent.
+    """
+
+    seed: int = key(
+        0,
+        "of the initial weights, the order of clips, the augmentation and the held-out clips",
+        least=0,
+    )
+    seeds: int = key(
+        1,
+        "number of runs, with seeds seed, seed + 1, ...: mean and deviation are reported",
+        least=1,
+        most=1000,
+    )
+    compiled: str = key(
+        "~/.cache/asd_jax",
+        "folder for compiled programs on GPUs; empty: compile anew in every run",
+    )
+    data: Data = Data()
+    factory: Factory = Factory()
+    features: Features = Features()
+    augment: Augmentation = Augmentation()
+    model: Model = Model()
+    backbone: Backbone = Backbone()
+    frozen: Frozen = Frozen()
+    arcface: Head = Head()
+    optimizer: Optimizer = Optimizer()
+    parallel: Parallel = Parallel()
+    scoring: Scoring = Scoring()
+    log: Log = Log()
+    report: Report = Report()
+
+    def __post_init__(self):
+        check_settings(self)
+
+    def validate(self) -> None:
+        """Returns if the sections go together.
+
+        Raises:
+            InputError: names the keys that do not.
+        """
+        if self.scoring.normalization == "held_out" and not self.data.held_out:
+            raise InputError(
+                "scoring.normalization=held_out needs clips held out: set --config.data.held_out, "
+                "e.g. 0.2"
+            )
+        if self.data.root != "factory":
+            check_machines(self.data.machine_names, self.data.year)
+
+    @property
+    def fine_tuning(self) -> FineTuning:
+        """How to fine-tune."""
+        return FineTuning.of(self.optimizer, self.backbone, self.arcface, self.augment)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingData(Recordings):
+    """The sounds of pre-training."""
+
+    root: str = key(
+        "",
+        "folder of sound files, searched through (folders named test are left out); empty: the zoo "
+        "alone",
+    )
+    zoo_share: float = key(
+        0.0, "of every batch that comes from the zoo of synthetic machines", least=0, most=1
+    )
+    frames: int = key(1024, "of a clip, 10 ms each; a multiple of 16 x pieces", least=1)
+    pieces: int = key(
+        1, "every other step, clips are cut into so many: short clips are heard too", least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingModel(Size):
+    """The encoder that pre-training makes."""
+
+    weights: str = key(
+        "none",
+        "or a file to continue from, of any filter bank: made by convert.eat (--with_decoder: its "
+        "decoder continues too), a run, or pre-training",
+    )
+    block: int = key(
+        -2, "whose output is pooled when the file is used as it is, without fine-tuning"
+    )
+    file_dtype: str = key(
+        "float32",
+        "of the weights written; float16: half the size",
+        choices=("float32", "float16"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingLog(Log):
+    """How often pre-training writes."""
+
+    checkpoint_every: int = key(500, "steps between checkpoints", least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """All settings of pre-training; the defaults are EAT's as published, on m-FB."""
+
+    seed: int = key(0, "of the initial weights, the sounds, the crops and the masks", least=0)
+    data: PretrainingData = PretrainingData()
+    features: PretrainingFeatures = PretrainingFeatures()
+    model: PretrainingModel = PretrainingModel()
+    pretraining: Objective = Objective()
+    optimizer: PretrainingOptimizer = PretrainingOptimizer()
+    parallel: Parallel = Parallel()
+    log: PretrainingLog = PretrainingLog()
+
+    def __post_init__(self):
+        check_settings(self)
+
+    @property
+    def settings(self) -> Pretraining:
+        """How to pre-train."""
+        return Pretraining.of(self.pretraining, self.optimizer)
+
+
+def config_dict(config: "RunConfig | PretrainConfig") -> ConfigDict:
+    """Settings -> the ConfigDict that config files change."""
+    return ConfigDict(as_mapping(config))
+
+
+def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
+    """A ConfigDict, or what config.json holds -> the settings, each key checked.
+
+    Raises:
+        InputError: names a key that is unknown (and the nearest), missing or wrong.
+    """
+    if isinstance(values, ConfigDict):
+        values = values.copy_and_resolve_references().to_dict()
+    return settings_from(kind, values)
+
+
+def described(settings: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
+    """Settings -> (key, default, meaning) of every key in them."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from described(value, f"{where}{field.name}.")
+        else:
+            yield where + field.name, repr(value), field.metadata["meaning"]
+
+
+def main(arguments: list[str]) -> None:
+    """Prints every key with its default and its meaning."""
+    for name, default, meaning in described(
+        PretrainConfig() if arguments[1:] == ["pretrain"] else RunConfig()
+    ):
+        print(f"--config.{name}={default}\n    {meaning}")
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,92 @@
+"""Settings of the front end, apart from the code that needs JAX."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import check_settings, key
+
+SPACINGS = ("even", "mel", "gammatone")
+LOW_HZ = 20.0  # Kaldi's default; its upper edge is half the sample rate
+AUDIOSET_MEAN, AUDIOSET_STD = -4.268, 4.569  # of log mel energies over AudioSet (EAT repository)
+LOCAL_TILE = (32, 32)  # frames x filters (arXiv 2508.15334)
+LAMBDA = 1e-4  # e_lambda of the public SimAM code
+
+
+@dataclasses.dataclass(frozen=True)
+class FilterBank:
+    """The filter bank and its normalisation, (x - mean) / (2 std)."""
+
+    spacing: str = key(
+        "even",
+        "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB",
+        choices=SPACINGS,
+    )
+    bins: int = key(128, "number of filters")
+    low_hz: float = key(LOW_HZ, "lower edge of the filter bank")
+    high_hz: float = key(8000.0, "upper edge of the filter bank")
+    mean: float = key(AUDIOSET_MEAN, "of the log energies; AudioSet's, kept for all filter banks")
+    std: float = key(AUDIOSET_STD, "standard deviation of the log energies, likewise")
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Features(FilterBank):
+    """The front end of training and scoring."""
+
+    statistics: str = key(
+        "given",
+        "given: mean and std as set; train: measured on the training clips; weights: those of "
+        "model.weights, where these were pre-trained here",
+        choices=("given", "train", "weights"),
+    )
+    simam: Any = key(
+        "local",
+        'none, global, local (in tiles), or by machine: "{ToyCar: local, fan: global}"',
+        mapping=True,
+    )
+    simam_lambda: float = key(LAMBDA, "keeps constant maps safe; the public code's", above=0)
+    simam_tile_frames: int = key(LOCAL_TILE[0], "of local SimAM, a divisor of 32")
+    simam_tile_filters: int = key(LOCAL_TILE[1], "of local SimAM, a divisor of bins")
+    simam_before_normalization: bool = key(
+        False, "attend the log energies instead of the normalised spectrogram"
+    )
+    simam_ignores_padding: bool = key(False, "take the statistics of SimAM from real frames only")
+
+    @property
+    def simam_modes(self) -> str | dict[str, str]:
+        """One mode for all machines, or {machine: mode}.
+
+        Raises:
+            InputError: text that begins as a mapping but is none.
+        """
+        if isinstance(self.simam, Mapping):
+            return dict(self.simam)
+        return modes_by_machine(self.simam) if self.simam.startswith("{") else self.simam
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingFeatures(FilterBank):
+    """The front end of pre-training, which attends nothing."""
+
+    statistics: str = key(
+        "given",
+        "given: mean and std as set; train: measured on the first batches",
+        choices=("given", "train"),
+    )
+
+
+def modes_by_machine(text: str) -> dict[str, str]:
+    """Text as typed on a command line, "{machine: mode, ...}" -> {machine: mode}.
+
+    Raises:
+        InputError: no pair in it.
+    """
+    pairs = re.findall(r"""["']?([^\s"':,{}]+)["']?\s*:\s*["']?([^\s"':,{}]+)["']?""", text)
+    if not pairs:
+        raise InputError(f'simam={text!r}; write a mapping as "{{ToyCar: local, fan: global}}"')
+    return dict(pairs)

@@ -1,0 +1,191 @@
+"""A pre-training run: sounds from recordings and from the zoo, the loop, the student's weights."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from asd_jax.config import PretrainConfig
+from asd_jax.data.clips import Clip
+from asd_jax.data.crops import crop_batches, training_files
+from asd_jax.data.zoo import zoo_waves
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import PATCH, EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.run.clips import file_reader
+from asd_jax.run.encoder import (
+    compute_dtype,
+    eat_config,
+    front_end_of_bank,
+    log_energy_statistics,
+    pretrained_eat,
+)
+from asd_jax.run.workdir import check_origin, claimed
+from asd_jax.runtime.errors import InputError, section
+from asd_jax.runtime.settings import as_mapping
+from asd_jax.training.loop import run_steps
+from asd_jax.training.mesh import make_mesh, own_part, spread, whole
+from asd_jax.training.optimizer import adamw, learning_rate_schedule
+from asd_jax.training.pretraining import (
+    CollapseWatch,
+    abstract_decoder,
+    initial_state,
+    make_pretraining_step,
+)
+from asd_jax.training.settings import Pretraining
+from asd_jax.training.weights import load_decoder, origin, save_encoder
+
+
+def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) -> Path:
+    """One run -> its weight file.
+
+    Args:
+        config: of the run.
+        workdir: for all that the run leaves.
+        overwrite: remove the run that is in the workdir first.
+
+    Raises:
+        InputError: a wrong value, no sounds, weights that do not fit, a collapse.
+    """
+    settings = config.settings
+    # The masked autoencoder's targets are fixed: it learns slowly at worst.
+    least_spread = settings.least_spread if settings.objective == "eat" else 0.0
+    watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
+    eat = eat_config(config.model, config.features.bins)
+    dtype = compute_dtype(config.model)
+    mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
+    files = training_files(config.data.root) if config.data.root else []
+    sounds = sound_batches(config, files)
+    pretrained, source = starting_point(config, eat, settings)
+    front = front_end(config, sounds)
+    encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
+    schedule = learning_rate_schedule(
+        settings.learning_rate, settings.steps, settings.warmup_fraction
+    )
+    optimizer = adamw(
+        schedule,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        b2=0.95,
+        decay_everything=settings.decay_everything,
+    )
+    init_key, train_key = jax.random.split(jax.random.key(config.seed))
+    with claimed(workdir, as_mapping(config), as_clips(files), overwrite=overwrite):
+        check_origin(workdir, source)
+        state = run_steps(
+            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
+            initial_state(eat, settings, optimizer, init_key, pretrained),
+            lambda start: (spread(mesh, own_part(mesh, batch)) for batch in sounds(start)),
+            workdir=workdir,
+            mesh=mesh,
+            steps=settings.steps,
+            key=train_key,
+            batch_size=settings.batch_size,
+            log_every=config.log.every,
+            checkpoint_every=config.log.checkpoint_every,
+            on_bad_loss=settings.on_bad_loss,
+            watch=watch,
+        )
+        path = workdir / "weights.safetensors"
+        eat_params = jax.tree.map(
+            lambda x: x.astype(config.model.file_dtype), whole(mesh, state.params["eat"])
+        )
+        save_encoder(path, encoder, {"eat": eat_params}, **source)
+        return path
+
+
+def as_clips(files: Sequence[Path]) -> list[Clip]:
+    """Recordings of no machine in particular, so that a run is known to be one on them."""
+    return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
+
+
+def sound_batches(
+    config: PretrainConfig, files: Sequence[Path] = ()
+) -> Callable[[int], Iterator[dict]]:
+    """Steps done -> batches {"wave": "b s"} of the steps that follow, from recordings and zoo, long
+    and short in turn.
+
+    Raises:
+        InputError: lengths that do not fit the patches; no sounds at all.
+    """
+    data = config.data
+    clips = config.optimizer.batch_size
+    steps = config.pretraining.steps
+    if data.frames % (PATCH * data.pieces):
+        raise InputError(
+            f"data.frames={data.frames} must be a positive multiple of {PATCH} x "
+            f"data.pieces={data.pieces}"
+        )
+    if not data.root and data.zoo_share < 1:
+        raise InputError(
+            "--config.data.root names no folder of recordings; to pre-train on synthetic machines "
+            "alone: --config.data.zoo_share=1"
+        )
+    from_zoo = round(clips * data.zoo_share)
+    if files and from_zoo == clips:
+        raise InputError(
+            f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of "
+            f"{clips} to these recordings; set --config.data.zoo_share, e.g. 0.5"
+        )
+    long, short = (
+        FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces)
+    )
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+
+    def batches(start: int) -> Iterator[dict]:
+        reader = file_reader(data)
+        cut = {
+            "clips": clips - from_zoo,
+            "samples": max(long, short * data.pieces),
+            "seed": config.seed,
+        }
+        recorded = (
+            crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads)
+            if files
+            else None
+        )
+        for step in range(start, steps):
+            pieces, samples = (data.pieces, short) if step % 2 else (1, long)
+            parts = []
+            if from_zoo:
+                step_key = jax.random.fold_in(key, step)
+                parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
+            if recorded is not None:
+                parts.append(next(recorded)[:, : samples * pieces].reshape(-1, samples))
+            yield {"wave": jnp.concatenate(parts)}
+
+    return batches
+
+
+def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
+    """The front end of `config.features`, without SimAM; its statistics measured on the first
+    batches if asked for.
+    """
+    with section("features."):
+        front = front_end_of_bank(config.features, SimAM("none"))
+    if config.features.statistics == "given":
+        return dataclasses.replace(front, frames=config.data.frames)
+    mean, std = log_energy_statistics(
+        front, (batch["wave"] for batch in itertools.islice(sounds(0), batches))
+    )
+    return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
+
+
+def starting_point(
+    config: PretrainConfig, eat: EATConfig, settings: Pretraining
+) -> tuple[dict | None, dict]:
+    """Parameters to continue from, and the header's words on where they come from.
+
+    Raises:
+        InputError: weights that do not fit.
+    """
+    found = pretrained_eat(config.model, config.features.bins)
+    if found is None:
+        return None, {"source": "none"}
+    params = {"eat": found[1]}
+    if (decoder := load_decoder(config.model.weights, abstract_decoder(eat, settings))) is not None:
+        params["decoder"] = decoder
+    return params, origin(config.model.weights)

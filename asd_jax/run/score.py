@@ -1,0 +1,294 @@
+"""The scores of a run: of clips that are embedded now, of embeddings that are there, over seeds."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import jax
+
+from asd_jax.config import RunConfig
+from asd_jax.data.clips import Clip
+from asd_jax.models.encoder import EncoderConfig
+from asd_jax.reporting.table import grid_table, percent, print_table, results_table
+from asd_jax.run.clips import find_data, readable_clips, with_held_out
+from asd_jax.run.embed import (
+    BASELINE_FOLDER,
+    SKIPPED,
+    embed_clips,
+    versions,
+    without_folders,
+    write_front_end,
+)
+from asd_jax.run.encoder import check, frozen_encoder, keep_compiled
+from asd_jax.run.report import REPORT, write_report, write_seeds_report
+from asd_jax.run.workdir import check_config, claimed, seed_folders
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.files import nothing_left_of, read_json, write_json
+from asd_jax.runtime.log import say
+from asd_jax.runtime.settings import as_mapping, changed
+from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
+from asd_jax.scoring.comparison import compare_back_ends
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.results import over_seeds, results
+from asd_jax.scoring.submission import write_submission
+
+# The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of
+# training clips.
+BASELINE = Scoring(distance="euclidean", standardize=True)
+
+
+def score_again(
+    config: RunConfig, embeddings: Path | None, workdir: Path, *, everything: bool = False
+) -> None:
+    """Scores a finished run, or a folder of embeddings, by one back end or by `everything`."""
+    folders = seed_folders(workdir) if embeddings is None else []
+    for folder in (folders or [workdir]) if embeddings is None else ():
+        check_finished(folder)
+    for folder in folders or [workdir]:
+        own = embeddings or folder / "embeddings"
+        if everything:
+            compare(config, own, folder)
+            continue
+        if folders:
+            config = dataclasses.replace(config, seed=read_json(folder / "config.json")["seed"])
+        score_embeddings(config, own, folder)
+    if folders and not everything:
+        summarize_seeds(workdir, folders)
+
+
+def check_finished(folder: Path) -> None:
+    """Raises InputError unless the folder holds the embeddings of every machine of a run."""
+    data, own = folder / "data.json", folder / "embeddings"
+    there = {path.stem for path in own.glob("*.npz")}
+    if not there:
+        raise InputError(
+            f"{folder}: no finished run here (no embeddings/); give --config and --weights, or "
+            f"--embeddings"
+        )
+    if missing := sorted(set(read_json(data)) - there if data.exists() else ()):
+        raise InputError(
+            f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them"
+        )
+
+
+def embed_frozen(
+    config: RunConfig,
+    weights: str | None,
+    workdir: Path,
+    *,
+    worker: bool = False,
+    overwrite: bool = False,
+) -> dict:
+    """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's
+    content.
+
+    Args:
+        config: of the run.
+        weights: file of weights, "none" for random ones; None only where the filter bank is the
+            encoder.
+        workdir: for all that the run leaves.
+        worker: embed shards beside other processes, and leave joining and scoring to another.
+        overwrite: remove the run that is in the workdir first.
+
+    Raises:
+        InputError: names what is wrong.
+    """
+    if config.model.encoder == "eat" and weights is None:
+        raise InputError(
+            "frozen mode needs --weights=FILE.safetensors (none: random weights), or "
+            "--config.model.encoder=filter_bank"
+        )
+    # The filter bank may take its statistics from the config's weights.
+    if config.model.encoder == "eat" or weights:
+        config = changed(config, {"model.weights": weights or "none"})
+    check(config, training=False)
+    keep_compiled(config)
+    with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
+        clips = find_data(config, workdir, overwrite=overwrite and not worker)
+        skipped = []
+        if config.features.statistics == "train":  # hears all training clips before anything else
+            clips, skipped = readable_clips(config, clips)
+        else:
+            clips = with_held_out(config, clips)
+        encoder, params = frozen_encoder(config, clips)
+        if worker:
+            check_config(workdir, as_mapping(config))
+            count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
+            say(
+                f"{count} clips embedded here; the same command without --worker joins and scores "
+                f"all"
+            )
+            return {}
+        with claimed(workdir, as_mapping(config), clips, overwrite=overwrite, may_change=True):
+            return embed_and_score(config, encoder, params, clips, workdir, skipped)
+
+
+def embed_and_score(
+    config: RunConfig,
+    encoder: EncoderConfig,
+    params: dict,
+    clips: Sequence[Clip],
+    workdir: Path,
+    skipped: Sequence[dict] = (),
+    timing: Mapping[str, float] = MappingProxyType({}),
+) -> dict:
+    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's
+    content.
+
+    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and
+    in results.json; `timing` holds the seconds that other stages took.
+    """
+    folder = workdir / "embeddings"
+    begin = time.perf_counter()
+    write_json(folder / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
+    write_front_end(folder, encoder.front_end)
+    count = embed_clips(config, encoder, params, clips, folder)
+    if not processes.first():
+        return {}
+    seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
+    if count:
+        speed = {
+            "embedding_seconds": seconds,
+            "embedding_clips_per_second": count / seconds,
+            "device": device,
+        }
+        write_json(workdir / "timing.json", {**timing, **speed})
+        say(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
+    if count < len(clips):
+        say(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
+    return score_embeddings(config, folder, workdir)
+
+
+def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
+    """Embeddings of each machine -> scores/, results.json and the table on the screen.
+
+    Beside them stands the filter-bank baseline, where the folder has its embeddings.
+    """
+    machines, notes = load_tested(folder)
+    scoring, year = config.scoring, config.data.year
+    scored = score_machines(machines, scoring)
+    found = results(scored, scoring, year)
+    baseline = None
+    found["notes"] = [*notes, *found["notes"]]
+    if (folder / BASELINE_FOLDER).is_dir():
+        baseline = results(
+            score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year
+        )
+        kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
+        found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
+    skipped = [
+        clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]
+    ]
+    found |= {"skipped_clips": len(skipped), "skipped": skipped}
+    write_scores(scored, workdir / "scores", year)
+    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
+    print_table(results_table(found, baseline))
+    for note in found["notes"]:
+        say(f"note: {note}")
+    if skipped:
+        say(f"note: {len(skipped)} clips could not be read and were left out, see results.json")
+    write_report(config, machines, scored, found, workdir)
+    page = f", {REPORT} to look at and listen to" if config.report.page else ""
+    say(f"in {workdir}: results.json, scores/{page}")
+    return found
+
+
+def score_machines(
+    machines: Mapping[str, Embeddings], scoring: Scoring
+) -> dict[str, MachineScores]:
+    """{machine: embeddings} -> {machine: scores}; an error names its machine."""
+    scored = {}
+    for machine, embeddings in machines.items():
+        with about(f"machine {machine}"):
+            scored[machine] = score_machine(embeddings, scoring)
+    return scored
+
+
+def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -> None:
+    """{machine: scores} -> the submission's files, and no others of that kind, in a folder."""
+    written = []
+    for machine, scores in scored.items():
+        clips = scores.clips
+        columns = (clips.section, clips.files, scores.score, scores.decision)
+        written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
+    # of machines or years that were scored before
+    for kind in (
+        "anomaly_score",
+        "decision_result",
+    ):
+        for old in set(folder.glob(f"{kind}_*.csv")) - set(written):
+            old.unlink()
+
+
+def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
+    """Embeddings of each machine -> comparison.json and the table of back ends x domain
+    normalisations.
+    """
+    machines, untested = load_tested(folder)
+    grid, notes = compare_back_ends(machines, config.scoring, config.data.year)
+    notes = [*untested, *notes]
+    write_json(workdir / "comparison.json", {"official_score": grid, "notes": notes})
+    print_table(grid_table(grid, title=f"official score {config.data.year}, %"))
+    for note in notes:
+        say(f"note: {note}")
+
+
+def load_embeddings(folder: Path) -> dict[str, Embeddings]:
+    """{machine: embeddings} of the <machine>.npz files in a folder.
+
+    Raises:
+        InputError: no such folder, none in it, or a file that is not what it should be.
+    """
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise InputError(
+            f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their "
+            f"fields"
+        )
+    return {path.stem: Embeddings.load(path) for path in paths}
+
+
+def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
+    """{machine: embeddings} of the machines in a folder that have test clips, and notes on those
+    that have none.
+
+    Raises:
+        InputError: as `load_embeddings`, or no machine has any.
+    """
+    machines = load_embeddings(folder)
+    tested = {machine: of for machine, of in machines.items() if (of.split == "test").any()}
+    if not tested:
+        raise InputError(
+            f"{folder}: no test clips of {', '.join(machines)}, so there is nothing to score"
+        )
+    return tested, [
+        f"{machine}: no test clips, so it has no scores"
+        for machine in machines
+        if machine not in tested
+    ]
+
+
+def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
+    """results.json of each seed's folder -> the same at the top, with mean and standard deviation
+    (n - 1).
+    """
+    runs = [read_json(folder / "results.json") for folder in folders]
+    found = over_seeds(runs)
+    found["seeds"] = [
+        {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
+    ]
+    del found["seed"]
+    write_json(workdir / "results.json", found)
+    write_seeds_report(found, folders, workdir)
+    print_table(results_table(found, found.get("filter_bank_baseline")))
+    for note in found["notes"]:
+        say(f"note: {note}")
+    if found["official_score"] is not None:
+        spread = found["standard_deviation"]["official_score"]
+        say(
+            f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation "
+            f"{percent(spread)} %"
+        )

@@ -1,0 +1,144 @@
+"""A training run: fine-tunes, writes the weights, embeds every clip and scores."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from asd_jax.config import RunConfig
+from asd_jax.data.windows import Window
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import EncoderConfig
+from asd_jax.run.clips import clip_windows, find_data, readable_clips, window_reader
+from asd_jax.run.encoder import (
+    check,
+    compute_dtype,
+    encoder_config,
+    keep_compiled,
+    pretrained_eat,
+    say_other_front_end,
+    training_mesh,
+    with_pseudo_classes,
+)
+from asd_jax.run.score import embed_and_score, summarize_seeds
+from asd_jax.run.workdir import check_origin, claimed
+from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError, section
+from asd_jax.runtime.files import nothing_left_of
+from asd_jax.runtime.log import say
+from asd_jax.runtime.settings import as_mapping
+from asd_jax.training.fine_tuning import class_numbers, fine_tune
+from asd_jax.training.weights import load_pipeline, origin, save_encoder
+
+
+def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> None:
+    """Runs `config.seeds` times, with seeds seed, seed + 1, ..., each in a folder of its own if
+    there are several.
+
+    Args:
+        config: of the run.
+        workdir: for all that the run leaves.
+        overwrite: remove the run that is in the workdir first.
+
+    Raises:
+        InputError: names what is wrong.
+    """
+    check(config)
+    if config.seeds == 1:
+        train_and_score(config, workdir, workdir, overwrite=overwrite)
+        return
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(nothing_left_of(workdir, unless="seed_*"))
+        clips = find_data(config, workdir, overwrite=overwrite)
+        stack.enter_context(claimed(workdir, as_mapping(config), clips, overwrite=overwrite))
+        folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
+        for n, folder in enumerate(folders):
+            one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
+            train_and_score(one, folder, workdir)
+        if processes.first():
+            summarize_seeds(workdir, folders)
+
+
+def train_and_score(
+    config: RunConfig, workdir: Path, data_folder: Path, *, overwrite: bool = False
+) -> dict:
+    """One run: fine-tune, write the weights, embed every clip, score -> results.json's content.
+
+    Args:
+        config: of the run.
+        workdir: for all that the run leaves.
+        data_folder: where the synthetic factory is written, if that is the data.
+        overwrite: remove the run that is in the workdir first.
+
+    Raises:
+        InputError: names what is wrong, before anything is computed or written.
+    """
+    check(config)
+    keep_compiled(config)
+    with nothing_left_of(data_folder):
+        found = find_data(config, data_folder, overwrite=overwrite)
+        pretrained = None
+        if config.model.encoder == "eat":
+            pretrained = pretrained_eat(config.model, config.features.bins)
+        clips, skipped = readable_clips(config, found)
+        train = [clip for clip in clips if clip.split == "train"]
+        windows = clip_windows(config, train, training=True)
+        encoder = encoder_config(config, clips)
+        if encoder.eat:
+            say_other_front_end(config.model.weights, encoder.front_end)
+            with section("optimizer."):
+                config.optimizer.steps(len(windows))
+            if not config.data.pseudo_classes:
+                class_numbers(windows, encoder, config.data.domain_in_class)
+    with claimed(workdir, as_mapping(config), clips, overwrite=overwrite):
+        params, seconds = trained_params(config, encoder, pretrained, windows, workdir)
+        return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
+
+
+def trained_params(
+    config: RunConfig,
+    encoder: EncoderConfig,
+    pretrained: tuple[EATConfig, dict] | None,
+    windows: Sequence[Window],
+    workdir: Path,
+) -> tuple[dict, dict[str, float]]:
+    """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it
+    took.
+    """
+    path = workdir / "weights.safetensors"
+    if path.exists():
+        try:
+            pipeline = load_pipeline(path)
+            if pipeline.config == encoder:
+                say(f"training is finished: {path}")
+                return pipeline.params, {}
+        except InputError as error:
+            say(f"WARNING: {error}; it is made again")
+    if encoder.eat is None:
+        say("the filter bank itself is the encoder: nothing to train")
+        save_encoder(path, encoder, {}, source="none")
+        return {}, {}
+    begin = time.perf_counter()
+    source = origin(config.model.weights) if pretrained else {"source": "none"}
+    check_origin(workdir, source)
+    if config.data.pseudo_classes:
+        windows = with_pseudo_classes(config, windows, encoder, pretrained, workdir)
+    params = fine_tune(
+        encoder,
+        pretrained[1] if pretrained else None,
+        windows,
+        window_reader(config, windows),
+        config.fine_tuning,
+        workdir=workdir,
+        mesh=training_mesh(config),
+        seed=config.seed,
+        dtype=compute_dtype(config.model),
+        with_domain=config.data.domain_in_class,
+        resident=config.data.resident,
+        threads=config.data.threads,
+        log_every=config.log.every,
+        checkpoint_every=config.log.checkpoint_every,
+    )
+    save_encoder(path, encoder, params, **source)
+    return params, {"training_seconds": time.perf_counter() - begin}
