@@ -14,6 +14,7 @@ COMMANDS = (
     "dcase_score",
     "data.download",
     "data.inspect",
+    "config",
 )
 
 

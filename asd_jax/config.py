@@ -1,7 +1,7 @@
 """Every key of a run and of pre-training, with its default, its range and its meaning.
 
-  python -m asd_jax.config               the keys of training and scoring
-  python -m asd_jax.config pretrain      the keys of pre-training
+  python -m asd_jax.config                 the keys of training and scoring
+  python -m asd_jax.config --pretrain      the keys of pre-training
 
 A config file in configs/ returns a ConfigDict of these keys, which --config.section.key=value
 changes. A command makes the frozen settings below of it, once; nothing else reads a ConfigDict.
@@ -9,14 +9,16 @@ changes. A command makes the frozen settings below of it, once; nothing else rea
 
 import dataclasses
 import importlib.util
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from absl import flags
 from ml_collections import ConfigDict
 
+from asd_jax.data.audio import RESAMPLERS
 from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
+from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import as_mapping, check_settings, key, settings_from
 from asd_jax.scoring.official_score import check_year
@@ -32,7 +34,6 @@ from asd_jax.training.settings import (
     PretrainingOptimizer,
 )
 
-RESAMPLERS = ("soxr", "torchaudio")
 DTYPES = ("float32", "bfloat16")
 SIZES = ("base", "large", "tiny")
 SHARDS = (
@@ -379,13 +380,17 @@ def described(settings: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
             yield where + field.name, repr(value), field.metadata["meaning"]
 
 
-def main(arguments: list[str]) -> None:
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the command's flag."""
+    flags.DEFINE_bool("pretrain", False, "the keys of pre-training")
+
+
+def main() -> None:
     """Prints every key with its default and its meaning."""
-    for name, default, meaning in described(
-        PretrainConfig() if arguments[1:] == ["pretrain"] else RunConfig()
-    ):
+    config = PretrainConfig() if flags.FLAGS.pretrain else RunConfig()
+    for name, default, meaning in described(config):
         print(f"--config.{name}={default}\n    {meaning}")
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    run(main, define_flags)

@@ -10,8 +10,8 @@
 --weights=none embeds with random weights, the other baseline. A run's own config.json holds unless
 --config is given. A large archive is embedded shard by shard: the same command goes on where it
 stopped, and with --worker, on any number of machines that see the workdir, takes a share of the
-shards and leaves the scoring to the one without. Keys of the config, with defaults and comments:
-configs/base.py.
+shards and leaves the scoring to the one without. Keys of the config, with defaults and meanings:
+python -m asd_jax.config
 """
 
 import sys

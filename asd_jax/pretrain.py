@@ -9,7 +9,7 @@ machines, or on both.
 
 The same command continues an interrupted run. It leaves weights.safetensors, for
 --config.model.weights of training, or for `python -m asd_jax.evaluate --weights` as it is. Keys of
-the config: python -m asd_jax.config pretrain
+the config: python -m asd_jax.config --pretrain
 """
 
 from collections.abc import Sequence

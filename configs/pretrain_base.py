@@ -4,9 +4,9 @@
       --config.data.root=data/audioset
 
 Any key can be set on the command line; the defaults, their ranges and what they mean stand in
-asd_jax/config.py; `python -m asd_jax.config pretrain` lists them. Data: any folder of sound files,
-and the built-in zoo of synthetic machines. Cost as published (AudioSet-2M, 400,000 steps of 48
-clips with 16 views): about 58 h on four RTX 3090.
+asd_jax/config.py; `python -m asd_jax.config --pretrain` lists them. Data: any folder of sound
+files, and the built-in zoo of synthetic machines. Cost as published (AudioSet-2M, 400,000 steps of
+48 clips with 16 views): about 58 h on four RTX 3090.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@ import importlib
 
 import pytest
 
-from asd_jax.config import PretrainConfig, RunConfig, described, main, read_config
+import asd_jax.config
+from asd_jax.config import PretrainConfig, RunConfig, described, read_config
 from asd_jax.models.eat import EATConfig
 from asd_jax.run.encoder import eat_config, front_end
 from asd_jax.runtime.errors import InputError
@@ -38,12 +39,11 @@ def test_every_key_says_what_it_means_and_is_listed_once(config):
     assert len({name for name, _, _ in rows}) == len(rows)
 
 
-def test_the_listing_shows_every_key_with_its_default_and_its_meaning(capsys):
-    main(["config"])
-    said = capsys.readouterr().out
+def test_the_listing_shows_every_key_with_its_default_and_its_meaning(command):
+    status, said, _ = command(asd_jax.config)
+    assert status == 0
     assert "--config.optimizer.batch_size=32\n    clips a step, and a batch of embedding" in said
-    main(["config", "pretrain"])
-    assert "--config.data.zoo_share=0.0" in capsys.readouterr().out
+    assert "--config.data.zoo_share=0.0" in command(asd_jax.config, "--pretrain")[1]
 
 
 def test_settings_go_to_a_config_file_and_come_back():

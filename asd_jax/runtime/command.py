@@ -22,7 +22,7 @@ from absl import flags
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 
-KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: ... pretrain"
+KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pretrain"
 
 
 def run(
@@ -129,7 +129,9 @@ def _flags_help() -> str:
         for name in flags.FLAGS.flags_by_module_dict()
         if name.partition(".")[0] not in libraries
     ]
-    return "\n".join(flags.FLAGS.module_help(name).partition(":\n")[2] for name in modules)
+    text = "\n".join(flags.FLAGS.module_help(name).partition(":\n")[2] for name in modules)
+    # The default of --config is a whole config where a run's own holds: python -m asd_jax.config.
+    return re.sub(r"\n *\(default: '\w+:\n[^)]*\)", "", text)
 
 
 def _name(main) -> str:
