@@ -13,9 +13,8 @@ LAYERS = [
     {"config"},
     {"run"},
     {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
-    {"errors", "files", "workdir", "recordings"},  # where version 0.1 had what has moved
 ]
-COMMANDS = LAYERS[-2] | {"data.download", "data.inspect"}
+COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 
 
 def may_read(name):
