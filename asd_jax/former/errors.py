@@ -1,0 +1,3 @@
+"""asd_jax.runtime.errors."""
+
+from asd_jax.runtime.errors import InputError as InputError
