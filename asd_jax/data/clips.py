@@ -9,6 +9,7 @@ from pathlib import Path
 from asd_jax.data.clips_csv import describe
 from asd_jax.data.ground_truth import GroundTruth, find_ground_truth
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_name
 
 # 2021 and later. RoboticArm (2024) lacks the split's token; attribute strings contain underscores.
 _LABELLED = re.compile(
@@ -134,6 +135,7 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
         )
     else:
         clip = Clip(path, machine, "00", split, "source", unsaid, "")
+    check_name("section", clip.section, at=path)
     if split == "train" and clip.label == 1:
         raise InputError(f"{path}: an anomaly in the train folder, which is for normal sound only")
     return dataclasses.replace(clip, attribute="") if clip.attribute == "noAttribute" else clip
@@ -239,6 +241,12 @@ def machine_clips(
     Raises:
         InputError: a bad name, one name twice in a split, or a clips.csv that does not fit.
     """
+    try:
+        check_name("machine", machine, at=str(folders[0].parent))
+    except InputError as error:
+        if bad is None:
+            raise
+        bad.append(str(error))
     clips = [clip for folder in folders for clip in _clips_of(folder, machine, names, bad)]
     seen: dict[tuple[str, str], str] = {}
     for clip in clips:

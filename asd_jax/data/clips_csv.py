@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_name
 
 COLUMNS = ("file", "label", "domain", "attribute", "section")
 _LABELS = {"normal": 0, "anomaly": 1, "0": 0, "1": 1, "": -1, "-1": -1, "unknown": -1}
@@ -39,6 +40,9 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
             clips[file],
             {key: row[key] for key in ("attribute", "section") if row.get(key)},
         )
+        for kind in ("attribute", "section"):
+            if kind in said:
+                check_name(kind, said[kind], at=at)
         if "domain" in row:
             said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
         if "label" in row:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_names
 
 GroundTruth = dict[tuple[str, str], str]  # (machine, released name) -> labelled name
 _PATTERNS = ("eval_data_list*.csv", "*_attributes_??.csv")
@@ -57,9 +58,11 @@ def read_ground_truth(files: list[Path]) -> GroundTruth:
                 rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{path}: not readable as a ground-truth list ({error})") from error
-        labelled |= (
-            _attribute_rows(path, rows) if "attributes" in path.name else _list_rows(path, rows)
-        )
+        found = _attribute_rows(path, rows) if "attributes" in path.name else _list_rows(path, rows)
+        check_names("machine", (machine for machine, _ in found), at=str(path))
+        check_names("file", (released for _, released in found), at=str(path))
+        check_names("file", found.values(), at=str(path))
+        labelled |= found
     return labelled
 
 

@@ -7,11 +7,12 @@ import shutil
 import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from asd_jax.data.clips import split_folders
 from asd_jax.data.fetch import DownloadError
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_name
 
 MOST_RATIO = 50  # unpacked to packed; recordings reach 2, silence in zips of a bomb 1000
 MOST_FILES = 200_000
@@ -53,11 +54,13 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
 def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
     members = zipped.infolist()
     for member in members:
-        path = PurePosixPath(member.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in member.filename:
-            raise DownloadError(
-                f"{archive.name}: holds {member.filename!r}, which leaves the folder; not unpacked"
-            )
+        name = member.filename.replace("\\", "/").removesuffix("/")
+        try:
+            check_name("path", name, at=archive.name)
+        except InputError as error:
+            raise DownloadError(f"{error}; not unpacked") from error
+        if ":" in name:
+            raise DownloadError(f"{archive.name}: path {name!r} leaves the folder; not unpacked")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DownloadError(f"{archive.name}: holds the link {member.filename!r}; not unpacked")
     size = sum(member.file_size for member in members)

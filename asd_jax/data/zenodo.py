@@ -10,6 +10,7 @@ from requests import Session
 
 from asd_jax.data.dcase import ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, get
+from asd_jax.runtime.names import check_name
 
 # -> folder, in the order of the records
 SUBSETS = {
@@ -84,6 +85,7 @@ def archives_of(
             )
             if (match := re.fullmatch(r"([^/\\\\]*?)(?:_r(\d+))?\.zip", name)) is None:
                 continue
+            check_name("file", name)
             for machine in set(match[1].split("_")) & set(machines):
                 if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
                     md5 = file["checksum"].removeprefix("md5:")

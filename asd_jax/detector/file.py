@@ -15,6 +15,7 @@ from asd_jax.detector.hearing import Settings
 from asd_jax.detector.heat_map import grid
 from asd_jax.detector.views import rate_of, shapes
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_names
 from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
@@ -132,6 +133,7 @@ def _detector(path, tensors, header) -> Detector:
     if n < FEWEST or any(len(column) != n for column in columns) or counted.sum() < FEWEST:
         raise InputError("its columns differ in length")
     names = tuple(map(str, header["names"]))
+    check_names("attribute", names)  # paths, where a list named the recordings
     if tensors["recording"].min() < 0 or tensors["recording"].max() >= len(names):
         raise InputError("windows of recordings that it does not name")
     threshold = float(header["threshold"])

@@ -4,12 +4,14 @@ classes.
 
 import csv
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from asd_jax.data.clips import Clip, parse_clip, sound_files
 from asd_jax.data.clips_csv import describe
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_name
 
 DOMAINS = ("source", "target")
 
@@ -85,7 +87,9 @@ def _listed(path: Path) -> list[str]:
         raise InputError(f"{path}: not readable as csv ({error})") from error
     if not names:
         raise InputError(f"{path}: names no recordings")
-    if missing := [name for name in names if not (path.parent / name).is_file()]:
+    for name in names:
+        check_name("attribute", name, at=str(path))
+    if missing := [name for name in names if not os.path.isfile(path.parent / name)]:
         raise InputError(
             f"{path}: names {missing[0]!r}, which is not there (paths are relative to the list)"
         )
@@ -122,7 +126,7 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
             for folder in map(Path, folders)
             for path in (folder / name, folder.resolve().parent / name)
         ]
-        if (path := next((path for path in places if path.is_file()), None)) is None:
+        if (path := next((path for path in places if os.path.isfile(path)), None)) is None:
             raise InputError(
                 f"--normal={','.join(folders)}: no {name}, which the detector was fitted to; name "
                 f"fit's folder, then "

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import open_regular, whole_file
+from asd_jax.runtime.names import check_names
 
 _VALUES = {
     "split": {"train", "test", "held_out", "supplemental"},
@@ -152,10 +153,12 @@ class Embeddings:
                 finite.
         """
         try:
-            if not zipfile.is_zipfile(path):
-                raise ValueError("not a zip archive, or a truncated one")
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            with open_regular(path) as file:
+                if not zipfile.is_zipfile(file):
+                    raise ValueError("not a zip archive, or a truncated one")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    arrays = {name: archive[name] for name in archive.files}
         except (
             OSError,
             ValueError,
@@ -174,8 +177,37 @@ class Embeddings:
         axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding"))))
         try:
             columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}
-            return cls(
+            found = cls(
                 **columns, axes=axes, window_start_seconds=arrays.get("window_start_seconds")
             )
+            _check_clips(found)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+        return found
+
+
+def _check_clips(found: Embeddings) -> None:
+    """Raises InputError for what no folder of recordings could hold: names that are none, two
+    clips of one name in a split, an anomaly among the normal clips.
+    """
+    check_names("path", found.files.tolist())
+    check_names("section", found.section.tolist())
+    check_names("attribute", found.attribute.tolist())
+    normal = np.isin(found.split, ("train", "held_out"))
+    if (odd := found.files[normal & (found.label == 1)]).size:
+        raise InputError(
+            f"{odd[0]} is labelled an anomaly (1) in split train, which is for normal sound only "
+            f"({len(odd)} such clips)"
+        )
+    if found.window_start_seconds is None:
+        clips = sorted(zip(found.split.tolist(), map(_basename, found.files), strict=True))
+        for one, other in itertools.pairwise(clips):
+            if one == other:
+                raise InputError(
+                    f"two {one[0]} clips of one name, {one[1]}, by which scores are told apart; "
+                    f"windows of one clip have window_start_seconds"
+                )
+
+
+def _basename(file: str) -> str:
+    return str(file).rpartition("/")[2]

@@ -14,6 +14,7 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.names import check_name
 from asd_jax.scoring.labels import Labels, name_says
 
 # 2020: _id_<ID>.csv; 2021: _section_<SS>_<domain>_test.csv; 2022 and later: _section_<SS>_test.csv
@@ -72,6 +73,11 @@ def write_submission(
             )
             written.append(path)
     return written
+
+
+def submission_files(folder: Path) -> set[Path]:
+    """The score and decision files in a folder."""
+    return {path for path in folder.glob("*.csv") if _NAME.fullmatch(path.name) and path.is_file()}
 
 
 def read_submission(
@@ -136,6 +142,7 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
             file, value = row[0], float(row[1])
             if len(row) > 2 or not file or file.startswith("\ufeff"):
                 raise ValueError
+            check_name("path", file)
         except (IndexError, ValueError):
             problems.append(
                 f"{path}: line {number} is {','.join(row)!r}; expected <file name>,<value>, no "
@@ -252,4 +259,4 @@ def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     with whole_file(path) as file:
-        file.write(text.getvalue().encode())
+        file.write(text.getvalue().encode(errors="backslashreplace"))  # of names not UTF-8
