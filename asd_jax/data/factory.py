@@ -15,9 +15,11 @@ the truth about the anomalies, which no detector may read.
 import csv
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -192,7 +194,7 @@ def write_factory(
     Raises:
         InputError: `root` holds something else; an unknown machine; a count below 1.
     """
-    root, machines = Path(root).absolute(), tuple(dict.fromkeys(machines))
+    root, machines = Path(os.path.realpath(root)), tuple(dict.fromkeys(machines))
     counts = {
         "train_source": train_source,
         "train_target": train_target,
@@ -222,7 +224,7 @@ def write_factory(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
             f"this one first"
         )
-    part = root.with_name(f".{root.name}.{os.getpid()}.part")
+    part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
         for machine, split in itertools.product(machines, ("train", "test")):
             (part / machine / split).mkdir(parents=True)
@@ -240,6 +242,8 @@ def write_factory(
         except OSError:
             if not _holds(root, recipes, note):  # by another process, in the meantime
                 raise
+    except OSError as error:
+        raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -346,7 +350,9 @@ def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> Factor
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:
     wave = _synthesise(recipe, seed, clip_seconds).wave
     samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
-    soundfile.write(root / recipe.path, samples, SAMPLE_RATE)
+    content = io.BytesIO()  # soundfile does not say what is wrong with a disk
+    soundfile.write(content, samples, SAMPLE_RATE, format="WAV")
+    (root / recipe.path).write_bytes(content.getvalue())
 
 
 def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:
@@ -373,4 +379,4 @@ def _holds(root: Path, recipes: Sequence[_Recipe], note: str) -> bool:
 
 
 def _text(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
+    return path.read_text(errors="replace") if path.is_file() else ""

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.run.clips import clip_windows, screen, window_reader
 from asd_jax.run.encoder import compute_dtype
-from asd_jax.run.shards import in_shards
+from asd_jax.run.shards import in_shards, remove_shards
 from asd_jax.run.workdir import Made, made_of
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
@@ -84,7 +83,14 @@ def embed_clips(
             )
         place = folder / "shards" / machine
         shards, ours = in_shards(
-            place, own, made_of_clips, work, what=f"clips of {machine}", wait=join, joined=joined
+            place,
+            own,
+            made_of_clips,
+            work,
+            files=(*KINDS, SKIPPED),
+            what=f"clips of {machine}",
+            wait=join,
+            joined=joined,
         )
         count += ours
         if join and processes.first():
@@ -94,7 +100,7 @@ def embed_clips(
                 made.add(name, of)
         # others may have joined them, and here they began anew
         if processes.first() and (join or joined()):
-            shutil.rmtree(place, ignore_errors=True)
+            remove_shards(place, (*KINDS, SKIPPED))
             with contextlib.suppress(OSError):  # other machines' shards are there
                 place.parent.rmdir()
     return count
@@ -130,7 +136,7 @@ def embed_shard(
 
 def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
     """Shards of a machine -> its embeddings, and the list of clips that are not in them, if any."""
-    skipped = [clip for shard in shards for clip in read_json(shard / SKIPPED)["skipped"]]
+    skipped = [clip for shard in shards for clip in read_skipped(shard / SKIPPED)]
     if skipped:
         write_json(folder / f"{machine}_{SKIPPED}", {"skipped": skipped})
     else:
@@ -209,6 +215,23 @@ def versions() -> dict[str, str]:
         name: importlib.metadata.version(name)
         for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")
     }
+
+
+def read_skipped(path: Path) -> list[dict[str, str]]:
+    """{"file", "reason"} of the clips that could not be read, of a file that tells of them.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    found = read_json(path).get("skipped")
+    for clip in found if isinstance(found, list) else [found]:
+        told = isinstance(clip, dict) and {name: type(value) for name, value in clip.items()}
+        if told != {"file": str, "reason": str}:
+            raise InputError(
+                f"{path}: does not tell which clips were skipped, and why; remove it, and run the "
+                f"command that made it again"
+            )
+    return found
 
 
 def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:

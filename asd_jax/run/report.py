@@ -1,6 +1,5 @@
 """report/index.html of a run: what its folder holds, on one page to look at and listen to."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from asd_jax.run.embed import FRONT_END
 from asd_jax.run.encoder import front_end
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json
+from asd_jax.runtime.log import read_metrics
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import front_end_of
@@ -56,8 +56,7 @@ def write_report(
             about = machines[machine], scored[machine], scoring, hear(machine), front, count
             parts += sections.clip_sections(machine, section, *about)
         parts.append(sections.filter_section(front))
-    if rows := _metrics(workdir):
-        parts.append(sections.training_section(rows))
+    parts += _training(workdir / "metrics.jsonl")
     title = f"Anomalous sounds of {', '.join(machines)}"
     write_page(workdir / REPORT, Page(title, parts, _lead(found, config)))
 
@@ -153,10 +152,10 @@ def _front_end(config, clips, workdir):
     return front_end_of(file) or front_end(config, clips)
 
 
-def _metrics(workdir) -> list[dict]:
-    path = workdir / "metrics.jsonl"
-    return (
-        [json.loads(line) for line in path.read_text().splitlines() if line]
-        if path.is_file()
-        else []
-    )
+def _training(path: Path) -> list[Section]:
+    """The curves of a training, if there was one; why there are none, if they cannot be read."""
+    try:
+        rows = [row for row in read_metrics(path) if len(row) > 1] if path.exists() else []
+    except InputError as error:
+        return [Section("Training", [], [str(error)])]
+    return [sections.training_section(rows)] if rows else []

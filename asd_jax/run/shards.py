@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from asd_jax.run.workdir import InUse, locked
 from asd_jax.runtime import processes
-from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, remove_parts, write_json
 from asd_jax.runtime.log import clock, say
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ def in_shards(
     made_of: Callable[[Sequence[T]], str],
     work: Callable[[Path, Sequence[T]], None],
     *,
+    files: Sequence[str],
     what: str,
     wait: bool = True,
     joined: Callable[[], bool] = lambda: False,
@@ -44,6 +46,7 @@ def in_shards(
         made_of: a shard's items -> hash of all that its outcome depends on; a shard of another one
             is done again.
         work: writes the outcome of a shard's items into its folder.
+        files: the names of all that `work` may write there.
         what: the items' name, for the progress on the screen.
         wait: for the shards that others are at work on, and do those of a process that was lost.
         joined: whether another process has meanwhile made of all shards what they are for, and
@@ -51,7 +54,8 @@ def in_shards(
         tell: puts a line on the screen.
 
     Raises:
-        InputError: what `work` raises; shards that are done stay.
+        InputError: what `work` raises; shards that are done stay. A folder in a shard's place that
+            is not ours.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = {folder / f"{n // SHARD:06}": items[n : n + SHARD] for n in range(0, len(items), SHARD)}
@@ -60,7 +64,7 @@ def in_shards(
         for shard, part in list(left.items()):
             of = made_of(part)
             with contextlib.ExitStack() as stack:
-                done, others = _claim(stack, shard, of, joined, tell)
+                done, others = _claim(stack, shard, files, of, joined, tell)
                 if others:
                     continue
                 del left[shard]
@@ -82,7 +86,9 @@ def in_shards(
     return list(parts), ours
 
 
-def _claim(stack: contextlib.ExitStack, shard: Path, of: str, joined, tell) -> tuple[bool, bool]:
+def _claim(
+    stack: contextlib.ExitStack, shard: Path, files: Sequence[str], of: str, joined, tell
+) -> tuple[bool, bool]:
     """Whether a shard is done, and whether others are at work on it; else it is ours while the
     stack is open.
 
@@ -91,13 +97,48 @@ def _claim(stack: contextlib.ExitStack, shard: Path, of: str, joined, tell) -> t
     done = others = False
     if processes.first():
         try:
+            _check_ours(shard, files)
             stack.enter_context(locked(shard))
-            made_of = read_json(shard / DONE)["made_of"] if (shard / DONE).exists() else None
+            remove_parts(shard)
+            made_of = _made_of(shard)
             done = made_of == of or joined()
             if made_of and not done:
                 tell(f"{shard}: made of other recordings, weights or settings; done again")
-            for old in [] if done else shard.glob("[!.]*"):
-                old.unlink()
+            for name in () if done else (DONE, *files):
+                (shard / name).unlink(missing_ok=True)
         except InUse:
             others = True
     return processes.any_of(done), processes.any_of(others)
+
+
+def _check_ours(shard: Path, files: Sequence[str]) -> None:
+    """Raises InputError for a folder that holds anything but what a shard does."""
+    try:
+        found = {path.name: path for path in shard.glob("[!.]*")}
+        odd = sorted(name for name, p in found.items() if name not in (DONE, *files) or p.is_dir())
+        if odd or shard.is_symlink():
+            raise InputError(
+                f"{shard}: no shard of an archive, it holds {', '.join(odd[:3]) or 'a link'}; use "
+                f"another --workdir, or move that folder away"
+            )
+    except OSError as error:
+        raise InputError(f"{shard}: cannot be read ({error.strerror or error})") from error
+
+
+def _made_of(shard: Path) -> object:
+    """What a shard was made of; None if it is not done."""
+    try:
+        return read_json(shard / DONE).get("made_of") if (shard / DONE).exists() else None
+    except InputError:  # damaged: done again
+        return None
+
+
+def remove_shards(folder: Path, files: Sequence[str]) -> None:
+    """Removes the shards of a folder, and the folder if nothing else is in it."""
+    for shard in folder.glob("[0-9]" * 6):
+        for name in () if shard.is_symlink() else (DONE, *files):
+            (shard / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody is at work there, or it is not ours
+            shard.rmdir()
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -4,20 +4,23 @@ is still valid.
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from asd_jax.data.clips import Clip
 from asd_jax.runtime import processes
-from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import file_sha256, read_json, write_json
+from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.files import file_sha256, read_json, remove_parts, used, write_json
 from asd_jax.runtime.log import say
 
 RESULTS = (
@@ -39,6 +42,9 @@ LEFT = (
     "data.json",
 )
 _WAY_OUT = "Use another --workdir, or --overwrite to remove that run first"
+_WRITTEN_INTO = (".", "embeddings", "embeddings/filter_bank", "scores", "report")
+_OWNER = re.compile(r"(process \d+ on .*\n?)?")  # all that a lock's file may hold
+MOST_SEEDS = 1000
 # Keys that change no number beyond rounding, so that a run may go on with others.
 FREE = (
     "compiled",
@@ -87,6 +93,8 @@ def claimed(
         yield
         return
     with locked(workdir):
+        for place in _WRITTEN_INTO:
+            remove_parts(workdir / place)
         if overwrite:
             remove_run(workdir)
         ours = {"config.json": dict(config), "data.json": recordings(clips)}
@@ -107,15 +115,18 @@ def locked(workdir: Path) -> Iterator[None]:
 
     Raises:
         InUse: another does, which is named.
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be made, or something that is not ours stands in the lock's
+            place.
     """
     path = workdir / ".lock"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")
-    except OSError as error:
-        raise InputError(f"{workdir}: no folder to write to ({error.strerror or error})") from error
-    with file:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(used(workdir))
+            file = stack.enter_context(_lock_file(path))
+        except OSError as error:
+            raise InputError(
+                f"{workdir}: no folder to write to ({error.strerror or error})"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # else its last owner just removed it
@@ -143,12 +154,51 @@ def locked(workdir: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def _lock_file(path: Path) -> TextIO:
+    """The lock's file, opened.
+
+    Raises:
+        OSError: it is a link, another name of some other file, or holds what is not ours.
+    """
+    foreign = OSError(errno.EEXIST, f"{path} is not ours: move it away, or use another folder")
+    try:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+        raise foreign from error
+    there = os.fstat(number)
+    if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
+        os.close(number)
+        raise foreign
+    file = open(number, "a+", errors="replace")
+    file.seek(0)
+    if not _OWNER.fullmatch(file.read(1000)):
+        file.close()
+        raise foreign
+    return file
+
+
 def seed_folders(workdir: Path) -> list[Path]:
-    """Folders of a run with several seeds, none for a run with one."""
+    """Folders of the run with several seeds that is there, none for a run with one.
+
+    Raises:
+        InputError: its config.json cannot be read.
+    """
     own = workdir / "config.json"
-    config = read_json(own) if own.is_file() else {}
-    # what else it may hold, check_config tells
-    seeds = config.get("seeds", 1) if isinstance(config, dict) else 1
+    seeds = read_json(own).get("seeds", 1) if own.is_file() else 1
+    with about(str(own)):
+        return folders_of_seeds(workdir, seeds)
+
+
+def folders_of_seeds(workdir: Path, seeds: Any) -> list[Path]:
+    """The folder of each seed of a run, none for a run with one.
+
+    Raises:
+        InputError: that is no number of seeds.
+    """
+    if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"seeds={seeds!r} must be a whole number from 1 to {MOST_SEEDS}")
     return [workdir / f"seed_{n}" for n in range(seeds)] if seeds > 1 else []
 
 
@@ -167,7 +217,12 @@ def remove_run(workdir: Path) -> None:
             remove_run(seed)
     for name in LEFT:
         path = workdir / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path.is_symlink():
+            say(f"{path}: a link; it is removed, and what it names stays")
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
@@ -215,17 +270,15 @@ class Made:
         self.folder, self.path = folder, folder / "made_of.json"
         try:
             self.files = read_json(self.path) if self.path.exists() else {}
-        except InputError:
+        except InputError:  # then nothing here counts, and is made again
             self.files = {}
 
     def valid(self, name: str, of: str) -> bool:
         """Whether that file is there and whole, and was made of this."""
-        path, known = self.folder / name, self.files.get(name, {})
-        return (
-            path.is_file()
-            and known.get("made_of") == of
-            and known.get("sha256") == file_sha256(path)
-        )
+        path, known = self.folder / name, self.files.get(name)
+        if not isinstance(known, dict) or known.get("made_of") != of or not path.is_file():
+            return False
+        return known.get("sha256") == file_sha256(path)
 
     def add(self, name: str, of: str) -> None:
         """Notes what a file was made of, after it was written."""
@@ -270,7 +323,7 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
 
 def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
     path = workdir / "data.json"
-    theirs = read_json(path) if path.exists() else data
+    theirs = read_data(path) if path.exists() else data
     if may_change:
         theirs = {
             **data,
@@ -287,6 +340,21 @@ def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
         raise InputError(
             f"{workdir} holds a run on other recordings of {', '.join(counts)}. {_WAY_OUT}"
         )
+
+
+def read_data(path: Path) -> dict[str, dict[str, Any]]:
+    """data.json of a workdir -> as `recordings`.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    found = read_json(path)
+    for machine, own in found.items():
+        if not isinstance(own, dict) or type(own.get("clips", 0)) is not int:
+            raise InputError(
+                f"{path}: {machine!r} is not what a run notes of a machine. {_WAY_OUT}"
+            )
+    return found
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -6,8 +6,12 @@ SIGTERM is taken as Ctrl-C is: what is being written is finished or removed, and
 continues is printed.
 """
 
+import ast
 import contextlib
+import inspect
+import io
 import itertools
+import os
 import re
 import shlex
 import signal
@@ -21,6 +25,7 @@ from absl import flags
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import lose_screen, say, screen_lost, tell
 
 KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pretrain"
 
@@ -35,7 +40,15 @@ def run(
         main: the command.
         define_flags: defines the flags that depend on others, given the arguments.
     """
+    _open_streams()
     status = _status(main, define_flags, sys.argv)
+    with contextlib.suppress(AttributeError, ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            lose_screen(error)
+    if screen_lost():
+        status = status or 1
     if status and processes.several():
         processes.leave(status)
     processes.outlast()
@@ -47,16 +60,23 @@ def _status(main, define_flags, argv: list[str]) -> int:
         with _terminated_as_by_hand():
             define_flags(argv)
             if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-                print(sys.modules[main.__module__].__doc__)
-                print(_flags_help())
+                say(docstring(sys.modules[main.__module__]))
+                say(_flags_help())
                 return 0
             _parse(argv)
             _join(_again(main, argv))
             return main() or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         return 2
+    except BrokenPipeError as error:  # whoever reads has seen enough
+        lose_screen(error)
+        return 0
+    except SystemExit as stop:  # of argparse
+        return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
+        if isinstance(error, OSError) and not processes.several():
+            return _told(error)
         if not processes.several():
             raise
         # What a lost connection is called differs by machine and version; its own words follow.
@@ -74,6 +94,49 @@ def _status(main, define_flags, argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _open_streams() -> None:
+    """Gives a process that was started without standard streams some that lead nowhere, and has
+    what a stream cannot encode, such as a name that is not UTF-8, escaped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would be a standard stream
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _told(error: OSError) -> int:
+    """Tells what the system refused -> the exit status."""
+    if error.filename is None:
+        try:
+            print(end="", flush=True)  # whether it was standard output
+        except OSError as again:
+            lose_screen(again)
+            return 1
+        try:
+            os.getcwd()
+        except OSError:
+            tell("error: the working directory was deleted; cd to one that is there")
+            return 2
+        raise error
+    tell(f"error: {error.filename}: {error.strerror or error}")
+    return 2
+
+
+def docstring(thing) -> str:
+    """The docstring of a module or function, in its source where Python runs without (-OO)."""
+    if thing.__doc__:
+        return thing.__doc__
+    tree = ast.parse(inspect.getsource(thing))
+    node = tree if inspect.ismodule(thing) else tree.body[0]
+    return ast.get_docstring(node) or ""  # pyright: ignore[reportArgumentType] a function's or class's
 
 
 def _again(main, argv: list[str]) -> str:

@@ -1,7 +1,8 @@
 """What a run says while it works: lines on the screen, metrics.jsonl, progress of long passes."""
 
+import contextlib
+import errno
 import json
-import math
 import os
 import sys
 import time
@@ -11,20 +12,47 @@ from typing import TypeVar
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import open_regular, whole_file
 
 T = TypeVar("T")
+_LARGEST = 1e300  # that a metric may be; what is larger, or no number, is damage
 
 
-def say(*words: object) -> None:
-    """One line on the screen, at once; of several processes, the first one's."""
+_lost: OSError | None = None  # why standard output takes no more
+
+
+def say(*words: object, end: str = "\n") -> None:
+    """One line on the screen, at once; of several processes, the first one's.
+
+    Where nobody reads any more, or the disk is full, the work goes on without.
+    """
     if processes.first():
-        print(*words, flush=True)
+        try:
+            print(*words, end=end, flush=True)
+        except OSError as error:
+            lose_screen(error)
 
 
 def tell(line: str) -> None:
     """One line on standard error, where standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody is left to be told
+        print(line, file=sys.stderr, flush=True)
+
+
+def lose_screen(error: OSError) -> None:
+    """Sends what is still printed nowhere, after standard output refused to take more; says so,
+    unless nobody reads it.
+    """
+    global _lost
+    _lost = error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        tell(f"error: standard output cannot be written ({error.strerror})")
+
+
+def screen_lost() -> bool:
+    """Whether something that somebody wanted to see did not reach standard output."""
+    return _lost is not None and _lost.errno != errno.EPIPE
 
 
 class TrainingLog:
@@ -36,15 +64,12 @@ class TrainingLog:
     def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
         self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
         self._since, self._last, self._first = time.perf_counter(), start, True
-        old = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        done = [_step(line) for line in old]
+        rows = read_metrics(self.path) if self.path.exists() else []
         with whole_file(self.path) as file:
-            file.write(
-                "".join(
-                    line for line, step in zip(old, done, strict=True) if step <= start
-                ).encode()
-            )
-        last = max((step for step in done if step < math.inf), default=0)
+            for row in rows:
+                if row["step"] <= start:
+                    file.write((json.dumps(row) + "\n").encode())
+        last = max((row["step"] for row in rows), default=0)
         if start == steps and start:
             say(f"training is finished: all {steps} steps are done")
         elif last > start:
@@ -91,12 +116,30 @@ class TrainingLog:
         say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
 
 
-def _step(line: str) -> int | float:
-    """The step of a line of metrics.jsonl; infinity for one that a killed run left half written."""
+def read_metrics(path: Path) -> list[dict[str, float | int]]:
+    """The rows of a metrics.jsonl, without those that a killed run left half written.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
-        return json.loads(line)["step"] if line.endswith("\n") else math.inf
-    except (ValueError, LookupError, TypeError):
-        return math.inf
+        with open_regular(path) as file:
+            lines = file.read().decode(errors="replace").splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return [row for line in lines if (row := _row(line))]
+
+
+def _row(line: str) -> dict[str, float | int] | None:
+    """A line of metrics.jsonl; None where it is not whole."""
+    try:
+        row = json.loads(line) if line.endswith("\n") else None
+    except (ValueError, RecursionError):
+        return None
+    numbers = isinstance(row, dict) and all(
+        type(value) in (int, float) and abs(value) < _LARGEST for value in row.values()
+    )
+    return row if numbers and type(row.get("step")) is int else None
 
 
 def progress(

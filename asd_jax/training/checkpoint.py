@@ -43,7 +43,7 @@ class Checkpoints:
         """
         parts = {
             "state": ocp.args.StandardSave(state),
-            "checksum": ocp.args.JsonSave({"leaves": checksum(state)}),
+            "checksum": ocp.args.JsonSave({"step": step, "leaves": checksum(state)}),
         }
         with self._written():
             self._manager.save(step, args=ocp.args.Composite(**parts))
@@ -89,6 +89,8 @@ class Checkpoints:
         restored = self._manager.restore(step, args=ocp.args.Composite(**parts))
         if summed and restored["checksum"]["leaves"] != checksum(restored["state"]):
             raise ValueError("its checksum does not fit")
+        if summed and (of := restored["checksum"].get("step", step)) != step:
+            raise ValueError(f"it is that of step {of}")
         return restored["state"]
 
     @contextlib.contextmanager

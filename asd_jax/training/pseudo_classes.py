@@ -14,6 +14,7 @@ from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime import processes
+from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import say
 from asd_jax.training.embedding import embed_windows
@@ -100,10 +101,14 @@ def with_pseudo_classes(
             found[key] = ward_clusters(vectors, clusters).tolist()
         write_json(path, found)
     processes.wait()
+    kept = read_json(path)
+    sizes = {key: len(found) if isinstance(found, list) else 0 for key, found in kept.items()}
+    if sizes != {key: len(numbers) for key, numbers in groups.items()}:
+        raise InputError(f"{path}: not the classes of these clips; remove it to have them found")
     names = {
         n: f"pseudo_{c}"
-        for key, found in read_json(path).items()
-        for n, c in zip(groups[key], found, strict=True)
+        for key, numbers in groups.items()
+        for n, c in zip(numbers, kept[key], strict=True)
     }
     if names:
         say(f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}")

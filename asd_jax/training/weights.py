@@ -22,7 +22,7 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import file_sha256, whole_file
+from asd_jax.runtime.files import file_sha256, open_regular, whole_file
 from asd_jax.training.mesh import own_devices, replicated
 
 FORMAT = 1
@@ -102,7 +102,7 @@ def read_weights(
     if path.is_dir():
         raise InputError(f"{path}: a folder; name the weight file in it")
     try:
-        with safetensors.safe_open(path, "numpy") as file:
+        with open_regular(path), safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             if "asd_jax" not in metadata:
                 raise InputError(
@@ -114,6 +114,8 @@ def read_weights(
             tensors = {name: file.get_tensor(name) for name in (() if header_only else file.keys())}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
     if (
