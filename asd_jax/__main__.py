@@ -4,6 +4,8 @@ import ast
 from pathlib import Path
 
 import asd_jax
+from asd_jax.runtime.command import docstring, run
+from asd_jax.runtime.log import say
 
 COMMANDS = (
     "train",
@@ -22,18 +24,18 @@ def main() -> None:
     """Prints what the package is and the first line of each command's docstring, without importing
     the commands.
     """
-    print(asd_jax.__doc__)
+    say(docstring(asd_jax))
     for name in COMMANDS:
         text = Path(__file__).parent.joinpath(*name.split(".")).with_suffix(".py").read_text()
-        print(
+        say(
             f"python -m asd_jax.{name:<13} "
             f"{(ast.get_docstring(ast.parse(text)) or '').partition(chr(10))[0]}"
         )
-    print(
+    say(
         "\nEach takes --help. Figures: python -m benchmarks.*; EAT checkpoints in and out: python "
         "-m convert.eat"
     )
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,7 +23,8 @@ from absl import flags
 from asd_jax.data.dcase import edition
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import write_json
+from asd_jax.runtime.files import check_output, write_json
+from asd_jax.runtime.log import say
 from asd_jax.scoring.labels import read_labels
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
 from asd_jax.scoring.results import over_seeds
@@ -65,6 +66,8 @@ def main() -> None:
     check_year(FLAGS.year)
     if FLAGS.check:
         return check()
+    if FLAGS.json:
+        check_output(FLAGS.json)
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
     runs = [
         read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores
@@ -100,7 +103,7 @@ def main() -> None:
 
     print_table(results_table(found))
     for line in _told(found):
-        print(line)
+        say(line)
     if FLAGS.json:
         write_json(FLAGS.json, found)
 
@@ -191,7 +194,7 @@ def check() -> None:
             expected=expected,
             complete=FLAGS.year > 2020,
         )
-        print(
+        say(
             f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} "
             f"clips"
         )

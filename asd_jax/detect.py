@@ -16,14 +16,14 @@ import collections
 import contextlib
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from asd_jax.runtime.command import run
-from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import progress, tell
+from asd_jax.runtime.command import docstring, run
+from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.files import check_output
+from asd_jax.runtime.log import lose_screen, progress, tell
 
 ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     top = _Parser(
         prog="python -m asd_jax.detect",
-        description=__doc__,
+        description=docstring(sys.modules[__name__]),
         formatter_class=form,
         allow_abbrev=False,
     )
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         made = commands.add_parser(
             function.__name__,
-            description=function.__doc__,
+            description=docstring(function),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
@@ -309,7 +309,7 @@ def score(args: argparse.Namespace) -> int:
         rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
         collections.deque(told(rows, as_json=args.json), 0)
     else:
-        rows = list(told(rows, as_json=args.json))
+        rows = list(told(rows, as_json=args.json, only=not (args.csv or args.html)))
     if args.csv:
         write_csv(args.csv, rows)
     if args.html:
@@ -404,8 +404,8 @@ def watch(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:  # the usual end of a live stream
         for line in watcher.finish():
             print(json.dumps(line), flush=True)
-    except BrokenPipeError:  # nobody reads the lines any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError as error:  # nobody reads the lines any more
+        lose_screen(error)
     return ANOMALY if watcher.alarm.count else 0
 
 
@@ -426,6 +426,8 @@ def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
     if args.input != "-" and place.is_file():
         raw, chunks = sound_of_file(place, raw)
     else:
+        if args.input == "-" and sys.stdin is None:
+            raise InputError("--input=-: there is no standard input, it is closed")
         file = sys.stdin.buffer if args.input == "-" else open(place, "rb")
         chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
     return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))
@@ -456,14 +458,8 @@ def _count(text: str) -> int:
 
 def _check_output(flag: str, path: str) -> None:
     """Finds out before anything is computed that the place cannot be written."""
-    from asd_jax.runtime.files import whole_file
-
-    if Path(path).is_dir():
-        raise InputError(f"{flag}={path}: a folder; name a file in it")
-    probe = Path(path + ".probe")
-    with whole_file(probe):
-        pass
-    probe.unlink()
+    with about(flag):
+        check_output(path)
 
 
 if __name__ == "__main__":

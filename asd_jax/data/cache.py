@@ -5,6 +5,7 @@ import os
 import re
 import threading
 import uuid
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +16,12 @@ from jaxtyping import Float, Int16
 from asd_jax.data.audio import read_clip, read_clip_int16
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import open_regular
 
-_FORMAT = 1  # of what is written; raise it when that changes
-_LINE = re.compile(rb"([0-9a-f]{64}) (\d+) (\d+)\n")  # of an index: hash, first sample, samples
+_FORMAT = 2  # of what is written; raise it when that changes
+# Of an index: hash, first sample, samples, CRC-32 of the samples.
+_LINE = re.compile(rb"([0-9a-f]{64}) (\d{1,15}) ([1-9]\d{0,14}) (\d{1,10})\n")
+Place = tuple[Path, int, int, int]  # pack, first sample, samples, CRC-32
 
 
 class CacheError(InputError):
@@ -32,9 +36,10 @@ class ClipCache:
     the folder never holds anything wrong, and may be shared by runs and deleted at any time. Each
     process appends samples to a pack of its own (<name>.int16: creating a file for each clip takes
     longer than decoding it) and then one line to the pack's index (<name>.index: hash, first
-    sample, samples). The line makes the clip exist: an interrupted run goes on where it was, and a
-    clip cut short by a crash has no line, none that can be read, or one that points past the end,
-    and is decoded again.
+    sample, samples, checksum). The line makes the clip exist: an interrupted run goes on where it
+    was, and a clip cut short by a crash has no line, none that can be read, or one that points past
+    the end or to other samples, and is decoded again. Samples are compared with their checksum
+    when a process first reads them.
     """
 
     def __init__(
@@ -49,7 +54,8 @@ class ClipCache:
         self.folder = Path(folder)
         self.settings = {"sample_rate": sample_rate, "channel": channel, "resampler": resampler}
         self._lock, self._files = threading.Lock(), None
-        self._places: dict[str, tuple[Path, int, int]] = {}
+        self._places: dict[str, Place] = {}
+        self._sound: set[str] = set()  # hashes of clips whose samples have their checksum
         self._maps: dict[Path, np.memmap] = {}
         for index in sorted(self.folder.glob("*.index")):
             self._places |= _read_index(index)
@@ -72,9 +78,13 @@ class ClipCache:
         key = self._key(path)
         if place := self._places.get(key):
             try:
-                return self._mapped(*place)
+                samples = self._mapped(*place[:3])
             except FileNotFoundError:
                 self._forget(place[0])
+            else:
+                if key in self._sound or zlib.crc32(samples) == place[3]:
+                    self._sound.add(key)
+                    return samples
         samples = read_clip_int16(path, **self.settings)
         self._append(key, samples)
         return samples
@@ -122,8 +132,9 @@ class ClipCache:
                 pack, index = self._files
                 first = pack.tell() // 2
                 _write_whole(pack, samples.tobytes())
-                _write_whole(index, f"{key} {first} {len(samples)}\n".encode())
-                self._places[key] = Path(pack.name), first, len(samples)
+                summed = zlib.crc32(samples)
+                _write_whole(index, f"{key} {first} {len(samples)} {summed}\n".encode())
+                self._places[key] = Path(pack.name), first, len(samples), summed
         except OSError as error:
             raise CacheError(
                 f"{self.folder}: cannot write the cache of decoded clips ({error})"
@@ -139,15 +150,20 @@ def _write_whole(file, content: bytes) -> None:
         raise OSError("no space left for a whole clip")
 
 
-def _read_index(index: Path) -> dict[str, tuple[Path, int, int]]:
-    """Hash -> (pack, first sample, samples), of the clips that are wholly there."""
+def _read_index(index: Path) -> dict[str, Place]:
+    """Hash -> where it is, of the clips that are wholly there."""
     pack, places = index.with_suffix(".int16"), {}
-    there = pack.stat().st_size // 2 if pack.exists() else 0
-    for line in index.read_bytes().splitlines(keepends=True):
+    try:
+        there = pack.stat().st_size // 2 if pack.is_file() else 0
+        with open_regular(index) as file:
+            lines = file.readlines()
+    except OSError as error:
+        raise CacheError(f"{index}: cannot be read ({error.strerror or error})") from error
+    for line in lines:
         if match := _LINE.fullmatch(line):
-            first, count = int(match[2]), int(match[3])
+            first, count, summed = (int(number) for number in match.groups()[1:])
             if first + count <= there:
-                places[match[1].decode()] = (pack, first, count)
+                places[match[1].decode()] = (pack, first, count, summed)
     return places
 
 

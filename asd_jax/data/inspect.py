@@ -18,6 +18,8 @@ from asd_jax.data.clips import Clip, machine_clips, machine_folders, training_cl
 from asd_jax.data.ground_truth import find_ground_truth
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import check_output, write_json
+from asd_jax.runtime.log import say
 
 SHOWN = 20  # problems printed; the file has all
 
@@ -36,10 +38,10 @@ def main() -> None:
     asked = flags.FLAGS
     if not asked.root:
         raise InputError("--root is needed, e.g. --root=data/dcase2024")
+    if asked.json:
+        check_output(asked.json)
     found = inspect(asked.root, decode=asked.decode)
     if asked.json:
-        from asd_jax.runtime.files import write_json
-
         write_json(Path(asked.json), found)
     show(found)
 
@@ -171,9 +173,9 @@ def show(found: dict) -> None:
         (machine, told) for machine, said in found["machines"].items() for told in said["problems"]
     ]
     for machine, told in problems[:SHOWN]:
-        print(f"{machine}: {told}")
+        say(f"{machine}: {told}")
     if len(problems) > SHOWN:
-        print(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
+        say(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ screen.
 
 import codecs
 import csv
+import functools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from asd_jax.detector.detector import Verdict
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import whole_file
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.log import say, tell
 
 COLUMNS = (
     "file",
@@ -45,13 +46,18 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
     return dict(zip(COLUMNS, rounded, strict=True))
 
 
-def told(rows: Iterable[dict], *, as_json: bool) -> Iterator[dict]:
-    """Passes the rows on; errors go to standard error, objects to standard output."""
+def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator[dict]:
+    """Passes the rows on; errors go to standard error, objects to standard output.
+
+    Raises:
+        OSError: standard output, the only place of what is told, takes no more.
+    """
+    put = functools.partial(print, flush=True) if only else say
     for one in rows:
         if "error" in one:
             tell(f"error: {one['error']}")
         elif as_json:
-            print(json.dumps(one), flush=True)
+            put(json.dumps(one))
         yield one
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from asd_jax.runtime.log import say
+
 _TITLES = {
     "auc": "AUC",
     "auc_source": "AUC source",
@@ -81,7 +83,9 @@ def print_table(table: Table) -> None:
     """Prints to standard output, wide enough for every column where that is a file."""
     console = Console()
     console = console if console.is_terminal else Console(width=160)
-    console.print(table)
+    with console.capture() as shown:
+        console.print(table)
+    say(shown.get(), end="")
 
 
 def percent(value: float | None) -> str:
