@@ -48,7 +48,13 @@ class Worker:
             return f"{self.of} of {part}"
 
         folders, self.count = shards.in_shards(
-            self.folder, ITEMS, made_of, self.work, what="numbers", wait=self.wait
+            self.folder,
+            ITEMS,
+            made_of,
+            self.work,
+            files=("squares.json",),
+            what="numbers",
+            wait=self.wait,
         )
         return [n for folder in folders for n in json.loads((folder / "squares.json").read_text())]
 
