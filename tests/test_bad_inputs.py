@@ -154,6 +154,19 @@ def make_embeddings(root):
         "section": np.array(["00"] * 4 + ["00", "00", "01", "01"]),
     }
     file("two_sections", window_start_seconds=np.zeros(n), **halves)
+    file("above", section=np.full(n, "/../../../../above"))
+    file("absolute", section=np.full(n, "/tmp/absolute"))
+    file("nul", section=np.full(n, "0\0" + "0"))
+    file("not_utf8", section=np.full(n, "0\udcff"))
+    file("long", section=np.full(n, "0" * 5000))
+    file("surrogate", files=np.array([f"{i}\ud800.wav" for i in range(n)]))
+    file("no_file", files=np.array([f"../{i}.wav" for i in range(n)]))
+    file("attribute", attribute=np.full(n, "0\0" + "0"))
+    file("one_name", files=np.full(n, "a.wav"))
+    file("one_name_in_two_folders", files=np.array([f"{i}/a.wav" for i in range(n)]))
+    file("anomaly", label=np.ones(n, np.int64))
+    file("m" * 101)
+    (root / "npz" / ("m" * 101) / "fan.npz").rename(root / "npz" / f"{'m' * 101}.npz")
     file("objects", section=np.array([{"pickled": 1}] * n, dtype=object))
     file("truncated")
     path = root / "npz" / "truncated" / "fan.npz"
@@ -360,6 +373,18 @@ EVALUATE = [
     (["--embeddings={bad}/npz/column"], r"label of int64 \(8, 1\), not numbers \(n,\)"),
     (["--embeddings={bad}/npz/starts"], "8 vectors but 3 window_start_seconds"),
     (["--embeddings={bad}/npz/two_sections"], "windows of a.wav in sections 00 and 01"),
+    (["--embeddings={bad}/npz/above"], "fan.npz: section '/../../../../above' is a path"),
+    (["--embeddings={bad}/npz/absolute"], "fan.npz: section '/tmp/absolute' is a path"),
+    (["--embeddings={bad}/npz/nul"], "fan.npz: section .* has a NUL in it"),
+    (["--embeddings={bad}/npz/not_utf8"], "fan.npz: section .* is not UTF-8"),
+    (["--embeddings={bad}/npz/long"], r"fan.npz: section '0{60}\.\.\.' is longer than 100 bytes"),
+    (["--embeddings={bad}/npz/surrogate"], "fan.npz: path .* has characters that are no text"),
+    (["--embeddings={bad}/npz/no_file"], "fan.npz: path '../0.wav' leaves the folder"),
+    (["--embeddings={bad}/npz/attribute"], "fan.npz: attribute .* has a NUL in it"),
+    (["--embeddings={bad}/npz/one_name"], "two test clips of one name, a.wav"),
+    (["--embeddings={bad}/npz/one_name_in_two_folders"], "two test clips of one name, a.wav"),
+    (["--embeddings={bad}/npz/anomaly"], r"an anomaly \(1\) in split train.*4 such clips"),
+    (["--embeddings={bad}/npz"], "npz: machine 'm{60}...' is longer than 100 bytes"),
     (["--embeddings={bad}/npz/objects"], "fan.npz: not a readable npz file"),
     (["--embeddings={bad}/npz/truncated"], "fan.npz: not a readable npz file"),
     (["--embeddings={bad}/npz/nan", "--year=1999"], "year 1999|NaN"),

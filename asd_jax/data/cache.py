@@ -57,7 +57,8 @@ class ClipCache:
         self._places: dict[str, Place] = {}
         self._sound: set[str] = set()  # hashes of clips whose samples have their checksum
         self._maps: dict[Path, np.memmap] = {}
-        for index in sorted(self.folder.glob("*.index")):
+        # The newest last: a clip that was decoded again counts as it was then.
+        for index in sorted(self.folder.glob("*.index"), key=os.path.getmtime):
             self._places |= _read_index(index)
 
     def read(self, path: str | Path) -> Float[np.ndarray, "s"]:

@@ -54,7 +54,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
 def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
     members = zipped.infolist()
     for member in members:
-        name = member.filename.replace("\\", "/").removesuffix("/")
+        name = member.orig_filename.replace("\\", "/").removesuffix("/")
         try:
             check_name("path", name, at=archive.name)
         except InputError as error:

@@ -162,7 +162,8 @@ def _lock_file(path: Path) -> TextIO:
     """
     foreign = OSError(errno.EEXIST, f"{path} is not ours: move it away, or use another folder")
     try:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        number = os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR):
             raise

@@ -57,12 +57,12 @@ def _wrong(kind: Kind, name: str) -> str:
         return ""
     if label and not name.isprintable():
         return "has characters in it that cannot be printed"
-    parts = name.split("/")
-    if len(parts) > 1 and kind != "path":
+    if "/" in name and kind != "path":
         return "is a path, not a name"
-    if name.startswith("/") or ".." in parts or name.replace("\\", "/").startswith("/"):
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts:
         return "leaves the folder"
-    if not all(part.strip() and part != "." for part in parts):
+    if not any(part.strip() for part in parts):
         return "is no name"
     if any(len(part.encode("utf-8", "surrogateescape")) > LONGEST["file"] for part in parts):
         return f"is longer than {LONGEST['file']} bytes"

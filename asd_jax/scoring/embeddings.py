@@ -180,19 +180,21 @@ class Embeddings:
             found = cls(
                 **columns, axes=axes, window_start_seconds=arrays.get("window_start_seconds")
             )
-            _check_clips(found)
+            for kind, column in (
+                ("path", found.files),
+                ("section", found.section),
+                ("attribute", found.attribute),
+            ):
+                check_names(kind, column.tolist())
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return found
 
 
-def _check_clips(found: Embeddings) -> None:
-    """Raises InputError for what no folder of recordings could hold: names that are none, two
-    clips of one name in a split, an anomaly among the normal clips.
+def check_clips(found: Embeddings) -> None:
+    """Raises InputError for what is refused in a folder of recordings too: an anomaly among the
+    normal clips, two clips of one name in a split.
     """
-    check_names("path", found.files.tolist())
-    check_names("section", found.section.tolist())
-    check_names("attribute", found.attribute.tolist())
     normal = np.isin(found.split, ("train", "held_out"))
     if (odd := found.files[normal & (found.label == 1)]).size:
         raise InputError(

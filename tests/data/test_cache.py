@@ -103,6 +103,32 @@ def test_run_after_a_crash_decodes_what_was_cut_short_and_keeps_the_rest(
     assert decoded == (wavs[:2] if damage == "no pack" else wavs[1:2])
 
 
+@pytest.mark.parametrize("count", [1, 4000])
+def test_samples_damaged_on_disk_are_decoded_again(wavs, folder, decoded, count):
+    """6710c64 heard zeros that a power cut left."""
+    cache = ClipCache(folder)
+    for path in wavs[:2]:
+        cache.read(path)
+    (pack,) = folder.glob("*.int16")
+    with open(pack, "r+b") as file:
+        file.seek(2 * 4000)
+        file.write(bytes(2 * count))
+    decoded.clear()
+    for _ in range(2):
+        again = ClipCache(folder)
+        for path in wavs[:2]:
+            np.testing.assert_array_equal(again.read_int16(path), read_clip_int16(path))
+    assert decoded == wavs[1:2]  # once, for the second cache finds what the first has added
+
+
+@pytest.mark.parametrize("line", ["9" * 5000, f"{'a' * 64} 0 0 0", f"{'a' * 64} {'9' * 15} 1 1"])
+def test_an_index_of_absurd_numbers_names_no_clip(wavs, folder, line):
+    ClipCache(folder).read(wavs[0])
+    (index,) = folder.glob("*.index")
+    index.write_text(line + "\n")
+    np.testing.assert_array_equal(ClipCache(folder).read_int16(wavs[0]), read_clip_int16(wavs[0]))
+
+
 def test_folder_deleted_under_an_open_cache_is_filled_again(wavs, folder, decoded):
     other, cache = ClipCache(folder), ClipCache(folder)
     cache.read(wavs[0])

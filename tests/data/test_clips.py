@@ -210,3 +210,26 @@ def test_machine_without_training_clips_is_named(tmp_path):
     tree(tmp_path, f"fan/train/{TRAIN}", f"pump/test/{TEST}")
     with pytest.raises(InputError, match="machine pump has no training clips"):
         find_clips(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    ["m" * 101, "fan\udcff", "fan\x1b[31m", "fan\n"],
+    ids=["long", "bytes", "esc", "line"],
+)
+def test_a_machines_folder_of_a_name_that_no_file_of_ours_can_bear_is_refused_at_once(
+    tmp_path, machine
+):
+    """6710c64 embedded and scored everything before it failed to write the scores."""
+    (tmp_path / machine / "train").mkdir(parents=True)
+    (tmp_path / machine / "train" / "a.wav").touch()
+    with pytest.raises(InputError, match=": machine '"):
+        find_clips(tmp_path)
+    problems = []
+    machine_clips([tmp_path / machine], machine, {}, problems)
+    assert len(problems) == 1
+
+
+def test_a_section_of_a_hundred_digits_is_refused():
+    with pytest.raises(InputError, match="is longer than 100 bytes"):
+        parse_clip(f"section_{'0' * 101}_source_test_normal_0000_a.wav", "fan", "test")

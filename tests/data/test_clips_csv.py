@@ -1,6 +1,7 @@
 import pytest
 
-from asd_jax.data.clips import find_clips
+from asd_jax.data.clips import Clip, find_clips
+from asd_jax.data.clips_csv import describe
 from asd_jax.runtime.errors import InputError
 
 
@@ -50,3 +51,11 @@ def test_bad_table_is_refused_by_its_line(pump, text, message):
     (pump / "pump" / "clips.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         find_clips(pump)
+
+
+@pytest.mark.parametrize("column", ["section", "attribute"])
+def test_a_name_that_is_none_is_refused_with_its_line(tmp_path, column):
+    (tmp_path / "clips.csv").write_text(f"file,{column}\ntrain/a.wav,{'x' * 5000}\n")
+    clip = Clip("a.wav", "fan", "00", "train", "source", 0, "")
+    with pytest.raises(InputError, match=f"line 2: {column} 'x+...' is longer than"):
+        describe(tmp_path / "clips.csv", {"train/a.wav": clip})

@@ -1,6 +1,7 @@
 import csv
 import functools
 import json
+import resource
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(factory, "_write_tables", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"set: cannot be written \(no space left\)"):
         write_factory(tmp_path / "set", **TINY)
     assert not list(tmp_path.iterdir())
 
@@ -361,3 +362,15 @@ def test_neither_level_nor_centroid_nor_raw_spectra_solve_it_but_spectra_help(wh
     assert figures["level"] < 0.75 and figures["centroid"] < 0.75, figures
     assert 0.6 < figures["cosine"] < 0.9, figures
     assert 0.55 < figures["standardised"] < 0.8, figures
+
+
+def test_a_full_disk_is_one_message(tmp_path):
+    """6710c64 ended in soundfile's "System error"."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"factory: cannot be written \(File too large\)"):
+            write_factory(tmp_path / "factory", machines=["fan"], clip_seconds=1.0, train_source=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

@@ -55,3 +55,15 @@ def test_other_csv_is_refused(tmp_path, text):
     (tmp_path / "eval_data_list_2023.csv").write_text(text)
     with pytest.raises(InputError, match=r"eval_data_list_2023.csv: line \d is"):
         find_ground_truth(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["../fan\n0.wav,1.wav\n", "fan\n../0.wav,1.wav\n", f"fan\n0.wav,{'1' * 5000}.wav\n"],
+    ids=["machine", "released", "labelled"],
+)
+def test_a_name_that_is_none_is_refused(tmp_path, rows):
+    """6710c64 took any."""
+    (tmp_path / "eval_data_list_2024.csv").write_text(rows)
+    with pytest.raises(InputError, match="eval_data_list_2024.csv: (machine|file) "):
+        find_ground_truth(tmp_path)

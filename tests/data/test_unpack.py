@@ -94,3 +94,12 @@ def test_bad_archive_leaves_nothing_behind(tmp_path, content, message):
         "raw/fan",
     ]
     assert not list(tmp_path.parent.glob("escaped*"))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" + "x" * 256, "train/\x00", "\\..\\x"])
+def test_an_entry_that_no_disk_takes_is_refused(tmp_path, name):
+    """6710c64 ended in what the file system says, or took the part before the NUL."""
+    content = zipped({f"fan/{WAV}": b"1", name.replace("\0", "~nul"): b"2"})
+    with pytest.raises(DownloadError, match="not unpacked"):
+        unpack(tmp_path, content.replace(b"~nul", b"\0nul") if "\0" in name else content)
+    assert not list((tmp_path / "raw/fan").iterdir())

@@ -1,6 +1,9 @@
 import json
 
-from asd_jax.runtime.log import TrainingLog, clock, progress
+import pytest
+
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import TrainingLog, clock, progress, read_metrics
 
 
 def log(path, start=0):
@@ -12,6 +15,34 @@ def test_a_cut_off_line_of_metrics_does_not_stop_a_resumed_run(tmp_path):
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 5, "loss": 1.0}\n{"step": 2, "lo')
     log(path, start=2)
     assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"\xff\xfe",
+        b"[1]",
+        b'{"step": "2"}',
+        b'{"step": 1, "loss": "low"}',
+        b'{"step": 1, "loss": 1' + b"0" * 400 + b"}",
+        b"[" * 100_000,
+        b"{}",
+        b"null",
+    ],
+)
+def test_a_line_that_is_no_metrics_is_left_out(tmp_path, odd):
+    """6710c64 ended in a traceback, some while training, others in the report."""
+    path, good = tmp_path / "metrics.jsonl", b'{"step": 1, "loss": 2.0}\n'
+    path.write_bytes(odd + b"\n" + good + odd)
+    assert read_metrics(path) == [{"step": 1, "loss": 2.0}]
+    log(path, start=2)
+    assert path.read_bytes() == good
+
+
+def test_metrics_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(InputError, match="metrics.jsonl: cannot be read"):
+        (tmp_path / "metrics.jsonl").mkdir()
+        read_metrics(tmp_path / "metrics.jsonl")
 
 
 def test_first_last_and_every_nth_step_are_due(tmp_path):

@@ -110,3 +110,19 @@ def test_checksum_sees_every_flipped_bit_and_swapped_values():
             bits[place] ^= np.uint32(1 << bit)
             assert checksum([jnp.asarray(bits.view(np.float32))]) != checksum([values])
     assert checksum([values]) != checksum([values[::-1]])
+
+
+@pytest.mark.parametrize("moved", [(3, 6), (6, 7)])
+def test_a_checkpoint_under_another_ones_number_does_not_count(saved, tmp_path, moved):
+    """6710c64 resumed from steps swapped by hand, to another result."""
+    folder = shutil.copytree(saved, tmp_path / "checkpoints")
+    here, there = (folder / str(step) for step in moved)
+    here.rename(folder / "aside")
+    if there.exists():
+        there.rename(here)
+    (folder / "aside").rename(there)
+    if moved == (6, 7):
+        assert restored(folder) == 3
+    else:
+        with pytest.raises(InputError, match="6: it is that of step 3; 3: it is that of step 6"):
+            restored(folder)
