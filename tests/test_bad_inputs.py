@@ -155,7 +155,7 @@ def make_embeddings(root):
     }
     file("two_sections", window_start_seconds=np.zeros(n), **halves)
     file("above", section=np.full(n, "/../../../../above"))
-    file("absolute", section=np.full(n, "/tmp/absolute"))
+    file("absolute", section=np.full(n, f"{root}/absolute"))
     file("nul", section=np.full(n, "0\0" + "0"))
     file("not_utf8", section=np.full(n, "0\udcff"))
     file("long", section=np.full(n, "0" * 5000))
@@ -374,7 +374,7 @@ EVALUATE = [
     (["--embeddings={bad}/npz/starts"], "8 vectors but 3 window_start_seconds"),
     (["--embeddings={bad}/npz/two_sections"], "windows of a.wav in sections 00 and 01"),
     (["--embeddings={bad}/npz/above"], "fan.npz: section '/../../../../above' is a path"),
-    (["--embeddings={bad}/npz/absolute"], "fan.npz: section '/tmp/absolute' is a path"),
+    (["--embeddings={bad}/npz/absolute"], "fan.npz: section '/.*' is a path"),
     (["--embeddings={bad}/npz/nul"], "fan.npz: section .* has a NUL in it"),
     (["--embeddings={bad}/npz/not_utf8"], "fan.npz: section .* is not UTF-8"),
     (["--embeddings={bad}/npz/long"], r"fan.npz: section '0{60}\.\.\.' is longer than 100 bytes"),

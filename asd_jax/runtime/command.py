@@ -69,11 +69,10 @@ def _status(main, define_flags, argv: list[str]) -> int:
     except InputError as error:
         tell(f"error: {error}")
         return 2
-    except BrokenPipeError as error:  # whoever reads has seen enough
-        lose_screen(error)
-        return 0
     except SystemExit as stop:  # of argparse
-        return stop.code if isinstance(stop.code, int) else 0
+        if isinstance(stop.code, str):
+            tell(stop.code)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
         if isinstance(error, OSError) and not processes.several():
             return _told(error)
@@ -81,18 +80,13 @@ def _status(main, define_flags, argv: list[str]) -> int:
             raise
         # What a lost connection is called differs by machine and version; its own words follow.
         reason = str(error).strip().partition("\n")[0][:300]
-        print(
+        tell(
             f"error: this process of several could not go on; if another one ended, see why "
-            f"there. {_again(main, argv)}"
-            f" ({type(error).__name__}: {reason})",
-            file=sys.stderr,
+            f"there. {_again(main, argv)} ({type(error).__name__}: {reason})"
         )
         return 1
     except KeyboardInterrupt as stop:
-        print(
-            " ".join(["interrupted", *map(str, stop.args)]) + f"; {_again(main, argv)}",
-            file=sys.stderr,
-        )
+        tell(" ".join(["interrupted", *map(str, stop.args)]) + f"; {_again(main, argv)}")
         return 1
 
 
@@ -110,6 +104,8 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # one that others set so would lose lines
+                os.set_blocking(stream.fileno(), True)
 
 
 def _told(error: OSError) -> int:
@@ -119,7 +115,7 @@ def _told(error: OSError) -> int:
             print(end="", flush=True)  # whether it was standard output
         except OSError as again:
             lose_screen(again)
-            return 1
+            return int(screen_lost())  # whoever read it may have seen enough
         try:
             os.getcwd()
         except OSError:

@@ -1,5 +1,5 @@
 """Standard streams that close, fill up, are not there, or know no umlauts; a folder that is gone.
-Each fails on 6710c64, in a traceback or in words that nobody can use.
+All but those of closed streams fail on 6710c64, in a traceback or in words that nobody can use.
 """
 
 import os
@@ -78,6 +78,43 @@ def test_help_says_what_a_command_does_without_docstrings(command):
 
 def test_a_working_directory_that_is_gone_is_said(tmp_path):
     gone = "mkdir gone; cd gone; rmdir ../gone; "
-    command = "python -m asd_jax.train --config=configs/quickstart.py --workdir=x"
+    command = f"python -m asd_jax.train --config={ROOT}/configs/quickstart.py:smoke --workdir=x"
     status, _, err = shell(gone + command, cwd=tmp_path)
     assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_stream_that_does_not_wait_loses_no_line(recordings, tmp_path):
+    """Another process may have set it so; 6710c64 ended in a BlockingIOError."""
+    code = (
+        "import os, sys\n"
+        "os.set_blocking(1, False)\n"
+        "from asd_jax.runtime import command\n"
+        "command.run(lambda: [print('x' * 99) for _ in range(5000)] and 0)"
+    )
+    (tmp_path / "many.py").write_text(code)
+    status, out, _ = shell(f"python {tmp_path}/many.py | (sleep 1; cat)")
+    assert status == 0 and len(out) == 500_000
+
+
+def test_the_work_goes_on_where_nobody_looks(tmp_path):
+    """6710c64 ended a training whose reader left in a traceback."""
+    code = (
+        "from asd_jax.runtime import command, log\n"
+        "def main():\n"
+        "    for _ in range(5000): log.say('x' * 99)\n"
+        "    open('done', 'w').close()\n"
+        "command.run(main)"
+    )
+    (tmp_path / "long.py").write_text(code)
+    assert shell(f"python {tmp_path}/long.py | true", cwd=tmp_path) == (0, "", "")
+    assert (tmp_path / "done").exists()
+    (tmp_path / "done").unlink()
+    assert shell(f"python {tmp_path}/long.py > /dev/full", cwd=tmp_path)[0] == 1
+    assert (tmp_path / "done").exists()
+
+
+def test_what_the_system_refuses_is_said_in_a_line(tmp_path):
+    code = "from asd_jax.runtime import command; command.run(lambda: open('nowhere/x'))"
+    (tmp_path / "refused.py").write_text(code)
+    status, _, err = shell(f"python {tmp_path}/refused.py", cwd=tmp_path)
+    assert (status, err) == (2, "error: nowhere/x: No such file or directory\n")
