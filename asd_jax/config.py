@@ -20,6 +20,7 @@ from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import say
 from asd_jax.runtime.settings import as_mapping, check_settings, key, settings_from
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
@@ -389,7 +390,7 @@ def main() -> None:
     """Prints every key with its default and its meaning."""
     config = PretrainConfig() if flags.FLAGS.pretrain else RunConfig()
     for name, default, meaning in described(config):
-        print(f"--config.{name}={default}\n    {meaning}")
+        say(f"--config.{name}={default}\n    {meaning}")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,10 @@ def _front_end(config, clips, workdir):
     """
     noted = workdir / "embeddings" / FRONT_END
     if noted.is_file():
-        return FrontEnd.from_header(**read_json(noted))
+        try:
+            return FrontEnd.from_header(**read_json(noted))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{noted}: not the note of a front end ({error})") from error
     own = workdir / "weights.safetensors"
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
     file = own if own.is_file() else frozen

@@ -17,23 +17,25 @@ from asd_jax.run.embed import (
     BASELINE_FOLDER,
     SKIPPED,
     embed_clips,
+    read_skipped,
     versions,
     without_folders,
     write_front_end,
 )
 from asd_jax.run.encoder import check, frozen_encoder, keep_compiled
 from asd_jax.run.report import REPORT, write_report, write_seeds_report
-from asd_jax.run.workdir import check_config, claimed, seed_folders
+from asd_jax.run.workdir import check_config, claimed, read_data, seed_folders
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, about
 from asd_jax.runtime.files import nothing_left_of, read_json, write_json
 from asd_jax.runtime.log import say
+from asd_jax.runtime.names import check_names
 from asd_jax.runtime.settings import as_mapping, changed
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.comparison import compare_back_ends
-from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.embeddings import Embeddings, check_clips
 from asd_jax.scoring.results import over_seeds, results
-from asd_jax.scoring.submission import write_submission
+from asd_jax.scoring.submission import submission_files, write_submission
 
 # The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of
 # training clips.
@@ -53,10 +55,17 @@ def score_again(
             compare(config, own, folder)
             continue
         if folders:
-            config = dataclasses.replace(config, seed=read_json(folder / "config.json")["seed"])
+            config = dataclasses.replace(config, seed=_seed(folder / "config.json"))
         score_embeddings(config, own, folder)
     if folders and not everything:
         summarize_seeds(workdir, folders)
+
+
+def _seed(path: Path) -> int:
+    seed = read_json(path).get("seed")
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"{path}: seed={seed!r} is not the seed of a run")
+    return seed
 
 
 def check_finished(folder: Path) -> None:
@@ -68,7 +77,7 @@ def check_finished(folder: Path) -> None:
             f"{folder}: no finished run here (no embeddings/); give --config and --weights, or "
             f"--embeddings"
         )
-    if missing := sorted(set(read_json(data)) - there if data.exists() else ()):
+    if missing := sorted(set(read_data(data)) - there if data.exists() else ()):
         raise InputError(
             f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them"
         )
@@ -179,9 +188,7 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
         )
         kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
-    skipped = [
-        clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_json(path)["skipped"]
-    ]
+    skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
     write_scores(scored, workdir / "scores", year)
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
@@ -215,12 +222,8 @@ def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -
         columns = (clips.section, clips.files, scores.score, scores.decision)
         written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
     # of machines or years that were scored before
-    for kind in (
-        "anomaly_score",
-        "decision_result",
-    ):
-        for old in set(folder.glob(f"{kind}_*.csv")) - set(written):
-            old.unlink()
+    for old in submission_files(folder) - set(written):
+        old.unlink()
 
 
 def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
@@ -248,7 +251,12 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
             f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their "
             f"fields"
         )
-    return {path.stem: Embeddings.load(path) for path in paths}
+    check_names("machine", (path.stem for path in paths), at=str(folder))
+    machines = {path.stem: Embeddings.load(path) for path in paths}
+    for machine, of in machines.items():
+        with about(f"{folder}: {machine}.npz"):
+            check_clips(of)
+    return machines
 
 
 def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:

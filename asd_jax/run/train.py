@@ -22,7 +22,7 @@ from asd_jax.run.encoder import (
     with_pseudo_classes,
 )
 from asd_jax.run.score import embed_and_score, summarize_seeds
-from asd_jax.run.workdir import check_origin, claimed
+from asd_jax.run.workdir import check_origin, claimed, folders_of_seeds
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, section
 from asd_jax.runtime.files import nothing_left_of
@@ -45,14 +45,14 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         InputError: names what is wrong.
     """
     check(config)
-    if config.seeds == 1:
+    folders = folders_of_seeds(workdir, config.seeds)
+    if not folders:
         train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(nothing_left_of(workdir, unless="seed_*"))
         clips = find_data(config, workdir, overwrite=overwrite)
         stack.enter_context(claimed(workdir, as_mapping(config), clips, overwrite=overwrite))
-        folders = [workdir / f"seed_{n}" for n in range(config.seeds)]
         for n, folder in enumerate(folders):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
             train_and_score(one, folder, workdir)

@@ -1,3 +1,0 @@
-"""Modules by the names that they had earlier, such as asd_jax.errors, for programs that import
-them.
-"""

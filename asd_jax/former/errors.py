@@ -1,3 +1,0 @@
-"""asd_jax.runtime.errors."""
-
-from asd_jax.runtime.errors import InputError as InputError
