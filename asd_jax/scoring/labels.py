@@ -10,6 +10,7 @@ from asd_jax.data.clips import parse_clip
 from asd_jax.data.dcase import edition
 from asd_jax.data.ground_truth import find_ground_truth, read_ground_truth
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.names import check_names
 
 Labels = dict[tuple[str, str], tuple[str, int]]  # (machine, file name) -> (domain, label)
 _EVALUATOR = re.compile(
@@ -71,7 +72,9 @@ def _rows(path: Path) -> dict[str, int]:
     """An evaluator's csv, rows `<file name>,<0 or 1>`."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            return {row[0]: ("0", "1").index(row[1].strip()) for row in csv.reader(file) if row}
+            found = {row[0]: ("0", "1").index(row[1].strip()) for row in csv.reader(file) if row}
+            check_names("file", found)
+            return found
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         raise InputError(
             f"{path}: not readable as ground truth, rows <file name>,<0 or 1> ({error})"
