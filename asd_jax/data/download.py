@@ -9,8 +9,8 @@ twice. The result is read with --config.data.root=data/dcase2024 and looked at w
 asd_jax.data.inspect --root=data/dcase2024.
 """
 
+import contextlib
 import shutil
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -20,10 +20,13 @@ from urllib.parse import urlsplit
 from absl import flags
 
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
+from asd_jax.run.workdir import locked
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.log import say, tell
 
 if TYPE_CHECKING:  # requests, which is an extra, is imported when it is needed
+    from asd_jax.data.fetch import DownloadError
     from asd_jax.data.zenodo import Archive
 
 UNPACKED_TO_ZIP = 1.5  # room to ask for: 16-bit recordings shrink by a tenth to a third
@@ -62,29 +65,33 @@ def main() -> int:
         raise InputError(
             f"downloading needs the package {error.name}: pip install asd_jax[download]"
         ) from error
-    session = fetch.new_session()
+    session, ours = fetch.new_session(), contextlib.nullcontext()
+    if not asked.dry_run:  # what one process unpacks, another would remove
+        ours = locked(output / _STATE, "--output")
     try:
-        archives = zenodo.plan(
-            session, table, machines, strict=bool(asked.machines), base_url=asked.base_url
-        )
-        missing, needed, free = report(archives, output, asked.parallel)
-        if asked.dry_run:
-            return 0
-        if needed > free:
-            raise InputError(
-                f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; "
-                f"choose another "
-                "--output, or fewer --machines"
+        with ours:
+            archives = zenodo.plan(
+                session, table, machines, strict=bool(asked.machines), base_url=asked.base_url
             )
-        failures = fetch_all(session, missing, output, asked.parallel)
-        if asked.subset in (None, "eval"):
-            failures += fetch_ground_truth(session, table, output, asked.base_url)
+            missing, needed, free = report(archives, output, asked.parallel)
+            if asked.dry_run:
+                return 0
+            if needed > free:
+                raise InputError(
+                    f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are "
+                    f"free; choose another --output, or fewer --machines"
+                )
+            failures = fetch_all(session, missing, output, asked.parallel)
+            if asked.subset in (None, "eval"):
+                failures += fetch_ground_truth(session, table, output, asked.base_url)
     except fetch.DownloadError as error:
-        failures = [str(error)]
+        failures = [error]
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error})") from error
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        tell(f"error: {failure}")
+    if any(isinstance(failure, fetch.WrongAnswer) for failure in failures):
+        return 2
     return 1 if failures else 0
 
 
@@ -121,7 +128,7 @@ def report(
     missing = [archive for archive in archives if not is_done(archive, output)]
     for archive in archives:
         state = "to fetch" if archive in missing else "there"
-        print(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
+        say(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
     sizes = sorted(archive.size for archive in missing)
     disk = next(
         folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
@@ -130,7 +137,7 @@ def report(
         int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]),
         shutil.disk_usage(disk).free,
     )
-    print(
+    say(
         f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to "
         f"fetch, "
         f"{sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
@@ -154,7 +161,9 @@ def machine_folder(archive: "Archive", output: Path) -> Path:
     return output / archive.folder / "raw" / archive.machine
 
 
-def fetch_all(session, archives: "list[Archive]", output: Path, parallel: int) -> list[str]:
+def fetch_all(
+    session, archives: "list[Archive]", output: Path, parallel: int
+) -> "list[DownloadError]":
     """Fetches and unpacks in parallel, with a bar; -> what went wrong, file by file."""
     import rich.console
     import rich.progress as rp
@@ -162,7 +171,7 @@ def fetch_all(session, archives: "list[Archive]", output: Path, parallel: int) -
     from asd_jax.data.fetch import DownloadError
 
     columns = (
-        rp.TextColumn("{task.description}"),
+        rp.TextColumn("{task.description}", markup=False),
         rp.BarColumn(),
         rp.DownloadColumn(),
         rp.TransferSpeedColumn(),
@@ -191,7 +200,7 @@ def fetch_all(session, archives: "list[Archive]", output: Path, parallel: int) -
                 try:
                     done.result()
                 except DownloadError as error:
-                    failures.append(str(error))
+                    failures.append(error)
         except BaseException:  # no room on the disk, or Ctrl-C: let the other threads end
             stopped.append(True)
             pool.shutdown(cancel_futures=True)
@@ -215,16 +224,16 @@ def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> Non
     zipped.unlink()
 
 
-def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> list[str]:
+def fetch_ground_truth(
+    session, table: Edition, output: Path, base_url: str
+) -> "list[DownloadError]":
     """The labels of the evaluation clips, with their licence; -> what went wrong."""
     from asd_jax.data.fetch import DownloadError, get
     from asd_jax.data.ground_truth import read_ground_truth
     from asd_jax.data.zenodo import at_base
 
     if not table.ground_truth:
-        print(
-            f"no ground truth of {table.year} is public: its evaluation clips stay without labels"
-        )
+        say(f"no ground truth of {table.year} is public: its evaluation clips stay without labels")
         return []
     folder = output / "ground_truth"
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,17 +244,17 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
             continue
         part = path.with_name(f"part_{path.name}")
         try:
-            part.write_bytes(get(session, at_base(url, base_url)).content)
+            part.write_bytes(get(session, at_base(url, base_url)))
             read_ground_truth([part])
         except (DownloadError, InputError) as error:
             part.unlink(missing_ok=True)
             said = f"no ground truth: {error}; the evaluation clips stay without labels"
             if base_url.rstrip("/") == ZENODO:
-                return [said]
-            print(f"warning: {said}", file=sys.stderr)  # a mirror of the recordings alone will do
+                return [DownloadError(said)]
+            tell(f"warning: {said}")  # a mirror of the recordings alone will do
             return []
         part.replace(path)
-    print(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
+    say(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
     return []
 
 

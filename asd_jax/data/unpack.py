@@ -2,9 +2,12 @@
 half done.
 """
 
+import errno
+import lzma
 import os
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +19,14 @@ from asd_jax.runtime.names import check_name
 
 MOST_RATIO = 50  # unpacked to packed; recordings reach 2, silence in zips of a bomb 1000
 MOST_FILES = 200_000
+# What zipfile and its decompressors raise of damaged archives.
+_UNSOUND = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+# And the system, of names that are too long, or those of a file and of a folder at once; bz2 gives
+# none.
+_OF_NAMES = (None, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
 _SLACK = 64 << 20  # bytes that any archive may unpack to
 
 
@@ -23,7 +34,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
     """Unpacks an archive's train, test and other folders of one machine into `folder`.
 
     They are unpacked beside it first and then renamed into place, one rename each; what was there
-    under the same name is replaced.
+    under the same name is replaced. Every file that the archive names is there in the end.
 
     Args:
         archive: the zip, with the machine's folder at its top or below other folders, or its split
@@ -33,7 +44,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
 
     Raises:
         DownloadError: not a sound zip; paths that escape, links, a bomb, or nothing of the machine
-            in it.
+            in it; files that are gone after unpacking.
         InputError: not enough room on the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,9 +54,23 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
         with zipfile.ZipFile(archive) as zipped:
             _check(zipped, archive, folder)
             zipped.extractall(part)
-        for item in sorted(_machine_folder(part, machine, archive).iterdir()):
+            names = [member.filename for member in zipped.infolist() if not member.is_dir()]
+        top = _machine_folder(part, machine, archive)
+        wanted = [
+            path.relative_to(top) for path in map(part.joinpath, names) if top in path.parents
+        ]
+        for item in sorted(top.iterdir()):
             _put(item, folder / item.name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        if lost := [path for path in wanted if not (folder / path).is_file()]:
+            raise DownloadError(
+                f"{archive.name}: {len(lost)} of {len(wanted)} files are not there after "
+                f"unpacking, {lost[0]} first; does another process work in {folder}?"
+            )
+    except InputError:
+        raise
+    except (*_UNSOUND, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _OF_NAMES:  # a full disk and the like
+            raise
         raise DownloadError(f"{archive.name}: not a sound zip ({error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -2,15 +2,16 @@
 
 import dataclasses
 import re
-import sys
 from collections.abc import Sequence
+from typing import Annotated
 from urllib.parse import urlsplit
 
+import msgspec
 from requests import Session
 
 from asd_jax.data.dcase import ZENODO, Edition
-from asd_jax.data.fetch import DownloadError, get
-from asd_jax.runtime.names import check_name
+from asd_jax.data.fetch import DownloadError, WrongAnswer, get, seen
+from asd_jax.runtime.log import tell
 
 # -> folder, in the order of the records
 SUBSETS = {
@@ -18,6 +19,20 @@ SUBSETS = {
     "train": "eval_data",
     "eval": "eval_data",
 }
+LONGEST_NAME = 200  # bytes of an archive's name; file systems know 255, and ours get endings
+
+
+class _File(msgspec.Struct):
+    """Of a record; its other fields are passed over."""
+
+    key: str
+    size: Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
+    checksum: Annotated[str, msgspec.Meta(pattern="^md5:[0-9a-f]{32}$")]
+    links: dict[str, str]
+
+
+class _Record(msgspec.Struct):
+    files: list[_File]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +76,7 @@ def plan(
                 told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
                     raise DownloadError(told)
-                print(f"warning: {told}", file=sys.stderr)
+                tell(f"warning: {told}")
             archives += found.values()
     return archives
 
@@ -72,30 +87,38 @@ def archives_of(
     """Machine -> its archive in a Zenodo record; of several revisions (name_r2.zip) the last.
 
     Raises:
-        DownloadError: no answer, or not that of Zenodo's API.
+        DownloadError: no answer.
+        WrongAnswer: not that of Zenodo's API.
     """
     url = at_base(f"{ZENODO}/api/records/{record}", base_url)
     found, revisions = {}, {}
-    try:
-        for file in get(session, url).json()["files"]:
-            name, link, size = (
-                file["key"],
-                file["links"].get("content") or file["links"]["self"],
-                int(file["size"]),
-            )
-            if (match := re.fullmatch(r"([^/\\\\]*?)(?:_r(\d+))?\.zip", name)) is None:
-                continue
-            check_name("file", name)
-            for machine in set(match[1].split("_")) & set(machines):
-                if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
-                    md5 = file["checksum"].removeprefix("md5:")
-                    found[machine] = Archive(
-                        machine, folder, name, at_base(link, base_url), size, md5
-                    )
-                    revisions[machine] = revision
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DownloadError(f"{url}: not the answer of Zenodo's API ({error!r})") from error
+    for file in _files(url, get(session, url)):
+        # A name becomes that of a file here.
+        match = re.fullmatch(r"([\w.-]+?)(?:_r(\d{1,4}))?\.zip", file.key, re.ASCII)
+        if match is None or len(file.key) > LONGEST_NAME:
+            continue
+        for machine in set(match[1].split("_")) & set(machines):
+            if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
+                link, md5 = file.links.get("content") or file.links["self"], file.checksum[4:]
+                found[machine] = Archive(
+                    machine, folder, file.key, at_base(link, base_url), file.size, md5
+                )
+                revisions[machine] = revision
     return found
+
+
+def _files(url: str, content: bytes) -> list[_File]:
+    """What a record says of its files."""
+    try:
+        files = msgspec.json.decode(content, type=_Record).files
+        if without := [file.key for file in files if not {"content", "self"} & set(file.links)]:
+            raise ValueError(f"no link to {without[0]!r}")
+    except (ValueError, RecursionError) as error:
+        raise WrongAnswer(
+            f"{url}: not the answer of Zenodo's API ({error}); {seen(content)}. Is --base_url "
+            f"right, and does the network ask to sign in?"
+        ) from error
+    return files
 
 
 def at_base(url: str, base_url: str) -> str:

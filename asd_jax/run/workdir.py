@@ -109,9 +109,9 @@ def claimed(
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Within, no other process works in the workdir. The system itself ends the lock of a process
-    that was killed.
+def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
+    """Within, no other process works in the workdir, which `flag` named. The system itself ends the
+    lock of a process that was killed.
 
     Raises:
         InUse: another does, which is named.
@@ -143,7 +143,7 @@ def locked(workdir: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "another process"
             raise InUse(
-                f"{workdir} is in use by {owner}: wait for it, stop it, or use another --workdir"
+                f"{workdir} is in use by {owner}: wait for it, stop it, or use another {flag}"
             )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

@@ -1,3 +1,4 @@
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from asd_jax.data import fetch
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.fetch import DownloadError, fetch_file, new_session
+from asd_jax.run.workdir import locked
 
 DEV, TRAIN, EVAL = EDITIONS[2024].records
 Done = namedtuple("Done", "returncode stdout stderr")
@@ -139,9 +141,10 @@ def test_wrong_md5_is_fetched_again_and_twice_is_an_error(server, download, tmp_
 def test_stuck_connection_is_given_up_with_the_way_on(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "BACKOFF_S", 0)
     server.faults["dev_fan.zip"] = [("cut", 10)] + [("cut", 0)] * 9
-    with pytest.raises(DownloadError, match=r"stuck at 10 of 200 bytes.*run again to go on"):
+    size = len(server.records[DEV]["dev_fan.zip"])
+    with pytest.raises(DownloadError, match=rf"stuck at 10 of {size} bytes.*run again to go on"):
         url = f"{server.url}/api/records/{DEV}/files/dev_fan.zip/content"
-        fetch_file(new_session(), url, tmp_path / "a", size=200, md5="")
+        fetch_file(new_session(), url, tmp_path / "a", size=size, md5="")
     assert len(server.sent("dev_fan.zip")) == 1 + fetch.STALLS
 
 
@@ -223,7 +226,7 @@ def test_what_cannot_be_is_one_line(server, download, tmp_path, arguments, statu
 def test_output_that_cannot_be_written_is_bad_input(download, tmp_path):
     (tmp_path / "file").touch()
     done = download(tmp_path / "file", "--machines=fan")
-    assert done.returncode == 2 and "file: cannot be written" in done.stderr
+    assert done.returncode == 2 and "file/.download: no folder to write to" in done.stderr
 
 
 def test_record_without_a_machine_is_an_error_if_it_was_asked_for(server, download, tmp_path):
@@ -238,4 +241,111 @@ def test_answer_of_something_else_is_refused(server, download, tmp_path):
     server.pages[f"/api/records/{DEV}"] = b"<html>Sign in to the hotel's network</html>"
     del server.records[DEV]
     done = download(tmp_path)
-    assert done.returncode == 1 and "not the answer of Zenodo's API" in done.stderr
+    assert done.returncode == 2 and "not the answer of Zenodo's API" in done.stderr
+    assert "what came begins with b\"<html>Sign in to the hotel's network" in done.stderr
+
+
+def test_a_folder_that_another_download_fills_is_left_to_it(download, tmp_path):
+    with locked(tmp_path / ".download"):
+        done = download(tmp_path, "--machines=fan")
+        assert done.returncode == 2 and "in use by process" in done.stderr
+        assert "use another --output" in done.stderr and not (tmp_path / "dev_data").exists()
+        assert download(tmp_path, "--machines=fan", "--dry_run").returncode == 0
+    assert download(tmp_path, "--machines=fan").returncode == 0
+
+
+def test_what_is_lost_while_it_is_unpacked_is_not_done(server, download, tmp_path, monkeypatch):
+    def lose(zipped, part):
+        extract(zipped, part)
+        next(part.rglob("*anomaly*.wav")).unlink()
+
+    extract = zipfile.ZipFile.extractall
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", lose)
+    done = download(tmp_path, "--machines=fan")
+    assert done.returncode == 1 and "1 of 3 files are not there after unpacking" in done.stderr
+    monkeypatch.undo()
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert "1 to fetch" in download(tmp_path, "--machines=fan").stdout
+    assert len(find_clips(tmp_path)) == 2 and len(server.sent("dev_fan.zip")) == 1
+
+
+@pytest.mark.parametrize("asked", ["31536000", "9" * 5000, "Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_a_server_that_asks_to_wait_a_year_is_not_waited_for(server, download, tmp_path, asked):
+    server.faults["dev_fan.zip"] = [(503, asked)]
+    done = download(tmp_path, "--machines=fan")
+    assert done.returncode == 1 and f"asks to wait {asked[:40]} (Retry-After)" in done.stderr
+    assert len(server.sent("dev_fan.zip")) == 1
+
+
+def test_every_wait_is_said_and_there_are_only_so_many(server, download, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "_BUSY_S", 0.0)
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0)
+    server.faults["dev_fan.zip"] = [(503, "soon")] * fetch.STALLS
+    done = download(tmp_path, "--machines=fan")
+    assert done.returncode == 1 and len(server.sent("dev_fan.zip")) == fetch.STALLS
+    for turn in range(2, fetch.STALLS + 1):
+        assert f"503 Service Unavailable; try {turn} of {fetch.STALLS} in 0 s" in done.stderr
+
+
+def test_another_file_than_the_records_is_told_and_spares_what_is_there(server, download, tmp_path):
+    begun = server.records[DEV]["dev_fan.zip"][:123_456]
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download" / "dev_fan.zip.part").write_bytes(begun)
+    server.no_ranges.add("dev_fan.zip")
+    server.records[DEV]["dev_fan.zip"] = b"<html>Sign in</html>"
+    server.stated["dev_fan.zip"] = {"size": 400_000}
+    done = download(tmp_path, "--machines=fan,valve")
+    assert done.returncode == 2 and "20 bytes of no type where the record says" in done.stderr
+    assert "what came begins with b'<html>Sign in</html>'" in done.stderr
+    assert (tmp_path / ".download" / "dev_fan.zip.part").read_bytes() == begun
+    assert {clip.machine for clip in find_clips(tmp_path)} == {"valve"}
+
+
+RECORDS = {
+    "nested": b'{"files": ' + b"[" * 100_000,
+    "nested in what is passed over": b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "empty": b"",
+    "half": b'{"files": [{"key": "dev_',
+    "a number": b"3",
+    "files of another shape": b'{"files": {"key": 1}}',
+    "not UTF-8": b'{"files": [{"key": "\xff"}]}',
+    "larger than any": b" " * (fetch.MOST_BYTES + 1),
+}
+STATED = [
+    {"size": 10**4000},
+    {"size": -1},
+    {"size": 2.5},
+    {"size": "1"},
+    {"size": True},
+    {"checksum": "md5:none"},
+    {"checksum": 3},
+    {"key": None},
+    {"links": {}},
+    {"links": {"self": 1}},
+]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_another_shape_is_told_in_one_line(server, download, tmp_path, name):
+    server.pages[f"/api/records/{DEV}"] = RECORDS[name]
+    del server.records[DEV]
+    done = download(tmp_path, "--machines=fan")
+    assert done.returncode == 2 and f"/api/records/{DEV}: " in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and len(done.stderr) < 500
+
+
+@pytest.mark.parametrize("stated", STATED, ids=str)
+def test_a_file_of_a_record_that_cannot_be_is_told(server, download, tmp_path, stated):
+    server.stated["dev_fan.zip"] = stated
+    done = download(tmp_path, "--machines=fan")
+    assert done.returncode == 2 and "not the answer of Zenodo's API" in done.stderr
+    assert len(done.stderr) < 500 and not server.sent("dev_fan.zip")
+
+
+@pytest.mark.parametrize(
+    "key", ["dev\0_fan.zip", "../dev_fan.zip", "[/x]_fan.zip", "\x1b[2J_fan.zip"]
+)
+def test_names_that_are_no_archives_are_passed_over(server, download, tmp_path, key):
+    server.stated["dev_fan.zip"] = {"key": key}
+    done = download(tmp_path, "--machines=fan")
+    assert done.returncode == 1 and "no archive of fan" in done.stderr

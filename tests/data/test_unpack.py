@@ -1,7 +1,11 @@
 import io
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from zenodo_server import zipped
 
 from asd_jax.data.fetch import DownloadError
@@ -68,9 +72,46 @@ def damaged():
     return bytes(content)
 
 
+def packed(method, *, name=f"fan/{WAV}", content=bytes(range(256)) * 8):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr(name, content)
+    return bytearray(buffer.getvalue())
+
+
+def broken(method):
+    """What the decompressor is given begins with nonsense."""
+    content = packed(method)
+    begin = content.index(WAV.encode()) + len(WAV) + 14
+    for place in range(begin, begin + 20):
+        content[place] ^= 0xFF
+    return bytes(content)
+
+
+def misnamed():
+    """Names that are said to be UTF-8, and are not."""
+    content = packed(zipfile.ZIP_STORED, name="fan/train/\u00e4.wav")
+    return bytes(content.replace("\u00e4".encode(), b"\xff\xfe"))
+
+
+def locked_by_a_word():
+    content = packed(zipfile.ZIP_STORED)
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (misnamed(), "not a sound zip"),
+        (broken(zipfile.ZIP_LZMA), "not a sound zip"),
+        (broken(zipfile.ZIP_BZIP2), "not a sound zip"),
+        (broken(zipfile.ZIP_DEFLATED), "not a sound zip"),
+        (locked_by_a_word(), "not a sound zip"),
+        (zipped({"fan/train": b"", "fan/train/a.wav": b""}), "not a sound zip"),
+        (zipped({"fan/train/a.wav": b"", "fan/train/a.wav/b.wav": b""}), "not a sound zip"),
+        (zipped({f"fan/train/{'a' * 300}.wav": b""}), "not a sound zip"),
         (zipped({"../escaped.wav": b""}), "leaves the folder"),
         (zipped({"fan/train/../../../../escaped.wav": b""}), "leaves the folder"),
         (zipped({"/escaped.wav": b""}), "leaves the folder"),
@@ -103,3 +144,22 @@ def test_an_entry_that_no_disk_takes_is_refused(tmp_path, name):
     with pytest.raises(DownloadError, match="not unpacked"):
         unpack(tmp_path, content.replace(b"~nul", b"\0nul") if "\0" in name else content)
     assert not list((tmp_path / "raw/fan").iterdir())
+
+
+WHOLE = zipped({f"fan/train/{n}.wav": bytes([n]) * 50 for n in range(3)})
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=6))
+def test_a_damaged_archive_is_refused_or_whole(changes):
+    content = bytearray(WHOLE)
+    for place, byte in changes:
+        content[place] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            unpack(Path(folder), bytes(content))
+        except DownloadError:
+            assert not list(Path(folder, "raw/fan").iterdir())
+        else:
+            there = {path.read_bytes() for path in Path(folder, "raw/fan").rglob("*.wav")}
+            assert there <= {bytes([n]) * 50 for n in range(3)}
