@@ -52,8 +52,10 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_bool(
         "intervals", False, "95 % intervals: stratified bootstrap, and the evaluator's jackknife."
     )
-    flags.DEFINE_integer("replicates", 1000, "Bootstrap replicates.", lower_bound=100)
-    flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
+    flags.DEFINE_integer(
+        "replicates", 1000, "Bootstrap replicates.", lower_bound=100, upper_bound=50_000
+    )
+    flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.", lower_bound=0)
     flags.DEFINE_bool(
         "check", False, "Only check the folder as a submission: machines, files, clips, values."
     )

@@ -111,6 +111,8 @@ def test_a_submission_of_2021_needs_both_domains_of_every_section(tmp_path):
         (("--scores=nowhere", "--year=2024"), "nowhere: no such folder"),
         (("--scores=nowhere", "--year=2019"), "2019"),
         (("--score=nowhere",), "--help"),
+        (("--scores=nowhere", "--year=2024", "--replicates=1000000000"), "replicates"),
+        (("--scores=nowhere", "--year=2024", "--seed=-1"), "seed"),
     ],
 )
 def test_wrong_flags_end_in_status_2_and_one_message(flags, said):

@@ -30,6 +30,8 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
         return clips
     described = dict(clips)
     for number, row in enumerate(_rows(path), start=2):
+        if not any(row.values()):  # as spreadsheets leave them below the last one
+            continue
         at = f"{path}: line {number}"
         file = Path(row["file"]).as_posix()
         if file not in clips:

@@ -72,7 +72,7 @@ def _list_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
     machine, labelled = None, {}
     for number, row in enumerate(rows, start=1):
         if len([cell for cell in row if cell]) == 1:
-            machine = row[0]
+            machine = next(cell for cell in row if cell)
         elif machine is None or not all(name.endswith(".wav") for name in row[:2]):
             raise InputError(
                 f"{path}: line {number} is {','.join(row)!r}; expected a machine or two file names"
@@ -89,9 +89,14 @@ def _attribute_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
             f"{path}: expected the columns file_name and file_name_with_attributes, found {header}"
         )
     released, full = header.index("file_name"), header.index("file_name_with_attributes")
-    pairs = [
-        (Path(row[released]), Path(row[full]))
-        for row in rows[1:]
-        if "test" in Path(row[released]).parts
-    ]
-    return {(name.parts[0], name.name): labelled.name for name, labelled in pairs}
+    labelled = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) <= max(released, full) or not (row[released] and row[full]):
+            raise InputError(
+                f"{path}: line {number} is {','.join(row)!r}; expected a name in each of the "
+                f"columns file_name and file_name_with_attributes"
+            )
+        name = Path(row[released])
+        if "test" in name.parts:
+            labelled[name.parts[0], name.name] = Path(row[full]).name
+    return labelled

@@ -9,7 +9,7 @@ from asd_jax.scoring.back_ends.chosen import BACK_ENDS
 from asd_jax.scoring.domain_normalization import MODES
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import DEFAULT, Scoring
-from asd_jax.scoring.results import results
+from asd_jax.scoring.results import UNLABELLED, results
 
 Grid = dict[str, dict[str, float | None]]
 
@@ -48,5 +48,7 @@ def compare_back_ends(
                 notes[str(error)] = None
                 continue
             options = dataclasses.replace(of_name, normalization=mode)
-            grid[name][mode] = results(scored, options, year)["official_score"]
+            found = results(scored, options, year)
+            grid[name][mode] = found["official_score"]
+            notes |= dict.fromkeys(note for note in found["notes"] if UNLABELLED in note)
     return grid, list(notes)

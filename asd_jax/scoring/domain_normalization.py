@@ -11,7 +11,9 @@ from asd_jax.runtime.errors import InputError
 
 MODES = ("train", "test", "held_out", "none")
 DOMAINS = ("min", "source", "target", "pooled")
-_STD_FLOOR = 1e-12  # a bank of equal distances; z-scores would be infinite
+# Scores that differ by less, absolutely or as a share of the highest, are equal but for rounding:
+# dividing by their deviation would make numbers of 1e8 out of nothing.
+_LEAST_STD, _LEAST_SHARE = 1e-12, 1e-9
 
 
 def domain_normalize(
@@ -31,8 +33,10 @@ def domain_normalize(
             themselves: transductive, as public code of GenRep and RMIS does) or "none" (plain
             minimum).
 
-    A domain without bank is left out; one with a single training score uses the other domain's
-    statistics; a std below 1e-12 is raised to it. Each of these is said in a warning.
+    A domain without bank is left out; one with a single training score, or whose scores are all
+    equal (as those of two clips are, each of which is the other's neighbour), uses the other
+    domain's statistics; where neither has a deviation, it counts as 1. Each of these is said in a
+    warning.
 
     Raises:
         InputError: unknown mode, no bank at all, lengths that differ, statistics missing.
@@ -78,22 +82,28 @@ def domain_statistics(
             f"{'test' if mode == 'test' else 'normal training'} scores in a "
             "domain; use --config.scoring.normalization=none"
         )
+    lacking = {name: _lacking(scores, mode) for name, scores in values.items()}
+    able = [name for name, reason in lacking.items() if not reason]
     statistics, notes = {}, []
-    for name, scores in values.items():
+    for name, reason in lacking.items():
         source = name
-        if len(scores) < 2 and mode != "test":
-            source = max(values, key=lambda other: len(values[other]))
-            notes.append(
-                f"{name}: fewer than two normal scores to learn from, statistics of {source} used"
-            )
-        std = float(values[source].std())
-        if std < _STD_FLOOR:
-            notes.append(
-                f"{name}: standard deviation {std:.1e} raised to {_STD_FLOOR:.0e}: all scores are "
-                f"equal"
-            )
-        statistics[name] = (float(values[source].mean()), max(std, _STD_FLOOR))
+        if reason and (able or len(values[name]) < 2):
+            source = max(able or values, key=lambda other: len(values[other]))
+            notes.append(f"{name}: {reason}, statistics of {source} used")
+        if not able:
+            notes.append(f"{source}: all scores are equal: their standard deviation counts as 1")
+        std = float(values[source].std()) if able else 1.0
+        statistics[name] = (float(values[source].mean()), std)
     return statistics, notes
+
+
+def _lacking(scores: np.ndarray, mode: str) -> str:
+    """Why no standard deviation can be told from these scores, or ""."""
+    if len(scores) < 2 and mode != "test":
+        return "fewer than two normal scores to learn from"
+    if scores.std() < max(_LEAST_STD, _LEAST_SHARE * np.abs(scores).max()):
+        return "all its scores are equal"
+    return ""
 
 
 def normalized(

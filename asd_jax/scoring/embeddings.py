@@ -94,9 +94,14 @@ class Embeddings:
                         f"windows of one name are "
                         "of one clip, so names must differ"
                     )
-        if not np.isfinite(self.vectors).all():
-            bad = self.files[~np.isfinite(self.vectors).reshape(len(self.vectors), -1).all(1)][0]
-            raise InputError(f"embeddings: NaN or infinity in the vector of {bad}")
+        if 0 in self.vectors.shape[1:]:
+            raise InputError(f"embeddings: vectors {self.vectors.shape}, without any value")
+        fits = np.abs(self.vectors) <= np.finfo(np.float32).max
+        if not fits.all():
+            bad = self.files[~fits.reshape(len(fits), -1).all(1)][0]
+            raise InputError(
+                f"embeddings: NaN or infinity in the vector of {bad}, or a value beyond float32"
+            )
 
     def __getitem__(self, index) -> "Embeddings":
         """The clips that a mask, slice or index array picks."""

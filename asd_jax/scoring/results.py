@@ -13,13 +13,16 @@ from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, section_values, summary
 from asd_jax.scoring.options import Scoring
 
+UNLABELLED = "test clips carry no label"  # of a section, in the notes
+
 
 def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) -> dict:
     """{machine: its scores} -> the contract's results.json: fractions, no time, no path.
 
-    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1.
-    Where one of the columns cannot be told (labels missing, one domain only, no anomalies) it is
-    left out, the official score is null and a note says why.
+    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1,
+    and count in the official score; a note names those without. Where one of a labelled section's
+    columns cannot be told (one domain only, no anomalies) it is left out, the official score is
+    null and a note says why.
     """
     check_year(year)
     notes = [f"{machine} {note}" for machine, scores in machines.items() for note in scores.notes]
@@ -30,13 +33,12 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         "machines": {},
     }
     known, missing = {}, []
-    for machine, section in _sections(machines):
+    labelled, unlabelled = _sections(machines)
+    told = [f"{machine} section {section}: {UNLABELLED}" for machine, section in unlabelled]
+    for machine, section in labelled:
         of, name = machines[machine], f"{machine} section {section}"
         here = of.clips.section == section
         domain, label = of.clips.domain[here], of.clips.label[here]
-        if (label < 0).any():
-            missing.append(f"{name}: test clips carry no label")
-            continue
         try:
             values = section_values(name, domain, label, of.score[here], year, missing)
         except InputError as error:
@@ -54,6 +56,9 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
+        notes += [f"{reason}; the official score leaves it out" for reason in told]
+    else:
+        missing += told
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
 
 
@@ -83,12 +88,14 @@ def _combined(what: Callable[[list[float]], float], values: list):
     return what(values) if all(isinstance(value, float) for value in values) else values[0]
 
 
-def _sections(machines: Mapping[str, MachineScores]) -> list[tuple[str, str]]:
-    return [
-        (m, section)
-        for m, of in machines.items()
-        for section in sorted(set(of.clips.section.tolist()))
-    ]
+def _sections(machines: Mapping[str, MachineScores]) -> tuple[list[tuple[str, str]], ...]:
+    """(machine, section) of those whose test clips carry labels, and of the others."""
+    labelled, unlabelled = [], []
+    for machine, of in machines.items():
+        for section in sorted(set(of.clips.section.tolist())):
+            known = (of.clips.label[of.clips.section == section] >= 0).all()
+            (labelled if known else unlabelled).append((machine, section))
+    return labelled, unlabelled
 
 
 def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float | None]:

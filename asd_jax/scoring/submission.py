@@ -186,7 +186,8 @@ def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]
         if match["domain"] not in (None, domain):
             problems.append(f"{path}: {file} is a clip of the {domain} domain")
         here.add(label)
-        decision = None if decisions is None or file not in decisions else int(decisions[file])
+        decided = None if decisions is None else decisions.get(file)
+        decision = int(decided) if decided in (0, 1) else None  # of others, _read_values tells
         clips.append(ScoredClip(machine, section, file, domain, label, score, decision))
     if here and -1 not in here and len(here) == 1:
         problems.append(

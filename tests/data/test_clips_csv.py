@@ -31,6 +31,11 @@ def test_table_says_what_names_do_not(pump):
     }
 
 
+def test_rows_of_commas_say_nothing(pump):
+    (pump / "pump" / "clips.csv").write_text("file,label,domain\n,,\ntest/c.wav,1,\n,,\n , ,\n")
+    assert [c.label for c in find_clips(pump) if c.split == "test"] == [1, -1]
+
+
 def test_clips_that_the_table_leaves_out_stay(pump):
     (pump / "pump" / "clips.csv").write_text("file,label\ntest/c.wav,1\n")
     assert [c.label for c in find_clips(pump) if c.split == "test"] == [1, -1]

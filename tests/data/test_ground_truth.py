@@ -67,3 +67,25 @@ def test_a_name_that_is_none_is_refused(tmp_path, rows):
     (tmp_path / "eval_data_list_2024.csv").write_text(rows)
     with pytest.raises(InputError, match="eval_data_list_2024.csv: (machine|file) "):
         find_ground_truth(tmp_path)
+
+
+ATTRIBUTES = "file_name,file_name_with_attributes\nfan/test/a.wav,fan/test/b.wav\n"
+
+
+@pytest.mark.parametrize("row", ["fan/test/a.wav", "fan/test/a.wav,", ",fan/test/b.wav", "x"])
+def test_a_row_of_attributes_that_is_cut_is_named(tmp_path, row):
+    (tmp_path / "fan_attributes_00.csv").write_text(ATTRIBUTES + row + "\n")
+    with pytest.raises(InputError, match="fan_attributes_00.csv: line 3 is"):
+        find_ground_truth(tmp_path)
+
+
+def test_rows_of_commas_say_nothing(tmp_path):
+    (tmp_path / "fan_attributes_00.csv").write_text(ATTRIBUTES + ",\n,,,\n")
+    (tmp_path / "eval_data_list_2024.csv").write_text(
+        ",,\nfan,,\nsection_00_0.wav,c.wav,\n,,\n,pump\nsection_00_0.wav,d.wav\n"
+    )
+    assert find_ground_truth(tmp_path) == {
+        ("fan", "a.wav"): "b.wav",
+        ("fan", "section_00_0.wav"): "c.wav",
+        ("pump", "section_00_0.wav"): "d.wav",
+    }

@@ -231,12 +231,58 @@ def test_results_hold_the_contracts_keys_and_the_same_bytes_each_time(tmp_path):
     assert "f1" in of_2020 and "f1_source" not in of_2020
 
 
-def test_an_unlabelled_machine_leaves_no_official_score_but_a_note():
+def test_an_unlabelled_machine_is_left_out_of_the_official_score_and_named():
     fan, pump = machine(), machine()
     pump = dataclasses.replace(pump, label=np.where(pump.split == "test", -1, pump.label))
-    found = results({"fan": score_machine(fan), "pump": score_machine(pump)}, Scoring(), 2024)
-    assert found["official_score"] is None and list(found["machines"]) == ["fan"]
-    assert "pump section 00: test clips carry no label" in found["notes"][-1]
+    scored = {"fan": score_machine(fan), "pump": score_machine(pump)}
+    found, alone = (results(of, Scoring(), 2024) for of in (scored, {"fan": scored["fan"]}))
+    assert found["official_score"] == alone["official_score"] > 0.5
+    assert list(found["machines"]) == ["fan"]
+    said = "pump section 00: test clips carry no label; the official score leaves it out"
+    assert found["notes"] == [said]
+    assert said in compare_back_ends({"fan": fan, "pump": pump}, back_ends=["knn"])[1]
+    unlabelled = results({"pump": scored["pump"]}, Scoring(), 2024)
+    assert unlabelled["official_score"] is None
+    assert unlabelled["notes"] == ["no official score: pump section 00: test clips carry no label"]
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_two_target_clips_do_not_drown_the_source(distance):
+    """Each is the other's neighbour, so their self-scores are equal."""
+    embeddings = machine(target=2, test=50)
+    plain = score_machine(embeddings, Scoring(distance=distance, normalization="none"))
+    scored = score_machine(embeddings, Scoring(distance=distance))
+    assert np.abs(scored.score).max() < 100
+    assert scored.notes == (
+        "section 00: target: all its scores are equal, statistics of source used",
+    )
+    # One bank's statistics for both banks move all scores alike: the ranks are the plain minimum's.
+    assert np.array_equal(np.argsort(scored.score), np.argsort(plain.score))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.full((88, 4), 1e300), "of section_00_0000.wav, or a value beyond float32"),
+        (np.full((88, 4), np.nan), "NaN or infinity in the vector of section_00_0000.wav"),
+        (np.full((88, 4), -(2.0**200)), "beyond float32"),
+        (np.empty((88, 0)), r"vectors \(88, 0\), without any value"),
+    ],
+)
+def test_vectors_that_cannot_be_compared_are_refused(vectors, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(machine(), vectors=vectors)
+
+
+def test_the_largest_vectors_of_float32_are_scored():
+    embeddings = machine()
+    largest = embeddings.vectors / np.abs(embeddings.vectors).max() * np.finfo(np.float32).max
+    for distance in ("cosine", "euclidean"):
+        found, expected = (
+            score_machine(dataclasses.replace(embeddings, vectors=v), Scoring(distance=distance))
+            for v in (largest.astype(np.float32), embeddings.vectors)
+        )
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
 
 
 def test_the_grid_equals_scoring_each_combination_by_itself():

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import conformal_threshold, fewest, p_values
@@ -52,9 +54,25 @@ def test_too_few_different_scores_are_refused():
         conformal_threshold(np.array([1.0, 1.0, 1.0, 2.0, 2.0]), 0.05)
 
 
-def test_impossible_rates_are_refused():
+@pytest.mark.parametrize("rate", [1.0, 0.0, -0.1, 1e-310, 1e-10, float("nan")])
+def test_impossible_rates_are_refused(rate):
     with pytest.raises(InputError, match="between 0 and 1"):
-        conformal_threshold(np.arange(9.0), 1.0)
+        conformal_threshold(np.arange(9.0), rate)
+
+
+RATES = st.floats(1e-9, 1, exclude_max=True)
+
+
+@given(RATES, RATES, st.integers(3, 60))
+def test_a_higher_rate_never_raises_the_threshold(one, other, n):
+    normal = np.arange(float(n))
+    low, high = (conformal_threshold(normal, rate) for rate in sorted([one, other]))
+    assert low[0] >= high[0] and bool(low[1]) >= bool(high[1])
+    assert np.mean(normal > low[0]) <= max(one, other)
+
+
+def test_nearly_every_normal_sound_may_alarm():
+    assert conformal_threshold(np.arange(50.0), 1 - 1e-12) == (0.0, "")
 
 
 def test_p_values_count_the_sound_itself():

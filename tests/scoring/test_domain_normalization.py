@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.domain_normalization import domain_normalize, normalized
@@ -61,10 +63,38 @@ def test_one_clip_uses_the_other_domains_statistics_and_says_so(few):
     assert found == pytest.approx(np.minimum(z(SOURCE, TRAIN_SOURCE), z(TARGET, TRAIN_SOURCE)))
 
 
-def test_equal_training_scores_raise_the_deviation_to_its_floor_and_say_so():
-    with pytest.warns(UserWarning, match="raised to 1e-12"):
-        found = domain_normalize([1.0, 2.0], None, train_source=[1.0, 1.0])
-    assert found == pytest.approx([0, 1e12])
+@pytest.mark.parametrize("equal", [[2.0, 2.0], [0.0, 0.0], [1e6, 1e6 * (1 + 1e-15)]])
+def test_equal_scores_use_the_other_domains_statistics_and_say_so(equal):
+    with pytest.warns(UserWarning, match="target: all its scores are equal, statistics of source"):
+        found = domain_normalize(SOURCE, TARGET, train_source=TRAIN_SOURCE, train_target=equal)
+    assert found == pytest.approx(np.minimum(z(SOURCE, TRAIN_SOURCE), z(TARGET, TRAIN_SOURCE)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("few", [None, [4.0], [2.0, 2.0, 2.0]])
+def test_without_any_deviation_it_counts_as_one_and_that_is_said(few):
+    to_target = None if few is None else [1.5, 9.0]
+    with pytest.warns(UserWarning, match="source: all scores are equal: .* counts as 1"):
+        found = domain_normalize(
+            [1.0, 2.0], to_target, train_source=[1.0, 1.0, 1.0], train_target=few
+        )
+    assert found == pytest.approx({None: [0, 1], 1: [0, 1], 3: [-0.5, 1]}[few and len(few)])
+
+
+SCORES = st.lists(st.sampled_from([0.0, 1e-3, 0.1, 0.1 + 1e-16, 0.5, 2.0]), max_size=5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(SCORES, SCORES, st.sampled_from(["train", "held_out", "test"]))
+def test_no_scores_are_blown_up_by_a_deviation_of_rounding(source, target, mode):
+    try:
+        found = domain_normalize(
+            [0.0, 0.3, 2.0], [0.1] * 3, train_source=source, train_target=target, mode=mode
+        )
+    except InputError as error:
+        assert "at least two" in str(error) and max(len(source), len(target)) < 2
+    else:
+        assert np.isfinite(found).all() and np.abs(found).max() < 1e4
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,12 @@ def test_the_same_seeds_cancel_where_seeds_belong_together():
     assert paired_bootstrap(clips, seeds, 3 * seeds, 2024, replicates=200).high > 0
     with pytest.raises(InputError, match="4 seeds of A but 1 of B"):
         paired_bootstrap(clips, seeds, score, 2024, same_seeds=True)
+
+
+@pytest.mark.parametrize("wrong", [{"replicates": 10**9}, {"replicates": 0}, {"seed": -1}])
+def test_a_bootstrap_that_no_memory_holds_or_no_seed_begins_is_refused(wrong):
+    clips = [("fan", "00", d, y) for d in ("source", "target") for y in (0, 1)]
+    with pytest.raises(InputError, match="bootstrap: seed .* replicates"):
+        bootstrap(clips, np.arange(4.0), 2024, **wrong)
+    with pytest.raises(InputError, match="bootstrap: seed .* replicates"):
+        paired_bootstrap(clips, np.arange(4.0), np.arange(4.0), 2024, **wrong)

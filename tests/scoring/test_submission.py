@@ -259,3 +259,11 @@ def test_file_names_follow_the_year(tmp_path, year, names):
     assert {p.name for p in tmp_path.iterdir()} == {
         f"{kind}_fan_{name}.csv" for kind in kinds for name in names
     }
+
+
+@pytest.mark.parametrize("decision", ["nan", "inf", "2", "0.5", "-1", "1e400"])
+def test_decisions_that_are_none_are_told(folder, decision):
+    path = folder / "decision_result_fan_section_00_test.csv"
+    change(path, lambda text: text.replace(",1\n", f",{decision}\n", 1))
+    with pytest.raises(InputError, match=f"{path.name}: line .* decision {decision}; must be 0"):
+        read_submission(folder)
