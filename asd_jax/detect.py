@@ -23,7 +23,7 @@ from pathlib import Path
 from asd_jax.runtime.command import docstring, run
 from asd_jax.runtime.errors import InputError, about
 from asd_jax.runtime.files import check_output
-from asd_jax.runtime.log import lose_screen, progress, say, tell
+from asd_jax.runtime.log import lose_screen, progress, put, tell
 
 ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({self.prog} --help says more)")
 
     def _print_message(self, message, file=None):  # argparse's own passes over a full disk
-        say(message, end="")
+        put(message)
 
 
 def define_flags(argv: list[str]) -> None:

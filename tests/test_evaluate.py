@@ -1,5 +1,6 @@
 """What evaluate does with embeddings that are there, whoever made them."""
 
+import html
 import json
 import re
 
@@ -158,3 +159,18 @@ def test_means_over_seeds_keep_every_seeds_notes_and_skipped_clips():
     found = over_seeds([run(0.5, "a"), run(0.7, "b"), run(0.6, "a")])
     assert found["official_score"] == pytest.approx(0.6) and found["notes"] == ["a", "all", "b"]
     assert [clip["file"] for clip in found["skipped"]] == ["a", "b"] and found["skipped_clips"] == 2
+
+
+def test_machines_of_odd_names_are_shown_by_them_everywhere(command, tmp_path):
+    names = ["pump[a]", r"$\foo$", "<b>&"]
+    for seed, machine in enumerate(names):
+        save(tmp_path / "e" / f"{machine}.npz", seed=seed)
+    flags = [f"--embeddings={tmp_path / 'e'}", f"--workdir={tmp_path / 'run'}"]
+    status, out, err = command(asd_jax.evaluate, *flags)
+    assert status == 0, err
+    page = (tmp_path / "run" / "report" / "index.html").read_text()
+    for name in names:
+        assert sum(line.startswith(f"│ {name} ") for line in out.splitlines()) == 1
+        assert html.escape(f"{name} 00") in page
+        assert (tmp_path / "run" / "scores" / f"anomaly_score_{name}_section_00_test.csv").exists()
+    assert set(results(tmp_path / "run")["machines"]) == set(names)

@@ -27,6 +27,8 @@ COLUMNS = (
     "highest",
 )
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # as a cell begins that a spreadsheet computes
+
 
 def row(path: str, verdict: Verdict | InputError) -> dict:
     """What is told of a recording; of one that cannot be judged, the error."""
@@ -62,17 +64,24 @@ def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator
 
 
 def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
-    """Writes the rows of recordings that could be judged, atomically, one at a time."""
+    """Writes the rows of recordings that could be judged, atomically, one at a time.
+
+    A file called =1+1.wav stands as ./=1+1.wav, which is the same file, and no formula where a
+    spreadsheet opens the list.
+    """
     with whole_file(path) as file:
         table = csv.DictWriter(codecs.getwriter("utf-8")(file, "backslashreplace"), COLUMNS)
         table.writeheader()
-        table.writerows(one for one in rows if "error" not in one)
+        for one in rows:
+            if "error" not in one:
+                formula = one["file"].startswith(_FORMULA)
+                table.writerow(one | {"file": f"./{one['file']}"} if formula else one)
 
 
 def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     """How many are anomalous, on standard error; before it, if wanted, a table of all."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from asd_jax.reporting.table import print_table
 
@@ -83,15 +92,11 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
         kinds = ", ".join(
             note.partition(":")[0] for note in filter(None, one.get("note", "").split("; "))
         )
-        verdict = ("[bold red]anomaly[/]" if one["is_anomaly"] else "normal") + (
-            f" ({kinds})" if kinds else ""
-        )
+        called = Text("anomaly", "bold red") if one["is_anomaly"] else Text("normal")
+        verdict = Text.assemble(called, f" ({kinds})" if kinds else "")
         moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
-        # a name that is not UTF-8
-        file = escape(one["file"].encode(errors="backslashreplace").decode())
-        shown.add_row(
-            file, f"{one['score']:.3f}", f"{one['p_value']:.3f}", verdict, moment, one["odd"]
-        )
+        values = f"{one['score']:.3f}", f"{one['p_value']:.3f}"
+        shown.add_row(one["file"], *values, verdict, moment, one["odd"])
     if table:
         print_table(shown)
     odd = [one["is_anomaly"] for one in rows if "error" not in one]

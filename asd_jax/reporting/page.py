@@ -16,6 +16,7 @@ import soundfile
 from jaxtyping import Float
 
 from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.printable import printable
 
 SOUND_SECONDS = 10.0  # of a clip are put into the page
 
@@ -82,6 +83,7 @@ class Page:
 def render(page: Page) -> str:
     """Page -> HTML; the same page gives the same text. All text is escaped."""
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asd_jax.reporting", "."),
@@ -89,6 +91,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda part: part if isinstance(part, Markup) else printable(str(part)),
     )
     kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}
     environment.tests["of_kind"] = lambda part, name: isinstance(part, kinds[name])
@@ -99,7 +102,7 @@ def write_page(path: str | Path, page: Page) -> None:
     """Writes the page, whole or not at all."""
     text = render(page)
     with whole_file(path) as file:
-        file.write(text.encode(errors="backslashreplace"))  # names of files need not be UTF-8
+        file.write(text.encode())
 
 
 def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:

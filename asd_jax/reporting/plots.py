@@ -11,12 +11,14 @@ import hashlib
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.runtime.printable import printable
 from asd_jax.scoring.auc import MAX_FPR, tie_groups
 from asd_jax.scoring.intervals import Interval
 
@@ -30,6 +32,7 @@ _THEME = {
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a machine may be called $x$
     "svg.hashsalt": "asd_jax",  # same plot, same bytes
     "font.size": 9,
     "text.color": INK,
@@ -47,6 +50,7 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.8,
 }
 WIDTH = 4.7  # inches
+LONGEST_LABEL = 32  # characters, which take half of it
 COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
 # colour and pattern of a bar
 _BARS = (
@@ -76,7 +80,9 @@ def drawing(
         figure, svg = Figure((WIDTH, height), layout=None if margins else "constrained"), []
         yield figure.subplots(rows, gridspec_kw=margins, **options), svg
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+        with warnings.catch_warnings():  # the page's font has the letters that ours lacks
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg.append(_inline(file.getvalue()))
 
 
@@ -136,7 +142,8 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
             )
         axes.axvline(50, color=INK, linewidth=0.8, linestyle=":")
         axes.set_yticks(
-            [n * step + (len(columns) - 1) / 2 for n in range(len(values))], list(values)
+            [n * step + (len(columns) - 1) / 2 for n in range(len(values))],
+            [_short(printable(name)) for name in values],
         )
         axes.set(xlim=(0, 100), xlabel="%  (dotted: chance; whiskers: 95 % interval)")
         axes.invert_yaxis()
@@ -251,7 +258,8 @@ def curves(
         for (name, values), (colour, line, marker) in zip(
             y.items(), itertools.cycle(looks), strict=False
         ):
-            axes.plot(x, values, line, color=colour, marker=marker, markersize=4, label=name)
+            look = {"color": colour, "marker": marker, "markersize": 4}
+            axes.plot(x, values, line, label=printable(name), **look)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.figure.legend(loc="outside upper center", ncols=4)
     return svg[0]
@@ -396,6 +404,12 @@ def _filter_axis(axes, filter_hz):
     ]
     axes.set_yticks(places[apart], [f"{kilohertz[n]:g}" for n in apart])
     axes.set_ylabel("kHz")
+
+
+def _short(name: str) -> str:
+    """A name for the side of a plot: a long one without its middle."""
+    half = LONGEST_LABEL // 2
+    return name if len(name) <= LONGEST_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def column_title(column: str) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import put
+from asd_jax.runtime.printable import printable
 
 _TITLES = {
     "auc": "AUC",
@@ -62,8 +64,8 @@ def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) 
     for name, row in scores.items():
         cells = [percent(row.get(column)) for column in columns]
         bold = [
-            f"[bold]{c}[/]" if row.get(k) == best else c
-            for k, c in zip(columns, cells, strict=True)
+            Text(cell, "bold") if row.get(column) == best else cell
+            for column, cell in zip(columns, cells, strict=True)
         ]
         table.add_row(name, *bold)
     return table
@@ -81,11 +83,24 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
 
 def print_table(table: Table) -> None:
     """Prints to standard output, wide enough for every column where that is a file."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
+    console = _PlainConsole()
+    console = console if console.is_terminal else _PlainConsole(width=160)
     with console.capture() as shown:
         console.print(table)
-    say(shown.get(), end="")
+    put(shown.get())
+
+
+class _PlainConsole(Console):
+    """Shows every string as it is: a machine may be called pump[a], or :fire:, or worse.
+
+    Style comes from the columns and from cells of rich's Text.
+    """
+
+    def __init__(self, **options):
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options) -> Text:
+        return super().render_str(printable(text), **options)
 
 
 def percent(value: float | None) -> str:

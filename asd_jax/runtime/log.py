@@ -13,6 +13,7 @@ from typing import TypeVar
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular, whole_file
+from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
 _LARGEST = 1e300  # that a metric may be; what is larger, or no number, is damage
@@ -21,14 +22,20 @@ _LARGEST = 1e300  # that a metric may be; what is larger, or no number, is damag
 _lost: OSError | None = None  # why standard output takes no more
 
 
-def say(*words: object, end: str = "\n") -> None:
-    """One line on the screen, at once; of several processes, the first one's.
+def say(*words: object) -> None:
+    """One line on the screen, at once; of several processes, the first one's."""
+    put(printable(" ".join(map(str, words)), keep="\n\t") + "\n")
+
+
+def put(text: str) -> None:
+    """Text on the screen as it is, escape sequences too, at once; of several processes, the first
+    one's.
 
     Where nobody reads any more, or the disk is full, the work goes on without.
     """
     if processes.first():
         try:
-            print(*words, end=end, flush=True)
+            print(text, end="", flush=True)
         except OSError as error:
             lose_screen(error)
 
@@ -36,7 +43,7 @@ def say(*words: object, end: str = "\n") -> None:
 def tell(line: str) -> None:
     """One line on standard error, where standard output is for results."""
     with contextlib.suppress(OSError):  # nobody is left to be told
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def lose_screen(error: OSError) -> None:

@@ -93,3 +93,17 @@ def test_a_page_is_whole_or_not_there(tmp_path):
     with pytest.raises(jinja2.UndefinedError):
         write_page(path, broken)
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["index.html"]
+
+
+def test_names_are_shown_as_they_are_and_steer_nothing(tmp_path):
+    name, shown = "<b>\x1b[31m\u202e\udcff\0 [a] $x$", r"&lt;b&gt;\x1b[31m\u202e\udcff\x00 [a] $x$"
+    card = ClipCard(name, [name], [Plot("<svg>\n</svg>", name)], [Sound(name, "data:,")])
+    parts = [Table([name], [[name]], name), card]
+    write_page(
+        tmp_path / "a.html", Page(name, [Section(name, parts, [name])], [name], [(name, "x")])
+    )
+    html = (tmp_path / "a.html").read_text()
+    # Everywhere but in the address: title twice, lead, link, section twice, its text; the table's
+    # caption twice, column and cell; the card's title, fact, plot twice, sound twice.
+    assert html.count(shown) == 17 and "<svg>\n</svg>" in html
+    assert not set(html) & set(name[3:4] + "\u202e\0")

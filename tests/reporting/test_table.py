@@ -1,8 +1,10 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from asd_jax.reporting.table import grid_table, percent, results_table
+from asd_jax.reporting.table import grid_table, percent, print_table, results_table, text_table
+from asd_jax.runtime.printable import printable
 
 VALUES = {"auc_source": 0.75, "auc_target": 0.5, "pauc": 0.512345, "f1_source": 0.9}
 RESULTS = {
@@ -60,3 +62,24 @@ def test_a_grid_shows_what_cannot_be_as_a_dash():
         ["smote", "│", "-", "│", "60.00"]
     ]
     assert percent(None) == "-"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pump[a]", "[/x]", "[bold]", ":fire:", "\x1b[31mred", "\udcff", "a\\", "[link=x]y", "\n"],
+)
+def test_names_are_shown_as_they_are(capsys, name):
+    shown = printable(name)
+    print_table(results_table({**RESULTS, "machines": {name: {name: VALUES}}}))
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "75.00" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][:2] == [shown, shown]
+    print_table(text_table([name, "b"], [[name, "1"]], title=name))
+    print_table(grid_table({name: {name: 0.5}}, title=name))
+    assert capsys.readouterr().out.count(shown) == 6
+
+
+def test_the_best_value_of_a_grid_is_bold(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_table(grid_table({"knn": {"train": 0.7, "none": 0.5}}, title="scores"))
+    assert "\x1b[1m70.00\x1b[0m" in capsys.readouterr().out
