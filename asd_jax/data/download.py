@@ -57,6 +57,8 @@ def main() -> int:
     asked = flags.FLAGS
     if asked.year is None or not asked.output:
         raise InputError("--year and --output are needed, e.g. --year=2024 --output=data/dcase2024")
+    if not asked.base_url.startswith(("https://", "http://")):
+        raise InputError(f"--base_url={asked.base_url}: no address of a server, as {ZENODO} is")
     table, output = edition(asked.year), Path(asked.output)
     machines = machines_of(table, asked.machines, asked.subset)
     try:

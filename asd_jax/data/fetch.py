@@ -67,7 +67,7 @@ class _Patience:
         """
         self.tries += 1
         if self.tries == STALLS or time.monotonic() - self.since > PATIENCE_S:
-            raise DownloadError(f"{self.url}: {stand} ({passing}); run again to go on from there")
+            raise DownloadError(f"{self.url}: {stand}: {passing}; run again to go on")
         wait = max(passing.wait, BACKOFF_S * 2 ** (self.tries - 2) if self.tries > 1 else 0)
         tell(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
         time.sleep(wait)
@@ -94,7 +94,7 @@ def get(session: requests.Session, url: str) -> bytes:
         try:
             return _small(session, url)
         except _Passing as passing:
-            patience.lost(passing, "no whole answer")
+            patience.lost(passing, "given up")
 
 
 def _small(session: requests.Session, url: str) -> bytes:
@@ -299,4 +299,4 @@ def _reason(error: Exception) -> str:
         return _status(response)
     # urllib3's, below "max retries exceeded"
     cause = getattr(error.args[0], "reason", error) if error.args else error
-    return f"no answer ({str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__})"
+    return f"no answer, {str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__}"

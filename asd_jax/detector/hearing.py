@@ -13,7 +13,6 @@ from asd_jax.data.windows import cut_windows
 from asd_jax.detector import heat_map
 from asd_jax.detector.views import rate_of, views
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.conformal import check_rate
 from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 
@@ -46,7 +45,8 @@ class Settings:
             raise InputError(
                 f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60"
             )
-        check_rate(self.false_alarm_rate)
+        if not 0 < self.false_alarm_rate < 1:
+            raise InputError(f"false-alarm rate {self.false_alarm_rate}: must lie between 0 and 1")
 
     def short(self, samples: int) -> str:
         """What is to be said of a sound of so many samples if it is much shorter than the window,

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.threshold import FEWEST
 
-LEAST_RATE = 1e-9  # of false alarms: one in 30 years of windows of a second
+RAREST = (
+    1e-9  # false-alarm rate, and least share of sounds that are no alarm; ranks are exact to it
+)
 
 
 def conformal_threshold(
@@ -24,11 +26,15 @@ def conformal_threshold(
     says so: the tail of a distribution fitted to ten scores is a guess, and hides faults.
 
     Raises:
-        InputError: a rate outside [1e-9, 1), fewer than 3 different scores.
+        InputError: a rate outside 1e-9 .. 1 - 1e-9, fewer than 3 different scores.
     """
-    check_rate(false_alarm_rate)
+    if not RAREST <= false_alarm_rate <= 1 - RAREST:
+        raise InputError(
+            f"false-alarm rate {false_alarm_rate}: must lie between 0 and 1, no nearer to either "
+            f"than {RAREST:g}"
+        )
     n = len(normal)
-    k = max(1, math.ceil(round((n + 1) * (1 - false_alarm_rate), 9)))
+    k = math.ceil(round((n + 1) * (1 - false_alarm_rate), 9))
     if k <= n:
         return float(np.sort(normal)[k - 1]), ""
     if len(np.unique(normal)) < FEWEST:
@@ -42,15 +48,6 @@ def conformal_threshold(
         "is the least they can show, with their highest score as the threshold. Record at least "
         f"{fewest(false_alarm_rate)} normal sounds, or raise the rate"
     )
-
-
-def check_rate(false_alarm_rate: float) -> None:
-    """Raises InputError unless the rate is one that a threshold can be asked to keep."""
-    if not LEAST_RATE <= false_alarm_rate < 1:
-        raise InputError(
-            f"false-alarm rate {false_alarm_rate}: must lie between 0 and 1, and be at least "
-            f"{LEAST_RATE:g}"
-        )
 
 
 def fewest(false_alarm_rate: float) -> int:

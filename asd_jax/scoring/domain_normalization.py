@@ -101,9 +101,12 @@ def _lacking(scores: np.ndarray, mode: str) -> str:
     """Why no standard deviation can be told from these scores, or ""."""
     if len(scores) < 2 and mode != "test":
         return "fewer than two normal scores to learn from"
-    if scores.std() < max(_LEAST_STD, _LEAST_SHARE * np.abs(scores).max()):
-        return "all its scores are equal"
-    return ""
+    return "all its scores are equal" if all_equal(scores) else ""
+
+
+def all_equal(scores: np.ndarray) -> bool:
+    """Whether scores "n" differ by no more than rounding."""
+    return bool(scores.std() < max(_LEAST_STD, _LEAST_SHARE * np.abs(scores).max()))
 
 
 def normalized(

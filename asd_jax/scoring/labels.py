@@ -72,7 +72,8 @@ def _rows(path: Path) -> dict[str, int]:
     """An evaluator's csv, rows `<file name>,<0 or 1>`."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            found = {row[0]: ("0", "1").index(row[1].strip()) for row in csv.reader(file) if row}
+            rows = [row for row in csv.reader(file) if any(row)]
+            found = {row[0]: ("0", "1").index(row[1].strip()) for row in rows}
             check_names("file", found)
             return found
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:

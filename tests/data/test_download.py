@@ -215,6 +215,7 @@ def test_mirror_without_ground_truth_says_so(server, download, tmp_path):
         (["--subset=eval"], 1, "the server answers 404"),
         (["--subset=other"], 2, "subset"),
         (["--parallel=0"], 2, "parallel"),
+        (["--base_url=localhost:80"], 2, "--base_url=localhost:80: no address"),
     ],
 )
 def test_what_cannot_be_is_one_line(server, download, tmp_path, arguments, status, message):
