@@ -111,7 +111,7 @@ def locked_by_a_word():
         (locked_by_a_word(), "not a sound zip"),
         (zipped({"fan/train": b"", "fan/train/a.wav": b""}), "not a sound zip"),
         (zipped({"fan/train/a.wav": b"", "fan/train/a.wav/b.wav": b""}), "not a sound zip"),
-        (zipped({f"fan/train/{'a' * 300}.wav": b""}), "not a sound zip"),
+        (zipped({f"fan/train/{'a' * 300}.wav": b""}), "not (a sound zip|unpacked)"),
         (zipped({"../escaped.wav": b""}), "leaves the folder"),
         (zipped({"fan/train/../../../../escaped.wav": b""}), "leaves the folder"),
         (zipped({"/escaped.wav": b""}), "leaves the folder"),
