@@ -10,7 +10,6 @@ asd_jax.data.inspect --root=data/dcase2024.
 """
 
 import shutil
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -22,6 +21,7 @@ from absl import flags
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.log import say, tell
 
 if TYPE_CHECKING:  # requests, which is an extra, is imported when it is needed
     from asd_jax.data.zenodo import Archive
@@ -84,7 +84,7 @@ def main() -> int:
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error})") from error
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        tell(f"error: {failure}")
     return 1 if failures else 0
 
 
@@ -121,7 +121,7 @@ def report(
     missing = [archive for archive in archives if not is_done(archive, output)]
     for archive in archives:
         state = "to fetch" if archive in missing else "there"
-        print(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
+        say(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
     sizes = sorted(archive.size for archive in missing)
     disk = next(
         folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
@@ -130,7 +130,7 @@ def report(
         int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]),
         shutil.disk_usage(disk).free,
     )
-    print(
+    say(
         f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to "
         f"fetch, "
         f"{sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
@@ -222,9 +222,7 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
     from asd_jax.data.zenodo import at_base
 
     if not table.ground_truth:
-        print(
-            f"no ground truth of {table.year} is public: its evaluation clips stay without labels"
-        )
+        say(f"no ground truth of {table.year} is public: its evaluation clips stay without labels")
         return []
     folder = output / "ground_truth"
     folder.mkdir(parents=True, exist_ok=True)
@@ -242,10 +240,10 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
             said = f"no ground truth: {error}; the evaluation clips stay without labels"
             if base_url.rstrip("/") == ZENODO:
                 return [said]
-            print(f"warning: {said}", file=sys.stderr)  # a mirror of the recordings alone will do
+            tell(f"warning: {said}")  # a mirror of the recordings alone will do
             return []
         part.replace(path)
-    print(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
+    say(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
     return []
 
 

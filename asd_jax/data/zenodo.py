@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import sys
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from requests import Session
 
 from asd_jax.data.dcase import ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, get
+from asd_jax.runtime.log import tell
 from asd_jax.runtime.names import check_name
 
 # -> folder, in the order of the records
@@ -61,7 +61,7 @@ def plan(
                 told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
                     raise DownloadError(told)
-                print(f"warning: {told}", file=sys.stderr)
+                tell(f"warning: {told}")
             archives += found.values()
     return archives
 
