@@ -16,6 +16,9 @@ From a terminal: see python -m asd_jax.
 """
 
 import importlib
+from pathlib import Path
+
+__path__.append(str(Path(__file__).parent / "former"))  # modules by the names that they had
 
 # Imported when they are first used, so that `import asd_jax` costs nothing.
 _HOME = {

@@ -23,7 +23,7 @@ from pathlib import Path
 from asd_jax.runtime.command import docstring, run
 from asd_jax.runtime.errors import InputError, about
 from asd_jax.runtime.files import check_output
-from asd_jax.runtime.log import lose_screen, progress, put, tell
+from asd_jax.runtime.log import ScreenLost, print_result, progress, put, tell
 
 ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
@@ -403,12 +403,12 @@ def watch(args: argparse.Namespace) -> int:
     started = watching.started(detector.settings.false_alarm_rate)
     try:
         for line in itertools.chain([started], lines):
-            print(json.dumps(line), flush=True)
+            print_result(json.dumps(line))
     except KeyboardInterrupt:  # the usual end of a live stream
         for line in watcher.finish():
-            print(json.dumps(line), flush=True)
-    except BrokenPipeError as error:  # nobody reads the lines any more
-        lose_screen(error)
+            print_result(json.dumps(line))
+    except ScreenLost:  # nobody reads the lines any more
+        pass
     return ANOMALY if watcher.alarm.count else 0
 
 

@@ -23,6 +23,7 @@ from absl import flags
 from asd_jax.runtime import command
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
+from asd_jax.runtime.log import say
 from convert.checkpoint import is_ours, open_checkpoint
 
 # jax and flax take seconds to import: a refused file, or --help, does not pay for them
@@ -254,19 +255,19 @@ def main() -> None:
     except OSError as error:
         raise InputError(f"cannot write {FLAGS.output}: {error}") from error
     count = sum(math.prod(parameter.shape) for parameter in found.parameters.values())
-    print(f"{FLAGS.output}: {count:,} parameters, {found.config}")
-    print(f"sha256 of the source: {found.header['sha256']}")
+    say(f"{FLAGS.output}: {count:,} parameters, {found.config}")
+    say(f"sha256 of the source: {found.header['sha256']}")
     for reason in sorted(set(found.dropped.values())):
         names = [name for name, why in found.dropped.items() if why == reason]
-        print(f"left behind ({reason}): {len(names)} tensors, {names[0]} ...")
+        say(f"left behind ({reason}): {len(names)} tensors, {names[0]} ...")
     eps = (found.header.get("classifier") or {}).get("eps")
     if FLAGS.to == "huggingface" and eps not in (None, CLASSIFIER_EPS["huggingface"]):
-        print(
+        say(
             f"the head's norm was trained with an epsilon of {eps:g}, the Hugging Face model has "
             f"{CLASSIFIER_EPS['huggingface']:g}: the same weights, slightly other logits"
         )
     if found.position_difference is not None:
-        print(
+        say(
             f"the stored position table differs from the recomputed one by at most "
             f"{found.position_difference:.2g}"
         )

@@ -12,6 +12,7 @@ LAYERS = [
     {"detector"},
     {"config"},
     {"run"},
+    {"former"},
     {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}

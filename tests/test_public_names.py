@@ -1,5 +1,6 @@
 """What the documentation promises under `asd_jax`."""
 
+import importlib
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import asd_jax
+from asd_jax.runtime import errors
 
 NAMES = (
     "Detector EAT EATConfig load_encoder load_pipeline log_filter_bank normalize simam "
@@ -37,3 +39,23 @@ def test_front_end_by_its_public_names():
         spectrogram * asd_jax.simam_weights(spectrogram, tile=(32, 32)),
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asd_jax.errors:InputError",
+        "asd_jax.files:nothing_left_of",
+        "asd_jax.files:whole_file",
+        "asd_jax.workdir:locked",
+        "asd_jax.recordings:window_reader",
+        "asd_jax.recordings:windows",
+    ],
+)
+def test_what_programs_import_by_an_earlier_name_is_there(name):
+    module, _, attribute = name.partition(":")
+    assert callable(getattr(importlib.import_module(module), attribute))
+
+
+def test_an_error_is_one_class_by_either_name():
+    assert importlib.import_module("asd_jax.errors").InputError is errors.InputError

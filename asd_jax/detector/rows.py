@@ -4,7 +4,6 @@ screen.
 
 import codecs
 import csv
-import functools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from asd_jax.detector.detector import Verdict
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import whole_file
-from asd_jax.runtime.log import say, tell
+from asd_jax.runtime.log import print_result, say, tell
 
 COLUMNS = (
     "file",
@@ -52,14 +51,14 @@ def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator
     """Passes the rows on; errors go to standard error, objects to standard output.
 
     Raises:
-        OSError: standard output, the only place of what is told, takes no more.
+        ScreenLost: standard output, the only place of what is told, takes no more.
     """
-    put = functools.partial(print, flush=True) if only else say
+    show = print_result if only else say
     for one in rows:
         if "error" in one:
             tell(f"error: {one['error']}")
         elif as_json:
-            put(json.dumps(one))
+            show(json.dumps(one))
         yield one
 
 

@@ -25,7 +25,7 @@ from absl import flags
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import lose_screen, say, screen_lost, tell
+from asd_jax.runtime.log import ScreenLost, lose_screen, say, screen_lost, tell
 
 KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pretrain"
 
@@ -69,6 +69,8 @@ def _status(main, define_flags, argv: list[str]) -> int:
     except InputError as error:
         tell(f"error: {error}")
         return 2
+    except ScreenLost:  # whoever read it may have seen enough
+        return int(screen_lost())
     except SystemExit as stop:  # of argparse
         if isinstance(stop.code, str):
             tell(stop.code)
@@ -111,11 +113,6 @@ def _open_streams() -> None:
 def _told(error: OSError) -> int:
     """Tells what the system refused -> the exit status."""
     if error.filename is None:
-        try:
-            print(end="", flush=True)  # whether it was standard output
-        except OSError as again:
-            lose_screen(again)
-            return int(screen_lost())  # whoever read it may have seen enough
         try:
             os.getcwd()
         except OSError:

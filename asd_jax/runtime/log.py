@@ -17,9 +17,11 @@ from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
 _LARGEST = 1e300  # that a metric may be; what is larger, or no number, is damage
-
-
 _lost: OSError | None = None  # why standard output takes no more
+
+
+class ScreenLost(Exception):
+    """Standard output takes no more of what is wanted there alone."""
 
 
 def say(*words: object) -> None:
@@ -38,6 +40,19 @@ def put(text: str) -> None:
             print(text, end="", flush=True)
         except OSError as error:
             lose_screen(error)
+
+
+def print_result(line: str) -> None:
+    """One line of results on standard output.
+
+    Raises:
+        ScreenLost: nobody reads any more, or the disk is full; there is nothing to go on for.
+    """
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        lose_screen(error)
+        raise ScreenLost from error
 
 
 def tell(line: str) -> None:

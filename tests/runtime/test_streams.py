@@ -113,6 +113,25 @@ def test_the_work_goes_on_where_nobody_looks(tmp_path):
     assert (tmp_path / "done").exists()
 
 
+@pytest.mark.parametrize("to", ["| true", "> /dev/full"])
+def test_results_that_go_nowhere_end_the_command(tmp_path, to):
+    """6710c64 ended in a traceback."""
+    code = (
+        "import time\n"
+        "from asd_jax.runtime import command, log\n"
+        "def main():\n"
+        "    for n in range(100):\n"
+        "        time.sleep(0.02)\n"
+        "        log.print_result(str(n))\n"
+        "    open('done', 'w').close()\n"
+        "command.run(main)"
+    )
+    (tmp_path / "rows.py").write_text(code)
+    status, _, err = shell(f"python {tmp_path}/rows.py {to}", cwd=tmp_path)
+    assert not (tmp_path / "done").exists()
+    assert (status, len(err.splitlines())) == ((0, 0) if to == "| true" else (1, 1))
+
+
 def test_what_the_system_refuses_is_said_in_a_line(tmp_path):
     code = "from asd_jax.runtime import command; command.run(lambda: open('nowhere/x'))"
     (tmp_path / "refused.py").write_text(code)

@@ -1,0 +1,5 @@
+"""asd_jax.run.workdir."""
+
+from asd_jax.run.workdir import claimed, locked
+
+__all__ = ["claimed", "locked"]
