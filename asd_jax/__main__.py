@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 import asd_jax
-from asd_jax.runtime.command import docstring, run
-from asd_jax.runtime.log import say
+from asd_jax.runtime.command import docstring
+from asd_jax.runtime.log import say, screen_lost
 
 COMMANDS = (
     "train",
@@ -38,4 +38,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()
+    if screen_lost():
+        raise SystemExit(1)
