@@ -119,12 +119,12 @@ class Decoder:
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
         if len(head) < (16 if wav else ENOUGH) and not (self._ended and head):
             return
-        if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:16] == b"fmt "):
-            yield from self._bad("it does not begin with RIFF and WAVE")
         if not wav and (what := foreign(head, self.form.encoding)):
             raise InputError(
                 f"{self.name}: this is {what}; pipe raw samples or wav, e.g. {_TO_WAV}"
             )
+        if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:16] == b"fmt "):
+            yield from self._bad("it does not begin with RIFF and WAVE")
         self._state = "header" if wav else "samples"
         self._bytes = self._bytes[12 if wav else 0 :]
 
