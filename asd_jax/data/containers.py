@@ -4,63 +4,30 @@ does not bear out.
 
 import dataclasses
 import io
-import itertools
 import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
+from asd_jax.data.chunks import Kind, bytes_there, chunks_of, known_size, no_more_sound
 from asd_jax.data.packets import find_flac, find_mp3, find_ogg, id3_length
 from asd_jax.data.pieces import Sound, at
 from asd_jax.runtime.errors import InputError
 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
-# What the first bytes of a recording are, also of one that begins where another ends.
-_BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b".snd", b"fLaC")
-_BEGINNINGS += (b"OggS", b"NIST_1A")
 _MPEG = (0x50, 0x55)  # format tags of a wav that holds MP2 or MP3
-_KNOWN = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"PEAK", b"cue ", b"smpl", b"JUNK")
-_KNOWN += (b"PAD ", b"fact", b"_PMX", b"afsp", b"MARK", b"INST", b"COMT", b"ANNO", b"NAME", b"AUTH")
-_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"(c) ")
-# From here on a size that is not there is what programs write that do not know it: arecord
-# 0x80000000, sox 0x7FFFF000, services 2000000000, ffmpeg 0xFFFFFFFF. Sound that is wholly there
-# may be as long.
-_ENDLESS = 2_000_000_000
 _MOST = 0xFFFFFFFF
-_SCRAP = 512  # bytes after the samples that are too few to be a lost recording
-
-
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    """How a container writes its chunks.
-
-    Attributes:
-        names: of the chunks of the format and of the samples.
-        head: struct of a chunk's name and size.
-        first: byte at which the first chunk begins.
-        counted: bytes of a chunk's head that its size counts in.
-        step: multiple of bytes at which a chunk begins.
-    """
-
-    names: tuple[bytes, bytes]
-    head: str
-    first: int = 12
-    counted: int = 0
-    step: int = 2
-
-
-_LITTLE, _BIG = (_Kind((b"fmt ", b"data"), f"{order}4sI") for order in "<>")
+_LITTLE, _BIG = (Kind((b"fmt ", b"data"), f"{order}4sI") for order in "<>")
 _KINDS = {
     (b"RIFF", b"WAVE"): _LITTLE,
     (b"RF64", b"WAVE"): _LITTLE,
     (b"BW64", b"WAVE"): _LITTLE,
     (b"RIFX", b"WAVE"): _BIG,
-    (b"FORM", b"AIFF"): _Kind((b"COMM", b"SSND"), ">4sI"),
-    (b"FORM", b"AIFC"): _Kind((b"COMM", b"SSND"), ">4sI"),
-    (b"FORM", b"8SVX"): _Kind((b"VHDR", b"BODY"), ">4sI"),
-    (b"FORM", b"16SV"): _Kind((b"VHDR", b"BODY"), ">4sI"),
+    (b"FORM", b"AIFF"): Kind((b"COMM", b"SSND"), ">4sI"),
+    (b"FORM", b"AIFC"): Kind((b"COMM", b"SSND"), ">4sI"),
+    (b"FORM", b"8SVX"): Kind((b"VHDR", b"BODY"), ">4sI"),
+    (b"FORM", b"16SV"): Kind((b"VHDR", b"BODY"), ">4sI"),
 }
-_W64_KIND = _Kind((b"fmt ", b"data"), "<4s12xQ", first=40, counted=24, step=8)
-_CAF_KIND = _Kind((b"desc", b"data"), ">4sq", first=8, step=1)
+_W64_KIND = Kind((b"fmt ", b"data"), "<4s12xQ", first=40, counted=24, step=8)
+_CAF_KIND = Kind((b"desc", b"data"), ">4sq", first=8, step=1)
 
 
 def find_sound(file: BinaryIO) -> Sound:
@@ -100,12 +67,12 @@ def find_sound(file: BinaryIO) -> Sound:
     return find_mp3(file, begin, end) or Sound(size=end, checked=False)
 
 
-def _chunked(file: BinaryIO, begin: int, end: int, kind: _Kind, magic: bytes) -> Sound:
+def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> Sound:
     """Of a container whose chunks are walked to the end."""
     forms, data, kept = [], [], b""
-    for name, place, size in _chunks(file, begin + kind.first, end, kind):
+    for name, place, size in chunks_of(file, begin + kind.first, end, kind):
         if name == kind.names[1]:
-            data.append((place, _known_size(file, place, size, end, kind, bool(forms))))
+            data.append((place, known_size(file, place, size, end, kind, bool(forms))))
             if data[-1][1] is None or place + data[-1][1] > end:
                 break
         elif name == kind.names[0]:
@@ -123,7 +90,7 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: _Kind, magic: bytes) ->
     if not forms or not sounding:
         raise InputError("no samples in it, only a header; it may be truncated or damaged")
     place, stated = sounding[0]
-    size = _there(place, stated, end, end - begin)
+    size = bytes_there(place, stated, end, end - begin)
     if kind in (_LITTLE, _BIG):
         return _wav(file, place, size, kind, forms[0], kept)
     # CAF counts its edits before the samples, AIFF an offset and a block size.
@@ -132,119 +99,18 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: _Kind, magic: bytes) ->
     return found if stated == size else _with_size(file, found, place, size, kind)
 
 
-def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: _Kind) -> Sound:
+def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: Kind) -> Sound:
     """The same, for a decoder that is told the size that the header does not know."""
     field = struct.pack(kind.head[0] + kind.head[-1], min(size + kind.counted, _MOST))
     head = at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
     return dataclasses.replace(sound, head=head, at=place, size=size)
 
 
-def _chunks(file: BinaryIO, place: int, end: int, kind: _Kind) -> Iterator[tuple[bytes, int, int]]:
-    """(name, first byte, bytes) of each chunk; after the samples, what is left must be no more
-    sound.
-    """
-    heard, wide, width = False, 0xFFFFFFFF, struct.calcsize(kind.head)
-    while place + width <= end:
-        name, size = struct.unpack(kind.head, at(file, place, width))
-        size = size - kind.counted if size != -1 else 0xFFFFFFFF
-        if name == kind.names[1]:
-            size = max(size, 0)
-        known = size >= 0 and (name == kind.names[1] or name in _KNOWN)
-        if not known and not (_is_name(name) and 0 <= size <= end - place - width):
-            _no_more_sound(file, place, end, heard)
-            return
-        if name == b"ds64" and size >= 16:  # of RF64 and BW64: sizes that 32 bits do not hold
-            wide = struct.unpack("<8xQ", at(file, place + width, 16))[0]
-        if name == kind.names[1]:
-            heard, size = True, wide if size == 0xFFFFFFFF else size
-        yield name, place + width, size
-        after = place + width + size
-        place = after + -size % kind.step
-        if place != after and not _is_chunk(file, place, end, kind):
-            place = after if _is_chunk(file, after, end, kind) else place  # an odd one, not padded
-
-
-def _is_name(name: bytes) -> bool:
-    return all(0x20 <= byte < 0x7F for byte in name) and name not in _BEGINNINGS
-
-
-def _is_chunk(file: BinaryIO, place: int, end: int, kind: _Kind) -> bool:
-    """Whether a chunk that fits into the file begins there."""
-    width = struct.calcsize(kind.head)
-    head = at(file, place, width)
-    if len(head) < width:
-        return False
-    name, size = struct.unpack(kind.head, head)
-    fits = 0 <= size - kind.counted <= end - place - width
-    return _is_name(name) and (fits or name == kind.names[1])
-
-
-def _no_more_sound(file: BinaryIO, place: int, end: int, heard: bool) -> None:
-    """Raises InputError where the bytes that no chunk explains may be sound."""
-    rest = at(file, place, 16)
-    if rest.startswith(_BEGINNINGS):
-        raise InputError(
-            f"another recording begins at byte {place}: split the file, or convert it to one"
-        )
-    if not heard:
-        raise InputError(f"a damaged header: no chunk begins at byte {place}")
-    scrap = end - place <= _SCRAP or rest.startswith(_TAGS)
-    if not scrap and not _zeros(file, place, end):
-        raise InputError(
-            f"{end - place} bytes follow the sound that the header states and are no chunk of a "
-            f"wav or the like: the size is wrong, or the file is damaged; convert it"
-        )
-
-
-def _zeros(file: BinaryIO, place: int, end: int) -> bool:
-    file.seek(place)
-    blocks = iter(lambda: file.read(min(1 << 20, end - file.tell())), b"")
-    return not any(any(block) for block in blocks)
-
-
-def _known_size(
-    file: BinaryIO, place: int, stated: int, end: int, kind: _Kind, formed: bool
-) -> int | None:
-    """Bytes of samples that a chunk states; None where they were not known when it was written."""
-    left = end - place
-    if stated == 0 and left and formed:
-        chunks = itertools.islice(_walkable(file, place, end, kind), 1 << 12)
-        return 0 if all(chunks) else None  # what follows is chunks to the end: nothing was recorded
-    return None if stated > left and stated >= _ENDLESS else stated
-
-
-def _walkable(file: BinaryIO, place: int, end: int, kind: _Kind) -> Iterator[bool]:
-    """Whether a chunk begins where the one before it ends, to the end of the file."""
-    width = struct.calcsize(kind.head)
-    while end - place >= width:
-        good = _is_chunk(file, place, end, kind)
-        yield good
-        if not good:
-            return
-        size = max(0, struct.unpack(kind.head, at(file, place, width))[1] - kind.counted)
-        place += width + size + -size % kind.step
-    yield _zeros(file, place, end)
-
-
-def _there(place: int, stated: int | None, end: int, whole: int) -> int:
-    """Bytes of samples in the file; the size of the file itself was stated in place of theirs by
-    some programs.
-    """
-    left = max(end - place, 0)
-    if stated is None or (stated > left and stated in (whole, whole - 8)):
-        return left
-    if stated > left:
-        raise InputError(
-            f"truncated, the header states {stated} bytes of sound but {left} are there"
-        )
-    return stated
-
-
 def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: int) -> Sound:
     """Of a header with one block of samples behind it."""
-    size = _there(place, stated, end, end - begin)
+    size = bytes_there(place, stated, end, end - begin)
     if place + size < end:
-        _no_more_sound(file, place + size, end, True)
+        no_more_sound(file, place + size, end, True)
     return Sound(at=begin, size=end - begin, sound_bytes=size)
 
 
@@ -261,7 +127,7 @@ def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
     return _one_block(file, begin, begin + header, size, end)
 
 
-def _wav(file: BinaryIO, place: int, size: int, kind: _Kind, form: bytes, fact: bytes) -> Sound:
+def _wav(file: BinaryIO, place: int, size: int, kind: Kind, form: bytes, fact: bytes) -> Sound:
     """Of a wav: libsndfile is given its format and its samples alone, whatever else there is."""
     order = kind.head[0]
     fields = struct.unpack_from(f"{order}HHIIHH", form.ljust(16, b"\0"))
