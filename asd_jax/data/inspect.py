@@ -3,7 +3,8 @@ machine by machine.
 
     python -m asd_jax.data.inspect --root=DIR [--json=FILE]
 
-Headers are read of every file; --decode reads every sample too, which finds NaNs and damaged ends.
+Headers are read of every file, and what is compressed is decoded to find its length; --decode reads
+every sample, which finds NaNs too.
 """
 
 import collections
