@@ -77,7 +77,12 @@ def main() -> int | None:
 
 
 def _fit_flags(add) -> None:
-    add("--normal", required=True, help="folder (or csv list) of recordings of the healthy machine")
+    add(
+        "--normal",
+        required=True,
+        help="folder (or csv list) of recordings of the healthy machine, or one file; up to an "
+        "hour each",
+    )
     add("--output", required=True, help="detector file to write")
     add(
         "--weights",
@@ -213,7 +218,7 @@ def _update_flags(add) -> None:
     add(
         "--normal",
         required=True,
-        help="folder (or csv list) of further recordings, confirmed to be normal",
+        help="folder (or csv list) of further recordings, confirmed to be normal, or one",
     )
     add("--output", required=True, help="detector file to write; the old one stays")
     add(
@@ -225,13 +230,13 @@ def _update_flags(add) -> None:
 
 def update(args: argparse.Namespace) -> None:
     """A detector and further normal recordings -> a new detector file that knows them too."""
-    from asd_jax.data.audio import audio_format
+    from asd_jax.data.audio import sampling_rate
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import names_of, normal_recordings
 
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
     _check_output("--output", args.output)
-    _tell_slow([audio_format(clip.path)[1] for clip in clips], detector.recorded_rate)
+    _tell_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
     read = _reader(args.channel, detector.settings.sample_rate)
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
@@ -248,7 +253,7 @@ def _score_flags(add) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="recordings, folders of them, csv lists with a column file",
+        help="recordings of up to an hour, folders of them, csv lists with a column file",
     )
     add("--detector", required=True, help="file that fit wrote")
     add("--json", action="store_true", help="one JSON object a line instead of a table")

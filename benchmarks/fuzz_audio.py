@@ -1,12 +1,14 @@
-"""Feeds damaged audio files to the reader: each must decode or raise the one error that names the
-file.
+"""Feeds damaged and odd audio files to the reader, and odd folders to the finder.
 
-    python -m benchmarks.fuzz_audio --files=2000 --output=DIR
+    python -m benchmarks.fuzz_audio --files=2000 --containers=2000 --folders=200 --output=DIR
 
 Truncated, bit-flipped, spliced and padded files of every container and coding that libsndfile
 writes, headers that state no channels, 2^31 frames or absurd rates, and text. A crash, a hang of 60
-s, another exception, a waveform out of [-1, 1] or more than 1 GB of memory fails. Writes
-fuzz_audio.json.
+s, another exception, a waveform out of [-1, 1] or more than 1 GB of memory fails: each must decode
+or raise the one error that names the file. Containers (odd_recordings.py): random orders of chunks,
+several of them, sizes that are odd, unknown or wrong, every format whole, cut and joined; what is
+read must be all that was recorded. Folders (odd_folders.py): random trees with links, pipes, hidden
+folders, those of the system and names that are not UTF-8. Writes fuzz_audio.json.
 """
 
 import collections
@@ -27,6 +29,8 @@ from asd_jax.data.audio import read_clip
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
+from benchmarks.odd_folders import faults_of, random_folder
+from benchmarks.odd_recordings import fault_of, random_case
 
 FLAGS = flags.FLAGS
 
@@ -60,6 +64,8 @@ _CODINGS = {
 def define_flags(argv: Sequence[str]) -> None:
     """The flags of the command."""
     flags.DEFINE_integer("files", 2000, "How many damaged files to read.")
+    flags.DEFINE_integer("containers", 2000, "How many odd containers to read.")
+    flags.DEFINE_integer("folders", 200, "How many odd folders to search.")
     flags.DEFINE_integer("seed", 0, "Of the damage.")
     flags.DEFINE_string(
         "output", None, "Folder for fuzz_audio.json; nothing is written without it."
@@ -85,11 +91,21 @@ def main() -> int:
             came_of[came] += 1
             broken += [f"file {number}: {fault}"] if fault else []
             path.unlink()
+        for number in range(FLAGS.containers):
+            faulthandler.dump_traceback_later(HANG_S, exit=True)
+            fault = fault_of(random_case(rng), Path(folder) / "odd.wav")
+            broken += [f"container {number}: {fault}"] if fault else []
+        for number in range(FLAGS.folders):
+            faulthandler.dump_traceback_later(HANG_S, exit=True)
+            root = Path(folder) / f"folder_{number}"
+            broken += [f"folder {number}: {f}" for f in faults_of(root, *random_folder(root, rng))]
     faulthandler.cancel_dump_traceback_later()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     broken += [f"{peak_mb:.0f} MB of memory"] if peak_mb > MOST_MB else []
     result = {
         "files": FLAGS.files,
+        "containers": FLAGS.containers,
+        "folders": FLAGS.folders,
         "seed": FLAGS.seed,
         **came_of,
         "broken": broken,

@@ -1,27 +1,22 @@
 """Audio files to waveforms: read, pick a channel, resample, bring to length."""
 
-import contextlib
 import functools
-import io
 import math
-import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 from jaxtyping import Float, Int16, Shaped
 
+from asd_jax.data.decode import Recording, opened
 from asd_jax.runtime.errors import InputError
 
 FRAME_MS = 25  # one frame of the filter bank: the least there is to hear
-SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000  # a sampling rate outside is a damaged header
-LONGEST_S = 3600
+LONGEST_S = 3600  # a recording is held in memory as a whole
 RESAMPLERS = ("soxr", "torchaudio")
-_BLOCK = 1 << 22  # values decoded at a time, so that no header decides how much memory is taken
-_BYTE_ORDER = {b"RIFF": "<", b"RIFX": ">", b"FORM": ">"}
+LOUDEST = 4  # 12 dB over full scale: not a loud recording but another unit
+CANCELLED = 1e-4  # of the channels' power left in their mean: one is wired the other way round
 
 
 def read_clip(
@@ -33,8 +28,10 @@ def read_clip(
 ) -> Float[np.ndarray, "s"]:
     """Audio file -> float32 waveform in [-1, 1] at `sample_rate`, one channel.
 
-    Any container, bit depth and rate that libsndfile reads (wav, flac, ogg, mp3, aiff, ...). What
-    exceeds full scale a little (loud float files, ringing of the resampler) is clipped to it.
+    wav (also RF64, BW64, W64, MP3 in it), flac, ogg, mp3, aiff, au, caf and NIST, of any bit depth
+    and rate, up to an hour. Its length is what is there: a file that does not hold what its header
+    states, or holds more, is refused. What exceeds full scale a little (loud float files, ringing
+    of the resampler) is clipped to it.
 
     Args:
         path: the file.
@@ -45,8 +42,9 @@ def read_clip(
         resampler: "soxr", or "torchaudio" for parity (see `resample`).
 
     Raises:
-        InputError: names the file that is missing, not audio, truncated, empty, shorter than a 25
-            ms frame, without that channel, not finite, or float without being scaled to [-1, 1].
+        InputError: names the file that is missing, not audio, truncated, more than one recording,
+            empty, shorter than a 25 ms frame, longer than an hour, without that channel, of
+            channels that cancel out, not finite, or float without being scaled to [-1, 1].
     """
     wave = _read(path, sample_rate, channel, resampler)
     return _scaled(wave) if wave.dtype == np.int16 else wave
@@ -72,15 +70,29 @@ def to_int16(wave: Float[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
 
 
 def audio_format(path: str | Path) -> tuple[float, int, int]:
-    """Audio file -> (seconds, sampling rate in Hz, channels), from its header alone.
+    """Audio file -> (seconds, sampling rate in Hz, channels): the length by its size where samples
+    are as they are, else by decoding it, since the headers of compressed files may be wrong.
 
     Raises:
-        InputError: names the file that is missing, not audio, truncated, empty or shorter than a 25
-            ms frame.
+        InputError: names the file that is missing, not audio, truncated, empty, shorter than a 25
+            ms frame or longer than an hour.
     """
-    with _errors_named(path), _open(path) as sound:
-        _check_length(path, sound.frames, sound.samplerate)
-        return sound.frames / sound.samplerate, sound.samplerate, sound.channels
+    with opened(path) as sound:
+        frames = sound.frames
+        if frames is None:
+            frames = sum(map(len, _limited(sound)))
+        _check_length(frames, sound.rate)
+        return frames / sound.rate, sound.rate, sound.channels
+
+
+def sampling_rate(path: str | Path) -> int:
+    """Audio file -> its sampling rate in Hz.
+
+    Raises:
+        InputError: names the file that cannot be opened as sound.
+    """
+    with opened(path) as sound:
+        return sound.rate
 
 
 def resample(
@@ -121,8 +133,10 @@ def fit_length(
     learn the length of a machine's clips instead of its sound.
 
     Raises:
-        InputError: no such way to pad.
+        InputError: no such way to pad, or nothing to be repeated: digital silence is no sound.
     """
+    if not len(wave):
+        raise InputError("no samples where a window of a recording is to be heard")
     if pad not in ("repeat", "zeros"):
         raise InputError(f"data.pad={pad!r}; known: repeat, zeros")
     if pad == "zeros" and len(wave) < samples:
@@ -144,157 +158,54 @@ def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]
     return kernel.astype(np.float32), width
 
 
-@contextlib.contextmanager
-def _errors_named(path: str | Path) -> Iterator[None]:
-    """Turns what opening and decoding raise into the one error that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:  # libsndfile's own error is a RuntimeError
-        reason = str(error).rsplit("': ", 1)[-1] or "damaged"
-        raise InputError(f"{path}: not readable as audio ({reason})") from error
-
-
 def _read(
     path: str | Path, sample_rate: int, channel: int | str, resampler: str
 ) -> Shaped[np.ndarray, "s"]:
     """The checked waveform: int16 as stored where that is exact, else float32."""
-    with _errors_named(path), _open(path) as sound:
-        rate = sound.samplerate
-        blocks = [_pick(block, channel, path) for block in _blocks(sound, path)]
-    wave = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-    _check_length(path, len(wave), rate)
-    if wave.dtype == np.int16:
-        return (
-            wave
-            if rate == sample_rate
-            else resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
-        )
-    loudest = np.abs(wave).max()
-    if not np.isfinite(loudest):
-        raise InputError(f"{path}: NaN or infinity among the samples")
-    if loudest > 4:  # 12 dB over full scale: not a loud recording but another unit
-        raise InputError(f"{path}: samples up to {loudest:.4g}; scale the recording to [-1, 1]")
-    return resample(wave, rate, sample_rate, method=resampler).clip(-1, 1)
+    with opened(path) as sound:
+        rate, blocks = sound.rate, [_pick(block, channel) for block in _limited(sound)]
+        wave = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
+        if wave.dtype == np.int16:
+            if rate == sample_rate:
+                return wave
+            return resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
+        loudest = np.abs(wave).max()
+        if not np.isfinite(loudest):
+            raise InputError("NaN or infinity among the samples")
+        if loudest > LOUDEST:
+            raise InputError(f"samples up to {loudest:.4g}; scale the recording to [-1, 1]")
+        return resample(wave, rate, sample_rate, method=resampler).clip(-1, 1)
+
+
+def _limited(sound: Recording) -> Iterator[Shaped[np.ndarray, "s c"]]:
+    """The blocks of a recording that is neither too short nor too long."""
+    if sound.frames is not None:
+        _check_length(sound.frames, sound.rate)
+    count = 0
+    for block in sound.blocks():
+        count += len(block)
+        if count > LONGEST_S * sound.rate:
+            break
+        yield block
+    _check_length(count, sound.rate)
 
 
 def _scaled(wave: Int16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return wave * np.float32(1 / 32768)
 
 
-def _check_length(path: str | Path, samples: int, rate: int) -> None:
+def _check_length(samples: int, rate: int) -> None:
     if not samples:
-        raise InputError(f"{path}: empty, no samples in it")
+        raise InputError("empty, no samples in it")
     if samples * 1000 < FRAME_MS * rate:
         raise InputError(
-            f"{path}: {samples} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms"
+            f"{samples} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms"
         )
+    if samples > LONGEST_S * rate:
+        raise InputError(f"longer than {LONGEST_S} s; split it into clips")
 
 
-class _PlainWav:
-    """A wav of plain 16-bit samples, read as it lies in the file: most of DCASE, in a fraction of
-    libsndfile's time.
-    """
-
-    format, subtype = "WAV", "PCM_16"
-
-    def __init__(self, file: BinaryIO, size: int, channels: int, rate: int):
-        self.file, self.frames, self.channels, self.samplerate = (
-            file,
-            size // (2 * channels),
-            channels,
-            rate,
-        )
-
-    def read(self, frames: int, **_) -> Int16[np.ndarray, "s c"]:
-        samples = np.fromfile(self.file, "<i2", frames * self.channels)
-        return samples.astype(np.int16, copy=False).reshape(-1, self.channels)
-
-
-@contextlib.contextmanager
-def _open(path: str | Path) -> Iterator[soundfile.SoundFile | _PlainWav]:
-    """Opens the file after checking the length that its header states against its own."""
-    with open(path, "rb") as file:
-        if not (end := file.seek(0, io.SEEK_END)):
-            raise InputError(f"{path}: empty, no bytes in it")
-        form, at, stated = _chunks(file)
-        left = end - at if at else 0
-        if left < stated < 0xFFFFFFFF:
-            raise InputError(
-                f"{path}: truncated, the header states {stated} bytes of sound but {left} are there"
-            )
-        tag, channels, rate, _, step, bits = struct.unpack_from("<HHIIHH", form.ljust(16, b"\0"))
-        if channels and (tag, step, bits) == (1, 2 * channels, 16):
-            file.seek(at)
-            opened = _PlainWav(file, left if stated in (0, 0xFFFFFFFF) else stated, channels, rate)
-        # written to a pipe and never completed: libsndfile reads on only at 0xFFFFFFFF
-        elif stated == 0 < left:
-            file.seek(0)
-            content = file.read()
-            opened = soundfile.SoundFile(
-                io.BytesIO(content[: at - 4] + b"\xff\xff\xff\xff" + content[at:])
-            )
-        else:
-            opened = soundfile.SoundFile(str(path))
-        if not SLOWEST_HZ <= opened.samplerate <= FASTEST_HZ:
-            raise InputError(
-                f"{path}: a sampling rate of {opened.samplerate} Hz; expected {SLOWEST_HZ} to "
-                f"{FASTEST_HZ}"
-            )
-        yield opened  # libsndfile's is closed when it is collected, at once
-
-
-def _chunks(file: BinaryIO) -> tuple[bytes, int, int]:
-    """A wav's format chunk, and where a wav's or aiff's samples begin and how many bytes of them
-    are stated.
-
-    Empty and zeros for other files, whose readers check themselves.
-    """
-    file.seek(0)
-    order, form, at = _BYTE_ORDER.get(file.read(12)[:4]), b"", 12
-    while order and len(head := file.read(8)) == 8:
-        name, size = struct.unpack(f"{order}4sI", head)
-        at += 8
-        if name in (b"data", b"SSND"):
-            return form, at, size
-        if name == b"fmt " and order == "<" and 16 <= size < 64:
-            form = file.read(size)
-        at = file.seek(at + size + size % 2)
-    return b"", 0, 0
-
-
-def _blocks(
-    sound: soundfile.SoundFile | _PlainWav, path: str | Path
-) -> Iterator[Shaped[np.ndarray, "s c"]]:
-    """The file's samples, a bounded number at a time: int16 where it holds such, else float32."""
-    frames, count = _BLOCK // sound.channels, 0
-    dtype = "int16" if sound.subtype == "PCM_16" else "float32"
-    while count < sound.frames or not count:
-        block = sound.read(min(frames, sound.frames - count), dtype=dtype, always_2d=True)
-        # whose length is an estimate
-        if not len(block) and count < sound.frames and sound.format != "MP3":
-            raise InputError(
-                f"{path}: truncated, the header states {sound.frames} samples but {count} are there"
-            )
-        count += len(block)
-        if count > LONGEST_S * sound.samplerate:
-            raise InputError(f"{path}: longer than {LONGEST_S} s; split it into clips")
-        yield block
-        if not len(block):
-            return
-
-
-def _pick(
-    block: Shaped[np.ndarray, "s c"], channel: int | str, path: str | Path
-) -> Shaped[np.ndarray, "s"]:
+def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.ndarray, "s"]:
     """One channel of the samples as they are, or a mixture of several in float32."""
     named: dict[int | str, int] = {"mean": 0, "near": 0, "far": 1, "difference": 1}
     number = named.get(channel, channel)
@@ -304,8 +215,13 @@ def _pick(
         )
     channels = block.shape[1]
     if not 0 <= int(number) < channels:
-        raise InputError(f"{path}: no channel {channel!r} in a file of {channels} channel(s)")
+        raise InputError(f"no channel {channel!r} in a file of {channels} channel(s)")
     if channels == 1 or channel not in ("mean", "difference"):
         return np.ascontiguousarray(block[:, int(number)])
     block = _scaled(block) if block.dtype == np.int16 else block
-    return block.mean(axis=1) if channel == "mean" else (block[:, 0] - block[:, 1]) / 2
+    if channel == "difference":
+        return (block[:, 0] - block[:, 1]) / 2
+    mean = block.mean(axis=1)
+    if np.vdot(mean, mean) * channels < CANCELLED * np.vdot(block, block):
+        raise InputError("its channels cancel out in their mean: choose one, e.g. channel 0")
+    return mean

@@ -2,43 +2,17 @@
 
 import dataclasses
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from asd_jax.data.clip_names import said_by_name
 from asd_jax.data.clips_csv import describe
+from asd_jax.data.folders import AUDIO_ENDINGS, Listing, everything_below, in_words, listing
 from asd_jax.data.ground_truth import GroundTruth, find_ground_truth
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import tell as tell_user
 from asd_jax.runtime.names import check_name
 
-# 2021 and later. RoboticArm (2024) lacks the split's token; attribute strings contain underscores.
-_LABELLED = re.compile(
-    r"section_(?P<section>\d+)_(?P<domain>source|target)_(?:(?P<split>train|test)_)?"
-    r"(?P<label>normal|anomaly)_(?P<number>\d+)(?:_(?P<attribute>.*))?\.\w+"
-)
-# Evaluation clips as released: section and number, in 2021 with the domain.
-_RELEASED = re.compile(
-    r"section_(?P<section>\d+)_(?:(?P<domain>source|target)_)?(?:test_)?\d+\.\w+"
-)
-# 2025
-_SUPPLEMENTAL = re.compile(r"section_(?P<section>\d+)_(?P<attribute>[a-zA-Z]+)_\d+_?.*\.\w+")
-_ID = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_\d+\.\w+")  # 2020
-_LABELS = {"normal": 0, "anomaly": 1}
-
-# What libsndfile reads, by the usual endings.
-AUDIO_ENDINGS = (
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aiff",
-    ".aif",
-    ".w64",
-    ".caf",
-    ".au",
-)
 _SPLITS = {
     "train": "train",
     "test": "test",
@@ -103,42 +77,24 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     path = str(path)
     name = labelled or os.path.basename(path)
     unsaid = 0 if split == "train" else -1
-    if match := _LABELLED.fullmatch(name):
-        label, attribute = _LABELS[match["label"]], match["attribute"] or ""
-        if match["split"] not in (None, split):
-            raise InputError(
-                f"{path}: a {match['split']} clip in the {split} folder; move it to where it "
-                f"belongs"
-            )
-        clip = Clip(path, machine, match["section"], split, match["domain"], label, attribute)
-    elif match := _ID.fullmatch(name):
-        clip = Clip(
-            path,
-            machine,
-            match["section"],
-            split,
-            "source",
-            _LABELS.get(match["label"], unsaid),
-            "",
-        )
-    elif split == "supplemental" and (match := _SUPPLEMENTAL.fullmatch(name)):
-        clip = Clip(path, machine, match["section"], split, "unknown", -1, match["attribute"])
-    elif match := _RELEASED.fullmatch(name):
-        clip = Clip(
-            path, machine, match["section"], split, match["domain"] or "unknown", unsaid, ""
-        )
-    elif name.startswith("section_"):
+    said = said_by_name(name, supplemental=split == "supplemental")
+    if said is None and name.startswith("section_"):
         raise InputError(
             f"{path}: not a DCASE file name; expected "
             f"section_<SS>_<source|target>_<train|test>_<normal|anomaly>_"
             "<NNNN>_<attributes>.wav, or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
-    else:
-        clip = Clip(path, machine, "00", split, "source", unsaid, "")
-    check_name("section", clip.section, at=path)
-    if split == "train" and clip.label == 1:
+    if said is None:
+        return Clip(path, machine, "00", split, "source", unsaid, "")
+    if said.split not in (None, split):
+        raise InputError(
+            f"{path}: a {said.split} clip in the {split} folder; move it to where it belongs"
+        )
+    check_name("section", said.section, at=path)
+    label = unsaid if said.label is None else said.label
+    if split == "train" and label == 1:
         raise InputError(f"{path}: an anomaly in the train folder, which is for normal sound only")
-    return dataclasses.replace(clip, attribute="") if clip.attribute == "noAttribute" else clip
+    return Clip(path, machine, said.section, split, said.domain, label, said.attribute)
 
 
 def find_clips(
@@ -147,6 +103,7 @@ def find_clips(
     *,
     splits: Sequence[str] = ("train", "test"),
     ground_truth: str | Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Clip]:
     """Every clip under `root`, ordered by machine, split and name.
 
@@ -157,13 +114,15 @@ def find_clips(
         splits: the splits wanted; add "supplemental" for the extra clips of 2025.
         ground_truth: a list, or a folder of lists, that labels evaluation clips as released; None
             takes what lies in root or root/ground_truth.
+        tell: gets a line on each thing that might be a recording and is left out.
 
     Raises:
         InputError: no such folder, no clips in it, a wanted machine missing or without training
             clips, a bad name, one name twice in a machine's split.
     """
     root = Path(root)
-    found = machine_folders(root)
+    left_out: list[str] = []
+    found = machine_folders(root, left_out)
     if missing := sorted(set(machines) - set(found)):
         raise InputError(
             f"{root}: no machine {', '.join(missing)} here; found: "
@@ -172,13 +131,15 @@ def find_clips(
     names = find_ground_truth(root, ground_truth)
     clips = []
     for machine in sorted(set(machines) or found):
-        of_machine = machine_clips(found[machine], machine, names)
+        of_machine = machine_clips(found[machine], machine, names, left_out=left_out)
         if not any(clip.split == "train" for clip in of_machine):
             raise InputError(
                 f"{root}: machine {machine} has no training clips in its train folder; "
                 f"{EXPECTED_TREE}"
             )
         clips += sorted(of_machine, key=lambda clip: (clip.split, os.path.basename(clip.path)))
+    for line in in_words(left_out) if tell else ():
+        tell(line)
     return [clip for clip in clips if clip.split in splits]
 
 
@@ -196,9 +157,13 @@ def clip_class(clip: Clip, *, with_domain: bool = False) -> tuple[str, ...]:
     return (clip.machine, clip.section, clip.attribute) + ((clip.domain,) if with_domain else ())
 
 
-def machine_folders(root: str | Path) -> dict[str, list[Path]]:
+def machine_folders(root: str | Path, left_out: list[str] | None = None) -> dict[str, list[Path]]:
     """Machine -> its folders under `root`, at most four levels down (zip top, dev_data, raw,
     machine).
+
+    Args:
+        root: where to look.
+        left_out: gets a line on each folder that cannot be listed; None raises the first.
 
     Raises:
         InputError: no such folder, or none of a machine in it.
@@ -210,24 +175,33 @@ def machine_folders(root: str | Path) -> dict[str, list[Path]]:
         return {root.resolve().name: [root]}
     level, folders = [root], []
     for _ in range(4):
-        entries = [entry for folder in level for entry in os.scandir(folder)]
-        below = [
-            Path(entry.path)
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith(".")
-        ]
+        below = [sub for folder in level for sub in _listed(folder, left_out).folders]
         level = [folder for folder in below if not split_folders(folder)]
         folders += [folder for folder in below if split_folders(folder)]
     if not folders:
-        raise InputError(f"{root}: no recordings here; {EXPECTED_TREE}\nfound: {_listing(root)}")
+        raise InputError(f"{root}: no recordings here; {EXPECTED_TREE}\nfound: {_contents(root)}")
     return {
         name: sorted(f for f in folders if f.name == name)
         for name in sorted({f.name for f in folders})
     }
 
 
+def _listed(folder: Path, left_out: list[str] | None) -> Listing:
+    try:
+        return listing(folder)
+    except InputError as error:
+        if left_out is None:
+            raise
+        left_out.append(str(error))
+        return Listing()
+
+
 def machine_clips(
-    folders: Sequence[Path], machine: str, names: GroundTruth, bad: list[str] | None = None
+    folders: Sequence[Path],
+    machine: str,
+    names: GroundTruth,
+    bad: list[str] | None = None,
+    left_out: list[str] | None = None,
 ) -> list[Clip]:
     """The clips of one machine.
 
@@ -237,9 +211,11 @@ def machine_clips(
         machine: its machine type.
         names: labelled names by (machine, released name).
         bad: gets the messages of bad names; None raises the first.
+        left_out: gets a line on each thing that might be a recording and is left out.
 
     Raises:
-        InputError: a bad name, one name twice in a split, or a clips.csv that does not fit.
+        InputError: a bad name, a folder that cannot be listed, one name twice in a split, or a
+            clips.csv that does not fit.
     """
     try:
         check_name("machine", machine, at=str(folders[0].parent))
@@ -247,7 +223,10 @@ def machine_clips(
         if bad is None:
             raise
         bad.append(str(error))
-    clips = [clip for folder in folders for clip in _clips_of(folder, machine, names, bad)]
+    left_out = [] if left_out is None else left_out
+    clips = [
+        clip for folder in folders for clip in _clips_of(folder, machine, names, bad, left_out)
+    ]
     seen: dict[tuple[str, str], str] = {}
     for clip in clips:
         first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
@@ -263,18 +242,19 @@ def machine_clips(
     return clips
 
 
-def _clips_of(folder, machine, names, bad) -> list[Clip]:
+def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
     clips = {}
     for sub in split_folders(folder):
-        # read to its end, so closed, also where a name is bad
-        for entry in list(os.scandir(folder / sub)):
-            if not entry.name.lower().endswith(AUDIO_ENDINGS) or entry.name.startswith("."):
-                continue
+        found = listing(folder / sub)
+        left_out += found.left_out
+        for below in found.folders:
+            if files := everything_below(below).files:
+                left_out.append(f"{below}: {len(files)} recordings, which must lie in {sub} itself")
+        for path in found.files:
             try:
-                labelled = names.get((machine, entry.name))
-                clips[f"{sub}/{entry.name}"] = parse_clip(
-                    entry.path, machine, _SPLITS[sub], labelled=labelled
-                )
+                labelled = names.get((machine, path.name))
+                split = _SPLITS[sub.lower()]
+                clips[f"{sub}/{path.name}"] = parse_clip(path, machine, split, labelled=labelled)
             except InputError as error:
                 if bad is None:
                     raise
@@ -282,8 +262,12 @@ def _clips_of(folder, machine, names, bad) -> list[Clip]:
     return list(describe(folder / "clips.csv", clips).values())
 
 
-def sound_files(folder: str | Path) -> list[Path]:
+def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_user) -> list[Path]:
     """Every recording in a folder and those below it, in order of name.
+
+    Args:
+        folder: where to look.
+        tell: gets a line on each thing that might be a recording and is left out.
 
     Raises:
         InputError: no such folder, or none in it.
@@ -291,27 +275,32 @@ def sound_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of recordings")
-    found = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in AUDIO_ENDINGS and not p.name.startswith(".")
-    )
-    if not found:
-        raise InputError(
-            f"{folder}: no recordings in it (known endings: {' '.join(AUDIO_ENDINGS)})"
-        )
-    return found
+    found = everything_below(folder)
+    lines = in_words(found.left_out)
+    if not found.files:
+        said = "; ".join([f"(known endings: {' '.join(AUDIO_ENDINGS)})", *lines])
+        raise InputError(f"{folder}: no recordings in it {said}")
+    for line in lines if tell else ():
+        tell(line)
+    return found.files
 
 
 def split_folders(folder: Path) -> list[str]:
-    """The names of the train, test and like folders in a machine's folder; none means it is no such
-    folder.
+    """The names of the train, test and like folders in a machine's folder, in capitals or not; none
+    means it is no such folder, or cannot be listed.
     """
-    subs = [sub for sub in _SPLITS if (folder / sub).is_dir()]
-    return [sub for sub in subs if sub != "test" or "test_rename" not in subs]
+    try:
+        with os.scandir(folder) as entries:
+            there = sorted(entry.name for entry in entries if entry.name.lower() in _SPLITS)
+    except OSError:
+        return []
+    subs = [sub for sub in there if (folder / sub).is_dir()]
+    renamed = any(sub.lower() == "test_rename" for sub in subs)
+    subs = [sub for sub in subs if not (renamed and sub.lower() == "test")]
+    return sorted(subs, key=lambda sub: list(_SPLITS).index(sub.lower()))
 
 
-def _listing(root: Path, most: int = 8) -> str:
+def _contents(root: Path, most: int = 8) -> str:
     names = sorted(item.name + ("/" if item.is_dir() else "") for item in root.iterdir())
     return (
         ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

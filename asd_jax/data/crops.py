@@ -23,7 +23,7 @@ def training_files(root: str | Path) -> list[Path]:
     files = [
         path
         for path in sound_files(root)
-        if TEST_FOLDERS.isdisjoint(path.relative_to(root).parts[:-1])
+        if TEST_FOLDERS.isdisjoint(part.lower() for part in path.relative_to(root).parts[:-1])
     ]
     if not files:
         raise InputError(

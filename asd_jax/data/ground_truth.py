@@ -28,11 +28,8 @@ def find_ground_truth(root: str | Path, ground_truth: str | Path | None = None) 
     """
     at = Path(ground_truth or root)
     folders = (at, at / "ground_truth")
-    files = (
-        [at]
-        if at.is_file()
-        else [f for folder in folders for p in _PATTERNS for f in sorted(folder.glob(p))]
-    )
+    listed = [f for folder in folders for p in _PATTERNS for f in sorted(folder.glob(p))]
+    files = [at] if at.is_file() else [f for f in listed if f.is_file()]
     if ground_truth and not files:
         raise InputError(
             f"{ground_truth}: no ground truth here; expected eval_data_list_<year>.csv"

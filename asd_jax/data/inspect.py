@@ -3,7 +3,8 @@ machine by machine.
 
     python -m asd_jax.data.inspect --root=DIR [--json=FILE]
 
-Headers are read of every file; --decode reads every sample too, which finds NaNs and damaged ends.
+Headers are read of every file, and what is compressed is decoded to find its length; --decode reads
+every sample, which finds NaNs too.
 """
 
 import collections
@@ -15,6 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from asd_jax.data.clips import Clip, machine_clips, machine_folders, training_classes
+from asd_jax.data.folders import in_words
 from asd_jax.data.ground_truth import find_ground_truth
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
@@ -57,17 +59,19 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     Raises:
         InputError: no such folder, or no machine in it.
     """
-    folders = machine_folders(root)
+    left_out: list[str] = []
+    folders = machine_folders(root, left_out)
     names, machines, everything = find_ground_truth(root), {}, []
     for machine, places in folders.items():
         problems = []
-        clips = machine_clips(places, machine, names, problems)
+        clips = machine_clips(places, machine, names, problems, problems)
         machines[machine] = describe_machine(clips, problems, decode=decode)
         everything += clips
     return {
         "root": str(root),
         "clips": len(everything),
         "training_classes": len(training_classes(everything)),
+        "left_out": left_out,
         "machines": machines,
     }
 
@@ -176,6 +180,8 @@ def show(found: dict) -> None:
         say(f"{machine}: {told}")
     if len(problems) > SHOWN:
         say(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
+    for line in in_words(found["left_out"]):
+        say(line)
 
 
 if __name__ == "__main__":

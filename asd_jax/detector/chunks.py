@@ -2,16 +2,17 @@
 
 import os
 import queue
+import select
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import soundfile
+import numpy as np
 
-from asd_jax.data.audio import audio_format
-from asd_jax.detector.stream import Form
+from asd_jax.data.decode import opened
+from asd_jax.detector.stream import Form, wav_encoding
 from asd_jax.runtime.errors import InputError
 
 RAW_ENDINGS = ("", ".raw", ".pcm")  # of files that hold nothing but samples
@@ -27,40 +28,33 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
     Raises:
         InputError: neither sound that can be decoded nor, by its ending, samples without a header.
     """
-    if path.suffix.lower() in RAW_ENDINGS or _plain_wav(path):
+    if path.suffix.lower() in RAW_ENDINGS or _for_the_stream(path):
         return raw, chunks_of_file(path)
     try:
-        _, rate, channels = audio_format(path)
+        with opened(path) as sound:
+            form = Form("f32le", sound.rate, sound.channels)
     except InputError as error:
-        way_out = (
-            f"convert it, e.g. ffmpeg -i {path} sound.wav, or call it .raw if it "
-            f"holds samples without a header"
-        )
-        raise InputError(f"{error}; {way_out}") from error
-    return Form("f32le", rate, channels), _decoded(path)
+        raise InputError(
+            f"{error}; or call it .raw if it holds samples without a header"
+        ) from error
+    return form, _decoded(path)
 
 
-def _plain_wav(path: Path) -> bool:
+def _for_the_stream(path: Path) -> bool:
     """Whether it is for the decoder of streams, which bears with a wav that is cut or endless."""
-    try:
-        found = soundfile.info(path)
-    except (OSError, RuntimeError):
-        return path.suffix.lower() == ".wav"
-    return found.format in ("WAV", "WAVEX") and found.subtype in (
-        "PCM_U8",
-        "PCM_16",
-        "PCM_24",
-        "PCM_32",
-        "FLOAT",
-    )
+    head = next(chunks_of_file(path), (b"", None))[0]
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return False
+    form = head.find(b"fmt ", 12)
+    return form < 0 or wav_encoding(head[form + 8 :]) is not None
 
 
 def _decoded(path):
-    try:
-        for block in soundfile.blocks(path, CHUNK, dtype="float32", always_2d=True):
-            yield block.astype("<f4").tobytes(), None
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path}: not readable as audio ({error})") from error
+    with opened(path) as sound:
+        for block in sound.blocks():
+            scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
+            for start in range(0, len(block), CHUNK):
+                yield (block[start : start + CHUNK] * scale).astype("<f4").tobytes(), None
 
 
 def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:
@@ -82,16 +76,22 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
     is scored.
 
     Empty where nothing came for `gap_seconds`.
+
+    Raises:
+        InputError: reading fails, which is not its end.
     """
     came: queue.Queue = queue.Queue(maxsize=_QUEUE)
 
     def read():
-        chunk = b"?"
-        while chunk:
+        chunk: bytes | OSError = b"?"
+        while chunk and isinstance(chunk, bytes):
             try:
                 chunk = os.read(file.fileno(), CHUNK)
-            except OSError:
-                chunk = b""
+            except BlockingIOError:  # of those who share the pipe, one has set it not to block
+                select.select([file], [], [])
+                continue
+            except OSError as error:
+                chunk = error
             came.put((chunk, time.perf_counter()))
 
     threading.Thread(target=read, daemon=True).start()
@@ -101,6 +101,8 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
         except queue.Empty:
             yield b"", time.perf_counter()
             continue
+        if isinstance(chunk, OSError):
+            raise InputError(f"the stream cannot be read on ({chunk.strerror or chunk})")
         if not chunk:
             return
         yield chunk, arrived

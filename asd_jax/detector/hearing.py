@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.data.audio import resample
+from asd_jax.data.audio import LOUDEST, resample
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector import heat_map
 from asd_jax.detector.views import rate_of, views
@@ -148,7 +148,8 @@ def windows_of(
     """Waveform -> windows "b s" at the rate that is heard, and where each starts in seconds.
 
     Raises:
-        InputError: not a mono float waveform, not finite, shorter than a frame.
+        InputError: not a mono float waveform, not finite, not scaled to [-1, 1], shorter than a
+            frame.
     """
     wave = np.asarray(wave)
     if not wave.ndim:
@@ -164,6 +165,8 @@ def windows_of(
         raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
     if not np.isfinite(wave).all():
         raise InputError("a waveform with NaN or infinity among the samples")
+    if (loudest := float(np.abs(wave).max())) > LOUDEST:
+        raise InputError(f"a waveform of samples up to {loudest:.4g}: scale it to [-1, 1]")
     wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
     samples = round(settings.window_seconds * rate)
     windows, starts = cut_windows(wave, samples, samples)

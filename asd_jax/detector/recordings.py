@@ -3,12 +3,12 @@ classes.
 """
 
 import csv
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd_jax.data.clips import Clip, parse_clip, sound_files
+from asd_jax.data.clip_names import said_by_name
+from asd_jax.data.clips import Clip, sound_files
 from asd_jax.data.clips_csv import describe
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_name
@@ -17,24 +17,24 @@ DOMAINS = ("source", "target")
 
 
 def normal_recordings(place: str | Path) -> list[Clip]:
-    """A folder, or a csv list, of normal recordings -> clips in order of name.
+    """A folder, a csv list or one file of normal recordings -> clips in order of name.
 
-    Domain: a subfolder called source or target, the column `domain` of the list (or of a clips.csv
-    in the folder), or a DCASE file name; otherwise "unknown". Class (attribute): the name of any
-    other subfolder, the column `attribute`, or a DCASE file name.
+    Domain: a subfolder called source or target, in capitals or not, the column `domain` of the list
+    (or of a clips.csv in the folder), or a DCASE file name; otherwise "unknown". Class (attribute):
+    the name of any other subfolder, the column `attribute`, or a DCASE file name. What a name says
+    of the split is not minded.
 
     Raises:
-        InputError: nothing there, or a list that does not fit.
+        InputError: nothing there, a list that does not fit, or an anomaly by its name.
     """
     place = Path(place)
-    root, table = (
-        (place.parent, place) if place.suffix.lower() == ".csv" else (place, place / "clips.csv")
-    )
-    names = (
-        _listed(place)
-        if place.suffix.lower() == ".csv"
-        else [str(p.relative_to(root)) for p in sound_files(place)]
-    )
+    if place.suffix.lower() == ".csv":
+        root, names, table = place.parent, _listed(place), place
+    elif place.is_file():
+        return [_clip(place.parent, place.name)]
+    else:
+        root, table = place, place / "clips.csv"
+        names = [str(path.relative_to(root)) for path in sound_files(place)]
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(describe(table, clips).values())
 
@@ -62,17 +62,29 @@ def recordings(paths: Sequence[str]) -> list[Path]:
 
 
 def _clip(root: Path, name: str) -> Clip:
-    clip = parse_clip(root / name, root.name or ".", "train")
-    if not Path(name).name.startswith("section_"):
-        clip = dataclasses.replace(clip, domain="unknown")
-    folders = Path(name).parts[:-1]
-    if domain := [part for part in folders if part in DOMAINS]:
-        clip = dataclasses.replace(clip, domain=domain[-1])
-    if attribute := "/".join(
-        part for part in folders if part not in DOMAINS and part not in ("..", "/")
-    ):
-        clip = dataclasses.replace(clip, attribute=attribute)
-    return clip
+    *folders, file = Path(name).parts
+    said = said_by_name(file)
+    if said and said.label == 1:
+        raise InputError(
+            f"{root / name}: an anomaly by its name, but --normal is for normal sound only: leave "
+            f"it out, or rename it"
+        )
+    domain, section, attribute = "unknown", "00", ""
+    if said:
+        section, attribute = said.section, said.attribute
+        domain = said.domain if file.startswith("section_") else domain
+    if of_folder := [part.lower() for part in folders if part.lower() in DOMAINS]:
+        domain = of_folder[-1]
+    classes = [part for part in folders if part.lower() not in DOMAINS and part not in ("..", "/")]
+    return Clip(
+        str(root / name),
+        root.name or ".",
+        section,
+        "train",
+        domain,
+        0,
+        "/".join(classes) or attribute,
+    )
 
 
 def _listed(path: Path) -> list[str]:
@@ -91,7 +103,7 @@ def _listed(path: Path) -> list[str]:
         check_name("attribute", name, at=str(path))
     if missing := [name for name in names if not os.path.isfile(path.parent / name)]:
         raise InputError(
-            f"{path}: names {missing[0]!r}, which is not there (paths are relative to the list)"
+            f"{path}: names {missing[0]!r}, which is no file (paths are relative to the list)"
         )
     return names
 
@@ -103,12 +115,17 @@ def names_of(clips: Sequence[Clip], normal: str, known: Sequence[str] = ()) -> l
     No folder above the one given is told, but where a list names others; a name that is known
     already is told from the known one by that folder's.
     """
-    root = Path(normal) if Path(normal).is_dir() else Path(normal).parent
+    root = _root(normal)
     paths = [Path(clip.path) for clip in clips]
     names = [
         (path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths
     ]
     return [f"{root.resolve().name}/{name}" if name in known else name for name in names]
+
+
+def _root(place: str) -> Path:
+    """The folder given, or that of the list or recording given."""
+    return Path(place) if Path(place).is_dir() else Path(place).parent
 
 
 def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path]:
@@ -123,7 +140,7 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
         # As `names_of` has named it.
         places = [
             path
-            for folder in map(Path, folders)
+            for folder in map(_root, folders)
             for path in (folder / name, folder.resolve().parent / name)
         ]
         if (path := next((path for path in places if os.path.isfile(path)), None)) is None:

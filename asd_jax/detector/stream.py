@@ -10,7 +10,9 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from asd_jax.data.audio import FASTEST_HZ, SLOWEST_HZ
+from asd_jax.data.audio import LOUDEST
+from asd_jax.data.decode import FASTEST_HZ, SLOWEST_HZ
+from asd_jax.detector.foreign import ENOUGH, foreign
 from asd_jax.runtime.errors import InputError
 
 ENCODINGS = {  # name: (bytes of a sample, what full scale is)
@@ -21,22 +23,10 @@ ENCODINGS = {  # name: (bytes of a sample, what full scale is)
     "f32le": (4, 1.0),
 }
 _WAV = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
-_COMPRESSED = {
-    b"fLaC": "flac",
-    b"OggS": "ogg",
-    b"ID3\x03": "mp3",
-    b"ID3\x04": "mp3",
-    b"FORM": "aiff",
-    b"ftyp": "mp4",
-}
 _TO_WAV = "ffmpeg -i FILE -f wav -c:a pcm_s16le -"
-_MPEG_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s of layer III
-_MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-# a size stated by programs that do not know it: 0x7FFFFFFF and thereabouts, 0xFFFFFFFF, 0
-_ENDLESS = 0x7FFFF000
-_CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"fact", b"cue ", b"bext", b"PAD ", b"JUNK", b"smpl")
+# From here on a size is what programs state that do not know it (see data/containers.py).
+_ENDLESS = 2_000_000_000
 _LONGEST_CHUNK = 1 << 20  # of anything but samples
-_LOUDEST = 4  # 12 dB over full scale: not loud but of another unit
 _BLOCK = 1 << 15  # frames handed on at a time
 # frames given to the resampler at a time, whatever came: the same sound gives the same windows
 _RESAMPLED = 1024
@@ -108,9 +98,6 @@ class Decoder:
         """What the end of the stream means for the bytes still held."""
         self._ended = True
         yield from self.feed(b"")
-        if self._state == "start" and self._bytes:
-            self._state = "samples"
-            yield from self.feed(b"")
         if self._state == "header" and (self._first or self._bytes or self._skip):
             yield Event("truncated", "the stream ends inside a wav header")
         elif self._state == "samples" and self._left is not None and self._left < self.form.frame:
@@ -128,24 +115,15 @@ class Decoder:
             )
 
     def _start(self):
-        if len(self._bytes) < 16:
-            return
-        head, second = self._bytes[:16], _mp3_frame(self._bytes)
-        if len(self._bytes) < second + 4 and not self._ended:
-            return
-        compressed = _COMPRESSED.get(head[:4]) or _COMPRESSED.get(head[4:8])
-        if (
-            second
-            and self._bytes[second : second + 2] == head[:2]
-            and _mp3_frame(self._bytes[second:])
-        ):
-            compressed = "mp3"
-        if compressed:
-            raise InputError(
-                f"{self.name}: this is {compressed}; pipe raw samples or wav, e.g. {_TO_WAV}"
-            )
+        head = self._bytes[:ENOUGH]
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
-        if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:] == b"fmt "):
+        if len(head) < (16 if wav else ENOUGH) and not (self._ended and head):
+            return
+        if not wav and (what := foreign(head, self.form.encoding)):
+            raise InputError(
+                f"{self.name}: this is {what}; pipe raw samples or wav, e.g. {_TO_WAV}"
+            )
+        if not wav and (head[:4] == b"RIFF" or head[8:12] == b"WAVE" or head[12:16] == b"fmt "):
             yield from self._bad("it does not begin with RIFF and WAVE")
         self._state = "header" if wav else "samples"
         self._bytes = self._bytes[12 if wav else 0 :]
@@ -161,7 +139,13 @@ class Decoder:
         if name == b"data" and self._unformed:
             yield from self._bad("samples before their format")
         elif name == b"data":
-            self._bytes, self._state, self._first = self._bytes[8:], "samples", False
+            if not size and len(self._bytes) < 16 and not self._ended:
+                return
+            self._first = False
+            if not size and len(self._bytes) >= 16 and _is_chunk(self._bytes[8:16]):
+                self._bytes = self._bytes[8:]  # nothing was recorded: metadata follows
+                return
+            self._bytes, self._state = self._bytes[8:], "samples"
             self._left = size + size % 2 if 0 < size < _ENDLESS else None
         elif name == b"fmt " and 16 <= size <= 64:
             if len(self._bytes) < 8 + size:
@@ -184,16 +168,14 @@ class Decoder:
 
     def _read_form(self, content):
         tag, channels, rate, per_second, step, bits = struct.unpack_from("<HHIIHH", content)
-        # extensible: the format is the first field of its GUID
-        if tag == 0xFFFE and len(content) >= 26:
-            tag = struct.unpack_from("<H", content, 24)[0]
+        encoding = wav_encoding(content)
         try:
-            if (tag, bits) not in _WAV:
+            if encoding is None:
                 raise InputError(
                     f"wav format {tag} of {bits} bits is not supported here; convert it, e.g. "
                     f"{_TO_WAV}"
                 )
-            form = Form(_WAV[tag, bits], rate, channels)
+            form = Form(encoding, rate, channels)
             if step != form.frame:
                 raise InputError(f"{step} bytes a frame for {channels} channels of {bits} bits")
         except InputError as error:
@@ -240,7 +222,7 @@ class Decoder:
         if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
             self._bytes, self._state = content[12:], "header"
             yield Event("new_recording", "another wav begins in the stream")
-        elif content[:4] in _CHUNKS:
+        elif _is_chunk(content):
             self._bytes, self._state = content, "header"
         else:
             yield Event("longer", "the stream is longer than its header states: going on as before")
@@ -252,7 +234,7 @@ class Decoder:
         if not np.isfinite(values).all():
             yield Event("not_finite", "samples that are no numbers, taken as silence")
             values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        if len(values) and np.abs(values).max() > _LOUDEST:
+        if len(values) and np.abs(values).max() > LOUDEST:
             yield Event(
                 "not_scaled",
                 f"samples up to {np.abs(values).max():.3g}: scale the sound to [-1, 1]",
@@ -322,18 +304,20 @@ class Windows:
         self._held, self._begin = self._held[gone:], self._begin + gone
 
 
-def _mp3_frame(head: bytes) -> int:
-    """Bytes of an mp3's frame by the header that it begins with; 0 for anything else (ISO 11172-3,
-    13818-3).
-    """
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
-        return 0
-    version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or not 0 < bitrate < 15 or rate == 3:
-        return 0
-    steps = _MPEG_1 if version == 3 else _MPEG_2
-    hz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
-    return (144 if version == 3 else 72) * steps[bitrate - 1] * 1000 // hz + (head[2] >> 1 & 1)
+def wav_encoding(form: bytes) -> str | None:
+    """A wav's format chunk -> the encoding that is decoded here; None for another, or none."""
+    tag, *_, bits = struct.unpack_from("<HHIIHH", form.ljust(16, b"\0"))
+    if tag == 0xFFFE and len(form) >= 26:  # extensible: the format is the first field of its GUID
+        tag = struct.unpack_from("<H", form, 24)[0]
+    return _WAV.get((tag, bits))
+
+
+def _is_chunk(head: bytes) -> bool:
+    """Whether bytes in the middle of a stream begin a chunk, rather than being samples."""
+    name, size = struct.unpack("<4sI", head[:8])
+    return all(byte == 0x20 or chr(byte).isalnum() or byte == 0x5F for byte in name) and (
+        name.isascii() and size < _LONGEST_CHUNK
+    )
 
 
 def _floats(content: bytes, encoding: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_jax.data.audio import audio_format
+from asd_jax.data.audio import sampling_rate
 from asd_jax.detector.detector import Detector, Verdict
 from asd_jax.detector.views import batch_size
 from asd_jax.runtime.errors import InputError
@@ -60,7 +60,7 @@ def _judged(detector, together):
 def _read_ahead(read, paths):
     def read_or_error(path):
         try:
-            return read(path), audio_format(path)[1]
+            return read(path), sampling_rate(path)
         except InputError as error:
             return error
 

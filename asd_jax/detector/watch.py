@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_jax.data.audio import audio_format, read_clip
-from asd_jax.data.clips import AUDIO_ENDINGS
+from asd_jax.data.audio import read_clip, sampling_rate
+from asd_jax.data.folders import everything_below
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
@@ -264,8 +264,8 @@ def watch_folder(
     poll_seconds: float = 1.0,
     channel: int | str = "mean",
 ) -> Iterator[dict]:
-    """A folder being filled -> lines; a file is heard when it no longer grows. Endless unless
-    `once`.
+    """A folder being filled, with those below it -> lines; a file is heard when it no longer grows.
+    Endless unless `once`.
 
     All times are counted in a file: in the one that the line names, of alarms in `start_file`,
     `at_file`, `end_file`.
@@ -275,8 +275,12 @@ def watch_folder(
     """
     samples, hop = watch.watching.samples
     rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
+    known: frozenset[str] = frozenset()
     while True:
-        there = _files(folder)
+        there, left_out = _files(folder)
+        for line in sorted(left_out - known):
+            yield watch.event(Event("left_out", line), 0.0)
+        known = left_out
         # what was removed is forgotten
         heard = {name: state for name, state in heard.items() if name in there}
         new = [
@@ -290,7 +294,7 @@ def watch_folder(
             heard[name] = there[name]
             try:
                 wave = read_clip(folder / name, sample_rate=rate, channel=channel)
-                own = audio_format(folder / name)[1]
+                own = sampling_rate(folder / name)
             except InputError as error:
                 yield watch.event(Event("unreadable", str(error)), 0.0, file=name)
                 continue
@@ -323,21 +327,15 @@ def memory_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def _files(folder: Path) -> dict[str, tuple[int, int]]:
-    """{name: (time of change, size)} of the recordings in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [
-                e
-                for e in entries
-                if e.name.lower().endswith(AUDIO_ENDINGS) and not e.name.startswith(".")
-            ]
-        there = {}
-        for entry in found:
-            try:
-                there[entry.name] = (entry.stat().st_mtime_ns, entry.stat().st_size)
-            except FileNotFoundError:  # removed meanwhile
-                continue
-        return there
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
+def _files(folder: Path) -> tuple[dict[str, tuple[int, int]], frozenset[str]]:
+    """{name: (time of change, size)} of the recordings in a folder and below it, and what is left
+    out there.
+    """
+    found, there = everything_below(folder), {}
+    for path in found.files:
+        try:
+            status = path.stat()
+        except OSError:  # removed meanwhile
+            continue
+        there[path.relative_to(folder).as_posix()] = (status.st_mtime_ns, status.st_size)
+    return there, frozenset(found.left_out)

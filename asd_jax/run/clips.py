@@ -22,7 +22,7 @@ from asd_jax.models.eat import PATCH
 from asd_jax.run.workdir import check_unchanged, locked, recording_stamps
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import say, tell
 from asd_jax.runtime.settings import as_mapping
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
@@ -52,7 +52,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         root = workdir / "factory"
         _write_factory(config, root, workdir, overwrite=overwrite)
     try:
-        clips = find_clips(root, machines)
+        clips = find_clips(root, machines, tell=tell)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
     if config.data.root != "factory":

@@ -220,9 +220,16 @@ def test_unknown_data_size_reads_to_the_end_of_the_file(tmp_path, noise, stated)
     np.testing.assert_array_equal(read_clip_int16(tmp_path / "a.wav"), noise)
 
 
-def test_2000_damaged_files_decode_or_raise_the_one_error():
+def test_damaged_and_odd_files_and_folders_are_read_right_or_raise_the_one_error():
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "benchmarks.fuzz_audio", "--files=2000"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.fuzz_audio",
+        "--files=2000",
+        "--containers=400",
+        "--folders=40",
+    ]
     done = subprocess.run(
         command,
         cwd=root,

@@ -316,3 +316,12 @@ def test_eight_devices_share_the_windows_and_say_what_one_says(detector, normal)
             other.is_anomaly,
         )
         np.testing.assert_allclose(other.windows, one.windows, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [32768.0, 1e30])
+def test_waveforms_that_are_not_scaled_are_refused(plain, normal, scale):
+    with pytest.raises(InputError, match="scale it to"):
+        Detector.fit([scale * wave for wave in normal[:3]], RATE, weights=None)
+    for rate in (RATE, 48000):
+        with pytest.raises(InputError, match="scale it to"):
+            plain.examine(scale * normal[0], rate)

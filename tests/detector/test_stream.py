@@ -160,3 +160,13 @@ def test_fuzz_gives_the_same_windows_or_says_why():
     from benchmarks.watch import fuzz
 
     assert fuzz(100, seed=1) == []
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"iXML", b"_PMX", b"afsp"])
+def test_metadata_is_not_heard(name):
+    text = name + struct.pack("<I", 2000) + bytes(range(1, 251)) * 8
+    whole, _ = heard(wav())
+    for content in (wav() + text, header(len(WAVE) * 2) + wav()[44:] + text):
+        found, events = heard(content)
+        assert same(found, whole) and not events
+    assert heard(header(0) + text, samples=5)[0] == []

@@ -257,3 +257,38 @@ def test_impossible_watching_is_refused():
     ):
         with pytest.raises(InputError):
             Watching(**{**vars(WATCHING), **wrong})
+
+
+def test_folders_below_are_watched_and_what_is_left_out_is_told(tmp_path):
+    (tmp_path / "monday").mkdir()
+    soundfile.write(tmp_path / "monday" / "a.wav", sound(0, 1.0), RATE)
+    os.mkfifo(tmp_path / "pipe.wav")
+    lines = list(watch_folder(Watch(WATCHING, loudest), tmp_path, once=True))
+    assert [line["file"] for line in lines if "window" in line] == ["monday/a.wav"] * 3
+    assert "pipe.wav: a pipe or device" in events(lines, "left_out")[0]["message"]
+
+
+def test_a_stream_that_does_not_block_is_heard_to_its_end():
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    content = (sound(3, 2.0) * 32767).astype("<i2").tobytes()
+
+    def write():
+        with open(into, "wb", buffering=0) as file:
+            for start in range(0, len(content), 16000):
+                time.sleep(0.05)
+                file.write(content[start : start + 16000])
+
+    threading.Thread(target=write, daemon=True).start()
+    with open(out, "rb") as file:
+        lines = lines_of(None, chunks_of_stream(file))
+    assert sum("window" in line for line in lines) == 7
+
+
+def test_a_stream_that_cannot_be_read_is_an_error_not_its_end(tmp_path):
+    number = os.open(tmp_path, os.O_RDONLY)  # a folder
+    with open(tmp_path / "other", "wb") as file:
+        os.dup2(number, file.fileno())
+        os.close(number)
+        with pytest.raises(InputError, match="the stream cannot be read on"):
+            list(chunks_of_stream(file))

@@ -1,0 +1,150 @@
+"""Where the sound lies in a file, found by walking its chunks: no header is believed that the file
+does not bear out.
+"""
+
+import dataclasses
+import io
+import struct
+from typing import BinaryIO
+
+from asd_jax.data.chunks import Kind, bytes_there, chunks_of, known_size, no_more_sound
+from asd_jax.data.packets import find_flac, find_mp3, find_ogg, id3_length
+from asd_jax.data.pieces import Sound, at
+from asd_jax.runtime.errors import InputError
+
+_W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_MPEG = (0x50, 0x55)  # format tags of a wav that holds MP2 or MP3
+_MOST = 0xFFFFFFFF
+_LITTLE, _BIG = (Kind((b"fmt ", b"data"), f"{order}4sI") for order in "<>")
+_KINDS = {
+    (b"RIFF", b"WAVE"): _LITTLE,
+    (b"RF64", b"WAVE"): _LITTLE,
+    (b"BW64", b"WAVE"): _LITTLE,
+    (b"RIFX", b"WAVE"): _BIG,
+    (b"FORM", b"AIFF"): Kind((b"COMM", b"SSND"), ">4sI"),
+    (b"FORM", b"AIFC"): Kind((b"COMM", b"SSND"), ">4sI"),
+    (b"FORM", b"8SVX"): Kind((b"VHDR", b"BODY"), ">4sI"),
+    (b"FORM", b"16SV"): Kind((b"VHDR", b"BODY"), ">4sI"),
+}
+_W64_KIND = Kind((b"fmt ", b"data"), "<4s12xQ", first=40, counted=24, step=8)
+_CAF_KIND = Kind((b"desc", b"data"), ">4sq", first=8, step=1)
+
+
+def find_sound(file: BinaryIO) -> Sound:
+    """An open file -> where its sound lies and how it is to be decoded.
+
+    Sizes that were not known when the header was written (0, 0xFFFFFFFF and the like) mean: to the
+    end of the file. A data size that is the file's own is taken for it.
+
+    Raises:
+        InputError: in words that follow the file's name: empty, truncated, more than one recording,
+            several chunks of samples or formats, or bytes that no chunk explains.
+    """
+    end = file.seek(0, io.SEEK_END)
+    if not end:
+        raise InputError("empty, no bytes in it")
+    begin = 0
+    while length := id3_length(at(file, begin, 10)):
+        begin += length
+    head = at(file, begin, 16)
+    kind = _KINDS.get((head[:4], head[8:12]))
+    if head == _W64:
+        kind = _W64_KIND
+    elif head[:4] == b"caff":
+        kind = _CAF_KIND
+    if kind:
+        return _chunked(file, begin, end, kind, head[:4])
+    if head[:4] in (b".snd", b"dns."):
+        order = ">" if head[:4] == b".snd" else "<"
+        offset, size = struct.unpack_from(f"{order}II", head, 4)
+        return _one_block(file, begin, begin + offset, None if size == 0xFFFFFFFF else size, end)
+    if head[:7] == b"NIST_1A":
+        return _nist(file, begin, end)
+    if head[:4] == b"fLaC":
+        return find_flac(file, begin, end)
+    if head[:4] == b"OggS":
+        return find_ogg(file, begin, end)
+    return find_mp3(file, begin, end) or Sound(size=end, checked=False)
+
+
+def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> Sound:
+    """Of a container whose chunks are walked to the end."""
+    forms, data, kept = [], [], b""
+    for name, place, size in chunks_of(file, begin + kind.first, end, kind):
+        if name == kind.names[1]:
+            data.append((place, known_size(file, place, size, end, kind, bool(forms))))
+            if data[-1][1] is None or place + data[-1][1] > end:
+                break
+        elif name == kind.names[0]:
+            forms.append(at(file, place, min(size, 1 << 10)))
+        elif name == b"fact" and size < 1 << 10:
+            kept = struct.pack(kind.head, name, size) + at(file, place, size)
+    sounding = [(place, size) for place, size in data if size != 0] or data
+    if len(sounding) > 1:
+        raise InputError(
+            f"{len(sounding)} chunks of samples in one file, of which programs hear the first: "
+            f"convert it to one recording"
+        )
+    if len(set(forms)) > 1:
+        raise InputError("two formats stated in one file, of which one is wrong: convert it")
+    if not forms or not sounding:
+        raise InputError("no samples in it, only a header; it may be truncated or damaged")
+    place, stated = sounding[0]
+    size = bytes_there(place, stated, end, end - begin)
+    if kind in (_LITTLE, _BIG):
+        return _wav(file, place, size, kind, forms[0], kept)
+    # CAF counts its edits before the samples, AIFF an offset and a block size.
+    ahead = {b"caff": 4, b"FORM": 8 if kind.names[1] == b"SSND" else 0}.get(magic, 0)
+    found = Sound(at=begin, size=end - begin, sound_bytes=max(size - ahead, 0))
+    return found if stated == size else _with_size(file, found, place, size, kind)
+
+
+def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: Kind) -> Sound:
+    """The same, for a decoder that is told the size that the header does not know."""
+    field = struct.pack(kind.head[0] + kind.head[-1], min(size + kind.counted, _MOST))
+    head = at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
+    return dataclasses.replace(sound, head=head, at=place, size=size)
+
+
+def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: int) -> Sound:
+    """Of a header with one block of samples behind it."""
+    size = bytes_there(place, stated, end, end - begin)
+    if place + size < end:
+        no_more_sound(file, place + size, end, True)
+    return Sound(at=begin, size=end - begin, sound_bytes=size)
+
+
+def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
+    """Of a SPHERE file: lines of name, type and value."""
+    lines = at(file, begin, 1 << 14).decode("latin-1").splitlines()
+    said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
+    try:
+        header = int(lines[1])
+        count, channels = int(said["sample_count"]), int(said.get("channel_count", 1))
+        size = count * channels * int(said["sample_n_bytes"])
+    except (LookupError, ValueError) as error:
+        raise InputError("a damaged NIST header") from error
+    return _one_block(file, begin, begin + header, size, end)
+
+
+def _wav(file: BinaryIO, place: int, size: int, kind: Kind, form: bytes, fact: bytes) -> Sound:
+    """Of a wav: libsndfile is given its format and its samples alone, whatever else there is."""
+    order = kind.head[0]
+    fields = struct.unpack_from(f"{order}HHIIHH", form.ljust(16, b"\0"))
+    tag, channels, rate, _, step, bits = fields
+    if tag in _MPEG:
+        if found := find_mp3(file, place, place + size):
+            return found
+        raise InputError("a wav said to hold MP3, but no MP3 is in it")
+    plain = order == "<" and channels and (tag, step, bits) == (1, 2 * channels, 16)
+    endless = struct.pack(f"{order}I", 0xFFFFFFFF)
+    # libsndfile reads to the end of what it is given where the size is the greatest.
+    data = struct.pack(f"{order}4sI", b"data", min(size, 0xFFFFFFFF) or 0xFFFFFFFF)
+    head = (b"RIFF" if order == "<" else b"RIFX") + endless + b"WAVE"
+    head += struct.pack(f"{order}4sI", b"fmt ", len(form)) + form + bytes(len(form) % 2)
+    return Sound(
+        head=head + fact + bytes(len(fact) % 2) + data,
+        at=place,
+        size=size,
+        plain=(channels, rate) if plain else None,
+    )

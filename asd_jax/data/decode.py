@@ -1,0 +1,167 @@
+"""A recording opened: its rate, its channels and its samples, a bounded number at a time."""
+
+import contextlib
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from jaxtyping import Int16, Shaped
+
+from asd_jax.data.containers import find_sound
+from asd_jax.data.pieces import Pieces, Sound
+from asd_jax.runtime.errors import InputError, about
+
+SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000  # a sampling rate outside is a damaged header
+TO_WAV = "convert it, e.g. ffmpeg -i FILE sound.wav"
+_BLOCK = 1 << 22  # values decoded at a time, so that no header decides how much memory is taken
+_COMPRESSED = ("FLAC", "OGG", "MP3")  # containers whose length only decoding tells
+_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_BYTES |= {"ULAW": 1, "ALAW": 1}
+# What libsndfile says and a user can understand; the rest is told in our words.
+_CLEAR = {
+    "Error : flac decoder lost sync.": "a FLAC that is cut short or damaged",
+    "Format not recognised.": "format not recognised",
+    "File contains data in an unknown format.": "a coding that is not known here",
+    "File contains data in an unimplemented format.": "a coding that is not known here",
+}
+
+
+class _Forward(soundfile.SoundFile):
+    """libsndfile's reader, which is only ever read from the beginning to the end: where the length
+    is not known it cannot seek.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _PlainWav:
+    """A wav of plain 16-bit samples, read as it lies in the file: most of DCASE, in a fraction of
+    libsndfile's time.
+    """
+
+    format, subtype = "WAV", "PCM_16"
+
+    def __init__(self, file: BinaryIO, sound: Sound):
+        self.channels, self.samplerate = sound.plain
+        self.file, self.frames = file, sound.size // (2 * self.channels)
+        file.seek(sound.at)
+
+    def read(self, frames: int, **_) -> Int16[np.ndarray, "s c"]:
+        samples = np.fromfile(self.file, "<i2", frames * self.channels)
+        return samples.astype(np.int16, copy=False).reshape(-1, self.channels)
+
+
+class Recording:
+    """An open file of sound.
+
+    Attributes:
+        rate: in Hz.
+        channels: how many.
+    """
+
+    def __init__(self, file: BinaryIO):
+        """Takes a file that is open.
+
+        Raises:
+            InputError: no sound, sound that is not whole, or of a format whose length cannot be
+                checked.
+        """
+        self._sound = sound = find_sound(file)
+        if sound.plain:
+            self._decoder = _PlainWav(file, sound)
+        else:
+            self._pieces = Pieces(file, sound)
+            self._decoder = _Forward(self._pieces)
+        self.rate, self.channels = self._decoder.samplerate, self._decoder.channels
+        if not sound.checked and self._decoder.format != "HTK":  # whose size must be its header's
+            raise InputError(
+                f"{self._decoder.format} files are not read, since their length cannot be "
+                f"checked; {TO_WAV}"
+            )
+        if not SLOWEST_HZ <= self.rate <= FASTEST_HZ:
+            raise InputError(
+                f"a sampling rate of {self.rate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ}"
+            )
+        self._frames = self._decoder.frames if sound.frames is None else sound.frames
+        width = _BYTES.get(self._decoder.subtype, 0) * self.channels
+        if width and sound.sound_bytes is not None and sound.sound_bytes // width != self._frames:
+            raise InputError(
+                f"the header states {sound.sound_bytes // width} samples, but {self._frames} are "
+                f"found; {TO_WAV}"
+            )
+
+    @property
+    def frames(self) -> int | None:
+        """Samples of a channel; None where only decoding tells."""
+        return None if self._decoder.format in _COMPRESSED else self._frames
+
+    def blocks(self) -> Iterator[Shaped[np.ndarray, "s c"]]:
+        """The samples in order: int16 where the file holds such, else float32.
+
+        Raises:
+            InputError: there are fewer than there must be, or more.
+        """
+        most, count = _BLOCK // self.channels, 0
+        dtype = "int16" if self._decoder.subtype == "PCM_16" else "float32"
+        while count < self._frames:
+            wanted = min(most, self._frames - count)
+            block = self._decoder.read(wanted, dtype=dtype, always_2d=True)
+            if not len(block):
+                break
+            count += len(block)
+            yield block
+        if count < self._frames and not (self._sound.open_end and self._sound.frames is None):
+            raise InputError(
+                f"truncated, the header states {self._frames} samples but {count} are there"
+            )
+        if self._sound.open_end and self._sound.frames is not None and self._more():
+            raise InputError(f"more samples than the {count} that the header states; {TO_WAV}")
+        if not self._sound.plain and self._pieces.failed:
+            raise self._pieces.failed
+
+    def _more(self) -> bool:
+        """Whether there are samples after those stated; what is no sound may follow them."""
+        try:
+            return len(self._decoder.read(1, dtype="int16", always_2d=True)) > 0
+        except soundfile.SoundFileRuntimeError:
+            return False
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[Recording]:
+    """A recording to read from; within, what is wrong with it raises the one error that names it.
+
+    Raises:
+        InputError: no such file, no regular file, not sound, not whole.
+    """
+    with about(str(path)), _in_words():
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device, not a file"
+            raise InputError(f"not readable as audio ({what})")
+        with open(path, "rb") as file:
+            yield Recording(file)
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Turns what opening and decoding raise into words for a user."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError("no such file") from error
+    except soundfile.LibsndfileError as error:
+        said = _CLEAR.get(error.error_string, "damaged, or of a coding that is not known here")
+        raise InputError(f"not readable as audio ({said}); {TO_WAV}") from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or error})") from error
+    except (RuntimeError, TypeError, ValueError, struct.error) as error:
+        raise InputError(f"not readable as audio (damaged); {TO_WAV}") from error
