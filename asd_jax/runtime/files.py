@@ -16,10 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.json_text import LARGEST, parse_json
 
 READER_SECONDS = 5  # that a named pipe may be without a reader
 _PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # whole_file's own names, and nobody else's
@@ -235,20 +236,18 @@ def write_json(path: str | Path, value: dict) -> None:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: str | Path) -> dict:
-    """Reads the object that a JSON file holds.
+def read_json(path: str | Path, shape: Any = dict, *, largest: int = LARGEST) -> Any:
+    """Reads a JSON file, an object unless told otherwise; arguments and errors as `parse_json`.
 
     Raises:
-        InputError: not there, not JSON, or something else than an object.
+        InputError: not there, or no regular file.
     """
     try:
         with open_regular(path) as file:
-            value = json.loads(file.read().decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+            text = file.read(largest + 1)
+    except (OSError, ValueError) as error:  # a name with a NUL in it
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds no JSON object, but a {type(value).__name__}")
-    return value
+    return parse_json(text, str(path), shape, largest=largest)
 
 
 def file_sha256(path: str | Path) -> str:
