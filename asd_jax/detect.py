@@ -133,7 +133,7 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.fitting import check_domains
-    from asd_jax.detector.hearing import Settings, usual_window
+    from asd_jax.detector.hearing import Settings, check_window, usual_window
     from asd_jax.detector.recordings import names_of, normal_recordings
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin as origin_of
@@ -151,6 +151,8 @@ def fit(args: argparse.Namespace) -> None:
     rate = min(max(rates), rate_of(pipeline))  # what the recordings hold of what can be heard
     _tell_slow(rates, rate)
     Settings(rate, window, args.false_alarm_rate, args.tokens)  # found wrong before any training
+    if args.window_seconds is not None:
+        check_window(window, seconds)
     check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned

@@ -3,34 +3,20 @@ on disk.
 """
 
 import dataclasses
-import json
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import open_regular, read_json
+from asd_jax.training.tensors import open_tensors
 from convert import torch_file
 from convert.table import public_name
 
 HUB = "https://huggingface.co"
 LARGEST_CONFIG = 1 << 20  # bytes
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SafeTensor:
-    """A tensor of a safetensors file, still on disk."""
-
-    file: Any
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def read(self) -> np.ndarray:
-        """The numbers."""
-        return self.file.get_tensor(self.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,19 +65,15 @@ def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
 
 def is_ours(source: str | Path) -> bool:
     """Whether this is one of our own weight files."""
-    import safetensors
-
-    if not Path(source).is_file():
-        return False
     try:
-        return "asd_jax" in (safetensors.safe_open(source, "numpy").metadata() or {})
-    except (safetensors.SafetensorError, OSError):
+        return "asd_jax" in open_tensors(source)[0]
+    except InputError:
         return False
 
 
 def _from_file(path, name):
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -101,28 +83,8 @@ def _from_file(path, name):
 
 
 def _safetensors(path, name):
-    import ml_dtypes
-    import safetensors
-
-    dtypes = {
-        "F64": np.float64,
-        "F32": np.float32,
-        "F16": np.float16,
-        "BF16": ml_dtypes.bfloat16,
-        "I64": np.int64,
-    }
-    try:
-        file = safetensors.safe_open(path, "numpy")
-        slices = {key: file.get_slice(key) for key in file.keys()}
-        tensors = {
-            key: SafeTensor(
-                file, key, tuple(s.get_shape()), np.dtype(dtypes.get(s.get_dtype(), np.void))
-            )
-            for key, s in slices.items()
-        }
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    if "asd_jax" in (file.metadata() or {}):
+    metadata, tensors = open_tensors(path)
+    if "asd_jax" in metadata:
         raise InputError(
             f"{path}: already holds asd_jax weights; --to=huggingface takes them back out"
         )
@@ -133,7 +95,14 @@ def _safetensors(path, name):
             f"{path}: put the model's config.json beside it (it holds the number of attention "
             f"heads)"
         )
-    return Checkpoint(path, name, "huggingface", _named(path, tensors), {}, _read_json(config))
+    return Checkpoint(
+        path,
+        name,
+        "huggingface",
+        _named(path, tensors),
+        {},
+        read_json(config, largest=LARGEST_CONFIG),
+    )
 
 
 def _torch(path, name):
@@ -182,23 +151,11 @@ def _named(path, tensors):
     for key, tensor in tensors.items():
         name = public_name(key) if isinstance(key, str) else None
         if name is None or not hasattr(tensor, "read"):
-            raise InputError(f"{path}: {str(key)[:80]!r} among the weights is not a named tensor")
+            raise InputError(f"{path}: {reprlib.repr(key)} among the weights is not a named tensor")
         if name in named:
             raise InputError(f"{path}: two tensors are called {name[:80]!r}")
         named[name] = tensor
     return named
-
-
-def _read_json(path):
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_CONFIG + 1)
-        value = json.loads(text) if len(text) <= LARGEST_CONFIG else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: not a model's config.json")
-    return value
 
 
 def _from_hub(repository, revision):

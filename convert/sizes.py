@@ -2,7 +2,9 @@
 position table.
 """
 
+import dataclasses
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH, EATConfig, position_table
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.schema import built
 from asd_jax.training.weights import abstract_eat
 from convert.checkpoint import Checkpoint, encoder_settings
 from convert.table import POSITIONS
@@ -44,7 +47,7 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
     """
     path, settings = checkpoint.path, encoder_settings(checkpoint.settings)
     depth = settings.get("depth")
-    if type(depth) is not int or not 0 < depth <= 1 << 12:
+    if type(depth) is not int:
         depth = len({name.split(".")[1] for name in tensors if re.match(r"blocks\.\d+\.", name)})
     width, hidden = (
         next(iter(tensors[name].shape), 0) if name in tensors else 0
@@ -56,24 +59,22 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
         if settings.get(name, wanted) != wanted:
             reads = "our encoder knows" if name in FIXED else "the tensors have"
             raise InputError(
-                f"{path}: the settings say {name}={str(settings[name])[:80]}, but {reads} only "
+                f"{path}: the settings say {name}={reprlib.repr(settings[name])}, but {reads} only "
                 f"{wanted}"
             )
     default = 12 if checkpoint.layout == "huggingface" else {768: 12, 1024: 16}.get(width)
     heads, mel_bins = settings.get("num_heads", default), settings.get("mel_bins", 128)
     if heads is None:
         raise InputError(f"{path}: the settings do not say how many attention heads (num_heads)")
-    if not all(type(value) is int and 0 < value <= 1 << 12 for value in (heads, mel_bins, width)):
-        found = f"num_heads={str(heads)[:80]}, mel_bins={str(mel_bins)[:80]}, width {width}"
-        raise InputError(f"{path}: {found} are not sizes of an EAT")
     try:
-        front_end = FrontEnd(spacing="mel", bins=mel_bins, simam=SimAM(mode="none"))
-        if settings.get("asd_jax_front_end"):
-            front_end = FrontEnd.from_header(**settings["asd_jax_front_end"])
+        mel = {"spacing": "mel", "bins": mel_bins, "simam": {"mode": "none"}}
+        front_end = built(FrontEnd, settings.get("asd_jax_front_end") or mel)
         if front_end.bins != mel_bins:
             raise ValueError(f"the front end has {front_end.bins} filters, the encoder {mel_bins}")
-        return EATConfig(width, depth, heads, hidden / width, mel_bins), front_end
-    except (AttributeError, TypeError, ValueError) as error:
+        found = (width, depth, heads, hidden / width, mel_bins)
+        names = (field.name for field in dataclasses.fields(EATConfig))
+        return built(EATConfig, dict(zip(names, found, strict=True))), front_end
+    except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
 

@@ -454,8 +454,8 @@ def test_a_training_goes_on_only_with_what_it_was_begun_with(
     fit("--machine=normal", weights=machines)
     assert began[-3:] == [False] * 3
     for wrong, message in (
-        (["--window_seconds=99"], "windows of 99.0 s"),
-        (["--false_alarm_rate=2"], "rate 2"),
+        (["--window_seconds=99"], "window_seconds=99.0 must be float <= 60"),
+        (["--false_alarm_rate=2"], "false_alarm_rate=2.0"),
         (["--seed=-1"], "no whole number"),
         (["--coreset=-5"], "no whole number"),
     ):

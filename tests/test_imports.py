@@ -73,7 +73,7 @@ def test_flags_and_config_dict_stop_at_the_commands():
 
 
 def test_orbax_and_safetensors_have_one_place_each():
-    places = {"orbax": "training.checkpoint", "safetensors": "training.weights"}
+    places = {"orbax": "training.checkpoint", "safetensors": "training.tensors"}
     wrong = [
         f"{name} imports {imported}"
         for name, imports in modules()

@@ -9,7 +9,15 @@ from jaxtyping import Float
 
 from asd_jax.detector.defects import SAID, another_rate, defects
 from asd_jax.detector.fitting import domains_of, fitted, groups
-from asd_jax.detector.hearing import Heard, Settings, hear_all, usual_window, windows_of
+from asd_jax.detector.hearing import (
+    LONGEST_WINDOW_S,
+    Heard,
+    Settings,
+    check_window,
+    hear_all,
+    usual_window,
+    windows_of,
+)
 from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
 from asd_jax.detector.views import (
     for_machine,
@@ -139,17 +147,26 @@ class Detector:
                 waveforms that are not finite or not mono, bad settings, names, domains or trained
                 of fewer recordings or of more.
         """
-        if coreset_size < 0:
+        if not isinstance(coreset_size, int | np.integer) or coreset_size < 0:
             raise InputError(
                 f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all"
             )
+        settings = Settings(
+            sample_rate,
+            LONGEST_WINDOW_S if window_seconds is None else window_seconds,
+            false_alarm_rate,
+            tokens,
+        )
         if isinstance(weights, str | Path):
-            origin, weights = origin_of(weights), load_pipeline_or_eat(weights)
+            weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         if window_seconds is None:
             waves = list(waves)
-            window_seconds = usual_window([np.size(wave) / sample_rate for wave in waves])
-        settings = Settings(sample_rate, float(window_seconds), false_alarm_rate, tokens)
+            usual = usual_window([np.size(wave) / settings.sample_rate for wave in waves])
+            settings = dataclasses.replace(settings, window_seconds=usual)
+        elif isinstance(waves, Sequence):
+            seconds = [np.size(wave) / settings.sample_rate for wave in waves]
+            check_window(settings.window_seconds, seconds)
         heard, short = hear_all(
             pipeline, settings, waves, names=names, domains=domains, trained=trained
         )
@@ -280,9 +297,7 @@ class Detector:
         """
         if not waves:
             return []
-        settings = dataclasses.replace(
-            self.settings, sample_rate=sample_rate or self.settings.sample_rate
-        )
+        settings = self._at(sample_rate)
         windows, starts = zip(
             *(windows_of(wave, settings, self.heard_rate) for wave in waves), strict=True
         )
@@ -299,6 +314,11 @@ class Detector:
             found.append(verdict.noted(*notes, self.low_rate(settings.sample_rate)))
             first += len(start)
         return found
+
+    def _at(self, sample_rate: int | None) -> Settings:
+        """The settings for sound of this rate."""
+        own = self.settings
+        return own if sample_rate is None else dataclasses.replace(own, sample_rate=sample_rate)
 
     def _verdict(self, judged, seconds, starts, length: float) -> Verdict:
         """What is heard of one sound's windows, and its length in seconds -> verdict."""
@@ -329,9 +349,7 @@ class Detector:
                 "this detector was fitted by an earlier version, which kept no patches: fit it "
                 "again"
             )
-        settings = dataclasses.replace(
-            self.settings, sample_rate=sample_rate or self.settings.sample_rate
-        )
+        settings = self._at(sample_rate)
         windows, starts = windows_of(wave, settings, self.heard_rate)
         vectors, _ = views(self.pipeline, windows)
         worst = int(fused(self.bank.score(vectors)).argmax())

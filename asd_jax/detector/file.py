@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,41 @@ from flax.traverse_util import flatten_dict
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.hearing import Settings
 from asd_jax.detector.heat_map import grid
+from asd_jax.detector.tables import check_tables, check_within
 from asd_jax.detector.views import rate_of, shapes
+from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_names
-from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank
+from asd_jax.runtime.schema import built
+from asd_jax.scoring.normal_bank import DOMAINS, NormalBank, judges_of
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
-from asd_jax.training.weights import BOX, origin, pipeline_of, read_weights, save_weights
+from asd_jax.training.weights import (
+    BOX,
+    Pipeline,
+    abstract_encoder,
+    fill,
+    finite,
+    open_weights,
+    origin,
+    read_weights,
+    save_weights,
+)
 
-# of any number in the header: no file decides how much memory a model of its sizes takes
-_LARGEST = 1_000_000
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a detector's file says in words; types and ranges are those of the dataclasses."""
+
+    encoder: EncoderConfig | None
+    origin: dict[str, str]
+    settings: Settings
+    scoring: dict[str, Scoring]
+    threshold: float
+    notes: tuple[str, ...]
+    names: tuple[str, ...]
+    reduced: bool
+    versions: dict[str, str]
 
 
 def save(path: str | Path, detector: Detector) -> None:
@@ -77,86 +101,86 @@ def load(path: str | Path) -> Detector:
             f"{path}: no such detector; python -m asd_jax.detect fit --normal=DIR --output={path} "
             f"makes one"
         )
-    tensors, header = read_weights(path, kinds=("detector",))
-    _check_sizes(path, header)
-    stated = header.pop("sha256", None)
-    if stated != _digest(tensors, {key: value for key, value in header.items() if key != "format"}):
-        raise InputError(
-            f"{path}: altered since it was written (its checksum does not fit); fit the detector "
-            f"again"
-        )
+    stored, said = open_weights(path, kinds=("detector",))
+    said = {name: value for name, value in said.items() if name != "format"}
+    stated = said.pop("sha256", None)
     try:
-        return _detector(path, tensors, header)
+        header = built(Header, {name: value for name, value in said.items() if name != "kind"})
+        check_names("attribute", header.names)  # paths, where a list named the recordings
+        check_tables(stored, header.scoring, judges_of(header.scoring))
+        encoder = _encoder(stored, header, path)
+        tensors = {name: finite(tensor) for name, tensor in stored.items()}
+        if stated != _digest(tensors, said):
+            raise InputError(
+                "altered since it was written (its checksum does not fit); fit the detector again"
+            )
+        return _detector(tensors, header, encoder)
     except InputError as error:
         raise InputError(
             f"{path}: {error}" if str(path) not in str(error) else str(error)
         ) from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise InputError(
-            f"{path}: not a whole detector ({type(error).__name__}: {error})"
-        ) from error
 
 
-def _detector(path, tensors, header) -> Detector:
-    pipeline, scoring = (
-        None,
-        {view: Scoring(**values) for view, values in header["scoring"].items()},
-    )
-    if header["encoder"] is not None:
-        depth = len(
-            {name.split("/")[2] for name in tensors if name.startswith("encoder/eat/block")} or {0}
-        )
-        if (header["encoder"]["eat"] or {}).get("depth", 0) > max(len(tensors), depth):
-            raise InputError("the encoder's sizes are not those of its weights")
-        weights = {
-            name.removeprefix("encoder/"): t
-            for name, t in tensors.items()
-            if name.startswith("encoder/")
-        }
-        weights = weights or _from_the_package(header["origin"])
-        pipeline = pipeline_of(weights, header["encoder"], path)
-    settings = Settings(**header["settings"])
-    expected = shapes(pipeline, round(settings.window_seconds * rate_of(pipeline)))
+def _encoder(tensors, header: Header, path) -> Pipeline | None:
+    if header.encoder is None:
+        return None
+    weights = {
+        name.removeprefix("encoder/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("encoder/")
+    }
+    weights = weights or _from_the_package(header.origin)
+    return Pipeline(header.encoder, fill(abstract_encoder(header.encoder), weights, path))
+
+
+def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
+    scoring, settings = header.scoring, header.settings
+    expected = shapes(encoder, round(settings.window_seconds * rate_of(encoder)))
     if {view: tensors[f"bank/{view}"].shape[1:] for view in scoring} != expected:
         raise InputError("its bank is not of the views that its encoder gives")
-    n = len(tensors["domain"])
-    counted = tensors["counted"].astype(bool)
-    domain = np.array(DOMAINS)[tensors["domain"]]
-    rows = {view: tensors[f"rows/{view}"].astype(np.int64) for view in scoring}
-    vectors = {view: tensors[f"bank/{view}"] for view in scoring}
-    banks = [name for name in DOMAINS if name in domain]
-    for view in scoring:
-        if len(rows[view]) != len(vectors[view]) or len(np.unique(rows[view])) != len(rows[view]):
-            raise InputError(f"the bank of {view} does not fit its rows")
-        _ = domain[rows[view]]  # within bounds
-    columns = (counted, tensors["group"], tensors["recording"], tensors["start"])
-    if n < FEWEST or any(len(column) != n for column in columns) or counted.sum() < FEWEST:
-        raise InputError("its columns differ in length")
-    names = tuple(map(str, header["names"]))
-    check_names("attribute", names)  # paths, where a list named the recordings
-    if tensors["recording"].min() < 0 or tensors["recording"].max() >= len(names):
-        raise InputError("windows of recordings that it does not name")
-    threshold = float(header["threshold"])
-    if not math.isfinite(threshold):
-        raise InputError(f"a threshold of {threshold}")
-    raw: dict[str, np.ndarray] = {}
-    bank = NormalBank(scoring, vectors, rows, domain, tensors["group"].astype(np.int64), raw)
-    for judge in bank.judges:
-        raw[judge] = np.full((n, len(banks)), np.nan)
-        raw[judge][counted] = tensors[f"raw/{judge}"]
+    _check_numbers(tensors, header)
     return Detector(
-        pipeline,
-        bank,
+        encoder,
+        _bank(tensors, scoring),
         settings,
-        threshold,
-        tuple(map(str, header["notes"])),
-        names,
+        header.threshold,
+        header.notes,
+        header.names,
         tensors["recording"].astype(np.int64),
         tensors["start"],
-        bool(header["reduced"]),
-        dict(header["origin"]),
-        _patches(tensors, pipeline, settings.tokens) if "patches/vectors" in tensors else None,
+        header.reduced,
+        header.origin,
+        _patches(tensors, encoder, settings.tokens) if "patches/vectors" in tensors else None,
     )
+
+
+def _check_numbers(tensors, header: Header) -> None:
+    n, recordings = len(tensors["counted"]), len(header.names)
+    sizes = {"counted": 2, "domain": len(DOMAINS), "group": n, "recording": recordings}
+    sizes |= {f"rows/{view}": n for view in header.scoring}
+    sizes |= {"patches/recording": recordings} if "patches/recording" in tensors else {}
+    for name, size in sizes.items():
+        check_within(tensors, name, size)
+    for view in header.scoring:
+        if len(np.unique(tensors[f"rows/{view}"])) != len(tensors[f"rows/{view}"]):
+            raise InputError(f"not a whole detector: the bank of {view} holds a window twice")
+
+
+def _bank(tensors, scoring) -> NormalBank:
+    counted, domain = tensors["counted"].astype(bool), np.array(DOMAINS)[tensors["domain"]]
+    vectors = {view: tensors[f"bank/{view}"] for view in scoring}
+    rows = {view: tensors[f"rows/{view}"].astype(np.int64) for view in scoring}
+    bank = NormalBank(scoring, vectors, rows, domain, tensors["group"].astype(np.int64), {})
+    raw = {}
+    for judge in bank.judges:
+        own = tensors[f"raw/{judge}"]
+        if own.shape != (counted.sum(), len(bank.domains)):
+            raise InputError(f"not a whole detector: raw/{judge} of {own.shape} is of other banks")
+        raw[judge] = np.full((len(counted), len(bank.domains)), np.nan)
+        raw[judge][counted] = own
+    bank = dataclasses.replace(bank, raw=raw)
+    bank.check()
+    return bank
 
 
 def _from_the_package(named) -> dict[str, np.ndarray]:
@@ -175,7 +199,8 @@ def _patches(tensors, pipeline, tokens) -> PatchBank:
     bank = PatchBank(*(tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")))
     of, (bands, kept, width) = grid(pipeline, tokens), bank.vectors.shape
     expected = (of.front_end.bins // of.filters, of.width), (bands, kept), (bands, 2)
-    if ((bands, width), bank.recording.shape, bank.usual.shape) != expected:
+    found = (bands, width), bank.recording.shape, bank.usual.shape
+    if found != expected or not kept or not (bank.usual[:, 1] > 0).all():
         raise InputError("its patches are not of the kind that its settings say")
     return bank
 
@@ -188,12 +213,3 @@ def _digest(tensors, header) -> str:
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
         digest.update(tensor.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _check_sizes(path, values) -> None:
-    """No absurd number anywhere in the header."""
-    if isinstance(values, dict | list):
-        for value in values.values() if isinstance(values, dict) else values:
-            _check_sizes(path, value)
-    elif isinstance(values, int | float) and not abs(values) <= _LARGEST:
-        raise InputError(f"{path}: a number of {values} in its header")

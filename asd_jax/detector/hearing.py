@@ -9,10 +9,13 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.audio import LOUDEST, resample
+from asd_jax.data.decode import FASTEST_HZ, SLOWEST_HZ
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector import heat_map
 from asd_jax.detector.views import rate_of, views
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import check_settings, key
+from asd_jax.scoring.conformal import RAREST
 from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 
@@ -23,30 +26,26 @@ SHORT = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What was chosen when a detector was fitted.
+    """What was chosen when a detector was fitted."""
 
-    Attributes:
-        sample_rate: of the waveforms given to it, in Hz.
-        window_seconds: it hears windows of this length; the score of a longer sound is their mean.
-        false_alarm_rate: share of normal windows above the threshold.
-        tokens: whether `explain` compares the encoder's tokens instead of patches of the filter
-            bank.
-    """
-
-    sample_rate: int = 16000
-    window_seconds: float = LONGEST_WINDOW_S
-    false_alarm_rate: float = 0.05
-    tokens: bool = False
+    sample_rate: int = key(
+        16000, "of the waveforms given to it, in Hz", least=SLOWEST_HZ, most=FASTEST_HZ
+    )
+    window_seconds: float = key(
+        LONGEST_WINDOW_S,
+        "that it hears at once; the score of a longer sound is the mean of its windows'",
+        least=SHORTEST_WINDOW_S,
+        most=60,
+    )
+    false_alarm_rate: float = key(
+        0.05, "share of normal windows above the threshold", least=RAREST, most=1 - RAREST
+    )
+    tokens: bool = key(
+        False, "whether `explain` compares the encoder's tokens, not patches of the filter bank"
+    )
 
     def __post_init__(self):
-        if not 1000 <= self.sample_rate <= 768000:
-            raise InputError(f"a sampling rate of {self.sample_rate} Hz; expected 1000 to 768000")
-        if not SHORTEST_WINDOW_S <= self.window_seconds <= 60:
-            raise InputError(
-                f"windows of {self.window_seconds} s; expected {SHORTEST_WINDOW_S} to 60"
-            )
-        if not 0 < self.false_alarm_rate < 1:
-            raise InputError(f"false-alarm rate {self.false_alarm_rate}: must lie between 0 and 1")
+        check_settings(self)
 
     def short(self, samples: int) -> str:
         """What is to be said of a sound of so many samples if it is much shorter than the window,
@@ -171,6 +170,15 @@ def windows_of(
     samples = round(settings.window_seconds * rate)
     windows, starts = cut_windows(wave, samples, samples)
     return windows, starts / rate
+
+
+def check_window(window_seconds: float, seconds: Sequence[float]) -> None:
+    """Raises InputError for a window that none of the recordings, of these lengths, fills."""
+    if len(seconds) and (longest := max(seconds)) < SHORT * window_seconds:
+        raise InputError(
+            f"windows of {window_seconds:g} s, but the longest of {len(seconds)} recordings lasts "
+            f"{longest:.4g} s: give at most that (window_seconds)"
+        )
 
 
 def usual_window(seconds: Sequence[float]) -> float:

@@ -3,17 +3,19 @@ in one place.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, SPACINGS, log_filter_bank, normalize
+from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, log_filter_bank, normalize
 from asd_jax.features.settings import Features
 from asd_jax.features.simam import LOCAL_TILE, MODES, Length, simam, simam_by_clip
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import check_settings, key, like
 
+# The frame chain is a matrix, as wide as a frame has samples, and as high: 0.6 GB at 96 kHz.
+FASTEST_HZ = 96_000
 FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
 
 
@@ -24,29 +26,27 @@ class SimAM:
     Attributes:
         mode: "none", "global", "local", or a mode per machine ("customized"): a mapping, kept as
             pairs.
-        e_lambda: keeps constant maps safe.
         before_normalization: attend the log energies instead of the normalised spectrogram. SimAM
             is symmetric around a map's mean but the product is around 0, so the two differ.
-        ignores_padding: take the statistics from real frames only.
         tile: frames x filters of the tiles of "local".
     """
 
-    mode: str | Mapping[str, str] | Sequence[Sequence[str]] = Features.simam
-    e_lambda: float = Features.simam_lambda
-    before_normalization: bool = Features.simam_before_normalization
-    ignores_padding: bool = Features.simam_ignores_padding
+    mode: str | Mapping[str, str] | tuple[tuple[str, str], ...] = Features.simam
+    e_lambda: float = like(Features, "simam_lambda")
+    before_normalization: bool = like(Features, "simam_before_normalization")
+    ignores_padding: bool = like(Features, "simam_ignores_padding")
     tile: tuple[int, int] = LOCAL_TILE
 
     def __post_init__(self):
+        check_settings(self)
         if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
+        object.__setattr__(self, "tile", tuple(self.tile))
+        if not all(1 <= side <= 512 for side in self.tile):
+            raise InputError(f"tile={self.tile}: each side must lie in 1..512")
         if unknown := self.modes - set(MODES):
             raise InputError(
                 f"simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}"
-            )
-        if not self.e_lambda > 0:
-            raise InputError(
-                f"e_lambda={self.e_lambda} must be above 0, for maps that are constant"
             )
 
     @property
@@ -55,7 +55,7 @@ class SimAM:
         if isinstance(self.mode, str):
             return {}
         pairs = self.mode.items() if isinstance(self.mode, Mapping) else self.mode
-        return {str(machine): str(mode) for machine, mode in pairs}
+        return dict(pairs)
 
     @property
     def modes(self) -> set[str]:
@@ -79,39 +79,29 @@ class SimAM:
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """Settings of the front end; they travel in every weight file.
+    """Settings of the front end; they travel in every weight file."""
 
-    Attributes:
-        spacing: "even" (m-FB), "mel" (o-FB) or "gammatone" (g-FB).
-        sample_rate: in Hz.
-        bins: number of filters.
-        low_hz: lower edge of the filter bank.
-        high_hz: upper edge.
-        mean: of log energies, for the normalisation (x - mean) / (2 std).
-        std: likewise.
-        simam: the attention.
-        frames: padded length of the clips that the weights were trained on, 0 if any.
-    """
-
-    spacing: str = Features.spacing
-    sample_rate: int = 16000
-    bins: int = Features.bins
-    low_hz: float = Features.low_hz
-    high_hz: float = Features.high_hz
-    mean: float = Features.mean
-    std: float = Features.std
+    spacing: str = like(Features, "spacing")
+    sample_rate: int = key(16000, "in Hz", least=1000, most=FASTEST_HZ)
+    bins: int = like(Features, "bins")
+    low_hz: float = like(Features, "low_hz")
+    high_hz: float = like(Features, "high_hz")
+    mean: float = like(Features, "mean")
+    std: float = like(Features, "std")
     simam: SimAM = SimAM()
-    frames: int = 0
+    frames: int = key(
+        0,
+        "padded length of the clips that the weights were trained on, 0 if any",
+        least=0,
+        most=1_000_000,
+    )
 
     def __post_init__(self):
-        if self.spacing not in SPACINGS:
-            raise InputError(f"spacing={self.spacing!r}; known: {', '.join(SPACINGS)}")
+        check_settings(self)
         modes, (frames, filters) = self.simam.modes, self.simam.tile
-        if self.bins < 1 or ("local" in modes and (filters < 1 or self.bins % filters)):
-            raise InputError(
-                f"bins={self.bins} must be positive, with local SimAM a multiple of {filters}"
-            )
-        if "local" in modes and (frames < 1 or FRAME_MULTIPLE % frames):
+        if "local" in modes and self.bins % filters:
+            raise InputError(f"bins={self.bins} must be a multiple of {filters} with local SimAM")
+        if "local" in modes and FRAME_MULTIPLE % frames:
             raise InputError(
                 f"simam: a tile of {frames} frames must divide {FRAME_MULTIPLE}, as clips are "
                 f"padded"
@@ -121,15 +111,6 @@ class FrontEnd:
                 f"low_hz={self.low_hz}, high_hz={self.high_hz}: no filter bank from "
                 f"{self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz"
             )
-        if not self.std > 0:
-            raise InputError(f"std={self.std} must be positive")
-
-    @classmethod
-    def from_header(cls, *, simam: Mapping[str, Any] | None = None, **values) -> "FrontEnd":
-        """What `dataclasses.asdict` made of a front end, come back from JSON."""
-        attention = dict(simam or {})
-        tile = tuple(attention.pop("tile", LOCAL_TILE))
-        return cls(simam=SimAM(**attention, tile=tile), **values)
 
     def real_frames(self, samples: Length) -> Length:
         """Number of frames of a clip before padding."""

@@ -24,11 +24,18 @@ class FilterBank:
         "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB",
         choices=SPACINGS,
     )
-    bins: int = key(128, "number of filters")
-    low_hz: float = key(LOW_HZ, "lower edge of the filter bank")
-    high_hz: float = key(8000.0, "upper edge of the filter bank")
-    mean: float = key(AUDIOSET_MEAN, "of the log energies; AudioSet's, kept for all filter banks")
-    std: float = key(AUDIOSET_STD, "standard deviation of the log energies, likewise")
+    bins: int = key(128, "number of filters", least=1, most=512)
+    low_hz: float = key(LOW_HZ, "lower edge of the filter bank", least=0, most=48_000)
+    high_hz: float = key(8000.0, "upper edge of the filter bank", above=0, most=48_000)
+    mean: float = key(
+        AUDIOSET_MEAN,
+        "of the log energies; AudioSet's, kept for all filter banks",
+        least=-1000,
+        most=1000,
+    )
+    std: float = key(
+        AUDIOSET_STD, "standard deviation of the log energies, likewise", above=0, most=1000
+    )
 
     def __post_init__(self):
         check_settings(self)
@@ -49,9 +56,13 @@ class Features(FilterBank):
         'none, global, local (in tiles), or by machine: "{ToyCar: local, fan: global}"',
         mapping=True,
     )
-    simam_lambda: float = key(LAMBDA, "keeps constant maps safe; the public code's", above=0)
-    simam_tile_frames: int = key(LOCAL_TILE[0], "of local SimAM, a divisor of 32")
-    simam_tile_filters: int = key(LOCAL_TILE[1], "of local SimAM, a divisor of bins")
+    simam_lambda: float = key(
+        LAMBDA, "keeps constant maps safe; the public code's", above=0, most=1e9
+    )
+    simam_tile_frames: int = key(LOCAL_TILE[0], "of local SimAM, a divisor of 32", least=1, most=32)
+    simam_tile_filters: int = key(
+        LOCAL_TILE[1], "of local SimAM, a divisor of bins", least=1, most=512
+    )
     simam_before_normalization: bool = key(
         False, "attend the log energies instead of the normalised spectrogram"
     )

@@ -19,6 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from asd_jax.features.simam import Length
 from asd_jax.models.lora import Dense, LoRA
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import check_settings, key
 
 PATCH = 16  # frames and filters to a patch
 NORM_EPS = 1e-6
@@ -29,29 +31,23 @@ ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
 class EATConfig:
     """Sizes of an EAT encoder; defaults are EAT-base.
 
-    Attributes:
-        embed_dim: width d.
-        depth: number of blocks.
-        num_heads: attention heads; cannot be read from the weights.
-        mlp_ratio: hidden width of a block's MLP over d.
-        mel_bins: filters of the spectrogram, a multiple of 16.
+    The largest vision transformers have a width of 6144, 48 blocks and 48 heads.
     """
 
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    mel_bins: int = 128
+    embed_dim: int = key(768, "width d", least=4, most=8192)
+    depth: int = key(12, "number of blocks", least=1, most=64)
+    num_heads: int = key(12, "of attention; cannot be read from the weights", least=1, most=64)
+    mlp_ratio: float = key(4.0, "hidden width of a block's MLP over d", above=0, most=16)
+    mel_bins: int = key(128, "filters of the spectrogram, a multiple of 16", least=PATCH, most=512)
 
     def __post_init__(self):
-        if min(self.embed_dim, self.depth, self.num_heads, self.mel_bins, self.mlp_ratio) <= 0:
-            raise ValueError(f"EAT sizes must be positive: {self}")
+        check_settings(self)
         if self.embed_dim % self.num_heads or self.embed_dim % 4:
-            raise ValueError(
+            raise InputError(
                 f"EAT width {self.embed_dim} must be divisible by {self.num_heads} heads and by 4"
             )
         if self.mel_bins % PATCH:
-            raise ValueError(f"EAT needs a multiple of {PATCH} filters, not {self.mel_bins}")
+            raise InputError(f"EAT needs a multiple of {PATCH} filters, not {self.mel_bins}")
 
     @classmethod
     def base(cls) -> "EATConfig":

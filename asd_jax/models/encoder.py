@@ -16,28 +16,28 @@ from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.lora import LoRA
 from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import check_settings, key
 
 POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pooling:
-    """How tokens become an embedding.
+    """How tokens become an embedding; band_mean is the mean over time of each band, kept apart."""
 
-    Attributes:
-        kind: "attentive_statistics", "mean", "cls" or "band_mean" (per-band time mean, keeps the
-            bands apart).
-        block: whose output is pooled; negative counts from the last.
-        embedding_dim: width of a final linear layer; 0 for none (frozen encoders have none).
-    """
-
-    kind: str = "attentive_statistics"
-    block: int = -1
-    embedding_dim: int = 256
+    kind: str = key("attentive_statistics", "of the tokens", choices=POOLINGS)
+    block: int = key(
+        -1, "whose output is pooled; negative counts from the last", least=-64, most=63
+    )
+    embedding_dim: int = key(
+        256,
+        "width of a final linear layer; 0 for none (frozen encoders have none)",
+        least=0,
+        most=65_536,
+    )
 
     def __post_init__(self):
-        if self.kind not in POOLINGS:
-            raise InputError(f"pooling {self.kind!r}; known: {', '.join(POOLINGS)}")
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,7 @@ class EncoderConfig:
     attention: str = "none"
 
     def __post_init__(self):
+        check_settings(self)
         if self.attention not in ATTENTIONS:
             raise InputError(f"model.attention={self.attention!r}; known: {', '.join(ATTENTIONS)}")
         if self.attention != "none" and (self.front_end.simam.mode != "none" or self.eat is None):

@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from asd_jax.runtime.errors import InputError, near, section
 
@@ -36,15 +39,25 @@ def key(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def like(cls: type, name: str) -> Any:
+    """A dataclass field with the default, the meaning and the range of another class's."""
+    field = {field.name: field for field in dataclasses.fields(cls)}[name]
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
 def check_settings(settings: Any) -> None:
-    """Returns if every field holds a value of its type and range.
+    """Returns if every field holds a value of its type and range; NumPy's numbers become Python's.
 
     Raises:
         InputError: names the first field that does not, its value, and what it may be.
     """
     for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, np.generic):
+            value = value.item()
+        object.__setattr__(settings, field.name, value)  # it is frozen
         if field.metadata:
-            _check(field, getattr(settings, field.name))
+            _check(field, value)
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
@@ -54,15 +67,16 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     whole = kind is float and type(value) is int
     if not whole and not (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
         raise InputError(
-            f"{name}={value!r} should be of type {kind.__name__}, e.g. {field.default!r}"
+            f"{name}={reprlib.repr(value)} should be of type {kind.__name__}, e.g. "
+            f"{field.default!r}"
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name}={value} is not a finite number")
     if choices and value not in choices:
         known = ", ".join(choice or "empty" for choice in choices)
-        raise InputError(f"{name}={value!r}; known: {known}.{near(value, choices)}")
+        raise InputError(f"{name}={reprlib.repr(value)}; known: {known}.{near(value, choices)}")
     if (limits := field.metadata["limits"]) and not within(value, limits):
-        raise InputError(f"{name}={value} must {limits_in_words(limits)}")
+        raise InputError(f"{name}={reprlib.repr(value)} must {limits_in_words(limits)}")
 
 
 def within(value: float | int, limits: Mapping[str, float | int]) -> bool:

@@ -18,6 +18,7 @@ from asd_jax.scoring.preparation import Preparation
 
 FOLDS = 10  # for self-scores
 FEWEST = 3  # normal sounds that can be compared with each other at all
+LEAST_SPREAD = 1e-12  # of normal scores, over their mean where that is above 1
 DOMAINS = ("pooled", "source", "target")
 _AXES = ("clip", "embedding")  # with bands too: only layers would count
 
@@ -88,14 +89,7 @@ class NormalBank:
         bank = cls(
             scoring, {view: vectors[view][rows[view]] for view in scoring}, rows, domain, group, {}
         )
-        for view, name in itertools.product(scoring, bank.domains):
-            if (count := len(np.unique(group[rows[view]][domain[rows[view]] == name]))) < FEWEST:
-                raise InputError(
-                    f"{count} recordings in the bank of {name} sounds ({view}), where copies, and "
-                    f"silent ones, count "
-                    f"as one: at least {FEWEST} are needed to compare; record more, or keep a "
-                    f"larger coreset"
-                )
+        bank.check_recordings()
         raw = {}
         for judge, (view, _) in bank.judges.items():
             old = (
@@ -103,6 +97,35 @@ class NormalBank:
             )
             raw[judge] = bank.self_scores(judge, vectors[view], old, counted & np.isnan(old).any(1))
         return dataclasses.replace(bank, raw=raw)
+
+    def check(self) -> None:
+        """None, if sounds can be compared with this bank, wherever it comes from.
+
+        Raises:
+            InputError: fewer than 3 sounds that count, or recordings of a domain; normal sounds
+                that all score the same, so that nothing tells how odd another score is.
+        """
+        if self.counted.sum() < FEWEST:
+            raise InputError(f"{self.counted.sum()} normal sounds that count: fewer than {FEWEST}")
+        self.check_recordings()
+        for judge, banks in self.statistics.items():
+            for name, (mean, std) in banks.items():
+                if not std > LEAST_SPREAD * max(1.0, abs(mean)):
+                    raise InputError(
+                        f"the scores that {judge} gives normal sounds ({name}) are all equal"
+                    )
+
+    def check_recordings(self) -> None:
+        """Raises InputError for a bank of fewer than 3 recordings."""
+        for view, name in itertools.product(self.scoring, self.domains):
+            rows = self.rows[view]
+            if (count := len(np.unique(self.group[rows][self.domain[rows] == name]))) < FEWEST:
+                raise InputError(
+                    f"{count} recordings in the bank of {name} sounds ({view}), where copies, and "
+                    f"silent ones, count "
+                    f"as one: at least {FEWEST} are needed to compare; record more, or keep a "
+                    f"larger coreset"
+                )
 
     @property
     def domains(self) -> list[str]:
@@ -112,11 +135,7 @@ class NormalBank:
     @functools.cached_property
     def judges(self) -> dict[str, tuple[str, Scoring]]:
         """{"view/back_end": (view, its scoring by that back end alone)}."""
-        return {
-            f"{view}/{name}": (view, dataclasses.replace(scoring, back_end=name))
-            for view, scoring in self.scoring.items()
-            for name in scoring.back_end.split("+")
-        }
+        return judges_of(self.scoring)
 
     @functools.cached_property
     def counted(self) -> np.ndarray:
@@ -179,6 +198,15 @@ class NormalBank:
             columns = dict(zip(self.domains, values.T, strict=True))
             found[judge] = normalized(columns, self.statistics[judge])
         return found
+
+
+def judges_of(scoring: Mapping[str, Scoring]) -> dict[str, tuple[str, Scoring]]:
+    """{view: its back ends} -> {"view/back_end": (view, its scoring by that back end alone)}."""
+    return {
+        f"{view}/{name}": (view, dataclasses.replace(of, back_end=name))
+        for view, of in scoring.items()
+        for name in of.back_end.split("+")
+    }
 
 
 def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -18,6 +18,7 @@ BACK_ENDS = (  # asd_jax/scoring/back_ends/chosen.py says what they are
     "gmm",
     "band_matching",
 )
+MOST = 1_000_000  # of neighbours, components, ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Scoring:
         "cosine or euclidean, of the back ends that have one",
         choices=("cosine", "euclidean"),
     )
-    k: int = key(1, "neighbours of knn, smote, mem_mixup and band_matching", least=1)
+    k: int = key(1, "neighbours of knn, smote, mem_mixup and band_matching", least=1, most=MOST)
     standardize: bool = key(
         False, "each dimension, by mean and deviation of the source training clips"
     )
-    whiten: int = key(0, "PCA-whiten to so many components; 0: not", least=0)
+    whiten: int = key(0, "PCA-whiten to so many components; 0: not", least=0, most=MOST)
     layers: str = key(
         "mean_score", "of embeddings with layers: mean_score, mean_vector or a layer's number"
     )
@@ -59,14 +60,16 @@ class Scoring:
         choices=("z_min", "mean", "rank", "raw_mean"),
     )
     smote_ratio: float = key(0.2, "target clips per source clip after SMOTE", above=0, most=1)
-    smote_k: int = key(2, "neighbours SMOTE interpolates between", least=1)
-    density_k: int = key(4, "neighbours that tell the density in local_density", least=1)
-    centres: int = key(16, "of k_means", least=1)
-    mixup_k: int = key(990, "source clips mixed with each target clip in mem_mixup", least=1)
+    smote_k: int = key(2, "neighbours SMOTE interpolates between", least=1, most=MOST)
+    density_k: int = key(4, "neighbours that tell the density in local_density", least=1, most=MOST)
+    centres: int = key(16, "of k_means", least=1, most=MOST)
+    mixup_k: int = key(
+        990, "source clips mixed with each target clip in mem_mixup", least=1, most=MOST
+    )
     mixup_weight: float = key(0.9, "of the target clip in mem_mixup", least=0, most=1)
     shrinkage: float = key(0.0, "of mahalanobis' covariance; 0: Ledoit-Wolf", least=0, most=1)
-    components: int = key(20, "of pca_residual", least=1)
-    mixture: int = key(4, "components of gmm", least=1)
+    components: int = key(20, "of pca_residual", least=1, most=MOST)
+    mixture: int = key(4, "components of gmm", least=1, most=MOST)
     decision: str = key(
         "gamma",
         "threshold from training scores: gamma, quantile or extreme_value",
@@ -76,19 +79,20 @@ class Scoring:
     on_device: bool = key(
         False, "knn's distances in float32 on the accelerator, for banks above 1e5 clips"
     )
-    seed: int = key(0, "of smote, k_means and gmm", least=0)
+    seed: int = key(0, "of smote, k_means and gmm", least=0, most=2**32 - 1)
 
     def __post_init__(self):
         check_settings(self)
         for name in self.back_end.split("+"):
             if name not in BACK_ENDS:
                 raise InputError(
-                    f"back_end={name!r}; known: {', '.join(BACK_ENDS)}, or several joined by "
+                    f"back_end={name[:40]!r}; known: {', '.join(BACK_ENDS)}, or several joined by "
                     f"+.{near(name, BACK_ENDS)}"
                 )
-        if not (self.layers in ("mean_score", "mean_vector") or self.layers.isdigit()):
+        number = self.layers.isdecimal() and len(self.layers) <= 3
+        if not (number or self.layers in ("mean_score", "mean_vector")):
             raise InputError(
-                f"layers={self.layers!r}; known: mean_score, mean_vector, or a layer's number"
+                f"layers={self.layers[:40]!r}; known: mean_score, mean_vector, or a layer's number"
             )
 
 

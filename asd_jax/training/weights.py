@@ -1,45 +1,40 @@
 """Weight files: one safetensors format for converted, pre-trained and fine-tuned encoders.
 
 Tensors carry the Flax parameter paths joined by "/"; the metadata key "asd_jax" is JSON that says
-what they are. Nothing else in the project reads or writes weight files.
+what they are. It is compared with the tensors that are there before any of them is read.
 """
 
 import dataclasses
 import functools
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import EAT, PATCH, EATConfig
-from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import file_sha256, open_regular, whole_file
+from asd_jax.runtime.files import file_sha256
+from asd_jax.runtime.json_text import parse_json
+from asd_jax.runtime.schema import built
 from asd_jax.training.mesh import own_devices, replicated
+from asd_jax.training.tensors import StoredTensor, open_tensors, write_safetensors
 
 FORMAT = 1
+KINDS = "eat", "encoder"
 _Config = TypeVar("_Config")
 # see README.md beside it
 BOX, BOX_FILE = (
     "box",
     Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors",
 )
-DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "bfloat16": "BF16",
-    "float16": "F16",
-    "int32": "I32",
-    "uint8": "U8",
-}
 
 
 def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
@@ -48,52 +43,32 @@ def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> N
     write_safetensors(path, flatten_dict(params, sep="/"), {"asd_jax": text})
 
 
-def write_safetensors(
-    path: str | Path, tensors: Mapping[str, Any], metadata: dict[str, str]
-) -> None:
-    """Writes a safetensors file atomically, with only one tensor in memory at a time (the library's
-    writer wants all).
-
-    Args:
-        path: the file; its folder is made.
-        tensors: by name, anything with `.shape`, `.dtype` and `__array__` (which may read from
-            disk).
-        metadata: text for the file's header.
-    """
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    # widest first keeps all aligned
-    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    for name in order:
-        shape, dtype = tensors[name].shape, tensors[name].dtype
-        start, end = end, end + math.prod(shape) * dtype.itemsize
-        header[name] = {
-            "dtype": DTYPES[dtype.name],
-            "shape": list(shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with whole_file(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
-
-
 def read_header(path: str | Path) -> dict[str, Any]:
     """What `save_weights` said of a weight file, without its tensors.
 
     Raises:
-        InputError: as `read_weights`.
+        InputError: as `open_weights`.
     """
-    return read_weights(path, header_only=True)[1]
+    return open_weights(path)[1]
 
 
 def read_weights(
-    path: str | Path, *, kinds: Sequence[str] = ("eat", "encoder"), header_only: bool = False
+    path: str | Path, *, kinds: Sequence[str] = KINDS
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name and the header of a file of one of the `kinds`; of "box", the one
-    in the package.
+    """Reads the tensors by name and the header of a file of one of the `kinds`.
+
+    Raises:
+        InputError: as `open_weights`, or NaN or infinity in a tensor.
+    """
+    tensors, header = open_weights(path, kinds=kinds)
+    return {name: finite(tensor) for name, tensor in tensors.items()}, header
+
+
+def open_weights(
+    path: str | Path, *, kinds: Sequence[str] = KINDS
+) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+    """The tensors by name, still on disk, and the header of a file of one of the `kinds`; of "box",
+    the one in the package.
 
     Raises:
         InputError: missing, not safetensors, truncated, without our header, or of a newer format.
@@ -101,39 +76,37 @@ def read_weights(
     path = weights_file(path)
     if path.is_dir():
         raise InputError(f"{path}: a folder; name the weight file in it")
-    try:
-        with open_regular(path), safetensors.safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            if "asd_jax" not in metadata:
-                raise InputError(
-                    f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints "
-                    f"are brought in with\n"
-                    f"  python -m convert.eat --source={path} --output=FILE.safetensors"
-                )
-            header = json.loads(metadata["asd_jax"])
-            tensors = {name: file.get_tensor(name) for name in (() if header_only else file.keys())}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    if (
-        not isinstance(header, dict)
-        or header.get("format") != FORMAT
-        or header.get("kind") not in kinds
-    ):
-        found = (
-            (header.get("format"), header.get("kind")) if isinstance(header, dict) else (None, None)
-        )
+    if not path.exists():
+        raise InputError(f"{path}: no such weight file; {HOW_TO_GET_WEIGHTS}")
+    metadata, tensors = open_tensors(path)
+    if "asd_jax" not in metadata:
         raise InputError(
-            f"{path}: format {found[0]!r}, kind {found[1]!r}; wanted here: {' or '.join(kinds)}, "
-            f"and this version reads format {FORMAT}"
+            f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints "
+            f"are brought in with\n"
+            f"  python -m convert.eat --source={path} --output=FILE.safetensors"
         )
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor.astype(np.float32)).all():
-            raise InputError(f"{path}: tensor {name} holds NaN or infinity")
+    header = parse_json(
+        metadata["asd_jax"].encode(errors="replace"), f"{path}: not a readable safetensors file"
+    )
+    number, kind = header.get("format"), header.get("kind")
+    if type(number) is not int or number != FORMAT or kind not in kinds:
+        raise InputError(
+            f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; wanted here: "
+            f"{' or '.join(kinds)}, and this version reads format {FORMAT}"
+        )
     return tensors, header
+
+
+def finite(tensor: StoredTensor) -> np.ndarray:
+    """The numbers of a tensor.
+
+    Raises:
+        InputError: NaN or infinity among them.
+    """
+    found = tensor.read()
+    if not np.isfinite(found.astype(np.float32)).all():
+        raise InputError(f"{tensor.path}: tensor {tensor.name} holds NaN or infinity")
+    return found
 
 
 HOW_TO_GET_WEIGHTS = (
@@ -154,36 +127,41 @@ def origin(name: str | Path) -> dict[str, str]:
     return {"source": weights_file(name).name, "sha256": file_sha256(weights_file(name))}
 
 
-def fill(template: dict, tensors: dict[str, np.ndarray], path: str | Path) -> dict:
+def fill(template: dict, tensors: Mapping[str, Any], path: str | Path) -> dict:
     """Parameters of the template's structure, shapes and dtypes, every one filled and every tensor
     used.
 
     Raises:
-        InputError: one message that lists all that is missing, left over or of another shape.
+        InputError: one message that lists what is missing, left over or of another shape; NaN or
+            infinity in a tensor.
     """
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
-    problems += [f"not used {name}" for name in sorted(set(tensors) - set(wanted))]
+    problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
         f"{name} has shape {tensors[name].shape}, wanted {wanted[name].shape}"
         for name in sorted(set(wanted) & set(tensors))
         if tensors[name].shape != wanted[name].shape
     ]
     if problems:
-        raise InputError(f"{path}: the weights do not fit the model: " + "; ".join(problems))
-    return unflatten_dict({n: jnp.asarray(tensors[n], wanted[n].dtype) for n in wanted}, sep="/")
+        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise InputError(
+            f"{path}: the weights do not fit the model: " + "; ".join(problems[:20]) + more
+        )
+    read = {n: finite(t) if isinstance(t, StoredTensor) else t for n, t in tensors.items()}
+    return unflatten_dict({n: jnp.asarray(read[n], wanted[n].dtype) for n in wanted}, sep="/")
 
 
 def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
     """The EAT part of any of our weight files -> (sizes, parameters of `EAT(config)`).
 
     Raises:
-        InputError: as `read_weights` and `fill`; or an encoder without EAT.
+        InputError: as `open_weights` and `fill`; or an encoder without EAT.
     """
-    tensors, header = read_weights(path)
+    tensors, header = open_weights(path)
     if header.get("eat") is None:
         raise InputError(f"{path}: this file holds no EAT")
-    config = _config(EATConfig, header["eat"], path)
+    config = _built(EATConfig, header["eat"], path)
     if header["kind"] == "encoder":
         tensors = {n.removeprefix("eat/"): t for n, t in tensors.items() if n.startswith("eat/")}
     else:  # a decoder or classifier may travel along (convert --with_decoder, --with_head)
@@ -198,14 +176,10 @@ def front_end_of(path: str | Path) -> FrontEnd | None:
     none.
 
     Raises:
-        InputError: as `read_weights`.
+        InputError: as `open_weights`.
     """
     header = read_header(path)
-    return (
-        _config(FrontEnd.from_header, header["front_end"], path)
-        if header.get("front_end")
-        else None
-    )
+    return _built(FrontEnd, header["front_end"], path) if header.get("front_end") else None
 
 
 def load_decoder(path: str | Path, template: dict) -> dict | None:
@@ -213,9 +187,9 @@ def load_decoder(path: str | Path, template: dict) -> dict | None:
     continue; None without.
 
     Raises:
-        InputError: as `read_weights` and `fill`.
+        InputError: as `open_weights` and `fill`.
     """
-    tensors = read_weights(path)[0]
+    tensors = open_weights(path)[0]
     decoder = {
         n.removeprefix("decoder/"): t for n, t in tensors.items() if n.startswith("decoder/")
     }
@@ -226,30 +200,23 @@ def load_pipeline(path: str | Path) -> "Pipeline":
     """An encoder's weight file (fine-tuned) -> everything from waveform to embedding.
 
     Raises:
-        InputError: as `read_weights` and `fill`; or a file that holds a bare EAT without a pooling.
+        InputError: as `open_weights` and `fill`; or a file that holds a bare EAT without a pooling.
     """
-    tensors, header = read_weights(path)
+    tensors, header = open_weights(path)
     if header["kind"] != "encoder":
         raise InputError(
             f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or "
             f"asd_jax.evaluate"
         )
-    return pipeline_of(tensors, header, path)
-
-
-def pipeline_of(
-    tensors: dict[str, np.ndarray], header: Mapping[str, Any], path: str | Path
-) -> "Pipeline":
-    """Tensors and header of an encoder, read from `path` -> the pipeline.
-
-    Raises:
-        InputError: a header that is not valid, or as `fill`.
-    """
-    config = EncoderConfig(
-        front_end=_config(FrontEnd.from_header, header.get("front_end"), path),
-        eat=_config(EATConfig, header["eat"], path) if header.get("eat") else None,
-        pooling=_config(Pooling, header.get("pooling"), path),
-        attention=header.get("attention", "none"),
+    config = _built(
+        EncoderConfig,
+        {
+            "front_end": header.get("front_end"),
+            "eat": header.get("eat"),
+            "pooling": header.get("pooling"),
+            "attention": header.get("attention", "none"),
+        },
+        path,
     )
     return Pipeline(config, fill(abstract_encoder(config), tensors, path))
 
@@ -313,9 +280,8 @@ def abstract_encoder(config: EncoderConfig) -> dict:
     return jax.eval_shape(Encoder(config).init, jax.random.key(0), wave, mode).get("params", {})
 
 
-def _config(kind: Callable[..., _Config], values: Any, path) -> _Config:
+def _built(kind: type[_Config], values: Any, path: str | Path) -> _Config:
     try:
-        return kind(**values)
-    except (AttributeError, TypeError, ValueError) as error:
-        name = kind.__qualname__.partition(".")[0]
-        raise InputError(f"{path}: the header's {name} is not valid ({error})") from error
+        return built(kind, values)
+    except InputError as error:
+        raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error

@@ -9,6 +9,7 @@ from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import simam
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.schema import built
 
 WAVE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16000)) * 0.1, jnp.float32)
 
@@ -54,7 +55,7 @@ def test_customized_simam_picks_by_machine():
     [
         ({"spacing": "linear"}, "known: even, mel, gammatone"),
         ({"low_hz": 9000.0}, "from 9000.0 to 8000.0 Hz"),
-        ({"std": 0.0}, "must be positive"),
+        ({"std": 0.0}, "features.std=0.0 must be float > 0.0"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):
@@ -67,6 +68,6 @@ def test_a_header_brings_back_the_front_end_that_wrote_it():
         "mel", low_hz=50.0, std=0.5, simam=SimAM({"pump": "none", "fan": "local"}, tile=(16, 1))
     )
     header = json.loads(json.dumps(dataclasses.asdict(front_end)))
-    assert FrontEnd.from_header(**header) == front_end
+    assert built(FrontEnd, header) == front_end
     with pytest.raises(InputError, match="unknown mode lokal"):
-        FrontEnd.from_header(**header | {"simam": header["simam"] | {"mode": "lokal"}})
+        built(FrontEnd, header | {"simam": header["simam"] | {"mode": "lokal"}})

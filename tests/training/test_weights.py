@@ -129,7 +129,7 @@ def damaged(path, kind, params):
         ("foreign", "python -m convert.eat"),
         ("newer", "this version reads format 1"),
         ("not JSON", "not a readable safetensors file"),
-        ("unknown key", "header's EATConfig is not valid"),
+        ("unknown key", "EncoderConfig is not valid .no field 'eat.colour'"),
         ("NaN", "holds NaN or infinity"),
         ("missing", "no such weight file"),
     ],

@@ -1,0 +1,69 @@
+"""The tables of a detector's file: which there must be, their types, and how their axes agree."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from asd_jax.runtime.errors import InputError
+
+# Axes: n window, c window that counts, d domain, r window kept of a view, f band, p patch, e number
+# of a patch; the same letter is the same size, "..." is any further axes.
+COLUMNS = {
+    "counted": ("u", "n"),
+    "domain": ("u", "n"),
+    "group": ("i", "n"),
+    "recording": ("i", "n"),
+    "start": ("f", "n"),
+}
+PATCHES = {
+    "patches/vectors": ("f", "f p e"),
+    "patches/recording": ("i", "f p"),
+    "patches/usual": ("f", "f 2"),
+}
+
+
+def check_tables(tensors: Mapping[str, Any], views: Collection[str], judges: Collection[str]):
+    """None, if a file of these views and judges has the tables that it must have; reads no numbers.
+
+    Args:
+        tensors: by name, anything with `.shape` and `.dtype`; those of the encoder are passed over.
+        views: that the bank has.
+        judges: whose self-scores are kept.
+
+    Raises:
+        InputError: tables that are missing, unknown, of another type or rank, or whose axes differ.
+    """
+    wanted = COLUMNS | {f"raw/{judge}": ("f", "c d") for judge in judges}
+    wanted |= {f"bank/{view}": ("f", f"{view} ...") for view in views}
+    wanted |= {f"rows/{view}": ("i", view) for view in views}
+    if any(name.startswith("patches/") for name in tensors):
+        wanted |= PATCHES
+    found = {name for name in tensors if not name.startswith("encoder/")}
+    if differ := sorted(set(wanted) ^ found):
+        what = "lacks" if differ[0] in wanted else "does not know"
+        raise InputError(f"not a whole detector: {what} the table {differ[0][:80]!r}")
+    sizes: dict[str, int] = {"2": 2}
+    for name, (kind, axes) in wanted.items():
+        shape, letters = tensors[name].shape, axes.removesuffix(" ...").split()
+        if tensors[name].dtype.kind != kind or not _fits(shape, letters, axes, sizes):
+            raise InputError(
+                f"not a whole detector: {name} of {tensors[name].dtype} {shape}, expected axes "
+                f"{axes} with {sizes}"
+            )
+
+
+def check_within(tensors: Mapping[str, np.ndarray], name: str, size: int) -> None:
+    """Raises InputError if a table holds other numbers than 0 .. size - 1."""
+    table = tensors[name]
+    if table.size and not (0 <= table.min() and table.max() < size):
+        raise InputError(
+            f"not a whole detector: {name} has numbers {table.min()} to {table.max()}, expected 0 "
+            f"to {size - 1}"
+        )
+
+
+def _fits(shape, letters, axes, sizes) -> bool:
+    rank = len(shape) > len(letters) if axes.endswith("...") else len(shape) == len(letters)
+    pairs = zip(letters, shape, strict=False)
+    return rank and all(sizes.setdefault(letter, size) == size for letter, size in pairs)
