@@ -186,6 +186,13 @@ def find(
         wanted += table.rows(table.HEAD, 1)
         template |= sizes.head_template(path, tensors)
     dropped = table.check(path, wanted, template, tensors)
+    numbers = [tensors[row.public] for row in wanted]
+    there = path.stat().st_size
+    if (size := sum(math.prod(t.shape) * t.dtype.itemsize for t in numbers)) > there:
+        raise InputError(
+            f"{path}: tensors of {size} bytes in a file of {there}: they share their numbers, "
+            f"which no model of ours does; refused"
+        )
     if weights == "ema":
         dropped |= {
             f"student: {name}": "--weights=student takes it"

@@ -9,9 +9,11 @@ write, is refused. There is no import machinery to subvert. Tensors stay on disk
 """
 
 import dataclasses
+import itertools
 import math
 import pickletools
 import re
+import reprlib
 import struct
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -20,9 +22,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from asd_jax.runtime.archives import UNREADABLE, open_archive
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import open_regular
 
-LARGEST_PICKLE = 64 << 20  # bytes; a real one is below 1 MB
+# A real pickle has below 1 MB and 100,000 opcodes; a step takes microseconds, and the largest
+# object that one byte makes, an empty set, 216 bytes.
+LARGEST_PICKLE = 16 << 20  # bytes
+MOST_OPCODES = 1 << 19
+HIGHEST_RANK = 8
 DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
@@ -46,15 +54,6 @@ STAND_INS = re.compile(
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
-# all zipfile raises
-UNREADABLE = (
-    zipfile.BadZipFile,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    *DAMAGED,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Name:
     text: str
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)  # what it holds may be endless to print
 class StandIn:
     """An object of a class that is not imported: its constructor's arguments and its state."""
 
@@ -168,7 +167,7 @@ def read_torch(path: str | Path) -> Any:
 
 
 def _open(path):
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(2)
     if start != b"PK":
         legacy = start[:1] == b"\x80"
@@ -183,12 +182,7 @@ def _open(path):
             else ""
         )
         raise InputError(f"{path}: {what}{remedy}")
-    try:
-        archive = zipfile.ZipFile(path)
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path}: a damaged or truncated checkpoint ({error}); download it again"
-        ) from error
+    archive = open_archive(path, "checkpoint, damaged or truncated: download it again")
     names = archive.namelist()
     if len(set(names)) != len(names):
         raise InputError(f"{path}: the archive holds two entries of one name")
@@ -230,7 +224,6 @@ class _StackMachine:
         "BININT1",
         "BININT2",
         "LONG1",
-        "LONG4",
         "BINFLOAT",
         "BINUNICODE",
         "SHORT_BINUNICODE",
@@ -248,10 +241,11 @@ class _StackMachine:
         self.stack, self.outer, self.memo = [], [], {}
 
     def run(self, data: bytes) -> Any:
-        for opcode, argument, _ in pickletools.genops(data):
+        for opcode, argument, _ in itertools.islice(pickletools.genops(data), MOST_OPCODES):
             if opcode.name == "STOP":
                 return self.stack.pop()
             self.step(opcode.name, argument)
+        raise ValueError(f"more than {MOST_OPCODES} opcodes")
 
     def step(self, opcode, argument):
         stack = self.stack
@@ -324,7 +318,8 @@ class _StackMachine:
         return Name(text)
 
     def call(self, function, arguments):
-        if not isinstance(function, Name):
+        # torch.save writes tuples; the copies of a list that is called again and again have no end.
+        if not isinstance(function, Name) or type(arguments) is not tuple:
             raise InputError(
                 f"{self.archive.filename}: the pickle calls an object that is no class; refused"
             )
@@ -337,16 +332,17 @@ class _StackMachine:
             return arguments[0]
         if not STAND_INS.fullmatch(text):
             raise TypeError(f"{text} is called with the wrong arguments")
-        return StandIn(text, tuple(arguments), {} if text == "collections defaultdict" else None)
+        return StandIn(text, arguments, {} if text == "collections defaultdict" else None)
 
     def storage(self, identity):
+        if type(identity) is not tuple:
+            raise TypeError("a storage is named by a tuple")
         kind, name, key, _, elements = identity
-        dtype = DTYPES[name.text.removeprefix("torch ")]
-        entry = f"{self.prefix}data/{key}"
-        if kind != "storage" or not _count(elements) or entry not in self.archive.NameToInfo:
-            raise ValueError(f"no storage {str(key)[:40]!r}")
+        if kind != "storage" or type(key) is not str or not _count(elements):
+            raise ValueError(f"no storage {reprlib.repr(key)}")
+        dtype, entry = DTYPES[name.text.removeprefix("torch ")], f"{self.prefix}data/{key}"
         if elements * dtype.itemsize > self.archive.getinfo(entry).file_size:
-            raise ValueError(f"storage {str(key)[:40]!r} is shorter than it claims")
+            raise ValueError(f"storage {key[:40]!r} is shorter than it claims")
         return Storage(self.archive, entry, dtype, elements)
 
 

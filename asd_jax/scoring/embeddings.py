@@ -2,15 +2,14 @@
 
 import dataclasses
 import itertools
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from asd_jax.runtime.archives import read_npz
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import open_regular, whole_file
+from asd_jax.runtime.files import whole_file
 from asd_jax.runtime.names import check_names
 
 _VALUES = {
@@ -157,29 +156,13 @@ class Embeddings:
             InputError: not such a file, fields missing, lengths that differ, values that are not
                 finite.
         """
-        try:
-            with open_regular(path) as file:
-                if not zipfile.is_zipfile(file):
-                    raise ValueError("not a zip archive, or a truncated one")
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    arrays = {name: archive[name] for name in archive.files}
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            KeyError,
-            TypeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise InputError(f"{path}: not a readable npz file ({error})") from error
+        arrays = read_npz(path)
         if missing := {"vectors", "label", *_TEXT} - set(arrays):
             raise InputError(
                 f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields "
                 f"expected"
             )
-        axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding"))))
+        axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding")))[:4])
         try:
             columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}
             found = cls(

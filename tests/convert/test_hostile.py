@@ -82,6 +82,40 @@ def tuple_keys(path):
     raw(b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00K\x01s.")(path)
 
 
+STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%sX\x03\x00\x00\x00cpuK\x01tQ."
+MODEL = b"}X\x05\x00\x00\x00model}cargparse\nNamespace\n%s\x85RK\x01ss."
+ENDLESS = b"\x80\x02](" + b")q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"e"  # memo 0: a tuple of 2^60
+DEEP = b")" + b"\x85" * 100_000
+
+
+def called_again_and_again(path):
+    """A list of 50,000 that is made a tuple for each of 50,000 objects: 20 GB."""
+    items = b"](" + b"N" * 50_000 + b"eq\x00cargparse\nNamespace\nq\x01"
+    raw(b"\x80\x02" + items + b"h\x01h\x00R0" * 50_000 + b"}.")(path)
+
+
+def shapes_of_lists(path):
+    """Tensors whose shape is a list of 50,000 numbers, 20,000 times."""
+    items = b"](" + b"K\x01" * 50_000 + b"eq\x00ctorch._utils\n_rebuild_tensor_v2\nq\x01"
+    raw(b"\x80\x02" + items + b"h\x01(NK\x00h\x00h\x00tR0" * 20_000 + b"}.")(path)
+
+
+def one_storage_for_all(path):
+    """48 blocks that are all the same few numbers."""
+    numbers = Storage(np.zeros(48 * 256, np.float32))
+    model = {}
+    for name, t in read_torch(GOLDEN / "tiny_eat_fairseq.pt")["model"].items():
+        if name == "_ema" or "decoder" in name or "positions" in name:
+            continue
+        strides = tuple(int(np.prod(t.shape[n + 1 :])) for n in range(len(t.shape)))
+        first = name.startswith("blocks.0.")
+        for block in range(48) if first else (0,):
+            model[name.replace("blocks.0.", f"blocks.{block}.")] = Tensor(
+                numbers, 0, t.shape, strides
+            )
+    save(path, {"cfg": {"model": {"num_heads": 4}}, "model": model})
+
+
 def changed(name, shape):
     return {"model": {name: tensor(np.zeros(shape, np.float32))}}
 
@@ -131,6 +165,20 @@ PICKLES = {
     "EXT1": raw(b"\x80\x02\x82\x01)R."),
     "text persistent id": raw(b"Pexecuted\n."),
     "tuples as keys": tuple_keys,
+    "storage called by an endless tuple": raw(ENDLESS + STORAGE % b"h\x00"),
+    "storage called by a deep tuple": raw(b"\x80\x02" + STORAGE % DEEP),
+    "weights called by an endless object": raw(ENDLESS + MODEL % b"h\x00"),
+    "weights called by a deep object": raw(b"\x80\x02" + MODEL % DEEP),
+    "2 million empty lists": raw(b"\x80\x02" + b"]" * (2 << 20) + b"."),
+    "2 million empty dicts": raw(b"\x80\x02" + b"}" * (2 << 20) + b"."),
+    "2 million marks": raw(b"\x80\x02" + b"(" * (2 << 20) + b"."),
+    "2 million sets": raw(b"\x80\x04" + b"\x8f" * (2 << 20) + b"."),
+    "60 MB of empty lists": raw(b"\x80\x02" + b"]" * (60 << 20) + b"."),
+    "an object of a list, again and again": called_again_and_again,
+    "shapes that are lists": shapes_of_lists,
+    "integer of 5,000 digits": raw(
+        b"\x80\x02}X\x05\x00\x00\x00model\x8b\x00\x10\x00\x00" + b"\x7f" * 4096 + b"s."
+    ),
     "stack underflow": raw(b"\x80\x02R."),
     "no end": raw(b"\x80\x02}"),
     "string beyond the end": raw(b"\x80\x02X\xff\xff\xff\x7fabc."),
@@ -198,6 +246,10 @@ MODELS = {
             "blocks.0.norm1.weight": Tensor(Storage(np.ones(1, np.float32)), 0, (1 << 40,), (0,))
         }
     ),
+    "48 blocks of one storage": one_storage_for_all,
+    "sizes as a float": saved(settings={"num_heads": 4.0}),
+    "sizes as a truth": saved(settings={"num_heads": True}),
+    "a mel bank of a million": saved(settings={"mel_bins": 1 << 20}),
     "teacher is a list": saved(model={"_ema": [1]}),
     "heads that do not divide the width": saved(settings={"num_heads": 7}),
     "no heads": saved(settings={"num_heads": 0}),

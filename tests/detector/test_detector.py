@@ -70,6 +70,24 @@ def test_any_rate_and_length(plain):
             plain.score(bad)
 
 
+@pytest.mark.parametrize("rate", ["16000", 0, -1, 16000.5, 10**12, True])
+def test_a_rate_that_is_none_is_refused(plain, rate, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    with pytest.raises(InputError, match="sample_rate"):
+        plain.score(HEALTHY[0], rate)
+    assert plain.score(HEALTHY[0], np.int64(RATE)) == plain.score(HEALTHY[0])
+
+
+@pytest.mark.parametrize("loudest", [1e300, 3.4e38])
+def test_a_sample_beyond_float32_is_refused_at_any_rate(plain, loudest):
+    wave = np.where(np.arange(48000) == 5, loudest, 0.1 * np.sin(np.arange(48000.0)))
+    for rate in (16000, 44100, 48000):
+        try:
+            assert np.isfinite(plain.score(wave, rate))
+        except InputError as error:
+            assert "far too loud" in str(error)
+
+
 def test_file_holds_everything(detector, plain, tmp_path):
     for one in (detector, plain):
         one.save(tmp_path / "a.detector")
@@ -120,8 +138,48 @@ HOSTILE = {
     "patches of other width": lambda t, h: t.update(
         {"patches/vectors": t["patches/vectors"][..., :1].copy()}
     ),
+    "threshold of text": lambda t, h: h.update(threshold="3"),
+    "reduced to a number": lambda t, h: h.update(reduced=0),
+    "names of numbers": lambda t, h: h.update(names=list(range(24))),
+    "a field of nobody": lambda t, h: h.update(colour="red"),
+    "a table of nobody": lambda t, h: t.update(extra=np.zeros(3)),
+    "filters without end": lambda t, h: h["encoder"]["front_end"].update(bins=999_936),
+    "a rate of ten to the six": lambda t, h: h["encoder"]["front_end"].update(
+        sample_rate=10**6, high_hz=8000.0
+    ),
+    "all scores equal": lambda t, h: t.update(
+        {"raw/level/pca_residual": np.ones_like(t["raw/level/pca_residual"])}
+    ),
+    "all scores huge": lambda t, h: t.update(
+        {"raw/level/pca_residual": np.full_like(t["raw/level/pca_residual"], 1e38)}
+    ),
+    "patches of nobody": lambda t, h: t.update(
+        {"patches/recording": t["patches/recording"] + np.int32(24)}
+    ),
+    "patches that do not vary": lambda t, h: t.update({"patches/usual": 0 * t["patches/usual"]}),
+    "groups outside": lambda t, h: t.update(group=t["group"] + np.int32(99)),
+    "one group": lambda t, h: t.update(group=0 * t["group"]),
+    "domains that are mixed": lambda t, h: t.update(domain=np.arange(24).astype(np.uint8) % 3),
+    "rows of floats": lambda t, h: t.update({"rows/level": t["rows/level"].astype(np.float32)}),
+    "a back end of a million centres": lambda t, h: h["scoring"]["level"].update(
+        back_end="k_means", centres=10**9
+    ),
     "bank of other width": lambda t, h: t.update({"bank/level": t["bank/level"][:, :9].copy()}),
 }
+
+
+TABLES = ("rows/level", "rows/encoder", "rows/fluctuation", "domain", "group", "recording", "start")
+TABLES += ("counted", "raw/level/pca_residual", "patches/recording", "patches/usual", "bank/level")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_of_another_rank_are_refused(detector, tmp_path, table):
+    path = tmp_path / "a.detector"
+    for change in (lambda of: of[:, None], lambda of: of[..., 0]):
+        detector.save(path)
+        altered(path, lambda t, h, of=change: t.update({table: np.array(of(t[table]), order="C")}))
+        with pytest.raises(InputError, match="a.detector"):
+            Detector.load(path)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -201,6 +259,18 @@ ONE = np.zeros(9000, np.float32)
     ("given", "message"),
     [
         ({"waves": sound(0)[:99]}, "give a list of waveforms"),
+        ({"sample_rate": "16000"}, "sample_rate='16000' must be int"),
+        ({"sample_rate": 16000.5}, "sample_rate=16000.5 must be int"),
+        ({"sample_rate": 10**12}, "sample_rate=1000000000000 must be int <= 768000"),
+        ({"window_seconds": "2"}, "window_seconds='2' must be float"),
+        ({"window_seconds": 60}, "windows of 60 s, but the longest of 6 recordings lasts 2 s"),
+        ({"window_seconds": float("nan")}, "window_seconds=nan must be a finite number"),
+        ({"false_alarm_rate": 1e-310}, "false_alarm_rate=1e-310 must be float >= 1e-09"),
+        ({"false_alarm_rate": 1 - 1e-12}, "false_alarm_rate=0.9999"),
+        ({"false_alarm_rate": True}, "must be float, got bool"),
+        ({"weights": "nowhere"}, "nowhere: no such weight file"),
+        ({"coreset_size": "5"}, "coreset of 5"),
+        ({"waves": [np.full(9000, 1e300)] * 6}, "NaN or infinity"),
         ({"names": ["a"]}, "names of 1 recordings, but 6"),
         ({"domains": ["source"] * 5}, "domains of 5"),
         ({"domains": ["target"] * 7}, "domains of 7"),

@@ -1,4 +1,5 @@
 import json
+import struct
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,12 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.tensors import StoredTensor
 from asd_jax.training.weights import (
     load_encoder,
     load_pipeline,
     random_eat,
+    read_weights,
     save_encoder,
     save_weights,
 )
@@ -118,6 +121,84 @@ def damaged(path, kind, params):
         save_encoder(path, CONFIG, jax.tree.map(lambda p: p * np.nan, params))
     elif kind == "missing":
         path.unlink()
+
+
+def with_text(path, text, tensors=()):
+    """A safetensors file with any text as our header, and the tensors (name, type, shape)."""
+    header = {"__metadata__": {"asd_jax": text}}
+    end = 0
+    for name, dtype, shape in tensors:
+        start, end = end, end + int(np.prod(shape))
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+
+
+OURS = json.dumps({"format": 1, "kind": "encoder", "eat": None, "front_end": {}, "pooling": {}})
+TEXTS = {
+    "nested 100,000 deep": ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", ()),
+    "a number of 5,000 digits": ('{"format":1,"kind":"eat","x":' + "9" * 5000 + "}", ()),
+    "NaN": ('{"format":1,"kind":"eat","x":NaN}', ()),
+    "a list": ("[1, 2]", ()),
+    "format 1.0": ('{"format":1.0,"kind":"eat","eat":{}}', ()),
+    "format true": ('{"format":true,"kind":"eat","eat":{}}', ()),
+    "a kind that is a list": ('{"format":1,"kind":["eat"],"eat":{}}', ()),
+    "float8": (OURS, [("x", "F8_E4M3", [4])]),
+    "another float8": (OURS, [("x", "F8_E5M2", [4])]),
+    "a tensor of rank 100": (OURS, [("x", "U8", [1] * 100)]),
+    "20,000 tensors": (OURS, [(f"block_{n}", "U8", [1]) for n in range(20_000)]),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_headers_are_refused_by_name(name, tmp_path):
+    with_text(tmp_path / "a.safetensors", *TEXTS[name])
+    for load in (load_pipeline, load_encoder):
+        with pytest.raises(InputError, match="a.safetensors") as error:
+            load(tmp_path / "a.safetensors")
+        assert len(str(error.value)) < 4000
+
+
+def test_a_header_larger_than_any_is_not_read(tmp_path):
+    with (tmp_path / "a.safetensors").open("wb") as file:
+        file.write((64 << 20).to_bytes(8, "little"))
+        file.truncate((64 << 20) + 8)  # a hole
+    with pytest.raises(InputError, match="a header of 67108864 bytes"):
+        load_pipeline(tmp_path / "a.safetensors")
+
+
+ABSURD = {
+    ("eat", "depth"): (10**9, 3000, 2.0, 1),
+    ("eat", "embed_dim"): (4 * 10**9, 10**30, 32.0, 36),
+    ("eat", "num_heads"): (True, 2.0, "2"),
+    ("eat", "mlp_ratio"): (2.0, 1e-9),
+    ("eat", "mel_bins"): (1_600_000,),
+    ("front_end", "bins"): (1_600_000_000, 128.0),
+    ("front_end", "sample_rate"): (16000.0, 99, 768 * 10**6, 10**12),
+    ("front_end", "mean"): ("x", None),
+    ("front_end", "frames"): ("998",),
+    ("pooling", "block"): (1.0, "1", 2),
+    ("pooling", "embedding_dim"): (8.0, -3, 9),
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [(*place, value) for place, values in ABSURD.items() for value in values],
+)
+def test_sizes_are_compared_with_the_tensors_before_any_is_read(
+    tmp_path, params, part, name, value, monkeypatch
+):
+    save_encoder(tmp_path / "a.safetensors", CONFIG, params)
+    tensors, header = read_weights(tmp_path / "a.safetensors")
+    header[part][name] = value
+    text = json.dumps(header)
+    safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors", {"asd_jax": text})
+    monkeypatch.setattr(StoredTensor, "read", None)
+    with pytest.raises(
+        InputError, match="a.safetensors: (the header|the weights|.*a number of 31 digits)"
+    ):
+        load_pipeline(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize(
