@@ -224,9 +224,10 @@ def _torch(whole: Path, path: Path, rng: np.random.Generator) -> None:
 def _plain(value: Any) -> Any:
     """What the writer of checkpoints can write."""
     if isinstance(value, dict):
-        return {key: _plain(of) for key, of in value.items()}
-    fits = not isinstance(value, int) or abs(value) < 1 << 31
-    return value if fits and not isinstance(value, str) else str(value)[:40].replace("\udcff", "")
+        return {_plain(key): _plain(of) for key, of in value.items()}
+    if isinstance(value, str) or (isinstance(value, int) and abs(value) >= 1 << 31):
+        return str(value).encode(errors="ignore").decode()[:40]
+    return value
 
 
 def _embeddings(rng: np.random.Generator, shape: tuple[int, ...], axes: tuple[str, ...]):

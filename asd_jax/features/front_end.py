@@ -4,19 +4,24 @@ in one place.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Annotated
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
+from msgspec import Meta
 
 from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, log_filter_bank, normalize
 from asd_jax.features.settings import Features
 from asd_jax.features.simam import LOCAL_TILE, MODES, Length, simam, simam_by_clip
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.schema import built
 from asd_jax.runtime.settings import check_settings, key, like
 
 # The frame chain is a matrix, as wide as a frame has samples, and as high: 0.6 GB at 96 kHz.
 FASTEST_HZ = 96_000
 FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
+_Mode = str | Mapping[str, str] | tuple[tuple[str, str], ...]
+_Side = Annotated[int, Meta(ge=1, le=512)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +36,7 @@ class SimAM:
         tile: frames x filters of the tiles of "local".
     """
 
-    mode: str | Mapping[str, str] | tuple[tuple[str, str], ...] = Features.simam
+    mode: _Mode = Features.simam
     e_lambda: float = like(Features, "simam_lambda")
     before_normalization: bool = like(Features, "simam_before_normalization")
     ignores_padding: bool = like(Features, "simam_ignores_padding")
@@ -39,11 +44,10 @@ class SimAM:
 
     def __post_init__(self):
         check_settings(self)
+        built(tuple[_Mode, tuple[_Side, _Side]], (self.mode, self.tile))
         if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
         object.__setattr__(self, "tile", tuple(self.tile))
-        if not all(1 <= side <= 512 for side in self.tile):
-            raise InputError(f"tile={self.tile}: each side must lie in 1..512")
         if unknown := self.modes - set(MODES):
             raise InputError(
                 f"simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}"

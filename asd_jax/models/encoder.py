@@ -15,7 +15,7 @@ from asd_jax.models.attention import ATTENTIONS, SpectrogramAttention
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.lora import LoRA
 from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
-from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.errors import InputError, section
 from asd_jax.runtime.settings import check_settings, key
 
 POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
@@ -37,7 +37,8 @@ class Pooling:
     )
 
     def __post_init__(self):
-        check_settings(self)
+        with section("pooling "):
+            check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)

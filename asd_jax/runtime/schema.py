@@ -3,17 +3,15 @@
 import dataclasses
 import reprlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from asd_jax.runtime.errors import InputError, near
 
-T = TypeVar("T")
 
-
-def built(kind: type[T], values: Any) -> T:
-    """What JSON says of a dataclass -> the dataclass, and those within it; all of it is used.
+def built(kind: Any, values: Any) -> Any:
+    """What JSON says of a dataclass (or another type) -> it, and those within it; all is used.
 
     Types are those of the annotations: 2.0 and true are no whole numbers, a string is no number.
     Ranges are those that `__post_init__` checks, for Python callers too.

@@ -18,7 +18,7 @@ from asd_jax.scoring.preparation import Preparation
 
 FOLDS = 10  # for self-scores
 FEWEST = 3  # normal sounds that can be compared with each other at all
-LEAST_SPREAD = 1e-12  # of normal scores, over their mean where that is above 1
+LEAST_SPREAD = 1e-9  # of normal scores, over the largest; what is less is rounding
 DOMAINS = ("pooled", "source", "target")
 _AXES = ("clip", "embedding")  # with bands too: only layers would count
 
@@ -108,12 +108,13 @@ class NormalBank:
         if self.counted.sum() < FEWEST:
             raise InputError(f"{self.counted.sum()} normal sounds that count: fewer than {FEWEST}")
         self.check_recordings()
-        for judge, banks in self.statistics.items():
-            for name, (mean, std) in banks.items():
-                if not std > LEAST_SPREAD * max(1.0, abs(mean)):
-                    raise InputError(
-                        f"the scores that {judge} gives normal sounds ({name}) are all equal"
-                    )
+        for judge, scores in self.raw.items():
+            own = [
+                scores[self.counted & (self.domain == name), number]
+                for number, name in enumerate(self.domains)
+            ]
+            if not any(len(of) and np.ptp(of) > LEAST_SPREAD * np.abs(of).max() for of in own):
+                raise InputError(f"the scores that {judge} gives normal sounds are all equal")
 
     def check_recordings(self) -> None:
         """Raises InputError for a bank of fewer than 3 recordings."""

@@ -55,7 +55,7 @@ def test_customized_simam_picks_by_machine():
     [
         ({"spacing": "linear"}, "known: even, mel, gammatone"),
         ({"low_hz": 9000.0}, "from 9000.0 to 8000.0 Hz"),
-        ({"std": 0.0}, "features.std=0.0 must be float > 0.0"),
+        ({"std": 0.0}, "std=0.0 must be above 0"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

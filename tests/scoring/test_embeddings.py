@@ -18,8 +18,8 @@ def columns(vectors):
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        (np.full((4, 2), 1e300), "more than float32 holds"),
-        (np.zeros((4, 0), np.float32), "without any number"),
+        (np.full((4, 2), 1e300), "a value beyond float32"),
+        (np.zeros((4, 0), np.float32), "without any value"),
         (np.zeros((4, 2), np.int64) + 10**18, ""),
     ],
 )
