@@ -304,7 +304,7 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
                 "--weights=filter_bank",
                 "--false_alarm_rate=2",
             ],
-            "rate 2",
+            "false_alarm_rate=2.0",
         ),
         (["score", "--detector=nowhere.detector", "x"], "nowhere.detector"),
         (["score", "--detector={fitted}", "nowhere.wav"], "nowhere.wav: no such file"),

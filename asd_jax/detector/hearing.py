@@ -22,6 +22,7 @@ from asd_jax.training.weights import Pipeline
 LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
 # of a window: shorter sounds are repeated to fill it, but scatter more than normal windows do
 SHORT = 0.9
+MOST_REPEATED = 10  # times, for the longest of the recordings to fill a window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +174,10 @@ def windows_of(
 
 
 def check_window(window_seconds: float, seconds: Sequence[float]) -> None:
-    """Raises InputError for a window that none of the recordings, of these lengths, fills."""
-    if len(seconds) and (longest := max(seconds)) < SHORT * window_seconds:
+    """Raises InputError for a window that recordings of these lengths must be repeated more than
+    ten times to fill.
+    """
+    if len(seconds) and MOST_REPEATED * (longest := max(seconds)) < window_seconds:
         raise InputError(
             f"windows of {window_seconds:g} s, but the longest of {len(seconds)} recordings lasts "
             f"{longest:.4g} s: give at most that (window_seconds)"

@@ -65,5 +65,5 @@ def test_impossible_combinations_are_refused():
         EncoderConfig(front_end=FrontEnd(bins=64), eat=EAT_CONFIG)
     with pytest.raises(InputError, match="pooling of block 2: EAT has blocks 0..1"):
         EncoderConfig(eat=EAT_CONFIG, pooling=Pooling(block=2))
-    with pytest.raises(InputError, match="pooling 'max'; known: attentive_statistics"):
+    with pytest.raises(InputError, match="pooling kind='max'; known: attentive_statistics"):
         Pooling("max")
