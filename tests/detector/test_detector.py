@@ -85,7 +85,7 @@ def test_a_sample_beyond_float32_is_refused_at_any_rate(plain, loudest):
         try:
             assert np.isfinite(plain.score(wave, rate))
         except InputError as error:
-            assert "far too loud" in str(error)
+            assert "scale it to" in str(error)
 
 
 def test_file_holds_everything(detector, plain, tmp_path):
@@ -270,7 +270,7 @@ ONE = np.zeros(9000, np.float32)
         ({"false_alarm_rate": True}, "false_alarm_rate=True should be of type float"),
         ({"weights": "nowhere"}, "nowhere: no such weight file"),
         ({"coreset_size": "5"}, "coreset of 5"),
-        ({"waves": [np.full(9000, 1e300)] * 6}, "NaN or infinity"),
+        ({"waves": [np.full(9000, 1e300)] * 6}, "scale it to"),
         ({"names": ["a"]}, "names of 1 recordings, but 6"),
         ({"domains": ["source"] * 5}, "domains of 5"),
         ({"domains": ["target"] * 7}, "domains of 7"),
