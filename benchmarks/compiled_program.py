@@ -153,22 +153,22 @@ def copies(lines: Sequence[Instruction]) -> dict[str, dict[str, int]]:
     inside: dict[str, list[Instruction]] = {}
     for i in lines:
         inside.setdefault(i.computation, []).append(i)
+    called = {i.name: _called(i) for i in lines if i.kind == "fusion"}
+    parts_of_others = set(called.values())
     found = {place: {"count": 0, "bytes": 0} for place in ("attention", "elsewhere")}
     for i in lines:
-        called = re.search(r"calls=%?([\w.-]+)", i.line)
-        parts = inside.get(called[1], []) if called and i.kind == "fusion" else [i]
-        kinds = {part.kind for part in parts} - FREE
-        moves = (
-            kinds
-            and kinds <= MOVES
-            and kinds != {"bitcast"}
-            and not i.computation.startswith(("fused", "wrapped"))
-        )
-        if moves and nbytes(i.shape) > LARGE:
+        kinds = {part.kind for part in inside.get(called.get(i.name, ""), [i])} - FREE
+        moves = kinds and kinds <= MOVES and kinds != {"bitcast"}
+        if moves and nbytes(i.shape) > LARGE and i.computation not in parts_of_others:
             place = found["attention" if "/attention/" in i.line else "elsewhere"]
             place["count"] += 1
             place["bytes"] += nbytes(i.shape)
     return found
+
+
+def _called(fusion: Instruction) -> str:
+    found = re.search(r"calls=%?([\w.-]+)", fusion.line)
+    return found[1] if found else ""
 
 
 def host_transfers(lines: Sequence[Instruction]) -> int:

@@ -84,7 +84,7 @@ def _details(found: dict | None) -> list[str]:
         f"{held / 1e9:.3f}, {in_place}" if held else "",
         f"{calls['forward']} + {calls['backward']}",
         str(len(found["float32_products_in_eat"])),
-        f"{copies}: {sum(place['bytes'] for place in moved) / 1e6:.0f}",
+        f"{copies}, {sum(place['bytes'] for place in moved) / 1e6:.0f} MB",
         str(found["host_transfers"]),
     ]
 
