@@ -100,12 +100,14 @@ def described_devices(target: Path, count: int = 1) -> list:
     jax.config.update("jax_platforms", "cpu")
     form = {"target_config": target.read_text(), "topology": f"1x1x{count}"}
     try:
-        return list(topologies.get_topology_desc("gpu", "cuda", **form).devices)
+        devices = list(topologies.get_topology_desc("gpu", "cuda", **form).devices)
     except Exception as error:  # what JAX says without its plugin differs by version
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"no compiler for NVIDIA GPUs here: pip install 'asd_jax[cuda12]' ({reason})"
         ) from error
+    jax.config.update("jax_enable_compilation_cache", False)  # what is kept of it cannot be read
+    return devices
 
 
 def compiled_once(program, devices: Sequence, memory: int, left: Path) -> dict:

@@ -10,14 +10,15 @@ from benchmarks.gpu_program import TARGETS, compiled_once, described_devices, me
 from benchmarks.gpu_program_table import tables
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-SMALL = {"size": "tiny", "depth": 1, "seconds": 1.0}
 
 
 def small(name, devices=1):
     """The program of EAT-base whose name begins so, of one narrow block, on little."""
     (found,) = [p for p in product_programs.programs(devices) if p.name.startswith(name)]
-    few = {"settings": found.settings | {"views": 2}} if found.task == "pre-training" else {}
-    return dataclasses.replace(found, clips=4 if found.task == "fine-tuning" else 2, **SMALL, **few)
+    settings = found.settings | ({"views": 2} if found.task == "pre-training" else {})
+    few = {"clips": 4 if found.task == "fine-tuning" else 2, "seconds": 1.0, "settings": settings}
+    depth = 2 if found.task == "detect" else 1  # it pools the last block but one
+    return dataclasses.replace(found, size="tiny", depth=depth, **few)
 
 
 def compiled(name, tmp_path, target="h100", devices=1):
@@ -39,7 +40,7 @@ def compiled(name, tmp_path, target="h100", devices=1):
         ("fine-tuning base, remat", (2, 1)),
         ("fine-tuning base, drop path", (1, 1)),
         ("pre-training base, eat", (2, 1)),  # the teacher's and the student's
-        ("pre-training base, masked autoencoder", (2, 2)),  # the decoder's own attention too
+        ("pre-training base, masked autoencoder", (7, 7)),  # six in its decoder
         ("embedding base, bucket", (1, 0)),
     ],
 )
@@ -71,7 +72,8 @@ def test_eight_gpus_send_what_the_formulas_say(tmp_path):
     found = compiled("fine-tuning base, full, bfloat16", tmp_path, devices=8)
     assert found["fused_attention"] == {"forward": 1, "backward": 1}
     by_kind = found["collectives"]
-    assert by_kind["all-reduce"]["bytes"] == pytest.approx(found["reduced_bytes"], rel=0.1)
+    # some of EAT's gradients are added up as they come, in half precision
+    assert 0.5 < by_kind["all-reduce"]["bytes"] / found["reduced_bytes"] < 1.1
     assert by_kind["all-gather"]["bytes"] == pytest.approx(found["gathered_bytes"], rel=0.01)
 
 
