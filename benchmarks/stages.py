@@ -15,11 +15,13 @@ import optax
 
 from asd_jax.data.resident import draw
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.models.eat import EAT, NORM_EPS, Block, EATConfig, attend
+from asd_jax.models.dot_product_attention import attend
+from asd_jax.models.eat import EAT, NORM_EPS, Block, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import initial_state, make_head, make_optimizer, make_train_step
 from asd_jax.training.weights import embed
+from benchmarks.compiled_program import peak_bytes
 from benchmarks.cost_model import forward_flops, front_end_flops, tokens
 
 SAMPLES = 160_000  # 10 s
@@ -122,7 +124,7 @@ def _fine_tuning(config: EncoderConfig, batch: int, dtype):
 
 def _compiled(function, *arguments):
     program = jax.jit(function).lower(*arguments).compile()
-    return lambda: jax.block_until_ready(program(*arguments)), _peak_bytes(program)
+    return lambda: jax.block_until_ready(program(*arguments)), peak_bytes(program)
 
 
 def _compiled_step(step, state, data):
@@ -132,20 +134,7 @@ def _compiled_step(step, state, data):
     def once():
         box[0] = jax.block_until_ready(program(box[0], data))
 
-    return once, _peak_bytes(program)
-
-
-def _peak_bytes(program) -> int:
-    """What the program needs: arguments, results that reuse none of them, and everything
-    between.
-    """
-    m = program.memory_analysis()
-    return (
-        m.argument_size_in_bytes
-        + m.output_size_in_bytes
-        - m.alias_size_in_bytes
-        + m.temp_size_in_bytes
-    )
+    return once, peak_bytes(program)
 
 
 def matmul_rate(dtype, size: int, products: int = 8) -> Callable[[], float]:

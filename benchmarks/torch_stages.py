@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from asd_jax.models.eat import EATConfig, position_table
 from benchmarks.stages import TORCH_WAYS
@@ -53,7 +54,7 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
     if stage == "forward":
 
         def forward():
-            with torch.inference_mode():
+            with torch.inference_mode(), _attention(half):
                 apply(x)
             _wait()
 
@@ -64,13 +65,22 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
 
     def train():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device().type, torch.bfloat16) if half else contextlib.nullcontext():
+        autocast = torch.autocast(device().type, torch.bfloat16, enabled=half)
+        with _attention(half), autocast:
             loss = apply(x).float().square().mean()
         loss.backward()
         optimizer.step()
         _wait()
 
     return train
+
+
+def _attention(half: bool):
+    """On a GPU in half precision the two fast kernels, PyTorch's own choice may be a third."""
+    if not half or device().type != "cuda":
+        return contextlib.nullcontext()
+    fast = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]
+    return sdpa_kernel(fast, set_priority=True)
 
 
 def _wait():

@@ -287,7 +287,7 @@ def test_out_of_memory_says_which_batch_size_to_try(command, monkeypatch, tmp_pa
     def hungry(*_):
         return jnp.zeros(1 << 46)
 
-    monkeypatch.setattr(loop, "_guarded", lambda *_, **__: hungry)
+    monkeypatch.setattr(loop, "guarded", lambda *_, **__: hungry)
     status, _, err = command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}")
     assert (
         status == 2

@@ -7,7 +7,6 @@ between them.
 
 import dataclasses
 import functools
-import re
 
 import flax.linen as nn
 import jax
@@ -18,13 +17,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from asd_jax.features.simam import Length
+from asd_jax.models.dot_product_attention import attend_filled, without_fill
 from asd_jax.models.lora import Dense, LoRA
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import check_settings, key
 
 PATCH = 16  # frames and filters to a patch
 NORM_EPS = 1e-6
-ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +82,7 @@ class EAT(nn.Module):
         drop_path: rate of stochastic depth in the last block, rising from 0 in the first (Huang et
             al., ECCV 2016); at work only where a random key named "drop_path" is given.
         remat: compute each block again in the backward pass instead of keeping what is inside it.
-        attention: "auto", or one of ATTENTIONS.
+        attention: see `attend`.
     """
 
     config: EATConfig = EATConfig()
@@ -182,55 +181,15 @@ class Attention(nn.Module):
     def __call__(self, x):
         width, heads = self.config.embed_dim, self.config.num_heads
         qkv = Dense(3 * width, self.dtype, self.lora, name="qkv")(x)
-        x = attend(
-            rearrange(qkv, "b n (three h d) -> b n three h d", three=3, h=heads), self.attention
-        )
-        return Dense(width, self.dtype, self.lora, name="out")(rearrange(x, "b n h d -> b n (h d)"))
+        each = rearrange(qkv, "b n (three h d) -> b n three h d", three=3, h=heads)
+        filled = attend_filled(each, self.attention)
+        out = Dense(width, self.dtype, self.lora, name="out")
 
+        def project(out, filled):
+            return out(rearrange(without_fill(filled, x.shape[1]), "b n h d -> b n (h d)"))
 
-def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Array, "b n h d"]:
-    """Queries, keys and values of all heads -> softmax(q k' / sqrt(d)) v; softmax in float32.
-
-    Args:
-        qkv: of every token.
-        attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other,
-            whose weights then fit a CPU's cache (2 to 3 times as fast there); "cudnn", the fused
-            kernel, in half precision on NVIDIA GPUs only; "auto", the fastest that the device has.
-    """
-    if attention == "auto":
-        half = qkv.dtype in (jnp.bfloat16, jnp.float16)
-        fixed = isinstance(qkv.shape[0], int)  # an export leaves the number of clips open
-        attention = fastest_attention(jax.devices()[0], qkv.shape[-1], half) if fixed else "exact"
-    mesh = jax.sharding.get_abstract_mesh()
-    # each device attends to its own clips; the compiler would gather them
-    if mesh.size > 1 and not mesh.manual_axes:
-        own = jax.P(mesh.axis_names)
-        return jax.shard_map(
-            functools.partial(attend, attention=attention), in_specs=own, out_specs=own
-        )(qkv)
-    # weights made again for the gradient are in the cache, kept ones are not
-    if attention == "clip_by_clip":
-        return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
-    if attention == "exact":
-        return jax.vmap(_attend_clip)(qkv)
-    if attention != "cudnn":
-        raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
-    return jax.nn.dot_product_attention(
-        qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], implementation="cudnn"
-    )
-
-
-def fastest_attention(device, width: int, half: bool) -> str:
-    """What "auto" means on a device, for heads of this width, in half precision or not.
-
-    cuDNN's fused kernel wants Ampere or later, and heads of a multiple of 8 channels up to 128.
-    """
-    if device.platform == "cpu":
-        return "clip_by_clip"
-    # AMD's has another form
-    capability = re.fullmatch(r"(\d+)\.\d+", str(getattr(device, "compute_capability", "")))
-    fused = half and capability and int(capability[1]) >= 8 and width % 8 == 0 and width <= 128
-    return "cudnn" if fused else "exact"
+        # The fused kernel keeps its result, fill included, for the gradient: no second one without.
+        return (nn.remat(project) if filled.shape[1] > x.shape[1] else project)(out, filled)
 
 
 @jax.custom_vjp
@@ -242,24 +201,13 @@ def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
 
 def _gelu_gradient(x, g):
-    # or the compiler keeps the forward pass's exp and erf after all
+    # or the compiler keeps the forward pass's exp and erf after all: of EAT-base on 32 clips in
+    # bfloat16 on a GPU, 2.4 GB more
     x, g = jax.lax.optimization_barrier((x, g))
     return jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](g)
 
 
 gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
-
-
-def _attend_clip(qkv):
-    q, k, v = rearrange(qkv, "n three h d -> three h n d")
-    logits = jnp.einsum(
-        "hnd,hmd->hnm",
-        q * q.shape[-1] ** -0.5,
-        k,
-        preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
-    )
-    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
-    return rearrange(jnp.einsum("hnm,hmd->hnd", weights, v), "h n d -> n h d")
 
 
 def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | np.ndarray, "n d"]:

@@ -83,7 +83,7 @@ def run_steps(
     # All that the step hands to itself lies where it will lie: otherwise its second call would be
     # compiled again.
     carried = state, sound = place(mesh, (state, jnp.array(True)))
-    step_fn = _guarded(step_fn, mesh, carried, skip=on_bad_loss == "skip")
+    step_fn = guarded(step_fn, mesh, carried, skip=on_bad_loss == "skip")
     # The signals' handlers stay while the last checkpoint is written.
     with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
@@ -136,7 +136,7 @@ def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
     return step % log_every == 0 and processes.any_of(bool(asked))
 
 
-def _guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
+def guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
     """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow
     do nothing either.
 

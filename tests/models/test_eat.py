@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +5,7 @@ import numpy as np
 import pytest
 from golden_eat import flax_names, golden_eat
 
-from asd_jax.models.eat import EAT, EATConfig, attend, fastest_attention, position_table
+from asd_jax.models.eat import EAT, EATConfig, position_table
 
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)
 LENGTHS = ["x1024", "x512", "x208", "x100"]
@@ -119,58 +117,6 @@ def test_impossible_shapes_are_refused():
         EATConfig(mel_bins=100)
     with pytest.raises(ValueError, match="at least 16 frames of 128 filters"):
         EAT(CONFIG).init(jax.random.key(0), jnp.zeros((1, 15, 128)))
-
-
-def test_attention_is_the_formula_in_every_form(monkeypatch):
-    qkv = jax.random.normal(jax.random.key(0), (3, 9, 3, 2, 8))
-    q, k, v = np.moveaxis(np.asarray(qkv, np.float64), 2, 0)
-    logits = np.einsum("bnhd,bmhd->bhnm", q, k) / np.sqrt(8)
-    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    expected = np.einsum("bhnm,bmhd->bnhd", weights, v)
-    for form in ("exact", "clip_by_clip", "auto"):
-        np.testing.assert_allclose(attend(qkv, form), expected, atol=1e-6)  # measured 4.8e-7
-    with pytest.raises(
-        ValueError, match="attention 'flash'; known: auto, exact, clip_by_clip, cudnn"
-    ):
-        attend(qkv, "flash")
-    # on a GPU in half precision: JAX's fused kernel, called as its own exact form can be
-    fused = []
-    plain = jax.nn.dot_product_attention
-    monkeypatch.setattr(jax, "devices", lambda: [gpu("9.0")])
-    monkeypatch.setattr(
-        jax.nn,
-        "dot_product_attention",
-        lambda q, k, v, implementation: (
-            fused.append(implementation) or plain(q, k, v, implementation="xla")
-        ),
-    )
-    np.testing.assert_allclose(
-        attend(qkv.astype(jnp.bfloat16)).astype(jnp.float32), expected, atol=2e-2
-    )
-    np.testing.assert_allclose(attend(qkv), expected, atol=1e-6)
-    assert fused == ["cudnn"]
-
-
-def gpu(capability):
-    return SimpleNamespace(platform="gpu", compute_capability=capability)
-
-
-@pytest.mark.parametrize(
-    ("device", "width", "half", "attention"),
-    [
-        (gpu("8.0"), 64, True, "cudnn"),
-        (gpu("10.0"), 128, True, "cudnn"),
-        (gpu("8.0"), 64, False, "exact"),
-        (gpu("7.5"), 64, True, "exact"),
-        (gpu("gfx90a"), 64, True, "exact"),
-        (gpu("9.0"), 12, True, "exact"),
-        (gpu("9.0"), 136, True, "exact"),
-        (SimpleNamespace(platform="cpu"), 64, True, "clip_by_clip"),
-        (SimpleNamespace(platform="tpu"), 64, True, "exact"),
-    ],
-)
-def test_the_fused_kernel_is_for_devices_and_heads_that_it_can(device, width, half, attention):
-    assert fastest_attention(device, width, half) == attention
 
 
 def test_drop_path_leaves_branches_out_clip_by_clip_and_only_in_training(params):

@@ -1,0 +1,159 @@
+"""Self-attention of all heads, in the form that is fastest on the device a program is made for."""
+
+import functools
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from jax.sharding import SingleDeviceSharding
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from asd_jax.runtime.log import tell
+
+ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
+MULTIPLE = 8  # of tokens: cuDNN asks for an even number in training, tensor cores work on 8
+
+
+def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Array, "b n h d"]:
+    """Queries, keys and values of all heads -> softmax(q k' / sqrt(d)) v; softmax in float32.
+
+    Args:
+        qkv: of every token.
+        attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other,
+            whose weights then fit a CPU's cache (2 to 3 times as fast there); "cudnn", the fused
+            kernel, in half precision on NVIDIA GPUs only; "auto", the fastest that the device can,
+            see `fastest_attention`.
+    """
+    return without_fill(attend_filled(qkv, attention), qkv.shape[1])
+
+
+def without_fill(filled: Float[Array, "b m h d"], tokens: int) -> Float[Array, "b n h d"]:
+    """What was attended to -> its first so many tokens, which are all but the fill."""
+    return filled if filled.shape[1] == tokens else filled[:, :tokens]
+
+
+def attend_filled(
+    qkv: Float[Array, "b n 3 h d"], attention: str = "auto"
+) -> Float[Array, "b m h d"]:
+    """As `attend`, but behind the tokens stands what the fused kernel left where it was filled up.
+
+    That may be anything, so it has to be cut off before anything is made of it.
+    """
+    if attention == "auto":
+        clips, tokens, _, heads, width = qkv.shape
+        fixed = isinstance(clips, int)  # an export leaves the number of clips open
+        shape = (tokens, heads, width, qkv.dtype)
+        attention = fastest_attention(target_device(), *shape) if fixed else "exact"
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size > 1 and not mesh.manual_axes:
+        # each device attends to its own clips; the compiler would gather them
+        own = jax.P(mesh.axis_names)
+        attend_own = functools.partial(attend_filled, attention=attention)
+        return jax.shard_map(attend_own, in_specs=own, out_specs=own)(qkv)
+    if attention == "clip_by_clip":
+        # weights made again for the gradient are in the cache, kept ones are not
+        return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
+    if attention == "exact":
+        return jax.vmap(_attend_clip)(qkv)
+    if attention != "cudnn":
+        raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
+    return padded_attention(qkv, "cudnn")
+
+
+def padded_attention(
+    qkv: Float[Array, "b n 3 h d"], implementation: str
+) -> Float[Array, "b m h d"]:
+    """The same by `jax.nn.dot_product_attention`, tokens filled up to a multiple of 8.
+
+    No token attends to the fill, and the gradient of the fill is cut off here, whatever it is.
+
+    Args:
+        qkv: of every token.
+        implementation: "cudnn", or "xla": JAX's own plain form of the same call, for any device.
+    """
+    clips, tokens = qkv.shape[:2]
+    fill, lengths = -tokens % MULTIPLE, None
+    if fill:
+        qkv = jnp.pad(qkv, ((0, 0), (0, fill), (0, 0), (0, 0), (0, 0)))
+        lengths = jnp.full(clips, tokens, jnp.int32)
+    return jax.nn.dot_product_attention(
+        qkv[:, :, 0],
+        qkv[:, :, 1],
+        qkv[:, :, 2],
+        query_seq_lengths=lengths,
+        key_value_seq_lengths=lengths,
+        implementation=implementation,
+    )
+
+
+def target_device() -> jax.Device:
+    """The device that programs are made for: JAX's default one, else this process's first.
+
+    A device that is only described (benchmarks/gpu_program.py) can be the default one as well.
+    """
+    # made at run time
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
+
+
+def fastest_attention(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> str:
+    """What "auto" means on a device, for so many tokens and heads of this width.
+
+    Where a GPU of NVIDIA's refuses the fused kernel, one line says so, and why.
+    """
+    if device.platform == "cpu":
+        return "clip_by_clip"
+    nvidia = re.fullmatch(r"\d+\.\d+", str(getattr(device, "compute_capability", "")))  # AMD: gfx
+    if not nvidia or dtype not in (jnp.bfloat16, jnp.float16):
+        return "exact"
+    if why := refusal(device, tokens, heads, width, dtype):
+        _say_once(f"attention by the formula, as cuDNN's fused kernel refuses: {why}")
+        return "exact"
+    return "cudnn"
+
+
+@functools.cache
+def refusal(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> str:
+    """Why cuDNN cannot attend on a device, forward and backward; "" if it can.
+
+    Asked by compiling it for one clip. That it needs Ampere or later, a compiler without the device
+    does not know.
+    """
+    if float(device.compute_capability) < 8:
+        had = f"{device.device_kind} has {device.compute_capability}"
+        return f"it needs compute capability 8.0, {had}"
+
+    def loss(qkv):
+        attended = without_fill(padded_attention(qkv, "cudnn"), tokens)
+        return attended.astype(jnp.float32).sum()
+
+    def compiled():
+        here = SingleDeviceSharding(device)
+        qkv = jax.ShapeDtypeStruct((1, tokens, 3, heads, width), dtype)
+        jax.jit(jax.grad(loss), in_shardings=here, out_shardings=here).lower(qkv).compile()
+
+    try:
+        # in a thread that has no part in the mesh and the tracing around this
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(compiled).result()
+    except Exception as error:  # JAX, XLA and cuDNN each refuse in their own way
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ""
+
+
+_say_once = functools.cache(tell)
+
+
+def _attend_clip(qkv):
+    q, k, v = rearrange(qkv, "n three h d -> three h n d")
+    logits = jnp.einsum(
+        "hnd,hmd->hnm",
+        q * q.shape[-1] ** -0.5,
+        k,
+        preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),
+    )
+    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+    return rearrange(jnp.einsum("hnm,hmd->hnd", weights, v), "h n d -> n h d")
