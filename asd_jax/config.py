@@ -137,9 +137,11 @@ class Size:
     """The size of EAT; the keys that training and pre-training have in common."""
 
     size: str = key("base", "base, large or tiny", choices=SIZES)
-    depth: int = key(0, "number of blocks; 0: the size's own; set to cut the model down")
-    width: int = key(0, "of the tokens; 0: the size's own")
-    heads: int = key(0, "of attention; 0: the size's own")
+    depth: int = key(
+        0, "number of blocks; 0: the size's own; set to cut the model down", least=0, most=64
+    )
+    width: int = key(0, "of the tokens; 0: the size's own", least=0, most=8192)
+    heads: int = key(0, "of attention; 0: the size's own", least=0, most=64)
     block: int = key(-1, "whose output is pooled; -1 is the last")
     dtype: str = key(
         "float32",

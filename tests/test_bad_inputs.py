@@ -228,7 +228,7 @@ CONFIG = [
     ([*TRAIN, "--config.model.encoder=beats"], "known: eat, filter_bank"),
     ([*TRAIN, "--config.model.size=huge"], "known: base, large, tiny"),
     ([*TRAIN, "--config.model.heads=5"], "must be divisible by 5 heads"),
-    ([*TRAIN, "--config.model.heads=-1"], "num_heads=-1 must lie in 1..64"),
+    ([*TRAIN, "--config.model.heads=-1"], "model.heads=-1 must lie in 0..64"),
     ([*TRAIN, "--config.model.dtype=float8"], "known: float32, bfloat16"),
     ([*TRAIN, "--config.model.pooling=band_mean"], "band_mean keeps the bands apart"),
     ([*TRAIN, "--config.model.pooling=max"], "pooling kind='max'; known"),

@@ -24,9 +24,17 @@ _UNSOUND = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
-# And the system, of names that are too long, or those of a file and of a folder at once; bz2 gives
-# none.
-_OF_NAMES = (None, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
+# And the system, of names that are too long, or those of a file and of a folder at once, and of
+# places before the archive's beginning; bz2 gives no number.
+_UNSOUND_ERRNO = (
+    None,
+    errno.EINVAL,
+    errno.ENAMETOOLONG,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+)
 _SLACK = 64 << 20  # bytes that any archive may unpack to
 
 
@@ -69,7 +77,9 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
     except InputError:
         raise
     except (*_UNSOUND, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _OF_NAMES:  # a full disk and the like
+        if (
+            isinstance(error, OSError) and error.errno not in _UNSOUND_ERRNO
+        ):  # a full disk and the like
             raise
         raise DownloadError(f"{archive.name}: not a sound zip ({error})") from error
     finally:

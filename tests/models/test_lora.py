@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from asd_jax.models.eat import EAT, EATConfig
-from asd_jax.models.lora import TARGETS, LoRA, merge
+from asd_jax.models.lora import LoRA, merge
+from asd_jax.models.settings import TARGETS
 from asd_jax.runtime.errors import InputError
 
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)

@@ -6,7 +6,7 @@ import json
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asd_jax.detector.hearing import Settings
@@ -110,6 +110,7 @@ SCALARS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is slow
 @given(data=st.data())
 def test_any_header_is_refused_or_within_the_ranges(kind, data):
     names = [field.name for field in dataclasses.fields(kind)]

@@ -344,12 +344,12 @@ def test_options_name_every_back_end_there_is():
         ({"back_end": "knm"}, "back_end='knm'; known: knn.*Did you mean 'knn'"),
         ({"back_end": "knn+foo"}, "back_end='foo'"),
         ({"windows": "median"}, "windows='median'; known: mean, max"),
-        ({"k": 0}, "k=0 must be at least 1"),
+        ({"k": 0}, "k=0 must lie in 1..1000000"),
         ({"decision_quantile": 2.0}, "decision_quantile=2.0 must be above 0 and below 1"),
         ({"decision_quantile": 1.0}, "decision_quantile=1.0 must be above 0 and below 1"),
         ({"smote_ratio": 1.5}, "smote_ratio=1.5 must be above 0 and at most 1"),
         ({"layers": "-1"}, "layers='-1'"),
-        ({"seed": -1}, "seed=-1 must be at least 0"),
+        ({"seed": -1}, "seed=-1 must lie in 0..4294967295"),
     ],
 )
 def test_wrong_options_are_found_at_once(wrong, said):
