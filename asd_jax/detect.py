@@ -7,6 +7,8 @@
   python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/ \\
       --output=pump_2.detector
 
+  python -m asd_jax.detect adapt  --detector=pump.detector --normal=first_minutes/ --output=today.detector
+
 Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1
 anything else.
 """
@@ -53,12 +55,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=form,
         allow_abbrev=False,
     )
-    commands = top.add_subparsers(metavar="fit | score | watch | update", required=True)
+    commands = top.add_subparsers(metavar="fit | score | watch | update | adapt", required=True)
     for function, define in (
         (fit, _fit_flags),
         (score, _score_flags),
         (watch, _watch_flags),
         (update, _update_flags),
+        (adapt, _adapt_flags),
     ):
         made = commands.add_parser(
             function.__name__,
@@ -122,6 +125,8 @@ def _fit_flags(add) -> None:
         action="store_true",
         help="first train the encoder to tell the subfolders (or attributes) apart",
     )
+    add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
+    add("--json", action="store_true", help="the check of the recordings as one JSON object")
     add("--epochs", type=int, default=10, help="of --fine_tune")
     add("--seed", type=_count, default=0, help="of --fine_tune")
 
@@ -134,7 +139,7 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.fitting import check_domains
     from asd_jax.detector.hearing import Settings, check_window, usual_window
-    from asd_jax.detector.recordings import names_of, normal_recordings
+    from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin as origin_of
 
@@ -154,6 +159,9 @@ def fit(args: argparse.Namespace) -> None:
     if args.window_seconds is not None:
         check_window(window, seconds)
     check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
+    sessions, known_by = sessions_of(clips, args.normal)
+    if sessions:
+        tell(f"{len(set(sessions))} sessions: {known_by}")
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned
 
@@ -180,8 +188,10 @@ def fit(args: argparse.Namespace) -> None:
         tokens=args.tokens,
         trained=trained,
         origin=origin,
+        sessions=sessions,
+        keep_odd=args.keep_odd,
     )
-    _save(detector, args.output)
+    _save(detector, args.output, as_json=args.json)
 
 
 @contextlib.contextmanager
@@ -223,6 +233,7 @@ def _update_flags(add) -> None:
         help="folder (or csv list) of further recordings, confirmed to be normal, or one",
     )
     add("--output", required=True, help="detector file to write; the old one stays")
+    add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
     add(
         "--channel",
         default="mean",
@@ -234,7 +245,7 @@ def update(args: argparse.Namespace) -> None:
     """A detector and further normal recordings -> a new detector file that knows them too."""
     from asd_jax.data.audio import sampling_rate
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.recordings import names_of, normal_recordings
+    from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
 
     detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
     _check_output("--output", args.output)
@@ -243,11 +254,48 @@ def update(args: argparse.Namespace) -> None:
     waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
+    sessions, _ = sessions_of(clips, args.normal)
+    if sessions is None and any(detector.sessions):
+        sessions = [f"added to {len(set(detector.sessions))}"] * len(clips)
     detector = detector.update(
-        waves, names=names_of(clips, args.normal, detector.names), domains=domains
+        waves,
+        names=names_of(clips, args.normal, detector.names),
+        domains=domains,
+        sessions=sessions,
+        keep_odd=args.keep_odd,
     )
     tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
+
+
+def _adapt_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--normal", required=True, help="folder (or csv list): minutes of the new session")
+    add("--output", required=True, help="detector file to write, for this session")
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
+
+
+def adapt(args: argparse.Namespace) -> None:
+    """A detector and a few healthy minutes of a new session -> a detector file whose level and
+    colour are those of the session; a fault that is there already is reported, not learnt.
+    """
+    from asd_jax.detector.adaptation import adapted
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.recordings import normal_recordings
+
+    detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
+    _check_output("--output", args.output)
+    read = _reader(args.channel, detector.settings.sample_rate)
+    found = adapted(detector, [read(clip) for clip in clips])
+    tell(found.said())
+    if not found.settled:
+        raise InputError(f"{args.normal}: {found.said()}; {args.output} is not written")
+    found.detector.save(args.output)
+    tell(f"wrote {args.output}")
 
 
 def _score_flags(add) -> None:
@@ -367,6 +415,12 @@ def _watch_flags(add) -> None:
     add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
     add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
     add("--once", action="store_true", help="of a folder: hear what is there and end")
+    add(
+        "--settle",
+        type=float,
+        default=0.0,
+        help="minutes at the beginning, healthy, that level and colour are taken from",
+    )
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -378,14 +432,15 @@ def watch(args: argparse.Namespace) -> int:
     """
     import numpy as np
 
-    from asd_jax.data.audio import resample
+    from asd_jax.detector.adaptation import Settling
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.stream import Form
     from asd_jax.detector.watch import Watch, Watching
-    from asd_jax.scoring.normal_bank import fused
 
-    if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0):
-        raise InputError("--hysteresis must lie in 0..1, --gap_seconds above 0")
+    if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
+        raise InputError(
+            "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
+        )
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
     usual = float(np.median(detector.bank.normal))
@@ -401,11 +456,9 @@ def watch(args: argparse.Namespace) -> int:
         args.status_seconds,
     )
 
-    def window_score(wave):
-        return float(fused(detector.hear(resample(wave, rate, detector.heard_rate)[None])[0])[0])
-
-    window_score(np.zeros(watching.samples[0], np.float32))  # compiles before anything is waiting
-    watcher = Watch(watching, window_score, detector.p_value)
+    settling = Settling(detector, rate, args.settle)
+    settling.compile(watching.samples[0])  # before anything is waiting
+    watcher = Watch(watching, settling, detector.p_value)
     lines = _watched(args, watcher, raw)
     started = watching.started(detector.settings.false_alarm_rate)
     try:
@@ -443,11 +496,14 @@ def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
     return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))
 
 
-def _save(detector, output: str) -> None:
+def _save(detector, output: str, *, as_json: bool = False) -> None:
     from asd_jax.detector.self_check import self_check
 
     detector.save(output)
-    for line in self_check(detector).lines():
+    check = self_check(detector)
+    if as_json:
+        print(json.dumps(check.told()), flush=True)
+    for line in check.lines():
         tell(line)
     tell(f"wrote {output}")
 

@@ -36,6 +36,8 @@ from asd_jax.runtime.errors import InputError, near
 VERSION = 2  # of the sounds: raise it when the same parameters give other bytes
 FRAME, HOP, FFT = 400, 160, 512  # the front end's frames: 25 ms every 10 ms, 257 bins of 31.25 Hz
 SUPPORT_ENERGY = 0.95
+_WARMTH = 0.01  # most that a session's speed differs by
+_NEIGHBOUR = 0.3  # of the sessions in which another machine is heard
 _LEVEL = 0.01  # root mean square of a machine at 0 dB gain: leaves 40 dB for its impacts
 
 
@@ -93,6 +95,7 @@ def factory_clip(
     grade: float | int = 0.5,
     clip_seconds: float | int = 2.0,
     seed: int = 0,
+    session: int | None = None,
 ) -> FactoryClip:
     """One clip; the same seed gives the same machine and background with any fault or none.
 
@@ -105,6 +108,9 @@ def factory_clip(
         grade: 0 (subtle) to 1 (strong); GRADES says what it means for each fault.
         clip_seconds: length.
         seed: of everything random.
+        session: a day's number: clips of one share the microphone, set up anew near the
+            machine's usual place, the room's level, the machine's warmth (a drift of its speed)
+            and a neighbour that runs or not; without one, every clip has a place of its own.
 
     Raises:
         InputError: unknown machine, domain or fault; a number out of range.
@@ -129,17 +135,31 @@ def factory_clip(
     of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
 
-    gain = _LEVEL * 10 ** (of_room.uniform(-6, 6) / 20)
-    microphone = physics.microphone(hz, of_room)
-    run = physics.excite(kind, speed, load, samples, of_machine)
+    # Without sessions every clip has a place of its own.
+    place, warmth, neighbour, shift = of_room, 1.0, 0.0, np.zeros(len(hz))
+    if session is not None:
+        number = list(MACHINES).index(machine)
+        place, day = (np.random.default_rng([number, of]) for of in (2**32, session))
+        warmth = 1 + day.uniform(-_WARMTH, _WARMTH)
+        neighbour = (day.random() < _NEIGHBOUR) * 10 ** (-day.uniform(12, 24) / 20)
+        shift = physics.set_up_anew(hz, day)
+    gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
+    microphone = physics.microphone(hz, place) * 10 ** (shift / 20)
+    run = physics.excite(kind, speed * warmth, load, samples, of_machine)
     heard = physics.body(kind, load, hz, of_machine) * microphone
     stem = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
     scale = gain / np.sqrt(np.mean(stem**2))
     stem *= scale
     room = physics.unit_power(
-        physics.filtered(physics.background(NOISES[domain], samples, hz, of_room), microphone)
+        physics.filtered(
+            physics.background(NOISES[domain], samples, hz, of_room, place), microphone
+        )
     )
-    room *= gain * 10 ** (-of_room.uniform(0, 12) / 20)
+    room *= gain * 10 ** (-place.uniform(0, 12) / 20)
+    if session is not None:
+        room *= 10 ** (day.normal(0, 2) / 20)
+        if neighbour:
+            room += gain * neighbour * _next_door(machine, samples, microphone, of_room, session)
 
     fault, support = np.zeros(samples), np.zeros_like(spectrogram(stem), bool)
     if fault_kind:
@@ -164,6 +184,14 @@ def factory_clip(
         fault_kind,
         grade,
     )
+
+
+def _next_door(machine: str, samples: int, heard, rng, session: int) -> np.ndarray:
+    """Another machine of the factory (s,) of unit power, that runs all through a session."""
+    others = [name for name in MACHINES if name != machine]
+    kind = MACHINES[others[session % len(others)]]
+    run = physics.excite(kind, kind.speeds["source"][0], 1, samples, rng)
+    return physics.unit_power(physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard))
 
 
 def write_factory(

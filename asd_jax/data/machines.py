@@ -171,7 +171,7 @@ class Excitation(NamedTuple):
 
 
 def excite(
-    machine: Machine, speed: int, load: int, samples: int, rng: np.random.Generator
+    machine: Machine, speed: float, load: int, samples: int, rng: np.random.Generator
 ) -> Excitation:
     """One healthy run at `speed` (cycles/min) and `load`, with its own phase, slow drift and
     noise.
@@ -267,23 +267,30 @@ def fault_excitation(
     return contact * band_noise(low_hz, low_hz * rng.uniform(1.3, 1.7), samples, rng)
 
 
-def background(noise: str, samples: int, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def background(
+    noise: str,
+    samples: int,
+    hz: np.ndarray,
+    rng: np.random.Generator,
+    lasting: np.random.Generator | None = None,
+) -> np.ndarray:
     """Room sound (s,) of unit power: "workshop" (pink noise, mains hum, clanks) or "street" (rumble
-    that passes by).
+    that passes by). What lasts a session, colour and hum, is drawn from `lasting`.
     """
+    lasting = rng if lasting is None else lasting
     seconds = np.arange(samples) / SAMPLE_RATE
     white = rng.standard_normal(samples)
     if noise == "workshop":
-        colour = np.maximum(hz, 40) ** -rng.uniform(0.35, 0.75)
+        colour = np.maximum(hz, 40) ** -lasting.uniform(0.35, 0.75)
         sound = unit_power(filtered(white, colour))
-        sound += rng.uniform(0, 0.4) * sum(
+        sound += lasting.uniform(0, 0.4) * sum(
             _cosine(f0 * seconds + rng.random()) / k for k, f0 in enumerate((100, 200, 300), 1)
         )
         clanks = np.zeros(samples)
         clanks[rng.integers(0, samples, rng.poisson(0.6 * samples / SAMPLE_RATE))] = 60
         sound += filtered(clanks, resonance(hz, rng.uniform(800, 4000), rng.uniform(10, 30)))
     else:
-        colour = np.maximum(hz, 40) ** -rng.uniform(0.6, 1.0)
+        colour = np.maximum(hz, 40) ** -lasting.uniform(0.6, 1.0)
         passing = 1 + 0.8 * _cosine(rng.uniform(0.1, 0.4) * seconds + rng.random())
         sound = filtered(white, colour) * passing
     return unit_power(sound)
@@ -298,6 +305,17 @@ def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for cycles_per_octave in (0.3, 0.7, 1.3):
         decibels += rng.uniform(0, 2) * _cosine(cycles_per_octave * octaves + rng.random())
     return _amplitude(decibels)
+
+
+def set_up_anew(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """By how many dB at `hz` a microphone that is set up anew near its place differs: level, a tilt
+    and three ripples over octaves.
+    """
+    octaves = np.log2(np.maximum(hz, 60) / 1000)
+    decibels = rng.normal(0, 2) + rng.uniform(-0.7, 0.7) * octaves
+    for cycles_per_octave in (0.3, 0.7, 1.3):
+        decibels += rng.uniform(0, 0.8) * _cosine(cycles_per_octave * octaves + rng.random())
+    return decibels
 
 
 def resonance(hz: np.ndarray, f0: float | int, q: float | int) -> np.ndarray:

@@ -48,9 +48,33 @@ def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"
     return jnp.clip(wave, -1, 1)
 
 
-def _machine(key, samples):
-    """One machine as it sounds at its surface: spectrum (k,) of unit power."""
+@functools.partial(jax.jit, static_argnames=("sessions", "clips", "samples"))
+def zoo_sessions(
+    key: jax.Array, *, sessions: int, clips: int, samples: int
+) -> Float[Array, "d b s"]:
+    """A key -> waveforms "d b s" of one machine in so many sessions: each has its own room,
+    microphone, background and level, and its clips their own noise.
+    """
+    machine, rooms, moments = jax.random.split(key, 3)
+
+    def clip(day, moment):
+        run, air = jax.random.split(moment)
+        spectrum = _machine(machine, samples, run)
+        return _room(day, spectrum, jnp.zeros_like(spectrum), samples, air)
+
+    keys = jax.random.split(moments, (sessions, clips))
+    days = jax.random.split(rooms, sessions)
+    wave = jax.vmap(lambda day, of: jax.vmap(lambda one: clip(day, one))(of))(days, keys)
+    return jnp.clip(wave, -1, 1)
+
+
+def _machine(key, samples, moment=None):
+    """One machine as it sounds at its surface: spectrum (k,) of unit power; `moment` is the key of
+    what differs from clip to clip.
+    """
     key, flow_key, burst_key = jax.random.split(key, 3)
+    if moment is not None:
+        flow_key, burst_key = jax.random.split(moment)
     draw, t = _Draws(key), jnp.arange(samples) / SAMPLE_RATE
     kind = draw.whole(0, len(KINDS))
     levels = jnp.array(list(KINDS.values()))[kind] + 6 * draw.normal(4)
@@ -77,9 +101,11 @@ def _machine(key, samples):
     return _unit_power((jnp.fft.rfft(parts) * bodies).sum(0))
 
 
-def _room(key, machine, neighbour, samples):
-    """What a microphone in a room makes of a machine: waveform (s,)."""
+def _room(key, machine, neighbour, samples, moment=None):
+    """What a microphone in a room makes of a machine: waveform (s,); `moment` as in `_machine`."""
     key, tail_key, white_key, hiss_key = jax.random.split(key, 4)
+    if moment is not None:
+        white_key, hiss_key = jax.random.split(moment)
     draw, t = _Draws(key), jnp.arange(samples) / SAMPLE_RATE
     decay = draw.log_uniform(0.02, 0.4)
     tail = (

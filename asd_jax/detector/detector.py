@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.data.another_day import coloured, smooth_colours
 from asd_jax.detector.defects import SAID, another_rate, defects
-from asd_jax.detector.fitting import domains_of, fitted, groups
+from asd_jax.detector.fitting import domains_of, lasting, learnt
 from asd_jax.detector.hearing import (
     LONGEST_WINDOW_S,
     Heard,
@@ -30,7 +31,7 @@ from asd_jax.detector.views import (
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
-from asd_jax.scoring.conformal import conformal_threshold, p_values
+from asd_jax.scoring.conformal import p_values
 from asd_jax.scoring.normal_bank import NormalBank, coreset, fused
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, Pipeline
@@ -42,7 +43,7 @@ class Verdict:
     """What a detector says of a sound.
 
     Attributes:
-        score: in standard deviations of normal sounds, the mean over windows.
+        score: in standard deviations of normal sounds of a new session, the mean over windows.
         threshold: above it the sound is called anomalous.
         p_value: share of normal windows, itself included, with at least this score.
         is_anomaly: the decision.
@@ -88,6 +89,10 @@ class Detector:
         origin: where the encoder's weights came from.
         patches: what normal sounds are like at each frequency, for `explain`; None in files of
             earlier versions.
+        sessions: of the normal recordings; "" where nobody said.
+        unsteadiness: "n", by how much the halves of each normal window differ.
+        colour: in dB, how the present session's sound differs from the normal sounds' (see
+            `adapt`).
     """
 
     pipeline: Pipeline | None
@@ -101,6 +106,9 @@ class Detector:
     reduced: bool = False
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
     patches: PatchBank | None = None
+    sessions: tuple[str, ...] = ()
+    unsteadiness: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    colour: tuple[float, ...] = ()
 
     @classmethod
     def fit(
@@ -118,6 +126,8 @@ class Detector:
         tokens: bool = False,
         trained: Sequence[bool] | np.ndarray | None = None,
         origin: Mapping[str, str] | None = None,
+        sessions: Sequence[str] | None = None,
+        keep_odd: bool = False,
     ) -> "Detector":
         """Recordings of the healthy machine -> detector.
 
@@ -133,7 +143,8 @@ class Detector:
             machine: picks the SimAM mode, where the weights have one per machine.
             window_seconds: what is heard at once; by default the usual length of the recordings, at
                 most 10.
-            false_alarm_rate: share of normal windows that may lie above the threshold.
+            false_alarm_rate: share of normal windows, of a session that was not heard, that may lie
+                above the threshold.
             coreset_size: keep so many of the encoder's vectors; 0: all.
             tokens: whether `explain` shall compare the encoder's tokens, which point worse than
                 filter-bank patches.
@@ -141,6 +152,9 @@ class Detector:
                 says nothing.
             origin: what is to be remembered of weights that are loaded; of a file, its name and
                 hash are.
+            sessions: the day, or the setting up of the microphone, that each recording belongs to;
+                by default stretches of like sound are found.
+            keep_odd: learn also from recordings that are far from all others.
 
         Raises:
             InputError: fewer than three windows in all, or recordings that are not copies,
@@ -168,32 +182,51 @@ class Detector:
             seconds = [np.size(wave) / settings.sample_rate for wave in waves]
             check_window(settings.window_seconds, seconds)
         heard, short = hear_all(
-            pipeline, settings, waves, names=names, domains=domains, trained=trained
+            pipeline,
+            settings,
+            waves,
+            names=names,
+            domains=domains,
+            trained=trained,
+            sessions=sessions,
         )
-        group = groups(settings, heard)
-        domain, notes = domains_of(domains, heard.recording, group)
-        counted = np.ones(len(heard.recording), bool)
-        if trained is not None:
-            counted = ~np.asarray(trained, bool)[heard.recording]
-        rows = None
-        if pipeline is not None and 0 < coreset_size < len(heard.recording):
-            rows = {view: np.arange(len(heard.recording)) for view in heard.vectors}
-            rows["encoder"] = coreset(heard.vectors["encoder"], coreset_size)
-        bank, threshold, weak = fitted(
-            scoring_of(pipeline), settings, heard, group, domain, counted, rows=rows
+
+        def rows(heard):
+            if pipeline is None or not 0 < coreset_size < len(heard.recording):
+                return None
+            everything = {view: np.arange(len(heard.recording)) for view in heard.vectors}
+            return everything | {"encoder": coreset(heard.vectors["encoder"], coreset_size)}
+
+        count, names = int(heard.recording.max()) + 1, heard.names(names)
+        of_each = {
+            "names": names,
+            "sessions": [""] * count if sessions is None else list(map(str, sessions)),
+            "domains": ["unknown"] * count if domains is None else list(domains),
+            "trained": [False] * count if trained is None else list(trained),
+        }
+        found = learnt(
+            scoring_of(pipeline),
+            settings,
+            heard,
+            of_each,
+            domain=lambda heard, group, of: domains_of(of, heard.recording, group),
+            rows=rows,
+            keep_odd=keep_odd,
         )
         return cls(
             pipeline,
-            bank,
+            found.bank,
             settings,
-            threshold,
-            (*notes, *short, *weak),
-            heard.names(names),
-            heard.recording,
-            heard.start,
-            rows is not None,
+            found.threshold,
+            (*short, *found.notes),
+            _those(names, found.stayed),
+            found.heard.recording,
+            found.heard.start,
+            rows(found.heard) is not None,
             origin or {},
-            heard.patches and PatchBank.fit(*heard.patches),
+            found.heard.patches and PatchBank.fit(*found.heard.patches),
+            _those(of_each["sessions"], found.stayed),
+            found.heard.unsteadiness,
         )
 
     def update(
@@ -202,6 +235,8 @@ class Detector:
         *,
         names: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
+        sessions: Sequence[str] | None = None,
+        keep_odd: bool = False,
     ) -> "Detector":
         """Further normal recordings -> a new detector that knows them too; bank and threshold are
         fitted again.
@@ -215,42 +250,56 @@ class Detector:
             raise InputError(
                 "this detector tells domains apart: say source or target of each recording added"
             )
-        more, short = hear_all(self.pipeline, self.settings, waves, names=names, domains=domains)
-        new = len(more.recording)
-        added = np.full(new, "pooled") if pooled else np.asarray(domains)[more.recording]
+        more, short = hear_all(
+            self.pipeline,
+            self.settings,
+            waves,
+            names=names,
+            domains=domains,
+            sessions=sessions,
+        )
+        new, count, old = len(more.recording), int(more.recording.max()) + 1, len(self.names)
         known, rows = None, None
         # what the coreset left out cannot be scored again: its scores stay, the others' are known
         # too
         if self.reduced:
             pad = np.full((new, len(self.bank.domains)), np.nan)
-            known = {judge: np.concatenate([raw, pad]) for judge, raw in self.bank.raw.items()}
+            known = {
+                kind: {judge: np.concatenate([raw, pad]) for judge, raw in of.items()}
+                for kind, of in (("raw", self.bank.raw), ("new", self.bank.new))
+            }
             place = len(self.recording) + np.arange(new)
             rows = {view: np.concatenate([kept, place]) for view, kept in self.bank.rows.items()}
-        heard = self.heard.with_more(more, len(self.names))
-        domain = np.concatenate([self.bank.domain, added])
-        counted = np.concatenate([self.bank.counted, np.ones(new, bool)])
-        group = groups(self.settings, heard)
-        bank, threshold, weak = fitted(
+        heard = self.heard.with_more(more, old)
+        first = np.unique(self.recording, return_index=True)[1]
+        of_each = {
+            "names": self.names + more.names(names, old),
+            "sessions": [*self.sessions, *([""] * count if sessions is None else sessions)],
+            "domains": [*self.bank.domain[first], *(["pooled"] * count if pooled else domains)],
+            "trained": [*~self.bank.counted[first], *[False] * count],
+        }
+        found = learnt(
             scoring_of(self.pipeline),
             self.settings,
             heard,
-            group,
-            domain,
-            counted,
-            rows=rows,
+            of_each,
+            domain=lambda heard, group, of: (np.asarray(of)[heard.recording], ()),
+            rows=lambda heard: rows,
             known=known,
+            keep_odd=keep_odd,
+            first=old,
         )
-        once_weak = conformal_threshold(self.bank.normal, self.settings.false_alarm_rate)[1]
-        notes = (*(note for note in self.notes if note != once_weak), *short, *weak)
         return dataclasses.replace(
             self,
-            bank=bank,
-            threshold=threshold,
-            notes=notes,
-            names=self.names + more.names(names, len(self.names)),
-            recording=heard.recording,
-            start=heard.start,
-            patches=heard.patches and PatchBank.fit(*heard.patches),
+            bank=found.bank,
+            threshold=found.threshold,
+            notes=(*lasting(self.notes), *short, *found.notes),
+            names=_those(of_each["names"], found.stayed),
+            recording=found.heard.recording,
+            start=found.heard.start,
+            patches=found.heard.patches and PatchBank.fit(*found.heard.patches),
+            sessions=_those(of_each["sessions"], found.stayed),
+            unsteadiness=found.heard.unsteadiness,
         )
 
     @property
@@ -261,7 +310,10 @@ class Detector:
             vectors[view] = np.full((len(self.recording), *kept.shape[1:]), np.nan, np.float32)
             vectors[view][self.bank.rows[view]] = kept
         patches = None if self.patches is None else (self.patches.vectors, self.patches.recording)
-        return Heard(vectors, self.recording, self.start, patches)
+        moved = (self.bank.moved_rows, dict(self.bank.moved))
+        if not len(moved[0]):
+            moved = (moved[0], {view: of[:0] for view, of in vectors.items()})
+        return Heard(vectors, self.recording, self.start, patches, self.unsteadiness, moved)
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
         """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for
@@ -351,6 +403,7 @@ class Detector:
             )
         settings = self._at(sample_rate)
         windows, starts = windows_of(wave, settings, self.heard_rate)
+        windows = self._as_fitted(windows)
         vectors, _ = views(self.pipeline, windows)
         worst = int(fused(self.bank.score(vectors)).argmax())
         heat = odd_cells(self.pipeline, self.settings.tokens, self.patches, windows[worst])
@@ -372,8 +425,16 @@ class Detector:
         """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each
         second).
         """
-        vectors, seconds = views(self.pipeline, windows)
+        vectors, seconds = views(self.pipeline, self._as_fitted(windows))
         return self.bank.score(vectors), seconds
+
+    def _as_fitted(self, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b s"]:
+        """Windows without the colour that is the present session's own."""
+        if not self.colour:
+            return windows
+        hz = np.fft.rfftfreq(windows.shape[1], 1 / self.heard_rate)
+        decibels = -np.asarray(self.colour) @ smooth_colours(hz)
+        return np.stack([coloured(window, decibels) for window in windows])
 
     def p_value(self, score: float) -> float:
         """Share of normal windows, the one asked about included, with at least this score."""
@@ -425,3 +486,7 @@ class Detector:
         from asd_jax.detector.file import load
 
         return load(path)
+
+
+def _those(of_each: Sequence[str], stayed: np.ndarray) -> tuple[str, ...]:
+    return tuple(one for one, stays in zip(of_each, stayed, strict=True) if stays)

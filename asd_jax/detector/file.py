@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from asd_jax.data.another_day import COLOUR_DB
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.hearing import Settings
 from asd_jax.detector.heat_map import grid
@@ -18,7 +19,7 @@ from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_names
 from asd_jax.runtime.schema import built
-from asd_jax.scoring.normal_bank import DOMAINS, NormalBank, judges_of
+from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank, judges_of
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import (
@@ -46,6 +47,10 @@ class Header:
     notes: tuple[str, ...]
     names: tuple[str, ...]
     reduced: bool
+    sessions: tuple[str, ...]
+    voting: tuple[str, ...]
+    on_trial: tuple[str, ...]
+    colour: tuple[float, ...]
     versions: dict[str, str]
 
 
@@ -64,7 +69,14 @@ def save(path: str | Path, detector: Detector) -> None:
         "group": bank.group.astype(np.int32),
         "recording": detector.recording.astype(np.int32),
         "start": detector.start.astype(np.float64),
+        "session": bank.session.astype(np.int32),
+        "evidence": bank.evidence.astype(np.uint8),
+        "unsteadiness": detector.unsteadiness.astype(np.float32),
+        "moved_rows": bank.moved_rows.astype(np.int32),
     }
+    tensors |= {f"new/{judge}": new[bank.evidence] for judge, new in bank.new.items()}
+    moved = {view: bank.moved.get(view, of[:0]) for view, of in bank.vectors.items()}
+    tensors |= {f"moved/{view}": vectors for view, vectors in moved.items()}
     if detector.patches is not None:
         tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
     if pipeline is not None and dict(detector.origin) != origin(BOX):
@@ -82,6 +94,10 @@ def save(path: str | Path, detector: Detector) -> None:
         "notes": list(detector.notes),
         "names": list(detector.names),
         "reduced": detector.reduced,
+        "sessions": list(detector.sessions),
+        "voting": list(bank.voting),
+        "on_trial": list(bank.on_trial),
+        "colour": list(detector.colour),
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("flax", "jax", "numpy", "scikit-learn")
@@ -104,6 +120,11 @@ def load(path: str | Path) -> Detector:
     stored, said = open_weights(path, kinds=("detector",))
     said = {name: value for name, value in said.items() if name != "format"}
     stated = said.pop("sha256", None)
+    if "voting" not in said:
+        raise InputError(
+            f"{path}: of an earlier version, whose threshold knows nothing of sessions: fit the "
+            f"detector again"
+        )
     try:
         header = built(Header, {name: value for name, value in said.items() if name != "kind"})
         check_names("attribute", header.names)  # paths, where a list named the recordings
@@ -138,10 +159,16 @@ def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
     expected = shapes(encoder, round(settings.window_seconds * rate_of(encoder)))
     if {view: tensors[f"bank/{view}"].shape[1:] for view in scoring} != expected:
         raise InputError("its bank is not of the views that its encoder gives")
+    if any(tensors[f"moved/{view}"].shape[1:] != expected[view] for view in scoring):
+        raise InputError("its moved copies are not of the views that its encoder gives")
+    if len(header.sessions) != len(header.names):
+        raise InputError("sessions of other recordings than it names")
+    if len(header.colour) not in (0, len(COLOUR_DB)):
+        raise InputError(f"a colour of {len(header.colour)} numbers")
     _check_numbers(tensors, header)
     return Detector(
         encoder,
-        _bank(tensors, scoring),
+        _bank(tensors, header),
         settings,
         header.threshold,
         header.notes,
@@ -151,12 +178,16 @@ def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
         header.reduced,
         header.origin,
         _patches(tensors, encoder, settings.tokens) if "patches/vectors" in tensors else None,
+        header.sessions,
+        tensors["unsteadiness"],
+        header.colour,
     )
 
 
 def _check_numbers(tensors, header: Header) -> None:
     n, recordings = len(tensors["counted"]), len(header.names)
     sizes = {"counted": 2, "domain": len(DOMAINS), "group": n, "recording": recordings}
+    sizes |= {"evidence": 2, "moved_rows": n, "session": int(tensors["session"].max()) + 1}
     sizes |= {f"rows/{view}": n for view in header.scoring}
     sizes |= {"patches/recording": recordings} if "patches/recording" in tensors else {}
     for name, size in sizes.items():
@@ -166,21 +197,43 @@ def _check_numbers(tensors, header: Header) -> None:
             raise InputError(f"not a whole detector: the bank of {view} holds a window twice")
 
 
-def _bank(tensors, scoring) -> NormalBank:
+def _bank(tensors, header: Header) -> NormalBank:
     counted, domain = tensors["counted"].astype(bool), np.array(DOMAINS)[tensors["domain"]]
-    vectors = {view: tensors[f"bank/{view}"] for view in scoring}
-    rows = {view: tensors[f"rows/{view}"].astype(np.int64) for view in scoring}
-    bank = NormalBank(scoring, vectors, rows, domain, tensors["group"].astype(np.int64), {})
-    raw = {}
-    for judge in bank.judges:
-        own = tensors[f"raw/{judge}"]
-        if own.shape != (counted.sum(), len(bank.domains)):
-            raise InputError(f"not a whole detector: raw/{judge} of {own.shape} is of other banks")
-        raw[judge] = np.full((len(counted), len(bank.domains)), np.nan)
-        raw[judge][counted] = own
-    bank = dataclasses.replace(bank, raw=raw)
+    scoring, evidence = header.scoring, tensors["evidence"].astype(bool)
+    bank = NormalBank(
+        scoring,
+        {view: tensors[f"bank/{view}"] for view in scoring},
+        {view: tensors[f"rows/{view}"].astype(np.int64) for view in scoring},
+        domain,
+        tensors["group"].astype(np.int64),
+        {},
+        tensors["session"].astype(np.int64),
+        {},
+        {view: tensors[f"moved/{view}"] for view in scoring},
+        tensors["moved_rows"].astype(np.int64),
+        header.voting,
+        header.on_trial,
+    )
+    raw = _scores(tensors, "raw", bank, counted)
+    bank = dataclasses.replace(bank, raw=raw, new=_scores(tensors, "new", bank, evidence))
+    if not bank.voting or set(bank.voting) - set(bank.judges) or evidence.sum() < FEWEST:
+        raise InputError("not a whole detector: nobody in it judges")
     bank.check()
     return bank
+
+
+def _scores(tensors, kind, bank: NormalBank, rows) -> dict[str, np.ndarray]:
+    """{judge: scores "n d"} of the rows that have any, NaN elsewhere."""
+    found = {}
+    for judge in bank.judges:
+        own = tensors[f"{kind}/{judge}"]
+        if own.shape != (rows.sum(), len(bank.domains)):
+            raise InputError(
+                f"not a whole detector: {kind}/{judge} of {own.shape} is of other banks"
+            )
+        found[judge] = np.full((len(rows), len(bank.domains)), np.nan)
+        found[judge][rows] = own
+    return found
 
 
 def _from_the_package(named) -> dict[str, np.ndarray]:

@@ -2,47 +2,193 @@
 and threshold.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from asd_jax.detector.hearing import Heard, Settings
+from asd_jax.detector.sessions import stretches
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.knn import nearest
-from asd_jax.scoring.conformal import conformal_threshold
-from asd_jax.scoring.normal_bank import FEWEST, FOLDS, NormalBank
+from asd_jax.scoring.new_session import new_session_threshold
+from asd_jax.scoring.normal_bank import FEWEST, FOLDS, UNSURE, NormalBank
 from asd_jax.scoring.options import Scoring
 
 FEWEST_OF_A_DOMAIN = 4  # recordings; fewer make no bank of their own
+# What a further fit says anew, or need not say any more.
+_PASSING = (
+    "cannot support a false-alarm rate",
+    "cannot show how the machine sounds",
+    "alone sets the threshold",
+    "the threshold is ",
+)
+FEWEST_BESIDE = 8  # recordings, beside which one may be called odd
+FAR_OUT = 5.0  # robust standard deviations
 _DUPLICATE = 0.02  # of the usual distance between neighbours: the same sound, perhaps coded anew
 
 
-def fitted(
+@dataclasses.dataclass(frozen=True)
+class Learnt:
+    """What a detector learns of normal sounds.
+
+    Attributes:
+        bank: what it remembers.
+        threshold: above it a sound is called anomalous.
+        heard: of the recordings that were not left out.
+        stayed: which recordings were not left out.
+        notes: for the user.
+    """
+
+    bank: NormalBank
+    threshold: float
+    heard: Heard
+    stayed: np.ndarray
+    notes: tuple[str, ...]
+
+
+def learnt(
     scoring: Mapping[str, Scoring],
     settings: Settings,
     heard: Heard,
-    group: np.ndarray,
-    domain: np.ndarray,
-    counted: np.ndarray,
+    of_each: Mapping[str, Sequence],
     *,
-    rows: Mapping[str, np.ndarray] | None = None,
-    known: Mapping[str, np.ndarray] | None = None,
-) -> tuple[NormalBank, float, tuple[str, ...]]:
-    """Normal sounds, group and domain of each window -> (bank, threshold, notes for the user).
+    domain: Callable[[Heard, np.ndarray, Sequence], tuple[np.ndarray, Sequence[str]]],
+    rows: Callable[[Heard], Mapping[str, np.ndarray] | None] = lambda heard: None,
+    known: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    keep_odd: bool = False,
+    first: int = 0,
+) -> Learnt:
+    """Normal sounds -> bank and threshold; recordings that are clearly odd are left out, and named.
 
     Args:
-        scoring, domain, group, counted, rows, known: as `NormalBank.fit`.
+        scoring: {view: its back ends}.
         settings: how many false alarms there may be.
         heard: of the normal sounds.
+        of_each: {"names", "sessions", "domains", "trained": of each recording}; a session is ""
+            where nobody said.
+        domain: heard, group of each window and domains -> domain of each window, notes.
+        rows: as `NormalBank.fit`, of what was heard.
+        known: as `NormalBank.fit`.
+        keep_odd: whether to leave none out.
+        first: the recordings from this number on may be left out.
 
     Raises:
         InputError: as `NormalBank.fit`.
     """
-    bank = NormalBank.fit(
-        scoring, heard.vectors, domain, group, rows=rows, known=known, counted=counted
+    before, notes = 0.0, []
+    stayed = np.ones(int(heard.recording.max()) + 1, bool)
+    most = max(1, len(stayed) // FEWEST_BESIDE)
+    while True:
+        own = {name: [of[n] for n in np.flatnonzero(stayed)] for name, of in of_each.items()}
+        group = groups(settings, heard)
+        of_window, told = domain(heard, group, own["domains"])
+        named = all(own["sessions"])
+        session = np.unique(own["sessions"], return_inverse=True)[1][heard.recording]
+        if not named:
+            level, apart = heard.vectors["level"], np.unique(of_window, return_inverse=True)[1]
+            session = stretches(level, heard.unsteadiness, heard.recording, apart)
+        bank = NormalBank.fit(
+            scoring,
+            heard.vectors,
+            of_window,
+            group,
+            rows=rows(heard),
+            known=known,
+            counted=~np.asarray(own["trained"], bool)[heard.recording],
+            session=session,
+            moved=heard.moved if len(heard.moved[0]) else None,
+            on_trial=("encoder",),
+        )
+        odd = [] if keep_odd or known else odd_recordings(bank, heard.recording, first)
+        if not odd or len(notes) + len(odd) > most:
+            break
+        before = _threshold(bank, settings, named)[0] if not notes else before
+        notes += [f"left out, as it is far from all others: {own['names'][n]}" for n in odd]
+        heard = heard.without(odd)
+        stayed[np.flatnonzero(stayed)[odd]] = False
+    threshold, weak = _threshold(bank, settings, named)
+    if notes:
+        with_it = "they" if len(notes) > 1 else "it"
+        notes.append(
+            f"the threshold is {threshold:.2f}; with what was left out it would be {before:.2f}. "
+            f"Listen: if {with_it} should be normal, fit with --keep_odd"
+        )
+    elif alone := sets_alone(bank, heard.recording, settings, named):
+        number, without = alone
+        notes.append(
+            f"{own['names'][number]} alone sets the threshold of {threshold:.2f}; without it, it "
+            f"would be {without:.2f}: listen to it"
+        )
+    notes += [*told, *filter(None, [weak]), *few_sessions(bank, named)]
+    return Learnt(bank, threshold, heard, stayed, tuple(notes))
+
+
+def _threshold(
+    bank: NormalBank, settings: Settings, named: bool, rows: np.ndarray | None = None
+) -> tuple[float, str]:
+    """The threshold that the scores of all normal sounds give, or of some rows of them."""
+    rows = np.ones(len(bank.normal), bool) if rows is None else rows
+    by_sessions = any(bank.by_sessions.values())
+    threshold, weak = new_session_threshold(
+        bank.normal[rows],
+        bank.normal_session[rows],
+        settings.false_alarm_rate,
+        random_effects=named and by_sessions,
     )
-    threshold, weak = conformal_threshold(bank.normal, settings.false_alarm_rate)
-    return bank, threshold, (weak,) if weak else ()
+    return threshold * (1 if by_sessions else UNSURE), weak
+
+
+def odd_recordings(bank: NormalBank, recording: np.ndarray, first: int = 0) -> list[int]:
+    """The recordings, one in eight at most, that are clearly odd: far out, and at least twice as
+    far as all that stay.
+    """
+    numbers, of = np.unique(recording[bank.counted], return_inverse=True)
+    score = np.bincount(of, bank.familiar) / np.bincount(of)
+    falling = np.argsort(-score, kind="stable")
+    for count in range(1, max(1, len(numbers) // FEWEST_BESIDE) + 1):
+        chosen, rest = score[falling[:count]], score[falling[count:]]
+        if len(numbers) < FEWEST_BESIDE or chosen.min() <= FAR_OUT:
+            continue
+        if chosen.min() > 2 * max(rest.max(), 1) and numbers[falling[:count]].min() >= first:
+            return sorted(int(n) for n in numbers[falling[:count]])
+    return []
+
+
+def sets_alone(
+    bank: NormalBank, recording: np.ndarray, settings: Settings, named: bool
+) -> tuple[int, float] | None:
+    """The recording without which the threshold would be a quarter lower, or less, and that."""
+    of = recording[bank.evidence]
+    highest = int(of[bank.normal.argmax()])
+    rest = of != highest
+    if len(np.unique(of)) <= FEWEST_BESIDE // 2:
+        return None
+    without = _threshold(bank, settings, named, rest)[0]
+    threshold = _threshold(bank, settings, named)[0]
+    return (highest, without) if without < 0.75 * threshold else None
+
+
+def lasting(notes: Sequence[str]) -> tuple[str, ...]:
+    """The notes of a fit that further recordings do not answer."""
+    return tuple(note for note in notes if not any(part in note for part in _PASSING))
+
+
+def few_sessions(bank: NormalBank, named: bool) -> list[str]:
+    """What is to be said where sessions are too few to see how they differ."""
+    if all(bank.by_sessions.values()):
+        return []
+    count = len(np.unique(bank.session))
+    heard = (
+        f"{count} session{'s' * (count > 1)}"
+        if named
+        else (f"{count} stretch{'es' * (count > 1)} of like sound, as of one session,")
+    )
+    return [
+        f"{heard} cannot show how the machine sounds on another day, so a usual difference of "
+        f"microphone and speed is assumed: record ten minutes on {max(1, 3 - count)} more days, "
+        f"set up anew each time, and fit to all of them, a subfolder a day"
+    ]
 
 
 def groups(settings: Settings, heard: Heard) -> np.ndarray:

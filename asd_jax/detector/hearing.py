@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.data.another_day import another_day
 from asd_jax.data.audio import LOUDEST, resample
 from asd_jax.data.decode import FASTEST_HZ, SLOWEST_HZ
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector import heat_map
-from asd_jax.detector.views import rate_of, views
+from asd_jax.detector.views import rate_of, views, views_and_unsteadiness
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.conformal import RAREST
@@ -23,6 +24,7 @@ LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on;
 # of a window: shorter sounds are repeated to fill it, but scatter more than normal windows do
 SHORT = 0.9
 MOST_REPEATED = 10  # times, for the longest of the recordings to fill a window
+MOVED = 256  # windows that are heard a second time, as on another day; then one a recording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +71,16 @@ class Heard:
         start: "n", where in it the window begins, in seconds.
         patches: a sample of them by band "f n e", and the recording of each "f n"; None in files of
             earlier versions.
+        unsteadiness: "n", by how much the halves of each window differ.
+        moved: the windows "m" that were also heard as on another day, and their {view: "m ..."}.
     """
 
     vectors: dict[str, np.ndarray]
     recording: np.ndarray
     start: np.ndarray
     patches: tuple[np.ndarray, np.ndarray] | None
+    unsteadiness: np.ndarray
+    moved: tuple[np.ndarray, dict[str, np.ndarray]]
 
     def names(self, given: Sequence[str] | None, first: int = 0) -> tuple[str, ...]:
         """Of the recordings; numbers from `first` on where none are given."""
@@ -91,11 +97,40 @@ class Heard:
                 np.concatenate([old, new], axis=1),
                 np.concatenate([of, of_new + first], axis=1),
             )
+        moved, further = self.moved[1], more.moved[1]
         return Heard(
             {view: np.concatenate([old, more.vectors[view]]) for view, old in self.vectors.items()},
             np.concatenate([self.recording, more.recording + first]),
             np.concatenate([self.start, more.start]),
             patches,
+            np.concatenate([self.unsteadiness, more.unsteadiness]),
+            (
+                np.concatenate([self.moved[0], more.moved[0] + len(self.recording)]),
+                {view: np.concatenate([old, further[view]]) for view, old in moved.items()},
+            ),
+        )
+
+    def without(self, recordings: Sequence[int]) -> "Heard":
+        """The same without some recordings; the others are numbered anew."""
+        stay = ~np.isin(self.recording, recordings)
+        number = np.cumsum(~np.isin(np.arange(self.recording.max() + 1), recordings)) - 1
+        patches = None
+        if self.patches is not None:
+            kept = ~np.isin(self.patches[1], recordings).any(0)
+            of = number[self.patches[1][:, kept]].astype(np.int32)
+            patches = self.patches[0][:, kept], of
+        rows, moved = self.moved
+        copies = stay[rows]
+        return Heard(
+            {view: vectors[stay] for view, vectors in self.vectors.items()},
+            number[self.recording[stay]],
+            self.start[stay],
+            patches,
+            self.unsteadiness[stay],
+            (
+                (np.cumsum(stay) - 1)[rows[copies]],
+                {view: vectors[copies] for view, vectors in moved.items()},
+            ),
         )
 
 
@@ -103,6 +138,8 @@ def hear_all(
     pipeline: Pipeline | None,
     settings: Settings,
     waves: Iterable[np.ndarray],
+    *,
+    move: bool = True,
     **of_each: Sequence | np.ndarray | None,
 ) -> tuple[Heard, tuple[str, ...]]:
     """Waveforms, each let go once heard -> (what was heard of them, notes for the user).
@@ -111,15 +148,23 @@ def hear_all(
         pipeline: the encoder, if there is one.
         settings: of the detector.
         waves: normal recordings.
+        move: whether to hear them a second time, as on another day.
         of_each: what was given for each of them, under its name; None where nothing was.
 
     Raises:
         InputError: none, more or fewer than is given of each, or as `windows_of`.
     """
     parts, recording, start, considered, short = [], [], [], Considered(), 0
+    unsteadiness, moved_rows, moved, rate, before = [], [], [], rate_of(pipeline), 0
     for number, wave in enumerate(waves):
-        windows, starts = windows_of(wave, settings, rate_of(pipeline))
-        parts.append(views(pipeline, windows)[0])
+        windows, starts = windows_of(wave, settings, rate)
+        of_wave, _, unsteady = views_and_unsteadiness(pipeline, windows)
+        if move and (chosen := windows[: max(1, MOVED - len(moved_rows))]).size:
+            moved.append(views(pipeline, np.stack([another_day(w, rate) for w in chosen]))[0])
+            moved_rows += range(before, before + len(chosen))
+        before += len(windows)
+        parts.append(of_wave)
+        unsteadiness.append(unsteady)
         considered.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         recording.append(np.full(len(starts), number))
         start.append(starts)
@@ -137,8 +182,14 @@ def hear_all(
         "shorter windows "
         "(window_seconds)",
     )
+    copies = {view: np.concatenate([one[view] for one in moved]) for view in vectors if moved}
     return Heard(
-        vectors, np.concatenate(recording), np.concatenate(start), considered.bands()
+        vectors,
+        np.concatenate(recording),
+        np.concatenate(start),
+        considered.bands(),
+        np.concatenate(unsteadiness),
+        (np.array(moved_rows, np.int64), copies or {v: x[:0] for v, x in vectors.items()}),
     ), notes if short else ()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from asd_jax.data.clip_names import said_by_name
 from asd_jax.data.clips import Clip, sound_files
 from asd_jax.data.clips_csv import describe
+from asd_jax.detector.sessions import named_sessions
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_name
 
@@ -37,6 +38,44 @@ def normal_recordings(place: str | Path) -> list[Clip]:
         names = [str(path.relative_to(root)) for path in sound_files(place)]
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(describe(table, clips).values())
+
+
+def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | None, str]:
+    """Normal recordings, and the folder or list they were given by -> (session of each, how it is
+    known); None where nothing tells (see `named_sessions`).
+
+    Said: the column `session` of the list (or of a clips.csv in the folder), else the subfolder,
+    but for source and target.
+
+    Raises:
+        InputError: a list that cannot be read.
+    """
+    place = Path(place)
+    is_list = place.suffix.lower() == ".csv"
+    root = place.parent if is_list else place
+    said = _session_column(place if is_list else place / "clips.csv")
+    names = [os.path.relpath(clip.path, root) for clip in clips]
+    own = [Path(name).as_posix() for name in names]
+    folders = [
+        "/".join(part for part in Path(name).parts[:-1] if part not in DOMAINS) for name in own
+    ]
+    if any(said.get(name) for name in own):
+        folders = [said.get(name, "") for name in own]
+    return named_sessions(own, folders, [os.path.getmtime(clip.path) for clip in clips])
+
+
+def _session_column(table: Path) -> dict[str, str]:
+    if not table.is_file():
+        return {}
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            return {
+                Path(row["file"].strip()).as_posix(): (row.get("session") or "").strip()
+                for row in csv.DictReader(file)
+                if row.get("file")
+            }
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: not readable as csv ({error})") from error
 
 
 def recordings(paths: Sequence[str]) -> list[Path]:

@@ -14,7 +14,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.local_density import sparsity
 from asd_jax.scoring.back_ends.mahalanobis import shrunk_covariance
 from asd_jax.scoring.back_ends.pca_residual import principal_components
-from asd_jax.scoring.normal_bank import prepared
+from asd_jax.scoring.normal_bank import POWER, prepared
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.preparation import Preparation
 
@@ -31,23 +31,34 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     bank, pipeline = detector.bank, detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
     judges = []
-    for judge, (view, scoring) in bank.judges.items():
-        domain = bank.domain[bank.rows[view]]
-        prepare, training = prepared(scoring, bank.vectors[view], domain, bank.domains)
+    if detector.colour:
+        raise InputError("a detector that is adapted to one session cannot be exported")
+    for judge in bank.voting:
+        view, scoring = bank.judges[judge]
+        prepare, training = prepared(scoring, *bank.training(view), bank.domains)
         for name, vectors in training.items():
             score = _back_end(scoring, vectors.reshape(len(vectors), -1))
-            judges.append((judge, view, prepare, score, *bank.statistics[judge][name]))
+            usual, spread = bank.statistics[judge][name]
+            judges.append((name, view, prepare, score, usual, spread * bank.scale[name]))
 
     def function(wave):
         views = traced_views(config, params, wave)
         found: dict[str, list[jax.Array]] = {}
-        for judge, view, prepare, score, mean, std in judges:
-            found.setdefault(judge, []).append(
-                (score(_prepared(prepare, views[view])) - mean) / std
+        for domain, view, prepare, score, usual, spread in judges:
+            found.setdefault(domain, []).append(
+                (score(_prepared(prepare, views[view])) - usual) / spread
             )
-        return jnp.stack([jnp.stack(domains).min(0) for domains in found.values()]).max(0)
+        return jnp.stack([_fused(jnp.stack(of)) for of in found.values()]).min(0)
 
     return function
+
+
+def _fused(scores):
+    """`fused`, of scores "j b"."""
+    above = jnp.maximum(scores, 0)
+    highest = jnp.maximum(above.max(0), jnp.finfo(scores.dtype).tiny)
+    mean = jnp.power(jnp.power(above / highest[None], POWER).mean(0), 1 / POWER)
+    return jnp.where(above.max(0) > 0, highest * mean, scores.max(0))
 
 
 def _prepared(prepare: Preparation, vectors):

@@ -6,8 +6,12 @@ import numpy as np
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.fitting import copies
+from asd_jax.detector.sessions import stretches
+from asd_jax.scoring.conformal import fewest, percent
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
+_MODES = 3.0  # times as far apart as stretches: another way of running
+_FEW = 3  # recordings
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -24,6 +28,12 @@ class SelfCheck:
             oddest first.
         copies: pairs of recordings that sound all but the same.
         notes: what the fit itself had to say.
+        sessions: {"count", "known" (whether somebody said so), "hours", "modes": of operation}.
+        floor_db: mean level of the quietest filter, in dB of full scale.
+        false_alarms_a_day: windows of a healthy machine above the threshold, {"same_session",
+            "new_session"}; of a new session as was asked for, or what can be shown.
+        verdict: "enough", "usable, but" or "not enough".
+        why: of the verdict, "" if it is enough.
     """
 
     recordings: int
@@ -33,6 +43,15 @@ class SelfCheck:
     suspects: list[tuple[str, float, float]]
     copies: list[tuple[str, str]]
     notes: tuple[str, ...]
+    sessions: dict[str, int | float | bool]
+    floor_db: float
+    false_alarms_a_day: dict[str, float]
+    verdict: str
+    why: str
+
+    def told(self) -> dict:
+        """As a JSON object."""
+        return dataclasses.asdict(self)
 
     def lines(self) -> list[str]:
         """In words, for the screen."""
@@ -42,6 +61,13 @@ class SelfCheck:
             f"median {s['median']:.2f}, "
             f"highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
             f"  {s['least']:.2f} {self.histogram} {s['highest']:.2f}",
+            f"{self.sessions['count']} {'sessions' if self.sessions['known'] else 'stretches'}, "
+            f"{self.sessions['hours']:.2f} hours, {self.sessions['modes']} operating modes; the "
+            f"quietest filter lies at {self.floor_db:.0f} dB",
+            f"false alarms a day, listening all the time: about "
+            f"{self.false_alarms_a_day['same_session']:.0f} in these sessions, "
+            f"{self.false_alarms_a_day['new_session']:.0f} in a new one, before --confirm",
+            f"{self.verdict}{f' {self.why}' if self.why else ' for the false-alarm rate asked'}",
             *(f"note: {note}" for note in self.notes),
             *(f"near-duplicates, which count as one: {a} and {b}" for a, b in self.copies[:10]),
         ]
@@ -62,11 +88,14 @@ class SelfCheck:
 def self_check(detector: Detector) -> SelfCheck:
     """Looks at the self-scores and vectors of a detector's own normal sounds."""
     bank, normal = detector.bank, detector.bank.normal
-    low, high = np.quantile(normal, [0.25, 0.75])
+    own = bank.familiar
+    low, high = np.quantile(own, [0.25, 0.75])
     counted = np.flatnonzero(bank.counted)
-    odd = np.flatnonzero(normal > high + _FAR_OUT * (high - low))
-    odd = odd[np.argsort(-normal[odd], kind="stable")]
+    odd = np.flatnonzero(own > high + _FAR_OUT * (high - low))
+    odd = odd[np.argsort(-own[odd], kind="stable")]
     counts = np.histogram(normal, bins=20)[0]
+    sessions, alarms = _sessions(detector), _alarms_a_day(detector)
+    verdict, why = _verdict(detector, sessions)
     return SelfCheck(
         len(detector.names),
         len(detector.recording),
@@ -84,7 +113,7 @@ def self_check(detector: Detector) -> SelfCheck:
             (
                 detector.names[detector.recording[counted[n]]],
                 float(detector.start[counted[n]]),
-                float(normal[n]),
+                float(own[n]),
             )
             for n in odd
         ],
@@ -93,4 +122,44 @@ def self_check(detector: Detector) -> SelfCheck:
             for a, b in copies(detector.recording[bank.rows["level"]], bank.vectors["level"])
         ],
         detector.notes,
+        sessions,
+        float(10 / np.log(10) * bank.vectors["level"].mean(0).min()),
+        alarms,
+        verdict,
+        why,
     )
+
+
+def _sessions(detector: Detector) -> dict[str, int | float | bool]:
+    recording, level = detector.recording, detector.bank.vectors["level"]
+    of = recording[detector.bank.rows["level"]]
+    whole = np.zeros(len(level), np.int64)
+    modes = stretches(level, _MODES * detector.unsteadiness, of, whole)
+    return {
+        "count": len(np.unique(detector.bank.session)),
+        "known": all(detector.sessions) and bool(detector.sessions),
+        "hours": len(recording) * detector.settings.window_seconds / 3600,
+        "modes": len(np.unique(modes)),
+    }
+
+
+def _alarms_a_day(detector: Detector) -> dict[str, float]:
+    """Windows above the threshold in a day of sound."""
+    windows, bank = 86400 / detector.settings.window_seconds, detector.bank
+    own = np.mean(bank.familiar_scores > detector.threshold)
+    least = 1 / (1 + len(np.unique(bank.normal_session)))
+    few = len(bank.normal) < fewest(detector.settings.false_alarm_rate)
+    rate = max(detector.settings.false_alarm_rate, least if few else 0)
+    return {"same_session": float(windows * own), "new_session": float(windows * rate)}
+
+
+def _verdict(detector: Detector, sessions) -> tuple[str, str]:
+    rate = detector.settings.false_alarm_rate
+    if len(detector.bank.normal) < fewest(rate) or len(detector.names) < _FEW:
+        return "not enough", (
+            f"for false alarms of {percent(rate)}: {len(detector.bank.normal)} windows of "
+            f"{len(detector.names)} recordings; record at least {fewest(rate)}"
+        )
+    if not (sessions["known"] and all(detector.bank.by_sessions.values())):
+        return "usable, but", "another day is assumed, not heard: record on three days or more"
+    return "enough", ""

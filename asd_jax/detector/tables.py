@@ -7,14 +7,19 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 
-# Axes: n window, c window that counts, d domain, r window kept of a view, f band, p patch, e number
-# of a patch; the same letter is the same size, "..." is any further axes.
+# Axes: n window, c window that counts, v window that is evidence, m moved copy, d domain, r window
+# kept of a view, f band, p patch, e number of a patch; the same letter is the same size, "..." is
+# any further axes.
 COLUMNS = {
     "counted": ("u", "n"),
     "domain": ("u", "n"),
     "group": ("i", "n"),
     "recording": ("i", "n"),
     "start": ("f", "n"),
+    "session": ("i", "n"),
+    "evidence": ("u", "n"),
+    "unsteadiness": ("f", "n"),
+    "moved_rows": ("i", "m"),
 }
 PATCHES = {
     "patches/vectors": ("f", "f p e"),
@@ -35,6 +40,8 @@ def check_tables(tensors: Mapping[str, Any], views: Collection[str], judges: Col
         InputError: tables that are missing, unknown, of another type or rank, or whose axes differ.
     """
     wanted = COLUMNS | {f"raw/{judge}": ("f", "c d") for judge in judges}
+    wanted |= {f"new/{judge}": ("f", "v d") for judge in judges}
+    wanted |= {f"moved/{view}": ("f", "m ...") for view in views}
     wanted |= {f"bank/{view}": ("f", f"{view} ...") for view in views}
     wanted |= {f"rows/{view}": ("i", view) for view in views}
     if any(name.startswith("patches/") for name in tensors):

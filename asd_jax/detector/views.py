@@ -100,13 +100,29 @@ def views(
     Views: "level" and "fluctuation", mean and standard deviation over time of the log mel energies
     "b f", and "encoder", the embedding, if there is an encoder.
     """
+    vectors, seconds, _ = views_and_unsteadiness(pipeline, windows)
+    return vectors, seconds
+
+
+def views_and_unsteadiness(
+    pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
+) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"], Float[np.ndarray, "b"]]:
+    """Windows "b s" -> `views`, and by how much the spectra of a window's halves differ, root mean
+    square of the log energies.
+    """
     config, params = (None, {}) if pipeline is None else (pipeline.config, pipeline.params)
     if pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
     parts = in_batches(functools.partial(traced_views, config, params), windows)
     # the order of jax.tree.leaves
-    vectors = dict(zip(sorted([*scoring_of(pipeline), "seconds"]), parts, strict=True))
-    return vectors, vectors.pop("seconds")
+    names = sorted([*scoring_of(pipeline), "seconds", "unsteadiness"])
+    vectors = dict(zip(names, parts, strict=True))
+    return vectors, vectors.pop("seconds"), vectors.pop("unsteadiness")
+
+
+def mel_front_end(rate: int) -> FrontEnd:
+    """The filter bank of "level" and "fluctuation", for sound of so many Hz."""
+    return FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
 
 
 def second_starts(frames: int) -> list[int]:
@@ -152,12 +168,15 @@ def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, 
     JAX.
     """
     rate = config.front_end.sample_rate if config else FrontEnd.sample_rate
-    energies = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none")).log_energies(wave)
+    energies = mel_front_end(rate).log_energies(wave)
     second = min(_SECOND, energies.shape[1])
     seconds = jnp.stack(
         [energies[:, n : n + second].mean(1) for n in second_starts(energies.shape[1])], 1
     )
+    half = max(1, energies.shape[1] // 2)
+    differ = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
     found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
+    found["unsteadiness"] = jnp.sqrt(jnp.square(differ).mean(1))
     if config is not None:
         found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]
     return found

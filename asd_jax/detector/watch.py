@@ -152,6 +152,9 @@ class Watch:
             "flags": sorted(flags),
             "latency_ms": None if arrived is None else round(self._latency_ms[-1], 1),
         }
+        if news := getattr(self.score, "news", None):
+            self.score.news = None
+            yield {**news, "at": round(end, 3)}
         self.windows += 1
         self._seconds += self.watching.hop_seconds
         for name in sorted(flags ^ self._flags):

@@ -55,5 +55,8 @@ def test_other_back_ends_are_refused(plain):
     }
     with pytest.raises(InputError, match="back end gmm"):
         score_function(
-            dataclasses.replace(plain, bank=dataclasses.replace(plain.bank, scoring=scoring))
+            dataclasses.replace(
+                plain,
+                bank=dataclasses.replace(plain.bank, scoring=scoring, voting=("level/gmm",)),
+            )
         )

@@ -37,7 +37,7 @@ def test_windows_of_one_recording_do_not_vouch_for_each_other():
     assert fit({"a": twice}, group=other_fold).raw["a/knn"].max() == 0
 
 
-def test_the_score_is_the_view_that_finds_it_oddest():
+def test_one_view_alone_can_call_a_sound_odd():
     x = {"a": vectors(), "b": vectors(seed=1)}
     bank = fit(x)
     test = {
@@ -45,11 +45,15 @@ def test_the_score_is_the_view_that_finds_it_oddest():
         "b": vectors(5, 3) + np.array([[0], [0], [9], [0], [9]], np.float32),
     }
     by_view = bank.score(test)
-    np.testing.assert_array_equal(fused(by_view), np.maximum(by_view["a/knn"], by_view["b/knn"]))
+    above = np.maximum([by_view["a/knn"], by_view["b/knn"]], 0)
+    np.testing.assert_allclose(fused(by_view), np.cbrt((above**3).mean(0)), rtol=1e-12)
     assert (by_view["b/knn"][[2, 4]] > 5).all() and (by_view["b/knn"][[0, 1, 3]] < 5).all()
+    assert (fused(by_view)[[2, 4]] > fused(by_view)[[0, 1, 3]].max()).all()
+    below = {judge: np.full(2, -level) for judge, level in (("a", 1.0), ("b", 2.0))}
+    np.testing.assert_array_equal(fused(below), [-1, -1])
     # raw distances, not z-scores
     assert abs(np.concatenate([v[:, 0] for v in bank.raw.values()]).mean()) > 0.5
-    assert bank.normal.mean() > 0  # the maximum of two standardised scores
+    assert np.median(bank.normal) > 0  # a mean of what lies above the usual
 
 
 def test_bands_are_compared_apart_where_vectors_have_them():
@@ -73,8 +77,9 @@ def test_several_back_ends_judge_one_view_apart():
 
 
 def test_known_self_scores_are_kept_and_uncounted_ones_left_out():
-    known = {"a/knn": np.full((40, 1), np.nan)}
-    known["a/knn"][:10] = 7
+    scores = np.full((40, 1), np.nan)
+    scores[:10] = 7
+    known = {"raw": {"a/knn": scores}, "new": {"a/knn": scores}}
     counted = np.arange(40) != 39
     bank = fit({"a": vectors()}, known=known, counted=counted)
     assert (
@@ -105,3 +110,50 @@ def test_coreset_covers_clusters_of_any_size():
 def test_two_sounds_are_too_few():
     with pytest.raises(InputError, match="at least 3"):
         fit({"a": vectors(2)}, POOLED[:2])
+
+
+def test_one_odd_sound_neither_hides_itself_nor_widens_the_scale():
+    x = vectors()
+    odd = x.copy()
+    odd[7] += 100
+    clean, contaminated = fit({"a": x}), fit({"a": odd})
+    assert contaminated.normal[7] > 50
+    of = [bank.statistics["a/knn"]["pooled"][1] for bank in (clean, contaminated)]
+    assert of[1] < 1.5 * of[0]  # measured 1.02: a standard deviation grows tenfold
+
+
+def test_a_session_is_left_out_whole():
+    rng = np.random.default_rng(3)
+    session = np.repeat(np.arange(5), 8)
+    x = (10 * rng.normal(size=(5, 6))[session] + rng.normal(size=(40, 6))).astype(np.float32)
+    bank = fit({"a": x}, session=session)
+    distance = np.linalg.norm(x[:, None].astype(np.float64) - x, axis=2)
+    others = [distance[n, session != session[n]].min() for n in range(40)]
+    np.testing.assert_allclose(bank.new["a/knn"][:, 0], others, rtol=1e-12)
+    assert bank.by_sessions == {"pooled": True}
+    assert np.median(bank.normal) > 3 * np.median(bank.familiar)
+    further = 10 * rng.normal(size=6) + rng.normal(size=(200, 6))
+    assert np.mean(fused(bank.score({"a": further.astype(np.float32)})) > bank.normal.max()) < 0.5
+
+
+def test_moved_copies_stand_for_sessions_that_nobody_recorded():
+    x, session = vectors(), np.zeros(40, np.int64)
+    copies = x + np.random.default_rng(5).normal(size=(40, 1)).astype(np.float32) * 20
+    bank = fit({"a": x}, session=session, moved=(np.arange(40), {"a": copies}))
+    assert bank.by_sessions == {"pooled": False} and len(bank.training("a")[0]) == 80
+    along, across = (
+        np.tile(10 * np.array(of, np.float32), (1, 1)) for of in ([1] * 6, [1, -1] * 3)
+    )
+    odd = [float(fused(bank.score({"a": one}))[0]) for one in (along, across)]
+    assert odd[1] > 2 * odd[0]
+
+
+def test_a_view_on_trial_that_knows_no_new_session_is_not_heard():
+    rng = np.random.default_rng(6)
+    session = np.repeat(np.arange(5), 8)
+    good = vectors()
+    bad = (100 * rng.normal(size=(5, 6))[session] + rng.normal(size=(40, 6))).astype(np.float32)
+    for tried, heard in ((bad, ("a/knn",)), (vectors(seed=1), ("a/knn", "b/knn"))):
+        bank = fit({"a": good, "b": tried}, session=session, on_trial=("b",))
+        assert bank.voting == heard or tried is not bad
+        assert set(bank.score({"a": good[:3], "b": tried[:3]})) == set(bank.voting)

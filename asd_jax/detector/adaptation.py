@@ -1,0 +1,137 @@
+"""A new session's own healthy minutes re-centre level and colour, but never over a fault."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.data.another_day import COLOUR_DB, smooth_colours
+from asd_jax.data.audio import resample
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.hearing import windows_of
+from asd_jax.detector.views import mel_front_end, views
+from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.normal_bank import fused
+
+_DB = 20 / np.log(10) / 2  # of a natural logarithm of energy
+_ROUNDS = 20  # of the reweighting to least absolute differences
+# How far from the usual score to the threshold the adapted sound may lie. A fault that level and
+# colour explain in part stays far above it, and is not learnt.
+_HEALTHY = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """What a session's first minutes say.
+
+    Attributes:
+        detector: adapted, or as it was.
+        settled: whether it is adapted.
+        colour: gain and smooth colour found, in dB.
+        before: median score of the minutes.
+        after: the same, had the detector been adapted.
+    """
+
+    detector: Detector
+    settled: bool
+    colour: tuple[float, ...]
+    before: float
+    after: float
+
+    def said(self) -> str:
+        """In words."""
+        found = (
+            f"level {self.colour[0]:+.1f} dB, colour up to {max(map(abs, self.colour[1:])):.1f} dB"
+        )
+        scores = f"median score {self.before:.2f} before, {self.after:.2f} after"
+        if self.settled:
+            return f"adapted: {found}; {scores}"
+        return (
+            f"not adapted: the sound stays odd when level and colour ({found}) are taken out "
+            f"({scores}, threshold {self.detector.threshold:.2f}): a fault, or another machine; "
+            f"its scores are kept as they are"
+        )
+
+
+def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adaptation:
+    """Healthy waveforms of a new session, at the detector's rate -> the detector adapted to it.
+
+    Gain and three smooth colours, at most as far as microphones differ, that the sounds differ by
+    from the nearest normal ones: least absolute differences over frequencies and the median over
+    windows, so that neither lines nor bursts count.
+
+    Raises:
+        InputError: no waveform, or as `Detector.examine`.
+    """
+    if not len(waves):
+        raise InputError("no sound to adapt to")
+    settings, rate = detector.settings, detector.heard_rate
+    windows = np.concatenate([windows_of(wave, settings, rate)[0] for wave in waves])
+    return adapted_to_windows(detector, windows)
+
+
+def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) -> Adaptation:
+    """The same, of windows at the rate that is heard."""
+    plain = dataclasses.replace(detector, colour=())
+    level = views(detector.pipeline, windows)[0]["level"]
+    normal = detector.bank.vectors["level"]
+    shapes = smooth_colours(_filter_hz(detector))
+    fine = [of - of @ np.linalg.pinv(shapes) @ shapes for of in (level, normal)]
+    nearest = np.square(fine[0][:, None] - fine[1][None]).sum(2).argmin(1)
+    differs = np.median(_DB * (level - normal[nearest]), axis=0)
+    sure = 1 / (normal.std(0) + np.median(normal.std(0)))  # a filter that varies says little
+    colour = _least_absolute(shapes * sure, differs * sure).clip(-np.array(COLOUR_DB), COLOUR_DB)
+    colour = tuple(float(round(one, 4)) for one in colour)
+    tried = dataclasses.replace(detector, colour=colour)
+    before, after = (float(np.median(fused(one.hear(windows)[0]))) for one in (plain, tried))
+    usual = float(np.median(detector.bank.normal))
+    settled = after <= usual + _HEALTHY * (detector.threshold - usual)
+    return Adaptation(tried if settled else plain, settled, colour, before, after)
+
+
+def _filter_hz(detector: Detector) -> np.ndarray:
+    """The centres of the filters of the view "level"."""
+    from asd_jax.reporting.sections import filter_centres
+
+    return filter_centres(mel_front_end(detector.heard_rate))
+
+
+def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Coefficients of the shapes "k f" that come nearest to values "f", by absolute differences."""
+    weight = np.ones(len(values))
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weight)
+        found = np.linalg.lstsq((shapes * root).T, values * root, rcond=None)[0]
+        weight = 1 / np.maximum(np.abs(values - found @ shapes), 1e-6)
+    return found
+
+
+class Settling:
+    """Window at the rate recorded -> its score; after the first minutes, as adapted to them."""
+
+    def __init__(self, detector: Detector, rate: int, minutes: float):
+        self.detector, self.rate = detector, rate
+        self.wanted = round(60 * minutes / detector.settings.window_seconds) or int(minutes > 0)
+        self._heard: list[np.ndarray] = []
+        self.news: dict | None = None
+
+    def compile(self, samples: int) -> None:
+        """Hears silence once."""
+        self._score(np.zeros(samples, np.float32))
+
+    def __call__(self, wave: np.ndarray) -> float:
+        score = self._score(wave)
+        if len(self._heard) < self.wanted:
+            self._heard.append(resample(wave, self.rate, self.detector.heard_rate))
+            if len(self._heard) == self.wanted:
+                found = adapted_to_windows(self.detector, np.stack(self._heard))
+                self.detector, self._heard, self.wanted = found.detector, [], 0
+                event = "settled" if found.settled else "not_settled"
+                self.news = {"event": event, "colour_db": list(found.colour)}
+                self.news["message"] = found.said()
+        return score
+
+    def _score(self, wave):
+        heard = resample(wave, self.rate, self.detector.heard_rate)[None]
+        return float(fused(self.detector.hear(heard)[0])[0])

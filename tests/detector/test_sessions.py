@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from asd_jax.detector.sessions import named_sessions, stretches
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "modified", "sessions", "how"),
+    [
+        (["a/1", "b/1"], ["a", "b"], None, ["a", "b"], "named"),
+        (["a/1", "2"], ["a", ""], None, ["a", "unnamed"], "named"),
+        (["ON_20200318T204454.wav", "ON_20210210T012001.wav"], ["", ""], [0.0, 0.0],
+         ["2020-03-18", "2021-02-10"], "dates"),
+        (["2024-05-01/1.wav", "2024-05-02/1.wav"], ["", ""], None,
+         ["2024-05-01", "2024-05-02"], "dates"),
+        (["2.wav", "1.wav", "3.wav"], [""] * 3, [4000.0, 0.0, 8000.0],
+         ["session 2", "session 1", "session 3"], "gaps"),
+        (["1.wav", "2.wav"], ["", ""], [0.0, 60.0], None, "nothing"),
+        (["id_00_00000004.wav", "20209999.wav"], ["", ""], [0.0, 0.0], None, "nothing"),
+    ],
+)  # fmt: skip
+def test_what_tells_sessions_apart(names, said, modified, sessions, how):
+    found, known = named_sessions(names, said, modified)
+    assert found == sessions and how in known
+
+
+def test_recordings_no_farther_apart_than_halves_of_one_are_one_stretch():
+    rng = np.random.default_rng(0)
+    place = np.repeat(np.arange(4), 6)
+    level = rng.normal(size=(4, 32))[place] + 0.1 * rng.normal(size=(24, 32))
+    unsteadiness = np.full(24, 0.2)
+    apart = np.zeros(24, np.int64)
+    found = stretches(level, unsteadiness, np.arange(24), apart)
+    assert [len(set(found[place == n])) for n in range(4)] == [1] * 4 and len(set(found)) == 4
+    assert len(set(stretches(level, unsteadiness / 10, np.arange(24), apart))) == 24
+    assert len(set(stretches(level, unsteadiness, np.arange(24), np.arange(24) % 2))) == 8
+    assert len(set(stretches(level, unsteadiness, place, apart))) == 4
