@@ -6,8 +6,8 @@
   --detector=pump.detector --input=-
   python -m asd_jax.detect update --detector=pump.detector --normal=confirmed/ \\
       --output=pump_2.detector
-
-  python -m asd_jax.detect adapt  --detector=pump.detector --normal=first_minutes/ --output=today.detector
+  python -m asd_jax.detect adapt  --detector=pump.detector --normal=first_minutes/ \\
+      --output=today.detector
 
 Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1
 anything else.
