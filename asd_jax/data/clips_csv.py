@@ -8,7 +8,7 @@ from typing import Any
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_name
 
-COLUMNS = ("file", "label", "domain", "attribute", "section")
+COLUMNS = ("file", "label", "domain", "attribute", "section", "session")
 _LABELS = {"normal": 0, "anomaly": 1, "0": 0, "1": 1, "": -1, "-1": -1, "unknown": -1}
 _DOMAINS = {"source": "source", "target": "target", "": "source", "unknown": "unknown"}
 

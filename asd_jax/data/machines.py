@@ -171,7 +171,7 @@ class Excitation(NamedTuple):
 
 
 def excite(
-    machine: Machine, speed: float, load: int, samples: int, rng: np.random.Generator
+    machine: Machine, speed: float | int, load: int, samples: int, rng: np.random.Generator
 ) -> Excitation:
     """One healthy run at `speed` (cycles/min) and `load`, with its own phase, slow drift and
     noise.

@@ -374,3 +374,15 @@ def test_a_full_disk_is_one_message(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clips_of_a_session_are_more_alike_than_sessions():
+    def colour(session, seed):
+        wave = factory_clip("fan", session=session, seed=seed).wave
+        return np.log(spectrogram(wave).mean(0))
+
+    days = np.array([[colour(day, 10 * day + n) for n in range(3)] for day in range(4)])
+    within = np.abs(days - days.mean(1, keepdims=True)).mean()
+    between = np.abs(days.mean(1) - days.mean((0, 1))).mean()
+    assert between > 1.5 * within
+    assert not np.array_equal(factory_clip("fan", session=1).wave, factory_clip("fan").wave)

@@ -408,7 +408,7 @@ def test_one_silent_recording_neither_blinds_nor_goes_unsaid(normal, plain):
 @pytest.mark.parametrize("odd", [0, 1, 2, "fault"])
 def test_more_normal_sounds_never_make_it_markedly_blinder(odd):
     """Growing sets, contaminated from the beginning by odd clips or by a real fault."""
-    burst = [np.where(np.arange(2 * RATE) % 9000 < 40, 0.5, sound(70)).astype("f4"), 30 * sound(71)]
+    burst = [np.where(np.arange(2 * RATE) % 9000 < 40, 0.5, sound(70)).astype("f4"), 4 * sound(71)]
     contaminants = [sound(99, fault=0.05)] if odd == "fault" else burst[:odd]
     found = []
     for count in (10, 14, 18, 24):

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import soundfile
 
+from asd_jax.detector.recordings import normal_recordings, sessions_of
 from asd_jax.detector.sessions import named_sessions, stretches
 
 
@@ -35,3 +37,15 @@ def test_recordings_no_farther_apart_than_halves_of_one_are_one_stretch():
     assert len(set(stretches(level, unsteadiness / 10, np.arange(24), apart))) == 24
     assert len(set(stretches(level, unsteadiness, np.arange(24), np.arange(24) % 2))) == 8
     assert len(set(stretches(level, unsteadiness, place, apart))) == 4
+
+
+def test_sessions_from_subfolders_lists_and_their_order(tmp_path):
+    for day in ("monday", "source/tuesday"):
+        (tmp_path / day).mkdir(parents=True)
+        soundfile.write(tmp_path / day / "a.wav", np.zeros(1600), 16000)
+    clips = normal_recordings(tmp_path)
+    assert sessions_of(clips, tmp_path)[0] == ["monday", "tuesday"]
+    table = tmp_path / "list.csv"
+    table.write_text("file,session\nmonday/a.wav,1\nsource/tuesday/a.wav,2\n")
+    assert sessions_of(normal_recordings(table), table)[0] == ["1", "2"]
+    assert sessions_of(clips[:1], tmp_path)[0] is None
