@@ -17,8 +17,8 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
     """Clips by file name under the machine's folder -> the same with what the table says of them.
 
     Args:
-        path: the table with the columns file and any of label, domain, attribute, section; it may
-            be missing.
+        path: the table with the columns file and any of label, domain, attribute, section,
+            session; it may be missing.
         clips: e.g. {"train/pump 1.wav": Clip(...)}; those that the table leaves out stay as they
             are.
 

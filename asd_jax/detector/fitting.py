@@ -24,6 +24,7 @@ _PASSING = (
     "the threshold is ",
 )
 FEWEST_BESIDE = 8  # recordings, beside which one may be called odd
+BESIDE = 6  # of so many recordings, one at most
 FAR_OUT = 5.0  # robust standard deviations
 _DUPLICATE = 0.02  # of the usual distance between neighbours: the same sound, perhaps coded anew
 
@@ -78,7 +79,7 @@ def learnt(
     """
     before, notes = 0.0, []
     stayed = np.ones(int(heard.recording.max()) + 1, bool)
-    most = max(1, len(stayed) // FEWEST_BESIDE)
+    most = max(1, len(stayed) // BESIDE)
     while True:
         own = {name: [of[n] for n in np.flatnonzero(stayed)] for name, of in of_each.items()}
         group = groups(settings, heard)
@@ -140,13 +141,13 @@ def _threshold(
 
 
 def odd_recordings(bank: NormalBank, recording: np.ndarray, first: int = 0) -> list[int]:
-    """The recordings, one in eight at most, that are clearly odd: far out, and at least twice as
+    """The recordings, one in six at most, that are clearly odd: far out, and at least twice as
     far as all that stay.
     """
     numbers, of = np.unique(recording[bank.counted], return_inverse=True)
     score = np.bincount(of, bank.familiar) / np.bincount(of)
     falling = np.argsort(-score, kind="stable")
-    for count in range(1, max(1, len(numbers) // FEWEST_BESIDE) + 1):
+    for count in range(1, max(1, len(numbers) // BESIDE) + 1):
         chosen, rest = score[falling[:count]], score[falling[count:]]
         if len(numbers) < FEWEST_BESIDE or chosen.min() <= FAR_OUT:
             continue
