@@ -26,6 +26,7 @@ _PASSING = (
 FEWEST_BESIDE = 8  # recordings, beside which one may be called odd
 BESIDE = 6  # of so many recordings, one at most
 FAR_OUT = 5.0  # robust standard deviations
+_SILENT = 1e-3  # between the largest and the least log energy: nothing but the floor
 _DUPLICATE = 0.02  # of the usual distance between neighbours: the same sound, perhaps coded anew
 
 
@@ -105,7 +106,12 @@ def learnt(
         if not odd or len(notes) + len(odd) > most:
             break
         before = _threshold(bank, settings, named)[0] if not notes else before
-        notes += [f"left out, as it is far from all others: {own['names'][n]}" for n in odd]
+        level = heard.vectors["level"]
+        notes += [
+            f"left out, as it is far from all others: {own['names'][n]}"
+            + (" (silence)" if np.ptp(level[heard.recording == n]) < _SILENT else "")
+            for n in odd
+        ]
         heard = heard.without(odd)
         stayed[np.flatnonzero(stayed)[odd]] = False
     threshold, weak = _threshold(bank, settings, named)
