@@ -38,8 +38,8 @@ from asd_jax.training.settings import (
 DTYPES = ("float32", "bfloat16")
 SIZES = ("base", "large", "tiny")
 SHARDS = (
-    "devices that share one copy of parameters and optimiser state (FSDP): less memory each, more "
-    "traffic; 1: each has its own copy; 0: all share one"
+    "devices that share one copy of parameters and optimiser state (FSDP): less memory each, "
+    "more traffic; 1: each has its own copy; 0: all share one"
 )
 T = TypeVar("T", "RunConfig", "PretrainConfig")
 
@@ -279,8 +279,8 @@ class RunConfig:
         """
         if self.scoring.normalization == "held_out" and not self.data.held_out:
             raise InputError(
-                "scoring.normalization=held_out needs clips held out: set --config.data.held_out, "
-                "e.g. 0.2"
+                "scoring.normalization=held_out needs clips held out: set "
+                "--config.data.held_out, e.g. 0.2"
             )
         if self.data.root != "factory":
             check_machines(self.data.machine_names, self.data.year)
@@ -297,8 +297,8 @@ class PretrainingData(Recordings):
 
     root: str = key(
         "",
-        "folder of sound files, searched through (folders named test are left out); empty: the zoo "
-        "alone",
+        "folder of sound files, searched through (folders named test are left out); empty: the "
+        "zoo alone",
     )
     zoo_share: float = key(
         0.0, "of every batch that comes from the zoo of synthetic machines", least=0, most=1
@@ -315,8 +315,8 @@ class PretrainingModel(Size):
 
     weights: str = key(
         "none",
-        "or a file to continue from, of any filter bank: made by convert.eat (--with_decoder: its "
-        "decoder continues too), a run, or pre-training",
+        "or a file to continue from, of any filter bank: made by convert.eat (--with_decoder: "
+        "its decoder continues too), a run, or pre-training",
     )
     block: int = key(
         -2, "whose output is pooled when the file is used as it is, without fine-tuning"

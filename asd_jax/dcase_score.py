@@ -83,7 +83,7 @@ def main() -> None:
         if len(decided) > 1:
             raise InputError(
                 f"{decided[True]} holds decision_result files, {decided[False]} none; all must, "
-                f"or none"
+                "or none"
             )
     scored = [
         score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)
@@ -123,9 +123,8 @@ def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
         first = nameless[0]
         raise InputError(
             f"{folder}: {first.machine} section {first.section}: {first.file} tells no label and "
-            f"domain "
-            f"({len(nameless)} such clips); give --ground_truth=DIR, or --check to check the "
-            f"files only"
+            f"domain ({len(nameless)} such clips); give --ground_truth=DIR, or --check to check "
+            "the files only"
         )
     try:
         official = official_score(
@@ -198,7 +197,7 @@ def check() -> None:
         )
         say(
             f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} "
-            f"clips"
+            "clips"
         )
 
 

@@ -210,7 +210,7 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
             if (folder / "checkpoints").exists():
                 tell(
                     f"{folder} holds a training with other recordings or settings: it is removed, "
-                    f"and begun anew"
+                    "and begun anew"
                 )
             remove_run(folder)
             write_json(known, ours)
@@ -221,7 +221,7 @@ def _tell_slow(rates: Sequence[int], rate: int) -> None:
     if slow := sum(one < rate for one in rates):
         tell(
             f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
-            f"threshold: leave them out"
+            "threshold: leave them out"
         )
 
 

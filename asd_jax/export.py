@@ -108,7 +108,7 @@ def main() -> None:
         file.write(content)
     say(
         f"wrote {FLAGS.output}; on {sum(map(len, waves))} waveforms within {worst:.1e} of the "
-        f"original"
+        "original"
     )
 
 

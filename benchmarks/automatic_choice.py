@@ -198,7 +198,7 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
         if read_json(written) != made_of:
             raise InputError(
                 f"{root}: made of other recordings; use another --output, or remove {written} and "
-                f"it"
+                "it"
             )
         return root
     read = file_reader(config.data)

@@ -136,10 +136,9 @@ def tables() -> str:
     """Both tables in Markdown."""
     lines = [
         f"One clip of {CLIP_SECONDS} s ({FRAMES} frames), EAT-base in bfloat16, batches of "
-        f"{BATCH}. Assumed of an H100:"
-        f" {TENSOR_RATE / 1e12:.0f} TFLOP/s in bfloat16 products, {FLOAT32_RATE / 1e12:.0f} in "
-        f"float32,"
-        f" {MEMORY_RATE / 1e12:.1f} TB/s, {LINK_RATE / 1e9:.0f} GB/s a direction between GPUs.",
+        f"{BATCH}. Assumed of an H100: {TENSOR_RATE / 1e12:.0f} TFLOP/s in bfloat16 products, "
+        f"{FLOAT32_RATE / 1e12:.0f} in float32, {MEMORY_RATE / 1e12:.1f} TB/s, "
+        f"{LINK_RATE / 1e9:.0f} GB/s a direction between GPUs.",
         "",
         "| stage | GFLOP | MB | FLOP a byte | bound by | at least, µs |",
         "|---|---|---|---|---|---|",
@@ -147,16 +146,14 @@ def tables() -> str:
     for cost in costs(EATConfig.base()):
         lines.append(
             f"| {cost.name} | {cost.flops / 1e9:.3g} | {cost.bytes / 1e6:.3g} | "
-            f"{cost.flops / cost.bytes:.0f} | "
-            f"{cost.bound} | {cost.seconds * 1e6:.1f} |"
+            f"{cost.flops / cost.bytes:.0f} | {cost.bound} | {cost.seconds * 1e6:.1f} |"
         )
     lines += [
         "",
         f"All of DCASE 2024 (16 machines, {TRAIN_CLIPS:,} training clips, {EPOCHS} epochs, "
-        f"{ALL_CLIPS:,} embeddings) at"
-        f" {TRAIN_SHARE:.0%} of the product rate in training and {FORWARD_SHARE:.0%} in "
-        f"embedding; {BATCH} clips a GPU,"
-        " data-parallel; files read beforehand:",
+        f"{ALL_CLIPS:,} embeddings) at {TRAIN_SHARE:.0%} of the product rate in training and "
+        f"{FORWARD_SHARE:.0%} in embedding; {BATCH} clips a GPU, data-parallel; files read "
+        "beforehand:",
         "",
         "| | PFLOP | 1 GPU, s | 8 GPUs, s |",
         "|---|---|---|---|",

@@ -98,12 +98,10 @@ def collective_table() -> str:
     """Traffic and memory by formula against programs compiled for eight devices, in Markdown."""
     lines = [
         "A step of EAT-tiny on 8 clips of 1 s, compiled for eight fake devices: how many "
-        "collectives, and the size of "
-        "their results. On CPUs a reduce-scatter is an all-reduce.",
+        "collectives, and the size of their results. On CPUs a reduce-scatter is an all-reduce.",
         "",
         "| state | all-reduce | MB | gradients by formula, MB | all-gather | MB | parameters and "
-        "waveforms, MB | "
-        "state a device, MB |",
+        "waveforms, MB | state a device, MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, shards in (("a copy each", 1), ("eight shards", 0)):
@@ -114,8 +112,7 @@ def collective_table() -> str:
         held = program.memory_analysis().argument_size_in_bytes
         lines.append(
             f"| {name} | {reduced[0]} | {reduced[1] / 1e6:.2f} | {4 * count / 1e6:.2f} | "
-            f"{gathered[0]} | "
-            f"{gathered[1] / 1e6:.2f} | {expected / 1e6:.2f} | {held / 1e6:.2f} |"
+            f"{gathered[0]} | {gathered[1] / 1e6:.2f} | {expected / 1e6:.2f} | {held / 1e6:.2f} |"
         )
     return "\n".join(lines)
 
@@ -124,9 +121,8 @@ def operation_table() -> str:
     """Operations by formula against those that the compiler counts in its programs, in Markdown."""
     lines = [
         f"Operations on one clip of {CLIP_SECONDS} s: by the formula, which counts the matrix "
-        f"products of filter bank "
-        "and EAT and AdamW's update, and as XLA counts them in the program of one of eight "
-        "devices, all else included.",
+        "products of filter bank and EAT and AdamW's update, and as XLA counts them in the "
+        "program of one of eight devices, all else included.",
         "",
         "| EAT | embedding: by formula, GFLOP | compiled | ratio | step: by formula | compiled | "
         "ratio |",
@@ -243,10 +239,9 @@ def rounding_table() -> str:
     }
     lines = [
         f"{STEPS} steps of a small EAT on {CLIPS} clips. Greatest relative difference of the "
-        f"first step's gradients "
-        "(of a tensor, over its greatest value) and of any step's loss, from those of one device "
-        "in float32 and in "
-        "float64. One device that adds up in another order is the noise to compare eight with.",
+        "first step's gradients (of a tensor, over its greatest value) and of any step's loss, "
+        "from those of one device in float32 and in float64. One device that adds up in another "
+        "order is the noise to compare eight with.",
         "",
         "| | gradients, off one device | off float64 | loss, off one device | off float64 |",
         "|---|---|---|---|---|",

@@ -97,8 +97,7 @@ def _checked(found, b: int, name: str) -> np.ndarray:
     if found.ndim not in (2, 3) or len(found) != b or not np.issubdtype(found.dtype, np.floating):
         raise InputError(
             f"--encoder={name} returned {found.dtype} of shape {found.shape} for {b} waveforms; "
-            f"expected float32 "
-            f"({b}, e) or ({b}, t, e)"
+            f"expected float32 ({b}, e) or ({b}, t, e)"
         )
     if not np.isfinite(found).all():
         raise InputError(f"--encoder={name} returned NaN or infinity")

@@ -138,8 +138,7 @@ def verdicts(found: dict) -> list[str]:
         )
         said.append(
             f"{mode} SimAM raises the machine over the background for "
-            f"{', '.join(raised) or 'no machine'}; lowers it "
-            f"for {', '.join(lowered) or 'none'}."
+            f"{', '.join(raised) or 'no machine'}; lowers it for {', '.join(lowered) or 'none'}."
         )
     of = {size: row["local - global"] for size, row in found["squares"].items()}
     local, whole = [s for s, v in of.items() if v[1] > 0], [s for s, v in of.items() if v[2] < 0]

@@ -144,9 +144,9 @@ def summary(found: dict) -> str:
     calls, products = found["fused_attention"], len(found["float32_products_in_eat"])
     share, moved = found["peak_bytes"] / found["memory_bytes"], found["copies"].values()
     return (
-        f"peak {found['peak_bytes'] / 1e9:.2f} GB, {share:.0%}; "
-        f"fused attention {calls['forward']} + {calls['backward']}; float32 products {products}; "
-        f"copies {sum(place['count'] for place in moved)}; {found['seconds']} s"
+        f"peak {found['peak_bytes'] / 1e9:.2f} GB, {share:.0%}; fused attention "
+        f"{calls['forward']} + {calls['backward']}; float32 products {products}; copies "
+        f"{sum(place['count'] for place in moved)}; {found['seconds']} s"
     )
 
 

@@ -27,12 +27,12 @@ def _one_device(by_target: Mapping[str, dict]) -> str:
         target: next(iter(of.values()))["memory_bytes"] / 1e9 for target, of in by_target.items()
     }
     lines = [
-        f"Compiled by jax {', '.join(versions)} for one described GPU each; x clips at once. Peak: "
-        "arguments, results and temporaries, in GB of the memory that the GPU has. The columns "
-        f"after it are those of {first.upper()}: temporaries; the training state, and how much of "
-        "it is updated in place; calls of cuDNN's attention, forward and backward; matrix products "
-        "of float32 within EAT; copies and transposes above 8 MB, around attention and elsewhere, "
-        "and their MB; transfers to the host.",
+        f"Compiled by jax {', '.join(versions)} for one described GPU each; x clips at once. "
+        "Peak: arguments, results and temporaries, in GB of the memory that the GPU has. The "
+        f"columns after it are those of {first.upper()}: temporaries; the training state, and how "
+        "much of it is updated in place; calls of cuDNN's attention, forward and backward; "
+        "matrix products of float32 within EAT; copies and transposes above 8 MB, around "
+        "attention and elsewhere, and their MB; transfers to the host.",
         "",
         "| program | "
         + " | ".join(f"{target.upper()}, of {gb:.0f}" for target, gb in memory.items())
@@ -51,12 +51,12 @@ def _many_devices(name: str, of: Mapping[str, dict]) -> str:
     lines = [
         f"{count} x {target.upper()} of one host, the clips on each. What a device's program "
         "reduces and gathers, in MB of the results, against the formulas: a float32 gradient for "
-        "every trained parameter; all waveforms, whose partners mixup draws from the whole batch, "
-        "and the parameters where they are shared out.",
+        "every trained parameter; all waveforms, whose partners mixup draws from the whole "
+        "batch, and the parameters where they are shared out.",
         "",
-        f"| program | peak GB, of {memory:.0f} | temporaries GB | state GB, in place | attention | "
-        "float32 | copies | host | reduced MB (how often) | by formula | gathered MB (how often) | "
-        "by formula |",
+        f"| program | peak GB, of {memory:.0f} | temporaries GB | state GB, in place | attention "
+        "| float32 | copies | host | reduced MB (how often) | by formula | gathered MB (how "
+        "often) | by formula |",
         "|---" * 12 + "|",
     ]
     for program, found in of.items():

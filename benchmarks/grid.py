@@ -273,8 +273,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
         if other := [what for what, value in done.get("made_of", of).items() if value != of[what]]:
             raise InputError(
                 f"{folder} was made of other {' and '.join(other)} than are there now: use "
-                f"another --output (or "
-                "--cells), or remove that folder"
+                "another --output (or --cells), or remove that folder"
             )
         seconds += done["seconds"]
     where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]

@@ -66,7 +66,7 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
     if not (folder / "timing.json").is_file():
         raise InputError(
             f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ "
-            f"wrote"
+            "wrote"
         )
     made, added = read_json(folder / "timing.json"), 0
     for path in sorted(folder.glob("*.json")):

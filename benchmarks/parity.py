@@ -104,7 +104,7 @@ def main() -> int:
     if not names:
         raise InputError(
             f"{GOLDEN}: no golden checkpoints, only the repository has them; name one by "
-            f"--checkpoint"
+            "--checkpoint"
         )
     if bool(FLAGS.recording) != bool(FLAGS.features):
         raise InputError("--recording and --features go together")
@@ -119,8 +119,8 @@ def main() -> int:
             mark = "" if error.within else "   OUTSIDE"
             print(
                 f"  {error.seconds:5.2f} s  {error.comparison:13}  {error.stage:11}  largest "
-                f"{error.largest:8.2e}"
-                f"  relative {error.relative:8.2e}  of {error.tolerance:7.1e}{mark}"
+                f"{error.largest:8.2e}  relative {error.relative:8.2e}  of "
+                f"{error.tolerance:7.1e}{mark}"
             )
     if FLAGS.output:
         rows = {name: [dataclasses.asdict(e) for e in errors] for name, errors in results.items()}
@@ -298,7 +298,7 @@ def _transformers(source):
     if Path(source).is_file():
         raise InputError(
             f"{source}: --reference=transformers needs a hub id, or a folder that holds the code "
-            f"too"
+            "too"
         )
     model = AutoModel.from_pretrained(source, trust_remote_code=True).eval().model
     stages = {}

@@ -46,7 +46,7 @@ def check_same_machine(earlier: dict, here: dict, path: str) -> None:
         if theirs != ours:
             raise InputError(
                 f"{path}: measured on another machine ({key} {theirs!r}, here {ours!r}): not "
-                f"comparable"
+                "comparable"
             )
 
 

@@ -85,18 +85,14 @@ def tables() -> str:
     """The plan in Markdown."""
     lines = [
         f"{BATCH} clips of {CLIP_SECONDS} s a device. State: 12 P / shards bytes for P "
-        f"parameters. Kept for the "
-        "gradient: depth (8 + 2 r) n d 2 bytes a clip. Received in a step: 2 (n - 1) / n 4 P "
-        "bytes of gradients (or of "
-        "parameters and gradients, with shards) and (n - 1) / n of all waveforms. Assumed: the "
-        "rates above, "
+        "parameters. Kept for the gradient: depth (8 + 2 r) n d 2 bytes a clip. Received in a "
+        "step: 2 (n - 1) / n 4 P bytes of gradients (or of parameters and gradients, with "
+        "shards) and (n - 1) / n of all waveforms. Assumed: the rates above, "
         f"{NETWORK_RATE / 1e9:.0f} GB/s a GPU between hosts of {ON_A_HOST}, {TRAIN_SHARE:.0%} of "
-        f"the product rate in "
-        f"training, {FORWARD_SHARE:.0%} in embedding.",
+        f"the product rate in training, {FORWARD_SHARE:.0%} in embedding.",
         "",
         "| EAT | devices | state GB, copy each | state GB, all shards | kept GB | received MB | "
-        "computing ms | "
-        "communicating ms | efficiency | if overlapped |",
+        "computing ms | communicating ms | efficiency | if overlapped |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in SIZES:
@@ -108,9 +104,8 @@ def tables() -> str:
                 f"| {name} | {devices} | {state_bytes(eat, 1) / 1e9:.2f} | "
                 f"{state_bytes(eat, devices) / 1e9:.3f} | "
                 f"{BATCH * activation_bytes(eat) / 1e9:.1f} | "
-                f"{sum(traffic_bytes(eat, devices).values()) / 1e6:.0f} | "
-                f"{computing * 1e3:.1f} | {sum(receiving) * 1e3:.2f} | {plain:.0%} | "
-                f"{overlapped:.0%} |"
+                f"{sum(traffic_bytes(eat, devices).values()) / 1e6:.0f} | {computing * 1e3:.1f} | "
+                f"{sum(receiving) * 1e3:.2f} | {plain:.0%} | {overlapped:.0%} |"
             )
     lines += [
         "",

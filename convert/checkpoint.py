@@ -93,7 +93,7 @@ def _safetensors(path, name):
     if config is None:
         raise InputError(
             f"{path}: put the model's config.json beside it (it holds the number of attention "
-            f"heads)"
+            "heads)"
         )
     return Checkpoint(
         path,
@@ -197,8 +197,8 @@ def _offline(repository, revision, reason):
         f"  {HUB}/{repository}/resolve/{revision}/{f}" for f in ("model.safetensors", "config.json")
     )
     return (
-        f"{repository}: could not be fetched from the Hugging Face hub ({reason}). "
-        f"Download\n{urls}\n"
-        f"into the folder {folder} and run\n  python -m convert.eat --source={folder} "
-        f"--output={folder}.safetensors"
+        f"{repository}: could not be fetched from the Hugging Face hub ({reason}). Download\n"
+        f"{urls}\n"
+        f"into the folder {folder} and run\n"
+        f"  python -m convert.eat --source={folder} --output={folder}.safetensors"
     )

@@ -191,7 +191,7 @@ def find(
     if (size := sum(math.prod(t.shape) * t.dtype.itemsize for t in numbers)) > there:
         raise InputError(
             f"{path}: tensors of {size} bytes in a file of {there}: they share their numbers, "
-            f"which no model of ours does; refused"
+            "which no model of ours does; refused"
         )
     if weights == "ema":
         dropped |= {
@@ -275,7 +275,7 @@ def main() -> None:
         )
     if found.position_difference is not None:
         say(
-            f"the stored position table differs from the recomputed one by at most "
+            "the stored position table differs from the recomputed one by at most "
             f"{found.position_difference:.2g}"
         )
 

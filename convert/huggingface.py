@@ -83,9 +83,8 @@ def read_ours(
     if (attention := header.get("attention", "none")) != "none":
         raise InputError(
             f"{source}: its EAT was trained behind model.attention={attention}, which the Hugging "
-            f"Face layout cannot "
-            "hold: without it, it is another function; python -m asd_jax.export writes the whole "
-            "encoder"
+            "Face layout cannot hold: without it, it is another function; python -m "
+            "asd_jax.export writes the whole encoder"
         )
     kept = flatten_dict(params, sep="/") | {
         n: t for n, t in tensors.items() if n.startswith(("fc_norm/", "head/"))

@@ -59,8 +59,8 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
         if settings.get(name, wanted) != wanted:
             reads = "our encoder knows" if name in FIXED else "the tensors have"
             raise InputError(
-                f"{path}: the settings say {name}={reprlib.repr(settings[name])}, but {reads} only "
-                f"{wanted}"
+                f"{path}: the settings say {name}={reprlib.repr(settings[name])}, but {reads} "
+                f"only {wanted}"
             )
     default = 12 if checkpoint.layout == "huggingface" else {768: 12, 1024: 16}.get(width)
     heads, mel_bins = settings.get("num_heads", default), settings.get("mel_bins", 128)
@@ -98,7 +98,7 @@ def decoder_template(
     if len(shape) != 4 or not shape[1] or shape[0] % shape[1]:
         raise InputError(
             f"{path}: --with_decoder: the file holds no decoder (only fairseq's pre-training "
-            f"files do)"
+            "files do)"
         )
     d, per_group, k, _ = shape
     template = {f"decoder/conv_{i}/kernel": (k, k, per_group, d) for i in range(layers)}
@@ -144,6 +144,6 @@ def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfi
     if not difference <= POSITION_TOLERANCE:
         raise InputError(
             f"{path}: {POSITIONS} differs by {difference:.3g} from EAT's fixed table; another "
-            f"model?"
+            "model?"
         )
     return difference

@@ -202,7 +202,7 @@ def _open(path):
         ):
             raise InputError(
                 f"{path}: {entry.filename[:80]!r} is compressed or encrypted; torch.save writes "
-                f"neither"
+                "neither"
             )
     return archive
 
@@ -284,7 +284,7 @@ class _StackMachine:
         elif opcode not in ("PROTO", "FRAME"):
             raise InputError(
                 f"{self.archive.filename}: torch.save does not write the pickle opcode {opcode}; "
-                f"refused"
+                "refused"
             )
 
     def take(self, count):
@@ -312,8 +312,7 @@ class _StackMachine:
             dotted = f"{module}.{name}"[:120]
             raise InputError(
                 f"{self.archive.filename}: the file names {dotted!r}, which is no part of a "
-                f"checkpoint's data; "
-                "refused, nothing was run"
+                "checkpoint's data; refused, nothing was run"
             )
         return Name(text)
 

@@ -25,8 +25,8 @@ def test_every_public_name_is_there():
 
 def test_import_alone_loads_nothing_heavy():
     code = (
-        "import asd_jax, sys; sys.exit(any(m in sys.modules for m in ('jax', 'numpy', "
-        "'flax', 'sklearn')))"
+        "import asd_jax, sys; sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'flax', "
+        "'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

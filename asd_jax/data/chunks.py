@@ -106,7 +106,7 @@ def no_more_sound(file: BinaryIO, place: int, end: int, heard: bool) -> None:
     if not scrap and not _zeros(file, place, end):
         raise InputError(
             f"{end - place} bytes follow the sound that the header states and are no chunk of a "
-            f"wav or the like: the size is wrong, or the file is damaged; convert it"
+            "wav or the like: the size is wrong, or the file is damaged; convert it"
         )
 
 

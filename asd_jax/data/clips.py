@@ -81,8 +81,8 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     if said is None and name.startswith("section_"):
         raise InputError(
             f"{path}: not a DCASE file name; expected "
-            f"section_<SS>_<source|target>_<train|test>_<normal|anomaly>_"
-            "<NNNN>_<attributes>.wav, or section_<SS>_<NNNN>.wav for unlabelled test clips"
+            "section_<SS>_<source|target>_<train|test>_<normal|anomaly>_<NNNN>_<attributes>.wav, "
+            "or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
     if said is None:
         return Clip(path, machine, "00", split, "source", unsaid, "")
@@ -125,8 +125,8 @@ def find_clips(
     found = machine_folders(root, left_out)
     if missing := sorted(set(machines) - set(found)):
         raise InputError(
-            f"{root}: no machine {', '.join(missing)} here; found: "
-            f"{', '.join(found)}\n{EXPECTED_TREE}"
+            f"{root}: no machine {', '.join(missing)} here; found: {', '.join(found)}\n"
+            f"{EXPECTED_TREE}"
         )
     names = find_ground_truth(root, ground_truth)
     clips = []
@@ -232,8 +232,8 @@ def machine_clips(
         first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
         if first != clip.path:
             said = (
-                f"{clip.path} and {first}: two {clip.split} clips of one name, by which "
-                f"scores are told apart; "
+                f"{clip.path} and {first}: two {clip.split} clips of one name, by which scores "
+                "are told apart; "
             )
             said += "rename one, or give the folder of one edition as root"
             if bad is None:

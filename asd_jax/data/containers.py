@@ -83,7 +83,7 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
     if len(sounding) > 1:
         raise InputError(
             f"{len(sounding)} chunks of samples in one file, of which programs hear the first: "
-            f"convert it to one recording"
+            "convert it to one recording"
         )
     if len(set(forms)) > 1:
         raise InputError("two formats stated in one file, of which one is wrong: convert it")

@@ -17,9 +17,8 @@ _LISTS = f"{_GITHUB}/nttcslab/dcase2023_task2_baseline_ae/main/datasets/eval_dat
 _EVALUATOR_2022 = f"{_GITHUB}/Kota-Dohi/dcase2022_evaluator/main/ground_truth_attributes"
 GROUND_TRUTH_LICENCE = (
     "The ground truth belongs to the organisers of the DCASE Challenge and is for evaluating "
-    "results only: never for "
-    "training or for choosing settings, and not to be passed on (see the licence in its "
-    "repository)."
+    "results only: never for training or for choosing settings, and not to be passed on (see the "
+    "licence in its repository)."
 )
 
 # the development machines of 2022 to 2025
@@ -197,7 +196,6 @@ def check_machines(machines: Sequence[str], year: int) -> None:
         if years and year not in years:
             raise InputError(
                 f"data.year={year}: DCASE {year} had no machine {machine}; it is of "
-                f"{', '.join(map(str, years))}. Set "
-                "--config.data.year to the edition that the recordings are of, or choose "
-                "--config.data.machines"
+                f"{', '.join(map(str, years))}. Set --config.data.year to the edition that the "
+                "recordings are of, or choose --config.data.machines"
             )

@@ -41,8 +41,8 @@ def define_flags(argv: Sequence[str]) -> None:
     )
     flags.DEFINE_list("machines", [], "Machine types, comma-separated; all if left out.")
     subsets = (
-        "dev: development data; train: training clips of the evaluation machines; "
-        "eval: their test clips and the "
+        "dev: development data; train: training clips of the evaluation machines; eval: their "
+        "test clips and the "
     )
     flags.DEFINE_enum(
         "subset", None, ["dev", "train", "eval"], f"{subsets}ground truth. All three if left out."
@@ -81,7 +81,7 @@ def main() -> int:
             if needed > free:
                 raise InputError(
                     f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are "
-                    f"free; choose another --output, or fewer --machines"
+                    "free; choose another --output, or fewer --machines"
                 )
             failures = fetch_all(session, missing, output, asked.parallel)
             if asked.subset in (None, "eval"):
@@ -141,8 +141,7 @@ def report(
     )
     say(
         f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to "
-        f"fetch, "
-        f"{sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
+        f"fetch, {sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
         f"{free / 1e9:.2f} GB"
     )
     return missing, needed, free

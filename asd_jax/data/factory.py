@@ -126,8 +126,8 @@ def factory_clip(
             )
     if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
         raise InputError(
-            f"factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; "
-            f"not {grade}, {clip_seconds}, {seed}"
+            "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
+            f"{grade}, {clip_seconds}, {seed}"
         )
     kind, samples = MACHINES[machine], round(clip_seconds * SAMPLE_RATE)
     speed = kind.speeds[domain][0] if speed is None else speed
@@ -250,7 +250,7 @@ def write_factory(
     if not replaced and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
-            f"this one first"
+            "this one first"
         )
     part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
@@ -301,7 +301,7 @@ def read_factory_clip(path: str | Path) -> FactoryClip:
         ) from error
     raise InputError(
         f"{path}: written by version {note['version']} of the factory, this is {VERSION}; write "
-        f"it anew"
+        "it anew"
     )
 
 

@@ -285,7 +285,7 @@ def _asked_to_wait(url: str, response: requests.Response) -> float:
     if wait > LONGEST_WAIT_S:
         raise DownloadError(
             f"{url}: {_status(response)}, and asks to wait {asked[:40]} (Retry-After); run again "
-            f"then"
+            "then"
         )
     return wait
 

@@ -115,5 +115,5 @@ def _sort_in(entry: os.DirEntry, found: Listing) -> None:
     elif ending not in _PAPERS:
         found.left_out.append(
             f"{path}: not known as a recording by its ending; if it is one, convert it to wav, "
-            f"e.g. with ffmpeg, or name the file itself"
+            "e.g. with ffmpeg, or name the file itself"
         )

@@ -91,7 +91,7 @@ def _attribute_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
         if len(row) <= max(released, full) or not (row[released] and row[full]):
             raise InputError(
                 f"{path}: line {number} is {','.join(row)!r}; expected a name in each of the "
-                f"columns file_name and file_name_with_attributes"
+                "columns file_name and file_name_with_attributes"
             )
         name = Path(row[released])
         if "test" in name.parts:

@@ -86,7 +86,7 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
     if stated and count - stated > 1:
         raise InputError(
             f"{count} frames, but the header states {stated}: several recordings joined, or a "
-            f"wrong header; convert it"
+            "wrong header; convert it"
         )
     if tagged:
         return Sound(at=begin, size=place - begin)
@@ -109,7 +109,7 @@ def _frames(file: BinaryIO, place: int, end: int, first: Frame) -> Iterator[Fram
         if frame.kind != first.kind:
             raise InputError(
                 f"sampling rate, channels or coding change at byte {place}: several recordings "
-                f"joined; convert it to one"
+                "joined; convert it to one"
             )
         if place + frame.size > end:
             raise InputError(f"truncated, it ends inside the frame at byte {place}")

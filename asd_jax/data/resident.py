@@ -74,6 +74,5 @@ def _check_room(needed: int) -> None:
     if there and needed > ROOM * there:
         raise InputError(
             f"data.resident: the training clips take {needed / 1e9:.1f} GB, more than half of the "
-            f"device's "
-            f"{there / 1e9:.1f} GB; set --config.data.resident=False"
+            f"device's {there / 1e9:.1f} GB; set --config.data.resident=False"
         )

@@ -116,7 +116,7 @@ def _files(url: str, content: bytes) -> list[_File]:
     except (ValueError, RecursionError) as error:
         raise WrongAnswer(
             f"{url}: not the answer of Zenodo's API ({error}); {seen(content)}. Is --base_url "
-            f"right, and does the network ask to sign in?"
+            "right, and does the network ask to sign in?"
         ) from error
     return files
 

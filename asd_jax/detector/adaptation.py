@@ -50,7 +50,7 @@ class Adaptation:
         return (
             f"not adapted: the sound stays odd when level and colour ({found}) are taken out "
             f"({scores}, threshold {self.detector.threshold:.2f}): a fault, or another machine; "
-            f"its scores are kept as they are"
+            "its scores are kept as they are"
         )
 
 

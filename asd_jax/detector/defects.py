@@ -67,7 +67,7 @@ class ArrivalRate:
             found = Event(
                 "gap",
                 f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too "
-                f"slowly",
+                "slowly",
             )
         self._told = (
             found is not None and self._before is not None and found.event == self._before.event
@@ -86,6 +86,5 @@ def another_rate(rate: int, heard: int) -> Event:
     return Event(
         "wrong_rate",
         f"sound of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} "
-        f"Hz: "
-        f"record at {heard} Hz or more, scores are not to be trusted",
+        f"Hz: record at {heard} Hz or more, scores are not to be trusted",
     )

@@ -115,7 +115,7 @@ def load(path: str | Path) -> Detector:
     if not Path(path).is_file():
         raise InputError(
             f"{path}: no such detector; python -m asd_jax.detect fit --normal=DIR --output={path} "
-            f"makes one"
+            "makes one"
         )
     stored, said = open_weights(path, kinds=("detector",))
     said = {name: value for name, value in said.items() if name != "format"}
@@ -123,7 +123,7 @@ def load(path: str | Path) -> Detector:
     if "voting" not in said:
         raise InputError(
             f"{path}: of an earlier version, whose threshold knows nothing of sessions: fit the "
-            f"detector again"
+            "detector again"
         )
     try:
         header = built(Header, {name: value for name, value in said.items() if name != "kind"})
@@ -241,8 +241,7 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
     if named != origin(BOX):
         raise InputError(
             f"fitted with an encoder that does not come with this version of asd_jax ({named}); "
-            f"fit the detector "
-            "again, or load it with the version that wrote it"
+            "fit the detector again, or load it with the version that wrote it"
         )
     return read_weights(BOX)[0]
 

@@ -53,8 +53,7 @@ def fine_tuned(
     if len({clip_class(clip) for clip in clips}) < 2:
         raise InputError(
             "--fine_tune needs recordings of two classes or more: subfolders (speeds, products, "
-            "machines), or a csv "
-            "list with the column attribute"
+            "machines), or a csv list with the column attribute"
         )
     trained = ~_held_out(clips, seed)
     config = dataclasses.replace(pipeline.config, pooling=Pooling("attentive_statistics", -1, 256))
@@ -85,7 +84,7 @@ def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
         if len(members) < 3:
             raise InputError(
                 f"--fine_tune: {len(members)} recordings of class {one[-1]!r}; at least 3 are "
-                f"needed"
+                "needed"
             )
         out[members[: max(1, round(HELD_OUT * len(members)))]] = True
     return out

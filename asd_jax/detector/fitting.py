@@ -194,7 +194,7 @@ def few_sessions(bank: NormalBank, named: bool) -> list[str]:
     return [
         f"{heard} cannot show how the machine sounds on another day, so a usual difference of "
         f"microphone and speed is assumed: record ten minutes on {max(1, 3 - count)} more days, "
-        f"set up anew each time, and fit to all of them, a subfolder a day"
+        "set up anew each time, and fit to all of them, a subfolder a day"
     ]
 
 
@@ -210,9 +210,8 @@ def groups(settings: Settings, heard: Heard) -> np.ndarray:
     if len(recording) < FEWEST:
         raise InputError(
             f"{len(recording)} windows of {settings.window_seconds:g} s in {recording.max() + 1} "
-            f"normal recordings: "
-            f"at least {FEWEST} are needed, 20 or more are better; record longer, or use shorter "
-            f"windows"
+            f"normal recordings: at least {FEWEST} are needed, 20 or more are better; record "
+            "longer, or use shorter windows"
         )
     if recording.max() + 1 < FEWEST:
         within = [np.arange((recording == r).sum()) for r in np.unique(recording)]
@@ -249,8 +248,7 @@ def check_domains(domains: Sequence[str], files: Sequence[str] | None = None) ->
         ]
         raise InputError(
             f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all "
-            f"unknown (by folder, "
-            f"DCASE name or csv list); found {', '.join(found)}"
+            f"unknown (by folder, DCASE name or csv list); found {', '.join(found)}"
         )
 
 

@@ -177,10 +177,8 @@ def hear_all(
     vectors = {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
     notes = (
         f"{short} of {len(parts)} recordings are shorter than the window of "
-        f"{settings.window_seconds:g} s and scatter "
-        "more than whole windows do, which spoils the threshold: leave them out, or fit with "
-        "shorter windows "
-        "(window_seconds)",
+        f"{settings.window_seconds:g} s and scatter more than whole windows do, which spoils the "
+        "threshold: leave them out, or fit with shorter windows (window_seconds)",
     )
     copies = {view: np.concatenate([one[view] for one in moved]) for view in vectors if moved}
     return Heard(

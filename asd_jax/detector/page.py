@@ -56,8 +56,8 @@ def write_score_page(
         unit="standard deviations of normal sounds",
     )
     caption = (
-        "Normal: the sounds the detector was fitted to. Scored, anomaly: the "
-        "recordings given, by verdict."
+        "Normal: the sounds the detector was fitted to. Scored, anomaly: the recordings given, "
+        "by verdict."
     )
     rows = [
         [

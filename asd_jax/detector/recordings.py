@@ -106,7 +106,7 @@ def _clip(root: Path, name: str) -> Clip:
     if said and said.label == 1:
         raise InputError(
             f"{root / name}: an anomaly by its name, but --normal is for normal sound only: leave "
-            f"it out, or rename it"
+            "it out, or rename it"
         )
     domain, section, attribute = "unknown", "00", ""
     if said:
@@ -185,8 +185,7 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
         if (path := next((path for path in places if os.path.isfile(path)), None)) is None:
             raise InputError(
                 f"--normal={','.join(folders)}: no {name}, which the detector was fitted to; name "
-                f"fit's folder, then "
-                "with --normal=... again each that update was given"
+                "fit's folder, then with --normal=... again each that update was given"
             )
         found[name] = path
     return found

@@ -108,7 +108,6 @@ def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
     if short := sum(note.startswith("short:") for note in notes):
         tell(
             f"{short} of {len(notes)} recordings are shorter than the window of "
-            f"{window_seconds:g} s: their scores are "
-            "not comparable, most will seem anomalous; fit a detector with --window_seconds of "
-            "their length"
+            f"{window_seconds:g} s: their scores are not comparable, most will seem anomalous; "
+            "fit a detector with --window_seconds of their length"
         )

@@ -77,7 +77,7 @@ def _back_end(scoring: Scoring, vectors) -> Score:
     if scoring.whiten or scoring.back_end not in ("pca_residual", "local_density", "mahalanobis"):
         raise InputError(
             f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}) cannot be "
-            f"exported"
+            "exported"
         )
     if scoring.back_end == "pca_residual":
         pca = principal_components(vectors, scoring.components)

@@ -58,13 +58,12 @@ class SelfCheck:
         s = self.scores
         said = [
             f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
-            f"median {s['median']:.2f}, "
-            f"highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
+            f"median {s['median']:.2f}, highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
             f"  {s['least']:.2f} {self.histogram} {s['highest']:.2f}",
             f"{self.sessions['count']} {'sessions' if self.sessions['known'] else 'stretches'}, "
             f"{self.sessions['hours']:.2f} hours, {self.sessions['modes']} operating modes; the "
             f"quietest filter lies at {self.floor_db:.0f} dB",
-            f"false alarms a day, listening all the time: about "
+            "false alarms a day, listening all the time: about "
             f"{self.false_alarms_a_day['same_session']:.0f} in these sessions, "
             f"{self.false_alarms_a_day['new_session']:.0f} in a new one, before --confirm",
             f"{self.verdict}{f' {self.why}' if self.why else ' for the false-alarm rate asked'}",
@@ -75,8 +74,8 @@ class SelfCheck:
             said.append(f"... and {len(self.copies) - 10} more such pairs")
         if self.suspects:
             said.append(
-                "odd among the normal sounds (listen to them; if they are not normal, remove them "
-                "and fit again):"
+                "odd among the normal sounds (listen to them; if they are not normal, remove "
+                "them and fit again):"
             )
             said += [
                 f"  {name} at {start:.1f} s: score {score:.2f}"

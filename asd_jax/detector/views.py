@@ -75,7 +75,7 @@ def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
         return pipeline
     if machine is None:
         raise InputError(
-            f"these weights have a SimAM mode per machine: give --machine, one of "
+            "these weights have a SimAM mode per machine: give --machine, one of "
             f"{simam.by_machine}"
         )
     mode = MODES[simam.mode_of(machine)]

@@ -305,8 +305,8 @@ def watch_folder(
                 yield watch.event(another_rate(own, rate), 0.0, file=name)
             if len(wave) < SHORT * samples:
                 told = (
-                    f"{len(wave) / rate:.2f} s of sound are less than one window: the "
-                    f"score is not comparable"
+                    f"{len(wave) / rate:.2f} s of sound are less than one window: the score is "
+                    "not comparable"
                 )
                 yield watch.event(Event("too_short", told), 0.0, file=name)
             arrived = time.perf_counter()

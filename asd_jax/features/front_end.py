@@ -108,12 +108,12 @@ class FrontEnd:
         if "local" in modes and FRAME_MULTIPLE % frames:
             raise InputError(
                 f"simam: a tile of {frames} frames must divide {FRAME_MULTIPLE}, as clips are "
-                f"padded"
+                "padded"
             )
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise InputError(
-                f"low_hz={self.low_hz}, high_hz={self.high_hz}: no filter bank from "
-                f"{self.low_hz} to {self.high_hz} Hz at {self.sample_rate} Hz"
+                f"low_hz={self.low_hz}, high_hz={self.high_hz}: no filter bank from {self.low_hz} "
+                f"to {self.high_hz} Hz at {self.sample_rate} Hz"
             )
 
     def real_frames(self, samples: Length) -> Length:

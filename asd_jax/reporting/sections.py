@@ -166,8 +166,8 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
             neighbours, metric="cosine", init="pca", random_state=0, n_jobs=1
         ).fit_transform(vectors)
         caption = (
-            "Embeddings by UMAP: neighbours are alike; distances between groups, and "
-            "the axes, have no unit."
+            "Embeddings by UMAP: neighbours are alike; distances between groups, and the axes, "
+            "have no unit."
         )
         return points, ["UMAP 1", "UMAP 2"], caption
     from sklearn.decomposition import PCA

@@ -79,7 +79,7 @@ def embed_clips(
         if (folder / names[0]).exists():
             say(
                 f"{machine}: other recordings, weights or settings than before, or a damaged "
-                f"file; embedded again"
+                "file; embedded again"
             )
         place = folder / "shards" / machine
         shards, ours = in_shards(
@@ -229,7 +229,7 @@ def read_skipped(path: Path) -> list[dict[str, str]]:
         if told != {"file": str, "reason": str}:
             raise InputError(
                 f"{path}: does not tell which clips were skipped, and why; remove it, and run the "
-                f"command that made it again"
+                "command that made it again"
             )
     return found
 

@@ -162,8 +162,8 @@ def encoder_config(config: RunConfig, clips: Sequence[Clip]) -> EncoderConfig:
         return EncoderConfig(front_end(config, clips), None, pooling)
     if pooling.kind == "band_mean":
         raise InputError(
-            "model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is for "
-            "frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls"
+            "model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is "
+            "for frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls"
         )
     sizes = eat_config(model, config.features.bins)
     return EncoderConfig(front_end(config, clips), sizes, pooling, model.attention)
@@ -206,7 +206,7 @@ def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfi
     if sizes != (wanted := eat_config(model, bins)):
         raise InputError(
             f"{name} holds {sizes}, but the config asks for {wanted}; set --config.model.size to "
-            f"fit"
+            "fit"
         )
     return sizes, params
 

@@ -121,8 +121,8 @@ def sound_batches(
         )
     if not data.root and data.zoo_share < 1:
         raise InputError(
-            "--config.data.root names no folder of recordings; to pre-train on synthetic machines "
-            "alone: --config.data.zoo_share=1"
+            "--config.data.root names no folder of recordings; to pre-train on synthetic "
+            "machines alone: --config.data.zoo_share=1"
         )
     from_zoo = round(clips * data.zoo_share)
     if files and from_zoo == clips:

@@ -70,8 +70,7 @@ def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -
     if found["official_score"] is not None:
         lead.append(
             f"Official score {found['year']}: {percent(found['official_score'])} %, standard "
-            f"deviation "
-            f"{percent(spread)} percentage points."
+            f"deviation {percent(spread)} percentage points."
         )
     write_page(
         workdir / REPORT,
@@ -92,9 +91,8 @@ def _lead(found, config) -> list[str]:
     of = found["scoring"]
     lead.append(
         f"Encoder {config.model.encoder}, filter bank {config.features.spacing}, SimAM "
-        f"{config.features.simam}; "
-        f"back end {of['back_end']} ({of['distance']}), domain normalisation "
-        f"{of['normalization']}; seed {config.seed}."
+        f"{config.features.simam}; back end {of['back_end']} ({of['distance']}), domain "
+        f"normalisation {of['normalization']}; seed {config.seed}."
     )
     return lead + [f"Note: {note}" for note in found["notes"]]
 

@@ -75,7 +75,7 @@ def check_finished(folder: Path) -> None:
     if not there:
         raise InputError(
             f"{folder}: no finished run here (no embeddings/); give --config and --weights, or "
-            f"--embeddings"
+            "--embeddings"
         )
     if missing := sorted(set(read_data(data)) - there if data.exists() else ()):
         raise InputError(
@@ -128,7 +128,7 @@ def embed_frozen(
             count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
             say(
                 f"{count} clips embedded here; the same command without --worker joins and scores "
-                f"all"
+                "all"
             )
             return {}
         with claimed(workdir, as_mapping(config), clips, overwrite=overwrite, may_change=True):
@@ -249,7 +249,7 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
     if not paths:
         raise InputError(
             f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their "
-            f"fields"
+            "fields"
         )
     check_names("machine", (path.stem for path in paths), at=str(folder))
     machines = {path.stem: Embeddings.load(path) for path in paths}

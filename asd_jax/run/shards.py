@@ -119,7 +119,7 @@ def _check_ours(shard: Path, files: Sequence[str]) -> None:
         if odd or shard.is_symlink():
             raise InputError(
                 f"{shard}: no shard of an archive, it holds {', '.join(odd[:3]) or 'a link'}; use "
-                f"another --workdir, or move that folder away"
+                "another --workdir, or move that folder away"
             )
     except OSError as error:
         raise InputError(f"{shard}: cannot be read ({error.strerror or error})") from error

@@ -136,7 +136,7 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
         except OSError as error:
             say(
                 f"WARNING: {workdir}: no locks on this file system ({error.strerror}); start no "
-                f"second run here"
+                "second run here"
             )
             ours = True
         if not ours:
@@ -335,7 +335,7 @@ def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
     ):
         counts = [
             f"{m} ({theirs.get(m, {}).get('clips', 0)} there, {data.get(m, {}).get('clips', 0)} "
-            f"here)"
+            "here)"
             for m in different
         ]
         raise InputError(

@@ -83,7 +83,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
         # What a lost connection is called differs by machine and version; its own words follow.
         reason = str(error).strip().partition("\n")[0][:300]
         tell(
-            f"error: this process of several could not go on; if another one ended, see why "
+            "error: this process of several could not go on; if another one ended, see why "
             f"there. {_again(main, argv)} ({type(error).__name__}: {reason})"
         )
         return 1
@@ -157,8 +157,8 @@ def _join(again: str) -> None:
         args.coordinator or args.processes is not None or args.process is not None
     ):
         last_words = (
-            f"error: this process was ended: it was killed, or the first process "
-            f"is gone; see why there. {again}"
+            "error: this process was ended: it was killed, or the first process is gone; see why "
+            f"there. {again}"
         )
         processes.join(args.coordinator or "", args.processes, args.process, last_words)
 

@@ -97,7 +97,7 @@ class TrainingLog:
         elif last > start:
             say(
                 f"continuing after step {start}: those up to {last} have no whole checkpoint and "
-                f"are done again"
+                "are done again"
             )
         elif start:
             say(f"continuing after step {start}")

@@ -48,9 +48,8 @@ def join(
     ):
         raise InputError(
             f"--coordinator={coordinator} --processes={processes} --process={process}: give "
-            f"HOST:PORT of the first "
-            "process, how many there are, and the number of this one, from 0; or "
-            "--coordinator=auto on Slurm and TPU"
+            "HOST:PORT of the first process, how many there are, and the number of this one, "
+            "from 0; or --coordinator=auto on Slurm and TPU"
         )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # gloo notices itself that another process ended, and says so in an orderly way.
@@ -72,8 +71,7 @@ def join(
         if not named and isinstance(error, ValueError):
             raise InputError(
                 "--coordinator=auto: nothing here says how many processes there are, and where, "
-                "as Slurm, TPU and MPI "
-                "do; give --coordinator=HOST:PORT --processes=N --process=I"
+                "as Slurm, TPU and MPI do; give --coordinator=HOST:PORT --processes=N --process=I"
             ) from error
         raise InputError(
             f"--coordinator={coordinator}: the processes did not find each other ({reason})"

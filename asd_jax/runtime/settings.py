@@ -117,8 +117,8 @@ def settings_from(cls: type, values: Any, where: str = "") -> Any:
         if name not in fields:
             known = ", ".join(fields)
             raise InputError(
-                f"config: no key {where + str(name)!r}; {where or 'it '}has {known}."
-                f"{near(str(name), fields)}"
+                f"config: no key {where + str(name)!r}; {where or 'it '}has "
+                f"{known}.{near(str(name), fields)}"
             )
     for name, field in fields.items():
         if name not in values:

@@ -216,8 +216,8 @@ class SectionScorer:
         if missing := sorted(set(banks) - set(self.held_out)):
             raise InputError(
                 f"normalization held_out: no held-out {', '.join(missing)} clips in the "
-                f"embeddings (split held_out); "
-                "keep some out of training, or use --config.scoring.normalization=train"
+                "embeddings (split held_out); keep some out of training, or use "
+                "--config.scoring.normalization=train"
             )
         clips = self.held_out_clip or dict.fromkeys(self.held_out)
         scores = {
@@ -236,9 +236,8 @@ class SectionScorer:
                 return cut, []
             return cut, [
                 f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} "
-                f"were asked for: they "
-                f"do not follow the distribution of scoring.decision={self.scoring.decision}; "
-                f"quantile needs none"
+                "were asked for: they do not follow the distribution of "
+                f"scoring.decision={self.scoring.decision}; quantile needs none"
             ]
         cut = float(normal.max()) if len(normal) else np.inf
         return cut, [

@@ -40,13 +40,12 @@ def conformal_threshold(
     if len(np.unique(normal)) < FEWEST:
         raise InputError(
             f"threshold: {n} normal scores, fewer than {FEWEST} of them different; more sounds "
-            f"are needed"
+            "are needed"
         )
     return float(normal.max()), (
         f"{n} normal sounds cannot support a false-alarm rate of {percent(false_alarm_rate)}: "
-        f"{percent(1 / (n + 1))} "
-        "is the least they can show, with their highest score as the threshold. Record at least "
-        f"{fewest(false_alarm_rate)} normal sounds, or raise the rate"
+        f"{percent(1 / (n + 1))} is the least they can show, with their highest score as the "
+        f"threshold. Record at least {fewest(false_alarm_rate)} normal sounds, or raise the rate"
     )
 
 

@@ -79,8 +79,8 @@ def domain_statistics(
     if not any(len(v) > (mode != "test") for v in values.values()):
         raise InputError(
             f"normalization {mode}: needs at least two "
-            f"{'test' if mode == 'test' else 'normal training'} scores in a "
-            "domain; use --config.scoring.normalization=none"
+            f"{'test' if mode == 'test' else 'normal training'} scores in a domain; use "
+            "--config.scoring.normalization=none"
         )
     lacking = {name: _lacking(scores, mode) for name, scores in values.items()}
     able = [name for name, reason in lacking.items() if not reason]

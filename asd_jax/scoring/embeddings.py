@@ -90,8 +90,7 @@ class Embeddings:
                 if one[:2] == other[:2]:
                     raise InputError(
                         f"embeddings: windows of {one[1]} in sections {one[2]} and {other[2]}; "
-                        f"windows of one name are "
-                        "of one clip, so names must differ"
+                        "windows of one name are of one clip, so names must differ"
                     )
         if 0 in self.vectors.shape[1:]:
             raise InputError(f"embeddings: vectors {self.vectors.shape}, without any value")
@@ -160,7 +159,7 @@ class Embeddings:
         if missing := {"vectors", "label", *_TEXT} - set(arrays):
             raise InputError(
                 f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields "
-                f"expected"
+                "expected"
             )
         axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding")))[:4])
         try:
@@ -195,7 +194,7 @@ def check_clips(found: Embeddings) -> None:
             if one == other:
                 raise InputError(
                     f"two {one[0]} clips of one name, {one[1]}, by which scores are told apart; "
-                    f"windows of one clip have window_start_seconds"
+                    "windows of one clip have window_start_seconds"
                 )
 
 

@@ -192,7 +192,7 @@ def paired_bootstrap(
     if a.shape[1] != b.shape[1]:
         raise InputError(
             f"paired bootstrap: {a.shape[1]} clips of A but {b.shape[1]} of B; both must score "
-            f"the same"
+            "the same"
         )
     value, drawn = _resampled(list(clips), np.concatenate([a, b]), year, replicates, rng)
     if same_seeds and len(a) != len(b):

@@ -83,7 +83,7 @@ def new_session_threshold(
     if len(np.unique(scores)) < FEWEST and len(scores) < fewest(rate):
         raise InputError(
             f"threshold: {len(scores)} normal scores, fewer than {FEWEST} of them different; more "
-            f"sounds are needed"
+            "sounds are needed"
         )
     threshold, weak = weighted_quantile(scores, session, rate), ""
     if len(scores) < fewest(rate):
@@ -91,7 +91,7 @@ def new_session_threshold(
             f"{len(scores)} normal sounds cannot support a false-alarm rate of {percent(rate)}: "
             f"{percent(1 / (len(scores) + 1))} is the least they can show, with their highest "
             f"score as the threshold. Record at least {fewest(rate)} normal sounds, or raise the "
-            f"rate"
+            "rate"
         )
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     sessions = len(counts)

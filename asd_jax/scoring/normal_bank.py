@@ -115,7 +115,7 @@ class NormalBank:
         if counted.sum() < FEWEST:
             raise InputError(
                 f"{counted.sum()} normal sounds to learn from: at least {FEWEST} are needed, 20 "
-                f"or more are better"
+                "or more are better"
             )
         moved_rows, copies = (np.empty(0, np.int64), {}) if moved is None else moved
         kept = {view: vectors[view][rows[view]] for view in scoring}
@@ -160,9 +160,8 @@ class NormalBank:
             if (count := len(np.unique(self.group[rows][self.domain[rows] == name]))) < FEWEST:
                 raise InputError(
                     f"{count} recordings in the bank of {name} sounds ({view}), where copies, and "
-                    f"silent ones, count "
-                    f"as one: at least {FEWEST} are needed to compare; record more, or keep a "
-                    f"larger coreset"
+                    f"silent ones, count as one: at least {FEWEST} are needed to compare; record "
+                    "more, or keep a larger coreset"
                 )
 
     @property

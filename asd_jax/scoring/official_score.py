@@ -109,8 +109,8 @@ def section_values(
         normals, anomalies = np.sum(label[mask] == 0), np.sum(label[mask] == 1)
         if not normals or not anomalies:
             said = (
-                f"{name}: {column} needs normal and anomalous clips, found {normals} "
-                f"and {anomalies}"
+                f"{name}: {column} needs normal and anomalous clips, found {normals} and "
+                f"{anomalies}"
             )
             said += (
                 " (domains must be source or target; the rule of year 2020 needs no domains)"

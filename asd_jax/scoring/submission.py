@@ -146,7 +146,7 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
         except (IndexError, ValueError):
             problems.append(
                 f"{path}: line {number} is {','.join(row)!r}; expected <file name>,<value>, no "
-                f"header"
+                "header"
             )
             continue
         if file in found:
@@ -212,7 +212,7 @@ def _missing(folder, clips: Sequence[ScoredClip], machines, expected) -> list[st
     if not found and not said:
         said = [
             f"{folder}: no anomaly_score_<machine>_section_<SS>_test.csv (2020: "
-            f"anomaly_score_<machine>_id_<ID>.csv)"
+            "anomaly_score_<machine>_id_<ID>.csv)"
         ]
     return said
 

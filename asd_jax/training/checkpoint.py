@@ -104,8 +104,7 @@ class Checkpoints:
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputError(
                 f"{self.folder}: a checkpoint cannot be written ({reason}). Is the disk full? The "
-                f"same command "
-                "continues from the last whole one"
+                "same command continues from the last whole one"
             ) from error
 
     def __enter__(self) -> "Checkpoints":

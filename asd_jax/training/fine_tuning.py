@@ -150,10 +150,9 @@ def class_numbers(
     if len(classes) < 2:
         raise InputError(
             f"all training clips are of one class {classes}: ArcFace needs at least two (machine, "
-            f"section, attribute) "
-            "classes. Add machines (--config.data.machines), tell domains apart "
-            "(--config.data.domain_in_class=True) "
-            "if the clips have two, or use the encoder as it is, without training:\n"
+            "section, attribute) classes. Add machines (--config.data.machines), tell domains "
+            "apart (--config.data.domain_in_class=True) if the clips have two, or use the "
+            "encoder as it is, without training:\n"
             "  python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR"
         )
     number = {c: n for n, c in enumerate(classes)}

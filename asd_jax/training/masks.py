@@ -44,7 +44,7 @@ def kept_patches(
     if not kept:
         raise InputError(
             f"pretraining.mask_share={mask_share} hides all {patches} patches: lower it, or use "
-            f"longer clips"
+            "longer clips"
         )
 
     def one(key):

@@ -57,11 +57,10 @@ class CollapseWatch:
             if step > self.after and metrics[name] < self.least:
                 raise Unsound(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
-                    f"(least_spread "
-                    f"{self.least:g}): every patch gets nearly the same vector. Try a smaller "
-                    "--config.optimizer.learning_rate, a slower teacher "
-                    "(--config.pretraining.ema_start nearer to 1), "
-                    "or --config.pretraining.objective=masked_autoencoder, which cannot collapse"
+                    f"(least_spread {self.least:g}): every patch gets nearly the same vector. Try "
+                    "a smaller --config.optimizer.learning_rate, a slower teacher "
+                    "(--config.pretraining.ema_start nearer to 1), or "
+                    "--config.pretraining.objective=masked_autoencoder, which cannot collapse"
                 )
 
 

@@ -55,8 +55,8 @@ class Optimizer:
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
             raise InputError(
-                f"batch_size={self.batch_size} is more than {self.epochs} x {clips} clips: no step "
-                "to take"
+                f"batch_size={self.batch_size} is more than {self.epochs} x {clips} clips: no "
+                "step to take"
             )
         return steps
 
@@ -67,8 +67,8 @@ class Backbone:
 
     strategy: str = key(
         "full",
-        "full; frozen: the rest alone learns; lora: low-rank updates, merged at the end; gradual: "
-        "blocks thaw one by one, the last first",
+        "full; frozen: the rest alone learns; lora: low-rank updates, merged at the end; "
+        "gradual: blocks thaw one by one, the last first",
         choices=("full", "frozen", "lora", "gradual"),
     )
     thaw_fraction: float = key(

@@ -81,8 +81,8 @@ def open_weights(
     metadata, tensors = open_tensors(path)
     if "asd_jax" not in metadata:
         raise InputError(
-            f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints "
-            f"are brought in with\n"
+            f"{path}: a safetensors file, but not one of asd_jax; public EAT checkpoints are "
+            "brought in with\n"
             f"  python -m convert.eat --source={path} --output=FILE.safetensors"
         )
     header = parse_json(
@@ -206,7 +206,7 @@ def load_pipeline(path: str | Path) -> "Pipeline":
     if header["kind"] != "encoder":
         raise InputError(
             f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or "
-            f"asd_jax.evaluate"
+            "asd_jax.evaluate"
         )
     config = _built(
         EncoderConfig,

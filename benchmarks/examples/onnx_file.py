@@ -26,7 +26,7 @@ def session():
     if not os.path.isfile(path):
         raise InputError(
             f"ONNX_ENCODER={path!r} names no file; set it to an ONNX model that takes waveforms "
-            f"(b, s)"
+            "(b, s)"
         )
     try:
         loaded = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())

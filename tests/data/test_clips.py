@@ -103,8 +103,8 @@ def test_two_clips_of_one_name_in_a_machines_split_are_both_named(tmp_path):
     assert len(find_clips(tmp_path)) == 2
     tree(tmp_path, "there/fan/train/a.wav")
     both = (
-        f"{tmp_path}/there/fan/train/a.wav and {tmp_path}/here/fan/train/a.wav: two "
-        f"train clips of one name"
+        f"{tmp_path}/there/fan/train/a.wav and {tmp_path}/here/fan/train/a.wav: two train clips "
+        "of one name"
     )
     with pytest.raises(InputError, match=both):
         find_clips(tmp_path)

@@ -16,8 +16,8 @@ def test_machine_without_a_readable_training_clip_is_named(tmp_path):
         for split in ("test", "train")
     ]
     said = (
-        f"machine pump: none of its training clips can be read; the first, "
-        f"{tmp_path}/train.wav: no such file$"
+        f"machine pump: none of its training clips can be read; the first, {tmp_path}/train.wav: "
+        "no such file$"
     )
     with pytest.raises(InputError, match=said):
         readable_clips(config, clips)

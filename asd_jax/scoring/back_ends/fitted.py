@@ -58,7 +58,7 @@ def fit_by_folds(
         if len(vectors) < fewest:
             raise InputError(
                 f"{domain}: this back end needs {fewest} training clips, found {len(vectors)}; "
-                f"use knn"
+                "use knn"
             )
     orders = {domain: canonical_order(vectors) for domain, vectors in bank.items()}
     bank = {

@@ -94,7 +94,7 @@ def nearest(
     if queries.shape[1:] != bank.shape[1:]:
         raise InputError(
             f"embeddings of {queries.shape[1:]} values against a bank of {bank.shape[1:]}: must "
-            f"be equal"
+            "be equal"
         )
     k = min(k, len(bank) - leave_one_out)
     distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
