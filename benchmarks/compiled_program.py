@@ -184,9 +184,8 @@ def collectives(lines: Sequence[Instruction]) -> dict[str, dict[str, int]]:
         if kind not in COLLECTIVES:
             continue
         results = shapes(i.shape)
-        if (
-            i.kind != kind and kind != "all-reduce"
-        ):  # begun here: the factors stand beside the results
+        begun = i.kind != kind  # here, and done elsewhere: what is sent stands before the results
+        if begun and (kind != "all-reduce" or i.shape.startswith("((")):
             results = results[len(results) // 2 :]
         entry = found.setdefault(kind, {"count": 0, "bytes": 0})
         entry["count"] += 1

@@ -72,9 +72,17 @@ def test_eight_gpus_send_what_the_formulas_say(tmp_path):
     found = compiled("fine-tuning base, full, bfloat16", tmp_path, devices=8)
     assert found["fused_attention"] == {"forward": 1, "backward": 1}
     by_kind = found["collectives"]
-    # some of EAT's gradients are added up as they come, in half precision
+    # EAT's gradients are added up as they come, in half precision
     assert 0.5 < by_kind["all-reduce"]["bytes"] / found["reduced_bytes"] < 1.1
     assert by_kind["all-gather"]["bytes"] == pytest.approx(found["gathered_bytes"], rel=0.01)
+
+
+@pytest.mark.gpu_program
+def test_eight_gpus_send_float32_whole(tmp_path):
+    found = compiled("fine-tuning base, full, float32", tmp_path, devices=8)
+    assert found["collectives"]["all-reduce"]["bytes"] == pytest.approx(
+        found["reduced_bytes"], 1e-2
+    )
 
 
 @pytest.mark.gpu_program
@@ -121,6 +129,7 @@ ENTRY %main (x: bf16[2000,3000], w: f32[64,64]) -> f32[64,64] {
   %k = (bf16[8,2]{1,0}, u8[0]{0}) custom-call(%h), custom_call_target="__cudnn$fmhaSoftmax"
   %b = (bf16[8,2]{1,0}, u8[0]{0}) custom-call(%h), custom_call_target="__cudnn$fmhaSoftmaxBackward"
   %r = f32[64,64]{1,0} all-reduce-start(%w), to_apply=%add
+  %r.2 = ((f32[64,64]{1,0}), f32[64,64]{1,0}) all-reduce-start(%w), to_apply=%add
   %g = (f32[8,64]{1,0}, f32[64,64]{1,0}) all-gather-start(%w), dimensions={0}
   %s = (f32[64,64]{1,0}, u32[], token[]) send(%w), is_host_transfer=true
   ROOT %e = f32[64,64]{1,0} all-reduce-done(%r)
@@ -136,8 +145,8 @@ def test_a_programs_text_is_read_right():
     nothing = {"count": 0, "bytes": 0}
     assert compiled_program.copies(lines) == {"attention": attention, "elsewhere": nothing}
     assert compiled_program.host_transfers(lines) == 1
-    once = {"count": 1, "bytes": 64 * 64 * 4}
-    assert compiled_program.collectives(lines) == {"all-reduce": once, "all-gather": once}
+    once, twice = ({"count": times, "bytes": times * 64 * 64 * 4} for times in (1, 2))
+    assert compiled_program.collectives(lines) == {"all-reduce": twice, "all-gather": once}
     assert compiled_program.nbytes("(bf16[2,3]{1,0}, s8[5], pred[])") == 12 + 5 + 1
 
 

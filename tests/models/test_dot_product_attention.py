@@ -44,10 +44,10 @@ def test_tokens_filled_up_change_neither_values_nor_gradients(tokens):
     expected, exact_back = jax.vjp(
         jax.jit(functools.partial(attention.attend, attention="exact")), qkv
     )
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)  # measured 4.8e-7
     (gradient,), (exact,) = back(towards), exact_back(towards)
-    # max|diff| / max|g|
-    np.testing.assert_allclose(gradient, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+    # max|diff| / max|g|; measured 3.4e-7
+    np.testing.assert_allclose(gradient, exact, rtol=0, atol=7e-7 * np.abs(exact).max())
 
 
 def spoilt(x):
