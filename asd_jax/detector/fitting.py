@@ -49,6 +49,16 @@ class Learnt:
     notes: tuple[str, ...]
 
 
+def of_a_condition_apart(domains: Sequence[str], of_window: np.ndarray) -> set[int]:
+    """The recordings that were said to be of another condition than most, where these are too few
+    for a bank of their own: that they are far from the others says nothing against them.
+    """
+    if len(set(domains)) < 2 or len(set(of_window)) > 1:
+        return set()
+    rare = min(set(domains), key=list(domains).count)
+    return {number for number, domain in enumerate(domains) if domain == rare}
+
+
 def learnt(
     scoring: Mapping[str, Scoring],
     settings: Settings,
@@ -103,6 +113,8 @@ def learnt(
             on_trial=("encoder",),
         )
         odd = [] if keep_odd or known else odd_recordings(bank, heard.recording, first)
+        expected = of_a_condition_apart(own["domains"], of_window)
+        odd = [n for n in odd if n not in expected]
         if not odd or len(notes) + len(odd) > most:
             break
         before = _threshold(bank, settings, named)[0] if not notes else before
