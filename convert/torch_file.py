@@ -110,7 +110,7 @@ class Tensor:
                 data = file.read(span * itemsize)
         except UNREADABLE as error:
             raise InputError(
-                f"{storage.archive.filename}: {storage.entry} is damaged ({error})"
+                f"{storage.archive.filename}: {storage.entry} is damaged ({str(error)[:100]})"
             ) from error
         if len(data) != span * itemsize:
             raise InputError(f"{storage.archive.filename}: {storage.entry} ends early")
@@ -213,7 +213,7 @@ def _entry(archive, name, largest):
     try:
         return archive.read(name)
     except UNREADABLE as error:
-        raise InputError(f"{archive.filename}: {name} is damaged ({error})") from error
+        raise InputError(f"{archive.filename}: {name} is damaged ({str(error)[:100]})") from error
 
 
 class _StackMachine:

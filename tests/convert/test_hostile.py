@@ -429,3 +429,11 @@ def test_command_says_one_thing_and_exits_with_2(name, tmp_path):
         and ran.stdout == ""
         and [p.name for p in tmp_path.iterdir()] == ["evil.pt"]
     )
+
+
+def test_what_is_said_of_a_damaged_entry_is_short_whatever_its_bytes_say(tmp_path):
+    whole = bytearray((GOLDEN / "tiny_eat_fairseq.pt").read_bytes())
+    first = whole.index(b"PK\x03\x04")
+    whole[first + 26 : first + 28] = (60_000).to_bytes(2, "little")  # the length of its own name
+    (tmp_path / "a.pt").write_bytes(whole)
+    refused(tmp_path / "a.pt", tmp_path)
