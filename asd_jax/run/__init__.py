@@ -1,1 +1,2 @@
-"""What a run is made of: its recordings, encoder, workdir, shards and report; commands call it."""
+"""Implements the runs behind the commands: recordings, encoder, workdir, shards, scores and report.
+"""

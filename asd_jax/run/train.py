@@ -1,4 +1,4 @@
-"""A training run: fine-tunes, writes the weights, embeds every clip and scores."""
+"""Runs a training: fine-tunes, writes the weights, embeds every clip and scores."""
 
 import contextlib
 import dataclasses
@@ -33,12 +33,13 @@ from asd_jax.training.weights import load_pipeline, origin, save_encoder
 
 
 def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> None:
-    """Runs `config.seeds` times, with seeds seed, seed + 1, ..., each in a folder of its own if
-    there are several.
+    """Performs `config.seeds` runs with the seeds seed, seed + 1, ...
+
+    Several runs each have a folder of their own.
 
     Args:
-        config: of the run.
-        workdir: for all that the run leaves.
+        config: the settings of the run.
+        workdir: the folder for all results.
         overwrite: remove the run that is in the workdir first.
 
     Raises:
@@ -63,12 +64,12 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
 def train_and_score(
     config: RunConfig, workdir: Path, data_folder: Path, *, overwrite: bool = False
 ) -> dict:
-    """One run: fine-tune, write the weights, embed every clip, score -> results.json's content.
+    """Fine-tunes, writes the weights, embeds and scores every clip; returns results.json's content.
 
     Args:
-        config: of the run.
-        workdir: for all that the run leaves.
-        data_folder: where the synthetic factory is written, if that is the data.
+        config: the settings of the run.
+        workdir: the folder for all results.
+        data_folder: the folder in which the synthetic factory is written, if it is the data.
         overwrite: remove the run that is in the workdir first.
 
     Raises:
@@ -103,8 +104,10 @@ def trained_params(
     windows: Sequence[Window],
     workdir: Path,
 ) -> tuple[dict, dict[str, float]]:
-    """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it
-    took.
+    """Returns the encoder's parameters and the seconds that fine-tuning took.
+
+    Parameters that an earlier call fine-tuned are read from the workdir; the seconds are then
+    empty.
     """
     path = workdir / "weights.safetensors"
     if path.exists():
