@@ -1,2 +1,1 @@
-"""Implements the runs behind the commands: recordings, encoder, workdir, shards, scores and report.
-"""
+"""Implements the runs behind the commands: data, encoder, workdir, shards, scores and report."""

@@ -184,8 +184,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
 
 def file_reader(data: Recordings) -> Callable[[str], np.ndarray]:
-    """Returns a function that reads the waveform of a path, through the cache if one is configured.
-    """
+    """Returns a function that reads a path's waveform, through the cache if one is configured."""
     channel = int(data.channel) if data.channel.isdigit() else data.channel
     settings = {
         "sample_rate": FrontEnd.sample_rate,

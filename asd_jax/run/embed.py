@@ -157,8 +157,7 @@ def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
 
 
 def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
-    """Returns everything that embeddings depend on besides weights and recordings, as plain values.
-    """
+    """Returns all that embeddings depend on besides weights and recordings, as plain values."""
     keys = ("clip_seconds", "length", "pad", "hop_seconds", "channel", "resampler")
     return {
         "encoder": dataclasses.asdict(encoder),
@@ -194,8 +193,7 @@ def embed_machine(
 def window_embeddings(
     vectors: np.ndarray, windows: Sequence[Window], axes: tuple[str, ...]
 ) -> Embeddings:
-    """Returns the vectors of windows, one per window, together with the properties of their clips.
-    """
+    """Returns the vectors of windows, one each, together with the properties of their clips."""
 
     def column(name):
         return np.array([getattr(window, name) for window in windows])

@@ -64,8 +64,7 @@ def write_report(
 
 
 def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
-    """Writes workdir/report/index.html with the means over seeds and links to the seeds' own pages.
-    """
+    """Writes workdir/report/index.html with the means over seeds and links to the seeds' pages."""
     links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
     spread = found["standard_deviation"]["official_score"]
     lead = [f"Means over {len(folders)} seeds."]

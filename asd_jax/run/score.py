@@ -290,8 +290,7 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
 
 
 def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
-    """Writes the mean and standard deviation (n - 1) over the seeds' results.json to the workdir.
-    """
+    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json."""
     runs = [read_json(folder / "results.json") for folder in folders]
     found = over_seeds(runs)
     found["seeds"] = [

@@ -104,10 +104,10 @@ def trained_params(
     windows: Sequence[Window],
     workdir: Path,
 ) -> tuple[dict, dict[str, float]]:
-    """Returns the encoder's parameters and the seconds that fine-tuning took.
+    """Returns the encoder's parameters and {"training_seconds": the duration of fine-tuning}.
 
-    Parameters that an earlier call fine-tuned are read from the workdir; the seconds are then
-    empty.
+    Parameters that an earlier call fine-tuned are read from the workdir; the second value is then
+    {}.
     """
     path = workdir / "weights.safetensors"
     if path.exists():

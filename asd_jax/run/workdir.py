@@ -305,7 +305,7 @@ class Made:
 
 
 def check_config(workdir: Path, config: Mapping) -> None:
-    """Raises InputError if the workdir's config.json differs; the message shows the differing keys.
+    """Raises InputError if the workdir's config.json differs; the message shows which keys differ.
     """
     path = workdir / "config.json"
     theirs = read_json(path) if path.exists() else config
