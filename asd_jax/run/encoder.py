@@ -273,8 +273,7 @@ def with_pseudo_classes(
 
 
 def training_mesh(config: RunConfig) -> Mesh:
-    """Returns the mesh of devices, and divides the training state as `config.parallel` specifies.
-    """
+    """Returns the mesh of devices, with the training state divided by `config.parallel`."""
     return make_mesh(
         config.optimizer.batch_size,
         parts=config.optimizer.accumulate,

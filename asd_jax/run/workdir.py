@@ -305,8 +305,7 @@ class Made:
 
 
 def check_config(workdir: Path, config: Mapping) -> None:
-    """Raises InputError if the workdir's config.json differs; the message shows which keys differ.
-    """
+    """Raises InputError if the workdir's config.json differs; the message shows the keys."""
     path = workdir / "config.json"
     theirs = read_json(path) if path.exists() else config
     if different := [text for key, text in differences(theirs, config) if key not in FREE]:

@@ -82,8 +82,7 @@ def adamw(
 
 
 def layer_multiplier(path: str, layer_decay: float, depth: int) -> float:
-    """Returns the share of the learning rate that a parameter gets; only EAT's blocks are scaled.
-    """
+    """Returns the share of the learning rate that a parameter gets, 1 outside EAT's blocks."""
     block = _block(path)
     return 1.0 if block is None else layer_decay ** (depth - min(block, depth - 1))
 
@@ -106,8 +105,7 @@ def _block(path: str) -> int | None:
 
 
 def by_path(params: dict, value: Callable[[str], object]) -> dict:
-    """Returns a tree like the parameters, with `value(path)` as each leaf; paths are joined by "/".
-    """
+    """Returns a tree like the parameters, with `value` of each leaf's path, joined by "/"."""
     return unflatten_dict({path: value("/".join(path)) for path in flatten_dict(params)})
 
 

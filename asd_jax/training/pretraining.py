@@ -152,7 +152,8 @@ def eat_losses(
 
 
 def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
-    """Returns the pixels "b n p" of a spectrogram's patches, each patch with mean 0 and variance 1.
+    """Returns the pixels "b n p" of a spectrogram's patches, each patch scaled to mean 0, variance
+    1.
     """
     pixels = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH)
     return _normalized(pixels, -1, eps=1e-6)
