@@ -228,6 +228,7 @@ class Report:
 
     def __post_init__(self):
         check_settings(self)
+        # UMAP is optional; that it is missing must be reported before the run, not at its end.
         if self.map == "umap" and not importlib.util.find_spec("umap"):
             raise InputError(
                 "map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca"

@@ -43,6 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def define_flags(argv: list[str]) -> None:
     """Parses the subcommand and its arguments, and removes them from argv before absl sees it."""
+    # The namespace is global, so the values of an earlier command must be removed.
     vars(_PARSED).clear()
     parser().parse_args(argv[1:], _PARSED)
     del argv[1:]
@@ -261,6 +262,7 @@ def update(args: argparse.Namespace) -> None:
     domains = [clip.domain for clip in clips]
     before = detector.threshold
     sessions, _ = sessions_of(clips, args.normal)
+    # The detector knows sessions but these recordings name none, so they count as one new session.
     if sessions is None and any(detector.sessions):
         sessions = [f"added to {len(set(detector.sessions))}"] * len(clips)
     detector = detector.update(
@@ -374,6 +376,7 @@ def score(args: argparse.Namespace) -> int:
     rows = rows_of(paths)
     if args.workdir:
         rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
+        # An archive may be large, so its rows are printed one by one and not kept in memory.
         collections.deque(told(rows, as_json=args.json), 0)
     else:
         rows = list(told(rows, as_json=args.json, only=not (args.csv or args.html)))
@@ -452,6 +455,7 @@ def watch(args: argparse.Namespace) -> int:
         )
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
+    # The threshold that ends an alarm lies between the one that starts it and the usual score.
     usual = float(np.median(detector.bank.normal))
     rate = detector.recorded_rate
     watching = Watching(
@@ -477,7 +481,8 @@ def watch(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:  # the usual end of a live stream
         for line in watcher.finish():
             print_result(json.dumps(line))
-    except ScreenLost:  # nobody reads the lines any more
+    # The reader of the lines is gone, so there is nothing more to do.
+    except ScreenLost:
         pass
     return ANOMALY if watcher.alarm.count else 0
 

@@ -55,6 +55,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_integer(
         "year", None, "DCASE edition whose score rule holds; default: config.data.year"
     )
+    # The flags of the config must exist before absl parses the arguments, so argv is read directly.
     if value_of_flag(argv, "config") is not None:
         config_flags.DEFINE_config_file(
             "config", None, "config file; default: the run's own config.json"

@@ -176,6 +176,7 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     exported = jax.export.export(jax.jit(model.function), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct(shape, jnp.float32)
     )
+    # The format has no field for metadata, so the name of the function carries it.
     content = dataclasses.replace(exported, fun_name=json.dumps(model.about)).serialize()
     call = jax.export.deserialize(bytearray(content)).call
     return bytes(content), lambda wave: jax.tree.map(np.asarray, call(wave))
@@ -273,6 +274,7 @@ def made_up(model: Model, seconds: float) -> list[np.ndarray]:
     machines = [
         factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults
     ]
+    # dict.fromkeys drops the second length where the model has only one.
     for length in dict.fromkeys(
         (model.samples(seconds), model.samples(max(0.025, 0.37 * seconds)))
     ):

@@ -26,6 +26,7 @@ def apply_mode(config: ConfigDict, mode: str) -> None:
     if mode == "smoke":
         config.data.update(root="factory", machines="fan,gearbox", clip_seconds=1.0)
         config.factory.update(train_source=12, train_target=3, test_per_condition=4)
+        # A smoke run starts from scratch, so there are no weights to take statistics from.
         if config.features.statistics == "weights":
             config.features.update(statistics="train")
         config.model.update(size="tiny", depth=2, width=64, heads=2)

@@ -1,4 +1,4 @@
-"""Trains on synthetic machines in minutes, without data, download or GPU.
+"""Trains on synthetic machines without any data, download or GPU.
 
   python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
 

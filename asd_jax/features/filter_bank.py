@@ -104,6 +104,7 @@ def frame_matrix(sample_rate: int = 16000) -> Float[np.ndarray, "k s"]:
     points = dft_size(sample_rate)
     remove_dc = np.eye(size) - 1 / size
     pre_emphasis = np.eye(size) - PRE_EMPHASIS * np.eye(size, k=-1)
+    # A frame's first sample has no predecessor, so Kaldi subtracts the sample itself.
     pre_emphasis[0, 0] = 1 - PRE_EMPHASIS
     hann = np.diag(np.hanning(size))
     angles = 2 * np.pi / points * np.outer(np.arange(points // 2 + 1), np.arange(size))
@@ -136,6 +137,7 @@ def filter_bank(
         centre = _hz_of_erb_rate(
             np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None]
         )
+        # 1.019 ERB is the bandwidth of a 4th-order gammatone filter.
         bandwidth = 1.019 * 24.7 * (4.37 * centre / 1000 + 1)
         return (1 + ((hz - centre) / bandwidth) ** 2) ** -4.0
     if spacing not in SPACINGS:

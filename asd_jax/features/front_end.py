@@ -168,8 +168,7 @@ class FrontEnd:
         simam_mode: Int[Array, "b"] | None,
         samples: Length,
     ) -> Float[Array, "b t f"]:
-        """Returns the spectrogram after SimAM, or unchanged if SimAM came before the normalisation.
-        """
+        """Returns the spectrogram after SimAM, unchanged if SimAM came before the normalisation."""
         return (
             spectrogram
             if self.simam.before_normalization

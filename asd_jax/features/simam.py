@@ -96,6 +96,7 @@ def simam_by_clip(
 
     This is the paper's "customized" SimAM for batches of mixed machines.
     """
+    # A compiled program cannot branch per clip, so all modes are computed and one is selected.
     attend = functools.partial(simam, features, e_lambda=e_lambda, valid_frames=valid_frames)
     return jnp.stack([features, attend(tile=None), attend(tile=tile)])[
         mode, jnp.arange(len(features))

@@ -62,6 +62,7 @@ def next_scale(
     measured to the nearest of its centres; the angle of a mixed clip is the mean weighted by its
     labels.
     """
+    # In AdaCos the sum omits a clip's own class, in proportion to its label.
     others = jnp.log(jnp.maximum(1 - labels, 1e-12))[:, :, None] if cosine.shape[-1] == 1 else 0.0
     log_sums = jax.nn.logsumexp(scale * cosine + others, axis=(1, 2))
     log_mean = jax.nn.logsumexp(log_sums) - math.log(len(cosine))

@@ -113,7 +113,9 @@ def fastest_attention(device, tokens: int, heads: int, width: int, dtype: DTypeL
     """
     if device.platform == "cpu":
         return "clip_by_clip"
-    nvidia = re.fullmatch(r"\d+\.\d+", str(getattr(device, "compute_capability", "")))  # AMD: gfx
+    # cuDNN's kernel exists only for half precision on NVIDIA GPUs. Their compute capability is a
+    # number such as 9.0; that of AMD GPUs begins with gfx.
+    nvidia = re.fullmatch(r"\d+\.\d+", str(getattr(device, "compute_capability", "")))
     if not nvidia or dtype not in (jnp.bfloat16, jnp.float16):
         return "exact"
     if why := refusal(device, tokens, heads, width, dtype):
@@ -156,6 +158,7 @@ _say_once = functools.cache(tell)
 
 def _attend_clip(qkv):
     q, k, v = rearrange(qkv, "n three h d -> three h n d")
+    # The logits are float32 even in half precision, so that the softmax is computed in float32.
     logits = jnp.einsum(
         "hnd,hmd->hnm",
         q * q.shape[-1] ** -0.5,

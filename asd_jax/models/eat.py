@@ -219,6 +219,7 @@ def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | n
     variable names say the opposite). The angles are float32, as there: float64 would differ by up
     to 8e-5. The table is a constant unless an export leaves the number of times open.
     """
+    # NumPy gives a constant; a symbolic length in an export needs jnp.
     xp = np if isinstance(times, int) else jnp
     quarter = embed_dim // 4
     omega = np.float32(1) / np.float32(10000) ** (

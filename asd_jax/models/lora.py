@@ -50,6 +50,7 @@ def merge(params: dict, lora: LoRA) -> dict:
     for *layer, name in list(flat):
         if name == "lora_a":
             a, b = flat.pop((*layer, "lora_a")), flat.pop((*layer, "lora_b"))
+            # TF32 would change the merged weights noticeably, so the product uses full float32.
             update = jnp.matmul(a, b, precision="highest")
             flat[(*layer, "kernel")] = flat[(*layer, "kernel")] + lora.alpha / lora.rank * update
     return unflatten_dict(flat)

@@ -127,6 +127,7 @@ def embed_shard(
     while kept and not found:
         try:
             found = embed_machine(config, encoder, params, kept)
+        # Reading every clip shows whether unreadable clips caused the error.
         except InputError:
             kept, bad = screen(config, kept)
             if not bad:
@@ -162,6 +163,7 @@ def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
     return {
         "encoder": dataclasses.asdict(encoder),
         **{key: getattr(config.data, key) for key in keys},
+        # Type, batch size and library versions change embeddings by rounding.
         "dtype": config.model.dtype,
         "batch_size": config.optimizer.batch_size,
         **{name: version for name, version in versions().items() if name in ("jax", "flax")},
@@ -172,6 +174,7 @@ def embed_machine(
     config: RunConfig, encoder: EncoderConfig, params: dict, clips: Sequence[Clip]
 ) -> tuple[Embeddings, Embeddings]:
     """Returns the embeddings of one machine's clips, by the encoder and by the bare filter bank."""
+    # Each process embeds its own part of the windows, so only its own devices take part.
     mesh = own_devices()
     params = replicated(mesh, params)
     windows = clip_windows(config, clips)

@@ -41,6 +41,7 @@ def check(config: RunConfig, *, training: bool = True) -> None:
     """
     config.validate()
     clip_windows(config, [])
+    # The check does not depend on the statistics, and measuring them would read all clips.
     given = dataclasses.replace(
         config, features=dataclasses.replace(config.features, statistics="given")
     )
@@ -141,6 +142,7 @@ def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, floa
     total = 0.0
     squares = 0.0
     for wave in waves:
+        # Sums over many frames would lose precision in float32.
         energies = np.asarray(front.log_energies(wave), np.float64)
         count += energies.size
         total += energies.sum()
@@ -236,6 +238,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
             encoder = dataclasses.replace(encoder, front_end=front_end(config, clips))
         if not config.frozen.pooling:
             return encoder, params
+        # Another pooling cannot use the parameters of the file's own pooling.
         parts = {name: value for name, value in params.items() if name in ("eat", "attention")}
         return dataclasses.replace(encoder, pooling=own_pooling), parts
     else:
@@ -259,6 +262,7 @@ def with_pseudo_classes(
     Each such machine gets `data.pseudo_classes` classes.
     """
     eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
+    # The pooling and the attention of the run are not trained yet, so frozen ones replace them.
     return pseudo_classes.with_pseudo_classes(
         windows,
         window_reader(config),

@@ -41,6 +41,7 @@ class KeptRows:
         Raises:
             InputError: as for `in_shards`.
         """
+        # Another version of JAX may give slightly other scores, and other columns need other rows.
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]
 
         def made_of(part):

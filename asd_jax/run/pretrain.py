@@ -140,6 +140,7 @@ def sound_batches(
 
     def batches(start: int) -> Iterator[dict]:
         reader = file_reader(data)
+        # The crops must be long enough for both kinds of steps.
         cut = {
             "clips": clips - from_zoo,
             "samples": max(long, short * data.pieces),

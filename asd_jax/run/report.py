@@ -54,6 +54,7 @@ def write_report(
         parts.append(Section("Clips", [], [str(error)]))
     else:
         for number, (machine, section) in enumerate(places):
+            # The clips are divided among the machines and sections as evenly as possible.
             count = (config.report.clips + len(places) - 1 - number) // len(places)
             about = machines[machine], scored[machine], scoring, hear(machine), front, count
             parts += sections.clip_sections(machine, section, *about)

@@ -104,7 +104,7 @@ def embed_frozen(
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: names what is wrong.
+        InputError: a setting, the data or the weights are wrong; the message says what.
     """
     if config.model.encoder == "eat" and weights is None:
         raise InputError(
@@ -296,6 +296,7 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     found["seeds"] = [
         {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
     ]
+    # The mean belongs to no single seed.
     del found["seed"]
     write_json(workdir / "results.json", found)
     write_seeds_report(found, folders, workdir)

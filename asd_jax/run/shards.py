@@ -68,6 +68,7 @@ def in_shards(
             of = made_of(part)
             with contextlib.ExitStack() as stack:
                 done, others = _claim(stack, shard, files, of, joined, tell)
+                # A shard of another process stays in `left` and is visited again in the next round.
                 if others:
                     continue
                 del left[shard]
@@ -117,6 +118,7 @@ def _claim(
 def _check_ours(shard: Path, files: Sequence[str]) -> None:
     """Raises InputError if the folder holds anything that does not belong to a shard."""
     try:
+        # Hidden files, such as the lock, are allowed.
         found = {path.name: path for path in shard.glob("[!.]*")}
         odd = sorted(name for name, p in found.items() if name not in (DONE, *files) or p.is_dir())
         if odd or shard.is_symlink():

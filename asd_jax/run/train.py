@@ -43,7 +43,7 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: names what is wrong.
+        InputError: a setting, the data or the weights are wrong; the message says what.
     """
     check(config)
     folders = folders_of_seeds(workdir, config.seeds)
@@ -73,7 +73,8 @@ def train_and_score(
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: names what is wrong, before anything is computed or written.
+        InputError: a setting, the data or the weights are wrong; raised before anything is computed
+            or written, and the message says what.
     """
     check(config)
     keep_compiled(config)
@@ -86,6 +87,7 @@ def train_and_score(
         train = [clip for clip in clips if clip.split == "train"]
         windows = clip_windows(config, train, training=True)
         encoder = encoder_config(config, clips)
+        # These checks fail before the workdir is claimed and anything is written.
         if encoder.eat:
             say_other_front_end(config.model.weights, encoder.front_end)
             with section("optimizer."):

@@ -106,6 +106,7 @@ def claimed(
             _check_recordings(workdir, ours["data.json"], may_change)
         for name, value in ours.items():
             write_json(workdir / name, value)
+        # The other processes wait at their own call until the workdir is ready.
         processes.wait()
         yield
 
@@ -152,6 +153,7 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
             raise InUse(
                 f"{workdir} is in use by {owner}: wait for it, stop it, or use another {flag}"
             )
+        # Other processes show the owner in their messages.
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -169,6 +171,7 @@ def _lock_file(path: Path) -> TextIO:
     """
     foreign = OSError(errno.EEXIST, f"{path} is not ours: move it away, or use another folder")
     try:
+        # O_NOFOLLOW refuses a link, and O_NONBLOCK does not wait at a pipe.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         number = os.open(path, flags, 0o666)
     except OSError as error:
@@ -176,6 +179,7 @@ def _lock_file(path: Path) -> TextIO:
             raise
         raise foreign from error
     there = os.fstat(number)
+    # A file with several names may belong to someone else, and writing would damage it.
     if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
         os.close(number)
         raise foreign
@@ -328,6 +332,7 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
         InputError: the run that is there began from other weights.
     """
     path = workdir / "pretrained.json"
+    # Only checkpoints depend on the earlier weights; without them the run starts anew.
     if (
         (workdir / "checkpoints").exists()
         and path.exists()
@@ -343,6 +348,7 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
 def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
     path = workdir / "data.json"
     theirs = read_data(path) if path.exists() else data
+    # Only machines that have disappeared then count as different.
     if may_change:
         theirs = {
             **data,

@@ -65,6 +65,7 @@ def _directory(path: Path) -> int:
         last = file.read()
     end, end64 = last.rfind(b"PK\5\6"), last.rfind(b"PK\6\6")
     size = int.from_bytes(last[end + 12 : end + 16], "little") if end >= 0 else 0
+    # This value means that the size is in the ZIP64 record.
     if size == 0xFFFFFFFF and end64 >= 0:
         return int.from_bytes(last[end64 + 40 : end64 + 48], "little")
     return size
@@ -100,6 +101,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"{entry.filename[:80]!r} of npy version {version}")
         shape, _, dtype = _HEADERS[version](file)
         promised, there = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+        # Only numbers and text are accepted; objects would be unpickled, which can execute code.
         if dtype.kind not in "biufcSU" or promised != there or (math.prod(shape) and not promised):
             raise ValueError(
                 f"{entry.filename[:80]!r} claims {dtype} {shape}, but its entry has {there} bytes"

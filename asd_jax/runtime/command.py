@@ -41,6 +41,7 @@ def run(
     """
     _open_streams()
     status = _status(main, define_flags, sys.argv)
+    # Output that is still buffered may fail to be written now, e.g. on a full disk.
     with contextlib.suppress(AttributeError, ValueError):
         try:
             sys.stdout.flush()
@@ -115,6 +116,7 @@ def _open_streams() -> None:
 
 def _told(error: OSError) -> int:
     """Prints what the operating system refused, and returns the exit status."""
+    # An error that names no file may come from a deleted working directory.
     if error.filename is None:
         try:
             os.getcwd()
@@ -255,6 +257,7 @@ def _of_config_file(config: str | None, error: BaseException) -> str | None:
 
     config_flags may hide it in the text of a traceback.
     """
+    # The innermost exception is the one that the config file raised.
     while cause := error.__cause__ or error.__context__:
         error = cause
     name = (config or "").partition(":")[0]

@@ -111,6 +111,7 @@ def _own(there: os.stat_result) -> int | None:
 def _stream(path: str | Path) -> BinaryIO:
     """Returns the existing file, device or pipe, opened for writing."""
     if (own := _own(os.stat(path))) is not None:
+        # Output that is still buffered must come before the content.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return open(os.dup(own), "wb")
@@ -138,6 +139,7 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     there = target.exists()
+    # os.replace would overwrite even a read-only file.
     if there and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     part = target.with_name(f".asd_jax_{secrets.token_hex(8)}.part")
@@ -181,12 +183,14 @@ def used(folder: Path) -> Iterator[Callable[[], bool]]:
                 # Not every file system has locks.
                 with contextlib.suppress(OSError):
                     fcntl.flock(number, fcntl.LOCK_SH)
+                # Another process may have removed the folder since it was opened.
                 if os.path.samestat(os.fstat(number), os.stat(folder)):
                     break
             # The last user of the folder may have just removed it; then it is created again.
             except FileNotFoundError:
                 pass
 
+        # Every user holds a shared lock; only the last one can make its own exclusive.
         def alone() -> bool:
             try:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,6 +240,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     Raises:
         OSError: as for `open`; also for a pipe or a device, which could block a reader forever.
     """
+    # O_NONBLOCK keeps os.open from waiting for the writer of a pipe.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):

@@ -29,6 +29,7 @@ def parse_json(text: bytes, name: str, shape: Any = dict, *, largest: int = LARG
             NaN, infinity or an integer of more than 64 bits, or has another structure.
     """
     try:
+        # Counting brackets bounds the memory that the parser can use.
         if len(text) > largest or text.count(b"{") + text.count(b"[") > _CONTAINERS:
             raise ValueError(f"larger than any of ours, {len(text)} bytes")
         value = json.loads(

@@ -69,6 +69,7 @@ def lose_screen(error: OSError) -> None:
     """
     global _lost
     _lost = error
+    # The descriptor stays valid, so that later prints do not fail too.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno != errno.EPIPE:
         tell(f"error: standard output cannot be written ({error.strerror})")

@@ -24,6 +24,7 @@ def built(kind: Any, values: Any) -> Any:
         made = msgspec.convert(values, kind)
     except (ValueError, RecursionError) as error:
         raise InputError(str(error)) from error
+    # msgspec ignores unknown keys of a dataclass, so they are checked here.
     _all_known(values, made)
     return made
 

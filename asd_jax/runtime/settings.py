@@ -67,6 +67,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     name, kind, choices = field.name, type(field.default), field.metadata["choices"]
     if field.metadata["mapping"] and isinstance(value, Mapping):
         return
+    # An integer is accepted for a float. A bool is not, although it is a subclass of int.
     whole = kind is float and type(value) is int
     if not whole and not (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
         raise InputError(

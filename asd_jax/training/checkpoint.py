@@ -141,6 +141,7 @@ def checksum(state: Any) -> list[int]:
 def _checksums(arrays: list[jax.Array]) -> list[jax.Array]:
     def one(x):
         bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
+        # Multiplying by an odd number and the xor-shift are both invertible modulo 2^32.
         bits = bits.astype(jnp.uint32) * jnp.uint32(2654435761)
         bits = bits ^ (bits >> 16)
         # The position of each value, computed without reshaping, which would gather an array that

@@ -83,6 +83,7 @@ def fine_tune(
     mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
+    # Blocks above the pooled one do not affect the embedding, so they do not count as depth.
     optimizer, schedule = make_optimizer(
         settings, steps, config.pooling.block % config.backbone.depth + 1
     )

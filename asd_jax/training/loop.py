@@ -152,6 +152,7 @@ def guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
             sound
             & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
         )
+        # A skipped step counts as done, so that training goes on with the next batch.
         kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
         return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
 
@@ -196,6 +197,7 @@ def memory_for(batch_size: int) -> Iterator[None]:
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        # JAX has no exception class of its own for this; the text contains XLA's status.
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         way_out = (

@@ -42,6 +42,7 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
         InputError: the batch cannot be divided among the devices, or the devices among the copies.
     """
     one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    # All processes must list the devices in the same order.
     devices = (
         [one]
         if one

@@ -11,6 +11,7 @@ from optax.transforms import conditionally_mask
 
 def learning_rate_schedule(peak: float, steps: int, warmup_fraction: float) -> optax.Schedule:
     """Returns the schedule: linear from 0 to `peak`, then a cosine to 0 at `steps`."""
+    # optax requires more steps in total than for the warm-up.
     warmup = round(steps * warmup_fraction)
     return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, warmup + 1))
 

@@ -190,11 +190,13 @@ def losses(
     predictions: Any = decoder.apply({"params": params["decoder"]}, *places, rngs={"noise": key})
     predictions = predictions.astype(jnp.float32)
     if settings.objective == "eat":
+        # The teacher gets no gradient; it only follows the student as a moving average.
         seen: Any = eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)[1]
         targets = teacher_targets(seen["ffn"])
     else:
         targets = patch_pixels(spectrogram)
-    targets = jnp.repeat(targets, kept.shape[1], axis=0)  # for every view
+    # All views of a clip have the same targets.
+    targets = jnp.repeat(targets, kept.shape[1], axis=0)
     parts = {
         "target_spread": spread(targets, masked),
         "prediction_spread": spread(predictions, masked),
@@ -268,6 +270,7 @@ def make_pretraining_step(
             )
 
         (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(gathered(state.params))
+        # The parameters were gathered for the computation; the update is done on shards again.
         gradients = shared_out(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -35,6 +35,7 @@ def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.
         return np.zeros(len(rows), int)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     found = fcluster(linkage(rows, method="ward"), clusters, criterion="maxclust")
+    # Numbering by first appearance does not depend on SciPy's own numbering.
     names, first = np.unique(found, return_index=True)
     order = {name: place for place, name in enumerate(names[np.argsort(first)])}
     return np.array([order[name] for name in found])

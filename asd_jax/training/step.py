@@ -99,7 +99,8 @@ def initial_state(
 
     params, variables = init(key_encoder, key_head)
     if pretrained is not None:
-        params = {**params, "eat": join(params["eat"], pretrained)}  # LoRA's updates stay
+        # The pre-trained EAT has no LoRA parameters, so the new ones must stay.
+        params = {**params, "eat": join(params["eat"], pretrained)}
     params = {"encoder": params, "head": variables.pop("params")}
     trained, _ = split(params, settings.trains)
     average = jax.tree.map(jnp.copy, trained.get("encoder", {})) if settings.ema else {}
@@ -184,6 +185,7 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
     def loss_and_gradients(trained, frozen, head_state, batch, key):
         labels, modes = jax.nn.one_hot(batch["label"], head.classes), batch["simam_mode"]
         wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
+        # Each clip carries the number of its part, from which the part's drop_path key is made.
         whole = {
             "spectrogram": augment(front_end.spectrogram(wave, modes)),
             "labels": labels,
@@ -206,6 +208,7 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
         else:
             parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
             parts = by_clip(parts, axis=1)
+            # The scan processes one part at a time, which limits the memory for activations.
             (gradients, head_state), (loss, accuracy) = jax.lax.scan(add, (none, head_state), parts)
         gradients = jax.tree.map(lambda g: g / settings.accumulate, gradients)
         return gradients, head_state, {"loss": loss.mean(), "accuracy": accuracy.mean()}

@@ -122,6 +122,7 @@ def write_safetensors(
             "data_offsets": [start, end],
         }
     text = json.dumps(header).encode()
+    # Padding the header aligns the data to 8 bytes.
     text += b" " * (-len(text) % 8)
     with whole_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
