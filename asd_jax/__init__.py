@@ -12,15 +12,16 @@
     detector = Detector.fit(normal_waves, sample_rate=16000)
     detector.score(wave), detector.is_anomaly(wave)
 
-From a terminal: see python -m asd_jax.
+The command-line tools are listed by python -m asd_jax.
 """
 
 import importlib
 from pathlib import Path
 
-__path__.append(str(Path(__file__).parent / "former"))  # modules by the names that they had
+# Modules that were renamed can still be imported under their former names.
+__path__.append(str(Path(__file__).parent / "former"))
 
-# Imported when they are first used, so that `import asd_jax` costs nothing.
+# The names are imported on first use, so that `import asd_jax` is fast.
 _HOME = {
     "Detector": "asd_jax.detector.detector",
     "log_filter_bank": "asd_jax.features.filter_bank",

@@ -1,4 +1,4 @@
-"""What there is to type: python -m asd_jax."""
+"""Lists the commands of the package: python -m asd_jax."""
 
 import ast
 from pathlib import Path
@@ -21,8 +21,9 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Prints what the package is and the first line of each command's docstring, without importing
-    the commands.
+    """Prints the package's docstring and the first line of each command's docstring.
+
+    The commands' files are parsed, not imported, so that the list appears at once.
     """
     say(docstring(asd_jax))
     for name in COMMANDS:

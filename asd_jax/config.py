@@ -1,10 +1,11 @@
-"""Every key of a run and of pre-training, with its default, its range and its meaning.
+"""Defines every key of a run and of pre-training, with its default, its range and its meaning.
 
   python -m asd_jax.config                 the keys of training and scoring
   python -m asd_jax.config --pretrain      the keys of pre-training
 
-A config file in configs/ returns a ConfigDict of these keys, which --config.section.key=value
-changes. A command makes the frozen settings below of it, once; nothing else reads a ConfigDict.
+A config file in configs/ returns a ConfigDict of these keys, and --config.section.key=value changes
+single values. A command converts the ConfigDict once into the frozen dataclasses below; no other
+code reads a ConfigDict.
 """
 
 import dataclasses
@@ -46,7 +47,7 @@ T = TypeVar("T", "RunConfig", "PretrainConfig")
 
 @dataclasses.dataclass(frozen=True)
 class Recordings:
-    """How recordings are read; the keys that training and pre-training have in common."""
+    """How recordings are read: the keys that training and pre-training share."""
 
     root: str = key("", "folder of recordings")
     channel: str = key(
@@ -69,7 +70,7 @@ class Recordings:
 
 @dataclasses.dataclass(frozen=True)
 class Data(Recordings):
-    """The recordings, and what is heard of them."""
+    """The recordings of a run, and which parts of them are processed."""
 
     root: str = key("", 'folder of recordings, see README; "factory": built-in synthetic machines')
     machines: str = key("", "comma-separated machine types; empty: all found")
@@ -115,13 +116,13 @@ class Data(Recordings):
 
     @property
     def machine_names(self) -> list[str]:
-        """Those that `machines` names; none means all."""
+        """The names in `machines`; an empty list means all machines found."""
         return [name.strip() for name in self.machines.split(",") if name.strip()]
 
 
 @dataclasses.dataclass(frozen=True)
 class Factory:
-    """The synthetic machines, for data.root=factory."""
+    """The size of the synthetic data set, used with data.root=factory."""
 
     seed: int = key(0, "another seed, other recordings of the same machines", least=0)
     train_source: int = key(80, "normal training clips of a machine in the source domain")
@@ -134,7 +135,7 @@ class Factory:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """The size of EAT; the keys that training and pre-training have in common."""
+    """The size of EAT: the keys that training and pre-training share."""
 
     size: str = key("base", "base, large or tiny", choices=SIZES)
     depth: int = key(
@@ -155,7 +156,7 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Model(Size):
-    """The encoder that training makes."""
+    """The encoder that a training run builds."""
 
     encoder: str = key(
         "eat",
@@ -174,7 +175,7 @@ class Model(Size):
 
 @dataclasses.dataclass(frozen=True)
 class Frozen:
-    """The encoder of `evaluate --weights`, without training."""
+    """The encoder of `evaluate --weights`, which is used without training."""
 
     pooling: str = key(
         "",
@@ -196,7 +197,7 @@ class Frozen:
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """Several devices, which share every batch."""
+    """How several devices share the training state; every batch is divided among all of them."""
 
     shards: int = key(1, SHARDS)
 
@@ -206,7 +207,7 @@ class Parallel:
 
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """How often a run writes."""
+    """How often a run writes log lines and checkpoints."""
 
     every: int = key(20, "steps between lines", least=1)
     checkpoint_every: int = key(200, "steps between checkpoints", least=1)
@@ -217,7 +218,7 @@ class Log:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The page of a run."""
+    """The HTML report of a run."""
 
     page: bool = key(True, "whether to write report/index.html")
     map: str = key("pca", "of the embeddings; or umap (extra `umap`)", choices=("pca", "umap"))
@@ -227,6 +228,7 @@ class Report:
 
     def __post_init__(self):
         check_settings(self)
+        # UMAP is optional; that it is missing must be reported before the run, not at its end.
         if self.map == "umap" and not importlib.util.find_spec("umap"):
             raise InputError(
                 "map=umap: UMAP is not installed; pip install -e '.[umap]', or leave it at pca"
@@ -235,8 +237,9 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """All settings of training and scoring; the defaults are the paper's choices, and ours where it
-    is silent.
+    """All settings of training and scoring.
+
+    The defaults are the paper's choices, and our own where the paper does not specify one.
     """
 
     seed: int = key(
@@ -272,10 +275,10 @@ class RunConfig:
         check_settings(self)
 
     def validate(self) -> None:
-        """Returns if the sections go together.
+        """Checks that the sections are consistent with each other.
 
         Raises:
-            InputError: names the keys that do not.
+            InputError: two keys contradict each other; the message names them.
         """
         if self.scoring.normalization == "held_out" and not self.data.held_out:
             raise InputError(
@@ -287,13 +290,13 @@ class RunConfig:
 
     @property
     def fine_tuning(self) -> FineTuning:
-        """How to fine-tune."""
+        """The settings of fine-tuning, merged from the four sections that define them."""
         return FineTuning.of(self.optimizer, self.backbone, self.arcface, self.augment)
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingData(Recordings):
-    """The sounds of pre-training."""
+    """The recordings and synthetic sounds of pre-training."""
 
     root: str = key(
         "",
@@ -311,7 +314,7 @@ class PretrainingData(Recordings):
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingModel(Size):
-    """The encoder that pre-training makes."""
+    """The encoder that pre-training builds."""
 
     weights: str = key(
         "none",
@@ -330,14 +333,16 @@ class PretrainingModel(Size):
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingLog(Log):
-    """How often pre-training writes."""
+    """How often pre-training writes log lines and checkpoints."""
 
     checkpoint_every: int = key(500, "steps between checkpoints", least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """All settings of pre-training; the defaults are EAT's as published, on m-FB."""
+    """All settings of pre-training; the defaults are EAT's published values, on the m-FB filter
+    bank.
+    """
 
     seed: int = key(0, "of the initial weights, the sounds, the crops and the masks", least=0)
     data: PretrainingData = PretrainingData()
@@ -353,20 +358,23 @@ class PretrainConfig:
 
     @property
     def settings(self) -> Pretraining:
-        """How to pre-train."""
+        """The settings of pre-training, merged from the two sections that define them."""
         return Pretraining.of(self.pretraining, self.optimizer)
 
 
 def config_dict(config: "RunConfig | PretrainConfig") -> ConfigDict:
-    """Settings -> the ConfigDict that config files change."""
+    """Returns the settings as a ConfigDict, which config files can change."""
     return ConfigDict(as_mapping(config))
 
 
 def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
-    """A ConfigDict, or what config.json holds -> the settings, each key checked.
+    """Returns the settings that a ConfigDict or the content of a config.json describes.
+
+    Every key is checked.
 
     Raises:
-        InputError: names a key that is unknown (and the nearest), missing or wrong.
+        InputError: a key is unknown, missing or has a wrong value; the message names the key and,
+            for an unknown one, the nearest known key.
     """
     if isinstance(values, ConfigDict):
         values = values.copy_and_resolve_references().to_dict()
@@ -374,7 +382,7 @@ def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
 
 
 def described(settings: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """Settings -> (key, default, meaning) of every key in them."""
+    """Yields (key, default, meaning) for every key of the settings, sections included."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
@@ -384,7 +392,7 @@ def described(settings: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """Defines the command's flag."""
+    """Defines the command's flags."""
     flags.DEFINE_bool("pretrain", False, "the keys of pre-training")
 
 

@@ -1,17 +1,17 @@
-"""The official score of anybody's DCASE Task 2 csv files, every year's rule.
+"""Computes the official DCASE Task 2 score of csv score files, by the rule of any year.
 
     python -m asd_jax.dcase_score --scores=DIR --year=2024
     python -m asd_jax.dcase_score --scores=DIR --year=2024 --ground_truth=DIR \\
         --json=score.json --intervals
     python -m asd_jax.dcase_score --scores=A/seed_0,A/seed_1 --against=B --year=2024
-        is A better than B?
+        tests whether A is better than B
     python -m asd_jax.dcase_score --scores=DIR --year=2024 --check
-        before handing it in
+        checks a submission before it is handed in
 
 DIR holds anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv;
-2021 also ..._<domain>_test.csv) with rows <file name>,<score>, and decision_result_... beside them
-if there are decisions. Labels come from the file names, or from the ground truth of an evaluation
-set.
+2021 also ..._<domain>_test.csv) with rows <file name>,<score>. If there are decisions, DIR also
+holds decision_result_... files. The labels are taken from the file names, or from the ground truth
+of an evaluation set.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the command's flags."""
     flags.DEFINE_list(
         "scores", [], "Folder of score files; several, comma-separated, are seeds of one system."
     )
@@ -62,7 +62,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Reads, scores, prints a table, writes JSON."""
+    """Reads the score files, prints a table of the scores and writes it as JSON if requested."""
     if not FLAGS.scores or FLAGS.year is None:
         raise InputError("--scores=DIR and --year=YYYY are needed (--help lists the flags)")
     check_year(FLAGS.year)
@@ -111,10 +111,10 @@ def main() -> None:
 
 
 def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
-    """Scored clips of a folder -> what results.json says of them.
+    """Returns the scores of one folder's clips, with the fields of results.json.
 
     Raises:
-        InputError: clips without label or domain, or what `official_score` raises; names the
+        InputError: a clip has no label or domain, or `official_score` raises; the message names the
             folder.
     """
     if nameless := [
@@ -143,8 +143,9 @@ def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
 
 
 def intervals(runs: list[list[ScoredClip]], year: int) -> dict:
-    """Bootstrap interval of the official score, jackknife of the first run's pooled AUC and
-    pAUC.
+    """Returns the bootstrap interval of the official score and a jackknife.
+
+    The jackknife is that of the pooled AUC and pAUC of the first run.
     """
     from asd_jax.scoring.intervals import bootstrap, jackknife
 
@@ -163,7 +164,7 @@ def intervals(runs: list[list[ScoredClip]], year: int) -> dict:
 
 
 def compare(runs: list[list[ScoredClip]], others: list[list[ScoredClip]], year: int) -> dict:
-    """Paired bootstrap of the difference between two systems' official scores."""
+    """Returns the paired bootstrap of the difference between two systems' official scores."""
     from asd_jax.scoring.intervals import paired_bootstrap
 
     clips, scores = _aligned([*runs, *others])
@@ -179,7 +180,9 @@ def compare(runs: list[list[ScoredClip]], others: list[list[ScoredClip]], year: 
 
 
 def check() -> None:
-    """Says everything wrong with the folders as submissions of the year's evaluation machines."""
+    """Checks the folders as submissions for the year's evaluation machines, and prints all
+    problems.
+    """
     year = edition(FLAGS.year)
     domains = year.domains if year.names == "domain folders" else ("",)
     expected = {
@@ -202,8 +205,10 @@ def check() -> None:
 
 
 def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
-    """Clips (machine, section, domain, label) that every run scored, and their scores "run
-    clip".
+    """Returns the clips (machine, section, domain, label) of all runs, and their scores "run clip".
+
+    Raises:
+        InputError: the runs score different clips.
     """
     first = [clip[:3] for clip in runs[0]]
     for clips in runs[1:]:
@@ -217,7 +222,7 @@ def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
 
 
 def _told(found: dict) -> list[str]:
-    """What the table does not say, in words."""
+    """Returns the lines of text that follow the table: spread over seeds, intervals, comparison."""
     lines = []
     if seeds := found.get("seeds"):
         spread = found["standard_deviation"]["official_score"]

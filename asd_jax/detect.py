@@ -1,4 +1,5 @@
-"""Use it on your own machine: learn what it sounds like when it is well, then hear when it is not.
+"""Detects anomalous sounds of your own machine: learns from normal recordings, then scores new
+ones.
 
   python -m asd_jax.detect fit    --normal=recordings/ --output=pump.detector
   python -m asd_jax.detect score  --detector=pump.detector today.wav recordings/
@@ -9,8 +10,8 @@
   python -m asd_jax.detect adapt  --detector=pump.detector --normal=first_minutes/ \\
       --output=today.detector
 
-Each has its own --help. Exit status: 0 done, 2 bad input, 3 (score, watch) an anomaly was found, 1
-anything else.
+Each subcommand has its own --help. Exit status: 0 success, 2 bad input, 3 (score, watch) an anomaly
+was found, 1 any other failure.
 """
 
 import argparse
@@ -35,19 +36,21 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         raise InputError(f"{message} ({self.prog} --help says more)")
 
-    def _print_message(self, message, file=None):  # argparse's own passes over a full disk
+    # argparse's own method ignores write errors, such as a full disk.
+    def _print_message(self, message, file=None):
         put(message)
 
 
 def define_flags(argv: list[str]) -> None:
-    """Parses the subcommand and its arguments, so that nothing is left to absl."""
+    """Parses the subcommand and its arguments, and removes them from argv before absl sees it."""
+    # The namespace is global, so the values of an earlier command must be removed.
     vars(_PARSED).clear()
     parser().parse_args(argv[1:], _PARSED)
     del argv[1:]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The subcommands and their arguments."""
+    """Returns the parser of the subcommands and their arguments."""
     form = argparse.RawDescriptionHelpFormatter
     top = _Parser(
         prog="python -m asd_jax.detect",
@@ -75,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int | None:
-    """Runs the subcommand."""
+    """Runs the subcommand and returns its exit status."""
     return _PARSED.command(_PARSED)
 
 
@@ -132,8 +135,9 @@ def _fit_flags(add) -> None:
 
 
 def fit(args: argparse.Namespace) -> None:
-    """Recordings of the healthy machine -> a detector file, with a threshold and a look at the
-    recordings.
+    """Fits a detector to recordings of the healthy machine and writes it to a file.
+
+    Sets the threshold, and prints a check of the recordings.
     """
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
@@ -153,9 +157,11 @@ def fit(args: argparse.Namespace) -> None:
             for_machine(load_pipeline_or_eat(args.weights), args.machine),
             origin_of(args.weights),
         )
-    rate = min(max(rates), rate_of(pipeline))  # what the recordings hold of what can be heard
+    # A rate above that of the recordings adds nothing, and the encoder uses nothing above its own.
+    rate = min(max(rates), rate_of(pipeline))
     _tell_slow(rates, rate)
-    Settings(rate, window, args.false_alarm_rate, args.tokens)  # found wrong before any training
+    # Wrong settings must be reported before any training begins.
+    Settings(rate, window, args.false_alarm_rate, args.tokens)
     if args.window_seconds is not None:
         check_window(window, seconds)
     check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
@@ -196,8 +202,9 @@ def fit(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]:
-    """Within, the folder of the fine-tuning is this process's; what a training of anything else
-    left is gone.
+    """Context manager: yields the folder of the fine-tuning, locked for this process.
+
+    A training that was begun there with other recordings or settings is removed first.
     """
     from asd_jax.run.workdir import locked, made_of, remove_run
     from asd_jax.runtime.files import read_json, write_json
@@ -242,7 +249,7 @@ def _update_flags(add) -> None:
 
 
 def update(args: argparse.Namespace) -> None:
-    """A detector and further normal recordings -> a new detector file that knows them too."""
+    """Adds further normal recordings to a detector and writes the result to a new file."""
     from asd_jax.data.audio import sampling_rate
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
@@ -255,6 +262,7 @@ def update(args: argparse.Namespace) -> None:
     domains = [clip.domain for clip in clips]
     before = detector.threshold
     sessions, _ = sessions_of(clips, args.normal)
+    # The detector knows sessions but these recordings name none, so they count as one new session.
     if sessions is None and any(detector.sessions):
         sessions = [f"added to {len(set(detector.sessions))}"] * len(clips)
     detector = detector.update(
@@ -280,8 +288,10 @@ def _adapt_flags(add) -> None:
 
 
 def adapt(args: argparse.Namespace) -> None:
-    """A detector and a few healthy minutes of a new session -> a detector file whose level and
-    colour are those of the session; a fault that is there already is reported, not learnt.
+    """Adapts a detector to a new session from a few healthy minutes of it, and writes a new file.
+
+    The new detector takes its level and spectral colour from the session. A fault that is already
+    present is reported, not learnt.
     """
     from asd_jax.detector.adaptation import adapted
     from asd_jax.detector.detector import Detector
@@ -329,8 +339,9 @@ def _score_flags(add) -> None:
 
 
 def score(args: argparse.Namespace) -> int:
-    """Recordings -> score, p-value against normal sounds, verdict, worst moment; exit status 3 if
-    any is odd.
+    """Scores recordings: prints score, p-value against normal sounds, verdict and worst moment.
+
+    The exit status is 3 if any recording is anomalous.
     """
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
@@ -365,6 +376,7 @@ def score(args: argparse.Namespace) -> int:
     rows = rows_of(paths)
     if args.workdir:
         rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
+        # An archive may be large, so its rows are printed one by one and not kept in memory.
         collections.deque(told(rows, as_json=args.json), 0)
     else:
         rows = list(told(rows, as_json=args.json, only=not (args.csv or args.html)))
@@ -424,11 +436,11 @@ def _watch_flags(add) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    """A stream, a file or a folder being filled -> one JSON line a window, alarms with start and
-    end, events.
+    """Monitors a stream, a file or a folder that is being filled, and prints JSON lines.
 
-    Times are in seconds of the stream; of a folder, of the file that the line names (start_file,
-    at_file, end_file).
+    There is one line per window, and lines for alarms (start and end) and events. Times are in
+    seconds of the stream; for a folder, they are in seconds of the file that the line names
+    (start_file, at_file, end_file).
     """
     import numpy as np
 
@@ -443,6 +455,7 @@ def watch(args: argparse.Namespace) -> int:
         )
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
+    # The threshold that ends an alarm lies between the one that starts it and the usual score.
     usual = float(np.median(detector.bank.normal))
     rate = detector.recorded_rate
     watching = Watching(
@@ -457,7 +470,8 @@ def watch(args: argparse.Namespace) -> int:
     )
 
     settling = Settling(detector, rate, args.settle)
-    settling.compile(watching.samples[0])  # before anything is waiting
+    # Compiling now avoids a delay once audio arrives.
+    settling.compile(watching.samples[0])
     watcher = Watch(watching, settling, detector.p_value)
     lines = _watched(args, watcher, raw)
     started = watching.started(detector.settings.false_alarm_rate)
@@ -467,14 +481,16 @@ def watch(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:  # the usual end of a live stream
         for line in watcher.finish():
             print_result(json.dumps(line))
-    except ScreenLost:  # nobody reads the lines any more
+    # The reader of the lines is gone, so there is nothing more to do.
+    except ScreenLost:
         pass
     return ANOMALY if watcher.alarm.count else 0
 
 
 def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
-    """The lines of --input: a folder, a file, standard input or a named pipe; `raw` is what
-    headerless bytes mean.
+    """Yields the lines of --input, which is a folder, a file, standard input or a named pipe.
+
+    `raw` is the format of bytes that come without a header.
     """
     from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
     from asd_jax.detector.stream import Decoder
@@ -509,21 +525,21 @@ def _save(detector, output: str, *, as_json: bool = False) -> None:
 
 
 def _reader(channel: str, rate: int):
-    """Clip -> its waveform, of the channel and at the rate, in Hz."""
+    """Returns a function that reads a clip's waveform, of this channel and sampling rate in Hz."""
     from asd_jax.data.audio import read_clip
 
     return lambda clip: read_clip(clip.path, sample_rate=rate, channel=channel)
 
 
 def _count(text: str) -> int:
-    """A whole number from 0 on, of an argument."""
+    """Returns the non-negative integer that an argument holds, for argparse."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)
 
 
 def _check_output(flag: str, path: str) -> None:
-    """Finds out before anything is computed that the place cannot be written."""
+    """Checks that the path can be written, before anything is computed."""
     with about(flag):
         check_output(path)
 

@@ -1,17 +1,17 @@
-"""Scores: a finished run again, frozen weights without training, or anybody's embeddings.
+"""Scores a finished run again, frozen weights without training, or the embeddings of any model.
 
   python -m asd_jax.evaluate --workdir=RUN [--config.scoring.k=2 ...]
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
   python -m asd_jax.evaluate --workdir=RUN --all
-      every back end under every normalisation, one table
+      compares every back end under every normalisation in one table
 
---weights=none embeds with random weights, the other baseline. A run's own config.json holds unless
---config is given. A large archive is embedded shard by shard: the same command goes on where it
-stopped, and with --worker, on any number of machines that see the workdir, takes a share of the
-shards and leaves the scoring to the one without. Keys of the config, with defaults and meanings:
-python -m asd_jax.config
+--weights=none embeds with random weights, which is the second baseline. The run's own config.json
+applies unless --config is given. A large archive is embedded shard by shard: repeating the same
+command continues where it stopped. With --worker, a process only embeds a share of the shards, on
+any number of machines that see the workdir; the process without --worker computes the scores. The
+keys of the config, with defaults and meanings, are listed by python -m asd_jax.config
 """
 
 import sys
@@ -28,8 +28,10 @@ from asd_jax.runtime.files import nothing_left_of, read_json
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """Defines the command's flags; --config by the file given, else by the run's config.json, else
-    by the defaults.
+    """Defines the command's flags.
+
+    The values of --config come from the given file, else from the run's config.json, else from the
+    defaults.
     """
     flags.DEFINE_string("workdir", None, "folder of the run, or for the results", required=True)
     flags.DEFINE_string(
@@ -53,6 +55,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_integer(
         "year", None, "DCASE edition whose score rule holds; default: config.data.year"
     )
+    # The flags of the config must exist before absl parses the arguments, so argv is read directly.
     if value_of_flag(argv, "config") is not None:
         config_flags.DEFINE_config_file(
             "config", None, "config file; default: the run's own config.json"
@@ -72,7 +75,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Finds or makes the embeddings, then scores them."""
+    """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config
     from asd_jax.run.score import embed_frozen, score_again
     from asd_jax.run.workdir import locked
@@ -91,7 +94,8 @@ def main() -> None:
             f"--{given[0]} is for embedding, and there is nothing to embed here: give --config "
             "and --weights, without --embeddings or --all"
         )
-    if not processes.first():  # nothing is embedded: the first scores alone
+    # Without embedding there is no work to share, so the first process scores alone.
+    if not processes.first():
         return
     with nothing_left_of(workdir), locked(workdir):
         embeddings = Path(args.embeddings) if args.embeddings else None

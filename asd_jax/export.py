@@ -1,22 +1,23 @@
-"""The encoder, or a whole detector, as one file that other runtimes run: from the waveform on,
-batch free.
+"""Exports the encoder or a whole detector, from the waveform on, to a file that other runtimes run.
 
   python -m asd_jax.export --weights=weights.safetensors --format=stablehlo \\
       --output=encoder.stablehlo
   python -m asd_jax.export --detector=pump.detector --format=onnx --output=pump.onnx \\
       --clips=recordings/
 
-Input: "wave", float32 (batch, samples), mono in [-1, 1], at the sampling rate that the metadata
-names, sample_rate; of a detector that learnt from slower recordings, brought to their rate first,
-recorded_rate. Output of --weights: "embedding", float32 (batch, e) or (batch, bands, e). Output of
---detector: "score", float32 (batch,), in standard deviations of normal sounds, and "threshold",
-float32 (). A recording is longer than a detector's window: cut it, average the scores, call it
-anomalous above the threshold.
+The input is "wave", float32 (batch, samples), mono in [-1, 1], with any batch size, at the sampling
+rate that the metadata names as sample_rate. If a detector learnt from recordings of a lower rate,
+recorded_rate, resample the sound to that rate first and then to sample_rate. The output of
+--weights is "embedding", float32 (batch, e) or (batch, bands, e). The outputs of --detector are
+"score", float32 (batch,), in standard deviations of normal sounds, and "threshold", float32 (). To
+score a recording that is longer than a detector's window, cut it into windows and average their
+scores; the recording is anomalous if the average exceeds the threshold.
 
-StableHLO takes any number of samples from one frame (25 ms) on; ONNX that of --seconds; a detector
-its window's. StableHLO runs on the version of JAX that wrote it and later ones, on CPUs, NVIDIA
-GPUs and TPUs. Metadata, in ONNX metadata_props["asd_jax"]: JSON {"kind", "sample_rate", "samples"
-(null: any), "outputs", "source", "sha256", "versions"}, of a detector "recorded_rate".
+A StableHLO encoder accepts any number of samples from one frame (25 ms) on, an ONNX encoder that of
+--seconds, and a detector that of its window. StableHLO runs on the version of JAX that wrote it and
+later ones, on CPUs, NVIDIA GPUs and TPUs. The metadata, in ONNX metadata_props["asd_jax"], is JSON
+{"kind", "sample_rate", "samples" (null: any), "outputs", "source", "sha256", "versions"}, and for a
+detector also "recorded_rate".
 
     exported = jax.export.deserialize(bytearray(open("encoder.stablehlo", "rb").read()))
         # needs jax alone
@@ -24,9 +25,9 @@ GPUs and TPUs. Metadata, in ONNX metadata_props["asd_jax"]: JSON {"kind", "sampl
     onnxruntime.InferenceSession("pump.onnx").run(["score", "threshold"], {"wave": wave})
         # or OpenVINO
 
-The file appears only if what was written gives what the original gives, up to 1e-4 (of values above
-1: times them) and with the same verdicts, on noise, silence, synthetic machines and the recordings
-of --clips.
+The file is written only if the exported model reproduces the original on noise, silence, synthetic
+machines and the recordings of --clips: within 1e-4 (relative for values above 1), and with the same
+verdicts.
 """
 
 import dataclasses
@@ -45,12 +46,12 @@ FLAGS = flags.FLAGS
 FORMATS = ("stablehlo", "onnx")
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4
-BATCH = 4  # of the check
+BATCH = 4  # waveforms per batch of the check
 Outputs = Mapping[str, np.ndarray]
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the command's flags."""
     flags.DEFINE_string("weights", None, "encoder to export, a .safetensors file")
     flags.DEFINE_string("detector", None, "detector to export, a file of asd_jax.detect fit")
     flags.DEFINE_enum("format", None, FORMATS, "of the file", required=True)
@@ -66,11 +67,11 @@ def define_flags(argv: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What is exported.
+    """A model to export.
 
     Attributes:
-        function: wave "b s" -> {output: array}, in JAX.
-        original: the same by the way that everything else goes.
+        function: maps wave "b s" to {output: array}, in JAX.
+        original: computes the same outputs by the code path that the rest of the package uses.
         about: the metadata.
     """
 
@@ -79,12 +80,14 @@ class Model:
     about: Mapping
 
     def samples(self, seconds: float) -> int:
-        """Samples of so many seconds, unless only one number is taken."""
+        """Returns the number of samples in so many seconds, or the fixed number if the model has
+        one.
+        """
         return self.about["samples"] or round(seconds * self.about["sample_rate"])
 
 
 def main() -> None:
-    """Loads, exports, checks, writes."""
+    """Loads the model, exports it, checks the result and writes the file."""
     from asd_jax.runtime.files import whole_file
     from asd_jax.runtime.log import say
 
@@ -113,7 +116,7 @@ def main() -> None:
 
 
 def of_weights(path: str | Path, machine: str | None = None, seconds: float | None = None) -> Model:
-    """Weight file -> encoder, for waveforms of one length or (None) of any."""
+    """Returns the encoder of a weight file, for waveforms of one length or (None) of any length."""
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat
     from asd_jax.models.encoder import Encoder
 
@@ -134,7 +137,7 @@ def of_weights(path: str | Path, machine: str | None = None, seconds: float | No
 
 
 def of_detector(path: str | Path) -> Model:
-    """Detector file -> score of its windows, and threshold."""
+    """Returns the detector of a file as a model with the outputs score and threshold."""
     import jax.numpy as jnp
 
     from asd_jax.detector.detector import Detector
@@ -156,7 +159,7 @@ def of_detector(path: str | Path) -> Model:
 
 
 def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
-    """Model -> (the file's content, a function that runs it)."""
+    """Returns the content of a StableHLO file, and a function that runs it."""
     import jax
     import jax.numpy as jnp
 
@@ -173,13 +176,14 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     exported = jax.export.export(jax.jit(model.function), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct(shape, jnp.float32)
     )
+    # The format has no field for metadata, so the name of the function carries it.
     content = dataclasses.replace(exported, fun_name=json.dumps(model.about)).serialize()
     call = jax.export.deserialize(bytearray(content)).call
     return bytes(content), lambda wave: jax.tree.map(np.asarray, call(wave))
 
 
 def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
-    """Model -> (the file's content, a function that runs it by onnxruntime)."""
+    """Returns the content of an ONNX file, and a function that runs it with onnxruntime."""
     try:
         import jax2onnx  # noqa: F401
         import onnx
@@ -198,18 +202,21 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
 
 
 def converted(function: Callable, shape: Sequence[int | str], name: str, outputs: Sequence[str]):
-    """Function of one float32 array, whose open axes have names -> ONNX model; products with
-    weights are MatMul.
+    """Returns an ONNX model of a function of one float32 array.
+
+    The open axes of the array are given by name. Products with weights become MatMul nodes.
     """
     import logging
 
     import jax2onnx
 
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it tells of every shape that stays open
+    # onnx_ir warns about every shape that stays open, which is intended here.
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     made = jax2onnx.to_onnx(
         function, [tuple(shape)], input_names=[name], output_names=list(outputs)
     )
-    for node in made.graph.node:  # runtimes have faster kernels than for Einsum, and quantise them
+    # Runtimes have faster kernels for MatMul than for Einsum, and can quantise them.
+    for node in made.graph.node:
         if node.op_type == "Einsum" and node.attribute[0].s == b"abc,cd->abd":
             node.op_type = "MatMul"
             del node.attribute[:]
@@ -222,18 +229,20 @@ EXPORTERS = {"stablehlo": to_stablehlo, "onnx": to_onnx}
 def check(
     model: Model, exported: Callable[[np.ndarray], Outputs], waves: Sequence[np.ndarray]
 ) -> float:
-    """Compares the exported model with the original on waveforms "b s" -> the largest difference.
+    """Returns the largest difference between the exported model and the original on waveforms "b
+    s".
 
     Raises:
-        RuntimeError: they differ by more than 1e-4 (of values above 1: times them), or call a
-            waveform differently.
+        RuntimeError: the outputs differ by more than 1e-4 (relative for values above 1), or a
+            waveform gets another verdict.
     """
     worst = 0.0
     for batch in waves:
         ours, theirs = model.original(batch), exported(batch)
         for name in model.about["outputs"]:
             difference = np.abs(theirs[name] - ours[name]) / np.maximum(1, np.abs(ours[name]))
-            worst = float(np.maximum(worst, difference.max()))  # NaN stays NaN, and is no match
+            # np.maximum propagates NaN, which then fails the comparison below.
+            worst = float(np.maximum(worst, difference.max()))
         if not worst <= TOLERANCE:
             raise RuntimeError(
                 f"nothing written: the exported {model.about['kind']} differs by {worst:.1e}"
@@ -252,8 +261,9 @@ def check(
 
 
 def made_up(model: Model, seconds: float) -> list[np.ndarray]:
-    """Noise loud and quiet, silence and the factory's machines, of two lengths where any from a
-    frame on is taken.
+    """Returns test waveforms: loud and quiet noise, silence and the factory's machines.
+
+    There are two lengths where the model accepts any length from one frame on.
     """
     from asd_jax.data.audio import fit_length
     from asd_jax.data.factory import factory_clip
@@ -264,6 +274,7 @@ def made_up(model: Model, seconds: float) -> list[np.ndarray]:
     machines = [
         factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults
     ]
+    # dict.fromkeys drops the second length where the model has only one.
     for length in dict.fromkeys(
         (model.samples(seconds), model.samples(max(0.025, 0.37 * seconds)))
     ):
@@ -278,7 +289,7 @@ def made_up(model: Model, seconds: float) -> list[np.ndarray]:
 
 
 def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
-    """The first seconds of recordings, one batch of each."""
+    """Returns the first seconds of the recordings, one batch per recording."""
     from asd_jax.data.audio import fit_length, read_clip, resample
     from asd_jax.detector.recordings import recordings
 

@@ -1,5 +1,4 @@
-"""Pre-trains EAT without labels, on any filter bank: on a folder of recordings, on synthetic
-machines, or on both.
+"""Pre-trains EAT without labels on any filter bank, from recordings, synthetic machines or both.
 
   python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
   python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain \\
@@ -7,9 +6,9 @@ machines, or on both.
   python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted \\
       --config.data.root=data/dcase2024 --config.model.weights=weights/eat_base.safetensors
 
-The same command continues an interrupted run. It leaves weights.safetensors, for
---config.model.weights of training, or for `python -m asd_jax.evaluate --weights` as it is. Keys of
-the config: python -m asd_jax.config --pretrain
+Repeating the same command continues an interrupted run. The result is weights.safetensors, for
+--config.model.weights of training, or for `python -m asd_jax.evaluate --weights` without training.
+The keys of the config are listed by python -m asd_jax.config --pretrain
 """
 
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Pre-trains, and writes the student's weights."""
+    """Pre-trains EAT and writes the student's weights."""
     from asd_jax.config import PretrainConfig, read_config
     from asd_jax.run.pretrain import pretrain
 

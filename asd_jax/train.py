@@ -1,12 +1,11 @@
-"""Trains, embeds and scores: the whole pipeline from a folder of recordings to the official DCASE
-score.
+"""Trains, embeds and scores: the whole pipeline from recordings to the official DCASE score.
 
   python -m asd_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
   python -m asd_jax.train --config=configs/toycar.py --workdir=runs/toycar \\
       --config.data.root=data/dcase2024 --config.model.weights=weights/eat_base.safetensors
 
-The same command continues an interrupted run. Keys of the config, with defaults and meanings:
-python -m asd_jax.config
+Repeating the same command continues an interrupted run. The keys of the config, with defaults and
+meanings, are listed by python -m asd_jax.config
 """
 
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Trains and scores the config's runs."""
+    """Runs the training and the scoring that the config describes."""
     from asd_jax.config import RunConfig, read_config
     from asd_jax.run.train import train_seeds
 

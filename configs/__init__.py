@@ -1,1 +1,1 @@
-"""Configs: base.py comments every key."""
+"""Contains the configs; asd_jax/config.py defines every key."""

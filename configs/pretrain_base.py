@@ -3,10 +3,10 @@
   python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/pretrain \\
       --config.data.root=data/audioset
 
-Any key can be set on the command line; the defaults, their ranges and what they mean stand in
+Any key can be set on the command line. The defaults, their ranges and their meanings are in
 asd_jax/config.py; `python -m asd_jax.config --pretrain` lists them. Data: any folder of sound
-files, and the built-in zoo of synthetic machines. Cost as published (AudioSet-2M, 400,000 steps of
-48 clips with 16 views): about 58 h on four RTX 3090.
+files, and the built-in synthetic machines. Cost as published (AudioSet-2M, 400,000 steps of 48
+clips with 16 views): about 58 h on four RTX 3090.
 """
 
 from ml_collections import ConfigDict
@@ -15,15 +15,16 @@ from asd_jax.config import PretrainConfig, config_dict
 
 
 def get_config(mode: str = "") -> ConfigDict:
-    """Every key of pre-training; `configs/pretrain_tiny.py` changes a few."""
+    """Returns every key of pre-training; `configs/pretrain_tiny.py` changes a few."""
     config = config_dict(PretrainConfig())
     apply_mode(config, mode)
     return config
 
 
 def apply_mode(config: ConfigDict, mode: str) -> None:
-    """Changes the config as what stands after the colon of --config=FILE:MODE asks; "smoke":
-    seconds, on the zoo.
+    """Changes the config as the text after the colon of --config=FILE:MODE specifies.
+
+    "smoke" is a run of seconds on synthetic machines.
     """
     if mode not in ("", "smoke"):
         raise ValueError(f"config mode {mode!r}; known: smoke")

@@ -1,9 +1,8 @@
-"""Pre-trains the small encoder in the box: EAT-tiny on m-FB, from synthetic machines alone, on a
-CPU.
+"""Pre-trains the small encoder that comes with the package, on synthetic machines and a CPU.
 
   python -m asd_jax.pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
 
-Cost and results: asd_jax/box/README.md.
+The encoder is EAT-tiny on m-FB. Cost and results: asd_jax/box/README.md.
 """
 
 from ml_collections import ConfigDict
@@ -12,23 +11,24 @@ from configs import pretrain_base
 
 
 def get_config(mode: str = "") -> ConfigDict:
-    """A masked autoencoder, which learns more in so few steps than EAT's own objective:
-    asd_jax/box/README.md.
+    """Returns the config of a masked autoencoder.
+
+    In so few steps it learns more than EAT's own objective: asd_jax/box/README.md.
     """
     config = pretrain_base.get_config()
     config.data.update(zoo_share=1.0, pieces=4)
-    config.features.statistics = "train"  # synthetic levels are not AudioSet's
-    config.model.update(
-        size="tiny", block=-1, file_dtype="float16"
-    )  # the block is the best on the factory
+    # The levels of synthetic machines differ from AudioSet's.
+    config.features.statistics = "train"
+    # On the factory, the embedding of the last block scores best.
+    config.model.update(size="tiny", block=-1, file_dtype="float16")
     config.pretraining.update(
         objective="masked_autoencoder",
         steps=1200,
         views=2,
         mask_share=0.78,
         mask_block=4,
-        decoder_layers=2,  # one does not learn to fetch what the student saw
-        weighting="mean",  # for those who set objective=eat
+        decoder_layers=2,  # one layer does not learn to attend to what the student saw
+        weighting="mean",  # used only if objective=eat is set
         ema_start=0.999,
         ema_end=0.9999,
         ema_steps=1200,

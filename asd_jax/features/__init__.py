@@ -1,1 +1,1 @@
-"""From waveforms to normalised, attended and augmented log filter banks."""
+"""Computes normalised log filter banks with SimAM attention and augmentation from waveforms."""

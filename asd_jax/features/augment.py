@@ -1,4 +1,4 @@
-"""Augmentation of training batches: mixup (of waveforms or spectrograms) and SpecAugment."""
+"""Augments training batches by mixup (of waveforms or spectrograms) and SpecAugment."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 def mixup_pairs(
     key: PRNGKeyArray, b: int, *, alpha: float, probability: float
 ) -> tuple[Float[Array, "b"], Int[Array, "b"]]:
-    """Draws for each of b clips its own weight and its partner in the batch, for `mix`.
+    """Returns for each of b clips a weight and the index of its partner in the batch, for `mix`.
 
-    A clip is mixed with the given probability (else weight 1); weight ~ Beta(alpha, alpha). Zhang
-    et al., ICLR 2018.
+    A clip is mixed with the given probability (otherwise its weight is 1); weight ~ Beta(alpha,
+    alpha). Zhang et al., ICLR 2018.
     """
     key_weight, key_chosen, key_partner = jax.random.split(key, 3)
     weight = jax.random.beta(key_weight, alpha, alpha, (b,))
@@ -22,8 +22,11 @@ def mixup_pairs(
 def mix(
     x: Float[Array, "b ..."], weight: Float[Array, "b"], partner: Int[Array, "b"]
 ) -> Float[Array, "b ..."]:
-    """Waveforms, spectrograms or soft labels, one a clip -> weight * own + (1 - weight) * the
-    partner's.
+    """Returns weight * own + (1 - weight) * the partner's waveform, spectrogram or soft label.
+
+    Example:
+        weight, partner = mixup_pairs(key, len(wave), alpha=0.4, probability=0.5)
+        wave, labels = mix(wave, weight, partner), mix(labels, weight, partner)
     """
     weight = weight.reshape(-1, *(1,) * (x.ndim - 1)).astype(x.dtype)
     return weight * x + (1 - weight) * x[partner]
@@ -37,7 +40,7 @@ def spec_augment(
     max_filters: int,
     probability: float,
 ) -> Float[Array, "b t f"]:
-    """Normalised spectrogram -> the same with a time and a frequency stripe per clip set to 0.
+    """Returns the normalised spectrogram with a time and a frequency stripe per clip set to 0.
 
     Each stripe appears with the given probability; width ~ U[0, max], start ~ U. Park et al.,
     Interspeech 2019; one stripe each and fill 0 as in EAT's fine-tuning. A stripe is never wider

@@ -1,8 +1,8 @@
-"""Log filter banks: mel (o-FB), evenly spaced (m-FB, the paper's) and gammatone (g-FB), on Kaldi's
-frame chain.
+"""Computes log filter banks with Kaldi's frame processing.
 
-DC removal, pre-emphasis, window and DFT are all linear in the samples of a frame, so the chain up
-to the power spectrum is one matrix, built in float64 and applied as a strided convolution.
+The spacings are mel (o-FB), even (m-FB, the paper's) and gammatone (g-FB). DC removal,
+pre-emphasis, window and DFT are all linear in the samples of a frame, so the processing up to the
+spectrum is one matrix, built in float64 and applied as a strided convolution.
 """
 
 import functools
@@ -32,11 +32,16 @@ def log_filter_bank(
     low_hz: float = LOW_HZ,
     high_hz: float | None = None,
 ) -> Float[Array, "b t f"]:
-    """Waveforms "b s" in [-1, 1] -> natural-log filter bank energies "b t f", not normalised.
+    """Returns natural-log filter bank energies "b t f" of waveforms "b s" in [-1, 1], not
+    normalised.
 
     Frames of 25 ms every 10 ms, none padded: t = 1 + (s - 400) // 160 at 16 kHz. Energies are
     floored at 2^-23. The mel bank is torchaudio.compliance.kaldi.fbank with EAT's arguments
     (symmetric Hann, no dither, no energy).
+
+    Example:
+        energies = log_filter_bank(wave, spacing="mel")  # (1, 160000) -> (1, 998, 128)
+        model_input = normalize(energies)
 
     Args:
         wave: float waveforms; a constant offset has no effect (every frame's mean is removed).
@@ -44,12 +49,12 @@ def log_filter_bank(
             ERB-rate scale).
         sample_rate: in Hz.
         bins: number of filters.
-        low_hz: lower edge of the lowest filter.
-        high_hz: upper edge of the highest; None for half the sample rate.
+        low_hz: lower edge of the lowest filter, in Hz.
+        high_hz: upper edge of the highest filter, in Hz; None for half the sample rate.
 
     Raises:
-        ValueError: clips shorter than one frame or not of floats, an unknown spacing, edges out of
-            order.
+        ValueError: the clips are shorter than one frame or are not floats, the spacing is unknown,
+            or the edges are out of order.
     """
     if not jnp.issubdtype(wave.dtype, jnp.floating):
         raise ValueError(f"a wave of {wave.dtype}; needs floats in [-1, 1], e.g. int16 / 32768")
@@ -60,7 +65,7 @@ def log_filter_bank(
         )
     frames = frame_matrix(sample_rate)
     bank = filter_bank(spacing, sample_rate, bins, low_hz, high_hz)
-    # TF32 would show in the quiet cells: full float32 in both products.
+    # TF32 errors would be visible in quiet cells, so both products use full float32.
     spectrum = jax.lax.conv_general_dilated(
         wave[:, :, None],
         jnp.asarray(frames.T[:, None, :], wave.dtype),
@@ -79,24 +84,27 @@ def log_filter_bank(
 def normalize(
     features: Float[Array, "*b"], mean: float = AUDIOSET_MEAN, std: float = AUDIOSET_STD
 ) -> Float[Array, "*b"]:
-    """Log energies -> model input of the same shape: (x - mean) / (2 std), EAT's normalisation
-    (mind the 2).
+    """Returns log energies as model input of the same shape: (x - mean) / (2 std).
+
+    This is EAT's normalisation; note the factor 2.
     """
     return (features - mean) / (2 * std)
 
 
 @functools.lru_cache
 def frame_matrix(sample_rate: int = 16000) -> Float[np.ndarray, "k s"]:
-    """The matrix (2 * (n/2 + 1), window) from the samples of one frame to its DFT, real parts then
-    imaginary parts.
+    """Returns the matrix (2 * (n/2 + 1), window) that maps a frame's samples to its DFT, in
+    float64.
 
-    Product of DC removal, pre-emphasis within the frame (first sample against itself), symmetric
-    Hann window and the DFT of length n, the next power of two. float64; 514 x 400 at 16 kHz.
+    The rows of the real parts come first, then those of the imaginary parts. The matrix is the
+    product of DC removal, pre-emphasis within the frame (first sample against itself), symmetric
+    Hann window and the DFT of length n, the next power of two; 514 x 400 at 16 kHz.
     """
     size = sample_rate * FRAME_MS // 1000
     points = dft_size(sample_rate)
     remove_dc = np.eye(size) - 1 / size
     pre_emphasis = np.eye(size) - PRE_EMPHASIS * np.eye(size, k=-1)
+    # A frame's first sample has no predecessor, so Kaldi subtracts the sample itself.
     pre_emphasis[0, 0] = 1 - PRE_EMPHASIS
     hann = np.diag(np.hanning(size))
     angles = 2 * np.pi / points * np.outer(np.arange(points // 2 + 1), np.arange(size))
@@ -112,14 +120,14 @@ def filter_bank(
     low_hz: float = LOW_HZ,
     high_hz: float | None = None,
 ) -> Float[np.ndarray, "f k"]:
-    """Filter weights (bins, n/2 + 1) on the power spectrum's DFT bins, float64.
+    """Returns the filter weights (bins, n/2 + 1) on the power spectrum's DFT bins, in float64.
 
     Sources: mel, Kaldi (triangles linear in mel, height 1); even, the same triangles with mel
     replaced by Hz (arXiv 2508.15334, "evenly distributed intervals"); gammatone, the 4th-order
     magnitude response with the bandwidths of Glasberg & Moore (1990).
 
     Raises:
-        ValueError: an unknown spacing, edges out of order.
+        ValueError: the spacing is unknown, or the edges are out of order.
     """
     high_hz = high_hz or sample_rate / 2
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
@@ -129,6 +137,7 @@ def filter_bank(
         centre = _hz_of_erb_rate(
             np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None]
         )
+        # 1.019 ERB is the bandwidth of a 4th-order gammatone filter.
         bandwidth = 1.019 * 24.7 * (4.37 * centre / 1000 + 1)
         return (1 + ((hz - centre) / bandwidth) ** 2) ** -4.0
     if spacing not in SPACINGS:
@@ -140,12 +149,12 @@ def filter_bank(
     weights = np.maximum(
         0, np.minimum((position - left) / (centre - left), (right - position) / (right - centre))
     )
-    weights[:, -1] = 0  # Kaldi leaves the Nyquist bin out
+    weights[:, -1] = 0  # Kaldi omits the Nyquist bin
     return weights
 
 
 def dft_size(sample_rate: int) -> int:
-    """Kaldi's DFT length: the next power of two of the frame length (512 at 16 kHz)."""
+    """Returns Kaldi's DFT length: the frame length rounded up to a power of two (512 at 16 kHz)."""
     return 2 ** int(np.ceil(np.log2(sample_rate * FRAME_MS // 1000)))
 
 

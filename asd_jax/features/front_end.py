@@ -1,5 +1,6 @@
-"""The front end: waveform -> filter bank -> normalised, padded, attended spectrogram; its settings
-in one place.
+"""Defines the front end: waveform -> filter bank -> normalised, padded spectrogram -> SimAM.
+
+All its settings are in one dataclass.
 """
 
 import dataclasses
@@ -17,9 +18,9 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.schema import built
 from asd_jax.runtime.settings import check_settings, key, like
 
-# The frame chain is a matrix, as wide as a frame has samples, and as high: 0.6 GB at 96 kHz.
+# The matrix of the frame processing grows with the square of the rate: 0.6 GB at 96 kHz.
 FASTEST_HZ = 96_000
-FRAME_MULTIPLE = 32  # SimAM's tiles and two EAT patches
+FRAME_MULTIPLE = 32  # the height of SimAM's tiles, and two EAT patches
 _Mode = str | Mapping[str, str] | tuple[tuple[str, str], ...]
 _Side = Annotated[int, Meta(ge=1, le=512)]
 
@@ -31,8 +32,11 @@ class SimAM:
     Attributes:
         mode: "none", "global", "local", or a mode per machine ("customized"): a mapping, kept as
             pairs.
-        before_normalization: attend the log energies instead of the normalised spectrogram. SimAM
-            is symmetric around a map's mean but the product is around 0, so the two differ.
+        e_lambda: added to the variance, so that constant maps are safe.
+        before_normalization: apply SimAM to the log energies instead of the normalised spectrogram.
+            SimAM's weight is symmetric around a map's mean, but the product is around 0, so the two
+            differ.
+        ignores_padding: take the statistics from real frames only.
         tile: frames x filters of the tiles of "local".
     """
 
@@ -45,7 +49,8 @@ class SimAM:
     def __post_init__(self):
         check_settings(self)
         built(tuple[_Mode, tuple[_Side, _Side]], (self.mode, self.tile))
-        if not isinstance(self.mode, str):  # pairs: hashable, and what JSON gives back
+        # Pairs are hashable, and they are what JSON gives back.
+        if not isinstance(self.mode, str):
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
         object.__setattr__(self, "tile", tuple(self.tile))
         if unknown := self.modes - set(MODES):
@@ -55,7 +60,7 @@ class SimAM:
 
     @property
     def by_machine(self) -> dict[str, str]:
-        """{machine: mode}; {} where all have the same."""
+        """{machine: mode}; {} if all machines have the same mode."""
         if isinstance(self.mode, str):
             return {}
         pairs = self.mode.items() if isinstance(self.mode, Mapping) else self.mode
@@ -63,14 +68,14 @@ class SimAM:
 
     @property
     def modes(self) -> set[str]:
-        """All that occur."""
+        """The set of all modes that occur."""
         return {self.mode} if isinstance(self.mode, str) else set(self.by_machine.values())
 
     def mode_of(self, machine: str) -> int:
-        """Index into MODES of the mode for this machine's clips.
+        """Returns the index into MODES of the mode for this machine's clips.
 
         Raises:
-            InputError: a mapping without this machine.
+            InputError: the mapping lacks this machine.
         """
         if isinstance(self.mode, str):
             return MODES.index(self.mode)
@@ -83,7 +88,7 @@ class SimAM:
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """Settings of the front end; they travel in every weight file."""
+    """Settings of the front end, which every weight file of an encoder contains."""
 
     spacing: str = like(Features, "spacing")
     sample_rate: int = key(16000, "in Hz", least=1000, most=FASTEST_HZ)
@@ -117,18 +122,19 @@ class FrontEnd:
             )
 
     def real_frames(self, samples: Length) -> Length:
-        """Number of frames of a clip before padding."""
+        """Returns the number of frames of a clip before padding."""
         return 1 + (samples - self.sample_rate * FRAME_MS // 1000) // (
             self.sample_rate * HOP_MS // 1000
         )
 
     def samples(self, frames: int) -> int:
-        """Number of samples that give so many frames, no more."""
+        """Returns the smallest number of samples that gives the given number of frames."""
         return (self.sample_rate * FRAME_MS + (frames - 1) * self.sample_rate * HOP_MS) // 1000
 
     def log_energies(self, wave: Float[ArrayLike, "b s"]) -> Float[Array, "b t f"]:
-        """Waveforms "b s" -> the filter bank's natural-log energies "b t f", neither normalised nor
-        padded.
+        """Returns the filter bank's natural-log energies "b t f" of waveforms "b s".
+
+        They are neither normalised nor padded.
         """
         return log_filter_bank(
             jnp.asarray(wave),
@@ -142,14 +148,14 @@ class FrontEnd:
     def spectrogram(
         self, wave: Float[Array, "b s"], simam_mode: Int[Array, "b"] | None = None
     ) -> Float[Array, "b t f"]:
-        """Waveforms "b s" -> normalised spectrogram "b t f", padded to a multiple of 32 frames; not
-        yet attended.
+        """Returns the normalised spectrogram "b t f" of waveforms "b s", padded to a multiple of 32
+        frames.
 
-        Zeros are appended before the normalisation, as in EAT: padding becomes (0 - mean) / (2
-        std).
+        SimAM is not applied yet, unless it comes before the normalisation. Zeros are appended
+        before the normalisation, as in EAT, so padding becomes (0 - mean) / (2 std).
         """
         x = self.log_energies(wave)
-        # in this form it is known to divide, if t is not
+        # In this form an export can prove that 32 divides the length, even if t is a symbol.
         whole = -(-x.shape[1] // FRAME_MULTIPLE) * FRAME_MULTIPLE
         x = jnp.pad(x, ((0, 0), (0, whole - x.shape[1]), (0, 0)))
         if self.simam.before_normalization:
@@ -162,7 +168,7 @@ class FrontEnd:
         simam_mode: Int[Array, "b"] | None,
         samples: Length,
     ) -> Float[Array, "b t f"]:
-        """SimAM after normalisation (and augmentation), unless it was applied before."""
+        """Returns the spectrogram after SimAM, unchanged if SimAM came before the normalisation."""
         return (
             spectrogram
             if self.simam.before_normalization

@@ -1,4 +1,4 @@
-"""Settings of the front end, apart from the code that needs JAX."""
+"""Defines settings of the front end, separate from the code that needs JAX."""
 
 import dataclasses
 import re
@@ -73,7 +73,7 @@ class Features(FilterBank):
         """One mode for all machines, or {machine: mode}.
 
         Raises:
-            InputError: text that begins as a mapping but is none.
+            InputError: the text begins like a mapping but is not one.
         """
         if isinstance(self.simam, Mapping):
             return dict(self.simam)
@@ -82,7 +82,7 @@ class Features(FilterBank):
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingFeatures(FilterBank):
-    """The front end of pre-training, which attends nothing."""
+    """The front end of pre-training, which has no SimAM."""
 
     statistics: str = key(
         "given",
@@ -92,10 +92,13 @@ class PretrainingFeatures(FilterBank):
 
 
 def modes_by_machine(text: str) -> dict[str, str]:
-    """Text as typed on a command line, "{machine: mode, ...}" -> {machine: mode}.
+    """Returns {machine: mode} of a text from the command line, "{machine: mode, ...}".
+
+    Example:
+        modes_by_machine("{ToyCar: local, fan: global}")  # {"ToyCar": "local", "fan": "global"}
 
     Raises:
-        InputError: no pair in it.
+        InputError: the text contains no pair.
     """
     pairs = re.findall(r"""["']?([^\s"':,{}]+)["']?\s*:\s*["']?([^\s"':,{}]+)["']?""", text)
     if not pairs:

@@ -1,5 +1,6 @@
-"""SimAM: parameter-free attention on the spectrogram, over the whole map (global) or in tiles
-(local).
+"""Computes SimAM, parameter-free attention on the spectrogram, on the whole map or on tiles.
+
+The two modes are called "global" and "local".
 """
 
 import functools
@@ -14,7 +15,7 @@ from asd_jax.features.settings import LAMBDA, LOCAL_TILE
 
 Mode = Literal["none", "global", "local"]
 MODES: tuple[Mode, ...] = ("none", "global", "local")
-Length = Any  # int, or in an export the symbol of a length that stays open
+Length = Any  # an int, or a symbol in an export whose input length stays open
 
 
 @functools.partial(jax.jit, static_argnames=("tile", "e_lambda", "valid_frames"))
@@ -25,8 +26,13 @@ def simam(
     e_lambda: float = LAMBDA,
     valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
-    """Spectrogram "b t f" -> the same, each cell times its attention weight; arguments as in
-    `simam_weights`.
+    """Returns the spectrogram "b t f" with each cell multiplied by its attention weight.
+
+    The arguments are those of `simam_weights`.
+
+    Example:
+        attended = simam(spectrogram, tile=(32, 32))  # local
+        attended = simam(spectrogram)  # global
     """
     return features * simam_weights(
         features, tile=tile, e_lambda=e_lambda, valid_frames=valid_frames
@@ -41,23 +47,22 @@ def simam_weights(
     e_lambda: float = LAMBDA,
     valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
-    """Spectrogram "b t f" -> attention weights in [0.622, 1), 1 for the cells farthest from their
-    map's mean.
+    """Returns attention weights "b t f" in [0.622, 1), largest for cells far from their map's mean.
 
     weight = sigmoid(d / (4 (v + lambda)) + 0.5), d = (x - mean)^2, v = sum(d) / (M - 1) over the M
-    cells of a map: the whole spectrogram of a clip, or one tile of it. Yang et al., ICML 2021;
-    tiles: arXiv 2508.15334.
+    cells of a map, which is the whole spectrogram of a clip or one tile of it. Yang et al., ICML
+    2021; tiles: arXiv 2508.15334.
 
     Args:
         features: normalised spectrogram, or log energies (the statistics are per map either way).
         tile: None for one map per clip ("global"), or (frames, filters) of non-overlapping tiles
             ("local").
         e_lambda: keeps constant maps safe.
-        valid_frames: take the statistics from the first so many frames only, so that padding does
-            not count.
+        valid_frames: take the statistics from this number of frames at the start only, so that
+            padding does not count.
 
     Raises:
-        ValueError: a tile that does not divide the spectrogram.
+        ValueError: the tile does not divide the spectrogram.
     """
     b, t, f = features.shape
     rows, columns = tile or (t, f)
@@ -70,7 +75,7 @@ def simam_weights(
     counted = rearrange(
         jnp.broadcast_to(valid, (1, t, f)), "b (i r) (j c) -> b i j (r c)", r=rows, c=columns
     )
-    # a tile of padding only has no statistics: mean 0, v 0
+    # A tile of padding only has no cells to count; this floor makes its mean and v 0.
     cells = jnp.maximum(counted.sum(-1, keepdims=True), 2)
     mean = (maps * counted).sum(-1, keepdims=True) / cells
     distance = jnp.square(maps - mean)
@@ -87,9 +92,11 @@ def simam_by_clip(
     e_lambda: float = LAMBDA,
     valid_frames: Length | None = None,
 ) -> Float[Array, "b t f"]:
-    """SimAM with a mode per clip, an index into MODES: the paper's "customized" SimAM for batches
-    of mixed machines.
+    """Returns the spectrogram after SimAM with a mode per clip, an index into MODES.
+
+    This is the paper's "customized" SimAM for batches of mixed machines.
     """
+    # A compiled program cannot branch per clip, so all modes are computed and one is selected.
     attend = functools.partial(simam, features, e_lambda=e_lambda, valid_frames=valid_frames)
     return jnp.stack([features, attend(tile=None), attend(tile=tile)])[
         mode, jnp.arange(len(features))

@@ -1,1 +1,1 @@
-"""From waveforms to embeddings (flax.linen; nowhere else)."""
+"""Defines the models, from waveforms to embeddings; the only package that uses flax.linen."""

@@ -1,5 +1,6 @@
-"""AdaCos and sub-cluster AdaCos: cosine classification whose scale follows the training; in
-ArcFace's place.
+"""Defines AdaCos and sub-cluster AdaCos: cosine classification with an adaptive scale.
+
+They can replace ArcFace.
 """
 
 import math
@@ -13,16 +14,17 @@ from asd_jax.models.arcface import COSINE_LIMIT, cosine_similarity
 
 
 class AdaCos(nn.Module):
-    """Embeddings "b e" and soft labels "b c" -> (logits, cosines), both "b c", without a margin.
+    """Maps embeddings "b e" and soft labels "b c" to (logits, cosines), both "b c", without a
+    margin.
 
-    Zhang et al., CVPR 2019. With several centres a class it is sub-cluster AdaCos (Wilkinghoff,
-    IJCNN 2021): a class's probability is the sum over its centres of a softmax over all of them.
-    Each batch brings a new scale, made from the one before, which the variable "adacos/scale"
-    keeps: apply with mutable=["adacos"] to train.
+    Zhang et al., CVPR 2019. With several centres per class it is sub-cluster AdaCos (Wilkinghoff,
+    IJCNN 2021): a class's probability is the sum over its centres of a softmax over all centres.
+    Each batch updates the scale, which is kept in the variable "adacos/scale": to train, apply the
+    module with mutable=["adacos"].
 
     Attributes:
         classes: number of classes c, at least 2.
-        subclusters: centres a class.
+        subclusters: centres per class.
     """
 
     classes: int
@@ -42,8 +44,9 @@ class AdaCos(nn.Module):
 
 
 def initial_scale(centres: int) -> float:
-    """The fixed scale sqrt(2) log(centres - 1), which two centres would make 0: at least that of
-    three.
+    """Returns the fixed scale sqrt(2) log(centres - 1), but at least that of three centres.
+
+    With two centres the formula would give 0.
     """
     return math.sqrt(2) * math.log(max(centres - 1, 2))
 
@@ -51,17 +54,19 @@ def initial_scale(centres: int) -> float:
 def next_scale(
     scale: Float[Array, ""], cosine: Float[Array, "b c k"], labels: Float[Array, "b c"]
 ) -> Float[Array, ""]:
-    """The scale made from the one before and a batch's cosines to every centre: log(B) / cos(min(pi
-    / 4, median)).
+    """Returns the next scale, log(B) / cos(min(pi / 4, median)), from a batch's cosines to all
+    centres.
 
     B is the batch's mean of the sum of exp(scale cos): over the other classes in AdaCos (k = 1),
-    over all centres in sub-cluster AdaCos. The median is over the clips' angles to their class, the
-    nearest of its centres; a mixed clip's angle is mixed likewise.
+    over all centres in sub-cluster AdaCos. The median is that of the clips' angles to their class,
+    measured to the nearest of its centres; the angle of a mixed clip is the mean weighted by its
+    labels.
     """
+    # In AdaCos the sum omits a clip's own class, in proportion to its label.
     others = jnp.log(jnp.maximum(1 - labels, 1e-12))[:, :, None] if cosine.shape[-1] == 1 else 0.0
     log_sums = jax.nn.logsumexp(scale * cosine + others, axis=(1, 2))
     log_mean = jax.nn.logsumexp(log_sums) - math.log(len(cosine))
     angle = jnp.arccos(jnp.clip(cosine.max(-1), -COSINE_LIMIT, COSINE_LIMIT))
     median = jnp.median((labels * angle).sum(-1))
-    # two classes far apart: B under 1
+    # With two classes that are far apart, B falls below 1 and its logarithm below 0.
     return jnp.maximum(log_mean, 0.1) / jnp.cos(jnp.minimum(math.pi / 4, median))

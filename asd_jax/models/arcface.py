@@ -1,5 +1,6 @@
-"""ArcFace: classification with an additive angular margin, for training only (Deng et al., CVPR
-2019).
+"""Defines ArcFace: classification with an additive angular margin (Deng et al., CVPR 2019).
+
+It is used in training only.
 """
 
 import flax.linen as nn
@@ -11,8 +12,9 @@ COSINE_LIMIT = 1 - 1e-6  # keeps the sine's gradient finite
 
 
 class ArcFace(nn.Module):
-    """Embeddings "b e" and soft labels "b c" -> (logits, cosines), both "b c"; holds one centre per
-    class.
+    """Maps embeddings "b e" and soft labels "b c" to (logits, cosines), both "b c".
+
+    Its parameters are one centre per class.
 
     Attributes:
         classes: number of classes c, at least 2.
@@ -36,7 +38,7 @@ class ArcFace(nn.Module):
 
 
 def cosine_similarity(x: Float[Array, "b e"], y: Float[Array, "c e"]) -> Float[Array, "b c"]:
-    """Cosines between rows, in full float32 (a TF32 product would move the margin)."""
+    """Returns the cosines between rows, in full float32 (a TF32 product would move the margin)."""
     return jnp.matmul(_unit(x), _unit(y).T, precision="highest")
 
 
@@ -47,11 +49,11 @@ def arcface_logits(
     scale: float = 30.0,
     margin: float = 0.5,
 ) -> Float[Array, "b c"]:
-    """Cosines to the class centres -> s cos(theta + m y): each class's margin is its share y of the
-    label.
+    """Returns the logits s cos(theta + m y) for cosines to the class centres.
 
-    With a hard label the margin is on the true class only. Past theta = pi - m y, where the cosine
-    would rise again, cos(theta) - m y sin(m y) keeps it monotonic.
+    Each class's margin is m times its share y of the label, so with a hard label only the true
+    class has a margin. Past theta = pi - m y, where the cosine would rise again, cos(theta) - m y
+    sin(m y) keeps the logit monotonic.
     """
     cosine = jnp.clip(cosine, -COSINE_LIMIT, COSINE_LIMIT)
     margins = margin * labels
@@ -61,7 +63,7 @@ def arcface_logits(
 
 
 def arcface_loss(logits: Float[Array, "b c"], labels: Float[Array, "b c"]) -> Float[Array, ""]:
-    """Soft cross-entropy, mean over clips."""
+    """Returns the soft cross-entropy, averaged over clips."""
     return optax.losses.softmax_cross_entropy(logits, labels).mean()
 
 

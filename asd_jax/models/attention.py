@@ -1,4 +1,4 @@
-"""Trainable attention on the spectrogram, in SimAM's place: the rivals that it is compared with."""
+"""Defines trainable attention on the spectrogram, as alternatives to which SimAM is compared."""
 
 from typing import Literal
 
@@ -9,17 +9,18 @@ from jaxtyping import Array, Float
 
 Attention = Literal["none", "se", "cbam", "spatial"]
 ATTENTIONS: tuple[Attention, ...] = ("none", "se", "cbam", "spatial")
-REDUCTION = 16  # of the hidden width, both papers' default
-KERNEL = 7  # of CBAM's spatial part, its paper's default
+REDUCTION = 16  # divides the hidden width; the default of both papers
+KERNEL = 7  # edge of the kernel of CBAM's spatial part; the default of its paper
 
 
 class SpectrogramAttention(nn.Module):
-    """Spectrogram "b t f" -> the same, each cell times a learnt weight in (0, 1).
+    """Maps a spectrogram "b t f" to the same shape, each cell times a learnt weight in (0, 1).
 
-    A spectrogram has one channel, so the filters stand for channels in the first two: "se", squeeze
-    and excitation (Hu et al., CVPR 2018), a weight per filter from the filters' means over time;
-    "cbam" (Woo et al., ECCV 2018), a weight per filter from means and maxima, then one per frame
-    from the frames'; "spatial", a weight per cell from the 7 x 7 cells around it.
+    A spectrogram has one channel, so the filters take the role of the channels in the first two
+    kinds. "se" is squeeze and excitation (Hu et al., CVPR 2018): a weight per filter from the
+    filters' means over time. "cbam" (Woo et al., ECCV 2018) has a weight per filter from means and
+    maxima over time, then a weight per frame from the frames' means and maxima. "spatial" has a
+    weight per cell from the 7 x 7 cells around it.
 
     Attributes:
         kind: "se", "cbam" or "spatial".

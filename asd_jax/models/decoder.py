@@ -1,5 +1,6 @@
-"""Decoders of pre-training: from the patches that the student saw to a prediction at every place;
-dropped later.
+"""Defines the decoders of pre-training, which predict every patch from those that the student saw.
+
+They are dropped after pre-training.
 """
 
 import flax.linen as nn
@@ -16,16 +17,16 @@ NORM_EPS = 1e-5  # EAT's decoder norms, without scale and bias
 
 
 class ConvolutionDecoder(nn.Module):
-    """Kept tokens "r k d" and their numbers -> predictions "r n d" (EAT, models/modules.py
+    """Maps kept tokens "r k d" and their indices to predictions "r n d" (EAT, models/modules.py
     Decoder2d).
 
-    Noise at the masked places, from the random key named "noise", then residual layers of grouped
-    convolution, norm and GELU over the (time, band) grid.
+    The masked places are filled with noise, from the random key named "noise". Residual layers of
+    grouped convolution, norm and GELU over the (time, band) grid follow.
 
     Attributes:
         layers, kernel, groups: of the convolutions; EAT-base 6, 3, 16; EAT-large 3, 5, 16.
         noise: standard deviation.
-        dtype: of the computation.
+        dtype: the type to compute in.
     """
 
     layers: int
@@ -53,17 +54,18 @@ class ConvolutionDecoder(nn.Module):
 
 
 class GroupedConvolution(nn.Module):
-    """Maps "r t f d" -> the same shape: a square kernel, zeros at the edges; parameters as
-    nn.Conv's.
+    """Maps "r t f d" to the same shape by a grouped convolution with a square kernel.
 
-    On a CPU written as one matrix product a tap: forward and backward measured 17 times faster than
-    XLA's grouped convolution there, with 768 channels in 16 groups. Elsewhere that would keep a
-    copy of the input for every tap: pre-training EAT-base on 48 clips copied 70 GB a step.
+    The edges are padded with zeros, and the parameters are those of nn.Conv. On a CPU the
+    convolution is written as one matrix product per tap: forward and backward measured 17 times
+    faster than XLA's grouped convolution there, with 768 channels in 16 groups. On other devices
+    that would keep a copy of the input for every tap: pre-training EAT-base on 48 clips copied 70
+    GB per step.
 
     Attributes:
         size: edge of the kernel, odd.
-        groups: of channels that do not mix.
-        dtype: of the computation.
+        groups: number of groups of channels that do not mix.
+        dtype: the type to compute in.
     """
 
     size: int
@@ -96,16 +98,16 @@ class GroupedConvolution(nn.Module):
 
 
 class PixelDecoder(nn.Module):
-    """Kept tokens "r k d" and their numbers -> the pixels of every patch "r n p" (masked
-    autoencoder, He et al. 2021).
+    """Maps kept tokens "r k d" and their indices to the pixels "r n p" of every patch.
 
-    A masked place starts at the mean of what the student made of its band, plus a learnt token;
-    then positions and a few narrow blocks. (Without the mean, attention must find the same band
-    first: a stationary sound's loss stays near that of no prediction for hundreds of steps.)
+    This is the decoder of a masked autoencoder (He et al. 2021). A masked place starts at the mean
+    of the student's tokens in its band, plus a learnt token; positions and a few narrow blocks
+    follow. (Without the mean, attention must first learn to find the same band: the loss of a
+    stationary sound stays near that of no prediction for hundreds of steps.)
 
     Attributes:
         layers, width, heads: of the blocks.
-        dtype: of the computation.
+        dtype: the type to compute in.
     """
 
     layers: int
@@ -134,7 +136,7 @@ class PixelDecoder(nn.Module):
 def scatter(
     places: Float[Array, "r n d"], tokens: Float[Array, "r k d"], kept: Int[Array, "r k"]
 ) -> Float[Array, "r n d"]:
-    """Puts every token at its place on the grid, over what is there."""
+    """Returns the grid `places` with every token written at its place."""
     return jax.vmap(lambda row, token, place: row.at[place].set(token))(
         places, tokens.astype(places.dtype), kept
     )

@@ -1,4 +1,4 @@
-"""Self-attention of all heads, in the form that is fastest on the device a program is made for."""
+"""Computes multi-head self-attention in the form that is fastest on the target device."""
 
 import functools
 import re
@@ -14,47 +14,52 @@ from jaxtyping import Array, Float
 from asd_jax.runtime.log import tell
 
 ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
-MULTIPLE = 8  # of tokens: cuDNN asks for an even number in training, tensor cores work on 8
+# The number of tokens is padded to a multiple of 8: cuDNN needs an even number in training, and
+# tensor cores work on 8.
+MULTIPLE = 8
 
 
 def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Array, "b n h d"]:
-    """Queries, keys and values of all heads -> softmax(q k' / sqrt(d)) v; softmax in float32.
+    """Returns softmax(q k' / sqrt(d)) v of all heads, "b n h d"; the softmax is computed in
+    float32.
 
     Args:
-        qkv: of every token.
+        qkv: queries, keys and values of every token.
         attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other,
-            whose weights then fit a CPU's cache (2 to 3 times as fast there); "cudnn", the fused
-            kernel, in half precision on NVIDIA GPUs only; "auto", the fastest that the device can,
-            see `fastest_attention`.
+            whose weights then fit into a CPU's cache (2 to 3 times as fast there); "cudnn", the
+            fused kernel, in half precision on NVIDIA GPUs only; "auto", the fastest that the device
+            supports, see `fastest_attention`.
     """
     return without_fill(attend_filled(qkv, attention), qkv.shape[1])
 
 
 def without_fill(filled: Float[Array, "b m h d"], tokens: int) -> Float[Array, "b n h d"]:
-    """What was attended to -> its first so many tokens, which are all but the fill."""
+    """Returns the first `tokens` tokens, without the padding behind them."""
     return filled if filled.shape[1] == tokens else filled[:, :tokens]
 
 
 def attend_filled(
     qkv: Float[Array, "b n 3 h d"], attention: str = "auto"
 ) -> Float[Array, "b m h d"]:
-    """As `attend`, but behind the tokens stands what the fused kernel left where it was filled up.
+    """Returns the same as `attend`, possibly with padding tokens behind the others.
 
-    That may be anything, so it has to be cut off before anything is made of it.
+    The fused kernel leaves undefined values there, so the caller must cut off the padding with
+    `without_fill` before using the result.
     """
     if attention == "auto":
         clips, tokens, _, heads, width = qkv.shape
-        fixed = isinstance(clips, int)  # an export leaves the number of clips open
+        fixed = isinstance(clips, int)  # in an export the number of clips is a symbol
         shape = (tokens, heads, width, qkv.dtype)
         attention = fastest_attention(target_device(), *shape) if fixed else "exact"
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size > 1 and not mesh.manual_axes:
-        # each device attends to its own clips; the compiler would gather them
+        # Each device processes its own clips; the compiler would gather them otherwise.
         own = jax.P(mesh.axis_names)
         attend_own = functools.partial(attend_filled, attention=attention)
         return jax.shard_map(attend_own, in_specs=own, out_specs=own)(qkv)
     if attention == "clip_by_clip":
-        # weights made again for the gradient are in the cache, kept ones are not
+        # Recomputing the weights for the gradient keeps them in the cache; stored ones would not
+        # be there.
         return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
     if attention == "exact":
         return jax.vmap(_attend_clip)(qkv)
@@ -66,12 +71,13 @@ def attend_filled(
 def padded_attention(
     qkv: Float[Array, "b n 3 h d"], implementation: str
 ) -> Float[Array, "b m h d"]:
-    """The same by `jax.nn.dot_product_attention`, tokens filled up to a multiple of 8.
+    """Returns the attention computed by `jax.nn.dot_product_attention`, with m tokens.
 
-    No token attends to the fill, and the gradient of the fill is cut off here, whatever it is.
+    m is the number of tokens rounded up to a multiple of 8. No token attends to the padding, and
+    the gradient of the padding is cut off here, whatever it is.
 
     Args:
-        qkv: of every token.
+        qkv: queries, keys and values of every token.
         implementation: "cudnn", or "xla": JAX's own plain form of the same call, for any device.
     """
     clips, tokens = qkv.shape[:2]
@@ -90,23 +96,26 @@ def padded_attention(
 
 
 def target_device() -> jax.Device:
-    """The device that programs are made for: JAX's default one, else this process's first.
+    """Returns the device that programs are compiled for: JAX's default, else this process's first.
 
-    A device that is only described (benchmarks/gpu_program.py) can be the default one as well.
+    The default may also be a device that is only described and not present
+    (benchmarks/gpu_program.py).
     """
-    # made at run time
+    # The attribute is made at run time, so pyright does not know it.
     chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
 
 
 def fastest_attention(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> str:
-    """What "auto" means on a device, for so many tokens and heads of this width.
+    """Returns what "auto" means on a device, for this number of tokens and heads of this width.
 
-    Where a GPU of NVIDIA's refuses the fused kernel, one line says so, and why.
+    If an NVIDIA GPU refuses the fused kernel, one line reports this and the reason.
     """
     if device.platform == "cpu":
         return "clip_by_clip"
-    nvidia = re.fullmatch(r"\d+\.\d+", str(getattr(device, "compute_capability", "")))  # AMD: gfx
+    # cuDNN's kernel exists only for half precision on NVIDIA GPUs. Their compute capability is a
+    # number such as 9.0; that of AMD GPUs begins with gfx.
+    nvidia = re.fullmatch(r"\d+\.\d+", str(getattr(device, "compute_capability", "")))
     if not nvidia or dtype not in (jnp.bfloat16, jnp.float16):
         return "exact"
     if why := refusal(device, tokens, heads, width, dtype):
@@ -117,10 +126,10 @@ def fastest_attention(device, tokens: int, heads: int, width: int, dtype: DTypeL
 
 @functools.cache
 def refusal(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> str:
-    """Why cuDNN cannot attend on a device, forward and backward; "" if it can.
+    """Returns why cuDNN cannot compute attention on a device, forward and backward; "" if it can.
 
-    Asked by compiling it for one clip. That it needs Ampere or later, a compiler without the device
-    does not know.
+    This is found out by compiling it for one clip. A compiler without the device does not know that
+    cuDNN needs Ampere or later, so that is checked separately.
     """
     if float(device.compute_capability) < 8:
         had = f"{device.device_kind} has {device.compute_capability}"
@@ -136,7 +145,7 @@ def refusal(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> st
         jax.jit(jax.grad(loss), in_shardings=here, out_shardings=here).lower(qkv).compile()
 
     try:
-        # in a thread that has no part in the mesh and the tracing around this
+        # A separate thread is outside the mesh and the tracing that surround this call.
         with ThreadPoolExecutor(1) as elsewhere:
             elsewhere.submit(compiled).result()
     except Exception as error:  # JAX, XLA and cuDNN each refuse in their own way
@@ -149,6 +158,7 @@ _say_once = functools.cache(tell)
 
 def _attend_clip(qkv):
     q, k, v = rearrange(qkv, "n three h d -> three h n d")
+    # The logits are float32 even in half precision, so that the softmax is computed in float32.
     logits = jnp.einsum(
         "hnd,hmd->hnm",
         q * q.shape[-1] ** -0.5,

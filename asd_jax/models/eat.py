@@ -1,8 +1,7 @@
-"""EAT, the Efficient Audio Transformer: a post-norm ViT on spectrogram patches (github
-cwx-worst-one/EAT, MIT).
+"""Defines EAT, the Efficient Audio Transformer: a post-norm ViT on spectrogram patches.
 
-The same function as the public PyTorch code; parameter names are our own, convert/ holds the table
-between them.
+It computes the same function as the public PyTorch code (github cwx-worst-one/EAT, MIT). The
+parameters have other names; convert/ holds the table of both.
 """
 
 import dataclasses
@@ -22,15 +21,16 @@ from asd_jax.models.lora import Dense, LoRA
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import check_settings, key
 
-PATCH = 16  # frames and filters to a patch
+PATCH = 16  # edge of a patch, in frames and in filters
 NORM_EPS = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class EATConfig:
-    """Sizes of an EAT encoder; defaults are EAT-base.
+    """Sizes of an EAT encoder; the defaults are those of EAT-base.
 
-    The largest vision transformers have a width of 6144, 48 blocks and 48 heads.
+    The upper limits come from the largest vision transformers, which have a width of 6144, 48
+    blocks and 48 heads.
     """
 
     embed_dim: int = key(768, "width d", least=4, most=8192)
@@ -50,38 +50,39 @@ class EATConfig:
 
     @classmethod
     def base(cls) -> "EATConfig":
-        """EAT-base: 85.3 M parameters."""
+        """Returns the sizes of EAT-base: 85.3 M parameters."""
         return cls()
 
     @classmethod
     def large(cls) -> "EATConfig":
-        """EAT-large: 302.6 M parameters."""
+        """Returns the sizes of EAT-large: 302.6 M parameters."""
         return cls(embed_dim=1024, depth=24, num_heads=16)
 
     @classmethod
     def tiny(cls) -> "EATConfig":
-        """Our smallest: 5.4 M parameters, no public checkpoint."""
+        """Returns the sizes of our smallest EAT: 5.4 M parameters, no public checkpoint."""
         return cls(embed_dim=192, depth=12, num_heads=3)
 
 
 class EAT(nn.Module):
-    """Normalised spectrogram "b t f" -> (tokens "b n d", intermediates).
+    """Maps a normalised spectrogram "b t f" to (tokens "b n d", intermediates).
 
-    Token 0 is CLS, token 1 + t * bands + f the patch at time t and band f (16 frames x 16 filters,
-    no overlap); frames that do not fill a patch are dropped. Intermediates: "pre_norm" "b n d",
-    "blocks" (each block's output) and "ffn" (each block's MLP output before residual and norm),
-    lists of "b n d"; the compiler drops those not used.
+    Token 0 is CLS, token 1 + t * bands + f is the patch at time t and band f (16 frames x 16
+    filters, no overlap); frames that do not fill a patch are dropped. The intermediates are
+    "pre_norm" "b n d", and the lists "blocks" (each block's output) and "ffn" (each block's MLP
+    output before residual and norm) of "b n d". The compiler removes those that are not used.
 
-    Pre-training shows it m views of every clip, each of k patches only: `kept` "b m k" holds their
-    numbers (without CLS), and the output has b * m rows, clip by clip.
+    In pre-training the module receives m views of every clip, each of k patches: `kept` "b m k"
+    holds the indices of the patches (without CLS), and the output has b * m rows, clip by clip.
 
     Attributes:
         config: sizes.
-        dtype: of the computation; parameters stay float32, softmax and norms compute in float32.
+        dtype: the type to compute in; parameters stay float32, softmax and norms compute in
+            float32.
         lora: low-rank updates of the blocks' linear layers, if any.
         drop_path: rate of stochastic depth in the last block, rising from 0 in the first (Huang et
-            al., ECCV 2016); at work only where a random key named "drop_path" is given.
-        remat: compute each block again in the backward pass instead of keeping what is inside it.
+            al., ECCV 2016); active only if a random key named "drop_path" is given.
+        remat: recompute each block in the backward pass instead of storing its intermediate values.
         attention: see `attend`.
     """
 
@@ -115,7 +116,7 @@ class EAT(nn.Module):
             kernel_init=nn.initializers.xavier_uniform(),
             name="patch",
         )(x)
-        # CLS gets no position
+        # The CLS token has no position, so positions are added before it is prepended.
         x = x + jnp.asarray(position_table(c.embed_dim, times, bands)[None], self.dtype)
         if kept is not None:
             x = jax.vmap(lambda patches, view: patches[view])(x, kept).reshape(
@@ -136,8 +137,9 @@ class EAT(nn.Module):
 
 
 class Block(nn.Module):
-    """Post-norm transformer block: tokens "b n d" -> (tokens "b n d", MLP output "b n d");
-    attributes as in EAT.
+    """Maps tokens "b n d" to (tokens "b n d", MLP output "b n d"): a post-norm transformer block.
+
+    The attributes are those of EAT.
     """
 
     config: EATConfig
@@ -150,7 +152,7 @@ class Block(nn.Module):
     def __call__(self, x):
         c = self.config
         dense = functools.partial(Dense, dtype=self.dtype, lora=self.lora)
-        # keeps its input alone
+        # With remat, only the norm's input is stored for the gradient.
         norm = functools.partial(nn.remat(nn.LayerNorm), NORM_EPS, dtype=self.dtype)
         attended = Attention(c, self.dtype, self.lora, self.attention, name="attention")(x)
         x = norm(name="norm1")(x + self._dropped(attended))
@@ -159,8 +161,9 @@ class Block(nn.Module):
         return norm(name="norm2")(x + self._dropped(ffn)), ffn
 
     def _dropped(self, branch):
-        """The branch, left out for some clips and scaled up for the others so that its mean
-        stays.
+        """Returns the branch, set to 0 for some clips and scaled up for the others.
+
+        The scale keeps the mean unchanged.
         """
         if not (self.drop_path and self.has_rng("drop_path")):
             return branch
@@ -170,7 +173,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, tokens "b n d" -> "b n d"."""
+    """Maps tokens "b n d" to "b n d" by multi-head self-attention."""
 
     config: EATConfig
     dtype: DTypeLike
@@ -188,21 +191,20 @@ class Attention(nn.Module):
         def project(out, filled):
             return out(rearrange(without_fill(filled, x.shape[1]), "b n h d -> b n (h d)"))
 
-        # The fused kernel keeps its result, fill included, for the gradient: no second one without.
+        # The fused kernel stores its padded result for the gradient anyway; remat avoids storing a
+        # second copy without the padding.
         return (nn.remat(project) if filled.shape[1] > x.shape[1] else project)(out, filled)
 
 
 @jax.custom_vjp
 def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """x Phi(x) by the exact erf, as in the public code; for the gradient only x is kept, not what
-    is in between.
-    """
+    """Returns x Phi(x) by the exact erf, as in the public code; only x is kept for the gradient."""
     return jax.nn.gelu(x, approximate=False)
 
 
 def _gelu_gradient(x, g):
-    # or the compiler keeps the forward pass's exp and erf after all: of EAT-base on 32 clips in
-    # bfloat16 on a GPU, 2.4 GB more
+    # Without the barrier the compiler stores the forward pass's exp and erf after all: 2.4 GB more
+    # for EAT-base on 32 clips in bfloat16 on a GPU.
     x, g = jax.lax.optimization_barrier((x, g))
     return jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](g)
 
@@ -211,12 +213,13 @@ gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
 
 
 def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | np.ndarray, "n d"]:
-    """Fixed 2-D sine-cosine positions (times * bands, embed_dim), time-major.
+    """Returns fixed 2-D sine-cosine positions (times * bands, embed_dim), time-major.
 
-    The first half of the channels encodes the band, the second the time (EAT's mae.py, whose
-    variable names say the opposite). Angles in float32, as there: float64 would differ by up to
-    8e-5. A constant, unless an export leaves the number of times open.
+    The first half of the channels encodes the band, the second half the time (EAT's mae.py, whose
+    variable names say the opposite). The angles are float32, as there: float64 would differ by up
+    to 8e-5. The table is a constant unless an export leaves the number of times open.
     """
+    # NumPy gives a constant; a symbolic length in an export needs jnp.
     xp = np if isinstance(times, int) else jnp
     quarter = embed_dim // 4
     omega = np.float32(1) / np.float32(10000) ** (

@@ -1,5 +1,6 @@
-"""The encoder: waveform -> front end -> EAT -> pooling -> embedding; one function for training,
-scoring and export.
+"""Defines the encoder: waveform -> front end -> EAT -> pooling -> embedding.
+
+Training, scoring and export all use the same function.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
 
 @dataclasses.dataclass(frozen=True)
 class Pooling:
-    """How tokens become an embedding; band_mean is the mean over time of each band, kept apart."""
+    """How tokens become an embedding; band_mean averages over time and keeps the bands separate."""
 
     kind: str = key("attentive_statistics", "of the tokens", choices=POOLINGS)
     block: int = key(
@@ -43,13 +44,13 @@ class Pooling:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """All that makes an encoder besides its weights.
+    """Everything that defines an encoder besides its weights.
 
     Attributes:
         front_end: settings of the filter bank, normalisation and SimAM.
         eat: sizes of the backbone, or None for the bare filter bank.
         pooling: how tokens become an embedding.
-        attention: a trainable rival of SimAM in its place, one of ATTENTIONS.
+        attention: a trainable attention that replaces SimAM, one of ATTENTIONS.
     """
 
     front_end: FrontEnd = FrontEnd()
@@ -80,7 +81,7 @@ class EncoderConfig:
         """The sizes of EAT.
 
         Raises:
-            InputError: the bare filter bank has none.
+            InputError: the encoder is the bare filter bank, which has no EAT.
         """
         if self.eat is None:
             raise InputError("the bare filter bank has no EAT: this needs an encoder that has one")
@@ -88,7 +89,7 @@ class EncoderConfig:
 
     @property
     def embedding_dim(self) -> int:
-        """Width e of the embeddings (of one band's, where bands are kept apart)."""
+        """The width e of the embeddings (of one band's, where bands are kept separate)."""
         if self.eat is None:
             return self.front_end.bins
         statistics = 2 if self.pooling.kind == "attentive_statistics" else 1
@@ -96,23 +97,23 @@ class EncoderConfig:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """What the axes of the embeddings are."""
+        """The names of the axes of the embeddings."""
         bands = self.eat is not None and self.pooling.kind == "band_mean"
         return ("clip", "band", "embedding") if bands else ("clip", "embedding")
 
 
 class Encoder(nn.Module):
-    """Waveforms "b s" -> (embeddings "b e" or "b bands e", intermediates).
+    """Maps waveforms "b s" to (embeddings "b e" or "b bands e", intermediates).
 
-    Intermediates: "filter_bank" "b f", the attended spectrogram's mean over real frames (the free
-    baseline), and EAT's "pre_norm", "blocks" and "ffn".
+    The intermediates are "filter_bank" "b f", the mean over real frames of the spectrogram after
+    SimAM (the baseline without a model), and EAT's "pre_norm", "blocks" and "ffn".
 
     Attributes:
         config: front end, backbone and pooling.
-        dtype: of EAT's computation; the rest is float32.
-        lora: as in EAT, like the two below.
-        drop_path: rate in the last block.
-        remat: whether to recompute blocks.
+        dtype: the type that EAT computes in; the rest is float32.
+        lora: low-rank updates, as in EAT.
+        drop_path: rate of stochastic depth in the last block, as in EAT.
+        remat: whether to recompute blocks, as in EAT.
     """
 
     config: EncoderConfig
@@ -136,7 +137,10 @@ class Encoder(nn.Module):
         samples: Length,
         simam_mode: Int[Array, "b"] | None = None,
     ):
-        """The rest of the way, from a spectrogram of clips of so many samples, not yet attended."""
+        """Returns embeddings and intermediates of a spectrogram to which SimAM was not yet applied.
+
+        `samples` is the length of the clips in samples.
+        """
         front_end = self.config.front_end
         x = front_end.attend(spectrogram, simam_mode, samples)
         out = {"filter_bank": x[:, : front_end.real_frames(samples)].mean(1)}

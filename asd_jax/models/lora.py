@@ -1,5 +1,6 @@
-"""LoRA: low-rank updates beside frozen linear layers (Hu et al., ICLR 2022), merged into them when
-a run is over.
+"""Defines LoRA: low-rank updates of frozen linear layers (Hu et al., ICLR 2022).
+
+The updates are merged into the layers at the end of a run.
 """
 
 from typing import Any
@@ -13,12 +14,12 @@ from asd_jax.models.settings import LoRA
 
 
 class Dense(nn.Module):
-    """A linear layer "... i" -> "... o", with a low-rank update where LoRA targets its name.
+    """Maps "... i" to "... o" by a linear layer, with a low-rank update if LoRA targets its name.
 
     Attributes:
-        features: outputs o.
-        dtype: of the computation.
-        lora: the update, None for none.
+        features: number of outputs o.
+        dtype: the type to compute in.
+        lora: the update, None if there is none.
     """
 
     features: int
@@ -32,23 +33,24 @@ class Dense(nn.Module):
         def param(name, init, *shape):
             return self.param(name, init, shape).astype(self.dtype)
 
-        # BERT's, as EAT
+        # BERT's initialisation, which EAT uses too.
         y = x @ param("kernel", nn.initializers.normal(0.02), inputs, self.features)
         y = y + jnp.broadcast_to(param("bias", nn.initializers.zeros, self.features), y.shape)
         if self.lora is None or self.name not in self.lora.targets:
             return y
         a = param("lora_a", nn.initializers.he_uniform(), inputs, self.lora.rank)
-        # starts as nothing
+        # With B = 0 the update starts at zero.
         b = param("lora_b", nn.initializers.zeros, self.lora.rank, self.features)
         return y + x @ a @ b * (self.lora.alpha / self.lora.rank)
 
 
 def merge(params: dict, lora: LoRA) -> dict:
-    """Parameters with updates -> those of the same layers without: every kernel plus its update."""
+    """Returns the parameters of the same layers without LoRA: every kernel plus its update."""
     flat: dict[tuple, Any] = flatten_dict(params)
     for *layer, name in list(flat):
         if name == "lora_a":
             a, b = flat.pop((*layer, "lora_a")), flat.pop((*layer, "lora_b"))
+            # TF32 would change the merged weights noticeably, so the product uses full float32.
             update = jnp.matmul(a, b, precision="highest")
             flat[(*layer, "kernel")] = flat[(*layer, "kernel")] + lora.alpha / lora.rank * update
     return unflatten_dict(flat)

@@ -1,4 +1,4 @@
-"""Pooling: tokens of a clip -> one embedding (or one a frequency band)."""
+"""Pools the tokens of a clip into one embedding (or one per frequency band)."""
 
 import flax.linen as nn
 import jax
@@ -10,11 +10,11 @@ VARIANCE_FLOOR = 1e-6
 
 
 class AttentiveStatisticsPooling(nn.Module):
-    """Patch tokens "b n d" -> attention-weighted mean and standard deviation "b 2d".
+    """Maps patch tokens "b n d" to their attention-weighted mean and standard deviation, "b 2d".
 
     Okabe et al., Interspeech 2018, with the global context [x; mean; std] of ECAPA-TDNN
-    (Desplanques et al., 2020) and a LayerNorm where that has a BatchNorm, so that no state changes
-    and one device equals eight.
+    (Desplanques et al., 2020). A LayerNorm replaces its BatchNorm, so that the module has no state
+    and gives the same result on one device as on eight.
 
     Attributes:
         bottleneck: hidden width of the attention.
@@ -27,8 +27,8 @@ class AttentiveStatisticsPooling(nn.Module):
         tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
         mean = tokens.mean(1, keepdims=True)
         std = jnp.sqrt(jnp.maximum(tokens.var(1, keepdims=True), VARIANCE_FLOOR))
-        # One dense layer on [x; mean; std], split so that the context is not repeated for every
-        # token.
+        # This is one dense layer on [x; mean; std], split so that the context is not repeated for
+        # every token.
         hidden = nn.Dense(self.bottleneck, name="attention_tokens")(tokens)
         context = jnp.concatenate([mean, std], -1)
         hidden = hidden + nn.Dense(self.bottleneck, use_bias=False, name="attention_context")(
@@ -44,10 +44,10 @@ class AttentiveStatisticsPooling(nn.Module):
 
 
 def pool_tokens(tokens: Float[Array, "b n d"], kind: str, bands: int) -> Float[Array, "..."]:
-    """Tokens with CLS first -> parameter-free pooling.
+    """Returns the embedding of tokens whose first is CLS, by a pooling without parameters.
 
-    "mean": mean of the patch tokens, "b d"; "cls": the CLS token, "b d"; "band_mean": mean over
-    time per frequency band, "b bands d".
+    "mean" is the mean of the patch tokens, "b d"; "cls" is the CLS token, "b d"; "band_mean" is the
+    mean over time of each frequency band, "b bands d".
     """
     tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
     if kind == "cls":

@@ -1,4 +1,4 @@
-"""Settings of the models, apart from the code that needs JAX."""
+"""Defines settings of the models, separate from the code that needs JAX."""
 
 import dataclasses
 
@@ -9,12 +9,13 @@ TARGETS = ("qkv", "out", "fc1", "fc2")
 
 @dataclasses.dataclass(frozen=True)
 class LoRA:
-    """A linear layer's output gains (alpha / rank) x A B, A (inputs, rank) and B (rank, outputs).
+    """The low-rank update (alpha / rank) x A B of a layer's output; A (inputs, rank), B (rank,
+    outputs).
 
     Attributes:
-        rank: of the update.
-        alpha: its scale times the rank.
-        targets: which layers of a block, some of TARGETS.
+        rank: rank of the update.
+        alpha: scale of the update times the rank.
+        targets: which layers of a block have an update, some of TARGETS.
     """
 
     rank: int = 64

@@ -1,1 +1,1 @@
-"""What a run is made of: its recordings, encoder, workdir, shards and report; commands call it."""
+"""Implements the runs behind the commands: data, encoder, workdir, shards, scores and report."""

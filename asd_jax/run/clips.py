@@ -1,4 +1,4 @@
-"""The clips of a run: found, checked that they can be read, cut into windows, and read."""
+"""Finds the clips of a run, checks that they can be read, cuts them into windows and reads them."""
 
 import contextlib
 import dataclasses
@@ -33,15 +33,18 @@ runs on the built-in synthetic machines (--config.data.root=factory)"""
 
 
 def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> list[Clip]:
-    """The clips that `config.data` names; the factory's are written into the workdir first.
+    """Returns the clips that `config.data` names.
+
+    The factory's clips are first written into the workdir.
 
     Args:
-        config: of the run.
-        workdir: where the factory is to be.
-        overwrite: instead of another factory that is there, unless a process works in the workdir.
+        config: the settings of the run.
+        workdir: the folder in which the factory is written.
+        overwrite: replace another factory that is there, unless a process works in the workdir.
 
     Raises:
-        InputError: no data, with the expected tree, what was found and how to get some.
+        InputError: there is no data; the message shows the expected tree, what was found and how to
+            get data.
     """
     machines, root = config.data.machine_names, config.data.root
     if not root:
@@ -77,12 +80,13 @@ def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: b
 def readable_clips(
     config: RunConfig, clips: Sequence[Clip]
 ) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read, as `with_held_out` marks them; {"file",
-    "reason"} of the rest.
+    """Returns the clips that can be read, marked by `with_held_out`, and the others.
+
+    Every clip is read once. The others are given as {"file", "reason"}.
 
     Raises:
-        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine whose training clips
-            are all bad.
+        InputError: a clip cannot be read, unless `data.on_bad_clip` is "skip"; or none of a
+            machine's training clips can be read.
     """
     kept, skipped = screen(config, clips)
     for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
@@ -97,8 +101,10 @@ def readable_clips(
 
 
 def screen(config: RunConfig, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once -> those that can be read; {"file", "reason"} of the rest, which "skip"
-    leaves out.
+    """Returns the clips that can be read, and {"file", "reason"} of the others.
+
+    Every clip is read once. A clip that cannot be read is an error unless `data.on_bad_clip` is
+    "skip".
     """
     return screen_clips(
         clips,
@@ -109,7 +115,9 @@ def screen(config: RunConfig, clips: Sequence[Clip]) -> tuple[list[Clip], list[d
 
 
 def with_held_out(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips, `data.held_out` of the normal training clips marked; says what there is."""
+    """Returns the clips with `data.held_out` of the normal training clips marked, and prints a
+    summary.
+    """
     machines = {clip.machine for clip in clips}
     say(f"{len(clips)} clips of {', '.join(sorted(machines))}")
     if untested := sorted(machines - {clip.machine for clip in clips if clip.split == "test"}):
@@ -118,8 +126,9 @@ def with_held_out(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
 
 
 def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
-    """The clips, a share of each machine's, section's and domain's training clips marked as split
-    "held_out".
+    """Returns the clips with a share of the training clips marked as split "held_out".
+
+    The share is drawn separately for each machine, section and domain.
     """
     groups = {}
     for number, clip in enumerate(clips):
@@ -127,7 +136,8 @@ def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
             groups.setdefault((clip.machine, clip.section, clip.domain), []).append(number)
     rng = np.random.default_rng(seed)
     out = set()
-    for group in groups.values():  # at least one out and one left, where there are two
+    # Where a group has two clips or more, at least one is held out and one is left.
+    for group in groups.values():
         count = min(max(round(fraction * len(group)), 1), len(group) - 1) if fraction else 0
         out |= set(rng.permutation(group)[:count].tolist())
     return [
@@ -139,14 +149,16 @@ def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
 def clip_windows(
     config: RunConfig, clips: Sequence[Clip], *, training: bool = False
 ) -> list[Window]:
-    """The windows that the encoder hears of each clip, by `data.length`; training hears no clip at
-    a length of its own.
+    """Returns the windows of each clip that the encoder processes, as `data.length` specifies.
+
+    For training, all windows have the same length, so "bucket" acts as "fit".
 
     Raises:
-        InputError: windows shorter than EAT's patches, or without a positive hop.
+        InputError: the windows are shorter than EAT's patches, or the hop is not positive.
     """
     rate, data = FrontEnd.sample_rate, config.data
     samples, hop = round(data.clip_seconds * rate), round(data.hop_seconds * rate)
+    # A patch has PATCH hops of 10 ms, and its last frame is 15 ms (240 samples) longer than a hop.
     if samples < rate * PATCH // 100 + 240:
         raise InputError(
             f"data.clip_seconds={data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)"
@@ -158,8 +170,9 @@ def clip_windows(
 
 
 def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
-    """Window -> its waveform at 16 kHz; refuses one of these clips when its recording is not what
-    it is now.
+    """Returns a function that reads a window's waveform at 16 kHz.
+
+    It raises InputError if the recording of one of these clips has changed since this call.
     """
     read, stamps = file_reader(config.data), recording_stamps(clips)
 
@@ -172,7 +185,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
 
 def file_reader(data: Recordings) -> Callable[[str], np.ndarray]:
-    """Path -> waveform, through the cache of decoded clips if there is to be one."""
+    """Returns a function that reads a path's waveform, through the cache if one is configured."""
     channel = int(data.channel) if data.channel.isdigit() else data.channel
     settings = {
         "sample_rate": FrontEnd.sample_rate,

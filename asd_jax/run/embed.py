@@ -1,5 +1,6 @@
-"""From recordings to embeddings/<machine>.npz: shard by shard, each kept when it is done, then
-joined.
+"""Computes embeddings/<machine>.npz from recordings: shard by shard, and then joins the shards.
+
+Each shard is kept when it is done.
 """
 
 import contextlib
@@ -30,10 +31,11 @@ from asd_jax.training.embedding import embed_windows
 from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.weights import embed
 
-BASELINE_FOLDER = "filter_bank"  # the bare front end's embeddings, beside the encoder's
-SKIPPED = "skipped.json"  # likewise, the clips that could not be read
-FRONT_END = "front_end.json"  # likewise, the front end that made them
-# File of a shard -> where a machine's whole embeddings of that kind lie.
+# Names in the folder of the encoder's embeddings.
+BASELINE_FOLDER = "filter_bank"  # the embeddings of the bare front end
+SKIPPED = "skipped.json"  # the clips that could not be read
+FRONT_END = "front_end.json"  # the front end that made the embeddings
+# Maps a file of a shard to the file of the machine's joined embeddings of that kind.
 KINDS = {"encoder.npz": "{}.npz", "filter_bank.npz": BASELINE_FOLDER + "/{}.npz"}
 
 
@@ -46,23 +48,23 @@ def embed_clips(
     *,
     join: bool = True,
 ) -> int:
-    """Embeds the clips that a folder has no embeddings of -> their number.
+    """Embeds the clips that have no valid embeddings in the folder yet, and returns their number.
 
-    In memory: what is heard of a shard's batches; while a machine's shards are joined, its
-    embeddings.
+    Memory holds the waveforms of a few batches, and the embeddings of one machine while its shards
+    are joined.
 
     Args:
-        config: of the run.
-        encoder: its settings.
-        params: its weights.
-        clips: of any machines.
-        folder: for <machine>.npz, and for the shards until then.
-        join: the shards of each machine, as soon as all are done; False to leave that to another
+        config: the settings of the run.
+        encoder: the encoder's settings.
+        params: the encoder's parameters.
+        clips: clips of any machines.
+        folder: receives <machine>.npz, and the shards until they are joined.
+        join: join each machine's shards as soon as all are done; False leaves that to another
             process.
 
     Raises:
-        InputError: a bad clip, unless `data.on_bad_clip` is "skip"; a machine without a readable
-            clip.
+        InputError: a clip cannot be read, unless `data.on_bad_clip` is "skip"; or no clip of a
+            machine can be read.
     """
     made_of_clips = functools.partial(
         made_of, embedding_settings(config, encoder), checksum(params)
@@ -98,10 +100,11 @@ def embed_clips(
             made = Made(folder)
             for name in names:
                 made.add(name, of)
-        # others may have joined them, and here they began anew
+        # If another process joined the shards meanwhile, this one may have begun new ones.
         if processes.first() and (join or joined()):
             remove_shards(place, (*KINDS, SKIPPED))
-            with contextlib.suppress(OSError):  # other machines' shards are there
+            # The folder stays while it holds the shards of other machines.
+            with contextlib.suppress(OSError):
                 place.parent.rmdir()
     return count
 
@@ -114,16 +117,17 @@ def _joined(folder: Path, names: Sequence[str], of: str) -> bool:
 def embed_shard(
     config: RunConfig, encoder: EncoderConfig, params: dict, shard: Path, clips: Sequence[Clip]
 ) -> None:
-    """Embeds a shard's clips into its folder, together with a list of those that cannot be read.
+    """Embeds a shard's clips and writes the result and a list of unreadable clips into its folder.
 
-    Several processes must agree on what can be read before they embed it together; one finds out on
-    the way.
+    Several processes embed a shard together, so they must agree beforehand which clips can be read.
+    A single process finds out while it embeds.
     """
     kept, skipped = screen(config, clips) if processes.several() else (clips, [])
     found: Sequence[Embeddings] = ()
     while kept and not found:
         try:
             found = embed_machine(config, encoder, params, kept)
+        # Reading every clip shows whether unreadable clips caused the error.
         except InputError:
             kept, bad = screen(config, kept)
             if not bad:
@@ -135,7 +139,9 @@ def embed_shard(
 
 
 def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
-    """Shards of a machine -> its embeddings, and the list of clips that are not in them, if any."""
+    """Joins the shards of a machine into its embeddings, and lists the clips that are missing from
+    them.
+    """
     skipped = [clip for shard in shards for clip in read_skipped(shard / SKIPPED)]
     if skipped:
         write_json(folder / f"{machine}_{SKIPPED}", {"skipped": skipped})
@@ -152,11 +158,12 @@ def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
 
 
 def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
-    """All that embeddings depend on besides weights and recordings, as plain values."""
+    """Returns all that embeddings depend on besides weights and recordings, as plain values."""
     keys = ("clip_seconds", "length", "pad", "hop_seconds", "channel", "resampler")
     return {
         "encoder": dataclasses.asdict(encoder),
         **{key: getattr(config.data, key) for key in keys},
+        # Type, batch size and library versions change embeddings by rounding.
         "dtype": config.model.dtype,
         "batch_size": config.optimizer.batch_size,
         **{name: version for name, version in versions().items() if name in ("jax", "flax")},
@@ -166,9 +173,8 @@ def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
 def embed_machine(
     config: RunConfig, encoder: EncoderConfig, params: dict, clips: Sequence[Clip]
 ) -> tuple[Embeddings, Embeddings]:
-    """Clips of one machine -> embeddings of all that is heard of them, by the encoder and by the
-    bare filter bank.
-    """
+    """Returns the embeddings of one machine's clips, by the encoder and by the bare filter bank."""
+    # Each process embeds its own part of the windows, so only its own devices take part.
     mesh = own_devices()
     params = replicated(mesh, params)
     windows = clip_windows(config, clips)
@@ -190,7 +196,7 @@ def embed_machine(
 def window_embeddings(
     vectors: np.ndarray, windows: Sequence[Window], axes: tuple[str, ...]
 ) -> Embeddings:
-    """Vectors of windows, one each -> with what is known of their clips."""
+    """Returns the vectors of windows, one each, together with the properties of their clips."""
 
     def column(name):
         return np.array([getattr(window, name) for window in windows])
@@ -203,14 +209,14 @@ def window_embeddings(
 
 
 def write_front_end(folder: Path, front_end: FrontEnd) -> None:
-    """Notes beside the embeddings which front end made them, so that a report need not measure its
-    statistics again.
+    """Records which front end made the embeddings, so that a report need not measure its statistics
+    again.
     """
     write_json(folder / FRONT_END, dataclasses.asdict(front_end))
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that the numbers come from."""
+    """Returns the versions of the libraries that the results depend on."""
     return {
         name: importlib.metadata.version(name)
         for name in ("jax", "flax", "numpy", "scipy", "scikit-learn")
@@ -218,10 +224,10 @@ def versions() -> dict[str, str]:
 
 
 def read_skipped(path: Path) -> list[dict[str, str]]:
-    """{"file", "reason"} of the clips that could not be read, of a file that tells of them.
+    """Returns {"file", "reason"} of the clips that could not be read, from a file that lists them.
 
     Raises:
-        InputError: it holds something else.
+        InputError: the file holds something else.
     """
     found = read_json(path).get("skipped")
     for clip in found if isinstance(found, list) else [found]:
@@ -235,5 +241,8 @@ def read_skipped(path: Path) -> list[dict[str, str]]:
 
 
 def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:
-    """A skipped clip by its machine, split and name: results hold no path of a machine."""
+    """Returns a skipped clip identified by machine, split and name.
+
+    Results must not contain paths of the computer that made them.
+    """
     return {**skipped, "file": "/".join(Path(skipped["file"]).parts[-3:])}

@@ -1,4 +1,4 @@
-"""The encoder of a run: its front end, its sizes, its weights and its devices."""
+"""Builds the encoder of a run: its front end, its sizes, its weights and its devices."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -34,13 +34,14 @@ from asd_jax.training.weights import (
 
 
 def check(config: RunConfig, *, training: bool = True) -> None:
-    """Returns if a run can be made of the config, before anything is read or computed.
+    """Checks that a run can be made with the config, before anything is read or computed.
 
     Raises:
-        InputError: names the key that is wrong, or the keys that do not go together.
+        InputError: names the key that is wrong, or the keys that contradict each other.
     """
     config.validate()
     clip_windows(config, [])
+    # The check does not depend on the statistics, and measuring them would read all clips.
     given = dataclasses.replace(
         config, features=dataclasses.replace(config.features, statistics="given")
     )
@@ -52,8 +53,9 @@ def check(config: RunConfig, *, training: bool = True) -> None:
 
 
 def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
-    """The front end of `config.features`; the clips are read only if their statistics are asked
-    for.
+    """Returns the front end of `config.features`.
+
+    The clips are read only if their statistics are required.
 
     Raises:
         InputError: names the key that is wrong.
@@ -68,7 +70,7 @@ def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
             tile=(features.simam_tile_frames, features.simam_tile_filters),
         )
         for machine in sorted({clip.machine for clip in clips}):
-            simam.mode_of(machine)  # a mapping that forgets one is found before anything is read
+            simam.mode_of(machine)  # fails early if a mapping lacks a machine
         front = front_end_of_bank(features, simam)
     if features.statistics == "train":
         mean, std = training_statistics(config, front, clips)
@@ -81,7 +83,7 @@ def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
 
 
 def front_end_of_bank(bank: FilterBank, simam: SimAM) -> FrontEnd:
-    """The front end of a filter bank's settings, for clips of any length."""
+    """Returns the front end with a filter bank's settings, for clips of any length."""
     return FrontEnd(
         spacing=bank.spacing,
         bins=bank.bins,
@@ -94,7 +96,7 @@ def front_end_of_bank(bank: FilterBank, simam: SimAM) -> FrontEnd:
 
 
 def own_front_end(weights: str) -> FrontEnd:
-    """The front end that a weight file was pre-trained or fine-tuned with.
+    """Returns the front end that a weight file was pre-trained or fine-tuned with.
 
     Raises:
         InputError: the file has none.
@@ -109,9 +111,7 @@ def own_front_end(weights: str) -> FrontEnd:
 
 
 def say_other_front_end(weights: str, front: FrontEnd) -> None:
-    """Says so where an EAT was pre-trained on another filter bank, or other statistics, than it
-    will hear.
-    """
+    """Prints a note if an EAT was pre-trained with another filter bank or other statistics."""
     own = front_end_of(weights) if weights not in ("", "none") else None
     if own is None:
         return
@@ -128,7 +128,7 @@ def say_other_front_end(weights: str, front: FrontEnd) -> None:
 def training_statistics(
     config: RunConfig, front: FrontEnd, clips: Sequence[Clip]
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the log energies of the training clips."""
+    """Returns the mean and standard deviation of the log energies of the training clips."""
     train = clip_windows(config, [clip for clip in clips if clip.split == "train"], training=True)
     batches = clip_batches(
         train, [{}] * len(train), window_reader(config), batch_size=1, threads=config.data.threads
@@ -137,11 +137,12 @@ def training_statistics(
 
 
 def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, float]:
-    """Batches of waveforms "b s" -> mean and standard deviation of all their log energies."""
+    """Returns the mean and standard deviation of all log energies of batches of waveforms "b s"."""
     count = 0
     total = 0.0
     squares = 0.0
     for wave in waves:
+        # Sums over many frames would lose precision in float32.
         energies = np.asarray(front.log_energies(wave), np.float64)
         count += energies.size
         total += energies.sum()
@@ -151,7 +152,7 @@ def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, floa
 
 
 def encoder_config(config: RunConfig, clips: Sequence[Clip]) -> EncoderConfig:
-    """The encoder that a training run makes.
+    """Returns the settings of the encoder that a training run builds.
 
     Raises:
         InputError: names the key that is wrong.
@@ -170,10 +171,10 @@ def encoder_config(config: RunConfig, clips: Sequence[Clip]) -> EncoderConfig:
 
 
 def eat_config(model: Size, bins: int) -> EATConfig:
-    """The sizes that `config.model` asks for, on so many filters.
+    """Returns the sizes that `config.model` specifies, for the given number of filters.
 
     Raises:
-        InputError: sizes that do not go together.
+        InputError: the sizes are inconsistent.
     """
     sizes = getattr(EATConfig, model.size)()
     try:
@@ -189,10 +190,10 @@ def eat_config(model: Size, bins: int) -> EATConfig:
 
 
 def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfig, dict] | None:
-    """Sizes and parameters of the EAT that `model.weights` names, None for "none".
+    """Returns the sizes and parameters of the EAT that `model.weights` names, None for "none".
 
     Raises:
-        InputError: none named, not there, or of another size than the config asks for.
+        InputError: no file is named, it does not exist, or its sizes differ from the config's.
     """
     name = model.weights
     if name == "none":
@@ -212,11 +213,12 @@ def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfi
 
 
 def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderConfig, dict]:
-    """Frozen mode: the encoder that `config.model.weights` and `config.frozen` name, and its
+    """Returns the frozen encoder that `config.model.weights` and `config.frozen` name, with
     parameters.
 
-    A file of a run, or of pre-training, brings its own front end unless `frozen.features` asks for
-    the config's, and its own pooling unless `frozen.pooling` asks for another.
+    A weight file of a run or of pre-training has its own front end, which is used unless
+    `frozen.features` selects the config's, and its own pooling, which is used unless
+    `frozen.pooling` selects another.
     """
     own_pooling = _frozen_pooling(config)
     if config.model.encoder == "filter_bank":
@@ -236,6 +238,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
             encoder = dataclasses.replace(encoder, front_end=front_end(config, clips))
         if not config.frozen.pooling:
             return encoder, params
+        # Another pooling cannot use the parameters of the file's own pooling.
         parts = {name: value for name, value in params.items() if name in ("eat", "attention")}
         return dataclasses.replace(encoder, pooling=own_pooling), parts
     else:
@@ -254,10 +257,12 @@ def with_pseudo_classes(
     pretrained: tuple[EATConfig, dict] | None,
     workdir: Path,
 ) -> list[Window]:
-    """The training windows, with `data.pseudo_classes` classes for each machine without
-    attributes.
+    """Returns the training windows with pseudo-classes for machines without attributes.
+
+    Each such machine gets `data.pseudo_classes` classes.
     """
     eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
+    # The pooling and the attention of the run are not trained yet, so frozen ones replace them.
     return pseudo_classes.with_pseudo_classes(
         windows,
         window_reader(config),
@@ -272,7 +277,7 @@ def with_pseudo_classes(
 
 
 def training_mesh(config: RunConfig) -> Mesh:
-    """The devices, and how `config.parallel` shares out the training state among them."""
+    """Returns the mesh of devices, with the training state divided by `config.parallel`."""
     return make_mesh(
         config.optimizer.batch_size,
         parts=config.optimizer.accumulate,
@@ -281,10 +286,10 @@ def training_mesh(config: RunConfig) -> Mesh:
 
 
 def keep_compiled(config: RunConfig) -> None:
-    """Keeps compiled programs in `compiled`, so that the same program need not be compiled again.
+    """Keeps compiled programs in the folder `compiled`, so that they need not be compiled again.
 
-    Not on CPUs, whose programs hold only where they were made; a folder that JAX's own variable
-    names stays.
+    This does not apply to CPUs, whose programs are valid only on the machine that compiled them. If
+    JAX's own environment variable names a folder, that folder is used.
     """
     named = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue] made at run time
     if config.compiled and jax.default_backend() != "cpu" and not named:
@@ -292,5 +297,5 @@ def keep_compiled(config: RunConfig) -> None:
 
 
 def compute_dtype(model: Size) -> DTypeLike:
-    """The type that EAT computes in."""
+    """Returns the type that EAT computes in."""
     return getattr(jnp, model.dtype)

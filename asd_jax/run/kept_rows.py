@@ -1,5 +1,6 @@
-"""What is told of an archive's recordings, kept shard by shard, so that a scoring of days goes on
-where it was.
+"""Keeps the scores of an archive's recordings shard by shard, so that scoring can be continued.
+
+Scoring a large archive may take days.
 """
 
 import importlib.metadata
@@ -13,12 +14,13 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import tell
 
-ROWS = "rows.json"  # of a shard
-_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note"), (str,))}  # else numbers
+ROWS = "rows.json"  # the file of a shard's rows
+# The types of the columns; those that are not listed here are numbers.
+_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note"), (str,))}
 
 
 class KeptRows:
-    """The rows of an archive, read from its shards' folders each time they are asked for."""
+    """The rows of an archive, read from the shards' folders on each iteration."""
 
     def __init__(
         self,
@@ -27,18 +29,19 @@ class KeptRows:
         paths: Sequence[Path],
         rows_of: Callable[[Sequence[Path]], Iterable[dict]],
     ):
-        """Makes those rows that the workdir does not hold yet, beside other processes that do the
-        same.
+        """Computes the rows that the workdir does not hold yet, sharing the work with other
+        processes.
 
         Args:
-            workdir: of the archive.
-            settings: what else the rows depend on: the detector's hash, the channel.
-            paths: of the recordings.
-            rows_of: recordings -> their rows.
+            workdir: the folder of the archive's shards.
+            settings: what else the rows depend on: the detector's hash and the channel.
+            paths: the recordings.
+            rows_of: computes the rows of some recordings.
 
         Raises:
-            InputError: as `in_shards`.
+            InputError: as for `in_shards`.
         """
+        # Another version of JAX may give slightly other scores, and other columns need other rows.
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]
 
         def made_of(part):
@@ -60,7 +63,7 @@ class KeptRows:
 
 
 def _rows(path: Path) -> list[dict]:
-    """Raises InputError if it holds something else than rows."""
+    """Returns the rows of a shard; raises InputError if the file holds anything else."""
     rows = read_json(path).get("rows")
     if not isinstance(rows, list) or not all(_is_row(one) for one in rows):
         raise InputError(f"{path}: no rows of scores; remove {path.parent}, and score again")
@@ -68,7 +71,7 @@ def _rows(path: Path) -> list[dict]:
 
 
 def _is_row(one: object) -> bool:
-    """Whether it is as `asd_jax.detector.rows.row` makes them."""
+    """Returns whether the value has the form of a row of `asd_jax.detector.rows.row`."""
     if not isinstance(one, dict) or type(one.get("file")) is not str:
         return False
     if "error" in one:

@@ -1,4 +1,4 @@
-"""A pre-training run: sounds from recordings and from the zoo, the loop, the student's weights."""
+"""Runs a pre-training: sounds from recordings and synthetic machines, the loop, the weight file."""
 
 import dataclasses
 import itertools
@@ -40,18 +40,19 @@ from asd_jax.training.weights import load_decoder, origin, save_encoder
 
 
 def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) -> Path:
-    """One run -> its weight file.
+    """Pre-trains an encoder and returns the path of its weight file.
 
     Args:
-        config: of the run.
-        workdir: for all that the run leaves.
+        config: the settings of the run.
+        workdir: the folder for all results.
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: a wrong value, no sounds, weights that do not fit, a collapse.
+        InputError: a value is wrong, there are no sounds, the weights do not fit, or the training
+            collapses.
     """
     settings = config.settings
-    # The masked autoencoder's targets are fixed: it learns slowly at worst.
+    # The masked autoencoder cannot collapse, because its targets are fixed.
     least_spread = settings.least_spread if settings.objective == "eat" else 0.0
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat = eat_config(config.model, config.features.bins)
@@ -98,18 +99,20 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
 
 
 def as_clips(files: Sequence[Path]) -> list[Clip]:
-    """Recordings of no machine in particular, so that a run is known to be one on them."""
+    """Returns the files as clips of no particular machine, so that the workdir can record them."""
     return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
 
 
 def sound_batches(
     config: PretrainConfig, files: Sequence[Path] = ()
 ) -> Callable[[int], Iterator[dict]]:
-    """Steps done -> batches {"wave": "b s"} of the steps that follow, from recordings and zoo, long
-    and short in turn.
+    """Returns a function that maps the number of steps done to the batches {"wave": "b s"} that
+    follow.
+
+    The batches combine recordings and synthetic machines; long and short clips alternate.
 
     Raises:
-        InputError: lengths that do not fit the patches; no sounds at all.
+        InputError: the lengths do not fit the patches, or there are no sounds.
     """
     data = config.data
     clips = config.optimizer.batch_size
@@ -137,6 +140,7 @@ def sound_batches(
 
     def batches(start: int) -> Iterator[dict]:
         reader = file_reader(data)
+        # The crops must be long enough for both kinds of steps.
         cut = {
             "clips": clips - from_zoo,
             "samples": max(long, short * data.pieces),
@@ -161,8 +165,9 @@ def sound_batches(
 
 
 def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
-    """The front end of `config.features`, without SimAM; its statistics measured on the first
-    batches if asked for.
+    """Returns the front end of `config.features`, without SimAM.
+
+    If requested, its statistics are measured on the first batches.
     """
     with section("features."):
         front = front_end_of_bank(config.features, SimAM("none"))
@@ -177,10 +182,11 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
 def starting_point(
     config: PretrainConfig, eat: EATConfig, settings: Pretraining
 ) -> tuple[dict | None, dict]:
-    """Parameters to continue from, and the header's words on where they come from.
+    """Returns the parameters to continue from (None for random ones) and the header entries on
+    their origin.
 
     Raises:
-        InputError: weights that do not fit.
+        InputError: the weights do not fit.
     """
     found = pretrained_eat(config.model, config.features.bins)
     if found is None:

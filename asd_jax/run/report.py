@@ -1,4 +1,4 @@
-"""report/index.html of a run: what its folder holds, on one page to look at and listen to."""
+"""Writes report/index.html, a page that shows the results of a run and plays its clips."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,9 +30,10 @@ def write_report(
     found: Mapping,
     workdir: Path,
 ) -> None:
-    """Embeddings, scores and results.json's content of a run -> workdir/report/index.html.
+    """Writes workdir/report/index.html from the embeddings, the scores and the content of
+    results.json.
 
-    Spectrograms and players need the recordings; where they are not found any more the page says
+    Spectrograms and players need the recordings; if they cannot be found any more, the page says
     so.
     """
     if not config.report.page:
@@ -53,6 +54,7 @@ def write_report(
         parts.append(Section("Clips", [], [str(error)]))
     else:
         for number, (machine, section) in enumerate(places):
+            # The clips are divided among the machines and sections as evenly as possible.
             count = (config.report.clips + len(places) - 1 - number) // len(places)
             about = machines[machine], scored[machine], scoring, hear(machine), front, count
             parts += sections.clip_sections(machine, section, *about)
@@ -63,7 +65,7 @@ def write_report(
 
 
 def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
-    """Means over seeds -> workdir/report/index.html, with links to the seeds' own pages."""
+    """Writes workdir/report/index.html with the means over seeds and links to the seeds' pages."""
     links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
     spread = found["standard_deviation"]["official_score"]
     lead = [f"Means over {len(folders)} seeds."]
@@ -98,13 +100,15 @@ def _lead(found, config) -> list[str]:
 
 
 def _recordings(config, machines, workdir):
-    """(front end, machine -> (split, file, start) -> waveform).
+    """Returns the front end, and a function: machine -> (split, file, start in seconds) ->
+    waveform.
 
     Raises:
-        InputError: says why there are none.
+        InputError: the recordings are not available; the message says why.
     """
     root = config.data.root
-    if root == "factory":  # several seeds share the one above
+    # The runs of several seeds share the factory in the folder above.
+    if root == "factory":
         root = next(
             (f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()),
             workdir / "factory",
@@ -137,8 +141,10 @@ def _recordings(config, machines, workdir):
 
 
 def _front_end(config, clips, workdir):
-    """As it was noted when the clips were embedded; in runs of earlier versions as the weights have
-    it, else as the config says.
+    """Returns the front end that was recorded when the clips were embedded.
+
+    Runs of earlier versions did not record it; for them it is that of the weights, or of the
+    config.
     """
     noted = workdir / "embeddings" / FRONT_END
     if noted.is_file():
@@ -155,7 +161,10 @@ def _front_end(config, clips, workdir):
 
 
 def _training(path: Path) -> list[Section]:
-    """The curves of a training, if there was one; why there are none, if they cannot be read."""
+    """Returns the section with the training curves, if there was a training.
+
+    If the metrics cannot be read, the section says why.
+    """
     try:
         rows = [row for row in read_metrics(path) if len(row) > 1] if path.exists() else []
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The scores of a run: of clips that are embedded now, of embeddings that are there, over seeds."""
+"""Scores a run: clips that are embedded now, existing embeddings, or several seeds."""
 
 import dataclasses
 import time
@@ -37,15 +37,17 @@ from asd_jax.scoring.embeddings import Embeddings, check_clips
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import submission_files, write_submission
 
-# The free baseline of every table: the front end's time mean, standardised, 1-NN, statistics of
-# training clips.
+# The baseline of every table, which needs no model: the front end's mean over time, standardised,
+# with 1-NN and the statistics of the training clips.
 BASELINE = Scoring(distance="euclidean", standardize=True)
 
 
 def score_again(
     config: RunConfig, embeddings: Path | None, workdir: Path, *, everything: bool = False
 ) -> None:
-    """Scores a finished run, or a folder of embeddings, by one back end or by `everything`."""
+    """Scores a finished run or a folder of embeddings, by one back end or, with `everything`, by
+    all.
+    """
     folders = seed_folders(workdir) if embeddings is None else []
     for folder in (folders or [workdir]) if embeddings is None else ():
         check_finished(folder)
@@ -91,19 +93,18 @@ def embed_frozen(
     worker: bool = False,
     overwrite: bool = False,
 ) -> dict:
-    """Frozen mode: embeds every clip with the weights as they are, scores -> results.json's
-    content.
+    """Embeds every clip with frozen weights, scores them and returns the content of results.json.
 
     Args:
-        config: of the run.
-        weights: file of weights, "none" for random ones; None only where the filter bank is the
+        config: the settings of the run.
+        weights: the weight file, or "none" for random weights; None only if the filter bank is the
             encoder.
-        workdir: for all that the run leaves.
-        worker: embed shards beside other processes, and leave joining and scoring to another.
+        workdir: the folder for all results.
+        worker: embed shards beside other processes, and leave joining and scoring to another one.
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: names what is wrong.
+        InputError: a setting, the data or the weights are wrong; the message says what.
     """
     if config.model.encoder == "eat" and weights is None:
         raise InputError(
@@ -118,7 +119,8 @@ def embed_frozen(
     with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []
-        if config.features.statistics == "train":  # hears all training clips before anything else
+        # Measuring the statistics reads all training clips first, so bad ones must be known.
+        if config.features.statistics == "train":
             clips, skipped = readable_clips(config, clips)
         else:
             clips = with_held_out(config, clips)
@@ -144,11 +146,18 @@ def embed_and_score(
     skipped: Sequence[dict] = (),
     timing: Mapping[str, float] = MappingProxyType({}),
 ) -> dict:
-    """Embeds every clip, with the encoder and with the bare filter bank; scores -> results.json's
+    """Embeds every clip with the encoder and the bare filter bank, and returns results.json's
     content.
 
-    `skipped`, {"file", "reason"} of clips that could not be read, stays beside the embeddings and
-    in results.json; `timing` holds the seconds that other stages took.
+    Args:
+        config: the settings of the run.
+        encoder: the encoder's settings.
+        params: the encoder's parameters.
+        clips: all clips of the run.
+        workdir: the folder for all results.
+        skipped: {"file", "reason"} of clips that could not be read; written beside the embeddings
+            and into results.json.
+        timing: the seconds that other stages took.
     """
     folder = workdir / "embeddings"
     begin = time.perf_counter()
@@ -172,9 +181,11 @@ def embed_and_score(
 
 
 def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
-    """Embeddings of each machine -> scores/, results.json and the table on the screen.
+    """Scores the embeddings of each machine, prints the table and returns the content of
+    results.json.
 
-    Beside them stands the filter-bank baseline, where the folder has its embeddings.
+    Writes scores/, results.json and the report. The results include the filter-bank baseline if the
+    folder has its embeddings.
     """
     machines, notes = load_tested(folder)
     scoring, year = config.scoring, config.data.year
@@ -206,7 +217,7 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
 def score_machines(
     machines: Mapping[str, Embeddings], scoring: Scoring
 ) -> dict[str, MachineScores]:
-    """{machine: embeddings} -> {machine: scores}; an error names its machine."""
+    """Returns {machine: scores}; the message of an error names its machine."""
     scored = {}
     for machine, embeddings in machines.items():
         with about(f"machine {machine}"):
@@ -215,20 +226,20 @@ def score_machines(
 
 
 def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -> None:
-    """{machine: scores} -> the submission's files, and no others of that kind, in a folder."""
+    """Writes the submission's files, and removes other such files from the folder."""
     written = []
     for machine, scores in scored.items():
         clips = scores.clips
         columns = (clips.section, clips.files, scores.score, scores.decision)
         written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
-    # of machines or years that were scored before
+    # Files of machines or years that were scored before must not stay in the submission.
     for old in submission_files(folder) - set(written):
         old.unlink()
 
 
 def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
-    """Embeddings of each machine -> comparison.json and the table of back ends x domain
-    normalisations.
+    """Compares all back ends under all domain normalisations; writes comparison.json, prints a
+    table.
     """
     machines, untested = load_tested(folder)
     grid, notes = compare_back_ends(machines, config.scoring, config.data.year)
@@ -240,10 +251,10 @@ def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
 
 
 def load_embeddings(folder: Path) -> dict[str, Embeddings]:
-    """{machine: embeddings} of the <machine>.npz files in a folder.
+    """Returns {machine: embeddings} of the <machine>.npz files in a folder.
 
     Raises:
-        InputError: no such folder, none in it, or a file that is not what it should be.
+        InputError: the folder does not exist, has no such file, or a file is not valid.
     """
     paths = sorted(folder.glob("*.npz"))
     if not paths:
@@ -260,11 +271,10 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
 
 
 def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
-    """{machine: embeddings} of the machines in a folder that have test clips, and notes on those
-    that have none.
+    """Returns {machine: embeddings} of the machines that have test clips, and notes on the others.
 
     Raises:
-        InputError: as `load_embeddings`, or no machine has any.
+        InputError: as for `load_embeddings`, or no machine has test clips.
     """
     machines = load_embeddings(folder)
     tested = {machine: of for machine, of in machines.items() if (of.split == "test").any()}
@@ -280,14 +290,13 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
 
 
 def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
-    """results.json of each seed's folder -> the same at the top, with mean and standard deviation
-    (n - 1).
-    """
+    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json."""
     runs = [read_json(folder / "results.json") for folder in folders]
     found = over_seeds(runs)
     found["seeds"] = [
         {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
     ]
+    # The mean belongs to no single seed.
     del found["seed"]
     write_json(workdir / "results.json", found)
     write_seeds_report(found, folders, workdir)

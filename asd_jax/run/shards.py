@@ -1,9 +1,9 @@
-"""An archive in shards of one size: each is done once and kept, by any number of processes that
-share a folder.
+"""Processes an archive in shards of one size, by any number of processes that share a folder.
 
-What a shard was made of is written last, so a process that is killed leaves none that is half done.
-A lock says who is at work on it and ends with its process; where a file system has no locks, two
-may do the same shard, with one outcome.
+Each shard is done once and kept. What it was made of is written last, so a process that is killed
+never leaves a shard that looks complete but is not. A lock shows which process works on a shard and
+ends with that process. On a file system without locks, two processes may do the same shard; the
+result is the same.
 """
 
 import contextlib
@@ -19,10 +19,11 @@ from asd_jax.runtime.files import read_json, remove_parts, write_json
 from asd_jax.runtime.log import clock, say
 
 T = TypeVar("T")
-# items: what a kill may cost; a multiple of usual batches, and whatever the number of processes
+# Items per shard, which is what a killed process may lose. The size is a multiple of common batch
+# sizes and independent of the number of processes.
 SHARD = 1024
 DONE = "made_of.json"
-LOOK_AGAIN_SECONDS = 1.0  # at the shards that others are at work on
+LOOK_AGAIN_SECONDS = 1.0  # interval between checks of the shards that other processes work on
 
 
 def in_shards(
@@ -37,25 +38,27 @@ def in_shards(
     joined: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = say,
 ) -> tuple[list[Path], int]:
-    """Does every shard of an archive that is not done -> their folders in order, the number of
-    items done here.
+    """Processes every shard that is not done; returns all shard folders and the number of items
+    done.
+
+    The folders are in order. Only the items that this process did are counted.
 
     Args:
-        folder: that holds the shards.
-        items: of the archive, in its order.
-        made_of: a shard's items -> hash of all that its outcome depends on; a shard of another one
-            is done again.
-        work: writes the outcome of a shard's items into its folder.
-        files: the names of all that `work` may write there.
-        what: the items' name, for the progress on the screen.
-        wait: for the shards that others are at work on, and do those of a process that was lost.
-        joined: whether another process has meanwhile made of all shards what they are for, and
-            removed them.
-        tell: puts a line on the screen.
+        folder: the folder that holds the shards.
+        items: the items of the archive, in order.
+        made_of: returns the hash of everything that the result of a shard's items depends on; a
+            shard with another hash is done again.
+        work: writes the result of a shard's items into its folder.
+        files: the names of all files that `work` may write there.
+        what: the name of the items, for the progress on the screen.
+        wait: wait for the shards that other processes work on, and do those of a process that was
+            lost.
+        joined: returns whether another process has meanwhile joined all shards and removed them.
+        tell: prints a line on the screen.
 
     Raises:
-        InputError: what `work` raises; shards that are done stay. A folder in a shard's place that
-            is not ours.
+        InputError: `work` raises it, in which case finished shards stay; or a folder in a shard's
+            place was not made by this project.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = {folder / f"{n // SHARD:06}": items[n : n + SHARD] for n in range(0, len(items), SHARD)}
@@ -65,6 +68,7 @@ def in_shards(
             of = made_of(part)
             with contextlib.ExitStack() as stack:
                 done, others = _claim(stack, shard, files, of, joined, tell)
+                # A shard of another process stays in `left` and is visited again in the next round.
                 if others:
                     continue
                 del left[shard]
@@ -89,10 +93,10 @@ def in_shards(
 def _claim(
     stack: contextlib.ExitStack, shard: Path, files: Sequence[str], of: str, joined, tell
 ) -> tuple[bool, bool]:
-    """Whether a shard is done, and whether others are at work on it; else it is ours while the
-    stack is open.
+    """Returns whether a shard is done, and whether another process works on it.
 
-    Of several processes, the first one asks.
+    If neither is the case, this process holds the shard's lock while the stack is open. Of several
+    processes of one run, the first one claims the shard for all.
     """
     done = others = False
     if processes.first():
@@ -112,8 +116,9 @@ def _claim(
 
 
 def _check_ours(shard: Path, files: Sequence[str]) -> None:
-    """Raises InputError for a folder that holds anything but what a shard does."""
+    """Raises InputError if the folder holds anything that does not belong to a shard."""
     try:
+        # Hidden files, such as the lock, are allowed.
         found = {path.name: path for path in shard.glob("[!.]*")}
         odd = sorted(name for name, p in found.items() if name not in (DONE, *files) or p.is_dir())
         if odd or shard.is_symlink():
@@ -126,10 +131,11 @@ def _check_ours(shard: Path, files: Sequence[str]) -> None:
 
 
 def _made_of(shard: Path) -> object:
-    """What a shard was made of; None if it is not done."""
+    """Returns the hash of what a shard was made of; None if it is not done."""
     try:
         return read_json(shard / DONE).get("made_of") if (shard / DONE).exists() else None
-    except InputError:  # damaged: done again
+    # A damaged shard is done again.
+    except InputError:
         return None
 
 
@@ -138,7 +144,8 @@ def remove_shards(folder: Path, files: Sequence[str]) -> None:
     for shard in folder.glob("[0-9]" * 6):
         for name in () if shard.is_symlink() else (DONE, *files):
             (shard / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody is at work there, or it is not ours
+        # The folder stays if another process works there or if it holds other files.
+        with contextlib.suppress(OSError):
             shard.rmdir()
     with contextlib.suppress(OSError):
         folder.rmdir()

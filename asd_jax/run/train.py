@@ -1,4 +1,4 @@
-"""A training run: fine-tunes, writes the weights, embeds every clip and scores."""
+"""Runs a training: fine-tunes, writes the weights, embeds every clip and scores."""
 
 import contextlib
 import dataclasses
@@ -33,16 +33,17 @@ from asd_jax.training.weights import load_pipeline, origin, save_encoder
 
 
 def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> None:
-    """Runs `config.seeds` times, with seeds seed, seed + 1, ..., each in a folder of its own if
-    there are several.
+    """Performs `config.seeds` runs with the seeds seed, seed + 1, ...
+
+    Several runs each have a folder of their own.
 
     Args:
-        config: of the run.
-        workdir: for all that the run leaves.
+        config: the settings of the run.
+        workdir: the folder for all results.
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: names what is wrong.
+        InputError: a setting, the data or the weights are wrong; the message says what.
     """
     check(config)
     folders = folders_of_seeds(workdir, config.seeds)
@@ -63,16 +64,17 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
 def train_and_score(
     config: RunConfig, workdir: Path, data_folder: Path, *, overwrite: bool = False
 ) -> dict:
-    """One run: fine-tune, write the weights, embed every clip, score -> results.json's content.
+    """Fine-tunes, writes the weights, embeds and scores every clip; returns results.json's content.
 
     Args:
-        config: of the run.
-        workdir: for all that the run leaves.
-        data_folder: where the synthetic factory is written, if that is the data.
+        config: the settings of the run.
+        workdir: the folder for all results.
+        data_folder: the folder in which the synthetic factory is written, if it is the data.
         overwrite: remove the run that is in the workdir first.
 
     Raises:
-        InputError: names what is wrong, before anything is computed or written.
+        InputError: a setting, the data or the weights are wrong; raised before anything is computed
+            or written, and the message says what.
     """
     check(config)
     keep_compiled(config)
@@ -85,6 +87,7 @@ def train_and_score(
         train = [clip for clip in clips if clip.split == "train"]
         windows = clip_windows(config, train, training=True)
         encoder = encoder_config(config, clips)
+        # These checks fail before the workdir is claimed and anything is written.
         if encoder.eat:
             say_other_front_end(config.model.weights, encoder.front_end)
             with section("optimizer."):
@@ -103,8 +106,10 @@ def trained_params(
     windows: Sequence[Window],
     workdir: Path,
 ) -> tuple[dict, dict[str, float]]:
-    """Parameters of the encoder, fine-tuned now or by an earlier call, and the seconds that it
-    took.
+    """Returns the encoder's parameters and {"training_seconds": the duration of fine-tuning}.
+
+    Parameters that an earlier call fine-tuned are read from the workdir; the second value is then
+    {}.
     """
     path = workdir / "weights.safetensors"
     if path.exists():

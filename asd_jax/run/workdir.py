@@ -1,5 +1,6 @@
-"""Whose a workdir is: one config's, one set of recordings', and one process's at a time; what in it
-is still valid.
+"""Ensures that a workdir belongs to one config, one set of recordings and one process at a time.
+
+Also records which results in it are still valid.
 """
 
 import contextlib
@@ -43,14 +44,14 @@ LEFT = (
 )
 _WAY_OUT = "Use another --workdir, or --overwrite to remove that run first"
 _WRITTEN_INTO = (".", "embeddings", "embeddings/filter_bank", "scores", "report")
-_OWNER = re.compile(r"(process \d+ on .*\n?)?")  # all that a lock's file may hold
+_OWNER = re.compile(r"(process \d+ on .*\n?)?")  # the only content that a lock file may have
 MOST_SEEDS = 1000
-# Keys that change no number beyond rounding, so that a run may go on with others.
+# A run may continue with other values of these keys, which change results by rounding at most.
 FREE = (
     "compiled",
     "data.threads",
     "data.cache",
-    "data.on_bad_clip",  # the recordings themselves are compared
+    "data.on_bad_clip",  # the recordings are compared instead
     "log.every",
     "log.checkpoint_every",
     "optimizer.on_bad_loss",
@@ -61,7 +62,7 @@ FREE = (
 
 
 class InUse(InputError):
-    """Another process works there."""
+    """Another process works in the folder."""
 
 
 @contextlib.contextmanager
@@ -73,19 +74,20 @@ def claimed(
     overwrite: bool = False,
     may_change: bool = False,
 ) -> Iterator[None]:
-    """Within, the workdir is this process's, with `config` in config.json and what the clips are in
-    data.json.
+    """Context manager: claims the workdir for this process and records config and clips in it.
+
+    `config` is written to config.json, and a description of the clips to data.json.
 
     Args:
-        workdir: made if it is not there.
+        workdir: created if it does not exist.
         config: plain values.
-        clips: all that the run reads.
+        clips: all clips that the run reads.
         overwrite: remove the run that is there first.
-        may_change: the recordings since the last time, where all that depends on them is made
-            again; no machine may be gone.
+        may_change: allow recordings that have changed since the last time, because everything that
+            depends on them is made again; machines that have disappeared are still an error.
 
     Raises:
-        InputError: another process works there; a run of another config or of other recordings is
+        InputError: another process works there, or a run with another config or other recordings is
             there.
     """
     if not processes.first():
@@ -104,19 +106,25 @@ def claimed(
             _check_recordings(workdir, ours["data.json"], may_change)
         for name, value in ours.items():
             write_json(workdir / name, value)
+        # The other processes wait at their own call until the workdir is ready.
         processes.wait()
         yield
 
 
 @contextlib.contextmanager
 def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
-    """Within, no other process works in the workdir, which `flag` named. The system itself ends the
-    lock of a process that was killed.
+    """Context manager: no other process works in the workdir inside the block.
+
+    The operating system releases the lock of a process that was killed.
+
+    Args:
+        workdir: created if it does not exist.
+        flag: the command-line flag that named the workdir, for messages.
 
     Raises:
-        InUse: another does, which is named.
-        InputError: the folder cannot be made, or something that is not ours stands in the lock's
-            place.
+        InUse: another process, which the message names, works there.
+        InputError: the folder cannot be created, or something that this project did not make stands
+            in the lock's place.
     """
     path = workdir / ".lock"
     with contextlib.ExitStack() as stack:
@@ -129,7 +137,7 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # else its last owner just removed it
+            # If the files differ, the last owner has just removed the lock file.
             ours = os.path.samestat(os.fstat(file.fileno()), path.stat())
         except (BlockingIOError, FileNotFoundError):
             ours = False
@@ -145,6 +153,7 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
             raise InUse(
                 f"{workdir} is in use by {owner}: wait for it, stop it, or use another {flag}"
             )
+        # Other processes show the owner in their messages.
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -155,13 +164,14 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
 
 
 def _lock_file(path: Path) -> TextIO:
-    """The lock's file, opened.
+    """Returns the opened lock file.
 
     Raises:
-        OSError: it is a link, another name of some other file, or holds what is not ours.
+        OSError: the path is a link, a second name of another file, or a file with foreign content.
     """
     foreign = OSError(errno.EEXIST, f"{path} is not ours: move it away, or use another folder")
     try:
+        # O_NOFOLLOW refuses a link, and O_NONBLOCK does not wait at a pipe.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         number = os.open(path, flags, 0o666)
     except OSError as error:
@@ -169,6 +179,7 @@ def _lock_file(path: Path) -> TextIO:
             raise
         raise foreign from error
     there = os.fstat(number)
+    # A file with several names may belong to someone else, and writing would damage it.
     if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
         os.close(number)
         raise foreign
@@ -181,7 +192,8 @@ def _lock_file(path: Path) -> TextIO:
 
 
 def seed_folders(workdir: Path) -> list[Path]:
-    """Folders of the run with several seeds that is there, none for a run with one.
+    """Returns the seeds' folders of the run that is there; the list is empty for a run with one
+    seed.
 
     Raises:
         InputError: its config.json cannot be read.
@@ -193,10 +205,10 @@ def seed_folders(workdir: Path) -> list[Path]:
 
 
 def folders_of_seeds(workdir: Path, seeds: Any) -> list[Path]:
-    """The folder of each seed of a run, none for a run with one.
+    """Returns the folder of each seed of a run; the list is empty for a run with one seed.
 
     Raises:
-        InputError: that is no number of seeds.
+        InputError: the number of seeds is not valid.
     """
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
         raise InputError(f"seeds={seeds!r} must be a whole number from 1 to {MOST_SEEDS}")
@@ -204,14 +216,15 @@ def folders_of_seeds(workdir: Path, seeds: Any) -> list[Path]:
 
 
 def remove_run(workdir: Path) -> None:
-    """Removes what a run leaves, those of its seeds too, and nothing else.
+    """Removes the files of a run, those of its seeds included, and nothing else.
 
     Raises:
         InUse: another process works on one of its seeds.
     """
     try:
         seeds = seed_folders(workdir)
-    except InputError:  # a config.json that nobody can read
+    # Without a readable config.json the seeds are unknown.
+    except InputError:
         seeds = []
     for seed in filter(Path.exists, seeds):
         with locked(seed):
@@ -227,8 +240,9 @@ def remove_run(workdir: Path) -> None:
 
 
 def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
-    """{machine: number of clips, hash of their names and sizes}; no folder, so recordings may
-    move.
+    """Returns {machine: number of clips and a hash of their names and sizes}.
+
+    Folders are not part of the hash, so recordings may be moved.
     """
     found = {}
     for machine in sorted({clip.machine for clip in clips}):
@@ -240,12 +254,12 @@ def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
 
 
 def recording_stamps(clips: Sequence[Clip]) -> dict[str, tuple[int, int]]:
-    """{path: (size, time of change)}."""
+    """Returns {path: (size in bytes, modification time in ns)} of the clips."""
     return {clip.path: _stamp(clip.path) for clip in clips}
 
 
 def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
-    """Raises InputError if a recording is not the one it was."""
+    """Raises InputError if the size or modification time of a recording has changed."""
     if _stamp(path) != stamp:
         raise InputError(
             f"{path}: changed since the run began; put it back, or start again with --overwrite"
@@ -253,7 +267,10 @@ def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
 
 
 def made_of(settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence[Clip]) -> str:
-    """Hash of all that embeddings depend on: settings, checksum of the weights, recordings."""
+    """Returns the hash of everything that embeddings depend on.
+
+    These are the settings, the checksum of the weights, and the recordings.
+    """
     stamps = recording_stamps(clips)
     rows = [
         {**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]}
@@ -263,32 +280,36 @@ def made_of(settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence
 
 
 class Made:
-    """What the files of a folder were made of, in its made_of.json; a file that was changed since
-    does not count.
+    """A record, in made_of.json, of what each file of a folder was made of.
+
+    A file that was changed since it was recorded is not valid.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.path = folder, folder / "made_of.json"
         try:
             self.files = read_json(self.path) if self.path.exists() else {}
-        except InputError:  # then nothing here counts, and is made again
+        # Without a readable record no file is valid, and all are made again.
+        except InputError:
             self.files = {}
 
     def valid(self, name: str, of: str) -> bool:
-        """Whether that file is there and whole, and was made of this."""
+        """Returns whether the file is there, unchanged, and was made of what the hash `of`
+        describes.
+        """
         path, known = self.folder / name, self.files.get(name)
         if not isinstance(known, dict) or known.get("made_of") != of or not path.is_file():
             return False
         return known.get("sha256") == file_sha256(path)
 
     def add(self, name: str, of: str) -> None:
-        """Notes what a file was made of, after it was written."""
+        """Records what a file was made of, after it was written."""
         self.files[name] = {"made_of": of, "sha256": file_sha256(self.folder / name)}
         write_json(self.path, self.files)
 
 
 def check_config(workdir: Path, config: Mapping) -> None:
-    """Raises InputError if the workdir's config.json is another; the differing keys are shown."""
+    """Raises InputError if the workdir's config.json differs; the message shows the keys."""
     path = workdir / "config.json"
     theirs = read_json(path) if path.exists() else config
     if different := [text for key, text in differences(theirs, config) if key not in FREE]:
@@ -299,17 +320,19 @@ def check_config(workdir: Path, config: Mapping) -> None:
 
 
 def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
-    """Notes which weights a run begins from, in pretrained.json: their path in the config may come
-    to name others.
+    """Records in pretrained.json which weights a run begins from.
+
+    The path in the config is not enough, because the file may be replaced.
 
     Args:
-        workdir: of the run, claimed.
-        origin: of `asd_jax.training.weights.origin`.
+        workdir: the folder of the run, already claimed.
+        origin: the result of `asd_jax.training.weights.origin`.
 
     Raises:
-        InputError: the run that is there began from others.
+        InputError: the run that is there began from other weights.
     """
     path = workdir / "pretrained.json"
+    # Only checkpoints depend on the earlier weights; without them the run starts anew.
     if (
         (workdir / "checkpoints").exists()
         and path.exists()
@@ -325,6 +348,7 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
 def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
     path = workdir / "data.json"
     theirs = read_data(path) if path.exists() else data
+    # Only machines that have disappeared then count as different.
     if may_change:
         theirs = {
             **data,
@@ -344,10 +368,10 @@ def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
 
 
 def read_data(path: Path) -> dict[str, dict[str, Any]]:
-    """data.json of a workdir -> as `recordings`.
+    """Returns the content of a workdir's data.json, in the form of `recordings`.
 
     Raises:
-        InputError: it holds something else.
+        InputError: the file holds something else.
     """
     found = read_json(path)
     for machine, own in found.items():
@@ -359,7 +383,7 @@ def read_data(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """(key, text) of all that differs in two nested mappings."""
+    """Returns (key, text) for every difference between two nested mappings."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = sorted({*a, *b})
         return [
@@ -381,5 +405,5 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def sha256_of(value: Any) -> str:
-    """SHA-256 of what JSON can hold."""
+    """Returns the SHA-256, in hexadecimal digits, of a value that JSON can represent."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

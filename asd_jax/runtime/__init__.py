@@ -1,1 +1,1 @@
-"""What every command stands on: exit status, errors, whole files, processes, log lines."""
+"""Provides what every command needs: exit status, errors, atomic files, processes, log lines."""

@@ -1,4 +1,4 @@
-"""Zip archives, and arrays of NumPy in them: claims are compared with what is there, first."""
+"""Reads zip archives and the NumPy arrays in them; sizes they claim are verified before reading."""
 
 import math
 import tokenize
@@ -11,9 +11,10 @@ import numpy as np
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular
 
-LARGEST_DIRECTORY = 16 << 20  # bytes of names and places: 200,000 entries
-# Floats are compressed by half at best, columns of text a hundredfold.
-LARGEST_TEXT, RATIO = 256 << 20, 4  # an npz unpacks to so many bytes and so often its own size
+LARGEST_DIRECTORY = 16 << 20  # bytes of the central directory: 200,000 entries
+# An npz file may unpack to LARGEST_TEXT bytes plus RATIO times its own size. Floats compress by
+# half at best, but columns of text compress a hundredfold.
+LARGEST_TEXT, RATIO = 256 << 20, 4
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -27,8 +28,8 @@ UNREADABLE = (
     TypeError,
     AttributeError,
     OverflowError,
-)  # all that zipfile raises
-# What NumPy raises of a header, which it parses as an expression of Python.
+)  # all exceptions that zipfile raises
+# NumPy parses an array's header as a Python expression, and raises these as well.
 _NO_HEADER = (*UNREADABLE, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -37,10 +38,15 @@ _HEADERS = {
 
 
 def open_archive(path: str | Path, kind: str = "zip archive") -> zipfile.ZipFile:
-    """A zip archive, called by its kind in messages; its directory is read, none of its entries.
+    """Returns an opened zip archive, of which only the central directory has been read.
+
+    Args:
+        path: the archive.
+        kind: what error messages call it.
 
     Raises:
-        InputError: no file, no zip archive, one with more entries than any of ours.
+        InputError: the file does not exist, is not a zip archive or has more entries than any file
+            of this project.
     """
     path = Path(path)
     try:
@@ -52,23 +58,27 @@ def open_archive(path: str | Path, kind: str = "zip archive") -> zipfile.ZipFile
 
 
 def _directory(path: Path) -> int:
-    """How many bytes the directory of an archive has, by its last words."""
+    """Returns the size of an archive's central directory in bytes, from the records at its end."""
     with open_regular(path) as file:
-        file.seek(max(0, path.stat().st_size - (1 << 16) - 98))  # a comment, and three records
+        # The end of the file holds three records (98 bytes) and a comment of up to 64 KiB.
+        file.seek(max(0, path.stat().st_size - (1 << 16) - 98))
         last = file.read()
     end, end64 = last.rfind(b"PK\5\6"), last.rfind(b"PK\6\6")
     size = int.from_bytes(last[end + 12 : end + 16], "little") if end >= 0 else 0
+    # This value means that the size is in the ZIP64 record.
     if size == 0xFFFFFFFF and end64 >= 0:
         return int.from_bytes(last[end64 + 40 : end64 + 48], "little")
     return size
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """An npz file -> its arrays by name; of numbers and text, nothing is executed.
+    """Returns the arrays of an npz file by name.
+
+    Only arrays of numbers and text are read, so no code from the file is executed.
 
     Raises:
-        InputError: no such file, damaged, an array that claims another size than its entry has,
-            or one that unpacks to far more than the file's size.
+        InputError: the file does not exist or is damaged, an array claims another size than its
+            entry has, or the file unpacks to far more than its size.
     """
     with open_archive(path, "npz file") as archive:
         entries, size = archive.infolist(), Path(path).stat().st_size
@@ -91,6 +101,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"{entry.filename[:80]!r} of npy version {version}")
         shape, _, dtype = _HEADERS[version](file)
         promised, there = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+        # Only numbers and text are accepted; objects would be unpickled, which can execute code.
         if dtype.kind not in "biufcSU" or promised != there or (math.prod(shape) and not promised):
             raise ValueError(
                 f"{entry.filename[:80]!r} claims {dtype} {shape}, but its entry has {there} bytes"

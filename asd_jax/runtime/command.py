@@ -1,9 +1,9 @@
-"""The one wrapper around every main: flags, exit status, errors in one line.
+"""Wraps every main function: parses the flags, prints errors in one line and sets the exit status.
 
-Exit status: 0 done; 2 bad input from the user (one message on stderr, no traceback); 1 anything
-else; `--help` 0. A main may return another status (asd_jax.detect returns 3 for "anomaly found").
-SIGTERM is taken as Ctrl-C is: what is being written is finished or removed, and the command that
-continues is printed.
+The exit status is 0 for success and for `--help`, 2 for bad input from the user (one message on
+stderr, no traceback) and 1 for any other failure. A main may return another status: asd_jax.detect
+returns 3 if it found an anomaly. SIGTERM is handled like Ctrl-C: a file that is being written is
+completed or removed, and the command that continues the work is printed.
 """
 
 import ast
@@ -33,15 +33,15 @@ KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pr
 def run(
     main: Callable[[], int | None], define_flags: Callable[[list[str]], None] = lambda argv: None
 ) -> None:
-    """Parses the absl flags that `main`'s module defined, calls it and exits with the contract's
-    status.
+    """Parses the flags, calls `main` and exits with the status that the module docstring defines.
 
     Args:
         main: the command.
-        define_flags: defines the flags that depend on others, given the arguments.
+        define_flags: defines the flags that depend on other flags, from the arguments.
     """
     _open_streams()
     status = _status(main, define_flags, sys.argv)
+    # Output that is still buffered may fail to be written now, e.g. on a full disk.
     with contextlib.suppress(AttributeError, ValueError):
         try:
             sys.stdout.flush()
@@ -69,9 +69,10 @@ def _status(main, define_flags, argv: list[str]) -> int:
     except InputError as error:
         tell(f"error: {error}")
         return 2
-    except ScreenLost:  # whoever read it may have seen enough
+    # A closed pipe is no failure: its reader may have seen enough.
+    except ScreenLost:
         return int(screen_lost())
-    except SystemExit as stop:  # of argparse
+    except SystemExit as stop:  # raised by argparse
         if isinstance(stop.code, str):
             tell(stop.code)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -80,7 +81,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
             return _told(error)
         if not processes.several():
             raise
-        # What a lost connection is called differs by machine and version; its own words follow.
+        # The message for a lost connection differs by machine and version, so it is printed too.
         reason = str(error).strip().partition("\n")[0][:300]
         tell(
             "error: this process of several could not go on; if another one ended, see why "
@@ -93,25 +94,29 @@ def _status(main, define_flags, argv: list[str]) -> int:
 
 
 def _open_streams() -> None:
-    """Gives a process that was started without standard streams some that lead nowhere, and has
-    what a stream cannot encode, such as a name that is not UTF-8, escaped.
+    """Replaces missing standard streams by the null device, and makes all of them safe to print to.
+
+    Characters that a stream cannot encode, such as in a file name that is not UTF-8, are escaped.
     """
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # else the next file that is opened would be a standard stream
+        # Otherwise the next file that is opened would become a standard stream.
+        except OSError:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(os.devnull, "w")
     sys.stderr = sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-            with contextlib.suppress(OSError):  # one that others set so would lose lines
+            # Another process may have made the stream non-blocking, which loses lines.
+            with contextlib.suppress(OSError):
                 os.set_blocking(stream.fileno(), True)
 
 
 def _told(error: OSError) -> int:
-    """Tells what the system refused -> the exit status."""
+    """Prints what the operating system refused, and returns the exit status."""
+    # An error that names no file may come from a deleted working directory.
     if error.filename is None:
         try:
             os.getcwd()
@@ -124,7 +129,7 @@ def _told(error: OSError) -> int:
 
 
 def docstring(thing) -> str:
-    """The docstring of a module or function, in its source where Python runs without (-OO)."""
+    """Returns the docstring of a module or function, even where Python drops docstrings (-OO)."""
     if thing.__doc__:
         return thing.__doc__
     tree = ast.parse(inspect.getsource(thing))
@@ -133,7 +138,7 @@ def docstring(thing) -> str:
 
 
 def _again(main, argv: list[str]) -> str:
-    """How to continue."""
+    """Returns the text that tells the user how to continue."""
     again = shlex.join(
         ["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")]
     )
@@ -165,8 +170,8 @@ def _join(again: str) -> None:
 
 @contextlib.contextmanager
 def _terminated_as_by_hand() -> Iterator[None]:
-    """Within, SIGTERM raises KeyboardInterrupt."""
-    # only the main thread has signals
+    """Context manager: SIGTERM raises KeyboardInterrupt inside the block."""
+    # Only the main thread can set signal handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -178,7 +183,7 @@ def _terminated_as_by_hand() -> Iterator[None]:
 
 
 def _flags_help() -> str:
-    """The command's flags, wherever in this project they are defined; libraries have theirs."""
+    """Returns the help text of the flags that this project defines, without those of libraries."""
     libraries = "absl", "grain", "jax", "ml_collections", "orbax"
     modules = [
         name
@@ -186,12 +191,13 @@ def _flags_help() -> str:
         if name.partition(".")[0] not in libraries
     ]
     text = "\n".join(flags.FLAGS.module_help(name).partition(":\n")[2] for name in modules)
-    # The default of --config is a whole config where a run's own holds: python -m asd_jax.config.
+    # The default of --config may be the whole config of a run, which is too long to print here;
+    # python -m asd_jax.config lists the keys.
     return re.sub(r"\n *\(default: '\w+:\n[^)]*\)", "", text)
 
 
 def _name(main) -> str:
-    """The command's module, as `python -m` takes it."""
+    """Returns the name of the command's module, as `python -m` takes it."""
     module = sys.modules[main.__module__]
     return module.__spec__.name if module.__spec__ else sys.argv[0]
 
@@ -208,7 +214,7 @@ def _parse(argv: list[str]) -> None:
         raise InputError(
             _of_config_file(config, error) or f"{_words(error)} (--help lists the flags)"
         ) from error
-    except Exception as error:  # a bad override, or whatever is wrong in a config file
+    except Exception as error:  # a bad override, or any error in a config file
         unknown = (
             _unknown_key(argv, error) if isinstance(error, (AttributeError, KeyError)) else None
         )
@@ -220,8 +226,10 @@ def _parse(argv: list[str]) -> None:
 
 
 def _unknown_key(argv: list[str], error: Exception) -> str | None:
-    """What is wrong with a --config.section.key of which the config knows no such part, which the
-    error quotes.
+    """Returns a message if a --config.section.key has a part that the config does not know, else
+    None.
+
+    The exception quotes the unknown part.
     """
     parts = re.findall(r"""["']([^"']+)["']""", str(error.args[0])) or [str(error.args[0])]
     for argument in argv[1:]:
@@ -233,8 +241,10 @@ def _unknown_key(argv: list[str], error: Exception) -> str | None:
 
 
 def _words(error: flags.Error) -> str:
-    """What is wrong with the flags; absl says of one that is missing that it "must have a value
-    other than None".
+    """Returns the text of a flag error.
+
+    absl says of a missing flag that it "must have a value other than None", which is replaced by
+    the help of the flag.
     """
     missing = re.findall(r"Flag --(\w+) must have a value other than None", str(error))
     return "; ".join(
@@ -243,9 +253,11 @@ def _words(error: flags.Error) -> str:
 
 
 def _of_config_file(config: str | None, error: BaseException) -> str | None:
-    """What the config file itself raised, which config_flags may bury in the text of a
-    traceback.
+    """Returns the message of an error that the config file itself raised, else None.
+
+    config_flags may hide it in the text of a traceback.
     """
+    # The innermost exception is the one that the config file raised.
     while cause := error.__cause__ or error.__context__:
         error = cause
     name = (config or "").partition(":")[0]
@@ -258,8 +270,10 @@ def _of_config_file(config: str | None, error: BaseException) -> str | None:
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str | None:
-    """The value of --name in the arguments, before the flags are parsed; None if it is not
-    there.
+    """Returns the value of --name in the arguments before the flags are parsed, None if it is
+    absent.
+
+        value_of_flag(["train", "--config=a.py"], "config")  # "a.py"
     """
     for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
         flag, equals, value = argument.lstrip("-").partition("=")

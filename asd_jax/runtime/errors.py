@@ -1,4 +1,4 @@
-"""The one error a user can cause and mend; asd_jax.runtime.command turns it into exit status 2."""
+"""Defines InputError, the one error that a user can cause and fix; commands exit with status 2."""
 
 import contextlib
 import difflib
@@ -6,12 +6,17 @@ from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
-    """Bad input: the message names the thing and says what to do about it."""
+    """An error in the user's input; the message names the item and says how to fix it."""
 
 
 @contextlib.contextmanager
 def about(name: str) -> Iterator[None]:
-    """Within, an InputError is told of this thing, such as one machine of several."""
+    """Context manager: adds the name of the item to every InputError raised inside the block.
+
+    Example:
+        with about("machine fan"):
+            score_machine(embeddings, scoring)
+    """
     try:
         yield
     except InputError as error:
@@ -20,10 +25,12 @@ def about(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def section(name: str) -> Iterator[None]:
-    """A block whose InputErrors, which begin with a key, name the config's section before it.
+    """Context manager: prefixes the config section to every InputError raised inside the block.
+
+    The messages begin with a key, so that the result names the full key.
 
     Args:
-        name: with a dot behind it; empty for the keys at the top.
+        name: the section with a trailing dot; empty for the keys at the top level.
     """
     try:
         yield
@@ -32,6 +39,6 @@ def section(name: str) -> Iterator[None]:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' if one of `known` is close to `name`, else ''."""
+    """Returns " Did you mean X?" if one of `known` is close to `name`, else ""."""
     match = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, the one way in which outputs are written; JSON, checksums."""
+"""Writes every output file atomically, reads JSON files and computes checksums."""
 
 import contextlib
 import errno
@@ -22,23 +22,26 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.json_text import LARGEST, parse_json
 
-READER_SECONDS = 5  # that a named pipe may be without a reader
-_PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # whole_file's own names, and nobody else's
-_IN_MEMORY = 1 << 24  # bytes of what goes into a device or a pipe
-_KEPT = ("results.json", "checkpoints/*")  # what took time to compute
+READER_SECONDS = 5  # how long to wait for a reader of a named pipe
+_PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # matches only names that whole_file makes
+_IN_MEMORY = 1 << 24  # bytes for a device or a pipe that are held in memory rather than on disk
+_KEPT = ("results.json", "checkpoints/*")  # results that took time to compute
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file to write, which takes its name only when it is complete; its folder is made.
+    """Context manager: yields a binary file that appears under its name only when it is complete.
 
-    A link stays, and what it names is written. A device, a named pipe, or what this process
-    prints to, is written into, at the end. Until then the content is in a file beside the target,
-    of a name that nobody else uses. In all but the first of several processes, what is written
-    goes nowhere.
+    Missing folders are created. Until the file is complete, its content is in a file beside the
+    target with a unique name. A symbolic link stays, and its target is written. A device, a named
+    pipe or the file that this process prints to is written directly, at the end of the block. Of
+    several processes, only the first one writes; in the others the content is discarded.
+
+        with whole_file("results.json") as file:
+            file.write(content)
 
     Raises:
-        InputError: the place cannot be written, or is full; nobody reads the pipe.
+        InputError: the path cannot be written, the disk is full or the pipe has no reader.
     """
     if not processes.first():
         yield io.BytesIO()
@@ -55,15 +58,16 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         with _part_of(target) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the name without the content
+            # Without fsync, a power cut may leave the name without the content.
+            os.fsync(file.fileno())
             os.replace(file.name, target)
 
 
 def check_output(path: str | Path) -> None:
-    """Finds out before anything is computed that `whole_file` could not write there.
+    """Checks that `whole_file` can write to the path, before anything is computed.
 
     Raises:
-        InputError: as `whole_file`.
+        InputError: as for `whole_file`.
     """
     with _refused(path):
         if Path(path).is_dir():
@@ -84,8 +88,9 @@ def _refused(path: str | Path) -> Iterator[None]:
 
 
 def _is_stream(path: str | Path) -> bool:
-    """Whether no file may take the place of what is there: it is none, or this process prints to
-    it.
+    """Returns whether the path must be written in place rather than replaced by a new file.
+
+    This is so for anything that is not a regular file, and for a file that this process prints to.
     """
     try:
         there = os.stat(path)
@@ -95,7 +100,7 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _own(there: os.stat_result) -> int | None:
-    """Of standard output and standard error, the one that this is."""
+    """Returns 1 or 2 if the file is this process's standard output or standard error, else None."""
     for number in (1, 2):
         with contextlib.suppress(OSError):
             if os.path.samestat(there, os.fstat(number)):
@@ -104,14 +109,16 @@ def _own(there: os.stat_result) -> int | None:
 
 
 def _stream(path: str | Path) -> BinaryIO:
-    """What is there, opened to write into."""
+    """Returns the existing file, device or pipe, opened for writing."""
     if (own := _own(os.stat(path))) is not None:
+        # Output that is still buffered must come before the content.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return open(os.dup(own), "wb")
     until = time.monotonic() + READER_SECONDS
     while True:
-        try:  # without O_NONBLOCK, a pipe that nobody reads is waited for without end
+        # Without O_NONBLOCK, opening a pipe that has no reader blocks forever.
+        try:
             number = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
             if error.errno != errno.ENXIO:
@@ -126,16 +133,21 @@ def _stream(path: str | Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def _part_of(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside the target, with its rights; removed if it has not taken its name."""
+    """Context manager: yields a new file beside the target, with the target's permissions.
+
+    The file is removed at the end unless it was renamed.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     there = target.exists()
+    # os.replace would overwrite even a read-only file.
     if there and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     part = target.with_name(f".asd_jax_{secrets.token_hex(8)}.part")
     with open(part, "xb") as file:
         try:
             if there:
-                with contextlib.suppress(OSError):  # not every file system has rights
+                # Not every file system has permissions.
+                with contextlib.suppress(OSError):
                     shutil.copymode(target, part)
             yield file
         finally:
@@ -144,8 +156,9 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what processes that were killed left of `whole_file` in a folder that no other one
-    writes to.
+    """Removes the unfinished files of `whole_file` that killed processes left in a folder.
+
+    No other process may be writing to the folder.
     """
     for path in folder.glob(".asd_jax_*.part"):
         if _PART.fullmatch(path.name):
@@ -154,10 +167,12 @@ def remove_parts(folder: Path) -> None:
 
 @contextlib.contextmanager
 def used(folder: Path) -> Iterator[Callable[[], bool]]:
-    """Within, the folder, which is made, is known to be in use; whether nobody else uses it.
+    """Context manager: creates the folder and marks it as in use inside the block.
+
+    Yields a function that returns whether no other process uses the folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     with contextlib.ExitStack() as stack:
         while True:
@@ -165,13 +180,17 @@ def used(folder: Path) -> Iterator[Callable[[], bool]]:
             try:
                 number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
                 stack.callback(os.close, number)
-                with contextlib.suppress(OSError):  # not every file system has locks
+                # Not every file system has locks.
+                with contextlib.suppress(OSError):
                     fcntl.flock(number, fcntl.LOCK_SH)
+                # Another process may have removed the folder since it was opened.
                 if os.path.samestat(os.fstat(number), os.stat(folder)):
                     break
-            except FileNotFoundError:  # its last user just removed it
+            # The last user of the folder may have just removed it; then it is created again.
+            except FileNotFoundError:
                 pass
 
+        # Every user holds a shared lock; only the last one can make its own exclusive.
         def alone() -> bool:
             try:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,11 +203,13 @@ def used(folder: Path) -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
-    """Within, an InputError takes with it what was written in the folder, if the folder was not
-    there before and no other process uses it.
+    """Context manager: removes the folder if an InputError is raised inside the block.
 
-    Unless something is there that took time to compute: results, checkpoints, or a file of the
-    pattern `unless`.
+    The folder stays if it existed before, if another process uses it, or if it holds something that
+    took time to compute: results, checkpoints or a file that matches the pattern `unless`.
+
+    Raises:
+        InputError: the folder cannot be created, or the block raised it.
     """
     folder = Path(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -207,17 +228,19 @@ def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
             if made and alone() and not kept:
                 shutil.rmtree(folder, ignore_errors=True)
                 for place in made[1:]:
-                    with contextlib.suppress(OSError):  # somebody has put something there
+                    # A parent folder that is not empty stays.
+                    with contextlib.suppress(OSError):
                         place.rmdir()
             raise
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A file to read.
+    """Returns a regular file, opened for reading.
 
     Raises:
-        OSError: as `open`; also for a pipe or a device, which may keep a reader for ever.
+        OSError: as for `open`; also for a pipe or a device, which could block a reader forever.
     """
+    # O_NONBLOCK keeps os.open from waiting for the writer of a pipe.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -229,28 +252,30 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def write_json(path: str | Path, value: dict) -> None:
-    """Writes `value` as indented JSON, keys in the order given; the same value gives the same
-    bytes.
+    """Writes `value` as indented JSON with its keys in the given order.
+
+    The same value always gives the same bytes.
     """
     with whole_file(path) as file:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: str | Path, shape: Any = dict, *, largest: int = LARGEST) -> Any:
-    """Reads a JSON file, an object unless told otherwise; arguments and errors as `parse_json`.
+    """Returns the value that a JSON file holds, by default an object; arguments as for
+    `parse_json`.
 
     Raises:
-        InputError: not there, or no regular file.
+        InputError: the file does not exist, is not a regular file, or `parse_json` raises.
     """
     try:
         with open_regular(path) as file:
             text = file.read(largest + 1)
-    except (OSError, ValueError) as error:  # a name with a NUL in it
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
     return parse_json(text, str(path), shape, largest=largest)
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, hashed in a stream."""
+    """Returns the SHA-256 of a file in hexadecimal digits, reading the file in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

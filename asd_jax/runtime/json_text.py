@@ -1,4 +1,4 @@
-"""Text of JSON -> values of a size, depth and shape that ours can have."""
+"""Parses JSON text, and refuses a size, depth or structure that no file of this project has."""
 
 import json
 import math
@@ -8,27 +8,28 @@ import msgspec
 
 from asd_jax.runtime.errors import InputError
 
-LARGEST = 64 << 20  # bytes; the lists of a million recordings have fewer
-_CONTAINERS = 1 << 20  # lists and objects, which take 30 times their text in memory
-_DEEPEST = 64  # ours are 5 deep
-_DIGITS = 20  # of a whole number: 64 bits
+LARGEST = 64 << 20  # bytes; a list of a million recordings needs less
+_CONTAINERS = 1 << 20  # lists and objects; in memory they take 30 times the size of their text
+_DEEPEST = 64  # levels; files of this project have 5
+_DIGITS = 20  # enough for an integer of 64 bits
 
 
 def parse_json(text: bytes, name: str, shape: Any = dict, *, largest: int = LARGEST) -> Any:
-    """What JSON says, if it is of the shape that is expected.
+    """Returns the value of a JSON text if it has the expected structure.
 
     Args:
         text: UTF-8.
-        name: what the text is, for messages.
+        name: what error messages call the text.
         shape: a type such as `dict[str, list[str]]`, or a dataclass, to which the value must
-            conform (msgspec.convert): 2.0 and true are no integers, a string is no number.
-        largest: number of bytes.
+            conform (msgspec.convert): 2.0 and true are not integers, a string is not a number.
+        largest: the largest permitted size in bytes.
 
     Raises:
-        InputError: not JSON, larger, deeper than 64, NaN, infinity or a number of more than 64
-            bits in it, or of another shape.
+        InputError: the text is not JSON, is too large or is nested deeper than 64 levels, contains
+            NaN, infinity or an integer of more than 64 bits, or has another structure.
     """
     try:
+        # Counting brackets bounds the memory that the parser can use.
         if len(text) > largest or text.count(b"{") + text.count(b"[") > _CONTAINERS:
             raise ValueError(f"larger than any of ours, {len(text)} bytes")
         value = json.loads(
@@ -39,7 +40,7 @@ def parse_json(text: bytes, name: str, shape: Any = dict, *, largest: int = LARG
         if shape is dict and not isinstance(value, dict):
             raise ValueError(f"holds no JSON object, but a {type(value).__name__}")
         return msgspec.convert(value, shape)
-    except (ValueError, RecursionError) as error:  # of JSON, UTF-8 and msgspec
+    except (ValueError, RecursionError) as error:  # from the JSON, UTF-8 and msgspec decoders
         raise InputError(f"{name}: not a readable JSON file ({error})") from error
 
 
@@ -56,7 +57,7 @@ def _whole(digits: str) -> int:
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and objects are nested."""
+    """Returns how deeply lists and objects are nested; 0 for a plain value."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         level = [item for of in level for item in (of.values() if isinstance(of, dict) else of)]

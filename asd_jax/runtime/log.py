@@ -1,4 +1,4 @@
-"""What a run says while it works: lines on the screen, metrics.jsonl, progress of long passes."""
+"""Reports the progress of a run: lines on the screen, metrics.jsonl, and the time left."""
 
 import contextlib
 import errno
@@ -16,24 +16,24 @@ from asd_jax.runtime.files import open_regular, whole_file
 from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
-_LARGEST = 1e300  # that a metric may be; what is larger, or no number, is damage
-_lost: OSError | None = None  # why standard output takes no more
+_LARGEST = 1e300  # a larger metric, or one that is not a number, means that the line is damaged
+_lost: OSError | None = None  # the error with which standard output failed, if it did
 
 
 class ScreenLost(Exception):
-    """Standard output takes no more of what is wanted there alone."""
+    """Standard output cannot be written, and the command has no other output."""
 
 
 def say(*words: object) -> None:
-    """One line on the screen, at once; of several processes, the first one's."""
+    """Prints one line at once; of several processes, only the first one prints."""
     put(printable(" ".join(map(str, words)), keep="\n\t") + "\n")
 
 
 def put(text: str) -> None:
-    """Text on the screen as it is, escape sequences too, at once; of several processes, the first
-    one's.
+    """Prints text unchanged, escape sequences included, and at once.
 
-    Where nobody reads any more, or the disk is full, the work goes on without.
+    Of several processes, only the first one prints. If the reader is gone or the disk is full, the
+    work goes on without output.
     """
     if processes.first():
         try:
@@ -43,10 +43,10 @@ def put(text: str) -> None:
 
 
 def print_result(line: str) -> None:
-    """One line of results on standard output.
+    """Prints one line of results on standard output.
 
     Raises:
-        ScreenLost: nobody reads any more, or the disk is full; there is nothing to go on for.
+        ScreenLost: the reader is gone or the disk is full, so the command has no reason to go on.
     """
     try:
         print(line, flush=True)
@@ -56,31 +56,35 @@ def print_result(line: str) -> None:
 
 
 def tell(line: str) -> None:
-    """One line on standard error, where standard output is for results."""
-    with contextlib.suppress(OSError):  # nobody is left to be told
+    """Prints one line on standard error, for commands whose standard output holds results."""
+    # If standard error is closed too, there is nowhere left to report to.
+    with contextlib.suppress(OSError):
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def lose_screen(error: OSError) -> None:
-    """Sends what is still printed nowhere, after standard output refused to take more; says so,
-    unless nobody reads it.
+    """Redirects standard output to the null device after it failed.
+
+    The failure is reported on standard error, unless the reader simply closed the pipe.
     """
     global _lost
     _lost = error
+    # The descriptor stays valid, so that later prints do not fail too.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno != errno.EPIPE:
         tell(f"error: standard output cannot be written ({error.strerror})")
 
 
 def screen_lost() -> bool:
-    """Whether something that somebody wanted to see did not reach standard output."""
+    """Returns whether standard output failed for another reason than a closed pipe."""
     return _lost is not None and _lost.errno != errno.EPIPE
 
 
 class TrainingLog:
-    """A line every n steps on the screen and in metrics.jsonl, with rate and time left.
+    """Writes a line every n steps to the screen and to metrics.jsonl, with the rate and the time
+    left.
 
-    A resumed run drops the lines of steps that it will do again, and says so.
+    A resumed run removes the lines of the steps that it will repeat, and reports this.
     """
 
     def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
@@ -103,12 +107,11 @@ class TrainingLog:
             say(f"continuing after step {start}")
 
     def due(self, step: int) -> bool:
-        """Whether the metrics of this step are wanted, and not yet written."""
+        """Returns whether the metrics of this step should be written and have not been yet."""
         return step > self._last and (step % self.every == 0 or step in (1, self.steps))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Reports the metrics of a step that is due: all of them in the file, the main ones on the
-        screen.
+        """Writes the metrics of a step that is due: all to the file, the main ones to the screen.
 
         Raises:
             InputError: the file cannot be written.
@@ -132,14 +135,14 @@ class TrainingLog:
             for name in ("loss", "accuracy", "learning_rate")
             if name in row
         )
-        # The first step of a process compiles: its rate says nothing of what is left.
+        # The first step of a process includes the compilation, so its rate predicts nothing.
         speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
         self._first = False
         say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
 
 
 def read_metrics(path: Path) -> list[dict[str, float | int]]:
-    """The rows of a metrics.jsonl, without those that a killed run left half written.
+    """Returns the rows of a metrics.jsonl, without lines that a killed run left incomplete.
 
     Raises:
         InputError: the file cannot be read.
@@ -153,7 +156,7 @@ def read_metrics(path: Path) -> list[dict[str, float | int]]:
 
 
 def _row(line: str) -> dict[str, float | int] | None:
-    """A line of metrics.jsonl; None where it is not whole."""
+    """Returns the row of a line of metrics.jsonl; None if the line is incomplete."""
     try:
         row = json.loads(line) if line.endswith("\n") else None
     except (ValueError, RecursionError):
@@ -172,20 +175,21 @@ def progress(
     *,
     tell: Callable[[str], None] = say,
 ) -> Iterator[T]:
-    """Passes the items on; says the share done, the rate and the time left every few seconds.
+    """Yields the items, and prints the share done, the rate and the time left every few seconds.
 
     Args:
-        items: of a long pass.
+        items: the items of a long pass.
         total: number of units, not items.
         what: the units' name, e.g. "clips embedded".
         per_item: units in one item.
-        tell: where to say it.
+        tell: prints a line.
     """
     begin = said = 0.0
     for number, item in enumerate(items):
         yield item
         now, done = time.perf_counter(), min((number + 1) * per_item, total)
-        if not number:  # the first one waits for the compiler
+        # The first item includes the compilation, so the rate is measured from its end.
+        if not number:
             begin = said = now
         elif now - said > 5 and done < total:
             rate, said = number * per_item / (now - begin), now
@@ -193,7 +197,7 @@ def progress(
 
 
 def clock(seconds: float) -> str:
-    """Seconds -> h:mm:ss or m:ss."""
+    """Returns a duration in seconds as h:mm:ss or m:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

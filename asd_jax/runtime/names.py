@@ -1,7 +1,7 @@
-"""What a name may be that comes from a file: of a machine, section or recording, or an attribute.
+"""Checks names that come from files: of machines, sections, recordings and attributes.
 
-Machines and sections become part of the names of files that are written; recordings are looked up,
-listed and shown.
+Machines and sections become part of the names of output files; recordings are looked up, listed and
+displayed.
 """
 
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from asd_jax.runtime.errors import InputError
 
 Kind = Literal["machine", "section", "file", "path", "attribute"]
 LONGEST = {
-    "machine": 100,  # bytes, so that those of a machine and a section fit into one file's name
+    "machine": 100,  # bytes; a machine and a section must fit into one file name
     "section": 100,
-    "file": 255,  # what usual file systems take
+    "file": 255,  # the limit of common file systems
     "path": 4096,
     "attribute": 4096,
 }
-_SHOWN = 60  # characters of a bad name in the message
+_SHOWN = 60  # characters of an invalid name that the message shows
 
 
 def check_name(kind: Kind, name: str, *, at: str = "") -> None:
-    """Refuses a name that may not be one of its kind.
+    """Checks that a name is valid for its kind.
 
     Args:
         kind: "machine" and "section": printable text without a slash; "file": any name that a disk
             can hold, UTF-8 or not; "path": such names below a folder; "attribute": any text.
-        name: it.
-        at: the file that it comes from, and where in it, for the message.
+        name: the name.
+        at: the file, and the place in it, that the name comes from; for the message.
 
     Raises:
-        InputError: names it, and what is wrong.
+        InputError: the name is not valid; the message says why.
     """
     if wrong := _wrong(kind, name):
         shown = repr(name[:_SHOWN] + ("..." if len(name) > _SHOWN else ""))
@@ -38,14 +38,15 @@ def check_name(kind: Kind, name: str, *, at: str = "") -> None:
 
 
 def check_names(kind: Kind, names: Iterable[str], *, at: str = "") -> None:
-    """As `check_name`, of many."""
+    """Checks many names as `check_name` does."""
     for name in sorted(set(names)):
         check_name(kind, name, at=at)
 
 
 def _wrong(kind: Kind, name: str) -> str:
     label = kind in ("machine", "section")
-    try:  # of a name that is not UTF-8, Python has each such byte as a surrogate
+    # In a name that is not UTF-8, Python represents each invalid byte as a surrogate.
+    try:
         size = len(name.encode("utf-8", "strict" if label else "surrogateescape"))
     except UnicodeEncodeError:
         return "is not UTF-8; rename it" if label else "has characters that are no text"

@@ -1,19 +1,22 @@
-"""Names that others chose, as a terminal, a plot and a page can show them."""
+"""Makes names from outside safe to show in a terminal, a plot or a page."""
 
 import unicodedata
 
 # Control and format characters, surrogates, line and paragraph separators: they move the cursor,
-# colour the screen, turn the direction of writing, or cannot be encoded.
+# colour the screen, reverse the writing direction, or cannot be encoded.
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"  # which Persian, the scripts of India and emoji are written with
+_JOINERS = "\u200c\u200d"  # Persian, the scripts of India and emoji need these joiners
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""The text with every character that steers what shows it written as an escape, such as \x1b.
+    r"""Returns the text with control and format characters replaced by escapes, such as \x1b.
+
+    Example:
+        printable("fan\x1b[31m")  # "fan\\x1b[31m"
 
     Args:
-        text: any string, also one that is no UTF-8 (names of files).
-        keep: characters that stay, such as the ends of lines in a message.
+        text: any string, including file names that are not UTF-8.
+        keep: characters that stay, such as line ends in a message.
     """
     if text.isprintable():
         return text

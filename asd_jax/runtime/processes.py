@@ -1,5 +1,6 @@
-"""Several processes, on one machine or many, that make one run (jax.distributed): the first alone
-writes files.
+"""Coordinates several processes, on one or many machines, that perform one run (jax.distributed).
+
+Only the first process writes files.
 """
 
 import atexit
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 
 from asd_jax.runtime.errors import InputError
 
-HEARTBEAT_SECONDS = 30  # after so long a machine that says nothing counts as gone
-SCORING_SECONDS = 3600  # that the others wait at the end, while the first scores
-# that the first leaves the others, which mostly found the same wrong input, to say so themselves
+HEARTBEAT_SECONDS = 30  # a machine that is silent for longer counts as lost
+SCORING_SECONDS = 3600  # how long the others wait at the end, while the first one scores
+# The others have usually found the same wrong input; this gives them time to report it.
 LAST_SECONDS = 1
 _number, _count = 0, 1
 _witness: subprocess.Popen | None = None
@@ -23,18 +24,19 @@ _witness: subprocess.Popen | None = None
 def join(
     coordinator: str, processes: int | None, process: int | None, last_words: str = ""
 ) -> None:
-    """Makes this process one of a run's; to be called before JAX is used.
+    """Makes this process part of a run of several; call it before JAX is used.
 
     Args:
         coordinator: HOST:PORT where the first process listens; "auto": JAX asks Slurm, TPU or MPI
-            for all three.
-        processes: how many there are.
-        process: the number of this one, from 0.
-        last_words: said if this process ends without `leave` or an orderly exit, as where JAX ends
-            it at once because the first one is gone.
+            for all three values.
+        processes: the number of processes.
+        process: the number of this process, from 0.
+        last_words: a message printed if this process ends without `leave` or an orderly exit, for
+            example if JAX ends it because the first process is gone.
 
     Raises:
-        InputError: numbers that do not fit; nothing that JAX could ask; the others do not come.
+        InputError: the numbers are inconsistent, JAX finds no cluster to ask, or the other
+            processes do not connect.
     """
     global _number, _count, _witness
     import jax
@@ -52,10 +54,10 @@ def join(
             "from 0; or --coordinator=auto on Slurm and TPU"
         )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # gloo notices itself that another process ended, and says so in an orderly way.
+    # gloo itself detects that another process ended and raises an ordinary error.
     if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue] made at run time
         jax.config.update("jax_enable_recoverability", True)
-    # A shell that hears when this process ends: its standard input closes, without a line on it.
+    # The shell notices the end of this process, because its standard input closes without a line.
     said = 'read -r _ || printf "%s\\n" "$0" >&2'
     _witness = subprocess.Popen(["sh", "-c", said, last_words], stdin=subprocess.PIPE)
     atexit.register(_dismiss)
@@ -80,29 +82,27 @@ def join(
 
 
 def first() -> bool:
-    """Whether this process is the only one or the first, which writes files and says what
-    happens.
-    """
+    """Returns whether this process is the only one or the first, which writes files and prints."""
     return _number == 0
 
 
 def number() -> int:
-    """Of this process."""
+    """Returns the number of this process, from 0."""
     return _number
 
 
 def count() -> int:
-    """Of processes."""
+    """Returns the number of processes."""
     return _count
 
 
 def several() -> bool:
-    """Whether there are others."""
+    """Returns whether there is more than one process."""
     return _count > 1
 
 
 def wait() -> None:
-    """Returns when every process is here."""
+    """Blocks until every process has called it."""
     if several():
         from jax.experimental import multihost_utils
 
@@ -111,7 +111,7 @@ def wait() -> None:
 
 @contextlib.contextmanager
 def first_before_others() -> Iterator[None]:
-    """The others enter when the first has left."""
+    """Context manager: the other processes enter the block after the first one has left it."""
     if not first():
         wait()
     yield
@@ -120,7 +120,7 @@ def first_before_others() -> Iterator[None]:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether it is so in any process; all must ask."""
+    """Returns whether the flag is true in any process; every process must call this."""
     if not several():
         return flag
     import numpy as np
@@ -130,7 +130,7 @@ def any_of(flag: bool) -> bool:
 
 
 def gather(rows):
-    """Each process's rows "n ..." -> those of all, in the order of processes."""
+    """Returns the rows "n ..." of all processes, in the order of the processes."""
     if not several():
         return rows
     from jax.experimental import multihost_utils
@@ -139,8 +139,9 @@ def gather(rows):
 
 
 def outlast() -> None:
-    """The first returns when the others have ended, as they need JAX's service, which ends with it,
-    until then.
+    """Keeps the first process alive until the others have ended.
+
+    They depend on JAX's coordination service, which ends with the first process.
     """
     if not (several() and first()):
         return
@@ -148,15 +149,17 @@ def outlast() -> None:
     from jax.experimental import multihost_utils
 
     recoverable = jax.config.jax_enable_recoverability  # pyright: ignore[reportAttributeAccessIssue] made at run time
-    if recoverable:  # else JAX's own end waits
-        # asks who is alive and here; who has left is neither
+    # Otherwise JAX's own shutdown waits.
+    if recoverable:
+        # Waits for the processes that are still alive, and not for those that have left.
         with multihost_utils.live_devices(jax.devices()):
             pass
 
 
 def leave(status: int) -> None:
-    """Ends this process of several at once, as an orderly end would wait for those that are gone or
-    still at work.
+    """Ends this process immediately.
+
+    An orderly exit would wait for processes that are gone or still at work.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -167,7 +170,7 @@ def leave(status: int) -> None:
 
 
 def _dismiss() -> None:
-    """This process ends in an orderly way: nobody need speak for it."""
+    """Tells the witness shell that this process ends normally, so that it prints nothing."""
     with contextlib.suppress(OSError):
         if _witness is not None:
             _witness.communicate(b"\n")

@@ -1,4 +1,4 @@
-"""Headers of files -> the dataclasses of settings, whose types and ranges they must keep."""
+"""Builds dataclasses of settings from the headers of files, and checks types and ranges."""
 
 import dataclasses
 import reprlib
@@ -11,24 +11,26 @@ from asd_jax.runtime.errors import InputError, near
 
 
 def built(kind: Any, values: Any) -> Any:
-    """What JSON says of a dataclass (or another type) -> it, and those within it; all is used.
+    """Returns an instance of a dataclass (or another type) built from parsed JSON.
 
-    Types are those of the annotations: 2.0 and true are no whole numbers, a string is no number.
-    Ranges are those that `__post_init__` checks, for Python callers too.
+    Nested dataclasses are built too, and every key must be used. Types are those of the
+    annotations: 2.0 and true are not integers, a string is not a number. Ranges are checked by
+    `__post_init__`, as they are for Python callers.
 
     Raises:
-        InputError: a field that is unknown, of another type or out of its range.
+        InputError: a field is unknown, has another type or is out of range.
     """
     try:
         made = msgspec.convert(values, kind)
     except (ValueError, RecursionError) as error:
         raise InputError(str(error)) from error
+    # msgspec ignores unknown keys of a dataclass, so they are checked here.
     _all_known(values, made)
     return made
 
 
 def _all_known(given: Any, made: Any, where: str = "") -> None:
-    """Raises InputError where a key was given that the dataclass made of it does not have."""
+    """Raises InputError if a key was given that the resulting dataclass does not have."""
     if not isinstance(given, Mapping) or isinstance(made, str | list | tuple):
         return
     of_class = dataclasses.is_dataclass(made)

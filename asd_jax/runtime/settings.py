@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses whose fields carry their default, their range and their meaning."""
+"""Provides frozen dataclasses whose fields carry their default, their range and their meaning."""
 
 import dataclasses
 import math
@@ -22,16 +22,16 @@ def key(
     below: float | int | None = None,
     mapping: bool = False,
 ) -> Any:
-    """A dataclass field with its default, what it means, and the values that it may take.
+    """Returns a dataclass field with its default, its meaning and its permitted values.
 
         batch_size: int = key(32, "clips a step", least=1)
 
     Args:
-        default: also says the type; a whole number does for a float.
-        meaning: in a few words, without the default.
-        choices: all values there are, of a text.
-        least, above, most, below: the range of a number; `least` and `most` are in it.
-        mapping: whether a mapping may stand in its place.
+        default: also defines the type; an integer is accepted for a float.
+        meaning: a few words, without the default.
+        choices: all permitted values of a text.
+        least, above, most, below: the range of a number; `least` and `most` are inclusive.
+        mapping: whether a mapping is accepted instead.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
     known = {name: limit for name, limit in limits.items() if limit is not None}
@@ -40,22 +40,25 @@ def key(
 
 
 def like(cls: type, name: str) -> Any:
-    """A dataclass field with the default, the meaning and the range of another class's."""
+    """Returns a dataclass field with the default, the meaning and the range of another class's
+    field.
+    """
     field = {field.name: field for field in dataclasses.fields(cls)}[name]
     return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
 def check_settings(settings: Any) -> None:
-    """Returns if every field holds a value of its type and range; NumPy's numbers become Python's.
+    """Checks that every field has a value of its type and range, and converts NumPy scalars to
+    Python.
 
     Raises:
-        InputError: names the first field that does not, its value, and what it may be.
+        InputError: names the first field with a wrong value, the value, and what is permitted.
     """
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if isinstance(value, np.generic):
             value = value.item()
-        object.__setattr__(settings, field.name, value)  # it is frozen
+        object.__setattr__(settings, field.name, value)  # the dataclass is frozen
         if field.metadata:
             _check(field, value)
 
@@ -64,6 +67,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     name, kind, choices = field.name, type(field.default), field.metadata["choices"]
     if field.metadata["mapping"] and isinstance(value, Mapping):
         return
+    # An integer is accepted for a float. A bool is not, although it is a subclass of int.
     whole = kind is float and type(value) is int
     if not whole and not (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
         raise InputError(
@@ -80,7 +84,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
 
 
 def within(value: float | int, limits: Mapping[str, float | int]) -> bool:
-    """Whether a number keeps the limits of `key`."""
+    """Returns whether a number is within the limits of `key`."""
     return (
         ("least" not in limits or value >= limits["least"])
         and ("above" not in limits or value > limits["above"])
@@ -90,7 +94,11 @@ def within(value: float | int, limits: Mapping[str, float | int]) -> bool:
 
 
 def limits_in_words(limits: Mapping[str, float | int]) -> str:
-    """The limits of `key` as the end of "... must"."""
+    """Returns the limits of `key` as the end of a sentence with "must".
+
+    Example:
+        limits_in_words({"least": 0, "below": 1})  # "be at least 0 and below 1"
+    """
     if limits.keys() == {"least", "most"}:
         return f"lie in {limits['least']}..{limits['most']}"
     words = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
@@ -98,15 +106,16 @@ def limits_in_words(limits: Mapping[str, float | int]) -> str:
 
 
 def settings_from(cls: type, values: Any, where: str = "") -> Any:
-    """A mapping with a key for each field of `cls` -> the settings, sections within it included.
+    """Returns the settings that a mapping describes, with a key for each field, sections included.
 
     Args:
         cls: a dataclass of settings.
-        values: what a config file, a command line or config.json holds.
-        where: the section's name with a dot behind it, for messages.
+        values: the content of a config file, a command line or config.json.
+        where: the section's name with a trailing dot, for messages.
 
     Raises:
-        InputError: names a key that is unknown (and the nearest), missing or wrong.
+        InputError: a key is unknown, missing or has a wrong value; the message names the key and,
+            for an unknown one, the nearest known key.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if not isinstance(values, Mapping):
@@ -137,10 +146,13 @@ def settings_from(cls: type, values: Any, where: str = "") -> Any:
 
 
 def changed(settings: Any, values: Mapping[str, Any]) -> Any:
-    """The settings with other values: {"section.key": value, ...}.
+    """Returns the settings with some values replaced: {"section.key": value, ...}.
+
+    Example:
+        changed(config, {"model.weights": "none"})
 
     Raises:
-        InputError: names a key that is unknown, or a value that cannot be.
+        InputError: a key is unknown or a value is not permitted; the message names it.
     """
     for name, value in values.items():
         head, _, rest = name.partition(".")
@@ -154,7 +166,7 @@ def changed(settings: Any, values: Mapping[str, Any]) -> Any:
 
 
 def as_mapping(settings: Any) -> dict[str, Any]:
-    """The settings as nested plain values, in the order of the fields."""
+    """Returns the settings as nested plain values, in the order of the fields."""
     return {
         field.name: as_mapping(value)
         if dataclasses.is_dataclass(value := getattr(settings, field.name))

@@ -1,1 +1,1 @@
-"""Optimiser, checkpoints, weight files and logs."""
+"""Implements fine-tuning and pre-training: steps, optimiser, checkpoints and weight files."""

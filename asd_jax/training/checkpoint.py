@@ -1,4 +1,4 @@
-"""Checkpoints of a run's training state (Orbax, nowhere else)."""
+"""Saves and restores checkpoints of the training state; the only module that uses Orbax."""
 
 import contextlib
 import logging
@@ -18,28 +18,34 @@ State = TypeVar("State")
 
 
 class Checkpoints:
-    """The newest checkpoints of one run, in `<workdir>/checkpoints/<step>/`; a context manager."""
+    """The newest checkpoints of one run, in `<workdir>/checkpoints/<step>/`; a context manager.
+
+    Example:
+        with Checkpoints(workdir / "checkpoints") as checkpoints:
+            start, state = checkpoints.restore(state)
+    """
 
     def __init__(self, folder: str | Path, keep: int = 2):
         self.folder = Path(folder).resolve()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
         )
-        # Orbax also logs the traceback of all that it raises
+        # Orbax logs the traceback of every exception that it raises, which would appear twice.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         with self._written():
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     @property
     def latest(self) -> int:
-        """Steps done at the newest checkpoint, 0 without one."""
+        """The number of steps done at the newest checkpoint, 0 if there is none."""
         return self._manager.latest_step() or 0
 
     def save(self, step: int, state: Any) -> None:
-        """Writes the state after `step` steps, in the background; complete or not there at all.
+        """Writes the state after `step` steps in the background; the checkpoint appears only when
+        complete.
 
         Raises:
-            InputError: this one, or the one before, cannot be written.
+            InputError: this checkpoint or the one before cannot be written.
         """
         parts = {
             "state": ocp.args.StandardSave(state),
@@ -49,11 +55,12 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.Composite(**parts))
 
     def restore(self, state: State) -> tuple[int, State]:
-        """(steps done, state) of the newest checkpoint that is whole, or (0, `state`) without any.
+        """Returns (steps done, state) of the newest intact checkpoint, or (0, `state`) if there is
+        none.
 
-        The given state is the pattern: structure, shapes, dtypes and placement come from it. Newer
-        checkpoints that are damaged are named on the screen and removed, as their steps will be
-        done again.
+        The given state is the template: it defines structure, shapes, dtypes and placement. Newer
+        checkpoints that are damaged are reported on the screen and removed, because their steps
+        will be repeated.
 
         Raises:
             InputError: there are checkpoints, but none can be read.
@@ -62,7 +69,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self._read(step, jax.tree.map(ocp.utils.to_shape_dtype_struct, state))
-            except Exception as error:  # Orbax and TensorStore have no class of errors of their own
+            # Orbax and TensorStore have no exception class of their own.
+            except Exception as error:
                 damaged[step] = str(error).strip().partition("\n")[0][:200] or type(error).__name__
                 continue
             for newer, reason in damaged.items():
@@ -82,9 +90,8 @@ class Checkpoints:
 
     def _read(self, step: int, pattern: State) -> State:
         parts = {"state": ocp.args.StandardRestore(pattern)}
-        if summed := (
-            self.folder / str(step) / "checksum"
-        ).exists():  # not in runs begun before there were checksums
+        # Runs begun by earlier versions have no checksums.
+        if summed := (self.folder / str(step) / "checksum").exists():
             parts["checksum"] = ocp.args.JsonRestore()
         restored = self._manager.restore(step, args=ocp.args.Composite(**parts))
         if summed and restored["checksum"]["leaves"] != checksum(restored["state"]):
@@ -95,11 +102,12 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
-        """Turns what Orbax raises for a full or read-only disk into the one error."""
+        """Context manager: turns what Orbax raises for a full or read-only disk into InputError."""
         try:
             yield
         except Exception as error:
-            if processes.several():  # more likely another one ended
+            # With several processes, the likelier cause is that another one ended.
+            if processes.several():
                 raise
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputError(
@@ -111,7 +119,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if kind and processes.several():  # the others may be gone, and there is nothing to wait for
+        # After an error the other processes may be gone, and waiting for them would never end.
+        if kind and processes.several():
             return
         with self._written():
             self._manager.wait_until_finished()
@@ -119,11 +128,11 @@ class Checkpoints:
 
 
 def checksum(state: Any) -> list[int]:
-    """One number for each array of a pytree, that any damaged value changes (Orbax does not notice
-    a flipped bit).
+    """Returns one number for each array of a pytree, which changes if any single value is damaged.
 
-    The sum modulo 2^32 of the values' bits, mixed as in Knuth's multiplicative hashing, each times
-    an odd number of its own: every step can be undone, so one value that changes always shows.
+    Orbax does not notice a flipped bit. The number is the sum modulo 2^32 of the values' bits,
+    mixed as in Knuth's multiplicative hashing, each times an odd number of its own. Every step is
+    invertible, so a change of one value always changes the sum.
     """
     return [int(number) for number in jax.device_get(_checksums(jax.tree.leaves(state)))]
 
@@ -132,9 +141,11 @@ def checksum(state: Any) -> list[int]:
 def _checksums(arrays: list[jax.Array]) -> list[jax.Array]:
     def one(x):
         bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
+        # Multiplying by an odd number and the xor-shift are both invertible modulo 2^32.
         bits = bits.astype(jnp.uint32) * jnp.uint32(2654435761)
         bits = bits ^ (bits >> 16)
-        # of each value; not by reshaping, so that an array spread over devices stays so
+        # The position of each value, computed without reshaping, which would gather an array that
+        # is spread over devices.
         number = jnp.uint32(0)
         for axis, size in enumerate(x.shape):
             number = number * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)

@@ -1,4 +1,4 @@
-"""Embeds what is heard of many clips: in batches of one length each, given back in order."""
+"""Embeds the windows of many clips, in batches of equal length, and returns the rows in order."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,32 +27,31 @@ def embed_windows(
     threads: int = 4,
     extras: Mapping[str, int] | None = None,
 ) -> list[np.ndarray]:
-    """Windows -> for each array "b ..." that `embed` makes of a batch, its rows for all windows "n
-    ...", in order.
+    """Returns the rows of all windows, "n ..." in order, for each array "b ..." that `embed` makes.
 
-    Of several processes, each embeds its part, and has all of them in the end. A batch's arrays are
-    read when the next batch is on its way, so that the device need not wait.
+    Of several processes, each embeds a part, and each returns the rows of all. A batch's arrays are
+    read only after the next batch has been dispatched, so that the device does not wait.
 
     Args:
-        embed: batch {"wave": "b s", and the extras "b"} -> arrays "b ...", of one shape whatever
-            the length.
-        heard: the windows; each length makes batches, and a compiled program, of its own.
-        read: a window's waveform.
-        what: is embedded, for the progress on the screen.
-        mesh: the devices that share every batch; None for the first one alone.
-        batch_size: windows a batch, rounded up to what the devices can share.
-        threads: that read ahead.
-        extras: whole numbers that go with every window into the batch.
+        embed: maps a batch {"wave": "b s", and the extras "b"} to arrays "b ...", whose shape does
+            not depend on the length.
+        heard: the windows; each length has its own batches and its own compiled program.
+        read: returns a window's waveform.
+        what: the name of the items, for the progress on the screen.
+        mesh: the devices that share every batch; None for the first device alone.
+        batch_size: windows per batch, rounded up to a multiple of the number of devices.
+        threads: number of threads that read ahead.
+        extras: integers that are added to the batch for every window.
 
     Raises:
-        InputError: no memory for a batch; what `read` raises.
+        InputError: there is not enough memory for a batch, or `read` raises.
     """
     mesh = mesh or one_device()
     batch_size += -batch_size % mesh.size
     rows: list = [None] * len(heard)
     for samples in sorted({window.samples for window in heard}):
         places = [place for place, window in enumerate(heard) if window.samples == samples]
-        # windows a process; the last is filled up with the first ones
+        # Every process needs the same number of windows, so the last one repeats the first windows.
         shared = -(-len(places) // processes.count())
         own = [
             heard[places[(processes.number() * shared + n) % len(places)]] for n in range(shared)
@@ -68,7 +67,7 @@ def embed_windows(
                     found += _rows(waiting.pop(0))
         with memory_for(batch_size):
             found += _rows(waiting.pop())
-        # the last batch is filled up
+        # The last batch may be filled up with repeated windows, which are dropped here.
         columns = [np.stack(column) for column in zip(*found[:shared], strict=True)]
         for place, *row in zip(places, *map(processes.gather, columns), strict=False):
             rows[place] = row
@@ -76,5 +75,5 @@ def embed_windows(
 
 
 def _rows(arrays):
-    """A batch's arrays -> the tuple of each window."""
+    """Returns the tuple of values of each window, from a batch's arrays."""
     return zip(*(np.asarray(array) for array in arrays), strict=True)

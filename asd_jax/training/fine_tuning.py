@@ -1,5 +1,6 @@
-"""Fine-tuning: an encoder learns to tell (machine, attribute) classes apart, and so learns what
-normal sounds like.
+"""Fine-tunes an encoder to distinguish (machine, attribute) classes of normal sounds.
+
+In learning to tell them apart, the encoder learns what normal sounds like.
 """
 
 import itertools
@@ -54,32 +55,35 @@ def fine_tune(
     log_every: int = 20,
     checkpoint_every: int = 200,
 ) -> dict:
-    """Training clips -> parameters of `Encoder(config)`; continues from the newest checkpoint in
-    the workdir.
+    """Returns the parameters of `Encoder(config)` after fine-tuning on the training clips.
+
+    The training continues from the newest checkpoint in the workdir.
 
     Args:
-        config: the encoder.
-        pretrained: parameters of its EAT, None to train from scratch.
+        config: the encoder's settings.
+        pretrained: the parameters of its EAT, None to train from scratch.
         clips: normal training clips.
-        read: a clip's waveform, all of one length.
-        settings: how to train.
+        read: returns a clip's waveform; all have the same length.
+        settings: the settings of the training.
         workdir: metrics.jsonl and checkpoints/ are written here.
-        mesh: the devices, see `make_mesh`; None for the first one alone.
+        mesh: the devices, see `make_mesh`; None for the first device alone.
         seed: of initial weights, order and augmentation.
-        dtype: of EAT's computation.
+        dtype: the type that EAT computes in.
         with_domain: whether source and target are different classes.
-        resident: keep all clips on the device instead of reading each batch's.
-        threads: that read ahead.
+        resident: keep all clips on the device instead of reading every batch.
+        threads: number of threads that read ahead.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
 
     Raises:
-        InputError: fewer than two classes, fewer clips than a batch, and what `run_steps` raises.
-        Interrupted: as `run_steps`.
+        InputError: there are fewer than two classes or fewer clips than a batch, or `run_steps`
+            raises.
+        Interrupted: as for `run_steps`.
     """
     mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
     steps = settings.steps(len(clips))
+    # Blocks above the pooled one do not affect the embedding, so they do not count as depth.
     optimizer, schedule = make_optimizer(
         settings, steps, config.pooling.block % config.backbone.depth + 1
     )
@@ -130,7 +134,7 @@ def fine_tune(
 
 
 def drawing(train_step: Callable, batch_size: int, key_order: jax.Array) -> Callable:
-    """A step on a batch -> the same on resident clips, from which it draws its batch."""
+    """Returns a step on resident clips, which draws its batch from them and calls `train_step`."""
 
     def step(state, data, key):
         return train_step(state, by_clip(draw(data, state.step, key_order, batch_size)), key)
@@ -141,10 +145,10 @@ def drawing(train_step: Callable, batch_size: int, key_order: jax.Array) -> Call
 def class_numbers(
     clips: Sequence[Clip], config: EncoderConfig, with_domain: bool
 ) -> tuple[list[tuple[str, ...]], list[dict[str, int]]]:
-    """(classes, for each clip its label and SimAM mode).
+    """Returns the classes, and the label and SimAM mode of each clip.
 
     Raises:
-        InputError: fewer than two classes.
+        InputError: there are fewer than two classes.
     """
     classes = training_classes(clips, with_domain=with_domain)
     if len(classes) < 2:

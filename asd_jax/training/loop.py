@@ -1,5 +1,6 @@
-"""The training loop that fine-tuning and pre-training share: resumes exactly, logs, saves, stops in
-good order.
+"""Implements the training loop of fine-tuning and pre-training, with logging and exact resumption.
+
+It saves the state regularly and when it is interrupted.
 """
 
 import contextlib
@@ -25,11 +26,11 @@ Metrics = dict[str, jax.Array]
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM or Ctrl-C, after the state was saved."""
+    """SIGTERM or Ctrl-C stopped the training, after the state was saved."""
 
 
 class Unsound(InputError):
-    """The state itself is bad, as `watch` found: it is not saved."""
+    """The state itself is bad, as `watch` found, and is not saved."""
 
 
 def run_steps(
@@ -48,43 +49,43 @@ def run_steps(
     files_of: Callable[[Any], Sequence[str]] = lambda batch: (),
     watch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
 ) -> State:
-    """The state before the first step -> after the last; continues from the newest checkpoint in
-    the workdir.
+    """Returns the state after the last step, starting from the newest checkpoint in the workdir.
 
-    The result is the same, bit for bit, however often the run was interrupted: everything that a
-    step depends on is its state, the batch of its number, and the key. The metrics of a step are
-    read after the next one was dispatched.
+    The result is the same, bit for bit, however often the run was interrupted: a step depends only
+    on its state, the batch of its number, and the key. The metrics of a step are read after the
+    next step was dispatched, so that the device does not wait.
 
     Args:
-        step_fn: (state, batch, key) -> (state, metrics). The state is a NamedTuple with `.step`,
-            the steps done, and otherwise any pytree of arrays; metrics are scalars by name. It is
-            compiled here, the state donated.
-        state: where training starts, and the pattern of what is saved.
-        batches: number of steps done -> the batches that follow.
+        step_fn: maps (state, batch, key) to (state, metrics). The state is a NamedTuple with
+            `.step`, the steps done, and otherwise any pytree of arrays; metrics are scalars by
+            name. It is compiled here, with the state donated.
+        state: the state before the first step, and the template of what is saved.
+        batches: maps the number of steps done to the batches that follow.
         workdir: metrics.jsonl and checkpoints/ are written here.
-        steps: to be done in all.
-        key: handed to every step; `state.step` is what makes their randomness differ.
-        batch_size: clips a step, for the rate.
-        mesh: the devices; None for the first one alone. The state is placed on them here, the
+        steps: the total number of steps.
+        key: the random key given to every step, which combines it with `state.step`.
+        batch_size: clips per step, from which the rate is computed.
+        mesh: the devices; None for the first device alone. The state is placed on them here, the
             batches by `batches`.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
-        on_bad_loss: when a metric is not finite, "stop" before that step, or "skip" the step.
-        files_of: names what is in a batch, for the message.
-        watch: sees the metrics that are logged; may raise Unsound.
+        on_bad_loss: what to do if a metric is not finite: "stop" before that step, or "skip" the
+            step.
+        files_of: returns the names of a batch's files, for the message.
+        watch: receives the metrics that are logged, and may raise Unsound.
 
     Raises:
-        InputError: a metric that is not finite; no memory for a step; the disk is full. The state
-            is saved.
-        Unsound: of `watch`; what was saved before stays.
-        Interrupted: by SIGTERM or Ctrl-C. The state is saved.
+        InputError: a metric is not finite, there is not enough memory for a step, or the disk is
+            full. The state is saved.
+        Unsound: raised by `watch`; earlier checkpoints stay.
+        Interrupted: SIGTERM or Ctrl-C was received. The state is saved.
     """
     mesh = mesh or one_device()
-    # All that the step hands to itself lies where it will lie: otherwise its second call would be
-    # compiled again.
+    # The first call gets its inputs with the placement of the later ones; otherwise the second call
+    # would be compiled again.
     carried = state, sound = place(mesh, (state, jnp.array(True)))
     step_fn = guarded(step_fn, mesh, carried, skip=on_bad_loss == "skip")
-    # The signals' handlers stay while the last checkpoint is written.
+    # The signal handlers must stay in place while the last checkpoint is written.
     with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
         log = TrainingLog(
@@ -112,7 +113,7 @@ def run_steps(
         except Unsound:
             raise
         except Exception:
-            # What was wrong, e.g. a clip that vanished, is not the state: no step is lost.
+            # The error, e.g. a clip that vanished, did not damage the state, so it can be saved.
             if (
                 not processes.several()
                 and not state.step.is_deleted()
@@ -128,8 +129,9 @@ def run_steps(
 
 
 def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
-    """Whether to stop after this step; several processes do so at the same one, and ask each other
-    when they log.
+    """Returns whether to stop after this step.
+
+    Several processes must stop at the same step, and agree on it when they log.
     """
     if not processes.several():
         return bool(asked)
@@ -137,10 +139,10 @@ def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
 
 
 def guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
-    """Compiles a step that does nothing if a metric is not finite; unless skipping, all that follow
-    do nothing either.
+    """Returns a compiled step that changes nothing if a metric is not finite.
 
-    So the state that is known to be bad one step later is still the one before the bad step.
+    Unless bad steps are skipped, all later steps change nothing either. When the bad metric is
+    noticed, one step later, the state is therefore still the one before the bad step.
     """
 
     def guarded(state, sound: jax.Array, batch, key: jax.Array):
@@ -150,6 +152,7 @@ def guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
             sound
             & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
         )
+        # A skipped step counts as done, so that training goes on with the next batch.
         kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
         return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
 
@@ -162,7 +165,7 @@ def _report(
     """Logs the metrics of a step that was done.
 
     Raises:
-        InputError: one is not finite, and such steps are not to be skipped.
+        InputError: a metric is not finite, and such steps must not be skipped.
     """
     if done is None:
         return
@@ -186,7 +189,7 @@ def _report(
 
 @contextlib.contextmanager
 def memory_for(batch_size: int) -> Iterator[None]:
-    """Turns "out of memory" into a message that names the batch size to try.
+    """Context manager: turns an out-of-memory error into a message with a batch size to try.
 
     Raises:
         InputError: instead of JAX's or Python's error.
@@ -194,6 +197,7 @@ def memory_for(batch_size: int) -> Iterator[None]:
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        # JAX has no exception class of its own for this; the text contains XLA's status.
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         way_out = (
@@ -206,7 +210,9 @@ def memory_for(batch_size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_asked() -> Iterator[list[int]]:
-    """Within, the first SIGTERM or Ctrl-C only fills the list; the second interrupts at once."""
+    """Context manager: the first SIGTERM or Ctrl-C only fills the list; the second interrupts at
+    once.
+    """
     asked: list[int] = []
 
     def ask(number, _):
@@ -214,7 +220,7 @@ def stop_asked() -> Iterator[list[int]]:
         if len(asked) > 1:
             raise KeyboardInterrupt
 
-    # only the main thread has signals
+    # Only the main thread can set signal handlers.
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

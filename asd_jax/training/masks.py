@@ -1,5 +1,6 @@
-"""Inverse block masks: which patches of a clip the student of pre-training may see (EAT,
-utils/data_utils.py).
+"""Draws inverse block masks: which patches of a clip the student sees in pre-training.
+
+The method is that of EAT, utils/data_utils.py.
 """
 
 import jax
@@ -19,20 +20,20 @@ def kept_patches(
     adjust: float,
     block: int,
 ) -> Int[Array, "b m k"]:
-    """Numbers of the patches kept in each of `views` views of each clip, "b m k"; k is the same in
-    all.
+    """Returns the indices "b m k" of the patches kept in each view; k is the same in all views.
 
     Squares of block x block patches around random centres are kept, clamped at the edges of the
-    grid; a random surplus is dropped, a lack filled up with random patches. The rest is masked.
+    grid. If these are too many patches, random ones are dropped; if too few, random ones are added.
+    All others are masked.
 
     Args:
-        key: of the randomness.
-        clips: b.
-        views: m.
-        grid: patches in time and in frequency.
+        key: the random key.
+        clips: number of clips b.
+        views: number of views m of each clip.
+        grid: number of patches in time and in frequency.
         mask_share: share of the patches to mask; EAT-base 0.8, EAT-large 0.75.
-        adjust: added to the kept share when centres are counted, since blocks overlap; 0.07 and
-            0.1.
+        adjust: added to the kept share when the number of centres is computed, because blocks
+            overlap; 0.07 and 0.1.
         block: edge of the squares in patches; 5.
 
     Raises:
@@ -54,7 +55,7 @@ def kept_patches(
         time = jnp.clip(centre // bands + offset[..., None], 0, times - 1)
         band = jnp.clip(centre % bands + offset[:, None], 0, bands - 1)
         marked = jnp.zeros(patches).at[(time * bands + band).ravel()].set(1)
-        # Marked patches come first, in random order; unmarked ones fill up.
+        # Marked patches rank above unmarked ones, and the order within both is random.
         return jax.lax.top_k(marked + jax.random.uniform(luck_key, (patches,)), kept)[1]
 
     return jax.vmap(jax.vmap(one))(jax.random.split(key, (clips, views)))

@@ -1,6 +1,4 @@
-"""Several devices: what of a training state and of a batch lies on which; one device is a mesh of
-one.
-"""
+"""Places training states and batches on several devices; a single device is a mesh of size one."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,36 +11,38 @@ from jax.sharding import PartitionSpec as P
 from asd_jax.runtime.errors import InputError
 
 Tree = TypeVar("Tree")
-AXES = ("data", "shard")  # clips are spread over both, parameters over the second
-LEAST = 4096  # values: asking other devices for a smaller array costs more than keeping it
+AXES = ("data", "shard")  # clips are spread over both axes, parameters over the second
+LEAST = 4096  # values; fetching a smaller array from other devices costs more than keeping it
 
 
 def one_device() -> Mesh:
-    """The first device of this process alone."""
+    """Returns a mesh of this process's first device alone."""
     return Mesh(np.array(jax.local_devices()[:1]).reshape(1, 1), AXES)
 
 
 def own_devices() -> Mesh:
-    """The devices of this process, for work that asks no other."""
+    """Returns a mesh of this process's devices, for work that involves no other process."""
     one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
     return Mesh(np.array([one] if one else jax.local_devices()).reshape(-1, 1), AXES)
 
 
 def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
-    """All devices of all processes as (copies of the state, devices that share one copy).
+    """Returns the mesh of all devices of all processes: (copies of the state, devices per copy).
 
-    JAX's own `jax_default_device` limits it to that one.
+    If JAX's `jax_default_device` is set, the mesh has that device alone.
 
     Args:
-        batch_size: clips a step, over all devices.
-        parts: that a step takes them in, one after the other.
-        shards: devices that share one copy of parameters and optimiser state (fully sharded data
-            parallel, Zhao et al., VLDB 2023); 1: each has its own copy; 0: all share one.
+        batch_size: clips per step, over all devices.
+        parts: number of parts into which a step divides the batch, one after the other.
+        shards: number of devices that share one copy of parameters and optimiser state (fully
+            sharded data parallel, Zhao et al., VLDB 2023); 1: each has its own copy; 0: all share
+            one.
 
     Raises:
-        InputError: devices that the batch, or copies that the devices, cannot be divided among.
+        InputError: the batch cannot be divided among the devices, or the devices among the copies.
     """
     one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    # All processes must list the devices in the same order.
     devices = (
         [one]
         if one
@@ -64,8 +64,9 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
 
 
 def spec_of(mesh: Mesh | AbstractMesh, leaf: Any) -> P:
-    """Over which axis an array of a state is shared out: the longest that can be divided, none of a
-    small array.
+    """Returns the axis over which an array of a state is sharded.
+
+    This is the longest axis that can be divided evenly; small arrays are not sharded.
     """
     shards = mesh.shape["shard"]
     axes = [axis for axis, size in enumerate(leaf.shape) if size % shards == 0]
@@ -76,12 +77,12 @@ def spec_of(mesh: Mesh | AbstractMesh, leaf: Any) -> P:
 
 
 def shardings(mesh: Mesh, state: Tree) -> Tree:
-    """A state's arrays -> where each lies."""
+    """Returns the sharding of each array of a state."""
     return jax.tree.map(lambda leaf: NamedSharding(mesh, spec_of(mesh, leaf)), state)
 
 
 def place(mesh: Mesh, state: Tree) -> Tree:
-    """A state that every process has whole -> the same, lying where `shardings` says."""
+    """Returns a state, which every process has in full, placed as `shardings` specifies."""
 
     def put(leaf, sharding):
         if sharding.is_fully_addressable:
@@ -92,19 +93,20 @@ def place(mesh: Mesh, state: Tree) -> Tree:
 
 
 def replicated(mesh: Mesh, tree: Tree) -> Tree:
-    """Arrays of this process -> whole on every device of the mesh."""
+    """Returns arrays of this process with a full copy on every device of the mesh."""
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
 def whole(mesh: Mesh, tree: Tree) -> Tree:
-    """Arrays as they lie on the mesh -> whole, on the first device of each process."""
+    """Returns arrays of the mesh in full, on the first device of each process."""
     gather = jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))
     return jax.tree.map(lambda array: array.addressable_data(0), gather(tree))
 
 
 def spread(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
-    """A process's share of a batch -> the batch of all processes, its clips spread over the
-    devices.
+    """Returns the batch of all processes, with its clips spread over the devices.
+
+    Each process passes its own share of the batch.
     """
     sharding = NamedSharding(mesh, P(AXES))
     return {
@@ -113,12 +115,12 @@ def spread(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
 
 
 def own_share(mesh: Mesh) -> tuple[int, int]:
-    """(i, n): this process's devices take the i-th of n equal parts of every batch."""
+    """Returns (i, n): this process's devices process the i-th of n equal parts of every batch."""
     return (jax.process_index(), jax.process_count()) if mesh.is_multi_process else (0, 1)
 
 
 def own_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
-    """A batch that every process made whole -> this one's part of it, for `spread`."""
+    """Returns this process's part of a batch that every process has in full, for `spread`."""
     i, n = own_share(mesh)
     return {
         name: rows if n == 1 else np.split(np.asarray(rows), n)[i] for name, rows in batch.items()
@@ -126,26 +128,26 @@ def own_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def own_rows(array: jax.Array) -> np.ndarray:
-    """The rows of an array spread by clip that lie on this process's devices."""
+    """Returns the rows, of an array that is spread by clip, that lie on this process's devices."""
     return np.concatenate([np.asarray(shard.data) for shard in array.addressable_shards])
 
 
-# Within a compiled step, under `jax.sharding.use_abstract_mesh`; without a mesh they change
-# nothing.
+# The following functions are called inside a compiled step, under
+# `jax.sharding.use_abstract_mesh`. Without a mesh they change nothing.
 
 
 def gathered(params: Tree) -> Tree:
-    """Parameters, whole on every device."""
+    """Returns parameters in full on every device."""
     return _laid_out(params, lambda mesh, leaf: P())
 
 
 def shared_out(gradients: Tree) -> Tree:
-    """What is computed of parameters, as `shardings` lays out the parameters themselves."""
+    """Returns gradients placed like the parameters that they belong to."""
     return _laid_out(gradients, spec_of)
 
 
 def by_clip(batch: Tree, axis: int = 0) -> Tree:
-    """Arrays whose given axis is clips, spread over the devices."""
+    """Returns arrays spread over the devices along the given axis, which is that of clips."""
     return _laid_out(batch, lambda mesh, leaf: P(*[None] * axis, AXES))
 
 

@@ -1,4 +1,4 @@
-"""The optimiser: which parameters are trained, when, and how fast."""
+"""Builds the optimiser: which parameters are trained, when, and how fast."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from optax.transforms import conditionally_mask
 
 
 def learning_rate_schedule(peak: float, steps: int, warmup_fraction: float) -> optax.Schedule:
-    """Step -> learning rate: linear from 0 to `peak`, then a cosine to 0 at `steps`."""
+    """Returns the schedule: linear from 0 to `peak`, then a cosine to 0 at `steps`."""
+    # optax requires more steps in total than for the warm-up.
     warmup = round(steps * warmup_fraction)
     return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, warmup + 1))
 
@@ -26,29 +27,31 @@ def adamw(
     b2: float = 0.999,
     decay_everything: bool = False,
 ) -> optax.GradientTransformation:
-    """AdamW; weight decay on matrices only (not on biases, norms and CLS); gradients clipped to a
-    global norm.
+    """Returns AdamW with weight decay on matrices only, and gradients clipped to a global norm.
+
+    Biases, norms and CLS have no weight decay.
 
     Args:
-        schedule: step -> learning rate.
-        weight_decay: times the learning rate, taken off every matrix at each step.
-        clip_norm: of all gradients together.
-        layer_decay: block i of EAT (from 0) learns at layer_decay^(depth - i) of the rate, the rest
-            at all of it (EAT).
-        depth: blocks of EAT that the embedding is made of; those above count as the last.
-        thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and after
-            every so many steps one more block thaws, the last first and what lies below the blocks
-            with the first; 0 for none.
+        schedule: maps a step to the learning rate.
+        weight_decay: multiplied by the learning rate and subtracted from every matrix at each step.
+        clip_norm: the largest norm of all gradients together.
+        layer_decay: block i of EAT (from 0) learns at layer_decay^(depth - i) of the rate, all
+            other parameters at the full rate (EAT).
+        depth: number of blocks of EAT that the embedding depends on; those above count as the last.
+        thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and one more
+            block thaws after each such number of steps, the last block first and what lies below
+            the blocks together with the first block; 0 for none.
         b2: decay of the second moment; 0.95 in EAT's pre-training.
-        decay_everything: weight decay on biases and norms too.
+        decay_everything: apply weight decay to biases and norms too.
     """
 
     def matrices(params):
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
     def by_stage(transform: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The transform, at work and counting steps for each stage's parameters only once they have
-        thawed.
+        """Returns the transform, applied to each stage's parameters only after they have thawed.
+
+        Its step count begins when the stage thaws.
         """
         if not thaw_every:
             return transform
@@ -71,7 +74,7 @@ def adamw(
         optax.add_decayed_weights(weight_decay, None if decay_everything else matrices),
     )
     return optax.chain(
-        by_stage(optax.identity()),  # gradients of frozen parameters do not count towards the norm
+        by_stage(optax.identity()),  # excludes the gradients of frozen parameters from the norm
         optax.clip_by_global_norm(clip_norm),
         by_stage(adam),
         optax.stateless(decayed) if layer_decay != 1 else optax.identity(),
@@ -80,14 +83,16 @@ def adamw(
 
 
 def layer_multiplier(path: str, layer_decay: float, depth: int) -> float:
-    """Share of the learning rate that a parameter gets: only EAT's blocks are scaled."""
+    """Returns the share of the learning rate that a parameter gets, 1 outside EAT's blocks."""
     block = _block(path)
     return 1.0 if block is None else layer_decay ** (depth - min(block, depth - 1))
 
 
 def thaw_stage(path: str, depth: int) -> int:
-    """0 for what is trained from the start, 1 for the last block of EAT, `depth` for the first and
-    what lies below.
+    """Returns the stage in which a parameter thaws.
+
+    This is 0 for what is trained from the start, 1 for the last block of EAT, and `depth` for the
+    first block and what lies below it.
     """
     if "eat/" not in path:
         return 0
@@ -101,12 +106,12 @@ def _block(path: str) -> int | None:
 
 
 def by_path(params: dict, value: Callable[[str], object]) -> dict:
-    """A tree like the parameters, each leaf `value` of its path joined by "/"."""
+    """Returns a tree like the parameters, with `value` of each leaf's path, joined by "/"."""
     return unflatten_dict({path: value("/".join(path)) for path in flatten_dict(params)})
 
 
 def split(params: dict, chosen: Callable[[str], bool]) -> tuple[dict, dict]:
-    """Parameters -> those whose path is chosen, and the rest; `join` puts them together again."""
+    """Returns the parameters whose path is chosen, and the others; `join` combines them again."""
     flat = flatten_dict(params)
     parts = [
         {path: p for path, p in flat.items() if chosen("/".join(path)) == wanted}
@@ -116,5 +121,5 @@ def split(params: dict, chosen: Callable[[str], bool]) -> tuple[dict, dict]:
 
 
 def join(first: dict, second: dict) -> dict:
-    """Two trees without a common leaf -> one."""
+    """Returns one tree of two trees that have no leaf in common."""
     return unflatten_dict({**flatten_dict(first), **flatten_dict(second)})

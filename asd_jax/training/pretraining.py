@@ -1,10 +1,9 @@
-"""Self-supervised pre-training of EAT on any filter bank: EAT's objective, or a masked autoencoder
-on the same parts.
+"""Pre-trains EAT without labels on any filter bank, with EAT's objective or a masked autoencoder.
 
 EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees
-a few patches of a clip and predicts, at the masked places, what a slowly moving average of itself
-(the teacher) makes of the whole clip. The masked autoencoder (He et al. 2021) predicts the masked
-patches' normalised pixels instead, without a teacher.
+a few patches of a clip and predicts, at the masked places, the output for the whole clip of a
+teacher, which is a slowly moving average of the student. The masked autoencoder (He et al. 2021)
+has the same parts but no teacher: it predicts the normalised pixels of the masked patches.
 """
 
 import dataclasses
@@ -28,8 +27,10 @@ from asd_jax.training.settings import Pretraining
 
 
 class PretrainingState(NamedTuple):
-    """What a step changes: steps done, parameters {"eat", "decoder"}, optimiser state, the
-    teacher's EAT ({}: none).
+    """The values that a step changes.
+
+    These are the number of steps done, the parameters {"eat", "decoder"}, the optimiser state and
+    the teacher's EAT parameters ({} if there is no teacher).
     """
 
     step: jax.Array
@@ -40,19 +41,19 @@ class PretrainingState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class CollapseWatch:
-    """Sees the metrics of pre-training; stops a run whose targets or predictions are nearly the
-    same everywhere.
+    """Stops a pre-training whose targets or predictions are nearly the same everywhere.
 
     Attributes:
-        least: spread below which it stops (EAT's own code: 0.1 for targets, 0.01 for predictions).
-        after: steps that it waits: in the first ones, predictions are near their mean.
+        least: the smallest permitted spread (EAT's own code: 0.1 for targets, 0.01 for
+            predictions).
+        after: number of steps without a check, since early predictions are near their mean.
     """
 
     least: float
     after: int
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        """Raises Unsound at a collapse."""
+        """Raises Unsound if the metrics show a collapse."""
         for name in ("target_spread", "prediction_spread"):
             if step > self.after and metrics[name] < self.least:
                 raise Unsound(
@@ -67,8 +68,9 @@ class CollapseWatch:
 def decoder_of(
     settings: Pretraining, dtype: DTypeLike = jnp.float32
 ) -> ConvolutionDecoder | PixelDecoder:
-    """The decoder that the settings name: (tokens, kept, times, bands) -> predictions at every
-    place.
+    """Returns the decoder of the settings, which maps (tokens, kept, times, bands) to predictions.
+
+    There is one prediction for every patch.
     """
     s = settings
     if s.objective == "eat":
@@ -79,7 +81,7 @@ def decoder_of(
 
 
 def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
-    """Shapes and dtypes of the decoder's parameters."""
+    """Returns the shapes and dtypes of the decoder's parameters."""
     return jax.eval_shape(lambda: _initial_decoder(config, settings, jax.random.key(0)))
 
 
@@ -101,8 +103,9 @@ def initial_state(
     key: jax.Array,
     pretrained=None,
 ) -> PretrainingState:
-    """Random parameters from the key; {"eat", "decoder"} of `pretrained` replace them, the teacher
-    starts as a copy.
+    """Returns the state before the first step, with random parameters made from the key.
+
+    {"eat", "decoder"} of `pretrained` replace the random ones; the teacher starts as a copy of EAT.
     """
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
@@ -118,9 +121,10 @@ def initial_state(
 
 
 def teacher_targets(ffn_outputs: list[Float[Array, "b n1 d"]]) -> Float[Array, "b n d"]:
-    """Every block's FFN output, CLS first -> what the student must predict at every patch.
+    """Returns the targets "b n d" that the student must predict, from every block's FFN output.
 
-    Each is normalised over the clip's patches per channel, their mean over blocks over channels.
+    Each output, without its CLS token, is normalised per channel over the clip's patches; the mean
+    over blocks is then normalised over channels.
     """
     targets = sum(_normalized(x[:, 1:], 1) for x in ffn_outputs) / len(ffn_outputs)
     return _normalized(targets, -1)
@@ -132,12 +136,14 @@ def eat_losses(
     targets: Float[Array, "r n d"],
     masked: Float[Array, "r n"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(frame loss, utterance loss), both sums over views, patches and channels, over sqrt(d).
+    """Returns the frame loss and the utterance loss.
+
+    Both are sums over views, patches and channels, divided by sqrt(d).
 
     Args:
-        predictions: of the decoder, for every view.
+        predictions: the decoder's output for every view.
         cls: the student's CLS token.
-        targets: of the teacher.
+        targets: the teacher's targets.
         masked: 1 where a patch was hidden.
     """
     scale = targets.shape[-1] ** -0.5
@@ -146,7 +152,9 @@ def eat_losses(
 
 
 def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
-    """Spectrogram -> the pixels of its patches, each patch normalised to mean 0 and variance 1."""
+    """Returns the pixels "b n p" of a spectrogram's patches, each patch scaled to mean 0, variance
+    1.
+    """
     pixels = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH)
     return _normalized(pixels, -1, eps=1e-6)
 
@@ -161,16 +169,17 @@ def losses(
     key: jax.Array,
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, ""], dict]:
-    """The loss to minimise, and what to watch: its parts and how much targets and predictions vary.
+    """Returns the loss to minimise and the metrics: its parts, and the spread of targets and
+    predictions.
 
     Args:
         config, settings: sizes; objective and weighting.
         params: {"eat": the student, "decoder"}.
         teacher: EAT parameters, {} for the masked autoencoder.
-        spectrogram: normalised; whole patches.
-        kept: numbers of the patches that each view keeps.
-        key: of the decoder's noise.
-        dtype: of the computation.
+        spectrogram: normalised; a whole number of patches.
+        kept: indices of the patches that each view keeps.
+        key: random key of the decoder's noise.
+        dtype: the type to compute in.
     """
     eat, decoder = EAT(config, dtype), decoder_of(settings, dtype)
     times, bands = spectrogram.shape[1] // PATCH, config.mel_bins // PATCH
@@ -181,11 +190,13 @@ def losses(
     predictions: Any = decoder.apply({"params": params["decoder"]}, *places, rngs={"noise": key})
     predictions = predictions.astype(jnp.float32)
     if settings.objective == "eat":
+        # The teacher gets no gradient; it only follows the student as a moving average.
         seen: Any = eat.apply({"params": jax.lax.stop_gradient(teacher)}, spectrogram)[1]
         targets = teacher_targets(seen["ffn"])
     else:
         targets = patch_pixels(spectrogram)
-    targets = jnp.repeat(targets, kept.shape[1], axis=0)  # for every view
+    # All views of a clip have the same targets.
+    targets = jnp.repeat(targets, kept.shape[1], axis=0)
     parts = {
         "target_spread": spread(targets, masked),
         "prediction_spread": spread(predictions, masked),
@@ -201,8 +212,9 @@ def losses(
 
 
 def spread(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[Array, ""]:
-    """Mean over channels of the standard deviation over all masked places: 0 when every place gets
-    the same vector.
+    """Returns the standard deviation over all masked places, averaged over channels.
+
+    It is 0 if every place gets the same vector, up to the 1e-6 that is added to the variance.
     """
     mean = (values * masked[..., None]).sum((0, 1), keepdims=True) / masked.sum()
     # Unbiased, as the public code logs it.
@@ -211,7 +223,7 @@ def spread(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[
 
 
 def teacher_decay(settings: Pretraining, updates: Int[Array, ""]) -> Float[Array, ""]:
-    """Decay of the teacher's average after so many updates."""
+    """Returns the decay of the teacher's moving average after the given number of updates."""
     done = jnp.minimum(updates / settings.ema_steps, 1)
     return settings.ema_start + (settings.ema_end - settings.ema_start) * done
 
@@ -224,8 +236,9 @@ def make_pretraining_step(
     schedule: optax.Schedule,
     dtype: DTypeLike = jnp.float32,
 ):
-    """The function (state, batch, key) -> (state, metrics), to compile; its chance is of the key
-    and the step alone.
+    """Returns the function (state, batch, key) -> (state, metrics), which is not compiled yet.
+
+    Its randomness depends on the key and the step number alone.
     """
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
@@ -257,6 +270,7 @@ def make_pretraining_step(
             )
 
         (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(gathered(state.params))
+        # The parameters were gathered for the computation; the update is done on shards again.
         gradients = shared_out(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -266,7 +280,7 @@ def make_pretraining_step(
             state.teacher,
             params["eat"] if state.teacher else {},
         )
-        # where the loss is still finite, and the gradient no longer
+        # Logged because it may become infinite or NaN while the loss is still finite.
         norm = optax.tree.norm(gradients)
         metrics = {
             "loss": loss,

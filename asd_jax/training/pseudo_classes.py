@@ -1,4 +1,4 @@
-"""Classes for machines whose clips carry no attributes: clusters of what a frozen encoder hears."""
+"""Makes classes for machines whose clips have no attributes, by clustering frozen embeddings."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from asd_jax.training.weights import embed
 
 
 def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.ndarray, "n"]:
-    """Embeddings -> the cluster of each, 0 .. clusters - 1 in order of appearance; Ward linkage of
-    unit vectors.
+    """Returns the cluster of each embedding, 0 .. clusters - 1 in order of appearance.
 
-    Pseudo-attributes as in arXiv 2509.12845. Fewer clips than clusters: each its own.
+    Ward linkage of the embeddings scaled to unit length, as for the pseudo-attributes of arXiv
+    2509.12845. If there are fewer clips than clusters, each clip is a cluster.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
@@ -35,13 +35,14 @@ def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.
         return np.zeros(len(rows), int)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     found = fcluster(linkage(rows, method="ward"), clusters, criterion="maxclust")
+    # Numbering by first appearance does not depend on SciPy's own numbering.
     names, first = np.unique(found, return_index=True)
     order = {name: place for place, name in enumerate(names[np.argsort(first)])}
     return np.array([order[name] for name in found])
 
 
 def without_attributes(clips: Sequence[Clip]) -> dict[str, list[int]]:
-    """The numbers of the clips of each "machine section" none of whose clips has an attribute."""
+    """Returns {"machine section": indices of its clips} where no clip has an attribute."""
     groups: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
         groups.setdefault(f"{clip.machine} {clip.section}", []).append(number)
@@ -64,24 +65,27 @@ def with_pseudo_classes(
     dtype: DTypeLike = jnp.float32,
     threads: int = 4,
 ) -> list[Window]:
-    """Training clips -> the same, those of machines without attributes named by their cluster,
-    "pseudo_0" and so on.
+    """Returns the training clips, with clusters as the attributes of machines that have none.
+
+    The attribute is "pseudo_0", "pseudo_1" and so on.
 
     Args:
-        clips: to be trained on.
-        read: a clip's waveform.
-        encoder: frozen, whose embeddings are clustered.
+        clips: the training clips.
+        read: returns a clip's waveform.
+        encoder: the frozen encoder whose embeddings are clustered.
         params: its parameters.
-        clusters: of each machine and section.
-        path: JSON file that keeps what was found, so that a continued run trains on the same
-            classes.
-        batch_size: clips a batch.
-        dtype: of the computation.
-        threads: that read ahead.
+        clusters: number of clusters of each machine and section.
+        path: JSON file that keeps the clusters, so that a continued run trains on the same classes.
+        batch_size: clips per batch.
+        dtype: the type to compute in.
+        threads: number of threads that read ahead.
+
+    Raises:
+        InputError: the file holds the clusters of other clips.
     """
     groups = without_attributes(clips)
     missing = not path.exists()
-    processes.wait()  # all have looked before the first one writes
+    processes.wait()  # all processes must have looked for the file before the first one writes it
     if missing:
         found, mesh = {}, own_devices()
         params = replicated(mesh, params)

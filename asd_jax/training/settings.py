@@ -1,4 +1,4 @@
-"""Settings of fine-tuning and of pre-training."""
+"""Defines the settings of fine-tuning and of pre-training."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ OBJECTIVES = ("eat", "masked_autoencoder")
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """How long and how fast fine-tuning learns."""
+    """How long fine-tuning takes and how fast it learns."""
 
     epochs: int = key(10, "passes over the training clips; 0: the weights as they start", least=0)
     batch_size: int = key(32, "clips a step, and a batch of embedding", least=1)
@@ -47,10 +47,10 @@ class Optimizer:
             )
 
     def steps(self, clips: int) -> int:
-        """Number of steps on so many clips.
+        """Returns the number of steps for the given number of clips.
 
         Raises:
-            InputError: not one.
+            InputError: there are too few clips for a single step.
         """
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
@@ -92,14 +92,14 @@ class Backbone:
 
     def __post_init__(self):
         check_settings(self)
-        _ = self.lora  # checks its keys
+        _ = self.lora  # raises if the keys of LoRA are wrong
 
     @property
     def lora(self) -> LoRA | None:
-        """The low-rank updates that `strategy` asks for.
+        """The low-rank updates that `strategy` specifies, None if it specifies none.
 
         Raises:
-            InputError: a layer that has none.
+            InputError: a target is not a layer of a block.
         """
         if self.strategy != "lora":
             return None
@@ -130,7 +130,7 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What changes the training clips."""
+    """The random changes made to the training clips."""
 
     mixup: str = key(
         "waveform", "waveform, spectrogram or none", choices=("waveform", "spectrogram", "none")
@@ -147,7 +147,7 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class FineTuning(Optimizer, Backbone, Head, Augmentation):
-    """How to fine-tune: the keys of config.optimizer, backbone, arcface and augment together."""
+    """All settings of fine-tuning: the keys of config.optimizer, backbone, arcface and augment."""
 
     def __post_init__(self):
         for part in (Optimizer, Backbone, Head, Augmentation):
@@ -155,11 +155,11 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
     @classmethod
     def of(cls, *parts: Optimizer | Backbone | Head | Augmentation) -> "FineTuning":
-        """The settings of its parts together."""
+        """Returns the merged settings of the given parts."""
         return cls(**functools.reduce(dict.__or__, map(dataclasses.asdict, parts)))
 
     def trains(self, path: str) -> bool:
-        """Whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""
+        """Returns whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""
         if path == "head/centres":
             return self.train_centres
         if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
@@ -169,7 +169,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What pre-training learns from; see asd_jax/training/pretraining.py."""
+    """The objective of pre-training; see asd_jax/training/pretraining.py."""
 
     objective: str = key(
         "eat",
@@ -222,7 +222,7 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingOptimizer:
-    """How fast pre-training learns; EAT's published values."""
+    """How fast pre-training learns; the defaults are EAT's published values."""
 
     batch_size: int = key(48, "clips a step", least=1)
     learning_rate: float = key(5e-4, "at its peak", above=0)
@@ -242,7 +242,7 @@ class PretrainingOptimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining(Objective, PretrainingOptimizer):
-    """How to pre-train: the keys of config.pretraining and config.optimizer together."""
+    """All settings of pre-training: the keys of config.pretraining and config.optimizer."""
 
     def __post_init__(self):
         Objective.__post_init__(self)
@@ -250,5 +250,5 @@ class Pretraining(Objective, PretrainingOptimizer):
 
     @classmethod
     def of(cls, objective: Objective, optimizer: PretrainingOptimizer) -> "Pretraining":
-        """The settings of its parts together."""
+        """Returns the merged settings of the two parts."""
         return cls(**dataclasses.asdict(objective), **dataclasses.asdict(optimizer))

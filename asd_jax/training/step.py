@@ -1,5 +1,6 @@
-"""One step of fine-tuning: augment, front end, encoder, head, gradients, update; a single compiled
-function.
+"""Defines one step of fine-tuning: augment, front end, encoder, head, gradients, update.
+
+The step is a single compiled function.
 """
 
 from typing import Any, NamedTuple
@@ -19,19 +20,20 @@ from asd_jax.training.mesh import by_clip, gathered, shared_out
 from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 
-# steps: at step n the average's decay is at most (1 + n) / (10 + n), so that the start is forgotten
+# At step n the decay of the average is at most (1 + n) / (10 + n), so that the average soon forgets
+# the initial weights.
 EMA_WARM_UP = 10
 
 
 class TrainState(NamedTuple):
-    """All that a step changes.
+    """The values that a step changes.
 
     Attributes:
-        step: steps done.
-        params: {"encoder", "head"}, frozen ones included.
-        optimizer: its state, of the trained parameters.
-        head: what the head keeps besides parameters, AdaCos's scale.
-        average: running average of the encoder's trained parameters, {} for none.
+        step: number of steps done.
+        params: {"encoder", "head"}, frozen parameters included.
+        optimizer: the optimiser's state, for the trained parameters.
+        head: the head's variables besides parameters, which is the scale of AdaCos.
+        average: running average of the encoder's trained parameters, {} if there is none.
     """
 
     step: jax.Array
@@ -42,7 +44,7 @@ class TrainState(NamedTuple):
 
 
 def make_head(classes: int, settings: FineTuning) -> nn.Module:
-    """The classifier: embeddings and soft labels -> (logits, cosines)."""
+    """Returns the classifier, which maps embeddings and soft labels to (logits, cosines)."""
     if settings.head == "arcface":
         return ArcFace(classes, settings.scale, settings.margin)
     return AdaCos(classes, settings.subclusters if settings.head == "subcluster_adacos" else 1)
@@ -51,8 +53,12 @@ def make_head(classes: int, settings: FineTuning) -> nn.Module:
 def make_optimizer(
     settings: FineTuning, steps: int, depth: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimiser of a run of so many steps on an EAT of so many blocks, and its learning
-    rate.
+    """Returns the optimiser of a run and its learning rate schedule.
+
+    Args:
+        settings: the settings of the training.
+        steps: total number of steps.
+        depth: number of blocks of EAT that the embedding depends on.
     """
     schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
     optimizer = adamw(
@@ -77,8 +83,9 @@ def initial_state(
     wave: np.ndarray,
     pretrained: dict | None,
 ) -> TrainState:
-    """Everything random from the key; then EAT's parameters replaced by the pre-trained ones, if
-    any.
+    """Returns the state before the first step, with random parameters made from the key.
+
+    The pre-trained parameters of EAT, if any, replace the random ones.
     """
     key_encoder, key_head = jax.random.split(key)
 
@@ -92,7 +99,8 @@ def initial_state(
 
     params, variables = init(key_encoder, key_head)
     if pretrained is not None:
-        params = {**params, "eat": join(params["eat"], pretrained)}  # LoRA's updates stay
+        # The pre-trained EAT has no LoRA parameters, so the new ones must stay.
+        params = {**params, "eat": join(params["eat"], pretrained)}
     params = {"encoder": params, "head": variables.pop("params")}
     trained, _ = split(params, settings.trains)
     average = jax.tree.map(jnp.copy, trained.get("encoder", {})) if settings.ema else {}
@@ -100,8 +108,9 @@ def initial_state(
 
 
 def final_params(state: TrainState, settings: FineTuning) -> dict:
-    """The encoder's parameters that a run ends with: averaged if asked for, low-rank updates
-    merged.
+    """Returns the encoder's parameters at the end of a run.
+
+    They are the averaged ones if an average was requested; low-rank updates are merged.
     """
     params = join(state.params["encoder"], state.average)
     return merge(params, settings.lora) if settings.lora else params
@@ -114,8 +123,9 @@ def make_train_step(
     schedule: optax.Schedule,
     settings: FineTuning,
 ):
-    """The function (state, batch, key) -> (state, metrics); randomness is a function of key and
-    step alone.
+    """Returns the function (state, batch, key) -> (state, metrics), which is not compiled yet.
+
+    Its randomness depends on the key and the step number alone.
     """
     loss_and_gradients = make_loss_and_gradients(encoder, head, settings)
 
@@ -146,11 +156,11 @@ def make_train_step(
 
 
 def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTuning):
-    """The function (trained, frozen, head's state, batch, key) -> (gradients of trained, head's
-    state, metrics).
+    """Returns a function that computes the gradients of the trained parameters.
 
-    With settings.accumulate the batch is augmented as a whole, then goes through the encoder in so
-    many parts.
+    The function maps (trained, frozen, head's state, batch, key) to (gradients, head's state,
+    metrics). With settings.accumulate the batch is augmented as a whole, then goes through the
+    encoder in that many parts.
     """
     front_end = encoder.config.front_end
 
@@ -168,13 +178,14 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
         (logits, cosine), head_state = head.apply(
             variables, embeddings, part["labels"], mutable=["adacos"]
         )
-        # without the margin, which only lowers the true class
+        # The accuracy uses the cosines, because the margin lowers the logit of the true class.
         hits = cosine.argmax(-1) == part["labels"].argmax(-1)
         return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
 
     def loss_and_gradients(trained, frozen, head_state, batch, key):
         labels, modes = jax.nn.one_hot(batch["label"], head.classes), batch["simam_mode"]
         wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
+        # Each clip carries the number of its part, from which the part's drop_path key is made.
         whole = {
             "spectrogram": augment(front_end.spectrogram(wave, modes)),
             "labels": labels,
@@ -197,6 +208,7 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
         else:
             parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
             parts = by_clip(parts, axis=1)
+            # The scan processes one part at a time, which limits the memory for activations.
             (gradients, head_state), (loss, accuracy) = jax.lax.scan(add, (none, head_state), parts)
         gradients = jax.tree.map(lambda g: g / settings.accumulate, gradients)
         return gradients, head_state, {"loss": loss.mean(), "accuracy": accuracy.mean()}
@@ -205,17 +217,16 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
 
 
 def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings: FineTuning):
-    """(waveforms, labels) -> (waveforms, soft labels, what to do to the spectrogram), in the order
-    of the method.
+    """Returns the mixed waveforms, the soft labels and a function that augments the spectrogram.
 
-    Waveform mixup -> filter bank, normalisation, padding -> spectrogram mixup -> SpecAugment ->
-    SimAM.
+    The order of the whole method is: waveform mixup -> filter bank, normalisation, padding ->
+    spectrogram mixup -> SpecAugment -> SimAM.
     """
     key_mixup, key_mask = jax.random.split(key)
     weight, partner = mixup_pairs(
         key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
     )
-    # the rejections of Beta's draws are no devices' to agree on
+    # Draws from Beta use rejection sampling, whose loop must not be spread over devices.
     weight, partner = gathered((weight, partner))
     if settings.mixup != "none":
         labels = mix(labels, weight, partner)

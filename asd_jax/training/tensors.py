@@ -1,6 +1,6 @@
-"""safetensors files: what they hold is known, and checked, before any of it is read.
+"""Reads and writes safetensors files; their content is checked before any tensor is read.
 
-Nothing else in the project reads or writes them.
+This is the only module that accesses such files.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import safetensors
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular, whole_file
 
-LARGEST_HEADER = 32 << 20  # bytes; of a detector it names the recordings
+LARGEST_HEADER = 32 << 20  # bytes; the header of a detector lists its recordings
 HIGHEST_RANK = 8
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -36,7 +36,7 @@ _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StoredTensor:
-    """A tensor of a safetensors file, still on disk."""
+    """A tensor of a safetensors file whose values are still on disk."""
 
     file: Any = dataclasses.field(repr=False)
     path: Path
@@ -45,7 +45,11 @@ class StoredTensor:
     dtype: np.dtype
 
     def read(self) -> np.ndarray:
-        """The numbers."""
+        """Returns the values of the tensor.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
         try:
             return self.file.get_tensor(self.name)
         except (safetensors.SafetensorError, OSError) as error:
@@ -53,11 +57,17 @@ class StoredTensor:
 
 
 def open_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, StoredTensor]]:
-    """A safetensors file -> (its metadata, {name: tensor}); only the header is read.
+    """Returns the metadata and {name: tensor} of a safetensors file, of which only the header is
+    read.
+
+    Example:
+        metadata, tensors = open_tensors("weights.safetensors")
+        tensors["eat/cls"].read()
 
     Raises:
-        InputError: no such file, not safetensors, truncated, a header larger than any of ours, a
-            tensor of a type or a rank that no model of ours has.
+        InputError: the file does not exist, is not a safetensors file or is truncated, its header
+            is larger than any of this project, or a tensor has a type or a rank that none of our
+            models has.
     """
     path = Path(path)
     try:
@@ -65,7 +75,7 @@ def open_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, StoredTens
             size = int.from_bytes(file.read(8), "little")
         if size > LARGEST_HEADER:
             raise InputError(f"{path}: not a readable safetensors file (a header of {size} bytes)")
-        # The library compares the header with itself and with the size of the file.
+        # The library checks that the header is consistent and that it fits the size of the file.
         opened = safetensors.safe_open(path, "numpy")
         tensors = {name: _stored(path, opened, name) for name in opened.keys()}
         return opened.metadata() or {}, tensors
@@ -89,20 +99,20 @@ def _stored(path: Path, file: Any, name: str) -> StoredTensor:
 def write_safetensors(
     path: str | Path, tensors: Mapping[str, Any], metadata: dict[str, str]
 ) -> None:
-    """Writes a safetensors file atomically, with only one tensor in memory at a time (the library's
-    writer wants all).
+    """Writes a safetensors file atomically, with only one tensor in memory at a time.
+
+    The library's own writer needs all tensors in memory.
 
     Args:
-        path: the file; its folder is made.
-        tensors: by name, anything with `.shape`, `.dtype` and `__array__` (which may read from
-            disk).
+        path: the file; its folder is created.
+        tensors: by name, any objects with `.shape`, `.dtype` and `__array__`, which may read from
+            disk.
         metadata: text for the file's header.
     """
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
-    order = sorted(
-        tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)
-    )  # widest first keeps all aligned
+    # Writing the widest types first keeps all tensors aligned.
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     for name in order:
         shape, dtype = tensors[name].shape, tensors[name].dtype
         start, end = end, end + math.prod(shape) * dtype.itemsize
@@ -112,6 +122,7 @@ def write_safetensors(
             "data_offsets": [start, end],
         }
     text = json.dumps(header).encode()
+    # Padding the header aligns the data to 8 bytes.
     text += b" " * (-len(text) % 8)
     with whole_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)

@@ -1,7 +1,8 @@
-"""Weight files: one safetensors format for converted, pre-trained and fine-tuned encoders.
+"""Reads and writes weight files: one safetensors format for all encoders.
 
-Tensors carry the Flax parameter paths joined by "/"; the metadata key "asd_jax" is JSON that says
-what they are. It is compared with the tensors that are there before any of them is read.
+They may be converted, pre-trained or fine-tuned. Tensors are named by the Flax parameter paths
+joined by "/". The metadata key "asd_jax" is JSON that describes them; it is compared with the
+tensors in the file before any of them is read.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ from asd_jax.training.tensors import StoredTensor, open_tensors, write_safetenso
 FORMAT = 1
 KINDS = "eat", "encoder"
 _Config = TypeVar("_Config")
-# see README.md beside it
+# The small pre-trained encoder that comes with the package; the README.md beside it describes it.
 BOX, BOX_FILE = (
     "box",
     Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors",
@@ -44,10 +45,10 @@ def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> N
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """What `save_weights` said of a weight file, without its tensors.
+    """Returns the header that `save_weights` wrote to a weight file, without reading its tensors.
 
     Raises:
-        InputError: as `open_weights`.
+        InputError: as for `open_weights`.
     """
     return open_weights(path)[1]
 
@@ -55,10 +56,10 @@ def read_header(path: str | Path) -> dict[str, Any]:
 def read_weights(
     path: str | Path, *, kinds: Sequence[str] = KINDS
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads the tensors by name and the header of a file of one of the `kinds`.
+    """Returns the tensors by name and the header of a file of one of the `kinds`.
 
     Raises:
-        InputError: as `open_weights`, or NaN or infinity in a tensor.
+        InputError: as for `open_weights`, or a tensor contains NaN or infinity.
     """
     tensors, header = open_weights(path, kinds=kinds)
     return {name: finite(tensor) for name, tensor in tensors.items()}, header
@@ -67,11 +68,13 @@ def read_weights(
 def open_weights(
     path: str | Path, *, kinds: Sequence[str] = KINDS
 ) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """The tensors by name, still on disk, and the header of a file of one of the `kinds`; of "box",
-    the one in the package.
+    """Returns the tensors by name, still on disk, and the header of a file of one of the `kinds`.
+
+    The path "box" stands for the encoder that comes with the package.
 
     Raises:
-        InputError: missing, not safetensors, truncated, without our header, or of a newer format.
+        InputError: the file does not exist, is not a safetensors file, is truncated, has no header
+            of this project or has another format or kind.
     """
     path = weights_file(path)
     if path.is_dir():
@@ -98,10 +101,10 @@ def open_weights(
 
 
 def finite(tensor: StoredTensor) -> np.ndarray:
-    """The numbers of a tensor.
+    """Returns the values of a tensor.
 
     Raises:
-        InputError: NaN or infinity among them.
+        InputError: a value is NaN or infinite.
     """
     found = tensor.read()
     if not np.isfinite(found.astype(np.float32)).all():
@@ -118,22 +121,25 @@ HOW_TO_GET_WEIGHTS = (
 
 
 def weights_file(name: str | Path) -> Path:
-    """The file of a name: "box" is the small pre-trained encoder that comes with the package."""
+    """Returns the path for a name; "box" is the small pre-trained encoder that comes with the
+    package.
+    """
     return BOX_FILE if name == BOX else Path(name)
 
 
 def origin(name: str | Path) -> dict[str, str]:
-    """What a file made from these weights says of them in its header."""
+    """Returns the header entries, name and SHA-256, of a file that is made from these weights."""
     return {"source": weights_file(name).name, "sha256": file_sha256(weights_file(name))}
 
 
 def fill(template: dict, tensors: Mapping[str, Any], path: str | Path) -> dict:
-    """Parameters of the template's structure, shapes and dtypes, every one filled and every tensor
-    used.
+    """Returns the tensors as parameters with the template's structure, shapes and dtypes.
+
+    Every parameter must be given, and every tensor must be used.
 
     Raises:
-        InputError: one message that lists what is missing, left over or of another shape; NaN or
-            infinity in a tensor.
+        InputError: tensors are missing, unused or of another shape, all of which the message lists;
+            or a tensor contains NaN or infinity.
     """
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
@@ -153,10 +159,14 @@ def fill(template: dict, tensors: Mapping[str, Any], path: str | Path) -> dict:
 
 
 def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
-    """The EAT part of any of our weight files -> (sizes, parameters of `EAT(config)`).
+    """Returns the sizes and the parameters of `EAT(config)` from any weight file of this project.
+
+    Example:
+        config, params = load_encoder("box")
+        tokens, _ = EAT(config).apply({"params": params}, spectrogram)
 
     Raises:
-        InputError: as `open_weights` and `fill`; or an encoder without EAT.
+        InputError: as for `open_weights` and `fill`; or the file's encoder has no EAT.
     """
     tensors, header = open_weights(path)
     if header.get("eat") is None:
@@ -164,7 +174,8 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
     config = _built(EATConfig, header["eat"], path)
     if header["kind"] == "encoder":
         tensors = {n.removeprefix("eat/"): t for n, t in tensors.items() if n.startswith("eat/")}
-    else:  # a decoder or classifier may travel along (convert --with_decoder, --with_head)
+    # The file may also hold a decoder or a classifier (convert --with_decoder, --with_head).
+    else:
         tensors = {
             n: t for n, t in tensors.items() if not n.startswith(("decoder/", "head/", "fc_norm/"))
         }
@@ -172,22 +183,23 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
 
 
 def front_end_of(path: str | Path) -> FrontEnd | None:
-    """The front end that the encoder of a weight file was trained with; None where the file names
-    none.
+    """Returns the front end that the encoder of a weight file was trained with, None if none is
+    named.
 
     Raises:
-        InputError: as `open_weights`.
+        InputError: as for `open_weights`.
     """
     header = read_header(path)
     return _built(FrontEnd, header["front_end"], path) if header.get("front_end") else None
 
 
 def load_decoder(path: str | Path, template: dict) -> dict | None:
-    """The decoder that travels in a file of `convert.eat --with_decoder`, for pre-training to
-    continue; None without.
+    """Returns the decoder in a file of `convert.eat --with_decoder`, None if the file has none.
+
+    Pre-training can then continue with it.
 
     Raises:
-        InputError: as `open_weights` and `fill`.
+        InputError: as for `open_weights` and `fill`.
     """
     tensors = open_weights(path)[0]
     decoder = {
@@ -197,10 +209,16 @@ def load_decoder(path: str | Path, template: dict) -> dict | None:
 
 
 def load_pipeline(path: str | Path) -> "Pipeline":
-    """An encoder's weight file (fine-tuned) -> everything from waveform to embedding.
+    """Returns the pipeline from waveform to embedding that a fine-tuned encoder's weight file
+    describes.
+
+    Example:
+        pipeline = load_pipeline("runs/quickstart/weights.safetensors")
+        embeddings = pipeline.embed(waves)
 
     Raises:
-        InputError: as `open_weights` and `fill`; or a file that holds a bare EAT without a pooling.
+        InputError: as for `open_weights` and `fill`; or the file holds a bare EAT without a
+            pooling.
     """
     tensors, header = open_weights(path)
     if header["kind"] != "encoder":
@@ -222,7 +240,7 @@ def load_pipeline(path: str | Path) -> "Pipeline":
 
 
 def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header) -> None:
-    """Writes an encoder (front end, EAT, pooling) as one weight file."""
+    """Writes an encoder (front end, EAT, pooling) to one weight file."""
     parts = dataclasses.asdict(config)
     save_weights(
         path, params, {"kind": "encoder", **parts, "embedding_dim": config.embedding_dim, **header}
@@ -231,22 +249,24 @@ def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """Everything from waveform to embedding."""
+    """An encoder with its parameters: everything from waveform to embedding."""
 
     config: EncoderConfig
     params: dict = dataclasses.field(repr=False)
 
     @functools.cached_property
     def on_devices(self) -> dict:
-        """The parameters, whole on every device of this process."""
+        """The parameters, with a full copy on every device of this process."""
         return replicated(own_devices(), self.params)
 
     def embed(self, wave, machine: str | None = None) -> jax.Array:
-        """Waveforms "b s" in [-1, 1] at the front end's sample rate -> embeddings "b e".
+        """Returns the embeddings "b e" (or "b bands e") of waveforms "b s" in [-1, 1].
+
+        The waveforms must have the front end's sampling rate.
 
         Args:
             wave: float waveforms of equal length.
-            machine: picks the SimAM mode where that is chosen per machine.
+            machine: selects the SimAM mode where each machine has its own.
         """
         mode = self.config.front_end.simam.mode_of(machine) if machine is not None else None
         wave = jnp.asarray(wave, jnp.float32)
@@ -256,25 +276,27 @@ class Pipeline:
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def embed(config: EncoderConfig, params: dict, wave, simam_mode=None, dtype=jnp.float32):
-    """Waveforms -> (embeddings, the filter-bank baseline's embeddings "b f")."""
+    """Returns the embeddings of waveforms "b s", and the embeddings "b f" of the filter-bank
+    baseline.
+    """
     embedding, out = Encoder(config, dtype).apply({"params": params}, wave, simam_mode)
     return embedding, out["filter_bank"]
 
 
 def random_eat(config: EATConfig, seed: int) -> dict:
-    """Parameters of an EAT that has learnt nothing: the baseline of every trained one."""
+    """Returns the random initial parameters of an EAT, a baseline for every trained one."""
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
     return jax.jit(EAT(config).init)(jax.random.key(seed), spectrogram)["params"]
 
 
 def abstract_eat(config: EATConfig) -> dict:
-    """Shapes and dtypes of EAT's parameters."""
+    """Returns the shapes and dtypes of EAT's parameters."""
     spectrogram = jax.ShapeDtypeStruct((1, PATCH, config.mel_bins), jnp.float32)
     return jax.eval_shape(EAT(config).init, jax.random.key(0), spectrogram)["params"]
 
 
 def abstract_encoder(config: EncoderConfig) -> dict:
-    """Shapes and dtypes of an encoder's parameters ({} for the bare filter bank)."""
+    """Returns the shapes and dtypes of an encoder's parameters ({} for the bare filter bank)."""
     wave = jax.ShapeDtypeStruct((1, config.front_end.sample_rate), jnp.float32)
     mode = jax.ShapeDtypeStruct((1,), jnp.int32)
     return jax.eval_shape(Encoder(config).init, jax.random.key(0), wave, mode).get("params", {})
