@@ -81,9 +81,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
     except InputError:
         raise
     except (*_UNSOUND, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno not in _UNSOUND_ERRNO
-        ):  # e.g. a full disk
+        if isinstance(error, OSError) and error.errno not in _UNSOUND_ERRNO:  # e.g. a full disk
             raise
         raise DownloadError(f"{archive.name}: not a sound zip ({error})") from error
     finally:
