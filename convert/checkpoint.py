@@ -54,6 +54,7 @@ def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
             raise InputError(f"{source}: no model.safetensors in this folder")
     if path.is_file():
         return _from_file(path, path.name)
+    # A missing weight file must not be taken for a hub id.
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in (
         ".pt",
         ".pth",
@@ -78,6 +79,7 @@ def _from_file(path, name):
             start = file.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    # A safetensors file begins with 8 bytes of header length, followed by JSON.
     if start[8:] == b"{":
         return _safetensors(path, name)
     return _torch(path, name)

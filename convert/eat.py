@@ -128,7 +128,7 @@ class Found:
         config: Its sizes.
         parameters: Parameters by our names, still on disk.
         header: The header of our weight file.
-        dropped: Why each tensor that is left out is dropped, by its public name.
+        dropped: The reason for each tensor that is left out, by its public name.
         position_difference: Largest difference between the stored and the recomputed position
             table, if one is stored.
     """
@@ -182,6 +182,7 @@ def find(
             raise InputError(
                 f"{path}: holds no EMA teacher (`_ema`); only fairseq's pre-training checkpoints do"
             )
+        # The teacher has no decoder or classifier of its own, so those of the student are kept.
         extra = {
             name: t
             for name, t in tensors.items()
@@ -200,6 +201,7 @@ def find(
         wanted += table.rows(table.HEAD, 1)
         template |= sizes.head_template(path, tensors)
     dropped = table.check(path, wanted, template, tensors)
+    # Tensors that share their numbers would make the output far larger than the source.
     numbers = [tensors[row.public] for row in wanted]
     there = path.stat().st_size
     if (size := sum(math.prod(t.shape) * t.dtype.itemsize for t in numbers)) > there:

@@ -29,12 +29,16 @@ class Transform(NamedTuple):
 
 
 SAME = Transform(lambda x: x, lambda x: x)
-TRANSPOSE = Transform(np.transpose, np.transpose)  # torch stores (out, in)
+# torch stores a matrix as (out, in), flax as (in, out).
+TRANSPOSE = Transform(np.transpose, np.transpose)
+# The public CLS token has two leading axes of length 1.
 TOKEN = Transform(lambda x: x[0, 0], lambda x: x[None, None])
+# The public code embeds patches by a convolution, ours by a matrix product.
 PATCHES = Transform(
     lambda x: x.reshape(len(x), -1).T,
     lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]),
 )
+# torch stores a convolution as (out, in, height, width), flax as (height, width, in, out).
 CONVOLUTION = Transform(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))
 
 

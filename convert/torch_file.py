@@ -243,6 +243,7 @@ class _StackMachine:
 
     def __init__(self, archive, prefix):
         self.archive, self.prefix = archive, prefix
+        # `outer` holds the stacks that MARK has set aside.
         self.stack, self.outer, self.memo = [], [], {}
 
     def run(self, data: bytes) -> Any:
@@ -304,6 +305,7 @@ class _StackMachine:
         if opcode == "TUPLE":
             self.stack.append(tuple(items))
         elif opcode == "APPENDS":
+            # The unbound methods raise a TypeError if the target has another type.
             list.extend(self.stack[-1], items)
         elif opcode == "ADDITEMS":
             set.update(self.stack[-1], map(_key, items))
@@ -329,6 +331,7 @@ class _StackMachine:
                 f"{self.archive.filename}: the pickle calls an object that is no class; refused"
             )
         text = function.text
+        # Later opcodes fill the dictionary.
         if text == "collections OrderedDict" and not arguments:
             return {}
         if text == "torch._utils _rebuild_tensor_v2":

@@ -93,6 +93,7 @@ class ClipCache:
                 if key in self._sound or zlib.crc32(samples) == place[3]:
                     self._sound.add(key)
                     return samples
+        # Samples that are absent, deleted or damaged are decoded again.
         samples = read_clip_int16(path, **self.settings)
         self._append(key, samples)
         return samples
@@ -111,9 +112,11 @@ class ClipCache:
                 sorted(self.settings.items()),
             )
         )
+        # Paths may contain bytes that are not valid UTF-8.
         return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
     def _mapped(self, pack: Path, first: int, count: int) -> Int16[np.ndarray, "s"]:
+        # The pack may have grown since it was mapped.
         if pack not in self._maps or len(self._maps[pack]) < first + count:
             self._maps[pack] = np.memmap(pack, np.int16, "r", shape=(os.path.getsize(pack) // 2,))
         return self._maps[pack][first : first + count]
@@ -144,6 +147,7 @@ class ClipCache:
                 first = pack.tell() // 2
                 _write_whole(pack, samples.tobytes())
                 summed = zlib.crc32(samples)
+                # The index line comes last, because it marks the samples as complete.
                 _write_whole(index, f"{key} {first} {len(samples)} {summed}\n".encode())
                 self._places[key] = Path(pack.name), first, len(samples), summed
         except OSError as error:

@@ -47,11 +47,13 @@ class Kind:
 def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tuple[bytes, int, int]]:
     """Yields the (name, first byte, bytes) of each chunk.
 
-    Raises InputError if what follows the samples may be more sound.
+    Raises:
+        InputError: What follows the samples may be more sound, or no chunk begins where one should.
     """
     heard, wide, width = False, 0xFFFFFFFF, struct.calcsize(kind.head)
     while place + width <= end:
         name, size = struct.unpack(kind.head, at(file, place, width))
+        # CAF marks an unknown size by -1; other containers use 0xFFFFFFFF.
         size = size - kind.counted if size != -1 else 0xFFFFFFFF
         if name == kind.names[1]:
             size = max(size, 0)
@@ -96,6 +98,7 @@ def bytes_there(place: int, stated: int | None, end: int, whole: int) -> int:
         InputError: The file is shorter than the stated size.
     """
     left = max(end - place, 0)
+    # The size field of RIFF counts the file without its first 8 bytes.
     if stated is None or (stated > left and stated in (whole, whole - 8)):
         return left
     if stated > left:
@@ -133,6 +136,7 @@ def _is_chunk(file: BinaryIO, place: int, end: int, kind: Kind) -> bool:
     if len(head) < width:
         return False
     name, size = struct.unpack(kind.head, head)
+    # A chunk of samples may have been written before its size was known.
     fits = 0 <= size - kind.counted <= end - place - width
     return _is_name(name) and (fits or name == kind.names[1])
 

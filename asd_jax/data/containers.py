@@ -75,12 +75,14 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
     for name, place, size in chunks_of(file, begin + kind.first, end, kind):
         if name == kind.names[1]:
             data.append((place, known_size(file, place, size, end, kind, bool(forms))))
+            # If the size is unknown or exceeds the file, the samples extend to the end of the file.
             if data[-1][1] is None or place + data[-1][1] > end:
                 break
         elif name == kind.names[0]:
             forms.append(at(file, place, min(size, 1 << 10)))
         elif name == b"fact" and size < 1 << 10:
             kept = struct.pack(kind.head, name, size) + at(file, place, size)
+    # Empty chunks of samples are ignored if there are others.
     sounding = [(place, size) for place, size in data if size != 0] or data
     if len(sounding) > 1:
         raise InputError(

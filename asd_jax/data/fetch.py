@@ -86,6 +86,7 @@ class _Patience:
         wait = max(passing.wait, BACKOFF_S * 2 ** (self.tries - 2) if self.tries > 1 else 0)
         tell(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
         time.sleep(wait)
+        # Waits that the server requested do not count towards PATIENCE_S.
         self.since += passing.wait
 
 
@@ -155,7 +156,7 @@ def fetch_file(
         WrongAnswer: The response is of another kind or size.
     """
     part = path.with_name(path.name + ".part")
-    # The last run verified the file but was interrupted before it was used.
+    # A file at `path` was verified by an earlier run that was interrupted before using it.
     if path.exists():
         os.replace(path, part)
     for _ in range(2):
@@ -184,8 +185,10 @@ def _complete(
         except _Passing as error:
             passing = error
         came = _size(part)
+        # Bytes beyond the expected size are no progress.
         gained = came - most if came <= size else 0
         most = max(most, most + gained)
+        # Only an attempt that brings data at a usable rate resets the patience.
         if gained > SLOWEST * max(0, time.monotonic() - begin - 1):
             patience = _Patience(url)
         else:
@@ -214,6 +217,7 @@ def _append(
             f"bytes {have}-"
         )
         blocks, missing = _blocks(response), size - have if resumes else size
+        # The sign-in page of a network, for example, is HTML of another length.
         if said.get("Content-Length", str(missing)) != str(missing) or "html" in said.get(
             "Content-Type", ""
         ):
@@ -247,6 +251,7 @@ def _answer(
         ) as response:
             if response.status_code in _BUSY:
                 raise _Passing(_status(response), _asked_to_wait(url, response))
+            # `_append` handles status 416 (range not satisfiable).
             if response.status_code != 416:
                 response.raise_for_status()
             yield response

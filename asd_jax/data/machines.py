@@ -213,6 +213,7 @@ def excite(
     )
     impacts = np.zeros(samples)
     for phase, level in machine.impacts:
+        # An impact occurs whenever the cycle passes its phase.
         strikes = np.flatnonzero(np.diff(np.floor(cycle - phase)))
         impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes)))
     return Excitation(
@@ -254,23 +255,28 @@ def fault_excitation(
     balls, geometry = machine.bearing
     samples = len(run.rotor)
     if kind == "bearing":
+        # -1 is a fault of the outer race, +1 of the inner race.
         race = rng.choice((-1, 1))
         rate = balls / 2 * (1 + race * geometry)
         turns = (
+            # The rolling elements slip, so the intervals between strikes vary.
             run.rotor[0]
             + np.cumsum(1 + rng.normal(0, 0.015, int(rate * np.ptp(run.rotor)) + 1)) / rate
         )
         turns = turns[turns < run.rotor[-1]]
         strikes = np.zeros(samples)
+        # The load zone modulates the inner race strongly, and the outer race only slightly.
         strikes[np.searchsorted(run.rotor, turns)] = 1 + (0.9 if race > 0 else 0.2) * _cosine(
             turns + rng.random()
         )
         return filtered(strikes, resonance(hz, rng.uniform(1800, 4500), rng.uniform(10, 20)))
     if kind == "tone":
+        # The order is far from an integer, so the tone is not one of the machine's own lines.
         order = np.floor(rng.uniform(600, 4500) / run.rotor_hz) + rng.uniform(0.3, 0.7)
         return _cosine(order * run.rotor + rng.random())
     if kind == "missing_harmonic":
         orders = np.array([order for order, *_ in machine.lines])
+        # The loudest lines are determined after the body and the microphone.
         loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(heard))
         return -run.lines[rng.choice(np.argsort(loudness)[-2:])]
     if kind == "modulation":

@@ -1,8 +1,4 @@
-"""Locates the audio data in MP3, Ogg and FLAC files by walking their frames or pages to the end.
-
-The sizes in the headers of these formats may be wrong, so nothing is decoded before its frames or
-pages have been counted.
-"""
+"""Locates the audio data in MP3, Ogg and FLAC files by walking their frames or pages to the end."""
 
 import mmap
 import re
@@ -48,6 +44,7 @@ def mpeg_frame(head: bytes) -> Frame | None:
     bitrate, rate, padded = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
     if version == 1 or layer == 4 or not 0 < bitrate < 15 or rate == 3:
         return None
+    # The header codes MPEG 1 as 3, MPEG 2 as 2 and MPEG 2.5 as 0.
     first = version == 3
     hz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
     samples = 384 if layer == 1 else 576 if layer == 3 and not first else 1152
@@ -63,6 +60,7 @@ def id3_length(head: bytes) -> int:
     """Returns the size in bytes of the ID3 tag that `head` begins with, or 0 if there is none."""
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 127:
         return 0
+    # The size has 7 bits per byte, and excludes the header and the optional footer.
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
     return 10 + size + (10 if head[5] & 0x10 else 0)
 

@@ -74,6 +74,7 @@ def draw(
 
 
 def _check_room(needed: int) -> None:
+    # Devices without memory statistics, such as CPUs, are not checked.
     there = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
     if there and needed > ROOM * there:
         raise InputError(

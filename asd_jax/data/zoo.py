@@ -89,6 +89,7 @@ def _machine(key, samples, moment=None):
     lines_gain, mesh_gain, impacts_gain, flow_gain = _amplitude(levels)
 
     hz = draw.log_uniform(4.0, 220.0)
+    # Mains hum is at 50 or 60 Hz, or at twice that frequency.
     mains = (50.0 + 10 * draw.whole(0, 2)) * draw.whole(1, 3)
     hz = jnp.where(kind == ELECTRICAL, mains, jnp.where(kind == IMPULSIVE, hz / 8, hz))
     turns = hz * _wandering(draw, t, jnp.where(kind == ELECTRICAL, 1e-4, 0.02))
@@ -184,6 +185,7 @@ def _harmonics(draw, turns, hz, count, tilt):
     e^(2 pi i turns).
     """
     order = jnp.arange(1, count + 1)
+    # Harmonics above the Nyquist frequency would alias. The fundamental is always present.
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
     size = _amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
     phase = draw.uniform(0.0, 2 * math.pi, (count,))
@@ -205,6 +207,7 @@ def _impacts(draw, key, turns, hz):
     """
     blows = turns * draw.whole(1, 5) + draw.uniform(0.0, 1.0)
     number, since = jnp.floor(blows).astype(jnp.int32), (blows % 1) / hz
+    # The strengths repeat after 64 impacts, which limits the random numbers needed.
     strength = _amplitude(4 * draw.normal(64))[number % 64]
     decay, ring = draw.log_uniform(0.001, 0.05, (3, 1)), draw.log_uniform(200.0, 7000.0, (2, 1))
     modes = jnp.sin(2 * jnp.pi * ring * since[None]) * jnp.exp(-since[None] / decay[:2])
