@@ -113,7 +113,7 @@ def peak_bytes(program: Any) -> int:
 
 
 def fused_attention(lines: Sequence[Instruction]) -> dict[str, int]:
-    """Returns the number of calls of each of cuDNN's attention functions."""
+    """Returns {"forward", "backward"}: the numbers of calls of cuDNN's attention."""
     targets = [
         found[1]
         for i in lines
@@ -164,6 +164,7 @@ def copies(lines: Sequence[Instruction]) -> dict[str, dict[str, int]]:
     for i in lines:
         kinds = {part.kind for part in inside.get(called.get(i.name, ""), [i])} - FREE
         moves = kinds and kinds <= MOVES and kinds != {"bitcast"}
+        # Instructions inside a fusion are counted with the fusion that calls them.
         if moves and nbytes(i.shape) > LARGE and i.computation not in parts_of_others:
             place = found["attention" if "/attention/" in i.line else "elsewhere"]
             place["count"] += 1

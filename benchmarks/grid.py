@@ -259,6 +259,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
+        # The scoring is left out, because the embeddings do not depend on it.
         keys = {k: value for k, value in cell.settings.items() if not k.startswith("scoring.")}
         one = changed(config, {**keys, "seed": config.seed + seed, "seeds": 1})
         weights = one.model.weights.replace("{seed}", str(seed))
@@ -274,6 +275,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
                 "device": machine()["device"],
                 "made_of": of,
             }
+            # This file is written last, so its presence marks the embeddings as complete.
             write_json(folder / DONE, done)
         done = read_json(folder / DONE)
         if other := [what for what, value in done.get("made_of", of).items() if value != of[what]]:

@@ -97,6 +97,7 @@ def endurance(
     for line in watch_bytes(watch, sound_bytes(total), Decoder(Form())):
         if "window" in line:
             memory.append(memory_mb())
+    # The first tenth is a warm-up, in which memory may grow.
     warm = memory[len(memory) // 10 :] or [0.0]
     growth = max(warm) - warm[0]
     if seen != expected_windows:
@@ -156,6 +157,7 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
         return float(fused(detector.hear(wave[None])[0])[0])
 
     seconds = detector.settings.window_seconds
+    # The first call compiles, so it is made before anything is timed.
     score(np.zeros(round(seconds * RATE), np.float32))
     return score, seconds
 

@@ -19,7 +19,7 @@ def load_classifier(path: str | Path) -> tuple[dict, float]:
     The eps is 1e-6 for fairseq and 1e-5 for Hugging Face.
 
     Raises:
-        InputError: `read_weights` raises it, or the file has no classifier.
+        InputError: For the same reasons as `read_weights`, or because the file has no classifier.
     """
     tensors, header = read_weights(path)
     if "classifier" not in header:

@@ -80,7 +80,7 @@ def write(source: str | Path, output: str | Path, **options) -> "Found":
         options: As for `convert`.
 
     Raises:
-        InputError: `convert` would raise it. Nothing is written then.
+        InputError: For the same reasons as `convert`. Nothing is written then.
     """
     found = find(source, **options)
     from asd_jax.training.weights import save_weights
@@ -99,7 +99,7 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "Fou
         options: As for `convert`, for a public source.
 
     Raises:
-        InputError: `convert` or `asd_jax.training.weights.load_encoder` raises it.
+        InputError: For the same reasons as `convert` and `asd_jax.training.weights.load_encoder`.
     """
     if options.get("with_decoder"):
         raise InputError("--with_decoder: the Hugging Face layout has no place for a decoder")

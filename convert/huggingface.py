@@ -72,12 +72,14 @@ def write_public(
 def read_ours(
     source: str | Path,
 ) -> tuple[EATConfig, dict[str, Any], dict | None, list[str], dict | None]:
-    """Returns the EAT part of a weight file of ours: (sizes, parameters by our names, front end,
-    names that are not part of it, classifier entry of the header).
+    """Returns the EAT part of a weight file of ours.
+
+    The tuple contains the sizes, the parameters by our names, the front end, the names of the
+    tensors that are not part of the EAT, and the classifier entry of the header.
 
     Raises:
-        InputError: `asd_jax.training.weights.load_encoder` raises it, or the EAT was trained behind
-            a trained attention.
+        InputError: For the same reasons as `asd_jax.training.weights.load_encoder`, or because the
+            EAT receives its input through a trained attention.
     """
     config, params = load_encoder(source)
     tensors, header = read_weights(source)

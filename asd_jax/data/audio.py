@@ -171,6 +171,7 @@ def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]
     cutoff = min(step, phases) * rolloff
     width = math.ceil(zeros * step / cutoff)
     time = np.arange(-width, width + step) / step - np.arange(phases)[:, None] / phases
+    # np.clip limits the window to its zero crossings, beyond which the kernel is zero.
     crossings = np.clip(time * cutoff, -zeros, zeros)
     kernel = np.sinc(crossings) * np.cos(crossings * np.pi / zeros / 2) ** 2 * cutoff / step
     return kernel.astype(np.float32), width
@@ -187,6 +188,7 @@ def _read(
             if rate == sample_rate:
                 return wave
             return resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
+        # A single NaN among the samples makes the maximum NaN too.
         loudest = np.abs(wave).max()
         if not np.isfinite(loudest):
             raise InputError("NaN or infinity among the samples")
@@ -197,6 +199,7 @@ def _read(
 
 def _limited(sound: Recording) -> Iterator[Shaped[np.ndarray, "s c"]]:
     """Yields the blocks of a recording, and raises if it is too short or too long."""
+    # A stated length is checked before decoding; a compressed file is checked as it is decoded.
     if sound.frames is not None:
         _check_length(sound.frames, sound.rate)
     count = 0
@@ -234,6 +237,7 @@ def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.nda
     channels = block.shape[1]
     if not 0 <= int(number) < channels:
         raise InputError(f"no channel {channel!r} in a file of {channels} channel(s)")
+    # A mono file has no other channels to mix with.
     if channels == 1 or channel not in ("mean", "difference"):
         return np.ascontiguousarray(block[:, int(number)])
     block = _scaled(block) if block.dtype == np.int16 else block

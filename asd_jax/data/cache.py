@@ -72,7 +72,8 @@ class ClipCache:
         """Returns the float32 waveform that `read_clip` returns, rounded to 16 bits.
 
         Raises:
-            InputError: `read_clip` raises it, or the folder cannot be written.
+            InputError: For the same reasons as `read_clip`, or because the folder cannot be
+                written.
         """
         return self.read_int16(path) * np.float32(1 / 32768)
 
@@ -81,7 +82,7 @@ class ClipCache:
         cached.
 
         Raises:
-            InputError: `read` would raise it.
+            InputError: For the same reasons as `read`.
         """
         key = self._key(path)
         if place := self._places.get(key):

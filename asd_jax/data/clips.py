@@ -235,6 +235,7 @@ def machine_clips(
     clips = [
         clip for folder in folders for clip in _clips_of(folder, machine, names, bad, left_out)
     ]
+    # Scores are listed by file name, so a name must be unique within a split.
     seen: dict[tuple[str, str], str] = {}
     for clip in clips:
         first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
@@ -255,6 +256,7 @@ def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
     for sub in split_folders(folder):
         found = listing(folder / sub)
         left_out += found.left_out
+        # Recordings in deeper folders are reported, because users may expect them to be found.
         for below in found.folders:
             if files := everything_below(below).files:
                 left_out.append(f"{below}: {len(files)} recordings, which must lie in {sub} itself")
@@ -305,6 +307,7 @@ def split_folders(folder: Path) -> list[str]:
     except OSError:
         return []
     subs = [sub for sub in there if (folder / sub).is_dir()]
+    # The renamed copies replace the clips in the test folder, so that none is counted twice.
     renamed = any(sub.lower() == "test_rename" for sub in subs)
     subs = [sub for sub in subs if not (renamed and sub.lower() == "test")]
     return sorted(subs, key=lambda sub: list(_SPLITS).index(sub.lower()))

@@ -29,6 +29,7 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return clips
     described = dict(clips)
+    # Line 1 is the header.
     for number, row in enumerate(_rows(path), start=2):
         # Spreadsheets often write empty lines below the last one.
         if not any(row.values()):
@@ -50,6 +51,7 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
             said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
         if "label" in row:
             said["label"] = _meaning(at, "label", row["label"], _LABELS)
+        # Clips in train/ are normal whether or not the table labels them.
         if clip.split == "train":
             if said.pop("label", 0) == 1:
                 raise InputError(

@@ -79,6 +79,7 @@ class _Crops:
         return self.steps
 
     def __getitem__(self, step: int) -> np.ndarray:
+        # Seeding by the step makes every batch independent of the steps before it.
         rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
         chosen = rng.integers(len(self.files), size=(clips,))
         return np.stack([self._crop(self.read(self.files[n]), samples, rng) for n in chosen])

@@ -230,6 +230,7 @@ def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> Non
     zipped = state / archive.name
     fetch_file(session, archive.url, zipped, size=archive.size, md5=archive.md5, progress=progress)
     unpack_machine(zipped, archive.machine, machine_folder(archive, output))
+    # The note comes before the deletion, so an interruption does not cause a new download.
     (state / f"{archive.name}.done").write_text(archive.md5)
     zipped.unlink()
 
@@ -254,6 +255,7 @@ def fetch_ground_truth(
             continue
         part = path.with_name(f"part_{path.name}")
         try:
+            # The list is validated under another name before it can be used as ground truth.
             part.write_bytes(get(session, at_base(url, base_url)))
             read_ground_truth([part])
         except (DownloadError, InputError) as error:

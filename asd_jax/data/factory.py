@@ -139,6 +139,7 @@ def factory_clip(
     kind, samples = MACHINES[machine], round(clip_seconds * SAMPLE_RATE)
     speed = kind.speeds[domain][0] if speed is None else speed
     load = kind.loads[domain][0] if load is None else load
+    # Separate generators keep the machine and the room equal, whatever the fault.
     of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
 
@@ -146,6 +147,7 @@ def factory_clip(
     place, warmth, neighbour, shift = of_room, 1.0, 0.0, np.zeros(len(hz))
     if session is not None:
         number = list(MACHINES).index(machine)
+        # The place belongs to the machine and is the same in all sessions.
         place, day = (np.random.default_rng([number, of]) for of in (2**32, session))
         warmth = 1 + day.uniform(-_WARMTH, _WARMTH)
         neighbour = (day.random() < _NEIGHBOUR) * 10 ** (-day.uniform(12, 24) / 20)
@@ -260,6 +262,7 @@ def write_factory(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
             "this one first"
         )
+    # The set is written to a temporary folder and renamed, so that it is complete or absent.
     part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
         for machine, split in itertools.product(machines, ("train", "test")):
@@ -337,6 +340,7 @@ def _fault_gain(
 ) -> float:
     subtle, strong = GRADES[fault_kind]
     value = subtle + grade * (strong - subtle)
+    # The grade of these two faults is an amplitude or a depth, not a level.
     if fault_kind in ("missing_harmonic", "modulation"):
         return value
     ratio = spectrogram(rest)[support].sum() / spectrogram(fault)[support].sum()
@@ -384,6 +388,7 @@ def _attribute(speed: int, load: int, domain: str) -> str:
 
 def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> FactoryClip:
     fields = dataclasses.asdict(recipe)
+    # Each clip has its own seed, so it does not depend on the other clips.
     own_seed = hashlib.blake2b(f"{seed}/{fields.pop('path')}".encode(), digest_size=8).digest()
     return factory_clip(**fields, clip_seconds=clip_seconds, seed=int.from_bytes(own_seed))
 

@@ -68,6 +68,7 @@ def _list_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
     wrong = EDITIONS[int(year[0])].mislabelled if year and int(year[0]) in EDITIONS else ()
     machine, labelled = None, {}
     for number, row in enumerate(rows, start=1):
+        # A line with one value is the name of the machine for the lines below it.
         if len([cell for cell in row if cell]) == 1:
             machine = next(cell for cell in row if cell)
         elif machine is None or not all(name.endswith(".wav") for name in row[:2]):
@@ -94,6 +95,7 @@ def _attribute_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
                 "columns file_name and file_name_with_attributes"
             )
         name = Path(row[released])
+        # Only test clips need a labelled name.
         if "test" in name.parts:
             labelled[name.parts[0], name.name] = Path(row[full]).name
     return labelled

@@ -91,11 +91,13 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
 def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
     members = zipped.infolist()
     for member in members:
+        # zipfile shortens `filename` at a null byte, so the original name is checked.
         name = member.orig_filename.replace("\\", "/").removesuffix("/")
         try:
             check_name("path", name, at=archive.name)
         except InputError as error:
             raise DownloadError(f"{error}; not unpacked") from error
+        # A colon can name a drive or an alternate data stream on Windows.
         if ":" in name:
             raise DownloadError(f"{archive.name}: path {name!r} leaves the folder; not unpacked")
         if stat.S_ISLNK(member.external_attr >> 16):
@@ -131,6 +133,7 @@ def _put(item: Path, place: Path) -> None:
     if item.is_dir():
         if place.exists():
             shutil.rmtree(place)
+        # A rename is atomic, so the folder is never partly filled.
         os.replace(item, place)
     elif not place.exists():
         os.replace(item, place)

@@ -99,6 +99,7 @@ def archives_of(
         match = re.fullmatch(r"([\w.-]+?)(?:_r(\d{1,4}))?\.zip", file.key, re.ASCII)
         if match is None or len(file.key) > LONGEST_NAME:
             continue
+        # The machine is one of the words in the name of its archive.
         for machine in set(match[1].split("_")) & set(machines):
             if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
                 link, md5 = file.links.get("content") or file.links["self"], file.checksum[4:]
