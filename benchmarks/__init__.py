@@ -1,1 +1,1 @@
-"""Benchmarks: figures that anyone can measure again."""
+"""Benchmarks whose figures anyone can reproduce."""

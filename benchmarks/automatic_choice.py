@@ -1,13 +1,13 @@
-"""Open question: can filter bank, SimAM mode and back end be chosen for a machine from its normal
-training clips alone?
+"""Tests whether filter bank, SimAM mode and back end can be chosen from normal clips alone.
 
     python -m benchmarks.automatic_choice --weights=weights/eat_base.safetensors \\
         --config.data.root=DIR --output=DIR
     python -m benchmarks.automatic_choice --config=configs/base.py:smoke --output=DIR
         synthetic machines, a minute
 
-Every candidate (bank x mode x back end, frozen weights) is judged by criteria that hear normal
-training clips only; for each machine, a criterion chooses the candidate it likes best:
+This is an open question. Several criteria, which use only normal training clips, rate
+every candidate (bank x mode x back end, with frozen weights). For each machine, a criterion chooses
+the candidate that it rates highest:
 
     domain gap         leave-one-out self-scores: the nearer to 0.5 their AUC of target against
                        source clips, the better
@@ -17,9 +17,9 @@ training clips only; for each machine, a criterion chooses the candidate it like
                        cut by 9 dB
     all three          the candidate of the best mean rank
 
-Beside them what no one can know beforehand: the oracle (for each machine the candidate that its
-test clips like best) and the candidate that is best on all machines together. Written:
-automatic_choice.json, report/index.html.
+For comparison, the table shows two choices that cannot be known in advance: the oracle (for each
+machine, the candidate with the best result on its test clips) and the candidate that is best on all
+machines together. The command writes automatic_choice.json and report/index.html.
 """
 
 import dataclasses
@@ -46,18 +46,21 @@ BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
 BACK_ENDS = ("knn", "local_density", "pca_residual")
 PAPER = "m-FB, local, knn"
 MIXED, SURGERY = "mixed", "surgery"
-MIXED_DB, SURGERY_DB, HELD_OUT = -10.0, 9.0, 0.3  # set before any result was seen
+# These values were set before any result was seen.
+MIXED_DB, SURGERY_DB, HELD_OUT = -10.0, 9.0, 0.3
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The grid's flags, and which candidates there are."""
+    """Defines the grid's flags, and those that select the candidates."""
     grid.define_flags(argv)
     flags.DEFINE_list("banks", list(BANKS), "candidates' filter banks")
     flags.DEFINE_list("modes", ["none", "global", "local"], "candidates' SimAM modes")
 
 
 def main() -> None:
-    """A row per criterion, beside the oracle; the reference is the paper's choice."""
+    """Prints and writes a row per criterion next to the oracle; the reference is the paper's
+    choice.
+    """
     from asd_jax.reporting.page import Page, Section, Table, write_page
     from asd_jax.reporting.table import print_table, text_table
     from asd_jax.runtime.files import write_json
@@ -113,16 +116,17 @@ def main() -> None:
 
 
 def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
-    """Every combination of bank, mode and back end; those that differ in back end only share their
-    embeddings.
+    """Returns every combination of bank, mode and back end.
+
+    Candidates that differ only in their back end share their embeddings.
 
     Raises:
-        InputError: a bank or mode that there is not.
+        InputError: A bank or mode is unknown.
     """
     for flag, names, known in (("banks", banks, BANKS), ("modes", modes, MODES)):
         if unknown := set(names) - set(known):
             raise InputError(f"--{flag}={min(unknown)}: known are {', '.join(known)}")
-    # with the paper's
+    # The paper's bank and mode are always included.
     banks, modes = (list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"]))
     return [
         Cell(
@@ -140,8 +144,9 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
 
 
 def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row], dict[str, dict]]:
-    """Candidates -> {candidate: what its test clips got}, {criterion: {candidate: {machine: the
-    more, the better}}}.
+    """Returns the results of the candidates on the test clips, and the ratings by each criterion.
+
+    The ratings are {criterion: {candidate: {machine: rating}}}, and higher is better.
     """
     from asd_jax.run.clips import find_data, readable_clips
 
@@ -175,14 +180,14 @@ def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row],
 
 
 def write_pseudo_anomalies(config, clips, root: Path) -> Path:
-    """Normal training clips -> a data set of their own: most to learn from, the rest to test, as
-    they are and altered.
+    """Writes a data set made from normal training clips, and returns its folder.
 
-    Every machine becomes two, <machine>__mixed and <machine>__surgery. Of a data set with one
-    machine only, what is mixed in is another machine of the factory.
+    Most clips are for training. The rest are for testing, both unchanged and altered. Every machine
+    becomes two, <machine>__mixed and <machine>__surgery. If the data set has only one machine,
+    another machine of the factory is mixed in.
 
     Raises:
-        InputError: what is there is made of other clips.
+        InputError: The existing data set was made from other clips.
     """
     import soundfile
 
@@ -231,15 +236,18 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
 
 
 def mixed(wave: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """A wave "s" with another, of any length, mixed in at MIXED_DB of its power."""
+    """Returns a waveform "s" with another one of any length mixed in at MIXED_DB relative to its
+    power.
+    """
     other = np.resize(other, len(wave))
     ratio = np.sqrt(np.mean(np.square(wave)) / max(np.mean(np.square(other)), 1e-12))
     return (wave + other * ratio * 10 ** (MIXED_DB / 20)).astype(np.float32)
 
 
 def surgery(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A wave "s" at 16 kHz with half an octave somewhere in 200 to 6000 Hz raised or cut by
-    SURGERY_DB.
+    """Returns a waveform "s" at 16 kHz with half an octave raised or cut by SURGERY_DB.
+
+    The band lies at random between 200 and 6000 Hz.
     """
     low = np.exp(rng.uniform(np.log(200), np.log(6000)))
     hertz = np.fft.rfftfreq(len(wave), 1 / 16000)
@@ -250,8 +258,9 @@ def surgery(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def domain_gaps(cell: Cell, config, folder: Path) -> dict[str, float]:
-    """{machine: how far from 0.5 the AUC of target against source self-scores is, mean of sections;
-    0: one domain}.
+    """Returns, for each machine, how far the AUC of target against source self-scores is from 0.5.
+
+    The value is the mean over sections; it is 0 if there is only one domain.
     """
     from asd_jax.run.score import load_embeddings
     from asd_jax.scoring.anomaly_score import fit_sections
@@ -275,7 +284,7 @@ def domain_gaps(cell: Cell, config, folder: Path) -> dict[str, float]:
 
 
 def machine_score(row: Row, machine: str) -> float:
-    """Harmonic mean of all that a machine's sections got."""
+    """Returns the harmonic mean of all values of a machine's sections."""
     values = [
         v[0]
         for name, of in row.columns.items()
@@ -286,7 +295,9 @@ def machine_score(row: Row, machine: str) -> float:
 
 
 def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Criteria {candidate: {machine: the more, the better}} -> the same of their mean rank."""
+    """Returns {candidate: {machine: mean rank}} over several ratings of the same form; higher is
+    better.
+    """
     from scipy.stats import rankdata
 
     names = list(likes[0])
@@ -299,7 +310,9 @@ def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, 
 
 
 def rank_correlation(like: Mapping, truth: Mapping, machine: str) -> float:
-    """Spearman's, over candidates; 0 where a criterion likes all alike."""
+    """Returns Spearman's rank correlation over candidates, or 0 if either side rates all of them
+    equally.
+    """
     from scipy.stats import spearmanr
 
     ours, theirs = ([of[name][machine] for name in truth] for of in (like, truth))
@@ -307,7 +320,13 @@ def rank_correlation(like: Mapping, truth: Mapping, machine: str) -> float:
 
 
 def assembled(tests: Mapping[str, Row], chosen: Mapping[str, str], year: int) -> Row:
-    """{candidate: its row}, {machine: candidate} -> the row of every machine's own candidate."""
+    """Returns the row that combines every machine's chosen candidate.
+
+    Args:
+        tests: The row of each candidate.
+        chosen: The candidate of each machine.
+        year: The edition whose scoring rule is used.
+    """
     clips = next(iter(tests.values())).clips
     scores = [tests[chosen[clip[0]]].scores[0, n] for n, clip in enumerate(clips)]
     name = " / ".join(sorted(set(chosen.values())))

@@ -1,15 +1,16 @@
-"""Which block and which distance of a pre-trained encoder, as it is? What has it learnt that random
-weights have not?
+"""Compares the blocks and distances of a frozen pre-trained encoder, and shows what it learnt
+beyond random weights.
 
     python -m benchmarks.box --weights=runs/pretrain_tiny/weights.safetensors --output=DIR
         on the factory
     python -m benchmarks.box --weights=A.safetensors,B.safetensors --config.data.root=DIR \\
         --output=DIR
 
-Scores the per-band time mean of every block of the files of `python -m asd_jax.pretrain` (several:
-seeds, averaged), of random weights behind the same front end, and the front end alone, by several
-distances. A choice is made on the factory and then kept on real recordings: the best cell of a
-table is always too good. Written to --output: box.json.
+Several distances score the per-band time mean of every block of the files written by `python -m
+asd_jax.pretrain` (several files are seeds, which are averaged), of random weights behind the same
+front end, and of the front end alone. A choice is made on the factory and then kept for real
+recordings, because the best cell of a table is always too optimistic. The command writes box.json
+to --output.
 """
 
 import dataclasses
@@ -38,7 +39,7 @@ SCORINGS = {
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """Defines the command's flags."""
+    """Defines the flags of the command."""
     config_flags.DEFINE_config_file(
         "config", str(grid.CONFIGS / "quickstart.py"), "data; default: the factory"
     )
@@ -94,8 +95,9 @@ def main() -> None:
 
 
 def scores_of(config, pipeline, clips, alone: dict) -> dict[int, dict[str, float]]:
-    """{block: {scoring: official score}} of one encoder; the front end's own scores are put into
-    `alone` once.
+    """Returns {block: {scoring: official score}} of one encoder.
+
+    The front end's own scores are added to `alone` once.
     """
     from asd_jax.scoring.options import Scoring
 
@@ -119,8 +121,8 @@ def scores_of(config, pipeline, clips, alone: dict) -> dict[int, dict[str, float
 
 
 def block_embeddings(config, pipeline, clips) -> list:
-    """Clips of one machine -> embeddings: the filter bank's time mean, then per-band time means of
-    every block.
+    """Returns the embeddings of one machine's clips: the time mean of the filter bank, followed by
+    the per-band time means of every block.
     """
     import jax
 

@@ -1,17 +1,18 @@
-"""What a compiled program says of itself: memory, attention, products, copies, collectives."""
+"""Extracts memory, attention calls, products, copies and collectives from a compiled program."""
 
 import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-LARGE = 8_000_000  # bytes: a copy or transpose below is not worth a line
+# Copies and transposes of fewer bytes are not worth a line.
+LARGE = 8_000_000
 BITS = {"pred": 8, "bf16": 16} | {
     f"{kind}{bits}": bits for kind in "suf" for bits in (4, 8, 16, 32, 64)
 }
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 PRODUCTS = re.compile(r"dot|__cublas\$|__triton_gemm|__cudnn\$conv|convolution")
-# What only moves values about; a fusion of nothing else is a copy.
+# Operations that only move values. A fusion that contains nothing else is a copy.
 MOVES = {
     "copy",
     "transpose",
@@ -31,15 +32,15 @@ HOST = re.compile(
 
 
 class Instruction(NamedTuple):
-    """One line of a program.
+    """One instruction of a program.
 
     Attributes:
-        name: of the result.
-        shape: of the result.
-        kind: what is done, e.g. "fusion".
-        operands: names of what it is done to.
-        line: all of it.
-        computation: where it stands; "ENTRY" for the program itself.
+        name: Name of the result.
+        shape: Shape of the result.
+        kind: The operation, e.g. "fusion".
+        operands: Names of the operands.
+        line: The complete line.
+        computation: The computation that contains it; "ENTRY" for the program itself.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Instruction(NamedTuple):
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """A program's text -> its instructions, in order."""
+    """Yields the instructions in the text of a program, in order."""
     computation = ""
     for line in text.splitlines():
         if header := re.match(r"(ENTRY )?%?([\w.-]+) (\([^=]*\) -> .*)?\{", line):
@@ -69,7 +70,7 @@ def instructions(text: str) -> Iterator[Instruction]:
 
 
 def shapes(text: str) -> list[tuple[str, int]]:
-    """A shape as a program writes it -> (type, bytes) of each array."""
+    """Returns the (type, bytes) of each array in a shape, as the text of a program writes it."""
     found = []
     for kind, axes in re.findall(r"(\w+)\[([\d,]*)\]", text):
         size = math.prod(int(axis) for axis in axes.split(",") if axis)
@@ -78,12 +79,12 @@ def shapes(text: str) -> list[tuple[str, int]]:
 
 
 def nbytes(text: str) -> int:
-    """Bytes of all arrays of a shape."""
+    """Returns the bytes of all arrays of a shape."""
     return sum(size for _, size in shapes(text))
 
 
 def report(program: Any) -> dict:
-    """A compiled program -> what the table shows of it, in bytes and numbers of instructions."""
+    """Returns the table's figures on a compiled program, in bytes and numbers of instructions."""
     memory, lines = program.memory_analysis(), list(instructions(program.as_text()))
     return {
         "peak_bytes": peak_bytes(program),
@@ -99,7 +100,9 @@ def report(program: Any) -> dict:
 
 
 def peak_bytes(program: Any) -> int:
-    """What a program needs: arguments, results that reuse none of them, and everything between."""
+    """Returns the bytes that a program needs: its arguments, the results that do not reuse them,
+    and all intermediates.
+    """
     m = program.memory_analysis()
     return (
         m.argument_size_in_bytes
@@ -110,7 +113,7 @@ def peak_bytes(program: Any) -> int:
 
 
 def fused_attention(lines: Sequence[Instruction]) -> dict[str, int]:
-    """Calls of cuDNN's attention."""
+    """Returns {"forward", "backward"}: the numbers of calls of cuDNN's attention."""
     targets = [
         found[1]
         for i in lines
@@ -121,7 +124,7 @@ def fused_attention(lines: Sequence[Instruction]) -> dict[str, int]:
 
 
 def float32_products(lines: Sequence[Instruction]) -> list[str]:
-    """Names of products within EAT whose factors are both float32, or float64."""
+    """Returns the names of the products in EAT whose factors are both float32 or float64."""
     made = {(i.computation, i.name): i for i in lines}
     found = []
     for i in lines:
@@ -149,7 +152,9 @@ def _in_eat(line: str) -> bool:
 
 
 def copies(lines: Sequence[Instruction]) -> dict[str, dict[str, int]]:
-    """{"attention", "elsewhere": {"count", "bytes"}} of what only moves above 8 MB about."""
+    """Returns {"attention", "elsewhere": {"count", "bytes"}} of the instructions that only move
+    more than 8 MB.
+    """
     inside: dict[str, list[Instruction]] = {}
     for i in lines:
         inside.setdefault(i.computation, []).append(i)
@@ -159,6 +164,7 @@ def copies(lines: Sequence[Instruction]) -> dict[str, dict[str, int]]:
     for i in lines:
         kinds = {part.kind for part in inside.get(called.get(i.name, ""), [i])} - FREE
         moves = kinds and kinds <= MOVES and kinds != {"bitcast"}
+        # Instructions inside a fusion are counted with the fusion that calls them.
         if moves and nbytes(i.shape) > LARGE and i.computation not in parts_of_others:
             place = found["attention" if "/attention/" in i.line else "elsewhere"]
             place["count"] += 1
@@ -172,19 +178,22 @@ def _called(fusion: Instruction) -> str:
 
 
 def host_transfers(lines: Sequence[Instruction]) -> int:
-    """Instructions that send to the host, wait for it, or keep something in its memory."""
+    """Returns the number of instructions that send to the host, wait for it, or keep data in its
+    memory.
+    """
     return sum(bool(HOST.search(i.line.partition("metadata=")[0])) for i in lines)
 
 
 def collectives(lines: Sequence[Instruction]) -> dict[str, dict[str, int]]:
-    """{"all-reduce": {"count", "bytes" of the results on one device}, ...}."""
+    """Returns {"all-reduce": {"count", "bytes" of the results on one device}, ...}."""
     found: dict[str, dict[str, int]] = {}
     for i in lines:
         kind = i.kind.removesuffix("-start")
         if kind not in COLLECTIVES:
             continue
         results = shapes(i.shape)
-        begun = i.kind != kind  # here, and done elsewhere: what is sent stands before the results
+        # An instruction that only starts an operation lists the data to send before the results.
+        begun = i.kind != kind
         if begun and (kind != "all-reduce" or i.shape.startswith("((")):
             results = results[len(results) // 2 :]
         entry = found.setdefault(kind, {"count": 0, "bytes": 0})

@@ -1,12 +1,13 @@
-"""Time and private memory of converting an EAT-base checkpoint of 1.44 GB with its teacher and
-optimizer state.
+"""Measures the time and private memory of converting a 1.44 GB EAT-base checkpoint with its teacher
+and optimizer state.
 
     python -m benchmarks.convert_memory --output=DIR
 
-The checkpoint is synthetic (zeros but for the position table) and a sparse file. Memory is RssAnon
-of the converting process, above the peak of the same conversion of a tiny checkpoint (Python, JAX
-and NumPy themselves). Exit status 1 if it takes more than 30 s or 1.3 times the size of the wanted
-tensors. Writes convert_memory.json. Linux only.
+The checkpoint is synthetic (zeros except for the position table) and a sparse file. Memory is the
+RssAnon of the converting process above the peak of the same conversion of a tiny checkpoint, which
+covers Python, JAX and NumPy themselves. The exit status is 1 if the conversion takes more than 30 s
+or 1.3 times the size of the wanted tensors. The command writes convert_memory.json, and runs only
+on Linux.
 """
 
 import subprocess
@@ -36,15 +37,15 @@ WAYS = {
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string(
         "output", None, "Folder for convert_memory.json; nothing is written without it."
     )
 
 
 def main() -> int:
-    """Prints time and memory of the command and of the library call; 1 if one of them takes too
-    much.
+    """Prints the time and memory of the command and of the library call; returns 1 if one exceeds
+    its limit.
     """
     results, config = {}, EATConfig.base()
     with tempfile.TemporaryDirectory() as folder:
@@ -79,8 +80,8 @@ def main() -> int:
 
 
 def write_checkpoint(path: Path, config: EATConfig) -> int:
-    """Writes a fairseq pre-training checkpoint (student, teacher, Adam's two moments); returns the
-    encoder's bytes.
+    """Writes a fairseq pre-training checkpoint (student, teacher, Adam's two moments), and returns
+    the bytes of the encoder.
     """
     student = encoder(config)
     moments = [{"exp_avg": zeros(t.shape), "exp_avg_sq": zeros(t.shape)} for t in student.values()]
@@ -96,7 +97,7 @@ def write_checkpoint(path: Path, config: EATConfig) -> int:
 
 
 def encoder(config: EATConfig) -> dict[str, Tensor]:
-    """An encoder's tensors in fairseq's names, all zero but the positions."""
+    """Returns the tensors of an encoder by fairseq's names, all zero except the positions."""
     shapes = encoder_template(config)
     tensors = {
         fairseq_name(row.public): zeros(row.transform.public_shape(shapes[row.ours]))
@@ -109,20 +110,22 @@ def encoder(config: EATConfig) -> dict[str, Tensor]:
 
 
 def fairseq_name(public: str) -> str:
-    """The table's name -> fairseq's."""
+    """Returns fairseq's name for a name of the table."""
     if public.startswith("blocks."):
         return public
     return "modality_encoders.IMAGE." + public.replace("pre_norm.", "context_encoder.norm.")
 
 
 def measure(code: str) -> tuple[float, int]:
-    """Runs Python code in a fresh process -> (seconds, peak of its private memory in bytes)."""
+    """Runs Python code in a new process, and returns (seconds, peak of its private memory in
+    bytes).
+    """
     began, peak = time.perf_counter(), 0
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     while process.poll() is None:
         try:
             status = Path(f"/proc/{process.pid}/status").read_text()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             break
         peak = max(
             [

@@ -1,12 +1,13 @@
-"""What the main job costs: operations and bytes of each stage, what bounds it, and the time to
-expect on GPUs.
+"""Estimates the cost of the main job: operations and bytes of each stage, its bottleneck, and the
+expected time on GPUs.
 
     python -m benchmarks.cost_model --readme=benchmarks/README.md
 
-Prints the tables; --readme writes them between the markers of that file. Counted from shapes:
-matrix products for operations (2 a multiply-add), each tensor read and written once for bytes,
-intermediates inside a fused operation left out. The rates of a GPU are assumptions, stated in the
-table; a measured run of benchmarks.throughput replaces them.
+The command prints the tables; --readme writes them between the markers of that file. All numbers
+are counted from shapes: operations are those of the matrix products (2 per multiply-add), bytes
+count each tensor as read and written once, and intermediates inside a fused operation are left out.
+The rates of a GPU are assumptions, stated in the table; a measured run of benchmarks.throughput
+replaces them.
 """
 
 import dataclasses
@@ -24,24 +25,26 @@ from asd_jax.runtime.files import whole_file
 FLAGS = flags.FLAGS
 
 CLIP_SECONDS, FRAMES, REAL_FRAMES = 10, 1024, 998
-# DCASE 2024: 16 machines, 1,000 + 200 clips each
+# DCASE 2024 has 16 machines with 1,000 + 200 clips each.
 TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = (
     16_000,
     19_200,
     10,
     32,
 )
-BACKWARD = 2  # the backward pass multiplies with the weights' and with the inputs' transposes
-# An H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data sheet), float32
-# outside the tensor cores, memory, NVLink a direction; and the shares that the project aims at.
+# The backward pass multiplies by the transposes of both the weights and the inputs.
+BACKWARD = 2
+# The rates of an H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data
+# sheet), float32 outside the tensor cores, memory, and NVLink per direction; and the utilisation
+# that the project aims at.
 TENSOR_RATE, FLOAT32_RATE, MEMORY_RATE, LINK_RATE = 800e12, 50e12, 3.0e12, 450e9
 FORWARD_SHARE, TRAIN_SHARE = 0.50, 0.45
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one clip: operations, bytes to and from memory, and the rate at which the operations can
-    go.
+    """The cost of one clip: operations, bytes to and from memory, and the maximum rate of the
+    operations.
     """
 
     name: str
@@ -51,47 +54,49 @@ class Cost:
 
     @property
     def bound(self) -> str:
-        """What limits it."""
+        """The bottleneck, "arithmetic" or "memory"."""
         return "arithmetic" if self.flops / self.rate > self.bytes / MEMORY_RATE else "memory"
 
     @property
     def seconds(self) -> float:
-        """At the full rate of what limits it."""
+        """The seconds at the full rate of the bottleneck."""
         return max(self.flops / self.rate, self.bytes / MEMORY_RATE)
 
 
 def parameters(eat: EATConfig) -> float:
-    """Weights of EAT's matrices."""
+    """Returns the number of weights in EAT's matrices."""
     d = eat.embed_dim
     return eat.depth * (4 * d * d + 2 * d * d * eat.mlp_ratio) + PATCH * PATCH * d
 
 
 def tokens(eat: EATConfig, frames: int = FRAMES) -> int:
-    """Tokens of a clip, CLS included."""
+    """Returns the number of tokens of a clip, including CLS."""
     return 1 + frames // PATCH * (eat.mel_bins // PATCH)
 
 
 def forward_flops(eat: EATConfig, frames: int = FRAMES) -> float:
-    """Operations of EAT on one clip."""
+    """Returns the operations of EAT on one clip."""
     n = tokens(eat, frames)
     return 2 * n * parameters(eat) + eat.depth * 4 * n * n * eat.embed_dim
 
 
 def front_end_flops(frames: int = REAL_FRAMES, bins: int = 128, sample_rate: int = 16000) -> float:
-    """Operations of the filter bank on one clip: frames to spectrum, spectrum to filters."""
+    """Returns the operations of the filter bank on one clip: frames to spectrum, and spectrum to
+    filters.
+    """
     spectrum = dft_size(sample_rate) // 2 + 1
     return 2 * frames * (2 * spectrum * sample_rate * 25 // 1000 + spectrum * bins)
 
 
 def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
-    """Every stage of fine-tuning and embedding in bfloat16, for one clip of a batch."""
+    """Returns the cost per clip of every stage of fine-tuning and embedding in bfloat16."""
     n, d, samples = tokens(eat), eat.embed_dim, 16000 * CLIP_SECONDS
     spectrogram = 4 * FRAMES * eat.mel_bins
-    # qkv 4, attention 4, out 2, norm 3, fc1 1 + r, fc2 r + 1, norm 3 tensors of n x d; r the MLP's
-    # ratio
+    # Tensors of n x d: qkv 4, attention 4, out 2, norm 3, fc1 1 + r, fc2 r + 1, norm 3; r is the
+    # MLP's ratio.
     activations = eat.depth * (18 + 2 * eat.mlp_ratio) * n * d * 2
     weights = parameters(eat) * 2 / batch
-    # float32 weight, two moments: read and written; gradient: read
+    # The float32 weight and two moments are read and written; the gradient is read.
     update = parameters(eat) * 28 / batch
     forward = forward_flops(eat)
     spectrum = 4 * REAL_FRAMES * (dft_size(16000) + 2)
@@ -110,8 +115,8 @@ def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
 
 
 def experiment(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[float, float]:
-    """(PFLOP, seconds) of all machines of DCASE 2024: 10 epochs and all embeddings, without reading
-    the files.
+    """Returns (PFLOP, seconds) for all machines of DCASE 2024: 10 epochs and all embeddings,
+    without reading the files.
     """
     by = {cost.name: cost for cost in costs(eat, batch)}
     small = sum(
@@ -133,7 +138,7 @@ def experiment(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[float,
 
 
 def tables() -> str:
-    """Both tables in Markdown."""
+    """Returns both tables in Markdown."""
     lines = [
         f"One clip of {CLIP_SECONDS} s ({FRAMES} frames), EAT-base in bfloat16, batches of "
         f"{BATCH}. Assumed of an H100: {TENSOR_RATE / 1e12:.0f} TFLOP/s in bfloat16 products, "
@@ -166,7 +171,7 @@ def tables() -> str:
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
 
 
@@ -178,10 +183,10 @@ def main() -> None:
 
 
 def write_between(path: Path, name: str, text: str) -> None:
-    """Puts the text between a file's lines <!-- name --> and <!-- end of name -->.
+    """Writes the text between a file's lines <!-- name --> and <!-- end of name -->.
 
     Raises:
-        InputError: no such file, or it has no such lines.
+        InputError: The file does not exist, or has no such lines.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     try:

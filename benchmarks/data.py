@@ -1,11 +1,12 @@
-"""How fast clips are found and read.
+"""Measures how fast clips are found and read.
 
     python -m benchmarks.data --output=DIR
 
-Indexes a full-size tree of DCASE 2024 (16 machines x 1,200 names), then reads generated 10-s clips
-three ways with the same threads in the same run: by plain soundfile (float32), into an empty cache
-(decoded, checked and written as before training), and from the cache (float32). Each is the median
-of `--repeats` rounds in turn, with the system's file cache warm. Writes data.json. A few seconds.
+The command indexes a full-size tree of DCASE 2024 (16 machines x 1,200 names). It then reads
+generated 10-s clips in three ways with the same threads in the same run: by plain soundfile
+(float32), into an empty cache (decoded, checked and written as before training), and from the cache
+(float32). Each figure is the median of `--repeats` alternating rounds, with the system's file cache
+warm. The command writes data.json and takes a few seconds.
 """
 
 import json
@@ -30,7 +31,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("clips", 400, "How many 10-s clips to read.", lower_bound=1)
     flags.DEFINE_integer("threads", 2, "That read.", lower_bound=1)
     flags.DEFINE_integer("repeats", 5, "Rounds; the median counts.", lower_bound=1)
@@ -38,7 +39,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Prints and writes seconds and clips a second."""
+    """Prints and writes seconds and clips per second."""
     with tempfile.TemporaryDirectory() as folder:
         result = {
             "threads": FLAGS.threads,
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def index_speed(root: Path) -> dict[str, float]:
-    """Seconds to find the clips of a tree as large as that of 2024."""
+    """Returns the seconds to find the clips of a tree as large as that of 2024."""
     write_names(root)
     seconds = []
     for _ in range(FLAGS.repeats):
@@ -62,7 +63,7 @@ def index_speed(root: Path) -> dict[str, float]:
 
 
 def read_speed(folder: Path) -> dict[str, float]:
-    """Clips a second, plain, on the first pass through the cache and from the cache."""
+    """Returns the clips per second: plain, while filling the cache, and from the cache."""
     paths = write_clips(folder / "clips")
     seconds = {"plain": [], "first_pass": [], "cached": []}
     for turn in range(FLAGS.repeats + 1):
@@ -77,7 +78,7 @@ def read_speed(folder: Path) -> dict[str, float]:
                 for _ in pool.map(read, paths):
                     pass
                 seconds[name].append(time.perf_counter() - began)
-    # the first warms up
+    # The first round is a warm-up and is not counted.
     speed = {name: FLAGS.clips / statistics.median(times[1:]) for name, times in seconds.items()}
     ratio = speed["first_pass"] / speed["plain"]
     return {f"{name}_clips_per_second": round(s) for name, s in speed.items()} | {
@@ -86,8 +87,8 @@ def read_speed(folder: Path) -> dict[str, float]:
 
 
 def write_names(root: Path) -> None:
-    """Empty files under the names of a full-size tree: 990 + 10 training and 200 test clips a
-    machine.
+    """Creates empty files with the names of a full-size tree: 990 + 10 training and 200 test clips
+    per machine.
     """
     edition = EDITIONS[2024]
     for data, machines in (("dev_data", edition.dev), ("eval_data", edition.evaluation)):
@@ -112,7 +113,7 @@ def write_names(root: Path) -> None:
 
 
 def write_clips(folder: Path) -> list[str]:
-    """10-s clips of noise at 16 kHz in 16 bits."""
+    """Writes 10-s clips of 16-bit noise at 16 kHz, and returns their paths."""
     folder.mkdir()
     noise = np.random.default_rng(0).integers(-3000, 3000, 160000 + FLAGS.clips).astype(np.int16)
     paths = [str(folder / f"{n}.wav") for n in range(FLAGS.clips)]

@@ -1,15 +1,15 @@
-"""The challenge itself: train on an edition, score it by its rule, several seeds, beside what was
-published.
+"""Trains on an edition of the challenge and scores it by its rule, with several seeds, next to the
+published figures.
 
     python -m benchmarks.dcase --years=2023,2024 --subset=dev,eval --seeds=4 \\
         --weights=weights/eat_base.safetensors \\
         --config=configs/dcase2024.py --config.data.root=data/dcase{year} --output=DIR
     python -m benchmarks.dcase --years=2024 --subset=dev --config=configs/base.py:smoke --output=DIR
 
-One run a year and seed over all machines found, fine-tuned and frozen; {year} in the root stands
-for the year. The same command continues an interrupted one, run by run. Tables: AUC source, AUC
-target, pAUC and official score, mean and deviation over seeds, interval; cost. Published figures
-are the publications', not measured here.
+There is one run per year and seed over all machines found, both fine-tuned and frozen; {year} in
+the root is replaced by the year. The same command continues an interrupted one, run by run. The
+tables show AUC source, AUC target, pAUC and official score with mean and deviation over seeds, the
+interval, and the cost. Published figures are those of the publications, not measured here.
 """
 
 import dataclasses
@@ -30,7 +30,8 @@ from benchmarks.grid import Cell
 from benchmarks.provenance import cost_section, write_provenance
 from benchmarks.verdict import Row
 
-# (system, {(year, subset): official score in percent}); evaluation subset unless said.
+# (system, {(year, subset): official score in percent}), for the evaluation subset unless stated
+# otherwise.
 PUBLISHED: tuple[tuple[str, Mapping[tuple[int, str], float]], ...] = (
     ("Zhong et al., arXiv 2508.15334 (the method here; EAT, one model)", {(2024, "eval"): 66.40}),
     ("challenge winner (often an ensemble)", {(2023, "eval"): 66.97, (2024, "eval"): 66.24}),
@@ -61,7 +62,7 @@ FINE_TUNED = "fine-tuned"
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     grid.define_flags(argv)
     flags.DEFINE_list("years", ["2024"], "editions, 2020 to 2026")
     flags.DEFINE_list(
@@ -70,7 +71,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """A table per year and subset."""
+    """Prints and writes a table per year and subset."""
     from asd_jax.reporting.page import Page, write_page
     from asd_jax.reporting.table import print_table, text_table
 
@@ -115,8 +116,8 @@ def main() -> None:
 
 
 def of_subset(row: Row, year: int, subset: str) -> Row:
-    """The part of a row on the machines and sections of an edition's development or evaluation
-    set.
+    """Returns the part of a row for the machines and sections of an edition's development or
+    evaluation set.
     """
     edition = EDITIONS[year]
     machines = edition.dev if subset == "dev" else edition.evaluation
@@ -127,7 +128,7 @@ def of_subset(row: Row, year: int, subset: str) -> Row:
 
 
 def published(year: int, subset: str) -> dict[str, float]:
-    """{system: official score in percent} as published."""
+    """Returns {system: official score in percent} as published."""
     return {name: scores[year, subset] for name, scores in PUBLISHED if (year, subset) in scores}
 
 

@@ -1,12 +1,13 @@
-"""Claim 1 without a data set: through which filter bank is a known signal heard best, and where?
+"""Tests claim 1 without a data set: which filter bank detects a known signal best, and at which
+frequencies?
 
     python -m benchmarks.detectability --output=DIR [--snr=-20] [--clips=40] [--seconds=1]
 
-A tone, a train of clicks that ring, and a band of noise, at 0.1 to 7.9 kHz, are added to white
-noise at one signal-to-noise ratio. Each bank alone, as in every table (time mean, standardised,
-1-NN against noise), scores the clips; the AUC tells noise with the signal from noise. By ranges of
-frequency a paired bootstrap over clips says which bank is better. Writes detectability.json and the
-page.
+A tone, a train of ringing clicks, and a band of noise, at 0.1 to 7.9 kHz, are added to white noise
+at a fixed signal-to-noise ratio. Each bank alone scores the clips as in every table (time mean,
+standardised, 1-NN against noise), and the AUC separates noise with the signal from noise alone. For
+each frequency range, a paired bootstrap over clips determines which bank is better. The command
+writes detectability.json and the page.
 """
 
 from collections.abc import Sequence
@@ -31,12 +32,13 @@ BANKS = {"o-FB": "mel", "g-FB": "gammatone", "m-FB": "even"}
 REFERENCE = "o-FB"
 KILOHERTZ = (0.1, 0.25, 0.5, 0.8, 1.2, 2.0, 3.0, 4.5, 5.5, 6.5, 7.2, 7.9)
 RANGES = {"below 1 kHz": (0.0, 1.0), "1 to 4 kHz": (1.0, 4.0), "above 4 kHz": (4.0, 8.0)}
-CLICKS_PER_SECOND, RING_Q, BAND_HZ = 20, 8.0, 200.0  # of the signals
+# Parameters of the signals.
+CLICKS_PER_SECOND, RING_Q, BAND_HZ = 20, 8.0, 200.0
 BARE = Scoring(distance="euclidean", standardize=True, normalization="none")
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_float(
         "snr", -20.0, "power of the signal over that of the noise, in dB, both over all frequencies"
     )
@@ -49,7 +51,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """A table of AUCs per signal, frequency and bank; the verdict by ranges of frequency."""
+    """Prints a table of AUCs per signal, frequency and bank, and the verdict by frequency range."""
     from asd_jax.reporting.table import print_table, text_table
 
     if FLAGS.clips < 4 or FLAGS.seconds < 0.1:
@@ -74,14 +76,16 @@ def main() -> None:
 def detect(
     snr: float, clips: int, seconds: float, seed: int
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """-> {bank: {"signal at f kHz": (labels, scores) of the test clips}}; all banks hear the same
-    clips.
+    """Returns {bank: {"signal at f kHz": (labels, scores) of the test clips}}.
+
+    All banks process the same clips.
     """
     rng, samples = np.random.default_rng(seed), round(seconds * SAMPLE_RATE)
     scores: dict[str, dict] = {bank: {} for bank in BANKS}
     for kind in SIGNALS:
         for kilohertz in KILOHERTZ:
-            # its own: shared noise would narrow the intervals
+            # Each condition has its own noise, because shared noise would make the intervals too
+            # narrow.
             waves = rng.normal(size=(3 * clips, samples)) * 0.05
             signal = np.stack([SIGNALS[kind](1000 * kilohertz, samples, rng) for _ in range(clips)])
             signal *= 0.05 * 10 ** (snr / 20) / np.sqrt(np.mean(signal**2, axis=1, keepdims=True))
@@ -94,24 +98,24 @@ def detect(
 
 
 def time_mean(waves: Float[np.ndarray, "b s"], spacing: str) -> Float[np.ndarray, "b f"]:
-    """Waveforms -> the filter bank's log energies, mean over time."""
+    """Returns the time mean of the filter bank's log energies for each waveform."""
     return np.asarray(log_filter_bank(waves.astype(np.float32), spacing=spacing).mean(1))
 
 
 def tone(hz: float, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A sine of random phase."""
+    """Returns a sine of random phase."""
     return np.sin(2 * np.pi * (hz * np.arange(samples) / SAMPLE_RATE + rng.uniform()))
 
 
 def click_train(hz: float, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Impacts at a steady rate, each ringing at `hz` and dying away."""
+    """Returns impacts at a steady rate, each a decaying oscillation at `hz`."""
     seconds = np.arange(samples) / SAMPLE_RATE
     since = (seconds + rng.uniform() / CLICKS_PER_SECOND) % (1 / CLICKS_PER_SECOND)
     return np.exp(-np.pi * hz / RING_Q * since) * np.sin(2 * np.pi * hz * since)
 
 
 def noise_band(hz: float, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise of BAND_HZ around `hz`."""
+    """Returns noise with a bandwidth of BAND_HZ around `hz`."""
     spectrum = np.fft.rfft(rng.normal(size=samples))
     spectrum[np.abs(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE) - hz) > BAND_HZ / 2] = 0
     return np.fft.irfft(spectrum, samples)
@@ -121,9 +125,7 @@ SIGNALS = {"tone": tone, "click train": click_train, "noise band": noise_band}
 
 
 def by_range(scores: dict) -> dict[str, dict]:
-    """Scores of the banks -> for each range of frequency the differences in AUC and pAUC to o-FB,
-    and a verdict.
-    """
+    """Returns, for each frequency range, the differences in AUC and pAUC to o-FB, and a verdict."""
     from benchmarks.verdict import Row, compared
 
     found = {}
@@ -139,7 +141,7 @@ def by_range(scores: dict) -> dict[str, dict]:
             values = np.concatenate([score for _, score in own.values()])[None]
             aucs = [float(auc(*tie_groups(label, score))) for label, score in own.values()]
             rows[bank] = Row(bank, clips, values, [float(np.mean(aucs))], {}, 0.0)
-        # the rule of 2020: AUC and pAUC, no domains
+        # The rule of 2020 uses AUC and pAUC without domains.
         cells = compared(rows, REFERENCE, 2020)["cells"]
         said = [
             f"{bank} {of['verdict']} ({100 * of['minus_reference']['difference']:+.1f} points, "

@@ -1,4 +1,4 @@
-"""Which domain normalisation is best, and does the minimum over the domains help?
+"""Compares domain normalisations, and tests whether the minimum over the domains helps.
 
     python -m benchmarks.domain_normalization --config=configs/dcase2024.py --weights=FILE \\
         --fine_tune --output=DIR
@@ -7,9 +7,10 @@
     python -m benchmarks.domain_normalization --runs=RUN --output=DIR
         a finished run, trained with data.held_out
 
-Source bank only, target bank only, or the minimum of both, x statistics from none, train, test or
-held-out clips. All cells score the same embeddings with the same banks: clips held out of training
-(a fifth) are never in them.
+The cells combine the source bank only, the target bank only, or the minimum of both, with
+statistics from no clips, training, test or held-out clips. All cells score the same embeddings with
+the same banks. A fifth of the clips is held out of training, and these clips are never in the
+banks.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ REFERENCE = "min, train"
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     from absl import flags
 
     grid.define_flags(argv)
@@ -33,7 +34,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """A row per choice of domains and statistics; the reference is the default."""
+    """Prints a row per choice of domains and statistics; the reference is the default."""
     from absl import flags
 
     from asd_jax.scoring.domain_normalization import MODES

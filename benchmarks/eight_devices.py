@@ -1,7 +1,7 @@
-"""What the compiler makes of a step for eight devices, against the formulas; what eight compute,
-against rounding.
+"""Compares programs compiled for eight devices with the formulas, and their results with rounding
+error.
 
-`python -m benchmarks.scaling` prints it, on eight fake CPU devices.
+`python -m benchmarks.scaling` prints the tables, using eight fake CPU devices.
 """
 
 import dataclasses
@@ -27,27 +27,28 @@ CLIPS, CLASSES, STEPS = 8, 3, 20
 SMALL = EncoderConfig(
     FrontEnd(simam=SimAM("local")), EATConfig(64, 1, 2), Pooling(embedding_dim=32)
 )
-# Nothing that is drawn by a clip's place in the batch or that float64 would draw otherwise.
+# These settings draw nothing that depends on a clip's place in the batch, or that float64 would
+# draw differently.
 PLAIN = FineTuning(
     batch_size=CLIPS, learning_rate=1e-3, mixup="none", mask_frames=0, mask_filters=0
 )
 
 
 def shapes_of(tree, sharding=None):
-    """Arrays -> their shapes and dtypes, to compile for without having them."""
+    """Returns the shapes and dtypes of arrays, to compile for them without allocating them."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
     )
 
 
 def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[Any, int]:
-    """A step of fine-tuning EAT on one clip a device, compiled for all here -> (program, number of
-    parameters).
+    """Returns the compiled program of a fine-tuning step with one clip per device, and the number
+    of parameters.
 
     Args:
-        shards: of the training state.
-        eat: its sizes.
-        seconds: of a clip.
+        shards: Number of shards of the training state.
+        eat: Sizes of EAT.
+        seconds: Length of a clip in seconds.
     """
     config, settings = EncoderConfig(eat=eat), FineTuning(batch_size=CLIPS)
     encoder, head = Encoder(config), steps.make_head(16, settings)
@@ -78,7 +79,7 @@ def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[An
 
 
 def collectives(program) -> dict[str, tuple[int, int]]:
-    """A compiled program -> {"all-reduce": (how many, bytes of their results), ...}."""
+    """Returns {"all-reduce": (count, bytes of their results), ...} of a compiled program."""
     found = {}
     for line in program.as_text().splitlines():
         if match := re.search(
@@ -95,7 +96,7 @@ def collectives(program) -> dict[str, tuple[int, int]]:
 
 
 def collective_table() -> str:
-    """Traffic and memory by formula against programs compiled for eight devices, in Markdown."""
+    """Returns a Markdown table of traffic and memory, by formula and in compiled programs."""
     lines = [
         "A step of EAT-tiny on 8 clips of 1 s, compiled for eight fake devices: how many "
         "collectives, and the size of their results. On CPUs a reduce-scatter is an all-reduce.",
@@ -118,7 +119,7 @@ def collective_table() -> str:
 
 
 def operation_table() -> str:
-    """Operations by formula against those that the compiler counts in its programs, in Markdown."""
+    """Returns a Markdown table of operations, by formula and as the compiler counts them."""
     lines = [
         f"Operations on one clip of {CLIP_SECONDS} s: by the formula, which counts the matrix "
         "products of filter bank and EAT and AdamW's update, and as XLA counts them in the "
@@ -144,7 +145,7 @@ def operation_table() -> str:
 
 
 def compiled_embedding(eat: EATConfig) -> Any:
-    """The program that embeds one clip."""
+    """Returns the program that embeds one clip."""
     encoder = Encoder(EncoderConfig(eat=eat))
     arguments = (
         jax.ShapeDtypeStruct((1, 16000 * CLIP_SECONDS), np.float32),
@@ -157,14 +158,14 @@ def compiled_embedding(eat: EATConfig) -> Any:
 def twenty_steps(
     mesh: Mesh, settings: FineTuning = PLAIN, dtype: str = "float32", order: int | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """A small EAT trained on tones in noise -> (loss of each step, the first one's gradients by
-    parameter).
+    """Trains a small EAT on tones in noise, and returns (loss of each step, gradients of the first
+    step by parameter).
 
     Args:
-        mesh: the devices.
-        settings: of fine-tuning.
-        dtype: of all: waveforms, parameters and computation.
-        order: seed of another order of the clips within each batch.
+        mesh: The devices.
+        settings: Settings of fine-tuning.
+        dtype: The dtype of waveforms, parameters and computation.
+        order: Seed of another order of the clips within each batch.
     """
     rng, shuffled = np.random.default_rng(0), np.random.default_rng(order)
     encoder, head = Encoder(SMALL, jnp.dtype(dtype)), steps.make_head(CLASSES, settings)
@@ -173,7 +174,7 @@ def twenty_steps(
         steps.make_train_step(encoder, head, optimizer, schedule, settings),
         jax.random.key(0),
     )
-    # in float64 other weights would be drawn: all begin with float32's
+    # float64 would draw other weights, so every dtype starts from those of float32.
     wave = np.zeros(4000, np.float32)
     state = steps.initial_state(Encoder(SMALL), head, optimizer, settings, key, wave, None)
     with jax.enable_x64(dtype == "float64"):
@@ -204,20 +205,22 @@ def twenty_steps(
                 state, meshes.spread(mesh, {name: x[rows] for name, x in batch.items()}), key
             )
             losses.append(float(loss))
-            if not gradients:  # Adam's first moments are a tenth of them
+            # Adam's first moments are a tenth of the gradients.
+            if not gradients:
                 moments = jax.tree.leaves_with_path(optax.tree.get(state.optimizer, "mu"))
                 gradients = {
                     jax.tree_util.keystr(path): np.asarray(leaf, np.float64)
                     for path, leaf in moments
                 }
-    # exactly zero: softmax does not see it
+    # This gradient is exactly zero, because softmax is invariant to the bias.
     del gradients["['encoder']['pooling']['attention_out']['bias']"]
     return np.array(losses), gradients
 
 
 def rounding_table() -> str:
-    """Gradients and losses of eight devices, and of one that adds up in another order, against one;
-    in Markdown.
+    """Returns a Markdown table of differences in gradients and losses from one device.
+
+    The rows are eight devices, and one device that sums in a different order.
     """
     one, shards, copies = (
         meshes.one_device(),
@@ -255,7 +258,7 @@ def rounding_table() -> str:
 
 
 def difference(run: tuple, other: tuple) -> tuple[float, float]:
-    """Greatest relative difference of (losses, gradients)."""
+    """Returns the largest relative differences of (losses, gradients) between two runs."""
     (losses, gradients), (their_losses, theirs) = run, other
     off = [
         np.abs(g - theirs[name]).max() / np.abs(theirs[name]).max() for name, g in gradients.items()

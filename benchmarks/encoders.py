@@ -1,13 +1,13 @@
-"""Any model in the harness: PyTorch, ONNX, JAX or plain NumPy encoders in one table, on the same
-data and back ends.
+"""Compares encoders from any framework (PyTorch, ONNX, JAX, plain NumPy) on the same data and back
+ends.
 
     python -m benchmarks.encoders --encoder=my_package.my_module:embed \\
         --config=configs/dcase2024.py --output=DIR
 
 An encoder is a function (waves float32 (b, s) in [-1, 1], sample rate) -> float32 embeddings (b,
-e), or (b, t, e) of which the mean over t is taken; NumPy both ways, several joined by commas.
-benchmarks/examples has one in PyTorch and one that runs an ONNX file. The filter bank and an EAT
-with random weights stand beside them in the table.
+e), or (b, t, e), which are averaged over t. It takes and returns NumPy arrays. Several encoders are
+separated by commas. benchmarks/examples has one in PyTorch and one that runs an ONNX file. The
+table also contains the filter bank and an EAT with random weights.
 """
 
 import importlib
@@ -29,30 +29,31 @@ SAMPLE_RATE = 16000
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     from benchmarks import grid
 
     grid.define_flags(argv)
 
 
 def main() -> None:
-    """One row per encoder."""
+    """Prints and writes one row per encoder."""
     from benchmarks import grid
 
     args = flags.FLAGS
     if not args.encoder:
         raise InputError("--encoder=package.module:function is needed, or several joined by commas")
     for name in args.encoder:
-        load(name)  # what cannot be imported is found before anything is computed
+        # Import errors should appear before anything is computed.
+        load(name)
     cells = [grid.Cell(name, encoder=name) for name in args.encoder]
     grid.run_grid("encoders", "Which encoder is best?", cells, reference=grid.RANDOM)
 
 
 def load(name: str) -> Function:
-    """From `package.module:function` to the function.
+    """Returns the function that `package.module:function` names.
 
     Raises:
-        InputError: not of that form, or not there.
+        InputError: The name has another form, or there is no such function.
     """
     module, colon, function = name.partition(":")
     if not (module and colon and function):
@@ -68,11 +69,11 @@ def load(name: str) -> Function:
 def embed_machine(
     function: Function, name: str, config: RunConfig, clips: Sequence[Clip]
 ) -> Embeddings:
-    """Clips of one machine -> their embeddings by any function.
+    """Returns the embeddings of one machine's clips, computed by any function.
 
     Raises:
-        InputError: the function returns something other than one finite vector, or one per frame,
-            for each waveform.
+        InputError: The function does not return one finite vector, or one per frame, for each
+            waveform.
     """
     from asd_jax.run.clips import clip_windows, window_reader
     from asd_jax.run.embed import window_embeddings

@@ -1,5 +1,5 @@
-"""The exported encoder in other runtimes, for benchmarks.throughput --exported: float32, bfloat16,
-int8; CPUs only.
+"""Runs the exported encoder in other runtimes on CPUs in float32, bfloat16 and int8, for
+benchmarks.throughput --exported.
 """
 
 import functools
@@ -15,7 +15,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import BOX
 
 try:
-    import jax2onnx  # noqa: F401  told of here, used by converted
+    import jax2onnx  # noqa: F401  used by converted; imported here to report its absence
     import onnx
     import onnxruntime
     import openvino
@@ -29,8 +29,10 @@ Run = Callable[[np.ndarray], np.ndarray]
 def prepare(
     eat: EATConfig, spectrogram: np.ndarray, folder: Path
 ) -> dict[str, Callable[[], object]]:
-    """{runtime and precision: a function that computes EAT's tokens of spectrograms "b t f" once};
-    random weights.
+    """Returns {runtime and precision: a function that computes EAT's tokens of spectrograms "b t f"
+    once}.
+
+    The weights are random.
     """
     params = jax.jit(EAT(eat).init)(jax.random.key(0), spectrogram[:1])["params"]
     shape = ("batch", *spectrogram.shape[1:])
@@ -41,12 +43,13 @@ def prepare(
 
 
 def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
-    """ONNX file of one input and one output -> {runtime and precision: a function that runs it}.
+    """Returns {runtime and precision: a function that runs an ONNX file of one input and one
+    output}.
 
-    int8: products with weights, these by output channel, by the static quantisation of onnxruntime
-    with the ranges that the calibration's batches reach; what comes before the logarithm of the
-    energies stays float32, since 8 bits do not span it. bfloat16: where OpenVINO finds that the CPU
-    has it.
+    int8 uses onnxruntime's static quantisation of the products with weights, with one scale per
+    output channel and the ranges that the calibration batches reach. The operations before the
+    logarithm of the energies stay in float32, because 8 bits do not span their range. bfloat16 is
+    included if OpenVINO finds that the CPU supports it.
     """
     core, quantized = openvino.Core(), file.with_suffix(".int8.onnx")
     nodes = list(onnx.load(file).graph.node)
@@ -93,11 +96,15 @@ def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
 
 
 def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float]:
-    """{runtime and precision: official score 2024 on the factory} of an exported encoder per band,
-    by Mahalanobis.
+    """Returns {runtime and precision: official score 2024 on the factory} of an exported encoder.
 
-    The int8 ranges are those of training clips, as they must be. `counts`: of the factory, see
-    write_factory.
+    The scores use per-band embeddings and the Mahalanobis distance. As in practice, the int8 ranges
+    are those of training clips.
+
+    Args:
+        folder: Folder for the factory and the exported files.
+        weights: The weight file.
+        counts: Numbers of clips of the factory, see write_factory.
     """
     from asd_jax.data.audio import read_clip
     from asd_jax.data.clips import find_clips

@@ -1,12 +1,13 @@
-"""Does a threshold hold on the next day? False alarms and faults found in sessions that were not
-fitted.
+"""Tests whether a threshold holds on another day, by false alarms and detected faults in sessions
+that were not fitted.
 
     python -m benchmarks.false_alarms [--root=DIR] --output=DIR
 
-On the synthetic factory, whose sessions differ in microphone, room, mains, warmth and neighbours,
-or on DIR with a folder a machine, each with normal/<session>/ and, if there are, faults/. Detectors
-are fitted to 1, 2, 3, 5 and 10 sessions, drawn anew in each repetition, for false-alarm rates of 1
-and 5 %; all other sessions are scored. Filter bank only. Writes false_alarms.json and a table.
+The data are the synthetic factory, whose sessions differ in microphone, room, mains, warmth and
+neighbours, or DIR, which has a folder per machine with normal/<session>/ and optionally faults/.
+Detectors are fitted to 1, 2, 3, 5 and 10 sessions, drawn again in each repetition, for false-alarm
+rates of 1 and 5 %. All other sessions are scored. Only the filter bank is used. The command writes
+false_alarms.json and a table.
 """
 
 import itertools
@@ -32,7 +33,7 @@ FITTED, RATES = (1, 2, 3, 5, 10), (0.01, 0.05)
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string("root", None, "Machines with normal/<session>/; default: the factory.")
     flags.DEFINE_integer("repetitions", 20, "Draws of the sessions fitted.", lower_bound=1)
     flags.DEFINE_list("machines", None, "Of the factory or of the root; default: all.")
@@ -40,7 +41,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Measures every combination, prints a line each."""
+    """Measures every combination, and prints a line for each."""
     rows = []
     for name, normal, faults in _machines():
         for fitted in (count for count in FITTED if count < len(normal)):
@@ -67,7 +68,16 @@ def measured(
     fitted: int,
     repetitions: int,
 ) -> list[dict]:
-    """Sessions of a machine, faulty sounds -> a row a rate: shares of each repetition."""
+    """Returns a row per false-alarm rate for one machine, with the measured shares of each
+    repetition.
+
+    Args:
+        name: The machine.
+        normal: The normal waveforms of each session.
+        faults: The faulty waveforms.
+        fitted: Number of sessions to fit.
+        repetitions: Number of draws of these sessions.
+    """
     rows = {rate: {"false_alarms": [], "found": []} for rate in RATES}
     for repetition in range(repetitions):
         order = np.random.default_rng(repetition).permutation(sorted(normal))
@@ -90,7 +100,7 @@ def measured(
 
 
 def _interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean, and the 95 % interval of the mean by resampling the repetitions."""
+    """Returns the mean, and its 95 % interval by resampling the repetitions."""
     if not len(values):
         return {}
     draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
@@ -100,7 +110,7 @@ def _interval(values: Sequence[float]) -> dict[str, float]:
 
 
 def _of(rows, fitted, rate, key):
-    """The mean over machines of each repetition."""
+    """Returns the mean over machines for each repetition."""
     found = [
         r[key]["all"] for r in rows if (r["fitted"], r["asked"]) == (fitted, rate) and key in r
     ]
@@ -108,7 +118,7 @@ def _of(rows, fitted, rate, key):
 
 
 def _machines():
-    """(name, {session: waveforms}, faulty waveforms) of every machine."""
+    """Yields (name, {session: waveforms}, faulty waveforms) of every machine."""
     if FLAGS.root is None:
         for name in FLAGS.machines or MACHINES:
             yield name, *factory_sessions(name)
@@ -127,7 +137,9 @@ def _read(folder: Path) -> list[np.ndarray]:
 
 
 def factory_sessions(name: str) -> tuple[dict[str, list[np.ndarray]], list[np.ndarray]]:
-    """A machine of the factory -> normal clips of its sessions, faulty ones of further sessions."""
+    """Returns the normal clips of a factory machine by session, and faulty clips of further
+    sessions.
+    """
     kind = MACHINES[name]
     ways = list(itertools.product(kind.speeds["source"], kind.loads["source"]))
 

@@ -1,13 +1,14 @@
-"""Claim 1: is the evenly spaced filter bank (m-FB) better than mel (o-FB) and gammatone (g-FB)?
+"""Tests claim 1: is the evenly spaced filter bank (m-FB) better than mel (o-FB) and gammatone
+(g-FB)?
 
     python -m benchmarks.filter_banks --config=configs/dcase2024.py \\
         --weights=weights/eat_base.safetensors --output=DIR
     python -m benchmarks.filter_banks --config=configs/base.py:smoke --output=DIR
         synthetic machines, seconds
 
-Three banks x the normalisation's statistics (AudioSet's, or measured on the training clips), with
-the weights frozen or --fine_tune; and each bank alone, without a model. detectability.py asks the
-same of known signals.
+The cells are three banks x the statistics of the normalisation (AudioSet's, or measured on the
+training clips), with frozen weights or --fine_tune, and each bank alone without a model.
+detectability.py tests the same claim on known signals.
 """
 
 from benchmarks import grid
@@ -17,7 +18,7 @@ BANKS = {"o-FB": "mel", "g-FB": "gammatone", "m-FB": "even"}
 
 
 def main() -> None:
-    """A row per bank and statistics; the reference is o-FB with AudioSet's."""
+    """Prints and writes a row per bank and statistics; the reference is o-FB with AudioSet's."""
     from absl import flags
 
     fine_tune, cells = flags.FLAGS.fine_tune, []

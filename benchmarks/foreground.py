@@ -1,14 +1,15 @@
-"""Claims 2 and 3 without a data set: does SimAM raise the machine over the background, and faults
-of which size?
+"""Tests claims 2 and 3 without a data set: does SimAM raise the machine over the background, and
+faults of which size?
 
     python -m benchmarks.foreground --output=DIR [--clips=20] [--seconds=4]
 
-Clips of the synthetic factory, of which machine and background are known apart. First: are cells
-where the machine is louder than the background weighted higher than the others? In dB, mean weight
-over mean weight, by machine and mode. Second: a square of cells of a healthy clip is made louder;
-is it weighted higher than what is around it, by the global or by the local mode? AUC of the weights
-for "inside the square", by size. Intervals by bootstrap over clips. Writes foreground.json and the
-page.
+The clips come from the synthetic factory, where machine and background are known separately. The
+first test asks whether cells in which the machine is louder than the background get higher weights
+than the others; the measure is the ratio of the mean weights in dB, by machine and mode. The second
+test makes a square of cells of a healthy clip louder, and asks whether the global or the local mode
+gives it more weight than its surroundings; the measure is the AUC of the weights for "inside the
+square", by size. The intervals come from a bootstrap over clips. The command writes foreground.json
+and the page.
 """
 
 from collections.abc import Sequence
@@ -32,12 +33,14 @@ from asd_jax.scoring.auc import auc, tie_groups
 
 FLAGS = flags.FLAGS
 TILES = {"global": None, "local": LOCAL_TILE}
-SIZES = (4, 8, 16, 32, 64, 96)  # frames and filters of the louder square
-LOUDER_DB = 6.0  # its energy, over what it was
+# Frames and filters of the louder square.
+SIZES = (4, 8, 16, 32, 64, 96)
+# The gain of the square's energy.
+LOUDER_DB = 6.0
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("clips", 20, "of every machine")
     flags.DEFINE_float("seconds", 4.0, "length of a clip")
     flags.DEFINE_enum("spacing", "even", ["even", "mel", "gammatone"], "of the filter bank")
@@ -46,7 +49,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Two tables and their verdicts."""
+    """Prints and writes two tables and their verdicts."""
     from asd_jax.reporting.table import print_table, text_table
 
     if FLAGS.clips < 2 or FLAGS.seconds < 1:
@@ -81,8 +84,8 @@ def main() -> None:
 
 
 def foreground(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]]]:
-    """-> {machine: {mode: [mean, low, high]}}: weight of the machine's cells over that of the
-    background's, in dB.
+    """Returns {machine: {mode: [mean, low, high]}} of the weight of the machine's cells relative to
+    the background's, in dB.
     """
     found = {}
     for machine, own in clips.items():
@@ -100,8 +103,8 @@ def foreground(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[flo
 
 
 def squares(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]]]:
-    """-> {size: {mode: [mean, low, high]}}: AUC of the weights for the cells of a louder square,
-    and the difference.
+    """Returns {size: {mode: [mean, low, high]}} of the AUC of the weights for the cells of a louder
+    square, with the difference between the modes.
     """
     rng, found = np.random.default_rng(FLAGS.seed), {}
     energies = [_energies(clip.wave, front_end) for own in clips.values() for clip in own]
@@ -120,15 +123,15 @@ def squares(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]
 
 
 def interval(values: Float[np.ndarray, "n"], replicates: int = 1000) -> list[float]:
-    """One value per clip -> mean and the percentiles 2.5 and 97.5 of means over clips drawn
-    anew.
+    """Returns the mean of one value per clip, and the percentiles 2.5 and 97.5 of means over
+    resampled clips.
     """
     drawn = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
     return [float(values.mean()), *np.quantile(values[drawn].mean(1), (0.025, 0.975)).tolist()]
 
 
 def verdicts(found: dict) -> list[str]:
-    """In words what the intervals support."""
+    """Returns sentences that state what the intervals support."""
     said = []
     for mode in TILES:
         of = {machine: row[mode] for machine, row in found["machine_over_background_db"].items()}
@@ -159,7 +162,9 @@ def _energies(wave, front_end) -> Float[np.ndarray, "t f"]:
 
 
 def _weights(energies, front_end, tile) -> Float[np.ndarray, "t f"]:
-    """SimAM's weights as the encoder has them: zeros appended, normalised; of the real frames."""
+    """Returns SimAM's weights of the real frames, computed as in the encoder: zeros appended, then
+    normalised.
+    """
     padded = np.pad(energies, ((0, -len(energies) % FRAME_MULTIPLE), (0, 0)))
     weights = simam_weights(
         normalize(jnp.asarray(padded[None]), front_end.mean, front_end.std), tile=tile

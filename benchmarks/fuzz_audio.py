@@ -1,14 +1,16 @@
-"""Feeds damaged and odd audio files to the reader, and odd folders to the finder.
+"""Feeds damaged and unusual audio files to the reader, and unusual folders to the finder.
 
     python -m benchmarks.fuzz_audio --files=2000 --containers=2000 --folders=200 --output=DIR
 
-Truncated, bit-flipped, spliced and padded files of every container and coding that libsndfile
-writes, headers that state no channels, 2^31 frames or absurd rates, and text. A crash, a hang of 60
-s, another exception, a waveform out of [-1, 1] or more than 1 GB of memory fails: each must decode
-or raise the one error that names the file. Containers (odd_recordings.py): random orders of chunks,
-several of them, sizes that are odd, unknown or wrong, every format whole, cut and joined; what is
-read must be all that was recorded. Folders (odd_folders.py): random trees with links, pipes, hidden
-folders, those of the system and names that are not UTF-8. Writes fuzz_audio.json.
+The damaged files are truncated, bit-flipped, spliced and padded files of every container and coding
+that libsndfile writes, headers that state no channels, 2^31 frames or absurd rates, and text. Each
+file must decode or raise the one error that names it. A crash, a hang of 60 s, another exception, a
+waveform outside [-1, 1] or more than 1 GB of memory is a failure.
+
+Containers (odd_recordings.py) have random orders of chunks, several of them, sizes that are odd,
+unknown or wrong, and every format whole, cut and joined; the result must be all that was recorded.
+Folders (odd_folders.py) are random trees with links, pipes, hidden folders, system folders and
+names that are not UTF-8. The command writes fuzz_audio.json.
 """
 
 import collections
@@ -62,7 +64,7 @@ _CODINGS = {
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("files", 2000, "How many damaged files to read.")
     flags.DEFINE_integer("containers", 2000, "How many odd containers to read.")
     flags.DEFINE_integer("folders", 200, "How many odd folders to search.")
@@ -73,7 +75,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Reads the damaged files, prints what came of them; 1 if any broke the rule."""
+    """Reads the damaged files and prints the outcomes; returns 1 if any file broke the rule."""
     faulthandler.enable()
     rng = np.random.default_rng(FLAGS.seed)
     began, slowest, came_of, broken = time.perf_counter(), 0.0, collections.Counter(), []
@@ -119,7 +121,7 @@ def main() -> int:
 
 
 def outcome(path: Path) -> tuple[str, str]:
-    """("decoded" or "refused", what broke the rule or "")."""
+    """Returns "decoded" or "refused", and how the rule was broken, or ""."""
     try:
         wave = read_clip(path)
     except InputError as error:
@@ -141,7 +143,7 @@ def outcome(path: Path) -> tuple[str, str]:
 
 
 def whole_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
-    """The bytes of one short sound in every container and coding, mono and stereo."""
+    """Returns the bytes of one short sound in every container and coding, mono and stereo."""
     files = []
     for container, codings in _CODINGS.items():
         for coding in codings:
@@ -155,7 +157,7 @@ def whole_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
 
 
 def damaged(one: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """A file's bytes after one of the ways to damage them."""
+    """Returns the bytes of a file with one kind of damage."""
     content = bytearray(one)
     match rng.integers(8):
         case 0:  # truncated
@@ -166,7 +168,7 @@ def damaged(one: bytes, other: bytes, rng: np.random.Generator) -> bytes:
         case 2:  # bits flipped in the header
             for at in rng.integers(min(128, len(content)), size=rng.integers(1, 8)):
                 content[at] ^= 1 << rng.integers(8)
-        case 3:  # a lying header: odd numbers on any field
+        case 3:  # a false header: odd numbers in any field
             for at in rng.integers(min(96, len(content) - 4), size=rng.integers(1, 4)):
                 content[at : at + 4] = struct.pack(rng.choice(["<I", ">I"]), int(rng.choice(_ODD)))
         case 4:  # channels, rate, block size, bits or data size of a wav
@@ -175,7 +177,7 @@ def damaged(one: bytes, other: bytes, rng: np.random.Generator) -> bytes:
             ]
             value = int(rng.choice(_ODD)) & (0xFFFF if form == "<H" else 0xFFFFFFFF)
             struct.pack_into(form, content, at, value)
-        case 5:  # the beginning of one file on the end of another
+        case 5:  # the beginning of one file joined to the end of another
             content = content[: rng.integers(len(content))] + other[rng.integers(len(other)) :]
         case 6:  # a block of zeros
             at = rng.integers(len(content))

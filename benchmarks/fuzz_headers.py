@@ -1,12 +1,12 @@
-"""Feeds hostile weights, detectors, embeddings, JSON and checkpoints to their readers: each must
-load or raise the one error that names the file.
+"""Feeds hostile weights, detectors, embeddings, JSON and checkpoints to their readers, which must
+load them or raise the one error that names the file.
 
     python -m benchmarks.fuzz_headers --cases=10000 --output=DIR
 
-Files whose bytes are damaged, and files that are whole but say something else: odd numbers, types,
-shapes and claims in headers and tables, the checksum made to fit. Another exception, a file opened
-for writing, a process or a connection, more than 30 s or 1 GB of memory fails. Case n has the seed
-(--seed, n). Writes fuzz_headers.json.
+Some files have damaged bytes. Others are intact but have other contents: odd numbers, types, shapes
+and claims in headers and tables, with a matching checksum. Another exception, a file opened for
+writing, a process or a connection, more than 30 s or 1 GB of memory is a failure. Case n has the
+seed (--seed, n). The command writes fuzz_headers.json.
 """
 
 import collections
@@ -35,7 +35,7 @@ _DEEDS += ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.syml
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("cases", 10_000, "How many hostile files to read.")
     flags.DEFINE_integer("seed", 0, "Of the cases, with their number.")
     flags.DEFINE_string(
@@ -44,12 +44,13 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Reads the hostile files, prints what came of them; 1 if any broke the rule."""
+    """Reads the hostile files and prints the outcomes; returns 1 if any file broke the rule."""
     import jax
 
     from benchmarks.hostile_files import hostile, whole_files
 
-    jax.config.update("jax_enable_compilation_cache", False)  # which would be written to
+    # The compilation cache would write files, which counts as a failure here.
+    jax.config.update("jax_enable_compilation_cache", False)
     faulthandler.enable()
     deeds = Deeds()
     began, slowest, came_of, broken = time.perf_counter(), (0.0, -1), collections.Counter(), []
@@ -85,7 +86,9 @@ def main() -> int:
 
 
 class Deeds:
-    """Within, what Python's audit events tell of files written, processes and connections."""
+    """Context manager: records the files written, processes and connections that Python's audit
+    events report.
+    """
 
     def __init__(self):
         self.watching, self.done = False, []
@@ -107,7 +110,7 @@ class Deeds:
 
 
 def outcome(reader: Callable[[Path], object], path: Path) -> tuple[str, str]:
-    """("loaded" or "refused", what broke the rule or "")."""
+    """Returns "loaded" or "refused", and how the rule was broken, or ""."""
     try:
         reader(path)
     except InputError as error:
@@ -125,7 +128,7 @@ def _readers() -> dict[str, Callable[[Path], object]]:
     from convert.eat import convert
 
     def detector(path: Path) -> None:
-        """Loaded, it scores what it remembers."""
+        """Loads a detector, and scores the clips that it remembers."""
         found = Detector.load(path)
         for scores in found.bank.score(found.heard.vectors).values():
             if not np.isfinite(scores).all():

@@ -1,10 +1,11 @@
-"""The one call for a GPU that is lent for minutes: is it right, then how fast is it?
+"""Checks on a GPU that is available only for minutes whether the results are right, and then how
+fast they are.
 
     pip install -e '.[cuda12,torch]'
     python -m benchmarks.gpu_check --output=DIR                 # a GPU: all in 8 minutes
     python -m benchmarks.gpu_check --miniature --output=DIR     # the same, small, on a CPU
 
-In this order, each part a process of its own with the GPU's whole memory:
+The parts run in this order, each in its own process with the GPU's whole memory:
 
     values           tokens and gradients of EAT in float32 and bfloat16, against the CPU's
     curve            the losses of 50 steps of fine-tuning in both, against the CPU's
@@ -12,9 +13,9 @@ In this order, each part a process of its own with the GPU's whole memory:
     throughput       benchmarks.throughput: stages beside PyTorch, the experiment on resident clips
     sweep            more batch sizes, without PyTorch
 
-Written to --output when it is done: gpu_check.json, part by part, and what benchmarks.throughput
-writes. A part that fails, or would start after --minutes, is said to be so; the others go on. Exit
-status 0 only when what was computed on the GPU is right.
+Each part is written to --output when it is done: gpu_check.json, and the files of
+benchmarks.throughput. A part that fails, or would start after --minutes, is reported; the others
+continue. The exit status is 0 only if everything computed on the GPU is right.
 """
 
 import functools
@@ -34,15 +35,15 @@ from asd_jax.runtime.files import read_json, write_json
 
 FLAGS = flags.FLAGS
 STEPS, CLASSES, CLIPS = 50, 4, 8
-# Greatest relative difference from the CPU; guesses until a GPU has been measured. Products of
-# float32 are not rounded to TF32 here, bfloat16 has 8 bits.
+# The largest relative differences from the CPU. They are guesses until a GPU has been measured.
+# Products of float32 are not rounded to TF32 here, and bfloat16 has 8 bits.
 LIMITS = {"float32": {"tokens": 1e-4, "gradients": 1e-3, "losses": 1e-2}}
 LIMITS["bfloat16"] = {"tokens": 5e-2, "gradients": 2e-1, "losses": 1e-1}
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string("output", None, "Folder for the results.", required=True)
     flags.DEFINE_float("minutes", 7.5, "What would start later than this is left out.")
     flags.DEFINE_bool(
@@ -52,7 +53,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Runs every part, or the one that is asked for."""
+    """Runs every part, or only the requested one."""
     if FLAGS.part:
         result = PARTS[FLAGS.part]()
         _keep(FLAGS.part, result | {"memory_bytes": _memory()})
@@ -75,7 +76,7 @@ def main() -> int:
 
 
 def mistakes(result: dict) -> list[str]:
-    """What is wrong with the results of the parts, a line each."""
+    """Returns the errors in the results of the parts, one line each."""
     found = [f"{name}: {part['error']}" for name, part in result.items() if "error" in part]
     for name in ("values", "curve"):
         for dtype, off in result.get(name, {}).get("off_cpu", {}).items():
@@ -92,7 +93,7 @@ def mistakes(result: dict) -> list[str]:
 
 
 def _commands() -> dict[str, Callable[[float], list[str]]]:
-    """Part -> what to run, of the minutes that are left."""
+    """Returns, for each part, a function from the remaining minutes to the command to run."""
     here = [sys.executable, "-m", "benchmarks.gpu_check", f"--output={FLAGS.output}"]
     here += ["--miniature"] * FLAGS.miniature
     speed = [sys.executable, "-m", "benchmarks.throughput", f"--output={FLAGS.output}"]
@@ -112,7 +113,7 @@ def _commands() -> dict[str, Callable[[float], list[str]]]:
 
 
 def _run(name: str, command: list[str]) -> None:
-    """Runs a part; what it writes is there, and an error is written for it."""
+    """Runs a part, which writes its own results; if it fails, writes an error for it."""
     output = Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str((output / "compiled").absolute())}
@@ -141,14 +142,14 @@ def _keep(name: str, found: dict) -> None:
 
 
 def _memory() -> int | None:
-    """The most that was held on the device, where it tells."""
+    """Returns the peak memory on the device in bytes, or None if the device does not report it."""
     import jax
 
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def values() -> dict:
-    """Tokens and gradients of EAT on noise: device against CPU, in both precisions."""
+    """Compares tokens and gradients of EAT on noise between device and CPU, in both precisions."""
     import jax
     import jax.numpy as jnp
 
@@ -175,7 +176,7 @@ def values() -> dict:
 
 
 def curve() -> dict:
-    """The losses of so many steps: device against CPU, in both precisions."""
+    """Compares the losses of STEPS training steps between device and CPU, in both precisions."""
     import jax
 
     losses = {}
@@ -190,7 +191,7 @@ def curve() -> dict:
 
 
 def repeat() -> dict:
-    """A digest of the state after so many steps in half precision."""
+    """Returns a digest of the state after STEPS training steps in half precision."""
     import jax
 
     losses, state = _steps(jax.local_devices()[0], "bfloat16")
@@ -207,14 +208,16 @@ def _device() -> str:
 
 
 def _off(computed: Callable, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """{dtype: {name: greatest difference of an array from the CPU's, over its largest value}}."""
+    """Returns {dtype: {name: largest difference of an array from the CPU's, relative to its
+    maximum}}.
+    """
     import jax
     import numpy as np
 
     def off(found, expected) -> float:
         pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
         scaled = [(np.abs(a - b).max(), np.abs(b).max()) for a, b in pairs]
-        # a bias that softmax does not see has no gradient but rounding
+        # The gradient of a bias to which softmax is invariant consists only of rounding errors.
         greatest = max(scale for _, scale in scaled)
         return float(max(d / max(scale, 1e-3 * greatest) for d, scale in scaled))
 
@@ -227,7 +230,7 @@ def _off(computed: Callable, names: Sequence[str]) -> dict[str, dict[str, float]
 
 
 def _steps(device, dtype: str) -> tuple[list[float], Any]:
-    """Fine-tuning of a small EAT on tones in noise -> (loss of each step, the state)."""
+    """Fine-tunes a small EAT on tones in noise, and returns (loss of each step, the state)."""
     import jax
     import jax.numpy as jnp
     import numpy as np

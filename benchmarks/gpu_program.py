@@ -1,17 +1,18 @@
-"""Does everything compile for a GPU, and what does it need there? Asked without a GPU.
+"""Checks without a GPU whether all programs compile for one, and what they need there.
 
     pip install -e '.[cuda12]'
     python -m benchmarks.gpu_program --target=h100,a100,l4 --output=benchmarks/results
     python -m benchmarks.gpu_program --target=h100 --devices=8 --output=benchmarks/results
     python -m benchmarks.gpu_program --target=l4 --sizes=tiny --programs=embedding --output=DIR
 
-XLA's own compiler for GPUs, cuDNN's attention included, works for a GPU that is only described
+XLA's own compiler for GPUs, including cuDNN's attention, works for a GPU that is only described
 (benchmarks/gpu_targets/). Each program of benchmarks/product_programs.py is compiled as its command
-compiles it, from shapes alone, half a minute for one of EAT-base on one core. Written to --output
-as each is done: gpu_program_<target>.json, or gpu_program_<target>_x8.json; what stands there of
-the same program is not compiled again. --readme writes the tables of all that lies in --output
-between the markers of that file. What it cannot tell: speed, and whether results are right. Exit
-status 0 only when every program compiles; the last line says how many do.
+compiles it, from shapes alone, which takes half a minute for one of EAT-base on one core. Each
+result is written to --output as soon as it is done, in gpu_program_<target>.json or
+gpu_program_<target>_x8.json. A program whose result is already there is not compiled again.
+--readme writes the tables of all results in --output between the markers of that file. The check
+cannot determine the speed, or whether results are right. The exit status is 0 only if every program
+compiles; the last line states how many do.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ SIZES = ("tiny", "base", "large")
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_list("target", None, "GPUs, as in benchmarks/gpu_targets/.", required=True)
     flags.DEFINE_integer("devices", 1, "GPUs of one host that share every batch.", lower_bound=1)
     flags.DEFINE_list("sizes", list(SIZES), "Of EAT.")
@@ -43,7 +44,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Compiles what is asked for; 1 where a program does not compile."""
+    """Compiles the requested programs; returns 1 if one does not compile."""
     from benchmarks.gpu_program_table import tables
     from benchmarks.product_programs import programs
 
@@ -81,7 +82,7 @@ def _target(name: str) -> Path:
 
 
 def memory_bytes(target: Path) -> int:
-    """Of a described GPU."""
+    """Returns the memory of a described GPU in bytes."""
     found = re.search(r"device_memory_size: (\d+)", target.read_text())
     if not found:
         raise InputError(f"{target}: names no device_memory_size")
@@ -89,10 +90,11 @@ def memory_bytes(target: Path) -> int:
 
 
 def described_devices(target: Path, count: int = 1) -> list:
-    """So many GPUs of one host that are described, not there: to compile for, not to run on.
+    """Returns `count` described GPUs of one host, which programs can be compiled for but not run
+    on.
 
     Raises:
-        InputError: no compiler for NVIDIA GPUs is installed.
+        InputError: No compiler for NVIDIA GPUs is installed.
     """
     import jax
     from jax.experimental import topologies
@@ -101,17 +103,19 @@ def described_devices(target: Path, count: int = 1) -> list:
     form = {"target_config": target.read_text(), "topology": f"1x1x{count}"}
     try:
         devices = list(topologies.get_topology_desc("gpu", "cuda", **form).devices)
-    except Exception as error:  # what JAX says without its plugin differs by version
+    # JAX's error without its plugin differs by version.
+    except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"no compiler for NVIDIA GPUs here: pip install 'asd_jax[cuda12]' ({reason})"
         ) from error
-    jax.config.update("jax_enable_compilation_cache", False)  # what is kept of it cannot be read
+    # Entries of the compilation cache for described GPUs cannot be read back.
+    jax.config.update("jax_enable_compilation_cache", False)
     return devices
 
 
 def compiled_once(program, devices: Sequence, memory: int, left: Path) -> dict:
-    """A program's report, or its "error"; from `left` where it stands for the same program."""
+    """Returns a program's report or its "error", from `left` if that holds the same program."""
     import jax
 
     from benchmarks.compiled_program import report
@@ -128,7 +132,8 @@ def compiled_once(program, devices: Sequence, memory: int, left: Path) -> dict:
         found |= {"jax": jax.__version__, "state_bytes": lowered.state}
         found |= {"reduced_bytes": lowered.reduced, "gathered_bytes": lowered.gathered}
         found |= report(lowered.program.compile())
-    except Exception as error:  # whatever is wrong with one program, the others are asked too
+    # Whatever is wrong with one program, the others are compiled too.
+    except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         found["error"] = f"{type(error).__name__}: {reason[:300]}"
     found["seconds"] = round(time.perf_counter() - began, 1)
@@ -138,7 +143,7 @@ def compiled_once(program, devices: Sequence, memory: int, left: Path) -> dict:
 
 
 def summary(found: dict) -> str:
-    """One program's report in a line."""
+    """Returns the report of a program as one line."""
     if "error" in found:
         return found["error"]
     calls, products = found["fused_attention"], len(found["float32_products_in_eat"])

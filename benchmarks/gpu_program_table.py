@@ -1,4 +1,4 @@
-"""The results of benchmarks.gpu_program as tables in Markdown."""
+"""Formats the results of benchmarks.gpu_program as Markdown tables."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,9 @@ ORDER = ("h100", "a100", "h200", "l4")
 
 
 def tables(folder: Path) -> str:
-    """All gpu_program_*.json of a folder: one device by target, then several devices."""
+    """Returns the tables of all gpu_program_*.json in a folder: one device by target, then several
+    devices.
+    """
     found = {path.stem.removeprefix("gpu_program_"): path for path in folder.glob("gpu_program_*")}
     results = {name: read_json(path) for name, path in found.items()}
     known = {name: ORDER.index(name.split("_")[0]) for name in results}
@@ -93,7 +95,8 @@ def _traffic(found: dict) -> list[str]:
     if "error" in found:
         return [""] * 4
     by_kind = found["collectives"]
-    share = found["devices"]  # each keeps this part of what is reduced and scattered
+    # Each device keeps this share of the data that is reduced and scattered.
+    share = found["devices"]
     reduced = _sum(by_kind, {"all-reduce": 1, "reduce-scatter": share})
     gathered = _sum(by_kind, {"all-gather": 1, "all-to-all": 1, "collective-permute": 1})
     formulas = found["reduced_bytes"], found["gathered_bytes"]
@@ -106,7 +109,9 @@ def _traffic(found: dict) -> list[str]:
 
 
 def _sum(by_kind: Mapping[str, dict], weights: Mapping[str, int]) -> tuple[int, int]:
-    """(how many collectives of these kinds, bytes of their results before they are shared out)."""
+    """Returns the number of collectives of the given kinds, and the bytes of their results before
+    scattering.
+    """
     counts = sum(by_kind.get(kind, {}).get("count", 0) for kind in weights)
     sizes = [weight * by_kind.get(kind, {}).get("bytes", 0) for kind, weight in weights.items()]
     return counts, sum(sizes)

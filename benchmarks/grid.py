@@ -1,11 +1,12 @@
-"""The one runner of every experiment: cells x seeds -> a table, a page, and in words what the
+"""Runs every experiment: cells x seeds give a table, a page, and sentences that state what the
 numbers support.
 
-A cell is a set of config keys, frozen or fine-tuned, or another framework's encoder. Each (cell,
-seed) is embedded in a folder of its own and left alone once it is there, unless config, weights or
-recordings are other ones, which is an error; cells that differ in scoring only share it. The same
-command continues an interrupted grid. Written to --output: <name>.json (the same bytes however
-often it was interrupted), timing.json (seconds, device, command, commit, date), report/index.html.
+A cell is a set of config keys, frozen or fine-tuned, or an encoder of another framework. Each
+(cell, seed) is embedded in its own folder, and is not computed again once it is there. A different
+config, weights or recordings in an existing folder are an error. Cells that differ only in their
+scoring share a folder. The same command continues an interrupted grid. The files in --output are
+<name>.json (the same bytes however often the run was interrupted), timing.json (seconds, device,
+command, commit, date) and report/index.html.
 """
 
 import dataclasses
@@ -38,9 +39,11 @@ from asd_jax.scoring.options import Scoring
 from benchmarks.provenance import cost_section, machine, write_provenance
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
 
-RANDOM, BARE = "random weights", "filter bank"  # the rows that every table carries
+# The rows that every table contains.
+RANDOM, BARE = "random weights", "filter bank"
 CONFIGS = Path(__file__).parents[1] / "configs"
-DONE = "seconds.json"  # written last in a folder of embeddings
+# The file that is written last in a folder of embeddings.
+DONE = "seconds.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +51,12 @@ class Cell:
     """One row of a table.
 
     Attributes:
-        name: of the row.
-        settings: config keys, dotted, that it changes; a front end given here counts instead of the
-            weights' own.
-        fine_tune: train; else the weights are frozen.
-        encoder: "package.module:function" instead of ours.
-        bare: score the front end alone, without a model.
+        name: Name of the row.
+        settings: Dotted config keys that the cell changes. A front end given here replaces the one
+            stored with the weights.
+        fine_tune: Whether to train; otherwise the weights are frozen.
+        encoder: "package.module:function" to use instead of our encoder.
+        bare: Whether to score the front end alone, without a model.
     """
 
     name: str
@@ -67,12 +70,13 @@ class Cell:
             object.__setattr__(self, "settings", {"frozen.features": "config", **self.settings})
 
     def scoring(self, config: RunConfig) -> Scoring:
-        """How its embeddings are scored."""
+        """Returns the scoring of the cell's embeddings."""
         return BASELINE if self.bare else changed(config, self.settings).scoring
 
     def folder(self, config: RunConfig) -> str:
-        """Name of the folder of its embeddings: all that it changes in the config, but for how they
-        are scored.
+        """Returns the name of the folder of the cell's embeddings.
+
+        It depends on everything that the cell changes in the config, except the scoring.
         """
         keys = {
             key: value
@@ -94,7 +98,7 @@ class Cell:
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of every experiment."""
+    """Defines the flags of every experiment."""
     config_flags.DEFINE_config_file(
         "config",
         str(CONFIGS / "base.py"),
@@ -132,16 +136,16 @@ def run_grid(
     notes: Sequence[str] = (),
     finished: Path | None = None,
 ) -> dict:
-    """Runs every cell, prints the table and the verdicts, writes them and the page -> what
-    <name>.json holds.
+    """Runs every cell, prints and writes the table, the verdicts and the page, and returns the
+    content of <name>.json.
 
     Args:
-        name: of the experiment.
-        question: that it answers, in a sentence.
-        cells: rows; the front end without a model and a model with random weights are added.
-        reference: name of the row that every row is compared with.
-        notes: to print below.
-        finished: a run whose embeddings every cell scores, instead of making its own.
+        name: Name of the experiment.
+        question: The question that it answers, in a sentence.
+        cells: The rows. The front end without a model and a model with random weights are added.
+        reference: Name of the row that all rows are compared with.
+        notes: Notes to print below the table.
+        finished: A finished run whose embeddings every cell scores, instead of computing its own.
     """
     args, output = flags.FLAGS, Path(flags.FLAGS.output)
     cells_folder = Path(args.cells or output)
@@ -156,7 +160,7 @@ def run_grid(
     if not finished:
         config = prepared(config, cells_folder)
     if finished and (own := finished / "config.json").is_file():
-        # whose recordings it heard
+        # The scores must follow the edition of the recordings in the finished run.
         config = changed(config, {"data.year": read_json(own)["data"]["year"]})
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
@@ -186,17 +190,17 @@ def run_grid(
 
 
 def standing_cells() -> list[Cell]:
-    """The rows of every table: the front end without a model, and a model that has learnt
-    nothing.
+    """Returns the rows of every table: the front end without a model, and a model with random
+    weights.
     """
     return [Cell(BARE, bare=True), Cell(RANDOM, {"model.encoder": "eat", "model.weights": "none"})]
 
 
 def chosen(cells: Sequence[Cell], names: Sequence[str], reference: str) -> list[Cell]:
-    """The named cells and the reference; all, where no name is given.
+    """Returns the named cells and the reference, or all cells if no name is given.
 
     Raises:
-        InputError: a name that is no cell's.
+        InputError: A name belongs to no cell.
     """
     if unknown := set(names) - {cell.name for cell in cells}:
         raise InputError(
@@ -206,17 +210,17 @@ def chosen(cells: Sequence[Cell], names: Sequence[str], reference: str) -> list[
 
 
 def prepared(config: RunConfig, output: Path) -> RunConfig:
-    """The config with its weights, and with the synthetic machines written once for all cells.
+    """Returns the config with its weights, after writing the synthetic machines once for all cells.
 
     Raises:
-        InputError: neither weights nor the word that none are wanted; no data.
+        InputError: The weights are neither given nor declared as "none", or there is no data.
     """
     import jax
 
     from asd_jax.run.clips import find_data
     from asd_jax.run.encoder import check, own_front_end
 
-    # Seeds, and cells that differ in data only, compile once.
+    # With a persistent cache, all seeds, and cells that differ only in their data, compile once.
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] made at run time
         jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     weights = flags.FLAGS.weights or config.model.weights
@@ -224,9 +228,10 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
         raise InputError(
             "--weights=FILE.safetensors names the EAT weights to start from; none: random weights"
         )
-    # Every run without a page of its own: the grid has one.
+    # No run writes its own page, because the grid has one.
     config = changed(config, {"model.weights": weights or "none", "report.page": False})
-    if config.features.statistics == "weights":  # rows with random weights hear the same
+    # Rows with random weights must use the same front end.
+    if config.features.statistics == "weights":
         own = own_front_end(config.model.weights.replace("{seed}", "0"))
         measured = dataclasses.replace(
             config.features, statistics="given", mean=own.mean, std=own.std
@@ -240,19 +245,21 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
 
 
 def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
-    """One cell with all its seeds; what is already there is not computed again.
+    """Returns the row of one cell with all its seeds; existing results are not computed again.
 
     Raises:
-        InputError: what is there is of another config, other weights or other recordings.
+        InputError: Existing results belong to another config, other weights or other recordings.
     """
     from asd_jax.run.workdir import check_config
 
     name = cell.folder(config)
     if not cell.fine_tune and _fixed(cell, changed(config, cell.settings).model.weights):
-        seeds = 1  # nothing random in it
+        # Nothing in this cell is random.
+        seeds = 1
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
     seconds = 0.0
     for seed, folder in enumerate(folders):
+        # The scoring is left out, because the embeddings do not depend on it.
         keys = {k: value for k, value in cell.settings.items() if not k.startswith("scoring.")}
         one = changed(config, {**keys, "seed": config.seed + seed, "seeds": 1})
         weights = one.model.weights.replace("{seed}", str(seed))
@@ -268,6 +275,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
                 "device": machine()["device"],
                 "made_of": of,
             }
+            # This file is written last, so its presence marks the embeddings as complete.
             write_json(folder / DONE, done)
         done = read_json(folder / DONE)
         if other := [what for what, value in done.get("made_of", of).items() if value != of[what]]:
@@ -282,11 +290,11 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
 
 
 def made_of(config: RunConfig, folder: Path) -> dict:
-    """What a config only names: the weights' SHA-256, and number, names and sizes of the
-    recordings.
+    """Returns what a config only refers to: the weights' SHA-256, and the number, names and sizes
+    of the recordings.
 
     Raises:
-        InputError: weights or recordings that are not there.
+        InputError: The weights or recordings do not exist.
     """
     from asd_jax.run import workdir
     from asd_jax.run.clips import find_data
@@ -302,7 +310,7 @@ def made_of(config: RunConfig, folder: Path) -> dict:
 
 
 def score_run(cell: Cell, config: RunConfig, run: Path) -> Row:
-    """A cell's way to score on the embeddings of a finished run, all its seeds."""
+    """Returns the row of a cell's scoring on the embeddings of all seeds of a finished run."""
     folders = sorted(run.glob("seed_*/embeddings")) or [run / "embeddings"]
     own = [load_embeddings(folder / (BASELINE_FOLDER if cell.bare else "")) for folder in folders]
     row = scored(own, cell.scoring(config), config.data.year)
@@ -310,14 +318,15 @@ def score_run(cell: Cell, config: RunConfig, run: Path) -> Row:
 
 
 def _fixed(cell: Cell, weights: str) -> bool:
-    """Whether a frozen cell is the same for every seed; weights named with {seed} are a file
-    each.
+    """Returns whether a frozen cell is the same for every seed.
+
+    Weights named with {seed} are one file per seed.
     """
     return bool(cell.bare or cell.encoder or (weights != "none" and "{seed}" not in weights))
 
 
 def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
-    """One seed of one cell -> embeddings in its folder."""
+    """Writes the embeddings of one seed of a cell into its folder."""
     from asd_jax.run.clips import find_data, readable_clips
     from asd_jax.run.encoder import frozen_encoder
     from asd_jax.run.train import train_and_score
@@ -346,10 +355,10 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
 
 
 def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: int) -> Row:
-    """{machine: embeddings} of each of one system's seeds -> scores of every clip.
+    """Returns the scores of every clip, given {machine: embeddings} of each seed of one system.
 
     Raises:
-        InputError: the test clips carry no labels.
+        InputError: The test clips have no labels.
     """
     scores = []
     for machines in seeds:
@@ -369,10 +378,10 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
 
 
 def number_of_seeds() -> int:
-    """--seeds, else 4, in smoke mode 1.
+    """Returns --seeds, by default 4, or 1 in smoke mode.
 
     Raises:
-        InputError: fewer than one.
+        InputError: The number is below one.
     """
     smoke = (value_of_flag(sys.argv, "config") or "").endswith(":smoke")
     if (seeds := flags.FLAGS.seeds if flags.FLAGS.seeds is not None else 1 if smoke else 4) < 1:

@@ -1,15 +1,17 @@
-"""Does the heat map point at the fault? On the synthetic factory, whose faults' places are known.
+"""Tests whether the heat map points at the fault, on the synthetic factory, where the location of
+each fault is known.
 
     python -m benchmarks.heat_map --output=benchmarks/results [--spacings=even,mel] \\
         [--weights=box] [--clips=4]
 
-A machine's normal clips make a patch bank, as in a detector; clips with a fault are mapped.
-Pointing accuracy: the share of the hottest cells that lie in the fault's support. Average
-precision: of all cells, ranked by heat. Both against chance, the support's share of all cells, and
-against the plain difference: |log energies - those of the nearest normal clip|. A cell of the
-filter bank is in the support if a bin is on which its filter has at least half its greatest weight.
---weights adds the tokens of an encoder, on its own filter bank. Means with intervals by bootstrap
-over clips. Writes heat_map.json and heat_map.md.
+The normal clips of a machine form a patch bank, as in a detector, and clips with a fault are
+mapped. Pointing accuracy is the share of the hottest cells that lie in the fault's support. Average
+precision uses all cells, ranked by heat. Both are compared with chance, which is the support's
+share of all cells, and with the plain difference: |log energies - those of the nearest normal
+clip|. A cell of the filter bank is in the support if it contains a bin at which its filter has at
+least half its maximum weight. --weights adds the tokens of an encoder, on its own filter bank. The
+results are means with intervals by bootstrap over clips. The command writes heat_map.json and
+heat_map.md.
 """
 
 import functools
@@ -43,7 +45,7 @@ COLUMNS = ("chance", *(f"{measure}, {way}" for measure in MEASURES for way in WA
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_list("spacings", ["even", "mel"], "filter banks: even, mel, gammatone")
     flags.DEFINE_string("weights", None, "encoder whose tokens are compared too")
     flags.DEFINE_integer("clips", 4, "with each fault, of every machine")
@@ -54,7 +56,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """A table for each filter bank, and what it says in words."""
+    """Writes a table for each filter bank, with sentences that state its result."""
     if FLAGS.clips < 2 or FLAGS.normal < 3:
         raise InputError("--clips must be at least 2 and --normal at least 3")
     found = {}
@@ -82,8 +84,13 @@ def main() -> None:
 def measured(
     front_end: FrontEnd, patches: Callable, frames: int, filters: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Function from waves "b s" to patches "b t f e", and the cells to one -> {fault: {column:
-    [mean, low, high]}}.
+    """Returns {fault: {column: [mean, low, high]}} for one kind of patches.
+
+    Args:
+        front_end: The front end.
+        patches: Function from waveforms "b s" to patches "b t f e".
+        frames: Frames of the filter bank per patch.
+        filters: Filters of the filter bank per patch.
     """
     from sklearn.metrics import average_precision_score
 
@@ -112,7 +119,7 @@ def measured(
 
 
 def support_cells(clip: FactoryClip, front_end: FrontEnd) -> np.ndarray:
-    """The fault's support over frames and filters, "t f"."""
+    """Returns the fault's support over frames and filters, "t f"."""
     bank = filter_bank(
         front_end.spacing,
         front_end.sample_rate,
@@ -125,8 +132,9 @@ def support_cells(clip: FactoryClip, front_end: FrontEnd) -> np.ndarray:
 
 
 def markdown(found: dict, made: dict) -> str:
-    """The tables, each with what it says: is pointing twice chance, and better than the plain
-    difference?
+    """Returns the tables in Markdown, each with its result in words.
+
+    The text says whether pointing is twice chance, and better than the plain difference.
     """
     lines = [f"`{made['command']}` (commit {made['commit']}, {made['date']})"]
     for name, of in found.items():

@@ -1,4 +1,4 @@
-"""Small whole files of every kind that has a header, and ways to make them hostile."""
+"""Writes small valid files of every kind that has a header, and hostile versions of them."""
 
 import copy
 import json
@@ -24,14 +24,15 @@ from convert.eat import write_huggingface
 
 RATE = 16000
 SIZES = EATConfig(32, 2, 2)
-DEEP, LONG = "a list 5,000 deep", "a number of 5,000 digits"  # which json.dumps cannot write
+# json.dumps cannot write these two values.
+DEEP, LONG = "a list 5,000 deep", "a number of 5,000 digits"
 ODD = (None, True, 0, -1, 2.0, 3, 64, 1000, 10**6, 10**9, 10**12, 10**30, 1e-300, 1e38, 1e308)
 ODD += (float("nan"), float("inf"), "", "x", "16000", "\udcff\0", [], [1], {}, {"a": 1}, DEEP, LONG)
 SHAPES = ("(1000000000000000, 5)", "(1" + "0" * 30 + ",)", "(-1,)", "()", "('a',)", "(" * 500)
 
 
 def whole_files(folder: Path) -> dict[str, list[Path]]:
-    """{kind: files} of weights, detectors, embeddings, JSON and public checkpoints."""
+    """Returns {kind: files} of weights, detectors, embeddings, JSON and public checkpoints."""
     rng = np.random.default_rng(0)
     params = {"eat": random_eat(SIZES, 0)}
     front_end = FrontEnd("even", simam=SimAM({"fan": "local", "pump": "none"}))
@@ -60,7 +61,7 @@ def whole_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def hostile(whole: Path, path: Path, rng: np.random.Generator) -> None:
-    """Writes a hostile version of a whole file: its bytes, or what it says, is changed."""
+    """Writes a hostile version of a valid file, with changes to its bytes or its content."""
     if rng.random() < 0.25:
         path.write_bytes(damaged(whole.read_bytes(), rng))
     elif whole.suffix in (".safetensors", ".detector"):
@@ -74,7 +75,7 @@ def hostile(whole: Path, path: Path, rng: np.random.Generator) -> None:
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes after one of the ways to damage them; most damage is done near the beginning."""
+    """Returns bytes with one kind of damage, mostly near the beginning."""
     new = bytearray(content)
     at = int(rng.integers(len(new)) if rng.random() < 0.3 else rng.integers(min(2000, len(new))))
     match rng.integers(6):
@@ -89,13 +90,13 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
             new[at:at] = b"9" * int(rng.choice([1, 12, 5000]))
         case 4:  # zeros
             new[at : at + 64] = bytes(64)
-        case 5:  # a part again
+        case 5:  # a repeated part
             new[at:at] = new[at // 2 : at]
     return bytes(new)
 
 
 def changed(value: Any, rng: np.random.Generator) -> Any:
-    """JSON after a change of one or two of its values or keys."""
+    """Returns a JSON value with one or two of its values or keys changed."""
     value = copy.deepcopy(value)
     for _ in range(rng.integers(1, 3)):
         places = list(_places(value))
@@ -124,7 +125,7 @@ def _text(value: Any) -> str:
 
 
 def other(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An array of another rank, size, type or with other numbers."""
+    """Returns an array of another rank, size or type, or with other numbers."""
     size = len(array) if array.ndim else 0
     number = rng.choice([0.0, 1.0, -1.0, 1e38, np.nan, 255.0, 10**9])
     ways: tuple[Callable[[], np.ndarray], ...] = (
@@ -144,7 +145,7 @@ def other(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _tensors(tensors: dict, rng: np.random.Generator) -> None:
-    """Changes one of them."""
+    """Changes, removes or duplicates one of the tensors."""
     name = sorted(tensors)[rng.integers(len(tensors))]
     chance = rng.random()
     if chance < 0.1:
@@ -163,11 +164,12 @@ def _safetensors(whole: Path, path: Path, rng: np.random.Generator) -> None:
         _tensors(tensors, rng)
     else:
         header = changed(header, rng)
-    if whole.suffix == ".detector" and isinstance(header, dict):  # as an attacker would
+    # An attacker would update the checksum too.
+    if whole.suffix == ".detector" and isinstance(header, dict):
         said = {key: of for key, of in header.items() if key not in ("format", "sha256")}
         header["sha256"] = _digest(tensors, said)
     content = safetensors.numpy.save(tensors, {"asd_jax": _text(header)})
-    if rng.random() < 0.2:  # the format's own header
+    if rng.random() < 0.2:  # the header of the safetensors format itself
         size = int.from_bytes(content[:8], "little")
         own = _text(changed(json.loads(content[8 : 8 + size]), rng)).encode()
         content = len(own).to_bytes(8, "little") + own + content[8 + size :]
@@ -179,7 +181,7 @@ def _npz(whole: Path, path: Path, rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
         try:
             _tensors(arrays, rng)
-        except (TypeError, ValueError):  # text that is no number
+        except (TypeError, ValueError):  # the text is not a number
             arrays["files"] = arrays["files"][:, None]
         (np.savez_compressed if rng.random() < 0.5 else np.savez)(path, **arrays)
         return
@@ -222,7 +224,7 @@ def _torch(whole: Path, path: Path, rng: np.random.Generator) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What the writer of checkpoints can write."""
+    """Returns a value in a form that the checkpoint writer supports."""
     if isinstance(value, dict):
         return {_plain(key): _plain(of) for key, of in value.items()}
     if isinstance(value, str) or (isinstance(value, int) and abs(value) >= 1 << 31):

@@ -1,12 +1,14 @@
-"""How many runs that were killed at a random moment end as the undisturbed one does, byte for byte.
+"""Counts how many runs that were killed at a random moment end byte for byte like an undisturbed
+one.
 
     python -m benchmarks.kills --output=DIR
 
-Trains and scores the quick start's smoke run once; then, for each kill, starts it in a new workdir,
-kills it (SIGKILL) at a moment drawn uniformly from its duration, lets the same command finish, and
-compares weights, embeddings, scores and results with the undisturbed run's. Where they differ
-(GPUs, without XLA_FLAGS=--xla_gpu_deterministic_ops=true), it says by how much the weights do.
-Writes kills.json. Some 15 s a kill on two CPU cores.
+The command trains and scores the quick start's smoke run once. For each kill, it then starts the
+run in a new workdir, kills it (SIGKILL) at a moment drawn uniformly from its duration, lets the
+same command finish, and compares weights, embeddings, scores and results with those of the
+undisturbed run. If they differ (on GPUs, without XLA_FLAGS=--xla_gpu_deterministic_ops=true), it
+reports the difference of the weights. It writes kills.json, and takes about 15 s per kill on two
+CPU cores.
 """
 
 import collections
@@ -40,7 +42,7 @@ STEPS = ("--config.optimizer.epochs=12", "--config.log.every=1", "--config.log.c
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("kills", 20, "How many.")
     flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Sent to the run.")
     flags.DEFINE_integer("seed", 0, "Of the moments.")
@@ -48,7 +50,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Prints and writes the count."""
+    """Prints and writes the counts."""
     with tempfile.TemporaryDirectory() as folder:
         result = kills(Path(folder), FLAGS.kills, getattr(signal, f"SIG{FLAGS.signal}"), FLAGS.seed)
     print(json.dumps(result, indent=1))
@@ -57,10 +59,11 @@ def main() -> None:
 
 
 def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, seed: int = 0) -> dict:
-    """Kills `count` runs -> how many were hit while they worked, at what, and how many ended as the
-    undisturbed one.
+    """Kills `count` runs, and returns how many were hit while working, at which stage, and how many
+    ended like the undisturbed one.
     """
-    finish(folder / "warm", folder)  # compiles
+    # The first run fills the compilation cache.
+    finish(folder / "warm", folder)
     begin = time.perf_counter()
     finish(folder / "undisturbed", folder)
     seconds, wanted = time.perf_counter() - begin, left(folder / "undisturbed")
@@ -93,7 +96,7 @@ def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, see
 
 
 def start(workdir: Path, folder: Path) -> subprocess.Popen:
-    """The run in a process of its own, its output in a file beside the workdir."""
+    """Starts the run in its own process, with its output in a file next to the workdir."""
     command = [
         sys.executable,
         "-m",
@@ -119,7 +122,7 @@ def finish(workdir: Path, folder: Path) -> None:
     """Runs to the end.
 
     Raises:
-        InputError: it does not get there.
+        InputError: The run does not finish.
     """
     if start(workdir, folder).wait():
         raise InputError(
@@ -128,7 +131,7 @@ def finish(workdir: Path, folder: Path) -> None:
 
 
 def left(workdir: Path) -> dict[str, str]:
-    """Hash of every file whose bytes must not depend on interruptions."""
+    """Returns the hash of every file whose bytes must not depend on interruptions."""
     return {
         str(p.relative_to(workdir)): file_sha256(p)
         for pattern in SAME
@@ -137,13 +140,15 @@ def left(workdir: Path) -> dict[str, str]:
 
 
 def difference(ours: Path, theirs: Path) -> float:
-    """The largest difference between two runs' weights, over the largest weight of its tensor."""
+    """Returns the largest difference between the weights of two runs, relative to the largest
+    weight of the tensor.
+    """
     a, b = (read_weights(workdir / "weights.safetensors")[0] for workdir in (ours, theirs))
     return max(float(abs(a[name] - b[name]).max() / abs(b[name]).max().clip(1e-30)) for name in b)
 
 
 def doing(workdir: Path, status: int) -> str:
-    """What a run was doing, by what it left."""
+    """Returns what a run was doing, judging by the files it left."""
     if status == 0:
         return "finished"
     for name, moment in (

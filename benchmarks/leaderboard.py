@@ -1,14 +1,13 @@
-"""The leaderboard: every experiment whose result was put into benchmarks/results/, in one generated
-table.
+"""Generates the leaderboard, a table of every experiment whose result is in benchmarks/results/.
 
     python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)" \\
         --internal
     python -m benchmarks.leaderboard                                 # only writes the table anew
 
---add copies what a finished grid left (its scores, and with what command, of what commit, on what,
-when) into benchmarks/results/; the table between the markers of benchmarks/README.md is made of all
-that lies there. Rows on recordings that may not be redistributed are added with --internal and
-marked.
+--add copies the results of a finished grid into benchmarks/results/: its scores, and the command,
+commit, device and date. The table between the markers of benchmarks/README.md is made from all
+files in that folder. Rows on recordings that must not be redistributed are added with --internal,
+and are marked.
 """
 
 import re
@@ -37,7 +36,7 @@ COLUMNS = (
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_list("add", [], "folders that grids wrote (--output)")
     flags.DEFINE_string("data", "", "what recordings the added ones are of")
     flags.DEFINE_bool("internal", False, "recordings that may not be redistributed")
@@ -56,10 +55,10 @@ def main() -> None:
 
 
 def add(folder: Path, data: str, internal: bool, results: Path) -> None:
-    """Copies a finished grid's scores and provenance into the results.
+    """Copies the scores and provenance of a finished grid into the results.
 
     Raises:
-        InputError: no words on the data, or a folder without a finished grid.
+        InputError: The data are not described, or the folder has no finished grid.
     """
     if not data:
         raise InputError('--data="..." says what recordings the results are of')
@@ -71,7 +70,7 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
     made, added = read_json(folder / "timing.json"), 0
     for path in sorted(folder.glob("*.json")):
         found = read_json(path)
-        # The challenge's file holds a table for each edition and subset.
+        # The file of benchmarks.dcase contains a table for each edition and subset.
         for title, table in {"": found, **found}.items():
             if isinstance(table, dict) and "cells" in table:
                 name = " ".join([path.stem, *filter(None, [title, data])])
@@ -94,7 +93,9 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
 
 
 def leaderboard(results: Path) -> str:
-    """Results -> Markdown: a table per experiment, best row first, and the commands below."""
+    """Returns the results as Markdown: a table per experiment with the best row first, and the
+    commands below.
+    """
     experiments: dict[str, list[Mapping]] = {}
     for path in sorted(results.glob("*.json")):
         found = read_json(path)

@@ -1,4 +1,4 @@
-"""The main job as a user runs it, to be timed: wav files to embeddings, and the whole of
+"""Provides the main job as a user runs it, for timing: wav files to embeddings, and all of
 configs/dcase2024.py.
 """
 
@@ -20,7 +20,7 @@ PIPELINE_BATCHES = 4
 
 
 def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], object]:
-    """Wav files -> embeddings, as `evaluate` does it."""
+    """Returns a function that computes embeddings from wav files as `evaluate` does."""
     import soundfile
 
     from asd_jax.data.audio import read_clip
@@ -48,10 +48,11 @@ def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], ob
 
 
 def experiment(clips_per_machine: int) -> dict:
-    """The main job of configs/dcase2024.py on generated clips: trains, embeds, scores -> seconds of
-    each part.
+    """Runs the main job of configs/dcase2024.py on generated clips, and returns the seconds of each
+    part.
 
-    Writing the clips is not counted; everything that a user waits for is, from finding them on.
+    The job trains, embeds and scores. The time to write the clips is not counted; everything that a
+    user waits for is, starting with finding the clips.
     """
     import soundfile
 
@@ -78,7 +79,8 @@ def experiment(clips_per_machine: int) -> dict:
         config = get_config()
         config.data.update(root=f"{folder}/data", threads=os.cpu_count(), resident=True)
         config.model.weights = "none"
-        if jax.default_backend() == "cpu":  # for tests: the way is the same
+        # Tests on a CPU run the same code with a smaller model.
+        if jax.default_backend() == "cpu":
             config.data.clip_seconds = 1.0
             config.model.update(size="tiny", depth=2, dtype="float32")
             config.optimizer.epochs = 1

@@ -1,5 +1,5 @@
-"""Random folders with all that lies in real ones, and which recordings must be found in them: for
-fuzz_audio and the tests.
+"""Creates random folders like those found in practice, with the recordings that must be found in
+them, for fuzz_audio and the tests.
 """
 
 import os
@@ -22,7 +22,7 @@ _DEPTH = 3
 
 
 def random_folder(root: Path, rng: np.random.Generator) -> tuple[set[Path], set[Path]]:
-    """Fills a new folder -> (recordings that must be found, things that must be told of)."""
+    """Fills a new folder; returns (recordings that must be found, items that must be reported)."""
     wanted: set[Path] = set()
     told: set[Path] = set()
     root.mkdir()
@@ -53,7 +53,8 @@ def _fill(root, folder, rng, wanted, told, depth):
             (folder / "loop").symlink_to(root)
         case 3:
             with socket.socket(socket.AF_UNIX) as door:
-                os.chdir(folder)  # a socket's path is short
+                # The path of a socket is limited in length.
+                os.chdir(folder)
                 door.bind("door.wav")
             told.add(folder / "door.wav")
         case 4:
@@ -80,7 +81,7 @@ def _write(path: Path, rng: np.random.Generator) -> None:
 
 
 def faults_of(root: Path, wanted: set[Path], told: set[Path]) -> list[str]:
-    """What is wrong with what every finder makes of the folder."""
+    """Returns the errors in what every finder returns for the folder."""
     lines: list[str] = []
     try:
         found = sound_files(root, tell=lines.append)

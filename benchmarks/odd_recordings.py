@@ -1,5 +1,5 @@
-"""Random recordings that are written in odd ways, and what must come of each: for fuzz_audio and
-the tests.
+"""Creates random recordings in unusual formats, with the result that reading must give, for
+fuzz_audio and the tests.
 """
 
 import dataclasses
@@ -24,13 +24,14 @@ _CHUNKED += (("RF64", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "PCM_24"), ("NIST", "
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A file's bytes and what must come of it.
+    """The bytes of a file, and the required result of reading it.
 
     Attributes:
-        kind: in words.
-        content: the bytes.
-        sound: all that was recorded, int16 at 16 kHz; None where the whole of it is not there.
-        readable: whether it must be read; else a refusal is right too.
+        kind: Description of the kind of file.
+        content: The bytes.
+        sound: Everything that was recorded, int16 at 16 kHz; None if the file does not contain all
+            of it.
+        readable: Whether the file must be read; otherwise refusing it is right too.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Case:
 
 
 def fault_of(case: Case, path: Path) -> str:
-    """Reads the case from a file -> what is wrong with what came of it, or ""."""
+    """Reads the case from a file, and returns what is wrong with the result, or ""."""
     path.write_bytes(case.content)
     try:
         read = read_clip_int16(path)
@@ -58,49 +59,51 @@ def fault_of(case: Case, path: Path) -> str:
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """One of all kinds."""
+    """Returns a case of a random kind."""
     makers = (_orders, _sizes, _several, _nothing_but_metadata, _whole, _cut, _joined, _totals)
     return makers[rng.integers(len(makers))](rng)
 
 
 def noise(rng: np.random.Generator, least: int = 800, most: int = 9000) -> np.ndarray:
-    """So many samples of 16 bits, never zero, so that none is taken for padding."""
+    """Returns a random number of 16-bit samples, none of them zero, so that none is taken for
+    padding.
+    """
     wave = rng.integers(1, 9000, rng.integers(least, most)).astype(np.int16)
     return np.where(rng.random(len(wave)) < 0.5, wave, -wave).astype(np.int16)
 
 
 def chunk(name: bytes, content: bytes, *, size: int | None = None, padded: bool = True) -> bytes:
-    """A chunk of a wav."""
+    """Returns a chunk of a wav."""
     size = len(content) if size is None else size
     return name + struct.pack("<I", size) + content + bytes(len(content) % 2 if padded else 0)
 
 
 def wav(*chunks: bytes) -> bytes:
-    """Chunks -> a wav."""
+    """Returns a wav that consists of the given chunks."""
     body = b"WAVE" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def written(sound: np.ndarray, form: str, coding: str) -> bytes:
-    """int16 samples -> the bytes of a file that libsndfile writes."""
+    """Returns the bytes of the file that libsndfile writes for int16 samples."""
     file = io.BytesIO()
     soundfile.write(file, sound / 32768, RATE, format=form, subtype=coding)
     return file.getvalue()
 
 
 def untagged(mp3: bytes) -> bytes:
-    """An MP3 without its first frame, which states the length: as written to a pipe."""
+    """Returns an MP3 without its first frame, which states the length, as if written to a pipe."""
     return mp3[mp3.find(mp3[:2], 4) :]
 
 
 def flac_total(content: bytes, samples: int) -> bytes:
-    """A FLAC that states another number of samples; 0 means unknown."""
+    """Returns a FLAC that states another number of samples; 0 means unknown."""
     high = int.from_bytes(content[21:26], "big") >> 36
     return content[:21] + (high << 36 | samples).to_bytes(5, "big") + content[26:]
 
 
 def decoded(content: bytes) -> np.ndarray:
-    """What libsndfile decodes of a whole file, to 16 bits."""
+    """Returns the 16-bit samples that libsndfile decodes from a whole file."""
     with soundfile.SoundFile(io.BytesIO(content)) as file:
         return to_int16(file.read(dtype="float32").clip(-1, 1))
 
@@ -113,7 +116,7 @@ def _metadata(rng: np.random.Generator, most: int = 4) -> list[bytes]:
 
 
 def _orders(rng) -> Case:
-    """Chunks of metadata anywhere, odd ones too, with padding and without."""
+    """Returns a file with metadata chunks anywhere, also of odd size, padded or not."""
     sound = noise(rng)
     odd = chunk(b"LIST", b"INFO" + bytes(2 * rng.integers(9) + 1), padded=bool(rng.integers(2)))
     before = [*_metadata(rng), chunk(b"fmt ", PCM_16), *_metadata(rng), odd]
@@ -122,7 +125,7 @@ def _orders(rng) -> Case:
 
 
 def _sizes(rng) -> Case:
-    """Sizes that were not known, are the file's, or are wrong."""
+    """Returns a file whose stated size is unknown, that of the whole file, or wrong."""
     sound, form = noise(rng), chunk(b"fmt ", PCM_16)
     data = sound.tobytes()
     match rng.integers(4):
@@ -142,7 +145,7 @@ def _sizes(rng) -> Case:
 
 
 def _several(rng) -> Case:
-    """Several chunks of samples or of formats."""
+    """Returns a file with several chunks of samples or formats."""
     sound, more, form = noise(rng), noise(rng), chunk(b"fmt ", PCM_16)
     first, second = chunk(b"data", sound.tobytes()), chunk(b"data", more.tobytes())
     if rng.integers(2):
@@ -155,14 +158,14 @@ def _several(rng) -> Case:
 
 
 def _nothing_but_metadata(rng) -> Case:
-    """An empty recording, with metadata that might be heard."""
+    """Returns an empty recording with metadata that could be mistaken for sound."""
     text = chunk(b"LIST", b"INFOISFT" + struct.pack("<I", 2000) + rng.bytes(2000))
     content = wav(chunk(b"fmt ", PCM_16), *_metadata(rng), chunk(b"data", b""), text)
     return Case("empty, with metadata", content, None)
 
 
 def _whole(rng) -> Case:
-    """Every container, as it should be."""
+    """Returns a valid file of any container."""
     form, coding = (_COMPRESSED + _CHUNKED)[rng.integers(len(_COMPRESSED + _CHUNKED))]
     content = written(noise(rng), form, coding)
     if form == "MP3" and rng.integers(2):
@@ -172,14 +175,14 @@ def _whole(rng) -> Case:
 
 
 def _cut(rng) -> Case:
-    """Every container, its end missing."""
+    """Returns a file of any container without its end."""
     form, coding = (_COMPRESSED + _CHUNKED)[rng.integers(len(_COMPRESSED + _CHUNKED))]
     content = written(noise(rng, least=4000), form, coding)
     return Case(f"{form} {coding}, cut", content[: rng.integers(20, len(content) * 9 // 10)], None)
 
 
 def _joined(rng) -> Case:
-    """Two recordings in one file."""
+    """Returns a file with two recordings."""
     form, coding = (_COMPRESSED + _CHUNKED)[rng.integers(len(_COMPRESSED + _CHUNKED))]
     one, two = (written(noise(rng), form, coding) for _ in range(2))
     both = np.concatenate([decoded(one), decoded(two)])
@@ -187,7 +190,7 @@ def _joined(rng) -> Case:
 
 
 def _totals(rng) -> Case:
-    """FLAC and MP3 whose length is not stated, or wrong."""
+    """Returns a FLAC or MP3 whose length is not stated, or wrong."""
     sound = noise(rng, least=4000)
     if rng.integers(2):
         content = written(sound, "FLAC", "PCM_16")

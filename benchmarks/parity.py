@@ -1,21 +1,23 @@
-"""Checks our EAT against PyTorch, stage by stage from the waveform to the CLS token, on any public
-checkpoint.
+"""Compares our EAT with PyTorch on any public checkpoint, stage by stage from the waveform to the
+CLS token.
 
     python -m benchmarks.parity --checkpoint=worstchan/EAT-base_epoch30_pretrain
     python -m benchmarks.parity --checkpoint=EAT-base_epoch30_pt.pt --output=DIR
     python -m benchmarks.parity --checkpoint=SOURCE --recording=test.wav --features=test.npy
 
-Without --checkpoint: the golden ones. Two comparisons, at several lengths: "from waveform"
-(torchaudio's Kaldi filter bank and PyTorch's encoder against ours) and "encoder alone" (the same
-spectrogram into both, and the exact position table: checkpoints in float16 hold a rounded one,
-whose difference is a stage of its own). In bfloat16 the measure is how far each of the two is from
-PyTorch's float32: ours may be at most twice as far. Exit status 1 if a stage is outside its
-tolerance. Needs torch and torchaudio (pyproject.toml, extra "torch"); --reference=transformers runs
-the checkpoint's own published code instead of benchmarks/torch_eat.py: that executes code from the
-hub.
+Without --checkpoint, the golden checkpoints are used. There are two comparisons, at several
+lengths. "from waveform" compares torchaudio's Kaldi filter bank and PyTorch's encoder with ours.
+"encoder alone" gives both encoders the same spectrogram and the exact position table; checkpoints
+in float16 store a rounded table, whose difference is a separate stage. In bfloat16, the measure is
+the distance of each of the two from PyTorch's float32, and ours may be at most twice as far. The
+exit status is 1 if a stage is outside its tolerance.
 
---recording and --features compare our tokens with those that somebody else's EAT left in a numpy
-file, such as the EAT repository's feature_extract/test.npy; that needs no torch.
+The command needs torch and torchaudio (pyproject.toml, extra "torch"). --reference=transformers
+runs the checkpoint's own published code instead of benchmarks/torch_eat.py, which executes code
+from the hub.
+
+--recording and --features compare our tokens with those that another EAT implementation stored in a
+numpy file, such as the EAT repository's feature_extract/test.npy. This does not need torch.
 """
 
 import dataclasses
@@ -45,10 +47,10 @@ FLAGS = flags.FLAGS
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 SECONDS = (1.0, 2.03, 6.0, 10.0)
-# Relative errors, |difference| / |reference| over a stage's whole tensor. Measured on the golden
-# checkpoints: filter bank 2.0e-6, from waveform 4.7e-6, encoder alone 6.0e-7, bfloat16 1.0 to 1.43
-# times PyTorch's own; trained weights may amplify rounding more than random ones, hence the room;
-# features found in a file may come from a GPU with TF32.
+# Relative errors are |difference| / |reference| over the whole tensor of a stage. Measured on the
+# golden checkpoints: filter bank 2.0e-6, from waveform 4.7e-6, encoder alone 6.0e-7, bfloat16 1.0
+# to 1.43 times PyTorch's own. Trained weights may amplify rounding more than random ones, so the
+# tolerances leave room. Features from a file may have been computed on a GPU with TF32.
 TOLERANCE = {
     "positions": 1e-3,
     "filter bank": 5e-6,
@@ -61,15 +63,15 @@ BFLOAT16_RATIO = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Error:
-    """How far one stage is off.
+    """The error of one stage.
 
     Attributes:
         comparison: "filter bank", "from waveform", "encoder alone" or "bfloat16".
-        seconds: length of the clip.
-        stage: which tensor.
-        largest: largest absolute difference.
-        relative: norm of the difference over the norm of the reference.
-        tolerance: of `relative`.
+        seconds: Length of the clip in seconds.
+        stage: Name of the tensor.
+        largest: Largest absolute difference.
+        relative: Norm of the difference over the norm of the reference.
+        tolerance: Upper limit of `relative`.
     """
 
     comparison: str
@@ -81,12 +83,12 @@ class Error:
 
     @property
     def within(self) -> bool:
-        """Whether the stage agrees (NaN does not)."""
+        """Whether the error is within the tolerance; NaN is not."""
         return self.relative <= self.tolerance
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_multi_string("checkpoint", [], "File, folder or hub id; may be repeated.")
     flags.DEFINE_enum(
         "reference", "ours", ["ours", "transformers"], "PyTorch code to compare with."
@@ -97,7 +99,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Prints every stage's error; 1 if one is outside its tolerance."""
+    """Prints the error of every stage; returns 1 if one is outside its tolerance."""
     names = FLAGS.checkpoint or [
         str(path) for path in sorted((*GOLDEN.glob("*.pt"), *GOLDEN.glob("*.safetensors")))
     ]
@@ -133,7 +135,7 @@ def main() -> int:
 def compare(
     source: str, reference: str = "ours", seconds: tuple[float, ...] = SECONDS
 ) -> list[Error]:
-    """Errors of every stage of one checkpoint."""
+    """Returns the errors of every stage of one checkpoint."""
     try:
         import torch
     except ImportError as error:
@@ -172,7 +174,9 @@ def compare(
 
 
 def compare_recording(source: str, recording: str, features: str) -> list[Error]:
-    """Our tokens of a recording against those in a file, padded with zeros to as many tokens."""
+    """Compares our tokens of a recording, padded with zeros to the same number, with those in a
+    file.
+    """
     config, params = convert(source)
     try:
         tokens = np.load(features, allow_pickle=False)
@@ -198,8 +202,9 @@ def compare_recording(source: str, recording: str, features: str) -> list[Error]
 
 
 def _positions(model, config):
-    """The stored table against ours, which then replaces it: checkpoints in float16 have rounded
-    it.
+    """Compares the stored position table with ours, and replaces it by ours.
+
+    Checkpoints in float16 store a rounded table.
     """
     import torch
 
@@ -214,7 +219,7 @@ def _positions(model, config):
 
 
 def clip(seconds: float) -> np.ndarray:
-    """A machine-like waveform (s,) at 16 kHz: harmonics with a slow beat, in noise."""
+    """Returns a machine-like waveform (s,) at 16 kHz: harmonics with a slow beat, in noise."""
     t = np.arange(round(seconds * 16000)) / 16000
     tones = sum(0.05 / k * np.sin(2 * np.pi * 119.3 * k * t + k) for k in range(1, 9))
     noise = 0.02 * np.random.default_rng(0).normal(size=t.size)
@@ -222,7 +227,7 @@ def clip(seconds: float) -> np.ndarray:
 
 
 def kaldi_fbank(wave: np.ndarray) -> np.ndarray:
-    """Log mel energies (t, 128) by torchaudio, with EAT's arguments."""
+    """Returns log mel energies (t, 128) computed by torchaudio with EAT's arguments."""
     import torch
 
     return (
@@ -242,8 +247,10 @@ def kaldi_fbank(wave: np.ndarray) -> np.ndarray:
 
 
 def _kaldi():
-    """torchaudio's Kaldi module alone: it is pure Python, torchaudio itself loads libraries built
-    for one torch.
+    """Returns torchaudio's Kaldi module without loading torchaudio itself.
+
+    The module is pure Python, whereas torchaudio loads libraries that are built for one version of
+    torch.
     """
     if "torchaudio" not in sys.modules:
         if not (found := importlib.util.find_spec("torchaudio")):
@@ -255,9 +262,12 @@ def _kaldi():
 
 
 def padded(energies: np.ndarray) -> np.ndarray:
-    """(t, 128) -> (1, t', 128): zeros to a multiple of 32 frames, then EAT's normalisation."""
+    """Returns energies (t, 128) as (1, t', 128): padded with zeros to a multiple of 32 frames, and
+    normalised as EAT does.
+    """
     energies = np.pad(energies, ((0, -len(energies) % FRAME_MULTIPLE), (0, 0)))
-    return np.array(normalize(jnp.asarray(energies)[None]))  # a copy: torch wants it writable
+    # The copy is writable, which torch requires.
+    return np.array(normalize(jnp.asarray(energies)[None]))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
@@ -287,12 +297,12 @@ def _numpy(stages):
 def _torch(source):
     from benchmarks.torch_eat import load
 
-    # on the hub: the file in its cache, with config.json beside it
+    # A checkpoint on the hub is loaded from its file in the cache, with config.json beside it.
     return load(open_checkpoint(source).path)
 
 
 def _transformers(source):
-    """The checkpoint's own published model, its stages caught by hooks."""
+    """Returns the checkpoint's own published model, with hooks that record its stages."""
     from transformers import AutoModel
 
     if Path(source).is_file():

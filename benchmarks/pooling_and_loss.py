@@ -1,8 +1,11 @@
-"""Which pooling, which loss? Fine-tuned in every cell.
+"""Compares poolings and losses, with fine-tuning in every cell.
 
-python -m benchmarks.pooling_and_loss --config=configs/dcase2024.py
---weights=weights/eat_base.safetensors --output=DIR python -m benchmarks.pooling_and_loss
---config=configs/base.py:smoke --output=DIR      synthetic machines
+    python -m benchmarks.pooling_and_loss --config=configs/dcase2024.py \\
+        --weights=weights/eat_base.safetensors --output=DIR
+    python -m benchmarks.pooling_and_loss --config=configs/base.py:smoke --output=DIR
+        synthetic machines
+
+The cells are every pooling with ArcFace, and every loss with attentive statistics.
 """
 
 from benchmarks import grid
@@ -13,8 +16,9 @@ LOSSES = ("arcface", "adacos", "subcluster_adacos")
 
 
 def main() -> None:
-    """A row per pooling, with ArcFace, and per loss, with attentive statistics; the reference is
-    the paper's pair.
+    """Prints and writes a row per pooling with ArcFace, and per loss with attentive statistics.
+
+    The reference is the pair of the paper.
     """
     cells = [
         Cell(f"{pooling}, arcface", {"model.pooling": pooling}, fine_tune=True)

@@ -1,13 +1,13 @@
-"""The paper's open question: does pre-training on evenly spaced filter banks (m-FB) beat
+"""Tests the paper's open question: does pre-training on evenly spaced filter banks (m-FB) beat
 pre-training on mel (o-FB)?
 
     python -m benchmarks.pretraining --seeds=3 --even=runs/even_{seed}/weights.safetensors \\
         --mel=runs/mel_{seed}/weights.safetensors --config=configs/quickstart.py --output=DIR
 
-The files are of `python -m asd_jax.pretrain`, with the same data, steps and seeds; {seed} in their
-names stands for 0, 1, ... Every bank is scored frozen, beside random weights behind the same front
-end, and with --fine_tune also after fine-tuning. Small encoders and few steps: an answer at that
-scale, no more.
+The files are written by `python -m asd_jax.pretrain` with the same data, steps and seeds; {seed} in
+their names stands for 0, 1, ... Every bank is scored frozen, next to random weights behind the same
+front end, and with --fine_tune also after fine-tuning. The encoders are small and the steps few, so
+the answer holds only at that scale.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ BANKS = {"m-FB": "even", "o-FB": "mel"}
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The grid's flags, and a file for each filter bank."""
+    """Defines the grid's flags, and one for the weight file of each filter bank."""
     grid.define_flags(argv)
     for spacing in BANKS.values():
         flags.DEFINE_string(
@@ -33,7 +33,9 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Two rows for each filter bank, three with --fine_tune; the reference is o-FB, frozen."""
+    """Prints and writes two rows for each filter bank, three with --fine_tune; the reference is
+    o-FB, frozen.
+    """
     args, cells = flags.FLAGS, []
     for name, spacing in BANKS.items():
         files = str(args[spacing].value)
@@ -54,8 +56,9 @@ def main() -> None:
 
 
 def random_twins(files: str, seeds: int, twins: str) -> str:
-    """Writes the same encoders with random weights under the names `twins`, with {seed} as in
-    `files`; returns it.
+    """Writes the same encoders with random weights to the files `twins`, and returns that name.
+
+    {seed} in `twins` is replaced as in `files`.
     """
     from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
 
@@ -67,7 +70,7 @@ def random_twins(files: str, seeds: int, twins: str) -> str:
 
 
 def front_end_keys(files: str) -> dict[str, object]:
-    """The config keys that give fine-tuning the front end and the size that the first file was
+    """Returns the config keys that give fine-tuning the front end and size that the first file was
     pre-trained with.
     """
     from asd_jax.training.weights import load_pipeline

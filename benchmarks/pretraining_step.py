@@ -1,10 +1,10 @@
-"""What a pre-training step costs beside its parts: teacher forward + views x (student forward and
-backward).
+"""Compares the cost of a pre-training step with its parts: teacher forward + views x (student
+forward and backward).
 
     python -m benchmarks.pretraining_step --size=tiny --clips=2 --output=DIR
 
-Medians of runs side by side, after warm-up; also the time in which the zoo makes the step's sounds.
-Written to --output: pretraining_step.json.
+The figures are medians of alternating runs after a warm-up. The time in which the zoo generates the
+step's sounds is measured too. The command writes pretraining_step.json to --output.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ from benchmarks.provenance import machine
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """Defines the command's flags."""
+    """Defines the flags of the command."""
     flags.DEFINE_enum("size", "tiny", ["tiny", "base", "large"], "of EAT")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the computation")
     flags.DEFINE_integer("clips", 2, "a step", lower_bound=1)
@@ -48,7 +48,8 @@ def main() -> None:
     args = flags.FLAGS
     seconds: dict[str, list[float]] = {}
     for number, took in enumerate(rounds(args.size, args.dtype, args.clips, args.rounds + 1)):
-        for name, value in took.items() if number else ():  # the first round compiles
+        # The first round compiles, so it is not counted.
+        for name, value in took.items() if number else ():
             seconds.setdefault(name, []).append(value)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     found = {
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, float]]:
-    """{part: seconds} of each round, the step's under "step"."""
+    """Yields {part: seconds} of each round, with the whole step under "step"."""
     config, settings, frames = getattr(EATConfig, size)(), Pretraining(batch_size=clips), 1024
     front, optimizer = (
         FrontEnd(simam=SimAM("none")),

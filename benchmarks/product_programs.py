@@ -1,4 +1,6 @@
-"""The programs that the commands run on an accelerator, from shapes alone: no weight is drawn."""
+"""Builds the programs that the commands run on an accelerator, from shapes alone, without drawing
+weights.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,23 +25,25 @@ from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import abstract_encoder, embed
 
 STEPS, CLASSES = 1000, 50
-RESIDENT = 1000  # clips that stay on the device
-LARGE = 128  # clips that EAT-large is fine-tuned on at once in 80 GB
-FRAMES = 1024  # of a clip in pre-training
-BARE = EncoderConfig(  # a bare EAT as `detect` hears it
-    FrontEnd("mel", simam=SimAM("none")), pooling=Pooling("band_mean", -2, 0)
-)
+# Number of clips that stay on the device.
+RESIDENT = 1000
+# Number of clips per step with which EAT-large is fine-tuned in 80 GB.
+LARGE = 128
+# Frames of a clip in pre-training.
+FRAMES = 1024
+# A bare EAT as `detect` uses it.
+BARE = EncoderConfig(FrontEnd("mel", simam=SimAM("none")), pooling=Pooling("band_mean", -2, 0))
 
 
 class Lowered(NamedTuple):
-    """A program to be compiled, and what its shapes tell.
+    """A program to compile, and the sizes that follow from its shapes.
 
     Attributes:
-        program: has `compile()`.
-        state: bytes a device of what it updates in place; 0 where it keeps none.
-        reduced: bytes of what devices add up by formula: a gradient for every trained parameter.
-        gathered: bytes of what every device receives whole: the waveforms that mixup may mix in,
-            and the parameters where they are shared out.
+        program: Object with `compile()`.
+        state: Bytes per device of the state that it updates in place; 0 if it has none.
+        reduced: Bytes that the devices sum, by formula: a gradient for every trained parameter.
+        gathered: Bytes that every device receives in full: the waveforms that mixup may use, and
+            the parameters if they are sharded.
     """
 
     program: Any
@@ -54,15 +58,15 @@ class Program:
 
     Attributes:
         task: "fine-tuning", "pre-training", "embedding" or "detect".
-        size: of EAT: "tiny", "base" or "large".
-        variant: what is special about it, in words.
-        dtype: of EAT's computation.
-        clips: a device.
-        seconds: of a clip, but in pre-training, whose clips are 1024 frames.
-        settings: of `FineTuning` or `Pretraining`, where they differ from the defaults.
-        resident: whether clips are drawn from those on the device.
-        shards: of the training state, see `make_mesh`; 0 for all devices.
-        depth: blocks of EAT; 0 for the size's own.
+        size: Size of EAT: "tiny", "base" or "large".
+        variant: Description of what distinguishes it.
+        dtype: Dtype of EAT's computation.
+        clips: Clips per device.
+        seconds: Length of a clip. Clips in pre-training have 1024 frames instead.
+        settings: Settings of `FineTuning` or `Pretraining` that differ from the defaults.
+        resident: Whether clips are drawn from those on the device.
+        shards: Shards of the training state, see `make_mesh`; 0 for all devices.
+        depth: Blocks of EAT; 0 for the size's own number.
     """
 
     task: str
@@ -78,24 +82,26 @@ class Program:
 
     @property
     def name(self) -> str:
-        """One line of words."""
+        """The description in one line."""
         return f"{self.task} {self.size}, {self.variant}, {self.dtype} x {self.clips}"
 
     @property
     def eat(self) -> EATConfig:
-        """Sizes of EAT."""
+        """The sizes of EAT."""
         eat = getattr(EATConfig, self.size)()
         return dataclasses.replace(eat, depth=self.depth or eat.depth)
 
     @property
     def samples(self) -> int:
-        """Of a clip."""
+        """The samples of a clip."""
         if self.task == "pre-training":
             return FrontEnd().samples(FRAMES)
         return round(FrontEnd.sample_rate * self.seconds)
 
     def lowered(self, devices: Sequence[jax.Device]) -> Lowered:
-        """The program for these devices, which share every batch; they may be described ones."""
+        """Returns the program for these devices, which share every batch; they may be described
+        devices.
+        """
         mesh = Mesh(np.array(devices).reshape(-1, self.shards or len(devices)), meshes.AXES)
         if self.task == "fine-tuning":
             return _fine_tuning(self, mesh)
@@ -105,7 +111,9 @@ class Program:
 
 
 def programs(devices: int = 1) -> list[Program]:
-    """All that the commands run on so many devices: strategies, objectives, lengths and sizes."""
+    """Returns everything that the commands run on so many devices: strategies, objectives, lengths
+    and sizes.
+    """
     fit, pre, emb = "fine-tuning", "pre-training", "embedding"
     own = {"drop_path": 0.1, "ema": 0.999, "layer_decay": 0.65}
     autoencoder = {"objective": "masked_autoencoder"}
@@ -187,7 +195,7 @@ def _pretraining(program: Program, mesh: Mesh) -> Lowered:
 
 
 def _training(program: Program, train_step, state, batch: dict, mesh: Mesh) -> Lowered:
-    """A step as `run_steps` compiles it."""
+    """Returns a training step as `run_steps` compiles it."""
     carried = (state, jax.ShapeDtypeStruct((), jnp.bool))
     placed, sound = jax.tree.map(_at, carried, meshes.shardings(mesh, carried))
     whole = NamedSharding(mesh, jax.P())

@@ -1,4 +1,4 @@
-"""With what, on what and when a figure was measured."""
+"""Records the command, commit, device and date of a measurement."""
 
 import datetime
 import os
@@ -15,11 +15,12 @@ from asd_jax.reporting.page import Section, Table
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 
-SAME = ("device", "processor", "cores")  # what two runs must share to be compared
+# Two runs can be compared only if these properties are equal.
+SAME = ("device", "processor", "cores")
 
 
 def machine() -> dict:
-    """What tells one machine from another, and the versions."""
+    """Returns the properties that distinguish machines, and the versions of the libraries."""
     import jax
 
     device = jax.devices()[0]
@@ -36,10 +37,11 @@ def machine() -> dict:
 
 
 def check_same_machine(earlier: dict, here: dict, path: str) -> None:
-    """Figures of different machines say nothing about the program.
+    """Checks that an earlier run is from the same machine, since figures of different machines say
+    nothing about the program.
 
     Raises:
-        InputError: the earlier run is of another machine.
+        InputError: The earlier run is from another machine.
     """
     for key in SAME:
         theirs, ours = earlier["machine"][key], here[key]
@@ -51,12 +53,12 @@ def check_same_machine(earlier: dict, here: dict, path: str) -> None:
 
 
 def write_provenance(output: Path, seconds: Mapping[str, float]) -> None:
-    """Writes timing.json: {cell: seconds}, and with what, on what and when they were measured."""
+    """Writes timing.json: {cell: seconds}, with the command, commit, device and date."""
     write_json(output / "timing.json", {"seconds": dict(seconds), **provenance()})
 
 
 def provenance() -> dict[str, str]:
-    """With what command, of what commit, on what device and when figures are measured."""
+    """Returns the command, commit, device and date of the current measurement."""
     describe = [
         "git",
         "-C",
@@ -89,8 +91,10 @@ def provenance() -> dict[str, str]:
 
 
 def without_folders(argument: str) -> str:
-    """An argument, and of files outside the working folder only the names: where they lie is the
-    user's own.
+    """Returns a command-line argument in which files outside the working folder are reduced to
+    their names.
+
+    The location of such files is private to the user.
     """
     flag, equals, value = (
         argument.partition("=") if argument.startswith("-") else ("", "", argument)
@@ -104,7 +108,7 @@ def without_folders(argument: str) -> str:
 
 
 def cost_section(seconds: Mapping[str, float]) -> Section:
-    """{cell: seconds} -> what it cost on this device."""
+    """Returns a report section with the seconds of each cell on this device."""
     rows = [[cell, f"{value:.1f}"] for cell, value in seconds.items()]
     return Section(
         "Cost", [Table(["cell", "seconds, all seeds"], rows)], [f"On {machine()['device']}."]

@@ -1,11 +1,11 @@
-"""What in the README is made by a program: the picture of the pipeline, and the table of the quick
-start.
+"""Generates the parts of the README that come from a program: the picture of the pipeline, and the
+table of the quick start.
 
     python -m benchmarks.readme
         # benchmarks/pictures/pipeline_{light,dark}.svg
     python -m benchmarks.readme --run=runs/quickstart      # the table of that run too
 
-The wave, the filter bank and SimAM's weights in the picture are computed from a clip of the
+The waveform, the filter bank and SimAM's weights in the picture are computed from a clip of the
 synthetic factory.
 """
 
@@ -36,7 +36,7 @@ STAGES = (
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string(
         "run", None, "workdir of a quick start, whose table is to be put into the README"
     )
@@ -56,11 +56,13 @@ def main() -> None:
 
 
 def results_table(workdir: Path) -> str:
-    """A finished run -> Markdown: each machine's values in percent, the filter bank's official
-    score beside the run's.
+    """Returns the Markdown table of a finished run.
+
+    It contains each machine's values in percent, and the official scores of the filter bank and of
+    the run.
 
     Raises:
-        InputError: the folder holds no results, or those of several seeds or of another model's
+        InputError: The folder has no results, or has those of several seeds or of another model's
             embeddings.
     """
     if not (workdir / "results.json").is_file():
@@ -86,7 +88,7 @@ def results_table(workdir: Path) -> str:
 
 
 def draw(theme: str, path: Path) -> None:
-    """Writes the picture in the ink of "light" or "dark"."""
+    """Writes the picture in the text colour of the theme "light" or "dark"."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -126,7 +128,7 @@ def draw(theme: str, path: Path) -> None:
 
 
 def _computed(every: Sequence, ink: str) -> None:
-    """A valve with a fault: its wave, its filter bank, and what SimAM makes of it."""
+    """Plots a valve with a fault: its waveform, its filter bank, and the output of SimAM."""
     from asd_jax import log_filter_bank, normalize, simam_weights
     from asd_jax.data.factory import factory_clip
 
@@ -139,8 +141,8 @@ def _computed(every: Sequence, ink: str) -> None:
 
 
 def _sketched(every: Sequence, ink: str) -> None:
-    """Blocks, an embedding, a neighbourhood and a histogram: how it works, not what was
-    measured.
+    """Plots blocks, an embedding, a neighbourhood and a histogram as sketches of the method, not as
+    measurements.
     """
     draw = np.random.default_rng(0)
     blocks, embedding, space, scores = every

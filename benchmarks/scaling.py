@@ -1,12 +1,12 @@
-"""Training and embedding on many devices: memory, traffic and time by formula; the formulas against
-compiled programs.
+"""Estimates memory, traffic and time of training and embedding on many devices, and compares the
+formulas with compiled programs.
 
     python -m benchmarks.scaling --readme=benchmarks/README.md
 
-Prints the tables; --readme writes them between the markers of that file. The programs are compiled
-for eight fake CPU devices (benchmarks/eight_devices.py), and a small one runs there for 20 steps;
-rates of GPUs are those that benchmarks.cost_model assumes, and one more, of the network, stated in
-the table. Takes two minutes on two cores.
+The command prints the tables; --readme writes them between the markers of that file. The programs
+are compiled for eight fake CPU devices (benchmarks/eight_devices.py), and a small one runs there
+for 20 steps. The rates of GPUs are those that benchmarks.cost_model assumes, plus that of the
+network, which the table states. The command takes two minutes on two cores.
 """
 
 from collections.abc import Sequence
@@ -32,28 +32,33 @@ from benchmarks.cost_model import (
 from benchmarks.eight_devices import collective_table, operation_table, rounding_table
 
 FLAGS = flags.FLAGS
-NETWORK_RATE, ON_A_HOST = 50e9, 8  # assumed: 400 Gbit/s a GPU between hosts of eight
+# Assumed: 400 Gbit/s per GPU between hosts of eight GPUs.
+NETWORK_RATE, ON_A_HOST = 50e9, 8
 SIZES, DEVICES = ("tiny", "base", "large"), (1, 8, 64)
 
 
 def state_bytes(eat: EATConfig, shards: int) -> float:
-    """Of a device: float32 parameters and two moments, shared out."""
+    """Returns the bytes of the training state on a device: float32 parameters and two moments,
+    sharded.
+    """
     return 12 * parameters(eat) / shards
 
 
 def activation_bytes(eat: EATConfig) -> float:
-    """Of a clip, kept in bfloat16: per block qkv 3, attention, out, norms 2 and fc2 of width d;
-    fc1, GELU of r d.
+    """Returns the bytes of the activations of a clip, kept in bfloat16.
+
+    Per block, these are qkv 3, attention, out, norms 2 and fc2 of width d; and fc1 and GELU of
+    width r d.
     """
     return eat.depth * (8 + 2 * eat.mlp_ratio) * tokens(eat) * eat.embed_dim * 2
 
 
 def traffic_bytes(eat: EATConfig, devices: int, batch: int = BATCH) -> dict[str, float]:
-    """What each device receives in a step.
+    """Returns the bytes that each device receives in a step, by kind of data.
 
-    With a copy each, gradients are all-reduced: 2 (n - 1) / n of them. With shards, parameters are
-    all-gathered and gradients reduce-scattered: (n - 1) / n each, the same in all. Mixup's partners
-    are anywhere: all waveforms are gathered.
+    With a copy on each device, gradients are all-reduced: 2 (n - 1) / n of them. With shards,
+    parameters are all-gathered and gradients reduce-scattered: (n - 1) / n each, so the total is
+    the same. Mixup's partners can be on any device, so all waveforms are gathered.
     """
     share = (devices - 1) / devices
     waves = batch * devices * 4 * 16000 * CLIP_SECONDS
@@ -61,7 +66,9 @@ def traffic_bytes(eat: EATConfig, devices: int, batch: int = BATCH) -> dict[str,
 
 
 def step_seconds(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[float, float, float]:
-    """(computing, receiving gradients, receiving waveforms) in a step of so many clips a device."""
+    """Returns the seconds of (computing, receiving gradients, receiving waveforms) in a step with
+    `batch` clips per device.
+    """
     by = {cost.name: cost for cost in costs(eat, batch)}
     small = sum(cost.seconds for name, cost in by.items() if not name.startswith("EAT"))
     computing = batch * (by["EAT forward and backward"].flops / TENSOR_RATE / TRAIN_SHARE + small)
@@ -73,8 +80,9 @@ def step_seconds(eat: EATConfig, devices: int, batch: int = BATCH) -> tuple[floa
 
 
 def efficiency(eat: EATConfig, devices: int) -> tuple[float, float]:
-    """Weak scaling: (nothing overlapped, gradients sent while the backward pass, two thirds of the
-    step, goes on).
+    """Returns the weak-scaling efficiency (without overlap, with overlap).
+
+    With overlap, gradients are sent during the backward pass, which takes two thirds of the step.
     """
     computing, gradients, waves = step_seconds(eat, devices)
     hidden = max(0.0, gradients - computing * 2 / 3)
@@ -82,7 +90,7 @@ def efficiency(eat: EATConfig, devices: int) -> tuple[float, float]:
 
 
 def tables() -> str:
-    """The plan in Markdown."""
+    """Returns the scaling estimates in Markdown."""
     lines = [
         f"{BATCH} clips of {CLIP_SECONDS} s a device. State: 12 P / shards bytes for P "
         "parameters. Kept for the gradient: depth (8 + 2 r) n d 2 bytes a clip. Received in a "
@@ -122,7 +130,7 @@ def tables() -> str:
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
 
 

@@ -1,12 +1,15 @@
-"""How fast are neighbours found in a large bank, and intervals computed?
+"""Measures how fast neighbours are found in a large bank, and how fast intervals are computed.
 
     python -m benchmarks.scoring --output=DIR
 
-k-NN: 1,000 queries against 1,000,000 x 768 float32 rows, ours and scikit-learn's
-NearestNeighbors(algorithm="brute") in turn in one run; the peak memory above the bank is measured
-before scikit-learn runs. Needs 8 GB. Intervals: our jackknife of AUC and pAUC over 9 x 200 pooled
-clips, and 1,000 bootstrap replicates of the official score, against scikit-learn's roc_auc_score in
-a loop (timed on a part of it: the loops are minutes). Writes scoring.json. A few minutes.
+k-NN: 1,000 queries are compared with 1,000,000 x 768 float32 rows, alternating between our code and
+scikit-learn's NearestNeighbors(algorithm="brute") in one run. The peak memory above the bank is
+measured before scikit-learn runs. This needs 8 GB.
+
+Intervals: our jackknife of AUC and pAUC over 9 x 200 pooled clips, and 1,000 bootstrap replicates
+of the official score, are compared with scikit-learn's roc_auc_score in a loop. The loops would
+take minutes, so only a part of them is timed. The command writes scoring.json and takes a few
+minutes.
 """
 
 import resource
@@ -26,7 +29,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("rows", 1_000_000, "Clips in the bank.", lower_bound=1)
     flags.DEFINE_integer("width", 768, "Values in an embedding.", lower_bound=1)
     flags.DEFINE_integer("queries", 1000, "Clips to score.", lower_bound=1)
@@ -46,7 +49,9 @@ def main() -> None:
 
 
 def knn_speed() -> dict:
-    """Seconds of both, the largest difference of distances, and our peak memory above the bank."""
+    """Returns the seconds of both, the largest difference of distances, and our peak memory above
+    the bank.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     rng = np.random.default_rng(0)
@@ -66,7 +71,8 @@ def knn_speed() -> dict:
         began = time.perf_counter()
         found[name] = ways[name]()
         seconds[name].append(time.perf_counter() - began)
-        peaks.append(peak_gigabytes() - before)  # it never falls: the first is ours alone
+        # The peak never falls, so the first value is ours alone.
+        peaks.append(peak_gigabytes() - before)
     (ours, rows), (theirs, their_rows) = found["ours"], found["scikit_learn"]
     median = {name: float(np.median(values)) for name, values in seconds.items()}
     return {
@@ -82,7 +88,9 @@ def knn_speed() -> dict:
 def interval_speed(
     machines: int = 9, each: int = 50, replicates: int = 1000, looped: int = 20
 ) -> dict:
-    """Seconds of jackknife and bootstrap, and what a loop over scikit-learn would take."""
+    """Returns the seconds of jackknife and bootstrap, and the time that a loop over scikit-learn
+    would take.
+    """
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
@@ -96,7 +104,8 @@ def interval_speed(
     label = np.array([clip[3] for clip in clips])
     source = np.array([clip[2] == "source" for clip in clips])
     score = rng.normal(size=len(clips)) + label
-    jackknife(label, score)  # scipy.stats is imported here
+    # The first call imports scipy.stats, so it is not timed.
+    jackknife(label, score)
     began = time.perf_counter()
     jackknife(label, score)
     ours = {"jackknife": time.perf_counter() - began}
@@ -129,7 +138,7 @@ def interval_speed(
 
 
 def peak_gigabytes() -> float:
-    """Peak resident memory of this process so far."""
+    """Returns the peak resident memory of this process so far, in gigabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 

@@ -1,14 +1,15 @@
-"""Claims 2 and 3: does SimAM help, where, and against trainable attention in the same place?
+"""Tests claims 2 and 3: does SimAM help, where, and compared with trainable attention in the same
+place?
 
     python -m benchmarks.simam --config=configs/dcase2024.py \\
         --weights=weights/eat_base.safetensors --output=DIR
     python -m benchmarks.simam --config=configs/base.py:smoke --output=DIR
         synthetic machines, seconds
 
-none, global, local and per machine ("customized", --customized), and of the local mode one
-variation at a time: lambda, tile, before the normalisation, padding left out. With --fine_tune also
-the trainable rivals: squeeze and excitation, CBAM and spatial attention. foreground.py asks the
-same of known signals.
+The modes are none, global, local and per machine ("customized", --customized). The local mode has
+one variation at a time: lambda, tile, before the normalisation, and padding left out. --fine_tune
+adds the trainable alternatives: squeeze and excitation, CBAM and spatial attention. foreground.py
+tests the same claims on known signals.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ RIVALS = ("se", "cbam", "spatial")
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     from absl import flags
 
     grid.define_flags(argv)
@@ -40,7 +41,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """A row per mode and variation; the reference is no attention."""
+    """Prints and writes a row per mode and variation; the reference is no attention."""
     from absl import flags
 
     args = flags.FLAGS

@@ -1,6 +1,4 @@
-"""The stages of the main job as functions to be timed, and the parts that a forward pass is made
-of.
-"""
+"""Provides the stages of the main job as functions to time, and the parts of a forward pass."""
 
 import functools
 import math
@@ -24,8 +22,10 @@ from asd_jax.training.weights import embed
 from benchmarks.compiled_program import peak_bytes
 from benchmarks.cost_model import forward_flops, front_end_flops, tokens
 
-SAMPLES = 160_000  # 10 s
-TORCH_WAYS = {  # (compiled, fused attention, bfloat16)
+# 10 s at 16 kHz.
+SAMPLES = 160_000
+# PyTorch variants as (compiled, fused attention, bfloat16).
+TORCH_WAYS = {
     "eager": (False, False, False),
     "eager_sdpa": (False, True, False),
     "compiled": (True, True, False),
@@ -38,14 +38,14 @@ STAGES = ("front_end", "forward", "forward_scanned", "train", "embedding", "fine
 def prepare(
     stage: str, eat: EATConfig, batch: int, dtype
 ) -> tuple[Callable[[], object], int, float]:
-    """(a function that does the stage once and waits until it is done, its peak of bytes, its
-    operations).
+    """Returns a function that runs a stage once and waits for it, its peak memory in bytes, and its
+    operations.
 
-    "front_end": waveforms to spectrograms; "forward": EAT on spectrograms; "forward_scanned": the
-    same with a scan over the blocks instead of one after the other; "train": forward, backward and
-    AdamW on the mean square of the tokens; "embedding": waveforms to embeddings; "fine_tuning": the
-    real step, which draws resident clips, augments them and learns to classify. Weights and clips
-    are random.
+    The stages are "front_end": waveforms to spectrograms; "forward": EAT on spectrograms;
+    "forward_scanned": the same with a scan over the blocks instead of separate blocks; "train":
+    forward, backward and AdamW on the mean square of the tokens; "embedding": waveforms to
+    embeddings; "fine_tuning": the real step, which draws resident clips, augments them and learns
+    to classify. Weights and clips are random.
     """
     key = jax.random.key(0)
     wave = 0.1 * jax.random.normal(key, (batch, SAMPLES))
@@ -87,11 +87,12 @@ def prepare(
 
 
 def scanned(eat: EATConfig, dtype, params: dict, x) -> jax.Array:
-    """EAT's tokens "b n d" of spectrograms "b t f", its blocks compiled once and scanned over their
-    stacked weights.
+    """Returns EAT's tokens "b n d" of spectrograms "b t f".
+
+    The block is compiled once and scanned over the stacked weights of all blocks.
     """
     names = [f"block_{i}" for i in range(eat.depth)]
-    # the compiler drops the blocks after it
+    # Only "pre_norm" is used, so the compiler drops the blocks after it.
     tokens = EAT(eat, dtype).apply({"params": params}, x)[1]["pre_norm"]
     stacked = jax.tree.map(lambda *of: jnp.stack(of), *(params[name] for name in names))
     block = Block(eat, dtype)
@@ -138,7 +139,9 @@ def _compiled_step(step, state, data):
 
 
 def matmul_rate(dtype, size: int, products: int = 8) -> Callable[[], float]:
-    """A function that measures the device's own rate of products of square matrices, in FLOP/s."""
+    """Returns a function that measures the device's own rate of products of square matrices, in
+    FLOP/s.
+    """
     a, b = (
         jax.random.normal(jax.random.key(n), (size, size), dtype) / math.sqrt(size)
         for n in range(2)
@@ -159,8 +162,10 @@ def matmul_rate(dtype, size: int, products: int = 8) -> Callable[[], float]:
 
 
 def parts(eat: EATConfig, batch: int, dtype) -> dict[str, tuple[Callable[[], object], int]]:
-    """name -> (a function that does it once, how often a forward pass does): what the time of EAT
-    goes into.
+    """Returns, for each part of EAT, a function that runs it once, and how often a forward pass
+    runs it.
+
+    The parts show what EAT's time is spent on.
     """
     n, d, heads, hidden = (
         tokens(eat),

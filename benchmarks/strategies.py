@@ -1,13 +1,13 @@
-"""How much of a pre-trained model should learn? And can trainable attention win if EAT thaws
-gradually?
+"""Compares how much of a pre-trained model should be trained, and tests whether trainable attention
+wins if EAT is unfrozen gradually.
 
     python -m benchmarks.strategies --config=configs/dcase2024.py \\
         --weights=weights/eat_base.safetensors --output=DIR
     python -m benchmarks.strategies --config=configs/base.py:smoke --output=DIR
         synthetic machines
 
-Frozen (pooling and embedding alone learn), LoRA, full fine-tuning, gradual unfreezing; and CBAM in
-SimAM's place under full fine-tuning and gradual unfreezing.
+The strategies are frozen (only pooling and embedding are trained), LoRA, full fine-tuning and
+gradual unfreezing, and CBAM in SimAM's place under full fine-tuning and gradual unfreezing.
 """
 
 from benchmarks import grid
@@ -18,7 +18,7 @@ CBAM = {"features.simam": "none", "model.attention": "cbam"}
 
 
 def main() -> None:
-    """A row per strategy; the reference is full fine-tuning."""
+    """Prints and writes a row per strategy; the reference is full fine-tuning."""
     cells = [
         Cell(strategy, {"backbone.strategy": strategy, **keys}, fine_tune=True)
         for strategy, keys in STRATEGIES.items()

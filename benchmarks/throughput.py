@@ -1,4 +1,5 @@
-"""How fast is each stage of the main job, against the device's own limit and against PyTorch?
+"""Measures how fast each stage of the main job is, compared with the device's own limit and with
+PyTorch.
 
     python -m benchmarks.throughput --output=benchmarks/results
     python -m benchmarks.throughput --sizes=tiny,base,large --batches=8,32,128 --torch= \\
@@ -6,15 +7,17 @@
     python -m benchmarks.throughput --experiment=dcase2024 --output=benchmarks/results
     python -m benchmarks.throughput --exported --stages=forward --output=benchmarks/results
 
-Stages: see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every contender
-runs once, in turn, so that a disturbance meets all of them; medians, and their ratios, are over
-rounds. PyTorch's ways are in benchmarks/torch_stages.py (extra "torch"). Writes
-throughput_<device>.json and .md. On a GPU the defaults, with --experiment=dcase2024, measure
-everything in less than 8 minutes: what does not fit into --minutes is left out, and said to be. The
-experiment runs the real command on generated clips of full number and length. --exported adds other
-runtimes to the forward pass on a CPU (benchmarks/exported_stages.py, extra "export"), PyTorch's
-bfloat16 and what each precision scores. --against=FILE compares with an earlier run of the same
-machine, and refuses another's.
+For the stages, see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every
+contender runs once, in turn, so that a disturbance affects all of them; medians, and their ratios,
+are over rounds. PyTorch's variants are in benchmarks/torch_stages.py (extra "torch"). The command
+writes throughput_<device>.json and .md.
+
+On a GPU the defaults with --experiment=dcase2024 measure everything in less than 8 minutes; what
+does not fit into --minutes is left out and reported. The experiment runs the real command on
+generated clips of full number and length. --exported adds other runtimes to the forward pass on a
+CPU (benchmarks/exported_stages.py, extra "export"), PyTorch's bfloat16, and the score of each
+precision. --against=FILE compares with an earlier run on the same machine, and rejects one from
+another machine.
 """
 
 import functools
@@ -44,7 +47,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_list("sizes", "base", "Of EAT: tiny, base, large.")
     flags.DEFINE_list("batches", None, "Clips a batch; default 8 on CPU, 64 on GPU.")
     flags.DEFINE_list(
@@ -69,7 +72,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures the stages, and prints and writes the results."""
     began = time.perf_counter()
     gpu = jax.default_backend() != "cpu"
     here, earlier = machine(), read_json(FLAGS.against) if FLAGS.against else None
@@ -85,12 +88,13 @@ def main() -> None:
     device = here["device"].lower().replace(" ", "_")
     left = Path(FLAGS.output or "") / f"throughput_{device}.json"
     if FLAGS.output and left.is_file() and read_json(left)["machine"] == here:
-        # what is measured now takes the place of what was
+        # New measurements replace earlier ones of the same machine.
         result |= read_json(left) | {"left_out": []}
     if FLAGS.exported:
         if gpu:
             raise InputError("--exported compares runtimes on a CPU; set JAX_PLATFORMS=cpu")
-        from benchmarks import exported_stages  # noqa: F401  says at once which runtime is missing
+        # The import reports at once which runtime is missing.
+        from benchmarks import exported_stages  # noqa: F401
     for name, task in _tasks(gpu):
         if time.perf_counter() - began > 60 * FLAGS.minutes:
             result["left_out"].append(name)
@@ -102,7 +106,8 @@ def main() -> None:
             kept = [group for group in result["groups"] if _name(group) != _name(found)]
             result["groups"] = [*kept, found]
         print(json.dumps(found))
-        if FLAGS.output:  # a run that is cut short leaves what it has
+        # A run that is cut short keeps the results so far.
+        if FLAGS.output:
             write_json(left, result)
     text = markdown(result, earlier)
     print(text)
@@ -113,7 +118,7 @@ def main() -> None:
 
 
 def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
-    """What the flags ask for, as (name, what measures it)."""
+    """Returns the requested tasks as (name, function that measures it)."""
     sizes = _known("sizes", FLAGS.sizes, ("tiny", "base", "large"))
     dtypes = _known("dtypes", FLAGS.dtypes or ["bfloat16" if gpu else "float32"], DTYPES)
     batches = FLAGS.batches or ["64" if gpu else "8"]
@@ -128,7 +133,9 @@ def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
     for size, dtype, batch, stage in itertools.product(sizes, dtypes, map(int, batches), chosen):
         task = functools.partial(group, stage, size, dtype, batch, ways)
         tasks.append((f"{stage} {size} {dtype} {batch}", task))
-    if FLAGS.experiment:  # after the first group of stages: the figures that matter come first
+    # The experiment follows the first group of stages, so that the most important figures come
+    # first.
+    if FLAGS.experiment:
         tasks.insert(
             len(chosen), ("experiment", functools.partial(experiment, FLAGS.clips_per_machine))
         )
@@ -138,7 +145,7 @@ def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
 
 
 def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) -> dict:
-    """One stage by every contender, in turn -> seconds, rates, ratios."""
+    """Measures one stage for every contender, in turn, and returns seconds, rates and ratios."""
     eat = getattr(EATConfig, size)()
     square = 8192 if jax.default_backend() != "cpu" else 2048
     rate = stages.matmul_rate(DTYPES[dtype], square)
@@ -162,7 +169,8 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
             from benchmarks import exported_stages
 
             contenders |= exported_stages.prepare(eat, spectrogram, Path(folder))
-        for once in contenders.values():  # compiles, warms up
+        # The first call compiles and warms up.
+        for once in contenders.values():
             once()
         seconds, rates = {name: [] for name in contenders}, []
         for _ in range(FLAGS.repeats):
@@ -194,7 +202,8 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
         }
     found["peak_bytes"] = peak.get("asd_jax")
     found["seconds"] = {name: _summary(values) for name, values in seconds.items()}
-    found["ratio_to_torch"] = {  # of the same round, so that what slows both does not count
+    # Ratios are taken within a round, so that a slowdown of both cancels.
+    found["ratio_to_torch"] = {
         name: statistics.median(
             theirs / own for own, theirs in zip(seconds["asd_jax"], values, strict=True)
         )
@@ -209,7 +218,7 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
 
 
 def exported_scores() -> dict[str, float]:
-    """{runtime and precision: official score} of the encoder in the box on the factory."""
+    """Returns {runtime and precision: official score} of the bundled encoder on the factory."""
     from benchmarks import exported_stages
 
     with tempfile.TemporaryDirectory() as folder:
@@ -219,7 +228,7 @@ def exported_scores() -> dict[str, float]:
 
 
 def markdown(result: dict, earlier: dict | None) -> str:
-    """The tables of a run."""
+    """Returns the tables of a run in Markdown."""
     lines = [f"# {result['machine']['device']}, JAX {result['machine']['jax']}", ""]
     before = {_name(found): found for found in (earlier or {}).get("groups", [])}
     lines += [

@@ -1,8 +1,8 @@
-"""EAT in PyTorch, written from its description for validation only: the reference that
-benchmarks.parity runs.
+"""Implements EAT in PyTorch, written from its description for validation only, as the reference of
+benchmarks.parity.
 
-Its names are those of the public Hugging Face files, so their tensors load with `strict=True`;
-nothing of convert/ is used, so the two ways of reading a checkpoint check each other.
+Its names are those of the public Hugging Face files, so their tensors load with `strict=True`.
+Nothing of convert/ is used, so the two ways of reading a checkpoint verify each other.
 """
 
 import json
@@ -17,8 +17,9 @@ PATCH = 16
 
 
 class EAT(nn.Module):
-    """Normalised spectrogram (b, t, f) -> {"pre_norm", "block 0", ..., "CLS"}, tokens (b, n, d) and
-    (b, d).
+    """EAT, which maps a normalised spectrogram (b, t, f) to {"pre_norm", "block 0", ..., "CLS"}.
+
+    Its outputs are tokens (b, n, d), and "CLS" (b, d).
     """
 
     def __init__(self, width: int, depth: int, heads: int, hidden: int, positions: int):
@@ -42,8 +43,9 @@ class EAT(nn.Module):
 
 
 class Block(nn.Module):
-    """Post-norm transformer block, tokens (b, n, d) -> (b, n, d); softmax in float32, or PyTorch's
-    fused attention.
+    """Post-norm transformer block, tokens (b, n, d) -> (b, n, d).
+
+    The attention computes its softmax in float32, or is PyTorch's fused attention.
     """
 
     fused = False
@@ -72,8 +74,8 @@ class Block(nn.Module):
 
 
 def load(path: str | Path) -> EAT:
-    """A fairseq `.pt` or a Hugging Face `model.safetensors` with its config, read by torch itself
-    -> the student.
+    """Returns the student of a fairseq `.pt` or of a Hugging Face `model.safetensors` with its
+    config, read by torch itself.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path

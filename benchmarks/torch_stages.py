@@ -1,5 +1,5 @@
-"""The stages of benchmarks.throughput in PyTorch: benchmarks/torch_eat.py, eager or compiled, in
-both precisions.
+"""Provides the stages of benchmarks.throughput in PyTorch, using benchmarks/torch_eat.py, eager or
+compiled, in both precisions.
 """
 
 import contextlib
@@ -15,18 +15,18 @@ from benchmarks.torch_eat import EAT
 
 
 def device() -> torch.device:
-    """The GPU if PyTorch sees one."""
+    """Returns the GPU if PyTorch finds one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Callable[[], object]:
-    """A function that does the stage once and waits until it is done.
+    """Returns a function that runs a stage once and waits until it is done.
 
     Args:
-        stage: "forward", or "train": forward, backward and AdamW on the mean square of the tokens;
-            weights in float32.
-        way: one of TORCH_WAYS.
-        eat: sizes; the weights are random.
+        stage: "forward", or "train": forward, backward and AdamW on the mean square of the tokens,
+            with weights in float32.
+        way: One of TORCH_WAYS.
+        eat: Sizes of EAT. The weights are random.
         spectrogram: (b, t, f).
     """
     compiled, fused, half = TORCH_WAYS[way]
@@ -76,7 +76,10 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
 
 
 def _attention(half: bool):
-    """On a GPU in half precision the two fast kernels, PyTorch's own choice may be a third."""
+    """Context manager: selects the two fast attention kernels on a GPU in half precision.
+
+    PyTorch's own choice may be a third kernel.
+    """
     if not half or device().type != "cuda":
         return contextlib.nullcontext()
     fast = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]

@@ -1,5 +1,5 @@
-"""Writes what `torch.save` writes, without torch: synthetic and hostile checkpoints for tests and
-benchmarks.
+"""Writes files like those of `torch.save`, without torch: synthetic and hostile checkpoints for
+tests and benchmarks.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ BLOCK = bytes(1 << 20)
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """A class or function by module and name, as a pickle names it."""
+    """A class or function that a pickle names by module and name."""
 
     module: str
     name: str
@@ -31,7 +31,7 @@ class Reference:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A call of `function` that a pickle asks for, and the state it then sets."""
+    """A call of `function` that a pickle requests, and the state that it then sets."""
 
     function: Any
     arguments: tuple
@@ -40,8 +40,9 @@ class Call:
 
 @dataclasses.dataclass(eq=False)
 class Storage:
-    """Raw numbers; a zero-stride array (np.broadcast_to of one zero) costs neither memory nor
-    disk.
+    """Raw numbers of one storage.
+
+    A zero-stride array (np.broadcast_to of one zero) takes neither memory nor disk space.
     """
 
     numbers: np.ndarray
@@ -49,7 +50,7 @@ class Storage:
 
 @dataclasses.dataclass(eq=False)
 class Tensor:
-    """A strided view into a storage."""
+    """A strided view of a storage."""
 
     storage: Storage
     offset: int
@@ -58,7 +59,7 @@ class Tensor:
 
 
 def tensor(array: np.ndarray) -> Tensor:
-    """An array -> a contiguous tensor with a storage of its own."""
+    """Returns an array as a contiguous tensor with its own storage."""
     strides = [int(np.prod(array.shape[i + 1 :], dtype=np.int64)) for i in range(array.ndim)]
     empty = not any(array.strides)
     flat = np.broadcast_to(array.reshape(-1)[:1], (array.size,)) if empty else array.reshape(-1)
@@ -66,13 +67,13 @@ def tensor(array: np.ndarray) -> Tensor:
 
 
 def zeros(shape: tuple[int, ...], dtype=np.float32) -> Tensor:
-    """A tensor of zeros that takes no memory."""
+    """Returns a tensor of zeros that takes no memory."""
     return tensor(np.broadcast_to(np.zeros((), dtype), shape))
 
 
 def save(path: str | Path, root: Any, byteorder: bytes = b"little") -> None:
-    """Writes `root` (dicts, lists, tuples, scalars, tensors, references and calls) as a checkpoint;
-    holes for zeros.
+    """Writes `root` (dicts, lists, tuples, scalars, tensors, references and calls) as a checkpoint,
+    with holes in the file for zeros.
     """
     storages: list[Storage] = []
     data = b"\x80\x02" + _pickle(root, storages) + b"."

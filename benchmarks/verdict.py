@@ -1,5 +1,5 @@
-"""What scores support: rows of a table with deviations and intervals, differences by a paired
-bootstrap, in words.
+"""Determines what scores support: table rows with deviations and intervals, differences by a paired
+bootstrap, and verdicts in words.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ from asd_jax.scoring.official_score import official_score
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What a cell's clips got.
+    """The results of one cell.
 
     Attributes:
-        folder: of the cell's embeddings.
+        folder: Folder of the cell's embeddings.
         clips: (machine, section, domain, label) of each test clip.
-        scores: of its seeds and clips "s n".
-        official: score of each seed.
+        scores: Scores "s n" of its seeds and clips.
+        official: Official score of each seed.
         columns: {"machine section": {column: values of the seeds}}.
-        seconds: of all seeds together.
+        seconds: Total seconds of all seeds.
     """
 
     folder: str
@@ -36,8 +36,8 @@ class Row:
 
 
 def row_of(clips: Sequence[tuple], scores: np.ndarray, year: int) -> Row:
-    """Clips (machine, section, domain, label) and scores "s n" of their seeds -> what they got by
-    the year's rule.
+    """Returns the row of clips (machine, section, domain, label) and their scores "s n" by the rule
+    of a year.
     """
     official, columns = [], {}
     for of_seed in scores:
@@ -55,13 +55,14 @@ def row_of(clips: Sequence[tuple], scores: np.ndarray, year: int) -> Row:
 
 
 def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
-    """Rows -> official score, deviation, interval, and the difference to the reference, of each;
-    the verdict.
+    """Returns the official score, deviation, interval and difference to the reference of each row,
+    and the verdict.
     """
     against, cells = rows[reference], {}
     for name, row in rows.items():
         whole: Interval = bootstrap(row.clips, row.scores, year)
-        same = row.folder == against.folder  # two ways to score one run
+        # Two ways to score the same run share its seeds.
+        same = row.folder == against.folder
         less: Comparison = paired_bootstrap(
             row.clips, row.scores, against.scores, year, same_seeds=same
         )
@@ -88,12 +89,14 @@ def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
 
 
 def in_words(less: Comparison) -> str:
-    """A paired difference -> better, worse, or not distinguishable, by its 95 % interval."""
+    """Returns "better", "worse" or "not distinguishable" for a paired difference, by its 95 %
+    interval.
+    """
     return "better" if less.low > 0 else "worse" if less.high < 0 else "not distinguishable"
 
 
 def verdict(cells: Mapping[str, Mapping], reference: str) -> str:
-    """What the numbers support, in a sentence or two."""
+    """Returns what the numbers support, in a sentence or two."""
     by = {
         word: [name for name in cells if cells[name]["verdict"] == word]
         for word in ("better", "worse", "not distinguishable")
@@ -105,7 +108,9 @@ def verdict(cells: Mapping[str, Mapping], reference: str) -> str:
 
 
 def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
-    """<name>.json's content -> headings, and cells as text in percent."""
+    """Returns the headings and cells of the table for the content of <name>.json, as text in
+    percent.
+    """
     rows = []
     for name, of in found["cells"].items():
         less, (low, high) = of["minus_reference"], of["interval"]
@@ -133,8 +138,8 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
 
 
 def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
-    """<name>.json's content -> headings, and every machine's values of every cell, mean over seeds,
-    in percent.
+    """Returns the headings and cells of a table of every machine's values in every cell, mean over
+    seeds in percent.
     """
     from asd_jax.reporting.plots import column_title
 
@@ -160,8 +165,13 @@ def _with_deviation(value: float | None, deviation: float | None) -> str:
 def result_sections(
     title: str, found: Mapping, more: Sequence[Sequence[str]] = ()
 ) -> list[Section]:
-    """<name>.json's content -> a section with the table (and more rows of it), bars and every
-    machine's values.
+    """Returns a report section for the content of <name>.json: the table, plots and values of every
+    machine.
+
+    Args:
+        title: Title of the section.
+        found: The content of <name>.json.
+        more: Further rows of the table.
     """
     from asd_jax.reporting import plots
 

@@ -1,14 +1,15 @@
-"""Does it listen for days? Endurance, speed, alarm latency and hostile streams of asd_jax.detect
-watch.
+"""Tests whether asd_jax.detect watch runs for days: endurance, speed, alarm latency and hostile
+streams.
 
     python -m benchmarks.watch --hours=24 --encoder_hours=2 --fuzz=10000 \\
         --output=DIR [--detector=FILE]
 
-Endurance: generated sound whose every sample tells its place goes through decoder, windows and a
-cheap stand-in for the encoder (24 h), and through a detector (2 h), on one core; every window is
-compared with what it must be, memory is watched after the first tenth. Latency: a fault begins at
-random moments; its alarm must come within what is stated. Fuzz: random chunkings and corruptions
-give the same windows, or an event, never a crash. Writes watch.json.
+Endurance: generated sound, in which every sample encodes its position, passes through decoder,
+windows and a cheap stand-in for the encoder (24 h), and through a detector (2 h), on one core.
+Every window is compared with its expected content, and memory is monitored after the first tenth.
+Latency: a fault begins at random moments, and its alarm must come within the stated time. Fuzz:
+random chunkings and corruptions must give the same windows or an event, and never a crash. The
+command writes watch.json.
 """
 
 import io
@@ -32,11 +33,12 @@ from asd_jax.runtime.files import write_json
 FLAGS = flags.FLAGS
 
 RATE = 16000
-MOST_MB_GROWTH, LEAST_TIMES_REAL_TIME = 20, 10  # what must hold
+# The limits that a run must meet.
+MOST_MB_GROWTH, LEAST_TIMES_REAL_TIME = 20, 10
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_float("hours", 24, "Of sound through the stand-in.", lower_bound=0)
     flags.DEFINE_float("encoder_hours", 2, "Of sound through a detector.", lower_bound=0)
     flags.DEFINE_string(
@@ -48,8 +50,8 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Runs all, prints the figures, 1 if any is not met."""
-    # one core; before JAX starts its threads
+    """Runs all tests and prints the figures; returns 1 if one is not met."""
+    # The process is limited to one core before JAX starts its threads.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     result, broken = {}, []
     if FLAGS.hours:
@@ -75,7 +77,9 @@ def main() -> int:
 def endurance(
     hours: float, score: Callable[[np.ndarray], float], window_seconds: float
 ) -> tuple[dict, list[str]]:
-    """Hours of sound through everything but the microphone -> (figures, what broke)."""
+    """Passes hours of sound through everything except the microphone, and returns (figures,
+    errors).
+    """
     samples, broken, memory = round(window_seconds * RATE), [], []
     total = round(hours * 3600 * RATE)
     expected_windows, seen = total // samples, 0
@@ -93,6 +97,7 @@ def endurance(
     for line in watch_bytes(watch, sound_bytes(total), Decoder(Form())):
         if "window" in line:
             memory.append(memory_mb())
+    # The first tenth is a warm-up, in which memory may grow.
     warm = memory[len(memory) // 10 :] or [0.0]
     growth = max(warm) - warm[0]
     if seen != expected_windows:
@@ -112,7 +117,7 @@ def endurance(
 
 
 def sound_bytes(total: int) -> Iterator[tuple[bytes, float]]:
-    """Samples that tell their place, in chunks of odd sizes."""
+    """Yields samples that encode their position, in chunks of odd sizes."""
     rng, at, held = np.random.default_rng(0), 0, b""
     while at < total or held:
         if at < total:
@@ -125,13 +130,15 @@ def sound_bytes(total: int) -> Iterator[tuple[bytes, float]]:
 
 
 def numbered(start: int, count: int) -> np.ndarray:
-    """int16 noise that is a function of the sample's number (a multiplicative hash)."""
+    """Returns int16 noise that is a function of the sample's number (a multiplicative hash)."""
     n = np.arange(start, start + count, dtype=np.uint64)
     return ((n * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(52)).astype(np.int16) - np.int16(2048)
 
 
 def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], float]:
-    """A detector's score of a window, compiled, and the window's length in seconds."""
+    """Returns a compiled function that computes a detector's score of a window, and the window's
+    length in seconds.
+    """
     from asd_jax.detector.detector import Detector
     from asd_jax.scoring.normal_bank import fused
 
@@ -150,6 +157,7 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
         return float(fused(detector.hear(wave[None])[0])[0])
 
     seconds = detector.settings.window_seconds
+    # The first call compiles, so it is made before anything is timed.
     score(np.zeros(round(seconds * RATE), np.float32))
     return score, seconds
 
@@ -157,7 +165,9 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
 def alarm_latency(
     faults: int, window: float = 2.0, hop: float = 0.5, confirm: int = 2
 ) -> tuple[dict, list[str]]:
-    """Faults that begin at random moments -> sound until their alarms, beside what is stated."""
+    """Simulates faults that begin at random moments, and returns the time of sound until their
+    alarms next to the stated time, and the errors.
+    """
     rng, found = np.random.default_rng(1), []
     watching = Watching(
         RATE, window, hop, threshold=0.1, release=0.05, confirm=confirm, hold_seconds=1.0
@@ -167,7 +177,7 @@ def alarm_latency(
         wave = np.zeros(begin + 12 * RATE, np.int16)
         wave[begin:] = 8192
         wave = wave + rng.integers(-50, 50, len(wave)).astype(np.int16)
-        # Only a window that is wholly faulty counts: the hardest case.
+        # The score counts a window as faulty only if all of it is, which is the hardest case.
         watch = Watch(watching, lambda w: float(np.abs(w).min()))
         lines = watch_bytes(watch, [(wave.tobytes(), None)], Decoder(Form()))
         alarm = next((line for line in lines if line.get("event") == "alarm_start"), None)
@@ -186,8 +196,9 @@ def alarm_latency(
 
 
 def fuzz(streams: int, seed: int = 0) -> list[str]:
-    """Damaged streams -> what broke the rule: the same windows, or an event that says what was
-    wrong.
+    """Returns how damaged streams broke the rule.
+
+    A stream must give the same windows, or an event that says what was wrong.
     """
     rng, broken = np.random.default_rng(seed), []
     wholes = [(content, lines_of(content)[0]) for content in whole_streams(rng)]
@@ -200,7 +211,7 @@ def fuzz(streams: int, seed: int = 0) -> list[str]:
             windows, events = lines_of(damaged, cuts)
         except InputError:
             continue
-        except Exception as error:  # the rule is that there is no other
+        except Exception as error:  # the rule allows no other exception
             broken.append(f"stream {number} ({kind}): {type(error).__name__}: {error}")
             continue
         starts = [start for start, _ in windows]
@@ -227,8 +238,8 @@ def fuzz(streams: int, seed: int = 0) -> list[str]:
 def lines_of(
     content: bytes, cuts: Sequence[int] = ()
 ) -> tuple[list[tuple[float, float]], list[str]]:
-    """A stream cut into chunks -> ([(start, score)] of its windows, its events but for those of the
-    sound itself).
+    """Cuts a stream into chunks, and returns [(start, score)] of its windows, and its events except
+    those about the sound itself.
     """
     pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
     watching = Watching(RATE, 0.1, 0.05, threshold=np.inf, release=np.inf)
@@ -239,12 +250,13 @@ def lines_of(
     events = [line["event"] for line in lines if "event" in line and line["event"] not in usual]
     resampled = [line["message"] for line in lines if line.get("event") == "resampled"]
     if resampled != ["the sound's 44100 Hz are brought to the 16000 Hz that the detector hears"]:
-        events += resampled  # of another rate than any that was sent
+        # The event names another rate than any that was sent.
+        events += resampled
     return [(line["start"], line["score"]) for line in lines if "window" in line], events
 
 
 def whole_streams(rng: np.random.Generator) -> list[bytes]:
-    """One short sound as raw samples, and as wav of every encoding that is heard."""
+    """Returns one short sound as raw samples, and as wav in every supported encoding."""
     wave = (0.2 * rng.standard_normal(12000)).clip(-0.9, 0.9)
     streams = [(wave * 32768).astype("<i2").tobytes()]
     for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"):
@@ -258,7 +270,7 @@ def whole_streams(rng: np.random.Generator) -> list[bytes]:
 
 
 def damage(content: bytes, other: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
-    """A stream after one of the ways to damage it, and what may be asked of it then."""
+    """Returns a stream with one kind of damage, and what may be required of its result."""
     damaged, header = bytearray(content), 44 if content[:4] == b"RIFF" else 0
     match rng.integers(7):
         case 0:
@@ -281,7 +293,7 @@ def damage(content: bytes, other: bytes, rng: np.random.Generator) -> tuple[byte
                     "<H", int(rng.choice([0, 1, 3, 255, 0x7FFF, 0xFFFF]))
                 )
             return bytes(damaged), "header" if header else "chunks"
-        case 5:  # one stream after another, the first maybe cut
+        case 5:  # one stream after another, the first possibly cut
             return content[: rng.integers(len(content))] + other, "spliced"
         case _:
             return rng.bytes(int(rng.integers(0, 4000))), "noise"

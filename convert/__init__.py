@@ -1,1 +1,1 @@
-"""Public EAT checkpoints to our weight files and back, without fairseq or torch."""
+"""Converts public EAT checkpoints to our weight files and back, without fairseq or torch."""

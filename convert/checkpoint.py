@@ -1,5 +1,5 @@
-"""Opens a public EAT checkpoint from a file, a folder or the Hugging Face hub: named tensors, still
-on disk.
+"""Opens a public EAT checkpoint from a file, a folder or the Hugging Face hub as named tensors that
+stay on disk.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ class Checkpoint:
     """A public checkpoint.
 
     Attributes:
-        path: the file that holds the weights.
-        name: what to call it in a header: the hub id or the file's name, never a local path.
+        path: The file that holds the weights.
+        name: The name to record in a header: the hub id or the file's name, never a local path.
         layout: "fairseq" or "huggingface".
-        tensors: the student's, by the table's names.
-        teacher: the EMA teacher's, by the same names; empty if the file has none.
-        settings: the model's configuration: fairseq's `cfg["model"]` or `config.json`.
+        tensors: The student's tensors, by the names of the table.
+        teacher: The EMA teacher's tensors, by the same names; empty if the file has none.
+        settings: The model's configuration: fairseq's `cfg["model"]` or `config.json`.
     """
 
     path: Path
@@ -41,10 +41,11 @@ class Checkpoint:
 
 
 def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
-    """A file, a folder with `model.safetensors` and `config.json`, or a hub id `owner/name`.
+    """Returns the checkpoint in a file, a folder with `model.safetensors` and `config.json`, or a
+    hub repository `owner/name`.
 
     Raises:
-        InputError: no such file, no network, or a file that is no checkpoint.
+        InputError: The file does not exist, there is no network, or the file is not a checkpoint.
     """
     path = Path(source)
     if path.is_dir():
@@ -53,6 +54,7 @@ def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
             raise InputError(f"{source}: no model.safetensors in this folder")
     if path.is_file():
         return _from_file(path, path.name)
+    # A missing weight file must not be taken for a hub id.
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in (
         ".pt",
         ".pth",
@@ -64,7 +66,7 @@ def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
 
 
 def is_ours(source: str | Path) -> bool:
-    """Whether this is one of our own weight files."""
+    """Returns whether `source` is one of our own weight files."""
     try:
         return "asd_jax" in open_tensors(source)[0]
     except InputError:
@@ -77,6 +79,7 @@ def _from_file(path, name):
             start = file.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    # A safetensors file begins with 8 bytes of header length, followed by JSON.
     if start[8:] == b"{":
         return _safetensors(path, name)
     return _torch(path, name)
@@ -120,11 +123,11 @@ def _torch(path, name):
 
 
 def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoder's own settings, flat: plain numbers and strings, and the front end that our own
-    export adds.
+    """Returns the encoder's own settings as a flat dictionary of numbers and strings, with the
+    front end that our own export adds.
 
-    Those of a fine-tuned fairseq model are nested in the classifier's, those of the patches in the
-    modality's.
+    In a fine-tuned fairseq model, the encoder's settings are nested in those of the classifier, and
+    those of the patches in the modality's.
     """
     encoder = _get(settings, "pretrained_model_args", "model")
     encoder = encoder if isinstance(encoder, dict) else settings
@@ -167,10 +170,11 @@ def _from_hub(repository, revision):
                 repository, revision, "huggingface_hub is missing: pip install huggingface_hub"
             )
         ) from error
-    # The hub's client raises whatever its HTTP library raises, and that has changed twice: hence
-    # Exception.
+    # The hub's client raises the exceptions of its HTTP library, which has changed twice, so
+    # Exception is caught.
     reason = None
-    try:  # fails at once without a network, while downloads retry for half a minute
+    # This fails at once without a network, whereas downloads retry for half a minute.
+    try:
         get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision))
     except Exception as error:
         reason = error
@@ -180,7 +184,7 @@ def _from_hub(repository, revision):
                 repository, "config.json", revision=revision, local_files_only=bool(reason)
             )
         )
-        # both files from the same commit, even if `revision` moves on meanwhile
+        # Both files must come from the same commit, even if `revision` moves on in the meantime.
         commit = config.parent.name
         weights = hf_hub_download(
             repository, "model.safetensors", revision=commit, local_files_only=bool(reason)

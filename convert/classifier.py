@@ -1,5 +1,5 @@
-"""The AudioSet classifier of fine-tuned checkpoints, kept by `python -m convert.eat
---with_head`.
+"""Loads the AudioSet classifier that `python -m convert.eat --with_head` keeps of a fine-tuned
+checkpoint.
 """
 
 from pathlib import Path
@@ -14,11 +14,12 @@ from asd_jax.training.weights import read_weights
 
 
 def load_classifier(path: str | Path) -> tuple[dict, float]:
-    """A weight file -> (parameters "fc_norm" and "head", the norm's eps: 1e-6 from fairseq, 1e-5
-    from Hugging Face).
+    """Returns the parameters "fc_norm" and "head" of a weight file, and the eps of the norm.
+
+    The eps is 1e-6 for fairseq and 1e-5 for Hugging Face.
 
     Raises:
-        InputError: as `read_weights`; or a file without classifier.
+        InputError: For the same reasons as `read_weights`, or because the file has no classifier.
     """
     tensors, header = read_weights(path)
     if "classifier" not in header:
@@ -30,8 +31,10 @@ def load_classifier(path: str | Path) -> tuple[dict, float]:
 
 
 def audioset_logits(params: dict, tokens: Float[Array, "b n d"], eps: float) -> Float[Array, "b c"]:
-    """EAT's tokens -> logits per AudioSet class, from the CLS token; a sigmoid makes them
-    probabilities.
+    """Returns the logits "b c" of the AudioSet classes, computed from the CLS token of EAT's
+    tokens.
+
+    A sigmoid turns them into probabilities.
     """
     cls = nn.LayerNorm(eps).apply({"params": params["fc_norm"]}, tokens[:, 0])
     logits: Any = nn.Dense(params["head"]["bias"].size).apply({"params": params["head"]}, cls)

@@ -1,5 +1,5 @@
-"""Brings public EAT checkpoints in, and takes our weights back out; needs neither fairseq nor
-torch.
+"""Converts public EAT checkpoints to our weight files, and our weights to the public layout; needs
+neither fairseq nor torch.
 
   python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain \\
       --output=weights/eat_base.safetensors
@@ -26,12 +26,12 @@ from asd_jax.runtime.files import file_sha256
 from asd_jax.runtime.log import say
 from convert.checkpoint import is_ours, open_checkpoint
 
-# jax and flax take seconds to import: a refused file, or --help, does not pay for them
+# jax and flax take seconds to import, which a rejected file or --help should not have to wait for.
 if TYPE_CHECKING:
     from asd_jax.models.eat import EATConfig
 
 FLAGS = flags.FLAGS
-# fc_norm's, the one difference between the two public models
+# The eps of fc_norm is the only difference between the two public models.
 CLASSIFIER_EPS = {
     "fairseq": 1e-6,
     "huggingface": 1e-5,
@@ -46,19 +46,24 @@ def convert(
     with_head: bool = False,
     revision: str = "main",
 ) -> tuple["EATConfig", dict]:
-    """Any public EAT -> (sizes, parameters of `EAT(config)` as float32 numpy arrays).
+    """Returns the sizes of any public EAT, and the parameters of `EAT(config)` as float32 numpy
+    arrays.
 
     Args:
-        source: a fairseq `.pt`, a Hugging Face `model.safetensors` (or its folder) with its
+        source: A fairseq `.pt` file, a Hugging Face `model.safetensors` (or its folder) with its
             `config.json`, or a hub id.
         weights: "student" (what the public code uses for inference) or "ema", the teacher.
-        with_decoder: also the student's decoder, under "decoder".
-        with_head: also the AudioSet classifier, under "fc_norm" and "head".
-        revision: branch, tag or commit on the hub.
+        with_decoder: Whether to keep the student's decoder too, under "decoder".
+        with_head: Whether to keep the AudioSet classifier too, under "fc_norm" and "head".
+        revision: Branch, tag or commit on the hub.
 
     Raises:
-        InputError: no such source, no checkpoint, a hostile or damaged file, or tensors that are
-            not an EAT's.
+        InputError: The source does not exist, is not a checkpoint, is a hostile or damaged file, or
+            has tensors that are not those of an EAT.
+
+    Example:
+        config, params = convert("worstchan/EAT-base_epoch30_pretrain")
+        config.depth  # 12
     """
     found = find(source, weights, with_decoder, with_head, revision)
     return found.config, _nested(
@@ -67,10 +72,15 @@ def convert(
 
 
 def write(source: str | Path, output: str | Path, **options) -> "Found":
-    """Converts a public EAT into a weight file of ours, tensor by tensor; options as for `convert`.
+    """Converts a public EAT into a weight file of ours, tensor by tensor.
+
+    Args:
+        source: As for `convert`.
+        output: The file to write.
+        options: As for `convert`.
 
     Raises:
-        InputError: as `convert`; then nothing is written.
+        InputError: For the same reasons as `convert`. Nothing is written then.
     """
     found = find(source, **options)
     from asd_jax.training.weights import save_weights
@@ -83,12 +93,13 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "Fou
     """Writes `model.safetensors` and `config.json` in the public layout into the folder `output`.
 
     Args:
-        source: a weight file of ours (of a fine-tuned encoder its EAT), or any public EAT.
-        output: folder, made if needed.
-        options: as for `convert`, for a public source.
+        source: A weight file of ours (the EAT part of a fine-tuned encoder is used), or any public
+            EAT.
+        output: The folder, created if needed.
+        options: As for `convert`, for a public source.
 
     Raises:
-        InputError: as `convert` and `asd_jax.training.weights.load_encoder`.
+        InputError: For the same reasons as `convert` and `asd_jax.training.weights.load_encoder`.
     """
     if options.get("with_decoder"):
         raise InputError("--with_decoder: the Hugging Face layout has no place for a decoder")
@@ -111,14 +122,14 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "Fou
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a checkpoint holds of an EAT.
+    """The EAT in a checkpoint.
 
     Attributes:
-        config: sizes.
-        parameters: our name -> parameter, still on disk.
-        header: of our weight file.
-        dropped: public name -> why it is left behind.
-        position_difference: largest difference between the stored and the recomputed position
+        config: Its sizes.
+        parameters: Parameters by our names, still on disk.
+        header: The header of our weight file.
+        dropped: The reason for each tensor that is left out, by its public name.
+        position_difference: Largest difference between the stored and the recomputed position
             table, if one is stored.
     """
 
@@ -131,7 +142,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parameter:
-    """A float32 parameter in our layout, read when it is asked for."""
+    """A float32 parameter in our layout, read from disk on demand."""
 
     tensor: Any
     transform: Any
@@ -140,7 +151,8 @@ class Parameter:
     dtype = np.dtype(np.float32)
 
     def __array__(self, dtype=None, copy=None):
-        with np.errstate(over="ignore"):  # a float64 beyond float32 is refused below
+        # A float64 value beyond the range of float32 is rejected below.
+        with np.errstate(over="ignore"):
             value = self.tensor.read().astype(np.float32)
         if not np.isfinite(value).all():
             raise InputError(f"{self.place} holds NaN or infinity")
@@ -154,13 +166,15 @@ def find(
     with_head: bool = False,
     revision: str = "main",
 ) -> Found:
-    """Everything about a source but the numbers, all of it checked; arguments and errors as for
-    `convert`.
+    """Returns everything about a source except the numbers, after checking all of it.
+
+    Arguments and errors are those of `convert`.
     """
     if weights not in ("student", "ema"):
         raise InputError(f"weights={weights!r}; known: student, ema")
     checkpoint = open_checkpoint(source, revision)
-    from convert import sizes, table  # jax from here on
+    # jax is imported from here on.
+    from convert import sizes, table
 
     path, tensors = checkpoint.path, dict(checkpoint.tensors)
     if weights == "ema":
@@ -168,6 +182,7 @@ def find(
             raise InputError(
                 f"{path}: holds no EMA teacher (`_ema`); only fairseq's pre-training checkpoints do"
             )
+        # The teacher has no decoder or classifier of its own, so those of the student are kept.
         extra = {
             name: t
             for name, t in tensors.items()
@@ -186,6 +201,7 @@ def find(
         wanted += table.rows(table.HEAD, 1)
         template |= sizes.head_template(path, tensors)
     dropped = table.check(path, wanted, template, tensors)
+    # Tensors that share their numbers would make the output far larger than the source.
     numbers = [tensors[row.public] for row in wanted]
     there = path.stat().st_size
     if (size := sum(math.prod(t.shape) * t.dtype.itemsize for t in numbers)) > there:
@@ -234,7 +250,7 @@ def _nested(parameters):
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string(
         "source", None, "Checkpoint file, folder or hub id (owner/name).", required=True
     )
@@ -251,7 +267,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Converts --source and says what was kept."""
+    """Converts --source and reports what was kept."""
     options = {
         name: FLAGS[name].value for name in ("weights", "with_decoder", "with_head", "revision")
     }

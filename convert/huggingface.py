@@ -16,7 +16,8 @@ from asd_jax.runtime.files import write_json
 from asd_jax.training.weights import load_encoder, read_weights, write_safetensors
 from convert import table
 
-MAX_LENGTH = 768  # time patches of the public position table, 122.9 s
+# The number of time patches in the public position table, 122.9 s.
+MAX_LENGTH = 768
 
 
 def write_public(
@@ -25,12 +26,12 @@ def write_public(
     """Writes both files into the folder `path`.
 
     Args:
-        path: folder, made if needed.
-        config: sizes.
-        parameters: our name -> parameter of the encoder and, if it is fine-tuned on AudioSet, of
+        path: The folder, created if needed.
+        config: The sizes of the encoder.
+        parameters: Parameters by our names, of the encoder and, if it is fine-tuned on AudioSet, of
             "fc_norm" and "head".
-        front_end: settings the encoder was trained on, for the way back; the public code always
-            computes the mel bank.
+        front_end: Settings of the front end the encoder was trained on, stored for the conversion
+            back. The public code always computes the mel filter bank.
     """
     path = Path(path)
     finetuned = "head/kernel" in parameters
@@ -71,12 +72,14 @@ def write_public(
 def read_ours(
     source: str | Path,
 ) -> tuple[EATConfig, dict[str, Any], dict | None, list[str], dict | None]:
-    """The EAT part of a weight file of ours -> sizes, {our name: parameter}, its front end, what is
-    no part, its head.
+    """Returns the EAT part of a weight file of ours.
+
+    The tuple contains the sizes, the parameters by our names, the front end, the names of the
+    tensors that are not part of the EAT, and the classifier entry of the header.
 
     Raises:
-        InputError: as `asd_jax.training.weights.load_encoder`; or an EAT that hears through trained
-            attention.
+        InputError: For the same reasons as `asd_jax.training.weights.load_encoder`, or because the
+            EAT receives its input through a trained attention.
     """
     config, params = load_encoder(source)
     tensors, header = read_weights(source)

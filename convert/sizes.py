@@ -1,5 +1,5 @@
-"""What a checkpoint's tensors must look like: EAT's sizes, the shape of every parameter, the
-position table.
+"""Determines what a checkpoint's tensors must look like: EAT's sizes, the shape of every parameter
+and the position table.
 """
 
 import dataclasses
@@ -20,8 +20,9 @@ from asd_jax.training.weights import abstract_eat
 from convert.checkpoint import Checkpoint, encoder_settings
 from convert.table import POSITIONS
 
-POSITION_TOLERANCE = 1e-2  # bfloat16 rounds the table by 2e-3, float16 by 2.5e-4
-# What the public code can be told otherwise, but our encoder cannot.
+# bfloat16 rounds the table by 2e-3, float16 by 2.5e-4.
+POSITION_TOLERANCE = 1e-2
+# The public code allows other values of these settings, but our encoder does not.
 FIXED = {
     "layer_norm_first": False,
     "norm_affine": True,
@@ -38,12 +39,12 @@ FIXED = {
 
 
 def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig, FrontEnd]:
-    """Sizes of the encoder and its front end: from the tensors where they can be, else from the
-    settings.
+    """Returns the sizes of the encoder and its front end, from the tensors where possible and
+    otherwise from the settings.
 
     Raises:
-        InputError: no EAT, sizes that are none, or settings that contradict the tensors or our
-            encoder.
+        InputError: The checkpoint is not an EAT, its sizes are invalid, or its settings contradict
+            the tensors or our encoder.
     """
     path, settings = checkpoint.path, encoder_settings(checkpoint.settings)
     depth = settings.get("depth")
@@ -79,7 +80,7 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
 
 
 def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:
-    """Our name -> shape of every parameter of the encoder."""
+    """Returns the shape of every parameter of the encoder, by our names."""
     leaves: dict[str, Any] = flatten_dict(abstract_eat(config), sep="/")
     return {name: leaf.shape for name, leaf in leaves.items()}
 
@@ -87,10 +88,12 @@ def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:
 def decoder_template(
     path: Path, tensors: Mapping[str, Any], layers: int
 ) -> dict[str, tuple[int, ...]]:
-    """The decoder's; its first layer's kernel size and groups hold for all.
+    """Returns the shape of every parameter of the decoder, by our names.
+
+    All layers have the kernel size and groups of the first one.
 
     Raises:
-        InputError: no decoder.
+        InputError: The file has no decoder.
     """
     shape = (
         tensors["decoder.blocks.0.0.weight"].shape if "decoder.blocks.0.0.weight" in tensors else ()
@@ -107,10 +110,10 @@ def decoder_template(
 
 
 def head_template(path: Path, tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The AudioSet classifier's.
+    """Returns the shape of every parameter of the AudioSet classifier, by our names.
 
     Raises:
-        InputError: no classifier.
+        InputError: The file has no classifier.
     """
     shape = tensors["head.weight"].shape if "head.weight" in tensors else ()
     if len(shape) != 2:
@@ -127,10 +130,12 @@ def head_template(path: Path, tensors: Mapping[str, Any]) -> dict[str, tuple[int
 
 
 def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfig) -> float | None:
-    """Largest difference between the stored position table and ours; None if the file holds none.
+    """Returns the largest difference between the stored position table and ours, or None if the
+    file has none.
 
     Raises:
-        InputError: another table, so another grid or order of patches than we assume.
+        InputError: The table differs, so the checkpoint has another grid or order of patches than
+            ours.
     """
     if POSITIONS not in tensors:
         return None

@@ -1,8 +1,8 @@
-"""The table between the public names of EAT's parameters and ours, and the checks that nothing is
-lost on the way.
+"""Maps the public names of EAT's parameters to ours, and checks that no tensor is lost in a
+conversion.
 
 The names on the left are those of the Hugging Face files without their `model.` prefix; fairseq's
-differ in two parts. Rows with `{i}` stand for every block or layer.
+names differ in two parts. Rows with `{i}` apply to every block or layer.
 """
 
 import fnmatch
@@ -24,17 +24,21 @@ class Transform(NamedTuple):
     to_public: Callable[[np.ndarray], np.ndarray]
 
     def public_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Our shape -> the public one; takes no memory."""
+        """Returns the public shape for a shape of ours; takes no memory."""
         return self.to_public(np.broadcast_to(np.float32(0), shape)).shape
 
 
 SAME = Transform(lambda x: x, lambda x: x)
-TRANSPOSE = Transform(np.transpose, np.transpose)  # torch keeps (out, in)
+# torch stores a matrix as (out, in), flax as (in, out).
+TRANSPOSE = Transform(np.transpose, np.transpose)
+# The public CLS token has two leading axes of length 1.
 TOKEN = Transform(lambda x: x[0, 0], lambda x: x[None, None])
+# The public code embeds patches by a convolution, ours by a matrix product.
 PATCHES = Transform(
     lambda x: x.reshape(len(x), -1).T,
     lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]),
 )
+# torch stores a convolution as (out, in, height, width), flax as (height, width, in, out).
 CONVOLUTION = Transform(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))
 
 
@@ -64,7 +68,8 @@ DECODER = (
 HEAD = (*_layer("fc_norm", "fc_norm", SAME, "scale"), *_layer("head", "head"))
 
 POSITIONS = "fixed_positional_encoder.positions"
-DROPPED = {  # what may be left behind, and why
+# The tensors that may be left out, and why.
+DROPPED = {
     POSITIONS: "recomputed",
     "decoder.*": "only pre-training needs it; --with_decoder keeps it",
     "fc_norm.*": "AudioSet classifier; --with_head keeps it",
@@ -82,7 +87,7 @@ class Row(NamedTuple):
 
 
 def rows(table: Iterable[tuple[str, str, Transform]], depth: int) -> list[Row]:
-    """The table with every `{i}` written out for 0 .. depth - 1."""
+    """Returns the rows of the table, with `{i}` replaced by 0 .. depth - 1."""
     return [
         Row(public.replace("{i}", str(i)), ours.replace("{i}", str(i)), transform)
         for public, ours, transform in table
@@ -91,10 +96,10 @@ def rows(table: Iterable[tuple[str, str, Transform]], depth: int) -> list[Row]:
 
 
 def public_name(name: str) -> str:
-    """A key of a fairseq or Hugging Face file -> the name in the table."""
+    """Returns the table's name for a key of a fairseq or Hugging Face file."""
     for fairseq, ours in FAIRSEQ_PARTS:
         name = name.replace(fairseq, ours)
-    # the oldest checkpoints
+    # The oldest checkpoints use this name.
     name = name.replace("positional_encoder.pos_embed", "positional_encoder.positions")
     return name.removeprefix("model.")
 
@@ -102,22 +107,22 @@ def public_name(name: str) -> str:
 def check(
     path, wanted: list[Row], template: Mapping[str, tuple[int, ...]], tensors: Mapping
 ) -> dict[str, str]:
-    """Every parameter filled by exactly one tensor of the right shape; returns the tensors dropped,
-    with the reason.
+    """Checks that exactly one tensor of the right shape fills every parameter, and returns the
+    dropped tensors with the reasons.
 
     Args:
-        path: named in the error.
-        wanted: rows of the parameters to keep.
-        template: our name -> our shape, of every parameter to fill.
-        tensors: public name -> anything with `.shape` and `.dtype`.
+        path: The file to name in the error.
+        wanted: Rows of the parameters to keep.
+        template: Our shape of every parameter to fill, by our names.
+        tensors: Objects with `.shape` and `.dtype`, by public names.
 
     Raises:
-        InputError: one message that lists everything missing, left over or of another shape or
-            type.
+        InputError: Tensors are missing, left over, or have another shape or type. One message lists
+            all of them.
     """
     found, names = set(tensors), {row.public for row in wanted}
     if sorted(row.ours for row in wanted) != sorted(template):
-        # a mistake of ours, not of the file
+        # This is a mistake in our code, not in the file.
         raise AssertionError("the table and the model disagree")
     dropped = {name: reason for name in sorted(found - names) if (reason := _reason(name))}
     problems = [f"missing {name}" for name in sorted(names - found)]

@@ -1,11 +1,15 @@
-"""Reads what `torch.save` wrote, without torch and without ever running anything the file asks for.
+"""Reads files written by `torch.save`, without torch and without executing anything from the file.
 
 A checkpoint is a zip archive: `data.pkl`, a pickle that describes the objects, and one uncompressed
-entry of raw numbers per storage. The pickle is interpreted here by a small stack machine that knows
+entry of raw numbers per storage. A small stack machine interprets the pickle. It supports
 containers, numbers, strings and tensors. A class that only holds settings (omegaconf, argparse,
-enums, fairseq's) becomes an inert `StandIn`; any other name, and any opcode `torch.save` does not
-write, is refused. There is no import machinery to subvert. Tensors stay on disk until
-`Tensor.read`, so an optimizer state costs nothing.
+enums, fairseq's) becomes an inert `StandIn`; any other name, and any opcode that `torch.save` does
+not write, is rejected. There is no import mechanism that could be abused. Tensors stay on disk
+until `Tensor.read`, so an optimizer state takes no memory.
+
+Example:
+    checkpoint = read_torch("EAT-base_epoch30_pt.pt")
+    patches = checkpoint["model"]["modality_encoders.IMAGE.local_encoder.proj.weight"].read()
 """
 
 import dataclasses
@@ -26,8 +30,8 @@ from asd_jax.runtime.archives import UNREADABLE, open_archive
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular
 
-# A real pickle has below 1 MB and 100,000 opcodes; a step takes microseconds, and the largest
-# object that one byte makes, an empty set, 216 bytes.
+# A real pickle has less than 1 MB and 100,000 opcodes. A step takes microseconds, and the largest
+# object that one byte creates, an empty set, takes 216 bytes.
 LARGEST_PICKLE = 16 << 20  # bytes
 MOST_OPCODES = 1 << 19
 HIGHEST_RANK = 8
@@ -43,8 +47,8 @@ DTYPES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-# Classes of settings and counters that training programs leave in a checkpoint; kept as inert
-# stand-ins.
+# Classes of settings and counters that training programs leave in a checkpoint. They are kept as
+# inert stand-ins.
 STAND_INS = re.compile(
     r"(omegaconf|fairseq|examples|EAT|data2vec|enum|typing)(\.\w+)* \w+"
     r"|argparse Namespace|collections (OrderedDict|defaultdict)|pathlib (Pure)?PosixPath|_codecs "
@@ -58,14 +62,15 @@ DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, Overflow
 
 @dataclasses.dataclass(frozen=True)
 class Name:
-    """A class or function a pickle names; never imported."""
+    """A class or function that a pickle names; it is never imported."""
 
     text: str
 
 
-@dataclasses.dataclass(eq=False, repr=False)  # what it holds may be endless to print
+# The content could be endless to print, so there is no repr.
+@dataclasses.dataclass(eq=False, repr=False)
 class StandIn:
-    """An object of a class that is not imported: its constructor's arguments and its state."""
+    """An object of a class that is not imported: the arguments of its constructor and its state."""
 
     name: str
     arguments: tuple
@@ -84,7 +89,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor:
-    """A strided view into a storage, still on disk."""
+    """A strided view of a storage, still on disk."""
 
     storage: Storage
     offset: int
@@ -96,17 +101,17 @@ class Tensor:
         return self.storage.dtype
 
     def read(self) -> np.ndarray:
-        """The numbers; only the part of the storage that the view spans is read.
+        """Returns the numbers, reading only the part of the storage that the view spans.
 
         Raises:
-            InputError: fewer bytes than promised, or a checksum that does not fit.
+            InputError: There are fewer bytes than stated, or the checksum is wrong.
         """
         storage, itemsize = self.storage, self.dtype.itemsize
         span = _span(self.shape, self.strides)
         try:
             with storage.archive.open(storage.entry) as file:
                 file.seek(self.offset * itemsize)
-                # zipfile compares the CRC when a whole entry is read
+                # zipfile verifies the CRC only when a whole entry is read.
                 data = file.read(span * itemsize)
         except UNREADABLE as error:
             raise InputError(
@@ -119,8 +124,8 @@ class Tensor:
 
 
 def unwrap(value: Any) -> Any:
-    """What a stand-in holds: omegaconf's content or value, a namespace's attributes, an enum's
-    value.
+    """Returns the content of a stand-in: omegaconf's content or value, the attributes of a
+    namespace, or the value of an enum.
     """
     if not isinstance(value, StandIn):
         return value
@@ -130,12 +135,12 @@ def unwrap(value: Any) -> Any:
 
 
 def read_torch(path: str | Path) -> Any:
-    """The object that was saved, with `Tensor` for every tensor and `StandIn` for every settings
+    """Returns the saved object, with a `Tensor` for every tensor and a `StandIn` for every settings
     object.
 
     Raises:
-        InputError: not a zip checkpoint, damaged, big-endian, compressed, or a pickle that names
-            anything else.
+        InputError: The file is not a zip checkpoint, is damaged, big-endian or compressed, or has a
+            pickle that names anything else.
     """
     archive = _open(Path(path))
     names = archive.namelist()
@@ -238,6 +243,7 @@ class _StackMachine:
 
     def __init__(self, archive, prefix):
         self.archive, self.prefix = archive, prefix
+        # `outer` holds the stacks that MARK has set aside.
         self.stack, self.outer, self.memo = [], [], {}
 
     def run(self, data: bytes) -> Any:
@@ -278,7 +284,8 @@ class _StackMachine:
         elif opcode == "BUILD":
             (state,) = self.take(1)
             if isinstance(stack[-1], StandIn):
-                stack[-1].state = state  # anything else (a state_dict's _metadata) needs no state
+                # Other objects (e.g. the _metadata of a state_dict) need no state.
+                stack[-1].state = state
         elif opcode == "BINPERSID":
             stack.append(self.storage(stack.pop()))
         elif opcode not in ("PROTO", "FRAME"):
@@ -298,6 +305,7 @@ class _StackMachine:
         if opcode == "TUPLE":
             self.stack.append(tuple(items))
         elif opcode == "APPENDS":
+            # The unbound methods raise a TypeError if the target has another type.
             list.extend(self.stack[-1], items)
         elif opcode == "ADDITEMS":
             set.update(self.stack[-1], map(_key, items))
@@ -317,12 +325,13 @@ class _StackMachine:
         return Name(text)
 
     def call(self, function, arguments):
-        # torch.save writes tuples; the copies of a list that is called again and again have no end.
+        # torch.save writes tuples. A list that is called repeatedly could be copied without end.
         if not isinstance(function, Name) or type(arguments) is not tuple:
             raise InputError(
                 f"{self.archive.filename}: the pickle calls an object that is no class; refused"
             )
         text = function.text
+        # Later opcodes fill the dictionary.
         if text == "collections OrderedDict" and not arguments:
             return {}
         if text == "torch._utils _rebuild_tensor_v2":
@@ -346,7 +355,7 @@ class _StackMachine:
 
 
 def _tensor(storage, offset, shape, strides):
-    # torch.Size
+    # A shape may be a torch.Size, which is a stand-in here.
     shape, strides = (
         tuple(s.arguments[0] if isinstance(s, StandIn) else s) for s in (shape, strides)
     )
@@ -356,8 +365,8 @@ def _tensor(storage, offset, shape, strides):
         or len(shape) > 8
     ):
         raise ValueError("a tensor's shape, strides and offset must be whole numbers")
-    # Views that repeat elements (stride 0) are refused: a tiny file could ask for any amount of
-    # memory.
+    # Views that repeat elements (stride 0) are rejected, because a tiny file could request any
+    # amount of memory.
     if math.prod(shape) > storage.elements or offset + _span(shape, strides) > storage.elements:
         raise ValueError(
             f"a tensor of shape {shape} does not fit its storage of {storage.elements} elements"
@@ -372,12 +381,12 @@ def _span(shape, strides):
 
 
 def _count(value):
-    # arithmetic with an integer of megabytes could take hours
+    # Arithmetic with an integer of megabytes could take hours.
     return type(value) is int and 0 <= value < 1 << 48
 
 
 def _key(value):
-    """Only scalars may be keys: hashing nested tuples can take forever."""
+    """Returns `value` if it may be a key; hashing nested tuples could take forever."""
     if isinstance(value, (tuple, frozenset)):
         raise TypeError("a tuple as key")
     return value

@@ -1,1 +1,1 @@
-"""From a folder of recordings to batches of waveforms."""
+"""Turns a folder of recordings into batches of waveforms."""

@@ -1,8 +1,8 @@
-"""A recording as it might sound on another day: the microphone a little elsewhere, the machine a
-little faster or slower.
+"""Simulates how a recording might sound on another day, with a slightly different microphone
+position and machine speed.
 
-It stands for sessions that nobody has recorded. How far sounds move is chosen, not fitted: half of
-what the factory's microphones differ by, and the drift of speed within one of its clips.
+This replaces sessions that were never recorded. The amounts of change are chosen, not fitted: half
+of the variation between the factory's microphones, and the speed drift within one of its clips.
 """
 
 import zlib
@@ -10,19 +10,29 @@ import zlib
 import numpy as np
 from jaxtyping import Float
 
-GAIN_DB = 1.5  # standard deviation: input level, distance
-TILT_DB = 0.5  # most, an octave
-RIPPLE_DB = 0.5  # most, of each of three ripples over octaves: room, direction, mounting
-RIPPLES = (0.3, 0.7, 1.3)  # an octave
-# Most that a session's level, and each of three smooth colours, is corrected by: three standard
-# deviations, and the tilt over half of the octaves heard with the ripples.
+# Standard deviation of the level, which depends on the input gain and the distance.
+GAIN_DB = 1.5
+# The largest tilt per octave.
+TILT_DB = 0.5
+# The largest amplitude of each of three ripples over octaves, which stand for room, direction and
+# mounting.
+RIPPLE_DB = 0.5
+RIPPLES = (0.3, 0.7, 1.3)  # cycles per octave
+# The largest correction of a session's level and of each of three smooth spectral shapes: three
+# standard deviations, and the tilt over half of the audible octaves together with the ripples.
 COLOUR_DB = (4.5, 3.0, 3.0, 3.0)
-SPEED = 0.01  # most: load, temperature, mains
+# The largest relative change of speed, due to load, temperature or mains frequency.
+SPEED = 0.01
 
 
 def another_day(wave: Float[np.ndarray, "s"], rate: int) -> Float[np.ndarray, "s"]:
-    """Waveform, and its rate in Hz -> the same sound on another day; the same waveform gives the
-    same day.
+    """Returns the waveform as it might sound on another day.
+
+    The change is seeded by the waveform, so the same waveform always gives the same day.
+
+    Args:
+        wave: The waveform.
+        rate: Its sampling rate in Hz.
     """
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(wave)))
     samples = np.arange(len(wave))
@@ -38,12 +48,14 @@ def another_day(wave: Float[np.ndarray, "s"], rate: int) -> Float[np.ndarray, "s
 
 
 def coloured(wave: Float[np.ndarray, "s"], decibels: np.ndarray) -> Float[np.ndarray, "s"]:
-    """Waveform through a gain in dB at each frequency of its real FFT "k"."""
+    """Returns the waveform with a gain in dB applied at each frequency of its real FFT."""
     spectrum = np.fft.rfft(wave) * 10 ** (decibels / 20)
     return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
 
 
 def smooth_colours(hz: Float[np.ndarray, "f"]) -> Float[np.ndarray, "4 f"]:
-    """Frequencies -> a constant and three half cosines over the octaves from 60 Hz to 8 kHz."""
+    """Returns a constant and three half cosines over the octaves from 60 Hz to 8 kHz, at the given
+    frequencies.
+    """
     place = np.log2(np.maximum(hz, 60) / 60) / np.log2(8000 / 60)
     return np.cos(np.pi * np.arange(len(COLOUR_DB))[:, None] * place)

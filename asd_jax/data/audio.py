@@ -1,4 +1,4 @@
-"""Audio files to waveforms: read, pick a channel, resample, bring to length."""
+"""Reads audio files as waveforms: decodes, selects a channel, resamples and sets the length."""
 
 import functools
 import math
@@ -12,11 +12,16 @@ from jaxtyping import Float, Int16, Shaped
 from asd_jax.data.decode import Recording, opened
 from asd_jax.runtime.errors import InputError
 
-FRAME_MS = 25  # one frame of the filter bank: the least there is to hear
-LONGEST_S = 3600  # a recording is held in memory as a whole
+# The length of one filter-bank frame, below which a recording gives no features.
+FRAME_MS = 25
+# A whole recording is held in memory, which limits its length.
+LONGEST_S = 3600
 RESAMPLERS = ("soxr", "torchaudio")
-LOUDEST = 4  # 12 dB over full scale: not a loud recording but another unit
-CANCELLED = 1e-4  # of the channels' power left in their mean: one is wired the other way round
+# 12 dB above full scale. Samples beyond it are not a loud recording but in another unit.
+LOUDEST = 4
+# If less than this share of the channels' power is left in their mean, one channel is wired with
+# inverted polarity.
+CANCELLED = 1e-4
 
 
 def read_clip(
@@ -26,25 +31,30 @@ def read_clip(
     channel: int | str = "mean",
     resampler: str = "soxr",
 ) -> Float[np.ndarray, "s"]:
-    """Audio file -> float32 waveform in [-1, 1] at `sample_rate`, one channel.
+    """Returns one channel of an audio file as a float32 waveform in [-1, 1] at `sample_rate`.
 
-    wav (also RF64, BW64, W64, MP3 in it), flac, ogg, mp3, aiff, au, caf and NIST, of any bit depth
-    and rate, up to an hour. Its length is what is there: a file that does not hold what its header
-    states, or holds more, is refused. What exceeds full scale a little (loud float files, ringing
-    of the resampler) is clipped to it.
+    Reads wav (also RF64, BW64, W64 and wav files that contain MP3), flac, ogg, mp3, aiff, au, caf
+    and NIST files of any bit depth and rate, up to an hour long. The length is determined by what
+    the file contains: a file that holds less or more than its header states is rejected. Samples
+    that exceed full scale slightly (loud float files, ringing of the resampler) are clipped.
 
     Args:
-        path: the file.
-        sample_rate: wanted, in Hz.
-        channel: "mean" of all, a channel's number from 0, or of a stereo pair as in DCASE 2026
-            "near" (left), "far" (right) or "difference" ((near - far) / 2, which cancels sound from
-            afar).
+        path: The file.
+        sample_rate: The rate wanted, in Hz.
+        channel: "mean" of all channels, the number of a channel counted from 0, or, for a stereo
+            pair as in DCASE 2026, "near" (left), "far" (right) or "difference" ((near - far) / 2,
+            which cancels distant sound).
         resampler: "soxr", or "torchaudio" for parity (see `resample`).
 
     Raises:
-        InputError: names the file that is missing, not audio, truncated, more than one recording,
-            empty, shorter than a 25 ms frame, longer than an hour, without that channel, of
-            channels that cancel out, not finite, or float without being scaled to [-1, 1].
+        InputError: The file is missing, not audio, truncated, more than one recording, empty,
+            shorter than a 25 ms frame, longer than an hour, without that channel, has channels that
+            cancel each other, has samples that are not finite, or is float without being scaled to
+            [-1, 1]. The message names the file.
+
+    Example:
+        wave = read_clip("fan.wav")  # float32, 16 kHz
+        near = read_clip("stereo.wav", channel="near")
     """
     wave = _read(path, sample_rate, channel, resampler)
     return _scaled(wave) if wave.dtype == np.int16 else wave
@@ -57,25 +67,30 @@ def read_clip_int16(
     channel: int | str = "mean",
     resampler: str = "soxr",
 ) -> Int16[np.ndarray, "s"]:
-    """`read_clip` in steps of 1/32768: exact for one channel of 16-bit files at that rate, else to
-    half a step.
+    """Returns what `read_clip` does, as int16 in steps of 1/32768.
+
+    This is exact for one channel of a 16-bit file at `sample_rate`, and rounded to half a step
+    otherwise.
     """
     wave = _read(path, sample_rate, channel, resampler)
     return wave if wave.dtype == np.int16 else to_int16(wave)
 
 
 def to_int16(wave: Float[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
-    """Waveform -> the same in steps of 1/32768, clipped to [-1, 1)."""
+    """Returns the waveform as int16 in steps of 1/32768, clipped to [-1, 1)."""
     return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
 
 
 def audio_format(path: str | Path) -> tuple[float, int, int]:
-    """Audio file -> (seconds, sampling rate in Hz, channels): the length by its size where samples
-    are as they are, else by decoding it, since the headers of compressed files may be wrong.
+    """Returns the duration in seconds, the sampling rate in Hz and the number of channels of a
+    file.
+
+    The duration follows from the file's size if the samples are uncompressed. A compressed file is
+    decoded, since its header may be wrong.
 
     Raises:
-        InputError: names the file that is missing, not audio, truncated, empty, shorter than a 25
-            ms frame or longer than an hour.
+        InputError: The file is missing, not audio, truncated, empty, shorter than a 25 ms frame or
+            longer than an hour. The message names the file.
     """
     with opened(path) as sound:
         frames = sound.frames
@@ -86,10 +101,10 @@ def audio_format(path: str | Path) -> tuple[float, int, int]:
 
 
 def sampling_rate(path: str | Path) -> int:
-    """Audio file -> its sampling rate in Hz.
+    """Returns the sampling rate of an audio file in Hz.
 
     Raises:
-        InputError: names the file that cannot be opened as sound.
+        InputError: The file cannot be opened as sound. The message names it.
     """
     with opened(path) as sound:
         return sound.rate
@@ -98,14 +113,15 @@ def sampling_rate(path: str | Path) -> int:
 def resample(
     wave: Float[np.ndarray, "s"], rate: int, to: int, *, method: str = "soxr"
 ) -> Float[np.ndarray, "r"]:
-    """Waveform at `rate` -> float32 waveform at `to` Hz, r = s * to / rate.
+    """Returns the waveform resampled from `rate` to `to` Hz as float32, of length r = s * to /
+    rate.
 
-    `soxr` is better and faster. `torchaudio` gives what torchaudio.functional.resample gives by
-    default, sample for sample: a sinc windowed by a squared cosine, 6 zero crossings wide, cut off
+    `soxr` is better and faster. `torchaudio` matches the default of torchaudio.functional.resample
+    sample for sample: a sinc windowed by a squared cosine, 6 zero crossings wide, with its cutoff
     at 0.99 of the lower Nyquist rate.
 
     Raises:
-        InputError: no such method.
+        InputError: The method is unknown.
     """
     if method not in RESAMPLERS:
         raise InputError(f"no resampler {method!r}; choose {' or '.join(RESAMPLERS)}")
@@ -125,15 +141,16 @@ def resample(
 def fit_length(
     wave: Shaped[np.ndarray, "s"], samples: int, *, pad: str = "repeat"
 ) -> Shaped[np.ndarray, "t"]:
-    """Waveform of any length -> the first `samples` samples of it; if it is shorter, repeated from
-    its start.
+    """Returns the first `samples` samples of a waveform, which is repeated from its start if it is
+    shorter.
 
-    The one rule for length. Not padded with zeros unless pad="zeros" asks for it: the log filter
-    bank of digital silence is ln(2^-23) = -15.9, far below any recording, and the classifier would
-    learn the length of a machine's clips instead of its sound.
+    All code that needs a fixed length uses this function. Zeros are used only with pad="zeros": the
+    log filter bank of digital silence is ln(2^-23) = -15.9, far below any recording, and the
+    classifier would learn the length of a machine's clips instead of their sound.
 
     Raises:
-        InputError: no such way to pad, or nothing to be repeated: digital silence is no sound.
+        InputError: The padding is unknown, or the waveform has no samples to repeat. An empty
+            waveform is not replaced by digital silence.
     """
     if not len(wave):
         raise InputError("no samples where a window of a recording is to be heard")
@@ -146,13 +163,15 @@ def fit_length(
 
 @functools.cache
 def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]:
-    """One filter for each output phase, in float64 until the end as torchaudio has it, and its half
-    width.
+    """Returns one filter for each output phase, and its half width.
+
+    The filters are computed in float64 and rounded at the end, as torchaudio does.
     """
     zeros, rolloff = 6, 0.99
     cutoff = min(step, phases) * rolloff
     width = math.ceil(zeros * step / cutoff)
     time = np.arange(-width, width + step) / step - np.arange(phases)[:, None] / phases
+    # np.clip limits the window to its zero crossings, beyond which the kernel is zero.
     crossings = np.clip(time * cutoff, -zeros, zeros)
     kernel = np.sinc(crossings) * np.cos(crossings * np.pi / zeros / 2) ** 2 * cutoff / step
     return kernel.astype(np.float32), width
@@ -161,7 +180,7 @@ def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]
 def _read(
     path: str | Path, sample_rate: int, channel: int | str, resampler: str
 ) -> Shaped[np.ndarray, "s"]:
-    """The checked waveform: int16 as stored where that is exact, else float32."""
+    """Returns the checked waveform: int16 as stored if that is exact, otherwise float32."""
     with opened(path) as sound:
         rate, blocks = sound.rate, [_pick(block, channel) for block in _limited(sound)]
         wave = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
@@ -169,6 +188,7 @@ def _read(
             if rate == sample_rate:
                 return wave
             return resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
+        # A single NaN among the samples makes the maximum NaN too.
         loudest = np.abs(wave).max()
         if not np.isfinite(loudest):
             raise InputError("NaN or infinity among the samples")
@@ -178,7 +198,8 @@ def _read(
 
 
 def _limited(sound: Recording) -> Iterator[Shaped[np.ndarray, "s c"]]:
-    """The blocks of a recording that is neither too short nor too long."""
+    """Yields the blocks of a recording, and raises if it is too short or too long."""
+    # A stated length is checked before decoding; a compressed file is checked as it is decoded.
     if sound.frames is not None:
         _check_length(sound.frames, sound.rate)
     count = 0
@@ -206,7 +227,7 @@ def _check_length(samples: int, rate: int) -> None:
 
 
 def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.ndarray, "s"]:
-    """One channel of the samples as they are, or a mixture of several in float32."""
+    """Returns one channel of the samples unchanged, or a mixture of several in float32."""
     named: dict[int | str, int] = {"mean": 0, "near": 0, "far": 1, "difference": 1}
     number = named.get(channel, channel)
     if isinstance(number, str) and not number.isdigit():
@@ -216,6 +237,7 @@ def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.nda
     channels = block.shape[1]
     if not 0 <= int(number) < channels:
         raise InputError(f"no channel {channel!r} in a file of {channels} channel(s)")
+    # A mono file has no other channels to mix with.
     if channels == 1 or channel not in ("mean", "difference"):
         return np.ascontiguousarray(block[:, int(number)])
     block = _scaled(block) if block.dtype == np.int16 else block

@@ -1,5 +1,5 @@
-"""Batches of waveforms: the training order, and plain passes over clips, read ahead by threads
-(grain).
+"""Provides batches of waveforms, in shuffled order for training or in order for a single pass, read
+ahead by grain's threads.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +11,12 @@ import numpy as np
 from asd_jax.data.clips import Clip
 
 Batch = dict[str, np.ndarray]
-Reader = Callable[[Any], np.ndarray]  # of a clip, or of one of its windows
+# Reads a clip or one of its windows.
+Reader = Callable[[Any], np.ndarray]
 
 
 class _Source:
-    """Clips by number, for grain."""
+    """A grain source that returns clips by number."""
 
     def __init__(self, clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader):
         self.clips, self.extras, self.read = clips, extras, read
@@ -29,12 +30,13 @@ class _Source:
             name: np.asarray(n, np.int32) for name, n in numbers.items()
         }
 
-    def __repr__(self) -> str:  # grain prints it into its error messages
+    # Grain prints this into its error messages.
+    def __repr__(self) -> str:
         return f"{len(self.clips)} clips"
 
 
 class _Share:
-    """The i-th of n parts of every batch of an order, one after the other, for grain."""
+    """A grain source of the i-th of n parts of every batch, one part after the other."""
 
     def __init__(self, order: grain.MapDataset, batch_size: int, i: int, n: int):
         self.order, self.size, self.part, self.i = order, batch_size, batch_size // n, i
@@ -62,21 +64,22 @@ def training_batches(
     threads: int = 4,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-    """Batches of `epochs` passes over the clips, each in a new order, from batch number `start` on.
+    """Returns the batches of `epochs` passes over the clips, each in a new order, from batch
+    `start` on.
 
-    Batch number i is a function of the seed and i alone, so a run resumes by its step. There are
-    epochs * clips // batch_size of them: what does not fill the last batch is dropped.
+    Batch number i depends only on the seed and i, so a run can resume at any step. There are epochs
+    * clips // batch_size batches: an incomplete last batch is dropped.
 
     Args:
-        clips: what to train on.
-        extras: whole numbers that go with each clip into the batch, e.g. {"label": 3}.
-        read: a clip's waveform, all of one length.
-        batch_size: clips a batch.
-        epochs: passes over the clips.
-        seed: of the order.
-        start: number of batches already used.
-        threads: that read ahead.
-        share: (i, n), to read only the i-th of n equal parts of every batch.
+        clips: The clips to train on.
+        extras: Integers that belong to each clip and are added to the batch, e.g. {"label": 3}.
+        read: Returns the waveform of a clip. All waveforms must have the same length.
+        batch_size: Clips per batch.
+        epochs: Number of passes over the clips.
+        seed: Seed of the order.
+        start: Number of batches already used.
+        threads: Number of threads that read ahead.
+        share: (i, n) reads only the i-th of n equal parts of every batch.
     """
     if start >= epochs * len(clips) // batch_size:
         return iter(())
@@ -100,8 +103,10 @@ def clip_batches(
     batch_size: int,
     threads: int = 4,
 ) -> Iterator[Batch]:
-    """Every clip once, in order, in batches of one size: the last is filled up with its first clip,
-    see "clip".
+    """Returns batches of every clip once, in order, all of the same size.
+
+    The last batch is filled by repeating its first clip; the numbers in "clip" show which rows are
+    repeated.
     """
     fill = -len(clips) % batch_size
     numbers = [*range(len(clips)), *[len(clips) - len(clips) % batch_size] * fill]

@@ -1,4 +1,4 @@
-"""Decoded clips on disk: 16 bits a sample, memory-mapped, packed into a few large files."""
+"""Caches decoded clips on disk as 16-bit samples, memory-mapped and packed into large files."""
 
 import hashlib
 import os
@@ -18,28 +18,34 @@ from asd_jax.data.clips import Clip
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular
 
-_FORMAT = 2  # of what is written; raise it when that changes
-# Of an index: hash, first sample, samples, CRC-32 of the samples.
+# Version of the cached content. Raise it when the content changes.
+_FORMAT = 2
+# A line of an index: hash, first sample, number of samples, CRC-32 of the samples.
 _LINE = re.compile(rb"([0-9a-f]{64}) (\d{1,15}) ([1-9]\d{0,14}) (\d{1,10})\n")
-Place = tuple[Path, int, int, int]  # pack, first sample, samples, CRC-32
+Place = tuple[Path, int, int, int]  # pack, first sample, number of samples, CRC-32
 
 
 class CacheError(InputError):
-    """The cache's folder cannot be written; no clip is to blame."""
+    """The cache folder cannot be read or written; no clip is the cause."""
 
 
 class ClipCache:
-    """Reads clips through a folder of decoded ones; what is not there yet, or has changed, is
-    decoded and added.
+    """Reads clips through a folder of decoded clips; new or changed clips are decoded and added.
 
-    A clip is known by the hash of the recording's path, size, time of change and the settings, so
-    the folder never holds anything wrong, and may be shared by runs and deleted at any time. Each
-    process appends samples to a pack of its own (<name>.int16: creating a file for each clip takes
-    longer than decoding it) and then one line to the pack's index (<name>.index: hash, first
-    sample, samples, checksum). The line makes the clip exist: an interrupted run goes on where it
-    was, and a clip cut short by a crash has no line, none that can be read, or one that points past
-    the end or to other samples, and is decoded again. Samples are compared with their checksum
-    when a process first reads them.
+    A clip is identified by the hash of the recording's path, size, modification time and the
+    settings, so the folder never holds stale data. It can be shared by several runs and deleted at
+    any time.
+
+    Each process appends samples to its own pack (<name>.int16), because creating one file per clip
+    takes longer than decoding it. It then appends one line to the pack's index (<name>.index: hash,
+    first sample, number of samples, checksum). A clip counts as stored only once it has this line.
+    An interrupted run therefore continues where it stopped: a clip that a crash cut short has no
+    line, an unreadable one, or one that points past the end or to other samples, and is decoded
+    again. The checksum is verified when a process first reads the samples.
+
+    Example:
+        cache = ClipCache("cache", sample_rate=16000)
+        wave = cache.read("fan.wav")
     """
 
     def __init__(
@@ -55,26 +61,28 @@ class ClipCache:
         self.settings = {"sample_rate": sample_rate, "channel": channel, "resampler": resampler}
         self._lock, self._files = threading.Lock(), None
         self._places: dict[str, Place] = {}
-        self._sound: set[str] = set()  # hashes of clips whose samples have their checksum
+        # The hashes of the clips whose checksum has been verified.
+        self._sound: set[str] = set()
         self._maps: dict[Path, np.memmap] = {}
-        # The newest last: a clip that was decoded again counts as it was then.
+        # The newest index is read last, so that the latest decoding of a clip is used.
         for index in sorted(self.folder.glob("*.index"), key=os.path.getmtime):
             self._places |= _read_index(index)
 
     def read(self, path: str | Path) -> Float[np.ndarray, "s"]:
-        """Audio file -> the float32 waveform that `read_clip` gives, rounded to 16 bits.
+        """Returns the float32 waveform that `read_clip` returns, rounded to 16 bits.
 
         Raises:
-            InputError: what `read_clip` raises, or the folder cannot be written.
+            InputError: For the same reasons as `read_clip`, or because the folder cannot be
+                written.
         """
         return self.read_int16(path) * np.float32(1 / 32768)
 
     def read_int16(self, path: str | Path) -> Int16[np.ndarray, "s"]:
-        """Audio file -> the int16 waveform that `read_clip_int16` gives; from the cache a view of
-        the mapped pack.
+        """Returns the int16 waveform that `read_clip_int16` returns; a view of the mapped pack if
+        cached.
 
         Raises:
-            InputError: as `read`.
+            InputError: For the same reasons as `read`.
         """
         key = self._key(path)
         if place := self._places.get(key):
@@ -86,6 +94,7 @@ class ClipCache:
                 if key in self._sound or zlib.crc32(samples) == place[3]:
                     self._sound.add(key)
                     return samples
+        # Samples that are absent, deleted or damaged are decoded again.
         samples = read_clip_int16(path, **self.settings)
         self._append(key, samples)
         return samples
@@ -104,15 +113,20 @@ class ClipCache:
                 sorted(self.settings.items()),
             )
         )
+        # Paths may contain bytes that are not valid UTF-8.
         return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
     def _mapped(self, pack: Path, first: int, count: int) -> Int16[np.ndarray, "s"]:
+        # The pack may have grown since it was mapped.
         if pack not in self._maps or len(self._maps[pack]) < first + count:
             self._maps[pack] = np.memmap(pack, np.int16, "r", shape=(os.path.getsize(pack) // 2,))
         return self._maps[pack][first : first + count]
 
     def _forget(self, pack: Path) -> None:
-        """A pack that was deleted; if it was this process's own, the next clip begins another."""
+        """Removes a deleted pack from the table of clips.
+
+        If it was this process's own pack, the next clip begins a new one.
+        """
         with self._lock:
             self._places = {key: place for key, place in self._places.items() if place[0] != pack}
             if self._files is not None and Path(self._files[0].name) == pack:
@@ -134,6 +148,7 @@ class ClipCache:
                 first = pack.tell() // 2
                 _write_whole(pack, samples.tobytes())
                 summed = zlib.crc32(samples)
+                # The index line comes last, because it marks the samples as complete.
                 _write_whole(index, f"{key} {first} {len(samples)} {summed}\n".encode())
                 self._places[key] = Path(pack.name), first, len(samples), summed
         except OSError as error:
@@ -143,7 +158,7 @@ class ClipCache:
 
 
 def _write_whole(file, content: bytes) -> None:
-    """Appends all of it or nothing: what comes next starts where this did."""
+    """Appends all of `content` or nothing, so that the next append starts at a clip boundary."""
     begin = file.tell()
     if file.write(content) < len(content):
         file.truncate(begin)
@@ -152,7 +167,7 @@ def _write_whole(file, content: bytes) -> None:
 
 
 def _read_index(index: Path) -> dict[str, Place]:
-    """Hash -> where it is, of the clips that are wholly there."""
+    """Returns the place of each hash in an index, for the clips whose samples are complete."""
     pack, places = index.with_suffix(".int16"), {}
     try:
         there = pack.stat().st_size // 2 if pack.is_file() else 0
@@ -175,19 +190,19 @@ def screen_clips(
     on_bad_clip: str = "error",
     threads: int | None = None,
 ) -> tuple[list[Clip], list[dict[str, str]]]:
-    """Reads every clip once, in parallel -> the readable clips, and {"file", "reason"} of the
-    others.
+    """Reads every clip once, in parallel, and returns the readable clips and a {"file", "reason"}
+    for each of the others.
 
     With `ClipCache.read_int16` this fills the cache.
 
     Args:
-        clips: to be read.
-        read: path -> waveform.
-        on_bad_clip: "error" raises the first clip's error, "skip" leaves such clips out.
-        threads: that read; None takes one for each processor.
+        clips: The clips to read.
+        read: Returns the waveform of a path.
+        on_bad_clip: "error" raises the error of the first bad clip; "skip" leaves bad clips out.
+        threads: Number of reading threads; None means one for each processor.
 
     Raises:
-        InputError: a bad clip, unless they are left out.
+        InputError: A clip is bad and `on_bad_clip` is "error", or its value is unknown.
     """
     if on_bad_clip not in ("error", "skip"):
         raise InputError(f"on_bad_clip={on_bad_clip!r}; known: error, skip")

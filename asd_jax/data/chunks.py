@@ -1,5 +1,5 @@
-"""The chunks of a container, walked to the end of the file, and how many bytes of samples there
-are.
+"""Walks the chunks of a container to the end of the file, and determines how many bytes of samples
+there are.
 """
 
 import dataclasses
@@ -11,29 +11,30 @@ from typing import BinaryIO
 from asd_jax.data.pieces import at
 from asd_jax.runtime.errors import InputError
 
-# What the first bytes of a recording are, also of one that begins where another ends.
+# The first bytes of a recording. They also reveal a recording that begins where another ends.
 _BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b".snd", b"fLaC")
 _BEGINNINGS += (b"OggS", b"NIST_1A")
 _KNOWN = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"PEAK", b"cue ", b"smpl", b"JUNK")
 _KNOWN += (b"PAD ", b"fact", b"_PMX", b"afsp", b"MARK", b"INST", b"COMT", b"ANNO", b"NAME", b"AUTH")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"(c) ")
-# From here on a size that is not there is what programs write that do not know it: arecord
-# 0x80000000, sox 0x7FFFF000, services 2000000000, ffmpeg 0xFFFFFFFF. Sound that is wholly there
-# may be as long.
+# A size from here on that exceeds the file is one that programs write when they do not know the
+# size: arecord 0x80000000, sox 0x7FFFF000, services 2000000000, ffmpeg 0xFFFFFFFF. A recording that
+# is complete may have such a size too.
 _ENDLESS = 2_000_000_000
-_SCRAP = 512  # bytes after the samples that are too few to be a lost recording
+# So few bytes after the samples cannot be a lost recording.
+_SCRAP = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How a container writes its chunks.
+    """How a container stores its chunks.
 
     Attributes:
-        names: of the chunks of the format and of the samples.
-        head: struct of a chunk's name and size.
-        first: byte at which the first chunk begins.
-        counted: bytes of a chunk's head that its size counts in.
-        step: multiple of bytes at which a chunk begins.
+        names: Names of the chunks of the format and of the samples.
+        head: Struct format of a chunk's name and size.
+        first: Byte at which the first chunk begins.
+        counted: Number of bytes of a chunk's header that its stated size includes.
+        step: Alignment of the chunks in bytes.
     """
 
     names: tuple[bytes, bytes]
@@ -44,12 +45,15 @@ class Kind:
 
 
 def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tuple[bytes, int, int]]:
-    """(name, first byte, bytes) of each chunk; after the samples, what is left must be no more
-    sound.
+    """Yields the (name, first byte, bytes) of each chunk.
+
+    Raises:
+        InputError: What follows the samples may be more sound, or no chunk begins where one should.
     """
     heard, wide, width = False, 0xFFFFFFFF, struct.calcsize(kind.head)
     while place + width <= end:
         name, size = struct.unpack(kind.head, at(file, place, width))
+        # CAF marks an unknown size by -1; other containers use 0xFFFFFFFF.
         size = size - kind.counted if size != -1 else 0xFFFFFFFF
         if name == kind.names[1]:
             size = max(size, 0)
@@ -57,7 +61,8 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
         if not known and not (_is_name(name) and 0 <= size <= end - place - width):
             no_more_sound(file, place, end, heard)
             return
-        if name == b"ds64" and size >= 16:  # of RF64 and BW64: sizes that 32 bits do not hold
+        # The ds64 chunk of RF64 and BW64 holds sizes that exceed 32 bits.
+        if name == b"ds64" and size >= 16:
             wide = struct.unpack("<8xQ", at(file, place + width, 16))[0]
         if name == kind.names[1]:
             heard, size = True, wide if size == 0xFFFFFFFF else size
@@ -65,25 +70,35 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
         after = place + width + size
         place = after + -size % kind.step
         if place != after and not _is_chunk(file, place, end, kind):
-            place = after if _is_chunk(file, after, end, kind) else place  # an odd one, not padded
+            # Some programs do not pad a chunk of odd size.
+            place = after if _is_chunk(file, after, end, kind) else place
 
 
 def known_size(
     file: BinaryIO, place: int, stated: int, end: int, kind: Kind, formed: bool
 ) -> int | None:
-    """Bytes of samples that a chunk states; None where they were not known when it was written."""
+    """Returns the bytes of samples that a chunk states, or None if the size was unknown when it was
+    written.
+    """
     left = end - place
     if stated == 0 and left and formed:
         chunks = itertools.islice(_walkable(file, place, end, kind), 1 << 12)
-        return 0 if all(chunks) else None  # what follows is chunks to the end: nothing was recorded
+        # If only chunks follow until the end of the file, nothing was recorded.
+        return 0 if all(chunks) else None
     return None if stated > left and stated >= _ENDLESS else stated
 
 
 def bytes_there(place: int, stated: int | None, end: int, whole: int) -> int:
-    """Bytes of samples in the file; the size of the file itself was stated in place of theirs by
-    some programs.
+    """Returns the bytes of samples in the file.
+
+    Some programs state the size of the file instead of that of the samples; the bytes to the end of
+    the file are then returned.
+
+    Raises:
+        InputError: The file is shorter than the stated size.
     """
     left = max(end - place, 0)
+    # The size field of RIFF counts the file without its first 8 bytes.
     if stated is None or (stated > left and stated in (whole, whole - 8)):
         return left
     if stated > left:
@@ -94,7 +109,7 @@ def bytes_there(place: int, stated: int | None, end: int, whole: int) -> int:
 
 
 def no_more_sound(file: BinaryIO, place: int, end: int, heard: bool) -> None:
-    """Raises InputError where the bytes that no chunk explains may be sound."""
+    """Raises InputError if bytes that belong to no chunk may be sound."""
     rest = at(file, place, 16)
     if rest.startswith(_BEGINNINGS):
         raise InputError(
@@ -115,18 +130,19 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_chunk(file: BinaryIO, place: int, end: int, kind: Kind) -> bool:
-    """Whether a chunk that fits into the file begins there."""
+    """Returns whether a chunk that fits into the file begins at byte `place`."""
     width = struct.calcsize(kind.head)
     head = at(file, place, width)
     if len(head) < width:
         return False
     name, size = struct.unpack(kind.head, head)
+    # A chunk of samples may have been written before its size was known.
     fits = 0 <= size - kind.counted <= end - place - width
     return _is_name(name) and (fits or name == kind.names[1])
 
 
 def _walkable(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[bool]:
-    """Whether a chunk begins where the one before it ends, to the end of the file."""
+    """Yields, up to the end of the file, whether a chunk begins where the previous one ends."""
     width = struct.calcsize(kind.head)
     while end - place >= width:
         good = _is_chunk(file, place, end, kind)

@@ -1,4 +1,6 @@
-"""Clip records: what a DCASE Task 2 folder, or a folder of one's own, says about each recording."""
+"""Finds recordings in a DCASE Task 2 folder or a folder of the user's own, and describes each by a
+record.
+"""
 
 import dataclasses
 import os
@@ -16,9 +18,9 @@ from asd_jax.runtime.names import check_name
 _SPLITS = {
     "train": "train",
     "test": "test",
-    "source_test": "test",  # 2021
+    "source_test": "test",  # the edition of 2021
     "target_test": "test",
-    # the baseline's copies of the evaluation clips with labels in their names
+    # The baseline's copies of the evaluation clips, which have labels in their names.
     "test_rename": "test",
     "supplemental": "supplemental",
 }
@@ -35,18 +37,18 @@ or recordings of your own, under any name:
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording and what its name says.
+    """One recording and the information in its name.
 
     Attributes:
-        path: where it is.
-        machine: machine type, the name of the folder above train/ and test/.
-        section: two digits, as in the name (the machine ID in 2020).
-        split: "train", "test", "held_out" (of training, by choice) or "supplemental" (2025: clean
-            machine sound or noise alone).
-        domain: "source", "target" or "unknown" (evaluation clips as released). 2020 knows one
-            domain: "source".
+        path: Path of the file.
+        machine: Machine type, the name of the folder above train/ and test/.
+        section: Two digits, as in the name (the machine ID in 2020).
+        split: "train", "test", "held_out" (training clips set aside on request) or "supplemental"
+            (2025: clean machine sound or noise alone).
+        domain: "source", "target" or "unknown" (evaluation clips as released). The edition of 2020
+            has one domain, "source".
         label: 0 normal, 1 anomaly, -1 unknown.
-        attribute: the name's attribute string, "" where concealed or absent.
+        attribute: The attribute string in the name, or "" if concealed or absent.
     """
 
     path: str
@@ -59,20 +61,24 @@ class Clip:
 
 
 def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | None = None) -> Clip:
-    """Path of a recording -> its record, by the name grammars of 2020 to 2026.
+    """Returns the record of a recording, by the name grammars of 2020 to 2026.
 
-    A name that does not begin as one of DCASE's is one's own: section 00, source domain, normal if
-    in train/.
+    A name that does not begin like a DCASE name is the user's own: section 00, source domain, and
+    normal if the clip is in train/.
 
     Args:
-        path: the file.
-        machine: its machine type.
-        split: the folder it lies in, "train", "test" or "supplemental".
-        labelled: the name with labels that the ground truth has for it.
+        path: The file.
+        machine: Its machine type.
+        split: The split of its folder: "train", "test" or "supplemental".
+        labelled: The labelled name that the ground truth gives it.
 
     Raises:
-        InputError: the name begins as DCASE's but does not follow the grammar, or contradicts its
-            folder.
+        InputError: The name begins like a DCASE name but does not follow the grammar, or
+            contradicts its folder.
+
+    Example:
+        name = "section_00_source_train_normal_0000_noAttribute.wav"
+        parse_clip(f"fan/train/{name}", "fan", "train").domain  # "source"
     """
     path = str(path)
     name = labelled or os.path.basename(path)
@@ -105,20 +111,24 @@ def find_clips(
     ground_truth: str | Path | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[Clip]:
-    """Every clip under `root`, ordered by machine, split and name.
+    """Returns every clip under `root`, ordered by machine, split and name.
 
     Args:
-        root: a folder with `<machine>/{train,test}` in it, directly or below dev_data/, eval_data/,
-            raw/ or the top folder of the zip; or itself a machine's folder.
-        machines: the machine types wanted; empty means all.
-        splits: the splits wanted; add "supplemental" for the extra clips of 2025.
-        ground_truth: a list, or a folder of lists, that labels evaluation clips as released; None
-            takes what lies in root or root/ground_truth.
-        tell: gets a line on each thing that might be a recording and is left out.
+        root: A folder with `<machine>/{train,test}` in it, directly or below dev_data/, eval_data/,
+            raw/ or the top folder of the zip; or the folder of one machine.
+        machines: The machine types wanted; empty means all.
+        splits: The splits wanted; add "supplemental" for the extra clips of 2025.
+        ground_truth: A list, or a folder of lists, that labels evaluation clips as released. None
+            uses the lists in root or root/ground_truth.
+        tell: Receives a line on each item that might be a recording but is left out.
 
     Raises:
-        InputError: no such folder, no clips in it, a wanted machine missing or without training
-            clips, a bad name, one name twice in a machine's split.
+        InputError: The folder does not exist or contains no clips, a wanted machine is missing or
+            has no training clips, a name is bad, or a name occurs twice in one split of a machine.
+
+    Example:
+        clips = find_clips("data/dcase2024", machines=["fan"])
+        train = [clip for clip in clips if clip.split == "train"]
     """
     root = Path(root)
     left_out: list[str] = []
@@ -144,29 +154,27 @@ def find_clips(
 
 
 def training_classes(clips: Iterable[Clip], *, with_domain: bool = False) -> list[tuple[str, ...]]:
-    """Training clips -> the sorted classes (machine, section, attribute[, domain]) that ArcFace
-    separates.
-    """
+    """Returns the sorted classes (machine, section, attribute[, domain]) that ArcFace separates."""
     return sorted(
         {clip_class(clip, with_domain=with_domain) for clip in clips if clip.split == "train"}
     )
 
 
 def clip_class(clip: Clip, *, with_domain: bool = False) -> tuple[str, ...]:
-    """The class of one clip; clips without attributes share their machine's one class."""
+    """Returns the class of one clip; clips without attributes share one class of their machine."""
     return (clip.machine, clip.section, clip.attribute) + ((clip.domain,) if with_domain else ())
 
 
 def machine_folders(root: str | Path, left_out: list[str] | None = None) -> dict[str, list[Path]]:
-    """Machine -> its folders under `root`, at most four levels down (zip top, dev_data, raw,
-    machine).
+    """Returns the folders of each machine under `root`, at most four levels down (top folder of the
+    zip, dev_data, raw, machine).
 
     Args:
-        root: where to look.
-        left_out: gets a line on each folder that cannot be listed; None raises the first.
+        root: The folder to search.
+        left_out: Receives a line on each folder that cannot be listed; None raises the first error.
 
     Raises:
-        InputError: no such folder, or none of a machine in it.
+        InputError: The folder does not exist, or contains no machine.
     """
     root = Path(root)
     if not root.is_dir():
@@ -203,19 +211,19 @@ def machine_clips(
     bad: list[str] | None = None,
     left_out: list[str] | None = None,
 ) -> list[Clip]:
-    """The clips of one machine.
+    """Returns the clips of one machine.
 
     Args:
-        folders: each with train/, test/ and the like in it, and maybe clips.csv; several where one
-            holds the sections of development, another those of evaluation.
-        machine: its machine type.
-        names: labelled names by (machine, released name).
-        bad: gets the messages of bad names; None raises the first.
-        left_out: gets a line on each thing that might be a recording and is left out.
+        folders: Folders with train/, test/ and the like, and optionally clips.csv. There are
+            several if one holds the development sections and another the evaluation sections.
+        machine: The machine type.
+        names: Labelled names by (machine, released name).
+        bad: Receives the messages on bad names; None raises the first.
+        left_out: Receives a line on each item that might be a recording but is left out.
 
     Raises:
-        InputError: a bad name, a folder that cannot be listed, one name twice in a split, or a
-            clips.csv that does not fit.
+        InputError: A name is bad, a folder cannot be listed, a name occurs twice in a split, or
+            clips.csv does not match the clips.
     """
     try:
         check_name("machine", machine, at=str(folders[0].parent))
@@ -227,6 +235,7 @@ def machine_clips(
     clips = [
         clip for folder in folders for clip in _clips_of(folder, machine, names, bad, left_out)
     ]
+    # Scores are listed by file name, so a name must be unique within a split.
     seen: dict[tuple[str, str], str] = {}
     for clip in clips:
         first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
@@ -247,6 +256,7 @@ def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
     for sub in split_folders(folder):
         found = listing(folder / sub)
         left_out += found.left_out
+        # Recordings in deeper folders are reported, because users may expect them to be found.
         for below in found.folders:
             if files := everything_below(below).files:
                 left_out.append(f"{below}: {len(files)} recordings, which must lie in {sub} itself")
@@ -263,14 +273,14 @@ def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
 
 
 def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_user) -> list[Path]:
-    """Every recording in a folder and those below it, in order of name.
+    """Returns every recording in a folder and its subfolders, ordered by name.
 
     Args:
-        folder: where to look.
-        tell: gets a line on each thing that might be a recording and is left out.
+        folder: The folder to search.
+        tell: Receives a line on each item that might be a recording but is left out.
 
     Raises:
-        InputError: no such folder, or none in it.
+        InputError: The folder does not exist, or contains no recordings.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -286,8 +296,10 @@ def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_us
 
 
 def split_folders(folder: Path) -> list[str]:
-    """The names of the train, test and like folders in a machine's folder, in capitals or not; none
-    means it is no such folder, or cannot be listed.
+    """Returns the names of the train, test and similar folders in a machine's folder, in any case
+    of letters.
+
+    An empty list means that the folder is not one of a machine, or cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
@@ -295,6 +307,7 @@ def split_folders(folder: Path) -> list[str]:
     except OSError:
         return []
     subs = [sub for sub in there if (folder / sub).is_dir()]
+    # The renamed copies replace the clips in the test folder, so that none is counted twice.
     renamed = any(sub.lower() == "test_rename" for sub in subs)
     subs = [sub for sub in subs if not (renamed and sub.lower() == "test")]
     return sorted(subs, key=lambda sub: list(_SPLITS).index(sub.lower()))

@@ -1,4 +1,4 @@
-"""clips.csv: what a user says of recordings whose names say nothing."""
+"""Reads clips.csv, in which users describe recordings whose names carry no information."""
 
 import csv
 import dataclasses
@@ -14,23 +14,25 @@ _DOMAINS = {"source": "source", "target": "target", "": "source", "unknown": "un
 
 
 def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
-    """Clips by file name under the machine's folder -> the same with what the table says of them.
+    """Returns the clips with the information from the table added.
 
     Args:
-        path: the table with the columns file and any of label, domain, attribute, section,
-            session; it may be missing.
-        clips: e.g. {"train/pump 1.wav": Clip(...)}; those that the table leaves out stay as they
-            are.
+        path: The table, with the column file and any of label, domain, attribute, section and
+            session. It may be missing.
+        clips: The clips by file name relative to the machine's folder, e.g. {"train/pump 1.wav":
+            Clip(...)}. Those that the table does not mention stay as they are.
 
     Raises:
-        InputError: names the line with an unknown file, label or domain, or with an anomaly in
-            train/.
+        InputError: A line has an unknown file, label or domain, or marks a clip in train/ as an
+            anomaly. The message names the line.
     """
     if not path.is_file():
         return clips
     described = dict(clips)
+    # Line 1 is the header.
     for number, row in enumerate(_rows(path), start=2):
-        if not any(row.values()):  # as spreadsheets leave them below the last one
+        # Spreadsheets often write empty lines below the last one.
+        if not any(row.values()):
             continue
         at = f"{path}: line {number}"
         file = Path(row["file"]).as_posix()
@@ -49,6 +51,7 @@ def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
             said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
         if "label" in row:
             said["label"] = _meaning(at, "label", row["label"], _LABELS)
+        # Clips in train/ are normal whether or not the table labels them.
         if clip.split == "train":
             if said.pop("label", 0) == 1:
                 raise InputError(

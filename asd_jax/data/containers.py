@@ -1,5 +1,5 @@
-"""Where the sound lies in a file, found by walking its chunks: no header is believed that the file
-does not bear out.
+"""Locates the audio data in a file by walking its chunks, and trusts a header only as far as the
+file's content confirms it.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from asd_jax.data.pieces import Sound, at
 from asd_jax.runtime.errors import InputError
 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
-_MPEG = (0x50, 0x55)  # format tags of a wav that holds MP2 or MP3
+_MPEG = (0x50, 0x55)  # format tags of a wav that contains MP2 or MP3
 _MOST = 0xFFFFFFFF
 _LITTLE, _BIG = (Kind((b"fmt ", b"data"), f"{order}4sI") for order in "<>")
 _KINDS = {
@@ -31,14 +31,16 @@ _CAF_KIND = Kind((b"desc", b"data"), ">4sq", first=8, step=1)
 
 
 def find_sound(file: BinaryIO) -> Sound:
-    """An open file -> where its sound lies and how it is to be decoded.
+    """Returns where the audio data of an open file lies and how to decode it.
 
-    Sizes that were not known when the header was written (0, 0xFFFFFFFF and the like) mean: to the
-    end of the file. A data size that is the file's own is taken for it.
+    A size that was unknown when the header was written (0, 0xFFFFFFFF and the like) means that the
+    data extends to the end of the file. If the stated size of the data is that of the whole file,
+    it is treated as unknown too.
 
     Raises:
-        InputError: in words that follow the file's name: empty, truncated, more than one recording,
-            several chunks of samples or formats, or bytes that no chunk explains.
+        InputError: The file is empty, truncated, more than one recording, has several chunks of
+            samples or formats, or has bytes that belong to no chunk. The message is worded to
+            follow the name of the file.
     """
     end = file.seek(0, io.SEEK_END)
     if not end:
@@ -68,17 +70,19 @@ def find_sound(file: BinaryIO) -> Sound:
 
 
 def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> Sound:
-    """Of a container whose chunks are walked to the end."""
+    """Returns the audio data of a container after walking its chunks to the end."""
     forms, data, kept = [], [], b""
     for name, place, size in chunks_of(file, begin + kind.first, end, kind):
         if name == kind.names[1]:
             data.append((place, known_size(file, place, size, end, kind, bool(forms))))
+            # If the size is unknown or exceeds the file, the samples extend to the end of the file.
             if data[-1][1] is None or place + data[-1][1] > end:
                 break
         elif name == kind.names[0]:
             forms.append(at(file, place, min(size, 1 << 10)))
         elif name == b"fact" and size < 1 << 10:
             kept = struct.pack(kind.head, name, size) + at(file, place, size)
+    # Empty chunks of samples are ignored if there are others.
     sounding = [(place, size) for place, size in data if size != 0] or data
     if len(sounding) > 1:
         raise InputError(
@@ -93,21 +97,23 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
     size = bytes_there(place, stated, end, end - begin)
     if kind in (_LITTLE, _BIG):
         return _wav(file, place, size, kind, forms[0], kept)
-    # CAF counts its edits before the samples, AIFF an offset and a block size.
+    # The data chunk of CAF begins with an edit count, that of AIFF with an offset and a block size.
     ahead = {b"caff": 4, b"FORM": 8 if kind.names[1] == b"SSND" else 0}.get(magic, 0)
     found = Sound(at=begin, size=end - begin, sound_bytes=max(size - ahead, 0))
     return found if stated == size else _with_size(file, found, place, size, kind)
 
 
 def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: Kind) -> Sound:
-    """The same, for a decoder that is told the size that the header does not know."""
+    """Returns the same sound with the actual size inserted into the header, which does not state
+    it.
+    """
     field = struct.pack(kind.head[0] + kind.head[-1], min(size + kind.counted, _MOST))
     head = at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
     return dataclasses.replace(sound, head=head, at=place, size=size)
 
 
 def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: int) -> Sound:
-    """Of a header with one block of samples behind it."""
+    """Returns the audio data of a file that consists of a header and one block of samples."""
     size = bytes_there(place, stated, end, end - begin)
     if place + size < end:
         no_more_sound(file, place + size, end, True)
@@ -115,7 +121,7 @@ def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: 
 
 
 def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
-    """Of a SPHERE file: lines of name, type and value."""
+    """Returns the audio data of a NIST SPHERE file, whose header lists name, type and value."""
     lines = at(file, begin, 1 << 14).decode("latin-1").splitlines()
     said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
@@ -128,7 +134,10 @@ def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
 
 
 def _wav(file: BinaryIO, place: int, size: int, kind: Kind, form: bytes, fact: bytes) -> Sound:
-    """Of a wav: libsndfile is given its format and its samples alone, whatever else there is."""
+    """Returns the audio data of a wav as its format and samples only, without any other chunks.
+
+    libsndfile then receives a header that was written here.
+    """
     order = kind.head[0]
     fields = struct.unpack_from(f"{order}HHIIHH", form.ljust(16, b"\0"))
     tag, channels, rate, _, step, bits = fields
@@ -138,7 +147,7 @@ def _wav(file: BinaryIO, place: int, size: int, kind: Kind, form: bytes, fact: b
         raise InputError("a wav said to hold MP3, but no MP3 is in it")
     plain = order == "<" and channels and (tag, step, bits) == (1, 2 * channels, 16)
     endless = struct.pack(f"{order}I", 0xFFFFFFFF)
-    # libsndfile reads to the end of what it is given where the size is the greatest.
+    # libsndfile reads to the end of its input if the stated size is the maximum.
     data = struct.pack(f"{order}4sI", b"data", min(size, 0xFFFFFFFF) or 0xFFFFFFFF)
     head = (b"RIFF" if order == "<" else b"RIFX") + endless + b"WAVE"
     head += struct.pack(f"{order}4sI", b"fmt ", len(form)) + form + bytes(len(form) % 2)

@@ -1,4 +1,4 @@
-"""Random crops of recordings of any length, without labels: what pre-training hears of a folder of
+"""Draws random crops from recordings of any length, without labels, for pre-training on a folder of
 sound files.
 """
 
@@ -14,11 +14,11 @@ from asd_jax.runtime.errors import InputError
 
 
 def training_files(root: str | Path) -> list[Path]:
-    """Every sound file below a folder, in order; those in folders of test clips, of any edition's
-    naming, are left out.
+    """Returns every sound file below a folder in order, except those in test folders of any
+    edition.
 
     Raises:
-        InputError: no such folder, or none in it.
+        InputError: The folder does not exist or contains no sound files.
     """
     files = [
         path
@@ -44,18 +44,19 @@ def crop_batches(
     steps: int,
     threads: int = 4,
 ) -> Iterator[np.ndarray]:
-    """Batches "b s" of random crops, of steps start + 1 to `steps`; each a function of the seed and
-    its step alone.
+    """Yields batches "b s" of random crops for the steps start + 1 to `steps`.
+
+    Each batch depends only on the seed and its step.
 
     Args:
-        files: to draw from, all equally likely.
-        read: a file's waveform.
-        clips: b.
-        samples: s; shorter recordings are repeated.
-        seed: of the draws.
-        start: steps already done.
-        steps: in all.
-        threads: that read ahead.
+        files: Files to draw from, all equally likely.
+        read: Returns the waveform of a file.
+        clips: Crops b per batch.
+        samples: Samples s of each crop. Shorter recordings are repeated.
+        seed: Seed of the draws.
+        start: Number of steps already done.
+        steps: Total number of steps.
+        threads: Number of threads that read ahead.
     """
     if start >= steps:
         return iter(())
@@ -78,6 +79,7 @@ class _Crops:
         return self.steps
 
     def __getitem__(self, step: int) -> np.ndarray:
+        # Seeding by the step makes every batch independent of the steps before it.
         rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
         chosen = rng.integers(len(self.files), size=(clips,))
         return np.stack([self._crop(self.read(self.files[n]), samples, rng) for n in chosen])

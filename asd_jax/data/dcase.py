@@ -1,9 +1,9 @@
-"""The editions of DCASE Task 2 as data: machines, sections, names, score rule, records, ground
-truth.
+"""Describes the editions of DCASE Task 2 as data: machines, sections, naming, score rule, records
+and ground truth.
 
-Read in the challenge's task descriptions, baselines and evaluators. 2020 to 2022 evaluate the same
-machine types as they develop on, by other sections (machine IDs in 2020); from 2023 the evaluation
-machines are new ones.
+The data come from the challenge's task descriptions, baselines and evaluators. The editions of 2020
+to 2022 evaluate the machine types of the development set on other sections (machine IDs in 2020);
+from 2023 on, the evaluation machines are new.
 """
 
 import dataclasses
@@ -21,12 +21,14 @@ GROUND_TRUTH_LICENCE = (
     "licence in its repository)."
 )
 
-# the development machines of 2022 to 2025
+# The development machines of 2022 to 2025.
 _SEVEN = "ToyCar ToyTrain bearing fan gearbox slider valve"
 
 
 def _machines(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    """{"00 02": "fan pump"} -> {"fan": ("00", "02"), "pump": ("00", "02")}, ordered by machine."""
+    """Returns {"fan": ("00", "02"), "pump": ("00", "02")} for {"00 02": "fan pump"}, ordered by
+    machine.
+    """
     pairs = [
         (machine, tuple(sections.split()))
         for sections, names in table.items()
@@ -40,17 +42,20 @@ class Edition:
     """One year of the challenge.
 
     Attributes:
-        dev: development machines -> their sections.
-        evaluation: evaluation machines -> their sections.
-        names: "id" (2020), "domain folders" (2021) or "section" (2022 and later): how files and
-            folders are named.
-        domains: the domains there are.
-        score: which official score: "2020", "2021" or "2022" and later.
-        records: Zenodo record numbers of development, additional training and evaluation test data.
-        ground_truth: addresses of the evaluation labels; empty where none are public.
-        mislabelled: machines whose rows in eval_data_list are wrong, so that only attribute files
-            count.
-        channels: microphones, 2: left is near the machine, right far from it.
+        year: The year.
+        dev: Development machines and their sections.
+        evaluation: Evaluation machines and their sections.
+        names: How files and folders are named: "id" (2020), "domain folders" (2021) or "section"
+            (2022 and later).
+        domains: The domains of the edition.
+        score: The official score: "2020", "2021" or "2022" (2022 and later).
+        records: Zenodo record numbers of the development, additional training and evaluation test
+            data.
+        ground_truth: URLs of the evaluation labels; empty if none are public.
+        mislabelled: Machines whose rows in eval_data_list are wrong, so that only their attribute
+            files are used.
+        channels: Number of microphones. With 2, the left is near the machine and the right far from
+            it.
     """
 
     year: int
@@ -173,10 +178,10 @@ EDITIONS = {
 
 
 def edition(year: int) -> Edition:
-    """The edition of `year`.
+    """Returns the edition of `year`.
 
     Raises:
-        InputError: there is none.
+        InputError: There is no edition of that year.
     """
     if year not in EDITIONS:
         raise InputError(
@@ -186,8 +191,9 @@ def edition(year: int) -> Edition:
 
 
 def check_machines(machines: Sequence[str], year: int) -> None:
-    """Raises InputError for a machine of other editions of DCASE; one that no edition has is the
-    user's own.
+    """Raises InputError for a machine that belongs only to other editions of DCASE.
+
+    A machine that is in no edition is assumed to be the user's own.
     """
     for machine in machines:
         years = [

@@ -1,4 +1,6 @@
-"""A recording opened: its rate, its channels and its samples, a bounded number at a time."""
+"""Opens a recording and provides its rate, channels and samples, a bounded number of samples at a
+time.
+"""
 
 import contextlib
 import os
@@ -16,13 +18,16 @@ from asd_jax.data.containers import find_sound
 from asd_jax.data.pieces import Pieces, Sound
 from asd_jax.runtime.errors import InputError, about
 
-SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000  # a sampling rate outside is a damaged header
+# A sampling rate outside this range indicates a damaged header.
+SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000
 TO_WAV = "convert it, e.g. ffmpeg -i FILE sound.wav"
-_BLOCK = 1 << 22  # values decoded at a time, so that no header decides how much memory is taken
-_COMPRESSED = ("FLAC", "OGG", "MP3")  # containers whose length only decoding tells
+# The number of values decoded at a time, so that no header determines how much memory is used.
+_BLOCK = 1 << 22
+# The length of these containers is known only after decoding.
+_COMPRESSED = ("FLAC", "OGG", "MP3")
 _BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 _BYTES |= {"ULAW": 1, "ALAW": 1}
-# What libsndfile says and a user can understand; the rest is told in our words.
+# The messages of libsndfile that a user can understand. All others are replaced by our own words.
 _CLEAR = {
     "Error : flac decoder lost sync.": "a FLAC that is cut short or damaged",
     "Format not recognised.": "format not recognised",
@@ -32,8 +37,9 @@ _CLEAR = {
 
 
 class _Forward(soundfile.SoundFile):
-    """libsndfile's reader, which is only ever read from the beginning to the end: where the length
-    is not known it cannot seek.
+    """libsndfile's reader for reading from beginning to end only.
+
+    It must not seek, because libsndfile cannot seek if the length is unknown.
     """
 
     def seekable(self) -> bool:
@@ -41,8 +47,9 @@ class _Forward(soundfile.SoundFile):
 
 
 class _PlainWav:
-    """A wav of plain 16-bit samples, read as it lies in the file: most of DCASE, in a fraction of
-    libsndfile's time.
+    """A wav of uncompressed 16-bit samples, read directly from the file.
+
+    Most of DCASE has this format, and reading it takes a fraction of libsndfile's time.
     """
 
     format, subtype = "WAV", "PCM_16"
@@ -58,18 +65,18 @@ class _PlainWav:
 
 
 class Recording:
-    """An open file of sound.
+    """An open audio file.
 
     Attributes:
-        rate: in Hz.
-        channels: how many.
+        rate: Sampling rate in Hz.
+        channels: Number of channels.
     """
 
     def __init__(self, file: BinaryIO):
-        """Takes a file that is open.
+        """Takes an open file.
 
         Raises:
-            InputError: no sound, sound that is not whole, or of a format whose length cannot be
+            InputError: The file is not sound, is incomplete, or has a format whose length cannot be
                 checked.
         """
         self._sound = sound = find_sound(file)
@@ -79,7 +86,8 @@ class Recording:
             self._pieces = Pieces(file, sound)
             self._decoder = _Forward(self._pieces)
         self.rate, self.channels = self._decoder.samplerate, self._decoder.channels
-        if not sound.checked and self._decoder.format != "HTK":  # whose size must be its header's
+        # libsndfile accepts an HTK file only if its size agrees with its header.
+        if not sound.checked and self._decoder.format != "HTK":
             raise InputError(
                 f"{self._decoder.format} files are not read, since their length cannot be "
                 f"checked; {TO_WAV}"
@@ -98,14 +106,14 @@ class Recording:
 
     @property
     def frames(self) -> int | None:
-        """Samples of a channel; None where only decoding tells."""
+        """Samples per channel, or None if only decoding reveals them."""
         return None if self._decoder.format in _COMPRESSED else self._frames
 
     def blocks(self) -> Iterator[Shaped[np.ndarray, "s c"]]:
-        """The samples in order: int16 where the file holds such, else float32.
+        """Yields the samples in order: int16 if the file holds 16-bit samples, otherwise float32.
 
         Raises:
-            InputError: there are fewer than there must be, or more.
+            InputError: There are fewer samples than required, or more.
         """
         most, count = _BLOCK // self.channels, 0
         dtype = "int16" if self._decoder.subtype == "PCM_16" else "float32"
@@ -126,7 +134,10 @@ class Recording:
             raise self._pieces.failed
 
     def _more(self) -> bool:
-        """Whether there are samples after those stated; what is no sound may follow them."""
+        """Returns whether samples follow those that the header states.
+
+        Bytes that are not sound may follow them.
+        """
         try:
             return len(self._decoder.read(1, dtype="int16", always_2d=True)) > 0
         except soundfile.SoundFileRuntimeError:
@@ -135,10 +146,11 @@ class Recording:
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[Recording]:
-    """A recording to read from; within, what is wrong with it raises the one error that names it.
+    """Context manager: yields a recording; any problem with it raises an InputError that names the
+    file.
 
     Raises:
-        InputError: no such file, no regular file, not sound, not whole.
+        InputError: The file does not exist, is not a regular file, is not sound, or is incomplete.
     """
     with about(str(path)), _in_words():
         mode = os.stat(path).st_mode
@@ -151,7 +163,9 @@ def opened(path: str | Path) -> Iterator[Recording]:
 
 @contextlib.contextmanager
 def _in_words() -> Iterator[None]:
-    """Turns what opening and decoding raise into words for a user."""
+    """Context manager: turns the exceptions of opening and decoding into an InputError for the
+    user.
+    """
     try:
         yield
     except InputError:

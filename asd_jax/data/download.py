@@ -1,12 +1,13 @@
-"""Fetches an edition of DCASE Task 2: verified, unpacked, with the labels of its evaluation clips.
+"""Downloads an edition of DCASE Task 2, verifies and unpacks it, and adds the labels of its
+evaluation clips.
 
     python -m asd_jax.data.download --year=2024 --output=data/dcase2024 [--machines=fan,valve] \\
         [--subset=dev]
 
-The files and their md5 sums are what the Zenodo records themselves list. An interrupted download
-goes on where it was when the same command is run again, and what is there already is not fetched
-twice. The result is read with --config.data.root=data/dcase2024 and looked at with python -m
-asd_jax.data.inspect --root=data/dcase2024.
+The files and their MD5 sums are those that the Zenodo records list. When the same command is run
+again, an interrupted download continues where it stopped, and files that are already there are not
+downloaded again. Read the result with --config.data.root=data/dcase2024, and examine it with python
+-m asd_jax.data.inspect --root=data/dcase2024.
 """
 
 import contextlib
@@ -25,16 +26,19 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, near
 from asd_jax.runtime.log import say, tell
 
-if TYPE_CHECKING:  # requests, which is an extra, is imported when it is needed
+# requests is an optional dependency, so modules that need it are imported when they are used.
+if TYPE_CHECKING:
     from asd_jax.data.fetch import DownloadError
     from asd_jax.data.zenodo import Archive
 
-UNPACKED_TO_ZIP = 1.5  # room to ask for: 16-bit recordings shrink by a tenth to a third
-_STATE = ".download"  # what is under way, and a note for each archive that is done
+# The room to reserve for unpacking: zip shrinks 16-bit recordings by a tenth to a third.
+UNPACKED_TO_ZIP = 1.5
+# The folder of unfinished downloads, with a note for each archive that is done.
+_STATE = ".download"
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_integer("year", None, f"Edition: {min(EDITIONS)} to {max(EDITIONS)}.")
     flags.DEFINE_string(
         "output", None, "Folder to fill with dev_data/, eval_data/ and ground_truth/."
@@ -53,7 +57,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Plans, checks the room and fetches."""
+    """Plans the download, checks the room on the disk and downloads."""
     asked = flags.FLAGS
     if asked.year is None or not asked.output:
         raise InputError("--year and --output are needed, e.g. --year=2024 --output=data/dcase2024")
@@ -68,7 +72,8 @@ def main() -> int:
             f"downloading needs the package {error.name}: pip install asd_jax[download]"
         ) from error
     session, ours = fetch.new_session(), contextlib.nullcontext()
-    if not asked.dry_run:  # what one process unpacks, another would remove
+    # A process would remove the partly unpacked files of another one.
+    if not asked.dry_run:
         ours = locked(output / _STATE, "--output")
     try:
         with ours:
@@ -100,10 +105,10 @@ def main() -> int:
 def machines_of(
     table: Edition, machines: Sequence[str], subset: str | None
 ) -> dict[str, list[str]]:
-    """Subset -> its machines, of those asked for, of the subset asked for.
+    """Returns the machines of each subset that match the requested machines and subset.
 
     Raises:
-        InputError: a machine that is not in the edition, or not in the subset.
+        InputError: A machine is not in the edition, or not in the subset.
     """
     subsets = {"dev": table.dev, "train": table.evaluation, "eval": table.evaluation}
     subsets = {name: of_it for name, of_it in subsets.items() if subset in (None, name)}
@@ -124,8 +129,8 @@ def machines_of(
 def report(
     archives: "list[Archive]", output: Path, parallel: int
 ) -> "tuple[list[Archive], int, int]":
-    """Prints the files, sizes and room; -> those still to fetch, the bytes that they need and the
-    bytes free.
+    """Prints the files, sizes and room, and returns (archives still to download, bytes that they
+    need, bytes free).
     """
     missing = [archive for archive in archives if not is_done(archive, output)]
     for archive in archives:
@@ -148,7 +153,7 @@ def report(
 
 
 def is_done(archive: "Archive", output: Path) -> bool:
-    """Whether this very archive was unpacked here before."""
+    """Returns whether exactly this archive was unpacked here before."""
     note = output / _STATE / f"{archive.name}.done"
     return (
         note.is_file()
@@ -158,14 +163,16 @@ def is_done(archive: "Archive", output: Path) -> bool:
 
 
 def machine_folder(archive: "Archive", output: Path) -> Path:
-    """Where the archive's train, test and other folders go."""
+    """Returns the folder that receives the archive's train, test and other folders."""
     return output / archive.folder / "raw" / archive.machine
 
 
 def fetch_all(
     session, archives: "list[Archive]", output: Path, parallel: int
 ) -> "list[DownloadError]":
-    """Fetches and unpacks in parallel, with a bar; -> what went wrong, file by file."""
+    """Downloads and unpacks archives in parallel with a progress bar, and returns the errors, one
+    per failed file.
+    """
     import rich.console
     import rich.progress as rp
 
@@ -202,7 +209,8 @@ def fetch_all(
                     done.result()
                 except DownloadError as error:
                     failures.append(error)
-        except BaseException:  # no room on the disk, or Ctrl-C: let the other threads end
+        # Without room on the disk, or after Ctrl-C, the other threads must end too.
+        except BaseException:
             stopped.append(True)
             pool.shutdown(cancel_futures=True)
             raise
@@ -210,8 +218,9 @@ def fetch_all(
 
 
 def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> None:
-    """One archive, from the network to the machine's folder; the zip is deleted, a note of its md5
-    stays.
+    """Downloads one archive and unpacks it into the machine's folder.
+
+    The zip is deleted, and a note of its MD5 sum remains.
     """
     from asd_jax.data.fetch import fetch_file
     from asd_jax.data.unpack import unpack_machine
@@ -221,6 +230,7 @@ def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> Non
     zipped = state / archive.name
     fetch_file(session, archive.url, zipped, size=archive.size, md5=archive.md5, progress=progress)
     unpack_machine(zipped, archive.machine, machine_folder(archive, output))
+    # The note comes before the deletion, so an interruption does not cause a new download.
     (state / f"{archive.name}.done").write_text(archive.md5)
     zipped.unlink()
 
@@ -228,7 +238,7 @@ def fetch_and_unpack(session, archive: "Archive", output: Path, progress) -> Non
 def fetch_ground_truth(
     session, table: Edition, output: Path, base_url: str
 ) -> "list[DownloadError]":
-    """The labels of the evaluation clips, with their licence; -> what went wrong."""
+    """Downloads the labels of the evaluation clips, prints their licence, returns the errors."""
     from asd_jax.data.fetch import DownloadError, get
     from asd_jax.data.ground_truth import read_ground_truth
     from asd_jax.data.zenodo import at_base
@@ -245,6 +255,7 @@ def fetch_ground_truth(
             continue
         part = path.with_name(f"part_{path.name}")
         try:
+            # The list is validated under another name before it can be used as ground truth.
             part.write_bytes(get(session, at_base(url, base_url)))
             read_ground_truth([part])
         except (DownloadError, InputError) as error:
@@ -252,7 +263,8 @@ def fetch_ground_truth(
             said = f"no ground truth: {error}; the evaluation clips stay without labels"
             if base_url.rstrip("/") == ZENODO:
                 return [DownloadError(said)]
-            tell(f"warning: {said}")  # a mirror of the recordings alone will do
+            # A mirror that has only the recordings is sufficient.
+            tell(f"warning: {said}")
             return []
         part.replace(path)
     say(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")

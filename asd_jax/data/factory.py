@@ -1,4 +1,5 @@
-"""A synthetic DCASE 2024 data set of which everything is known, a pure function of its seed.
+"""Generates a synthetic DCASE 2024 data set with complete ground truth, as a pure function of its
+seed.
 
     # factory/fan/{train,test}/*.wav and four more machines; about ten seconds
     write_factory("factory")
@@ -6,10 +7,10 @@
     clip = read_factory_clip(f"factory/fan/test/{name}")
     clip.wave == clip.machine_stem + clip.background + clip.fault
 
-asd_jax.data.machines holds the physics. The domains differ in speed, load and background; every
-clip has its own phase, speed drift, gain, background level and colour, and microphone response. Two
-tables per machine: attributes_00.csv as in DCASE, and faults_00.csv (file_name, fault, grade) with
-the truth about the anomalies, which no detector may read.
+asd_jax.data.machines contains the physics. The domains differ in speed, load and background. Every
+clip has its own phase, speed drift, gain, background level and spectrum, and microphone response.
+Each machine has two tables: attributes_00.csv as in DCASE, and faults_00.csv (file_name, fault,
+grade) with the ground truth of the anomalies, which no detector may read.
 """
 
 import csv
@@ -33,29 +34,34 @@ from asd_jax.data import machines as physics
 from asd_jax.data.machines import FAULTS, GRADES, MACHINES, NOISES, SAMPLE_RATE
 from asd_jax.runtime.errors import InputError, near
 
-VERSION = 2  # of the sounds: raise it when the same parameters give other bytes
-FRAME, HOP, FFT = 400, 160, 512  # the front end's frames: 25 ms every 10 ms, 257 bins of 31.25 Hz
+# Version of the sounds. Raise it when the same parameters give different bytes.
+VERSION = 2
+# The frames of the front end: 25 ms every 10 ms, with 257 bins of 31.25 Hz.
+FRAME, HOP, FFT = 400, 160, 512
 SUPPORT_ENERGY = 0.95
-_WARMTH = 0.01  # most that a session's speed differs by
-_NEIGHBOUR = 0.3  # of the sessions in which another machine is heard
-_LEVEL = 0.01  # root mean square of a machine at 0 dB gain: leaves 40 dB for its impacts
+# The largest relative change of a session's speed.
+_WARMTH = 0.01
+# The share of sessions in which another machine is audible.
+_NEIGHBOUR = 0.3
+# The root mean square of a machine at 0 dB gain, which leaves 40 dB of headroom for its impacts.
+_LEVEL = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class FactoryClip:
-    """One synthetic recording and everything that is in it.
+    """One synthetic recording together with its components.
 
     Attributes:
-        wave: float32 (s,), the sum of the three stems; in [-1, 1].
-        machine_stem: float32 (s,), the healthy machine as the microphone hears it.
+        wave: float32 (s,), the sum of the three stems, in [-1, 1].
+        machine_stem: float32 (s,), the healthy machine as the microphone records it.
         background: float32 (s,), everything else in the room.
-        fault: float32 (s,), what the fault adds; zero in a normal clip, minus the line that is
-            missing.
-        support: bool (t, 257), the fewest cells of `spectrogram(fault)` that hold 95 % of the
-            fault's energy.
-        machine, domain, speed, load, noise: what runs, where and how.
-        fault_kind: one of FAULTS, "" if normal.
-        grade: 0 (subtle) to 1 (strong); 0 if normal.
+        fault: float32 (s,), what the fault adds. It is zero in a normal clip, and the negative of a
+            line that is missing.
+        support: bool (t, 257), the smallest set of cells of `spectrogram(fault)` that holds 95 % of
+            the fault's energy.
+        machine, domain, speed, load, noise: The operating conditions.
+        fault_kind: One of FAULTS, or "" if the clip is normal.
+        grade: 0 (subtle) to 1 (strong); 0 if the clip is normal.
     """
 
     wave: Float[np.ndarray, "s"]
@@ -74,7 +80,7 @@ class FactoryClip:
 
 @dataclasses.dataclass(frozen=True)
 class _Recipe:
-    """What to synthesise for one file of the set."""
+    """The parameters of one file of the data set."""
 
     path: str
     machine: str
@@ -97,23 +103,24 @@ def factory_clip(
     seed: int = 0,
     session: int | None = None,
 ) -> FactoryClip:
-    """One clip; the same seed gives the same machine and background with any fault or none.
+    """Returns one clip; the same seed gives the same machine and background with any fault or none.
 
     Args:
-        machine: a key of MACHINES.
-        domain: "source" or "target"; decides the background and the default speed and load.
-        speed: cycles per minute; default the domain's first.
-        load: load step; default the domain's first.
-        fault_kind: one of FAULTS, "" for a healthy machine.
-        grade: 0 (subtle) to 1 (strong); GRADES says what it means for each fault.
-        clip_seconds: length.
-        seed: of everything random.
-        session: a day's number: clips of one share the microphone, set up anew near the
-            machine's usual place, the room's level, the machine's warmth (a drift of its speed)
-            and a neighbour that runs or not; without one, every clip has a place of its own.
+        machine: A key of MACHINES.
+        domain: "source" or "target"; it selects the background and the default speed and load.
+        speed: Cycles per minute; by default the first of the domain.
+        load: Load step; by default the first of the domain.
+        fault_kind: One of FAULTS, or "" for a healthy machine.
+        grade: 0 (subtle) to 1 (strong); GRADES defines its meaning for each fault.
+        clip_seconds: Length of the clip in seconds.
+        seed: Seed of everything random.
+        session: Number of a recording day. All clips of a session share the microphone, which is
+            set up again near the machine's usual place, the room's level, the machine's warmth (a
+            drift of its speed), and whether a neighbouring machine runs. Without a session, every
+            clip has its own place.
 
     Raises:
-        InputError: unknown machine, domain or fault; a number out of range.
+        InputError: The machine, domain or fault is unknown, or a number is out of range.
     """
     for what, name, known in (
         ("machine", machine, MACHINES),
@@ -132,13 +139,15 @@ def factory_clip(
     kind, samples = MACHINES[machine], round(clip_seconds * SAMPLE_RATE)
     speed = kind.speeds[domain][0] if speed is None else speed
     load = kind.loads[domain][0] if load is None else load
+    # Separate generators keep the machine and the room equal, whatever the fault.
     of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
 
-    # Without sessions every clip has a place of its own.
+    # Without sessions, every clip is recorded at a different place.
     place, warmth, neighbour, shift = of_room, 1.0, 0.0, np.zeros(len(hz))
     if session is not None:
         number = list(MACHINES).index(machine)
+        # The place belongs to the machine and is the same in all sessions.
         place, day = (np.random.default_rng([number, of]) for of in (2**32, session))
         warmth = 1 + day.uniform(-_WARMTH, _WARMTH)
         neighbour = (day.random() < _NEIGHBOUR) * 10 ** (-day.uniform(12, 24) / 20)
@@ -187,7 +196,7 @@ def factory_clip(
 
 
 def _next_door(machine: str, samples: int, heard, rng, session: int) -> np.ndarray:
-    """Another machine of the factory (s,) of unit power, that runs all through a session."""
+    """Returns the sound (s,) of another machine at unit power, running all through a session."""
     others = [name for name in MACHINES if name != machine]
     kind = MACHINES[others[session % len(others)]]
     run = physics.excite(kind, kind.speeds["source"][0], 1, samples, rng)
@@ -205,22 +214,23 @@ def write_factory(
     test_per_condition: int = 15,
     overwrite: bool = False,
 ) -> None:
-    """Writes the whole set (16 kHz, mono, 16 bit) or nothing; leaves it alone if it is already
-    there.
+    """Writes the complete data set (16 kHz, mono, 16 bit), or nothing.
+
+    If the same set already exists, it is left as it is.
 
     Args:
-        root: folder to make.
-        seed: same seed, same bytes. A clip depends on the seed, its name and its grade, not on the
-            other clips.
-        clip_seconds: length of every clip.
-        machines: keys of MACHINES.
-        train_source: normal training clips per machine in the source domain (DCASE: 990).
-        train_target: the same in the target domain (DCASE: 10).
-        test_per_condition: test clips per machine, domain and label (DCASE: 50).
-        overwrite: instead of another such set that is there.
+        root: The folder to create.
+        seed: The same seed gives the same bytes. A clip depends on the seed, its name and its
+            grade, but not on the other clips.
+        clip_seconds: Length of every clip in seconds.
+        machines: Keys of MACHINES.
+        train_source: Normal training clips per machine in the source domain (DCASE: 990).
+        train_target: Normal training clips per machine in the target domain (DCASE: 10).
+        test_per_condition: Test clips per machine, domain and label (DCASE: 50).
+        overwrite: Whether to replace a different synthetic set that lies in `root`.
 
     Raises:
-        InputError: `root` holds something else; an unknown machine; a count below 1.
+        InputError: `root` holds something else, a machine is unknown, or a count is below 1.
     """
     root, machines = Path(os.path.realpath(root)), tuple(dict.fromkeys(machines))
     counts = {
@@ -252,11 +262,13 @@ def write_factory(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
             "this one first"
         )
+    # The set is written to a temporary folder and renamed, so that it is complete or absent.
     part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
         for machine, split in itertools.product(machines, ("train", "test")):
             (part / machine / split).mkdir(parents=True)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter lock
+        # Threads are enough because NumPy releases the interpreter lock.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda recipe: _write_wav(part, recipe, seed, clip_seconds), recipes))
         for machine in machines:
             _write_tables(
@@ -268,7 +280,8 @@ def write_factory(
         try:
             os.replace(part, root)
         except OSError:
-            if not _holds(root, recipes, note):  # by another process, in the meantime
+            # Another process may have written the same set in the meantime.
+            if not _holds(root, recipes, note):
                 raise
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
@@ -277,11 +290,12 @@ def write_factory(
 
 
 def read_factory_clip(path: str | Path) -> FactoryClip:
-    """The stems of a clip that write_factory wrote, synthesised again; `wave` is the file's, before
-    rounding to 16 bit.
+    """Returns a clip that `write_factory` wrote, synthesised again with all its stems.
+
+    Its `wave` is that of the file before rounding to 16 bits.
 
     Raises:
-        InputError: not a clip of such a set.
+        InputError: The file is not a clip of such a set.
     """
     path = Path(path)
     try:
@@ -306,8 +320,9 @@ def read_factory_clip(path: str | Path) -> FactoryClip:
 
 
 def spectrogram(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "t k"]:
-    """Wave (s,) -> power (t, 257) in frames of 25 ms every 10 ms (those of the filter bank) and
-    bins of 31.25 Hz.
+    """Returns the power spectrogram (t, 257) of a waveform (s,).
+
+    The frames are those of the filter bank, 25 ms every 10 ms; the bins are 31.25 Hz wide.
     """
     frames = np.lib.stride_tricks.sliding_window_view(wave, FRAME)[::HOP]
     return np.abs(np.fft.rfft(frames * np.hanning(FRAME), FFT)) ** 2
@@ -325,6 +340,7 @@ def _fault_gain(
 ) -> float:
     subtle, strong = GRADES[fault_kind]
     value = subtle + grade * (strong - subtle)
+    # The grade of these two faults is an amplitude or a depth, not a level.
     if fault_kind in ("missing_harmonic", "modulation"):
         return value
     ratio = spectrogram(rest)[support].sum() / spectrogram(fault)[support].sum()
@@ -334,8 +350,9 @@ def _fault_gain(
 def _recipes(
     machine: str, *, train_source: int, train_target: int, test_per_condition: int
 ) -> Iterator[_Recipe]:
-    """Every clip of one machine: attributes in turn; among the anomalies, every fault in every
-    grade.
+    """Yields every clip of one machine.
+
+    The attributes alternate, and the anomalies include every fault at every grade.
     """
     if machine not in MACHINES:
         raise InputError(
@@ -371,6 +388,7 @@ def _attribute(speed: int, load: int, domain: str) -> str:
 
 def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> FactoryClip:
     fields = dataclasses.asdict(recipe)
+    # Each clip has its own seed, so it does not depend on the other clips.
     own_seed = hashlib.blake2b(f"{seed}/{fields.pop('path')}".encode(), digest_size=8).digest()
     return factory_clip(**fields, clip_seconds=clip_seconds, seed=int.from_bytes(own_seed))
 
@@ -378,7 +396,8 @@ def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> Factor
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:
     wave = _synthesise(recipe, seed, clip_seconds).wave
     samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
-    content = io.BytesIO()  # soundfile does not say what is wrong with a disk
+    # The file is written from memory because soundfile does not report what is wrong with a disk.
+    content = io.BytesIO()
     soundfile.write(content, samples, SAMPLE_RATE, format="WAV")
     (root / recipe.path).write_bytes(content.getvalue())
 
@@ -397,7 +416,7 @@ def _write_tables(root: Path, machine: str, recipes: Sequence[_Recipe]) -> None:
 
 
 def _holds(root: Path, recipes: Sequence[_Recipe], note: str) -> bool:
-    """Whether the whole set is there, and nothing else."""
+    """Returns whether the folder holds the complete data set and no other recordings."""
     present = (
         {path.relative_to(root).as_posix() for path in root.rglob("*.wav")}
         if root.is_dir()

@@ -1,6 +1,6 @@
-"""Files over a bad network: resumed, verified, and in place only when whole.
+"""Downloads files over an unreliable network: resumed, verified, and in place only when complete.
 
-Whatever a server does, each wait is said and has an end.
+Every wait is reported and bounded, whatever a server does.
 """
 
 import contextlib
@@ -18,35 +18,45 @@ import urllib3
 
 from asd_jax.runtime.log import tell
 
-STALLS = 5  # tries in a row that bring nothing, or nearly nothing
-PATIENCE_S = 40  # that such tries may take together, without the waits that the server asked for
-BACKOFF_S = 1.0  # before the third try; twice that before the fourth, and so on
-LONGEST_WAIT_S = 120  # that a server may ask for (Retry-After)
-TIMEOUT_S = (10, 20)  # to connect, and between bytes
-ANSWER_S = 20  # for the head of an answer, and for the whole of a small one
-SLOW_S, SLOWEST = 10, 1024  # seconds of fewer bytes than this in each are no connection
-MOST_BYTES = 4 << 20  # of a small answer; the largest record has 60,000
+# The number of consecutive attempts that may bring no data, or almost none.
+STALLS = 5
+# The time that such attempts may take together, without the waits that the server requests.
+PATIENCE_S = 40
+# The wait before the third attempt. It doubles with each further attempt.
+BACKOFF_S = 1.0
+# The longest wait that a server may request with Retry-After.
+LONGEST_WAIT_S = 120
+# The time limits for connecting and between bytes.
+TIMEOUT_S = (10, 20)
+# The time limit for the headers of a response, and for the whole of a small one.
+ANSWER_S = 20
+# A connection with fewer than SLOWEST bytes per second over SLOW_S seconds counts as dead.
+SLOW_S, SLOWEST = 10, 1024
+# The size limit of a small response. The largest record has 60,000 bytes.
+MOST_BYTES = 4 << 20
 _BLOCK = 1 << 18
 _BUSY = (429, 500, 502, 503, 504)
-_BUSY_S = 4.0  # between tries where a busy server names no time
-# What a cut or silent connection raises; everything else is final.
+# The wait between attempts if a busy server states no time.
+_BUSY_S = 4.0
+# The exceptions of a broken or silent connection. All others are final.
 _PASSING = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
 class DownloadError(Exception):
-    """What the network or the server did wrong, in one line: nothing the user can mend but by
-    trying again.
+    """An error of the network or the server, in one line, which the user can only resolve by trying
+    again.
     """
 
 
 class WrongAnswer(DownloadError):
-    """Something else came than was asked for, as from a wrong address or a network's sign-in page:
-    for the user to look at.
+    """The response is not what was requested, e.g. from a wrong URL or a network's sign-in page.
+
+    The user has to look into it.
     """
 
 
 class _Passing(Exception):
-    """Why a try brought nothing, and the seconds that the server asks to wait."""
+    """Why an attempt brought no data, and the seconds that the server asks to wait."""
 
     def __init__(self, reason: str, wait: float = 0):
         super().__init__(reason)
@@ -54,16 +64,21 @@ class _Passing(Exception):
 
 
 class _Patience:
-    """Says each try that brought nothing, waits, and ends them."""
+    """Reports each attempt that brought no data, waits, and stops after too many."""
 
     def __init__(self, url: str):
         self.url, self.tries, self.since = url, 0, time.monotonic()
 
     def lost(self, passing: _Passing, stand: str) -> None:
-        """Waits before the next try.
+        """Waits before the next attempt.
+
+        Args:
+            passing: Why the last attempt brought no data.
+            stand: How far the download has come, for the message.
 
         Raises:
-            DownloadError: there have been enough; says why, and how far it came.
+            DownloadError: There were too many attempts. The message says why and how far the
+                download has come.
         """
         self.tries += 1
         if self.tries == STALLS or time.monotonic() - self.since > PATIENCE_S:
@@ -71,23 +86,26 @@ class _Patience:
         wait = max(passing.wait, BACKOFF_S * 2 ** (self.tries - 2) if self.tries > 1 else 0)
         tell(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
         time.sleep(wait)
+        # Waits that the server requested do not count towards PATIENCE_S.
         self.since += passing.wait
 
 
 def new_session() -> requests.Session:
-    """A session for `get` and `fetch_file`."""
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # else tracebacks of odd headers
+    """Returns a session for `get` and `fetch_file`."""
+    # Otherwise urllib3 logs a traceback for malformed headers.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     session = requests.Session()
-    session.headers["Accept-Encoding"] = "identity"  # sizes and ranges count the bytes of the file
+    # Sizes and ranges must refer to the bytes of the file itself, not to a compressed transfer.
+    session.headers["Accept-Encoding"] = "identity"
     return session
 
 
 def get(session: requests.Session, url: str) -> bytes:
-    """The content of a small answer.
+    """Returns the content of a small response.
 
     Raises:
-        DownloadError: none, or one that is no success.
-        WrongAnswer: one that is too large.
+        DownloadError: There is no response, or it is not a success.
+        WrongAnswer: The response is too large.
     """
     patience = _Patience(url)
     while True:
@@ -110,7 +128,7 @@ def _small(session: requests.Session, url: str) -> bytes:
 
 
 def seen(content: bytes | bytearray) -> str:
-    """What came, for a message."""
+    """Returns a description of the received content, for a message."""
     return f"what came begins with {bytes(content[:60])!r}" if content else "nothing came"
 
 
@@ -123,23 +141,23 @@ def fetch_file(
     md5: str,
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Fetches a file of known size and md5 to `path`; what <path>.part holds of it is not fetched
-    again.
+    """Downloads a file of known size and MD5 to `path`; the content of <path>.part is reused.
 
     Args:
-        session: from `new_session`.
-        url: of the file.
-        path: where it goes once it is whole and verified.
-        size: its bytes.
-        md5: its sum, in hexadecimal.
-        progress: called with the bytes that are there.
+        session: A session from `new_session`.
+        url: URL of the file.
+        path: Where the file is moved once it is complete and verified.
+        size: Its size in bytes.
+        md5: Its MD5 sum in hexadecimal.
+        progress: Called with the number of bytes that are there.
 
     Raises:
-        DownloadError: the server's refusal, a connection that stays dead, or a wrong md5, twice.
-        WrongAnswer: something of another kind or size.
+        DownloadError: The server refuses, the connection stays dead, or the MD5 sum is wrong twice.
+        WrongAnswer: The response is of another kind or size.
     """
     part = path.with_name(path.name + ".part")
-    if path.exists():  # verified, but not used up when the last run was interrupted
+    # A file at `path` was verified by an earlier run that was interrupted before using it.
+    if path.exists():
         os.replace(path, part)
     for _ in range(2):
         _complete(session, url, part, size, progress)
@@ -167,8 +185,10 @@ def _complete(
         except _Passing as error:
             passing = error
         came = _size(part)
+        # Bytes beyond the expected size are no progress.
         gained = came - most if came <= size else 0
         most = max(most, most + gained)
+        # Only an attempt that brings data at a usable rate resets the patience.
         if gained > SLOWEST * max(0, time.monotonic() - begin - 1):
             patience = _Patience(url)
         else:
@@ -183,11 +203,13 @@ def _size(part: Path) -> int:
 def _append(
     session, url: str, part: Path, have: int, size: int, progress: Callable[[int], None]
 ) -> None:
-    """One request, for what is missing; a server that refuses ranges sends everything, and the file
-    starts over.
+    """Makes one request for the missing bytes and appends the response.
+
+    If a server does not support ranges and sends the whole file, `part` is rewritten from the
+    start.
     """
     with _answer(session, url, {"Range": f"bytes={have}-"} if have else {}) as response:
-        if response.status_code == 416:  # the range is not the server's: begin anew
+        if response.status_code == 416:  # the server rejects the range, so start again
             part.unlink(missing_ok=True)
             return
         said = response.headers
@@ -195,6 +217,7 @@ def _append(
             f"bytes {have}-"
         )
         blocks, missing = _blocks(response), size - have if resumes else size
+        # The sign-in page of a network, for example, is HTML of another length.
         if said.get("Content-Length", str(missing)) != str(missing) or "html" in said.get(
             "Content-Type", ""
         ):
@@ -215,11 +238,12 @@ def _append(
 def _answer(
     session: requests.Session, url: str, headers: dict[str, str] | None = None
 ) -> Iterator[requests.Response]:
-    """The answer, a success, with its content still to come.
+    """Context manager: yields a successful response whose content has not been read yet.
 
     Raises:
-        _Passing: none, or the server is busy, or the connection breaks within.
-        DownloadError: a refusal.
+        _Passing: There is no response, the server is busy, or the connection breaks inside the
+            block.
+        DownloadError: The server refuses.
     """
     try:
         with _in_time(
@@ -227,17 +251,21 @@ def _answer(
         ) as response:
             if response.status_code in _BUSY:
                 raise _Passing(_status(response), _asked_to_wait(url, response))
+            # `_append` handles status 416 (range not satisfiable).
             if response.status_code != 416:
                 response.raise_for_status()
             yield response
     except _PASSING as error:
         raise _Passing(_reason(error)) from error
-    except (requests.RequestException, ValueError) as error:  # ValueError: of odd addresses
+    except (requests.RequestException, ValueError) as error:  # malformed URLs raise ValueError
         raise DownloadError(f"{url}: {_reason(error)}") from error
 
 
 def _in_time(call: Callable[[], requests.Response]) -> requests.Response:
-    """What the call returns; a server may send the head of an answer byte by byte, for ever."""
+    """Returns the result of `call`, within a time limit.
+
+    Without a limit, a server could send the headers of a response byte by byte forever.
+    """
     answers: queue.SimpleQueue = queue.SimpleQueue()
 
     def run():
@@ -257,13 +285,13 @@ def _in_time(call: Callable[[], requests.Response]) -> requests.Response:
 
 
 def _blocks(response: requests.Response, *, decode: bool = False) -> Iterator[bytes]:
-    """The content as it comes, in blocks.
+    """Yields the content in blocks as it arrives.
 
     Raises:
-        _Passing: it comes too slowly.
+        _Passing: The content arrives too slowly.
     """
     begin, came = time.monotonic(), 0
-    # iter_content would lose what came of a block cut short.
+    # iter_content would discard what was received of an incomplete block.
     while block := response.raw.read1(_BLOCK, decode_content=decode):
         yield block
         came += len(block)
@@ -274,13 +302,13 @@ def _blocks(response: requests.Response, *, decode: bool = False) -> Iterator[by
 
 
 def _asked_to_wait(url: str, response: requests.Response) -> float:
-    """Seconds; a few where a busy server does not say."""
+    """Returns the seconds that a busy server asks to wait, or a default of a few seconds."""
     asked = response.headers.get("Retry-After", "")
     try:
         wait = float(urllib3.Retry().parse_retry_after(asked))
     except urllib3.exceptions.InvalidHeader:
         return _BUSY_S
-    except ValueError:  # thousands of digits
+    except ValueError:  # a number with thousands of digits
         wait = float("inf")
     if wait > LONGEST_WAIT_S:
         raise DownloadError(
@@ -297,6 +325,6 @@ def _status(response: requests.Response) -> str:
 def _reason(error: Exception) -> str:
     if (response := getattr(error, "response", None)) is not None:
         return _status(response)
-    # urllib3's, below "max retries exceeded"
+    # The error of urllib3 that is wrapped by "max retries exceeded".
     cause = getattr(error.args[0], "reason", error) if error.args else error
     return f"no answer, {str(cause).rsplit('): ', 1)[-1][:200] or type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Which files of a folder are recordings: one walk for every command, which says what it leaves
+"""Finds the recordings in a folder; every command uses this walk, and it reports what it leaves
 out.
 """
 
@@ -10,30 +10,30 @@ from pathlib import Path
 
 from asd_jax.runtime.errors import InputError
 
-# What can be read, by the usual endings.
+# The usual extensions of the formats that can be read.
 AUDIO_ENDINGS = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus")
 AUDIO_ENDINGS += (".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".caf", ".au", ".snd", ".sph", ".nist")
-# Endings of files that lie beside recordings and are none.
+# Extensions of files that often lie beside recordings but are not recordings.
 _PAPERS = {"", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".rst", ".pdf", ".html", ".htm"}
 _PAPERS |= {".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".py", ".ipynb", ".m", ".sh"}
 _PAPERS |= {".png", ".jpg", ".jpeg", ".gif", ".svg", ".doc", ".docx", ".xls", ".xlsx", ".detector"}
 _PAPERS |= {".safetensors", ".npy", ".npz", ".md5", ".sha256", ".lnk", ".url", ".db"}
-# Folders that systems keep for themselves: what was deleted, copies, thumbnails. Those that begin
-# with a dot or $ are too.
+# Folders that operating systems and NAS devices create for deleted files, copies and thumbnails.
+# Folders whose names begin with a dot or $ are skipped too.
 _SYSTEM = {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "recycler"}
 _SYSTEM |= {"recycled", "system volume information", "lost+found", "found.000", "__macosx"}
 _SYSTEM |= {"network trash folder", "temporary items", "~snapshot", "trash", "__pycache__"}
-SHOWN = 8  # of what is left out, in words
+SHOWN = 8  # the number of omissions that are printed
 
 
 @dataclasses.dataclass
 class Listing:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
-        files: recordings, in order.
-        folders: those below it, followed where they are links.
-        left_out: a line on each thing that might be a recording and is not taken for one.
+        files: The recordings, sorted.
+        folders: The subfolders, including links to folders.
+        left_out: A line on each item that might be a recording but is not taken for one.
     """
 
     files: list[Path] = dataclasses.field(default_factory=list)
@@ -42,10 +42,10 @@ class Listing:
 
 
 def listing(folder: str | Path) -> Listing:
-    """A folder -> the recordings and folders in it, hidden ones and the system's left out.
+    """Returns the recordings and subfolders of a folder, without hidden and system folders.
 
     Raises:
-        InputError: it cannot be listed.
+        InputError: The folder cannot be listed.
     """
     found = Listing()
     try:
@@ -59,10 +59,11 @@ def listing(folder: str | Path) -> Listing:
 
 
 def everything_below(folder: str | Path) -> Listing:
-    """A folder -> the recordings in it and in all folders below it, each folder once.
+    """Returns the recordings of a folder and of all folders below it, each folder visited once.
 
     Raises:
-        InputError: the folder cannot be listed; one below it is left out instead.
+        InputError: The folder itself cannot be listed. A subfolder that cannot be listed is left
+            out.
     """
     found, waiting, seen = Listing(), [Path(folder)], set()
     while waiting:
@@ -70,11 +71,11 @@ def everything_below(folder: str | Path) -> Listing:
         try:
             status = os.stat(place)
             if (status.st_dev, status.st_ino) in seen:
-                continue  # a link to where we have been
+                continue  # a link to a folder that was already visited
             seen.add((status.st_dev, status.st_ino))
             here = listing(place)
         except OSError:
-            continue  # removed meanwhile
+            continue  # it was removed in the meantime
         except InputError as error:
             if place == Path(folder):
                 raise
@@ -88,7 +89,7 @@ def everything_below(folder: str | Path) -> Listing:
 
 
 def in_words(left_out: Iterable[str]) -> list[str]:
-    """The lines on what is left out, the first of them where there are many."""
+    """Returns the lines on what was left out, shortened to the first few if there are many."""
     lines = [f"left out: {line}" for line in left_out]
     more = len(lines) - SHOWN
     return lines[:SHOWN] + ([f"left out: {more} more"] if more > 0 else [])
@@ -105,7 +106,7 @@ def _sort_in(entry: os.DirEntry, found: Listing) -> None:
     except OSError as error:
         if entry.is_symlink():
             found.left_out.append(f"{path}: a link that leads nowhere ({error.strerror or error})")
-        return  # or removed meanwhile
+        return  # or it was removed in the meantime
     if stat.S_ISDIR(mode):
         found.folders.append(path)
     elif ending in AUDIO_ENDINGS and stat.S_ISREG(mode):

@@ -1,4 +1,4 @@
-"""The labels of evaluation clips, from the lists that the organisers publish after each
+"""Reads the labels of evaluation clips from the lists that the organisers publish after each
 challenge.
 """
 
@@ -15,16 +15,16 @@ _PATTERNS = ("eval_data_list*.csv", "*_attributes_??.csv")
 
 
 def find_ground_truth(root: str | Path, ground_truth: str | Path | None = None) -> GroundTruth:
-    """The lists given, or else those that lie in root or root/ground_truth -> what they say of each
-    clip.
+    """Returns the labelled name of each clip, from the given lists or those in root or
+    root/ground_truth.
 
     Args:
-        root: the folder of the recordings.
-        ground_truth: a list or a folder of lists; None looks with the recordings, and nothing there
-            is no error.
+        root: The folder of the recordings.
+        ground_truth: A list or a folder of lists. None searches the folder of the recordings, where
+            lists may be absent.
 
     Raises:
-        InputError: no list where one was said to be, or a file that is none.
+        InputError: There is no list at `ground_truth`, or a file is not such a list.
     """
     at = Path(ground_truth or root)
     folders = (at, at / "ground_truth")
@@ -38,15 +38,15 @@ def find_ground_truth(root: str | Path, ground_truth: str | Path | None = None) 
 
 
 def read_ground_truth(files: list[Path]) -> GroundTruth:
-    """Ground-truth files -> {(machine, released name): labelled name}.
+    """Returns {(machine, released name): labelled name} from ground-truth files.
 
-    Two formats: lists of a machine's name on a line and `released,labelled[,label]` lines below it;
-    and the 2022 evaluator's attribute files, with the columns file_name and
-    file_name_with_attributes. The rows of ToyCar and ToyTrain in eval_data_list_2022.csv contradict
-    the attribute files on 608 of 1200 clips and are passed over.
+    There are two formats: lists with the name of a machine on a line and
+    `released,labelled[,label]` lines below it, and the attribute files of the 2022 evaluator, with
+    the columns file_name and file_name_with_attributes. The rows of ToyCar and ToyTrain in
+    eval_data_list_2022.csv contradict the attribute files on 608 of 1200 clips and are ignored.
 
     Raises:
-        InputError: a file of neither format.
+        InputError: A file has neither format.
     """
     labelled = {}
     for path in files:
@@ -68,6 +68,7 @@ def _list_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
     wrong = EDITIONS[int(year[0])].mislabelled if year and int(year[0]) in EDITIONS else ()
     machine, labelled = None, {}
     for number, row in enumerate(rows, start=1):
+        # A line with one value is the name of the machine for the lines below it.
         if len([cell for cell in row if cell]) == 1:
             machine = next(cell for cell in row if cell)
         elif machine is None or not all(name.endswith(".wav") for name in row[:2]):
@@ -94,6 +95,7 @@ def _attribute_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
                 "columns file_name and file_name_with_attributes"
             )
         name = Path(row[released])
+        # Only test clips need a labelled name.
         if "test" in name.parts:
             labelled[name.parts[0], name.name] = Path(row[full]).name
     return labelled

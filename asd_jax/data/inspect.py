@@ -1,10 +1,10 @@
-"""Says what is in a folder of recordings: clips, domains, attributes, lengths, rates and problems,
-machine by machine.
+"""Reports the content of a folder of recordings for each machine: clips, domains, attributes,
+lengths, rates and problems.
 
     python -m asd_jax.data.inspect --root=DIR [--json=FILE]
 
-Headers are read of every file, and what is compressed is decoded to find its length; --decode reads
-every sample, which finds NaNs too.
+The command reads the header of every file, and decodes compressed files to find their length. With
+--decode it reads every sample, which also finds NaNs.
 """
 
 import collections
@@ -23,11 +23,12 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import check_output, write_json
 from asd_jax.runtime.log import say
 
-SHOWN = 20  # problems printed; the file has all
+# The number of problems that are printed. The JSON file lists all.
+SHOWN = 20
 
 
 def define_flags(argv: Sequence[str]) -> None:
-    """The flags of the command."""
+    """Defines the flags of the command."""
     flags.DEFINE_string("root", None, "Folder of recordings, a DCASE tree or your own.")
     flags.DEFINE_string(
         "json", None, "File for the same and more: attributes with their counts, every problem."
@@ -36,7 +37,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Prints the table and the problems; writes the JSON."""
+    """Prints the table and the problems, and writes the JSON file."""
     asked = flags.FLAGS
     if not asked.root:
         raise InputError("--root is needed, e.g. --root=data/dcase2024")
@@ -49,15 +50,15 @@ def main() -> None:
 
 
 def inspect(root: str | Path, *, decode: bool = False) -> dict:
-    """Folder -> what is in it, as JSON has it.
+    """Returns the content of a folder as a JSON-compatible dictionary.
 
     Args:
-        root: as for `find_clips`, but bad names, bad files and machines without training clips are
-            listed, not raised.
-        decode: read every sample, not headers alone.
+        root: As for `find_clips`, except that bad names, bad files and machines without training
+            clips are listed instead of raised.
+        decode: Whether to read every sample instead of only the headers.
 
     Raises:
-        InputError: no such folder, or no machine in it.
+        InputError: The folder does not exist, or contains no machine.
     """
     left_out: list[str] = []
     folders = machine_folders(root, left_out)
@@ -79,8 +80,8 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
 def describe_machine(
     clips: Sequence[Clip], problems: Sequence[str] = (), *, decode: bool = False
 ) -> dict:
-    """The clips of one machine -> counts by split, domain and label, attributes, lengths, formats,
-    problems.
+    """Returns counts of one machine's clips by split, domain and label, with their attributes,
+    lengths, formats and problems.
     """
     from asd_jax.data.audio import audio_format, read_clip
 
@@ -133,7 +134,7 @@ def _counts(values) -> dict[str, int]:
 
 
 def show(found: dict) -> None:
-    """Prints the table, and the problems below it."""
+    """Prints the table, followed by the problems."""
     from rich.table import Table
 
     from asd_jax.reporting.table import print_table

@@ -1,8 +1,8 @@
-"""Physics of the synthetic factory: how five machines sound, how they fail, and what else is in the
-room.
+"""Physics of the synthetic factory: how five machines sound, how they fail, and what else is
+audible in the room.
 
-A machine is excited by its moving parts and heard through its body. Excitations follow the angle of
-a shaft, not time, so that every line, gate and impact moves with the speed:
+A machine's moving parts excite it, and its body filters the sound. The excitations are functions of
+the angle of a shaft rather than of time, so every line, gate and impact follows the speed:
 
 - lines at multiples ("orders") of the rotor's speed: blade passing of a fan (blades x speed; Gutin
   1936), meshing of gears (teeth x speed) with sidebands at the shaft speed from eccentricity
@@ -13,21 +13,22 @@ a shaft, not time, so that every line, gate and impact moves with the speed:
 - impacts at fixed angles of the cycle (end stops, valve seats);
 - the body: resonances 1/(1 + iQ(f/f0 - f0/f)), stiffened by load (Hertzian contact).
 
-Faults:
+The faults are:
 
 - bearing: a spalled race is struck at the ball pass frequency, n/2 (1 -+ d/D cos a) x speed (-
-  outer race, + inner race); each strike rings a housing resonance, intervals slip by 1-2 %, and the
-  load zone modulates an inner race once per turn (McFadden & Smith 1984; Randall & Antoni 2011);
-- tone: a new line at no integer order (a loose part, a whistle);
-- missing_harmonic: one of the machine's two loudest lines loses most of its amplitude;
-- modulation: the whole machine swells at the cage frequency, 1/2 (1 - d/D cos a) x speed (Randall &
+  outer race, + inner race); each strike excites a resonance of the housing, the intervals slip by
+  1-2 %, and the load zone modulates an inner race once per turn (McFadden & Smith 1984; Randall &
   Antoni 2011);
-- rubbing: band-limited noise once per cycle, from a rotor touching its housing over an arc
+- tone: a new line at a non-integer order (a loose part, a whistle);
+- missing_harmonic: one of the machine's two loudest lines loses most of its amplitude;
+- modulation: the level of the whole machine is modulated at the cage frequency,
+  1/2 (1 - d/D cos a) x speed (Randall & Antoni 2011);
+- rubbing: band-limited noise once per cycle, from a rotor that touches its housing over an arc
   (Muszynska 1989).
 
-Levels, depths and ranges are chosen: a small classifier of the attributes must gain over raw
-spectra, and neither level nor spectral centroid may give the faults away
-(tests/data/test_factory.py holds the bounds).
+Levels, depths and ranges are chosen rather than measured: a small classifier of the attributes must
+improve on raw spectra, and neither the level nor the spectral centroid may reveal the faults
+(tests/data/test_factory.py checks the bounds).
 """
 
 import dataclasses
@@ -39,49 +40,52 @@ import numpy as np
 
 SAMPLE_RATE = 16000
 NOISES = {"source": "workshop", "target": "street"}
-# What a fault's grade means, from 0 (subtle) to 1 (strong).
+# What a fault's grade controls, as the values at grade 0 (subtle) and grade 1 (strong).
 GRADES = {
-    "bearing": (-4.0, 10.0),  # dB over everything else, within the fault's own support
-    "tone": (2.0, 16.0),  # the same
-    "missing_harmonic": (0.7, 1.0),  # part of the amplitude that is missing
-    "modulation": (0.5, 1.0),  # depth
-    "rubbing": (0.0, 14.0),  # dB, as above
+    "bearing": (-4.0, 10.0),  # dB relative to all other sound, within the fault's own support
+    "tone": (2.0, 16.0),  # dB, as for "bearing"
+    "missing_harmonic": (0.7, 1.0),  # fraction of the amplitude that is removed
+    "modulation": (0.5, 1.0),  # modulation depth
+    "rubbing": (0.0, 14.0),  # dB, as for "bearing"
 }
 FAULTS = tuple(GRADES)
 
 
 def steady(turns: np.ndarray) -> np.ndarray:
-    """Gate of a flow that the shaft modulates a little."""
+    """Returns the envelope of a flow that the shaft modulates slightly."""
     return 1 + 0.3 * _cosine(turns)
 
 
 def stroke(turns: np.ndarray) -> np.ndarray:
-    """Gate of friction in a slider: proportional to its speed."""
+    """Returns the envelope of the friction in a slider, which is proportional to its speed."""
     return np.abs(np.sin(2 * np.pi * turns))
 
 
 def opening(turns: np.ndarray) -> np.ndarray:
-    """Gate of flow through a valve that is open for the first 40 % of its cycle."""
+    """Returns the envelope of the flow through a valve that is open for the first 40 % of its
+    cycle.
+    """
     return np.clip(8 * np.minimum(turns % 1, 0.4 - turns % 1), 0.05, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """One machine type; levels in dB, all relative to one another.
+    """Parameters of one machine type. All levels are in dB and relative to one another.
 
     Attributes:
-        speeds: cycles per minute in each domain, the values of the attribute "speed".
-        loads: values of the attribute "load" in each domain.
-        rotor_order: turns of the rotor per cycle, at its fastest where it reciprocates.
-        lines: (order of the rotor, level at load 1, change per load step).
-        sidebands: depth of the lines' amplitude modulation by the cycle at load 1; grows with load.
+        speeds: Cycles per minute in each domain, the values of the attribute "speed".
+        loads: Values of the attribute "load" in each domain.
+        rotor_order: Turns of the rotor per cycle, at its fastest if it reciprocates.
+        lines: (order of the rotor, level at load 1, change per load step) of each line.
+        sidebands: Depth at load 1 of the lines' amplitude modulation by the cycle. It grows with
+            the load.
         noise: (low Hz, high Hz, level, change per load step).
-        gate: envelope of the noise over the cycle.
-        impacts: (phase of the cycle, level).
-        resonances: (Hz, Q, gain) of the body.
+        gate: Envelope of the noise over the cycle.
+        impacts: (phase of the cycle, level) of each impact.
+        resonances: (Hz, Q, gain) of each resonance of the body.
         bearing: (number of balls, ball diameter / pitch diameter x cosine of the contact angle).
-        reciprocating: the rotor's speed follows the stroke instead of being constant.
-        slip: loss of speed per load step.
+        reciprocating: Whether the rotor's speed follows the stroke instead of being constant.
+        slip: Loss of speed per load step.
     """
 
     speeds: Mapping[str, tuple[int, ...]]
@@ -101,7 +105,7 @@ class Machine:
 
 
 MACHINES: dict[str, Machine] = {
-    "fan": Machine(  # nine blades
+    "fan": Machine(  # with nine blades
         speeds={"source": (2400, 2640, 2880, 3120), "target": (2520, 3000)},
         rotor_order=1,
         lines=tuple((9 * k, -3.0 * (k - 1), (3, -5, 4, -4, 5, -3, 4)[k - 1]) for k in range(1, 8))
@@ -111,7 +115,7 @@ MACHINES: dict[str, Machine] = {
         resonances=((420, 5, 1.0), (1350, 8, 1.2), (2900, 10, 0.8)),
         bearing=(8, 0.22),
     ),
-    "gearbox": Machine(  # a pinion of 23 teeth
+    "gearbox": Machine(  # with a pinion of 23 teeth
         speeds={"source": (1080, 1200, 1320, 1440), "target": (1140, 1380)},
         rotor_order=1,
         lines=tuple((23 * k, -2.5 * (k - 1), (-3, 4, -4, 5, -3, 4, 3)[k - 1]) for k in range(1, 8))
@@ -121,7 +125,8 @@ MACHINES: dict[str, Machine] = {
         resonances=((650, 8, 1.2), (1700, 10, 1.0), (3300, 14, 0.9)),
         bearing=(12, 0.18),
     ),
-    # induction motor of one pole pair and 28 rotor slots: 28 and 28 +- 2 x line frequency
+    # An induction motor with one pole pair and 28 rotor slots has lines at order 28 and at 28 +- 2
+    # x the line frequency.
     "motor": Machine(
         speeds={"source": (1440, 1620, 1800, 1980), "target": (1530, 1890)},
         rotor_order=1,
@@ -133,7 +138,7 @@ MACHINES: dict[str, Machine] = {
         bearing=(9, 0.25),
         slip=0.03,
     ),
-    "slider": Machine(  # a servo strokes a carriage on a ball screw, to and fro
+    "slider": Machine(  # a servo moves a carriage back and forth on a ball screw
         speeds={"source": (120, 150, 180, 210), "target": (135, 195)},
         rotor_order=14,
         lines=((16, 0, -3), (32, -2, 4), (48, -4, -4), (64, -6, 5), (8, -6, 2)),
@@ -160,11 +165,11 @@ MACHINES: dict[str, Machine] = {
 
 
 class Excitation(NamedTuple):
-    """What moves in a machine, before its body colours it; arrays over k lines and s samples."""
+    """The excitation of a machine before its body filters it: k lines and s samples."""
 
     cycle: np.ndarray  # (s,), turns
     rotor: np.ndarray  # (s,), turns
-    rotor_hz: float  # the rotor's mean speed, at its fastest where it reciprocates
+    rotor_hz: float  # mean speed of the rotor, at its fastest if it reciprocates
     lines: np.ndarray  # (k, s)
     noise: np.ndarray  # (s,)
     impacts: np.ndarray  # (s,)
@@ -173,8 +178,14 @@ class Excitation(NamedTuple):
 def excite(
     machine: Machine, speed: float | int, load: int, samples: int, rng: np.random.Generator
 ) -> Excitation:
-    """One healthy run at `speed` (cycles/min) and `load`, with its own phase, slow drift and
-    noise.
+    """Returns the excitation of one healthy run, with its own phase, slow drift and noise.
+
+    Args:
+        machine: The machine type.
+        speed: Cycles per minute.
+        load: Load step.
+        samples: Length of the run.
+        rng: Source of the randomness.
     """
     seconds = np.arange(samples) / SAMPLE_RATE
     drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(
@@ -202,6 +213,7 @@ def excite(
     )
     impacts = np.zeros(samples)
     for phase, level in machine.impacts:
+        # An impact occurs whenever the cycle passes its phase.
         strikes = np.flatnonzero(np.diff(np.floor(cycle - phase)))
         impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes)))
     return Excitation(
@@ -210,8 +222,9 @@ def excite(
 
 
 def body(machine: Machine, load: int, hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The body's complex response at `hz`; a load step raises its resonances by 6 %, a clip by some
-    1 %.
+    """Returns the complex frequency response of the machine's body at the frequencies `hz`.
+
+    Each load step raises the resonances by 6 %, and they vary by about 1 % from clip to clip.
     """
     shift = 1 + 0.06 * (load - 1) + rng.normal(0, 0.01)
     return np.asarray(
@@ -227,36 +240,43 @@ def fault_excitation(
     heard: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The fault as an excitation (s,) of arbitrary level; negative lines where sound goes missing.
+    """Returns the excitation (s,) of a fault, at an arbitrary level.
+
+    A fault that removes sound is returned as lines with a negative sign.
 
     Args:
-        kind: one of FAULTS.
-        machine: the machine that fails.
-        run: its healthy run.
-        hz: frequencies of the real FFT of s samples.
-        heard: the complex response at `hz` through which it will be heard.
-        rng: the fault's own randomness.
+        kind: One of FAULTS.
+        machine: The machine that fails.
+        run: Its healthy run.
+        hz: Frequencies of the real FFT of s samples.
+        heard: Complex response at `hz` through which the fault will be recorded.
+        rng: Source of the fault's own randomness.
     """
     balls, geometry = machine.bearing
     samples = len(run.rotor)
     if kind == "bearing":
+        # -1 is a fault of the outer race, +1 of the inner race.
         race = rng.choice((-1, 1))
         rate = balls / 2 * (1 + race * geometry)
         turns = (
+            # The rolling elements slip, so the intervals between strikes vary.
             run.rotor[0]
             + np.cumsum(1 + rng.normal(0, 0.015, int(rate * np.ptp(run.rotor)) + 1)) / rate
         )
         turns = turns[turns < run.rotor[-1]]
         strikes = np.zeros(samples)
+        # The load zone modulates the inner race strongly, and the outer race only slightly.
         strikes[np.searchsorted(run.rotor, turns)] = 1 + (0.9 if race > 0 else 0.2) * _cosine(
             turns + rng.random()
         )
         return filtered(strikes, resonance(hz, rng.uniform(1800, 4500), rng.uniform(10, 20)))
     if kind == "tone":
+        # The order is far from an integer, so the tone is not one of the machine's own lines.
         order = np.floor(rng.uniform(600, 4500) / run.rotor_hz) + rng.uniform(0.3, 0.7)
         return _cosine(order * run.rotor + rng.random())
     if kind == "missing_harmonic":
         orders = np.array([order for order, *_ in machine.lines])
+        # The loudest lines are determined after the body and the microphone.
         loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(heard))
         return -run.lines[rng.choice(np.argsort(loudness)[-2:])]
     if kind == "modulation":
@@ -274,8 +294,10 @@ def background(
     rng: np.random.Generator,
     lasting: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """Room sound (s,) of unit power: "workshop" (pink noise, mains hum, clanks) or "street" (rumble
-    that passes by). What lasts a session, colour and hum, is drawn from `lasting`.
+    """Returns the sound (s,) of a room at unit power.
+
+    "workshop" is pink noise, mains hum and clanks; "street" is a rumble that passes by. What stays
+    the same during a session (spectrum and hum) is drawn from `lasting`.
     """
     lasting = rng if lasting is None else lasting
     seconds = np.arange(samples) / SAMPLE_RATE
@@ -297,8 +319,9 @@ def background(
 
 
 def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A microphone's and room's gain at `hz`, another one for every clip: a tilt and three ripples
-    over octaves.
+    """Returns the gain at `hz` of a microphone and its room: a tilt and three ripples over octaves.
+
+    Every clip draws another one.
     """
     octaves = np.log2(np.maximum(hz, 60) / 1000)
     decibels = rng.uniform(-1.5, 1.5) * octaves
@@ -308,8 +331,8 @@ def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def set_up_anew(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """By how many dB at `hz` a microphone that is set up anew near its place differs: level, a tilt
-    and three ripples over octaves.
+    """Returns the change of gain in dB at `hz` when a microphone is set up again near its place: a
+    level, a tilt and three ripples over octaves.
     """
     octaves = np.log2(np.maximum(hz, 60) / 1000)
     decibels = rng.normal(0, 2) + rng.uniform(-0.7, 0.7) * octaves
@@ -319,7 +342,7 @@ def set_up_anew(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def resonance(hz: np.ndarray, f0: float | int, q: float | int) -> np.ndarray:
-    """Complex response at `hz` of one mode, 1 at its frequency `f0`."""
+    """Returns the complex response at `hz` of one mode, which is 1 at its frequency `f0`."""
     hz = np.maximum(hz, 1.0)
     return 1 / (1 + 1j * q * (hz / f0 - f0 / hz))
 
@@ -327,7 +350,7 @@ def resonance(hz: np.ndarray, f0: float | int, q: float | int) -> np.ndarray:
 def band_noise(
     low_hz: float | int, high_hz: float | int, samples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Gaussian noise (s,) of unit power between two frequencies, with flanks of 12 dB per
+    """Returns Gaussian noise (s,) of unit power between two frequencies, with slopes of 12 dB per
     octave.
     """
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
@@ -336,20 +359,22 @@ def band_noise(
 
 
 def filtered(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """Signal (s,) through a response at its real FFT's frequencies; circular, as no response rings
-    for long.
+    """Returns a signal (s,) filtered by a response given at the frequencies of its real FFT.
+
+    The filter is circular, which is acceptable because no response rings for long.
     """
     return np.fft.irfft(np.fft.rfft(signal) * response, len(signal))
 
 
 def unit_power(signal: np.ndarray) -> np.ndarray:
-    """Signal (s,) scaled to a mean square of 1."""
+    """Returns a signal (s,) scaled to a mean square of 1."""
     return signal / np.sqrt(np.mean(signal**2))
 
 
 def _harmonics(turns, orders):
-    """e^(2 pi i order turns), one (s,) per whole order, by repeated squaring: far faster than a
-    cosine each.
+    """Yields e^(2 pi i order turns) as an array (s,) for each integer order.
+
+    Repeated squaring is much faster than one cosine per order.
     """
     squares = [_cosine(turns) + 1j * _cosine(turns - 0.25)]
     while len(squares) < max(orders).bit_length():

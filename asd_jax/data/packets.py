@@ -1,4 +1,4 @@
-"""Where the sound lies in MP3, Ogg and FLAC, by walking frames and pages to the end."""
+"""Locates the audio data in MP3, Ogg and FLAC files by walking their frames or pages to the end."""
 
 import mmap
 import re
@@ -9,9 +9,9 @@ from typing import BinaryIO, NamedTuple
 from asd_jax.data.pieces import Sound, at
 from asd_jax.runtime.errors import InputError
 
-_LARGEST = 3000  # bytes, more than any MPEG frame
-_MOST_SAMPLES = (1 << 36) - 1  # that a FLAC header can state
-# kbit/s by (version is 1, layer), ISO 11172-3 and 13818-3
+_LARGEST = 3000  # bytes; larger than any MPEG frame
+_MOST_SAMPLES = (1 << 36) - 1  # the largest number of samples that a FLAC header can state
+# Bit rates in kbit/s by (whether it is MPEG version 1, layer), from ISO 11172-3 and 13818-3.
 _BITRATES = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -24,7 +24,9 @@ _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"LYRICS200", b"3DI")
 
 
 class Frame(NamedTuple):
-    """An MPEG frame's header: its bytes, samples of a channel, and what may not change."""
+    """The header of an MPEG frame: its size in bytes, its samples per channel, and the properties
+    that must not change within a file.
+    """
 
     size: int
     samples: int
@@ -32,13 +34,17 @@ class Frame(NamedTuple):
 
 
 def mpeg_frame(head: bytes) -> Frame | None:
-    """The frame whose header these bytes begin with; None for all else (free bit rates too)."""
+    """Returns the MPEG frame whose header `head` begins with, or None for anything else.
+
+    Frames with a free bit rate also give None.
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
     bitrate, rate, padded = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
     if version == 1 or layer == 4 or not 0 < bitrate < 15 or rate == 3:
         return None
+    # The header codes MPEG 1 as 3, MPEG 2 as 2 and MPEG 2.5 as 0.
     first = version == 3
     hz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
     samples = 384 if layer == 1 else 576 if layer == 3 and not first else 1152
@@ -51,19 +57,21 @@ def mpeg_frame(head: bytes) -> Frame | None:
 
 
 def id3_length(head: bytes) -> int:
-    """Bytes of the ID3 tag that these begin with; 0 where they begin with none."""
+    """Returns the size in bytes of the ID3 tag that `head` begins with, or 0 if there is none."""
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 127:
         return 0
+    # The size has 7 bits per byte, and excludes the header and the optional footer.
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
     return 10 + size + (10 if head[5] & 0x10 else 0)
 
 
 def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
-    """Where MPEG audio lies between two bytes of a file; None where there is none.
+    """Returns where MPEG audio lies between the bytes `begin` and `end` of a file, or None if there
+    is none.
 
     Raises:
-        InputError: truncated, of several formats, more than one recording, or bytes among its
-            frames that are none.
+        InputError: The audio is truncated, changes its format, holds more than one recording, or
+            has bytes between its frames that belong to no frame.
     """
     begin = _first_not_zero(file, begin, end)
     head = at(file, begin, 4)
@@ -74,7 +82,8 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
         return None
     after = at(file, begin + first.size, 4)
     if len(after) == 4 and not mpeg_frame(after) and not after.startswith((*_TAGS, bytes(4))):
-        return None  # two bytes of anything may look like a frame
+        # Two bytes of arbitrary data may look like a frame header, so a second frame must follow.
+        return None
     stated, tagged = _stated_frames(at(file, begin, min(first.size, 512)))
     count, place = 0, begin + first.size * tagged
     for frame in _frames(file, place, end, first):
@@ -90,14 +99,16 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
         )
     if tagged:
         return Sound(at=begin, size=place - begin)
-    # Without a header the decoder stops where it expects the end by the size of the first frame.
+    # Without a frame count in its header, the decoder estimates the length from the size of the
+    # first frame and stops there. A larger claimed size makes it read to the end.
     claimed = (count + 1) * _LARGEST
     return Sound(at=begin, size=place - begin, claimed=claimed, frames=count * first.samples)
 
 
 def _frames(file: BinaryIO, place: int, end: int, first: Frame) -> Iterator[Frame]:
-    """The frames from a place to the end, all of the first's kind; only tags and zeros may
-    follow.
+    """Yields the frames from byte `place` to byte `end`, all of the same kind as the first.
+
+    Only tags and zeros may follow the last frame.
     """
     while place < end:
         head = at(file, place, 4)
@@ -120,7 +131,9 @@ def _frames(file: BinaryIO, place: int, end: int, first: Frame) -> Iterator[Fram
 
 
 def _stated_frames(frame: bytes) -> tuple[int, bool]:
-    """A frame's bytes -> (frames that it states there are, whether it is a header and no sound)."""
+    """Returns the number of frames that this frame states, and whether it is a header without
+    sound.
+    """
     info = next((tag for tag in (b"Xing", b"Info") if tag in frame[4:44]), None)
     if info:
         flags, count = struct.unpack_from(">II", frame.ljust(520, b"\0"), frame.index(info) + 4)
@@ -140,10 +153,12 @@ def _first_not_zero(file: BinaryIO, place: int, end: int) -> int:
 
 
 def find_flac(file: BinaryIO, begin: int, end: int) -> Sound:
-    """Where FLAC lies; the total in its header is not given to the decoder, which is to count.
+    """Returns where the FLAC audio lies.
+
+    The total number of samples in the header is not passed on, so that the decoder counts them.
 
     Raises:
-        InputError: truncated in its header, or more than one recording.
+        InputError: The header is truncated, or the file holds more than one recording.
     """
     head = at(file, begin, 26)
     if len(head) < 26:
@@ -160,11 +175,11 @@ def find_flac(file: BinaryIO, begin: int, end: int) -> Sound:
 
 
 def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
-    """Where an Ogg stream lies.
+    """Returns where the Ogg stream lies.
 
     Raises:
-        InputError: truncated, a page missing, more than one stream of sound, or bytes that are no
-            page.
+        InputError: The stream is truncated, a page is missing, there is more than one stream of
+            sound, or some bytes belong to no page.
     """
     place, pages, last, began = begin, {}, {}, False
     codecs = {}

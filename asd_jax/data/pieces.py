@@ -1,4 +1,4 @@
-"""A file as libsndfile is to see it: bytes of ours, then a stretch of the file."""
+"""Presents a recording to libsndfile as a header of our own followed by part of the file."""
 
 import dataclasses
 import io
@@ -7,18 +7,20 @@ from typing import BinaryIO
 
 @dataclasses.dataclass(frozen=True)
 class Sound:
-    """Where a file's sound lies.
+    """Where the audio data of a file lies, and how libsndfile is to read it.
 
     Attributes:
-        head: bytes that libsndfile is given before those of the file.
-        at: first byte of the file that it is given.
-        size: how many it is given.
-        claimed: bytes that it is told there are, where it would stop at an estimate otherwise.
-        plain: channels and rate, where these are 16-bit samples as they are.
-        sound_bytes: of samples, where the container counts them and libsndfile sees the container.
-        frames: samples of a channel that there must be; None where libsndfile says it itself.
-        open_end: whether decoding may go on after them.
-        checked: whether the length that libsndfile will say has been checked.
+        head: Bytes that libsndfile receives before those of the file.
+        at: First byte of the file that it receives.
+        size: Number of bytes of the file that it receives.
+        claimed: Total size that is claimed to libsndfile, if it would otherwise stop at an
+            estimate.
+        plain: (channels, rate) if the data are uncompressed 16-bit samples.
+        sound_bytes: Bytes of samples, if the container states them and libsndfile reads the
+            container.
+        frames: Required samples per channel; None if libsndfile reports them itself.
+        open_end: Whether the decoder may continue after these samples.
+        checked: Whether the length that libsndfile will report has been verified.
     """
 
     head: bytes = b""
@@ -33,15 +35,16 @@ class Sound:
 
 
 def at(file: BinaryIO, place: int, size: int) -> bytes:
-    """So many bytes of a file from a place on, fewer at its end."""
+    """Returns `size` bytes of a file from byte `place` on, or fewer at its end."""
     file.seek(place)
     return file.read(size)
 
 
 class Pieces(io.RawIOBase):
-    """A head, a stretch of a file, and zeros up to the size claimed, to be read as one file.
+    """A header, part of a file, and zeros up to the claimed size, readable as one file.
 
-    A read that fails ends it, since no exception passes through libsndfile; `failed` keeps it.
+    A failed read ends the file, because no exception can pass through libsndfile. The exception is
+    stored in `failed`.
     """
 
     def __init__(self, file: BinaryIO, sound: Sound):
@@ -57,7 +60,8 @@ class Pieces(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._said_end}[whence]
-        self._at = min(max(0, base + offset), self._said_end)  # headers send it anywhere
+        # A damaged header can request any position.
+        self._at = min(max(0, base + offset), self._said_end)
         return self._at
 
     def tell(self) -> int:

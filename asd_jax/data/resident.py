@@ -1,5 +1,5 @@
-"""Training clips that stay on the device: all waveforms in 16 bits, from which each step draws its
-batch by itself.
+"""Keeps all training clips on the device in 16 bits, so that each training step draws its own
+batch.
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,26 @@ from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.errors import InputError
 
-ROOM = 0.5  # share of the device's memory that the clips may take: the step needs the rest
+# Share of the device's memory that the clips may take. The training step needs the rest.
+ROOM = 0.5
 
 
 def resident_clips(
     clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader, *, threads: int = 4
 ) -> dict[str, Shaped[Array, "r ..."]]:
-    """Clips -> {"wave": their int16 samples "r s", "clip": their numbers, and what goes with them},
-    on the device.
+    """Returns the waveforms, numbers and extras of all clips as arrays on the device.
+
+    The arrays are "wave" (int16, clips x samples), "clip" (int32, the position of each clip in
+    `clips`) and one int32 array for each key of `extras`.
 
     Args:
-        clips: what to train on.
-        extras: whole numbers that go with each clip, e.g. {"label": 3}.
-        read: a clip's waveform in [-1, 1], all of one length.
-        threads: that read.
+        clips: The clips to train on.
+        extras: Integers that belong to each clip, e.g. {"label": 3}.
+        read: Returns the waveform of a clip in [-1, 1]. All waveforms must have the same length.
+        threads: Number of reading threads.
 
     Raises:
-        InputError: the clips do not fit, or one cannot be read.
+        InputError: The clips do not fit into the device's memory, or one cannot be read.
     """
     first = read(clips[0])
     _check_room(len(clips) * len(first) * 2)
@@ -52,15 +55,16 @@ def draw(
     key: PRNGKeyArray,
     batch_size: int,
 ) -> dict[str, Shaped[Array, "b ..."]]:
-    """The batch of a step, waveforms in [-1, 1]; for use inside jit.
+    """Returns the batch of a training step, with waveforms in [-1, 1]; for use inside jit.
 
-    Every pass over the clips has a new order, a function of the key and the pass alone, so a run
-    resumes by its step.
+    Every pass over the clips has a new order that depends only on the key and the number of the
+    pass, so a run can resume at any step.
     """
     clips = len(data["clip"])
     position = step * batch_size + jnp.arange(batch_size)
     first = position[0] // clips
-    passes = first + jnp.arange(2 + batch_size // clips)  # that a batch can touch
+    # A batch can span several passes.
+    passes = first + jnp.arange(2 + batch_size // clips)
     orders = jax.vmap(lambda one: jax.random.permutation(jax.random.fold_in(key, one), clips))(
         passes
     )
@@ -70,6 +74,7 @@ def draw(
 
 
 def _check_room(needed: int) -> None:
+    # Devices without memory statistics, such as CPUs, are not checked.
     there = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
     if there and needed > ROOM * there:
         raise InputError(

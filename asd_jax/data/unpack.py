@@ -1,5 +1,5 @@
-"""Zip archives of recordings, unpacked so that nothing leaves the folder, fills the disk or stays
-half done.
+"""Unpacks zip archives of recordings safely: no file leaves the folder, no archive fills the disk,
+and no partly unpacked folder remains.
 """
 
 import errno
@@ -17,15 +17,17 @@ from asd_jax.data.fetch import DownloadError
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_name
 
-MOST_RATIO = 50  # unpacked to packed; recordings reach 2, silence in zips of a bomb 1000
+# The largest ratio of unpacked to packed size. Recordings reach 2; a zip bomb of silence reaches
+# 1000.
+MOST_RATIO = 50
 MOST_FILES = 200_000
-# What zipfile and its decompressors raise of damaged archives.
+# What zipfile and its decompressors raise for damaged archives.
 _UNSOUND = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
-# And the system, of names that are too long, or those of a file and of a folder at once, and of
-# places before the archive's beginning; bz2 gives no number.
+# The operating system adds errors for names that are too long, names of both a file and a folder,
+# and offsets before the archive's beginning. bz2 raises an OSError without a number.
 _UNSOUND_ERRNO = (
     None,
     errno.EINVAL,
@@ -39,21 +41,23 @@ _SLACK = 64 << 20  # bytes that any archive may unpack to
 
 
 def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
-    """Unpacks an archive's train, test and other folders of one machine into `folder`.
+    """Unpacks the train, test and other folders of one machine from an archive into `folder`.
 
-    They are unpacked beside it first and then renamed into place, one rename each; what was there
-    under the same name is replaced. Every file that the archive names is there in the end.
+    The files are unpacked next to `folder` and then moved into place with one rename each, which
+    replaces what had the same name. Afterwards, every file that the archive names is checked to
+    exist.
 
     Args:
-        archive: the zip, with the machine's folder at its top or below other folders, or its split
-            folders alone.
-        machine: the machine type.
-        folder: the machine's folder to be.
+        archive: The zip file. It has the machine's folder at its top or below other folders, or
+            only the split folders.
+        machine: The machine type.
+        folder: The folder of the machine, created if needed.
 
     Raises:
-        DownloadError: not a sound zip; paths that escape, links, a bomb, or nothing of the machine
-            in it; files that are gone after unpacking.
-        InputError: not enough room on the disk.
+        DownloadError: The archive is damaged, contains paths that leave the folder or links, looks
+            like a zip bomb, or contains nothing of the machine; or files are missing after
+            unpacking.
+        InputError: There is not enough room on the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{archive.name}.part")
@@ -77,9 +81,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
     except InputError:
         raise
     except (*_UNSOUND, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno not in _UNSOUND_ERRNO
-        ):  # a full disk and the like
+        if isinstance(error, OSError) and error.errno not in _UNSOUND_ERRNO:  # e.g. a full disk
             raise
         raise DownloadError(f"{archive.name}: not a sound zip ({error})") from error
     finally:
@@ -89,11 +91,13 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
 def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
     members = zipped.infolist()
     for member in members:
+        # zipfile shortens `filename` at a null byte, so the original name is checked.
         name = member.orig_filename.replace("\\", "/").removesuffix("/")
         try:
             check_name("path", name, at=archive.name)
         except InputError as error:
             raise DownloadError(f"{error}; not unpacked") from error
+        # A colon can name a drive or an alternate data stream on Windows.
         if ":" in name:
             raise DownloadError(f"{archive.name}: path {name!r} leaves the folder; not unpacked")
         if stat.S_ISLNK(member.external_attr >> 16):
@@ -110,7 +114,7 @@ def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
 
 
 def _machine_folder(part: Path, machine: str, archive: Path) -> Path:
-    """The folder of the machine among what was unpacked."""
+    """Returns the folder of the machine within the unpacked files."""
     named = [
         path
         for path in [part, *sorted(part.rglob(machine))]
@@ -125,10 +129,11 @@ def _machine_folder(part: Path, machine: str, archive: Path) -> Path:
 
 
 def _put(item: Path, place: Path) -> None:
-    """Renames `item` to `place`; a folder in its way goes, an attribute file in its way stays."""
+    """Renames `item` to `place`; an existing folder is replaced, an existing file is kept."""
     if item.is_dir():
         if place.exists():
             shutil.rmtree(place)
+        # A rename is atomic, so the folder is never partly filled.
         os.replace(item, place)
     elif not place.exists():
         os.replace(item, place)

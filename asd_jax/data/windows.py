@@ -1,4 +1,6 @@
-"""Clips of any length: one fixed length, overlapping windows, or lengths in buckets."""
+"""Brings clips of any length to the lengths the encoder accepts: one fixed length, overlapping
+windows, or bucketed lengths.
+"""
 
 import dataclasses
 import math
@@ -18,7 +20,7 @@ LENGTHS = ("fit", "window", "bucket")
 
 @dataclasses.dataclass(frozen=True)
 class Window(Clip):
-    """A stretch of a recording as the encoder hears it: `samples` samples from sample `start`
+    """A segment of a recording as the encoder receives it: `samples` samples from sample `start`
     on.
     """
 
@@ -29,19 +31,19 @@ class Window(Clip):
 def windows_of(
     clips: Sequence[Clip], *, length: str, samples: int, hop: int = 0, sample_rate: int = 16000
 ) -> list[Window]:
-    """Clips -> what is heard of each, in order.
+    """Returns the windows of every clip that the encoder receives, in order.
 
     Args:
-        clips: recordings; but for "fit" their headers are read.
-        length: "fit", the first `samples` samples, repeated if there are fewer; "window", windows
-            of `samples` samples every `hop` (see `cut_windows`); "bucket", the whole clip, brought
-            to the next multiple of 32 frames so that few lengths occur.
-        samples: of a window.
-        hop: samples between windows.
-        sample_rate: that the clips are read at, in Hz.
+        clips: The recordings. Their headers are read unless `length` is "fit".
+        length: "fit" takes the first `samples` samples and repeats shorter clips; "window" takes
+            windows of `samples` samples every `hop` (see `cut_windows`); "bucket" takes the whole
+            clip, brought to the next multiple of 32 frames so that few different lengths occur.
+        samples: Length of a window in samples.
+        hop: Distance between the starts of windows in samples.
+        sample_rate: Rate in Hz at which the clips are read.
 
     Raises:
-        InputError: no such length, or a clip that cannot be read.
+        InputError: `length` is unknown, or a clip cannot be read.
     """
     if length not in LENGTHS:
         raise InputError(f"data.length={length!r}; known: {', '.join(LENGTHS)}")
@@ -60,25 +62,25 @@ def windows_of(
 def cut_windows(
     wave: Shaped[np.ndarray, "s"], samples: int, hop: int
 ) -> tuple[Shaped[np.ndarray, "w t"], np.ndarray]:
-    """Waveform -> overlapping windows of `samples` samples, and the sample at which each starts.
+    """Returns overlapping windows of `samples` samples, and the sample at which each starts.
 
-    Windows start every `hop` samples and the last ends with the clip, so that nothing is left
-    unheard. A clip shorter than one window gives one window, by `fit_length`.
+    Windows start every `hop` samples, and the last one ends with the clip so that no part of it is
+    skipped. A clip shorter than one window gives one window, by `fit_length`.
     """
     starts = window_starts(len(wave), samples, hop)
     return np.stack([fit_length(wave[start:], samples) for start in starts]), starts
 
 
 def window_starts(length: int, samples: int, hop: int) -> np.ndarray:
-    """Length of a clip -> where its windows start, in samples (see `cut_windows`)."""
+    """Returns the samples at which the windows of a clip start (see `cut_windows`)."""
     return np.minimum(np.arange(0, max(1, length - samples + hop), hop), max(0, length - samples))
 
 
 def bucket_samples(samples: int, *, sample_rate: int = 16000) -> int:
-    """Length of a clip -> the least length >= it that makes a multiple of 32 filter-bank frames.
+    """Returns the smallest length >= `samples` that makes a multiple of 32 filter-bank frames.
 
-    For clips of their own lengths, brought there by `fit_length`: jit then compiles once for each
-    multiple of 32 frames (a tile of SimAM, two patches of EAT) instead of once for each length.
+    `fit_length` then brings a clip to that length, so jit compiles once for each multiple of 32
+    frames (a tile of SimAM, two patches of EAT) instead of once for each length.
     """
     frame, hop = FRAME_MS * sample_rate // 1000, HOP_MS * sample_rate // 1000
     there = max(1, math.ceil((samples - frame) / hop) + 1)

@@ -1,4 +1,4 @@
-"""What the Zenodo records of an edition hold."""
+"""Lists the archives in the Zenodo records of an edition."""
 
 import dataclasses
 import re
@@ -13,17 +13,18 @@ from asd_jax.data.dcase import ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, WrongAnswer, get, seen
 from asd_jax.runtime.log import tell
 
-# -> folder, in the order of the records
+# The folder of each subset, in the order of the records.
 SUBSETS = {
     "dev": "dev_data",
     "train": "eval_data",
     "eval": "eval_data",
 }
-LONGEST_NAME = 200  # bytes of an archive's name; file systems know 255, and ours get endings
+# Bytes of an archive's name. File systems allow 255, and suffixes are added to it here.
+LONGEST_NAME = 200
 
 
 class _File(msgspec.Struct):
-    """Of a record; its other fields are passed over."""
+    """A file of a record; its other fields are ignored."""
 
     key: str
     size: Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
@@ -37,7 +38,7 @@ class _Record(msgspec.Struct):
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """One zip of one machine: what the record says of it, and where its content goes."""
+    """One zip file of one machine: what the record states about it, and where its content goes."""
 
     machine: str
     folder: str
@@ -55,18 +56,18 @@ def plan(
     strict: bool = True,
     base_url: str = ZENODO,
 ) -> list[Archive]:
-    """The archives of an edition, from the records' own file lists.
+    """Returns the archives of an edition, from the file lists of the records.
 
     Args:
-        session: from `new_session`.
-        table: the edition.
-        machines: the machines wanted of each subset, "dev", "train" and "eval".
-        strict: whether a machine without an archive is an error or only said.
-        base_url: of a mirror.
+        session: A session from `new_session`.
+        table: The edition.
+        machines: The machines wanted of each subset, "dev", "train" and "eval".
+        strict: Whether a machine without an archive is an error, or only reported.
+        base_url: Address of Zenodo or a mirror.
 
     Raises:
-        DownloadError: a record that does not answer, or has none of the archives; if strict, not
-            all of them.
+        DownloadError: A record does not answer or has none of the archives, or, if strict, lacks
+            one of them.
     """
     archives = []
     for subset, record in zip(SUBSETS, table.records, strict=True):
@@ -84,19 +85,21 @@ def plan(
 def archives_of(
     session: Session, record: int, folder: str, machines: Sequence[str], base_url: str = ZENODO
 ) -> dict[str, Archive]:
-    """Machine -> its archive in a Zenodo record; of several revisions (name_r2.zip) the last.
+    """Returns the archive of each machine in a Zenodo record; the last if there are several
+    revisions (name_r2.zip).
 
     Raises:
-        DownloadError: no answer.
-        WrongAnswer: not that of Zenodo's API.
+        DownloadError: There is no answer.
+        WrongAnswer: The answer is not that of Zenodo's API.
     """
     url = at_base(f"{ZENODO}/api/records/{record}", base_url)
     found, revisions = {}, {}
     for file in _files(url, get(session, url)):
-        # A name becomes that of a file here.
+        # The name is used as a file name here, so only safe characters are accepted.
         match = re.fullmatch(r"([\w.-]+?)(?:_r(\d{1,4}))?\.zip", file.key, re.ASCII)
         if match is None or len(file.key) > LONGEST_NAME:
             continue
+        # The machine is one of the words in the name of its archive.
         for machine in set(match[1].split("_")) & set(machines):
             if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
                 link, md5 = file.links.get("content") or file.links["self"], file.checksum[4:]
@@ -108,7 +111,7 @@ def archives_of(
 
 
 def _files(url: str, content: bytes) -> list[_File]:
-    """What a record says of its files."""
+    """Returns the files that a record lists."""
     try:
         files = msgspec.json.decode(content, type=_Record).files
         if without := [file.key for file in files if not {"content", "self"} & set(file.links)]:
@@ -122,7 +125,9 @@ def _files(url: str, content: bytes) -> list[_File]:
 
 
 def at_base(url: str, base_url: str) -> str:
-    """The address at a mirror instead of its own host; the same if the mirror is Zenodo itself."""
+    """Returns the URL with the host replaced by a mirror; the same URL if the mirror is Zenodo
+    itself.
+    """
     base_url = base_url.rstrip("/")
     if base_url == ZENODO or url.startswith(base_url):
         return url

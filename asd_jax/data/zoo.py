@@ -1,10 +1,9 @@
-"""The machine zoo: an endless, seeded stream of synthetic machines for pre-training, generated on
-the device.
+"""Generates an endless, seeded stream of synthetic machines on the device, for pre-training.
 
-Every clip is another machine in another room: shafts and gears, pistons, clicks, flow, mains hum,
-each with its own speed, wear, body, background, microphone and level. Where the factory
-(factory.py) is a data set of five known machines with known faults, the zoo is variety without
-labels. The factory's machines are not in it.
+Every clip is a different machine in a different room: shafts and gears, pistons, clicks, flow and
+mains hum, each with its own speed, wear, body, background, microphone and level. The factory
+(factory.py) is a data set of five known machines with known faults; the zoo provides variety
+without labels. It does not contain the factory's machines.
 """
 
 import functools
@@ -16,8 +15,8 @@ from jaxtyping import Array, Float
 
 SAMPLE_RATE = 16000
 HARMONICS, MESH_HARMONICS = 32, 6
-# Level in dB of (shaft lines, gear mesh, impacts, flow) in each kind of machine, before +-6 dB of
-# chance.
+# Level in dB of (shaft lines, gear mesh, impacts, flow) for each kind of machine, before a random
+# change of +-6 dB.
 KINDS = {
     "rotating": (0.0, -6.0, -25.0, -12.0),
     "reciprocating": (-8.0, -30.0, 0.0, -12.0),
@@ -31,17 +30,18 @@ IMPULSIVE = list(KINDS).index("impulsive")
 
 @functools.partial(jax.jit, static_argnames=("clips", "samples"))
 def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"]:
-    """A key -> waveforms "b s" in [-1, 1] at 16 kHz, each of another machine; the same key gives
-    the same sounds.
+    """Returns waveforms "b s" in [-1, 1] at 16 kHz, each of a different machine.
+
+    The same key gives the same sounds.
 
     Args:
-        key: jax.random.key.
-        clips: b.
-        samples: s.
+        key: A key from jax.random.key.
+        clips: Number of waveforms b.
+        samples: Samples s of each.
     """
     machines, rooms = jax.random.split(key)
     spectra = jax.vmap(lambda k: _machine(k, samples))(jax.random.split(machines, clips))
-    # A neighbour's machine is heard in some rooms.
+    # In some rooms a neighbour's machine is audible as well.
     wave = jax.vmap(lambda key, own, other: _room(key, own, other, samples))(
         jax.random.split(rooms, clips), spectra, jnp.roll(spectra, 1, axis=0)
     )
@@ -52,8 +52,15 @@ def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"
 def zoo_sessions(
     key: jax.Array, *, sessions: int, clips: int, samples: int
 ) -> Float[Array, "d b s"]:
-    """A key -> waveforms "d b s" of one machine in so many sessions: each has its own room,
-    microphone, background and level, and its clips their own noise.
+    """Returns waveforms "d b s" of one machine in several sessions.
+
+    Each session has its own room, microphone, background and level; each clip has its own noise.
+
+    Args:
+        key: A key from jax.random.key.
+        sessions: Number of sessions d.
+        clips: Clips b of each session.
+        samples: Samples s of each clip.
     """
     machine, rooms, moments = jax.random.split(key, 3)
 
@@ -69,8 +76,9 @@ def zoo_sessions(
 
 
 def _machine(key, samples, moment=None):
-    """One machine as it sounds at its surface: spectrum (k,) of unit power; `moment` is the key of
-    what differs from clip to clip.
+    """Returns the spectrum (k,) of one machine at its surface, at unit power.
+
+    `moment` is the key for everything that differs from clip to clip.
     """
     key, flow_key, burst_key = jax.random.split(key, 3)
     if moment is not None:
@@ -81,6 +89,7 @@ def _machine(key, samples, moment=None):
     lines_gain, mesh_gain, impacts_gain, flow_gain = _amplitude(levels)
 
     hz = draw.log_uniform(4.0, 220.0)
+    # Mains hum is at 50 or 60 Hz, or at twice that frequency.
     mains = (50.0 + 10 * draw.whole(0, 2)) * draw.whole(1, 3)
     hz = jnp.where(kind == ELECTRICAL, mains, jnp.where(kind == IMPULSIVE, hz / 8, hz))
     turns = hz * _wandering(draw, t, jnp.where(kind == ELECTRICAL, 1e-4, 0.02))
@@ -102,7 +111,10 @@ def _machine(key, samples, moment=None):
 
 
 def _room(key, machine, neighbour, samples, moment=None):
-    """What a microphone in a room makes of a machine: waveform (s,); `moment` as in `_machine`."""
+    """Returns the waveform (s,) that a microphone in a room records of a machine.
+
+    `moment` is as in `_machine`.
+    """
     key, tail_key, white_key, hiss_key = jax.random.split(key, 4)
     if moment is not None:
         white_key, hiss_key = jax.random.split(moment)
@@ -119,7 +131,7 @@ def _room(key, machine, neighbour, samples, moment=None):
     near = (draw.uniform(0.0, 1.0) < 0.3) * _amplitude(draw.uniform(-20.0, 0.0))
     heard = heard + _amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
     heard = _unit_power(heard * _microphone(draw, samples))
-    hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # of the converter
+    hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # converter noise
     return (
         _amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(heard, samples) * jnp.sqrt(samples)
         + hiss
@@ -127,8 +139,9 @@ def _room(key, machine, neighbour, samples, moment=None):
 
 
 class _Draws:
-    """Chance, drawn in two lots and handed out in order: compiling each draw by itself takes many
-    times as long.
+    """Random numbers drawn in two arrays and handed out in order.
+
+    Compiling each draw separately would take many times as long.
     """
 
     def __init__(self, key):
@@ -146,7 +159,7 @@ class _Draws:
         return jnp.exp(self.uniform(math.log(low), math.log(high), shape))
 
     def whole(self, low, high):
-        """A whole number from low to high - 1."""
+        """Returns an integer from `low` to `high` - 1."""
         return jnp.floor(self.uniform(low, high)).astype(jnp.int32)
 
     def normal(self, *shape):
@@ -161,17 +174,18 @@ class _Draws:
 
 
 def _wandering(draw, t, extent):
-    """Time (s,) -> time that runs slower and faster by about `extent`, as a loaded shaft does."""
+    """Returns the time (s,) distorted by about `extent`, as the speed of a loaded shaft varies."""
     rate, phase = draw.log_uniform(0.05, 4.0, (4, 1)), draw.uniform(0.0, 2 * math.pi, (4, 1))
     size = extent * draw.normal(4, 1) / 2
     return t + (size * jnp.sin(2 * jnp.pi * rate * t[None] + phase) / (2 * jnp.pi * rate)).sum(0)
 
 
 def _harmonics(draw, turns, hz, count, tilt):
-    """Turns of a shaft (s,) -> a sum of harmonics, by Horner's scheme in powers of e^(2 pi i
-    turns).
+    """Returns a sum of harmonics for the turns of a shaft (s,), by Horner's scheme in powers of
+    e^(2 pi i turns).
     """
     order = jnp.arange(1, count + 1)
+    # Harmonics above the Nyquist frequency would alias. The fundamental is always present.
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
     size = _amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
     phase = draw.uniform(0.0, 2 * math.pi, (count,))
@@ -179,18 +193,21 @@ def _harmonics(draw, turns, hz, count, tilt):
     angle = 2 * jnp.pi * (turns % 1)
     c, s = jnp.cos(angle), jnp.sin(angle)
     x = y = jnp.zeros_like(turns)
-    for n in reversed(range(count)):  # unrolled: the compiler makes one loop over samples of it
+    # The loop is unrolled so that the compiler fuses it into a single loop over samples.
+    for n in reversed(range(count)):
         x, y = x + a[n], y + b[n]
         x, y = x * c - y * s, x * s + y * c
     return x
 
 
 def _impacts(draw, key, turns, hz):
-    """Turns of a shaft (s,) -> blows at a multiple of its speed: noise bursts that ring in two
-    modes.
+    """Returns impacts at a multiple of a shaft's speed, as noise bursts that excite two modes.
+
+    `turns` are the turns of the shaft (s,).
     """
     blows = turns * draw.whole(1, 5) + draw.uniform(0.0, 1.0)
     number, since = jnp.floor(blows).astype(jnp.int32), (blows % 1) / hz
+    # The strengths repeat after 64 impacts, which limits the random numbers needed.
     strength = _amplitude(4 * draw.normal(64))[number % 64]
     decay, ring = draw.log_uniform(0.001, 0.05, (3, 1)), draw.log_uniform(200.0, 7000.0, (2, 1))
     modes = jnp.sin(2 * jnp.pi * ring * since[None]) * jnp.exp(-since[None] / decay[:2])
@@ -200,7 +217,7 @@ def _impacts(draw, key, turns, hz):
 
 
 def _duty(draw, t):
-    """Time (s,) -> 1, or for one machine in four a smooth on and off."""
+    """Returns 1 at every time (s,), or for one machine in four a smooth on/off envelope."""
     period, share = draw.uniform(0.4, 4.0), draw.uniform(0.2, 0.9)
     position = (t / period + draw.uniform(0.0, 1.0)) % 1
     gate = jax.nn.sigmoid(60 * position) * jax.nn.sigmoid(60 * (share - position))
@@ -208,7 +225,9 @@ def _duty(draw, t):
 
 
 def _body(draw, samples, resonances=5):
-    """A random smooth response with resonances at the spectrum's frequencies (k,)."""
+    """Returns a random smooth frequency response with resonances, at the spectrum's frequencies
+    (k,).
+    """
     hz = jnp.linspace(0, SAMPLE_RATE / 2, samples // 2 + 1)[None]
     octaves = jnp.log2(jnp.maximum(hz[0], 20.0) / 20)  # 0 to 8.6
     decibels = jnp.interp(

@@ -1,3 +1,3 @@
-"""Encoders in other frameworks, to copy and change:
+"""Example encoders in other frameworks, to copy and change:
 `--encoder=benchmarks.examples.onnx_file:embed`.
 """

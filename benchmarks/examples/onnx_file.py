@@ -1,8 +1,8 @@
-"""An encoder in ONNX: the file that the environment variable ONNX_ENCODER names, waves (b, s) in,
-embeddings out.
+"""Encodes with an ONNX file, which the environment variable ONNX_ENCODER names: waveforms (b, s)
+in, embeddings out.
 
-ONNX_ENCODER=model.onnx python -m benchmarks.encoders --encoder=benchmarks.examples.onnx_file:embed
---output=DIR
+    ONNX_ENCODER=model.onnx python -m benchmarks.encoders \\
+        --encoder=benchmarks.examples.onnx_file:embed --output=DIR
 """
 
 import functools
@@ -15,10 +15,10 @@ from asd_jax.runtime.errors import InputError
 
 @functools.cache
 def session():
-    """The model, loaded once.
+    """Returns the model, which is loaded once.
 
     Raises:
-        InputError: no such file, or not an ONNX model of one input.
+        InputError: The file does not exist, or is not an ONNX model of one input.
     """
     import onnxruntime
 
@@ -30,7 +30,8 @@ def session():
         )
     try:
         loaded = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
-    except Exception as error:  # onnxruntime's own, which have no common base
+    # The exceptions of onnxruntime have no common base class.
+    except Exception as error:
         raise InputError(f"{path}: not a model that onnxruntime can run ({error})") from error
     if len(loaded.get_inputs()) != 1:
         raise InputError(
@@ -40,5 +41,7 @@ def session():
 
 
 def embed(waves: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Waves float32 (b, s) -> the model's first output, embeddings (b, e) or (b, t, e)."""
+    """Returns the model's first output for float32 waveforms (b, s): embeddings (b, e) or (b, t,
+    e).
+    """
     return session().run(None, {session().get_inputs()[0].name: waves})[0]

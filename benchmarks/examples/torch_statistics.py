@@ -1,4 +1,4 @@
-"""An encoder in PyTorch: log power spectrum per frame, (b, t, e). Replace `Spectrum` by your own
+"""Encodes in PyTorch, with a log power spectrum per frame (b, t, e). Replace `Spectrum` by your own
 model.
 """
 
@@ -9,7 +9,7 @@ import torch
 
 
 class Spectrum(torch.nn.Module):
-    """Waves (b, s) -> log power spectra (b, t, 257) of frames of 32 ms every 16 ms."""
+    """Maps waveforms (b, s) to log power spectra (b, t, 257) of 32 ms frames every 16 ms."""
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
         window = torch.hann_window(512)
@@ -19,11 +19,11 @@ class Spectrum(torch.nn.Module):
 
 @functools.cache
 def model() -> torch.nn.Module:
-    """The model, made or loaded once."""
+    """Returns the model, which is created or loaded once."""
     return Spectrum().eval()
 
 
 @torch.inference_mode()
 def embed(waves: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Waves float32 (b, s) -> embeddings float32 (b, t, e)."""
+    """Returns embeddings float32 (b, t, e) of waveforms float32 (b, s)."""
     return model()(torch.from_numpy(np.ascontiguousarray(waves))).numpy()
