@@ -66,6 +66,7 @@ class Alarm:
             if score <= self.threshold:
                 self._run = 0
                 return None
+            # An alarm dates from the first window of the run that confirms it.
             if not self._run:
                 self._start, self._peak = start, score
             self._run, self._peak, self._end = self._run + 1, max(self._peak, score), end
@@ -92,6 +93,7 @@ class Alarm:
         if not self.active:
             return None
         self.active, self._run = False, 0
+        # An alarm may span several files, so its length is measured in processed sound.
         seconds = self._end.heard - self._start.heard
         found = {"event": "alarm_end", **self._start.told("start"), **self._end.told("end")}
         found |= {"seconds": seconds, "peak": self._peak}

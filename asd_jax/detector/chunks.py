@@ -98,9 +98,11 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
                 chunk = error
             came.put((chunk, time.perf_counter()))
 
+    # A daemon thread does not keep the process alive while it waits for bytes.
     threading.Thread(target=read, daemon=True).start()
     while True:
         try:
+            # A timeout above TIMEOUT_MAX would raise an OverflowError.
             chunk, arrived = came.get(timeout=min(gap_seconds, threading.TIMEOUT_MAX))
         except queue.Empty:
             yield b"", time.perf_counter()

@@ -177,9 +177,12 @@ class Detector:
             weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         if window_seconds is None:
+            # The default window is the median length, so all recordings are needed before the first
+            # is processed.
             waves = list(waves)
             usual = usual_window([np.size(wave) / settings.sample_rate for wave in waves])
             settings = dataclasses.replace(settings, window_seconds=usual)
+        # The lengths of the waveforms of a generator are not known yet.
         elif isinstance(waves, Sequence):
             seconds = [np.size(wave) / settings.sample_rate for wave in waves]
             check_window(settings.window_seconds, seconds)
@@ -281,6 +284,7 @@ class Detector:
             place = len(self.recording) + np.arange(new)
             rows = {view: np.concatenate([kept, place]) for view, kept in self.bank.rows.items()}
         heard = self.heard.with_more(more, old)
+        # All windows of a recording share its domain, so the first window represents it.
         first = np.unique(self.recording, return_index=True)[1]
         of_each = {
             "names": self.names + more.names(names, old),
@@ -497,6 +501,7 @@ class Detector:
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file with encoder, bank, normalisation, threshold and versions."""
+        # The import is local because file.py imports this module.
         from asd_jax.detector.file import save
 
         save(path, self)
@@ -509,6 +514,7 @@ class Detector:
             InputError: the file is missing, truncated, altered, of another kind or of a newer
                 format.
         """
+        # The import is local because file.py imports this module.
         from asd_jax.detector.file import load
 
         return load(path)

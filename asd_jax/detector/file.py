@@ -65,6 +65,7 @@ def save(path: str | Path, detector: Detector) -> None:
     bank, pipeline = detector.bank, detector.pipeline
     tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
     tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
+    # Rows without scores are not stored; `load` restores them as NaN.
     tensors |= {f"raw/{judge}": raw[bank.counted] for judge, raw in bank.raw.items()}
     tensors |= {
         "counted": bank.counted.astype(np.uint8),
@@ -82,6 +83,7 @@ def save(path: str | Path, detector: Detector) -> None:
     tensors |= {f"moved/{view}": vectors for view, vectors in moved.items()}
     if detector.patches is not None:
         tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
+    # The packaged encoder need not be stored, because every installation has it.
     if pipeline is not None and dict(detector.origin) != origin(BOX):
         tensors |= {
             f"encoder/{name}": np.asarray(value)
@@ -123,6 +125,7 @@ def load(path: str | Path) -> Detector:
     stored, said = open_weights(path, kinds=("detector",))
     said = {name: value for name, value in said.items() if name != "format"}
     stated = said.pop("sha256", None)
+    # Earlier versions did not store which judges vote.
     if "voting" not in said:
         raise InputError(
             f"{path}: of an earlier version, whose threshold knows nothing of sessions: fit the "
@@ -131,6 +134,7 @@ def load(path: str | Path) -> Detector:
     try:
         header = built(Header, {name: value for name, value in said.items() if name != "kind"})
         check_names("attribute", header.names)  # these are paths if a list named the recordings
+        # The shapes are checked before the numbers are read and used.
         check_tables(stored, header.scoring, judges_of(header.scoring))
         encoder = _encoder(stored, header, path)
         tensors = {name: finite(tensor) for name, tensor in stored.items()}

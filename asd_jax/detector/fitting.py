@@ -99,6 +99,8 @@ def learnt(
     before, notes = 0.0, []
     stayed = np.ones(int(heard.recording.max()) + 1, bool)
     most = max(1, len(stayed) // BESIDE)
+    # Leaving out recordings changes the scores of the others, so the fit is repeated until no
+    # outlier is left or too many would be left out.
     while True:
         own = {name: [of[n] for n in np.flatnonzero(stayed)] for name, of in of_each.items()}
         group = groups(settings, heard)
@@ -125,6 +127,8 @@ def learnt(
         odd = [n for n in odd if n not in expected]
         if not odd or len(notes) + len(odd) > most:
             break
+        # The note compares the final threshold with that of the first fit, which used all
+        # recordings.
         before = _threshold(bank, settings, named)[0] if not notes else before
         level = heard.vectors["level"]
         notes += [
@@ -133,6 +137,7 @@ def learnt(
             for n in odd
         ]
         heard = heard.without(odd)
+        # `odd` numbers the recordings that are left, `stayed` those given.
         stayed[np.flatnonzero(stayed)[odd]] = False
     threshold, weak = _threshold(bank, settings, named)
     if notes:

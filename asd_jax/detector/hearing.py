@@ -183,6 +183,7 @@ def hear_all(
         f"{settings.window_seconds:g} s and scatter more than whole windows do, which spoils the "
         "threshold: leave them out, or fit with shorter windows (window_seconds)",
     )
+    # Without moved copies, each view still needs an empty array of the right shape.
     copies = {view: np.concatenate([one[view] for one in moved]) for view in vectors if moved}
     return Heard(
         vectors,
@@ -220,6 +221,7 @@ def windows_of(
         raise InputError("a waveform with NaN or infinity among the samples")
     if (loudest := float(np.abs(wave).max())) > LOUDEST:
         raise InputError(f"a waveform of samples up to {loudest:.4g}: scale it to [-1, 1]")
+    # Resampling may overshoot the range of the samples.
     wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
     samples = round(settings.window_seconds * rate)
     windows, starts = cut_windows(wave, samples, samples)

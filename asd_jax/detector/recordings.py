@@ -118,8 +118,10 @@ def _clip(root: Path, name: str) -> Clip:
     if said:
         section, attribute = said.section, said.attribute
         domain = said.domain if file.startswith("section_") else domain
+    # A folder named after a domain overrides the domain in the file name.
     if of_folder := [part.lower() for part in folders if part.lower() in DOMAINS]:
         domain = of_folder[-1]
+    # The names of domains and the parts of a relative path do not name a class.
     classes = [part for part in folders if part.lower() not in DOMAINS and part not in ("..", "/")]
     return Clip(
         str(root / name),

@@ -151,6 +151,7 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     own = np.mean(bank.familiar_scores > detector.threshold)
     least = 1 / (1 + len(np.unique(bank.normal_session)))
     few = len(bank.normal) < fewest(detector.settings.false_alarm_rate)
+    # With too few sounds, the rate that was asked for cannot be verified.
     rate = max(detector.settings.false_alarm_rate, least if few else 0)
     return {"same_session": float(windows * own), "new_session": float(windows * rate)}
 

@@ -83,6 +83,7 @@ def stretches(
     for one in np.unique(apart):
         members = np.unique(of[apart == one])
         found = np.ones(1, np.int64)
+        # A linkage needs at least two recordings.
         if len(members) > 1:
             distance = pdist(spectra[members]) / np.sqrt(spectra.shape[1])
             found = fcluster(linkage(distance, "average"), limit, "distance")

@@ -121,6 +121,8 @@ class Decoder:
     def _start(self):
         head = self._bytes[:ENOUGH]
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
+        # A wav is recognised by its header; samples without a header need more bytes to be
+        # recognised.
         if len(head) < (16 if wav else ENOUGH) and not (self._ended and head):
             return
         if not wav and (what := foreign(head, self.form.encoding)):
@@ -143,6 +145,7 @@ class Decoder:
         if name == b"data" and self._unformed:
             yield from self._bad("samples before their format")
         elif name == b"data":
+            # A size of 0 means an empty recording or an unknown size; the next 8 bytes tell which.
             if not size and len(self._bytes) < 16 and not self._ended:
                 return
             self._first = False
@@ -306,6 +309,7 @@ class Windows:
         while self.next + self.samples <= self._begin + len(self._held):
             at = self.next - self._begin
             yield self.next, self._held[at : at + self.samples].copy()
+            # The next window starts a hop later, even if no sample of it has arrived.
             self.next += self.hop
         gone = min(self.next - self._begin, len(self._held))
         self._held, self._begin = self._held[gone:], self._begin + gone
@@ -335,6 +339,7 @@ def _floats(content: bytes, encoding: str) -> np.ndarray:
     if encoding == "u8":
         return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) * scale
     if encoding == "s24le":
+        # The 3 bytes become the upper bytes of a 32-bit integer, which keeps their sign.
         high = np.zeros((len(content) // 3, 4), np.uint8)
         high[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
         return high.reshape(-1).view("<i4") * np.float32(2.0**-31)

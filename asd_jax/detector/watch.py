@@ -156,11 +156,13 @@ class Watch:
             "flags": sorted(flags),
             "latency_ms": None if arrived is None else round(self._latency_ms[-1], 1),
         }
+        # A scorer that adapts to the session leaves its message in `news`.
         if news := getattr(self.score, "news", None):
             self.score.news = None
             yield {**news, "at": round(end, 3)}
         self.windows += 1
         self._seconds += self.watching.hop_seconds
+        # A defect is reported when it starts and when it ends, not for every window.
         for name in sorted(flags ^ self._flags):
             yield {
                 "event": name,
@@ -249,6 +251,7 @@ def watch_bytes(
             told = Event(
                 "resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more"
             )
+            # The gap would distort the arrival rate, so counting starts again.
             waiting, clock = None, ArrivalRate()
             yield watch.event(told, windows.heard / windows.rate)
         if chunk:

@@ -93,6 +93,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        # Names may contain control characters, which are escaped.
         finalize=lambda part: part if isinstance(part, Markup) else printable(str(part)),
     )
     kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}

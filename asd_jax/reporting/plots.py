@@ -97,6 +97,7 @@ def _inline(svg: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    # A hash of the content makes the identifiers unique on the page and reproducible.
     own = hashlib.blake2b(svg.encode(), digest_size=4).hexdigest()
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", svg)
     svg = re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r'<svg aria-hidden="true" \1', svg, count=1)
@@ -134,6 +135,8 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
                 at,
                 [100 * b.value for b in bars],
                 0.8,
+                # An interval need not contain the value, but the length of an error bar must not be
+                # negative.
                 xerr=np.maximum(np.multiply(100, reach), 0),
                 label=column_title(column),
                 color=colour,
@@ -387,6 +390,7 @@ def _image(axes, values, colours, limits, hop_seconds):
     frames, filters = values.shape
     pooled = -(-frames // _IMAGE_COLUMNS)
     edges = np.arange(0, frames, pooled)
+    # The last column may average fewer frames than the others.
     values = np.add.reduceat(values, edges) / np.diff(np.r_[edges, frames])[:, None]
     axes.imshow(
         values.T,
@@ -409,6 +413,7 @@ def _filter_axis(axes, filter_hz):
         k for k in (0.25, 0.5, 1, 2, 4, 6, 8) if filter_hz[0] / 1000 <= k <= filter_hz[-1] / 1000
     ]
     places = np.interp([1000 * k for k in kilohertz], filter_hz, np.arange(len(filter_hz)))
+    # Labels that are closer than this would overlap.
     apart = [
         n for n, place in enumerate(places) if n == 0 or place - places[n - 1] > len(filter_hz) / 14
     ]

@@ -186,6 +186,7 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
     pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
     points = np.zeros((len(vectors), 2))
     points[:, : pca.n_components_] = pca.transform(vectors)
+    # Few clips, or short vectors, may give fewer than two components.
     share = np.r_[pca.explained_variance_ratio_, 0, 0]
     labels = [f"component {n + 1} ({100 * share[n]:.0f} % of the variance)" for n in (0, 1)]
     return points, labels, "Embeddings, first two principal components."
@@ -232,6 +233,7 @@ def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
     for n in np.flatnonzero(label >= 0):
         other = score[n] > anomalous if label[n] == 0 else score[n] < normal
         share[n] = other.mean() if len(other) else 0
+    # Clips with the same share are ordered by their distance from the median score.
     order = np.lexsort((-np.abs(score - np.median(score)), -share))
     return order[share[order] > 0][:count]
 
@@ -317,6 +319,7 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> Clip
     seen = [attention(front_end, wave, machine) for _, wave in waves]
     drawn, sounds = [], []
     if seen:
+        # Both spectrograms use one range of colours, so that they can be compared.
         decibels = plots.decibel_range(np.concatenate([energies.ravel() for energies, _ in seen]))
     for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
         heat = None

@@ -43,6 +43,9 @@ def score_machine(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> Machine
     Clips of split "train" form the bank. Clips of split "held_out" (normal, kept out of training)
     are never in the bank; they give the statistics and thresholds of normalization="held_out".
 
+        found = score_machine(Embeddings.load("fan.npz"), Scoring(back_end="mahalanobis"))
+        found.clips.files[found.decision == 1]  # the clips called anomalous
+
     Raises:
         InputError: there are no test clips, a section has no training clips, or an option is
             invalid.
@@ -191,12 +194,14 @@ class SectionScorer:
         and the result has one score per clip instead of one per row.
         """
         mode, domains = normalization or self.scoring.normalization, self.scoring.domains
+        # A pooled bank is the only bank, so the minimum over banks is its score.
         domains = "min" if domains == "pooled" else domains
         scores = self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
         statistics, told = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
+        # The threshold must be on the same normalised scale as the scores of the test clips.
         cut, more = self._threshold(
             np.concatenate([normalized(of, statistics, domains) for of in normal.values()])
         )
@@ -253,6 +258,7 @@ class SectionScorer:
                 "were asked for: they do not follow the distribution of "
                 f"scoring.decision={self.scoring.decision}; quantile needs none"
             ]
+        # Without normal scores there is no evidence for an anomaly, so no clip is called anomalous.
         cut = float(normal.max()) if len(normal) else np.inf
         return cut, [
             f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"

@@ -23,6 +23,7 @@ def tie_groups(label, score, weight=None) -> tuple[np.ndarray, np.ndarray]:
     """
     label, score = np.asarray(label), np.asarray(score)
     order = np.argsort(-score, kind="stable")
+    # Clips with equal scores cannot be ranked, so they form a group.
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
     weight = np.ones(len(score)) if weight is None else np.asarray(weight, np.float64)
     anomalous = label[order] == 1

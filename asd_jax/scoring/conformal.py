@@ -21,12 +21,14 @@ def conformal_threshold(
 ) -> tuple[float, str]:
     """Returns (threshold, reason why it is unreliable, or "") for scores "n" of normal sounds.
 
-    No sound may have been part of the data that its score was computed from. The threshold is the
+    The score of each sound must come from a fit that did not use the sound. The threshold is the
     ceil((n + 1) (1 - rate))-th smallest score: one more exchangeable normal sound exceeds it with a
     probability of at most `rate`, whatever the distribution (Vovk et al. 2005). If n is too small
     for that, the threshold is the highest score, which is exceeded with a probability of 1 / (n +
     1), and the reason says so. The tail of a distribution fitted to ten scores would be a guess,
     and would hide faults.
+
+        threshold, weak = conformal_threshold(np.arange(19.0), 0.05)  # 18.0, ""
 
     Raises:
         InputError: the rate is outside 1e-9 .. 1 - 1e-9, or there are fewer than 3 distinct scores.
@@ -37,6 +39,7 @@ def conformal_threshold(
             f"than {RAREST:g}"
         )
     n = len(normal)
+    # Without rounding, a floating-point error could raise the rank by one.
     k = math.ceil(round((n + 1) * (1 - false_alarm_rate), 9))
     if k <= n:
         return float(np.sort(normal)[k - 1]), ""

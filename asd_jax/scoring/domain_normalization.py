@@ -93,6 +93,7 @@ def domain_statistics(
     statistics, notes = {}, []
     for name, reason in lacking.items():
         source = name
+        # A bank without usable statistics takes those of the largest usable bank.
         if reason and (able or len(values[name]) < 2):
             source = max(able or values, key=lambda other: len(values[other]))
             notes.append(f"{name}: {reason}, statistics of {source} used")

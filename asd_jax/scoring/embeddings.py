@@ -80,6 +80,8 @@ class Embeddings:
                     f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}"
                 )
         if self.window_start_seconds is not None:
+            # Windows are grouped into clips by file name, so a name may occur in only one section
+            # of a split.
             clips = sorted(
                 set(
                     zip(
@@ -95,6 +97,8 @@ class Embeddings:
                     )
         if 0 in self.vectors.shape[1:]:
             raise InputError(f"embeddings: vectors {self.vectors.shape}, without any value")
+        # Files hold float32, in which larger values would become infinite. NaN fails the comparison
+        # too.
         fits = np.abs(self.vectors) <= np.finfo(np.float32).max
         if not fits.all():
             bad = self.files[~fits.reshape(len(fits), -1).all(1)][0]
@@ -186,12 +190,14 @@ def check_clips(found: Embeddings) -> None:
 
     These are an anomaly among the normal clips, and two clips with the same name in one split.
     """
+    # The bank and the thresholds assume that the clips of these splits are normal.
     normal = np.isin(found.split, ("train", "held_out"))
     if (odd := found.files[normal & (found.label == 1)]).size:
         raise InputError(
             f"{odd[0]} is labelled an anomaly (1) in split train, which is for normal sound only "
             f"({len(odd)} such clips)"
         )
+    # Windows of one clip share its name, so equal names are an error only where each row is a clip.
     if found.window_start_seconds is None:
         clips = sorted(zip(found.split.tolist(), map(_basename, found.files), strict=True))
         for one, other in itertools.pairwise(clips):

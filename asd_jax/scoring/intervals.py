@@ -113,6 +113,7 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
     without_anomaly = (area[-1] - (n - end + normals / 2)) / (n * (p - 1))
     without_normal = (area[-1] - column) / ((n - 1) * p)
 
+    # The area up to `cut` normal clips may end inside a tie group, where the curve is linear.
     def area_up_to(cut):
         g = np.searchsorted(end, cut)
         inside = cut - before[g]
@@ -209,6 +210,9 @@ def paired_bootstrap(
     Each replicate scores both systems on the same resampled clips, and on seeds drawn separately
     for each system.
 
+        found = paired_bootstrap(clips, scores_a, scores_b, year=2024)
+        found.difference, found.low, found.high  # A is better if all are positive
+
     Args:
         clips: (machine, section, domain, label) of each clip.
         scores_a: anomaly scores of A, "n" or "seeds n".
@@ -245,6 +249,7 @@ def paired_bootstrap(
         difference=float(value[: len(a)].mean() - value[len(a) :].mean()),
         low=float(low),
         high=float(high),
+        # Adding 1 counts the observed difference as a replicate, so the p-value is never 0.
         p_value=float(min(1.0, 2 * (tail + 1) / (replicates + 1))),
     )
 
@@ -264,6 +269,7 @@ def _resampled(clips, scores, year, replicates, rng):
     if not clips or len(clips) != scores.shape[1]:
         raise InputError(f"bootstrap: {len(clips)} clips but {scores.shape[1]} scores")
     machine, section, domain, label = (np.array(column) for column in zip(*clips, strict=True))
+    # np.unique needs a single key per clip, so machine and section are joined.
     _, place = np.unique(
         [f"{m}\n{s}" for m, s in zip(machine, section, strict=True)], return_inverse=True
     )

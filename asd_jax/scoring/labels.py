@@ -49,6 +49,7 @@ def read_labels(ground_truth: str | Path, year: int) -> Labels:
         if not (match := _EVALUATOR.fullmatch(path.name)):
             continue
         machine = match["machine"]
+        # The labels of these machines come from the attribute files below.
         if machine in edition(year).mislabelled:
             continue
         found = _rows(path)

@@ -297,6 +297,7 @@ class NormalBank:
 
     def _as_new_session(self, judge, vectors, known) -> np.ndarray:
         """Returns scores "n d" of the sounds as sounds of a new session."""
+        # If each recording is a session, the self-scores already leave out whole sessions.
         if np.array_equal(self.session, self.group) and all(self.by_sessions.values()):
             return self.raw[judge]
         scores = self._unknown() if known is None else known
@@ -305,6 +306,7 @@ class NormalBank:
         for name in self.domains:
             if self.by_sessions[name]:
                 sessions |= (self.domain == name) & np.isin(self.session, self.left_out(name))
+            # Without moved copies, the self-scores are the only estimate.
             elif not len(self.moved_rows):
                 scores = np.where((self.domain == name)[:, None], self.raw[judge], scores)
         fold = folds(self.domain, self.session)
@@ -324,6 +326,7 @@ class NormalBank:
         A judge of a view on trial is excluded if the median score that it gives to sounds of new
         sessions is higher than that of every trusted judge.
         """
+        # Only sounds whose session was left out show how a judge reacts to a new session.
         rows = self.evidence & [self.by_sessions[name] for name in self.domain]
         trusted = [j for j, (view, _) in self.judges.items() if view not in self.on_trial]
         if not rows.any() or not trusted or np.array_equal(self.session, self.group):
@@ -419,6 +422,7 @@ class NormalBank:
             {j: self._one(values[:, n], j, name) / self.scale[name] for j, values in raw.items()}
             for n, name in enumerate(self.domains)
         ]
+        # All judges of a sound must use the same bank, so the bank is chosen by the fused score.
         least = np.argmin([fused(of) for of in banks], axis=0)
         rows = np.arange(len(least))
         return {j: np.stack([of[j] for of in banks])[least, rows] for j in raw}
@@ -467,6 +471,7 @@ def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
     Takes O(size r e).
     """
     flat = vectors.reshape(len(vectors), -1).astype(np.float64)
+    # Standardising keeps dimensions with a large variance from dominating the distances.
     flat = (flat - flat.mean(0)) / np.maximum(flat.std(0), np.finfo(np.float32).tiny)
     chosen = [int(np.argmin(np.square(flat).sum(1)))]
     nearest = np.full(len(flat), np.inf)

@@ -141,6 +141,7 @@ def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.nd
             "pauc_target": (pauc, target),
         }
     return {
+        # Since 2022 the AUC of each domain includes the anomalies of both domains.
         "auc_source": (auc, source | (label == 1)),
         "auc_target": (auc, target | (label == 1)),
         "pauc": (pauc, every),
@@ -191,6 +192,7 @@ def decision_values(domain, label, decision) -> dict[str, float]:
     for name in [d for d in ("source", "target") if np.any(domain == d)] or [""]:
         own = domain == name if name else np.ones(len(label), bool)
         hits = np.sum((decision == 1) & (label == 1) & own)
+        # The epsilon avoids a division by zero if no clip is called anomalous.
         precision = float(hits / max(np.sum((decision == 1) & own), sys.float_info.epsilon))
         recall = float(hits / max(np.sum((label == 1) & own), sys.float_info.epsilon))
         f1 = 2 * precision * recall / max(precision + recall, sys.float_info.epsilon)

@@ -111,6 +111,7 @@ class Considered:
             if self.kept
             else new
         )
+        # The patches with the smallest random keys are a uniform sample of all patches so far.
         first = np.sort(np.argsort(whole[0], kind="stable")[:CONSIDERED])
         self.kept = tuple(part[first] for part in whole)
 
@@ -126,6 +127,7 @@ def _band(vectors, recording):
     rows = coreset(vectors, KEPT)
     distance = cdist(vectors.astype(np.float64), vectors[rows].astype(np.float64))
     own = recording[:, None] == recording[rows][None]
+    # A patch resembles those of its own recording, so these are ignored unless there are no others.
     distance = np.where(own & ~own.all(), np.inf, distance).min(1)
     distance = distance[np.isfinite(distance)]
     return vectors[rows], recording[rows], (distance.mean(), max(distance.std(), 1e-6))

@@ -78,6 +78,7 @@ class Preparation:
         if self.whiten and len(vectors):
             parts = zip(self.whiten, vectors.swapaxes(0, 1), strict=True)
             vectors = np.stack([pca.transform(part) for pca, part in parts], axis=1)
+        # A single part is not scaled here: back ends with a cosine distance scale it themselves.
         return (
             unit_or_plain(vectors, "cosine")
             if self.unit_length and vectors.shape[1] > 1

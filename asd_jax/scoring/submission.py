@@ -154,6 +154,7 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
     for number, row in enumerate(rows, start=1):
         try:
             file, value = row[0], float(row[1])
+            # A byte order mark would become part of the first file name.
             if len(row) > 2 or not file or file.startswith("\ufeff"):
                 raise ValueError
             check_name("path", file)
@@ -235,6 +236,7 @@ def _missing(folder, clips: Sequence[ScoredClip], machines, expected) -> list[st
 def _incomplete(folder, paths, complete) -> list[str]:
     """Returns problems for missing decision files, if others exist or all are required."""
     scores = [name for name, (_, match) in paths.items() if match["kind"] == "anomaly_score"]
+    # A submission with scores only, and no decision files at all, is valid unless `complete`.
     if not complete and len(scores) == len(paths):
         return []
     names = [name.replace("anomaly_score", "decision_result", 1) for name in scores]

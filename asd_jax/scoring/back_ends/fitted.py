@@ -84,6 +84,7 @@ def fit_by_folds(
     def _without(domain, group):
         vectors, fold = bank[domain], folds_of(group, folds)
         scores = score(vectors)
+        # Only the scores against a clip's own bank must come from a fit without the clip.
         scores[domain] = np.full(len(vectors), np.nan)
         for left_out in range(fold.max() + 1):
             if np.sum(fold != left_out) >= fewest:

@@ -52,6 +52,7 @@ def fuse(
         return {name: reduce([one[name] for one in scores], axis=0) for name in scores[0]}
 
     def self_scores(asked=groups):
+        # The self-scores for `groups` are cached; other groups need new ones.
         every = all_self_scores() if asked is groups else [one.self_scores(asked) for one in fitted]
         return {domain: combine([own[domain] for own in every]) for domain in bank}
 

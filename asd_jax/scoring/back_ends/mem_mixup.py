@@ -38,4 +38,6 @@ def mem_mixup(
     mixed = weight * target[:, None] + (1 - weight) * source[rows]
     extended = np.concatenate([target, mixed.reshape(-1, target.shape[1])])
     fitted = knn({"source": source, "target": extended}, distance=distance, k=k)
+    # A mixture of a clip is close to the clip itself, so self-scores must not use the extended
+    # bank.
     return Fitted(fitted.score, knn(bank, distance=distance, k=k).self_scores)

@@ -49,6 +49,7 @@ def smote(
         raise InputError("smote: needs at least two target training clips to interpolate between")
     if ratio * len(source) - len(target) < 1:  # SMOTE would add less than one clip
         return knn(bank, distance=distance, k=k)
+    # SMOTE draws rows by number, so the order of the clips would otherwise change the result.
     source, target = (unit_or_plain(v, distance)[canonical_order(v)] for v in (source, target))
     sampler = SMOTE(
         sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed
