@@ -55,13 +55,12 @@ class Adaptation:
 
 
 def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adaptation:
-    """Returns the detector adapted to healthy waveforms of a new session, at the rate given at the
-    fit.
+    """Returns the detector adapted to healthy waveforms of a new session.
 
-    The adaptation estimates a gain and three smooth spectral colours by which the sounds differ
-    from the nearest normal ones, limited to the differences between microphones. It uses least
-    absolute differences over frequencies and the median over windows, so that neither spectral
-    lines nor bursts affect it.
+    The waveforms have the sampling rate given at the fit. The adaptation estimates a gain and three
+    smooth spectral colours by which the sounds differ from the nearest normal ones, limited to the
+    differences between microphones. It uses least absolute differences over frequencies and the
+    median over windows, so that neither spectral lines nor bursts affect it.
 
     Raises:
         InputError: there is no waveform, or as for `Detector.examine`.
@@ -101,9 +100,7 @@ def _filter_hz(detector: Detector) -> np.ndarray:
 
 
 def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Returns the coefficients of the shapes "k f" that fit values "f" with least absolute
-    differences.
-    """
+    """Returns the coefficients of shapes "k f" that fit values "f" with least absolute errors."""
     weight = np.ones(len(values))
     for _ in range(_ROUNDS):
         root = np.sqrt(weight)

@@ -23,9 +23,7 @@ class Moment:
         return self.before + self.seconds
 
     def told(self, name: str) -> dict[str, float | str]:
-        """Returns the fields of an event: the seconds under this name and, if any, the file they
-        refer to.
-        """
+        """Returns event fields: the seconds under this name, and the file they refer to if any."""
         return {name: self.seconds} | ({f"{name}_file": self.file} if self.file else {})
 
 
@@ -57,10 +55,12 @@ class Alarm:
     _peak: float = float("-inf")
 
     def feed(self, start: Moment, end: Moment, score: float) -> dict | None:
-        """Returns the start or the end of an alarm as an event, given a window's position and
-        score.
+        """Returns the start or the end of an alarm as an event, or None if nothing changed.
 
-        Returns None if nothing changed.
+        Args:
+            start: start of the next window.
+            end: end of the window.
+            score: its score.
         """
         if not self.active:
             if score <= self.threshold:

@@ -21,10 +21,10 @@ _QUEUE = 256  # chunks that may wait while a window is scored: 16 MiB, minutes o
 
 
 def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, None]]]:
-    """Returns (format of the bytes unless they begin with a wav header, bytes) of a file of any
-    length.
+    """Returns (format of raw bytes, chunks of bytes) of a file of any length.
 
-    Compressed files are decoded in chunks.
+    If the bytes begin with a wav header, the format in the header applies instead. Compressed files
+    are decoded in chunks.
 
     Raises:
         InputError: the file is not sound that can be decoded, and its ending is not that of raw
@@ -43,8 +43,9 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
 
 
 def _for_the_stream(path: Path) -> bool:
-    """Returns whether a file is a wav for the stream decoder, which accepts truncated and endless
-    files.
+    """Returns whether a file is a wav that the stream decoder can read.
+
+    The stream decoder accepts truncated and endless files.
     """
     head = next(chunks_of_file(path), (b"", None))[0]
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":

@@ -1,6 +1,4 @@
-"""Detects defects of live sound: clipping, silence, dropouts, and a rate other than the
-stated one.
-"""
+"""Detects defects of live sound: clipping, silence, dropouts and a wrong sampling rate."""
 
 import numpy as np
 from jaxtyping import Float
@@ -48,9 +46,7 @@ class ArrivalRate:
         self._since, self._samples, self._before, self._told = None, 0, None, False
 
     def feed(self, samples: int, claimed: int, now: float) -> Event | None:
-        """Returns an event about the arrival rate, if there is one, after `samples` samples arrived
-        at `now`.
-        """
+        """Returns an event about the arrival rate, or None, after `samples` arrived at `now`."""
         if self._since is None:
             self._since = now
             return None

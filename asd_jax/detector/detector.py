@@ -72,8 +72,9 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Detector:
-    """Normal sounds of one machine in the views of a filter bank and an encoder; scores further
-    sounds.
+    """A model of one machine's normal sounds, which scores further sounds of the machine.
+
+    The sounds are compared in the views of a filter bank and an encoder.
 
         detector = Detector.fit(waves, sample_rate=16000)
         detector.score(wave), detector.is_anomaly(wave)
@@ -93,7 +94,7 @@ class Detector:
         sessions: sessions of the normal recordings; "" if the user gave none.
         unsteadiness: "n", difference between the halves of each normal window.
         colour: difference between the sound of the present session and the normal sounds, in dB
-            (see `adapt`).
+            (see adaptation.py).
     """
 
     pipeline: Pipeline | None
@@ -318,9 +319,7 @@ class Detector:
 
     @property
     def heard(self) -> Heard:
-        """Returns the stored windows of the normal sounds; NaN where a coreset left out a
-        vector.
-        """
+        """Returns the stored windows of the normal sounds; NaN for vectors not in the coreset."""
         vectors = {}
         for view, kept in self.bank.vectors.items():
             vectors[view] = np.full((len(self.recording), *kept.shape[1:]), np.nan, np.float32)
@@ -348,8 +347,9 @@ class Detector:
         return self.examine(wave, sample_rate).is_anomaly
 
     def examine(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> Verdict:
-        """Returns the score, p-value, decision and worst second; the arguments are those of
-        `score`.
+        """Returns the score, p-value, decision and worst second of a waveform.
+
+        The arguments are those of `score`.
 
         Raises:
             InputError: the waveform is not mono, not of floats, not finite or empty.
@@ -461,15 +461,11 @@ class Detector:
         return np.stack([coloured(window, decibels) for window in windows])
 
     def p_value(self, score: float) -> float:
-        """Returns the share of normal windows, the one under test included, with at least this
-        score.
-        """
+        """Returns the share of normal windows, this one included, that score at least as high."""
         return float(p_values(np.array([score]), self.bank.normal)[0])
 
     def low_rate(self, rate: int) -> str:
-        """Returns a note if sound was recorded at a lower rate, in Hz, than the normal sounds, else
-        "".
-        """
+        """Returns a note if `rate` is lower than that of the normal sounds, else ""."""
         known = self.recorded_rate
         return f"rate: {another_rate(rate, known).message}" if rate < known else ""
 

@@ -53,8 +53,7 @@ class Learnt:
 
 
 def of_a_condition_apart(domains: Sequence[str], of_window: np.ndarray) -> set[int]:
-    """Returns the recordings labelled with the rarer domain, if it is too rare for a bank of its
-    own.
+    """Returns the recordings of the rarer domain, if it is too rare for its own bank.
 
     These recordings are expected to be far from the others, which is therefore no sign of a fault.
     """
@@ -159,8 +158,9 @@ def learnt(
 def _threshold(
     bank: NormalBank, settings: Settings, named: bool, rows: np.ndarray | None = None
 ) -> tuple[float, str]:
-    """Returns (threshold, reason why it is unreliable, or "") from the scores of all or some normal
-    sounds.
+    """Returns (threshold, reason why it is unreliable, or "").
+
+    It uses the scores of all normal sounds, or those in `rows`.
     """
     rows = np.ones(len(bank.normal), bool) if rows is None else rows
     by_sessions = any(bank.by_sessions.values())
@@ -193,10 +193,9 @@ def odd_recordings(bank: NormalBank, recording: np.ndarray, first: int = 0) -> l
 def sets_alone(
     bank: NormalBank, recording: np.ndarray, settings: Settings, named: bool
 ) -> tuple[int, float] | None:
-    """Returns (recording, threshold without it) if one recording alone raises the threshold, else
-    None.
+    """Returns (recording, threshold without it) if one recording sets the threshold, else None.
 
-    This is the case if the threshold would be at least a quarter lower without it.
+    This is the case if the threshold would be at least a quarter lower without the recording.
     """
     of = recording[bank.evidence]
     highest = int(of[bank.normal.argmax()])
@@ -231,11 +230,11 @@ def few_sessions(bank: NormalBank, named: bool) -> list[str]:
 
 
 def groups(settings: Settings, heard: Heard) -> np.ndarray:
-    """Returns the group "n" of each window; windows of one group must not be compared with each
-    other.
+    """Returns the group "n" of each window.
 
-    A group holds the windows of one recording and of its copies. If there are fewer than three
-    recordings, each is divided into ten stretches instead.
+    Windows of one group must not be compared with each other. A group holds the windows of one
+    recording and of its copies. If there are fewer than three recordings, each is divided into ten
+    stretches instead.
 
     Raises:
         InputError: there are fewer than three windows.
@@ -260,9 +259,7 @@ def groups(settings: Settings, heard: Heard) -> np.ndarray:
 
 
 def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
-    """Returns the pairs of recordings, lower number first, that share an almost identical
-    window.
-    """
+    """Returns pairs of recordings, lower number first, that share an almost identical window."""
     distance, row = nearest(level, level, 1, "euclidean", leave_one_out=True)
     limit = _DUPLICATE * np.median(distance[:, 0])
     close = distance[:, 0] <= max(limit, 1e-6)

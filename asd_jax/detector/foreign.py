@@ -56,9 +56,7 @@ _BEGINNINGS = {
 
 
 def foreign(head: bytes, encoding: str) -> str:
-    """Returns what the first bytes of a stream are, or "" if they may be samples of this
-    encoding.
-    """
+    """Returns the format of a stream's first bytes, or "" if they may be raw samples."""
     if name := next((name for magic, name in _BEGINNINGS.items() if head.startswith(magic)), ""):
         return name
     if head[4:8] == b"ftyp":
@@ -85,9 +83,7 @@ def _frames(head: bytes, size_at) -> bool:
 
 
 def _aac_frame(head: bytes) -> int:
-    """Returns the size in bytes of the ADTS frame with this header; 0 for anything else (ISO
-    13818-7).
-    """
+    """Returns the size in bytes of an ADTS frame (ISO 13818-7), 0 if it is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
         return 0
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5

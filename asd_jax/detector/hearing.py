@@ -52,9 +52,7 @@ class Settings:
         check_settings(self)
 
     def short(self, samples: int) -> str:
-        """Returns a note if a sound of this many samples is much shorter than the window,
-        else "".
-        """
+        """Returns a note if this many samples are much shorter than the window, else ""."""
         if samples >= SHORT * self.window_seconds * self.sample_rate:
             return ""
         return (
@@ -143,8 +141,9 @@ def hear_all(
     move: bool = True,
     **of_each: Sequence | np.ndarray | None,
 ) -> tuple[Heard, tuple[str, ...]]:
-    """Returns (windows and views of waveforms, notes for the user); each waveform is released after
-    use.
+    """Returns (windows and views of the waveforms, notes for the user).
+
+    Each waveform is released after use.
 
     Args:
         pipeline: the encoder, if there is one.
@@ -198,8 +197,7 @@ def hear_all(
 def windows_of(
     wave: np.ndarray, settings: Settings, rate: int
 ) -> tuple[Float[np.ndarray, "b s"], Float[np.ndarray, "b"]]:
-    """Returns windows "b s" of a waveform at the sampling rate `rate`, and the start of each in
-    seconds.
+    """Returns (windows "b s" at the sampling rate `rate`, start of each in seconds).
 
     Raises:
         InputError: the waveform is not mono, not of floats, not finite, not scaled to [-1, 1] or
@@ -229,8 +227,11 @@ def windows_of(
 
 
 def check_window(window_seconds: float, seconds: Sequence[float]) -> None:
-    """Raises InputError if recordings of these lengths must be repeated over ten times to fill a
-    window.
+    """Raises InputError if a window is over ten times as long as the longest recording.
+
+    Args:
+        window_seconds: length of the window.
+        seconds: lengths of the recordings.
     """
     if len(seconds) and MOST_REPEATED * (longest := max(seconds)) < window_seconds:
         raise InputError(
@@ -240,9 +241,7 @@ def check_window(window_seconds: float, seconds: Sequence[float]) -> None:
 
 
 def usual_window(seconds: Sequence[float]) -> float:
-    """Returns the length of the window for recordings of these lengths: their median, from 0.2 to
-    10 s.
-    """
+    """Returns the default window: the median length of recordings, from 0.2 to 10 s."""
     if not len(seconds):
         raise InputError("no normal recordings to learn from")
     return float(np.clip(np.median(seconds), SHORTEST_WINDOW_S, LONGEST_WINDOW_S))

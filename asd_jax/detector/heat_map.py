@@ -53,7 +53,7 @@ class Grid:
 
 
 def grid(pipeline: Pipeline | None, tokens: bool) -> Grid:
-    """Returns the grid of the encoder's tokens, or that of evenly spaced filters.
+    """Returns the grid of the encoder's tokens if `tokens`, else that of evenly spaced filters.
 
     Patches of filters localise anomalies better (benchmarks/heat_map.py).
 
@@ -86,8 +86,9 @@ def patches(
 def odd_cells(
     pipeline: Pipeline | None, tokens: bool, normal: PatchBank, window: Float[np.ndarray, "s"]
 ) -> Float[np.ndarray, "t f"]:
-    """Returns how anomalous each frame and filter of a window is, in standard deviations of normal
-    patches.
+    """Returns how anomalous each frame and filter of a window is, "t f".
+
+    The values are in standard deviations of normal patches.
     """
     of, heat = grid(pipeline, tokens), normal.heat(patches(pipeline, tokens, window[None])[0])
     return over_cells(

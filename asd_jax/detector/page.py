@@ -120,8 +120,9 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
 
 
 def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
-    """Returns the spectrogram of a waveform, in the colour range of the sound beside it if there is
-    one.
+    """Returns the spectrogram of a waveform.
+
+    If `beside` is given, the spectrogram uses the colour range of that sound.
     """
     energies, of = (
         np.asarray(front_end.log_energies(w[None]))[0]

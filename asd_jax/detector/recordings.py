@@ -1,6 +1,4 @@
-"""Resolves files, folders and csv lists to recordings, and reads their domains, classes and
-sessions.
-"""
+"""Finds recordings in files, folders and csv lists, with their domains and classes."""
 
 import csv
 import os
@@ -18,8 +16,7 @@ DOMAINS = ("source", "target")
 
 
 def normal_recordings(place: str | Path) -> list[Clip]:
-    """Returns the clips, sorted by name, in a folder, a csv list or a single file of normal
-    recordings.
+    """Returns the clips, sorted by name, of a folder, csv list or file of normal recordings.
 
     The domain comes from a subfolder called source or target (in any case), from the column
     `domain` of the list (or of a clips.csv in the folder), or from a DCASE file name; otherwise it
@@ -180,8 +177,9 @@ def _root(place: str) -> Path:
 
 
 def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path]:
-    """Returns {name: file} of a detector's normal recordings, in the folders used for fit and
-    update.
+    """Returns {name: file} of the normal recordings that a detector was fitted to.
+
+    They are searched in the folders that were used for fit and update.
 
     Raises:
         InputError: a recording is in none of the folders.

@@ -46,8 +46,7 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
 
 
 def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator[dict]:
-    """Yields the rows unchanged, and prints errors to standard error and objects to standard
-    output.
+    """Yields the rows unchanged, and prints errors to stderr and objects to stdout.
 
     Raises:
         ScreenLost: standard output is the only place for the results and cannot be written to.
@@ -77,9 +76,7 @@ def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
 
 
 def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
-    """Prints how many recordings are anomalous to standard error, after a table of all if
-    `table`.
-    """
+    """Prints the number of anomalous recordings to stderr, after a table if `table`."""
     from rich.table import Table
     from rich.text import Text
 
@@ -104,9 +101,7 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
 
 
 def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
-    """Prints to standard error how many recordings are too short for the detector, if there are
-    any.
-    """
+    """Prints to stderr how many recordings are too short for the detector, if any."""
     notes = [one.get("note", "") for one in rows if "error" not in one]
     if short := sum(note.startswith("short:") for note in notes):
         tell(

@@ -18,8 +18,7 @@ _DATE = re.compile(r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?!\d{3})")
 def named_sessions(
     names: Sequence[str], said: Sequence[str], modified: Sequence[float] | None = None
 ) -> tuple[list[str] | None, str]:
-    """Returns (session of each recording, how it is known); the sessions are None if they are
-    unknown.
+    """Returns (session of each recording or None, how it is known).
 
     Uses the first source that distinguishes sessions: the given sessions, dates in the names, or
     gaps of at least an hour between the times of the files.

@@ -97,9 +97,7 @@ class Decoder:
             yield from getattr(self, f"_{self._state}")()
 
     def finish(self) -> Iterator[Float[np.ndarray, "s"] | Event]:
-        """Yields the blocks and events that the end of the stream gives for the bytes still
-        held.
-        """
+        """Yields the blocks and events that remain at the end of the stream."""
         self._ended = True
         yield from self.feed(b"")
         if self._state == "header" and (self._first or self._bytes or self._skip):
@@ -221,9 +219,7 @@ class Decoder:
             yield from self._after(self._left)
 
     def _after(self, left: int):
-        """Handles what follows the samples stated in the header: a chunk, another recording or more
-        samples.
-        """
+        """Handles what follows the samples: a chunk, another recording or more samples."""
         if len(self._bytes) < left + 12:
             return
         content = self._bytes[left:]
@@ -269,9 +265,7 @@ class Windows:
     def feed(
         self, block: Float[np.ndarray, "s"], rate: int
     ) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
-        """Yields (first sample, window) of each window that is complete after these samples at
-        `rate`.
-        """
+        """Yields (first sample, window) of each window completed by this block."""
         if rate != self._from:
             yield from self.finish()
             self._resampler = soxr.ResampleStream(rate, self.rate, 1) if rate != self.rate else None

@@ -1,6 +1,4 @@
-"""Scores many recordings in order, with threads that read ahead and batches spread over the
-devices.
-"""
+"""Scores many recordings in order, reading ahead and using all devices."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,4 @@
-"""Computes the views of a window: two statistics of the mel filter bank, and the encoder's
-embedding.
-"""
+"""Computes the views of a window: two filter-bank statistics and the encoder's embedding."""
 
 import dataclasses
 import functools
@@ -136,8 +134,9 @@ def second_starts(frames: int) -> list[int]:
 
 
 def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np.ndarray]:
-    """Returns the arrays that a JAX function gives for windows "b s", computed 8 per device at a
-    time.
+    """Returns the arrays that a JAX function gives for windows "b s".
+
+    They are computed in batches of 8 windows per device.
     """
     # A single window is typical of a live stream, which gets a program of its own on one device.
     if len(windows) == 1:
@@ -168,8 +167,7 @@ def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]
 
 @functools.partial(jax.jit, static_argnames="config")
 def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, jax.Array]:
-    """Returns {view: vectors "b ..."}, "seconds" and "unsteadiness" of windows "b s", compiled by
-    JAX.
+    """Returns {view: vectors "b ..."}, "seconds" and "unsteadiness" as a JAX function.
 
     See `views` for their meaning.
     """

@@ -1,6 +1,4 @@
-"""Monitors a stream, a file or a folder for days, and yields a line per window, alarms and
-events.
-"""
+"""Monitors a stream, file or folder for days; yields a line per window, alarms and events."""
 
 import collections
 import dataclasses
@@ -64,11 +62,10 @@ class Watching:
 
     @property
     def latency_seconds(self) -> float:
-        """Returns the longest time from the start of a lasting fault to its alarm, without
-        computing time.
+        """Returns the longest time from the start of a lasting fault to its alarm, in seconds.
 
-        The first window that lies wholly inside the fault begins within a hop of its start, and
-        `confirm` such windows are needed.
+        Computing time is not included. The first window that lies wholly inside the fault begins
+        within a hop of its start, and `confirm` such windows are needed.
         """
         return self.window_seconds + self.confirm * self.hop_seconds
 
@@ -220,8 +217,9 @@ class Watch:
 def watch_bytes(
     watch: Watch, chunks: Iterable[tuple[bytes, float | None]], decoder: Decoder
 ) -> Iterator[dict]:
-    """Yields lines for a stream of (bytes, arrival time); empty bytes mean that none came for a
-    while.
+    """Yields lines for a stream of (bytes, arrival time).
+
+    Empty bytes mean that none arrived for a while.
 
     Raises:
         InputError: the stream does not begin with sound.
@@ -336,8 +334,9 @@ def watch_folder(
 
 
 def memory_mb() -> float:
-    """Returns the memory that this process uses, in MB (its peak if the system does not report
-    more).
+    """Returns the memory that this process uses, in MB.
+
+    It is the peak if the system does not report the present value.
     """
     try:
         return (
@@ -348,9 +347,7 @@ def memory_mb() -> float:
 
 
 def _files(folder: Path) -> tuple[dict[str, tuple[int, int]], frozenset[str]]:
-    """Returns {name: (time of change, size)} of the recordings below a folder, and what is left
-    out.
-    """
+    """Returns {name: (time of change, size)} of the recordings in a folder, and what is ignored."""
     found, there = everything_below(folder), {}
     for path in found.files:
         try:

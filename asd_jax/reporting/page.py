@@ -24,9 +24,7 @@ SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """An inline SVG (see plots.py) with a caption that describes it for readers who cannot
-    see it.
-    """
+    """An inline SVG (see plots.py) with a caption that also serves screen readers."""
 
     svg: str
     caption: str

@@ -117,9 +117,7 @@ def _in_few_shades(match: re.Match) -> str:
 
 
 def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
-    """Returns horizontal bars in percent, with their intervals, of {machine: {column:
-    fraction}}.
-    """
+    """Returns horizontal bars in percent of {machine: {column: interval of a fraction}}."""
     columns = [column for column in COLUMNS if any(column in row for row in values.values())]
     step = len(columns) + 1
     with drawing(1.1 + 0.16 * step * len(values)) as (axes, svg):
@@ -274,8 +272,9 @@ def curves(
 
 
 def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
-    """Returns loss, accuracy (or other metrics) and learning rate over steps from metrics.jsonl
-    rows.
+    """Returns loss, accuracy (or other metrics) and learning rate over training steps.
+
+    `rows` are those of metrics.jsonl.
     """
     names = [n for n in rows[-1] if n not in ("step", "clips_per_second", "learning_rate")] + [
         "learning_rate"
@@ -298,9 +297,7 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
 
 
 def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: int = 8) -> str:
-    """Returns a plot of every `every`-th filter over frequency, and of the filters' density below
-    it.
-    """
+    """Returns a plot of every `every`-th filter, above the density of all filters."""
     hz = np.linspace(0, sample_rate / 2, bank.shape[1]) / 1000
     with drawing(3.2, 2, sharex=True) as ((shapes, density), svg):
         for number, weights in enumerate(bank[::every]):
@@ -339,8 +336,9 @@ def spectrograms(
     decibels: tuple[float, float],
     heat: Float[np.ndarray, "t f"] | None = None,
 ) -> str:
-    """Returns energies, attention weights and heat, those that are given, above each other over
-    time in s.
+    """Returns energies, attention weights and heat above each other, over time in s.
+
+    Weights and heat are left out if they are None.
 
     Args:
         log_energies: natural-log energies of the filter bank.

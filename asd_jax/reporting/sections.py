@@ -165,9 +165,7 @@ def machine_section(
 
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
-    """Returns (map "n 2", labels of its axes, caption) of embeddings "n ...", by "pca" or
-    "umap".
-    """
+    """Returns (map "n 2", axis labels, caption) of embeddings "n ...", by "pca" or "umap"."""
     vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     if way == "umap":
         from umap import UMAP
@@ -264,8 +262,9 @@ def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
 def attention(
     front_end: FrontEnd, wave: Float[np.ndarray, "s"], machine: str
 ) -> tuple[Float[np.ndarray, "t f"], Float[np.ndarray, "t f"] | None]:
-    """Returns the log energies of a waveform and, if SimAM is on, its weights; only for real
-    frames.
+    """Returns the log energies of a waveform and its SimAM weights, for real frames only.
+
+    The weights are None if SimAM is off.
     """
     frames, mode = front_end.real_frames(len(wave)), MODES[front_end.simam.mode_of(machine)]
     energies = front_end.log_energies(wave[None])
@@ -342,11 +341,11 @@ def _hear(hear: Hear, rows: Embeddings, n: int):
 
 
 def _nearest_normal(own: Embeddings, scoring: Scoring):
-    """Returns a function from a test clip's file to (distance, its row, row of the nearest normal
-    clip).
+    """Returns a function that finds the normal clip nearest to a test clip.
 
-    Rows may be windows. Of a clip's windows, the function uses the one farthest from all normal
-    ones.
+    The function maps the file of a test clip to (distance, row of the test clip, row of the nearest
+    training clip). Rows may be windows: of a clip's windows, the one farthest from all normal ones
+    is used.
     """
     train, test = np.flatnonzero(own.split == "train"), np.flatnonzero(own.split == "test")
     by_domain = {

@@ -56,9 +56,7 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
 
 
 def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) -> Table:
-    """Returns a table in percent of {back end: {column: official score}}, with the best value in
-    bold.
-    """
+    """Returns a table in percent of {back end: {column: official score}}, the best in bold."""
     table = Table(title=title, header_style="bold")
     table.add_column("back end")
     columns = list(dict.fromkeys(column for row in scores.values() for column in row))
@@ -86,9 +84,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
 
 
 def print_table(table: Table) -> None:
-    """Prints a table to standard output; if that is a file, the table is wide enough for every
-    column.
-    """
+    """Prints a table to standard output; in a file, it is wide enough for all columns."""
     console = _PlainConsole()
     console = console if console.is_terminal else _PlainConsole(width=160)
     with console.capture() as shown:

@@ -249,7 +249,7 @@ class SectionScorer:
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
-            # A count within 3 standard deviations (of a Poisson count) of the expected one is fine.
+            # A count within 3 standard deviations of the expected one is accepted.
             near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
             if near or self.scoring.decision == "quantile":
                 return cut, []
@@ -270,9 +270,7 @@ def _flat(vectors):
 
 
 def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, list[str]]:
-    """Returns the banks of the domains that are not empty, as the options require, and notes on
-    them.
-    """
+    """Returns the banks that the options require, without empty domains, and notes."""
     if not vectors:
         return {}, []
     if scoring.domains == "pooled" or "unknown" in vectors:
@@ -291,9 +289,7 @@ def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, li
 def _by_domain(
     embeddings: Embeddings, split: str, values: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Returns {domain: rows of one split} of the vectors, or of other values with one entry per
-    row.
-    """
+    """Returns {domain: rows of one split} of the vectors, or of `values` if given."""
     values = embeddings.vectors if values is None else values
     domain = np.where(embeddings.split == split, embeddings.domain, "")
     return {name: values[domain == name] for name in ("source", "target", "unknown")}

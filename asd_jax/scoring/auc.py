@@ -42,11 +42,11 @@ def auc(normals, anomalies) -> np.ndarray | np.floating:
 
 
 def pauc(normals, anomalies, max_fpr: float = MAX_FPR) -> np.ndarray | np.floating:
-    """Returns the partial AUC "..." of tie groups "... g" up to `max_fpr`, standardised to chance
-    0.5.
+    """Returns the partial AUC "..." of tie groups "... g" up to `max_fpr`, with chance at 0.5.
 
-    McClish 1989, as in scikit-learn's roc_auc_score(max_fpr=...): 0.5 (1 + (A - p^2/2) / (p -
-    p^2/2)). The curve is linear inside a tie group, and the cut at `max_fpr` may split a group.
+    It is standardised by McClish 1989, as in scikit-learn's roc_auc_score(max_fpr=...): 0.5 (1 + (A
+    - p^2/2) / (p - p^2/2)). The curve is linear inside a tie group, and the cut at `max_fpr` may
+    split a group.
     """
     above = np.cumsum(anomalies, axis=-1) - anomalies
     before = np.cumsum(normals, axis=-1) - normals

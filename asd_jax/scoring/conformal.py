@@ -11,8 +11,8 @@ from jaxtyping import Float
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.threshold import FEWEST
 
-# Smallest false-alarm rate, and smallest share of sounds without an alarm. Ranks are exact to this
-# precision.
+# Smallest false-alarm rate, and smallest share of sounds without an alarm. Ranks are computed
+# exactly down to this rate.
 RAREST = 1e-9
 
 

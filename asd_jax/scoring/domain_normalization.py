@@ -121,8 +121,7 @@ def normalized(
     statistics: Mapping[str, tuple[float, float]],
     domains: str = "min",
 ) -> np.ndarray:
-    """Returns one score per clip "n": the minimum over banks of (s - mean) / std, or that of one
-    bank.
+    """Returns one score per clip "n": (s - mean) / std of one bank, or the minimum over banks.
 
     Args:
         scores: {bank: scores "n"}.

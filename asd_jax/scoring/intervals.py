@@ -65,8 +65,7 @@ class Comparison:
 
 
 def jackknife(label, score) -> dict[str, Jackknife]:
-    """Returns {"auc": ..., "pauc": ...}, the jackknife estimates over the pooled clips of all
-    machines.
+    """Returns {"auc": ..., "pauc": ...}: jackknife estimates over clips of all machines.
 
     Takes O(n log n). The formula is that of Mesaros et al., "Sound Event Detection in the DCASE
     2017 Challenge", section IV. The evaluator's interval of the official score is the mean of the

@@ -1,6 +1,4 @@
-"""Reads labels of scored clips from file names, lists of the baselines and folders of the
-evaluators.
-"""
+"""Reads labels of clips from file names, baseline lists and evaluator folders."""
 
 import csv
 import re
@@ -19,9 +17,7 @@ _EVALUATOR = re.compile(
 
 
 def name_says(file: str, machine: str) -> tuple[str, str, int]:
-    """Returns (section, domain, label) from a file name, "unknown" and -1 if it does not state
-    them.
-    """
+    """Returns (section, domain, label) from a file name; "unknown" and -1 if missing."""
     clip = parse_clip(file, machine, "test")
     return clip.section, clip.domain, clip.label
 

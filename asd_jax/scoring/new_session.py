@@ -18,8 +18,8 @@ _AT = 0.95  # the quantile at which the spread of few scores is widened to match
 def usual_and_spread(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Returns (median, robust standard deviation) of scores "n".
 
-    The deviation is based on the median absolute deviation, so outliers cannot move either value as
-    long as they are less than half of the scores.
+    The deviation is based on the median absolute deviation, so outliers have little effect on
+    either value as long as they are less than half of the scores.
     """
     usual = float(np.median(scores))
     spread = _NORMAL_MAD * float(np.median(np.abs(scores - usual)))
@@ -27,8 +27,9 @@ def usual_and_spread(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
 
 
 def spread_of_few(n: int) -> float:
-    """Returns the factor by which the spread of n scores is widened to predict one more (Student's
-    t).
+    """Returns the factor that widens the spread of n scores to predict one more.
+
+    The factor follows Student's t distribution.
     """
     from scipy import stats
 
@@ -37,10 +38,10 @@ def spread_of_few(n: int) -> float:
 
 
 def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
-    """Returns the Student's t quantile for one more score, given scores too few for their own
-    quantile.
+    """Returns the Student's t quantile for one more score, or minus infinity.
 
-    Returns minus infinity if there are enough scores, or fewer than two.
+    Minus infinity stands for no limit: there are fewer than two scores, or enough for a quantile of
+    their own.
     """
     from scipy import stats
 
@@ -54,8 +55,7 @@ def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
 def weighted_quantile(
     scores: Float[np.ndarray, "n"], session: Int[np.ndarray, "n"], rate: float
 ) -> float:
-    """Returns the score that one more exchangeable score exceeds with a probability of at most
-    `rate`.
+    """Returns the score that one more exchangeable score exceeds with probability at most `rate`.
 
     If n scores are too few for that, returns the highest. With one score per session this is the
     split-conformal order statistic (Vovk et al. 2005).

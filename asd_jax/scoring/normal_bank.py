@@ -42,10 +42,10 @@ class NormalBank:
     """Normal sounds in several views, with scores of how much a further sound differs from them.
 
     A view is one kind of vector, scored by one or more back ends. Each pair of view and back end is
-    a judge. The scores of a judge are standardised by robust statistics of the scores of the normal
-    sounds themselves. Each of these is computed with a bank, a preparation and a fit that did not
-    use its recording, so no anomalous recording among them can hide itself. `fused` combines all
-    judges into one score. No anomalies are needed to weight them.
+    a judge. The scores of a judge are standardised by robust statistics of its scores of the normal
+    sounds themselves. Each of those scores is computed with a bank, a preparation and a fit that
+    did not use the sound's recording, so no anomalous recording among them can hide itself. `fused`
+    combines all judges into one score. No anomalies are needed to weight them.
 
     How normal sounds of a *new* session score is estimated separately, by leaving out each session
     as a whole. If fewer than three sessions can be left out, moved copies of the sounds (simulated
@@ -196,8 +196,9 @@ class NormalBank:
 
     @functools.cached_property
     def by_sessions(self) -> dict[str, bool]:
-        """Returns {bank: whether at least three sessions were left out to learn how a new one
-        scores}.
+        """Returns {bank: whether at least three of its sessions can be left out}.
+
+        If so, they show how a new session scores.
         """
         return {name: len(self.left_out(name)) >= FEWEST for name in self.domains}
 
@@ -216,8 +217,9 @@ class NormalBank:
 
     @functools.cached_property
     def normal_session(self) -> np.ndarray:
-        """Returns the session of each score in `normal`, or its recording if moved copies stand for
-        sessions.
+        """Returns the session of each score in `normal`.
+
+        It is the recording if moved copies stand for sessions.
         """
         moved = ~np.array([self.by_sessions[name] for name in self.domain])
         session = np.where(moved, self.session.max() + 1 + self.group, self.session)
@@ -259,14 +261,16 @@ class NormalBank:
     def self_scores(
         self, judge: str, vectors: np.ndarray, raw: np.ndarray, wanted: np.ndarray
     ) -> np.ndarray:
-        """Returns `raw` with the wanted rows scored by banks without any sound of the same
-        recording.
+        """Returns `raw` with the wanted rows filled in.
+
+        Each is scored by a bank without any sound of its recording.
         """
         return self._without(judge, folds(self.domain, self.group), vectors, raw, wanted)
 
     def _without(self, judge, fold, vectors, scores, wanted):
-        """Returns scores "n d" with the wanted rows of vectors "n ..." scored by banks without
-        their folds.
+        """Returns scores "n d" with the wanted rows filled in.
+
+        Each of the vectors "n ..." is scored by a bank without its fold.
         """
         view, scoring = self.judges[judge]
         scores = scores.copy()
@@ -429,9 +433,7 @@ class NormalBank:
 
 
 def judges_of(scoring: Mapping[str, Scoring]) -> dict[str, tuple[str, Scoring]]:
-    """Returns {"view/back_end": (view, its scoring with that back end alone)} for {view: its back
-    ends}.
-    """
+    """Returns {"view/back_end": (view, its scoring with that back end alone)}."""
     return {
         f"{view}/{name}": (view, dataclasses.replace(of, back_end=name))
         for view, of in scoring.items()
@@ -440,7 +442,7 @@ def judges_of(scoring: Mapping[str, Scoring]) -> dict[str, tuple[str, Scoring]]:
 
 
 def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns one score "n" for {judge: standardised scores "n"}: the power mean of the positive
+    """Returns one score "n" for {judge: standardised scores "n"}: a power mean of the positive
     parts.
 
     If no score is positive, returns the highest. The power mean lies between the mean and the
@@ -464,11 +466,10 @@ def folds(domain: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
-    """Returns the rows of `size` vectors that cover all vectors "r ...", by greedy k-centre
-    selection.
+    """Returns the rows of `size` vectors that cover all vectors "r ...".
 
-    The method is that of PatchCore (CVPR 2022). It starts with the vector closest to the mean.
-    Takes O(size r e).
+    The rows are chosen by greedy k-centre selection, as in PatchCore (CVPR 2022), starting with the
+    vector closest to the mean. Takes O(size r e).
     """
     flat = vectors.reshape(len(vectors), -1).astype(np.float64)
     # Standardising keeps dimensions with a large variance from dominating the distances.
@@ -484,8 +485,7 @@ def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
 def prepared(
     scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]
 ) -> tuple[Preparation, dict[str, np.ndarray]]:
-    """Returns the preparation of any vector before it is scored, and {domain: prepared bank "r p
-    c"}.
+    """Returns the preparation of vectors, and {domain: prepared bank "r p c"}.
 
     Args:
         scoring: options.

@@ -1,9 +1,9 @@
-"""Locates an anomaly by comparing patches in time and frequency with normal ones (PatchCore, 2022).
+"""Locates anomalies by comparing patches with normal patches, as PatchCore (CVPR 2022) does.
 
-A patch is compared only with normal patches of the same frequencies, because a sound is normal only
-in its own frequency range. Its distance is expressed in standard deviations of the distances that
-normal patches in that range have to the patches of other recordings. PatchCore was published at
-CVPR 2022.
+Patches are areas in time and frequency. A patch is compared only with normal patches of the same
+frequencies, because a sound is normal only in its own frequency range. Its distance is expressed in
+standard deviations of the distances that normal patches in that range have to the patches of other
+recordings.
 """
 
 import dataclasses
@@ -65,8 +65,7 @@ class PatchBank:
         return cls(np.stack(kept), np.stack(origin), np.array(usual, np.float32))
 
     def heat(self, patches: Float[np.ndarray, "t f e"]) -> Float[np.ndarray, "t f"]:
-        """Returns how far each patch of a window is from the nearest normal patch of its band, "t
-        f".
+        """Returns the distance "t f" of each patch to the nearest normal patch of its band.
 
         The values are in standard deviations of normal patches.
         """

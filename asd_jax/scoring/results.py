@@ -72,9 +72,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
 
 
 def over_seeds(runs: Sequence[Mapping]) -> dict:
-    """Returns the mean of the results.json contents of several seeds, with the standard deviations
-    (n - 1).
-    """
+    """Returns the mean of results.json over seeds, with standard deviations (n - 1)."""
     deviation = {
         key: _combined(statistics.stdev, [run[key] for run in runs])
         for key in ("official_score", "machines")

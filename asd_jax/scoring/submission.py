@@ -244,9 +244,7 @@ def _incomplete(folder, paths, complete) -> list[str]:
 
 
 def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) -> list[str]:
-    """Returns problems for clips in two files, clips without label and labelled clips without
-    score.
-    """
+    """Returns problems for clips in two files, without label, or without score."""
     seen: dict[tuple[str, str], str] = {}
     problems, told = [], set()
     for clip in clips:

@@ -12,8 +12,7 @@ FEWEST = 3  # distinct scores needed to fit a distribution with two parameters
 
 
 def threshold(normal_scores, *, decision: str = "gamma", quantile: float = 0.9) -> float:
-    """Returns the score above which a clip is called anomalous, learned from scores "n" of normal
-    clips.
+    """Returns the score above which a clip is called anomalous, from normal scores "n".
 
         cut = threshold(self_scores, decision="quantile", quantile=0.9)
 

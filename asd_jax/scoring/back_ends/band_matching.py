@@ -9,12 +9,12 @@ from asd_jax.scoring.back_ends.knn import knn
 
 
 def band_matching(bank: Bank, *, bands: int, distance: str = "cosine", k: int = 1) -> Fitted:
-    """Returns a back end whose score is the mean over bands of the mean distance to the k nearest
-    clips.
+    """Returns a back end whose score is the mean over bands of the kNN distance in each band.
 
-    The k nearest clips are found in each band separately. Unlike in kNN on the flattened vector, no
-    clip has to match in all bands at once, and no loud band outweighs the others. Saengthong and
-    Shinozaki, "Sub-Band Spectral Matching with Localized Score Aggregation" (BEAM, 2026).
+    The kNN distance is the mean distance to the k nearest clips, which are found in each band
+    separately. Unlike in kNN on the flattened vector, no clip has to match in all bands at once,
+    and no loud band outweighs the others. Saengthong and Shinozaki, "Sub-Band Spectral Matching
+    with Localized Score Aggregation" (BEAM, 2026).
 
     Args:
         bank: {domain: "r (bands e)"}.

@@ -50,8 +50,7 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector
 def fit_back_end(
     bank: Bank, scoring: Scoring, axes: tuple[str, ...], groups: Bank | None = None
 ) -> Fitted:
-    """Returns the fitted back end, including the fusion and the average over layers that are
-    chosen.
+    """Returns the fitted back end, including fusion and the average over layers.
 
     Args:
         bank: prepared vectors {domain: "r p c"}, with p bands or layers.

@@ -7,10 +7,10 @@ _VARIANCE_FLOOR = 1e-3  # share of the mean variance that is added to each dimen
 
 
 def gmm(bank: Bank, *, components: int = 4, seed: int = 0) -> Fitted:
-    """Returns a back end whose score is -log likelihood under a diagonal Gaussian mixture per
-    domain.
+    """Returns a back end whose score is -log likelihood under a Gaussian mixture.
 
-    Self-scores are computed by folds. Uses scikit-learn.
+    There is one mixture with diagonal covariances per domain. Self-scores are computed by folds.
+    Uses scikit-learn.
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.

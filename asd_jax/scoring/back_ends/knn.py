@@ -140,11 +140,10 @@ def _sieved_rows(query, bank, k, distance, own, on_device):
 
 
 def _closest_rows(query, bank, k, distance, own, scale=None):
-    """Returns the k nearest rows, a lower bound of the squares of all others, and the longest
-    length.
+    """Returns the k nearest rows, a lower bound for all other rows, and the longest length.
 
-    The squares omit |x|^2 and are computed in the precision of `query`. `own` holds the rows that
-    are the queries themselves, or is None.
+    The bound is on the squared distance without |x|^2, computed in the precision of `query`. `own`
+    holds the rows that are the queries themselves, or is None.
     """
     best, rows, longest = (
         np.full((len(query), k), np.inf, query.dtype),
@@ -227,9 +226,7 @@ def _exact(query, bank, rows, distance):
 
 
 def unit_or_plain(vectors, distance, dtype: DTypeLike = np.float64):
-    """Returns the vectors "... e" as `dtype`; for cosine, scaled to length 1 (zero vectors stay
-    zero).
-    """
+    """Returns vectors "... e" as `dtype`; for cosine, scaled to length 1 (zeros stay zero)."""
     vectors = np.asarray(vectors, dtype)
     if distance == "euclidean":
         return vectors

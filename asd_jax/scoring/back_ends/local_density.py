@@ -31,9 +31,7 @@ def local_density(bank: Bank, *, distance: str = "cosine", k: int = 4) -> Fitted
 
 
 def sparsity(vectors: np.ndarray, distance: str, k: int) -> np.ndarray:
-    """Returns the mean distance "r" of each vector "r e" to its k nearest neighbours among the
-    others.
-    """
+    """Returns the mean distance "r" of each vector "r e" to its k nearest neighbours."""
     return np.maximum(nearest(vectors, vectors, k, distance, leave_one_out=True)[0].mean(1), _FLOOR)
 
 
