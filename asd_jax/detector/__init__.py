@@ -1,1 +1,1 @@
-"""Use it on your own machine: a detector in one file, streams, alarms."""
+"""Monitors a user's own machine: a detector in one file, streams and alarms."""

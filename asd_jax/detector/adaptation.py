@@ -1,4 +1,4 @@
-"""A new session's own healthy minutes re-centre level and colour, but never over a fault."""
+"""Adapts a detector to the level and spectral colour of a new session, but never to a fault."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from asd_jax.detector.views import mel_front_end, views
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.normal_bank import fused
 
-_DB = 20 / np.log(10) / 2  # of a natural logarithm of energy
-_ROUNDS = 20  # of the reweighting to least absolute differences
-# How far from the usual score to the threshold the adapted sound may lie. A fault that level and
-# colour explain in part stays far above it, and is not learnt.
+_DB = 20 / np.log(10) / 2  # decibels per unit of the natural logarithm of energy
+_ROUNDS = 20  # iterations of the reweighted fit of least absolute differences
+# How far the adapted score may lie on the way from the usual score to the threshold. A fault that
+# level and colour explain only in part stays far above this limit and is not learnt.
 _HEALTHY = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
-    """What a session's first minutes say.
+    """The result of adapting a detector to the first minutes of a session.
 
     Attributes:
-        detector: adapted, or as it was.
-        settled: whether it is adapted.
-        colour: gain and smooth colour found, in dB.
+        detector: the adapted detector, or the original one.
+        settled: whether the detector was adapted.
+        colour: gain and smooth spectral colour found, in dB.
         before: median score of the minutes.
-        after: the same, had the detector been adapted.
+        after: median score with the adapted detector, whether it is kept or not.
     """
 
     detector: Detector
@@ -40,7 +40,7 @@ class Adaptation:
     after: float
 
     def said(self) -> str:
-        """In words."""
+        """Returns a description in words."""
         found = (
             f"level {self.colour[0]:+.1f} dB, colour up to {max(map(abs, self.colour[1:])):.1f} dB"
         )
@@ -55,14 +55,15 @@ class Adaptation:
 
 
 def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adaptation:
-    """Healthy waveforms of a new session, at the detector's rate -> the detector adapted to it.
+    """Returns the detector adapted to healthy waveforms of a new session.
 
-    Gain and three smooth colours, at most as far as microphones differ, that the sounds differ by
-    from the nearest normal ones: least absolute differences over frequencies and the median over
-    windows, so that neither lines nor bursts count.
+    The waveforms have the sampling rate given at the fit. The adaptation estimates a gain and three
+    smooth spectral colours by which the sounds differ from the nearest normal ones, limited to the
+    differences between microphones. It uses least absolute differences over frequencies and the
+    median over windows, so that neither spectral lines nor bursts affect it.
 
     Raises:
-        InputError: no waveform, or as `Detector.examine`.
+        InputError: there is no waveform, or as for `Detector.examine`.
     """
     if not len(waves):
         raise InputError("no sound to adapt to")
@@ -72,7 +73,7 @@ def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adap
 
 
 def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) -> Adaptation:
-    """The same, of windows at the rate that is heard."""
+    """Returns the same as `adapted`, for windows at the sampling rate of the encoder."""
     plain = dataclasses.replace(detector, colour=())
     level = views(detector.pipeline, windows)[0]["level"]
     normal = detector.bank.vectors["level"]
@@ -80,7 +81,8 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
     fine = [of - of @ np.linalg.pinv(shapes) @ shapes for of in (level, normal)]
     nearest = np.square(fine[0][:, None] - fine[1][None]).sum(2).argmin(1)
     differs = np.median(_DB * (level - normal[nearest]), axis=0)
-    sure = 1 / (normal.std(0) + np.median(normal.std(0)))  # a filter that varies says little
+    # A filter whose level varies among normal sounds is less reliable.
+    sure = 1 / (normal.std(0) + np.median(normal.std(0)))
     colour = _least_absolute(shapes * sure, differs * sure).clip(-np.array(COLOUR_DB), COLOUR_DB)
     colour = tuple(float(round(one, 4)) for one in colour)
     tried = dataclasses.replace(detector, colour=colour)
@@ -91,14 +93,14 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
 
 
 def _filter_hz(detector: Detector) -> np.ndarray:
-    """The centres of the filters of the view "level"."""
+    """Returns the centre frequencies of the filters of the view "level"."""
     from asd_jax.reporting.sections import filter_centres
 
     return filter_centres(mel_front_end(detector.heard_rate))
 
 
 def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Coefficients of the shapes "k f" that come nearest to values "f", by absolute differences."""
+    """Returns the coefficients of shapes "k f" that fit values "f" with least absolute errors."""
     weight = np.ones(len(values))
     for _ in range(_ROUNDS):
         root = np.sqrt(weight)
@@ -108,7 +110,7 @@ def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 class Settling:
-    """Window at the rate recorded -> its score; after the first minutes, as adapted to them."""
+    """Scores windows at the recorded rate, and adapts the detector after the first minutes."""
 
     def __init__(self, detector: Detector, rate: int, minutes: float):
         self.detector, self.rate = detector, rate
@@ -117,7 +119,7 @@ class Settling:
         self.news: dict | None = None
 
     def compile(self, samples: int) -> None:
-        """Hears silence once."""
+        """Scores silence once, so that compilation does not delay the first window."""
         self._score(np.zeros(samples, np.float32))
 
     def __call__(self, wave: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The bytes of a file, of standard input or of a pipe, piece by piece, and when they came."""
+"""Reads the bytes of a file, of standard input or of a pipe in chunks, with their arrival times."""
 
 import os
 import queue
@@ -15,18 +15,20 @@ from asd_jax.data.decode import opened
 from asd_jax.detector.stream import Form, wav_encoding
 from asd_jax.runtime.errors import InputError
 
-RAW_ENDINGS = ("", ".raw", ".pcm")  # of files that hold nothing but samples
+RAW_ENDINGS = ("", ".raw", ".pcm")  # file name endings of samples without a header
 CHUNK = 1 << 16  # bytes read at a time
-_QUEUE = 256  # chunks that may wait while a window is scored: at least 16 MiB, minutes of sound
+_QUEUE = 256  # chunks that may wait while a window is scored: 16 MiB, minutes of sound
 
 
 def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, None]]]:
-    """A file of any length -> (what its bytes mean unless they begin with a wav header, its bytes).
+    """Returns (format of raw bytes, chunks of bytes) of a file of any length.
 
-    Compressed files are decoded piece by piece.
+    If the bytes begin with a wav header, the format in the header applies instead. Compressed files
+    are decoded in chunks.
 
     Raises:
-        InputError: neither sound that can be decoded nor, by its ending, samples without a header.
+        InputError: the file is not sound that can be decoded, and its ending is not that of raw
+            samples.
     """
     if path.suffix.lower() in RAW_ENDINGS or _for_the_stream(path):
         return raw, chunks_of_file(path)
@@ -41,7 +43,10 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
 
 
 def _for_the_stream(path: Path) -> bool:
-    """Whether it is for the decoder of streams, which bears with a wav that is cut or endless."""
+    """Returns whether a file is a wav that the stream decoder can read.
+
+    The stream decoder accepts truncated and endless files.
+    """
     head = next(chunks_of_file(path), (b"", None))[0]
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return False
@@ -58,10 +63,10 @@ def _decoded(path):
 
 
 def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:
-    """A file's bytes.
+    """Yields the bytes of a file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -72,13 +77,13 @@ def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:
 
 
 def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tuple[bytes, float]]:
-    """Bytes as they come and when they came, read by a thread so that none are lost while a window
-    is scored.
+    """Yields bytes as they arrive, with their arrival times.
 
-    Empty where nothing came for `gap_seconds`.
+    A thread reads the bytes, so that none are lost while a window is scored. The bytes are empty if
+    none arrived for `gap_seconds`.
 
     Raises:
-        InputError: reading fails, which is not its end.
+        InputError: reading fails before the end of the stream.
     """
     came: queue.Queue = queue.Queue(maxsize=_QUEUE)
 
@@ -87,16 +92,18 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
         while chunk and isinstance(chunk, bytes):
             try:
                 chunk = os.read(file.fileno(), CHUNK)
-            except BlockingIOError:  # of those who share the pipe, one has set it not to block
+            except BlockingIOError:  # another process that shares the pipe made it non-blocking
                 select.select([file], [], [])
                 continue
             except OSError as error:
                 chunk = error
             came.put((chunk, time.perf_counter()))
 
+    # A daemon thread does not keep the process alive while it waits for bytes.
     threading.Thread(target=read, daemon=True).start()
     while True:
         try:
+            # A timeout above TIMEOUT_MAX would raise an OverflowError.
             chunk, arrived = came.get(timeout=min(gap_seconds, threading.TIMEOUT_MAX))
         except queue.Empty:
             yield b"", time.perf_counter()

@@ -1,17 +1,15 @@
-"""What may be wrong with live sound, told to its listener: clipping, silence, dropouts, another
-rate than claimed.
-"""
+"""Detects defects of live sound: clipping, silence, dropouts and a wrong sampling rate."""
 
 import numpy as np
 from jaxtyping import Float
 
 from asd_jax.detector.stream import Event
 
-CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # of full scale; of a window's samples
-SILENT = 1e-4  # peak to peak, -80 dB: no microphone is as quiet
-DROPOUT_S = 0.25  # of one and the same value inside a sounding window
+CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # level relative to full scale, and share of the samples
+SILENT = 1e-4  # peak-to-peak value, -80 dB; no microphone is this quiet
+DROPOUT_S = 0.25  # seconds of a constant value inside a window with sound
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
-# how long arrivals are counted, how near they are to a common rate
+# Seconds for which arrivals are counted, and relative tolerance for a match with a common rate.
 _RATE_AFTER_S, _RATE_WITHIN = (
     20.0,
     0.03,
@@ -25,13 +23,13 @@ SAID = {
 
 
 def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
-    """What is wrong with a window: clipping, silence, dropout."""
+    """Returns the defects of a window: clipping, silence, dropout."""
     if np.ptp(wave) < SILENT:
         return frozenset(["silence"])
     found = set()
     if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
         found.add("clipping")
-    # not where a value repeats
+    # The places where the value changes; between them it is constant.
     moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))
     if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
         found.add("dropout")
@@ -39,15 +37,16 @@ def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
 
 
 class ArrivalRate:
-    """Notices a stream that comes at another rate than it claims; told once, after two counts that
-    agree.
+    """Detects a stream whose samples arrive at a rate other than the stated one.
+
+    It reports this once, after two counts in a row that agree.
     """
 
     def __init__(self):
         self._since, self._samples, self._before, self._told = None, 0, None, False
 
     def feed(self, samples: int, claimed: int, now: float) -> Event | None:
-        """Counts samples that came at `now` -> what is to be said of their rate."""
+        """Returns an event about the arrival rate, or None, after `samples` arrived at `now`."""
         if self._since is None:
             self._since = now
             return None
@@ -77,7 +76,7 @@ class ArrivalRate:
 
 
 def another_rate(rate: int, heard: int) -> Event:
-    """A sound's rate in Hz that is not the one heard -> what is to be said of it."""
+    """Returns the event for sound whose rate in Hz differs from the rate that the detector uses."""
     if rate > heard:
         return Event(
             "resampled",

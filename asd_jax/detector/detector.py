@@ -1,4 +1,4 @@
-"""A detector: what one healthy machine sounds like, and how far from it is too far."""
+"""The detector: learns what one healthy machine sounds like, and scores further sounds of it."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,18 +40,20 @@ from asd_jax.training.weights import origin as origin_of
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a detector says of a sound.
+    """The result of a detector for one sound.
 
     Attributes:
-        score: in standard deviations of normal sounds of a new session, the mean over windows.
-        threshold: above it the sound is called anomalous.
-        p_value: share of normal windows, itself included, with at least this score.
-        is_anomaly: the decision.
-        worst_seconds: start and end of the oddest second.
-        view: what is odd about the worst window: its "level", its "fluctuation", or the "encoder".
+        score: anomaly score, in standard deviations of normal sounds of a new session; the mean
+            over windows.
+        threshold: score above which the sound is called anomalous.
+        p_value: share of normal windows, the one under test included, with at least this score.
+        is_anomaly: whether the score is above the threshold.
+        worst_seconds: start and end of the most anomalous second.
+        view: the view with the highest score in the worst window: "level", "fluctuation" or
+            "encoder".
         windows: score of each window.
-        note: what keeps the score from being comparable, if anything does: "short: ...", "silence:
-            ...", "clipping: ...", "dropout: ...", "rate: ...", joined by "; ".
+        note: reasons why the score is not comparable, if any: "short: ...", "silence: ...",
+            "clipping: ...", "dropout: ...", "rate: ...", joined by "; ".
     """
 
     score: float
@@ -64,35 +66,35 @@ class Verdict:
     note: str = ""
 
     def noted(self, *notes: str) -> "Verdict":
-        """The same with further notes, those that are not empty."""
+        """Returns the same verdict with further notes; empty notes are ignored."""
         return dataclasses.replace(self, note="; ".join(filter(None, (self.note, *notes))))
 
 
 @dataclasses.dataclass(frozen=True)
 class Detector:
-    """Normal sounds of one machine, heard by the filter bank and an encoder; scores any further
-    sound.
+    """A model of one machine's normal sounds, which scores further sounds of the machine.
+
+    The sounds are compared in the views of a filter bank and an encoder.
 
         detector = Detector.fit(waves, sample_rate=16000)
         detector.score(wave), detector.is_anomaly(wave)
 
     Attributes:
         pipeline: the encoder; None for the filter bank alone.
-        bank: what it remembers.
-        settings: what was chosen.
-        threshold: above it a sound is called anomalous.
-        notes: what the user should know about the fit.
-        names: of the normal recordings.
+        bank: the normal sounds and their scores.
+        settings: the settings of the fit.
+        threshold: score above which a sound is called anomalous.
+        notes: notes on the fit for the user.
+        names: names of the normal recordings.
         recording: "n", the recording of each normal window.
-        start: "n", where each begins, in seconds.
-        reduced: whether a coreset was kept of the encoder's vectors.
-        origin: where the encoder's weights came from.
-        patches: what normal sounds are like at each frequency, for `explain`; None in files of
-            earlier versions.
-        sessions: of the normal recordings; "" where nobody said.
-        unsteadiness: "n", by how much the halves of each normal window differ.
-        colour: in dB, how the present session's sound differs from the normal sounds' (see
-            `adapt`).
+        start: "n", the start of each normal window in its recording, in seconds.
+        reduced: whether only a coreset of the encoder's vectors was kept.
+        origin: source of the encoder's weights.
+        patches: normal patches at each frequency, for `explain`; None in files of earlier versions.
+        sessions: sessions of the normal recordings; "" if the user gave none.
+        unsteadiness: "n", difference between the halves of each normal window.
+        colour: difference between the sound of the present session and the normal sounds, in dB
+            (see adaptation.py).
     """
 
     pipeline: Pipeline | None
@@ -129,37 +131,38 @@ class Detector:
         sessions: Sequence[str] | None = None,
         keep_odd: bool = False,
     ) -> "Detector":
-        """Recordings of the healthy machine -> detector.
+        """Returns a detector fitted to recordings of the healthy machine.
 
         Args:
-            waves: mono float arrays in [-1, 1]; each is let go once heard. Much shorter ones than
-                the window are noted.
-            sample_rate: theirs, in Hz.
-            names: theirs, for messages.
-            domains: "source" or "target" of each, where conditions differ; otherwise the local
-                density of the bank does what it can.
-            weights: an encoder's weight file ("box": the one that comes with the package), or one
-                that is loaded; None: the filter bank alone.
-            machine: picks the SimAM mode, where the weights have one per machine.
-            window_seconds: what is heard at once; by default the usual length of the recordings, at
+            waves: mono float arrays in [-1, 1]; each is released after processing. A note reports
+                recordings that are much shorter than the window.
+            sample_rate: sampling rate of the waveforms, in Hz.
+            names: names of the recordings, for messages.
+            domains: "source" or "target" for each recording, if conditions differ; otherwise only
+                the local density of the bank compensates for different conditions.
+            weights: weight file of an encoder ("box": the one that comes with the package), or a
+                loaded encoder; None uses the filter bank alone.
+            machine: selects the SimAM mode, if the weights have one per machine.
+            window_seconds: length of a window; by default the median length of the recordings, at
                 most 10.
-            false_alarm_rate: share of normal windows, of a session that was not heard, that may lie
-                above the threshold.
-            coreset_size: keep so many of the encoder's vectors; 0: all.
-            tokens: whether `explain` shall compare the encoder's tokens, which point worse than
-                filter-bank patches.
-            trained: of each recording, whether the encoder was trained on it, so that its score
-                says nothing.
-            origin: what is to be remembered of weights that are loaded; of a file, its name and
-                hash are.
-            sessions: the day, or the setting up of the microphone, that each recording belongs to;
-                by default stretches of like sound are found.
-            keep_odd: learn also from recordings that are far from all others.
+            false_alarm_rate: share of normal windows of a new session that may exceed the
+                threshold.
+            coreset_size: number of the encoder's vectors to keep; 0 keeps all.
+            tokens: whether `explain` compares the encoder's tokens, which localise less well than
+                patches of the filter bank.
+            trained: for each recording, whether the encoder was trained on it, so that its score is
+                not meaningful.
+            origin: description to store for loaded weights; for a weight file, its name and hash
+                are stored.
+            sessions: the day, or the microphone setup, of each recording; by default stretches of
+                similar sound are used.
+            keep_odd: whether to learn from recordings that are far from all others, too.
 
         Raises:
-            InputError: fewer than three windows in all, or recordings that are not copies,
-                waveforms that are not finite or not mono, bad settings, names, domains or trained
-                of fewer recordings or of more.
+            InputError: there are fewer than three windows in all, or fewer than three recordings
+                that are not copies; a waveform is not finite or not mono; a setting is invalid; or
+                the number of names, domains, sessions or trained differs from that of the
+                recordings.
         """
         if not isinstance(coreset_size, int | np.integer) or coreset_size < 0:
             raise InputError(
@@ -175,9 +178,12 @@ class Detector:
             weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         if window_seconds is None:
+            # The default window is the median length, so all recordings are needed before the first
+            # is processed.
             waves = list(waves)
             usual = usual_window([np.size(wave) / settings.sample_rate for wave in waves])
             settings = dataclasses.replace(settings, window_seconds=usual)
+        # The lengths of the waveforms of a generator are not known yet.
         elif isinstance(waves, Sequence):
             seconds = [np.size(wave) / settings.sample_rate for wave in waves]
             check_window(settings.window_seconds, seconds)
@@ -238,12 +244,20 @@ class Detector:
         sessions: Sequence[str] | None = None,
         keep_odd: bool = False,
     ) -> "Detector":
-        """Further normal recordings -> a new detector that knows them too; bank and threshold are
-        fitted again.
+        """Returns a new detector that also knows further normal recordings.
+
+        The bank and the threshold are fitted again.
+
+        Args:
+            waves: further recordings, as for `fit`.
+            names: names of these recordings.
+            domains: domains of these recordings; required if the detector distinguishes domains.
+            sessions: sessions of these recordings.
+            keep_odd: whether to learn from recordings that are far from all others, too.
 
         Raises:
-            InputError: as `fit`; recordings without a domain, for a detector that tells domains
-                apart.
+            InputError: as for `fit`; or a recording has no domain, but the detector distinguishes
+                domains.
         """
         pooled = self.bank.domains == ["pooled"]
         if not pooled and (domains is None or set(domains) - {"source", "target"}):
@@ -260,8 +274,8 @@ class Detector:
         )
         new, count, old = len(more.recording), int(more.recording.max()) + 1, len(self.names)
         known, rows = None, None
-        # what the coreset left out cannot be scored again: its scores stay, the others' are known
-        # too
+        # Sounds that the coreset left out cannot be scored again, so the scores of all old sounds
+        # are kept.
         if self.reduced:
             pad = np.full((new, len(self.bank.domains)), np.nan)
             known = {
@@ -271,6 +285,7 @@ class Detector:
             place = len(self.recording) + np.arange(new)
             rows = {view: np.concatenate([kept, place]) for view, kept in self.bank.rows.items()}
         heard = self.heard.with_more(more, old)
+        # All windows of a recording share its domain, so the first window represents it.
         first = np.unique(self.recording, return_index=True)[1]
         of_each = {
             "names": self.names + more.names(names, old),
@@ -304,7 +319,7 @@ class Detector:
 
     @property
     def heard(self) -> Heard:
-        """What it remembers of its normal sounds; NaN where a coreset left a vector out."""
+        """Returns the stored windows of the normal sounds; NaN for vectors not in the coreset."""
         vectors = {}
         for view, kept in self.bank.vectors.items():
             vectors[view] = np.full((len(self.recording), *kept.shape[1:]), np.nan, np.float32)
@@ -316,36 +331,40 @@ class Detector:
         return Heard(vectors, self.recording, self.start, patches, self.unsteadiness, moved)
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
-        """Waveform -> anomaly score, in standard deviations of normal sounds; see `examine` for
-        more.
+        """Returns the anomaly score of a waveform, in standard deviations of normal sounds.
+
+        `examine` returns more details.
 
         Args:
-            wave: mono, in [-1, 1], of the window's length or longer; a shorter one is repeated to
-                fill it, and its score is not comparable (see the verdict's note).
-            sample_rate: in Hz; by default the one of the fit.
+            wave: mono, in [-1, 1], at least as long as a window; a shorter one is repeated to fill
+                the window, and its score is not comparable (see the note of the verdict).
+            sample_rate: in Hz; by default that of the fit.
         """
         return self.examine(wave, sample_rate).score
 
     def is_anomaly(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> bool:
-        """Whether the score lies above the threshold; arguments as `score`."""
+        """Returns whether the score is above the threshold; the arguments are those of `score`."""
         return self.examine(wave, sample_rate).is_anomaly
 
     def examine(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> Verdict:
-        """Waveform -> score, p-value, decision, where it is worst; arguments as `score`.
+        """Returns the score, p-value, decision and worst second of a waveform.
+
+        The arguments are those of `score`.
 
         Raises:
-            InputError: not a mono float waveform, not finite, empty.
+            InputError: the waveform is not mono, not of floats, not finite or empty.
         """
         return self.examine_all([wave], sample_rate)[0]
 
     def examine_all(
         self, waves: Sequence[np.ndarray], sample_rate: int | None = None
     ) -> list[Verdict]:
-        """Waveforms -> what `examine` says of each; their windows are heard together, spread over
-        the devices.
+        """Returns the verdict of `examine` for each waveform.
+
+        Their windows are processed together, spread over the devices.
 
         Raises:
-            InputError: as `examine`.
+            InputError: as for `examine`.
         """
         if not waves:
             return []
@@ -368,15 +387,16 @@ class Detector:
         return found
 
     def _at(self, sample_rate: int | None) -> Settings:
-        """The settings for sound of this rate."""
+        """Returns the settings for sound of this rate."""
         own = self.settings
         return own if sample_rate is None else dataclasses.replace(own, sample_rate=sample_rate)
 
     def _verdict(self, judged, seconds, starts, length: float) -> Verdict:
-        """What is heard of one sound's windows, and its length in seconds -> verdict."""
+        """Returns the verdict from the scores of one sound's windows, and its length in seconds."""
         scores = fused(judged)
         worst = int(scores.argmax())
-        # A sound shorter than a window is repeated in it: the moment is one of its own.
+        # A sound shorter than a window is repeated in it, so the moment is mapped back into the
+        # sound.
         begin = min((starts[worst] + self._oddest(seconds[worst])) % length, max(length - 1, 0))
         end = min(begin + 1, length)
         score = float(scores.mean())
@@ -391,10 +411,13 @@ class Detector:
         )
 
     def explain(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> HeatMap:
-        """Waveform -> where in time and frequency its worst window is odd; arguments as `score`.
+        """Returns where in time and frequency the worst window of a waveform is anomalous.
+
+        The arguments are those of `score`.
 
         Raises:
-            InputError: as `examine`; a detector of an earlier version, which keeps no patches.
+            InputError: as for `examine`; or the detector is of an earlier version, which kept no
+                patches.
         """
         if self.patches is None:
             raise InputError(
@@ -422,14 +445,15 @@ class Detector:
     def hear(
         self, windows: Float[np.ndarray, "b s"]
     ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
-        """Windows at the rate that is heard -> ({judge: scores "b"}, log energies of each
-        second).
+        """Returns ({judge: scores "b"}, log energies of each second "b m f") of windows "b s".
+
+        The windows have the sampling rate `heard_rate`.
         """
         vectors, seconds = views(self.pipeline, self._as_fitted(windows))
         return self.bank.score(vectors), seconds
 
     def _as_fitted(self, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b s"]:
-        """Windows without the colour that is the present session's own."""
+        """Returns the windows without the spectral colour of the present session."""
         if not self.colour:
             return windows
         hz = np.fft.rfftfreq(windows.shape[1], 1 / self.heard_rate)
@@ -437,31 +461,32 @@ class Detector:
         return np.stack([coloured(window, decibels) for window in windows])
 
     def p_value(self, score: float) -> float:
-        """Share of normal windows, the one asked about included, with at least this score."""
+        """Returns the share of normal windows, this one included, that score at least as high."""
         return float(p_values(np.array([score]), self.bank.normal)[0])
 
     def low_rate(self, rate: int) -> str:
-        """What is to be noted of sound that was recorded at so many Hz, if that is too few for the
-        normal sounds'.
-        """
+        """Returns a note if `rate` is lower than that of the normal sounds, else ""."""
         known = self.recorded_rate
         return f"rate: {another_rate(rate, known).message}" if rate < known else ""
 
     @property
     def recorded_rate(self) -> int:
-        """The sampling rate of what it can compare, in Hz: lower than what is heard if the normal
-        sounds' was.
+        """Returns the sampling rate of the sound that can be compared, in Hz.
+
+        It is lower than `heard_rate` if the normal sounds were recorded at a lower rate.
         """
         return min(self.settings.sample_rate, self.heard_rate)
 
     @property
     def heard_rate(self) -> int:
-        """The sampling rate that is heard, in Hz."""
+        """Returns the sampling rate of the windows, in Hz."""
         return rate_of(self.pipeline)
 
     def _oddest(self, seconds: np.ndarray) -> float:
-        """Where in a window the second begins whose spectrum is farthest from the usual, for how
-        much frames vary.
+        """Returns the start, in seconds, of the most anomalous second of a window.
+
+        This is the second whose spectrum is farthest from the usual one, relative to the usual
+        variation of frames.
         """
         usual, spread = (self.bank.vectors[view].mean(0) for view in ("level", "fluctuation"))
         oddest = np.square((seconds - usual) / np.maximum(spread, 1e-3)).mean(1).argmax()
@@ -471,18 +496,21 @@ class Detector:
         return second_starts(frames)[oddest] * HOP_MS / 1000
 
     def save(self, path: str | Path) -> None:
-        """Writes one safetensors file: encoder, bank, normalisation, threshold, versions."""
+        """Writes one safetensors file with encoder, bank, normalisation, threshold and versions."""
+        # The import is local because file.py imports this module.
         from asd_jax.detector.file import save
 
         save(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Detector":
-        """Reads what `save` wrote; nothing in the file is ever executed.
+        """Returns the detector that `save` wrote; nothing in the file is ever executed.
 
         Raises:
-            InputError: missing, truncated, altered, of another kind or a newer format.
+            InputError: the file is missing, truncated, altered, of another kind or of a newer
+                format.
         """
+        # The import is local because file.py imports this module.
         from asd_jax.detector.file import load
 
         return load(path)

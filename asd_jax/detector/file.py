@@ -1,4 +1,7 @@
-"""A detector as one safetensors file; a file that was cut, altered or made to harm is refused."""
+"""Saves a detector as one safetensors file, and loads it.
+
+Files that were truncated, altered or manipulated are rejected.
+"""
 
 import dataclasses
 import hashlib
@@ -37,7 +40,7 @@ from asd_jax.training.weights import (
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a detector's file says in words; types and ranges are those of the dataclasses."""
+    """The header of a detector's file; its types and ranges are those of the dataclasses."""
 
     encoder: EncoderConfig | None
     origin: dict[str, str]
@@ -55,13 +58,14 @@ class Header:
 
 
 def save(path: str | Path, detector: Detector) -> None:
-    """Writes a detector atomically; the same detector gives the same bytes on the same versions.
+    """Writes a detector atomically; the same detector gives the same bytes with the same versions.
 
-    The encoder that comes with the package is not in the file: its hash is.
+    The encoder that comes with the package is not written to the file, only its hash.
     """
     bank, pipeline = detector.bank, detector.pipeline
     tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
     tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
+    # Rows without scores are not stored; `load` restores them as NaN.
     tensors |= {f"raw/{judge}": raw[bank.counted] for judge, raw in bank.raw.items()}
     tensors |= {
         "counted": bank.counted.astype(np.uint8),
@@ -79,6 +83,7 @@ def save(path: str | Path, detector: Detector) -> None:
     tensors |= {f"moved/{view}": vectors for view, vectors in moved.items()}
     if detector.patches is not None:
         tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
+    # The packaged encoder need not be stored, because every installation has it.
     if pipeline is not None and dict(detector.origin) != origin(BOX):
         tensors |= {
             f"encoder/{name}": np.asarray(value)
@@ -107,10 +112,10 @@ def save(path: str | Path, detector: Detector) -> None:
 
 
 def load(path: str | Path) -> Detector:
-    """Reads a detector.
+    """Returns the detector read from a file.
 
     Raises:
-        InputError: missing, truncated, altered, of another kind or a newer format.
+        InputError: the file is missing, truncated, altered, of another kind or of a newer format.
     """
     if not Path(path).is_file():
         raise InputError(
@@ -120,6 +125,7 @@ def load(path: str | Path) -> Detector:
     stored, said = open_weights(path, kinds=("detector",))
     said = {name: value for name, value in said.items() if name != "format"}
     stated = said.pop("sha256", None)
+    # Earlier versions did not store which judges vote.
     if "voting" not in said:
         raise InputError(
             f"{path}: of an earlier version, whose threshold knows nothing of sessions: fit the "
@@ -127,7 +133,8 @@ def load(path: str | Path) -> Detector:
         )
     try:
         header = built(Header, {name: value for name, value in said.items() if name != "kind"})
-        check_names("attribute", header.names)  # paths, where a list named the recordings
+        check_names("attribute", header.names)  # these are paths if a list named the recordings
+        # The shapes are checked before the numbers are read and used.
         check_tables(stored, header.scoring, judges_of(header.scoring))
         encoder = _encoder(stored, header, path)
         tensors = {name: finite(tensor) for name, tensor in stored.items()}
@@ -223,7 +230,7 @@ def _bank(tensors, header: Header) -> NormalBank:
 
 
 def _scores(tensors, kind, bank: NormalBank, rows) -> dict[str, np.ndarray]:
-    """{judge: scores "n d"} of the rows that have any, NaN elsewhere."""
+    """Returns {judge: scores "n d"}, with NaN in the rows without scores."""
     found = {}
     for judge in bank.judges:
         own = tensors[f"{kind}/{judge}"]
@@ -237,7 +244,7 @@ def _scores(tensors, kind, bank: NormalBank, rows) -> dict[str, np.ndarray]:
 
 
 def _from_the_package(named) -> dict[str, np.ndarray]:
-    """The weights of the encoder in the box, if it is the one that the detector was fitted with."""
+    """Returns the weights of the packaged encoder, if the detector was fitted with that encoder."""
     if named != origin(BOX):
         raise InputError(
             f"fitted with an encoder that does not come with this version of asd_jax ({named}); "
@@ -247,7 +254,7 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
 
 
 def _patches(tensors, pipeline, tokens) -> PatchBank:
-    """The patches, if they are of the kind that the settings say."""
+    """Returns the patches, if they match the settings."""
     bank = PatchBank(*(tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")))
     of, (bands, kept, width) = grid(pipeline, tokens), bank.vectors.shape
     expected = (of.front_end.bins // of.filters, of.width), (bands, kept), (bands, 2)
@@ -258,7 +265,7 @@ def _patches(tensors, pipeline, tokens) -> PatchBank:
 
 
 def _digest(tensors, header) -> str:
-    """SHA-256 of everything in the file but itself."""
+    """Returns the SHA-256 of the tensors and the header."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])

@@ -1,4 +1,4 @@
-"""An encoder that has learnt to tell the classes of one user's normal recordings apart."""
+"""Trains an encoder to distinguish the classes of one user's normal recordings."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,7 +15,8 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.training.fine_tuning import FineTuning, fine_tune
 from asd_jax.training.weights import Pipeline
 
-# of each class: an encoder finds all it was trained on normal, so others must set the threshold
+# Share of each class that is held out. An encoder finds everything it was trained on normal, so
+# other recordings must set the threshold.
 HELD_OUT = 0.3
 
 
@@ -29,22 +30,23 @@ def fine_tuned(
     epochs: int = 10,
     seed: int = 0,
 ) -> tuple[Pipeline, np.ndarray]:
-    """Normal recordings of two classes or more -> (pipeline, whether it was trained on each
-    recording).
+    """Returns the fine-tuned pipeline, and for each recording whether it was trained on.
 
-    Interrupted, it goes on where it was when called again.
+    If training is interrupted, calling the function again resumes it.
 
     Args:
         pipeline: the encoder.
-        clips: the recordings.
-        read: clip -> its waveform, at the rate that the encoder hears.
-        window_seconds: heard at once.
-        workdir: gives the training's folder, and is entered when nothing else can be wrong.
-        epochs: of the training.
-        seed: of the training, and of the choice of the recordings that are left out.
+        clips: normal recordings of two or more classes.
+        read: function from clip to waveform, at the sampling rate of the encoder.
+        window_seconds: length of a window.
+        workdir: context manager that gives the folder of the training; it is entered only after all
+            other checks.
+        epochs: number of training epochs.
+        seed: seed of the training and of the choice of held-out recordings.
 
     Raises:
-        InputError: no encoder to train, one class, fewer than three recordings of a class.
+        InputError: there is no encoder to train, only one class, or a class with fewer than three
+            recordings.
     """
     if pipeline is None or pipeline.config.eat is None:
         raise InputError(
@@ -76,7 +78,7 @@ def fine_tuned(
 
 
 def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
-    """Marks a share of the recordings of each class."""
+    """Returns a mask of the recordings held out, a share of each class."""
     out, rng = np.zeros(len(clips), bool), np.random.default_rng(seed)
     classes = [clip_class(clip) for clip in clips]
     for one in sorted(set(classes)):

@@ -1,5 +1,6 @@
-"""What was heard of normal sounds -> what a detector learns of them: who may vouch for whom, bank
-and threshold.
+"""Learns the bank and the threshold of a detector from processed normal sounds.
+
+This includes the grouping of windows that must not be compared with each other.
 """
 
 import dataclasses
@@ -15,31 +16,33 @@ from asd_jax.scoring.new_session import new_session_threshold
 from asd_jax.scoring.normal_bank import FEWEST, FOLDS, UNSURE, NormalBank
 from asd_jax.scoring.options import Scoring
 
-FEWEST_OF_A_DOMAIN = 4  # recordings; fewer make no bank of their own
-# What a further fit says anew, or need not say any more.
+FEWEST_OF_A_DOMAIN = 4  # recordings; a domain with fewer gets no bank of its own
+# Parts of notes that the next fit repeats, or that no longer apply after it.
 _PASSING = (
     "cannot support a false-alarm rate",
     "cannot show how the machine sounds",
     "alone sets the threshold",
     "the threshold is ",
 )
-FEWEST_BESIDE = 8  # recordings, beside which one may be called odd
-BESIDE = 6  # of so many recordings, one at most
-FAR_OUT = 5.0  # robust standard deviations
-_SILENT = 1e-3  # between the largest and the least log energy: nothing but the floor
-_DUPLICATE = 0.02  # of the usual distance between neighbours: the same sound, perhaps coded anew
+FEWEST_BESIDE = 8  # fewest recordings among which one can be recognised as an outlier
+BESIDE = 6  # at most one in this many recordings is left out
+FAR_OUT = 5.0  # self-score, in robust standard deviations, above which a recording is an outlier
+_SILENT = 1e-3  # range of log energies below which a recording holds only the numerical floor
+# Share of the median distance between neighbours. Closer windows are the same sound, possibly
+# encoded again.
+_DUPLICATE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class Learnt:
-    """What a detector learns of normal sounds.
+    """What a detector learns from normal sounds.
 
     Attributes:
-        bank: what it remembers.
-        threshold: above it a sound is called anomalous.
-        heard: of the recordings that were not left out.
-        stayed: which recordings were not left out.
-        notes: for the user.
+        bank: the normal sounds and their self-scores.
+        threshold: score above which a sound is called anomalous.
+        heard: the windows of the recordings that were kept.
+        stayed: mask of the recordings that were kept.
+        notes: notes for the user.
     """
 
     bank: NormalBank
@@ -50,8 +53,9 @@ class Learnt:
 
 
 def of_a_condition_apart(domains: Sequence[str], of_window: np.ndarray) -> set[int]:
-    """The recordings that were said to be of another condition than most, where these are too few
-    for a bank of their own: that they are far from the others says nothing against them.
+    """Returns the recordings of the rarer domain, if it is too rare for its own bank.
+
+    These recordings are expected to be far from the others, which is therefore no sign of a fault.
     """
     if len(set(domains)) < 2 or len(set(of_window)) > 1:
         return set()
@@ -71,26 +75,31 @@ def learnt(
     keep_odd: bool = False,
     first: int = 0,
 ) -> Learnt:
-    """Normal sounds -> bank and threshold; recordings that are clearly odd are left out, and named.
+    """Returns the bank and the threshold learned from normal sounds.
+
+    Recordings that are clear outliers are left out, and a note names them.
 
     Args:
         scoring: {view: its back ends}.
-        settings: how many false alarms there may be.
-        heard: of the normal sounds.
-        of_each: {"names", "sessions", "domains", "trained": of each recording}; a session is ""
-            where nobody said.
-        domain: heard, group of each window and domains -> domain of each window, notes.
-        rows: as `NormalBank.fit`, of what was heard.
-        known: as `NormalBank.fit`.
-        keep_odd: whether to leave none out.
-        first: the recordings from this number on may be left out.
+        settings: settings of the detector, including the false-alarm rate.
+        heard: the windows of the normal sounds.
+        of_each: {"names", "sessions", "domains", "trained": value of each recording}; a session is
+            "" if the user gave none.
+        domain: function from windows, group of each window and domains to (domain of each window,
+            notes).
+        rows: function from windows to the argument `rows` of `NormalBank.fit`.
+        known: see `NormalBank.fit`.
+        keep_odd: whether to keep all recordings.
+        first: only recordings from this number on may be left out.
 
     Raises:
-        InputError: as `NormalBank.fit`.
+        InputError: as for `NormalBank.fit`.
     """
     before, notes = 0.0, []
     stayed = np.ones(int(heard.recording.max()) + 1, bool)
     most = max(1, len(stayed) // BESIDE)
+    # Leaving out recordings changes the scores of the others, so the fit is repeated until no
+    # outlier is left or too many would be left out.
     while True:
         own = {name: [of[n] for n in np.flatnonzero(stayed)] for name, of in of_each.items()}
         group = groups(settings, heard)
@@ -117,6 +126,8 @@ def learnt(
         odd = [n for n in odd if n not in expected]
         if not odd or len(notes) + len(odd) > most:
             break
+        # The note compares the final threshold with that of the first fit, which used all
+        # recordings.
         before = _threshold(bank, settings, named)[0] if not notes else before
         level = heard.vectors["level"]
         notes += [
@@ -125,6 +136,7 @@ def learnt(
             for n in odd
         ]
         heard = heard.without(odd)
+        # `odd` numbers the recordings that are left, `stayed` those given.
         stayed[np.flatnonzero(stayed)[odd]] = False
     threshold, weak = _threshold(bank, settings, named)
     if notes:
@@ -146,7 +158,10 @@ def learnt(
 def _threshold(
     bank: NormalBank, settings: Settings, named: bool, rows: np.ndarray | None = None
 ) -> tuple[float, str]:
-    """The threshold that the scores of all normal sounds give, or of some rows of them."""
+    """Returns (threshold, reason why it is unreliable, or "").
+
+    It uses the scores of all normal sounds, or those in `rows`.
+    """
     rows = np.ones(len(bank.normal), bool) if rows is None else rows
     by_sessions = any(bank.by_sessions.values())
     threshold, weak = new_session_threshold(
@@ -159,8 +174,9 @@ def _threshold(
 
 
 def odd_recordings(bank: NormalBank, recording: np.ndarray, first: int = 0) -> list[int]:
-    """The recordings, one in six at most, that are clearly odd: far out, and at least twice as
-    far as all that stay.
+    """Returns the recordings that are clear outliers, at most one in six.
+
+    An outlier is far out, and at least twice as far as every recording that is kept.
     """
     numbers, of = np.unique(recording[bank.counted], return_inverse=True)
     score = np.bincount(of, bank.familiar) / np.bincount(of)
@@ -177,7 +193,10 @@ def odd_recordings(bank: NormalBank, recording: np.ndarray, first: int = 0) -> l
 def sets_alone(
     bank: NormalBank, recording: np.ndarray, settings: Settings, named: bool
 ) -> tuple[int, float] | None:
-    """The recording without which the threshold would be a quarter lower, or less, and that."""
+    """Returns (recording, threshold without it) if one recording sets the threshold, else None.
+
+    This is the case if the threshold would be at least a quarter lower without the recording.
+    """
     of = recording[bank.evidence]
     highest = int(of[bank.normal.argmax()])
     rest = of != highest
@@ -189,12 +208,12 @@ def sets_alone(
 
 
 def lasting(notes: Sequence[str]) -> tuple[str, ...]:
-    """The notes of a fit that further recordings do not answer."""
+    """Returns the notes of a fit that still apply after a fit with further recordings."""
     return tuple(note for note in notes if not any(part in note for part in _PASSING))
 
 
 def few_sessions(bank: NormalBank, named: bool) -> list[str]:
-    """What is to be said where sessions are too few to see how they differ."""
+    """Returns a note if there are too few sessions to see how they differ, else an empty list."""
     if all(bank.by_sessions.values()):
         return []
     count = len(np.unique(bank.session))
@@ -211,12 +230,14 @@ def few_sessions(bank: NormalBank, named: bool) -> list[str]:
 
 
 def groups(settings: Settings, heard: Heard) -> np.ndarray:
-    """The windows that must not vouch for each other: those of one recording, and of copies of it.
+    """Returns the group "n" of each window.
 
-    Of fewer than three recordings: ten stretches of each.
+    Windows of one group must not be compared with each other. A group holds the windows of one
+    recording and of its copies. If there are fewer than three recordings, each is divided into ten
+    stretches instead.
 
     Raises:
-        InputError: fewer than three windows.
+        InputError: there are fewer than three windows.
     """
     recording, level = heard.recording, heard.vectors["level"]
     if len(recording) < FEWEST:
@@ -238,7 +259,7 @@ def groups(settings: Settings, heard: Heard) -> np.ndarray:
 
 
 def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of recordings, lower number first, with a window that is all but the same."""
+    """Returns pairs of recordings, lower number first, that share an almost identical window."""
     distance, row = nearest(level, level, 1, "euclidean", leave_one_out=True)
     limit = _DUPLICATE * np.median(distance[:, 0])
     close = distance[:, 0] <= max(limit, 1e-6)
@@ -249,8 +270,9 @@ def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
 
 
 def check_domains(domains: Sequence[str], files: Sequence[str] | None = None) -> None:
-    """Raises InputError for another domain than source and target, unless all are unknown; names a
-    file of each.
+    """Raises InputError if a domain is neither source nor target, unless all domains are unknown.
+
+    The message names a file for each domain if `files` is given.
     """
     given = set(domains)
     if given != {"unknown"} and (wrong := given - {"source", "target"}):
@@ -267,10 +289,10 @@ def check_domains(domains: Sequence[str], files: Sequence[str] | None = None) ->
 def domains_of(
     domains: Sequence[str] | None, recording: np.ndarray, group: np.ndarray
 ) -> tuple[np.ndarray, list[str]]:
-    """The domain of each window, and a note where those given cannot be used.
+    """Returns the domain of each window, and a note if the given domains cannot be used.
 
     Raises:
-        InputError: another domain than source and target, unless all are unknown.
+        InputError: a domain is neither source nor target, and not all domains are unknown.
     """
     pooled, given = np.full(len(recording), "pooled"), set(() if domains is None else domains)
     check_domains(() if domains is None else domains)

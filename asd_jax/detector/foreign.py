@@ -1,11 +1,11 @@
-"""Whether the first bytes of a stream are samples without a header, or something else."""
+"""Recognises, from its first bytes, a stream that is not samples without a header."""
 
 import numpy as np
 
 from asd_jax.data.packets import mpeg_frame
 
-ENOUGH = 4096  # bytes that are looked at
-_TEXT = 16  # bytes of text that are enough: as samples they would be a loud direct current
+ENOUGH = 4096  # number of bytes that are examined
+_TEXT = 16  # bytes of text needed; as samples they would be a large constant offset
 _BEGINNINGS = {
     b"fLaC": "flac",
     b"OggS": "ogg",
@@ -56,9 +56,7 @@ _BEGINNINGS = {
 
 
 def foreign(head: bytes, encoding: str) -> str:
-    """The first bytes of a stream -> what they are, if they are no samples of that encoding; else
-    "".
-    """
+    """Returns the format of a stream's first bytes, or "" if they may be raw samples."""
     if name := next((name for magic, name in _BEGINNINGS.items() if head.startswith(magic)), ""):
         return name
     if head[4:8] == b"ftyp":
@@ -79,13 +77,13 @@ def foreign(head: bytes, encoding: str) -> str:
 
 
 def _frames(head: bytes, size_at) -> bool:
-    """Whether a frame begins the bytes and another begins where it ends."""
+    """Returns whether the bytes begin with a frame and another frame begins where it ends."""
     first = size_at(0)
     return bool(first and first < len(head) and size_at(first))
 
 
 def _aac_frame(head: bytes) -> int:
-    """Bytes of the ADTS frame whose header these are; 0 for anything else (ISO 13818-7)."""
+    """Returns the size in bytes of an ADTS frame (ISO 13818-7), 0 if it is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
         return 0
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -94,7 +92,7 @@ def _aac_frame(head: bytes) -> int:
 
 def _is_text(head: bytes) -> bool:
     coding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    for cut in range(4):  # a letter may be cut at the end
+    for cut in range(4):  # the last character may be incomplete
         try:
             text = head[: len(head) - cut].decode(coding)
         except UnicodeDecodeError:
@@ -104,8 +102,10 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_random(head: bytes) -> bool:
-    """Whether all 256 bytes are equally frequent: chi-square within six deviations of chance. Loud
-    white noise of 16 bits (-10 dB) lies 28 above.
+    """Returns whether all 256 byte values are equally frequent.
+
+    The chi-square statistic must be at most six standard deviations above chance. Loud white noise
+    of 16 bits (-10 dB) is 28 above.
     """
     counts = np.bincount(np.frombuffer(head, np.uint8), minlength=256)
     expected = len(head) / 256

@@ -1,6 +1,4 @@
-"""What a detector hears of recordings: windows of one length, their views, and patches for heat
-maps.
-"""
+"""Converts recordings to windows of one length, their views, and patches for heat maps."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -20,16 +18,19 @@ from asd_jax.scoring.conformal import RAREST
 from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 
-LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2  # what encoders are trained on; EAT needs 16 frames
-# of a window: shorter sounds are repeated to fill it, but scatter more than normal windows do
+# Encoders are trained on 10 s, and EAT needs 16 frames.
+LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2
+# Share of a window below which a sound counts as short. Short sounds are repeated to fill the
+# window, but their scores scatter more than those of normal windows.
 SHORT = 0.9
-MOST_REPEATED = 10  # times, for the longest of the recordings to fill a window
-MOVED = 256  # windows that are heard a second time, as on another day; then one a recording
+MOST_REPEATED = 10  # how often the longest recording may be repeated to fill a window
+# Windows that get a moved copy, which simulates another day. Further recordings get one each.
+MOVED = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What was chosen when a detector was fitted."""
+    """The settings chosen when a detector is fitted."""
 
     sample_rate: int = key(
         16000, "of the waveforms given to it, in Hz", least=SLOWEST_HZ, most=FASTEST_HZ
@@ -51,9 +52,7 @@ class Settings:
         check_settings(self)
 
     def short(self, samples: int) -> str:
-        """What is to be said of a sound of so many samples if it is much shorter than the window,
-        else nothing.
-        """
+        """Returns a note if this many samples are much shorter than the window, else ""."""
         if samples >= SHORT * self.window_seconds * self.sample_rate:
             return ""
         return (
@@ -63,16 +62,16 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Heard:
-    """Recordings, window by window.
+    """Recordings divided into windows, with the views of each window.
 
     Attributes:
         vectors: {view: "n ..."}.
         recording: "n", the number of each window's recording.
-        start: "n", where in it the window begins, in seconds.
-        patches: a sample of them by band "f n e", and the recording of each "f n"; None in files of
-            earlier versions.
-        unsteadiness: "n", by how much the halves of each window differ.
-        moved: the windows "m" that were also heard as on another day, and their {view: "m ..."}.
+        start: "n", the start of each window in its recording, in seconds.
+        patches: a sample of patches by band "f n e", and the recording of each "f n"; None in files
+            of earlier versions.
+        unsteadiness: "n", the difference between the halves of each window.
+        moved: the windows "m" that have a moved copy, and the copies' {view: "m ..."}.
     """
 
     vectors: dict[str, np.ndarray]
@@ -83,13 +82,13 @@ class Heard:
     moved: tuple[np.ndarray, dict[str, np.ndarray]]
 
     def names(self, given: Sequence[str] | None, first: int = 0) -> tuple[str, ...]:
-        """Of the recordings; numbers from `first` on where none are given."""
+        """Returns the names of the recordings, with numbers from `first` on if none are given."""
         if given is not None:
             return tuple(given)
         return tuple(f"recording {first + n}" for n in range(int(self.recording.max()) + 1))
 
     def with_more(self, more: "Heard", first: int) -> "Heard":
-        """These recordings, then others, numbered from `first` on."""
+        """Returns these recordings followed by others, which are numbered from `first` on."""
         patches = None
         if self.patches is not None and more.patches is not None:
             (old, of), (new, of_new) = self.patches, more.patches
@@ -111,7 +110,7 @@ class Heard:
         )
 
     def without(self, recordings: Sequence[int]) -> "Heard":
-        """The same without some recordings; the others are numbered anew."""
+        """Returns the same without some recordings; the others are renumbered."""
         stay = ~np.isin(self.recording, recordings)
         number = np.cumsum(~np.isin(np.arange(self.recording.max() + 1), recordings)) - 1
         patches = None
@@ -142,17 +141,20 @@ def hear_all(
     move: bool = True,
     **of_each: Sequence | np.ndarray | None,
 ) -> tuple[Heard, tuple[str, ...]]:
-    """Waveforms, each let go once heard -> (what was heard of them, notes for the user).
+    """Returns (windows and views of the waveforms, notes for the user).
+
+    Each waveform is released after use.
 
     Args:
         pipeline: the encoder, if there is one.
-        settings: of the detector.
+        settings: settings of the detector.
         waves: normal recordings.
-        move: whether to hear them a second time, as on another day.
-        of_each: what was given for each of them, under its name; None where nothing was.
+        move: whether to add moved copies, which simulate another day.
+        of_each: values given for each recording, by name; None where nothing was given.
 
     Raises:
-        InputError: none, more or fewer than is given of each, or as `windows_of`.
+        InputError: there are no recordings, their number differs from that of the values, or as for
+            `windows_of`.
     """
     parts, recording, start, considered, short = [], [], [], Considered(), 0
     unsteadiness, moved_rows, moved, rate, before = [], [], [], rate_of(pipeline), 0
@@ -180,6 +182,7 @@ def hear_all(
         f"{settings.window_seconds:g} s and scatter more than whole windows do, which spoils the "
         "threshold: leave them out, or fit with shorter windows (window_seconds)",
     )
+    # Without moved copies, each view still needs an empty array of the right shape.
     copies = {view: np.concatenate([one[view] for one in moved]) for view in vectors if moved}
     return Heard(
         vectors,
@@ -194,11 +197,11 @@ def hear_all(
 def windows_of(
     wave: np.ndarray, settings: Settings, rate: int
 ) -> tuple[Float[np.ndarray, "b s"], Float[np.ndarray, "b"]]:
-    """Waveform -> windows "b s" at the rate that is heard, and where each starts in seconds.
+    """Returns (windows "b s" at the sampling rate `rate`, start of each in seconds).
 
     Raises:
-        InputError: not a mono float waveform, not finite, not scaled to [-1, 1], shorter than a
-            frame.
+        InputError: the waveform is not mono, not of floats, not finite, not scaled to [-1, 1] or
+            shorter than a frame.
     """
     wave = np.asarray(wave)
     if not wave.ndim:
@@ -216,6 +219,7 @@ def windows_of(
         raise InputError("a waveform with NaN or infinity among the samples")
     if (loudest := float(np.abs(wave).max())) > LOUDEST:
         raise InputError(f"a waveform of samples up to {loudest:.4g}: scale it to [-1, 1]")
+    # Resampling may overshoot the range of the samples.
     wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
     samples = round(settings.window_seconds * rate)
     windows, starts = cut_windows(wave, samples, samples)
@@ -223,8 +227,11 @@ def windows_of(
 
 
 def check_window(window_seconds: float, seconds: Sequence[float]) -> None:
-    """Raises InputError for a window that recordings of these lengths must be repeated more than
-    ten times to fill.
+    """Raises InputError if a window is over ten times as long as the longest recording.
+
+    Args:
+        window_seconds: length of the window.
+        seconds: lengths of the recordings.
     """
     if len(seconds) and MOST_REPEATED * (longest := max(seconds)) < window_seconds:
         raise InputError(
@@ -234,7 +241,7 @@ def check_window(window_seconds: float, seconds: Sequence[float]) -> None:
 
 
 def usual_window(seconds: Sequence[float]) -> float:
-    """Lengths of recordings -> window: their median, from 0.2 to 10 s."""
+    """Returns the default window: the median length of recordings, from 0.2 to 10 s."""
     if not len(seconds):
         raise InputError("no normal recordings to learn from")
     return float(np.clip(np.median(seconds), SHORTEST_WINDOW_S, LONGEST_WINDOW_S))

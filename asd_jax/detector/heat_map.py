@@ -1,6 +1,4 @@
-"""Where in time and frequency a sound is odd: which patches of it are compared, and what a map of
-them shows.
-"""
+"""Computes where in time and frequency a sound is anomalous, by comparing patches."""
 
 import dataclasses
 import functools
@@ -21,16 +19,16 @@ from asd_jax.training.weights import Pipeline
 
 @dataclasses.dataclass(frozen=True)
 class HeatMap:
-    """Where a sound is odd.
+    """Where in time and frequency a sound is anomalous.
 
     Attributes:
-        values: over the worst window's frames of 10 ms and the filters of `front_end`, in standard
-            deviations of normal patches.
-        start: of the window, in seconds.
-        window: its samples, at the front end's rate.
-        front_end: whose frames and filters these are.
-        nearest: the normal recording nearest to the window.
-        nearest_start: where in it, in seconds.
+        values: deviation of each cell, in standard deviations of normal patches; frames of 10 ms of
+            the worst window by filters of `front_end`.
+        start: start of the window, in seconds.
+        window: samples of the window, at the front end's rate.
+        front_end: the front end that defines the frames and filters.
+        nearest: name of the normal recording that is nearest to the window.
+        nearest_start: start of the nearest normal window in that recording, in seconds.
     """
 
     values: Float[np.ndarray, "t f"]
@@ -43,8 +41,9 @@ class HeatMap:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """How patches lie on a front end's frames and filters: so many of each to a patch, and `width`
-    numbers in it.
+    """How patches lie on the frames and filters of a front end.
+
+    A patch covers `frames` frames and `filters` filters, and is a vector of `width` numbers.
     """
 
     front_end: FrontEnd
@@ -54,11 +53,12 @@ class Grid:
 
 
 def grid(pipeline: Pipeline | None, tokens: bool) -> Grid:
-    """Of the encoder's tokens, or of evenly spaced filters, whose patches point better
-    (benchmarks/heat_map.py).
+    """Returns the grid of the encoder's tokens if `tokens`, else that of evenly spaced filters.
+
+    Patches of filters localise anomalies better (benchmarks/heat_map.py).
 
     Raises:
-        InputError: tokens are wanted of an encoder that has none.
+        InputError: tokens are requested, but the encoder has none.
     """
     if not tokens:
         rate = rate_of(pipeline)
@@ -73,8 +73,9 @@ def grid(pipeline: Pipeline | None, tokens: bool) -> Grid:
 def patches(
     pipeline: Pipeline | None, tokens: bool, windows: Float[np.ndarray, "b s"]
 ) -> Float[np.ndarray, "b t f e"]:
-    """Windows "b s" -> their patches, float32: log energies, or the tokens of the block in the
-    middle of EAT.
+    """Returns the patches "b t f e" of windows "b s", in float32.
+
+    They are log energies, or the tokens of the middle block of EAT.
     """
     of = functools.partial(_energies, grid(pipeline, tokens).front_end)
     if tokens and pipeline is not None:
@@ -85,8 +86,9 @@ def patches(
 def odd_cells(
     pipeline: Pipeline | None, tokens: bool, normal: PatchBank, window: Float[np.ndarray, "s"]
 ) -> Float[np.ndarray, "t f"]:
-    """Window -> how odd each of its frames and filters is, in standard deviations of normal
-    patches.
+    """Returns how anomalous each frame and filter of a window is, "t f".
+
+    The values are in standard deviations of normal patches.
     """
     of, heat = grid(pipeline, tokens), normal.heat(patches(pipeline, tokens, window[None])[0])
     return over_cells(
@@ -101,7 +103,7 @@ def _energies(front_end: FrontEnd, wave):
 
 @functools.partial(jax.jit, static_argnames="config")
 def _tokens(config: EncoderConfig, params, wave):
-    # what pads the window to whole tiles is left out
+    # Tokens of the padding to whole tiles are dropped.
     times = config.front_end.real_frames(wave.shape[1]) // PATCH
     tokens = Encoder(config).apply({"params": params}, wave)[1]["blocks"][
         (config.backbone.depth - 1) // 2

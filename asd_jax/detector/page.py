@@ -1,4 +1,4 @@
-"""The result of scoring recordings as one page to look at and listen to."""
+"""Writes the scores of recordings as one page with plots, spectrograms and players."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from asd_jax.reporting.page import (
 )
 from asd_jax.reporting.sections import filter_centres
 
-CARDS = 12  # of the oddest recordings
+CARDS = 12  # number of recordings with the highest scores that get a card
 
 
 def write_score_page(
@@ -32,16 +32,17 @@ def write_score_page(
     hear: Callable[[str], Float[np.ndarray, "s"]],
     hear_normal: Callable[[str], Float[np.ndarray, "s"]] | None = None,
 ) -> None:
-    """Recordings and their verdicts -> a self-contained page; the oddest with spectrogram and
-    player.
+    """Writes recordings and their verdicts as a self-contained page.
+
+    The recordings with the highest scores get a spectrogram and a player.
 
     Args:
-        path: of the page.
-        detector: that judged.
-        verdicts: (file, verdict) of each.
-        hear: file -> its waveform, at the rate the detector was fitted at.
-        hear_normal: name of a recording that the detector was fitted to -> the same, if they are at
-            hand.
+        path: path of the page.
+        detector: the detector that gave the verdicts.
+        verdicts: (file, verdict) of each recording.
+        hear: function from file to waveform, at the rate given at the fit.
+        hear_normal: function from the name of a recording used in the fit to its waveform at that
+            rate; None if those recordings are not available.
     """
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
     odd = sum(verdict.is_anomaly for _, verdict in verdicts)
@@ -89,7 +90,7 @@ def write_score_page(
 def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     rate = detector.settings.sample_rate
     front_end = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
-    # The minute around the worst moment is enough to see.
+    # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     shown = wave[begin : begin + 60 * rate]
     worst = max(0, round((verdict.worst_seconds[0] - 4) * rate))
@@ -119,7 +120,10 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
 
 
 def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
-    """In the colours of the sound that it stands beside, if of one."""
+    """Returns the spectrogram of a waveform.
+
+    If `beside` is given, the spectrogram uses the colour range of that sound.
+    """
     energies, of = (
         np.asarray(front_end.log_energies(w[None]))[0]
         for w in (wave, wave if beside is None else beside)

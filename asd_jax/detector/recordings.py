@@ -1,6 +1,4 @@
-"""Which recordings are meant: files, folders, csv lists; what folders and lists say of domains and
-classes.
-"""
+"""Finds recordings in files, folders and csv lists, with their domains and classes."""
 
 import csv
 import os
@@ -18,15 +16,16 @@ DOMAINS = ("source", "target")
 
 
 def normal_recordings(place: str | Path) -> list[Clip]:
-    """A folder, a csv list or one file of normal recordings -> clips in order of name.
+    """Returns the clips, sorted by name, of a folder, csv list or file of normal recordings.
 
-    Domain: a subfolder called source or target, in capitals or not, the column `domain` of the list
-    (or of a clips.csv in the folder), or a DCASE file name; otherwise "unknown". Class (attribute):
-    the name of any other subfolder, the column `attribute`, or a DCASE file name. What a name says
-    of the split is not minded.
+    The domain comes from a subfolder called source or target (in any case), from the column
+    `domain` of the list (or of a clips.csv in the folder), or from a DCASE file name; otherwise it
+    is "unknown". The class (attribute) comes from the name of any other subfolder, from the column
+    `attribute`, or from a DCASE file name. The split in a DCASE file name is ignored.
 
     Raises:
-        InputError: nothing there, a list that does not fit, or an anomaly by its name.
+        InputError: there are no recordings, a list is invalid, or a file name says that it is an
+            anomaly.
     """
     place = Path(place)
     if place.suffix.lower() == ".csv":
@@ -41,14 +40,17 @@ def normal_recordings(place: str | Path) -> list[Clip]:
 
 
 def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | None, str]:
-    """Normal recordings, and the folder or list they were given by -> (session of each, how it is
-    known); None where nothing tells (see `named_sessions`).
+    """Returns (session of each normal recording, how it is known); sessions are None if unknown.
 
-    Said: the column `session` of the list (or of a clips.csv in the folder), else the subfolder,
-    but for source and target.
+    The sessions are given by the column `session` of the list (or of a clips.csv in the folder), or
+    else by the subfolder, except for source and target. See `named_sessions` for the other sources.
+
+    Args:
+        clips: the recordings.
+        place: the folder or the list that contains them.
 
     Raises:
-        InputError: a list that cannot be read.
+        InputError: a list cannot be read.
     """
     place = Path(place)
     is_list = place.suffix.lower() == ".csv"
@@ -79,11 +81,12 @@ def _session_column(table: Path) -> dict[str, str]:
 
 
 def recordings(paths: Sequence[str]) -> list[Path]:
-    """Files, folders (all below them) and csv lists (column `file`) -> files, each once, in the
-    order given.
+    """Returns the files in the given files, folders and csv lists, each once, in the order given.
+
+    Folders are searched recursively; lists have the column `file`.
 
     Raises:
-        InputError: something that is not there, a folder or list without recordings.
+        InputError: a path does not exist, or a folder or a list has no recordings.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -112,8 +115,10 @@ def _clip(root: Path, name: str) -> Clip:
     if said:
         section, attribute = said.section, said.attribute
         domain = said.domain if file.startswith("section_") else domain
+    # A folder named after a domain overrides the domain in the file name.
     if of_folder := [part.lower() for part in folders if part.lower() in DOMAINS]:
         domain = of_folder[-1]
+    # The names of domains and the parts of a relative path do not name a class.
     classes = [part for part in folders if part.lower() not in DOMAINS and part not in ("..", "/")]
     return Clip(
         str(root / name),
@@ -127,7 +132,7 @@ def _clip(root: Path, name: str) -> Clip:
 
 
 def _listed(path: Path) -> list[str]:
-    """The column `file` of a csv list."""
+    """Returns the column `file` of a csv list."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
@@ -148,11 +153,15 @@ def _listed(path: Path) -> list[str]:
 
 
 def names_of(clips: Sequence[Clip], normal: str, known: Sequence[str] = ()) -> list[str]:
-    """Normal recordings, and the folder or list that they were given by -> their names in the
-    detector.
+    """Returns the names under which a detector stores normal recordings.
 
-    No folder above the one given is told, but where a list names others; a name that is known
-    already is told from the known one by that folder's.
+    Names are relative to the folder given, unless a list names files outside it. A name that is
+    already known gets the name of the folder as a prefix.
+
+    Args:
+        clips: the recordings.
+        normal: the folder or the list that contains them.
+        known: names that the detector already uses.
     """
     root = _root(normal)
     paths = [Path(clip.path) for clip in clips]
@@ -163,20 +172,21 @@ def names_of(clips: Sequence[Clip], normal: str, known: Sequence[str] = ()) -> l
 
 
 def _root(place: str) -> Path:
-    """The folder given, or that of the list or recording given."""
+    """Returns the folder given, or the folder of the list or recording given."""
     return Path(place) if Path(place).is_dir() else Path(place).parent
 
 
 def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path]:
-    """Names of a detector's normal recordings -> {name: file}, in the folders that fit and then
-    update were given.
+    """Returns {name: file} of the normal recordings that a detector was fitted to.
+
+    They are searched in the folders that were used for fit and update.
 
     Raises:
-        InputError: one is in none of them.
+        InputError: a recording is in none of the folders.
     """
     found = {}
     for name in names:
-        # As `names_of` has named it.
+        # `names_of` gives a name relative to the folder, with or without the folder's name.
         places = [
             path
             for folder in map(_root, folders)

@@ -1,6 +1,4 @@
-"""What is told of each recording that was scored: objects in JSON, lines of csv, a table on the
-screen.
-"""
+"""Formats the results of scored recordings as JSON objects, csv lines and a table on the screen."""
 
 import codecs
 import csv
@@ -26,16 +24,16 @@ COLUMNS = (
     "highest",
 )
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # as a cell begins that a spreadsheet computes
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that make a cell a formula
 
 
 def row(path: str, verdict: Verdict | InputError) -> dict:
-    """What is told of a recording; of one that cannot be judged, the error."""
+    """Returns the columns of a recording's result, or the error if it cannot be scored."""
     if isinstance(verdict, InputError):
         return {"file": path, "error": str(verdict)}
     begin, end = verdict.worst_seconds
     values = (path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value)
-    # highest: of the windows' scores
+    # The last column, "highest", is the highest score of a window.
     values += (
         begin,
         end,
@@ -48,10 +46,10 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
 
 
 def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator[dict]:
-    """Passes the rows on; errors go to standard error, objects to standard output.
+    """Yields the rows unchanged, and prints errors to stderr and objects to stdout.
 
     Raises:
-        ScreenLost: standard output, the only place of what is told, takes no more.
+        ScreenLost: standard output is the only place for the results and cannot be written to.
     """
     show = print_result if only else say
     for one in rows:
@@ -63,10 +61,10 @@ def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator
 
 
 def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
-    """Writes the rows of recordings that could be judged, atomically, one at a time.
+    """Writes the rows of recordings that could be scored, atomically, one at a time.
 
-    A file called =1+1.wav stands as ./=1+1.wav, which is the same file, and no formula where a
-    spreadsheet opens the list.
+    A file called =1+1.wav is written as ./=1+1.wav. This is the same file, but a spreadsheet that
+    opens the list does not take it for a formula.
     """
     with whole_file(path) as file:
         table = csv.DictWriter(codecs.getwriter("utf-8")(file, "backslashreplace"), COLUMNS)
@@ -78,7 +76,7 @@ def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
 
 
 def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
-    """How many are anomalous, on standard error; before it, if wanted, a table of all."""
+    """Prints the number of anomalous recordings to stderr, after a table if `table`."""
     from rich.table import Table
     from rich.text import Text
 
@@ -103,7 +101,7 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
 
 
 def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
-    """How many recordings are too short for the detector, on standard error, if any are."""
+    """Prints to stderr how many recordings are too short for the detector, if any."""
     notes = [one.get("note", "") for one in rows if "error" not in one]
     if short := sum(note.startswith("short:") for note in notes):
         tell(

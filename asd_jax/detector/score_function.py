@@ -1,5 +1,6 @@
-"""A fitted detector as one function of JAX, from windows to scores: the same numbers as
-`Detector.hear`, in float32.
+"""Turns a fitted detector into one JAX function from windows to scores.
+
+It computes the same scores as `Detector.hear`, fused into one, in float32.
 """
 
 from collections.abc import Callable
@@ -22,11 +23,13 @@ Score = Callable[[Float[Array, "n e"]], Float[Array, "n"]]
 
 
 def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[Array, "b"]]:
-    """Detector -> function from windows "b s", at the rate and of the length that it hears, to
-    scores "b".
+    """Returns a JAX function from windows "b s" to scores "b".
+
+    The windows must have the sampling rate and the length that the detector uses.
 
     Raises:
-        InputError: a detector whose back ends have no such form.
+        InputError: a back end of the detector cannot be expressed in JAX, or the detector is
+            adapted to one session.
     """
     bank, pipeline = detector.bank, detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
@@ -54,7 +57,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
 
 
 def _fused(scores):
-    """`fused`, of scores "j b"."""
+    """Returns the same as `fused`, for scores "j b"."""
     above = jnp.maximum(scores, 0)
     highest = jnp.maximum(above.max(0), jnp.finfo(scores.dtype).tiny)
     mean = jnp.power(jnp.power(above / highest[None], POWER).mean(0), 1 / POWER)
@@ -62,7 +65,7 @@ def _fused(scores):
 
 
 def _prepared(prepare: Preparation, vectors):
-    """`Preparation` without layers and whitening: "n ..." -> "n e"."""
+    """Returns vectors "n e" of vectors "n ...", as `Preparation` without layers and whitening."""
     x = vectors[:, None] if vectors.ndim == 2 else vectors
     mean, std = (
         jnp.broadcast_to(jnp.asarray(of, x.dtype), x.shape[1:])[None]
@@ -109,8 +112,8 @@ def _back_end(scoring: Scoring, vectors) -> Score:
 
     def density(x):
         x = _unit(x) if cosine else x
-        # |x - b|^2 = |x|^2 + |b|^2 - 2xb rounds badly: it only finds the nearest, whose distance is
-        # then exact.
+        # The expansion |x|^2 + |b|^2 - 2xb has large rounding errors, so it is used only to find
+        # the nearest row. The distance to that row is then computed exactly.
         products = jnp.matmul(x, bank.T, precision="highest")
         square = jnp.square(x).sum(1, keepdims=True) + jnp.square(bank).sum(1)[None] - 2 * products
         row = jnp.argmin(square / (scale if cosine else jnp.square(scale))[None], axis=1)

@@ -1,4 +1,4 @@
-"""What a fit says of its own normal sounds: how they score, copies, and what may not be normal."""
+"""Summarises a fit: scores of the normal sounds, duplicates, and sounds that may not be normal."""
 
 import dataclasses
 
@@ -10,30 +10,33 @@ from asd_jax.detector.sessions import stretches
 from asd_jax.scoring.conformal import fewest, percent
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
-_MODES = 3.0  # times as far apart as stretches: another way of running
-_FEW = 3  # recordings
+_MODES = 3.0  # operating modes differ by this multiple of the limit between stretches
+_FEW = 3  # with fewer recordings the fit is not enough
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclasses.dataclass(frozen=True)
 class SelfCheck:
-    """Of the normal sounds a detector was fitted to.
+    """Summary of the normal sounds that a detector was fitted to.
 
     Attributes:
-        recordings: number of them.
-        windows: number of their windows.
+        recordings: number of recordings.
+        windows: number of windows.
         scores: {"least", "median", "highest"} of the self-scores, and the "threshold".
-        histogram: of the self-scores, one character a bin from the least to the highest.
-        suspects: (recording, start in seconds, self-score) of windows that may not be normal, the
-            oddest first.
-        copies: pairs of recordings that sound all but the same.
-        notes: what the fit itself had to say.
-        sessions: {"count", "known" (whether somebody said so), "hours", "modes": of operation}.
-        floor_db: mean level of the quietest filter, in dB of full scale.
-        false_alarms_a_day: windows of a healthy machine above the threshold, {"same_session",
-            "new_session"}; of a new session as was asked for, or what can be shown.
+        histogram: histogram of the self-scores, one character per bin from the lowest to the
+            highest.
+        suspects: (recording, start in seconds, self-score) of windows that may not be normal, from
+            the highest score down.
+        copies: pairs of recordings that sound almost identical.
+        notes: notes of the fit.
+        sessions: {"count", "known" (whether the user gave them), "hours", "modes" (number of
+            operating modes)}.
+        floor_db: mean level of the quietest filter, in dB relative to full scale.
+        false_alarms_a_day: windows of a healthy machine above the threshold per day,
+            {"same_session", "new_session"}; for a new session this is the rate asked for, or the
+            lowest rate that the sounds can support.
         verdict: "enough", "usable, but" or "not enough".
-        why: of the verdict, "" if it is enough.
+        why: reason of the verdict, "" if it is "enough".
     """
 
     recordings: int
@@ -50,11 +53,11 @@ class SelfCheck:
     why: str
 
     def told(self) -> dict:
-        """As a JSON object."""
+        """Returns the summary as a JSON object."""
         return dataclasses.asdict(self)
 
     def lines(self) -> list[str]:
-        """In words, for the screen."""
+        """Returns the summary as lines of text."""
         s = self.scores
         said = [
             f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
@@ -85,7 +88,7 @@ class SelfCheck:
 
 
 def self_check(detector: Detector) -> SelfCheck:
-    """Looks at the self-scores and vectors of a detector's own normal sounds."""
+    """Returns the summary of a detector's normal sounds, from their self-scores and vectors."""
     bank, normal = detector.bank, detector.bank.normal
     own = bank.familiar
     low, high = np.quantile(own, [0.25, 0.75])
@@ -143,11 +146,12 @@ def _sessions(detector: Detector) -> dict[str, int | float | bool]:
 
 
 def _alarms_a_day(detector: Detector) -> dict[str, float]:
-    """Windows above the threshold in a day of sound."""
+    """Returns the number of windows above the threshold in a day of sound."""
     windows, bank = 86400 / detector.settings.window_seconds, detector.bank
     own = np.mean(bank.familiar_scores > detector.threshold)
     least = 1 / (1 + len(np.unique(bank.normal_session)))
     few = len(bank.normal) < fewest(detector.settings.false_alarm_rate)
+    # With too few sounds, the rate that was asked for cannot be verified.
     rate = max(detector.settings.false_alarm_rate, least if few else 0)
     return {"same_session": float(windows * own), "new_session": float(windows * rate)}
 

@@ -1,6 +1,4 @@
-"""Which recordings belong together: sessions that are named, dated or parted by time, or
-stretches of like sound.
-"""
+"""Groups recordings into sessions: by name, by date, by time, or by stretches of similar sound."""
 
 import datetime
 import re
@@ -10,19 +8,25 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-GAP_MINUTES = 60.0  # between two files' ends: another session
-_LIKE = 2.0  # times the usual difference between the halves of a window: still the same stretch
+GAP_MINUTES = 60.0  # a longer gap between the ends of two files starts a new session
+# Recordings of one stretch differ by at most this multiple of the median difference between the
+# halves of a window.
+_LIKE = 2.0
 _DATE = re.compile(r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?!\d{3})")
 
 
 def named_sessions(
     names: Sequence[str], said: Sequence[str], modified: Sequence[float] | None = None
 ) -> tuple[list[str] | None, str]:
-    """Names of recordings, what is said of their sessions, and when the files were written ->
-    (session of each, how it is known); None where nothing tells.
+    """Returns (session of each recording or None, how it is known).
 
-    The first that tells some apart: what is said (a column, a subfolder), dates in the names,
-    gaps of an hour and more between the files' times.
+    Uses the first source that distinguishes sessions: the given sessions, dates in the names, or
+    gaps of at least an hour between the times of the files.
+
+    Args:
+        names: names of the recordings.
+        said: session of each recording from a column or a subfolder, or "".
+        modified: time at which each file was written, in seconds.
     """
     if len(set(said)) > 1:
         return [one or "unnamed" for one in said], "named"
@@ -40,7 +44,7 @@ def named_sessions(
 
 
 def _date(name: str) -> str:
-    """The day in a file's name or in a folder's, "" if there is none."""
+    """Returns the date in the name of a file or of a folder above it, or "" if there is none."""
     for part in reversed(Path(name).parts):
         for found in _DATE.finditer(part):
             try:
@@ -56,17 +60,17 @@ def stretches(
     recording: Int[np.ndarray, "n"],
     apart: Int[np.ndarray, "n"],
 ) -> Int[np.ndarray, "n"]:
-    """Windows -> the number of each one's stretch of like sound.
+    """Returns the number "n" of the stretch of similar sound that each window belongs to.
 
-    Recordings are of one stretch if they differ no more than the halves of one window do: what
-    they say of each other is what a single recording says of itself. Average linkage over the
-    root mean square difference of log spectra. O(r^2 f) of r recordings.
+    Recordings belong to one stretch if they differ no more than the halves of one window do:
+    together they then show no more variation than a single recording does. Uses average linkage
+    over the root mean square difference of log spectra. Takes O(r^2 f) for r recordings.
 
     Args:
-        level: mean log spectrum of each.
-        unsteadiness: root mean square difference between its halves.
-        recording: of each window.
-        apart: windows of different numbers here are never of one stretch.
+        level: mean log spectrum of each window.
+        unsteadiness: root mean square difference between the halves of each window.
+        recording: recording of each window.
+        apart: windows with different numbers here never belong to one stretch.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist
@@ -78,6 +82,7 @@ def stretches(
     for one in np.unique(apart):
         members = np.unique(of[apart == one])
         found = np.ones(1, np.int64)
+        # A linkage needs at least two recordings.
         if len(members) > 1:
             distance = pdist(spectra[members]) / np.sqrt(spectra.shape[1])
             found = fcluster(linkage(distance, "average"), limit, "distance")

@@ -1,5 +1,6 @@
-"""A stream of bytes, cut anywhere and maybe damaged -> mono blocks -> windows, and what was wrong
-with it.
+"""Decodes a stream of bytes into mono blocks and windows, and reports defects of the stream.
+
+The stream may be cut anywhere and may be damaged.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from asd_jax.data.decode import FASTEST_HZ, SLOWEST_HZ
 from asd_jax.detector.foreign import ENOUGH, foreign
 from asd_jax.runtime.errors import InputError
 
-ENCODINGS = {  # name: (bytes of a sample, what full scale is)
+ENCODINGS = {  # name: (bytes per sample, value of full scale)
     "u8": (1, 128.0),
     "s16le": (2, 2.0**15),
     "s24le": (3, 2.0**23),
@@ -24,17 +25,18 @@ ENCODINGS = {  # name: (bytes of a sample, what full scale is)
 }
 _WAV = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
 _TO_WAV = "ffmpeg -i FILE -f wav -c:a pcm_s16le -"
-# From here on a size is what programs state that do not know it (see data/containers.py).
+# A program that does not know the size of its output states at least this (see data/containers.py).
 _ENDLESS = 2_000_000_000
-_LONGEST_CHUNK = 1 << 20  # of anything but samples
-_BLOCK = 1 << 15  # frames handed on at a time
-# frames given to the resampler at a time, whatever came: the same sound gives the same windows
+_LONGEST_CHUNK = 1 << 20  # longest chunk in bytes that is not samples
+_BLOCK = 1 << 15  # frames decoded at a time
+# Frames given to the resampler at a time. The number is fixed so that the same sound gives the same
+# windows, however the bytes arrive.
 _RESAMPLED = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What bytes mean: encoding of a sample, sampling rate in Hz, channels."""
+    """The format of raw samples: encoding of a sample, sampling rate in Hz, number of channels."""
 
     encoding: str = "s16le"
     rate: int = 16000
@@ -52,17 +54,17 @@ class Form:
 
     @property
     def frame(self) -> int:
-        """Bytes of a sample of all channels."""
+        """Returns the number of bytes in one sample of all channels."""
         return ENCODINGS[self.encoding][0] * self.channels
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """Something about the stream that its listener should know.
+    """A message about the stream for the user.
 
     Attributes:
-        event: its kind, e.g. "truncated".
-        message: in words.
+        event: kind of the event, e.g. "truncated".
+        message: description in words.
     """
 
     event: str
@@ -70,23 +72,23 @@ class Event:
 
 
 class Decoder:
-    """Chunks of bytes, cut anywhere -> mono float32 blocks, and events; raw samples or wav, as the
-    first bytes say.
+    """Decodes chunks of bytes, cut anywhere, into mono float32 blocks and events.
 
-    Keeps no more than a block of bytes.
+    The first bytes tell whether the stream is raw samples or wav. The decoder keeps at most one
+    block of bytes.
     """
 
     def __init__(self, raw: Form, *, channel: int | None = None, name: str = "the stream"):
         self.form, self.channel, self.name = raw, channel, name
         self._bytes, self._state = b"", "start"
-        self._left: int | None = None  # bytes that the header still promises
+        self._left: int | None = None  # bytes of samples still to come according to the header
         self._first, self._unformed, self._skip, self._ended = True, True, 0, False
 
     def feed(self, chunk: bytes) -> Iterator[Float[np.ndarray, "s"] | Event]:
-        """Takes bytes, gives what can be told of them.
+        """Yields the blocks and events that can be decoded after these bytes.
 
         Raises:
-            InputError: a first header that cannot be right, or compressed sound.
+            InputError: the first header is invalid, or the sound is compressed.
         """
         self._bytes += chunk
         before = None
@@ -95,7 +97,7 @@ class Decoder:
             yield from getattr(self, f"_{self._state}")()
 
     def finish(self) -> Iterator[Float[np.ndarray, "s"] | Event]:
-        """What the end of the stream means for the bytes still held."""
+        """Yields the blocks and events that remain at the end of the stream."""
         self._ended = True
         yield from self.feed(b"")
         if self._state == "header" and (self._first or self._bytes or self._skip):
@@ -117,6 +119,8 @@ class Decoder:
     def _start(self):
         head = self._bytes[:ENOUGH]
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
+        # A wav is recognised by its header; samples without a header need more bytes to be
+        # recognised.
         if len(head) < (16 if wav else ENOUGH) and not (self._ended and head):
             return
         if not wav and (what := foreign(head, self.form.encoding)):
@@ -129,7 +133,7 @@ class Decoder:
         self._bytes = self._bytes[12 if wav else 0 :]
 
     def _header(self):
-        """One chunk of a wav's header."""
+        """Reads one chunk of a wav header."""
         if self._skip:
             gone = min(self._skip, len(self._bytes))
             self._bytes, self._skip = self._bytes[gone:], self._skip - gone
@@ -139,11 +143,12 @@ class Decoder:
         if name == b"data" and self._unformed:
             yield from self._bad("samples before their format")
         elif name == b"data":
+            # A size of 0 means an empty recording or an unknown size; the next 8 bytes tell which.
             if not size and len(self._bytes) < 16 and not self._ended:
                 return
             self._first = False
             if not size and len(self._bytes) >= 16 and _is_chunk(self._bytes[8:16]):
-                self._bytes = self._bytes[8:]  # nothing was recorded: metadata follows
+                self._bytes = self._bytes[8:]  # the recording is empty and metadata follows
                 return
             self._bytes, self._state = self._bytes[8:], "samples"
             self._left = size + size % 2 if 0 < size < _ENDLESS else None
@@ -157,7 +162,8 @@ class Decoder:
                 self._bytes = self._bytes[12:]
                 yield Event("new_recording", "another wav begins in the stream")
         elif name.isascii() and name.decode().isprintable() and size < _LONGEST_CHUNK:
-            if name == b"PEAK" and self.form.encoding != "f32le":  # written for float samples only
+            # Programs write PEAK for float samples only.
+            if name == b"PEAK" and self.form.encoding != "f32le":
                 yield Event(
                     "odd_header",
                     f"a wav header of {self.form.encoding} with the PEAK of float samples",
@@ -213,9 +219,7 @@ class Decoder:
             yield from self._after(self._left)
 
     def _after(self, left: int):
-        """What follows the samples that the header promised: a chunk, another recording, or simply
-        more samples.
-        """
+        """Handles what follows the samples: a chunk, another recording or more samples."""
         if len(self._bytes) < left + 12:
             return
         content = self._bytes[left:]
@@ -247,22 +251,21 @@ class Decoder:
 
 
 class Windows:
-    """Mono blocks of any length -> windows of `samples` samples every `hop` samples, none missed,
-    none twice.
+    """Cuts mono blocks of any length into windows of `samples` samples, one every `hop` samples.
 
-    Keeps one window and one block.
+    No window is missed or repeated. Keeps one window and one block.
     """
 
     def __init__(self, samples: int, hop: int, rate: int):
         self.samples, self.hop, self.rate = samples, hop, rate
         self.next = 0  # sample at which the next window starts
-        self._held, self._begin = np.zeros(0, np.float32), 0  # the sample that _held starts with
+        self._held, self._begin = np.zeros(0, np.float32), 0  # _begin: first sample of _held
         self._from, self._resampler, self._waiting = rate, None, np.zeros(0, np.float32)
 
     def feed(
         self, block: Float[np.ndarray, "s"], rate: int
     ) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
-        """Takes samples at `rate` -> (first sample, window) of each window that is complete."""
+        """Yields (first sample, window) of each window completed by this block."""
         if rate != self._from:
             yield from self.finish()
             self._resampler = soxr.ResampleStream(rate, self.rate, 1) if rate != self.rate else None
@@ -276,8 +279,9 @@ class Windows:
             yield from self._cut(self._resampler.resample_chunk(part).clip(-1, 1))
 
     def finish(self) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
-        """The windows in what the resampler still holds; less than a window may stay unheard (see
-        `left`).
+        """Yields the windows in what the resampler still holds.
+
+        Samples that do not fill a window may remain (see `left`).
         """
         if self._resampler is not None:
             rest, self._waiting = self._waiting, self._waiting[:0]
@@ -286,12 +290,12 @@ class Windows:
 
     @property
     def heard(self) -> int:
-        """Samples that came in, at the rate that is heard."""
+        """Returns the number of samples received so far, at the rate of the windows."""
         return self._begin + len(self._held)
 
     @property
     def left(self) -> int:
-        """Samples at the end that no window has heard."""
+        """Returns the number of samples at the end that are in no window."""
         return self.heard - max(0, self.next - self.hop + self.samples if self.next else 0)
 
     def _cut(self, block):
@@ -299,21 +303,23 @@ class Windows:
         while self.next + self.samples <= self._begin + len(self._held):
             at = self.next - self._begin
             yield self.next, self._held[at : at + self.samples].copy()
+            # The next window starts a hop later, even if no sample of it has arrived.
             self.next += self.hop
         gone = min(self.next - self._begin, len(self._held))
         self._held, self._begin = self._held[gone:], self._begin + gone
 
 
 def wav_encoding(form: bytes) -> str | None:
-    """A wav's format chunk -> the encoding that is decoded here; None for another, or none."""
+    """Returns the encoding in a wav's format chunk; None if it is not supported here or missing."""
     tag, *_, bits = struct.unpack_from("<HHIIHH", form.ljust(16, b"\0"))
-    if tag == 0xFFFE and len(form) >= 26:  # extensible: the format is the first field of its GUID
+    # In the extensible format, the tag is the first field of the GUID.
+    if tag == 0xFFFE and len(form) >= 26:
         tag = struct.unpack_from("<H", form, 24)[0]
     return _WAV.get((tag, bits))
 
 
 def _is_chunk(head: bytes) -> bool:
-    """Whether bytes in the middle of a stream begin a chunk, rather than being samples."""
+    """Returns whether bytes in the middle of a stream begin a chunk rather than being samples."""
     name, size = struct.unpack("<4sI", head[:8])
     return all(byte == 0x20 or chr(byte).isalnum() or byte == 0x5F for byte in name) and (
         name.isascii() and size < _LONGEST_CHUNK
@@ -327,6 +333,7 @@ def _floats(content: bytes, encoding: str) -> np.ndarray:
     if encoding == "u8":
         return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) * scale
     if encoding == "s24le":
+        # The 3 bytes become the upper bytes of a 32-bit integer, which keeps their sign.
         high = np.zeros((len(content) // 3, 4), np.uint8)
         high[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
         return high.reshape(-1).view("<i4") * np.float32(2.0**-31)

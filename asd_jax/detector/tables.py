@@ -1,4 +1,4 @@
-"""The tables of a detector's file: which there must be, their types, and how their axes agree."""
+"""Defines the tables in a detector's file and checks their presence, types and axes."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -7,9 +7,9 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 
-# Axes: n window, c window that counts, v window that is evidence, m moved copy, d domain, r window
-# kept of a view, f band, p patch, e number of a patch; the same letter is the same size, "..." is
-# any further axes.
+# Axes: n window, c window that counts, v window that is evidence, m moved copy, d domain, f band,
+# p patch, e element of a patch. The name of a view is the axis of its kept windows. The same axis
+# always has the same size; "..." stands for any further axes.
 COLUMNS = {
     "counted": ("u", "n"),
     "domain": ("u", "n"),
@@ -29,15 +29,18 @@ PATCHES = {
 
 
 def check_tables(tensors: Mapping[str, Any], views: Collection[str], judges: Collection[str]):
-    """None, if a file of these views and judges has the tables that it must have; reads no numbers.
+    """Raises InputError unless a file has exactly the tables for these views and judges.
+
+    The numbers in the tables are not read.
 
     Args:
-        tensors: by name, anything with `.shape` and `.dtype`; those of the encoder are passed over.
-        views: that the bank has.
-        judges: whose self-scores are kept.
+        tensors: {name: anything with `.shape` and `.dtype`}; those of the encoder are ignored.
+        views: the views of the bank.
+        judges: the judges whose self-scores are stored.
 
     Raises:
-        InputError: tables that are missing, unknown, of another type or rank, or whose axes differ.
+        InputError: a table is missing, unknown, or has the wrong type or rank, or the axes
+            disagree.
     """
     wanted = COLUMNS | {f"raw/{judge}": ("f", "c d") for judge in judges}
     wanted |= {f"new/{judge}": ("f", "v d") for judge in judges}
@@ -61,7 +64,7 @@ def check_tables(tensors: Mapping[str, Any], views: Collection[str], judges: Col
 
 
 def check_within(tensors: Mapping[str, np.ndarray], name: str, size: int) -> None:
-    """Raises InputError if a table holds other numbers than 0 .. size - 1."""
+    """Raises InputError if a table holds numbers outside 0 .. size - 1."""
     table = tensors[name]
     if table.size and not (0 <= table.min() and table.max() < size):
         raise InputError(

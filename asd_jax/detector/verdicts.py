@@ -1,6 +1,4 @@
-"""Many recordings -> their verdicts in order: read ahead by threads, heard together, spread over
-the devices.
-"""
+"""Scores many recordings in order, reading ahead and using all devices."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -14,20 +12,20 @@ from asd_jax.detector.detector import Detector, Verdict
 from asd_jax.detector.views import batch_size
 from asd_jax.runtime.errors import InputError
 
-AHEAD = 4  # recordings that are read while others are heard
+AHEAD = 4  # recordings that are read while others are scored
 
 
 def verdicts_of(
     detector: Detector, paths: Sequence[Path], read: Callable[[Path], np.ndarray]
 ) -> Iterator[tuple[Path, Verdict | InputError]]:
-    """Each recording, in order, with the detector's verdict or with what is wrong with the file.
+    """Yields each recording, in order, with its verdict or with the error in its file.
 
-    In memory at a time: AHEAD recordings, and those whose windows fill a batch.
+    Memory holds AHEAD recordings and those whose windows fill a batch.
 
     Args:
-        detector: that judges.
-        paths: of the recordings.
-        read: path -> waveform, at the rate the detector was fitted at.
+        detector: the detector.
+        paths: paths of the recordings.
+        read: function from path to waveform, at the rate given at the fit.
     """
     enough = batch_size() * detector.settings.window_seconds * detector.settings.sample_rate
     together: list[tuple[Path, tuple[np.ndarray, int] | InputError]] = []

@@ -1,6 +1,4 @@
-"""What a detector hears of a window: two statistics of the mel filter bank, and the encoder's
-embedding.
-"""
+"""Computes the views of a window: two filter-bank statistics and the encoder's embedding."""
 
 import dataclasses
 import functools
@@ -27,19 +25,19 @@ from asd_jax.training.weights import (
     read_header,
 )
 
-BATCH = 8  # windows a device
-_SECOND = 1000 // HOP_MS  # frames
-# Two judges of the filter bank: what is left when the ways in which normal sounds vary are
-# explained away, however large the variation, and the distance to the nearest normal sound, for how
-# far those are from each other.
+BATCH = 8  # windows per device
+_SECOND = 1000 // HOP_MS  # frames in a second
+# Two judges score each view of the filter bank: the residual outside the directions in which normal
+# sounds vary, however large that variation is, and the distance to the nearest normal sound,
+# relative to the distances between normal sounds.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
-# the best of the encoder in the box on the factory (benchmarks/box.py)
+# The best back end for the packaged encoder on the factory recordings (benchmarks/box.py).
 FROZEN = Scoring(back_end="mahalanobis")
-FINE_TUNED = Scoring(back_end="local_density")  # ArcFace trains angles
+FINE_TUNED = Scoring(back_end="local_density")  # uses cosine distance, as ArcFace trains angles
 
 
 def scoring_of(pipeline: Pipeline | None) -> dict[str, Scoring]:
-    """{view: its back ends}."""
+    """Returns {view: its back ends}."""
     found = {"level": FILTER_BANK, "fluctuation": FILTER_BANK}
     if pipeline is not None:
         found["encoder"] = FINE_TUNED if pipeline.config.pooling.embedding_dim else FROZEN
@@ -47,28 +45,28 @@ def scoring_of(pipeline: Pipeline | None) -> dict[str, Scoring]:
 
 
 def load_pipeline_or_eat(path: str | Path) -> Pipeline:
-    """An encoder's weight file, or a bare EAT's -> pipeline.
+    """Returns the pipeline of an encoder's weight file, or of the file of a bare EAT.
 
-    A bare EAT hears the front end that its file names, that of a public checkpoint where it names
+    A bare EAT gets the front end that its file names, or that of a public checkpoint if it names
     none.
 
     Raises:
-        InputError: as `load_pipeline`.
+        InputError: as for `load_pipeline`.
     """
     if read_header(path)["kind"] == "encoder":
         return load_pipeline(path)
     sizes, params = load_encoder(path)
-    # the last block is the most specialised
+    # The last block is the most specialised one, so an earlier block is used.
     pooling = Pooling("band_mean", max(-2, -sizes.depth), 0)
     front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
     return Pipeline(EncoderConfig(front_end, sizes, pooling), {"eat": params})
 
 
 def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
-    """A pipeline whose SimAM mode is fixed.
+    """Returns the pipeline with its SimAM mode fixed for one machine.
 
     Raises:
-        InputError: the mode depends on the machine, and none, or an unknown one, is named.
+        InputError: the mode depends on the machine, but the machine is not given or is unknown.
     """
     simam = pipeline.config.front_end.simam
     if isinstance(simam.mode, str):
@@ -88,17 +86,17 @@ def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
 
 
 def rate_of(pipeline: Pipeline | None) -> int:
-    """The sampling rate that is heard, in Hz."""
+    """Returns the sampling rate of the pipeline's input, in Hz."""
     return pipeline.config.front_end.sample_rate if pipeline is not None else FrontEnd.sample_rate
 
 
 def views(
     pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
 ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
-    """Windows "b s" -> ({view: vectors "b ..."}, log energies of each second "b m f").
+    """Returns ({view: vectors "b ..."}, log energies of each second "b m f") of windows "b s".
 
-    Views: "level" and "fluctuation", mean and standard deviation over time of the log mel energies
-    "b f", and "encoder", the embedding, if there is an encoder.
+    The views are "level" and "fluctuation", the mean and the standard deviation over time of the
+    log mel energies, "b f", and "encoder", the embedding, if there is an encoder.
     """
     vectors, seconds, _ = views_and_unsteadiness(pipeline, windows)
     return vectors, seconds
@@ -107,36 +105,41 @@ def views(
 def views_and_unsteadiness(
     pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
 ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"], Float[np.ndarray, "b"]]:
-    """Windows "b s" -> `views`, and by how much the spectra of a window's halves differ, root mean
-    square of the log energies.
+    """Returns the results of `views`, and the unsteadiness "b" of windows "b s".
+
+    The unsteadiness is the root mean square difference between the log energies of a window's
+    halves.
     """
     config, params = (None, {}) if pipeline is None else (pipeline.config, pipeline.params)
     if pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
     parts = in_batches(functools.partial(traced_views, config, params), windows)
-    # the order of jax.tree.leaves
+    # jax.tree.leaves orders the entries of a dictionary by their keys.
     names = sorted([*scoring_of(pipeline), "seconds", "unsteadiness"])
     vectors = dict(zip(names, parts, strict=True))
     return vectors, vectors.pop("seconds"), vectors.pop("unsteadiness")
 
 
 def mel_front_end(rate: int) -> FrontEnd:
-    """The filter bank of "level" and "fluctuation", for sound of so many Hz."""
+    """Returns the filter bank of "level" and "fluctuation" for sound of this rate in Hz."""
     return FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
 
 
 def second_starts(frames: int) -> list[int]:
-    """The frame at which each second of a window of so many begins; the last ends with the
-    window.
+    """Returns the first frame of each second in a window of `frames` frames.
+
+    The last second ends with the window.
     """
     return [max(0, min(start, frames - _SECOND)) for start in range(0, frames, _SECOND)]
 
 
 def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np.ndarray]:
-    """The arrays that a function of JAX makes of windows "b s", computed 8 windows a device at a
-    time.
+    """Returns the arrays that a JAX function gives for windows "b s".
+
+    They are computed in batches of 8 windows per device.
     """
-    if len(windows) == 1:  # a live stream: a program of its own, on one device
+    # A single window is typical of a live stream, which gets a program of its own on one device.
+    if len(windows) == 1:
         return [np.asarray(part) for part in jax.tree.leaves(function(windows))]
     mesh, size, found = own_devices(), batch_size(), []
     for start in range(0, len(windows), size):
@@ -149,12 +152,12 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
 
 
 def batch_size() -> int:
-    """Windows that are heard at once."""
+    """Returns the number of windows that are processed at once."""
     return BATCH * own_devices().size
 
 
 def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]]:
-    """{view: shape of the vector of a window}, computing nothing."""
+    """Returns {view: shape of a window's vector}, without computing anything."""
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
     found = jax.eval_shape(
         traced_views, config, params, jax.ShapeDtypeStruct((1, samples), jnp.float32)
@@ -164,8 +167,9 @@ def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]
 
 @functools.partial(jax.jit, static_argnames="config")
 def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, jax.Array]:
-    """Windows "b s" -> {view: vectors "b ..."} and "seconds", see `views`, as one function of
-    JAX.
+    """Returns {view: vectors "b ..."}, "seconds" and "unsteadiness" as a JAX function.
+
+    See `views` for their meaning.
     """
     rate = config.front_end.sample_rate if config else FrontEnd.sample_rate
     energies = mel_front_end(rate).log_energies(wave)

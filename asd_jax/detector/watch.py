@@ -1,6 +1,4 @@
-"""Listens for days: a stream, a file or a folder being filled -> a line for each window, alarms,
-events.
-"""
+"""Monitors a stream, file or folder for days; yields a line per window, alarms and events."""
 
 import collections
 import dataclasses
@@ -21,22 +19,22 @@ from asd_jax.detector.hearing import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
 from asd_jax.runtime.errors import InputError
 
-Scorer = Callable[[np.ndarray], float]  # window at the rate that is heard -> anomaly score
+Scorer = Callable[[np.ndarray], float]  # window at the rate of `Watching` -> anomaly score
 
 
 @dataclasses.dataclass(frozen=True)
 class Watching:
-    """How to watch.
+    """Settings of the monitoring.
 
     Attributes:
-        rate: that is heard, in Hz.
-        window_seconds: of sound scored at once.
-        hop_seconds: between windows, at most a window.
-        threshold: of the score.
-        release: score below which an alarm may end.
-        confirm: windows in a row above the threshold that start an alarm.
-        hold_seconds: below `release` that end it.
-        status_seconds: of sound between two status lines.
+        rate: sampling rate of the windows, in Hz.
+        window_seconds: length of a window.
+        hop_seconds: time between the starts of two windows, at most the length of a window.
+        threshold: score above which a window is anomalous.
+        release: score at or below which an alarm may end.
+        confirm: number of consecutive windows above the threshold that start an alarm.
+        hold_seconds: time at or below `release` that ends an alarm.
+        status_seconds: seconds of sound between two status lines.
     """
 
     rate: int
@@ -54,7 +52,7 @@ class Watching:
                 f"a hop of {self.hop_seconds:g} s: must be above 0 and at most the window, "
                 f"{self.window_seconds:g} s"
             )
-        # all false for NaN
+        # Written so that NaN fails every comparison.
         held = self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0
         if not (held and self.release <= self.threshold):
             raise InputError(
@@ -64,20 +62,20 @@ class Watching:
 
     @property
     def latency_seconds(self) -> float:
-        """From the beginning of a lasting fault to its alarm, at most, without the time to compute.
+        """Returns the longest time from the start of a lasting fault to its alarm, in seconds.
 
-        The first window wholly inside the fault begins within a hop; `confirm` of them must be
-        heard.
+        Computing time is not included. The first window that lies wholly inside the fault begins
+        within a hop of its start, and `confirm` such windows are needed.
         """
         return self.window_seconds + self.confirm * self.hop_seconds
 
     @property
     def samples(self) -> tuple[int, int]:
-        """Window and hop, in samples."""
+        """Returns the length of a window and of a hop, in samples."""
         return round(self.window_seconds * self.rate), max(1, round(self.hop_seconds * self.rate))
 
     def started(self, false_alarm_rate: float) -> dict:
-        """The first line: what is being done, for a detector of that share of false alarms."""
+        """Returns the first line: the settings, for a detector with this false-alarm rate."""
         return {
             "event": "start",
             "rate": self.rate,
@@ -94,7 +92,10 @@ class Watching:
 
 
 class Watch:
-    """Scores windows one by one; keeps the alarm, a few counters, and nothing that grows."""
+    """Scores windows one by one.
+
+    It keeps the state of the alarm and a few counters; its memory does not grow.
+    """
 
     def __init__(
         self,
@@ -123,14 +124,14 @@ class Watch:
         file: str = "",
         before: float = 0.0,
     ) -> Iterator[dict]:
-        """A window and where it starts, in seconds -> its line, then what changed.
+        """Yields the line of one window, then the events that it causes.
 
         Args:
-            start: of the window, in the stream or in the file.
-            wave: the window.
-            arrived: when its last sample came, by time.perf_counter.
-            file: of the window, where a folder is watched.
-            before: seconds heard before the file.
+            start: start of the window in the stream or in the file, in seconds.
+            wave: the samples of the window.
+            arrived: time at which its last sample arrived, by time.perf_counter.
+            file: file of the window, if a folder is monitored.
+            before: seconds of sound processed before the file.
         """
         score, flags = float(self.score(wave)), defects(wave, self.watching.rate)
         end = start + self.watching.window_seconds
@@ -152,11 +153,13 @@ class Watch:
             "flags": sorted(flags),
             "latency_ms": None if arrived is None else round(self._latency_ms[-1], 1),
         }
+        # A scorer that adapts to the session leaves its message in `news`.
         if news := getattr(self.score, "news", None):
             self.score.news = None
             yield {**news, "at": round(end, 3)}
         self.windows += 1
         self._seconds += self.watching.hop_seconds
+        # A defect is reported when it starts and when it ends, not for every window.
         for name in sorted(flags ^ self._flags):
             yield {
                 "event": name,
@@ -175,11 +178,11 @@ class Watch:
             yield {"event": "status", **self.status()}
 
     def event(self, event: Event, at: float, **more) -> dict:
-        """An event's line."""
+        """Returns the line of an event."""
         return {"event": event.event, "at": round(at, 3), **more, "message": event.message}
 
     def finish(self, unheard: float = 0.0) -> Iterator[dict]:
-        """The end of an alarm that is still on, and of the watch."""
+        """Yields the end of an alarm that is still active, and the end of the monitoring."""
         if changed := self.alarm.finish():
             yield {
                 key: round(value, 3) if isinstance(value, float) else value
@@ -188,7 +191,7 @@ class Watch:
         yield {"event": "end", **self.status(), "unheard_seconds": round(unheard, 3)}
 
     def status(self) -> dict:
-        """Windows, alarms, cost: CPU share of one core, latency, memory."""
+        """Returns windows, alarms and cost: CPU share of one core, latency and memory."""
         wall, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu
         latency = np.array(self._latency_ms)
         latency = latency[np.isfinite(latency)]
@@ -214,10 +217,12 @@ class Watch:
 def watch_bytes(
     watch: Watch, chunks: Iterable[tuple[bytes, float | None]], decoder: Decoder
 ) -> Iterator[dict]:
-    """(bytes, when they came) -> lines; no bytes means that none came for a while.
+    """Yields lines for a stream of (bytes, arrival time).
+
+    Empty bytes mean that none arrived for a while.
 
     Raises:
-        InputError: what comes first is no sound.
+        InputError: the stream does not begin with sound.
     """
     windows, clock, waiting = (
         Windows(*watch.watching.samples, watch.watching.rate),
@@ -244,6 +249,7 @@ def watch_bytes(
             told = Event(
                 "resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more"
             )
+            # The gap would distort the arrival rate, so counting starts again.
             waiting, clock = None, ArrivalRate()
             yield watch.event(told, windows.heard / windows.rate)
         if chunk:
@@ -267,14 +273,21 @@ def watch_folder(
     poll_seconds: float = 1.0,
     channel: int | str = "mean",
 ) -> Iterator[dict]:
-    """A folder being filled, with those below it -> lines; a file is heard when it no longer grows.
-    Endless unless `once`.
+    """Yields lines for the recordings in a folder and its subfolders; never ends unless `once`.
 
-    All times are counted in a file: in the one that the line names, of alarms in `start_file`,
-    `at_file`, `end_file`.
+    A file is processed when it no longer grows. All times are relative to the start of a file: for
+    windows, the file named in the line, and for alarms the files in `start_file`, `at_file` and
+    `end_file`.
+
+    Args:
+        watch: scores the windows.
+        folder: the folder.
+        once: whether to process the files that are there and stop.
+        poll_seconds: time between two looks at the folder.
+        channel: number of the channel to use, or "mean".
 
     Raises:
-        InputError: the folder is gone.
+        InputError: the folder has disappeared.
     """
     samples, hop = watch.watching.samples
     rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
@@ -284,7 +297,7 @@ def watch_folder(
         for line in sorted(left_out - known):
             yield watch.event(Event("left_out", line), 0.0)
         known = left_out
-        # what was removed is forgotten
+        # Forgetting removed files keeps the memory bounded.
         heard = {name: state for name, state in heard.items() if name in there}
         new = [
             name
@@ -293,7 +306,7 @@ def watch_folder(
         ]
         for name in new:
             if not once and growing.get(name) != there[name]:
-                continue  # seen for the first time, or still growing
+                continue  # the file is new or still growing
             heard[name] = there[name]
             try:
                 wave = read_clip(folder / name, sample_rate=rate, channel=channel)
@@ -321,7 +334,10 @@ def watch_folder(
 
 
 def memory_mb() -> float:
-    """Memory that this process holds, in MB (its peak where the system does not say)."""
+    """Returns the memory that this process uses, in MB.
+
+    It is the peak if the system does not report the present value.
+    """
     try:
         return (
             int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -331,14 +347,12 @@ def memory_mb() -> float:
 
 
 def _files(folder: Path) -> tuple[dict[str, tuple[int, int]], frozenset[str]]:
-    """{name: (time of change, size)} of the recordings in a folder and below it, and what is left
-    out there.
-    """
+    """Returns {name: (time of change, size)} of the recordings in a folder, and what is ignored."""
     found, there = everything_below(folder), {}
     for path in found.files:
         try:
             status = path.stat()
-        except OSError:  # removed meanwhile
+        except OSError:  # the file was removed after the listing
             continue
         there[path.relative_to(folder).as_posix()] = (status.st_mtime_ns, status.st_size)
     return there, frozenset(found.left_out)

@@ -1,8 +1,9 @@
-"""One self-contained HTML page from parts: plots, sortable tables, sounds, clips. No network, no
-other file.
+"""Renders one self-contained HTML page of plots, sortable tables, sounds and clips.
 
-write_page("report/index.html", Page("fan", [Section("Scores", [Table(["clip", "score"], rows),
-Plot(svg, "...")])]))
+The page needs no network and no other file.
+
+    section = Section("Scores", [Table(["clip", "score"], rows), Plot(svg, "...")])
+    write_page("report/index.html", Page("fan", [section]))
 """
 
 import base64
@@ -18,14 +19,12 @@ from jaxtyping import Float
 from asd_jax.runtime.files import whole_file
 from asd_jax.runtime.printable import printable
 
-SOUND_SECONDS = 10.0  # of a clip are put into the page
+SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """An inline SVG (see plots.py) and what it shows, in words that stand for it where it cannot be
-    seen.
-    """
+    """An inline SVG (see plots.py) with a caption that also serves screen readers."""
 
     svg: str
     caption: str
@@ -38,12 +37,12 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
-    folded: bool = False  # behind a line to open
+    folded: bool = False  # whether the table is collapsed until it is opened
 
 
 @dataclasses.dataclass(frozen=True)
 class Sound:
-    """A player: what is heard, and the sound as a data URL (see `sound_url`)."""
+    """A player: its title, and the sound as a data URL (see `sound_url`)."""
 
     title: str
     url: str
@@ -51,7 +50,7 @@ class Sound:
 
 @dataclasses.dataclass(frozen=True)
 class ClipCard:
-    """A clip to look at and listen to: facts about it, plots, players."""
+    """A clip to look at and listen to: facts about it, plots and players."""
 
     title: str
     facts: Sequence[str]
@@ -61,7 +60,7 @@ class ClipCard:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs of plain text, and parts below them."""
+    """A heading, paragraphs of plain text, and the parts below them."""
 
     title: str
     parts: Sequence[Plot | Table | ClipCard] = ()
@@ -70,8 +69,9 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """Title, lead (short sentences under it), sections; `links` are (text, relative address) of
-    other pages.
+    """A title, short sentences below it (`lead`), and sections.
+
+    `links` are (text, relative address) of other pages.
     """
 
     title: str
@@ -81,7 +81,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """Page -> HTML; the same page gives the same text. All text is escaped."""
+    """Returns the page as HTML, with all text escaped; the same page gives the same text."""
     import jinja2
     from markupsafe import Markup
 
@@ -91,6 +91,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        # Names may contain control characters, which are escaped.
         finalize=lambda part: part if isinstance(part, Markup) else printable(str(part)),
     )
     kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}
@@ -99,16 +100,17 @@ def render(page: Page) -> str:
 
 
 def write_page(path: str | Path, page: Page) -> None:
-    """Writes the page, whole or not at all."""
+    """Writes the page atomically."""
     text = render(page)
     with whole_file(path) as file:
         file.write(text.encode())
 
 
 def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:
-    """Waveform "s" in [-1, 1] -> data URL of its first seconds as mp3, which every browser plays.
+    """Returns a data URL with the first seconds of a waveform "s" in [-1, 1] as mp3.
 
-    Scaled so that quiet machines can be heard: the loudest sample becomes 0.9.
+    Every browser plays mp3. The loudest sample is scaled to 0.9, so that quiet machines are
+    audible.
     """
     wave = np.asarray(wave[: round(SOUND_SECONDS * sample_rate)], np.float32)
     wave = 0.9 * wave / max(np.abs(wave).max(), 1e-6)

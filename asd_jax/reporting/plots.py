@@ -1,8 +1,8 @@
-"""Plots as inline SVG that follow the page's theme; arrays in, SVG text out.
+"""Draws plots of arrays as inline SVG text that follows the theme of the page.
 
-Matplotlib draws in stand-in colours that become CSS variables of page.html, and leaves text as
-text, so that a plot is legible in light and dark. None tells things apart by colour alone. Each is
-as wide as a phone's screen.
+Matplotlib draws in placeholder colours, which become CSS variables of page.html, and keeps text as
+text, so that plots are legible in light and dark mode. No plot relies on colour alone to
+distinguish things. Each plot is as wide as the screen of a phone.
 """
 
 import base64
@@ -32,8 +32,8 @@ _THEME = {
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a machine may be called $x$
-    "svg.hashsalt": "asd_jax",  # same plot, same bytes
+    "text.parse_math": False,  # the name of a machine may look like math, e.g. $x$
+    "svg.hashsalt": "asd_jax",  # makes the same plot give the same bytes
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": FAINT,
@@ -50,9 +50,9 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.8,
 }
 WIDTH = 4.7  # inches
-LONGEST_LABEL = 32  # characters, which take half of it
+LONGEST_LABEL = 32  # characters, which take half of the width
 COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
-# colour and pattern of a bar
+# Colour and pattern of the bars of each column.
 _BARS = (
     (NORMAL, ""),
     (ANOMALY, "////"),
@@ -60,16 +60,17 @@ _BARS = (
     (FAINT, "xx"),
 )
 _DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
-_SHADES = 32  # of a spectrogram; fewer make smaller files
-_IMAGE_COLUMNS = 256  # of a spectrogram; longer clips are averaged
+_SHADES = 32  # number of colours in a spectrogram; fewer make smaller files
+_IMAGE_COLUMNS = 256  # largest width of a spectrogram; longer clips are averaged
 
 
 @contextlib.contextmanager
 def drawing(
     height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options
 ) -> Iterator[tuple]:
-    """Height in inches -> axes to draw on and a list, whose one item after the `with` is the SVG
-    text.
+    """Context manager: gives axes to draw on, and a list that holds the SVG text after the block.
+
+    The height is in inches.
     """
     import matplotlib
     from cycler import cycler
@@ -80,20 +81,23 @@ def drawing(
         figure, svg = Figure((WIDTH, height), layout=None if margins else "constrained"), []
         yield figure.subplots(rows, gridspec_kw=margins, **options), svg
         file = io.StringIO()
-        with warnings.catch_warnings():  # the page's font has the letters that ours lacks
+        # Letters that Matplotlib's font lacks are in the font of the page.
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg.append(_inline(file.getvalue()))
 
 
 def _inline(svg: str) -> str:
-    """A whole SVG file -> an element to put into a page: theme colours, names that no other plot on
-    the page has.
+    """Returns an SVG file as an element for a page.
+
+    It has theme colours, and identifiers that no other plot on the page has.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    # A hash of the content makes the identifiers unique on the page and reproducible.
     own = hashlib.blake2b(svg.encode(), digest_size=4).hexdigest()
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", svg)
     svg = re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r'<svg aria-hidden="true" \1', svg, count=1)
@@ -103,7 +107,7 @@ def _inline(svg: str) -> str:
 
 
 def _in_few_shades(match: re.Match) -> str:
-    """A PNG of four bytes a cell -> the same with one, a third of the size."""
+    """Returns a PNG of four bytes per cell as one of one byte per cell, a third of the size."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -113,9 +117,7 @@ def _in_few_shades(match: re.Match) -> str:
 
 
 def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
-    """{machine: {column: value with interval, fractions}} -> horizontal bars in percent with their
-    intervals.
-    """
+    """Returns horizontal bars in percent of {machine: {column: interval of a fraction}}."""
     columns = [column for column in COLUMNS if any(column in row for row in values.values())]
     step = len(columns) + 1
     with drawing(1.1 + 0.16 * step * len(values)) as (axes, svg):
@@ -131,6 +133,8 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
                 at,
                 [100 * b.value for b in bars],
                 0.8,
+                # An interval need not contain the value, but the length of an error bar must not be
+                # negative.
                 xerr=np.maximum(np.multiply(100, reach), 0),
                 label=column_title(column),
                 color=colour,
@@ -154,8 +158,12 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
 def score_histograms(
     scores: Mapping[str, Mapping[str, np.ndarray]], *, threshold: float | None, unit: str
 ) -> str:
-    """{domain: {"normal" | "anomaly": anomaly scores}} -> one histogram per domain on a common
-    scale.
+    """Returns one histogram per domain, on a common scale.
+
+    Args:
+        scores: {domain: {"normal" or "anomaly": anomaly scores}}.
+        threshold: score to mark, or None.
+        unit: unit of the scores, for the axis.
     """
     every = np.concatenate([part for parts in scores.values() for part in parts.values()])
     bins = np.histogram_bin_edges(every, bins=24)
@@ -188,7 +196,7 @@ def score_histograms(
 
 
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """{name: (labels, scores)} -> ROC curves, with the region of the partial AUC shaded."""
+    """Returns ROC curves of {name: (labels, scores)}, with the region of the partial AUC shaded."""
     with drawing(3.4) as (axes, svg):
         axes.axvspan(
             0,
@@ -217,9 +225,7 @@ def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
 def embedding_map(
     points: Float[np.ndarray, "n 2"], groups: Sequence[str], axis_labels: Sequence[str]
 ) -> str:
-    """Points in a plane and the group of each -> scatter plot, each group with a marker of its
-    own.
-    """
+    """Returns a scatter plot of points in a plane, with a separate marker for each group."""
     looks = {  # marker, size, colour, filled
         "training, source": ("o", 8, FAINT, True),
         "training, target": ("s", 10, FAINT, False),
@@ -252,7 +258,7 @@ def embedding_map(
 def curves(
     x: Sequence[float | int], y: Mapping[str, Sequence[float | int]], x_label: str, y_label: str
 ) -> str:
-    """{name: values at each x} -> lines, each with its own stroke and marker."""
+    """Returns lines of {name: values at each x}, each with its own stroke and marker."""
     looks = (NORMAL, "-", "o"), (ANOMALY, "--", "s"), (THIRD, "-.", "^"), (INK, ":", "x")
     with drawing(3.0) as (axes, svg):
         for (name, values), (colour, line, marker) in zip(
@@ -266,8 +272,9 @@ def curves(
 
 
 def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
-    """Rows of metrics.jsonl -> loss, accuracy (or what else was measured) and learning rate over
-    steps.
+    """Returns loss, accuracy (or other metrics) and learning rate over training steps.
+
+    `rows` are those of metrics.jsonl.
     """
     names = [n for n in rows[-1] if n not in ("step", "clips_per_second", "learning_rate")] + [
         "learning_rate"
@@ -290,9 +297,7 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
 
 
 def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: int = 8) -> str:
-    """Filter weights -> every so many filters over frequency, and below the filters' density over
-    frequency.
-    """
+    """Returns a plot of every `every`-th filter, above the density of all filters."""
     hz = np.linspace(0, sample_rate / 2, bank.shape[1]) / 1000
     with drawing(3.2, 2, sharex=True) as ((shapes, density), svg):
         for number, weights in enumerate(bank[::every]):
@@ -314,7 +319,10 @@ def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: in
 
 
 def decibel_range(log_energies: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """Natural-log energies -> the least and the greatest level worth a colour, in dB."""
+    """Returns the lowest and highest level to colour, in dB, for natural-log energies.
+
+    They are the quantiles 0.01 and 0.995, so that outliers do not use up the colour range.
+    """
     low, high = np.quantile(log_energies * _DECIBELS, (0.01, 0.995)).tolist()
     return low, high
 
@@ -328,16 +336,17 @@ def spectrograms(
     decibels: tuple[float, float],
     heat: Float[np.ndarray, "t f"] | None = None,
 ) -> str:
-    """Natural-log energies, attention weights and heat if there are any -> above each other, over
-    time in s.
+    """Returns energies, attention weights and heat above each other, over time in s.
+
+    Weights and heat are left out if they are None.
 
     Args:
-        log_energies: of the filter bank.
-        weights: of SimAM, 0.62 to 1, or None.
-        filter_hz: centre of each filter, for the scale at the side.
-        hop_seconds: between frames.
+        log_energies: natural-log energies of the filter bank.
+        weights: SimAM weights, 0.62 to 1, or None.
+        filter_hz: centre frequency of each filter, for the axis.
+        hop_seconds: time between frames.
         decibels: range of the colours, so that clips can be compared.
-        heat: how odd each cell is, in standard deviations of normal ones.
+        heat: how anomalous each cell is, in standard deviations of normal cells.
     """
     low, high = decibels
     panels = [
@@ -355,7 +364,8 @@ def spectrograms(
         panels.append(
             (heat, "inferno", (0.0, top), f"oddness: dark 0, bright {top:.1f} standard deviations")
         )
-    height = 0.5 + 1.45 * len(panels)  # margins given, since finding them takes longer than drawing
+    # The margins are fixed, because computing them takes longer than drawing.
+    height = 0.5 + 1.45 * len(panels)
     margins = {
         "left": 0.12,
         "right": 0.98,
@@ -378,6 +388,7 @@ def _image(axes, values, colours, limits, hop_seconds):
     frames, filters = values.shape
     pooled = -(-frames // _IMAGE_COLUMNS)
     edges = np.arange(0, frames, pooled)
+    # The last column may average fewer frames than the others.
     values = np.add.reduceat(values, edges) / np.diff(np.r_[edges, frames])[:, None]
     axes.imshow(
         values.T,
@@ -392,13 +403,15 @@ def _image(axes, values, colours, limits, hop_seconds):
 
 
 def _filter_axis(axes, filter_hz):
-    """Ticks at round frequencies, wherever their filters are; the lowest filters of a bank may
-    share a frequency.
+    """Sets ticks at round frequencies, at the positions of their filters.
+
+    The lowest filters of a bank may share a frequency.
     """
     kilohertz = [
         k for k in (0.25, 0.5, 1, 2, 4, 6, 8) if filter_hz[0] / 1000 <= k <= filter_hz[-1] / 1000
     ]
     places = np.interp([1000 * k for k in kilohertz], filter_hz, np.arange(len(filter_hz)))
+    # Labels that are closer than this would overlap.
     apart = [
         n for n, place in enumerate(places) if n == 0 or place - places[n - 1] > len(filter_hz) / 14
     ]
@@ -407,11 +420,11 @@ def _filter_axis(axes, filter_hz):
 
 
 def _short(name: str) -> str:
-    """A name for the side of a plot: a long one without its middle."""
+    """Returns a name for an axis, without its middle if it is long."""
     half = LONGEST_LABEL // 2
     return name if len(name) <= LONGEST_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def column_title(column: str) -> str:
-    """auc_source -> AUC source."""
+    """Returns the title of a column: auc_source becomes "AUC source"."""
     return column.replace("auc", "AUC").replace("_", " ")

@@ -1,5 +1,6 @@
-"""Sections of a run's page: scores and embeddings in, parts of page.py out. Knows no config and no
-file.
+"""Builds the sections of a run's page from scores and embeddings, as parts of page.py.
+
+It does not depend on configs or files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,14 +30,17 @@ from asd_jax.scoring.patch_bank import (
 )
 from asd_jax.scoring.preparation import Preparation
 
-# (split, file, start in s) -> waveform, None if not at hand
+# (split, file, start in s) -> waveform, or None if it is not available
 Hear = Callable[[str, str, float], np.ndarray | None]
 _KINDS = {0: "normal", 1: "anomaly", -1: "unlabelled"}
 
 
 def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Section:
-    """results.json's content and the scores behind it -> table and bars of every machine and
-    section.
+    """Returns the scores of every machine and section as a table and bars.
+
+    Args:
+        found: content of results.json.
+        scored: {machine: the scores behind it}.
     """
     rows, bars = [], {}
     plain = found.get("filter_bank_baseline", {}).get("machines", {})
@@ -83,7 +87,7 @@ def _auc_columns(found: Mapping) -> list[str]:
 
 
 def mean_section(found: Mapping) -> Section:
-    """results.json's content of several seeds -> table of means and standard deviations."""
+    """Returns a table of means and standard deviations from results.json of several seeds."""
     rows, columns = [], _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
@@ -102,8 +106,15 @@ def mean_section(found: Mapping) -> Section:
 def machine_section(
     machine: str, section: str, embeddings: Embeddings, scores: MachineScores, unit: str, way: str
 ) -> Section:
-    """One section's embeddings "n ..." and scores -> histograms, ROC, embedding map and the table
-    of its clips.
+    """Returns histograms, ROC, embedding map and table of clips for one section of a machine.
+
+    Args:
+        machine: name of the machine.
+        section: name of the section.
+        embeddings: embeddings "n ..." of the machine.
+        scores: scores of the machine.
+        unit: unit of the scores, for the axis.
+        way: projection of the embeddings, "pca" or "umap".
     """
     here = scores.clips.section == section
     clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
@@ -154,9 +165,7 @@ def machine_section(
 
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
-    """Embeddings "n ..." -> a map of them "n 2", its axes' labels and its caption, by "pca" or
-    "umap".
-    """
+    """Returns (map "n 2", axis labels, caption) of embeddings "n ...", by "pca" or "umap"."""
     vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     if way == "umap":
         from umap import UMAP
@@ -175,6 +184,7 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
     pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
     points = np.zeros((len(vectors), 2))
     points[:, : pca.n_components_] = pca.transform(vectors)
+    # Few clips, or short vectors, may give fewer than two components.
     share = np.r_[pca.explained_variance_ratio_, 0, 0]
     labels = [f"component {n + 1} ({100 * share[n]:.0f} % of the variance)" for n in (0, 1)]
     return points, labels, "Embeddings, first two principal components."
@@ -190,8 +200,9 @@ def clip_sections(
     front_end: FrontEnd,
     count: int,
 ) -> list[Section]:
-    """The `count` highest-scored and the `count` most wrongly scored clips of a section, each
-    beside a normal one.
+    """Returns the `count` highest-scored and the `count` most wrongly scored clips of a section.
+
+    Each clip is shown beside its nearest normal clip.
     """
     own = embeddings[embeddings.section == section]
     near = _nearest_normal(own, scoring)
@@ -211,20 +222,22 @@ def clip_sections(
 
 
 def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
-    """Labels and scores "n" -> numbers of the clips on the wrong side of the largest share of the
-    other kind.
+    """Returns the numbers of the most wrongly scored clips, given labels and scores "n".
+
+    These are the clips on the wrong side of the largest share of clips of the other kind.
     """
     normal, anomalous = score[label == 0], score[label == 1]
     share = np.zeros(len(score))
     for n in np.flatnonzero(label >= 0):
         other = score[n] > anomalous if label[n] == 0 else score[n] < normal
         share[n] = other.mean() if len(other) else 0
+    # Clips with the same share are ordered by their distance from the median score.
     order = np.lexsort((-np.abs(score - np.median(score)), -share))
     return order[share[order] > 0][:count]
 
 
 def filter_section(front_end: FrontEnd) -> Section:
-    """The shapes of the front end's filters."""
+    """Returns a plot of the shapes of the front end's filters."""
     title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[
         front_end.spacing
     ]
@@ -235,7 +248,7 @@ def filter_section(front_end: FrontEnd) -> Section:
 
 
 def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
-    """Rows of metrics.jsonl -> curves."""
+    """Returns training curves from the rows of metrics.jsonl."""
     return Section(
         "Training",
         [
@@ -249,7 +262,10 @@ def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
 def attention(
     front_end: FrontEnd, wave: Float[np.ndarray, "s"], machine: str
 ) -> tuple[Float[np.ndarray, "t f"], Float[np.ndarray, "t f"] | None]:
-    """Waveform -> log energies and, where SimAM is on, its weights; real frames only."""
+    """Returns the log energies of a waveform and its SimAM weights, for real frames only.
+
+    The weights are None if SimAM is off.
+    """
     frames, mode = front_end.real_frames(len(wave)), MODES[front_end.simam.mode_of(machine)]
     energies = front_end.log_energies(wave[None])
     if mode == "none":
@@ -269,8 +285,9 @@ def attention(
 def _patch_bank(
     own: Embeddings, hear: Hear, front_end: FrontEnd, most: int = 16
 ) -> PatchBank | None:
-    """Filter-bank patches of some training clips; None where those are not at hand, or shorter than
-    a patch.
+    """Returns a bank of filter-bank patches of some training clips.
+
+    Returns None if the clips are not available or shorter than a patch.
     """
     train, recording, considered = np.flatnonzero(own.split == "train"), own.clip, Considered()
     for row in train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))].tolist():
@@ -284,7 +301,7 @@ def _patch_bank(
 
 def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
     clips, score = scores.clips, scores.score[n]
-    # another section's scores have another scale
+    # The scores of other sections have other scales, so the rank is within the section.
     rivals = scores.score[clips.section == clips.section[n]]
     threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
     distance, row, bank_row = near(str(clips.files[n]))
@@ -301,6 +318,7 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> Clip
     seen = [attention(front_end, wave, machine) for _, wave in waves]
     drawn, sounds = [], []
     if seen:
+        # Both spectrograms use one range of colours, so that they can be compared.
         decibels = plots.decibel_range(np.concatenate([energies.ravel() for energies, _ in seen]))
     for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
         heat = None
@@ -323,10 +341,11 @@ def _hear(hear: Hear, rows: Embeddings, n: int):
 
 
 def _nearest_normal(own: Embeddings, scoring: Scoring):
-    """-> function of a test clip's file: (distance, its row, row of the nearest training clip or
-    window).
+    """Returns a function that finds the normal clip nearest to a test clip.
 
-    Of a clip's windows the one farthest from everything normal.
+    The function maps the file of a test clip to (distance, row of the test clip, row of the nearest
+    training clip). Rows may be windows: of a clip's windows, the one farthest from all normal ones
+    is used.
     """
     train, test = np.flatnonzero(own.split == "train"), np.flatnonzero(own.split == "test")
     by_domain = {
@@ -372,8 +391,9 @@ def _bank(front_end):
 
 
 def filter_centres(front_end: FrontEnd) -> Float[np.ndarray, "f"]:
-    """Centre of mass of each filter in Hz, never falling (an empty filter takes its
-    neighbour's).
+    """Returns the centre of mass of each filter in Hz, "f", in non-decreasing order.
+
+    An empty filter takes the value of its lower neighbour.
     """
     bank = _bank(front_end)
     hz = np.linspace(0, front_end.sample_rate / 2, bank.shape[1])

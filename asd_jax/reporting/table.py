@@ -1,4 +1,4 @@
-"""Tables for the terminal: per machine and section, percent; fractions stay in the files."""
+"""Builds tables for the terminal, per machine and section, in percent; files keep fractions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,12 +20,14 @@ _TITLES = {
 
 
 def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
-    """results.json dictionaries -> table: a row per machine and section, the AUC columns and the
-    score in percent.
+    """Returns a table of results.json with a row per machine and section.
+
+    The table shows the AUC columns and the official score in percent.
 
     Args:
-        results: of the system.
-        baseline: of the bare filter bank, to print beside it; its columns come second.
+        results: content of results.json of the system.
+        baseline: content of results.json of the bare filter bank; its columns follow those of the
+            system.
     """
     columns = _columns(results)
     table = Table(title=_title("official score", results), header_style="bold")
@@ -54,7 +56,7 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
 
 
 def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) -> Table:
-    """{back end: {column: official score}} -> table in percent, the best value bold."""
+    """Returns a table in percent of {back end: {column: official score}}, the best in bold."""
     table = Table(title=title, header_style="bold")
     table.add_column("back end")
     columns = list(dict.fromkeys(column for row in scores.values() for column in row))
@@ -72,7 +74,7 @@ def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) 
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str) -> Table:
-    """Headings and cells of text -> table, numbers to the right."""
+    """Returns a table of headings and text cells; all columns but the first are right-aligned."""
     table = Table(title=title, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
@@ -82,7 +84,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
 
 
 def print_table(table: Table) -> None:
-    """Prints to standard output, wide enough for every column where that is a file."""
+    """Prints a table to standard output; in a file, it is wide enough for all columns."""
     console = _PlainConsole()
     console = console if console.is_terminal else _PlainConsole(width=160)
     with console.capture() as shown:
@@ -91,9 +93,10 @@ def print_table(table: Table) -> None:
 
 
 class _PlainConsole(Console):
-    """Shows every string as it is: a machine may be called pump[a], or :fire:, or worse.
+    """A console that prints every string as it is.
 
-    Style comes from the columns and from cells of rich's Text.
+    Names of machines such as pump[a] or :fire: would otherwise be read as markup. Style comes from
+    the columns and from cells of rich's Text.
     """
 
     def __init__(self, **options):
@@ -104,7 +107,7 @@ class _PlainConsole(Console):
 
 
 def percent(value: float | None) -> str:
-    """0.664 -> "66.40"; None -> "-"."""
+    """Returns a fraction in percent: 0.664 becomes "66.40", and None becomes "-"."""
     return "-" if value is None else f"{100 * value:.2f}"
 
 

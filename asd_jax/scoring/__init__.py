@@ -1,1 +1,1 @@
-"""From embeddings of any model to anomaly scores and the official score (no JAX model involved)."""
+"""Turns embeddings of any model into anomaly scores and the official score, without a JAX model."""

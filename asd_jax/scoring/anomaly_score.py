@@ -1,4 +1,4 @@
-"""From one machine's embeddings to a score and a decision per test clip."""
+"""Turns one machine's embeddings into a score and a decision for each test clip."""
 
 import dataclasses
 import functools
@@ -22,11 +22,12 @@ class MachineScores:
     """Scores of one machine's test clips.
 
     Attributes:
-        clips: the test clips, as they were in the embeddings; of windowed clips the first window.
-        score: anomaly score "n".
-        decision: 1 anomalous, 0 normal "n".
+        clips: metadata of the test clips, as in the embeddings; for clips cut into windows, that of
+            the first window.
+        score: anomaly scores "n".
+        decision: decisions "n": 1 anomalous, 0 normal.
         threshold: {section: the score above which a clip is called anomalous}.
-        notes: what was done out of the ordinary.
+        notes: descriptions of anything unusual that was done.
     """
 
     clips: Embeddings
@@ -37,20 +38,26 @@ class MachineScores:
 
 
 def score_machine(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> MachineScores:
-    """Embeddings of one machine -> scores and decisions of its test clips, section by section.
+    """Returns the scores and decisions of one machine's test clips, computed section by section.
 
-    Clips of split "train" make the bank. Clips of split "held_out" (normal, kept out of training)
-    are never in the bank: they give the statistics and thresholds of normalization="held_out".
+    Clips of split "train" form the bank. Clips of split "held_out" (normal, kept out of training)
+    are never in the bank; they give the statistics and thresholds of normalization="held_out".
+
+        found = score_machine(Embeddings.load("fan.npz"), Scoring(back_end="mahalanobis"))
+        found.clips.files[found.decision == 1]  # the clips called anomalous
 
     Raises:
-        InputError: no test clips, a section without training clips, options that do not exist.
+        InputError: there are no test clips, a section has no training clips, or an option is
+            invalid.
     """
     return score_sections(embeddings, fit_sections(embeddings, scoring))
 
 
 def fit_sections(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> dict[str, "SectionScorer"]:
-    """Embeddings of one machine -> {section that has test clips: scorer fitted to its normal
-    clips}.
+    """Returns {section with test clips: scorer fitted to its normal clips} for one machine.
+
+    Raises:
+        InputError: as for `score_machine`.
     """
     sections = sorted(set(embeddings.section[embeddings.split == "test"].tolist()))
     if not sections:
@@ -79,13 +86,20 @@ def score_sections(
     *,
     normalization: str | None = None,
 ) -> MachineScores:
-    """Test clips of one machine -> scores by their sections' scorers; `normalization` replaces the
-    scorers' own.
+    """Returns the scores and decisions of one machine's test clips, section by section.
+
+    Args:
+        embeddings: all clips of the machine.
+        scorers: {section: its scorer}.
+        normalization: replaces the normalisation of the scorers, if given.
+
+    Raises:
+        InputError: a section cannot be scored, e.g. because it has no held-out clips.
     """
     heard = embeddings[embeddings.split == "test"]
     clips = heard
     if heard.window_start_seconds is not None:
-        # in the order of file names, as heard.clip
+        # `clip` numbers clips in the order of their file names, and so does np.unique.
         clips = heard[np.unique(heard.files, return_index=True)[1]]
     score, decision = np.empty(len(clips.files)), np.empty(len(clips.files), np.int64)
     thresholds, notes = {}, []
@@ -104,7 +118,7 @@ def score_sections(
 
 @dataclasses.dataclass
 class SectionScorer:
-    """A back end fitted to one section's normal clips; scores any further clip of it."""
+    """A back end fitted to the normal clips of one section, which scores further clips of it."""
 
     bank: Bank
     held_out: Bank
@@ -125,15 +139,19 @@ class SectionScorer:
         axes: tuple[str, ...] = ("clip", "embedding"),
         windows: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> "SectionScorer":
-        """Normal embeddings {domain: "r ..."} -> scorer.
+        """Returns a scorer fitted to the normal embeddings of one section.
 
         Args:
-            training: domains source, target, unknown; empty ones may be there.
+            training: {domain: vectors "r ..."} for the domains source, target and unknown; they may
+                be empty.
             scoring: options.
-            held_out: normal clips kept out of training, only needed with normalization="held_out".
-            axes: what the axes of the vectors are, see `Embeddings`.
-            windows: where rows are windows, {"train": ..., "held_out": {domain: number of each
-                row's clip}}.
+            held_out: normal clips kept out of training; needed only with normalization="held_out".
+            axes: meaning of the axes of the vectors, see `Embeddings`.
+            windows: {"train": ..., "held_out": {domain: number of each row's clip}}, if rows are
+                windows.
+
+        Raises:
+            InputError: there are no training clips, or an option is invalid.
         """
         prepare = Preparation.fit(training, scoring, axes)
         bank, notes = _bank(
@@ -153,12 +171,13 @@ class SectionScorer:
                 for split in ("train", "held_out")
             )
         scorer = cls(bank, normal, clips, normal_clips, prepare, scoring, axes, tuple(notes))
-        _ = scorer.fitted  # options that do not exist are found here
+        # Fitting the back end now reports invalid options at once.
+        _ = scorer.fitted
         return scorer
 
     @functools.cached_property
     def fitted(self) -> Fitted:
-        """The back end on the whole bank."""
+        """Returns the back end fitted to the whole bank."""
         return fit_back_end(self.bank, self.scoring, self.axes, self.bank_clip)
 
     def score(
@@ -168,28 +187,28 @@ class SectionScorer:
         normalization: str | None = None,
         clip: np.ndarray | None = None,
     ) -> tuple[np.ndarray, float, tuple[str, ...]]:
-        """Embeddings "n ..." -> (anomaly scores "n", threshold, notes).
+        """Returns (anomaly scores "n", threshold, notes) for embeddings "n ...".
 
-        With normalization="test" scores and threshold depend on all n clips, otherwise each clip
-        stands alone. Where rows are windows, `clip` numbers the clip of each, and there is a score
-        per clip, not per row.
+        With normalization="test", scores and threshold depend on all n clips; otherwise each clip
+        is scored independently. If rows are windows, `clip` holds the number of each row's clip,
+        and the result has one score per clip instead of one per row.
         """
         mode, domains = normalization or self.scoring.normalization, self.scoring.domains
+        # A pooled bank is the only bank, so the minimum over banks is its score.
         domains = "min" if domains == "pooled" else domains
         scores = self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
         statistics, told = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
+        # The threshold must be on the same normalised scale as the scores of the test clips.
         cut, more = self._threshold(
             np.concatenate([normalized(of, statistics, domains) for of in normal.values()])
         )
         return normalized(scores, statistics, domains), cut, (*self.notes, *told, *more)
 
     def _merged(self, scores: Scores, clip: np.ndarray | None) -> Scores:
-        """{bank: scores of windows} -> {bank: scores of clips}; as they are where rows are
-        clips.
-        """
+        """Returns {bank: scores of clips}; the scores of a clip's windows are merged."""
         if self.bank_clip is None or clip is None:
             return scores
         number = np.unique(clip, return_inverse=True)[1]
@@ -200,9 +219,9 @@ class SectionScorer:
 
     @functools.cached_property
     def self_scores(self) -> dict[str, Scores]:
-        """{domain: {bank: scores of the domain's own normal clips, each left out of the bank}}.
+        """Returns {domain: {bank: scores of its normal clips, each left out of the bank}}.
 
-        A window is left out with all of its clip, which overlap it.
+        A window is left out together with all windows of its clip, because they overlap it.
         """
         clips = self.bank_clip
         scores = self.fitted.self_scores(clips)
@@ -230,7 +249,7 @@ class SectionScorer:
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
-            # 3 standard deviations
+            # A count within 3 standard deviations of the expected one is accepted.
             near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
             if near or self.scoring.decision == "quantile":
                 return cut, []
@@ -239,6 +258,7 @@ class SectionScorer:
                 "were asked for: they do not follow the distribution of "
                 f"scoring.decision={self.scoring.decision}; quantile needs none"
             ]
+        # Without normal scores there is no evidence for an anomaly, so no clip is called anomalous.
         cut = float(normal.max()) if len(normal) else np.inf
         return cut, [
             f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"
@@ -250,7 +270,7 @@ def _flat(vectors):
 
 
 def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, list[str]]:
-    """The banks that the options ask for, of domains that are not empty, and notes on them."""
+    """Returns the banks that the options require, without empty domains, and notes."""
     if not vectors:
         return {}, []
     if scoring.domains == "pooled" or "unknown" in vectors:
@@ -269,7 +289,7 @@ def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, li
 def _by_domain(
     embeddings: Embeddings, split: str, values: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """{domain: rows of the vectors, or of other values one a row} of a split."""
+    """Returns {domain: rows of one split} of the vectors, or of `values` if given."""
     values = embeddings.vectors if values is None else values
     domain = np.where(embeddings.split == split, embeddings.domain, "")
     return {name: values[domain == name] for name in ("source", "target", "unknown")}

@@ -1,4 +1,4 @@
-"""Every back end under every domain normalisation, on the same embeddings."""
+"""Compares all back ends under all domain normalisations on the same embeddings."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,19 @@ def compare_back_ends(
     *,
     back_ends: Sequence[str] = tuple(BACK_ENDS),
 ) -> tuple[Grid, list[str]]:
-    """{machine: embeddings} -> {back end: {normalisation: official score}}, and notes; each back
-    end is fitted once.
+    """Returns {back end: {normalisation: official score}}, and notes; each back end is fitted once.
 
-    None where a combination cannot be: SMOTE without target clips, held_out without clips held out.
+    A score is None if the combination is impossible, e.g. SMOTE without target clips, or held_out
+    without held-out clips.
+
+    Args:
+        machines: {machine: its embeddings}.
+        scoring: the other options.
+        year: the year whose rule defines the official score.
+        back_ends: names of the back ends.
     """
     grid: Grid = {}
-    notes: dict[str, None] = {}  # in order, each once
+    notes: dict[str, None] = {}  # a dictionary keeps the order and removes duplicates
     for name in back_ends:
         grid[name] = dict.fromkeys(MODES)
         of_name = dataclasses.replace(scoring, back_end=name)

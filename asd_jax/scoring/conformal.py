@@ -1,5 +1,6 @@
-"""Thresholds and p-values that promise no more than the normal scores can show (split-conformal
-prediction).
+"""Thresholds and p-values that are valid for a finite number of normal scores.
+
+They use split-conformal prediction.
 """
 
 import math
@@ -10,23 +11,27 @@ from jaxtyping import Float
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.threshold import FEWEST
 
-RAREST = (
-    1e-9  # false-alarm rate, and least share of sounds that are no alarm; ranks are exact to it
-)
+# Smallest false-alarm rate, and smallest share of sounds without an alarm. Ranks are computed
+# exactly down to this rate.
+RAREST = 1e-9
 
 
 def conformal_threshold(
     normal: Float[np.ndarray, "n"], false_alarm_rate: float
 ) -> tuple[float, str]:
-    """Scores of normal sounds, none of which saw itself -> (threshold, why it is weak or "").
+    """Returns (threshold, reason why it is unreliable, or "") for scores "n" of normal sounds.
 
-    The ceil((n + 1) (1 - rate))-th smallest score: a further exchangeable normal sound lies above
-    it with a probability of at most `rate`, whatever the distribution (Vovk et al. 2005). Where n
-    is too small for that, it is the highest score, with a probability of 1 / (n + 1), and the note
-    says so: the tail of a distribution fitted to ten scores is a guess, and hides faults.
+    The score of each sound must come from a fit that did not use the sound. The threshold is the
+    ceil((n + 1) (1 - rate))-th smallest score: one more exchangeable normal sound exceeds it with a
+    probability of at most `rate`, whatever the distribution (Vovk et al. 2005). If n is too small
+    for that, the threshold is the highest score, which is exceeded with a probability of 1 / (n +
+    1), and the reason says so. The tail of a distribution fitted to ten scores would be a guess,
+    and would hide faults.
+
+        threshold, weak = conformal_threshold(np.arange(19.0), 0.05)  # 18.0, ""
 
     Raises:
-        InputError: a rate outside 1e-9 .. 1 - 1e-9, fewer than 3 different scores.
+        InputError: the rate is outside 1e-9 .. 1 - 1e-9, or there are fewer than 3 distinct scores.
     """
     if not RAREST <= false_alarm_rate <= 1 - RAREST:
         raise InputError(
@@ -34,6 +39,7 @@ def conformal_threshold(
             f"than {RAREST:g}"
         )
     n = len(normal)
+    # Without rounding, a floating-point error could raise the rank by one.
     k = math.ceil(round((n + 1) * (1 - false_alarm_rate), 9))
     if k <= n:
         return float(np.sort(normal)[k - 1]), ""
@@ -50,20 +56,21 @@ def conformal_threshold(
 
 
 def fewest(false_alarm_rate: float) -> int:
-    """How many normal sounds support a false-alarm rate."""
+    """Returns the smallest number of normal sounds that can support a false-alarm rate."""
     return math.ceil(round(1 / false_alarm_rate, 9)) - 1
 
 
 def p_values(
     scores: Float[np.ndarray, "n"], normal: Float[np.ndarray, "r"]
 ) -> Float[np.ndarray, "n"]:
-    """Scores -> how likely a normal sound scores at least as high: (1 + normals at or above) / (r +
-    1).
+    """Returns the p-value of each score "n": (1 + normal scores at or above it) / (r + 1).
+
+    This is the probability that a normal sound scores at least as high.
     """
     above = len(normal) - np.searchsorted(np.sort(normal), scores, side="left")
     return (1 + above) / (len(normal) + 1)
 
 
 def percent(rate: float) -> str:
-    """0.05 -> "5 %"."""
+    """Returns a rate as text in percent: 0.05 becomes "5 %"."""
     return f"{100 * rate:.3g} %"

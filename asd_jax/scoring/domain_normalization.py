@@ -1,5 +1,6 @@
-"""Domain normalisation: scores against the source and the target bank on one scale, then one score
-per clip.
+"""Domain normalisation: puts the scores against the source and the target bank on one scale.
+
+The result is one score per clip, by default the minimum over the banks.
 """
 
 import warnings
@@ -11,35 +12,36 @@ from asd_jax.runtime.errors import InputError
 
 MODES = ("train", "test", "held_out", "none")
 DOMAINS = ("min", "source", "target", "pooled")
-# Scores that differ by less, absolutely or as a share of the highest, are equal but for rounding:
-# dividing by their deviation would make numbers of 1e8 out of nothing.
+# Scores whose standard deviation is smaller than either limit (absolute, or relative to the largest
+# score) differ only by rounding. Dividing by it would inflate that rounding to values of 1e8.
 _LEAST_STD, _LEAST_SHARE = 1e-12, 1e-9
 
 
 def domain_normalize(
     test_source, test_target, *, train_source=None, train_target=None, mode: str = "train"
 ) -> np.ndarray:
-    """Scores "n" against the source bank and the target bank -> anomaly score "n", min over domains
-    of (s - mean)/std.
+    """Returns one anomaly score per test clip "n": the minimum over domains of (s - mean) / std.
+
+    A domain without a bank is left out. A domain with a single training score, or whose scores are
+    all equal, uses the statistics of the other domain. (The two clips of a bank of two always have
+    equal scores, because each is the other's nearest neighbour.) If neither domain has a usable
+    standard deviation, 1 is used. Each of these cases emits a warning.
 
     Args:
-        test_source: test clips' scores against the source bank; None or empty where there is no
-            source bank.
-        test_target: the same for the target bank.
-        train_source: scores the statistics come from: self-scores of the source bank's clips (modes
-            train), or scores of held-out normal source clips (mode held_out).
+        test_source: scores "n" of the test clips against the source bank; None or empty if there is
+            no source bank.
+        test_target: scores "n" of the test clips against the target bank; None or empty if there is
+            no target bank.
+        train_source: scores from which the statistics of the source bank are computed: self-scores
+            of its clips (mode "train") or scores of held-out normal source clips (mode "held_out").
         train_target: the same for the target bank.
-        mode: "train", "held_out" (statistics as given), "test" (statistics of the test clips
-            themselves: transductive, as public code of GenRep and RMIS does) or "none" (plain
-            minimum).
-
-    A domain without bank is left out; one with a single training score, or whose scores are all
-    equal (as those of two clips are, each of which is the other's neighbour), uses the other
-    domain's statistics; where neither has a deviation, it counts as 1. Each of these is said in a
-    warning.
+        mode: "train", "held_out" (statistics from the scores given), "test" (statistics of the test
+            clips themselves: transductive, as in the public code of GenRep and RMIS) or "none"
+            (plain minimum).
 
     Raises:
-        InputError: unknown mode, no bank at all, lengths that differ, statistics missing.
+        InputError: the mode is unknown, there is no bank, the lengths differ, or the scores for the
+            statistics are missing.
     """
     test = {
         name: np.asarray(scores, np.float64)
@@ -59,13 +61,17 @@ def domain_normalize(
 def domain_statistics(
     test: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], mode: str
 ) -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """{bank: (mean, std)} that `mode` normalises with (ddof 0), and notes on what was out of the
-    ordinary.
+    """Returns {bank: (mean, std)} for normalisation by `mode`, and notes on unusual cases.
+
+    The standard deviation is that of the population (ddof 0).
 
     Args:
-        test: {bank: scores of the test clips against it}; only looked at in mode "test".
-        reference: {bank: scores of normal clips of its own domain}; NaN (no neighbour) is left out.
+        test: {bank: scores of the test clips against it}; used only in mode "test".
+        reference: {bank: scores of normal clips of its own domain}; NaN (no neighbour) is ignored.
         mode: see `domain_normalize`.
+
+    Raises:
+        InputError: the mode is unknown, or no bank has enough scores.
     """
     if mode not in MODES:
         raise InputError(f"normalization {mode!r}: must be one of {', '.join(MODES)}")
@@ -87,6 +93,7 @@ def domain_statistics(
     statistics, notes = {}, []
     for name, reason in lacking.items():
         source = name
+        # A bank without usable statistics takes those of the largest usable bank.
         if reason and (able or len(values[name]) < 2):
             source = max(able or values, key=lambda other: len(values[other]))
             notes.append(f"{name}: {reason}, statistics of {source} used")
@@ -98,14 +105,14 @@ def domain_statistics(
 
 
 def _lacking(scores: np.ndarray, mode: str) -> str:
-    """Why no standard deviation can be told from these scores, or ""."""
+    """Returns why these scores give no standard deviation, or an empty string if they do."""
     if len(scores) < 2 and mode != "test":
         return "fewer than two normal scores to learn from"
     return "all its scores are equal" if all_equal(scores) else ""
 
 
 def all_equal(scores: np.ndarray) -> bool:
-    """Whether scores "n" differ by no more than rounding."""
+    """Returns whether scores "n" differ by no more than rounding."""
     return bool(scores.std() < max(_LEAST_STD, _LEAST_SHARE * np.abs(scores).max()))
 
 
@@ -114,8 +121,16 @@ def normalized(
     statistics: Mapping[str, tuple[float, float]],
     domains: str = "min",
 ) -> np.ndarray:
-    """{bank: scores "n"} -> one score "n": (s - mean)/std of each bank, their minimum or one
-    domain's alone.
+    """Returns one score per clip "n": (s - mean) / std of one bank, or the minimum over banks.
+
+    Args:
+        scores: {bank: scores "n"}.
+        statistics: {bank: (mean, std)}, see `domain_statistics`.
+        domains: "source" or "target" uses that bank alone; any other value uses all banks.
+
+    Raises:
+        InputError: `domains` is unknown, its bank is missing, or the banks score different numbers
+            of clips.
     """
     if domains not in DOMAINS:
         raise InputError(f"domains {domains!r}: must be one of {', '.join(DOMAINS)}")

@@ -1,4 +1,4 @@
-"""Embeddings of one machine's clips: the only thing scoring sees of a model."""
+"""The embeddings of one machine's clips, which are all that scoring sees of a model."""
 
 import dataclasses
 import itertools
@@ -23,21 +23,22 @@ _TEXT = ("files", "section", "split", "domain", "attribute")
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """Vectors of one machine and what is known of each clip, all of length n.
+    """Vectors of one machine's clips and the metadata of each clip; every field has length n.
 
     Attributes:
         vectors: real numbers (n, e), (n, bands, e) or (n, layers, e); float32 in files.
         files: file names.
-        section: e.g. "00".
+        section: section of each clip, e.g. "00".
         split: "train", "test", "held_out" (normal clips kept out of training) or "supplemental"
-            (not looked at).
+            (not used).
         domain: "source", "target" or "unknown".
-        label: int, 0 normal, 1 anomaly, -1 unknown.
-        attribute: attribute string, "" if none.
-        axes: what the axes of `vectors` are: ("clip", "embedding"), ("clip", "band", "embedding")
+        label: integer: 0 normal, 1 anomaly, -1 unknown.
+        attribute: attribute string, "" if there is none.
+        axes: meaning of the axes of `vectors`: ("clip", "embedding"), ("clip", "band", "embedding")
             or ("clip", "layer", "embedding").
-        window_start_seconds: where windows were cut, the start of each: the rows are windows then,
-            and those of one clip carry its file name. None where a row is a clip.
+        window_start_seconds: start of each window in its clip, if clips were cut into windows. Each
+            row is then a window, and all windows of a clip carry its file name. None if each row is
+            a clip.
     """
 
     vectors: np.ndarray
@@ -79,6 +80,8 @@ class Embeddings:
                     f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}"
                 )
         if self.window_start_seconds is not None:
+            # Windows are grouped into clips by file name, so a name may occur in only one section
+            # of a split.
             clips = sorted(
                 set(
                     zip(
@@ -94,6 +97,8 @@ class Embeddings:
                     )
         if 0 in self.vectors.shape[1:]:
             raise InputError(f"embeddings: vectors {self.vectors.shape}, without any value")
+        # Files hold float32, in which larger values would become infinite. NaN fails the comparison
+        # too.
         fits = np.abs(self.vectors) <= np.finfo(np.float32).max
         if not fits.all():
             bad = self.files[~fits.reshape(len(fits), -1).all(1)][0]
@@ -102,7 +107,7 @@ class Embeddings:
             )
 
     def __getitem__(self, index) -> "Embeddings":
-        """The clips that a mask, slice or index array picks."""
+        """Returns the rows selected by a mask, a slice or an index array."""
         columns = {name: getattr(self, name)[index] for name in ("vectors", "label", *_TEXT)}
         starts = self.window_start_seconds
         return Embeddings(
@@ -113,8 +118,9 @@ class Embeddings:
 
     @classmethod
     def joined(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
-        """Parts of one machine's embeddings, one after the other; a part without windows begins at
-        second 0.
+        """Returns the concatenation of several parts of one machine's embeddings.
+
+        If any part has windows, the rows of a part without windows start at second 0.
         """
         columns = {
             n: np.concatenate([getattr(part, n) for part in parts])
@@ -130,13 +136,14 @@ class Embeddings:
 
     @property
     def clip(self) -> np.ndarray:
-        """For each row the number of its clip, 0, 1, ... in order of file name; rows of one clip
-        are its windows.
+        """Returns the number 0, 1, ... of each row's clip, in order of file name.
+
+        Rows with the same number are windows of one clip.
         """
         return np.unique(self.files, return_inverse=True)[1]
 
     def save(self, path: str | Path) -> None:
-        """Writes the contract's npz, atomically."""
+        """Writes the embeddings to an npz file, atomically."""
         arrays = {
             "vectors": self.vectors.astype(np.float32, copy=False),
             "label": np.asarray(self.label, np.int64),
@@ -149,11 +156,11 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":
-        """Reads the contract's npz; `axes` may be absent for (n, e) vectors.
+        """Reads the embeddings from an npz file; `axes` may be missing if the vectors are (n, e).
 
         Raises:
-            InputError: not such a file, fields missing, lengths that differ, values that are not
-                finite.
+            InputError: the file is not an npz file of embeddings, fields are missing, lengths
+                differ, or values are not finite.
         """
         arrays = read_npz(path)
         if missing := {"vectors", "label", *_TEXT} - set(arrays):
@@ -179,15 +186,18 @@ class Embeddings:
 
 
 def check_clips(found: Embeddings) -> None:
-    """Raises InputError for what is refused in a folder of recordings too: an anomaly among the
-    normal clips, two clips of one name in a split.
+    """Raises InputError for embeddings whose clips would be rejected in a folder of recordings too.
+
+    These are an anomaly among the normal clips, and two clips with the same name in one split.
     """
+    # The bank and the thresholds assume that the clips of these splits are normal.
     normal = np.isin(found.split, ("train", "held_out"))
     if (odd := found.files[normal & (found.label == 1)]).size:
         raise InputError(
             f"{odd[0]} is labelled an anomaly (1) in split train, which is for normal sound only "
             f"({len(odd)} such clips)"
         )
+    # Windows of one clip share its name, so equal names are an error only where each row is a clip.
     if found.window_start_seconds is None:
         clips = sorted(zip(found.split.tolist(), map(_basename, found.files), strict=True))
         for one, other in itertools.pairwise(clips):

@@ -1,5 +1,6 @@
-"""How sure is a score? Jackknife and bootstrap by rank updates, and the paired bootstrap between
-two systems.
+"""Confidence intervals of scores, and the paired comparison of two systems.
+
+The jackknife and the bootstrap are computed by rank updates; the comparison is a paired bootstrap.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.auc import MAX_FPR, auc, pauc, tie_groups
 from asd_jax.scoring.official_score import check_year, official_mean, section_columns
 
-MOST_REPLICATES = 50_000  # of a bootstrap: 0.7 GB for a section of 200 clips
+MOST_REPLICATES = 50_000  # for one bootstrap; takes 0.7 GB for a section of 200 clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +21,10 @@ class Jackknife:
 
     Attributes:
         estimate: bias-corrected value.
-        evaluator_half_width: of the 95 % interval as the official evaluators 2022-2025 print it.
-            They square the leave-one-out values where Mesaros 2019, whom they cite, squares the
-            pseudo-values: n - 1 times too narrow.
-        half_width: of the 95 % interval by the cited formula.
+        evaluator_half_width: half width of the 95 % interval as printed by the official evaluators
+            of 2022-2025. They square the leave-one-out values where the cited paper, Mesaros 2019,
+            squares the pseudo-values, so it is too narrow by a factor of n - 1.
+        half_width: half width of the 95 % interval by the cited formula.
     """
 
     estimate: float
@@ -33,8 +34,12 @@ class Jackknife:
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Bootstrap interval: the value on all clips, and the percentiles 2.5 and 97.5 of the resampled
-    ones.
+    """Bootstrap interval of a metric.
+
+    Attributes:
+        value: the metric on all clips.
+        low: 2.5th percentile of the metric on resampled clips.
+        high: 97.5th percentile of the metric on resampled clips.
     """
 
     value: float
@@ -44,13 +49,13 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Official score of A minus that of B.
+    """Official score of system A minus that of system B.
 
     Attributes:
-        difference: on all clips, mean over seeds.
-        low: 2.5 % percentile of the resampled difference.
-        high: 97.5 % percentile.
-        p_value: two-sided, of "no difference".
+        difference: difference on all clips, averaged over seeds.
+        low: 2.5th percentile of the resampled difference.
+        high: 97.5th percentile of the resampled difference.
+        p_value: two-sided p-value of the hypothesis "no difference".
     """
 
     difference: float
@@ -60,10 +65,15 @@ class Comparison:
 
 
 def jackknife(label, score) -> dict[str, Jackknife]:
-    """Labels and scores "n" of the pooled clips of all machines -> {"auc", "pauc"}; O(n log n).
+    """Returns {"auc": ..., "pauc": ...}: jackknife estimates over clips of all machines.
 
-    Mesaros et al., "Sound Event Detection in the DCASE 2017 Challenge", section IV. The evaluator's
-    interval of the official score is the mean of the two half widths.
+    Takes O(n log n). The formula is that of Mesaros et al., "Sound Event Detection in the DCASE
+    2017 Challenge", section IV. The evaluator's interval of the official score is the mean of the
+    two half widths.
+
+    Args:
+        label: 0 (normal) or 1 (anomaly) of each clip, "n".
+        score: anomaly score of each clip, "n".
 
     Raises:
         InputError: fewer than two normal or two anomalous clips.
@@ -83,10 +93,11 @@ def jackknife(label, score) -> dict[str, Jackknife]:
 
 
 def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and scores "n" -> AUC "n" and pAUC "n" without each clip in turn, exact.
+    """Returns the AUC "n" and the pAUC "n" without each clip in turn, computed exactly.
 
-    Leaving a clip out takes its column (a normal) or its steps (an anomaly) out of the area under
-    the curve; of the partial area it also moves the cut. Prefix sums give all n values at once.
+    Leaving out a normal clip removes its column from the area under the curve; leaving out an
+    anomaly removes its steps. For the partial area, it also moves the cut. Prefix sums give all n
+    values at once.
     """
     label, score = np.asarray(label), np.asarray(score)
     normals, anomalies = tie_groups(label, score)
@@ -97,10 +108,11 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
         )
     above, end = np.cumsum(anomalies) - anomalies, np.cumsum(normals)
     before, area = end - normals, np.cumsum(normals * (above + anomalies / 2))
-    column = above + anomalies / 2  # what one normal of the group adds to the area
+    column = above + anomalies / 2  # area that one normal clip of the group adds
     without_anomaly = (area[-1] - (n - end + normals / 2)) / (n * (p - 1))
     without_normal = (area[-1] - column) / ((n - 1) * p)
 
+    # The area up to `cut` normal clips may end inside a tie group, where the curve is linear.
     def area_up_to(cut):
         g = np.searchsorted(end, cut)
         inside = cut - before[g]
@@ -111,7 +123,7 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
         )
 
     cut, inside = max_fpr * n, np.clip(max_fpr * n - before, 0, normals)
-    # area that one anomaly adds
+    # Area up to the cut that one anomaly adds.
     steps = np.maximum(cut - end, 0) + inside**2 / 2 / np.maximum(normals, 1)
     partial_without_anomaly = (area_up_to(cut) - steps) / (n * (p - 1))
     cut = max_fpr * (n - 1)
@@ -119,9 +131,11 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
     partial_without_normal = np.select(
         [end - 1 <= cut, before >= cut],
         [
+            # The cut lies behind the group.
             area_up_to(cut + 1) - column,
+            # The cut lies in front of the group.
             area_up_to(cut),
-        ],  # the cut lies behind the group, or in front of it
+        ],
         area
         - normals * column
         + inside * (above + inside * anomalies / 2 / np.maximum(normals - 1, 1)),
@@ -139,11 +153,21 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
 def bootstrap(
     clips: Iterable[tuple], scores, year: int, *, replicates: int = 1000, seed: int = 0
 ) -> Interval:
-    """Clips (machine, section, domain, label) and scores "n" or "seeds n" -> 95 % interval of the
-    official score.
+    """Returns the 95 % bootstrap interval of the official score.
 
-    Clips are drawn with replacement within each machine, section, domain and label, seeds too where
-    there are several.
+    Clips are drawn with replacement within each machine, section, domain and label. If there are
+    several seeds, they are drawn with replacement too.
+
+    Args:
+        clips: (machine, section, domain, label) of each clip.
+        scores: anomaly scores "n" or "seeds n".
+        year: the year whose rule defines the official score.
+        replicates: number of resampled scores, at most 50,000.
+        seed: seed of the random draws.
+
+    Raises:
+        InputError: the year, the seed or the number of replicates is invalid, or the numbers of
+            clips and scores differ.
     """
     rng = _generator(seed, replicates)
     scores = np.atleast_2d(np.asarray(scores, np.float64))
@@ -153,10 +177,10 @@ def bootstrap(
 
 
 def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
-    """One section's clips "n" -> {column of the year's rule: 95 % interval}, drawing clips as
-    `bootstrap` does.
+    """Returns {column of the year's rule: 95 % interval} for the clips "n" of one section.
 
-    Columns without normals or without anomalies are left out.
+    Clips are drawn as in `bootstrap`. Columns without normal clips or without anomalies are left
+    out.
     """
     weight = _drawn_counts(domain, label, 1000, np.random.default_rng(0))
     found = {}
@@ -180,12 +204,27 @@ def paired_bootstrap(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Is A better than B? Both systems' scores "n" or "seeds n" of the same clips -> difference of
-    official scores.
+    """Returns the difference between the official scores of A and B on the same clips.
 
-    Each replicate scores both systems on the same drawn clips, and on seeds drawn for each system
-    by itself; with same_seeds, seed i of A belongs to seed i of B (two ways to score one run) and
-    both take the same ones.
+    Each replicate scores both systems on the same resampled clips, and on seeds drawn separately
+    for each system.
+
+        found = paired_bootstrap(clips, scores_a, scores_b, year=2024)
+        found.difference, found.low, found.high  # A is better if all are positive
+
+    Args:
+        clips: (machine, section, domain, label) of each clip.
+        scores_a: anomaly scores of A, "n" or "seeds n".
+        scores_b: anomaly scores of B, "n" or "seeds n".
+        year: the year whose rule defines the official score.
+        same_seeds: whether seed i of A and seed i of B belong together, as for two ways to score
+            the same run; both systems then use the same drawn seeds.
+        replicates: number of resampled differences, at most 50,000.
+        seed: seed of the random draws.
+
+    Raises:
+        InputError: the numbers of clips or, with same_seeds, of seeds differ, or as for
+            `bootstrap`.
     """
     rng = _generator(seed, replicates)
     a, b = (np.atleast_2d(np.asarray(scores, np.float64)) for scores in (scores_a, scores_b))
@@ -209,6 +248,7 @@ def paired_bootstrap(
         difference=float(value[: len(a)].mean() - value[len(a) :].mean()),
         low=float(low),
         high=float(high),
+        # Adding 1 counts the observed difference as a replicate, so the p-value is never 0.
         p_value=float(min(1.0, 2 * (tail + 1) / (replicates + 1))),
     )
 
@@ -223,11 +263,12 @@ def _generator(seed: int, replicates: int) -> np.random.Generator:
 
 
 def _resampled(clips, scores, year, replicates, rng):
-    """Official scores "s" of the systems, and "s replicates" of the systems on clips drawn anew."""
+    """Returns the official scores "s" of the systems, and "s replicates" on resampled clips."""
     check_year(year)
     if not clips or len(clips) != scores.shape[1]:
         raise InputError(f"bootstrap: {len(clips)} clips but {scores.shape[1]} scores")
     machine, section, domain, label = (np.array(column) for column in zip(*clips, strict=True))
+    # np.unique needs a single key per clip, so machine and section are joined.
     _, place = np.unique(
         [f"{m}\n{s}" for m, s in zip(machine, section, strict=True)], return_inverse=True
     )
@@ -245,7 +286,7 @@ def _resampled(clips, scores, year, replicates, rng):
 
 
 def _drawn_counts(domain, label, replicates, rng):
-    """How often each clip is drawn, "replicates + 1 n"; row 0 is every clip once."""
+    """Returns how often each clip is drawn, "replicates + 1 n"; row 0 has every clip once."""
     counts = np.ones((replicates + 1, len(label)))
     for stratum in sorted({*zip(domain.tolist(), label.tolist(), strict=True)}):
         members = np.flatnonzero((domain == stratum[0]) & (label == stratum[1]))
@@ -256,10 +297,10 @@ def _drawn_counts(domain, label, replicates, rng):
 
 
 def _drawn_seeds(drawn, rng):
-    """Which seeds each replicate takes, "seeds replicates", with replacement."""
+    """Returns the seeds of each replicate, "seeds replicates", drawn with replacement."""
     return rng.integers(len(drawn), size=drawn.shape)
 
 
 def _over_seeds(drawn, seeds):
-    """Scores "seeds replicates" -> "replicates", the mean over the seeds drawn."""
+    """Returns the mean "replicates" of scores "seeds replicates" over the drawn seeds."""
     return drawn[seeds, np.arange(drawn.shape[1])].mean(0)

@@ -1,6 +1,4 @@
-"""Labels of scored clips: from their names, from the lists of the baselines, from the folders of
-the evaluators.
-"""
+"""Reads labels of clips from file names, baseline lists and evaluator folders."""
 
 import csv
 import re
@@ -19,23 +17,25 @@ _EVALUATOR = re.compile(
 
 
 def name_says(file: str, machine: str) -> tuple[str, str, int]:
-    """File name -> (section, domain, label); "unknown" and -1 where the name does not tell."""
+    """Returns (section, domain, label) from a file name; "unknown" and -1 if missing."""
     clip = parse_clip(file, machine, "test")
     return clip.section, clip.domain, clip.label
 
 
 def read_labels(ground_truth: str | Path, year: int) -> Labels:
-    """Ground truth of an evaluation set -> domain and label of each clip as released.
+    """Returns {(machine, file name): (domain, label)} from the ground truth of an evaluation set.
+
+    File names are those under which the clips were released.
 
     Args:
         ground_truth: `eval_data_list_<year>.csv` of the baselines or a folder that holds it, or the
-            folder of an official evaluator with ground_truth_data/ and (2022 and later)
-            ground_truth_domain/ in it.
-        year: 2022's label files of ToyCar and ToyTrain contradict the evaluator's own attribute
-            files, which count.
+            folder of an official evaluator that contains ground_truth_data/ and (2022 and later)
+            ground_truth_domain/.
+        year: the year. In 2022 the label files of ToyCar and ToyTrain contradict the evaluator's
+            own attribute files; the attribute files are used.
 
     Raises:
-        InputError: nothing of that kind there, unreadable rows, labels without domain.
+        InputError: there is no ground truth, its rows are unreadable, or labels have no domain.
     """
     root = Path(ground_truth)
     if not (root / "ground_truth_data").is_dir():
@@ -45,6 +45,7 @@ def read_labels(ground_truth: str | Path, year: int) -> Labels:
         if not (match := _EVALUATOR.fullmatch(path.name)):
             continue
         machine = match["machine"]
+        # The labels of these machines come from the attribute files below.
         if machine in edition(year).mislabelled:
             continue
         found = _rows(path)
@@ -69,7 +70,7 @@ def _from_names(names: dict[tuple[str, str], str]) -> Labels:
 
 
 def _rows(path: Path) -> dict[str, int]:
-    """An evaluator's csv, rows `<file name>,<0 or 1>`."""
+    """Returns {file name: 0 or 1} from an evaluator's csv with rows `<file name>,<0 or 1>`."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if any(row)]

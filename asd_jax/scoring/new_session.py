@@ -1,5 +1,6 @@
-"""What the scores of known sessions say of a clip of a new one: robust statistics, quantiles,
-thresholds.
+"""Predicts how a clip of a new session scores: robust statistics, quantiles and thresholds.
+
+The predictions come from the scores of known sessions.
 """
 
 import numpy as np
@@ -9,14 +10,16 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import fewest, percent
 from asd_jax.scoring.threshold import FEWEST
 
-_NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in a median deviation
-_LEAST_SPREAD = 0.05  # of the usual score: no view knows a machine better
-_AT = 0.95  # the quantile at which the spread of few scores is made wide enough
+_NORMAL_MAD = 1.4826  # ratio of standard to median absolute deviation of a normal distribution
+_LEAST_SPREAD = 0.05  # smallest spread relative to the median score; no view is more precise
+_AT = 0.95  # the quantile at which the spread of few scores is widened to match Student's t
 
 
 def usual_and_spread(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
-    """Scores -> (median, robust standard deviation by the median deviation), which a half of odd
-    scores cannot move.
+    """Returns (median, robust standard deviation) of scores "n".
+
+    The deviation is based on the median absolute deviation, so outliers have little effect on
+    either value as long as they are less than half of the scores.
     """
     usual = float(np.median(scores))
     spread = _NORMAL_MAD * float(np.median(np.abs(scores - usual)))
@@ -24,7 +27,10 @@ def usual_and_spread(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
 
 
 def spread_of_few(n: int) -> float:
-    """By how much the spread of n scores is widened for one more, by Student's t."""
+    """Returns the factor that widens the spread of n scores to predict one more.
+
+    The factor follows Student's t distribution.
+    """
     from scipy import stats
 
     widened = stats.t.ppf(_AT, max(n - 1, 1)) * np.sqrt(1 + 1 / max(n, 1))
@@ -32,8 +38,10 @@ def spread_of_few(n: int) -> float:
 
 
 def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
-    """Scores too few for a quantile of their own -> Student's t quantile for one more; of more
-    scores nothing is said: minus infinity.
+    """Returns the Student's t quantile for one more score, or minus infinity.
+
+    Minus infinity stands for no limit: there are fewer than two scores, or enough for a quantile of
+    their own.
     """
     from scipy import stats
 
@@ -47,11 +55,15 @@ def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
 def weighted_quantile(
     scores: Float[np.ndarray, "n"], session: Int[np.ndarray, "n"], rate: float
 ) -> float:
-    """Scores and their sessions, which count alike -> the score that a further exchangeable one
-    lies above with a probability of at most `rate`; the highest score where n are too few for
-    that.
+    """Returns the score that one more exchangeable score exceeds with probability at most `rate`.
 
-    Of one score a session it is the split-conformal order statistic (Vovk et al. 2005).
+    If n scores are too few for that, returns the highest. With one score per session this is the
+    split-conformal order statistic (Vovk et al. 2005).
+
+    Args:
+        scores: scores "n".
+        session: session of each score, "n"; all sessions have the same total weight.
+        rate: the probability.
     """
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     order, n = np.argsort(scores, kind="stable"), len(scores)
@@ -67,14 +79,21 @@ def new_session_threshold(
     *,
     random_effects: bool = False,
 ) -> tuple[float, str]:
-    """Scores of normal sounds as of new sessions -> (threshold, why it is weak or "").
+    """Returns (threshold, reason why it is unreliable, or "") for sounds of a new session.
 
-    The scores' own quantile. With `random_effects`, sessions are a sample of all that there will
-    be: where they are too few for a quantile of their own, Student's t quantile for a clip of one
-    more of them counts if it is larger (spread between sessions and within).
+    The threshold is the quantile of the scores. With `random_effects`, the sessions are treated as
+    a random sample of all sessions: if they are too few for a quantile of their own, the threshold
+    is at least the Student's t quantile for a clip of one more session (variance between and within
+    sessions).
+
+    Args:
+        scores: scores "n" of normal sounds, each computed as if its session were new.
+        session: session of each score, "n".
+        rate: false-alarm rate.
+        random_effects: see above.
 
     Raises:
-        InputError: a rate outside (0, 1), fewer than 3 different scores.
+        InputError: the rate is outside (0, 1), or there are fewer than 3 distinct scores.
     """
     from scipy import stats
 
@@ -101,7 +120,8 @@ def new_session_threshold(
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
     spread = np.sqrt(mean.var(ddof=1) / sessions + between + within)
-    # A session left out is compared with one session fewer than a new one will be, and seems
-    # odder: t with its own sessions - 1 degrees of freedom would make up for few ones twice.
+    # A session that is left out is compared with one session fewer than a new one will be, and
+    # therefore scores higher. Student's t with sessions - 1 degrees of freedom would correct for
+    # the small number of sessions twice.
     widened = stats.t.ppf(1 - rate, 2 * (sessions - 1))
     return max(threshold, float(mean.mean() + widened * spread)), weak

@@ -1,5 +1,6 @@
-"""What a machine sounds like when it is well: several views of its normal sounds, fused to one
-score.
+"""Stores several views of a machine's normal sounds and scores further sounds against them.
+
+The scores of all views are fused into one.
 """
 
 import dataclasses
@@ -21,44 +22,51 @@ from asd_jax.scoring.new_session import (
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.preparation import Preparation
 
-FOLDS = 10  # for self-scores
-FEWEST = 3  # normal sounds that can be compared with each other at all
-LEAST_SPREAD = 1e-9  # of normal scores, over the largest; what is less is rounding
+FOLDS = 10  # number of folds for self-scores
+FEWEST = 3  # smallest number of normal sounds that can be compared with each other
+LEAST_SPREAD = 1e-9  # smallest range of normal scores over the largest; anything less is rounding
 DOMAINS = ("pooled", "source", "target")
-POWER = 3  # of the mean over judges; 2 to infinity rank the recordings of four machines alike
-UNSURE = 1.25  # a threshold of moved copies is raised by this: how far they move is a guess
-_BORROWED = 5  # recordings: what the spread of both domains weighs beside one's own
-_REFERENCE = 0.05  # the false-alarm rate at which the scales of two domains are made equal
-_AXES = ("clip", "embedding")  # with bands too: only layers would count
+# Exponent of the power mean over judges. Values from 2 to infinity rank the recordings of four
+# machines alike.
+POWER = 3
+# Factor on a threshold that is based on moved copies, because how far they move is a guess.
+UNSURE = 1.25
+_BORROWED = 5  # weight, in recordings, of the spread of both domains beside that of one domain
+_REFERENCE = 0.05  # false-alarm rate at which the scales of the two domains are made equal
+# Vectors with bands have these axes too, because only layers are treated differently.
+_AXES = ("clip", "embedding")
 
 
 @dataclasses.dataclass(frozen=True)
 class NormalBank:
-    """Normal sounds seen by several views, and how odd a further sound is beside them.
+    """Normal sounds in several views, with scores of how much a further sound differs from them.
 
-    A view is one kind of vector, judged by one back end or more. A judge's score is standardised
-    by robust statistics of the scores of the normal sounds themselves, each compared with a bank,
-    a preparation and a fit that saw nothing of its recording: no odd recording among them can
-    hide itself. `fused` makes one score of all judges. No anomaly is needed to weigh them.
+    A view is one kind of vector, scored by one or more back ends. Each pair of view and back end is
+    a judge. The scores of a judge are standardised by robust statistics of its scores of the normal
+    sounds themselves. Each of those scores is computed with a bank, a preparation and a fit that
+    did not use the sound's recording, so no anomalous recording among them can hide itself. `fused`
+    combines all judges into one score. No anomalies are needed to weight them.
 
-    How normal sounds of a *new* session score is another question: a session is left out whole;
-    where fewer than three can be left out, moved copies of the sounds stand for new sessions.
+    How normal sounds of a *new* session score is estimated separately, by leaving out each session
+    as a whole. If fewer than three sessions can be left out, moved copies of the sounds (simulated
+    recordings on another day) stand for new sessions.
 
     Attributes:
         scoring: {view: its back ends, joined by "+"}.
-        vectors: {view: "r ..."}, float32; a coreset may keep some rows only.
-        rows: {view: "r"}, which of the n normal sounds they are.
-        domain: "n", "source" or "target", or all "pooled".
-        group: "n", the recording of each; sounds of one recording never vouch for each other.
-        raw: {judge: "n d"}, self-scores against each domain's bank; NaN where a sound does not
+        vectors: {view: "r ..."}, float32; a coreset may keep only some of the rows.
+        rows: {view: "r"}, the normal sound 0..n-1 of each row.
+        domain: "n", "source" or "target", or "pooled" for all.
+        group: "n", the recording of each sound; sounds of one recording are never compared with
+            each other.
+        raw: {judge: "n d"}, self-scores against the bank of each domain; NaN for sounds that do not
             count.
-        session: "n", the session of each.
-        new: {judge: "n d"}, the same as sounds of a new session; NaN where they are no evidence.
+        session: "n", the session of each sound.
+        new: {judge: "n d"}, scores as sounds of a new session; NaN for sounds that are no evidence.
         moved: {view: "m ..."}, vectors of moved copies.
-        moved_rows: "m", which of the n normal sounds they are copies of.
-        voting: the judges that are heard.
-        on_trial: views that learn nothing from moved copies, and vote only if they know new
-            sessions as well as others do.
+        moved_rows: "m", the normal sound 0..n-1 of each moved copy.
+        voting: the judges whose scores are used.
+        on_trial: views that do not learn from moved copies, and vote only if they recognise new
+            sessions as well as the other views do.
     """
 
     scoring: Mapping[str, Scoring]
@@ -89,25 +97,27 @@ class NormalBank:
         moved: tuple[np.ndarray, Mapping[str, np.ndarray]] | None = None,
         on_trial: Sequence[str] = (),
     ) -> "NormalBank":
-        """Normal sounds -> bank with their self-scores.
+        """Returns a bank of normal sounds with their self-scores.
 
         Args:
             scoring: {view: its back ends}.
             vectors: {view: "n ..."}.
-            domain: see above.
-            group: see above.
-            rows: {view: the sounds whose vectors are kept} where a coreset was chosen; all
-                otherwise.
-            known: {"raw" or "new": self-scores} that need not be computed, NaN where they must.
-            counted: sounds whose self-scores may be trusted; an encoder has not been trained on
-                them.
-            session: see above; by default every recording is one.
-            moved: which sounds have moved copies "m", and {view: their vectors "m ..."}.
-            on_trial: views that are heard only if they know the normal sounds of new sessions at
-                least as well as one of the others does.
+            domain: domain of each sound, see the attributes.
+            group: recording of each sound, see the attributes.
+            rows: {view: the sounds whose vectors are kept}, if a coreset was chosen; all by
+                default.
+            known: {"raw" or "new": self-scores} that need not be computed again; NaN where they
+                must.
+            counted: "n", whether the self-score of each sound is reliable; it is not if an encoder
+                was trained on the sound.
+            session: session of each sound, see the attributes; by default each recording is a
+                session.
+            moved: the sounds "m" that have moved copies, and {view: vectors "m ..."} of the copies.
+            on_trial: views that are used only if they recognise the normal sounds of new sessions
+                at least as well as one of the other views does.
 
         Raises:
-            InputError: fewer than 3 sounds that count, a bank of fewer than 3 recordings.
+            InputError: fewer than 3 sounds count, or a bank has fewer than 3 recordings.
         """
         everything = np.arange(len(domain))
         rows = {view: everything for view in scoring} if rows is None else rows
@@ -136,11 +146,11 @@ class NormalBank:
         return dataclasses.replace(bank, voting=bank._heard())
 
     def check(self) -> None:
-        """None, if sounds can be compared with this bank, wherever it comes from.
+        """Raises InputError if sounds cannot be compared with this bank, e.g. one from a file.
 
         Raises:
-            InputError: fewer than 3 sounds that count, or recordings of a domain; normal sounds
-                that all score the same, so that nothing tells how odd another score is.
+            InputError: fewer than 3 sounds count, a domain has fewer than 3 recordings, or all
+                normal sounds score the same, so that other scores cannot be judged.
         """
         if self.counted.sum() < FEWEST:
             raise InputError(f"{self.counted.sum()} normal sounds that count: fewer than {FEWEST}")
@@ -154,7 +164,7 @@ class NormalBank:
                 raise InputError(f"the scores that {judge} gives normal sounds are all equal")
 
     def check_recordings(self) -> None:
-        """Raises InputError for a bank of fewer than 3 recordings."""
+        """Raises InputError if the bank of a domain has fewer than 3 recordings."""
         for view, name in itertools.product(self.scoring, self.domains):
             rows = self.rows[view]
             if (count := len(np.unique(self.group[rows][self.domain[rows] == name]))) < FEWEST:
@@ -166,52 +176,60 @@ class NormalBank:
 
     @property
     def domains(self) -> list[str]:
-        """The banks: source and target, or one."""
+        """Returns the names of the banks: source and target, or one of the three domains."""
         return [name for name in DOMAINS if name in self.domain]
 
     @functools.cached_property
     def judges(self) -> dict[str, tuple[str, Scoring]]:
-        """{"view/back_end": (view, its scoring by that back end alone)}."""
+        """Returns {"view/back_end": (view, its scoring with that back end alone)}."""
         return judges_of(self.scoring)
 
     @functools.cached_property
     def counted(self) -> np.ndarray:
-        """Which of the normal sounds have self-scores "n"."""
+        """Returns a mask "n" of the normal sounds that have self-scores."""
         return ~np.any(np.isnan(next(iter(self.raw.values()))), axis=1)
 
     @functools.cached_property
     def evidence(self) -> np.ndarray:
-        """Which of the normal sounds say how a new session scores "n"."""
+        """Returns a mask "n" of the normal sounds that show how a new session scores."""
         return ~np.any(np.isnan(next(iter(self.new.values()))), axis=1)
 
     @functools.cached_property
     def by_sessions(self) -> dict[str, bool]:
-        """{bank: whether three sessions or more were left out to learn how a new one scores}."""
+        """Returns {bank: whether at least three of its sessions can be left out}.
+
+        If so, they show how a new session scores.
+        """
         return {name: len(self.left_out(name)) >= FEWEST for name in self.domains}
 
     def left_out(self, name: str) -> np.ndarray:
-        """The sessions of a domain that hold at most half of its sounds: without one, enough is
-        left to compare with.
+        """Returns the sessions of a domain that hold at most half of its sounds.
+
+        Only these can be left out, because enough sounds must remain to compare with.
         """
         numbers, counts = np.unique(self.session[self.domain == name], return_counts=True)
         return numbers[2 * counts <= counts.sum()]
 
     @functools.cached_property
     def normal(self) -> np.ndarray:
-        """Fused scores of normal sounds as sounds of a new session."""
+        """Returns the fused scores of the normal sounds, each scored as if its session were new."""
         return fused(self._standardized({j: self.new[j][self.evidence] for j in self.voting}))
 
     @functools.cached_property
     def normal_session(self) -> np.ndarray:
-        """The session of each of `normal`; its recording where moved copies stand for sessions."""
+        """Returns the session of each score in `normal`.
+
+        It is the recording if moved copies stand for sessions.
+        """
         moved = ~np.array([self.by_sessions[name] for name in self.domain])
         session = np.where(moved, self.session.max() + 1 + self.group, self.session)
         return session[self.evidence]
 
     @functools.cached_property
     def familiar(self) -> np.ndarray:
-        """Fused self-scores of the sounds that count, as sounds of their own session, in robust
-        standard deviations.
+        """Returns the fused self-scores of the sounds that count, as sounds of their own session.
+
+        The scores are in robust standard deviations of the self-scores.
         """
         raw = {judge: self.raw[judge][self.counted] for judge in self.voting}
         found = {}
@@ -225,14 +243,16 @@ class NormalBank:
 
     @functools.cached_property
     def familiar_scores(self) -> np.ndarray:
-        """Fused scores of the sounds that count, as sounds of their own session, on the scale of
-        `score`.
+        """Returns the fused scores of the sounds that count, as sounds of their own session.
+
+        The scores are on the scale of `score`.
         """
         return fused(self._standardized({j: self.raw[j][self.counted] for j in self.voting}))
 
     def score(self, vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{view: vectors "n ..."} -> {judge: scores "n"} in standard deviations of normal sounds;
-        higher is odder.
+        """Returns {judge: scores "n"} for {view: vectors "n ..."}; higher is more anomalous.
+
+        The scores are in standard deviations of normal sounds.
         """
         return self._standardized(
             {judge: self._fitted[judge](vectors[self.judges[judge][0]]) for judge in self.voting}
@@ -241,14 +261,16 @@ class NormalBank:
     def self_scores(
         self, judge: str, vectors: np.ndarray, raw: np.ndarray, wanted: np.ndarray
     ) -> np.ndarray:
-        """Fills the wanted rows of `raw` with scores by banks without any sound of their
-        recordings.
+        """Returns `raw` with the wanted rows filled in.
+
+        Each is scored by a bank without any sound of its recording.
         """
         return self._without(judge, folds(self.domain, self.group), vectors, raw, wanted)
 
     def _without(self, judge, fold, vectors, scores, wanted):
-        """Fills the wanted rows of scores "n d" of vectors "n ..." with those by banks without
-        their folds.
+        """Returns scores "n d" with the wanted rows filled in.
+
+        Each of the vectors "n ..." is scored by a bank without its fold.
         """
         view, scoring = self.judges[judge]
         scores = scores.copy()
@@ -259,11 +281,11 @@ class NormalBank:
         return scores
 
     def training(self, view: str, stay: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the normal sounds stay "n" -> vectors that a view's judges compare with, and
-        their domains.
+        """Returns the vectors with which the judges of a view compare, and their domains.
 
-        Moved copies are among them where they stand for sessions: how far a microphone moves is
-        normal, and what is left when that is explained away is not.
+        `stay` is a mask "n" of the normal sounds to use; None uses all. Moved copies are included
+        where they stand for sessions: a shift of the microphone is normal, and what it does not
+        explain is not.
         """
         vectors, of = self.vectors[view], self.rows[view]
         if len(self.moved_rows) and view not in self.on_trial:
@@ -278,7 +300,8 @@ class NormalBank:
         return np.full((len(self.domain), len(self.domains)), np.nan)
 
     def _as_new_session(self, judge, vectors, known) -> np.ndarray:
-        """Scores "n d" of the sounds as sounds of a new session."""
+        """Returns scores "n d" of the sounds as sounds of a new session."""
+        # If each recording is a session, the self-scores already leave out whole sessions.
         if np.array_equal(self.session, self.group) and all(self.by_sessions.values()):
             return self.raw[judge]
         scores = self._unknown() if known is None else known
@@ -287,6 +310,7 @@ class NormalBank:
         for name in self.domains:
             if self.by_sessions[name]:
                 sessions |= (self.domain == name) & np.isin(self.session, self.left_out(name))
+            # Without moved copies, the self-scores are the only estimate.
             elif not len(self.moved_rows):
                 scores = np.where((self.domain == name)[:, None], self.raw[judge], scores)
         fold = folds(self.domain, self.session)
@@ -301,9 +325,12 @@ class NormalBank:
         return self._without(judge, folds(self.domain, self.group), copies, scores, by_moving)
 
     def _heard(self) -> tuple[str, ...]:
-        """The judges but for those of views on trial to which every new session sounds odder than
-        to any other judge.
+        """Returns the judges that vote.
+
+        A judge of a view on trial is excluded if the median score that it gives to sounds of new
+        sessions is higher than that of every trusted judge.
         """
+        # Only sounds whose session was left out show how a judge reacts to a new session.
         rows = self.evidence & [self.by_sessions[name] for name in self.domain]
         trusted = [j for j, (view, _) in self.judges.items() if view not in self.on_trial]
         if not rows.any() or not trusted or np.array_equal(self.session, self.group):
@@ -327,10 +354,11 @@ class NormalBank:
 
     @functools.cached_property
     def statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """{judge: {bank: usual score of its own domain's normal sounds and its spread}}.
+        """Returns {judge: {bank: (usual score, spread) of normal sounds of its own domain}}.
 
-        Of sounds of a known session where sessions can be compared, else of the moved copies: a
-        judge that hears nothing but the place of the microphone gets a wide spread.
+        They are computed from sounds of a known session if sessions can be compared, and otherwise
+        from the moved copies: a judge that reacts mainly to the position of the microphone then
+        gets a wide spread.
         """
         return {
             judge: self._statistics_of(self.raw[judge], self.new.get(judge)) for judge in self.raw
@@ -351,8 +379,10 @@ class NormalBank:
         }
 
     def _borrowed(self, name, found, counts) -> float:
-        """The spread of a domain's scores; of few recordings it leans on that of both domains,
-        beside what is usual in each.
+        """Returns the spread of a domain's scores, shrunk towards the spread of both domains.
+
+        The spreads are taken relative to the usual score of each domain. The fewer recordings a
+        domain has, the more its spread is shrunk.
         """
         alike = [one for one in found if self.by_sessions[one] == self.by_sessions[name]]
         if len(alike) == 1 or not all(found[one][0] for one in alike):
@@ -365,9 +395,10 @@ class NormalBank:
 
     @functools.cached_property
     def scale(self) -> dict[str, float]:
-        """{bank: what its fused scores are divided by, so that one threshold serves all banks}."""
+        """Returns {bank: divisor of its fused scores}, so that one threshold fits all banks."""
+        # Moved copies are moved equally far in both domains, so the scales are equal.
         if len(self.domains) == 1 or not any(self.by_sessions.values()):
-            return dict.fromkeys(self.domains, 1.0)  # the same moves in both: one scale
+            return dict.fromkeys(self.domains, 1.0)
         limits = {}
         for n, name in enumerate(self.domains):
             own = self.evidence & (self.domain == name)
@@ -387,20 +418,22 @@ class NormalBank:
         return (scores - usual) / spread
 
     def _standardized(self, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{judge: scores against each bank "n d"} -> {judge: standardised scores "n"} against the
-        bank that finds the sound least odd.
+        """Returns {judge: standardised scores "n"} from {judge: scores against each bank "n d"}.
+
+        Each sound is scored against the bank in which it is least anomalous.
         """
         banks = [
             {j: self._one(values[:, n], j, name) / self.scale[name] for j, values in raw.items()}
             for n, name in enumerate(self.domains)
         ]
+        # All judges of a sound must use the same bank, so the bank is chosen by the fused score.
         least = np.argmin([fused(of) for of in banks], axis=0)
         rows = np.arange(len(least))
         return {j: np.stack([of[j] for of in banks])[least, rows] for j in raw}
 
 
 def judges_of(scoring: Mapping[str, Scoring]) -> dict[str, tuple[str, Scoring]]:
-    """{view: its back ends} -> {"view/back_end": (view, its scoring by that back end alone)}."""
+    """Returns {"view/back_end": (view, its scoring with that back end alone)}."""
     return {
         f"{view}/{name}": (view, dataclasses.replace(of, back_end=name))
         for view, of in scoring.items()
@@ -409,11 +442,11 @@ def judges_of(scoring: Mapping[str, Scoring]) -> dict[str, tuple[str, Scoring]]:
 
 
 def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """{judge: standardised scores "n"} -> one score "n": the power mean of what lies above the
-    usual; the highest where nothing does.
+    """Returns one score "n" for {judge: standardised scores "n"}: a power mean of the positive
+    parts.
 
-    Between the mean and the highest: one judge alone can call a sound odd, several that agree do
-    so sooner.
+    If no score is positive, returns the highest. The power mean lies between the mean and the
+    maximum: one judge alone can call a sound anomalous, and several that agree do so sooner.
     """
     of = np.stack(list(scores.values()))
     above = np.power(np.power(np.maximum(of, 0), POWER).mean(0), 1 / POWER)
@@ -421,7 +454,10 @@ def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def folds(domain: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The fold 0..9 of each sound: recordings stay whole, every domain is spread over all folds."""
+    """Returns the fold 0..9 of each sound.
+
+    Recordings are never split, and the sounds of each domain are spread over all folds.
+    """
     fold = np.empty(len(domain), np.int64)
     for name in np.unique(domain):
         number = np.unique(group[domain == name], return_inverse=True)[1]
@@ -430,12 +466,13 @@ def folds(domain: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
-    """Vectors "r ..." -> rows of `size` of them that cover the rest: greedy k-centre, as PatchCore
-    (CVPR 2022).
+    """Returns the rows of `size` vectors that cover all vectors "r ...".
 
-    Starts from the vector closest to the mean. O(size r e).
+    The rows are chosen by greedy k-centre selection, as in PatchCore (CVPR 2022), starting with the
+    vector closest to the mean. Takes O(size r e).
     """
     flat = vectors.reshape(len(vectors), -1).astype(np.float64)
+    # Standardising keeps dimensions with a large variance from dominating the distances.
     flat = (flat - flat.mean(0)) / np.maximum(flat.std(0), np.finfo(np.float32).tiny)
     chosen = [int(np.argmin(np.square(flat).sum(1)))]
     nearest = np.full(len(flat), np.inf)
@@ -448,8 +485,13 @@ def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
 def prepared(
     scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]
 ) -> tuple[Preparation, dict[str, np.ndarray]]:
-    """Vectors of a bank "r ..." -> what is done to any vector before it is judged, and {domain: the
-    bank's "r p c"}.
+    """Returns the preparation of vectors, and {domain: prepared bank "r p c"}.
+
+    Args:
+        scoring: options.
+        vectors: vectors of a bank "r ...".
+        domain: domain of each vector, "r".
+        domains: the domains to return.
     """
     training = {name: vectors[domain == name] for name in domains}
     by_domain = {"source": training.get("source", vectors[:0]), **training}
@@ -458,7 +500,7 @@ def prepared(
 
 
 def _scorer(scoring: Scoring, vectors: np.ndarray, domain: np.ndarray, domains: list[str]):
-    """Vectors of a bank -> function from vectors "n ..." to scores "n d"."""
+    """Returns a function from vectors "n ..." to scores "n d" against a bank."""
     prepare, training = prepared(scoring, vectors, domain, domains)
     fitted: Fitted = fit_back_end(training, scoring, _AXES)
 

@@ -1,4 +1,4 @@
-"""The official score of DCASE Task 2, every year's rule (2020-2026)."""
+"""Computes the official score of DCASE Task 2 by the rule of each year (2020-2026)."""
 
 import dataclasses
 import sys
@@ -15,17 +15,17 @@ Machines = dict[str, dict[str, dict[str, float]]]  # {machine: {section: {column
 
 @dataclasses.dataclass(frozen=True)
 class OfficialScore:
-    """What the organisers' evaluator computes.
+    """The values that the organisers' evaluator computes.
 
     Attributes:
-        year: whose rule.
+        year: the year whose rule is used.
         official_score: 2020: arithmetic mean of all AUC and pAUC; later years: harmonic mean of all
             values below.
         machines: {machine: {section: {column: value}}}; columns auc, pauc (2020), auc_source,
             auc_target, pauc_source, pauc_target (2021), auc_source, auc_target, pauc (2022 and
             later).
-        arithmetic_mean: {column: mean over machines and sections}; 2021 also auc and pauc over both
-            domains.
+        arithmetic_mean: {column: mean over machines and sections}; 2021 also has auc and pauc over
+            both domains.
         harmonic_mean: the same with harmonic means.
     """
 
@@ -37,19 +37,21 @@ class OfficialScore:
 
 
 def official_score(clips: Iterable[tuple], year: int) -> OfficialScore:
-    """Clips (machine, section, domain, label, score) -> the official score; higher scores mean more
-    anomalous.
+    """Returns the official score of a year; a higher anomaly score means more anomalous.
+
+        official_score([("fan", "00", "source", 0, 0.2), ...], year=2024).official_score
 
     Args:
-        clips: domain "source" or "target" (any in 2020, which has none), label 0 normal or 1
-            anomaly.
-        year: 2020-2026. 2020 scores machine IDs, 2021 each domain's own clips; since 2022 the AUC
-            of a domain sets its normals against ALL anomalies of the section. 2026 follows the
-            baseline's unchanged code.
+        clips: (machine, section, domain, label, score) of each clip; domain "source" or "target"
+            (ignored in 2020, which has no domains), label 0 normal or 1 anomaly.
+        year: 2020-2026. 2020 scores machine IDs, 2021 scores the clips of each domain; since 2022
+            the AUC of a domain compares its normal clips with ALL anomalies of the section. 2026
+            follows the baseline's unchanged code.
 
     Raises:
-        InputError: unknown year, no clips, a score that is not finite, a label other than 0 and 1,
-            a section that lacks normals or anomalies of a subset that the rule needs.
+        InputError: the year is unknown, there are no clips, a score is not finite, a label is
+            neither 0 nor 1, or a section lacks normal clips or anomalies of a subset that the rule
+            needs.
     """
     check_year(year)
     sections: dict[tuple[str, str], list] = {}
@@ -66,7 +68,7 @@ def official_score(clips: Iterable[tuple], year: int) -> OfficialScore:
 
 
 def summary(machines: Machines, year: int) -> OfficialScore:
-    """{machine: {section: {column: AUC or pAUC}}} -> the same with their means."""
+    """Returns the official score and the means of {machine: {section: {column: AUC or pAUC}}}."""
     columns = mean_columns(machines, year)
     rule = [
         values
@@ -93,10 +95,11 @@ def check_year(year: int) -> None:
 def section_values(
     name: str, domain, label, score, year: int, lacking: list[str] | None = None
 ) -> dict[str, float]:
-    """One section's clips -> {column: AUC or pAUC}; `name` names it in errors.
+    """Returns {column: AUC or pAUC} for the clips of one section.
 
-    A column without normals or without anomalies is an error, or left out and the reason added to
-    `lacking`.
+    `name` identifies the section in errors. A column without normal clips or without anomalies
+    raises an InputError. If `lacking` is given, the column is left out instead and the reason is
+    appended to `lacking`.
     """
     if not np.isin(label, (0, 1)).all():
         raise InputError(
@@ -126,7 +129,7 @@ def section_values(
 
 
 def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.ndarray]]:
-    """{column: (metric, mask of the clips it looks at)}: the year's rule for one section."""
+    """Returns {column: (metric, mask of its clips)}: the rule of the year for one section."""
     every, source, target = np.ones(len(label), bool), domain == "source", domain == "target"
     if year == 2020:
         return {"auc": (auc, every), "pauc": (pauc, every)}
@@ -138,6 +141,7 @@ def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.nd
             "pauc_target": (pauc, target),
         }
     return {
+        # Since 2022 the AUC of each domain includes the anomalies of both domains.
         "auc_source": (auc, source | (label == 1)),
         "auc_target": (auc, target | (label == 1)),
         "pauc": (pauc, every),
@@ -145,7 +149,7 @@ def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.nd
 
 
 def mean_columns(machines: Machines, year: int) -> dict[str, list[float]]:
-    """{column: its values over machines and sections}, 2021 also both domains' together."""
+    """Returns {column: values over machines and sections}; 2021 also has both domains together."""
     columns: dict[str, list[float]] = {}
     for sections in machines.values():
         for values in sections.values():
@@ -160,33 +164,35 @@ def mean_columns(machines: Machines, year: int) -> dict[str, list[float]]:
 
 
 def official_mean(values, year: int):
-    """AUC and pAUC values, machines, sections and columns first, "v ..." -> official score
-    "...".
+    """Returns the official score "..." of arrays of AUC and pAUC values "v ...".
+
+    The arrays are concatenated along their first axis (machines, sections and columns).
     """
     values = np.concatenate([np.asarray(v, np.float64) for v in values])
     return values.mean(0) if year == 2020 else harmonic_mean(values)
 
 
 def harmonic_mean(values):
-    """Values "v ..." -> harmonic mean "..." over the first axis, each value floored at float
-    epsilon.
+    """Returns the harmonic mean "..." of values "v ..." over the first axis.
+
+    Each value is floored at the float epsilon, so that a value of 0 does not divide by zero.
     """
     values = np.maximum(np.asarray(values, np.float64), sys.float_info.epsilon)
     return len(values) / np.sum(1 / values, axis=0)
 
 
 def decision_values(domain, label, decision) -> dict[str, float]:
-    """Decisions "n" (1 anomalous) -> precision, recall and F1 on each domain's own clips; not part
-    of the score.
+    """Returns precision, recall and F1 of decisions "n" (1 anomalous) on the clips of each domain.
 
-    Columns precision_source, ... for the domains that are there; precision, ... where no domain is
-    known.
+    They are not part of the official score. The columns are precision_source, ... for the domains
+    that occur, and precision, ... if no domain is known.
     """
     domain, label, decision = np.asarray(domain), np.asarray(label), np.asarray(decision)
     values = {}
     for name in [d for d in ("source", "target") if np.any(domain == d)] or [""]:
         own = domain == name if name else np.ones(len(label), bool)
         hits = np.sum((decision == 1) & (label == 1) & own)
+        # The epsilon avoids a division by zero if no clip is called anomalous.
         precision = float(hits / max(np.sum((decision == 1) & own), sys.float_info.epsilon))
         recall = float(hits / max(np.sum((label == 1) & own), sys.float_info.epsilon))
         f1 = 2 * precision * recall / max(precision + recall, sys.float_info.epsilon)

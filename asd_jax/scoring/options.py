@@ -1,4 +1,4 @@
-"""The options of scoring, one dataclass that configs fill."""
+"""Defines the options of scoring as one dataclass, which configs fill."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
 
-BACK_ENDS = (  # asd_jax/scoring/back_ends/chosen.py says what they are
+BACK_ENDS = (  # defined in asd_jax/scoring/back_ends/chosen.py
     "knn",
     "smote",
     "mem_mixup",
@@ -18,12 +18,12 @@ BACK_ENDS = (  # asd_jax/scoring/back_ends/chosen.py says what they are
     "gmm",
     "band_matching",
 )
-MOST = 1_000_000  # of neighbours, components, ...
+MOST = 1_000_000  # upper limit of the number of neighbours, components, ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
-    """How embeddings become scores; the keys of `config.scoring`."""
+    """How embeddings become scores: the keys of `config.scoring`."""
 
     back_end: str = key(
         "knn", "a name of asd_jax/scoring/back_ends/, or several joined by + and fused"

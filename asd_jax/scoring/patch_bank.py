@@ -1,9 +1,9 @@
-"""Where a sound is odd: its patches in time and frequency against patches of normal sounds
-(PatchCore, CVPR 2022).
+"""Locates anomalies by comparing patches with normal patches, as PatchCore (CVPR 2022) does.
 
-A patch is compared with normal patches of its own frequencies only, since a sound belongs where it
-is heard. Its distance counts in standard deviations of the distances that normal patches have there
-to those of other recordings.
+Patches are areas in time and frequency. A patch is compared only with normal patches of the same
+frequencies, because a sound is normal only in its own frequency range. Its distance is expressed in
+standard deviations of the distances that normal patches in that range have to the patches of other
+recordings.
 """
 
 import dataclasses
@@ -14,13 +14,16 @@ from jaxtyping import Array, Float, Int
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.normal_bank import coreset
 
-FRAMES, FILTERS = 4, 2  # of a filter-bank patch; larger ones blur lines, smaller ones are noise
-KEPT, CONSIDERED = 64, 1024  # patches a band that are stored, and that they are chosen from
+# Size of a filter-bank patch. Larger patches blur spectral lines, smaller ones are noisy.
+FRAMES, FILTERS = 4, 2
+# Patches stored per band, and candidates from which they are chosen.
+KEPT, CONSIDERED = 64, 1024
 
 
 def energy_patches(energies: Float[Array | np.ndarray, "b t f"]):
-    """Log energies (NumPy or JAX) -> filter-bank patches "b t/4 f/2 2": means over 4 frames, 2
-    filters side by side.
+    """Returns the filter-bank patches "b t/4 f/2 2" of log energies (NumPy or JAX).
+
+    A patch holds the means over 4 frames of 2 neighbouring filters.
     """
     times, bands = energies.shape[1] // FRAMES, energies.shape[2] // FILTERS
     whole = energies[:, : times * FRAMES, : bands * FILTERS]
@@ -29,13 +32,13 @@ def energy_patches(energies: Float[Array | np.ndarray, "b t f"]):
 
 @dataclasses.dataclass(frozen=True)
 class PatchBank:
-    """Normal patches, band by band.
+    """Normal patches, grouped by frequency band.
 
     Attributes:
-        vectors: "f r e", float16.
-        recording: "f r", the recording that each comes from.
-        usual: "f 2", mean and standard deviation of the distance of a normal patch to those of
-            other recordings.
+        vectors: patches "f r e", float16.
+        recording: number of each patch's recording, "f r".
+        usual: "f 2", mean and standard deviation of the distance between a normal patch and those
+            of other recordings.
     """
 
     vectors: Float[np.ndarray, "f r e"]
@@ -46,9 +49,14 @@ class PatchBank:
     def fit(
         cls, vectors: Float[np.ndarray, "f n e"], recording: Int[np.ndarray, "f n"]
     ) -> "PatchBank":
-        """Normal patches of each band and their recordings -> a bank of at most 64 a band.
+        """Returns a bank of at most 64 normal patches per band.
 
-        Of one recording alone, the usual distances are those within it. O(f n 64 e).
+        If there is only one recording, the distances within it give the mean and the standard
+        deviation. Takes O(f n 64 e).
+
+        Args:
+            vectors: normal patches "f n e".
+            recording: number of each patch's recording, "f n".
         """
         found = [
             _band(own.astype(np.float16), of) for own, of in zip(vectors, recording, strict=True)
@@ -57,7 +65,10 @@ class PatchBank:
         return cls(np.stack(kept), np.stack(origin), np.array(usual, np.float32))
 
     def heat(self, patches: Float[np.ndarray, "t f e"]) -> Float[np.ndarray, "t f"]:
-        """Patches of a window -> how far each is from the nearest normal one of its band."""
+        """Returns the distance "t f" of each patch to the nearest normal patch of its band.
+
+        The values are in standard deviations of normal patches.
+        """
         bands = zip(patches.swapaxes(0, 1), self.vectors, self.usual, strict=True)
         found = [
             (nearest(own, normal, 1, "euclidean")[0][:, 0] - mean) / std
@@ -69,8 +80,10 @@ class PatchBank:
 def over_cells(
     heat: Float[np.ndarray, "t f"], patch: tuple[int, int], frames: int, filters: int
 ) -> np.ndarray:
-    """Heat of patches of so many frames and filters -> "frames filters"; what no patch covers takes
-    the nearest's.
+    """Returns the heat of patches expanded to "frames filters".
+
+    A patch covers `patch` = (frames, filters) cells. Cells beyond the last whole patch take the
+    value of the nearest patch.
     """
     rows = np.minimum(np.arange(frames) // patch[0], heat.shape[0] - 1)
     columns = np.minimum(np.arange(filters) // patch[1], heat.shape[1] - 1)
@@ -78,14 +91,14 @@ def over_cells(
 
 
 class Considered:
-    """An even sample of the patches of any number of recordings, of bounded size."""
+    """A uniform random sample, of bounded size, of the patches of any number of recordings."""
 
     def __init__(self):
         self.random = np.random.default_rng(0)
         self.kept: tuple[np.ndarray, ...] = ()
 
     def add(self, patches: Float[np.ndarray, "b t f e"], recording: int) -> None:
-        """Takes the patches of one more recording, in windows, into account."""
+        """Adds the patches of the windows of one more recording to the sample."""
         patches = patches.reshape(-1, *patches.shape[2:])
         new = (
             self.random.random(len(patches)),
@@ -97,11 +110,12 @@ class Considered:
             if self.kept
             else new
         )
+        # The patches with the smallest random keys are a uniform sample of all patches so far.
         first = np.sort(np.argsort(whole[0], kind="stable")[:CONSIDERED])
         self.kept = tuple(part[first] for part in whole)
 
     def bands(self) -> tuple[Float[np.ndarray, "f n e"], Int[np.ndarray, "f n"]]:
-        """The sample by band, and the recording of each patch."""
+        """Returns the sampled patches by band "f n e", and the recording of each patch "f n"."""
         _, patches, recording = self.kept
         return patches.swapaxes(0, 1), np.tile(recording, (patches.shape[1], 1))
 
@@ -112,6 +126,7 @@ def _band(vectors, recording):
     rows = coreset(vectors, KEPT)
     distance = cdist(vectors.astype(np.float64), vectors[rows].astype(np.float64))
     own = recording[:, None] == recording[rows][None]
+    # A patch resembles those of its own recording, so these are ignored unless there are no others.
     distance = np.where(own & ~own.all(), np.inf, distance).min(1)
     distance = distance[np.isfinite(distance)]
     return vectors[rows], recording[rows], (distance.mean(), max(distance.std(), 1e-6))

@@ -1,6 +1,4 @@
-"""What happens to embeddings before any back end sees them: layers, standardisation, PCA whitening,
-length.
-"""
+"""Prepares embeddings for the back ends: layers, standardisation, PCA whitening, unit length."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,12 +12,11 @@ from asd_jax.scoring.options import Scoring
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What happens to a vector before any back end sees it: "n ..." -> "n p c", p bands, layers, or
-    one part.
+    """Transforms vectors "n ..." to "n p c", where p counts bands, layers or a single part.
 
-    A layer is chosen or the layers' vectors are averaged; dimensions are standardised; each part is
-    PCA-whitened; for cosine each part is given length 1, so that kNN on the flattened parts is the
-    mean of their distances and no loud band outweighs the others.
+    A layer is chosen, or the vectors of the layers are averaged. Dimensions are standardised, and
+    each part is PCA-whitened. For the cosine distance each part is scaled to length 1, so that kNN
+    on the flattened parts uses the mean of their distances and no loud band outweighs the others.
     """
 
     layers: str
@@ -32,7 +29,13 @@ class Preparation:
     def fit(
         cls, training: Mapping[str, np.ndarray], scoring: Scoring, axes: tuple[str, ...]
     ) -> "Preparation":
-        """Statistics of the source training clips (of all, where there are no source clips)."""
+        """Returns a preparation with the statistics of the source training clips.
+
+        If there are no source clips, the statistics are those of all training clips.
+
+        Raises:
+            InputError: `layers` is invalid, or there are too few clips to whiten.
+        """
         layers = scoring.layers if "layer" in axes else "mean_score"
         if not (layers in ("mean_score", "mean_vector") or layers.isdigit()):
             raise InputError(
@@ -49,7 +52,7 @@ class Preparation:
         vectors = self._parts(np.concatenate(given)).astype(np.float64)
         if scoring.standardize:
             mean, std = vectors.mean(0), vectors.std(0)
-            # a constant dimension says nothing
+            # A constant dimension carries no information; dividing by 1 avoids a division by 0.
             std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)
             self = dataclasses.replace(self, mean=mean, std=std)
         if scoring.whiten:
@@ -68,13 +71,14 @@ class Preparation:
         return self
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors "n ..." -> "n p c"."""
+        """Returns the prepared vectors "n p c" of vectors "n ..."."""
         vectors = self._parts(vectors)
         if np.ndim(self.mean):
             vectors = (vectors - self.mean) / self.std
         if self.whiten and len(vectors):
             parts = zip(self.whiten, vectors.swapaxes(0, 1), strict=True)
             vectors = np.stack([pca.transform(part) for pca, part in parts], axis=1)
+        # A single part is not scaled here: back ends with a cosine distance scale it themselves.
         return (
             unit_or_plain(vectors, "cosine")
             if self.unit_length and vectors.shape[1] > 1

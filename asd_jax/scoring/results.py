@@ -1,5 +1,6 @@
-"""results.json: the official score and every machine's values, the same bytes for the same
-scores.
+"""Computes the content of results.json: the official score and the values of every machine.
+
+The same scores always give the same bytes.
 """
 
 import dataclasses
@@ -13,16 +14,24 @@ from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, section_values, summary
 from asd_jax.scoring.options import Scoring
 
-UNLABELLED = "test clips carry no label"  # of a section, in the notes
+UNLABELLED = "test clips carry no label"  # note on a section
 
 
 def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) -> dict:
-    """{machine: its scores} -> the contract's results.json: fractions, no time, no path.
+    """Returns the content of results.json; values are fractions, and there are no times or paths.
 
-    Sections whose test clips carry labels get the year's AUC columns, precision, recall and F1,
-    and count in the official score; a note names those without. Where one of a labelled section's
-    columns cannot be told (one domain only, no anomalies) it is left out, the official score is
-    null and a note says why.
+    Sections whose test clips have labels get the AUC columns of the year, precision, recall and F1,
+    and count towards the official score; a note names the other sections. If a column of a labelled
+    section cannot be computed (only one domain, no anomalies), it is left out, the official score
+    is null and a note gives the reason.
+
+    Args:
+        machines: {machine: its scores}.
+        scoring: the options used; they are recorded in the result.
+        year: the year whose rule defines the official score.
+
+    Raises:
+        InputError: the year is unknown.
     """
     check_year(year)
     notes = [f"{machine} {note}" for machine, scores in machines.items() for note in scores.notes]
@@ -63,9 +72,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
 
 
 def over_seeds(runs: Sequence[Mapping]) -> dict:
-    """results.json of several seeds -> one with the means, and their standard deviation (n - 1)
-    beside them.
-    """
+    """Returns the mean of results.json over seeds, with standard deviations (n - 1)."""
     deviation = {
         key: _combined(statistics.stdev, [run[key] for run in runs])
         for key in ("official_score", "machines")
@@ -75,10 +82,9 @@ def over_seeds(runs: Sequence[Mapping]) -> dict:
 
 
 def _combined(what: Callable[[list[float]], float], values: list):
-    """The structure of the first of `values`, every float replaced by `what` of all values' floats
-    there.
+    """Returns the structure of the first value with every float combined over all values by `what`.
 
-    A list, of notes or of skipped clips, has what any of them has.
+    A list, of notes or of skipped clips, becomes the union of the lists.
     """
     if isinstance(values[0], Mapping):
         return {key: _combined(what, [value[key] for value in values]) for key in values[0]}
@@ -89,7 +95,7 @@ def _combined(what: Callable[[list[float]], float], values: list):
 
 
 def _sections(machines: Mapping[str, MachineScores]) -> tuple[list[tuple[str, str]], ...]:
-    """(machine, section) of those whose test clips carry labels, and of the others."""
+    """Returns the (machine, section) pairs whose test clips have labels, and the others."""
     labelled, unlabelled = [], []
     for machine, of in machines.items():
         for section in sorted(set(of.clips.section.tolist())):
@@ -100,7 +106,7 @@ def _sections(machines: Mapping[str, MachineScores]) -> tuple[list[tuple[str, st
 
 def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, float | None]:
     here = scores.clips.section == section
-    # 2020 knows no domains
+    # There were no domains in 2020.
     domain = scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")
     cut = float(scores.threshold[section])
     values = decision_values(domain, scores.clips.label[here], scores.decision[here])

@@ -1,5 +1,6 @@
-"""DCASE submission files: anomaly scores and decisions of each machine and section, written, read
-and checked.
+"""Writes, reads and checks DCASE submission files.
+
+A submission holds the anomaly scores and the decisions for every machine and section.
 """
 
 import csv
@@ -17,7 +18,8 @@ from asd_jax.runtime.files import whole_file
 from asd_jax.runtime.names import check_name
 from asd_jax.scoring.labels import Labels, name_says
 
-# 2020: _id_<ID>.csv; 2021: _section_<SS>_<domain>_test.csv; 2022 and later: _section_<SS>_test.csv
+# File names end in _id_<ID>.csv in 2020, in _section_<SS>_<domain>_test.csv in 2021 and in
+# _section_<SS>_test.csv since 2022.
 _NAME = re.compile(
     r"(?P<kind>anomaly_score|decision_result)_(?P<machine>.+?)"
     r"_(?:id_(?P<id>\d+)|section_(?P<section>\d+)(?:_(?P<domain>source|target))?_test)\.csv"
@@ -25,7 +27,10 @@ _NAME = re.compile(
 
 
 class ScoredClip(NamedTuple):
-    """One row of a submission: domain "unknown", label -1 and decision None where nothing tells."""
+    """One row of a submission.
+
+    Unknown values are domain "unknown", label -1 and decision None.
+    """
 
     machine: str
     section: str
@@ -47,12 +52,21 @@ def write_submission(
     year: int = 2022,
     domain=(),
 ) -> list[Path]:
-    """Clips of one machine, all "n" -> its anomaly_score_ and decision_result_ csv files, one pair
-    per section.
+    """Writes the anomaly_score_ and decision_result_ csv files of one machine, a pair per section.
 
-    Rows are `<file name>,<value>` in the order of file names; scores are written so that they read
-    back bit for bit. File names follow the year: by machine ID in 2020, by section and domain
-    (which must be given) in 2021.
+    Returns the paths of the files. Rows are `<file name>,<value>`, sorted by file name; scores are
+    written with enough digits to be read back exactly. File names follow the year: they contain the
+    machine ID in 2020, and the section and the domain (which must be given) in 2021.
+
+    Args:
+        folder: where the files are written.
+        machine: the machine's name.
+        section: section (or machine ID) of each clip, "n".
+        files: file name of each clip, "n".
+        score: anomaly score of each clip, "n".
+        decision: 1 (anomalous) or 0 (normal) for each clip, "n".
+        year: the year of the challenge.
+        domain: domain of each clip, "n"; needed for 2021 only.
     """
     section, files = np.asarray(section), np.array([Path(str(name)).name for name in files])
     ends = [f"section_{s}_test" for s in section]
@@ -76,7 +90,7 @@ def write_submission(
 
 
 def submission_files(folder: Path) -> set[Path]:
-    """The score and decision files in a folder."""
+    """Returns the paths of the score and decision files in a folder."""
     return {path for path in folder.glob("*.csv") if _NAME.fullmatch(path.name) and path.is_file()}
 
 
@@ -88,19 +102,19 @@ def read_submission(
     expected: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     complete: bool = False,
 ) -> list[ScoredClip]:
-    """A folder of score and decision files -> every scored clip, by machine, section and file name.
+    """Returns every scored clip in a submission folder, sorted by machine, section and file name.
 
     Args:
-        folder: files of other names are passed over.
-        machines: the machines wanted; empty means all found.
+        folder: the folder; files with other names are ignored.
+        machines: the machines to read; empty reads all that are found.
         labels: domain and label of each clip; None takes them from the file names.
-        expected: {machine: (section, domain) pairs} that must be there; domain "" where its files
-            are not apart.
-        complete: decision files must be there for every section (else: for all sections or for
-            none).
+        expected: {machine: (section, domain) pairs} that must be present; the domain is "" if the
+            files are not split by domain.
+        complete: whether every section needs a decision file; otherwise either all sections have
+            one or none has.
 
     Raises:
-        InputError: everything that is wrong with the folder, one line each.
+        InputError: the folder has problems; the message lists all of them, one per line.
     """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder of anomaly_score_*.csv files")
@@ -129,7 +143,7 @@ def read_submission(
 
 
 def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]:
-    """Rows `<file name>,<value>` of one csv; what is wrong with them goes to `problems`."""
+    """Returns {file name: value} of one csv file and appends its problems to `problems`."""
     try:
         rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -140,6 +154,7 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
     for number, row in enumerate(rows, start=1):
         try:
             file, value = row[0], float(row[1])
+            # A byte order mark would become part of the first file name.
             if len(row) > 2 or not file or file.startswith("\ufeff"):
                 raise ValueError
             check_name("path", file)
@@ -166,7 +181,7 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
 
 
 def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]:
-    """The rows of one score file with what is known of their clips."""
+    """Returns the rows of one score file with what is known about their clips."""
     machine, section = match["machine"], match["id"] or match["section"]
     if decisions is not None and set(decisions) != set(scores):
         odd = sorted(set(decisions) ^ set(scores))
@@ -187,7 +202,8 @@ def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]
             problems.append(f"{path}: {file} is a clip of the {domain} domain")
         here.add(label)
         decided = None if decisions is None else decisions.get(file)
-        decision = int(decided) if decided in (0, 1) else None  # of others, _read_values tells
+        # _read_values has already reported any other value.
+        decision = int(decided) if decided in (0, 1) else None
         clips.append(ScoredClip(machine, section, file, domain, label, score, decision))
     if here and -1 not in here and len(here) == 1:
         problems.append(
@@ -218,8 +234,9 @@ def _missing(folder, clips: Sequence[ScoredClip], machines, expected) -> list[st
 
 
 def _incomplete(folder, paths, complete) -> list[str]:
-    """Decision files that are missing while others are there, or while all are asked for."""
+    """Returns problems for missing decision files, if others exist or all are required."""
     scores = [name for name, (_, match) in paths.items() if match["kind"] == "anomaly_score"]
+    # A submission with scores only, and no decision files at all, is valid unless `complete`.
     if not complete and len(scores) == len(paths):
         return []
     names = [name.replace("anomaly_score", "decision_result", 1) for name in scores]
@@ -227,7 +244,7 @@ def _incomplete(folder, paths, complete) -> list[str]:
 
 
 def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) -> list[str]:
-    """Clips in two files, clips without label, and labelled clips without score."""
+    """Returns problems for clips in two files, without label, or without score."""
     seen: dict[tuple[str, str], str] = {}
     problems, told = [], set()
     for clip in clips:
@@ -243,7 +260,7 @@ def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) ->
         known = {f for m, f in labels if m == machine and name_says(f, machine)[0] == section}
         if lacking := sorted(known - ours):
             problems.append(f"{folder}: {machine} section {section}: no score for {_some(lacking)}")
-        # by its own name
+        # A clip whose own name states its label needs no entry in the ground truth.
         if extra := sorted(file for file in ours - known if (machine, file) not in told):
             problems.append(
                 f"{folder}: {machine} section {section}: the ground truth does not know "
@@ -260,4 +277,5 @@ def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     with whole_file(path) as file:
-        file.write(text.getvalue().encode(errors="backslashreplace"))  # of names not UTF-8
+        # File names need not be valid UTF-8.
+        file.write(text.getvalue().encode(errors="backslashreplace"))

@@ -1,30 +1,34 @@
-"""Decision thresholds learned from the scores of normal clips alone."""
+"""Learns decision thresholds from the scores of normal clips alone."""
 
 import numpy as np
 
 from asd_jax.runtime.errors import InputError
 
 DECISIONS = ("gamma", "quantile", "extreme_value")
-_TAIL = 0.2  # share of the scores that the generalised Pareto distribution is fitted to
-# of a gamma distribution: standard deviations below the lowest score
+_TAIL = 0.2  # share of the scores to which the generalised Pareto distribution is fitted
+# Candidate starts of the gamma distribution, in standard deviations below the lowest score.
 _STARTS = np.geomspace(0.01, 100, 41)
-FEWEST = 3  # different scores that a two-parameter distribution can be fitted to
+FEWEST = 3  # distinct scores needed to fit a distribution with two parameters
 
 
 def threshold(normal_scores, *, decision: str = "gamma", quantile: float = 0.9) -> float:
-    """Scores "n" of normal clips -> the score above which a clip is called anomalous.
+    """Returns the score above which a clip is called anomalous, from normal scores "n".
+
+        cut = threshold(self_scores, decision="quantile", quantile=0.9)
 
     Args:
-        normal_scores: self-scores (leave-one-out) or scores of held-out normal clips; NaN is left
-            out.
-        decision: "gamma", quantile of the gamma distribution likeliest for the scores (the DCASE
-            baseline's rule, 0.9); "quantile", of the scores themselves; "extreme_value", of a
-            generalised Pareto tail fitted to the highest fifth (Pickands 1975), for quantiles
-            beyond what n scores can show, such as 0.999.
+        normal_scores: self-scores (leave-one-out) or scores of held-out normal clips, "n"; NaN is
+            ignored.
+        decision: "gamma" takes the quantile of the maximum-likelihood gamma distribution (the rule
+            of the DCASE baseline, with quantile 0.9); "quantile" takes that of the scores
+            themselves; "extreme_value" takes that of a generalised Pareto tail fitted to the
+            highest fifth of the scores (Pickands 1975), for quantiles that n scores cannot resolve,
+            such as 0.999.
         quantile: between 0 and 1.
 
     Raises:
-        InputError: unknown decision or quantile, fewer than 3 different scores to learn from.
+        InputError: the decision or the quantile is invalid, or there are fewer than 3 distinct
+            scores.
     """
     scores = np.asarray(normal_scores, np.float64)
     scores = scores[~np.isnan(scores)]
@@ -45,9 +49,9 @@ def threshold(normal_scores, *, decision: str = "gamma", quantile: float = 0.9) 
 def _gamma(scores, quantile):
     from scipy import stats
 
-    # A search for shape, start and scale at once often stops far from the likeliest, or at a start
-    # so close to the lowest score that the likelihood has no bound. For a given start the likeliest
-    # shape and scale are unique.
+    # A joint search over shape, start and scale often stops far from the maximum of the likelihood,
+    # or at a start so close to the lowest score that the likelihood is unbounded. For a fixed start
+    # the maximum over shape and scale is unique.
     mean, std = scores.mean(), scores.std()
     scores = (scores - mean) / std
     fits = [stats.gamma.fit(scores, floc=scores.min() - below) for below in _STARTS]
@@ -60,7 +64,7 @@ def _extreme_value(scores, quantile):
 
     start = np.quantile(scores, 1 - _TAIL)
     excess = scores[scores > start] - start
-    # inside the body, or no tail to speak of
+    # The quantile lies inside the body of the scores, or the tail is too small to fit.
     if quantile <= 1 - _TAIL or len(np.unique(excess)) < FEWEST:
         return float(np.quantile(scores, quantile))
     shape, _, scale = stats.genpareto.fit(excess, floc=0)

@@ -1,3 +1,4 @@
-"""Back ends: one file each, from a bank of normal embeddings to a score per test embedding (see
-fitted.py).
+"""Back ends: each file turns a bank of normal embeddings into a score per test embedding.
+
+fitted.py defines their common interface.
 """

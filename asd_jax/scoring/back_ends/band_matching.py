@@ -1,4 +1,4 @@
-"""Per-band matching: each frequency band finds its own nearest clip."""
+"""Per-band matching: finds the nearest clips in each frequency band separately."""
 
 import functools
 
@@ -9,17 +9,18 @@ from asd_jax.scoring.back_ends.knn import knn
 
 
 def band_matching(bank: Bank, *, bands: int, distance: str = "cosine", k: int = 1) -> Fitted:
-    """score = mean over bands of the mean distance to the k nearest clips in that band.
+    """Returns a back end whose score is the mean over bands of the kNN distance in each band.
 
-    Unlike kNN on the flattened vector, no clip has to match in all bands at once and no loud band
-    outweighs the others. Saengthong and Shinozaki, "Sub-Band Spectral Matching with Localized Score
-    Aggregation" (BEAM, 2026).
+    The kNN distance is the mean distance to the k nearest clips, which are found in each band
+    separately. Unlike in kNN on the flattened vector, no clip has to match in all bands at once,
+    and no loud band outweighs the others. Saengthong and Shinozaki, "Sub-Band Spectral Matching
+    with Localized Score Aggregation" (BEAM, 2026).
 
     Args:
         bank: {domain: "r (bands e)"}.
-        bands: how many bands the vectors hold, one after the other.
+        bands: number of bands in a vector, stored one after the other.
         distance: "cosine" or "euclidean".
-        k: neighbours.
+        k: number of neighbours.
 
     Complexity: that of kNN.
 

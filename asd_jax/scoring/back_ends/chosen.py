@@ -1,4 +1,4 @@
-"""The back end that the options choose, by name."""
+"""Fits the back end that the options choose by name."""
 
 import functools
 
@@ -30,7 +30,7 @@ def _mem_mixup(bank, s, parts):
     return mem_mixup(bank, distance=s.distance, k=s.k, mixup_k=s.mixup_k, weight=s.mixup_weight)
 
 
-BACK_ENDS = {  # name -> function of (bank, Scoring, bands in a vector)
+BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector)
     "knn": _knn,
     "smote": _smote,
     "mem_mixup": _mem_mixup,
@@ -50,10 +50,16 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, bands in a vector)
 def fit_back_end(
     bank: Bank, scoring: Scoring, axes: tuple[str, ...], groups: Bank | None = None
 ) -> Fitted:
-    """Prepared vectors {domain: "r p c"}, p bands or layers -> the back end, fusion and layer
-    average asked for.
+    """Returns the fitted back end, including fusion and the average over layers.
 
-    Groups {domain: "r"}: clips that self-scores leave out together.
+    Args:
+        bank: prepared vectors {domain: "r p c"}, with p bands or layers.
+        scoring: options.
+        axes: meaning of the axes of the embeddings, see `Embeddings`.
+        groups: {domain: "r"}, clips with the same number are left out together for self-scores.
+
+    Raises:
+        InputError: the back end rejects the bank or its options.
     """
     parts = next(iter(bank.values())).shape[1]
     bank = {domain: vectors.reshape(len(vectors), -1) for domain, vectors in bank.items()}

@@ -1,10 +1,10 @@
-"""The one interface of every back end: a function that fits a bank and returns `Fitted`.
+"""Defines the interface of all back ends: a function that fits a bank and returns `Fitted`.
 
-A bank is a dictionary from domain to the normal training embeddings of one machine section, "r e":
-{"source": ..., "target": ...}, only one of them, or {"pooled": ...} where domains are not told
-apart. A back end is a function `back_end(bank, **options) -> Fitted`; it may change the bank
-(SMOTE, k-means), fit a model to it (Mahalanobis, GMM) or combine other back ends (fusion): what
-comes out is always a score per bank.
+A bank is a dictionary from domain to the normal training embeddings "r e" of one machine section:
+{"source": ..., "target": ...}, only one of the two, or {"pooled": ...} if domains are not
+distinguished. A back end is a function `back_end(bank, **options) -> Fitted`. It may change the
+bank (SMOTE, k-means), fit a model to it (Mahalanobis, GMM) or combine other back ends (fusion). The
+result always has one score per bank.
 """
 
 import dataclasses
@@ -23,11 +23,13 @@ class Fitted:
     """A fitted back end.
 
     Attributes:
-        score: test embeddings "n e" -> {bank: anomaly score "n"}, higher is more anomalous.
-        self_scores: groups -> {domain: what `score` would say of that domain's own training clips,
-            had each been kept out of its bank}: leave-one-out, or folds where fitting is dear. Real
-            clips only. NaN where nothing is left to compare with (a bank of one clip). Groups
-            {domain: "r"} are kept out together: windows of one clip.
+        score: function from test embeddings "n e" to {bank: anomaly scores "n"}; higher is more
+            anomalous.
+        self_scores: function from groups to {domain: what `score` would return for the domain's own
+            training clips if each had been kept out of its bank}. Computed by leave-one-out, or by
+            folds where fitting is expensive. Only real clips get scores. NaN where nothing is left
+            to compare with (a bank of one clip). Clips with the same number in the groups {domain:
+            "r"} are left out together, e.g. the windows of one clip.
     """
 
     score: Callable[[np.ndarray], Scores]
@@ -37,22 +39,22 @@ class Fitted:
 def fit_by_folds(
     fit: Callable[[Bank], dict[str, Callable]], bank: Bank, *, folds: int = 5, fewest: int = 1
 ) -> Fitted:
-    """`fit`, bank -> {bank: scorer of test embeddings}, with self-scores by refitting without each
-    fold.
+    """Returns the back end fitted by `fit`, with self-scores from refitting without each fold.
 
-    Banks of up to `folds` clips, or groups, are left out one by one. Clips are put in one order
-    first, so that no result depends on the order in which they came. Complexity: 1 + folds x
-    domains fits.
+    Banks of at most `folds` clips, or groups, are left out one by one. Clips are first sorted into
+    a canonical order, so that no result depends on the order in which they are given. Complexity: 1
+    + folds x domains fits.
 
     Args:
-        fit: may look at all domains' banks.
+        fit: function from the bank to {bank: scorer of test embeddings}; it may use the banks of
+            all domains.
         bank: {domain: "r e"}.
-        folds: refits per domain, at most.
-        fewest: clips that a domain's bank needs to be fitted; self-scores are NaN where fewer would
+        folds: maximum number of refits per domain.
+        fewest: number of clips needed to fit a domain's bank; self-scores are NaN where fewer would
             be left.
 
     Raises:
-        InputError: a bank of fewer clips.
+        InputError: a bank has fewer than `fewest` clips.
     """
     for domain, vectors in bank.items():
         if len(vectors) < fewest:
@@ -82,6 +84,7 @@ def fit_by_folds(
     def _without(domain, group):
         vectors, fold = bank[domain], folds_of(group, folds)
         scores = score(vectors)
+        # Only the scores against a clip's own bank must come from a fit without the clip.
         scores[domain] = np.full(len(vectors), np.nan)
         for left_out in range(fold.max() + 1):
             if np.sum(fold != left_out) >= fewest:
@@ -93,13 +96,14 @@ def fit_by_folds(
 
 
 def folds_of(group: np.ndarray, most: int) -> np.ndarray:
-    """Which group each row belongs to "r" -> its fold 0, 1, ...: groups stay whole, as many folds
-    as groups at most.
+    """Returns the fold 0, 1, ... of each row "r", given the group of each row "r".
+
+    Groups are never split, and there are at most as many folds as groups.
     """
     number = np.unique(group, return_inverse=True)[1]
     return number % min(most, number.max() + 1)
 
 
 def canonical_order(vectors: np.ndarray) -> np.ndarray:
-    """An order of the rows that depends on nothing but their values."""
+    """Returns an order of the rows that depends only on their values."""
     return np.lexsort(np.asarray(vectors).T[::-1])

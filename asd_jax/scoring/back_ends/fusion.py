@@ -1,4 +1,4 @@
-"""Several back ends, or one back end on several parts of the vectors, made one."""
+"""Fuses several back ends, or one back end on several parts of the vectors, into one."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,26 +15,28 @@ Fit = Callable[[Bank], Fitted]
 def fuse(
     bank: Bank, fits: Sequence[Fit], *, fusion: str = "z_min", groups: Bank | None = None
 ) -> Fitted:
-    """Back ends fitted to one bank -> one score per bank.
+    """Returns one back end that combines the scores of several back ends fitted to the same bank.
 
     Args:
         bank: {domain: "r e"}.
-        fits: functions of the bank that return `Fitted`.
-        fusion: "z_min": z-normalise each back end by the self-scores of its bank, take the minimum
-            (arXiv 2606.19269); "mean": the mean of these z-scores; "rank": the mean rank among the
-            clips scored at once, in (0, 1] (transductive: the score of a clip depends on the
-            others); "raw_mean": the mean of the raw scores, for back ends of one scale.
-        groups: {domain: "r"}, which clips the self-scores that z-scores rest on leave out together.
+        fits: functions from the bank to `Fitted`.
+        fusion: "z_min": z-normalise each back end by the self-scores of its bank and take the
+            minimum (arXiv 2606.19269); "mean": the mean of these z-scores; "rank": the mean rank
+            among the clips scored together, in (0, 1] (transductive: the score of a clip depends on
+            the others); "raw_mean": the mean of the raw scores, for back ends with the same scale.
+        groups: {domain: "r"}, clips with the same number are left out together for the self-scores
+            that the z-scores are based on.
 
     Raises:
-        InputError: unknown fusion, no back end.
+        InputError: the fusion is unknown, or there is no back end.
     """
     if fusion not in FUSIONS:
         raise InputError(f"fusion {fusion!r}: must be one of {', '.join(FUSIONS)}")
     if not fits:
         raise InputError("fusion: no back ends to fuse")
     fitted = [fit(bank) for fit in fits]
-    known: list = []  # each back end's self-scores, computed once and only where needed
+    # Self-scores are expensive: they are computed once, and only if the fusion needs them.
+    known: list = []
 
     def all_self_scores():
         if not known:
@@ -50,6 +52,7 @@ def fuse(
         return {name: reduce([one[name] for one in scores], axis=0) for name in scores[0]}
 
     def self_scores(asked=groups):
+        # The self-scores for `groups` are cached; other groups need new ones.
         every = all_self_scores() if asked is groups else [one.self_scores(asked) for one in fitted]
         return {domain: combine([own[domain] for own in every]) for domain in bank}
 
@@ -57,7 +60,7 @@ def fuse(
 
 
 def on_columns(fit: Fit, columns: slice) -> Fit:
-    """`fit` on some columns of the vectors: one band's, or one layer's."""
+    """Returns `fit` restricted to some columns of the vectors, e.g. those of one band or layer."""
 
     def fit_columns(bank):
         fitted = fit({domain: vectors[:, columns] for domain, vectors in bank.items()})
@@ -75,7 +78,7 @@ def _z(scores: Scores, own: dict[str, Scores]) -> Scores:
 
 
 def _rank(values: np.ndarray) -> np.ndarray:
-    """Mean rank of ties, in (0, 1]; NaN stays NaN."""
+    """Returns the ranks in (0, 1]; ties get their mean rank, NaN stays NaN."""
     from scipy.stats import rankdata
 
     return rankdata(values, nan_policy="omit") / max(1, np.sum(~np.isnan(values)))

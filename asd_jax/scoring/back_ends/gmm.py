@@ -1,20 +1,23 @@
-"""Gaussian mixture: how unlikely a clip is among the normal clips of each domain."""
+"""Gaussian mixture: scores how unlikely a clip is among the normal clips of each domain."""
 
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 
-_CLIPS_PER_COMPONENT = 10  # fewer say nothing about a component's variances
-_VARIANCE_FLOOR = 1e-3  # of the mean variance, added to every dimension's
+_CLIPS_PER_COMPONENT = 10  # with fewer, the variances of a component cannot be estimated
+_VARIANCE_FLOOR = 1e-3  # share of the mean variance that is added to each dimension's variance
 
 
 def gmm(bank: Bank, *, components: int = 4, seed: int = 0) -> Fitted:
-    """score = -log likelihood under a diagonal Gaussian mixture per domain; self-scores by folds.
+    """Returns a back end whose score is -log likelihood under a Gaussian mixture.
+
+    There is one mixture with diagonal covariances per domain. Self-scores are computed by folds.
+    Uses scikit-learn.
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
-        components: clamped to one per 10 clips.
-        seed: of the starting clusters.
+        components: number of components, limited to one per 10 clips.
+        seed: seed of the initial clusters.
 
-    Complexity: O(iterations r components e) to fit, O(n components e) to score. By scikit-learn.
+    Complexity: O(iterations r components e) to fit, O(n components e) to score.
     """
 
     def fit(bank):

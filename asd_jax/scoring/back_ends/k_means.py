@@ -1,21 +1,21 @@
-"""k-means: the source bank condensed to a few centres, the target bank kept as it is."""
+"""k-means: reduces the source bank to a few centres and keeps the target bank as it is."""
 
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 from asd_jax.scoring.back_ends.knn import nearest, unit_or_plain
 
 
 def k_means(bank: Bank, *, distance: str = "cosine", centres: int = 16, seed: int = 0) -> Fitted:
-    """score = distance to the closest centre of the source bank, or to the closest clip of the
-    target bank.
+    """Returns a back end whose score is the distance to the nearest centre or target clip.
 
-    A pooled bank is condensed as a whole. For cosine, k-means (scikit-learn, best of 4 starts) runs
-    on vectors of length 1. Self-scores by folds.
+    The source bank is replaced by its k-means centres, the target bank keeps its clips, and a
+    pooled bank is replaced as a whole. For the cosine distance, k-means (scikit-learn, best of 4
+    starts) runs on vectors of length 1. Self-scores are computed by folds.
 
     Args:
         bank: {domain: "r e"}.
         distance: "cosine" or "euclidean".
-        centres: per condensed bank, clamped to its size.
-        seed: of the starts.
+        centres: number of centres per bank, limited to its size.
+        seed: seed of the starts.
 
     Complexity: O(iterations r centres e) to fit, O(n (centres + t) e) to score against t target
     clips.

@@ -1,6 +1,4 @@
-"""k nearest neighbours: mean distance to the k closest clips of each bank, the field's default back
-end.
-"""
+"""k nearest neighbours: mean distance to the k closest clips of each bank, the field's default."""
 
 import functools
 
@@ -11,24 +9,25 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, folds_of
 
 _QUERY_ROWS, _BANK_ROWS = 1024, 4096  # one block of distances: 32 MiB
-_LARGE = 100_000  # rows of a float32 bank from which on a float32 search comes first
-_FOLDS = 10  # of groups, for self-scores
-_SPARE = 8  # neighbours that it finds more than asked for
+_LARGE = 100_000  # rows from which a float32 bank is searched in float32 first
+_FOLDS = 10  # number of folds into which groups are divided for self-scores
+_SPARE = 8  # extra neighbours that the float32 search finds
 
 
 def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = False) -> Fitted:
-    """score = mean of the k smallest distances to a bank, k clamped to its size; self-scores leave
-    one out.
+    """Returns a back end whose score is the mean of the k smallest distances to a bank.
 
-    Of groups, self-scores leave out a tenth at a time.
+    k is limited to the size of the bank. Self-scores are computed by leave-one-out, or with groups
+    by leaving out a tenth of the groups at a time.
 
     Args:
         bank: {domain: "r e"}.
         distance: "cosine" (1 - cos) or "euclidean".
-        k: neighbours.
-        on_device: search banks of 100,000 float32 rows and more by JAX, on its default device.
+        k: number of neighbours.
+        on_device: whether banks of at least 100,000 float32 rows are searched by JAX on its default
+            device.
 
-    Complexity: O(n r e), self-scores O(r^2 e); memory one block of distances.
+    Complexity: O(n r e), self-scores O(r^2 e); memory for one block of distances.
     """
     near = functools.partial(nearest, k=k, distance=distance, on_device=on_device)
 
@@ -66,26 +65,29 @@ def nearest(
     scale=None,
     on_device: bool = False,
 ):
-    """Queries "n e", bank "r e" -> the k smallest distances "n k", ascending, and their rows in the
-    bank "n k".
+    """Returns the k smallest distances "n k", ascending, and their rows in the bank "n k".
 
-    Float64 in blocks, never the full matrix. Neighbours are picked by the expanded square |x|^2 +
-    |b|^2 - 2xb, whose rounding would spoil the distance of near-duplicates; the distances returned
-    are recomputed from the differences. Large float32 banks are searched in float32 for a few
-    neighbours too many; where its error bound leaves open whether the k nearest are among them, the
-    query is searched again in float64.
+    Distances are computed in float64 and in blocks, never as the full matrix. Neighbours are chosen
+    by the expanded square |x|^2 + |b|^2 - 2xb. Because its rounding would spoil the distance of
+    near-duplicates, the returned distances are recomputed from the differences. Large float32 banks
+    are searched in float32 for a few neighbours more than asked for. If the error bound of that
+    search cannot guarantee that the k nearest are among them, the query is searched again in
+    float64.
+
+        distances, rows = nearest(queries, bank, k=2, distance="euclidean")
 
     Args:
-        queries: any float array.
-        bank: any float array; only blocks of it are turned to float64.
-        k: neighbours, clamped to the bank's size (minus one with leave_one_out).
+        queries: any float array "n e".
+        bank: any float array "r e"; only blocks of it are converted to float64.
+        k: number of neighbours, limited to the size of the bank (minus one with leave_one_out).
         distance: "cosine" or "euclidean"; a zero vector has cosine distance 1 from everything.
-        leave_one_out: queries are the bank's own rows, and row i is no neighbour of itself.
-        scale: "r"; distances to row r are divided by scale[r] before the smallest are picked.
-        on_device: do the float32 search by JAX.
+        leave_one_out: whether the queries are the rows of the bank; row i is then no neighbour of
+            itself.
+        scale: "r"; distances to row r are divided by scale[r] before the smallest are chosen.
+        on_device: whether the float32 search is done by JAX.
 
     Raises:
-        InputError: unknown distance, k < 1, embeddings of different length.
+        InputError: the distance is unknown, k < 1, or the embeddings have different lengths.
     """
     if distance not in ("cosine", "euclidean"):
         raise InputError(f"distance {distance!r}: must be cosine or euclidean")
@@ -115,7 +117,7 @@ def nearest(
 
 
 def _sieved_rows(query, bank, k, distance, own, on_device):
-    """The k rows of the bank closest to each query, by float32 where its error bound settles it."""
+    """Returns the k rows nearest to each query, found in float32 if its error bound allows it."""
     search = _closest_rows_on_device if on_device else _closest_rows
     with np.errstate(over="ignore", invalid="ignore"):
         found, beyond, longest = search(query.astype(np.float32), bank, k + _SPARE, distance, own)
@@ -123,9 +125,8 @@ def _sieved_rows(query, bank, k, distance, own, on_device):
     order = np.argsort(exact, axis=1, kind="stable")[:, :k]
     last = np.take_along_axis(exact, order, 1)[:, -1]
     length = np.linalg.norm(query, axis=1)
-    value = (
-        2 * last if distance == "cosine" else last**2
-    ) - length**2  # as the search ranks: |b|^2 - 2xb
+    # The search ranks by |b|^2 - 2xb, so the exact distances are converted to that.
+    value = (2 * last if distance == "cosine" else last**2) - length**2
     error = 2 * query.shape[1] * np.finfo(np.float32).eps * (length + longest) ** 2
     rows, open_ = (
         np.take_along_axis(found, order, 1),
@@ -139,11 +140,10 @@ def _sieved_rows(query, bank, k, distance, own, on_device):
 
 
 def _closest_rows(query, bank, k, distance, own, scale=None):
-    """The k rows closest to each query, the square no other row is below (short of |x|^2), the
-    longest row.
+    """Returns the k nearest rows, a lower bound for all other rows, and the longest length.
 
-    Computed in the precision of `query`; `own` are the rows that are the queries themselves, or
-    None.
+    The bound is on the squared distance without |x|^2, computed in the precision of `query`. `own`
+    holds the rows that are the queries themselves, or is None.
     """
     best, rows, longest = (
         np.full((len(query), k), np.inf, query.dtype),
@@ -155,17 +155,19 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
         block = unit_or_plain(bank[start : start + _BANK_ROWS], distance, query.dtype)
         norms = np.einsum("re,re->r", block, block)
         if distance == "cosine":
-            norms[norms == 0] = 1  # as _exact has it: distance 1 from everything
+            norms[norms == 0] = 1  # gives distance 1 from everything, as in _exact
         longest = max(longest, float(np.sqrt(norms.max())))
         square = doubled @ block.T
         square += norms
-        if scale is not None:  # else |x|^2, the same for the whole row, can be left out
+        # Without a scale, |x|^2 is the same for the whole row and can be left out.
+        if scale is not None:
             square += np.einsum("ne,ne->n", query, query)[:, None]
             square /= np.power(scale[start : start + _BANK_ROWS], 1 if distance == "cosine" else 2)
         if own is not None:
             inside = np.flatnonzero((own >= start) & (own < start + len(block)))
             square[inside, own[inside] - start] = np.inf
-        closer = np.flatnonzero(square.min(1) < best.max(1))  # after the first blocks, few queries
+        # After the first blocks, only a few queries find anything closer.
+        closer = np.flatnonzero(square.min(1) < best.max(1))
         values = np.concatenate([best[closer], square[closer]], 1)
         pick = np.argpartition(values, k - 1, axis=1)[:, :k]
         best[closer] = np.take_along_axis(values, pick, 1)
@@ -175,7 +177,7 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
 
 
 def _closest_rows_on_device(query, bank, k, distance, own):
-    """`_closest_rows` by JAX."""
+    """Returns the same as `_closest_rows`, computed by JAX."""
     import jax
     import jax.numpy as jnp
 
@@ -206,7 +208,7 @@ def _closest_rows_on_device(query, bank, k, distance, own):
 
 
 def _exact(query, bank, rows, distance):
-    """Distances of each query to its own rows of the bank, from the differences."""
+    """Returns the distances of each query to the given rows of the bank, from the differences."""
     distances = np.empty(rows.shape)
     step = max(1, 2**22 // max(1, rows.shape[1] * query.shape[1]))  # 32 MiB of differences
     for start in range(0, len(query), step):
@@ -214,7 +216,8 @@ def _exact(query, bank, rows, distance):
         flat = unit_or_plain(bank[rows[part].ravel()], distance)
         found = flat.reshape(*rows[part].shape, -1)
         square = np.square(found - query[part, None]).sum(-1)
-        if distance == "cosine":  # |u - v|^2 = 2 - 2uv for unit vectors; a zero vector lacks one 1
+        # For unit vectors |u - v|^2 = 2 - 2uv; each zero vector makes that smaller by 1.
+        if distance == "cosine":
             zeros = 1.0 * ~query[part].any(-1)[:, None] + ~found.any(-1)
             distances[part] = (square + zeros) / 2
         else:
@@ -223,7 +226,7 @@ def _exact(query, bank, rows, distance):
 
 
 def unit_or_plain(vectors, distance, dtype: DTypeLike = np.float64):
-    """Vectors "... e" as float64; for cosine, divided by their length (zero vectors stay zero)."""
+    """Returns vectors "... e" as `dtype`; for cosine, scaled to length 1 (zeros stay zero)."""
     vectors = np.asarray(vectors, dtype)
     if distance == "euclidean":
         return vectors
@@ -232,5 +235,5 @@ def unit_or_plain(vectors, distance, dtype: DTypeLike = np.float64):
 
 
 def _mean(distances):
-    """Mean over neighbours, NaN where there is none."""
+    """Returns the mean over neighbours, NaN where there are none."""
     return distances.mean(1) if distances.shape[1] else np.full(len(distances), np.nan)

@@ -1,25 +1,25 @@
-"""Local density normalisation: a distance counts for less where the bank itself is sparse."""
+"""Local density normalisation: a distance counts less where the bank itself is sparse."""
 
 import numpy as np
 
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 from asd_jax.scoring.back_ends.knn import nearest
 
-_FLOOR = 1e-12  # of the mean distance inside the bank: K copies of one clip have none
+_FLOOR = 1e-12  # lower limit of the mean distance inside the bank, which is 0 for copies of a clip
 
 
 def local_density(bank: Bank, *, distance: str = "cosine", k: int = 4) -> Fitted:
-    """score = min over the bank's clips e of d(x, e) / mean of d(e, its k nearest); self-scores by
-    folds.
+    """Returns a back end whose score is a distance normalised by the local density of the bank.
 
-    Of one pooled bank it needs no domain labels; of a source and a target bank it is the
-    domain-wise variant. Wilkinghoff et al., "Local Density-Based Anomaly Score Normalization for
-    Domain Generalization" (2025), k = 4 to 16.
+    The score is the minimum over the clips e of the bank of d(x, e) / mean of d(e, its k nearest
+    neighbours). Self-scores are computed by folds. With one pooled bank, no domain labels are
+    needed; with a source and a target bank this is the domain-wise variant. Wilkinghoff et al.,
+    "Local Density-Based Anomaly Score Normalization for Domain Generalization" (2025), k = 4 to 16.
 
     Args:
-        bank: {domain: "r e"}; k is clamped to r - 1.
+        bank: {domain: "r e"}; k is limited to r - 1.
         distance: "cosine" or "euclidean".
-        k: neighbours that tell a clip's density.
+        k: number of neighbours from which the density of a clip is estimated.
 
     Complexity: O(r^2 e) to fit, O(n r e) to score.
     """
@@ -31,7 +31,7 @@ def local_density(bank: Bank, *, distance: str = "cosine", k: int = 4) -> Fitted
 
 
 def sparsity(vectors: np.ndarray, distance: str, k: int) -> np.ndarray:
-    """Vectors "r e" -> mean distance of each to its k nearest among the others, "r"."""
+    """Returns the mean distance "r" of each vector "r e" to its k nearest neighbours."""
     return np.maximum(nearest(vectors, vectors, k, distance, leave_one_out=True)[0].mean(1), _FLOOR)
 
 

@@ -1,4 +1,4 @@
-"""Mahalanobis distance to each domain's mean under its own covariance, shrunk towards a sphere."""
+"""Mahalanobis distance to the mean of each domain, with its covariance shrunk towards a sphere."""
 
 import numpy as np
 
@@ -7,19 +7,19 @@ from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 
 
 def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
-    """score = sqrt((x - m)' C^-1 (x - m)), C = (1 - a) S + a tr(S)/e I per domain; self-scores by
-    folds.
+    """Returns a back end whose score is the Mahalanobis distance sqrt((x - m)' C^-1 (x - m)).
+
+    C = (1 - a) S + a tr(S)/e I for each domain. Self-scores are computed by folds. S has rank below
+    r: with its r singular vectors C is inverted in O(r^2 e) instead of O(e^3); scoring takes O(n r
+    e).
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
-        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn), of two
-            clips it is 1.
-
-    S has rank below r: with its r singular vectors C is inverted in O(r^2 e) instead of O(e^3); O(n
-    r e) to score.
+        shrinkage: a in (0, 1]; None estimates it (Ledoit and Wolf 2004, by scikit-learn), and uses
+            1 for two clips.
 
     Raises:
-        InputError: a bank of one clip, shrinkage outside (0, 1].
+        InputError: a bank has one clip, or the shrinkage is outside (0, 1].
     """
     if shrinkage is not None and not 0 < shrinkage <= 1:
         raise InputError(
@@ -33,18 +33,20 @@ def mahalanobis(bank: Bank, *, shrinkage: float | None = None) -> Fitted:
 
 
 def shrunk_covariance(vectors: np.ndarray, shrinkage: float | None = None):
-    """Vectors "r e" -> (mean "e", singular directions "r e", variance along each "r", variance
-    along all others).
+    """Returns the mean and the shrunk covariance of vectors "r e".
+
+    The result is (mean "e", singular directions "r e", variance along each "r", variance along all
+    other directions).
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     mean = vectors.mean(0)
     _, singular, directions = np.linalg.svd(vectors - mean, full_matrices=False)
     variance = singular**2 / len(vectors)
-    # Two clips look alike from their mean, so that the estimate is 0 whatever they are.
+    # Two clips are symmetric about their mean, so the estimate is 0 for any two clips.
     estimated = ledoit_wolf_shrinkage(vectors) if len(vectors) > 2 else 1.0
     a = estimated if shrinkage is None else shrinkage
-    # Equal clips have no variance at all.
+    # Identical clips have no variance, and the distance divides by it.
     floor = np.finfo(float).eps * np.square(vectors).mean() + np.finfo(float).tiny
     rest = max(a * variance.sum() / vectors.shape[1], floor)
     return mean, directions, (1 - a) * variance + rest, rest

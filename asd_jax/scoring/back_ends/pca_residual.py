@@ -1,4 +1,4 @@
-"""PCA residual: how much of a clip the directions in which normal clips vary cannot explain."""
+"""PCA residual: the part of a clip that the principal components of normal clips cannot explain."""
 
 import numpy as np
 
@@ -6,14 +6,17 @@ from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 
 
 def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
-    """score = length of x - m outside the first principal components of each domain; self-scores by
-    folds.
+    """Returns a back end whose score is the length of x - m outside the first principal components.
+
+    The components are those of each domain. Self-scores are computed by folds.
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
-        components: clamped to half the clips, so that some variation is left to be surprised by.
+        components: number of components, limited to half the clips so that some variation is left
+            unexplained.
 
-    Complexity: O(r^2 e) to fit, O(n components e) to score. PCA by scikit-learn, full SVD.
+    Complexity: O(r^2 e) to fit, O(n components e) to score. Uses the PCA of scikit-learn with full
+    SVD.
     """
 
     def fit(bank):
@@ -23,7 +26,7 @@ def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
 
 
 def principal_components(vectors: np.ndarray, components: int):
-    """Vectors "r e" -> their PCA, as scikit-learn has it."""
+    """Returns the fitted scikit-learn PCA of vectors "r e"."""
     from sklearn.decomposition import PCA
 
     return PCA(min(components, max(1, len(vectors) // 2), vectors.shape[1]), svd_solver="full").fit(

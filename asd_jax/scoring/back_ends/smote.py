@@ -1,5 +1,6 @@
-"""SMOTE: the target bank filled up with points between its clips, so that few clips cover their
-domain.
+"""SMOTE: fills the target bank with points between its clips.
+
+This lets a few target clips cover their domain.
 """
 
 import numpy as np
@@ -18,25 +19,26 @@ def smote(
     smote_k: int = 2,
     seed: int = 0,
 ) -> Fitted:
-    """score = mean distance to the k nearest, the target bank grown by SMOTE to `ratio` times the
-    source bank.
+    """Returns a kNN back end whose target bank is enlarged by SMOTE to `ratio` times the source
+    bank.
 
-    Self-scores are plain kNN's, from real clips only. Chawla et al., "SMOTE" (JAIR 2002), by
-    imbalanced-learn.
+    The score is the mean distance to the k nearest neighbours. Self-scores are those of plain kNN,
+    from real clips only. Chawla et al., "SMOTE" (JAIR 2002), by imbalanced-learn.
 
     Args:
         bank: {"source", "target"}, each "r e".
         distance: "cosine" (SMOTE then runs on vectors of length 1) or "euclidean".
-        k: neighbours of kNN.
-        ratio: clips of the grown target bank per source clip; a target bank already that large
-            stays as it is.
-        smote_k: neighbours among which SMOTE interpolates, clamped to the target bank.
-        seed: of the draws; they are the same for every order of the clips.
+        k: number of neighbours of kNN.
+        ratio: clips of the enlarged target bank per source clip; a target bank that is already this
+            large stays as it is.
+        smote_k: number of neighbours among which SMOTE interpolates, limited to the target bank.
+        seed: seed of the draws, which do not depend on the order of the clips.
 
     Complexity: O(n (1 + ratio) r e).
 
     Raises:
-        InputError: no source or no target bank, a target bank of one clip, ratio outside (0, 1].
+        InputError: the source or the target bank is missing, the target bank has one clip, or the
+            ratio is outside (0, 1].
     """
     from imblearn.over_sampling import SMOTE
 
@@ -45,8 +47,9 @@ def smote(
         raise InputError(f"smote ratio {ratio}: must lie in (0, 1]")
     if len(target) < 2:
         raise InputError("smote: needs at least two target training clips to interpolate between")
-    if ratio * len(source) - len(target) < 1:  # not a whole clip is lacking
+    if ratio * len(source) - len(target) < 1:  # SMOTE would add less than one clip
         return knn(bank, distance=distance, k=k)
+    # SMOTE draws rows by number, so the order of the clips would otherwise change the result.
     source, target = (unit_or_plain(v, distance)[canonical_order(v)] for v in (source, target))
     sampler = SMOTE(
         sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed
@@ -58,7 +61,11 @@ def smote(
 
 
 def source_and_target(bank: Bank, name: str):
-    """Both domains' banks, float64; InputError where one is missing."""
+    """Returns the banks of both domains in float64.
+
+    Raises:
+        InputError: a bank is missing.
+    """
     if set(bank) != {"source", "target"}:
         raise InputError(
             f"{name}: needs a source and a target bank, found {', '.join(bank)}; use knn"
