@@ -16,7 +16,6 @@ names that are not UTF-8. The command writes fuzz_audio.json.
 import collections
 import faulthandler
 import json
-import resource
 import struct
 import tempfile
 import time
@@ -33,6 +32,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from benchmarks.odd_folders import faults_of, random_folder
 from benchmarks.odd_recordings import fault_of, random_case
+from benchmarks.provenance import peak_memory_mb
 
 FLAGS = flags.FLAGS
 
@@ -102,7 +102,7 @@ def main() -> int:
             root = Path(folder) / f"folder_{number}"
             broken += [f"folder {number}: {f}" for f in faults_of(root, *random_folder(root, rng))]
     faulthandler.cancel_dump_traceback_later()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = peak_memory_mb()
     broken += [f"{peak_mb:.0f} MB of memory"] if peak_mb > MOST_MB else []
     result = {
         "files": FLAGS.files,

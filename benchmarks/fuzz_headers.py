@@ -12,7 +12,6 @@ seed (--seed, n). The command writes fuzz_headers.json.
 import collections
 import faulthandler
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from absl import flags
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
+from benchmarks.provenance import peak_memory_mb
 
 FLAGS = flags.FLAGS
 
@@ -57,7 +57,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         whole, readers = whole_files(Path(folder)), _readers()
         kinds = list(whole)
-        before_mb = _peak_mb()
+        before_mb = peak_memory_mb()
         for number in range(FLAGS.cases):
             rng = np.random.default_rng((FLAGS.seed, number))
             kind = kinds[number % len(kinds)]
@@ -73,7 +73,7 @@ def main() -> int:
             broken += [f"case {number}, {kind}: {told}" for told in (fault, *deeds.done) if told]
             path.unlink()
     faulthandler.cancel_dump_traceback_later()
-    peak_mb = _peak_mb()
+    peak_mb = peak_memory_mb()
     broken += [f"{peak_mb:.0f} MB of memory"] if peak_mb > MOST_MB else []
     result = {"cases": FLAGS.cases, "seed": FLAGS.seed, **dict(sorted(came_of.items()))}
     result |= {"broken": broken, "peak_mb": round(peak_mb), "before_mb": round(before_mb)}
@@ -141,10 +141,6 @@ def _readers() -> dict[str, Callable[[Path], object]]:
         "json": lambda path: read_json(path, dict[str, object]),
         "torch": convert,
     }
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -113,3 +113,12 @@ def cost_section(seconds: Mapping[str, float]) -> Section:
     return Section(
         "Cost", [Table(["cell", "seconds, all seeds"], rows)], [f"On {machine()['device']}."]
     )
+
+
+def peak_memory_mb() -> float:
+    """Returns the peak memory of this process, in MB of 2^20 bytes.
+
+    Not ru_maxrss, which begins with the memory of the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024

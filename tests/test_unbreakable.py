@@ -13,6 +13,7 @@ import pytest
 
 import asd_jax.evaluate
 import asd_jax.run.embed
+import asd_jax.run.score
 import asd_jax.train
 from asd_jax.run.workdir import InUse, claimed, locked, remove_run
 from asd_jax.runtime.errors import InputError
@@ -91,7 +92,7 @@ def terminating(function, at):
         pytest.param(Checkpoints, "save", 1, marks=pytest.mark.slow),
         pytest.param(loop, "_report", 3, marks=pytest.mark.slow),
         (asd_jax.run.embed, "embed_machine", 2),
-        pytest.param(asd_jax.evaluate, "score_machine", 2, marks=pytest.mark.slow),
+        pytest.param(asd_jax.run.score, "score_machine", 2, marks=pytest.mark.slow),
     ],
     ids=["while a checkpoint is written", "while training", "while embedding", "while scoring"],
 )

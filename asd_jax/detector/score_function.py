@@ -60,7 +60,9 @@ def _fused(scores):
     """Returns the same as `fused`, for scores "j b"."""
     above = jnp.maximum(scores, 0)
     highest = jnp.maximum(above.max(0), jnp.finfo(scores.dtype).tiny)
-    mean = jnp.power(jnp.power(above / highest[None], POWER).mean(0), 1 / POWER)
+    mean = jax.lax.integer_pow(above / highest[None], POWER).mean(0)
+    # exp and log, because jnp.power does not convert to ONNX when the number of clips is open.
+    mean = jnp.exp(jnp.log(mean) / POWER)
     return jnp.where(above.max(0) > 0, highest * mean, scores.max(0))
 
 

@@ -11,6 +11,7 @@ from jax.sharding import SingleDeviceSharding
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from asd_jax.features.simam import Length
 from asd_jax.runtime.log import tell
 
 ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
@@ -33,7 +34,7 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
     return without_fill(attend_filled(qkv, attention), qkv.shape[1])
 
 
-def without_fill(filled: Float[Array, "b m h d"], tokens: int) -> Float[Array, "b n h d"]:
+def without_fill(filled: Float[Array, "b m h d"], tokens: Length) -> Float[Array, "b n h d"]:
     """Returns the first `tokens` tokens, without the padding behind them."""
     return filled if filled.shape[1] == tokens else filled[:, :tokens]
 
