@@ -126,17 +126,18 @@ def compiled_once(program, devices: Sequence, memory: int, left: Path) -> dict:
         lowered = program.lowered(devices)
         text = f"{jax.__version__}\n{lowered.program.as_text()}"
         found["program"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        same = known.get(program.name, {})
-        if same.get("program") == found["program"] and "error" not in same:
-            return same
         found |= {"jax": jax.__version__, "state_bytes": lowered.state}
         found |= {"reduced_bytes": lowered.reduced, "gathered_bytes": lowered.gathered}
-        found |= report(lowered.program.compile())
+        same = known.get(program.name, {})
+        if same.get("program") == found["program"] and "error" not in same:
+            found = same | found
+        else:
+            found |= report(lowered.program.compile())
+            found["seconds"] = round(time.perf_counter() - began, 1)
     # Whatever is wrong with one program, the others are compiled too.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         found["error"] = f"{type(error).__name__}: {reason[:300]}"
-    found["seconds"] = round(time.perf_counter() - began, 1)
     left.parent.mkdir(parents=True, exist_ok=True)
     write_json(left, known | {program.name: found})
     return found

@@ -71,7 +71,8 @@ def _peak(found: dict | None) -> str:
         return ""
     if "error" in found:
         return found["error"].partition(":")[0]
-    return f"{found['peak_bytes'] / 1e9:.2f}"
+    peak = f"{found['peak_bytes'] / 1e9:.2f}"
+    return peak if found["peak_bytes"] < found["memory_bytes"] else f"{peak}, too much"
 
 
 def _details(found: dict | None) -> list[str]:

@@ -175,7 +175,7 @@ def _fine_tuning(program: Program, mesh: Mesh) -> Lowered:
     batch |= {"wave": jax.ShapeDtypeStruct((rows, samples), kind), "simam_mode": batch["label"]}
     lowered = _training(program, train_step, state, batch, mesh)
     reduced = _bytes(split(state.params, settings.trains)[0])
-    mixed = 0 if program.resident else _bytes(batch["wave"])
+    mixed = settings.batch_size * samples * kind.dtype.itemsize
     return lowered._replace(reduced=reduced, gathered=lowered.gathered + mixed)
 
 

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from asd_jax.features.simam import Length
+from asd_jax.models.devices import each_its_own, target_device
 from asd_jax.runtime.log import tell
 
 ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
@@ -52,21 +53,9 @@ def attend_filled(
         fixed = isinstance(clips, int)  # in an export the number of clips is a symbol
         shape = (tokens, heads, width, qkv.dtype)
         attention = fastest_attention(target_device(), *shape) if fixed else "exact"
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.size > 1 and not mesh.manual_axes:
-        # Each device processes its own clips; the compiler would gather them otherwise.
-        own = jax.P(mesh.axis_names)
-        attend_own = functools.partial(attend_filled, attention=attention)
-        return jax.shard_map(attend_own, in_specs=own, out_specs=own)(qkv)
-    if attention == "clip_by_clip":
-        # Recomputing the weights for the gradient keeps them in the cache; stored ones would not
-        # be there.
-        return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
-    if attention == "exact":
-        return jax.vmap(_attend_clip)(qkv)
-    if attention != "cudnn":
+    if attention not in ATTENTIONS:
         raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
-    return padded_attention(qkv, "cudnn")
+    return each_its_own(functools.partial(_attend_as, attention), qkv)
 
 
 def padded_attention(
@@ -94,17 +83,6 @@ def padded_attention(
         key_value_seq_lengths=lengths,
         implementation=implementation,
     )
-
-
-def target_device() -> jax.Device:
-    """Returns the device that programs are compiled for: JAX's default, else this process's first.
-
-    The default may also be a device that is only described and not present
-    (benchmarks/gpu_program.py).
-    """
-    # The attribute is made at run time, so pyright does not know it.
-    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
-    return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
 
 
 def fastest_attention(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> str:
@@ -155,6 +133,16 @@ def refusal(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> st
 
 
 _say_once = functools.cache(tell)
+
+
+def _attend_as(attention, qkv):
+    if attention == "clip_by_clip":
+        # Recomputing the weights for the gradient keeps them in the cache; stored ones would not
+        # be there.
+        return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
+    if attention == "exact":
+        return jax.vmap(_attend_clip)(qkv)
+    return padded_attention(qkv, "cudnn")
 
 
 def _attend_clip(qkv):

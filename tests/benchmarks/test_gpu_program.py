@@ -86,6 +86,12 @@ def test_eight_gpus_send_float32_whole(tmp_path):
 
 
 @pytest.mark.gpu_program
+def test_eight_gpus_pre_train_each_on_its_own_clips(tmp_path):
+    found = compiled("pre-training base, eat", tmp_path, devices=8)
+    assert set(found["collectives"]) == {"all-reduce"}
+
+
+@pytest.mark.gpu_program
 def test_eight_gpus_share_one_state_and_embed(tmp_path):
     whole = compiled("fine-tuning base, full, bfloat16", tmp_path, devices=8)["state_bytes"]
     shared = compiled("fine-tuning base, full, all shards", tmp_path, devices=8)

@@ -165,13 +165,3 @@ def test_a_kernel_that_compiles_is_not_refused_whatever_is_traced_around(monkeyp
     with jax.set_mesh(mesh):
         program(jnp.ones(8))
     assert found == [""]
-
-
-def test_programs_are_made_for_jaxs_default_device(monkeypatch):
-    third = jax.devices()[3]
-    with jax.default_device(third):
-        assert attention.target_device() is third
-    with jax.default_device("cpu"):
-        assert attention.target_device() is jax.devices("cpu")[0]
-    with jax.default_device(None):
-        assert attention.target_device() is jax.local_devices()[0]

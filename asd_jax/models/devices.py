@@ -1,0 +1,34 @@
+"""Tells for which device a program is compiled, and lets each of several process its own clips."""
+
+from collections.abc import Callable
+
+import jax
+
+
+def target_device() -> jax.Device:
+    """Returns the device that programs are compiled for: JAX's default, else this process's first.
+
+    The default may also be a device that is only described and not present
+    (benchmarks/gpu_program.py).
+    """
+    # The attribute is made at run time, so pyright does not know it.
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
+
+
+def each_its_own(function: Callable, clips: jax.Array, *whole: jax.Array) -> jax.Array:
+    """Returns function(clips, *whole); under a mesh, every device computes it for its own clips.
+
+    This is for operations for which the compiler would gather all clips on every device.
+
+    Args:
+        function: its result has the clips as its first axis.
+        clips: has the clips as its first axis.
+        whole: arrays that are the same on all devices.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size < 2 or mesh.manual_axes:
+        return function(clips, *whole)
+    own = jax.P(mesh.axis_names)
+    specs = (own, *[jax.P()] * len(whole))
+    return jax.shard_map(function, in_specs=specs, out_specs=own)(clips, *whole)
