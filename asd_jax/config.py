@@ -22,7 +22,7 @@ from asd_jax.features.settings import Features, PretrainingFeatures
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import as_mapping, check_settings, key, settings_from
+from asd_jax.runtime.settings import CheckedSettings, as_mapping, key, settings_from
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.settings import (
@@ -46,7 +46,7 @@ T = TypeVar("T", "RunConfig", "PretrainConfig")
 
 
 @dataclasses.dataclass(frozen=True)
-class Recordings:
+class Recordings(CheckedSettings):
     """How recordings are read: the keys that training and pre-training share."""
 
     root: str = key("", "folder of recordings")
@@ -63,9 +63,6 @@ class Recordings:
         "folder for decoded clips; worth it where recordings are compressed, resampled or far away",
     )
     threads: int = key(4, "that read recordings ahead", least=1)
-
-    def __post_init__(self):
-        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +118,7 @@ class Data(Recordings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Factory:
+class Factory(CheckedSettings):
     """The size of the synthetic data set, used with data.root=factory."""
 
     seed: int = key(0, "another seed, other recordings of the same machines", least=0)
@@ -129,12 +126,9 @@ class Factory:
     train_target: int = key(10, "normal training clips of a machine in the target domain")
     test_per_condition: int = key(15, "test clips per (normal, anomaly) x (source, target)")
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Size:
+class Size(CheckedSettings):
     """The size of EAT: the keys that training and pre-training share."""
 
     size: str = key("base", "base, large or tiny", choices=SIZES)
@@ -149,9 +143,6 @@ class Size:
         "of EAT's computation: float32 or bfloat16; parameters stay float32",
         choices=DTYPES,
     )
-
-    def __post_init__(self):
-        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +165,7 @@ class Model(Size):
 
 
 @dataclasses.dataclass(frozen=True)
-class Frozen:
+class Frozen(CheckedSettings):
     """The encoder of `evaluate --weights`, which is used without training."""
 
     pooling: str = key(
@@ -191,33 +182,24 @@ class Frozen:
         -2, "whose output is pooled; the last is the most specialised on the pre-training"
     )
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Parallel:
+class Parallel(CheckedSettings):
     """How several devices share the training state; every batch is divided among all of them."""
 
     shards: int = key(1, SHARDS)
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Log:
+class Log(CheckedSettings):
     """How often a run writes log lines and checkpoints."""
 
     every: int = key(20, "steps between lines", least=1)
     checkpoint_every: int = key(200, "steps between checkpoints", least=1)
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Report(CheckedSettings):
     """The HTML report of a run."""
 
     page: bool = key(True, "whether to write report/index.html")
@@ -227,7 +209,7 @@ class Report:
     )
 
     def __post_init__(self):
-        check_settings(self)
+        super().__post_init__()
         # UMAP is optional; that it is missing must be reported before the run, not at its end.
         if self.map == "umap" and not importlib.util.find_spec("umap"):
             raise InputError(
@@ -236,7 +218,7 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(CheckedSettings):
     """All settings of training and scoring.
 
     The defaults are the paper's choices, and our own where the paper does not specify one.
@@ -270,9 +252,6 @@ class RunConfig:
     scoring: Scoring = Scoring()
     log: Log = Log()
     report: Report = Report()
-
-    def __post_init__(self):
-        check_settings(self)
 
     def validate(self) -> None:
         """Checks that the sections are consistent with each other.
@@ -339,7 +318,7 @@ class PretrainingLog(Log):
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainConfig:
+class PretrainConfig(CheckedSettings):
     """All settings of pre-training; the defaults are EAT's published values, on the m-FB filter
     bank.
     """
@@ -352,9 +331,6 @@ class PretrainConfig:
     optimizer: PretrainingOptimizer = PretrainingOptimizer()
     parallel: Parallel = Parallel()
     log: PretrainingLog = PretrainingLog()
-
-    def __post_init__(self):
-        check_settings(self)
 
     @property
     def settings(self) -> Pretraining:

@@ -221,7 +221,8 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
     from asd_jax.run.encoder import check, own_front_end
 
     # With a persistent cache, all seeds, and cells that differ only in their data, compile once.
-    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    # The attribute is made at run time, so pyright does not know it.
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     weights = flags.FLAGS.weights or config.model.weights
     if not weights and not flags.FLAGS.encoder:

@@ -12,7 +12,6 @@ take minutes, so only a part of them is timed. The command writes scoring.json a
 minutes.
 """
 
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.intervals import bootstrap, jackknife
+from benchmarks.provenance import peak_memory_mb
 
 FLAGS = flags.FLAGS
 
@@ -139,7 +139,7 @@ def interval_speed(
 
 def peak_gigabytes() -> float:
     """Returns the peak resident memory of this process so far, in gigabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return peak_memory_mb() * 2**20 / 1e9
 
 
 if __name__ == "__main__":

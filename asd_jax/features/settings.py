@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.settings import check_settings, key
+from asd_jax.runtime.settings import CheckedSettings, key
 
 SPACINGS = ("even", "mel", "gammatone")
 LOW_HZ = 20.0  # Kaldi's default; its upper edge is half the sample rate
@@ -16,7 +16,7 @@ LAMBDA = 1e-4  # e_lambda of the public SimAM code
 
 
 @dataclasses.dataclass(frozen=True)
-class FilterBank:
+class FilterBank(CheckedSettings):
     """The filter bank and its normalisation, (x - mean) / (2 std)."""
 
     spacing: str = key(
@@ -36,9 +36,6 @@ class FilterBank:
     std: float = key(
         AUDIOSET_STD, "standard deviation of the log energies, likewise", above=0, most=1000
     )
-
-    def __post_init__(self):
-        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,14 +5,19 @@ from collections.abc import Callable
 import jax
 
 
+def chosen_device() -> jax.Device | str | None:
+    """Returns JAX's default device (or the name of its platform) if one was chosen, else None."""
+    # The attribute is made at run time, so pyright does not know it.
+    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def target_device() -> jax.Device:
     """Returns the device that programs are compiled for: JAX's default, else this process's first.
 
     The default may also be a device that is only described and not present
     (benchmarks/gpu_program.py).
     """
-    # The attribute is made at run time, so pyright does not know it.
-    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    chosen = chosen_device()
     return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
 
 

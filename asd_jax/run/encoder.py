@@ -291,7 +291,8 @@ def keep_compiled(config: RunConfig) -> None:
     This does not apply to CPUs, whose programs are valid only on the machine that compiled them. If
     JAX's own environment variable names a folder, that folder is used.
     """
-    named = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    # The attribute is made at run time, so pyright does not know it.
+    named = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if config.compiled and jax.default_backend() != "cpu" and not named:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compiled).expanduser()))
 

@@ -134,7 +134,8 @@ def docstring(thing) -> str:
         return thing.__doc__
     tree = ast.parse(inspect.getsource(thing))
     node = tree if inspect.ismodule(thing) else tree.body[0]
-    return ast.get_docstring(node) or ""  # pyright: ignore[reportArgumentType] a function's or class's
+    # The node is a module, a function or a class, which pyright cannot know.
+    return ast.get_docstring(node) or ""  # pyright: ignore[reportArgumentType]
 
 
 def _again(main, argv: list[str]) -> str:

@@ -55,7 +55,8 @@ def join(
         )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # gloo itself detects that another process ended and raises an ordinary error.
-    if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    # The attribute is made at run time, so pyright does not know it.
+    if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_enable_recoverability", True)
     # The shell notices the end of this process, because its standard input closes without a line.
     said = 'read -r _ || printf "%s\\n" "$0" >&2'
@@ -148,9 +149,10 @@ def outlast() -> None:
     import jax
     from jax.experimental import multihost_utils
 
-    recoverable = jax.config.jax_enable_recoverability  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    # The attribute is made at run time, so pyright does not know it.
+    recovers = jax.config.jax_enable_recoverability  # pyright: ignore[reportAttributeAccessIssue]
     # Otherwise JAX's own shutdown waits.
-    if recoverable:
+    if recovers:
         # Waits for the processes that are still alive, and not for those that have left.
         with multihost_utils.live_devices(jax.devices()):
             pass

@@ -63,6 +63,13 @@ def check_settings(settings: Any) -> None:
             _check(field, value)
 
 
+class CheckedSettings:
+    """Base of the dataclasses of settings: checks every field when an instance is made."""
+
+    def __post_init__(self):
+        check_settings(self)
+
+
 def _check(field: dataclasses.Field, value: Any) -> None:
     name, kind, choices = field.name, type(field.default), field.metadata["choices"]
     if field.metadata["mapping"] and isinstance(value, Mapping):

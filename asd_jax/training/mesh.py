@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from asd_jax.models.devices import chosen_device
 from asd_jax.runtime.errors import InputError
 
 Tree = TypeVar("Tree")
@@ -22,7 +23,7 @@ def one_device() -> Mesh:
 
 def own_devices() -> Mesh:
     """Returns a mesh of this process's devices, for work that involves no other process."""
-    one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    one = chosen_device()
     return Mesh(np.array([one] if one else jax.local_devices()).reshape(-1, 1), AXES)
 
 
@@ -41,7 +42,7 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
     Raises:
         InputError: the batch cannot be divided among the devices, or the devices among the copies.
     """
-    one = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] made at run time
+    one = chosen_device()
     # All processes must list the devices in the same order.
     devices = (
         [one]

@@ -5,14 +5,14 @@ import functools
 
 from asd_jax.models.settings import LoRA
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.settings import check_settings, key
+from asd_jax.runtime.settings import CheckedSettings, key
 
 ON_BAD_LOSS = ("stop", "skip")
 OBJECTIVES = ("eat", "masked_autoencoder")
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
+class Optimizer(CheckedSettings):
     """How long fine-tuning takes and how fast it learns."""
 
     epochs: int = key(10, "passes over the training clips; 0: the weights as they start", least=0)
@@ -40,7 +40,7 @@ class Optimizer:
     )
 
     def __post_init__(self):
-        check_settings(self)
+        super().__post_init__()
         if self.batch_size % self.accumulate:
             raise InputError(
                 f"accumulate={self.accumulate} parts do not divide batch_size={self.batch_size}"
@@ -62,7 +62,7 @@ class Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Backbone:
+class Backbone(CheckedSettings):
     """How EAT is fine-tuned."""
 
     strategy: str = key(
@@ -91,7 +91,7 @@ class Backbone:
     )
 
     def __post_init__(self):
-        check_settings(self)
+        super().__post_init__()
         _ = self.lora  # raises if the keys of LoRA are wrong
 
     @property
@@ -108,7 +108,7 @@ class Backbone:
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
+class Head(CheckedSettings):
     """The loss of fine-tuning and its class centres."""
 
     head: str = key(
@@ -124,12 +124,9 @@ class Head:
         True, "False: random ones stay, as in public systems with subcluster_adacos"
     )
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
+class Augmentation(CheckedSettings):
     """The random changes made to the training clips."""
 
     mixup: str = key(
@@ -141,17 +138,10 @@ class Augmentation:
     mask_filters: int = key(80, "SpecAugment: widest frequency stripe", least=0)
     mask_probability: float = key(0.5, "of each stripe", least=0, most=1)
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
 class FineTuning(Optimizer, Backbone, Head, Augmentation):
     """All settings of fine-tuning: the keys of config.optimizer, backbone, arcface and augment."""
-
-    def __post_init__(self):
-        for part in (Optimizer, Backbone, Head, Augmentation):
-            part.__post_init__(self)
 
     @classmethod
     def of(cls, *parts: Optimizer | Backbone | Head | Augmentation) -> "FineTuning":
@@ -168,7 +158,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(CheckedSettings):
     """The objective of pre-training; see asd_jax/training/pretraining.py."""
 
     objective: str = key(
@@ -210,7 +200,7 @@ class Objective:
     )
 
     def __post_init__(self):
-        check_settings(self)
+        super().__post_init__()
         if not self.decoder_kernel % 2:
             raise InputError(f"decoder_kernel={self.decoder_kernel} must be odd")
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
@@ -221,7 +211,7 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainingOptimizer:
+class PretrainingOptimizer(CheckedSettings):
     """How fast pre-training learns; the defaults are EAT's published values."""
 
     batch_size: int = key(48, "clips a step", least=1)
@@ -236,17 +226,10 @@ class PretrainingOptimizer:
         choices=ON_BAD_LOSS,
     )
 
-    def __post_init__(self):
-        check_settings(self)
-
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining(Objective, PretrainingOptimizer):
     """All settings of pre-training: the keys of config.pretraining and config.optimizer."""
-
-    def __post_init__(self):
-        Objective.__post_init__(self)
-        PretrainingOptimizer.__post_init__(self)
 
     @classmethod
     def of(cls, objective: Objective, optimizer: PretrainingOptimizer) -> "Pretraining":

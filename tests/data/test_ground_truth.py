@@ -34,7 +34,8 @@ def test_toy_rows_of_the_2022_list_give_way_to_the_attribute_files(tmp_path):
     (tmp_path / "ground_truth" / "ToyCar_attributes_03.csv").write_text(
         "file_name,d1p,d1v,file_name_with_attributes\n"
         "ToyCar/train/a.wav,car,A1,ToyCar/train/a.wav\n"
-        "ToyCar/test/section_03_0000.wav,car,A1,ToyCar/test/section_03_target_test_anomaly_0011_car_A1.wav\n"
+        "ToyCar/test/section_03_0000.wav,car,A1,"
+        "ToyCar/test/section_03_target_test_anomaly_0011_car_A1.wav\n"
     )
     assert find_ground_truth(tmp_path) == {
         ("fan", "section_03_0000.wav"): "section_03_source_test_normal_0000_m_1.wav",
