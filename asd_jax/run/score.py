@@ -22,7 +22,8 @@ from asd_jax.run.embed import (
     without_folders,
     write_front_end,
 )
-from asd_jax.run.encoder import check, frozen_encoder, keep_compiled
+from asd_jax.run.encoder import check, keep_compiled
+from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import REPORT, write_report, write_seeds_report
 from asd_jax.run.workdir import check_config, claimed, read_data, seed_folders
 from asd_jax.runtime import processes
