@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from asd_jax.data.audio import RESAMPLERS
 from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
+from asd_jax.models.settings import POOLINGS, Tokens
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, near
 from asd_jax.runtime.log import say
@@ -157,7 +158,9 @@ class Model(Size):
     weights: str = key(
         "", "safetensors file made by convert.eat or a run; none: from scratch, on purpose"
     )
-    pooling: str = key("attentive_statistics", "attentive_statistics, mean or cls")
+    pooling: str = key(
+        "attentive_statistics", "attentive_statistics, mean, cls, gem, max, gwrp, rdp or rdp_gem"
+    )
     embedding_dim: int = key(256, "width of the embedding; 0: the pooled vector itself", least=0)
     attention: str = key(
         "none", "a trainable rival in SimAM's place, with features.simam=none: se, cbam or spatial"
@@ -170,8 +173,9 @@ class Frozen(CheckedSettings):
 
     pooling: str = key(
         "",
-        "band_mean, mean or cls; empty: the file's own, or band_mean if it has none",
-        choices=("band_mean", "mean", "cls", ""),
+        "band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; empty: the file's own, or band_mean "
+        "if it has none",
+        choices=(*POOLINGS[1:], ""),
     )
     features: str = key(
         "weights",
@@ -262,6 +266,7 @@ class RunConfig(CheckedSettings):
     augment: Augmentation = Augmentation()
     model: Model = Model()
     backbone: Backbone = Backbone()
+    tokens: Tokens = Tokens()
     frozen: Frozen = Frozen()
     arcface: Head = Head()
     optimizer: Optimizer = Optimizer()

@@ -156,13 +156,14 @@ def encoder_config(config: RunConfig, clips: Sequence[Clip]) -> EncoderConfig:
         InputError: names the key that is wrong.
     """
     model = config.model
-    pooling = Pooling(model.pooling, model.block, model.embedding_dim)
+    pooling = Pooling(model.pooling, model.block, model.embedding_dim, config.tokens)
     if model.encoder == "filter_bank":
         return EncoderConfig(front_end(config, clips), None, pooling)
-    if pooling.kind == "band_mean":
+    if pooling.bands == "apart":
+        key = "model.pooling=band_mean" if pooling.kind == "band_mean" else "tokens.bands=apart"
         raise InputError(
-            "model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is "
-            "for frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls"
+            f"{key} keeps the bands apart, which ArcFace cannot train; it is for frozen encoders. "
+            "For training: --config.tokens.bands=joined"
         )
     sizes = eat_config(model, config.features.bins)
     return EncoderConfig(front_end(config, clips), sizes, pooling, model.attention)
@@ -212,7 +213,8 @@ def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfi
 
 def frozen_pooling(config: RunConfig) -> Pooling:
     """Returns the pooling that `config.frozen` selects."""
-    return Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
+    frozen = config.frozen
+    return Pooling(frozen.pooling or "band_mean", frozen.block, 0, config.tokens)
 
 
 def with_pseudo_classes(

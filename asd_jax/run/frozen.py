@@ -8,7 +8,9 @@ from asd_jax.data.clips import Clip
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.features.settings import Features
 from asd_jax.models.encoder import EncoderConfig
+from asd_jax.models.settings import Tokens
 from asd_jax.run.encoder import eat_config, encoder_config, front_end, frozen_pooling
+from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import say
 from asd_jax.training.weights import (
     front_end_of,
@@ -28,6 +30,9 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
 
     A weight file's own pooling is used unless `frozen.pooling` selects another. For the front end
     see `frozen_front_end`, which prints it.
+
+    Raises:
+        InputError: as for `frozen_front_end`; or a key of `tokens` would not count.
     """
     if config.model.encoder == "filter_bank":
         encoder = encoder_config(config, clips)
@@ -43,6 +48,11 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
     pipeline = load_pipeline(config.model.weights)
     encoder = dataclasses.replace(pipeline.config, front_end=front)
     if not config.frozen.pooling:
+        if config.tokens not in (Tokens(), encoder.pooling.tokens):
+            raise InputError(
+                f"{config.model.weights} pools its tokens in its own way, so tokens.* would not "
+                "count: set --config.frozen.pooling, e.g. to mean"
+            )
         return encoder, pipeline.params
     # Another pooling cannot use the parameters of the file's own pooling.
     parts = {name: of for name, of in pipeline.params.items() if name in ("eat", "attention")}
