@@ -436,9 +436,7 @@ class Detector:
             flat.reshape(len(flat), -1)
             for flat in (vectors[view][[worst]], self.bank.vectors[view])
         )
-        row = self.bank.rows[view][
-            nearest(own, normal, 1, self.bank.scoring[view].distance)[1][0, 0]
-        ]
+        row = self.bank.rows[view][nearest(own, normal, 1, self.bank.scoring[view].metric)[1][0, 0]]
         name, start = self.names[self.recording[row]], float(self.start[row])
         return HeatMap(heat, float(starts[worst]), windows[worst], front_end, name, start)
 

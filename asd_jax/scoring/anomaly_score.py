@@ -201,6 +201,9 @@ class SectionScorer:
         statistics, told = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
+        if self.scoring.deviation == "target" and "target" in statistics:
+            std = statistics["target"][1]
+            statistics = {name: (mean, std) for name, (mean, _) in statistics.items()}
         # The threshold must be on the same normalised scale as the scores of the test clips.
         cut, more = self._threshold(
             np.concatenate([normalized(of, statistics, domains) for of in normal.values()])

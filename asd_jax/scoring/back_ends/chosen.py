@@ -13,21 +13,22 @@ from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
 from asd_jax.scoring.back_ends.mem_mixup import mem_mixup
 from asd_jax.scoring.back_ends.pca_residual import pca_residual
 from asd_jax.scoring.back_ends.smote import smote
+from asd_jax.scoring.back_ends.varmin import varmin
 from asd_jax.scoring.options import Scoring
 
 
 def _knn(bank, s, parts):
-    return knn(bank, distance=s.distance, k=s.k, on_device=s.on_device)
+    return knn(bank, distance=s.metric, k=s.k, on_device=s.on_device)
 
 
 def _smote(bank, s, parts):
     return smote(
-        bank, distance=s.distance, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed
+        bank, distance=s.metric, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed
     )
 
 
 def _mem_mixup(bank, s, parts):
-    return mem_mixup(bank, distance=s.distance, k=s.k, mixup_k=s.mixup_k, weight=s.mixup_weight)
+    return mem_mixup(bank, distance=s.metric, k=s.k, mixup_k=s.mixup_k, weight=s.mixup_weight)
 
 
 BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector)
@@ -35,14 +36,23 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector
     "smote": _smote,
     "mem_mixup": _mem_mixup,
     "k_means": lambda bank, s, parts: k_means(
-        bank, distance=s.distance, centres=s.centres, seed=s.seed
+        bank, distance=s.metric, centres=s.centres, seed=s.seed
     ),
-    "local_density": lambda bank, s, parts: local_density(bank, distance=s.distance, k=s.density_k),
+    "local_density": lambda bank, s, parts: local_density(
+        bank, distance=s.metric, k=s.density_k, neighbours=s.k
+    ),
     "mahalanobis": lambda bank, s, parts: mahalanobis(bank, shrinkage=s.shrinkage or None),
     "pca_residual": lambda bank, s, parts: pca_residual(bank, components=s.components),
     "gmm": lambda bank, s, parts: gmm(bank, components=s.mixture, seed=s.seed),
+    "varmin": lambda bank, s, parts: varmin(
+        bank,
+        distance=s.metric,
+        k=s.density_k,
+        in_log=s.varmin_log,
+        bands=parts if s.varmin_by_band else 1,
+    ),
     "band_matching": lambda bank, s, parts: band_matching(
-        bank, bands=parts, distance=s.distance, k=s.k
+        bank, bands=parts, distance=s.metric, k=s.k
     ),
 }
 
