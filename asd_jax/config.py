@@ -175,7 +175,7 @@ class Frozen(CheckedSettings):
         "",
         "band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; empty: the file's own, or band_mean "
         "if it has none",
-        choices=(*POOLINGS[1:], ""),
+        choices=("band_mean", *(p for p in POOLINGS[1:] if p != "band_mean"), ""),
     )
     features: str = key(
         "weights",

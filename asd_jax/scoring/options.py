@@ -19,6 +19,7 @@ BACK_ENDS = (  # defined in asd_jax/scoring/back_ends/chosen.py
     "band_matching",
     "varmin",
 )
+AUTO = "auto"  # chosen for each machine by asd_jax/scoring/automatic.py
 LATER = ("deviation", "varmin_log", "varmin_by_band")  # see Scoring.recorded
 MOST = 1_000_000  # upper limit of the number of neighbours, components, ...
 
@@ -28,7 +29,9 @@ class Scoring:
     """How embeddings become scores: the keys of `config.scoring`."""
 
     back_end: str = key(
-        "knn", "a name of asd_jax/scoring/back_ends/, or several joined by + and fused"
+        "knn",
+        "a name of asd_jax/scoring/back_ends/, several joined by + and fused, or auto: chosen for "
+        "each machine from its normal clips",
     )
     distance: str = key(
         "cosine",
@@ -102,11 +105,11 @@ class Scoring:
 
     def __post_init__(self):
         check_settings(self)
-        for name in self.back_end.split("+"):
+        for name in self.back_end.split("+") if self.back_end != AUTO else ():
             if name not in BACK_ENDS:
                 raise InputError(
-                    f"back_end={name[:40]!r}; known: {', '.join(BACK_ENDS)}, or several joined by "
-                    f"+.{near(name, BACK_ENDS)}"
+                    f"back_end={name[:40]!r}; known: {', '.join(BACK_ENDS)}, several joined by +, "
+                    f"or auto.{near(name, (*BACK_ENDS, AUTO))}"
                 )
         number = self.layers.isdecimal() and len(self.layers) <= 3
         if not (number or self.layers in ("mean_score", "mean_vector")):

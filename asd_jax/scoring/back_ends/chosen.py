@@ -2,6 +2,7 @@
 
 import functools
 
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.band_matching import band_matching
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted
 from asd_jax.scoring.back_ends.fusion import fuse, on_columns
@@ -14,7 +15,7 @@ from asd_jax.scoring.back_ends.mem_mixup import mem_mixup
 from asd_jax.scoring.back_ends.pca_residual import pca_residual
 from asd_jax.scoring.back_ends.smote import smote
 from asd_jax.scoring.back_ends.varmin import varmin
-from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.options import AUTO, Scoring
 
 
 def _knn(bank, s, parts):
@@ -74,6 +75,11 @@ def fit_back_end(
     parts = next(iter(bank.values())).shape[1]
     bank = {domain: vectors.reshape(len(vectors), -1) for domain, vectors in bank.items()}
     names = scoring.back_end.split("+")
+    if scoring.back_end == AUTO:
+        raise InputError(
+            "back_end=auto is not fitted itself: asd_jax.scoring.automatic.chosen_scoring chooses "
+            "a back end for each machine; name one here"
+        )
 
     def fit(bank, parts=parts):
         if len(names) == 1:
