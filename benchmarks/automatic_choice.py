@@ -12,7 +12,7 @@ mode x block and pooling x back end, with frozen weights; each front end is embe
 machine, a criterion chooses the candidate that it rates highest:
 
     pseudo AUC         pseudo-anomalies in the space of the embeddings ("Diverse"), as
-                       scoring.back_end=auto
+                       scoring.back_end=auto; beside a single machine, the factory's are the others
     domain gap         leave-one-out self-scores: the nearer to 0.5 their AUC of target against
                        source clips, the better
     mixed in           pseudo-anomalies: held-out clips with another machine mixed in at -10 dB,
@@ -38,6 +38,7 @@ import numpy as np
 from absl import flags
 
 from asd_jax.config import RunConfig, read_config
+from asd_jax.data.clips import Clip
 from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
 from asd_jax.runtime.command import run
@@ -57,6 +58,7 @@ MIXED, SURGERY = "mixed", "surgery"
 ORACLE = "oracle, by the test clips"
 # These values were set before any result was seen.
 MIXED_DB, SURGERY_DB, HELD_OUT = -10.0, 9.0, 0.3
+FOREIGN_CLIPS = 12  # of each machine of the factory
 
 Ratings = dict[str, dict[str, float]]  # {candidate: {machine: rating}}; higher is better
 
@@ -182,6 +184,7 @@ def judged(
     root = str(write_pseudo_anomalies(config, clips, folder / "pseudo"))
     pseudo = changed(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
     altered, _ = readable_clips(pseudo, find_data(pseudo, folder / "pseudo_cells"))
+    foreign = factory_normals(config, folder) if len({clip.machine for clip in clips}) == 1 else []
     machines = sorted({clip.machine for clip in clips})
     tests: dict[str, Row] = {}
     names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery"]
@@ -193,13 +196,15 @@ def judged(
         place = folder / "views" / f"{bank} {mode}"
         own = view_embeddings(one, clips, views, place / "clips")
         changed_clips = view_embeddings(other, altered, views, place / "altered")
+        strangers = view_embeddings(one, foreign, views, place / "foreign") if foreign else {}
         for view in [BARE, *(view.name for view in views)]:
             for back_end, options in CANDIDATES.items():
                 name = f"{bank}, {mode}, {view}, {back_end}"
                 scoring = dataclasses.replace(config.scoring, **options)
                 try:
                     row = grid.scored([own[view]], scoring, config.data.year)
-                    rated = rate(own[view], changed_clips[view], scoring, config.data.year)
+                    others = list(strangers.get(view, {}).values())
+                    rated = rate(own[view], changed_clips[view], others, scoring, config.data.year)
                 except InputError as error:
                     say(f"{name} is left out: {error}")
                     continue
@@ -214,14 +219,31 @@ def judged(
     return tests, likes
 
 
+def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
+    """Returns normal clips of the factory's machines, which stand beside a set of one machine."""
+    from asd_jax.data.factory import write_factory
+    from asd_jax.run.clips import find_data
+
+    root = folder / "foreign"
+    few = {"train_source": FOREIGN_CLIPS, "train_target": 1, "test_per_condition": 1}
+    write_factory(root, clip_seconds=config.data.clip_seconds, **few)
+    one = changed(config, {"data.root": str(root), "data.machines": "", "data.channel": "mean"})
+    return [clip for clip in find_data(one, folder / "foreign_data") if clip.split == "train"]
+
+
 def rate(
-    own: Mapping[str, Embeddings], altered: Mapping[str, Embeddings], scoring: Scoring, year: int
+    own: Mapping[str, Embeddings],
+    altered: Mapping[str, Embeddings],
+    strangers: Sequence[Embeddings],
+    scoring: Scoring,
+    year: int,
 ) -> Ratings:
     """Returns {criterion: {machine: rating}} of a candidate; higher is better.
 
     Args:
         own: The embeddings of each machine, of which only normal training clips are used.
         altered: Those of the data set of pseudo-anomalies.
+        strangers: Those of further machines, for the pseudo AUC.
         scoring: The candidate's scoring.
         year: The edition whose scoring rule is used.
 
@@ -229,7 +251,7 @@ def rate(
         InputError: A machine has too few clips for the back end.
     """
     train = {machine: of[of.split == "train"] for machine, of in own.items()}
-    others = {m: [of for other, of in train.items() if other != m] for m in train}
+    others = {m: [*strangers, *(of for n, of in train.items() if n != m)] for m in train}
     gaps = domain_gaps(scoring, own)
     row = grid.scored([altered], scoring, year)
     return {

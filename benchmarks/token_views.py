@@ -42,7 +42,13 @@ class View:
     @property
     def name(self) -> str:
         """The view in a few words."""
-        return f"block {self.block} {self.pooling}"
+        default = dataclasses.asdict(Tokens())
+        changed = [
+            f" {key}={value}"
+            for key, value in dataclasses.asdict(self.tokens).items()
+            if value != default[key]
+        ]
+        return f"block {self.block} {self.pooling}{''.join(changed)}"
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -95,10 +101,11 @@ def _embed(config, encoder: EncoderConfig, params, clips, views):
     @jax.jit
     def embed(params, wave, mode):
         out = module.apply({"params": params}, wave, mode)[1]
-        pooled = [
-            pool_tokens(out["blocks"][view.block], view.pooling, bands, view.tokens)
-            for view in views
-        ]
+        pooled = []
+        for view in views:
+            numbers = view.tokens.block_numbers(view.block, encoder.backbone.depth)
+            tokens = sum(out["blocks"][number] for number in numbers) / len(numbers)
+            pooled.append(pool_tokens(tokens, view.pooling, bands, view.tokens))
         return [out["filter_bank"], *pooled]
 
     arrays = embed_windows(
