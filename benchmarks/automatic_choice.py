@@ -227,7 +227,9 @@ def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
     root = folder / "foreign"
     few = {"train_source": FOREIGN_CLIPS, "train_target": 1, "test_per_condition": 1}
     write_factory(root, clip_seconds=config.data.clip_seconds, **few)
-    one = changed(config, {"data.root": str(root), "data.machines": "", "data.channel": "mean"})
+    # The factory's machines are named as those of 2024, whatever the edition of the set.
+    keys = {"data.root": str(root), "data.machines": "", "data.channel": "mean", "data.year": 2024}
+    one = changed(config, keys)
     return [clip for clip in find_data(one, folder / "foreign_data") if clip.split == "train"]
 
 
