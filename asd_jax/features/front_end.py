@@ -110,7 +110,8 @@ class FrontEnd:
         modes, (frames, filters) = self.simam.modes, self.simam.tile
         if "local" in modes and self.bins % filters:
             raise InputError(
-                f"bins={self.bins} must be a multiple of {filters} (simam_tile_filters) with local SimAM"
+                f"bins={self.bins} must be a multiple of {filters} with local SimAM "
+                "(simam_tile_filters)"
             )
         if "local" in modes and FRAME_MULTIPLE % frames:
             raise InputError(

@@ -185,7 +185,7 @@ def eat_config(model: Size, bins: int) -> EATConfig:
             mel_bins=bins,
         )
     except ValueError as error:
-        raise InputError(f"model: {error}") from error
+        raise InputError(f"model (size, width, depth, heads): {error}") from error
 
 
 def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfig, dict] | None:
