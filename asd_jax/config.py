@@ -21,9 +21,9 @@ from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
 from asd_jax.models.settings import POOLINGS, Tokens
 from asd_jax.runtime.command import run
-from asd_jax.runtime.errors import InputError, near
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import CheckedSettings, as_mapping, changed, key, settings_from
+from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import CheckedSettings, key, settings_from, to_dict, with_values
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.settings import (
@@ -194,7 +194,7 @@ class Frozen(CheckedSettings):
                 choices = ["weights", "config", *known]
                 raise InputError(
                     f"features={self.features[:80]!r}; known: weights, config, or keys of "
-                    f"`features` with commas.{near(name, choices)}"
+                    f"`features` with commas.{did_you_mean(name, choices)}"
                 )
 
     @property
@@ -362,7 +362,7 @@ class PretrainConfig(CheckedSettings):
 
 def config_dict(config: "RunConfig | PretrainConfig") -> ConfigDict:
     """Returns the settings as a ConfigDict, which config files can change."""
-    return ConfigDict(as_mapping(config))
+    return ConfigDict(to_dict(config))
 
 
 def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
@@ -398,7 +398,7 @@ def with_set_features(config: RunConfig, given: Collection[str] = ()) -> RunConf
         if f"features.{field.name}" in given
         or getattr(config.features, field.name) != getattr(default, field.name)
     ]
-    return changed(config, {"frozen.features": ",".join(names) or "weights"})
+    return with_values(config, {"frozen.features": ",".join(names) or "weights"})
 
 
 def described(settings: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
@@ -420,7 +420,7 @@ def main() -> None:
     """Prints every key with its default and its meaning."""
     config = PretrainConfig() if flags.FLAGS.pretrain else RunConfig()
     for name, default, meaning in described(config):
-        say(f"--config.{name}={default}\n    {meaning}")
+        print_line(f"--config.{name}={default}\n    {meaning}")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.automatic import CANDIDATES, pseudo_auc
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -129,7 +129,7 @@ def main() -> None:
     lead = [str(__doc__).splitlines()[0], found["verdict"]]
     lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
-        say(line)
+        print_line(line)
     choices = [
         [criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()
     ]
@@ -182,7 +182,7 @@ def judged(
 
     clips, _ = readable_clips(config, find_data(config, folder))
     root = str(write_pseudo_anomalies(config, clips, folder / "pseudo"))
-    pseudo = changed(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
+    pseudo = with_values(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
     altered, _ = readable_clips(pseudo, find_data(pseudo, folder / "pseudo_cells"))
     foreign = factory_normals(config, folder) if len({clip.machine for clip in clips}) == 1 else []
     machines = sorted({clip.machine for clip in clips})
@@ -190,7 +190,7 @@ def judged(
     names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery"]
     likes: dict[str, Ratings] = {name: {} for name in names}
     for number, (bank, mode) in enumerate(front_ends, 1):
-        say(f"front end {number} of {len(front_ends)}: {bank}, {mode}")
+        print_line(f"front end {number} of {len(front_ends)}: {bank}, {mode}")
         one = with_front_end(config, BANKS[bank], mode)
         other = with_front_end(pseudo, BANKS[bank], mode)
         place = folder / "views" / f"{bank} {mode}"
@@ -206,7 +206,7 @@ def judged(
                     others = list(strangers.get(view, {}).values())
                     rated = rate(own[view], changed_clips[view], others, scoring, config.data.year)
                 except InputError as error:
-                    say(f"{name} is left out: {error}")
+                    print_line(f"{name} is left out: {error}")
                     continue
                 tests[name] = row
                 for criterion, rating in rated.items():
@@ -229,7 +229,7 @@ def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
     write_factory(root, clip_seconds=config.data.clip_seconds, **few)
     # The factory's machines are named as those of 2024, whatever the edition of the set.
     keys = {"data.root": str(root), "data.machines": "", "data.channel": "mean", "data.year": 2024}
-    one = changed(config, keys)
+    one = with_values(config, keys)
     return [clip for clip in find_data(one, folder / "foreign_data") if clip.split == "train"]
 
 
@@ -278,12 +278,12 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
 
     from asd_jax.data.factory import factory_clip
     from asd_jax.run import workdir
-    from asd_jax.run.clips import file_reader, hold_out
+    from asd_jax.run.clips import file_reader, mark_held_out
     from asd_jax.runtime.files import read_json, write_json
 
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
-    made_of["recordings"] = workdir.recordings(clips)
+    made_of["recordings"] = workdir.summarize_recordings(clips)
     if written.is_file():
         if read_json(written) != made_of:
             raise InputError(
@@ -292,7 +292,7 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
             )
         return root
     read = file_reader(config.data)
-    normal = hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
+    normal = mark_held_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
     rng = np.random.default_rng(config.seed)
 
     def write(wave, clip, kind, split, label):

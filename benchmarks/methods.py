@@ -24,8 +24,8 @@ from asd_jax.models.settings import CONDITIONINGS, Tokens
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import AUTO, Scoring
@@ -69,11 +69,11 @@ def main() -> None:
 
     output = Path(flags.FLAGS.output)
     if flags.FLAGS.join:
-        say(markdown([Path(folder) for folder in flags.FLAGS.join]))
+        print_line(markdown([Path(folder) for folder in flags.FLAGS.join]))
         return
     config = grid.prepared(read_config(RunConfig, flags.FLAGS.config), output)
     # A file's own pooling is replaced, because views pool by themselves.
-    config = changed(config, {"frozen.pooling": "mean"})
+    config = with_values(config, {"frozen.pooling": "mean"})
     clips, _ = readable_clips(config, find_data(config, output))
     of_rows = views(config.frozen.block)
     embeddings = view_embeddings(config, clips, list(of_rows.values()), output / "views")
@@ -90,7 +90,7 @@ def main() -> None:
     write_json(output / "methods.json", found)
     write_provenance(output, {})
     print_table(text_table(*verdict.as_table(found), title=f"official score {config.data.year}, %"))
-    say(found["verdict"])
+    print_line(found["verdict"])
 
 
 def views(block: int) -> dict[str, View]:
@@ -121,7 +121,7 @@ def row(name: str, machines: Mapping[str, Embeddings], scoring: Scoring, year: i
             for machine, (own, _) in chosen_scoring(machines, scoring).items()
         ]
     except InputError as error:
-        say(f"{name} is left out: {error}")
+        print_line(f"{name} is left out: {error}")
         return None
     clips = [clip for part in parts for clip in part.clips]
     return verdict.row_of(clips, np.concatenate([part.scores for part in parts], axis=1), year)

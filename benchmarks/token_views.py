@@ -20,9 +20,9 @@ from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.run.embed import embedding_settings, window_embeddings
 from asd_jax.run.encoder import compute_dtype
 from asd_jax.run.frozen import frozen_encoder
-from asd_jax.run.workdir import recordings
+from asd_jax.run.workdir import summarize_recordings
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
 from asd_jax.training.embedding import embed_windows
@@ -75,7 +75,7 @@ def view_embeddings(
         what = {
             "settings": embedding_settings(config, encoder),
             "weights": checksum(params),
-            "recordings": recordings(own),
+            "recordings": summarize_recordings(own),
             "views": [dataclasses.asdict(view) for view in views],
         }
         text = json.dumps(what, sort_keys=True, default=str)
@@ -127,4 +127,4 @@ def with_front_end(config: RunConfig, spacing: str, simam: str) -> RunConfig:
     The pooling of the file is replaced as well, because views pool by themselves.
     """
     keys = {"features.spacing": spacing, "features.simam": simam, "frozen.features": "config"}
-    return changed(config, {**keys, "frozen.pooling": "mean"})
+    return with_values(config, {**keys, "frozen.pooling": "mean"})

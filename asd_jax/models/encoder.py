@@ -19,7 +19,7 @@ from asd_jax.models.lora import LoRA
 from asd_jax.models.pooling import AttentiveStatisticsPooling
 from asd_jax.models.settings import POOLINGS, Tokens
 from asd_jax.models.token_pooling import conditioned, pool_tokens
-from asd_jax.runtime.errors import InputError, section
+from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.settings import check_settings, key
 
 
@@ -40,7 +40,7 @@ class Pooling:
     tokens: Tokens = Tokens()
 
     def __post_init__(self):
-        with section("pooling "):
+        with config_section("pooling "):
             check_settings(self)
         if self.kind == "cls" and self.bands != "mixed":
             raise InputError(

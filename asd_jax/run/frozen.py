@@ -11,7 +11,7 @@ from asd_jax.models.encoder import EncoderConfig
 from asd_jax.models.settings import Tokens
 from asd_jax.run.encoder import eat_config, encoder_config, front_end, frozen_pooling
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.training.weights import (
     front_end_of,
     load_encoder,
@@ -36,7 +36,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
     """
     if config.model.encoder == "filter_bank":
         encoder = encoder_config(config, clips)
-        say(f"front end: {in_words(encoder.front_end)}")
+        print_line(f"front end: {in_words(encoder.front_end)}")
         return encoder, {}
     front = frozen_front_end(config, clips)
     if config.model.weights == "none":
@@ -87,7 +87,7 @@ def frozen_front_end(config: RunConfig, clips: Sequence[Clip]) -> FrontEnd:
         )
         set_here = ", ".join(f"{name}={getattr(config.features, name)}" for name in names)
         origin = f"the header of {weights_file(weights).name}, but {set_here} as set"
-    say(f"front end: {in_words(found)}; from {origin}")
+    print_line(f"front end: {in_words(found)}; from {origin}")
     return found
 
 

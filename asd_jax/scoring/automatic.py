@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.scoring.anomaly_score import SectionScorer
 from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.domain_normalization import domain_statistics, normalized
@@ -60,7 +60,7 @@ def chosen_scoring(
         values = {name: value for name, value in values.items() if not np.isnan(value)}
         if not values:
             why = "; ".join(reasons) or "there are too few normal clips to compare with"
-            with about(f"machine {machine}"):
+            with error_context(f"machine {machine}"):
                 raise InputError(f"back_end=auto: no candidate can be judged ({why})")
         best = max(values, key=lambda name: values[name])
         note = f"back_end=auto: {best}, pseudo AUC {100 * values[best]:.2f} %"

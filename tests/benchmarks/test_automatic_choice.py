@@ -11,7 +11,7 @@ from asd_jax.run.embed import embed_machine
 from asd_jax.run.frozen import frozen_encoder
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.settings import with_values
 from benchmarks import automatic_choice, choice_regret
 from benchmarks.token_views import View, view_embeddings, with_front_end
 from benchmarks.verdict import row_of
@@ -76,14 +76,14 @@ def test_every_view_is_what_the_encoder_gives_and_is_kept(tmp_path, monkeypatch)
     write_factory(tmp_path / "data", machines=["fan"], clip_seconds=0.5, **sizes)
     keys = {"data.root": str(tmp_path / "data"), "data.clip_seconds": 0.5, "model.weights": "none"}
     small = {"model.size": "tiny", "model.depth": 2, "model.width": 32, "model.heads": 2}
-    config = with_front_end(changed(RunConfig(), {**keys, **small}), "mel", "global")
+    config = with_front_end(with_values(RunConfig(), {**keys, **small}), "mel", "global")
     clips = find_data(config, tmp_path)
     tokens = Tokens(bands="apart")
     views = [View(0, "gem", tokens), View(-1, "max", tokens)]
     found = view_embeddings(config, clips, views, tmp_path / "views")
     for view in views:
         keys = {"frozen.block": view.block, "frozen.pooling": view.pooling, "tokens.bands": "apart"}
-        one = changed(config, keys)
+        one = with_values(config, keys)
         expected, bare = embed_machine(one, *frozen_encoder(one, clips), clips)
         own = found[view.name]["fan"]
         np.testing.assert_allclose(own.vectors, expected.vectors, atol=2e-6)  # measured 7e-7

@@ -13,7 +13,7 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.run.frozen import frozen_encoder, frozen_front_end
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.settings import with_values
 from asd_jax.training.weights import (
     abstract_encoder,
     embed,
@@ -36,7 +36,7 @@ def converted(tmp_path_factory):
 
 
 def config_of(weights, **changes):
-    config = changed(RunConfig(model=Model(weights=weights)), changes)
+    config = with_values(RunConfig(model=Model(weights=weights)), changes)
     return with_set_features(config)
 
 
@@ -51,7 +51,9 @@ def test_a_converted_checkpoint_is_heard_with_the_front_end_of_its_header(conver
     wave = np.random.default_rng(0).normal(size=(1, 16000)).astype(np.float32)
     keys = {"features.spacing": "mel", "features.simam": "none", "features.mean": -5.0}
     by_hand, _ = frozen_encoder(
-        changed(config_of(converted), {**keys, "features.std": 4.0, "frozen.features": "config"}),
+        with_values(
+            config_of(converted), {**keys, "features.std": 4.0, "frozen.features": "config"}
+        ),
         [],
     )
     found = (embed(one, params, wave)[0] for one in (encoder, by_hand))
@@ -64,14 +66,14 @@ def test_only_the_keys_that_are_set_replace_values_of_the_header(converted, caps
     assert dataclasses.replace(front, simam=OWN.simam, frames=0) == OWN
     assert "but simam=global as set" in " ".join(capsys.readouterr().out.split())
     front = frozen_front_end(
-        changed(config_of(converted), {"frozen.features": "statistics, simam"}), []
+        with_values(config_of(converted), {"frozen.features": "statistics, simam"}), []
     )
     # statistics=given means the config's mean and deviation: AudioSet's.
     assert (front.spacing, front.mean, front.std) == ("mel", -4.268, 4.569)
     assert front.simam == SimAM("local")
-    assert frozen_front_end(changed(config_of(converted), {"frozen.features": "config"}), []) == (
-        dataclasses.replace(FrontEnd(), frames=1024)
-    )
+    assert frozen_front_end(
+        with_values(config_of(converted), {"frozen.features": "config"}), []
+    ) == (dataclasses.replace(FrontEnd(), frames=1024))
     with pytest.raises(InputError, match="features='simamm'.* Did you mean 'simam'"):
         Frozen(features="simamm")
 
