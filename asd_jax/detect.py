@@ -141,8 +141,8 @@ def fit(args: argparse.Namespace) -> None:
     """
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.fitting import check_domains
-    from asd_jax.detector.hearing import Settings, check_window, usual_window
+    from asd_jax.detector.grouping import check_domains
+    from asd_jax.detector.settings import Settings, check_window, usual_window
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin as origin_of
@@ -346,7 +346,7 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import normal_files, recordings
-    from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
+    from asd_jax.detector.rows import print_rows, printed, row, tell_short, write_csv
     from asd_jax.detector.verdicts import verdicts_of
     from asd_jax.run.kept_rows import KeptRows
     from asd_jax.runtime.files import file_sha256
@@ -377,9 +377,9 @@ def score(args: argparse.Namespace) -> int:
     if args.workdir:
         rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
         # An archive may be large, so its rows are printed one by one and not kept in memory.
-        collections.deque(told(rows, as_json=args.json), 0)
+        collections.deque(printed(rows, as_json=args.json), 0)
     else:
-        rows = list(told(rows, as_json=args.json, only=not (args.csv or args.html)))
+        rows = list(printed(rows, as_json=args.json, only=not (args.csv or args.html)))
     if args.csv:
         write_csv(args.csv, rows)
     if args.html:
@@ -518,7 +518,7 @@ def _save(detector, output: str, *, as_json: bool = False) -> None:
     detector.save(output)
     check = self_check(detector)
     if as_json:
-        print(json.dumps(check.told()), flush=True)
+        print(json.dumps(check.as_json()), flush=True)
     for line in check.lines():
         tell(line)
     tell(f"wrote {output}")

@@ -478,7 +478,7 @@ def test_fine_tuning_on_the_classes_of_ones_own_folders(command, encoder_file, t
     faulty = write(tmp_path / "test", [sound(100, fault=0.05)])
     assert command(asd_jax.detect, "score", f"--detector={path}", faulty)[0] == 3
     detector = Detector.load(path)
-    held_out = set(detector.recording[detector.bank.counted])
+    held_out = set(detector.bank.windows.recording[detector.bank.self_scores.of])
     assert detector.origin["fine_tuned"] and len(held_out) == 8  # four of twelve of each class
     status, _, err = command(
         asd_jax.detect, "fit", f"--normal={tmp_path / 'normal' / 'slow'}", *flags[1:], "--fine_tune"
