@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from asd_jax.data.simulated_session import coloured, smooth_colours
 from asd_jax.detector import examination
-from asd_jax.detector.fitting import FittedBank, RecordingTable, fit_bank
+from asd_jax.detector.fitting import FittedBank, RecordingTable, fit_bank, threshold_of
 from asd_jax.detector.grouping import check_domains
 from asd_jax.detector.heat_map import HeatMap
-from asd_jax.detector.notes import Note
+from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.processing import Processed, process
 from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings, check_window, usual_window
 from asd_jax.detector.verdict import Verdict
@@ -202,6 +202,21 @@ class Detector:
         )
         lasting = [note for note in self.notes if note.lasts]
         return dataclasses.replace(self, **_learned(fitted, (*lasting, *notes)))
+
+    def with_false_alarm_rate(self, rate: float) -> "Detector":
+        """Returns the same detector with the threshold for another false-alarm rate.
+
+        The stored scores of the normal sounds suffice for that; no recording is needed.
+
+        Raises:
+            InputError: the rate is outside 1e-9 .. 1 - 1e-9.
+        """
+        settings = dataclasses.replace(self.settings, false_alarm_rate=rate)
+        threshold, weak = threshold_of(self.bank, settings, self._recordings)
+        about_rate = (Kind.TOO_FEW, Kind.THRESHOLD)
+        notes = [note for note in self.notes if note.kind not in about_rate]
+        notes += [Note(Kind.TOO_FEW, weak)] if weak else []
+        return dataclasses.replace(self, settings=settings, threshold=threshold, notes=tuple(notes))
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
         """Returns the anomaly score of a waveform, in standard deviations of normal sounds.

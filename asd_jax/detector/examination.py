@@ -27,7 +27,7 @@ _LEAST = 1e-3  # smallest deviation of log energies, which digital silence would
 
 
 def examine_all(
-    detector: "Detector", waves: Sequence[Float[np.ndarray, "s"]], settings: Settings
+    detector: "Detector", waves: Sequence[np.ndarray], settings: Settings
 ) -> list[Verdict]:
     """Returns the verdict of each waveform (see `Detector.examine_all`)."""
     for wave in waves:

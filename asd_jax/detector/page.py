@@ -99,7 +99,8 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     first, last = verdict.worst_seconds
     facts = [
         f"score {verdict.score:.3f}, p-value {verdict.p_value:.3f}: called {_called(verdict)}",
-        f"worst from {first:.1f} to {last:.1f} s, in its {VIEW_WORDS[verdict.view]}: {verdict.band}",
+        f"worst from {first:.1f} to {last:.1f} s, in its {VIEW_WORDS[verdict.view]}",
+        str(verdict.band),
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
     drawn = [_spectrogram(front_end, shown, f"log mel energies{since}")]

@@ -34,7 +34,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     """
     bank, pipeline = detector.bank, detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
-    scorers, standard = [], bank.standardization
+    scorers = []
     if detector.colour:
         raise InputError("a detector that is adapted to one session cannot be exported")
     for scorer in bank.voting:
@@ -42,8 +42,8 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
         prepare, training = prepared(scoring, *bank.training(view), bank.domains)
         for name, vectors in training.items():
             score = _back_end(scoring, vectors.reshape(len(vectors), -1))
-            usual, deviation = standard.statistics[scorer][name]
-            scale = deviation * standard.scale[name]
+            usual, deviation = bank.standardization.statistics[scorer][name]
+            scale = deviation * bank.standardization.scale[name]
             scorers.append((name, view, prepare, score, usual, scale))
 
     def function(wave):

@@ -7,9 +7,9 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 
-# Axes: n window, c window that counts, v window that is evidence, m simulated window, d domain, f band,
-# p patch, e element of a patch. The name of a view is the axis of its kept windows. The same axis
-# always has the same size; "..." stands for any further axes.
+# Axes: n window, c window that counts, v window that is evidence, m simulated window, d domain,
+# f band, p patch, e element of a patch. The name of a view is the axis of its kept windows. The
+# same axis always has the same size; "..." stands for any further axes.
 COLUMNS = {
     "counted": ("u", "n"),
     "domain": ("u", "n"),

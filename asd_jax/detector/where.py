@@ -38,7 +38,7 @@ def band_of(
     second: Float[np.ndarray, "f"],
     usual: Float[np.ndarray, "f"],
     deviation: Float[np.ndarray, "f"],
-    edges_hz: Float[np.ndarray, "f+1"],
+    edges_hz: np.ndarray,
 ) -> Band:
     """Returns the band of neighbouring filters in which a second's energies differ most.
 
@@ -49,7 +49,7 @@ def band_of(
         second: mean log energies of the second.
         usual: mean log energies of normal sounds.
         deviation: standard deviation of the log energies of normal sounds.
-        edges_hz: edges of the filters' bands.
+        edges_hz: the f + 1 edges of the filters' bands.
     """
     differs = (second - usual) / deviation
     peak = int(np.abs(differs).argmax())
@@ -61,7 +61,7 @@ def band_of(
     return Band(float(edges_hz[first]), float(edges_hz[last]), decibels)
 
 
-def filter_edges(front_end: FrontEnd) -> Float[np.ndarray, "f+1"]:
+def filter_edges(front_end: FrontEnd) -> np.ndarray:
     """Returns the edges in Hz between the filters of a front end, with 0 Hz and half the rate."""
     centres = filter_centres(front_end)
     return np.concatenate([[0.0], (centres[:-1] + centres[1:]) / 2, [front_end.sample_rate / 2]])

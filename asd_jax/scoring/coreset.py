@@ -1,10 +1,9 @@
 """Chooses a few vectors that cover all of them."""
 
 import numpy as np
-from jaxtyping import Int
 
 
-def coreset(vectors: np.ndarray, size: int) -> Int[np.ndarray, "k"]:
+def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
     """Returns the rows of `size` vectors that cover all vectors "r ...".
 
     The rows are chosen by greedy k-centre selection, as in PatchCore (CVPR 2022), starting with the

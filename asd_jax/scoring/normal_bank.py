@@ -202,7 +202,7 @@ class NormalBank:
 
     @functools.cached_property
     def own_session(self) -> np.ndarray:
-        """Returns the fused self-scores, as windows of their own session, on the scale of `score`."""
+        """Returns the fused self-scores, on the scale of `score`."""
         values = self.self_scores.values
         return fused(self.standardization({one: values[one] for one in self.voting}))
 

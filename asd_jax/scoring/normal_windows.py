@@ -86,7 +86,7 @@ class SimulatedWindows:
         vectors: {view: "m ..."}.
     """
 
-    rows: Int[np.ndarray, "m"] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    rows: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     vectors: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -234,7 +234,7 @@ def test_coreset_keeps_fewer_vectors_and_hears_as_well(encoder_file, normal, tmp
 
 def test_one_long_recording_is_enough(normal):
     one = Detector.fit([np.concatenate(normal)], RATE, weights=None, window_seconds=2.0)
-    assert len(set(one.bank.group)) == 10 and all(one.is_anomaly(wave) for wave in FAULTY)
+    assert len(set(one.bank.windows.group)) == 10 and all(one.is_anomaly(wave) for wave in FAULTY)
 
 
 def test_ten_clips_cannot_support_five_percent(normal):
@@ -331,7 +331,7 @@ def test_self_check_finds_the_odd_one_and_the_copies(normal):
 def test_copies_do_not_vouch_for_each_other(normal):
     once, twice = (Detector.fit(waves, RATE, weights=None) for waves in (normal, normal + normal))
     assert twice.bank.normal.min() > once.bank.normal.min() - 0.5
-    assert np.array_equal(twice.bank.group, np.tile(np.arange(24), 2))
+    assert np.array_equal(twice.bank.windows.group, np.tile(np.arange(24), 2))
 
 
 @pytest.mark.parametrize("tokens", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -433,3 +433,41 @@ def test_one_session_is_said_to_be_too_few(plain):
     check = self_check(plain)
     assert check.verdict == "usable, but" and json.dumps(check.as_json())
     assert check.sessions["hours"] == pytest.approx(24 * 2 / 3600) and check.floor_db < -20
+
+
+def test_another_rate_needs_no_recordings(plain, normal, tmp_path):
+    path = tmp_path / "a.detector"
+    plain.save(path)
+    changed = Detector.load(path).with_false_alarm_rate(0.2)
+    again = Detector.fit(normal, RATE, weights=None, false_alarm_rate=0.2)
+    assert changed.threshold == again.threshold < plain.threshold
+    rare = changed.with_false_alarm_rate(0.01)
+    assert "cannot support a false-alarm rate of 1 %" in "".join(map(str, rare.notes))
+    assert "cannot support" not in "".join(map(str, rare.with_false_alarm_rate(0.2).notes))
+    with pytest.raises(InputError, match="false_alarm_rate"):
+        plain.with_false_alarm_rate(0.0)
+
+
+def test_a_file_without_kinds_of_notes_loads(plain, tmp_path):
+    """Files written before notes had kinds lack the key."""
+    path = tmp_path / "a.detector"
+    plain.save(path)
+    altered(path, lambda t, h: h.pop("note_kinds"))
+    again = Detector.load(path)
+    assert list(map(str, again.notes)) == list(map(str, plain.notes))
+    assert again.score(FAULTY[0]) == plain.score(FAULTY[0])
+
+
+def test_a_verdict_names_the_band_of_a_new_tone(plain):
+    tone = 0.02 * np.sin(2 * np.pi * 3150 * np.arange(2 * RATE) / RATE)
+    verdict = plain.examine((sound(7) + tone).astype(np.float32))
+    assert verdict.band.low_hz < 3150 < verdict.band.high_hz
+    assert verdict.band.high_hz - verdict.band.low_hz < 700 and verdict.band.decibels > 6
+    assert "kHz, +" in str(verdict.band) and verdict.band.low_hz > 2600
+
+
+def test_names_and_short_descriptions(plain, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    with pytest.raises(InputError, match="is a name, but a waveform is expected"):
+        plain.examine_all(["file.wav"])
+    assert len(repr(plain)) < 200 and "24 recordings" in repr(plain)

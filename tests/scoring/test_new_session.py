@@ -4,8 +4,8 @@ import pytest
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import conformal_threshold
 from asd_jax.scoring.new_session import (
-    new_session_threshold,
     median_and_deviation,
+    new_session_threshold,
     weighted_quantile,
 )
 
