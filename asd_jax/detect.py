@@ -61,9 +61,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=form,
         allow_abbrev=False,
     )
-    commands = top.add_subparsers(
-        metavar="fit|score|watch|update|adapt|set-rate|info", required=True
-    )
+    metavar = "fit | score | watch | update | adapt | set-rate | info"
+    commands = top.add_subparsers(metavar=metavar, required=True)
     for function, define in (
         (fit, _fit_flags),
         (score, _score_flags),
