@@ -29,7 +29,7 @@ from asd_jax.scoring.normal_bank import Known, NormalBank
 from asd_jax.scoring.normal_windows import SimulatedWindows
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, Pipeline
-from asd_jax.training.weights import origin as origin_of
+from asd_jax.training.weights import origin_entries as origin_of
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
