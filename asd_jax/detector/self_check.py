@@ -8,6 +8,7 @@ from asd_jax.detector.detector import Detector
 from asd_jax.detector.grouping import copies
 from asd_jax.detector.notes import Note
 from asd_jax.detector.sessions import stretches
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
@@ -127,7 +128,7 @@ def self_check(detector: Detector) -> SelfCheck:
         ],
         detector.notes,
         sessions,
-        float(10 / np.log(10) * bank.vectors["level"].mean(0).min()),
+        float(DECIBELS * bank.vectors["level"].mean(0).min()),
         alarms,
         verdict,
         why,

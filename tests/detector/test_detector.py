@@ -11,7 +11,6 @@ from machine_sound import RATE, sound
 import asd_jax
 from asd_jax.data.audio import resample
 from asd_jax.detector.self_check import self_check
-from asd_jax.reporting.sections import filter_centres
 from asd_jax.runtime.errors import InputError
 
 Detector = asd_jax.Detector
@@ -346,7 +345,7 @@ def test_heat_map_points_at_the_fault(normal, encoder_file, plain, tokens, tmp_p
     assert seen.values.shape == (198, 128) and np.array_equal(seen.window, wave.clip(-1, 1))
     hottest = np.argwhere(seen.values == seen.values.max())
     assert hottest[:, 0].min() >= 96  # the whistle begins in frame 100
-    assert np.abs(filter_centres(seen.front_end)[hottest[:, 1]] - 3150).min() < (
+    assert np.abs(seen.front_end.filter_centres[hottest[:, 1]] - 3150).min() < (
         700 if tokens else 100
     )
 
