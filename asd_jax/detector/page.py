@@ -83,7 +83,7 @@ def write_score_page(
         f"{odd} of {len(verdicts)} recordings are called anomalous.",
         f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
         f"{detector.settings.false_alarm_rate:g}.",
-        *(f"Note: {note.message}." for note in detector.notes),
+        *(f"Note: {note}." for note in detector.notes),
     ]
     write_page(path, Page("Anomalous sounds", parts, lead))
 

@@ -56,7 +56,7 @@ class SelfCheck:
 
     def as_json(self) -> dict:
         """Returns the summary as a JSON object."""
-        notes = [note.message for note in self.notes]
+        notes = [str(note) for note in self.notes]
         return dataclasses.asdict(self) | {"notes": notes}
 
     def lines(self) -> list[str]:
@@ -73,7 +73,7 @@ class SelfCheck:
             f"{self.false_alarms_a_day['same_session']:.0f} in these sessions, "
             f"{self.false_alarms_a_day['new_session']:.0f} in a new one, before --confirm",
             f"{self.verdict}{f' {self.why}' if self.why else ' for the false-alarm rate asked'}",
-            *(f"note: {note.message}" for note in self.notes),
+            *(f"note: {note}" for note in self.notes),
             *(f"near-duplicates, which count as one: {a} and {b}" for a, b in self.copies[:10]),
         ]
         if len(self.copies) > 10:
