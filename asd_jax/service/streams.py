@@ -26,8 +26,8 @@ def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
 
     def read(stop: threading.Event) -> Iterator[Heard]:
         options = {"rtsp_transport": "tcp"} if machine.source.startswith("rtsp") else {}
-        # Little is buffered before the first sound, as the sound is live.
-        options |= {"fflags": "nobuffer", "analyzeduration": "1000000"}
+        # The format is known after a second at most, as the sound is live.
+        options |= {"analyzeduration": "1000000"}
         try:
             with av.open(
                 machine.source, options=options, timeout=(OPEN_SECONDS, stalled)
