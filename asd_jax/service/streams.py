@@ -27,7 +27,7 @@ def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
     def read(stop: threading.Event) -> Iterator[Heard]:
         options = {"rtsp_transport": "tcp"} if machine.source.startswith("rtsp") else {}
         # The format is known after a second at most, as the sound is live.
-        options |= {"analyzeduration": "1000000"}
+        options |= {"analyzeduration": "1000000", "rw_timeout": str(round(1e6 * stalled))}
         try:
             with av.open(
                 machine.source, options=options, timeout=(OPEN_SECONDS, stalled)
