@@ -8,7 +8,7 @@ LAYERS = [
     {"runtime"},
     {"features", "scoring", "data"},
     {"models"},
-    {"training", "reporting"},
+    {"training", "reporting", "monitoring"},
     {"detector"},
     {"config"},
     {"run"},

@@ -13,7 +13,7 @@ import numpy as np
 from asd_jax.data.audio import read_clip, sampling_rate
 from asd_jax.data.folders import everything_below
 from asd_jax.data.windows import cut_windows
-from asd_jax.detector.alarms import Alarm, Moment
+from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
 from asd_jax.detector.hearing import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
