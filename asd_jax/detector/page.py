@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.audio import resample
-from asd_jax.detector.detector import Detector, Verdict
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import (
@@ -67,11 +68,12 @@ def write_score_page(
             f"{v.p_value:.3f}",
             _called(v),
             f"{v.worst_seconds[0]:.1f}",
-            v.view,
+            VIEW_WORDS[v.view],
+            str(v.band or ""),
         ]
         for name, v in ranked
     ]
-    columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "odd is its"]
+    columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "differs in", "where"]
     parts = [
         Section("Scores", [Plot(drawn, caption), Table(columns, rows)]),
         Section(
@@ -82,7 +84,7 @@ def write_score_page(
         f"{odd} of {len(verdicts)} recordings are called anomalous.",
         f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
         f"{detector.settings.false_alarm_rate:g}.",
-        *(f"Note: {note}." for note in detector.notes),
+        *(f"Note: {note.message}." for note in detector.notes),
     ]
     write_page(path, Page("Anomalous sounds", parts, lead))
 
@@ -97,7 +99,8 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     first, last = verdict.worst_seconds
     facts = [
         f"score {verdict.score:.3f}, p-value {verdict.p_value:.3f}: called {_called(verdict)}",
-        f"worst from {first:.1f} to {last:.1f} s, odd is its {verdict.view}",
+        f"worst from {first:.1f} to {last:.1f} s, in its {VIEW_WORDS[verdict.view]}",
+        str(verdict.band),
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
     drawn = [_spectrogram(front_end, shown, f"log mel energies{since}")]

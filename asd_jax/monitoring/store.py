@@ -153,7 +153,8 @@ class Store:
             raise InputError(
                 f"{path}: no such store; python -m asd_jax.detect watch --store={path} makes one"
             )
-        self._lock, self._depth, self._rolled_up = threading.RLock(), 0, {}
+        self._lock = threading.RLock()
+        self._rolled_up: dict[str, float] = {}
         with self._refused():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._open = sqlite3.connect(
@@ -307,13 +308,17 @@ class Store:
             number = self.number(machine)
             for stage, (age, span) in enumerate(STAGES, 1):
                 # Only spans that are over are merged, so a merged reading never changes again.
-                before = np.floor((now - age) / span) * span
+                before = float(np.floor((now - age) / span) * span)
                 rows = do(
                     "SELECT * FROM readings WHERE machine = ? AND stage < ? AND time < ? "
                     "ORDER BY time",
                     (number, stage, before),
                 ).fetchall()
                 self._merge(do, number, stage, span, rows)
+                do(
+                    "DELETE FROM readings WHERE machine = ? AND stage < ? AND time < ?",
+                    (number, stage, before),
+                )
             do(
                 "DELETE FROM events WHERE machine = ? AND id <= (SELECT id FROM events "
                 "WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
@@ -334,10 +339,6 @@ class Store:
                 "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (number, stage, start, span, *merged),
             )
-        do(
-            "DELETE FROM readings WHERE machine = ? AND stage < ? AND time < ?",
-            (number, stage, rows[-1]["time"] + 1e-6) if rows else (number, stage, -1e300),
-        )
 
     def event(self, machine: str, time: float, kind: str, message: str = "", **fields) -> int:
         """Adds an event and returns its id; ids only grow.
