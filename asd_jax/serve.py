@@ -14,7 +14,7 @@ from absl import flags
 
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 
 LIBRARIES = ("apprise", "av", "fastapi", "paho.mqtt", "prometheus_client", "uvicorn")
 CONNECTIONS = 64  # that are served at once; further ones get status 503
@@ -41,7 +41,7 @@ def main() -> None:
     service = Service(configuration)
     if flags.FLAGS.check:
         service.store.close()
-        say(f"{flags.FLAGS.config}: {len(service.watchers)} machines can be watched")
+        print_line(f"{flags.FLAGS.config}: {len(service.watchers)} machines can be watched")
         return
     web = configuration.web
     settings = uvicorn.Config(
@@ -56,7 +56,7 @@ def main() -> None:
     )
     service.start()
     try:
-        say(f"http://{web.host}:{web.port}  {', '.join(service.watchers)}")
+        print_line(f"http://{web.host}:{web.port}  {', '.join(service.watchers)}")
         uvicorn.Server(settings).run()
     finally:
         service.end()

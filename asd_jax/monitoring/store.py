@@ -8,9 +8,9 @@
             publish(event)
             store.set_mark("mqtt", event["id"])
 
-Several threads may share a Store, and several processes a file. All times are Unix time in seconds.
-A write is a transaction: after a kill it is there as a whole or not at all. The size is bounded: old
-readings are merged into longer ones (`STAGES`), and the oldest events are removed (`MOST_EVENTS`).
+Several threads may share a Store, and several processes a file. Times are Unix time in seconds.
+A write is a transaction: after a kill it is there as a whole or not at all. The size is bounded:
+old readings are merged into longer ones (`STAGES`), the oldest events are removed (`MOST_EVENTS`).
 The alarm cases are in cases.py.
 """
 
@@ -180,8 +180,8 @@ class Store:
                 f"{self.path}: written by a newer version (tables {version}, known {VERSION}); "
                 "update asd_jax"
             )
-        # In WAL mode, readers and a writer do not wait for each other. A kill loses nothing that was
-        # committed; a power cut may lose the last seconds, but never damages the file.
+        # In WAL mode, readers and a writer do not wait for each other. A kill loses nothing that
+        # was committed; a power cut may lose the last seconds, but never damages the file.
         self._open.execute("PRAGMA journal_mode = WAL")
         self._open.execute("PRAGMA synchronous = NORMAL")
         self._open.execute("PRAGMA foreign_keys = ON")
@@ -289,9 +289,7 @@ class Store:
                 self.roll_up(machine, latest)
                 self._rolled_up[machine] = latest
 
-    def readings(
-        self, machine: str, since: float = -np.inf, until: float = np.inf
-    ) -> Series:
+    def readings(self, machine: str, since: float = -np.inf, until: float = np.inf) -> Series:
         """Returns the readings of a machine whose start is in [since, until), old ones merged."""
         rows = self.query(
             "SELECT r.* FROM readings r JOIN machines m ON m.id = r.machine "
@@ -360,9 +358,7 @@ class Store:
                 values,
             ).lastrowid
 
-    def events(
-        self, machine: str | None = None, *, after: int = 0, most: int = 1000
-    ) -> list[dict]:
+    def events(self, machine: str | None = None, *, after: int = 0, most: int = 1000) -> list[dict]:
         """Returns up to `most` events with an id above `after`, oldest first.
 
         Each is {"id", "machine", "time", "event", "message", and its further fields}.
@@ -388,7 +384,7 @@ class Store:
         ]
 
     def mark(self, name: str) -> int:
-        """Returns the id of the last event that a reader of this name has dealt with; 0 at first."""
+        """Returns the id of the last event that a named reader has dealt with; 0 at first."""
         rows = self.query("SELECT event FROM marks WHERE name = ?", name)
         return rows[0]["event"] if rows else 0
 
@@ -431,7 +427,7 @@ def _merged(series: Series) -> tuple:
 
 
 def _mean_level(levels: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Returns the level of the mean energy of levels "n b" in dB, without those that are unknown."""
+    """Returns the level of the mean energy of levels "n b" in dB; unknown levels do not count."""
     known = ~np.isnan(levels)
     weights = known * count[:, None]
     energy = np.where(known, 10 ** (np.nan_to_num(levels) / 10), 0) * weights

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax.detector.stream import Form
-from asd_jax.runtime.errors import InputError, about, near
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.errors import InputError, did_you_mean, error_context
+from asd_jax.runtime.schema import build_checked
 from asd_jax.runtime.settings import CheckedSettings, key
 
 SHORTEST_TOKEN = 16  # characters; a shorter token can be guessed
@@ -122,7 +122,7 @@ def read_configuration(path: str | Path) -> Configuration:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # TOML or UTF-8
         raise InputError(f"{path}: not TOML ({error})") from error
-    with about(str(path)):
+    with error_context(str(path)):
         return _checked(content, path.absolute().parent)
 
 
@@ -130,7 +130,9 @@ def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
     known = ("state", "machine", "web", "mqtt", "notify")
     for name in content:
         if name not in known:
-            raise InputError(f"no key {name!r}; known: {', '.join(known)}.{near(name, known)}")
+            raise InputError(
+                f"no key {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}"
+            )
     state, notify = content.get("state", "state"), content.get("notify", [])
     if not isinstance(state, str) or not state:
         raise InputError(f'state={state!r} should name a folder, e.g. state = "state"')
@@ -155,8 +157,8 @@ def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
 
 
 def _section(cls: type, name: str, content: Mapping[str, Any]) -> Any:
-    with about(name):
-        return built(cls, content.get(name, {}))
+    with error_context(name):
+        return build_checked(cls, content.get(name, {}))
 
 
 def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
@@ -165,8 +167,8 @@ def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
     machines: dict[str, Machine] = {}
     for number, values in enumerate(tables, 1):
         named = values.get("name") if isinstance(values, Mapping) else None
-        with about(f"machine {named or number}"):
-            machine = built(Machine, values)
+        with error_context(f"machine {named or number}"):
+            machine = build_checked(Machine, values)
             if machine.name in machines:
                 raise InputError("the name is there twice")
             place = machine.source

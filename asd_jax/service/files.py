@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.data.audio import read_clip, sampling_rate
-from asd_jax.data.decode import opened
-from asd_jax.data.folders import everything_below
+from asd_jax.data.decode import open_recording
+from asd_jax.data.folders import list_recursively
 from asd_jax.detector.stream import Event
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.configuration import Machine
@@ -25,7 +25,7 @@ def file(machine: Machine) -> Reader:
         InputError: the file is missing or not sound.
     """
     path = Path(machine.source)
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         rate = sound.rate
 
     def read(stop: threading.Event) -> Iterator[Heard]:
@@ -46,7 +46,7 @@ def file(machine: Machine) -> Reader:
 def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
     """Yields a tenth of a second of sound at a time."""
     step = max(rate // 10, 1)
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         for block in sound.blocks():
             scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
             if machine.channel >= block.shape[1]:
@@ -93,7 +93,7 @@ def folder(machine: Machine) -> Reader:
 def _recordings(place: Path) -> dict[Path, tuple[int, int]]:
     """Returns {recording: (time of change, size)}."""
     there = {}
-    for path in everything_below(place).files:
+    for path in list_recursively(place).files:
         try:
             status = path.stat()
         except OSError:  # removed after the listing

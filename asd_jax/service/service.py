@@ -7,8 +7,8 @@ from pathlib import Path
 
 from asd_jax.detector.detector import Detector
 from asd_jax.monitoring.store import Store
-from asd_jax.runtime.errors import InputError, about
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.errors import InputError, error_context
+from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Configuration
 from asd_jax.service.delivery import Delivery
 from asd_jax.service.mqtt import Publisher
@@ -35,7 +35,7 @@ class Service:
         self._readers: dict[str, Reader] = {}
         loaded: dict[str, Detector] = {}
         for machine in configuration.machines:
-            with about(f"machine {machine.name}"):
+            with error_context(f"machine {machine.name}"):
                 if machine.detector not in loaded:
                     loaded[machine.detector] = Detector.load(machine.detector)
                 detector = loaded[machine.detector]
@@ -111,7 +111,7 @@ class Service:
                 raise
             # A fault of one source must not end the watch over the others.
             except Exception as error:
-                tell(traceback.format_exc())
+                print_error(traceback.format_exc())
                 raise Lost(f"{type(error).__name__}: {error}") from error
 
         for item in reconnecting(guarded, self._stop, first_wait=FIRST_WAIT):
@@ -141,7 +141,7 @@ class Service:
         try:
             return watcher.score_next()
         except Exception as error:  # of one window: the next one is scored all the same
-            tell(traceback.format_exc())
+            print_error(traceback.format_exc())
             watcher.note("error", f"a window was not scored ({type(error).__name__}: {error})")
             return True
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asd_jax.detector.detector import Detector, Verdict
+from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event, Windows
+from asd_jax.detector.verdict import Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.store import NotStored, Reading, Store
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Machine
 from asd_jax.service.sources import Heard
 
@@ -175,7 +176,7 @@ class Watcher:
                         self.store.event(self.machine.name, *values[:3], **values[3])
                 except NotStored as error:
                     if self.message != str(error):
-                        tell(f"{self.machine.name}: {error}")
+                        print_error(f"{self.machine.name}: {error}")
                     self.message = str(error)
                     return
                 self._unwritten.popleft()
