@@ -177,6 +177,7 @@ def test_a_client_that_floods_is_held_off_and_the_watch_goes_on(served):
     assert until(lambda: requests.get(f"{served[0]}/healthz", timeout=5).status_code == 200)
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_a_whole_record(folder):
     for number, seconds in enumerate((2.5, 3.5)):
         config, _ = configured(folder, f"killed_{number}.toml")
