@@ -61,9 +61,12 @@ def define_flags(argv: Sequence[str]) -> None:
             "config", None, "config file; default: the run's own config.json"
         )
         return
-    from configs import base
+    from asd_jax.config import RunConfig, config_dict
 
-    config, own = base.get_config(), Path(value_of_flag(argv, "workdir") or "") / "config.json"
+    config, own = (
+        config_dict(RunConfig()),
+        Path(value_of_flag(argv, "workdir") or "") / "config.json",
+    )
     if own.is_file():
         try:
             config.update(read_json(own))
