@@ -103,7 +103,7 @@ def _heads(
         said = {768: 12, 1024: 16}.get(width)
     if said is None:
         raise InputError(
-            f"{path}: nothing says how many attention heads the model has: put the "
+            f"{checkpoint.path}: nothing says how many attention heads the model has: put the "
             "model's config.json beside it (num_heads), or give --heads=N (EAT-base has 12, "
             "EAT-large 16)"
         )
