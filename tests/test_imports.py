@@ -13,7 +13,17 @@ LAYERS = [
     {"config"},
     {"run"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "completion", "__main__"},
+    {
+        "train",
+        "evaluate",
+        "pretrain",
+        "detect",
+        "export",
+        "dcase_score",
+        "completion",
+        "submit",
+        "__main__",
+    },
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 
