@@ -19,6 +19,7 @@ from asd_jax.scoring.submission import read_submission
 
 MOST_SYSTEMS = 4
 LARGEST_YAML = 1 << 20  # bytes
+_KINDS = "anomaly_score", "decision_result"
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9-]*_[A-Za-z0-9-]+")
 # The date of every entry, so that the same files give the same zip: the first that zip can hold.
 _DATE = (1980, 1, 1, 0, 0, 0)
