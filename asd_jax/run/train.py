@@ -56,9 +56,10 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         stack.enter_context(claimed(workdir, as_mapping(config), clips, overwrite=overwrite))
         for n, folder in enumerate(folders):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
+            say(f"seed {one.seed}, run {n + 1} of {len(folders)}: {folder}")
             train_and_score(one, folder, workdir)
         if processes.first():
-            summarize_seeds(workdir, folders)
+            summarize_seeds(config, folders, workdir)
 
 
 def train_and_score(
