@@ -14,8 +14,8 @@ import sys
 
 import asd_jax
 from asd_jax.runtime import command
-from asd_jax.runtime.errors import InputError, near
-from asd_jax.runtime.log import say, screen_lost, tell
+from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.log import output_failed, print_error, print_line
 from asd_jax.runtime.shipped import HERE, commands, first_line, is_command
 
 # Sub-commands that stand for another one with flags, which further flags may override.
@@ -30,15 +30,15 @@ def main() -> None:
     words = sys.argv[1:]
     if not words or words[0] in ("help", "--help", "-h", "-help"):
         overview()
-        sys.exit(int(screen_lost()))
+        sys.exit(int(output_failed()))
     if words[0] in ("--version", "-V", "version"):
-        say(f"asd_jax {asd_jax.__version__}")
-        sys.exit(int(screen_lost()))
+        print_line(f"asd_jax {asd_jax.__version__}")
+        sys.exit(int(output_failed()))
     try:
         words = [*SHORT_FOR.get(words[0], words[:1]), *words[1:]]
         module = module_of(words[0])
     except InputError as error:
-        tell(f"error: {error}")
+        print_error(f"error: {error}")
         sys.exit(2)
     _search_here_first()
     command.called = ["asd-jax", words[0]]
@@ -58,19 +58,19 @@ def module_of(word: str) -> str:
     if word.startswith("benchmarks.") and is_command(word):
         return word
     raise InputError(
-        f"{word!r} is no command.{near(word, [*known, *SHORT_FOR])} asd-jax --help lists them"
+        f"{word!r} is no command.{did_you_mean(word, [*known, *SHORT_FOR])} asd-jax --help lists them"
     )
 
 
 def overview() -> None:
     """Prints the docstring of this module and one line for each sub-command."""
-    say(command.docstring(sys.modules[__name__]))
+    print_line(command.docstring(sys.modules[__name__]))
     meanings = {word: first_line(module) for word, module in commands().items()}
     for word, (of, *flags) in SHORT_FOR.items():
         meanings[word] = f"Short for asd-jax {of} {' '.join(flags)}"
     for word, meaning in sorted(meanings.items()):
-        say(f"asd-jax {word:<12} {meaning}")
-    say("\nEach takes --help. Figures that can be measured again: asd-jax benchmarks.NAME")
+        print_line(f"asd-jax {word:<12} {meaning}")
+    print_line("\nEach takes --help. Figures that can be measured again: asd-jax benchmarks.NAME")
 
 
 def _search_here_first() -> None:

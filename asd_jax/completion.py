@@ -16,7 +16,7 @@ from absl import flags
 from asd_jax.__main__ import SHORT_FOR
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import put
+from asd_jax.runtime.log import print_raw
 from asd_jax.runtime.shipped import commands, config_names
 
 BASH = """\
@@ -69,7 +69,7 @@ def main() -> None:
     """Prints the script for the shell that the argument names."""
     if len(_shell) != 1 or _shell[0] not in SCRIPTS:
         raise InputError(f"name one shell: asd-jax completion {' | '.join(SCRIPTS)}")
-    put(script(_shell[0]))
+    print_raw(script(_shell[0]))
 
 
 def script(shell: str) -> str:

@@ -25,7 +25,7 @@ from ml_collections import config_flags
 from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import nothing_left_of, read_json
+from asd_jax.runtime.files import read_json, remove_new_folder_on_error
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config
     from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.workdir import locked
+    from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -104,13 +104,13 @@ def main() -> None:
             "and --weights, without --embeddings or --all"
         )
     # Without embedding there is no work to share, so the first process scores alone.
-    if not processes.first():
+    if not processes.is_first():
         return
     output = Path(args.output or workdir)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(nothing_left_of(output))
+        stack.enter_context(remove_new_folder_on_error(output))
         for folder in dict.fromkeys((workdir, output)):
-            stack.enter_context(locked(folder))
+            stack.enter_context(lock_workdir(folder))
         embeddings = Path(args.embeddings) if args.embeddings else None
         score_again(config, embeddings, workdir, everything=args.all, output=output)
 

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import open_regular, read_json
 from asd_jax.runtime.names import check_name
 
@@ -141,7 +141,7 @@ def _read_index(path: Path) -> dict[str, str]:
     with open_regular(path) as file:
         json.loads(file.read(), object_pairs_hook=lambda pairs: _unique(path, pairs))
     for shard in index.values():
-        with about(str(path)):
+        with error_context(str(path)):
             if not isinstance(shard, str):
                 raise InputError(f"weight_map: {str(shard)[:40]!r} is no file name")
             check_name("file", shard)

@@ -12,9 +12,9 @@ import yaml
 
 from asd_jax.data.dcase import Edition, edition
 from asd_jax.run.system_description import described, unfilled
-from asd_jax.runtime.errors import InputError, about
-from asd_jax.runtime.files import check_output, open_regular, whole_file
-from asd_jax.runtime.log import say
+from asd_jax.runtime.errors import InputError, error_context
+from asd_jax.runtime.files import atomic_file, check_output, open_regular
+from asd_jax.runtime.log import print_line
 from asd_jax.scoring.submission import read_submission
 
 MOST_SYSTEMS = 4
@@ -63,7 +63,7 @@ def submit(
         if report:
             _copy_report(Path(report), task / f"{label}_task2.technical_report.pdf")
         _write_zip(path, Path(folder))
-    say(f"wrote {path}")
+    print_line(f"wrote {path}")
     return path
 
 
@@ -92,11 +92,11 @@ def _system(workdir: Path, folder: Path, name: str, of: Edition, given: Mapping)
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=100)
     (folder / f"{name}.meta.yaml").write_text(text, encoding="utf-8")
     sections = len({clip[:2] for clip in clips})
-    say(f"{name}: {workdir}; {sections} sections, {len(clips)} clips, nothing wrong")
+    print_line(f"{name}: {workdir}; {sections} sections, {len(clips)} clips, nothing wrong")
     if left:
-        say(f"  left out, as not of the evaluation set of {of.year}: {left} files")
+        print_line(f"  left out, as not of the evaluation set of {of.year}: {left} files")
     for field in unfilled(description):
-        say(f"  to fill in: {field}")
+        print_line(f"  to fill in: {field}")
 
 
 def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
@@ -122,7 +122,7 @@ def _parts(sections: Sequence[str]) -> list[str]:
 
 
 def _copy_report(report: Path, target: Path) -> None:
-    with about("--report"), open_regular(report) as file:
+    with error_context("--report"), open_regular(report) as file:
         start = file.read(5)
     if start != b"%PDF-":
         raise InputError(f"--report={report}: not a pdf file")
@@ -151,7 +151,7 @@ def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _write_zip(path: Path, folder: Path) -> None:
-    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for one in sorted(place for place in folder.rglob("*") if place.is_file()):
             name = zipfile.ZipInfo(one.relative_to(folder).as_posix(), _DATE)
             name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16

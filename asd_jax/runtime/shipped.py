@@ -10,7 +10,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.errors import InputError, did_you_mean
 
 HERE = Path(__file__).parents[2]
 CONFIGS = HERE / "configs"
@@ -88,7 +88,7 @@ def config_file(config: str) -> str:
     by_name = path in (Path(path.stem), Path("configs", f"{path.stem}.py"))
     if by_name and path.stem in known:
         return f"{CONFIGS / path.stem}.py{colon}{mode}"
-    hint = near(path.stem, known)
+    hint = did_you_mean(path.stem, known)
     raise InputError(
         f"{name}: no such config file; those of the project are in {CONFIGS}/ and have the names "
         f"{', '.join(known)}.{hint}"

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from asd_jax.runtime.log import clock, quiet_seconds, say, tell
+from asd_jax.runtime.log import clock, print_error, print_line, quiet_seconds
 
 FIRST_SECONDS = 10.0  # of silence before the first line
 SECONDS = 15.0  # of silence before each further one
@@ -30,7 +30,7 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
         while not ended.wait(max(0.1, wait - quiet_seconds())):
             if quiet_seconds() >= wait:
                 words = what if isinstance(what, str) else what()
-                say(f"  {words}: {clock(time.monotonic() - begin)} so far")
+                print_line(f"  {words}: {clock(time.monotonic() - begin)} so far")
                 wait = SECONDS
 
     thread = threading.Thread(target=remind, daemon=True)
@@ -60,7 +60,7 @@ def acknowledged(text: str) -> Iterator[None]:
     def wait():
         while numbers := os.read(reading, 1):
             if numbers[0] in (signal.SIGINT, signal.SIGTERM):
-                tell(text)
+                print_error(text)
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()

@@ -11,7 +11,7 @@ import yaml
 import asd_jax.submit
 from asd_jax.config import RunConfig
 from asd_jax.data.dcase import edition
-from asd_jax.runtime.settings import as_mapping
+from asd_jax.runtime.settings import to_dict
 from asd_jax.scoring.submission import read_submission, write_submission
 
 YEARS = (2020, 2021, 2022, 2025, 2026)
@@ -31,7 +31,7 @@ def run_of(folder, year, *, clips=4, label=""):
     """A finished run on development and evaluation machines, without an encoder."""
     of, rng = edition(year), np.random.default_rng(year)
     folder.mkdir()
-    config = as_mapping(RunConfig())
+    config = to_dict(RunConfig())
     config["data"]["year"] = year
     config["model"]["encoder"] = "filter_bank"
     (folder / "config.json").write_text(json.dumps(config))

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from asd_jax.runtime import sign_of_life
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.runtime.sign_of_life import acknowledged, doing
 
 
@@ -20,7 +20,7 @@ def short(monkeypatch):
 
 
 def test_what_takes_long_says_so_again_and_again(capsys):
-    say("begin")
+    print_line("begin")
     with doing("writing the page"):
         time.sleep(0.65)
     lines = capsys.readouterr().out.splitlines()[1:]
@@ -33,7 +33,7 @@ def test_what_takes_long_says_so_again_and_again(capsys):
 def test_nothing_is_said_while_other_lines_come_or_after_the_end(capsys):
     with doing(lambda: "never"):
         for _ in range(6):
-            say("step")
+            print_line("step")
             time.sleep(0.05)
     time.sleep(0.3)
     assert capsys.readouterr().out == "step\n" * 6
