@@ -57,9 +57,8 @@ def module_of(word: str) -> str:
         return known[word]
     if word.startswith("benchmarks.") and is_command(word):
         return word
-    raise InputError(
-        f"{word!r} is no command.{did_you_mean(word, [*known, *SHORT_FOR])} asd-jax --help lists them"
-    )
+    suggestion = did_you_mean(word, [*known, *SHORT_FOR])
+    raise InputError(f"{word!r} is no command.{suggestion} asd-jax --help lists them")
 
 
 def overview() -> None:

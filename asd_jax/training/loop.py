@@ -87,7 +87,8 @@ def run_steps(
     # would be compiled again.
     carried = state, sound = place_state(mesh, (state, jnp.array(True)))
     step_fn = guard_step(step_fn, mesh, carried, skip=on_bad_loss == "skip")
-    step, before = 0, None
+    step = 0
+    before = None
 
     def at_work() -> str:
         return f"step {step} of {steps}" if before else "compiling, and the first step"

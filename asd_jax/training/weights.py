@@ -167,7 +167,7 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
         tokens, _ = EAT(config).apply({"params": params}, spectrogram)
 
     Raises:
-        InputError: as for `open_weights` and `fill`; or the file's encoder has no EAT.
+        InputError: as for `open_weights` and `fill_template`; or the file's encoder has no EAT.
     """
     tensors, header = open_weights(path)
     if header.get("eat") is None:
@@ -200,7 +200,7 @@ def load_decoder(path: str | Path, template: dict) -> dict | None:
     Pre-training can then continue with it.
 
     Raises:
-        InputError: as for `open_weights` and `fill`.
+        InputError: as for `open_weights` and `fill_template`.
     """
     tensors = open_weights(path)[0]
     decoder = {
@@ -229,8 +229,8 @@ def load_pipeline(
         block: for a bare EAT: whose output is pooled; negative counts from the last.
 
     Raises:
-        InputError: as for `open_weights` and `fill`; or a bare EAT comes without pooling, or a
-            fine-tuned encoder with one.
+        InputError: as for `open_weights` and `fill_template`; or a bare EAT comes without pooling,
+            or a fine-tuned encoder with one.
     """
     tensors, header = open_weights(path)
     if header["kind"] == "eat":
