@@ -88,6 +88,14 @@ def main() -> int | None:
     return _PARSED.command(_PARSED)
 
 
+def _channel_flag(add) -> None:
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
+
+
 def _fit_flags(add) -> None:
     add(
         "--normal",
@@ -123,11 +131,7 @@ def _fit_flags(add) -> None:
         action="store_true",
         help="heat maps from the encoder's tokens, not from filter-bank patches",
     )
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
     add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
     add(
         "--fine_tune",
@@ -247,11 +251,7 @@ def _update_flags(add) -> None:
     )
     add("--output", required=True, help="detector file to write; the old one stays")
     add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def update(args: argparse.Namespace) -> None:
@@ -286,11 +286,7 @@ def _adapt_flags(add) -> None:
     add("--detector", required=True, help="file that fit wrote")
     add("--normal", required=True, help="folder (or csv list): minutes of the new session")
     add("--output", required=True, help="detector file to write, for this session")
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def adapt(args: argparse.Namespace) -> None:
@@ -370,11 +366,7 @@ def _score_flags(add) -> None:
         "recording; once more for "
         "each folder that update was given, in that order",
     )
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def score(args: argparse.Namespace) -> int:

@@ -11,10 +11,10 @@ from asd_jax.data.simulated_session import COLOUR_DB, smooth_colours
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.processing import windows_of
 from asd_jax.detector.views import mel_front_end, views
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
 
-_DB = 20 / np.log(10) / 2  # decibels per unit of the natural logarithm of energy
 _ROUNDS = 20  # iterations of the reweighted fit of least absolute differences
 # How far the adapted score may lie on the way from the usual score to the threshold. A fault that
 # level and colour explain only in part stays far above this limit and is not learnt.
@@ -80,7 +80,7 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
     shapes = smooth_colours(_filter_hz(detector))
     fine = [of - of @ np.linalg.pinv(shapes) @ shapes for of in (level, normal)]
     nearest = np.square(fine[0][:, None] - fine[1][None]).sum(2).argmin(1)
-    differs = np.median(_DB * (level - normal[nearest]), axis=0)
+    differs = np.median(DECIBELS * (level - normal[nearest]), axis=0)
     # A filter whose level varies among normal sounds is less reliable.
     sure = 1 / (normal.std(0) + np.median(normal.std(0)))
     colour = _least_absolute(shapes * sure, differs * sure).clip(-np.array(COLOUR_DB), COLOUR_DB)
@@ -94,9 +94,7 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
 
 def _filter_hz(detector: Detector) -> np.ndarray:
     """Returns the centre frequencies of the filters of the view "level"."""
-    from asd_jax.reporting.sections import filter_centres
-
-    return filter_centres(mel_front_end(detector.input_rate))
+    return mel_front_end(detector.input_rate).filter_centres
 
 
 def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def save(path: str | Path, detector: Detector) -> None:
         "settings": dataclasses.asdict(detector.settings),
         "scoring": {view: dataclasses.asdict(scoring) for view, scoring in bank.scoring.items()},
         "threshold": detector.threshold,
-        "notes": [note.message for note in detector.notes],
+        "notes": [str(note) for note in detector.notes],
         "note_kinds": [str(note.kind) for note in detector.notes],
         "names": list(detector.names),
         "reduced": detector.reduced,

@@ -1,6 +1,5 @@
 """Notes for the user on a fit and on a score: what was unusual, and what to do about it."""
 
-import dataclasses
 import enum
 from collections.abc import Iterable
 
@@ -29,20 +28,22 @@ class Kind(enum.StrEnum):
 _PASSING = frozenset([Kind.THRESHOLD, Kind.TOO_FEW, Kind.SESSIONS, Kind.ENCODER])
 
 
-@dataclasses.dataclass(frozen=True)
-class Note:
-    """A note for the user.
+class Note(str):
+    """A note for the user: a text that knows what it is about.
 
     Attributes:
         kind: what it is about.
-        message: the note in words.
     """
 
     kind: Kind
-    message: str
 
-    def __str__(self) -> str:
-        return self.message
+    def __new__(cls, kind: Kind, message: str) -> "Note":
+        note = super().__new__(cls, message)
+        note.kind = kind
+        return note
+
+    def __getnewargs__(self) -> tuple[Kind, str]:
+        return self.kind, str(self)
 
     @property
     def lasts(self) -> bool:
@@ -52,4 +53,4 @@ class Note:
 
 def text_of(notes: Iterable[Note]) -> str:
     """Returns the notes on a score as one text: "short: ...; clipping: ..."."""
-    return "; ".join(f"{note.kind}: {note.message}" for note in notes)
+    return "; ".join(f"{note.kind}: {note}" for note in notes)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.verdict import VIEW_WORDS, Verdict
-from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.detector.views import mel_front_end
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import (
     ClipCard,
@@ -21,7 +21,6 @@ from asd_jax.reporting.page import (
     sound_url,
     write_page,
 )
-from asd_jax.reporting.sections import filter_centres
 
 CARDS = 12  # number of recordings with the highest scores that get a card
 
@@ -84,14 +83,14 @@ def write_score_page(
         f"{odd} of {len(verdicts)} recordings are called anomalous.",
         f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
         f"{detector.settings.false_alarm_rate:g}.",
-        *(f"Note: {note.message}." for note in detector.notes),
+        *(f"Note: {note}." for note in detector.notes),
     ]
     write_page(path, Page("Anomalous sounds", parts, lead))
 
 
 def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     rate = detector.settings.sample_rate
-    front_end = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
+    front_end = mel_front_end(rate)
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     shown = wave[begin : begin + 60 * rate]
@@ -132,7 +131,7 @@ def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
         for w in (wave, wave if beside is None else beside)
     )
     look = {"hop_seconds": 0.01, "decibels": plots.decibel_range(of), "heat": heat}
-    return Plot(plots.spectrograms(energies, None, filter_centres(front_end), **look), caption)
+    return Plot(plots.spectrograms(energies, None, front_end.filter_centres, **look), caption)
 
 
 def _called(verdict: Verdict) -> str:

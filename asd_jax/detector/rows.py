@@ -99,7 +99,9 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     from asd_jax.reporting.table import print_table
 
     shown = Table(title=f"threshold {threshold:.3f}", header_style="bold")
-    for column in ("file", "score", "p-value", "verdict", "worst at", "differs in", "where"):
+    # Long names are folded, because names that are cut off all look alike.
+    shown.add_column("file", overflow="fold")
+    for column in ("score", "p-value", "verdict", "worst at", "differs in", "where"):
         shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
     for one in (one for one in rows if table and "error" not in one):
         kinds = ", ".join(one["flags"].split())

@@ -8,6 +8,7 @@ from asd_jax.detector.detector import Detector
 from asd_jax.detector.grouping import copies
 from asd_jax.detector.notes import Note
 from asd_jax.detector.sessions import stretches
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
@@ -55,7 +56,7 @@ class SelfCheck:
 
     def as_json(self) -> dict:
         """Returns the summary as a JSON object."""
-        notes = [note.message for note in self.notes]
+        notes = [str(note) for note in self.notes]
         return dataclasses.asdict(self) | {"notes": notes}
 
     def lines(self) -> list[str]:
@@ -72,7 +73,7 @@ class SelfCheck:
             f"{self.false_alarms_a_day['same_session']:.0f} in these sessions, "
             f"{self.false_alarms_a_day['new_session']:.0f} in a new one, before --confirm",
             f"{self.verdict}{f' {self.why}' if self.why else ' for the false-alarm rate asked'}",
-            *(f"note: {note.message}" for note in self.notes),
+            *(f"note: {note}" for note in self.notes),
             *(f"near-duplicates, which count as one: {a} and {b}" for a, b in self.copies[:10]),
         ]
         if len(self.copies) > 10:
@@ -127,7 +128,7 @@ def self_check(detector: Detector) -> SelfCheck:
         ],
         detector.notes,
         sessions,
-        float(10 / np.log(10) * bank.vectors["level"].mean(0).min()),
+        float(DECIBELS * bank.vectors["level"].mean(0).min()),
         alarms,
         verdict,
         why,

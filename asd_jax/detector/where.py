@@ -5,10 +5,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.reporting.sections import filter_centres
 
-DB = 10 / np.log(10)  # decibels per unit of the natural logarithm of energy
 # A neighbouring filter belongs to the band if it differs at least this much of the peak.
 _SHARE = 0.5
 
@@ -57,13 +56,13 @@ def band_of(
     outside = np.flatnonzero(~alike)
     first = int(outside[outside < peak].max(initial=-1)) + 1
     last = int(outside[outside > peak].min(initial=len(differs)))
-    decibels = float(DB * (second - usual)[first:last].mean())
+    decibels = float(DECIBELS * (second - usual)[first:last].mean())
     return Band(float(edges_hz[first]), float(edges_hz[last]), decibels)
 
 
 def filter_edges(front_end: FrontEnd) -> np.ndarray:
     """Returns the edges in Hz between the filters of a front end, with 0 Hz and half the rate."""
-    centres = filter_centres(front_end)
+    centres = front_end.filter_centres
     return np.concatenate([[0.0], (centres[:-1] + centres[1:]) / 2, [front_end.sample_rate / 2]])
 
 

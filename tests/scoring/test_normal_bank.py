@@ -1,10 +1,15 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
+from asd_jax.data.factory import factory_clip
+from asd_jax.data.machines import MACHINES
+from asd_jax.detector.views import FILTER_BANK, views
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
+from asd_jax.scoring.conformal import conformal_threshold
 from asd_jax.scoring.coreset import coreset
 from asd_jax.scoring.normal_bank import Known, NormalBank
 from asd_jax.scoring.normal_windows import NormalWindows, SelfScores, SimulatedWindows
@@ -171,3 +176,40 @@ def test_a_view_on_trial_that_knows_no_new_session_is_not_heard():
         bank = fit({"a": good, "b": tried}, session=session, on_trial=("b",))
         assert bank.voting == heard or tried is not bad
         assert set(bank.score({"a": good[:3], "b": tried[:3]})) == set(bank.voting)
+
+
+@pytest.mark.slow
+def test_a_domain_of_few_recordings_raises_no_more_false_alarms_than_asked():
+    rates = []
+    for number, name in enumerate(("gearbox", "motor", "fan")):
+        source, target = (
+            healthy_views(name, domain, 10**6 * number + first)
+            for domain, first in (("source", 0), ("target", 500_000))
+        )
+        rng = np.random.default_rng(number)
+        for _ in range(12):
+            s, t = rng.permutation(200), rng.permutation(200)
+            known = {
+                view: np.concatenate([source[view][s[:40]], target[view][t[:10]]])
+                for view in source
+            }
+            windows = table(np.repeat(["source", "target"], [40, 10]))
+            bank = NormalBank.fit(dict.fromkeys(known, FILTER_BANK), known, windows)
+            threshold, _ = conformal_threshold(bank.normal, 0.05)
+            new = {view: target[view][t[10:]] for view in target}
+            rates.append((fused(bank.score(new)) > threshold).mean())
+    error = np.std(rates, ddof=1) / np.sqrt(len(rates))
+    assert np.mean(rates) - 2 * error <= 0.05, (np.mean(rates), error)
+
+
+def healthy_views(name, domain, seed):
+    """Returns {view: vectors of 200 healthy clips} of a machine of the factory."""
+    states = list(itertools.product(MACHINES[name].speeds[domain], MACHINES[name].loads[domain]))
+    waves = []
+    for n in range(200):
+        speed, load = states[n % len(states)]
+        clip = factory_clip(
+            name, domain=domain, speed=speed, load=load, seed=seed + n, clip_seconds=1.0
+        )
+        waves.append(clip.wave)
+    return views(None, np.stack(waves))[0]
