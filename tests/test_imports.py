@@ -12,8 +12,9 @@ LAYERS = [
     {"detector"},
     {"config"},
     {"run"},
+    {"service"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
+    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "serve", "__main__"},
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 

@@ -67,6 +67,7 @@ def test_what_a_full_disk_refuses_is_written_later_in_order(store, monkeypatch):
 
 def test_a_disk_that_stays_full_costs_bounded_memory_and_says_what_was_lost(store, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 20)
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.0)
     recorder = Recorder(store, "pump")
     recorder.event(NOW, "start")
     fill(store)
