@@ -10,6 +10,7 @@ LAYERS = [
     {"models"},
     {"training", "reporting"},
     {"detector"},
+    {"sklearn", "pyod"},
     {"config"},
     {"run"},
     {"former"},

@@ -145,6 +145,10 @@ class NormalBank:
         bank = dataclasses.replace(bank, new=new)
         return dataclasses.replace(bank, voting=bank._heard())
 
+    def __getstate__(self) -> dict[str, object]:
+        """Returns what pickle and copy keep: the fields, without the cached functions."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def check(self) -> None:
         """Raises InputError if sounds cannot be compared with this bank, e.g. one from a file.
 
