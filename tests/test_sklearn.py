@@ -57,7 +57,7 @@ class OfTables(SoundAnomalyDetector):
         table = validate_data(self, X, dtype=np.float64, reset=reset)
         time = np.arange(self.sample_rate // 5) / self.sample_rate
         tones = np.sin(2 * np.pi * 200 * np.arange(1, table.shape[1] + 1)[:, None] * time)
-        level = 0.02 * (1 + np.tanh(table / 8)) / 2
+        level = 0.01 * (1 + np.sin(table))
         noise = 1e-3 * np.sin(np.cumsum(np.arange(len(time)) ** 2 % 7))
         return list((level @ tones + noise).astype(np.float32))
 
