@@ -30,6 +30,7 @@ from asd_jax.runtime.errors import InputError, about
 from asd_jax.runtime.files import nothing_left_of, read_json, write_json
 from asd_jax.runtime.log import say
 from asd_jax.runtime.names import check_names
+from asd_jax.runtime.provenance import made_by
 from asd_jax.runtime.settings import as_mapping, changed
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.comparison import compare_back_ends
@@ -173,7 +174,7 @@ def embed_and_score(
             "embedding_clips_per_second": count / seconds,
             "device": device,
         }
-        write_json(workdir / "timing.json", {**timing, **speed})
+        write_json(workdir / "timing.json", {**timing, **speed, **made_by()})
         say(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
     if count < len(clips):
         say(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
@@ -191,12 +192,11 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
     scoring, year = config.scoring, config.data.year
     scored = score_machines(machines, scoring)
     found = results(scored, scoring, year)
-    baseline = None
+    baseline, plain = None, None
     found["notes"] = [*notes, *found["notes"]]
     if (folder / BASELINE_FOLDER).is_dir():
-        baseline = results(
-            score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year
-        )
+        plain = score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE)
+        baseline = results(plain, BASELINE, year)
         kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
@@ -208,7 +208,7 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
         say(f"note: {note}")
     if skipped:
         say(f"note: {len(skipped)} clips could not be read and were left out, see results.json")
-    write_report(config, machines, scored, found, workdir)
+    write_report(config, machines, scored, found, workdir, plain)
     page = f", {REPORT} to look at and listen to" if config.report.page else ""
     say(f"in {workdir}: results.json, scores/{page}")
     return found
