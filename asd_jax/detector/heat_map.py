@@ -48,8 +48,8 @@ class HeatMap:
         frame, number = np.unravel_index(self.values.argmax(), self.values.shape)
         return (
             f"HeatMap(oddest {self.values.max():.1f} standard deviations, at "
-            f"{self.start + frame / 100:.2f} s in filter {number} of {self.front_end.bins}; nearest "
-            f"normal {self.nearest!r} at {self.nearest_start:.2f} s)"
+            f"{self.start + frame / 100:.2f} s in filter {number} of {self.front_end.bins}; "
+            f"nearest normal {self.nearest!r} at {self.nearest_start:.2f} s)"
         )
 
 
