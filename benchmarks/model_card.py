@@ -15,7 +15,7 @@ from absl import flags
 
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import file_sha256, whole_file
+from asd_jax.runtime.files import atomic_file, file_sha256
 from asd_jax.training.weights import BOX_FILE, read_weights
 from benchmarks.cost_model import write_between
 
@@ -39,7 +39,7 @@ def main() -> None:
     card = Path(flags.FLAGS.card)
     write_between(card, "facts", facts(Path(flags.FLAGS.weights)))
     text = re.sub(r"\A---\n.*?\n---\n+", "", card.read_text(), flags=re.DOTALL)
-    with whole_file(card) as file:
+    with atomic_file(card) as file:
         file.write(f"{front_matter()}\n{text}".encode())
 
 
@@ -75,7 +75,9 @@ def facts(path: Path) -> str:
         "file": f"{path.name}, {path.stat().st_size / 1e6:.1f} MB",
         "SHA-256": f"`{file_sha256(path)}`",
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows.items())])
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows.items())]
+    )
 
 
 if __name__ == "__main__":

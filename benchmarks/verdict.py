@@ -13,7 +13,7 @@ import numpy as np
 
 from asd_jax.reporting.page import Plot, Section, Table
 from asd_jax.reporting.table import percent
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import atomic_file
 from asd_jax.scoring.intervals import Comparison, Interval, bootstrap, paired_bootstrap
 from asd_jax.scoring.official_score import official_score
 
@@ -256,7 +256,7 @@ def write_tables(folder: Path, name: str, found: Mapping) -> None:
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([columns, *rows])
     for ending, text in (("md", markdown), ("tex", latex), ("csv", table.getvalue())):
-        with whole_file(folder / f"{name}.{ending}") as file:
+        with atomic_file(folder / f"{name}.{ending}") as file:
             file.write(text.encode())
 
 

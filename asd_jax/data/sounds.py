@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.audio import read_clip
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 
 Sounds: TypeAlias = Sequence[str | os.PathLike | np.ndarray] | np.ndarray
 
@@ -45,7 +45,7 @@ def names_of_sounds(sounds: Sounds) -> list[str]:
 def _waveform(sound, number, sample_rate) -> np.ndarray:
     if isinstance(sound, str | os.PathLike):
         return read_clip(sound, sample_rate=sample_rate)
-    with about(f"sound {number}"):
+    with error_context(f"sound {number}"):
         wave = np.asarray(sound)
         if wave.ndim != 1 or wave.dtype.kind != "f":
             raise InputError(

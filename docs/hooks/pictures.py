@@ -64,7 +64,7 @@ def simam() -> tuple[str, str]:
 def patches() -> tuple[str, str]:
     """Returns a spectrogram cut into the patches that EAT sees."""
     energies = np.asarray(log_filter_bank(machine(0)[None], spacing="even"))[0, :192]
-    with plots.drawing(2.6) as (axes, svg):
+    with plots.svg_axes(2.6) as (axes, svg):
         axes.imshow(energies.T, origin="lower", aspect="auto", cmap="magma", interpolation="none")
         for time in range(0, 192, 16):
             axes.axvline(time - 0.5, color=plots.INK, linewidth=0.6)
@@ -95,11 +95,18 @@ def domains() -> tuple[str, str]:
         "before: distance to the nearest bank": np.minimum(to_source, to_target),
         "after normalisation": after,
     }
-    with plots.drawing(2.6, 2) as (axes, svg):
+    with plots.svg_axes(2.6, 2) as (axes, svg):
         for panel, (title, values) in zip(axes, shown.items(), strict=True):
             bins = np.histogram_bin_edges(values, 30)
             panel.hist(values[:60], bins, color=plots.NORMAL, alpha=0.8, label="source, normal")
-            panel.hist(values[60:], bins, fill=False, edgecolor=plots.ANOMALY, hatch="////", label="target, normal")
+            panel.hist(
+                values[60:],
+                bins,
+                fill=False,
+                edgecolor=plots.ANOMALY,
+                hatch="////",
+                label="target, normal",
+            )
             panel.set_title(title, loc="left")
         axes[0].legend()
         axes[1].set_xlabel("anomaly score")
@@ -131,7 +138,7 @@ def sessions() -> tuple[str, str]:
         "a new day,\nhealthy": ([_nearest(x, known) for x in mean["Thu"]], plots.INK, "o"),
         "a new day,\nwhistling": ([_nearest(x, known) for x in faulty], plots.ANOMALY, "x"),
     }
-    with plots.drawing(3.0) as (axes, svg):
+    with plots.svg_axes(3.0) as (axes, svg):
         for place, (values, colour, marker) in enumerate(groups.values()):
             x = place + np.linspace(-0.3, 0.3, len(values))
             axes.plot(x, values, marker, color=colour, markersize=4, fillstyle="none")

@@ -89,7 +89,9 @@ def _made(match: re.Match) -> str:
 
     rows = (
         f"| `{key}` | `{default}` | {_cell(meaning)} |\n"
-        for key, default, meaning in described(PretrainConfig() if name == "pretrain" else RunConfig())
+        for key, default, meaning in described(
+            PretrainConfig() if name == "pretrain" else RunConfig()
+        )
     )
     return f"| key | default | meaning |\n|---|---|---|\n{''.join(rows)}"
 
