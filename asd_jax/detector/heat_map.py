@@ -48,7 +48,7 @@ class HeatMap:
         frame, number = np.unravel_index(self.values.argmax(), self.values.shape)
         return (
             f"HeatMap(oddest {self.values.max():.1f} standard deviations, at "
-            f"{self.start + frame / 100:.2f} s in filter {number} of {self.front_end.bins}; "
+            f"{self.start + frame / 100:.2f} s and {self.front_end.filter_centres[number]:.0f} Hz; "
             f"nearest normal {self.nearest!r} at {self.nearest_start:.2f} s)"
         )
 
@@ -97,7 +97,7 @@ def patches(
     return in_batches(of, windows)[0]
 
 
-def odd_cells(
+def anomalous_cells(
     pipeline: Pipeline | None, tokens: bool, normal: PatchBank, window: Float[np.ndarray, "s"]
 ) -> Float[np.ndarray, "t f"]:
     """Returns how anomalous each frame and filter of a window is, "t f".

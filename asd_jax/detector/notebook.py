@@ -5,7 +5,6 @@ import html
 import numpy as np
 
 from asd_jax.reporting import plots
-from asd_jax.reporting.sections import filter_centres
 
 # A notebook does not have the style sheet of page.html, whose colours the plots name.
 _STYLE = (
@@ -21,7 +20,7 @@ def heat_map_html(heat) -> str:
     svg = plots.spectrograms(
         energies,
         None,
-        filter_centres(heat.front_end),
+        heat.front_end.filter_centres,
         hop_seconds=0.01,
         decibels=plots.decibel_range(energies),
         heat=heat.values,

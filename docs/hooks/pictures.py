@@ -39,8 +39,8 @@ def spacing() -> tuple[str, str]:
     values = {name: centres(name)[x].tolist() for name in ("even", "mel", "gammatone")}
     svg = plots.curves(x, values, "number of the filter", "centre of the filter (Hz)")
     return svg, (
-        "Centre of each of the 128 filters. Mel and gammatone filters crowd below 2 kHz, as hearing "
-        "does; evenly spaced ones give the high frequencies, where machines differ, as many."
+        "Centre of each of the 128 filters. Mel and gammatone filters crowd below 2 kHz, like "
+        "hearing; evenly spaced ones give the high frequencies, where machines differ, as many."
     )
 
 
