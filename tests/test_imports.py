@@ -8,13 +8,14 @@ LAYERS = [
     {"runtime"},
     {"features", "scoring", "data"},
     {"models"},
-    {"training", "reporting"},
+    {"training", "reporting", "monitoring"},
     {"detector"},
     {"sklearn", "pyod"},
     {"config"},
     {"run"},
+    {"service"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
+    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "serve", "__main__"},
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 
