@@ -43,7 +43,9 @@ def test_ctrl_c_is_acknowledged_before_the_computation_in_hand_is_over(monkeypat
     """The computation takes 0.1 s or more; Python runs the handler only afterwards."""
     acknowledgements, handled = [], []
     monkeypatch.setattr(
-        sign_of_life, "print_error", lambda text: acknowledgements.append((time.perf_counter(), text))
+        sign_of_life,
+        "print_error",
+        lambda text: acknowledgements.append((time.perf_counter(), text)),
     )
     before = signal.signal(signal.SIGINT, lambda *_: handled.append(time.perf_counter()))
     data = bytes(200_000_000)
