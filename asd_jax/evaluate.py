@@ -70,10 +70,8 @@ def define_flags(argv: Sequence[str]) -> None:
         return
     from asd_jax.config import RunConfig, config_dict
 
-    config, own = (
-        config_dict(RunConfig()),
-        Path(value_of_flag(argv, "workdir") or "") / "config.json",
-    )
+    config = config_dict(RunConfig())
+    own = Path(value_of_flag(argv, "workdir") or "") / "config.json"
     if own.is_file():
         try:
             config.update(read_json(own))

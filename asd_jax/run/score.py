@@ -229,8 +229,6 @@ def score_embeddings(
         print_line(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
-    for part, value in found.get("official_scores", {}).items():
-        print_line(f"official score of the {part} machines alone: {percent(value)} %")
     with doing("writing the page"):
         write_report(config, machines, scored, found, workdir, output, plain)
     page = f", {REPORT} to look at and listen to" if config.report.page else ""
