@@ -204,6 +204,8 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
     write_scores(scored, workdir / "scores", year)
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
+    for name, value in found.get("by_set", {}).items():
+        say(f"official score of the {name} machines alone: {percent(value)} %")
     for note in found["notes"]:
         say(f"note: {note}")
     if skipped:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from asd_jax.scoring.evaluation import evaluate_system
 from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.submission import read_submission
 
 
 def scores(name):
@@ -122,3 +124,40 @@ def test_the_evaluators_folders_label_every_evaluation_clip(year, clips):
     assert len(labels) == clips
     assert {domain for domain, _ in labels.values()} == {"source", "target"}
     assert {label for _, label in labels.values()} == {0, 1}
+
+
+def test_2023(tmp_path):
+    """The baseline on the evaluation machines; one result_<machine>.csv each."""
+    folder = scores("2023_eval_mageda_baseline") / "MSE"
+    found = by_command(tmp_path, "2023_eval_mageda_baseline/MSE", 2023)
+    assert found["official_score"] == pytest.approx(0.5988161137636059, abs=1e-12)
+    assert found["notes"] == []
+    columns = {
+        "AUC (source)": "auc_source",
+        "AUC (target)": "auc_target",
+        "pAUC": "pauc",
+        "precision (source)": "precision_source",
+        "recall (target)": "recall_target",
+        "F1 score (target)": "f1_target",
+    }
+    for machine in found["machines"]:
+        header, row, _ = (folder / f"result_{machine}.csv").read_text().splitlines()
+        printed = dict(zip(header.split(","), row.split(","), strict=True))
+        for column, ours in columns.items():
+            value = found["machines"][machine]["00"][ours]
+            assert value == pytest.approx(float(printed[column]), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "number, expected", [(1, 0.66395), (2, 0.66532), (3, 0.67419), (4, 0.68037)]
+)
+def test_submissions_of_2022(number, expected):
+    """Files without `_test` in their names, and labels of the official evaluator."""
+    labels = read_labels(scores("evaluator_2022"), 2022)
+    folder = scores(f"2022_eval_Xiao_HEU-HIT/task2_{number}")
+    found = evaluate_system(str(folder), read_submission(folder, labels=labels), 2022)
+    # The team's report prints the harmonic mean of the machines' harmonic means, of 9 values each.
+    assert found["official_score"] == pytest.approx(expected, abs=5e-6)
+    assert found["notes"] == []
+    toy = [values["auc_source"] for values in found["machines"]["ToyCar"].values()]
+    assert min(toy) > 0.85

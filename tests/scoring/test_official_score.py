@@ -3,7 +3,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.official_score import decision_values, harmonic_mean, official_score
+from asd_jax.scoring.official_score import (
+    decision_values,
+    harmonic_mean,
+    mean_of_machine_means,
+    official_score,
+)
 
 RNG = np.random.default_rng(0)
 CLIPS = [
@@ -114,6 +119,14 @@ def test_2020_averages_machine_ids_whatever_their_domain():
     )
     mean = found.arithmetic_mean
     assert found.official_score == pytest.approx((mean["auc"] + mean["pauc"]) / 2, abs=1e-15)
+
+
+def test_2020s_other_average_weighs_machine_types_alike():
+    machines = {
+        "fan": {"00": {"auc": 0.9, "pauc": 0.7}, "02": {"auc": 0.7, "pauc": 0.5}},
+        "ToyConveyor": {"01": {"auc": 0.6, "pauc": 0.5}},
+    }
+    assert mean_of_machine_means(machines) == pytest.approx((0.7 + 0.55) / 2, abs=1e-15)
 
 
 def test_the_order_of_clips_and_any_rising_map_of_scores_change_nothing():
