@@ -24,7 +24,7 @@ from asd_jax.data.dcase import edition
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import check_output, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.scoring.evaluation import (
     aligned,
     compare_systems,
@@ -103,8 +103,8 @@ def main() -> None:
     from asd_jax.reporting.table import print_table, results_table
 
     print_table(results_table(found))
-    for line in _told(found):
-        say(line)
+    for line in _report_lines(found):
+        print_line(line)
     if FLAGS.json:
         write_json(FLAGS.json, found)
 
@@ -151,13 +151,13 @@ def check() -> None:
             complete=FLAGS.year > 2020,
             strict=True,
         )
-        say(
+        print_line(
             f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} "
             "clips"
         )
 
 
-def _told(found: dict) -> list[str]:
+def _report_lines(found: dict) -> list[str]:
     """Returns the lines of text that follow the table: notes, seeds, intervals, comparison."""
     lines = [f"note: {note}" for note in found["notes"]]
     for name, value in found.get("by_set", {}).items():

@@ -9,7 +9,7 @@ from asd_jax.scoring.official_score import check_year
 Labels = dict[tuple[str, str], tuple[str, int]]  # (machine, file name) -> (domain, label)
 
 
-def name_says(file: str, machine: str) -> tuple[str, str, int]:
+def labels_from_name(file: str, machine: str) -> tuple[str, str, int]:
     """Returns (section, domain, label) from a file name; "unknown" and -1 if missing."""
     clip = parse_clip(file, machine, "test")
     return clip.section, clip.domain, clip.label
@@ -32,6 +32,6 @@ def read_labels(ground_truth: str | Path, year: int) -> Labels:
     """
     check_year(year)
     return {
-        (machine, released): name_says(name, machine)[1:]
+        (machine, released): labels_from_name(name, machine)[1:]
         for (machine, released), name in find_ground_truth(ground_truth, ground_truth).items()
     }

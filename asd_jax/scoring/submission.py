@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.names import check_name
-from asd_jax.scoring.labels import Labels, name_says
+from asd_jax.scoring.labels import Labels, labels_from_name
 from asd_jax.scoring.problems import Problems
 from asd_jax.scoring.score_files import ScoredClip, ScoreFile, score_files
 from asd_jax.scoring.submission_checks import (
@@ -200,7 +200,7 @@ def _clips(
         if strict and name != written:
             problems.add("ending", path, f"{path}: {written} lacks the clip's ending .wav")
         try:
-            in_name, domain, label = name_says(name, machine)
+            in_name, domain, label = labels_from_name(name, machine)
         except InputError:
             problems.add("clip", path, f"{path}: {name} is no DCASE file name")
             continue
@@ -225,6 +225,6 @@ def _clips(
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         # File names need not be valid UTF-8.
         file.write(text.getvalue().encode(errors="backslashreplace"))

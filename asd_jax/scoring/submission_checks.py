@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from asd_jax.scoring.labels import Labels, name_says
+from asd_jax.scoring.labels import Labels, labels_from_name
 from asd_jax.scoring.problems import Problems
 from asd_jax.scoring.score_files import ScoredClip, ScoreFile
 
@@ -77,7 +77,7 @@ def check_clips(
         here[clip.file] = (clip.domain, clip.label)
     known: dict[tuple[str, str], dict[str, tuple[str, int]]] = {}
     for (machine, file), told in (labels or {}).items():
-        known.setdefault((machine, name_says(file, machine)[0]), {})[file] = told
+        known.setdefault((machine, labels_from_name(file, machine)[0]), {})[file] = told
     for (machine, section), ours in sorted(places.items()):
         # What the ground truth does not know at all is unlabelled, which is no mistake.
         if (machine, section) in known:
