@@ -9,6 +9,9 @@ ones.
       --output=pump_2.detector
   python -m asd_jax.detect adapt  --detector=pump.detector --normal=first_minutes/ \\
       --output=today.detector
+  python -m asd_jax.detect set-rate --detector=pump.detector --false_alarm_rate=0.01 \\
+      --output=rare.detector
+  python -m asd_jax.detect info   --detector=pump.detector
 
 Each subcommand has its own --help. Exit status: 0 success, 2 bad input, 3 (score, watch) an anomaly
 was found, 1 any other failure.
@@ -24,9 +27,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asd_jax.runtime.command import docstring, run
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output
-from asd_jax.runtime.log import ScreenLost, print_result, progress, put, tell
+from asd_jax.runtime.log import OutputFailed, print_error, print_raw, print_result, progress
 
 ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
@@ -38,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
     # argparse's own method ignores write errors, such as a full disk.
     def _print_message(self, message, file=None):
-        put(message)
+        print_raw(message)
 
 
 def define_flags(argv: list[str]) -> None:
@@ -58,16 +61,19 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=form,
         allow_abbrev=False,
     )
-    commands = top.add_subparsers(metavar="fit | score | watch | update | adapt", required=True)
+    metavar = "fit | score | watch | update | adapt | set-rate | info"
+    commands = top.add_subparsers(metavar=metavar, required=True)
     for function, define in (
         (fit, _fit_flags),
         (score, _score_flags),
         (watch, _watch_flags),
         (update, _update_flags),
         (adapt, _adapt_flags),
+        (set_rate, _set_rate_flags),
+        (info, _info_flags),
     ):
         made = commands.add_parser(
-            function.__name__,
+            function.__name__.replace("_", "-"),
             description=docstring(function),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
@@ -80,6 +86,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int | None:
     """Runs the subcommand and returns its exit status."""
     return _PARSED.command(_PARSED)
+
+
+def _channel_flag(add) -> None:
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
 
 
 def _fit_flags(add) -> None:
@@ -117,11 +131,7 @@ def _fit_flags(add) -> None:
         action="store_true",
         help="heat maps from the encoder's tokens, not from filter-bank patches",
     )
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
     add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
     add(
         "--fine_tune",
@@ -141,11 +151,11 @@ def fit(args: argparse.Namespace) -> None:
     """
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.fitting import check_domains
-    from asd_jax.detector.hearing import Settings, check_window, usual_window
+    from asd_jax.detector.grouping import check_domains
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
+    from asd_jax.detector.settings import Settings, check_window, usual_window
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
-    from asd_jax.training.weights import origin as origin_of
+    from asd_jax.training.weights import origin_entries as origin_of
 
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
@@ -167,7 +177,7 @@ def fit(args: argparse.Namespace) -> None:
     check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
     sessions, known_by = sessions_of(clips, args.normal)
     if sessions:
-        tell(f"{len(set(sessions))} sessions: {known_by}")
+        print_error(f"{len(set(sessions))} sessions: {known_by}")
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned
 
@@ -183,7 +193,7 @@ def fit(args: argparse.Namespace) -> None:
         origin |= {"fine_tuned": "on these recordings"}
     read = _reader(args.channel, rate)
     detector = Detector.fit(
-        progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell),
+        progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error),
         rate,
         names=names_of(clips, args.normal),
         domains=[clip.domain for clip in clips],
@@ -206,16 +216,16 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 
     A training that was begun there with other recordings or settings is removed first.
     """
-    from asd_jax.run.workdir import locked, made_of, remove_run
+    from asd_jax.run.workdir import lock_workdir, provenance_hash, remove_run
     from asd_jax.runtime.files import read_json, write_json
 
     folder = Path(args.output + ".training")
     made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
-    known, ours = folder / "config.json", {"made_of": made_of(made_with, [], clips)}
-    with locked(folder):
+    known, ours = folder / "config.json", {"made_of": provenance_hash(made_with, [], clips)}
+    with lock_workdir(folder):
         if not known.exists() or read_json(known) != ours:
             if (folder / "checkpoints").exists():
-                tell(
+                print_error(
                     f"{folder} holds a training with other recordings or settings: it is removed, "
                     "and begun anew"
                 )
@@ -226,7 +236,7 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 
 def _tell_slow(rates: Sequence[int], rate: int) -> None:
     if slow := sum(one < rate for one in rates):
-        tell(
+        print_error(
             f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
             "threshold: leave them out"
         )
@@ -241,11 +251,7 @@ def _update_flags(add) -> None:
     )
     add("--output", required=True, help="detector file to write; the old one stays")
     add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def update(args: argparse.Namespace) -> None:
@@ -258,7 +264,7 @@ def update(args: argparse.Namespace) -> None:
     _check_output("--output", args.output)
     _tell_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
     read = _reader(args.channel, detector.settings.sample_rate)
-    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
+    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
     sessions, _ = sessions_of(clips, args.normal)
@@ -272,7 +278,7 @@ def update(args: argparse.Namespace) -> None:
         sessions=sessions,
         keep_odd=args.keep_odd,
     )
-    tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
+    print_error(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
 
 
@@ -280,11 +286,7 @@ def _adapt_flags(add) -> None:
     add("--detector", required=True, help="file that fit wrote")
     add("--normal", required=True, help="folder (or csv list): minutes of the new session")
     add("--output", required=True, help="detector file to write, for this session")
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def adapt(args: argparse.Namespace) -> None:
@@ -301,11 +303,44 @@ def adapt(args: argparse.Namespace) -> None:
     _check_output("--output", args.output)
     read = _reader(args.channel, detector.settings.sample_rate)
     found = adapted(detector, [read(clip) for clip in clips])
-    tell(found.said())
+    print_error(found.said())
     if not found.settled:
         raise InputError(f"{args.normal}: {found.said()}; {args.output} is not written")
     found.detector.save(args.output)
-    tell(f"wrote {args.output}")
+    print_error(f"wrote {args.output}")
+
+
+def _set_rate_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--false_alarm_rate", type=float, required=True, help="as of fit")
+    add("--output", required=True, help="detector file to write")
+
+
+def set_rate(args: argparse.Namespace) -> None:
+    """Sets the threshold of a detector for another false-alarm rate, without any recordings."""
+    from asd_jax.detector.detector import Detector
+
+    detector = Detector.load(args.detector)
+    _check_output("--output", args.output)
+    changed = detector.with_false_alarm_rate(args.false_alarm_rate)
+    print_error(f"threshold {detector.threshold:.3f} before, {changed.threshold:.3f} now")
+    _save(changed, args.output)
+
+
+def _info_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--json", action="store_true", help="one JSON object instead of text")
+
+
+def info(args: argparse.Namespace) -> None:
+    """Prints what a detector was fitted to, its settings, its threshold and its notes."""
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.self_check import self_check
+
+    detector = Detector.load(args.detector)
+    check = self_check(detector)
+    for line in [json.dumps(check.as_json())] if args.json else [repr(detector), *check.lines()]:
+        print_result(line)
 
 
 def _score_flags(add) -> None:
@@ -331,11 +366,7 @@ def _score_flags(add) -> None:
         "recording; once more for "
         "each folder that update was given, in that order",
     )
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def score(args: argparse.Namespace) -> int:
@@ -346,7 +377,7 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import normal_files, recordings
-    from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
+    from asd_jax.detector.rows import print_rows, printed, row, tell_short, write_csv
     from asd_jax.detector.verdicts import verdicts_of
     from asd_jax.run.kept_rows import KeptRows
     from asd_jax.runtime.files import file_sha256
@@ -366,7 +397,7 @@ def score(args: argparse.Namespace) -> int:
 
     def rows_of(paths):
         for path, verdict in progress(
-            verdicts_of(detector, paths, read), len(paths), "recordings", tell=tell
+            verdicts_of(detector, paths, read), len(paths), "recordings", tell=print_error
         ):
             verdicts.extend(
                 [(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else []
@@ -377,9 +408,9 @@ def score(args: argparse.Namespace) -> int:
     if args.workdir:
         rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
         # An archive may be large, so its rows are printed one by one and not kept in memory.
-        collections.deque(told(rows, as_json=args.json), 0)
+        collections.deque(printed(rows, as_json=args.json), 0)
     else:
-        rows = list(told(rows, as_json=args.json, only=not (args.csv or args.html)))
+        rows = list(printed(rows, as_json=args.json, only=not (args.csv or args.html)))
     if args.csv:
         write_csv(args.csv, rows)
     if args.html:
@@ -482,7 +513,7 @@ def watch(args: argparse.Namespace) -> int:
         for line in watcher.finish():
             print_result(json.dumps(line))
     # The reader of the lines is gone, so there is nothing more to do.
-    except ScreenLost:
+    except OutputFailed:
         pass
     return ANOMALY if watcher.alarm.count else 0
 
@@ -518,10 +549,10 @@ def _save(detector, output: str, *, as_json: bool = False) -> None:
     detector.save(output)
     check = self_check(detector)
     if as_json:
-        print(json.dumps(check.told()), flush=True)
+        print(json.dumps(check.as_json()), flush=True)
     for line in check.lines():
-        tell(line)
-    tell(f"wrote {output}")
+        print_error(line)
+    print_error(f"wrote {output}")
 
 
 def _reader(channel: str, rate: int):
@@ -540,7 +571,7 @@ def _count(text: str) -> int:
 
 def _check_output(flag: str, path: str) -> None:
     """Checks that the path can be written, before anything is computed."""
-    with about(flag):
+    with error_context(flag):
         check_output(path)
 
 

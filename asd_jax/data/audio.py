@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float, Int16, Shaped
 
-from asd_jax.data.decode import Recording, opened
+from asd_jax.data.decode import Recording, open_recording
 from asd_jax.runtime.errors import InputError
 
 # The length of one filter-bank frame, below which a recording gives no features.
@@ -92,7 +92,7 @@ def audio_format(path: str | Path) -> tuple[float, int, int]:
         InputError: The file is missing, not audio, truncated, empty, shorter than a 25 ms frame or
             longer than an hour. The message names the file.
     """
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         frames = sound.frames
         if frames is None:
             frames = sum(map(len, _limited(sound)))
@@ -106,7 +106,7 @@ def sampling_rate(path: str | Path) -> int:
     Raises:
         InputError: The file cannot be opened as sound. The message names it.
     """
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         return sound.rate
 
 
@@ -181,7 +181,7 @@ def _read(
     path: str | Path, sample_rate: int, channel: int | str, resampler: str
 ) -> Shaped[np.ndarray, "s"]:
     """Returns the checked waveform: int16 as stored if that is exact, otherwise float32."""
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         rate, blocks = sound.rate, [_pick(block, channel) for block in _limited(sound)]
         wave = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
         if wave.dtype == np.int16:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from asd_jax.detector.rows import COLUMNS
-from asd_jax.run.shards import in_shards
+from asd_jax.run.shards import process_shards
 from asd_jax.run.workdir import sha256_of
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.log import print_error
 
 ROWS = "rows.json"  # the file of a shard's rows
 # The types of the columns; those that are not listed here are numbers.
-_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note"), (str,))}
+_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note", "flags", "where"), (str,))}
 
 
 class KeptRows:
@@ -39,7 +39,7 @@ class KeptRows:
             rows_of: computes the rows of some recordings.
 
         Raises:
-            InputError: as for `in_shards`.
+            InputError: as for `process_shards`.
         """
         # Another version of JAX may give slightly other scores, and other columns need other rows.
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]
@@ -54,8 +54,8 @@ class KeptRows:
         def work(shard, part):
             write_json(shard / ROWS, {"rows": list(rows_of(part))})
 
-        self.shards = in_shards(
-            Path(workdir), paths, made_of, work, files=(ROWS,), what="recordings", tell=tell
+        self.shards = process_shards(
+            Path(workdir), paths, made_of, work, files=(ROWS,), what="recordings", tell=print_error
         )[0]
 
     def __iter__(self) -> Iterator[dict]:

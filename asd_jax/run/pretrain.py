@@ -23,11 +23,11 @@ from asd_jax.run.encoder import (
     log_energy_statistics,
     pretrained_eat,
 )
-from asd_jax.run.workdir import check_origin, claimed
-from asd_jax.runtime.errors import InputError, section
-from asd_jax.runtime.settings import as_mapping
+from asd_jax.run.workdir import check_origin, claim_workdir
+from asd_jax.runtime.errors import InputError, config_section
+from asd_jax.runtime.settings import to_dict
 from asd_jax.training.loop import run_steps
-from asd_jax.training.mesh import make_mesh, own_part, spread, whole
+from asd_jax.training.mesh import fetch_whole, make_mesh, process_part, shard_batch
 from asd_jax.training.optimizer import adamw, learning_rate_schedule
 from asd_jax.training.pretraining import (
     CollapseWatch,
@@ -36,7 +36,7 @@ from asd_jax.training.pretraining import (
     make_pretraining_step,
 )
 from asd_jax.training.settings import Pretraining
-from asd_jax.training.weights import load_decoder, origin, save_encoder
+from asd_jax.training.weights import load_decoder, origin_entries, save_encoder
 
 
 def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) -> Path:
@@ -60,7 +60,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
     files = training_files(config.data.root) if config.data.root else []
     sounds = sound_batches(config, files)
-    pretrained, source = starting_point(config, eat, settings)
+    pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
     schedule = learning_rate_schedule(
@@ -74,12 +74,12 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
         decay_everything=settings.decay_everything,
     )
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    with claimed(workdir, as_mapping(config), as_clips(files), overwrite=overwrite):
+    with claim_workdir(workdir, to_dict(config), clips_of_files(files), overwrite=overwrite):
         check_origin(workdir, source)
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
             initial_state(eat, settings, optimizer, init_key, pretrained),
-            lambda start: (spread(mesh, own_part(mesh, batch)) for batch in sounds(start)),
+            lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
             steps=settings.steps,
@@ -92,13 +92,13 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
         )
         path = workdir / "weights.safetensors"
         eat_params = jax.tree.map(
-            lambda x: x.astype(config.model.file_dtype), whole(mesh, state.params["eat"])
+            lambda x: x.astype(config.model.file_dtype), fetch_whole(mesh, state.params["eat"])
         )
         save_encoder(path, encoder, {"eat": eat_params}, **source)
         return path
 
 
-def as_clips(files: Sequence[Path]) -> list[Clip]:
+def clips_of_files(files: Sequence[Path]) -> list[Clip]:
     """Returns the files as clips of no particular machine, so that the workdir can record them."""
     return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
 
@@ -169,7 +169,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
 
     If requested, its statistics are measured on the first batches.
     """
-    with section("features."):
+    with config_section("features."):
         front = front_end_of_bank(config.features, SimAM("none"))
     if config.features.statistics == "given":
         return dataclasses.replace(front, frames=config.data.frames)
@@ -179,7 +179,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
     return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
 
 
-def starting_point(
+def initial_parameters(
     config: PretrainConfig, eat: EATConfig, settings: Pretraining
 ) -> tuple[dict | None, dict]:
     """Returns the parameters to continue from (None for random ones) and the header entries on
@@ -194,4 +194,4 @@ def starting_point(
     params = {"eat": found[1]}
     if (decoder := load_decoder(config.model.weights, abstract_decoder(eat, settings))) is not None:
         params["decoder"] = decoder
-    return params, origin(config.model.weights)
+    return params, origin_entries(config.model.weights)

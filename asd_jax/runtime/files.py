@@ -23,13 +23,13 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.json_text import LARGEST, parse_json
 
 READER_SECONDS = 5  # how long to wait for a reader of a named pipe
-_PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # matches only names that whole_file makes
+_PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # matches only names that atomic_file makes
 _IN_MEMORY = 1 << 24  # bytes for a device or a pipe that are held in memory rather than on disk
 _KEPT = ("results.json", "checkpoints/*")  # results that took time to compute
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Context manager: yields a binary file that appears under its name only when it is complete.
 
     Missing folders are created. Until the file is complete, its content is in a file beside the
@@ -37,13 +37,13 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     pipe or the file that this process prints to is written directly, at the end of the block. Of
     several processes, only the first one writes; in the others the content is discarded.
 
-        with whole_file("results.json") as file:
+        with atomic_file("results.json") as file:
             file.write(content)
 
     Raises:
         InputError: the path cannot be written, the disk is full or the pipe has no reader.
     """
-    if not processes.first():
+    if not processes.is_first():
         yield io.BytesIO()
         return
     with _refused(path):
@@ -64,10 +64,10 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def check_output(path: str | Path) -> None:
-    """Checks that `whole_file` can write to the path, before anything is computed.
+    """Checks that `atomic_file` can write to the path, before anything is computed.
 
     Raises:
-        InputError: as for `whole_file`.
+        InputError: as for `atomic_file`.
     """
     with _refused(path):
         if Path(path).is_dir():
@@ -156,7 +156,7 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes the unfinished files of `whole_file` that killed processes left in a folder.
+    """Removes the unfinished files of `atomic_file` that killed processes left in a folder.
 
     No other process may be writing to the folder.
     """
@@ -166,7 +166,7 @@ def remove_parts(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def used(folder: Path) -> Iterator[Callable[[], bool]]:
+def folder_in_use(folder: Path) -> Iterator[Callable[[], bool]]:
     """Context manager: creates the folder and marks it as in use inside the block.
 
     Yields a function that returns whether no other process uses the folder.
@@ -202,7 +202,7 @@ def used(folder: Path) -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
+def remove_new_folder_on_error(folder: str | Path, *, unless: str = "") -> Iterator[None]:
     """Context manager: removes the folder if an InputError is raised inside the block.
 
     The folder stays if it existed before, if another process uses it, or if it holds something that
@@ -215,7 +215,7 @@ def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     with contextlib.ExitStack() as stack:
         try:
-            alone = stack.enter_context(used(folder))
+            alone = stack.enter_context(folder_in_use(folder))
         except OSError as error:
             raise InputError(
                 f"{folder}: no folder to write to ({error.strerror or error})"
@@ -256,7 +256,7 @@ def write_json(path: str | Path, value: dict) -> None:
 
     The same value always gives the same bytes.
     """
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 

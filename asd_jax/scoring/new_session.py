@@ -7,27 +7,28 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.conformal import fewest, percent
+from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 from asd_jax.scoring.threshold import FEWEST
 
 _NORMAL_MAD = 1.4826  # ratio of standard to median absolute deviation of a normal distribution
-_LEAST_SPREAD = 0.05  # smallest spread relative to the median score; no view is more precise
-_AT = 0.95  # the quantile at which the spread of few scores is widened to match Student's t
+_LEAST_DEVIATION = 0.05  # smallest deviation relative to the median score; no view is more precise
+_AT = 0.95  # quantile at which the deviation of few scores is widened to match Student's t
 
 
-def usual_and_spread(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
+def median_and_deviation(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Returns (median, robust standard deviation) of scores "n".
 
     The deviation is based on the median absolute deviation, so outliers have little effect on
     either value as long as they are less than half of the scores.
     """
-    usual = float(np.median(scores))
-    spread = _NORMAL_MAD * float(np.median(np.abs(scores - usual)))
-    return usual, max(spread, _LEAST_SPREAD * abs(usual), float(np.finfo(np.float32).tiny))
+    median = float(np.median(scores))
+    deviation = _NORMAL_MAD * float(np.median(np.abs(scores - median)))
+    least = max(_LEAST_DEVIATION * abs(median), float(np.finfo(np.float32).tiny))
+    return median, max(deviation, least)
 
 
-def spread_of_few(n: int) -> float:
-    """Returns the factor that widens the spread of n scores to predict one more.
+def widening_for_few(n: int) -> float:
+    """Returns the factor that widens the deviation of n scores to predict one more.
 
     The factor follows Student's t distribution.
     """
@@ -46,7 +47,7 @@ def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
     from scipy import stats
 
     n = len(scores)
-    if not 2 <= n < fewest(rate):
+    if not 2 <= n < min_normal_sounds(rate):
         return -np.inf
     widened = stats.t.ppf(1 - rate, n - 1) * np.sqrt(1 + 1 / n)
     return float(scores.mean() + widened * scores.std(ddof=1))
@@ -99,29 +100,30 @@ def new_session_threshold(
 
     if not 0 < rate < 1:
         raise InputError(f"false-alarm rate {rate}: must lie between 0 and 1")
-    if len(np.unique(scores)) < FEWEST and len(scores) < fewest(rate):
+    if len(np.unique(scores)) < FEWEST and len(scores) < min_normal_sounds(rate):
         raise InputError(
             f"threshold: {len(scores)} normal scores, fewer than {FEWEST} of them different; more "
             "sounds are needed"
         )
     threshold, weak = weighted_quantile(scores, session, rate), ""
-    if len(scores) < fewest(rate):
+    if len(scores) < min_normal_sounds(rate):
         weak = (
-            f"{len(scores)} normal sounds cannot support a false-alarm rate of {percent(rate)}: "
-            f"{percent(1 / (len(scores) + 1))} is the least they can show, with their highest "
-            f"score as the threshold. Record at least {fewest(rate)} normal sounds, or raise the "
-            "rate"
+            f"{len(scores)} normal sounds cannot support a false-alarm rate of "
+            f"{percent_text(rate)}: "
+            f"{percent_text(1 / (len(scores) + 1))} is the least they can show, with their highest "
+            f"score as the threshold. Record at least {min_normal_sounds(rate)} normal sounds, or "
+            "raise the rate"
         )
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     sessions = len(counts)
-    if not random_effects or not FEWEST <= sessions < min(fewest(rate), len(scores)):
+    if not random_effects or not FEWEST <= sessions < min(min_normal_sounds(rate), len(scores)):
         return threshold, weak
     mean = np.bincount(number, scores) / counts
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
-    spread = np.sqrt(mean.var(ddof=1) / sessions + between + within)
+    deviation = np.sqrt(mean.var(ddof=1) / sessions + between + within)
     # A session that is left out is compared with one session fewer than a new one will be, and
     # therefore scores higher. Student's t with sessions - 1 degrees of freedom would correct for
     # the small number of sessions twice.
     widened = stats.t.ppf(1 - rate, 2 * (sessions - 1))
-    return max(threshold, float(mean.mean() + widened * spread)), weak
+    return max(threshold, float(mean.mean() + widened * deviation)), weak
