@@ -183,7 +183,12 @@ def test_evaluation_clips_come_with_their_labels_and_licence(server, download, t
 def test_toy_labels_of_2022_come_from_the_evaluator(server, download, tmp_path):
     table = EDITIONS[2022]
     server.records[table.records[2]] = {
-        "eval_data_ToyCar_test.zip": zipped({"test/section_03_0000.wav": b"x"})
+        "eval_data_ToyCar_test.zip": zipped(
+            {
+                "ToyCar/test/section_03_0000.wav": b"x",
+                "ToyCar/train/section_03_source_train_normal_0000.wav": b"x",
+            }
+        )
     }
     for url in table.ground_truth:
         page = "/" + url.split("/", 3)[3]
