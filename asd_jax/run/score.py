@@ -223,6 +223,8 @@ def score_embeddings(
     write_scores(scored, output / "scores", year)
     write_json(output / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
+    for name, value in found.get("by_set", {}).items():
+        print_line(f"official score of the {name} machines alone: {percent(value)} %")
     for note in found["notes"]:
         print_line(f"note: {note}")
     if skipped:
