@@ -1,7 +1,7 @@
 """Chooses a back end for each machine from its normal clips alone.
 
-Pseudo-anomalies are made in the space of the embeddings, and the candidate is chosen that tells
-them from normal clips best. Labels and test clips are never looked at. Wilkinghoff and Tan, "Can We
+Pseudo-anomalies are made in the space of the embeddings, and the candidate that separates them best
+from normal clips is chosen. Neither labels nor test clips are used. Wilkinghoff and Tan, "Can We
 Predict Anomaly Detection Performance from Embedding-Space Geometry?" (arXiv 2609.26460), "Pseudo
 AUC" of "Diverse" pseudo-anomalies.
 """
