@@ -22,6 +22,7 @@ LAYERS = [
         "export",
         "dcase_score",
         "serve",
+        "compare",
         "completion",
         "submit",
         "__main__",
