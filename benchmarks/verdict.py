@@ -127,14 +127,17 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
             ]
             + (["", of["verdict"]] if name == found["reference"] else [difference, of["verdict"]])
         )
-    return [
+    headings = [
         "cell",
         "score",
         "deviation",
         "95 % interval",
         f"minus {found['reference']}",
         "verdict",
-    ], rows
+    ]
+    # The notes say why.
+    missing = ["-"] * (len(headings) - 2)
+    return headings, rows + [[name, *missing, "not scored"] for name in found.get("not_scored", ())]
 
 
 def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:

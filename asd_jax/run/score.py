@@ -73,7 +73,8 @@ def score_again(
         if folders:
             config = dataclasses.replace(config, seed=_seed(folder / "config.json"))
         score_embeddings(config, own, folder, into)
-    if output != workdir:
+    # A config describes the encoder, which that of other embeddings is not.
+    if output != workdir and embeddings is None:
         write_json(output / "config.json", to_dict(config))
     if folders and not everything:
         summarize_seeds(config, folders, output)
