@@ -22,7 +22,7 @@ from asd_jax.run.embed import (
     without_path,
     write_front_end,
 )
-from asd_jax.run.encoder import check_run, keep_compiled
+from asd_jax.run.encoder import check_run, keep_compiled, note_slow_dtype
 from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import REPORT, write_report, write_seeds_report
 from asd_jax.run.workdir import check_config, claim_workdir, read_data, seed_folders
@@ -74,7 +74,8 @@ def score_again(
         if folders:
             config = dataclasses.replace(config, seed=_seed(folder / "config.json"))
         score_embeddings(config, own, folder, into)
-    if output != workdir:
+    # A config describes the encoder, which that of other embeddings is not.
+    if output != workdir and embeddings is None:
         write_json(output / "config.json", to_dict(config))
     if folders and not everything:
         summarize_seeds(config, folders, output)
@@ -133,6 +134,8 @@ def embed_frozen(
         config = with_values(config, {"model.weights": weights or "none"})
     check_run(config, training=False)
     keep_compiled(config)
+    if config.model.encoder == "eat":
+        note_slow_dtype(config.model)
     with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []
