@@ -28,6 +28,7 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error
+from asd_jax.runtime.lock import lock_folder
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -64,9 +65,11 @@ def define_flags(argv: Sequence[str]) -> None:
             "config", None, "config file; default: the run's own config.json"
         )
         return
+    from asd_jax.run.workdir import Run
     from configs import base
 
-    config, own = base.get_config(), Path(value_of_flag(argv, "workdir") or "") / "config.json"
+    config = base.get_config()
+    own = Run(value_of_flag(argv, "workdir") or "").config
     if own.is_file():
         try:
             config.update(read_json(own))
@@ -81,7 +84,6 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config, with_set_features
     from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -101,7 +103,7 @@ def main() -> None:
     # Without embedding there is no work to share, so the first process scores alone.
     if not processes.is_first():
         return
-    with remove_new_folder_on_error(workdir), lock_workdir(workdir):
+    with remove_new_folder_on_error(workdir), lock_folder(workdir):
         embeddings = Path(args.embeddings) if args.embeddings else None
         score_again(config, embeddings, workdir, everything=args.all)
 

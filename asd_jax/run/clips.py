@@ -19,9 +19,11 @@ from asd_jax.data.machines import MACHINES
 from asd_jax.data.windows import Window, windows_of
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH
-from asd_jax.run.workdir import check_unchanged, lock_workdir, recording_stamps
+from asd_jax.run.manifest import check_unchanged, recording_stamps
+from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_error, print_line
 from asd_jax.runtime.settings import to_dict
 
@@ -52,7 +54,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
             f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}"
         )
     if root == "factory":
-        root = workdir / "factory"
+        root = Run(workdir).factory
         _write_factory(config, root, workdir, overwrite=overwrite)
     try:
         clips = find_clips(root, machines, tell=print_error)
@@ -67,7 +69,7 @@ def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: b
     print_line(f"synthetic machines: {root}")
     with processes.first_before_others():
         replace = overwrite and processes.is_first()
-        with lock_workdir(workdir) if replace else contextlib.nullcontext():
+        with lock_folder(workdir) if replace else contextlib.nullcontext():
             write_factory(
                 root,
                 **to_dict(config.factory),

@@ -12,6 +12,7 @@ from asd_jax.reporting.table import percent
 from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.run.embed import FRONT_END
 from asd_jax.run.encoder import front_end
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json
 from asd_jax.runtime.log import read_metrics
@@ -19,8 +20,6 @@ from asd_jax.runtime.schema import build_checked
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import front_end_of
-
-REPORT = Path("report") / "index.html"
 
 
 def write_report(
@@ -38,6 +37,7 @@ def write_report(
     """
     if not config.report.page:
         return
+    run = Run(workdir)
     scoring = config.scoring
     unit = (
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
@@ -49,7 +49,7 @@ def write_report(
         for m, s in places
     ]
     try:
-        front, hear = _recordings(config, list(machines), workdir)
+        front, hear = _recordings(config, list(machines), run)
     except InputError as error:
         parts.append(Section("Clips", [], [str(error)]))
     else:
@@ -59,24 +59,26 @@ def write_report(
             about = machines[machine], scored[machine], scoring, hear(machine), front, count
             parts += sections.clip_sections(machine, section, *about)
         parts.append(sections.filter_section(front))
-    parts += _training(workdir / "metrics.jsonl")
+    parts += _training(run.metrics)
     title = f"Anomalous sounds of {', '.join(machines)}"
-    write_page(workdir / REPORT, Page(title, parts, _lead(found, config)))
+    write_page(run.page, Page(title, parts, _lead(found, config)))
 
 
-def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
-    """Writes workdir/report/index.html with the means over seeds and links to the seeds' pages."""
-    links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
+def write_seeds_report(found: Mapping, seeds: Sequence[Run], run: Run) -> None:
+    """Writes the page of a run with the means over its seeds and links to the seeds' pages."""
+    links = [
+        (seed.workdir.name, f"../{seed.page.relative_to(run.workdir).as_posix()}") for seed in seeds
+    ]
     spread = found["standard_deviation"]["official_score"]
-    lead = [f"Means over {len(folders)} seeds."]
+    lead = [f"Means over {len(seeds)} seeds."]
     if found["official_score"] is not None:
         lead.append(
             f"Official score {found['year']}: {percent(found['official_score'])} %, standard "
             f"deviation {percent(spread)} percentage points."
         )
     write_page(
-        workdir / REPORT,
-        Page(f"Mean of {len(folders)} seeds", [sections.mean_section(found)], lead, links),
+        run.page,
+        Page(f"Mean of {len(seeds)} seeds", [sections.mean_section(found)], lead, links),
     )
 
 
@@ -99,7 +101,7 @@ def _lead(found, config) -> list[str]:
     return lead + [f"Note: {note}" for note in found["notes"]]
 
 
-def _recordings(config, machines, workdir):
+def _recordings(config, machines, run):
     """Returns the front end, and a function: machine -> (split, file, start in seconds) ->
     waveform.
 
@@ -109,10 +111,8 @@ def _recordings(config, machines, workdir):
     root = config.data.root
     # The runs of several seeds share the factory in the folder above.
     if root == "factory":
-        root = next(
-            (f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()),
-            workdir / "factory",
-        )
+        shared = Run(run.workdir.parent).factory
+        root = shared if shared.is_dir() and not run.factory.is_dir() else run.factory
     if not root:
         raise InputError("Embeddings came without recordings, so there is nothing to hear.")
     try:
@@ -120,7 +120,7 @@ def _recordings(config, machines, workdir):
             (clip.machine, clip.split, Path(clip.path).name): clip
             for clip in find_clips(root, machines)
         }
-        front = _front_end(config, list(clips.values()), workdir)
+        front = _front_end(config, list(clips.values()), run)
     except InputError as error:
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
     read = window_reader(config)
@@ -140,21 +140,20 @@ def _recordings(config, machines, workdir):
     return front, hear
 
 
-def _front_end(config, clips, workdir):
+def _front_end(config, clips, run):
     """Returns the front end that was recorded when the clips were embedded.
 
     Runs of earlier versions did not record it; for them it is that of the weights, or of the
     config.
     """
-    noted = workdir / "embeddings" / FRONT_END
+    noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:
             return build_checked(FrontEnd, read_json(noted))
         except InputError as error:
             raise InputError(f"{noted}: not the note of a front end ({error})") from error
-    own = workdir / "weights.safetensors"
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
-    file = own if own.is_file() else frozen
+    file = run.weights if run.weights.is_file() else frozen
     if file in ("", "none") or config.model.encoder == "filter_bank":
         return front_end(config, clips)
     return front_end_of(file) or front_end(config, clips)

@@ -14,7 +14,6 @@ from asd_jax.models.encoder import EncoderConfig
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
 from asd_jax.run.clips import find_data, readable_clips, with_held_out
 from asd_jax.run.embed import (
-    BASELINE_FOLDER,
     SKIPPED,
     embed_clips,
     read_skipped,
@@ -24,8 +23,8 @@ from asd_jax.run.embed import (
 )
 from asd_jax.run.encoder import check_run, keep_compiled
 from asd_jax.run.frozen import frozen_encoder
-from asd_jax.run.report import REPORT, write_report, write_seeds_report
-from asd_jax.run.workdir import check_config, claim_workdir, read_data, seed_folders
+from asd_jax.run.report import write_report, write_seeds_report
+from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_json
@@ -51,19 +50,21 @@ def score_again(
     """Scores a finished run or a folder of embeddings, by one back end or, with `everything`, by
     all.
     """
-    folders = seed_folders(workdir) if embeddings is None else []
-    for folder in (folders or [workdir]) if embeddings is None else ():
-        check_finished(folder)
-    for folder in folders or [workdir]:
-        own = embeddings or folder / "embeddings"
+    run = Run(workdir)
+    seeds = run.seeds() if embeddings is None else []
+    if embeddings is None:
+        for one in seeds or [run]:
+            check_finished(one)
+    for one in seeds or [run]:
+        own = embeddings or one.embeddings
         if everything:
-            compare(config, own, folder)
+            compare(config, own, one.workdir)
             continue
-        if folders:
-            config = dataclasses.replace(config, seed=_seed(folder / "config.json"))
-        score_embeddings(config, own, folder)
-    if folders and not everything:
-        summarize_seeds(workdir, folders)
+        if seeds:
+            config = dataclasses.replace(config, seed=_seed(one.config))
+        score_embeddings(config, own, one.workdir)
+    if seeds and not everything:
+        summarize_seeds(run, seeds)
 
 
 def _seed(path: Path) -> int:
@@ -73,18 +74,19 @@ def _seed(path: Path) -> int:
     return seed
 
 
-def check_finished(folder: Path) -> None:
-    """Raises InputError unless the folder holds the embeddings of every machine of a run."""
-    data, own = folder / "data.json", folder / "embeddings"
-    there = {path.stem for path in own.glob("*.npz")}
+def check_finished(run: Run) -> None:
+    """Raises InputError unless the folder of the run holds the embeddings of all its machines."""
+    there = {path.stem for path in run.embeddings.glob("*.npz")}
     if not there:
         raise InputError(
-            f"{folder}: no finished run here (no embeddings/); give --config and --weights, or "
-            "--embeddings"
+            f"{run.workdir}: no finished run here (no embeddings/); give --config and --weights, "
+            "or --embeddings"
         )
-    if missing := sorted(set(read_data(data)) - there if data.exists() else ()):
+    machines = set(run.read_data()) if run.data.exists() else set()
+    if missing := sorted(machines - there):
         raise InputError(
-            f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them"
+            f"{run.embeddings}: no embeddings of {', '.join(missing)} yet; the run's own command "
+            "makes them"
         )
 
 
@@ -128,15 +130,16 @@ def embed_frozen(
         else:
             clips = with_held_out(config, clips)
         encoder, params = frozen_encoder(config, clips)
+        run = Run(workdir)
         if worker:
-            check_config(workdir, to_dict(config))
-            count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
+            run.check_config(to_dict(config))
+            count = embed_clips(config, encoder, params, clips, run.embeddings, join=False)
             print_line(
                 f"{count} clips embedded here; the same command without --worker joins and scores "
                 "all"
             )
             return {}
-        with claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite, may_change=True):
+        with run.claim(to_dict(config), clips, overwrite=overwrite, may_change=True):
             return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
@@ -162,21 +165,23 @@ def embed_and_score(
             and into results.json.
         timing: the seconds that other stages took.
     """
-    folder = workdir / "embeddings"
+    run = Run(workdir)
+    folder = run.embeddings
     begin = time.perf_counter()
     write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)
     if not processes.is_first():
         return {}
-    seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
+    seconds = time.perf_counter() - begin
+    device = jax.devices()[0].device_kind
     if count:
         speed = {
             "embedding_seconds": seconds,
             "embedding_clips_per_second": count / seconds,
             "device": device,
         }
-        write_json(workdir / "timing.json", {**timing, **speed})
+        write_json(run.timing, {**timing, **speed})
         print_line(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
     if count < len(clips):
         print_line(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
@@ -190,8 +195,10 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
     Writes scores/, results.json and the report. The results include the filter-bank baseline if the
     folder has its embeddings.
     """
+    run = Run(workdir)
     machines, notes = load_tested(folder)
-    scoring, year = config.scoring, config.data.year
+    scoring = config.scoring
+    year = config.data.year
     scored = score_machines(machines, scoring)
     found = results(scored, scoring, year)
     baseline = None
@@ -204,8 +211,8 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
-    write_scores(scored, workdir / "scores", year)
-    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
+    write_scores(scored, run.scores, year)
+    write_json(run.results, found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
         print_line(f"note: {note}")
@@ -214,7 +221,8 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
     write_report(config, machines, scored, found, workdir)
-    page = f", {REPORT} to look at and listen to" if config.report.page else ""
+    name = run.page.relative_to(workdir)
+    page = f", {name} to look at and listen to" if config.report.page else ""
     print_line(f"in {workdir}: results.json, scores/{page}")
     return found
 
@@ -258,7 +266,7 @@ def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
     machines, untested = load_tested(folder)
     grid, notes = compare_back_ends(machines, config.scoring, config.data.year)
     notes = [*untested, *notes]
-    write_json(workdir / "comparison.json", {"official_score": grid, "notes": notes})
+    write_json(Run(workdir).comparison, {"official_score": grid, "notes": notes})
     print_table(grid_table(grid, title=f"official score {config.data.year}, %"))
     for note in notes:
         print_line(f"note: {note}")
@@ -303,23 +311,23 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
     ]
 
 
-def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
+def summarize_seeds(run: Run, seeds: Sequence[Run]) -> None:
     """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json."""
-    runs = [read_json(folder / "results.json") for folder in folders]
-    found = over_seeds(runs)
+    every = [read_json(seed.results) for seed in seeds]
+    found = over_seeds(every)
     found["seeds"] = [
-        {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
+        {"seed": one["seed"], "official_score": one["official_score"]} for one in every
     ]
     # The mean belongs to no single seed.
     del found["seed"]
-    write_json(workdir / "results.json", found)
-    write_seeds_report(found, folders, workdir)
+    write_json(run.results, found)
+    write_seeds_report(found, seeds, run)
     print_table(results_table(found, found.get("filter_bank_baseline")))
     for note in found["notes"]:
         print_line(f"note: {note}")
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]
         print_line(
-            f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation "
+            f"mean of {len(seeds)} seeds: {percent(found['official_score'])} %, standard deviation "
             f"{percent(spread)} %"
         )
