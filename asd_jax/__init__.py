@@ -12,11 +12,13 @@
     detector = Detector.fit(normal_waves, sample_rate=16000)
     detector.score(wave), detector.is_anomaly(wave)
 
-The command-line tools are listed by python -m asd_jax.
+The command-line tools are listed by asd-jax, or python -m asd_jax.
 """
 
 import importlib
 from pathlib import Path
+
+__version__ = "0.1.0"  # the only place; pyproject.toml reads it
 
 # Modules that were renamed can still be imported under their former names.
 __path__.append(str(Path(__file__).parent / "former"))

@@ -28,9 +28,12 @@ def write_report(
     scored: Mapping[str, MachineScores],
     found: Mapping,
     workdir: Path,
+    output: Path,
 ) -> None:
-    """Writes workdir/report/index.html from the embeddings, the scores and the content of
+    """Writes output/report/index.html from the embeddings, the scores and the content of
     results.json.
+
+    `workdir` is the folder of the run, with its front end, its metrics and its factory.
 
     Spectrograms and players need the recordings; if they cannot be found any more, the page says
     so.
@@ -61,7 +64,7 @@ def write_report(
         parts.append(sections.filter_section(front))
     parts += _training(run.metrics)
     title = f"Anomalous sounds of {', '.join(machines)}"
-    write_page(run.page, Page(title, parts, _lead(found, config)))
+    write_page(Run(output).page, Page(title, parts, _lead(found, config)))
 
 
 def write_seeds_report(found: Mapping, seeds: Sequence[Run], run: Run) -> None:

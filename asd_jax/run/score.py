@@ -31,10 +31,12 @@ from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_j
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.names import check_names
 from asd_jax.runtime.settings import to_dict, with_values
+from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.embeddings import Embeddings, check_clips
+from asd_jax.scoring.ensemble import mean_scores
 from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import submission_files, write_submission
@@ -45,26 +47,37 @@ BASELINE = Scoring(distance="euclidean", standardize=True)
 
 
 def score_again(
-    config: RunConfig, embeddings: Path | None, workdir: Path, *, everything: bool = False
+    config: RunConfig,
+    embeddings: Path | None,
+    workdir: Path,
+    *,
+    everything: bool = False,
+    output: Path | None = None,
 ) -> None:
     """Scores a finished run or a folder of embeddings, by one back end or, with `everything`, by
     all.
+
+    The results go into `output`, if it is given, and leave those of the run as they are.
     """
     run = Run(workdir)
+    new = Run(output or workdir)
     seeds = run.seeds() if embeddings is None else []
     if embeddings is None:
         for one in seeds or [run]:
             check_finished(one)
     for one in seeds or [run]:
         own = embeddings or one.embeddings
+        into = new.workdir / one.workdir.relative_to(workdir)
         if everything:
-            compare(config, own, one.workdir)
+            compare(config, own, into)
             continue
         if seeds:
             config = dataclasses.replace(config, seed=_seed(one.config))
-        score_embeddings(config, own, one.workdir)
+        score_embeddings(config, own, one.workdir, into)
+    if new.workdir != workdir:
+        write_json(new.config, to_dict(config))
     if seeds and not everything:
-        summarize_seeds(run, seeds)
+        summarize_seeds(config, seeds, new)
 
 
 def _seed(path: Path) -> int:
@@ -188,14 +201,16 @@ def embed_and_score(
     return score_embeddings(config, folder, workdir)
 
 
-def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
+def score_embeddings(
+    config: RunConfig, folder: Path, workdir: Path, output: Path | None = None
+) -> dict:
     """Scores the embeddings of each machine, prints the table and returns the content of
     results.json.
 
-    Writes scores/, results.json and the report. The results include the filter-bank baseline if the
-    folder has its embeddings.
+    Writes scores/, results.json and the report into `output`, by default the workdir. The results
+    include the filter-bank baseline if the folder has its embeddings.
     """
-    run = Run(workdir)
+    new = Run(output or workdir)
     machines, notes = load_tested(folder)
     scoring = config.scoring
     year = config.data.year
@@ -211,8 +226,8 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
-    write_scores(scored, run.scores, year)
-    write_json(run.results, found | {"seed": config.seed, "versions": versions()})
+    write_scores(scored, new.scores, year)
+    write_json(new.results, found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
         print_line(f"note: {note}")
@@ -220,10 +235,13 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
         print_line(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
-    write_report(config, machines, scored, found, workdir)
-    name = run.page.relative_to(workdir)
+    for part, value in found.get("official_scores", {}).items():
+        print_line(f"official score of the {part} machines alone: {percent(value)} %")
+    with doing("writing the page"):
+        write_report(config, machines, scored, found, workdir, new.workdir)
+    name = new.page.relative_to(new.workdir)
     page = f", {name} to look at and listen to" if config.report.page else ""
-    print_line(f"in {workdir}: results.json, scores/{page}")
+    print_line(f"in {new.workdir}: results.json, scores/{page}")
     return found
 
 
@@ -240,7 +258,7 @@ def score_machines(
     scored = {}
     for machine, embeddings in machines.items():
         own, note = chosen[machine]
-        with error_context(f"machine {machine}"):
+        with error_context(f"machine {machine}"), doing(f"scoring {machine}"):
             scores = score_machine(embeddings, own)
         notes = (note, *scores.notes) if note else scores.notes
         scored[machine] = dataclasses.replace(scores, notes=notes)
@@ -311,17 +329,32 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
     ]
 
 
-def summarize_seeds(run: Run, seeds: Sequence[Run]) -> None:
-    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json."""
-    every = [read_json(seed.results) for seed in seeds]
+def summarize_seeds(config: RunConfig, seeds: Sequence[Run], output: Run) -> None:
+    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json.
+
+    The ensemble of the seeds, which scores each clip by the mean of its scores, is an entry of the
+    results, and its scores are in scores/.
+
+    Args:
+        config: the settings of the scoring.
+        seeds: the runs of the seeds, with their embeddings.
+        output: the results, which have those of the seeds in folders of the seeds' names.
+    """
+    parts = [Run(output.workdir / seed.workdir.name) for seed in seeds]
+    every = [read_json(part.results) for part in parts]
     found = over_seeds(every)
     found["seeds"] = [
         {"seed": one["seed"], "official_score": one["official_score"]} for one in every
     ]
     # The mean belongs to no single seed.
     del found["seed"]
-    write_json(run.results, found)
-    write_seeds_report(found, seeds, run)
+    scored = [score_machines(load_tested(seed.embeddings)[0], config.scoring) for seed in seeds]
+    together = mean_scores(scored)
+    ensemble = results(together, config.scoring, config.data.year)
+    found["ensemble"] = {key: ensemble[key] for key in ("official_score", "machines")}
+    write_scores(together, output.scores, config.data.year)
+    write_json(output.results, found)
+    write_seeds_report(found, parts, output)
     print_table(results_table(found, found.get("filter_bank_baseline")))
     for note in found["notes"]:
         print_line(f"note: {note}")
@@ -330,4 +363,9 @@ def summarize_seeds(run: Run, seeds: Sequence[Run]) -> None:
         print_line(
             f"mean of {len(seeds)} seeds: {percent(found['official_score'])} %, standard deviation "
             f"{percent(spread)} %"
+        )
+    if ensemble["official_score"] is not None:
+        print_line(
+            f"ensemble, the mean of the seeds' scores: {percent(ensemble['official_score'])} %, in "
+            f"{output.scores}"
         )

@@ -57,9 +57,10 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         stack.enter_context(run.claim(to_dict(config), clips, overwrite=overwrite))
         for n, seed in enumerate(seeds):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
+            print_line(f"seed {one.seed}, run {n + 1} of {len(seeds)}: {seed.workdir}")
             train_and_score(one, seed.workdir, workdir)
         if processes.is_first():
-            summarize_seeds(run, seeds)
+            summarize_seeds(config, seeds, run)
 
 
 def train_and_score(
