@@ -90,14 +90,14 @@ class Shards:
             for shard, part in list(left.items()):
                 made_of = self.made_of(part)
                 with self._claimed(shard, made_of, joined) as claim:
-                    # A shard of another process stays in `left` and is visited again.
-                    if claim is Claim.OTHERS:
-                        continue
-                    del left[shard]
-                    if claim is Claim.DONE:
-                        continue
-                    work(shard, part)
-                    self._record(shard, made_of)
+                    if claim is Claim.OURS:
+                        work(shard, part)
+                        self._record(shard, made_of)
+                # A shard of another process stays in `left` and is visited again.
+                if claim is Claim.OTHERS:
+                    continue
+                del left[shard]
+                if claim is Claim.OURS:
                     ours += len(part)
                     self._print_progress(left, len(items), ours / (time.perf_counter() - begin))
             if not wait:
