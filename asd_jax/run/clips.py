@@ -49,7 +49,8 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         InputError: there is no data; the message shows the expected tree, what was found and how to
             get data.
     """
-    machines, root = config.data.machine_names, config.data.root
+    machines = config.data.machine_names
+    root = config.data.root
     if not root:
         raise InputError(
             f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}"
@@ -164,8 +165,10 @@ def clip_windows(
     Raises:
         InputError: the windows are shorter than EAT's patches, or the hop is not positive.
     """
-    rate, data = FrontEnd.sample_rate, config.data
-    samples, hop = round(data.clip_seconds * rate), round(data.hop_seconds * rate)
+    rate = FrontEnd.sample_rate
+    data = config.data
+    samples = round(data.clip_seconds * rate)
+    hop = round(data.hop_seconds * rate)
     # A patch has PATCH hops of 10 ms, and its last frame is 15 ms (240 samples) longer than a hop.
     if samples < rate * PATCH // 100 + 240:
         raise InputError(
@@ -182,7 +185,8 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
     It raises InputError if the recording of one of these clips has changed since this call.
     """
-    read, stamps = file_reader(config.data), recording_stamps(clips)
+    read = file_reader(config.data)
+    stamps = recording_stamps(clips)
 
     def read_window(window: Window) -> np.ndarray:
         if window.path in stamps:

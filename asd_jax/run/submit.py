@@ -49,7 +49,8 @@ def submit(
         InputError: a run has no scores, or they are not what the year's evaluator accepts; the
             message lists all problems. Nothing is written then.
     """
-    of, given = edition(year), _read_yaml(authors) if authors else {}
+    of = edition(year)
+    given = _read_yaml(authors) if authors else {}
     if not 1 <= len(workdirs) <= MOST_SYSTEMS:
         raise InputError(f"--workdir: {len(workdirs)} systems; an entry has 1 to {MOST_SYSTEMS}")
     if not _LABEL.fullmatch(label):
@@ -155,5 +156,6 @@ def _write_zip(path: Path, folder: Path) -> None:
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for one in sorted(place for place in folder.rglob("*") if place.is_file()):
             name = zipfile.ZipInfo(one.relative_to(folder).as_posix(), _DATE)
-            name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            name.compress_type = zipfile.ZIP_DEFLATED
+            name.external_attr = 0o644 << 16
             archive.writestr(name, one.read_bytes())

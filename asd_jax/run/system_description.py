@@ -57,7 +57,9 @@ def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
 
 
 def _description(config: RunConfig, public: bool) -> dict[str, Any]:
-    seeds, scoring, augment = config.seeds, config.scoring, config.augment
+    seeds = config.seeds
+    scoring = config.scoring
+    augment = config.augment
     eat = config.model.encoder == "eat"
     masks = "spectrogram masking" if augment.mask_frames or augment.mask_filters else ""
     mixing = "" if augment.mixup == "none" else f"mixup ({augment.mixup})"

@@ -60,7 +60,8 @@ def embed_windows(
         batches = clip_batches(
             own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads
         )
-        found, waiting = [], []
+        found = []
+        waiting = []
         for batch in progress(batches, len(own), what, batch_size):
             with out_of_memory_advice(batch_size), jax.set_mesh(mesh):
                 waiting.append(embed(shard_batch(mesh, batch)))

@@ -108,7 +108,9 @@ def run_steps(
             every=log_every,
             batch_size=batch_size,
         )
-        step, before, stop = start, None, False
+        step = start
+        before = None
+        stop = False
         try:
             for step, batch in enumerate(batches(start), start + 1):
                 with out_of_memory_advice(batch_size):

@@ -91,7 +91,8 @@ def _initial_decoder(config, settings, key):
             f"pretraining.decoder_groups={settings.decoder_groups} does not divide "
             f"model.embed_dim={config.embed_dim}"
         )
-    tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
+    tokens = jnp.zeros((1, 1, config.embed_dim))
+    kept = jnp.zeros((1, 1), jnp.int32)
     keys = {"params": key, "noise": key}
     return decoder_of(settings).init(keys, tokens, kept, 1, config.mel_bins // PATCH)["params"]
 
@@ -181,8 +182,10 @@ def losses(
         key: random key of the decoder's noise.
         dtype: the type to compute in.
     """
-    eat, decoder = EAT(config, dtype), decoder_of(settings, dtype)
-    times, bands = spectrogram.shape[1] // PATCH, config.mel_bins // PATCH
+    eat = EAT(config, dtype)
+    decoder = decoder_of(settings, dtype)
+    times = spectrogram.shape[1] // PATCH
+    bands = config.mel_bins // PATCH
     student, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
     rows = kept.reshape(-1, kept.shape[2])
     masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
@@ -296,5 +299,6 @@ def make_pretraining_step(
 
 
 def _normalized(x, axis, eps=NORM_EPS):
-    mean, variance = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
+    mean = x.mean(axis, keepdims=True)
+    variance = x.var(axis, keepdims=True)
     return (x - mean) * jax.lax.rsqrt(variance + eps)

@@ -87,7 +87,8 @@ def with_pseudo_classes(
     missing = not path.exists()
     processes.wait()  # all processes must have looked for the file before the first one writes it
     if missing:
-        found, mesh = {}, own_devices()
+        found = {}
+        mesh = own_devices()
         params = replicated(mesh, params)
         for key, numbers in groups.items():
             mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)}

@@ -183,7 +183,8 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
         return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
 
     def loss_and_gradients(trained, frozen, head_state, batch, key):
-        labels, modes = jax.nn.one_hot(batch["label"], head.classes), batch["simam_mode"]
+        labels = jax.nn.one_hot(batch["label"], head.classes)
+        modes = batch["simam_mode"]
         wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
         # Each clip carries the number of its part, from which the part's drop_path key is made.
         whole = {
