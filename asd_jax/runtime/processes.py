@@ -1,6 +1,7 @@
 """Coordinates several processes, on one or many machines, that perform one run (jax.distributed).
 
-Only the first process writes files.
+Only the first process writes files. Every command imports this module, and most runs are of one
+process, so JAX and NumPy are imported only where several processes need them.
 """
 
 import atexit

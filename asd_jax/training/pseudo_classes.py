@@ -28,6 +28,7 @@ def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.
     Ward linkage of the embeddings scaled to unit length, as for the pseudo-attributes of arXiv
     2509.12845. If there are fewer clips than clusters, each clip is a cluster.
     """
+    # Imported here because it takes half a second, and few runs need it.
     from scipy.cluster.hierarchy import fcluster, linkage
 
     rows = vectors.reshape(len(vectors), -1).astype(np.float64)
