@@ -88,7 +88,8 @@ def run_steps(
     carried = state, sound = place_state(mesh, (state, jnp.array(True)))
     step_fn = guard_step(step_fn, mesh, carried, skip=on_bad_loss == "skip")
     step = 0
-    before = None
+    stop = False
+    before = None  # the step whose metrics are not read yet
 
     def at_work() -> str:
         return f"step {step} of {steps}" if before else "compiling, and the first step"
@@ -109,18 +110,20 @@ def run_steps(
             batch_size=batch_size,
         )
         step = start
-        before = None
-        stop = False
+
+        def report() -> None:
+            _report(log, before, on_bad_loss, files_of, watch)
+
         try:
             for step, batch in enumerate(batches(start), start + 1):
                 with out_of_memory_advice(batch_size):
                     state, sound, metrics = step_fn(state, sound, batch, key)
-                    _report(log, before, on_bad_loss, files_of, watch)
+                    report()
                     before = (step, batch, metrics)
                     stop = _all_stop(asked, step, log_every)
                     last = step == steps or stop
                     if last or step % checkpoint_every == 0:
-                        _report(log, before, on_bad_loss, files_of, watch)
+                        report()
                         before = None
                         checkpoints.save(step, state)
                 if last:
@@ -129,18 +132,21 @@ def run_steps(
             raise
         except Exception:
             # The error, e.g. a clip that vanished, did not damage the state, so it can be saved.
-            if (
-                not processes.is_distributed()
-                and not state.step.is_deleted()
-                and int(state.step) > checkpoints.latest
-            ):
+            if _is_newer(state, checkpoints):
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
-                    _report(log, before, on_bad_loss, files_of, watch)
+                    report()
             raise
     if asked or stop:
         raise Interrupted(f"after step {step} of {steps}, which is saved")
     return state
+
+
+def _is_newer(state: State, checkpoints: Checkpoints) -> bool:
+    """Returns whether this process alone can save the state, and no checkpoint holds it yet."""
+    if processes.is_distributed() or state.step.is_deleted():
+        return False
+    return int(state.step) > checkpoints.latest
 
 
 def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
