@@ -197,10 +197,9 @@ def _report(
         files = "".join(f"\n  {file}" for file in files_of(batch))
         if on_bad_loss == "stop":
             raise InputError(
-                f"step {step}: the {worst}. Try a smaller --config.optimizer.learning_rate or "
-                f"--config.model.dtype="
-                "float32; --config.optimizer.on_bad_loss=skip continues here, without what such "
-                "batches teach." + (f" This one's clips:{files}" if files else "")
+                f"step {step}: the {worst}. Try a smaller `learning_rate` or `dtype=float32`; "
+                "`on_bad_loss=skip` continues here, without what such batches teach."
+                + (f" This one's clips:{files}" if files else "")
             )
         print_line(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
     elif log.due(step):
@@ -221,11 +220,7 @@ def out_of_memory_advice(batch_size: int) -> Iterator[None]:
         # JAX has no exception class of its own for this; the text contains XLA's status.
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        way_out = (
-            f"try --config.optimizer.batch_size={batch_size // 2}"
-            if batch_size > 1
-            else "try a smaller model"
-        )
+        way_out = f"try `batch_size={batch_size // 2}`" if batch_size > 1 else "try a smaller model"
         raise InputError(f"out of memory with batches of {batch_size} clips; {way_out}") from error
 
 

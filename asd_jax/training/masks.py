@@ -46,8 +46,7 @@ def kept_patches(
     centres = int(patches * (share + adjust) / block**2)
     if not kept:
         raise InputError(
-            f"pretraining.mask_share={mask_share} hides all {patches} patches: lower it, or use "
-            "longer clips"
+            f"`mask_share={mask_share}` hides all {patches} patches: lower it, or use longer clips"
         )
 
     def one(key):

@@ -59,9 +59,8 @@ class CollapseWatch:
                 raise BadState(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
                     f"(least_spread {self.least:g}): every patch gets nearly the same vector. Try "
-                    "a smaller --config.optimizer.learning_rate, a slower teacher "
-                    "(--config.pretraining.ema_start nearer to 1), or "
-                    "--config.pretraining.objective=masked_autoencoder, which cannot collapse"
+                    "a smaller `learning_rate`, a slower teacher (`ema_start` nearer to 1), or "
+                    "`objective=masked_autoencoder`, which cannot collapse"
                 )
 
 
@@ -88,8 +87,8 @@ def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
 def _initial_decoder(config, settings, key):
     if settings.objective == "eat" and config.embed_dim % settings.decoder_groups:
         raise InputError(
-            f"pretraining.decoder_groups={settings.decoder_groups} does not divide "
-            f"model.embed_dim={config.embed_dim}"
+            f"`decoder_groups={settings.decoder_groups}` does not divide the encoder's width, "
+            f"{config.embed_dim}"
         )
     tokens = jnp.zeros((1, 1, config.embed_dim))
     kept = jnp.zeros((1, 1), jnp.int32)
