@@ -30,6 +30,9 @@ def define_flags(argv: Sequence[str]) -> None:
         "authors", None, "yaml file: submission: {name, abbreviation, authors}, system: {...}"
     )
     flags.DEFINE_string("report", None, "technical report, a pdf file")
+    flags.DEFINE_string(
+        "ground_truth", None, "of a past year, see dcase_score: every clip of it must have a score"
+    )
     flags.DEFINE_string("output", None, "zip file to write; default: submission.zip in the workdir")
 
 
@@ -45,6 +48,7 @@ def main() -> None:
         label=args.label,
         authors=args.authors,
         report=args.report,
+        ground_truth=args.ground_truth,
         output=args.output,
     )
 

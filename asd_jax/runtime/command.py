@@ -249,12 +249,19 @@ def _parse(argv: list[str]) -> None:
         )
 
 
+def takes_config_file(name: str) -> bool:
+    """Returns whether a flag that is defined takes a config file of ml_collections."""
+    return name in flags.FLAGS and hasattr(type(flags.FLAGS[name]), "override_values")
+
+
 def _with_config_files(argv: list[str]) -> list[str]:
     """Returns the arguments with the path of each --config in the place of its name.
 
     Raises:
         InputError: there is no such config.
     """
+    if not takes_config_file("config"):
+        return argv
     found = []
     for argument, before in zip(argv, ["", *argv], strict=False):
         flag, equals, value = argument.partition("=")

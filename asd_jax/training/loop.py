@@ -92,7 +92,8 @@ def run_steps(
     before = None  # the step whose metrics are not read yet
 
     def at_work() -> str:
-        return f"step {step} of {steps}" if before else "compiling, and the first step"
+        # The last step was only begun.
+        return f"step {step - 1} of {steps}" if before else "compiling, and the first step"
 
     # The signal handlers must stay in place while the last checkpoint is written.
     with (

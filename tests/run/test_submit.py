@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +179,39 @@ def test_clips_renamed_with_their_labels_are_refused(tmp_path, command):
     status, _, err = command(asd_jax.submit, f"--workdir={run}", "--year=2025")
     assert status == 2
     assert "names under which they were released" in err or "only normal clips" in err
+
+
+def test_files_without_test_in_their_names_are_packed_under_the_names_of_the_evaluator(
+    tmp_path, command
+):
+    run = run_of(tmp_path / "run", 2025)
+    named = {path.name for path in (run / "scores").iterdir()}
+    for path in (run / "scores").iterdir():
+        path.rename(path.with_name(path.name.replace("_test.csv", ".csv")))
+    assert command(asd_jax.submit, f"--workdir={run}", "--year=2025")[0] == 0
+    packed = zipfile.ZipFile(run / "submission.zip").namelist()
+    evaluation = {name for name in named if name.split("_")[2] in edition(2025).evaluation}
+    assert {Path(name).name for name in packed if name.endswith(".csv")} == evaluation
+
+
+def test_with_the_ground_truth_a_clip_without_a_score_is_refused(tmp_path, command):
+    run = run_of(tmp_path / "run", 2025)
+    lines = []
+    for machine in edition(2025).evaluation:
+        lines.append(machine)
+        for n in range(9 if machine == "Polisher" else 8):
+            kind = "normal" if n % 4 < 2 else "anomaly"
+            domain = "source" if n % 2 else "target"
+            lines.append(f"section_00_{n:04}.wav,section_00_{domain}_test_{kind}_{n:04}.wav")
+    (tmp_path / "eval_data_list_2025.csv").write_text("\n".join(lines) + "\n")
+    flags = f"--workdir={run}", "--year=2025", f"--ground_truth={tmp_path}"
+    status, _, err = command(asd_jax.submit, *flags)
+    assert status == 2 and "Polisher section 00: no score for section_00_0008.wav" in err
+    text = (tmp_path / "eval_data_list_2025.csv").read_text()
+    (tmp_path / "eval_data_list_2025.csv").write_text(
+        text.replace("section_00_0008.wav,section_00_target_test_normal_0008.wav\n", "")
+    )
+    assert command(asd_jax.submit, *flags)[0] == 0
 
 
 @pytest.mark.parametrize(
