@@ -222,8 +222,8 @@ def read_skipped(path: Path) -> list[dict[str, str]]:
     """
     found = read_json(path).get("skipped")
     for clip in found if isinstance(found, list) else [found]:
-        told = isinstance(clip, dict) and {name: type(value) for name, value in clip.items()}
-        if told != {"file": str, "reason": str}:
+        types = isinstance(clip, dict) and {name: type(value) for name, value in clip.items()}
+        if types != {"file": str, "reason": str}:
             raise InputError(
                 f"{path}: does not tell which clips were skipped, and why; remove it, and run the "
                 "command that made it again"

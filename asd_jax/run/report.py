@@ -59,10 +59,10 @@ def write_report(
     parts = [sections.score_section(found, scored), words_section()]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
     try:
-        front, hear = _recordings(config, list(machines), run)
+        front, waveform_of = _recordings(config, list(machines), run)
     except InputError as error:
         front = None
-        hear = None
+        waveform_of = None
         silent = str(error)
     for machine, section in places:
         about = machines[machine], scored[machine]
@@ -71,7 +71,7 @@ def write_report(
             sections.machine_section(machine, section, *about, unit, config.report.map, links)
         )
         if front is not None:
-            more = scoring, hear(machine), front, config.report.clips
+            more = scoring, waveform_of(machine), front, config.report.clips
             parts += sections.clip_sections(machine, section, *about, *more)
     parts.append(
         Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
@@ -88,12 +88,12 @@ def write_seeds_report(found: Mapping, seeds: Sequence[Run], run: Run) -> None:
     links = [
         (seed.workdir.name, f"../{seed.page.relative_to(run.workdir).as_posix()}") for seed in seeds
     ]
-    spread = found["standard_deviation"]["official_score"]
+    deviation = found["standard_deviation"]["official_score"]
     lead = [f"Means over {len(seeds)} seeds."]
     if found["official_score"] is not None:
         lead.append(
             f"Official score {found['year']}: {percent(found['official_score'])} %, standard "
-            f"deviation {percent(spread)} percentage points."
+            f"deviation {percent(deviation)} percentage points."
         )
     write_page(
         run.page,
@@ -169,7 +169,7 @@ def _recordings(config, machines, run):
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
     read = window_reader(config)
 
-    def hear(machine):
+    def waveform_of(machine):
         def of(split, file, start):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
@@ -181,7 +181,7 @@ def _recordings(config, machines, run):
 
         return of
 
-    return front, hear
+    return front, waveform_of
 
 
 def _front_end(config, clips, run):

@@ -90,14 +90,14 @@ def _seed(path: Path) -> int:
 
 def check_finished(run: Run) -> None:
     """Raises InputError unless the folder of the run holds the embeddings of all its machines."""
-    there = {path.stem for path in run.embeddings.glob("*.npz")}
-    if not there:
+    embedded = {path.stem for path in run.embeddings.glob("*.npz")}
+    if not embedded:
         raise InputError(
             f"{run.workdir}: no finished run here (no embeddings/); give --config and --weights, "
             "or --embeddings"
         )
     machines = set(run.read_data()) if run.data.exists() else set()
-    if missing := sorted(machines - there):
+    if missing := sorted(machines - embedded):
         raise InputError(
             f"{run.embeddings}: no embeddings of {', '.join(missing)} yet; the run's own command "
             "makes them"
@@ -360,10 +360,10 @@ def summarize_seeds(config: RunConfig, seeds: Sequence[Run], output: Run) -> Non
     for note in found["notes"]:
         print_line(f"note: {note}")
     if found["official_score"] is not None:
-        spread = found["standard_deviation"]["official_score"]
+        deviation = found["standard_deviation"]["official_score"]
         print_line(
             f"mean of {len(seeds)} seeds: {percent(found['official_score'])} %, standard deviation "
-            f"{percent(spread)} %"
+            f"{percent(deviation)} %"
         )
     if ensemble["official_score"] is not None:
         print_line(

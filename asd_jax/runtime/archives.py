@@ -104,11 +104,15 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"{entry.filename[:80]!r} of npy version {version}")
         shape, _, dtype = _HEADERS[version](file)
         promised = math.prod(shape) * dtype.itemsize
-        there = entry.file_size - file.tell()
+        present = entry.file_size - file.tell()
         # Only numbers and text are accepted; objects would be unpickled, which can execute code.
-        if dtype.kind not in "biufcSU" or promised != there or (math.prod(shape) and not promised):
+        if (
+            dtype.kind not in "biufcSU"
+            or promised != present
+            or (math.prod(shape) and not promised)
+        ):
             raise ValueError(
-                f"{entry.filename[:80]!r} claims {dtype} {shape}, but its entry has {there} bytes"
+                f"{entry.filename[:80]!r} claims {dtype} {shape}, but its entry has {present} bytes"
             )
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)

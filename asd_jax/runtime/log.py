@@ -202,17 +202,17 @@ def progress(
         per_item: units in one item.
         tell: prints a line.
     """
-    begin = said = 0.0
+    begin = printed = 0.0
     for number, item in enumerate(items):
         yield item
         now = time.perf_counter()
         done = min((number + 1) * per_item, total)
         # The first item includes the compilation, so the rate is measured from its end.
         if not number:
-            begin = said = now
-        elif now - said > 5 and done < total:
+            begin = printed = now
+        elif now - printed > 5 and done < total:
             rate = number * per_item / (now - begin)
-            said = now
+            printed = now
             tell(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
 
 
