@@ -11,6 +11,7 @@ from hypothesis import given
 from asd_jax.data.clips import Clip
 from asd_jax.run.workdir import MOST_SEEDS, Run
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.lock import InUse
 
 
 def test_overwriting_a_run_takes_a_link_and_leaves_what_it_names(tmp_path):
@@ -70,3 +71,12 @@ def test_a_data_json_of_any_shape_is_ours_or_refused(tmp_path, content):
         with Run(workdir).claim({}, [clip]):
             raise AssertionError
     assert json.loads((workdir / "data.json").read_text()) == content
+
+
+def test_the_former_names_claim_and_lock_a_folder(tmp_path):
+    from asd_jax.workdir import claimed, locked
+
+    with claimed(tmp_path, {"seeds": 1}, [], overwrite=True):
+        with pytest.raises(InUse), locked(tmp_path):
+            raise AssertionError
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seeds": 1}
