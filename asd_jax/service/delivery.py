@@ -17,10 +17,17 @@ class Delivery:
     """
 
     def __init__(self, name: str, store: Store, send: Callable[[dict, threading.Event], bool]):
-        """Takes the receiver's name and a function that returns whether it received an event."""
+        """Takes the receiver's name and a function that returns whether it received an event.
+
+        Raises:
+            NotStored: the store cannot be written.
+        """
         self.name, self.store, self.send = name, store, send
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        # A new receiver gets what happens from now on, not the events of past months.
+        if not store.query("SELECT 1 FROM marks WHERE name = ?", name):
+            store.set_mark(name, self._latest())
 
     def start(self) -> None:
         """Starts the thread."""
@@ -30,6 +37,18 @@ class Delivery:
         """Ends the thread after the event that it is delivering."""
         self.stop.set()
         self.thread.join(10)
+
+    def waiting(self) -> int | None:
+        """Returns the number of events that the receiver does not have yet; None if unknown."""
+        try:
+            return self.store.query(
+                "SELECT count(*) AS count FROM events WHERE id > ?", self.store.mark(self.name)
+            )[0]["count"]
+        except NotStored:
+            return None
+
+    def _latest(self) -> int:
+        return self.store.query("SELECT coalesce(max(id), 0) AS id FROM events")[0]["id"]
 
     def _run(self) -> None:
         wait = FIRST_WAIT
