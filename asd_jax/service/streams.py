@@ -11,6 +11,7 @@ from asd_jax.service.configuration import Machine
 from asd_jax.service.sources import STALLED_SECONDS, Item, Reader, Sound, SourceLost
 
 OPEN_SECONDS = 10.0
+_NEARLY = 0.9  # of the timeout, which FFmpeg keeps to a tenth of a second
 
 
 def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
@@ -37,12 +38,18 @@ def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
                 if not container.streams.audio:
                     raise SourceLost(f"{address}: a stream without sound")
                 resampler = av.AudioResampler(format="fltp")
+                latest = time.monotonic()
                 for frame in container.decode(container.streams.audio[0]):
                     if stop.is_set():
                         return
+                    # After its timeout FFmpeg hands out what it still holds: sound of before the
+                    # stall, which must not pass for a sign of life.
+                    if time.monotonic() - latest >= _NEARLY * stalled:
+                        raise SourceLost(f"{address}: no sound for {stalled:g} s")
                     for part in resampler.resample(frame):
                         wave = _mono(part.to_ndarray(), machine)
                         yield Sound(wave, part.sample_rate, time.time())
+                    latest = time.monotonic()
         except FFmpegError as error:
             reason = error.strerror or type(error).__name__
             raise SourceLost(f"{address}: {reason}") from error
