@@ -12,7 +12,13 @@ import time
 
 import paho.mqtt.client as paho
 import requests
+import uvicorn
 from machine_sound import RATE, sound
+
+from asd_jax.service.api import application
+from asd_jax.service.configuration import read_configuration
+from asd_jax.service.connections import TimedProtocol
+from asd_jax.service.service import Service
 
 TOKEN = "0123456789abcdef"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -29,7 +35,7 @@ def free_port():
         return place.getsockname()[1]
 
 
-def until(true, seconds=20.0):
+def until(true, seconds=60.0):
     """Returns the first true value of a function, which may not be able to connect yet."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -40,6 +46,50 @@ def until(true, seconds=20.0):
             pass
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds:g} s")
+
+
+MACHINES = """
+[web]
+token_file = "token"
+upload_mb = 1.0
+upload_seconds = 20
+[[machine]]
+name = "pump"
+detector = "pump.detector"
+source = "sound.wav"
+[[machine]]
+name = "fan"
+detector = "pump.detector"
+source = "http://127.0.0.1:1/"
+"""
+
+
+class Served:
+    """A service and its web server, in threads."""
+
+    def __init__(self, folder, text):
+        (folder / "machines.toml").write_text(text)
+        self.service = Service(read_configuration(folder / "machines.toml"))
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        app = application(self.service)
+        config = uvicorn.Config(app, http=TimedProtocol, limit_concurrency=64, log_level="error")
+        self.server = uvicorn.Server(config)
+        self.service.start(lambda: None)
+        self.thread = threading.Thread(target=self.server.run, args=([listening],), daemon=True)
+        self.thread.start()
+
+    def get(self, path):
+        return requests.get(self.address + path, headers=AUTHORIZED, timeout=5)
+
+    def post(self, path, content=b"", **more):
+        return requests.post(self.address + path, content, headers=AUTHORIZED | more, timeout=20)
+
+    def end(self):
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.service.end()
 
 
 class Broker:

@@ -3,11 +3,19 @@
 import dataclasses
 import io
 import time
+from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qs
 
 import soundfile
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+)
 
 from asd_jax.monitoring import cases
 from asd_jax.monitoring.store import DAY, NotStored
@@ -135,6 +143,14 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
     @app.get("/api/alarms/{number}")
     def alarm(number: int):
         return shown(cases.case_of(store, number))
+
+    @app.get("/api/alarms/{number}/{file}")
+    def evidence(number: int, file: Literal["sound.wav", "heat_map.svg", "verdict.json"]):
+        folder = cases.case_of(store, number).occurrences[-1].evidence
+        path = Path(folder) / file
+        if not (folder and path.is_file()):
+            raise HTTPException(404, "not kept, or removed since")
+        return FileResponse(path)
 
     @app.post("/api/alarms/{number}/acknowledge")
     def acknowledge(number: int, by: str = "", note: str = ""):

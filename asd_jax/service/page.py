@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 import asd_jax.reporting
-from asd_jax.detector.verdict import VIEW_WORDS
+from asd_jax.detector.evidence import PICTURE
 from asd_jax.monitoring.cases import Case, cases
 from asd_jax.monitoring.store import NotStored, Store
 from asd_jax.runtime.printable import printable
@@ -49,7 +49,7 @@ def machines_page(service, trends: Trends) -> str:
     return _template("page.html").render(
         style=_style(),
         machines=cards,
-        now=_text(time.time()),
+        now=datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
         waiting=sum(one["waiting"] or 0 for one in service.receivers()),
         days=f"{DAYS:.0f}",
     )
@@ -62,7 +62,6 @@ def _card(store: Store, trends: Trends, watcher: Watcher) -> dict:
     card = state | {"drawing": "", "trend": "", "case": None, "needs_somebody": state["alarm"]}
     card["message"] = printable(state["message"])
     card["at"] = _text(state["time"])
-    card["view"] = VIEW_WORDS.get(state["view"], state["view"])
     try:
         card["drawing"] = trends.drawing(name)
         card["trend"] = trends.sentence(name)
@@ -86,7 +85,7 @@ def _case(case: Case) -> dict:
         "by": printable(case.acknowledged_by),
         "note": printable(case.note),
         "acknowledged": case.acknowledged is not None,
-        "evidence": bool(last.evidence),
+        "evidence": bool(last.evidence) and (Path(last.evidence) / PICTURE).is_file(),
         "shelved_until": _text(case.shelved_until),
     }
 
@@ -95,4 +94,4 @@ def _text(seconds: float | None) -> str:
     """Returns a Unix time in this computer's time zone."""
     if seconds is None:
         return "-"
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
+    return datetime.datetime.fromtimestamp(seconds).isoformat(" ", "seconds")

@@ -14,6 +14,7 @@ from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Configuration
 from asd_jax.service.delivery import Delivery
+from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.mqtt import Publisher
 from asd_jax.service.notifications import Notifier
 from asd_jax.service.sources import Item, Reader, listen, reader_of
@@ -41,6 +42,7 @@ class Service:
         self.store = Store(configuration.state / "service.db")
         # A connection of its own: a page that reads a week must not hold up the record.
         self.web_store = Store(self.store.path)
+        self.evidence = EvidenceKeeper(configuration.state.absolute() / "evidence")
         self.watchers: dict[str, Watcher] = {}
         self._readers: dict[str, Reader] = {}
         loaded: dict[str, Detector] = {}
@@ -50,7 +52,9 @@ class Service:
                     loaded[machine.detector] = Detector.load(machine.detector)
                 detector = loaded[machine.detector]
                 self._readers[machine.name], live = reader_of(machine)
-                self.watchers[machine.name] = Watcher(machine, detector, self.store, live=live)
+                self.watchers[machine.name] = Watcher(
+                    machine, detector, self.store, live=live, evidence=self.evidence
+                )
         self._detectors = list(loaded.values())
         self._stop, self._work = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
@@ -74,6 +78,7 @@ class Service:
             self._thread(self._read, name)
         self._thread(self._score)
         self._thread(self._look_after)
+        self._thread(self.evidence.run, self._stop)
         if self.publisher:
             self.publisher.start()
         for delivery in self.deliveries:

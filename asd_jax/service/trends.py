@@ -72,7 +72,16 @@ class Trends:
 
     def _drawn(self, machine: str) -> str:
         now = time.time()
-        return svg_of(highest_scores(self._store, machine, now - DAYS * DAY, now, _POINTS))
+        first = self._store.query(
+            "SELECT min(time) AS time FROM readings r JOIN machines m ON m.id = r.machine "
+            "WHERE m.name = ? AND time >= ?",
+            machine,
+            now - DAYS * DAY,
+        )[0]["time"]
+        # The first day would be a dot at the end of a week.
+        if first is None or first >= now:
+            return ""
+        return svg_of(highest_scores(self._store, machine, first, now, _POINTS))
 
     def _said(self, machine: str) -> str:
         try:

@@ -5,17 +5,19 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event, Windows
-from asd_jax.detector.verdict import Verdict
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.recorder import Recorder
 from asd_jax.monitoring.store import Store
 from asd_jax.service.configuration import Machine
+from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.sources import Item
 
 # Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
@@ -48,10 +50,13 @@ class Watcher:
         store: Store,
         *,
         live: bool = True,
+        evidence: EvidenceKeeper | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ):
         self.machine, self.detector, self.live = machine, detector, live
+        self._evidence = evidence
+        self._folder: Path | None = None  # of the evidence of the present alarm
         self._clock, self._monotonic = clock, monotonic
         self.recorder = Recorder(store, machine.name, quiet=machine.quiet)
         self._recording = threading.Lock()  # the recorder is used by all three threads
@@ -63,6 +68,7 @@ class Watcher:
         self.microphone, self.message = "starting", ""
         self.last: Scored | None = None
         self.worst: Scored | None = None  # of the present alarm
+        self._kept: Scored | None = None  # the latest of which evidence was kept
         self.windows, self.dropped, self.closed = 0, 0, False
         self._cut, self._file = Windows(self.samples, self.hop, self.rate), ""
         self._sounded, self._quiet = monotonic(), False
@@ -139,6 +145,9 @@ class Watcher:
         elif changed:
             with self._recording:
                 self.recorder.cleared(scored.ended, changed["peak"])
+            # The evidence is that of the worst window, which is known now.
+            if self.worst is not None and self.worst is not self._kept:
+                self._keep(self.worst)
         elif self.alarm.active and (self.worst is None or score > self.worst.verdict.score):
             self.worst = scored
 
@@ -188,15 +197,37 @@ class Watcher:
         self.note("silent", f"no sound for {seconds:.0f} s: {self.message}")
 
     def _raised(self, scored: Scored) -> None:
-        self.worst, verdict = scored, scored.verdict
+        started = self.alarm.started.time or scored.ended
+        self.worst = scored
+        if self._evidence:
+            self._folder = self._evidence.folder(self.machine.name, started)
+            self._keep(scored)
         occurrence = Occurrence(
-            started=self.alarm.started.time or scored.ended,
+            started=started,
             peak=self.alarm.peak,
             threshold=float(self.alarm.threshold),
-            message=f"score {verdict.score:.2f} above {verdict.threshold:.2f}: {verdict.view}",
+            message=_sentence(scored.verdict),
+            evidence=str(self._folder or ""),
         )
         with self._recording:
             self.recorder.raised(occurrence)
+
+    def _keep(self, scored: Scored) -> None:
+        """Has the evidence of a window written, unless an earlier process began the alarm."""
+        self._kept = scored
+        if self._evidence and self._folder:
+            self._evidence.keep(
+                self._folder, self.detector, scored.wave, scored.rate, scored.verdict
+            )
+
+
+def _sentence(verdict: Verdict) -> str:
+    """Returns how a window differs from normal sounds, in words."""
+    where = f", {verdict.band}" if verdict.band else ""
+    return (
+        f"score {verdict.score:.2f} above {verdict.threshold:.2f}, it differs most in its "
+        f"{VIEW_WORDS[verdict.view]}{where}"
+    )
 
 
 def _alarm(machine: Machine, detector: Detector) -> Alarm:

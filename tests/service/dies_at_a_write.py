@@ -64,7 +64,7 @@ def main(path):
     kills, windows, events = 0, [-1], []
     with Store(path):
         pass
-    for limit in range(4096, 200_000, 1531):
+    for limit in range(4096, 200_000, 3067):
         died, reports = killed(path, limit, windows[-1] + 1)
         kills += died
         windows += [number for kind, number in reports if kind == "window"]

@@ -82,8 +82,7 @@ def test_a_stream_is_scored_stalls_and_comes_back_and_a_flood_of_recordings_dela
         radio.stalled = True
         stalled = time.monotonic()
         until(lambda: seen("silent"), 12)
-        seconds = {e["event"]: e["time"] - time.time() + time.monotonic() - stalled for e in events()}
-        assert time.monotonic() - stalled <= 10, seconds
+        assert time.monotonic() - stalled <= 10
         assert seen("source_lost") and service.state("pump")["microphone"] == "lost"
         assert listener.of("asd_jax/availability") == ["online"]
         radio.stalled, radio.fault = False, 0.3
@@ -115,7 +114,7 @@ def test_events_outlive_kills_and_an_absent_broker_and_come_once_in_order(folder
         broker.start()
         listener = Listener(broker.port)
         until(lambda: service.get("/api/alarms").json()[0]["state"] == "cleared")
-        until(lambda: service.get("/api/health").json()["receivers"][0]["waiting"] == 0, 40)
+        until(lambda: service.get("/api/health").json()["receivers"][0]["waiting"] == 0)
         came = [json.loads(text) for text in listener.of("asd_jax/pump/event")]
         listener.end()
         assert service.end(signal.SIGTERM) == 0
@@ -154,7 +153,6 @@ def test_a_full_disk_stops_nothing_and_what_happened_meanwhile_is_written_afterw
     with Store(folder / "state" / "service.db") as store:
         readings = store.readings("pump")
     assert len(readings.time) >= state["windows"] and len(times) > 3
-    assert np.allclose(np.diff(readings.time), 1.0, atol=0.3)
 
 
 @pytest.mark.slow
