@@ -11,7 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from asd_jax.service.page import login_page
 
 COOKIE = "asd_jax"
-_OPEN = ("/healthz", "/login")  # paths without a token
+OPEN = ("/healthz", "/login")  # paths without a token
 _LOCAL = ["localhost", "127.0.0.1", "[::1]"]
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self'; "
@@ -54,7 +54,7 @@ def guard(app: FastAPI, token: str) -> None:
         origin = request.headers.get("origin", "null")
         if origin != "null" and urlsplit(origin).netloc != request.headers.get("host"):
             return JSONResponse({"error": "a request of another web site"}, 403, _HEADERS)
-        if token and path not in _OPEN and not known(request):
+        if token and path not in OPEN and not known(request):
             if path == "/":
                 return HTMLResponse(login_page(), 401, _HEADERS)
             return JSONResponse({"error": "give Authorization: Bearer TOKEN"}, 401, _HEADERS)
