@@ -16,13 +16,27 @@ class Delivery:
     id; none is lost.
     """
 
-    def __init__(self, name: str, store: Store, send: Callable[[dict, threading.Event], bool]):
-        """Takes the receiver's name and a function that returns whether it received an event.
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        send: Callable[[dict, threading.Event], bool],
+        *,
+        longest_wait: float = LONGEST_WAIT,
+    ):
+        """Takes the receiver's name and how to reach it.
+
+        Args:
+            name: of the receiver, unique in the store.
+            store: the store of the events.
+            send: returns whether the receiver has an event; it should return soon once the
+                threading.Event is set.
+            longest_wait: between two attempts, in seconds.
 
         Raises:
             NotStored: the store cannot be written.
         """
-        self.name, self.store, self.send = name, store, send
+        self.name, self.store, self.send, self.longest_wait = name, store, send, longest_wait
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         # A new receiver gets what happens from now on, not the events of past months.
@@ -58,7 +72,7 @@ class Delivery:
                 self.stop.wait(FIRST_WAIT)
             else:
                 self.stop.wait(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+                wait = min(2 * wait, self.longest_wait)
 
     def deliver(self) -> bool:
         """Delivers what waits, and returns whether all of it was received."""

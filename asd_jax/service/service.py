@@ -66,7 +66,9 @@ class Service:
             self.publisher = Publisher(
                 configuration.mqtt, configuration.password, list(self.watchers)
             )
-            self.deliveries.append(Delivery("mqtt", self.store, self.publisher.event))
+            # The publisher itself waits between two attempts to connect.
+            send = self.publisher.event
+            self.deliveries.append(Delivery("mqtt", self.store, send, longest_wait=1.0))
         for address in configuration.notify:
             notifier = Notifier(address, self.store)
             self.deliveries.append(Delivery(notifier.name, self.store, notifier.send))

@@ -53,7 +53,7 @@ class Trends:
         Raises:
             NotStored: the store cannot be read.
         """
-        return self._renewed("drawing", machine, _DRAWN_SECONDS, self._drawn)
+        return self._renewed("drawing", machine, _DRAWN_SECONDS, self._drawing)
 
     def sentence(self, machine: str) -> str:
         """Returns the trend of the scores in words, "" if there are too few days for one.
@@ -61,7 +61,7 @@ class Trends:
         Raises:
             NotStored: the store cannot be read.
         """
-        return self._renewed("sentence", machine, _TREND_SECONDS, self._said)
+        return self._renewed("sentence", machine, _TREND_SECONDS, self._sentence)
 
     def _renewed(self, kind: str, machine: str, seconds: float, make: Callable[[str], str]) -> str:
         made, text = self._kept.get((kind, machine), (float("-inf"), ""))
@@ -70,7 +70,7 @@ class Trends:
             self._kept[kind, machine] = time.monotonic(), text
         return text
 
-    def _drawn(self, machine: str) -> str:
+    def _drawing(self, machine: str) -> str:
         now = time.time()
         first = self._store.query(
             "SELECT min(time) AS time FROM readings r JOIN machines m ON m.id = r.machine "
@@ -83,7 +83,7 @@ class Trends:
             return ""
         return svg_of(highest_scores(self._store, machine, first, now, _POINTS))
 
-    def _said(self, machine: str) -> str:
+    def _sentence(self, machine: str) -> str:
         try:
             return score_trend(self._store, machine, time.time()).message("score")
         except NotStored:
