@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax.detector.stream import Form
+from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.runtime.errors import InputError, did_you_mean, error_context
 from asd_jax.runtime.schema import build_checked
 from asd_jax.runtime.settings import CheckedSettings, key
@@ -34,11 +35,31 @@ class Machine(CheckedSettings):
         6.0, "without sound after which the microphone counts as silent", least=1, most=3600
     )
     realtime: bool = key(False, "whether a file is played at its own speed, as a rehearsal")
+    confirm: int = key(2, "windows above the threshold that raise an alarm", least=1, most=1000)
+    of: int = key(0, "among how many windows they are counted; 0: in a row", least=0, most=1000)
+    on_delay_seconds: float = key(
+        0.0, "of sound for which this must last before the alarm", least=0, most=86400
+    )
+    hold_seconds: float = key(
+        30.0, "of sound below the release score that clear an alarm", least=0, most=86400
+    )
+    hysteresis: float = key(
+        0.25,
+        "the release score: share of the way from the threshold to the usual score",
+        least=0,
+        most=1,
+    )
+    quiet_hours: str = key("", "in which alarms are recorded but not announced, e.g. 22:00-06:00")
 
     @property
     def form(self) -> Form:
         """Returns the format of samples that come without a header."""
         return Form(self.encoding, self.rate, self.channels)
+
+    @property
+    def quiet(self) -> QuietHours:
+        """Returns the hours in which alarms are not announced."""
+        return QuietHours.parse(self.quiet_hours)
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,7 +71,11 @@ class Machine(CheckedSettings):
         for field, example in (("detector", "pump.detector"), ("source", "alsa:hw:1")):
             if not getattr(self, field):
                 raise InputError(f'{field} is missing, e.g. {field} = "{example}"')
-        _ = self.form  # reports a wrong rate, encoding or number of channels
+        if 0 < self.of < self.confirm:
+            raise InputError(f"of={self.of} is below confirm={self.confirm}")
+        # Both report values that they cannot read.
+        _ = self.form
+        _ = self.quiet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +116,7 @@ class Configuration:
     """Everything that machines.toml says.
 
     Attributes:
-        state: folder for the record, the queue of events, evidence and compiled programs.
+        state: folder for the store of readings, events and alarms, and for compiled programs.
         machines: at least one.
         web, mqtt: see there.
         notify: addresses of apprise, e.g. "mailto://user:password@example.org".
@@ -133,27 +158,34 @@ def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
             raise InputError(
                 f"no key {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}"
             )
-    state, notify = content.get("state", "state"), content.get("notify", [])
+    state = content.get("state", "state")
+    notify = content.get("notify", [])
     if not isinstance(state, str) or not state:
         raise InputError(f'state={state!r} should name a folder, e.g. state = "state"')
     if not isinstance(notify, list) or not all(isinstance(one, str) for one in notify):
         raise InputError('notify should be a list of addresses, e.g. ["ntfy://topic"]')
-    web, mqtt = _section(Web, "web", content), _section(Mqtt, "mqtt", content)
-    token, password = _secret(folder, web.token_file), _secret(folder, mqtt.password_file)
+    web = _section(Web, "web", content)
+    mqtt = _section(Mqtt, "mqtt", content)
+    token = _secret(folder, web.token_file)
     if token and len(token) < SHORTEST_TOKEN:
         raise InputError(
             f"web.token_file: a token of {len(token)} characters can be guessed; make one of at "
             f"least {SHORTEST_TOKEN}, e.g. openssl rand -hex 16"
         )
-    if not token and not _only_here(web.host):
+    if not token and not _is_local(web.host):
         raise InputError(
             f"web.host={web.host} is open to the network: give web.token_file, a file with a "
             "token, e.g. openssl rand -hex 16 > token"
         )
     return Configuration(
-        folder / state, _machines(content.get("machine"), folder), web, mqtt, tuple(notify),
-        token, password,
-    )  # fmt: skip
+        state=folder / state,
+        machines=_machines(content.get("machine"), folder),
+        web=web,
+        mqtt=mqtt,
+        notify=tuple(notify),
+        token=token,
+        password=_secret(folder, mqtt.password_file),
+    )
 
 
 def _section(cls: type, name: str, content: Mapping[str, Any]) -> Any:
@@ -199,7 +231,7 @@ def _secret(folder: Path, name: str) -> str:
     return secret
 
 
-def _only_here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     """Returns whether only programs of this computer reach an address to listen at."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -13,13 +13,16 @@ from asd_jax.data.folders import list_recursively
 from asd_jax.detector.stream import Event
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.configuration import Machine
-from asd_jax.service.sources import Heard, Reader, Sound
+from asd_jax.service.sources import Item, Reader, Sound
 
 LOOK_SECONDS = 1.0  # between two looks at a folder
 
 
 def file(machine: Machine) -> Reader:
-    """Returns a reader of one recording, at its own speed if the machine says so.
+    """Returns a reader of one recording.
+
+    A machine with `realtime` plays it now, at its own speed. Else it is read as fast as it can be
+    scored; the file's time of change is then taken as the end of the recording.
 
     Raises:
         InputError: the file is missing or not sound.
@@ -28,19 +31,25 @@ def file(machine: Machine) -> Reader:
     with open_recording(path) as sound:
         rate = sound.rate
 
-    def read(stop: threading.Event) -> Iterator[Heard]:
-        began, count = time.time(), 0
+    def read(stop: threading.Event) -> Iterator[Item]:
+        began = time.time() if machine.realtime else path.stat().st_mtime - _seconds(path)
+        count = 0
         for block in _blocks(path, machine, rate):
             if stop.is_set():
                 return
             count += len(block)
             if machine.realtime:
                 stop.wait(max(0.0, began + count / rate - time.time()))
-            # A rehearsal happens now; the times of a recording follow from when it was written.
             yield Sound(block, rate, began + count / rate)
-        yield Event("ended", f"{path.name} has been heard to its end")
+        yield Event("ended", f"{path.name} has been read to its end")
 
     return read
+
+
+def _seconds(path: Path) -> float:
+    with open_recording(path) as sound:
+        frames = sound.frames  # unknown before decoding if the file is compressed
+        return (sum(map(len, sound.blocks())) if frames is None else frames) / sound.rate
 
 
 def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
@@ -65,7 +74,7 @@ def folder(machine: Machine) -> Reader:
     place = Path(machine.source)
     channel = "mean" if machine.channel < 0 else machine.channel
 
-    def read(stop: threading.Event) -> Iterator[Heard]:
+    def read(stop: threading.Event) -> Iterator[Item]:
         done: dict[Path, tuple[int, int]] = {}
         before: dict[Path, tuple[int, int]] = {}
         while not stop.is_set():

@@ -1,6 +1,8 @@
 """Gives the states of all machines to Prometheus."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+
+from asd_jax.service.service import Service
 
 MICROPHONE = ("starting", "listening", "silent", "lost", "ended")
 _GAUGES = {
@@ -16,40 +18,44 @@ _COUNTERS = {"windows": "windows scored", "dropped": "windows dropped, as scorin
 class Metrics:
     """A collector of prometheus_client, which asks for the states when it is read."""
 
-    def __init__(self, states: Callable[[], Iterable[dict]]):
+    def __init__(self, service: Service):
         from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-        self._states = states
+        self._service = service
         self.registry = CollectorRegistry()
         self.registry.register(self)  # pyright: ignore[reportArgumentType] has collect()
         PlatformCollector(registry=self.registry)
         ProcessCollector(registry=self.registry)
-
-    def collect(self):
-        """Yields the families of metrics."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        states = list(self._states())
-        for names, family, prefix in (
-            (_GAUGES, GaugeMetricFamily, "asd_"),
-            (_COUNTERS, CounterMetricFamily, "asd_"),
-        ):
-            for name, meaning in names.items():
-                made = family(prefix + name, meaning, labels=["machine"])
-                for state in states:
-                    if state[name] is not None:
-                        made.add_metric([state["machine"]], float(state[name]))
-                yield made
-        made = GaugeMetricFamily(
-            "asd_microphone", "1 at the present state", labels=["machine", "state"]
-        )
-        for state in states:
-            for kind in MICROPHONE:
-                made.add_metric([state["machine"], kind], float(state["microphone"] == kind))
-        yield made
 
     def text(self) -> bytes:
         """Returns the metrics in Prometheus's text format."""
         from prometheus_client import generate_latest
 
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterator:
+        """Yields the families of metrics."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        states = self._service.states()
+        for names, family in ((_GAUGES, GaugeMetricFamily), (_COUNTERS, CounterMetricFamily)):
+            for name, meaning in names.items():
+                found = family(f"asd_{name}", meaning, labels=["machine"])
+                for state in states:
+                    if state[name] is not None:
+                        found.add_metric([state["machine"]], float(state[name]))
+                yield found
+        found = GaugeMetricFamily(
+            "asd_microphone", "1 at the present state", labels=["machine", "state"]
+        )
+        for state in states:
+            for kind in MICROPHONE:
+                found.add_metric([state["machine"], kind], float(state["microphone"] == kind))
+        yield found
+        found = GaugeMetricFamily(
+            "asd_undelivered_events", "events that wait for a receiver", labels=["receiver"]
+        )
+        for one in self._service.receivers():
+            if one["waiting"] is not None:
+                found.add_metric([one["receiver"]], one["waiting"])
+        yield found

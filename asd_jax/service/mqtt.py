@@ -4,6 +4,7 @@ import json
 import threading
 from typing import Any
 
+from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Mqtt
 
 _EXPIRES_S = 60  # after so long without a state Home Assistant shows "unavailable"
@@ -21,7 +22,8 @@ class Publisher:
 
         self.settings, self.machines = settings, machines
         self.availability = f"{settings.topic}/availability"
-        self._flying: dict[int, Any] = {}  # {id of an event: paho's record of its message}
+        self._sent: dict[int, Any] = {}  # {id of an event under way: paho's record of its message}
+        self._status = ""
         # The broker remembers the session of this name, which is what makes QoS 2 exact.
         self.client = client = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
@@ -35,6 +37,8 @@ class Publisher:
         client.will_set(self.availability, "offline", qos=1, retain=True)
         client.reconnect_delay_set(1, 30)
         client.on_connect = self._connected
+        client.on_connect_fail = lambda client, data: self._report("cannot be reached")
+        client.on_disconnect = self._disconnected
 
     def start(self) -> None:
         """Begins to connect, in a thread of its own."""
@@ -50,11 +54,22 @@ class Publisher:
 
     def _connected(self, client, data, flags, reason, properties) -> None:
         if reason.is_failure:
+            self._report(f"refused the connection ({reason})")
             return
+        self._report("connected")
         client.publish(self.availability, "online", 1, True)
         for machine in self.machines:
             for topic, content in discovery(self.settings, machine).items():
                 client.publish(topic, json.dumps(content), 1, True)
+
+    def _disconnected(self, client, data, flags, reason, properties) -> None:
+        self._report(f"disconnected ({reason})")
+
+    def _report(self, status: str) -> None:
+        """Prints what became of the connection, once however often it is tried again."""
+        if status != self._status:
+            self._status = status
+            print_error(f"MQTT broker {self.settings.host}:{self.settings.port}: {status}")
 
     def state(self, state: dict) -> None:
         """Publishes the state of a machine, if the broker is there; only the latest one counts."""
@@ -68,7 +83,7 @@ class Publisher:
         A message under way is never sent a second time as a new one: paho repeats it itself when
         the connection is back.
         """
-        message = self._flying.get(event["id"])
+        message = self._sent.get(event["id"])
         if message is None:
             if not self.client.is_connected():
                 return False
@@ -76,11 +91,11 @@ class Publisher:
             message = self.client.publish(topic, json.dumps(event), 2)
             # paho keeps the message even if the connection broke just now.
             message.rc = 0
-            self._flying[event["id"]] = message
+            self._sent[event["id"]] = message
         while not stop.is_set():
             message.wait_for_publish(0.5)
             if message.is_published():
-                self._flying.clear()
+                self._sent.clear()
                 return True
             if not self.client.is_connected():
                 return False
@@ -92,7 +107,7 @@ def discovery(settings: Mqtt, machine: str) -> dict[str, dict]:
     if not settings.discovery:
         return {}
     identity = f"{settings.topic.replace('/', '_')}_{machine}"
-    both = {
+    shared = {
         "state_topic": f"{settings.topic}/{machine}/state",
         "availability_topic": f"{settings.topic}/availability",
         "device": {"identifiers": [identity], "name": machine, "manufacturer": "asd_jax"},
@@ -113,7 +128,7 @@ def discovery(settings: Mqtt, machine: str) -> dict[str, dict]:
     }
     return {
         f"{settings.discovery}/{kind}/{identity}/{name}/config": {
-            **both,
+            **shared,
             **own,
             "name": name,
             "unique_id": f"{identity}_{name}",

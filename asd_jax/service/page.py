@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import jinja2
-import numpy as np
 
 import asd_jax.reporting
-from asd_jax.monitoring.store import DAY, NotStored, Series
+from asd_jax.detector.evidence import PICTURE
+from asd_jax.monitoring.cases import Case, cases
+from asd_jax.monitoring.store import NotStored, Store
 from asd_jax.runtime.printable import printable
-
-TREND_DAYS = 7.0
-_POINTS = 300  # of a trend on the page
+from asd_jax.service.trends import DAYS, Trends
+from asd_jax.service.watcher import Watcher
 
 
 @functools.cache
@@ -38,54 +38,60 @@ def _style() -> str:
 
 def login_page(*, wrong: bool = False) -> str:
     """Returns the page that asks for the token."""
-    return _template("page.html").render(
-        style=_style(), login=True, wrong=wrong, machines=[], now=""
-    )
+    return _template("login.html").render(style=_style(), wrong=wrong)
 
 
-def machines_page(service) -> str:
-    """Returns the page with the state, the trend and the last evidence of every machine."""
-    now, shown = time.time(), []
-    for name, watcher in service.watchers.items():
-        state = watcher.state()
-        try:
-            series = service.store.readings(name, since=now - TREND_DAYS * DAY)
-            drawn = trend(series)
-        except NotStored as error:
-            drawn, state["message"] = "", str(error)
-        state["message"] = printable(state["message"])
-        of = watcher.evidence
-        evidence = of and {
-            "score": f"{of.verdict.score:.2f}", "view": of.verdict.view, "time": _time(of.ended)
-        }  # fmt: skip
-        shown.append(state | {"trend": drawn, "evidence": evidence, "at": _time(state["time"])})
+def machines_page(service, trends: Trends) -> str:
+    """Returns the page with the state, the trend and the last alarm of every machine."""
+    cards = [_card(service.web_store, trends, watcher) for watcher in service.watchers.values()]
     # What needs somebody comes first.
-    shown.sort(key=lambda one: (not one["alarm"], one["microphone"] == "listening"))
+    cards.sort(key=lambda card: (not card["needs_somebody"], card["microphone"] == "listening"))
     return _template("page.html").render(
-        style=_style(), login=False, wrong=False, machines=shown, now=_time(now)
+        style=_style(),
+        machines=cards,
+        now=datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
+        waiting=sum(one["waiting"] or 0 for one in service.receivers()),
+        days=f"{DAYS:.0f}",
     )
 
 
-def _time(seconds: float | None) -> str:
+def _card(store: Store, trends: Trends, watcher: Watcher) -> dict:
+    """Returns what the page shows of a machine."""
+    state = watcher.state()
+    name = state["machine"]
+    card = state | {"drawing": "", "trend": "", "case": None, "needs_somebody": state["alarm"]}
+    card["message"] = printable(state["message"])
+    card["at"] = _text(state["time"])
+    try:
+        card["drawing"] = trends.drawing(name)
+        card["trend"] = trends.sentence(name)
+        for case in cases(store, name, most=1):
+            card["case"] = _case(case)
+            card["needs_somebody"] |= card["case"]["state"] in ("raised", "cleared")
+    except NotStored as error:
+        card["message"] = printable(str(error))
+    return card
+
+
+def _case(case: Case) -> dict:
+    last = case.occurrences[-1]
+    return {
+        "number": case.id,
+        "state": case.state(time.time()),
+        "raised": _text(case.raised),
+        "count": len(case.occurrences),
+        "peak": f"{case.peak:.2f}",
+        "message": printable(last.message),
+        "by": printable(case.acknowledged_by),
+        "note": printable(case.note),
+        "acknowledged": case.acknowledged is not None,
+        "evidence": bool(last.evidence) and (Path(last.evidence) / PICTURE).is_file(),
+        "shelved_until": _text(case.shelved_until),
+    }
+
+
+def _text(seconds: float | None) -> str:
+    """Returns a Unix time in this computer's time zone."""
     if seconds is None:
         return "-"
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
-
-
-def trend(series: Series) -> str:
-    """Returns an SVG with the scores of a series and the threshold, or "" for fewer than two."""
-    if len(series.time) < 2:
-        return ""
-    step = max(1, -(-len(series.time) // _POINTS))
-    starts = np.arange(0, len(series.time), step)
-    times, scores = series.time[starts], np.maximum.reduceat(series.highest, starts)
-    threshold = float(series.threshold[-1])
-    low, high = min(scores.min(), threshold), max(scores.max(), threshold)
-    across = 100 * (times - times[0]) / max(times[-1] - times[0], 1e-9)
-    up = 38 - 36 * (np.append(scores, threshold) - low) / max(high - low, 1e-9)
-    points = " ".join(f"{x:.2f},{y:.2f}" for x, y in zip(across, up[:-1], strict=True))
-    return (
-        '<svg viewBox="0 0 100 40" preserveAspectRatio="none" aria-hidden="true">'
-        f'<line x1="0" x2="100" y1="{up[-1]:.2f}" y2="{up[-1]:.2f}" class="threshold"/>'
-        f'<polyline points="{points}"/></svg>'
-    )
+    return datetime.datetime.fromtimestamp(seconds).isoformat(" ", "seconds")

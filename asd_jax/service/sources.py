@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.detector.stream import Event
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Machine
 
 
@@ -31,14 +34,16 @@ class Sound:
     file: str = ""
 
 
-class Lost(Exception):
+class SourceLost(Exception):
     """The source failed for a reason that may pass; the message says which."""
 
 
-Heard = Sound | Event
-Reader = Callable[[threading.Event], Iterator[Heard]]  # yields until the event is set
+Item = Sound | Event
+Reader = Callable[[threading.Event], Iterator[Item]]  # yields until the event is set
 # Seconds between two attempts to open a source that failed.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+# A live source that sends nothing for so long has stalled, and is opened again.
+STALLED_SECONDS = 5.0
 
 
 def reader_of(machine: Machine) -> tuple[Reader, bool]:
@@ -60,29 +65,45 @@ def reader_of(machine: Machine) -> tuple[Reader, bool]:
     return files.file(machine), machine.realtime
 
 
-def reconnecting(
+def listen(
     read: Reader,
+    take: Callable[[Item], None],
     stop: threading.Event,
     *,
     first_wait: float = FIRST_WAIT,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Heard]:
-    """Yields what a reader yields; opens the source again whenever it fails, until `stop` is set.
+) -> None:
+    """Hands what a reader yields to `take`; opens a source that failed again, until `stop` is set.
 
-    The wait doubles from failure to failure up to LONGEST_WAIT, and begins anew after sound came.
-    Each failure is an event "lost", and the first sound after it an event "found".
+    The first failure is an event "source_lost", further ones are not reported until sound came
+    again, which is an event "source_back". The wait between two attempts doubles up to
+    LONGEST_WAIT. It begins anew only after a source has worked for as long, so that one that
+    breaks off again and again is not opened every second.
     """
-    wait, lost = first_wait, None
+    wait = first_wait
+    lost: float | None = None  # when the source failed
+    back: float | None = None  # when it gave sound for the first time after that
     while not stop.is_set():
         try:
             for item in read(stop):
-                if isinstance(item, Sound) and lost is not None:
-                    yield Event("found", f"the source is back after {clock() - lost:.0f} s")
-                    wait, lost = first_wait, None
-                yield item
+                if isinstance(item, Sound) and back is None:
+                    back = clock()
+                    if lost is not None:
+                        take(Event("source_back", f"after {back - lost:.0f} s"))
+                take(item)
             return
-        except Lost as error:
-            yield Event("lost", f"{error}; trying again")
-            lost = clock() if lost is None else lost
-            stop.wait(wait)
-            wait = min(2 * wait, LONGEST_WAIT)
+        except (SourceLost, InputError) as error:
+            reason = str(error)
+        # A fault of one source must not end the watch over the others.
+        except Exception as error:
+            print_error(traceback.format_exc())
+            reason = f"{type(error).__name__}: {error}"
+        now = clock()
+        if back is not None or lost is None:
+            lost = now
+            take(Event("source_lost", f"{reason}; trying again"))
+        if back is not None and now - back >= LONGEST_WAIT:
+            wait = first_wait
+        back = None
+        stop.wait(wait)
+        wait = min(2 * wait, LONGEST_WAIT)

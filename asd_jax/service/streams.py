@@ -8,42 +8,52 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.configuration import Machine
-from asd_jax.service.sources import Heard, Lost, Reader, Sound
+from asd_jax.service.sources import STALLED_SECONDS, Item, Reader, Sound, SourceLost
 
-# A stream that sends nothing for so long has stalled; the connection is then made anew.
-OPEN_SECONDS, STALLED_SECONDS = 10.0, 5.0
+OPEN_SECONDS = 10.0
+_NEARLY = 0.9  # of the timeout, which FFmpeg keeps to a tenth of a second
 
 
 def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
     """Returns a reader of the first sound track of a stream.
 
-    Its InputError says that a channel does not exist; every other failure is `Lost`.
+    The reader raises InputError for a channel that does not exist, and SourceLost for every other
+    failure, the end of the stream included.
     """
     import av
     from av.error import FFmpegError
 
-    shown = without_password(machine.source)
+    address = without_password(machine.source)
 
-    def read(stop: threading.Event) -> Iterator[Heard]:
+    def read(stop: threading.Event) -> Iterator[Item]:
         options = {"rtsp_transport": "tcp"} if machine.source.startswith("rtsp") else {}
-        # The format is known after a second at most, as the sound is live.
-        options |= {"analyzeduration": "1000000", "rw_timeout": str(round(1e6 * stalled))}
+        # The sound is live, so a long analysis of the format would delay the first window.
+        options["analyzeduration"] = "1000000"
+        # PyAV's own timeout for reading does not end a read that blocks in a socket.
+        options["rw_timeout"] = str(round(1e6 * stalled))
         try:
             with av.open(
                 machine.source, options=options, timeout=(OPEN_SECONDS, stalled)
             ) as container:
                 if not container.streams.audio:
-                    raise Lost(f"{shown}: a stream without sound")
+                    raise SourceLost(f"{address}: a stream without sound")
                 resampler = av.AudioResampler(format="fltp")
+                latest = time.monotonic()
                 for frame in container.decode(container.streams.audio[0]):
                     if stop.is_set():
                         return
+                    # After its timeout FFmpeg hands out what it still holds: sound of before the
+                    # stall, which must not pass for a sign of life.
+                    if time.monotonic() - latest >= _NEARLY * stalled:
+                        raise SourceLost(f"{address}: no sound for {stalled:g} s")
                     for part in resampler.resample(frame):
                         wave = _mono(part.to_ndarray(), machine)
                         yield Sound(wave, part.sample_rate, time.time())
+                    latest = time.monotonic()
         except FFmpegError as error:
-            raise Lost(f"{shown}: {error.strerror or type(error).__name__}") from error
-        raise Lost(f"{shown}: the stream has ended")
+            reason = error.strerror or type(error).__name__
+            raise SourceLost(f"{address}: {reason}") from error
+        raise SourceLost(f"{address}: the stream has ended")
 
     return read
 
@@ -59,6 +69,6 @@ def _mono(values: np.ndarray, machine: Machine) -> np.ndarray:
 def without_password(address: str) -> str:
     """Returns an address without the name and password in it."""
     scheme, _, rest = address.partition("://")
-    place, slash, path = rest.partition("/")
+    host, slash, path = rest.partition("/")
     # What follows ? may hold a key too.
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

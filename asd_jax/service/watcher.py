@@ -5,25 +5,25 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event, Windows
-from asd_jax.detector.verdict import Verdict
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
-from asd_jax.monitoring.store import NotStored, Reading, Store
-from asd_jax.runtime.log import print_error
+from asd_jax.monitoring.cases import Occurrence
+from asd_jax.monitoring.recorder import Recorder
+from asd_jax.monitoring.store import Store
 from asd_jax.service.configuration import Machine
-from asd_jax.service.sources import Heard
+from asd_jax.service.evidence import EvidenceKeeper
+from asd_jax.service.sources import Item
 
 # Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
 SILENT = 1e-4
 WAITING = 8  # windows of a live source that may wait; the oldest is dropped then
-KEPT = 10_000  # entries that are held in memory while the disk is full
 JUMP_SECONDS = 2.0  # by which the clock must move against the monotonic clock to be reported
-HYSTERESIS = 0.25  # an alarm ends at this share of the way from the threshold to the usual score
-CONFIRM, HOLD_SECONDS = 2, 30.0  # as for `detect watch`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,36 +50,44 @@ class Watcher:
         store: Store,
         *,
         live: bool = True,
+        evidence: EvidenceKeeper | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ):
-        self.machine, self.detector, self.store, self.live = machine, detector, store, live
+        self.machine, self.detector, self.live = machine, detector, live
+        self._evidence = evidence
+        self._folder: Path | None = None  # of the evidence of the present alarm
         self._clock, self._monotonic = clock, monotonic
+        self.recorder = Recorder(store, machine.name, quiet=machine.quiet)
+        self._recording = threading.Lock()  # the recorder is used by all three threads
         self.rate = detector.recorded_rate
         window = detector.settings.window_seconds
         hop = min(machine.hop_seconds or window, window)
         self.samples, self.hop = round(window * self.rate), max(1, round(hop * self.rate))
-        usual = float(np.median(detector.bank.normal))
-        threshold = detector.threshold
-        release = threshold - HYSTERESIS * (threshold - usual)
-        self.alarm = Alarm(threshold, release, CONFIRM, HOLD_SECONDS)
+        self.alarm = _alarm(machine, detector)
         self.microphone, self.message = "starting", ""
         self.last: Scored | None = None
-        self.evidence: Scored | None = None  # of the latest alarm
+        self.worst: Scored | None = None  # of the present alarm
+        self._kept: Scored | None = None  # the latest of which evidence was kept
         self.windows, self.dropped, self.closed = 0, 0, False
         self._cut, self._file = Windows(self.samples, self.hop, self.rate), ""
-        self._sounded = monotonic()
+        self._sounded, self._quiet = monotonic(), False
         self._ready: collections.deque = collections.deque()
-        self._unwritten: collections.deque = collections.deque(maxlen=KEPT)
         self._room = threading.Condition()
-        self._writing = threading.Lock()
         self._offset = clock() - monotonic()
+        # An alarm that was on when the service ended is still on.
+        case = self.recorder.open_case()
+        if case is not None and case.cleared is None:
+            self.alarm.resume(Moment(0.0), Moment(0.0), case.peak)
 
-    def take(self, item: Heard) -> None:
+    def take(self, item: Item) -> None:
         """Takes a block of sound or an event from the source."""
         if isinstance(item, Event):
-            if item.event in ("lost", "ended"):
-                self.microphone, self.message = item.event, item.message
+            if item.event in ("source_lost", "ended"):
+                self.microphone = "lost" if item.event == "source_lost" else "ended"
+                self.message = item.message
+            elif item.event == "source_back":
+                self.microphone, self.message = "starting", ""
             self.note(item.event, item.message)
             return
         # A recording of a folder begins anew, so no window spans two of them.
@@ -93,10 +101,10 @@ class Watcher:
 
     def _sounds(self) -> None:
         self._sounded = self._monotonic()
-        if self.microphone != "listening":
-            if self.microphone == "silent":
-                self.note("sound", "the microphone is heard again")
-            self.microphone, self.message = "listening", ""
+        self.microphone, self.message = "listening", ""
+        if self._quiet:
+            self._quiet = False
+            self.note("sound_again", "the microphone gives sound again")
 
     def _put(self, wave: np.ndarray, ended: float) -> None:
         with self._room:
@@ -116,78 +124,54 @@ class Watcher:
             wave, ended = self._ready.popleft()
             self._room.notify()
         verdict = self.detector.examine(wave, self.rate)
-        self.judged(Scored(wave, self.rate, ended, verdict))
+        self.record(Scored(wave, self.rate, ended, verdict))
         return True
 
-    def judged(self, scored: Scored) -> None:
-        """Keeps the reading of a window, and what the alarm makes of it."""
-        verdict, seconds = scored.verdict, self.samples / self.rate
+    def record(self, scored: Scored) -> None:
+        """Records the score of a window and what the alarm makes of it."""
+        score, threshold = float(scored.verdict.score), float(self.alarm.threshold)
+        seconds = self.samples / self.rate
         began = scored.ended - seconds
-        self._write(
-            "add", Reading(began, seconds, float(verdict.score), float(self.alarm.threshold))
-        )
+        with self._recording:
+            self.recorder.window(began, scored.wave, scored.rate, score=score, threshold=threshold)
         # The alarm counts windows, not the clock, which may jump.
         at = self.windows * self.hop / self.rate
-        changed = self.alarm.feed(Moment(at), Moment(at + seconds), float(verdict.score))
+        changed = self.alarm.feed(
+            Moment(at, time=began), Moment(at + seconds, time=scored.ended), score
+        )
         self.windows, self.last = self.windows + 1, scored
         if changed and changed["event"] == "alarm_start":
-            self.evidence = scored
-            self.note(
-                "alarm_raised",
-                f"score {verdict.score:.2f} above {verdict.threshold:.2f}, odd is the view "
-                f"{verdict.view}",
-                score=round(float(verdict.score), 4),
-                threshold=round(float(verdict.threshold), 4),
-            )
+            self._raised(scored)
         elif changed:
-            self.note("alarm_cleared", f"after {changed['seconds']:.0f} s", peak=changed["peak"])
-        if self.alarm.active and self.evidence and verdict.score > self.evidence.verdict.score:
-            self.evidence = scored
+            with self._recording:
+                self.recorder.cleared(scored.ended, changed["peak"])
+            # The evidence is that of the worst window, which is known now.
+            if self.worst is not None and self.worst is not self._kept:
+                self._keep(self.worst)
+        elif self.alarm.active and (self.worst is None or score > self.worst.verdict.score):
+            self.worst = scored
 
     def tick(self) -> None:
-        """Notices a silent microphone and a clock that jumped; writes what the disk refused."""
-        if self.live and self.microphone in ("starting", "listening"):
-            quiet = self._monotonic() - self._sounded
+        """Notices a silent microphone and a clock that jumped; announces what is due."""
+        quiet = self._monotonic() - self._sounded
+        if self.live and self.microphone != "ended" and not self._quiet:
             if quiet >= self.machine.silent_seconds:
-                self.microphone = "silent"
-                self.message = f"no sound for {quiet:.0f} s: is the microphone connected?"
-                self.note("silent", self.message)
-        offset = self._clock() - self._monotonic()
+                self._silent(quiet)
+        now = self._clock()
+        offset = now - self._monotonic()
         if abs(jump := offset - self._offset) > JUMP_SECONDS:
             self.note("clock_jump", f"the clock of this computer jumped by {jump:+.0f} s")
         self._offset = offset
-        self._write()
+        with self._recording:
+            self.recorder.tick(now)
 
     def note(self, kind: str, message: str, **fields) -> None:
-        """Records an event."""
-        self._write("event", self._clock(), kind, message, fields)
-
-    def _write(self, method: str = "", *values) -> None:
-        """Writes an entry to the store, after those that the disk refused before, in order."""
-        with self._writing:
-            if method:
-                self._unwritten.append((method, values))
-            while self._unwritten:
-                method, values = self._unwritten[0]
-                try:
-                    if method == "add":
-                        self.store.add(self.machine.name, *values)
-                    else:
-                        self.store.event(self.machine.name, *values[:3], **values[3])
-                except NotStored as error:
-                    if self.message != str(error):
-                        print_error(f"{self.machine.name}: {error}")
-                    self.message = str(error)
-                    return
-                self._unwritten.popleft()
-
-    @property
-    def unwritten(self) -> int:
-        """Returns the number of entries that wait for the disk."""
-        return len(self._unwritten)
+        """Records an event of the machine."""
+        with self._recording:
+            self.recorder.event(self._clock(), kind, message, **fields)
 
     def state(self) -> dict:
-        """Returns what there is to say about the machine now, for JSON."""
+        """Returns the present state of the machine, for JSON."""
         last = self.last
         return {
             "machine": self.machine.name,
@@ -200,6 +184,59 @@ class Watcher:
             "time": None if last is None else round(last.ended, 3),
             "windows": self.windows,
             "dropped": self.dropped,
-            "unwritten": self.unwritten,
-            "message": self.message,
+            "unwritten": self.recorder.unwritten,
+            "message": self.recorder.failure or self.message,
         }
+
+    def _silent(self, seconds: float) -> None:
+        self._quiet = True
+        # The message of a source that was lost says more than its silence.
+        if self.microphone != "lost":
+            self.microphone = "silent"
+            self.message = "is the microphone connected?"
+        self.note("silent", f"no sound for {seconds:.0f} s: {self.message}")
+
+    def _raised(self, scored: Scored) -> None:
+        started = self.alarm.started.time or scored.ended
+        self.worst = scored
+        if self._evidence:
+            self._folder = self._evidence.folder(self.machine.name, started)
+            self._keep(scored)
+        occurrence = Occurrence(
+            started=started,
+            peak=self.alarm.peak,
+            threshold=float(self.alarm.threshold),
+            message=_sentence(scored.verdict),
+            evidence=str(self._folder or ""),
+        )
+        with self._recording:
+            self.recorder.raised(occurrence)
+
+    def _keep(self, scored: Scored) -> None:
+        """Has the evidence of a window written, unless an earlier process began the alarm."""
+        self._kept = scored
+        if self._evidence and self._folder:
+            self._evidence.keep(
+                self._folder, self.detector, scored.wave, scored.rate, scored.verdict
+            )
+
+
+def _sentence(verdict: Verdict) -> str:
+    """Returns how a window differs from normal sounds, in words."""
+    where = f", {verdict.band}" if verdict.band else ""
+    return (
+        f"score {verdict.score:.2f} above {verdict.threshold:.2f}, it differs most in its "
+        f"{VIEW_WORDS[verdict.view]}{where}"
+    )
+
+
+def _alarm(machine: Machine, detector: Detector) -> Alarm:
+    usual, threshold = float(np.median(detector.bank.normal)), detector.threshold
+    return Alarm(
+        threshold,
+        release=threshold - machine.hysteresis * (threshold - usual),
+        confirm=machine.confirm,
+        of=machine.of,
+        on_delay_seconds=machine.on_delay_seconds,
+        hold_seconds=machine.hold_seconds,
+    )

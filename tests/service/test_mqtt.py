@@ -1,43 +1,12 @@
 import json
-import threading
 import time
 
-import paho.mqtt.client as paho
+from watch_service import Listener, until
 
 from asd_jax.monitoring.store import Store
 from asd_jax.service.configuration import Mqtt
 from asd_jax.service.delivery import Delivery
 from asd_jax.service.mqtt import Publisher
-
-
-class Listener:
-    """A client that keeps what it receives."""
-
-    def __init__(self, port, name):
-        self.came, self.there = [], threading.Event()
-        self.client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, client_id=name, clean_session=True
-        )
-        self.client.on_connect = lambda client, *_: client.subscribe("#", 2)
-        self.client.on_subscribe = lambda *_: self.there.set()
-        self.client.on_message = lambda client, data, message: self.came.append(message)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        assert self.there.wait(5)
-
-    def of(self, topic):
-        return [message.payload.decode() for message in list(self.came) if message.topic == topic]
-
-    def end(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert true()
 
 
 def test_events_of_an_hour_without_broker_come_once_and_in_order(broker, tmp_path):
@@ -55,7 +24,7 @@ def test_events_of_an_hour_without_broker_come_once_and_in_order(broker, tmp_pat
             store.event("pump", 60.0 * minute, "alarm_raised", minute=minute)
         assert not delivery.deliver() and store.mark("mqtt") == 1
         broker.start()
-        listener = Listener(broker.port, "listener")
+        listener = Listener(broker.port)
         until(publisher.client.is_connected)
         assert delivery.deliver() and store.mark("mqtt") == 61
         until(lambda: len(listener.of("asd_jax/pump/event")) >= 60)
@@ -75,8 +44,10 @@ def test_state_and_discovery_are_retained_and_the_will_tells_of_a_death(broker):
     late = Listener(broker.port, "late")
     until(lambda: late.of("asd_jax/pump/state"))
     assert json.loads(late.of("asd_jax/pump/state")[0])["alarm"] is True
-    found = [message.topic for message in late.came if message.topic.startswith("homeassistant/")]
-    assert len(found) == 3 and all(message.retain for message in late.came)
+    found = [
+        message.topic for _, message in late.messages if message.topic.startswith("homeassistant/")
+    ]
+    assert len(found) == 3 and all(message.retain for _, message in late.messages)
     sensor = json.loads(late.of("homeassistant/binary_sensor/asd_jax_pump/alarm/config")[0])
     assert sensor["state_topic"] == "asd_jax/pump/state"
     assert late.of("asd_jax/availability") == ["online"]

@@ -1,3 +1,4 @@
+import dataclasses
 import http.server
 import os
 import threading
@@ -9,37 +10,80 @@ import soundfile
 from machine_sound import RATE, sound
 
 from asd_jax.detector.stream import Event
-from asd_jax.service import streams
+from asd_jax.service import pipes, streams
 from asd_jax.service.configuration import Machine
-from asd_jax.service.sources import Lost, Sound, reader_of, reconnecting
+from asd_jax.service.sources import Sound, SourceLost, listen, reader_of
 
 
 def machine(source, **more):
     return Machine(name="pump", detector="d", source=str(source), **more)
 
 
-def test_a_lost_source_is_opened_again_and_said_once_each_time():
-    tries = []
+@dataclasses.dataclass
+class Steps:
+    """A source of which each attempt gives some blocks of sound and then fails."""
 
+    blocks: list[int]
+    seconds: float = 0.0  # of each block
+
+    def __post_init__(self):
+        self.now, self.stop, self.taken = 0.0, threading.Event(), []
+
+    def read(self, stop):
+        if not self.blocks:
+            stop.set()
+            return
+        for _ in range(self.blocks.pop(0)):
+            self.now += self.seconds
+            yield Sound(np.ones(4, np.float32), 16000, 0.0)
+        raise SourceLost("no route")
+
+    def take(self, item):
+        self.taken.append(getattr(item, "event", "sound"))
+
+
+def test_a_source_that_fails_is_opened_again_and_its_loss_reported_once():
+    steps = Steps([1, 0, 0, 2, 0])
+    listen(steps.read, steps.take, steps.stop, first_wait=0.001)
+    assert steps.taken == [
+        "sound", "source_lost", "source_back", "sound", "sound", "source_lost",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "seconds, waits", [(1.0, [1, 2, 4, 8, 16]), (40.0, [1, 1, 1, 1, 1])], ids=["flaps", "works"]
+)
+def test_the_wait_begins_anew_only_after_a_source_has_worked_for_long(seconds, waits, monkeypatch):
+    steps, waited = Steps([2] * 5, seconds), []
+    monkeypatch.setattr(steps.stop, "wait", waited.append)
+    listen(steps.read, steps.take, steps.stop, clock=lambda: steps.now)
+    assert waited == waits
+
+
+def test_a_fault_of_a_reader_does_not_end_the_watch(capsys):
     def read(stop):
-        tries.append(1)
-        if len(tries) < 4:
-            raise Lost("no route")
+        if not taken:
+            raise ZeroDivisionError("a fault of a library")
+        stop.set()
         yield Sound(np.ones(4, np.float32), 16000, 0.0)
 
-    found = list(reconnecting(read, threading.Event(), first_wait=0.01))
-    assert [getattr(item, "event", "sound") for item in found] == [*["lost"] * 3, "found", "sound"]
+    taken = []
+    listen(read, taken.append, threading.Event(), first_wait=0.001)
+    assert "ZeroDivisionError: a fault" in taken[0].message and isinstance(taken[-1], Sound)
+    assert "a fault of a library" in capsys.readouterr().err
 
 
-def test_a_file_is_timed_from_its_beginning_and_ends(tmp_path):
+def test_a_file_ends_when_it_was_changed_last(tmp_path):
     wave = sound(0, 1.0)
     soundfile.write(tmp_path / "a.wav", wave, RATE)
+    os.utime(tmp_path / "a.wav", (1e9, 1e9))
     read, live = reader_of(machine(tmp_path / "a.wav"))
     *blocks, end = list(read(threading.Event()))
     assert not live and end.event == "ended"
     heard = np.concatenate([block.wave for block in blocks])
     assert np.abs(heard - wave).max() <= 2 / 32768
     assert blocks[-1].ended - blocks[0].ended == pytest.approx(0.9, abs=1e-3)
+    assert blocks[-1].ended == pytest.approx(1e9, abs=1e-3)
 
 
 def test_recordings_of_a_folder_are_timed_by_their_files(tmp_path):
@@ -68,11 +112,22 @@ def test_alsa_is_heard_through_arecord_and_told_when_it_ends(tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     read, live = reader_of(machine("alsa:hw:1,0"))
     blocks = []
-    with pytest.raises(Lost, match="no card"):
+    with pytest.raises(SourceLost, match="no card"):
         for item in read(threading.Event()):
             blocks.append(item.wave)
     assert live and np.array_equal(np.concatenate(blocks), wave / np.float32(32768))
     assert (tmp_path / "said").read_text().split()[:3] == ["-q", "-D", "hw:1,0"]
+
+
+def test_a_sound_card_that_hangs_is_lost(tmp_path, monkeypatch):
+    arecord = tmp_path / "arecord"
+    arecord.write_text("#!/bin/sh\nexec sleep 10\n")
+    arecord.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    began = time.monotonic()
+    with pytest.raises(SourceLost, match="no sound for 0.2 s"):
+        list(pipes.alsa(machine("alsa:hw:1,0"), stalled=0.2)(threading.Event()))
+    assert time.monotonic() - began < 2
 
 
 @pytest.fixture
@@ -102,7 +157,7 @@ def web_radio(tmp_path):
 @pytest.mark.parametrize("path", ["/ends", "/stalls"])
 def test_a_stream_that_ends_or_stalls_is_lost_and_its_password_not_told(web_radio, path):
     blocks, began = [], time.monotonic()
-    with pytest.raises(Lost) as error:
+    with pytest.raises(SourceLost) as error:
         for item in streams.stream(machine(web_radio + path), stalled=0.7)(threading.Event()):
             blocks.append(item.wave)
     assert time.monotonic() - began < 2.5 and "secret" not in str(error.value)
