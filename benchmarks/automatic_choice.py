@@ -317,12 +317,12 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     import soundfile
 
     from asd_jax.data.factory import factory_clip
-    from asd_jax.run import workdir
     from asd_jax.run.clips import file_reader, mark_held_out
+    from asd_jax.run.manifest import summarize_recordings
 
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
-    made_of["recordings"] = workdir.summarize_recordings(clips)
+    made_of["recordings"] = summarize_recordings(clips)
     if written.is_file():
         if read_json(written) != made_of:
             raise InputError(

@@ -20,7 +20,7 @@ from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.run.embed import embedding_settings, window_embeddings
 from asd_jax.run.encoder import compute_dtype
 from asd_jax.run.frozen import frozen_encoder
-from asd_jax.run.workdir import summarize_recordings
+from asd_jax.run.manifest import summarize_recordings
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.embeddings import Embeddings
