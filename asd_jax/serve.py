@@ -30,7 +30,7 @@ def main() -> int:
     """Serves until it is interrupted; returns 1 if the service could not go on."""
     if missing := [name for name in LIBRARIES if not _found(name)]:
         raise InputError(f"serve needs {', '.join(missing)}: pip install 'asd_jax[service]'")
-    from asd_jax.run.workdir import lock_workdir
+    from asd_jax.runtime.lock import lock_folder
     from asd_jax.service.configuration import read_configuration
     from asd_jax.service.service import Service, keep_compiled_programs
 
@@ -42,7 +42,7 @@ def main() -> int:
         print_line(f"{flags.FLAGS.config}: {len(service.watchers)} machines can be watched")
         return 0
     # Two services on one store would report everything twice.
-    with lock_workdir(configuration.state, "state folder"):
+    with lock_folder(configuration.state, "state folder"):
         return _serve(Service(configuration))
 
 

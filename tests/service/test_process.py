@@ -21,7 +21,7 @@ from watch_service import AUTHORIZED, Broker, Listener, Process, Radio, until
 import asd_jax.serve
 from asd_jax.monitoring.cases import cases
 from asd_jax.monitoring.store import Store
-from asd_jax.run.workdir import lock_workdir
+from asd_jax.runtime.lock import lock_folder
 
 
 @pytest.fixture
@@ -189,6 +189,6 @@ def test_what_another_program_uses_is_named(command, folder):
         assert status == 0 and "1 machines can be watched" in out
         status, _, err = command(asd_jax.serve, f"--config={folder / 'm.toml'}")
         assert status == 2 and f"port {port}" in err
-    with lock_workdir(folder / "state"):
+    with lock_folder(folder / "state"):
         status, _, err = command(asd_jax.serve, f"--config={folder / 'm.toml'}")
         assert status == 2 and "in use" in err
