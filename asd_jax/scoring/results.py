@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from asd_jax.data.dcase import edition
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.official_score import check_year, decision_values, section_values, summary
@@ -64,10 +65,27 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
+        parts = {} if missing else _parts(known, year)
+        # One number over both sets is no one's; each alone can be compared.
+        if len(parts) > 1:
+            found["official_scores"] = {
+                name: summary(part, year).official_score for name, part in parts.items()
+            }
         notes += [f"{reason}; the official score leaves it out" for reason in told]
     else:
         missing += told
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
+
+
+def _parts(known: Mapping[str, Mapping], year: int) -> dict[str, dict]:
+    """Returns {"development", "evaluation": the sections of that set of the year's edition}."""
+    of, found = edition(year), {}
+    for name, machines in (("development", of.dev), ("evaluation", of.evaluation)):
+        for machine, sections in known.items():
+            own = {s: values for s, values in sections.items() if s in machines.get(machine, ())}
+            if own:
+                found.setdefault(name, {})[machine] = own
+    return found
 
 
 def over_seeds(runs: Sequence[Mapping]) -> dict:

@@ -26,6 +26,9 @@ _NAME = re.compile(
 )
 
 
+MOST_OF_A_FILE = 3  # problems of lines that are listed one by one
+
+
 class ScoredClip(NamedTuple):
     """One row of a submission.
 
@@ -173,6 +176,9 @@ def _read_values(path: Path, kind: str, problems: list[str]) -> dict[str, float]
                 f"{path}: line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)"
             )
         found[file] = value
+    # One mistake is often made in every line.
+    if (more := len(problems) - before - MOST_OF_A_FILE) > 0:
+        problems[before + MOST_OF_A_FILE :] = [f"{path}: and {more} more lines like these"]
     if not found and len(problems) == before:
         problems.append(f"{path}: empty")
     if kind == "anomaly_score" and len(found) > 1 and len(set(found.values())) == 1:
