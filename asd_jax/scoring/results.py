@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from asd_jax.data.dcase import edition
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
+from asd_jax.scoring.coverage import scores_by_set
 from asd_jax.scoring.official_score import check_year, decision_values, section_values, summary
 from asd_jax.scoring.options import Scoring
 
@@ -23,7 +23,8 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
     Sections whose test clips have labels get the AUC columns of the year, precision, recall and F1,
     and count towards the official score; a note names the other sections. If a column of a labelled
     section cannot be computed (only one domain, no anomalies), it is left out, the official score
-    is null and a note gives the reason.
+    is null and a note gives the reason. "by_set" holds the official scores of the development and
+    the evaluation machines where a run has both.
 
     Args:
         machines: {machine: its scores}.
@@ -65,27 +66,12 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
-        parts = {} if missing else _parts(known, year)
-        # One number over both sets is no one's; each alone can be compared.
-        if len(parts) > 1:
-            found["official_scores"] = {
-                name: summary(part, year).official_score for name, part in parts.items()
-            }
+        if by_set := scores_by_set(known, year):
+            found["by_set"] = by_set
         notes += [f"{reason}; the official score leaves it out" for reason in told]
     else:
         missing += told
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
-
-
-def _parts(known: Mapping[str, Mapping], year: int) -> dict[str, dict]:
-    """Returns {"development", "evaluation": the sections of that set of the year's edition}."""
-    of, found = edition(year), {}
-    for name, machines in (("development", of.dev), ("evaluation", of.evaluation)):
-        for machine, sections in known.items():
-            own = {s: values for s, values in sections.items() if s in machines.get(machine, ())}
-            if own:
-                found.setdefault(name, {})[machine] = own
-    return found
 
 
 def over_seeds(runs: Sequence[Mapping]) -> dict:
