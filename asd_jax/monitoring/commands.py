@@ -11,20 +11,15 @@ import argparse
 import dataclasses
 import datetime
 import json
+import math
 import time
 from collections.abc import Callable
 
-import numpy as np
-
-from asd_jax.monitoring import cases
-from asd_jax.monitoring.export import as_audacity_labels, as_csv, clock, row_of
-from asd_jax.monitoring.levels import mid_band_hz
-from asd_jax.monitoring.store import DAY, Series, Store
-from asd_jax.monitoring.trend import DAYS, Trend, score_trend, trend
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.log import print_error, print_result
 
+# What computes is imported by the functions, so that --help is fast.
 _STATES = ("open", "all")
 
 
@@ -37,7 +32,7 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     made = add_parser("trend", show_trend)
     made.add_argument("--store", required=True, help="file that watch --store keeps")
     made.add_argument("--machine", help="only this one; default: all")
-    made.add_argument("--days", type=int, default=DAYS, help="to look back")
+    made.add_argument("--days", type=int, default=30, help="to look back")
     made.add_argument("--until", help="date and time to look back from; default: now")
     made.add_argument("--json", action="store_true", help="one JSON object per value")
     alarms = add_parser("alarms", list_cases).add_subparsers(
@@ -78,6 +73,10 @@ def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 def list_cases(args: argparse.Namespace) -> None:
     """Lists alarm cases: open ones, or all."""
+    from asd_jax.monitoring import cases
+    from asd_jax.monitoring.export import row_of
+    from asd_jax.monitoring.store import Store
+
     now = time.time()
     with Store(args.store, new=False) as store:
         found = cases.cases(store, args.machine, only_open=args.state == "open")
@@ -90,6 +89,10 @@ def list_cases(args: argparse.Namespace) -> None:
 
 def acknowledge(args: argparse.Namespace) -> None:
     """Acknowledges a case; it is closed once the alarm is off, too."""
+    from asd_jax.monitoring import cases
+    from asd_jax.monitoring.export import row_of
+    from asd_jax.monitoring.store import Store
+
     now = time.time()
     with Store(args.store, new=False) as store:
         case = cases.acknowledge(store, args.case, now, args.by, args.note)
@@ -98,6 +101,10 @@ def acknowledge(args: argparse.Namespace) -> None:
 
 def shelve(args: argparse.Namespace) -> None:
     """Announces no alarm of a machine for some hours; they are recorded all the same."""
+    from asd_jax.monitoring import cases
+    from asd_jax.monitoring.export import clock
+    from asd_jax.monitoring.store import Store
+
     now = time.time()
     until = now + 3600 * args.hours
     with Store(args.store, new=False) as store:
@@ -107,6 +114,9 @@ def shelve(args: argparse.Namespace) -> None:
 
 def unshelve(args: argparse.Namespace) -> None:
     """Ends the shelving of a machine before its time."""
+    from asd_jax.monitoring import cases
+    from asd_jax.monitoring.store import Store
+
     with Store(args.store, new=False) as store:
         cases.unshelve(store, args.name, time.time(), args.by)
     print_result(f"{args.name}: not shelved")
@@ -114,6 +124,10 @@ def unshelve(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Writes cases to a csv file, or as labels that Audacity imports beside a recording."""
+    from asd_jax.monitoring import cases
+    from asd_jax.monitoring.export import as_audacity_labels, as_csv
+    from asd_jax.monitoring.store import Store
+
     now = time.time()
     if (args.format == "audacity") != bool(args.start):
         raise InputError(
@@ -133,6 +147,9 @@ def export(args: argparse.Namespace) -> None:
 
 def show_trend(args: argparse.Namespace) -> None:
     """Shows whether scores and sound levels change: since when, how fast, and until when."""
+    from asd_jax.monitoring.report import trends
+    from asd_jax.monitoring.store import Store
+
     if args.days < 7:
         raise InputError(f"--days={args.days}: at least 7 are needed for a trend")
     now = time.time() if args.until is None else _time(args.until)
@@ -155,29 +172,6 @@ def show_trend(args: argparse.Namespace) -> None:
                     print_result(f"{machine}: {one.message(name, unit)}")
 
 
-def trends(store: Store, machine: str, now: float, days: int) -> list[tuple[str, str, Trend]]:
-    """Returns (name, unit, trend) of the score, the level, and the bands that change.
-
-    Raises:
-        InputError: fewer than 7 days have readings.
-    """
-    found = [("score", "", score_trend(store, machine, now, days))]
-    series = store.readings(machine, now - days * DAY, now)
-    if np.isnan(series.level).all():
-        return found
-    found.append(("level", "dB", _level_trend(series, series.level, now, days, 1)))
-    count = series.bands.shape[1]
-    for number, centre in enumerate(mid_band_hz(count)):
-        one = _level_trend(series, series.bands[:, number], now, days, count)
-        if one.direction:
-            found.append((f"level at {centre:.0f} Hz", "dB", one))
-    return found
-
-
-def _level_trend(series: Series, value: np.ndarray, now: float, days: int, looks: int) -> Trend:
-    return trend(series.time, value, series.count, now=now, days=days, looks=looks)
-
-
 def _time(text: str) -> float:
     """Returns the Unix time of a date and time, which is local unless it has an offset."""
     try:
@@ -190,7 +184,7 @@ def _finite(value):
     """Returns a value for JSON, which knows neither NaN nor infinity."""
     if isinstance(value, tuple):
         return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _line(row: dict) -> str:
