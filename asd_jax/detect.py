@@ -12,6 +12,8 @@ ones.
   python -m asd_jax.detect set-rate --detector=pump.detector --false_alarm_rate=0.01 \\
       --output=rare.detector
   python -m asd_jax.detect info   --detector=pump.detector
+  python -m asd_jax.detect trend  --store=plant.db
+  python -m asd_jax.detect alarms list --store=plant.db
 
 Each subcommand has its own --help. Exit status: 0 success, 2 bad input, 3 (score, watch) an anomaly
 was found, 1 any other failure.
@@ -26,6 +28,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from asd_jax.monitoring import commands as monitoring
 from asd_jax.runtime.command import docstring, run
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output
@@ -61,8 +64,19 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=form,
         allow_abbrev=False,
     )
-    metavar = "fit | score | watch | update | adapt | set-rate | info"
+    metavar = "fit | score | watch | update | adapt | set-rate | info | trend | alarms"
     commands = top.add_subparsers(metavar=metavar, required=True)
+
+    def add_parser(name, function, to=commands):
+        made = to.add_parser(
+            name,
+            description=docstring(function),
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,
+        )
+        made.set_defaults(command=function)
+        return made
+
     for function, define in (
         (fit, _fit_flags),
         (score, _score_flags),
@@ -72,14 +86,8 @@ def parser() -> argparse.ArgumentParser:
         (set_rate, _set_rate_flags),
         (info, _info_flags),
     ):
-        made = commands.add_parser(
-            function.__name__.replace("_", "-"),
-            description=docstring(function),
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            allow_abbrev=False,
-        )
-        made.set_defaults(command=function)
-        define(made.add_argument)
+        define(add_parser(function.__name__.replace("_", "-"), function).add_argument)
+    monitoring.add_commands(add_parser)
     return top
 
 
@@ -459,6 +467,11 @@ def _watch_flags(add) -> None:
         help="an alarm may end at this share of the way from the threshold down to the usual score",
     )
     add("--hold_seconds", type=float, default=30.0, help="below that end an alarm")
+    add("--of", type=_count, default=0, help="count --confirm among so many windows; 0: in a row")
+    add("--on_delay_seconds", type=float, default=0.0, help="above the threshold before an alarm")
+    add("--store", help="file that keeps scores, levels and alarms over months; may be new")
+    add("--machine", default="machine", help="of --store: name of the machine")
+    add("--quiet_hours", default="", help="of --store: announce no alarm then, e.g. 22:00-06:00")
     add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
     add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
     add("--once", action="store_true", help="of a folder: hear what is there and end")
@@ -502,12 +515,14 @@ def watch(args: argparse.Namespace) -> int:
         args.confirm,
         args.hold_seconds,
         args.status_seconds,
+        args.of,
+        args.on_delay_seconds,
     )
-
+    record = _record(args, detector, rate, raw)
     settling = Settling(detector, rate, args.settle)
     # Compiling now avoids a delay once audio arrives.
     settling.compile(watching.samples[0])
-    watcher = Watch(watching, settling, detector.p_value)
+    watcher = Watch(watching, settling, detector.p_value, record)
     lines = _watched(args, watcher, raw)
     started = watching.started(detector.settings.false_alarm_rate)
     try:
@@ -520,6 +535,29 @@ def watch(args: argparse.Namespace) -> int:
     except OutputFailed:
         pass
     return ANOMALY if watcher.alarm.count else 0
+
+
+def _record(args: argparse.Namespace, detector, rate: int, raw):
+    """Returns the record of --store, or None."""
+    from asd_jax.data.audio import audio_format
+    from asd_jax.detector.record import Record
+    from asd_jax.monitoring.quiet_hours import QuietHours
+    from asd_jax.monitoring.store import Store
+
+    quiet, place, began = QuietHours.parse(args.quiet_hours), Path(args.input), None
+    if args.store is None:
+        if args.quiet_hours:
+            raise InputError("--quiet_hours belongs to --store, which is missing")
+        return None
+    if args.input != "-" and place.is_file():
+        status = place.stat()
+        try:
+            seconds = audio_format(place)[0]
+        except InputError:  # raw samples have no header
+            seconds = status.st_size / raw.frame / raw.rate
+        # A file is last changed when its recording ends.
+        began = status.st_mtime - seconds
+    return Record(Store(args.store), args.machine, detector, rate, quiet=quiet, began=began)
 
 
 def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:

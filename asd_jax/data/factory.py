@@ -13,6 +13,7 @@ Each machine has two tables: attributes_00.csv as in DCASE, and faults_00.csv (f
 grade) with the ground truth of the anomalies, which no detector may read.
 """
 
+import copy
 import csv
 import dataclasses
 import hashlib
@@ -31,7 +32,15 @@ import soundfile
 from jaxtyping import Bool, Float
 
 from asd_jax.data import machines as physics
-from asd_jax.data.machines import FAULTS, GRADES, MACHINES, NOISES, SAMPLE_RATE
+from asd_jax.data.machines import (
+    CYCLIC,
+    FAULTS,
+    GRADES,
+    MACHINES,
+    NOISES,
+    SAMPLE_RATE,
+    TIMING_FAULTS,
+)
 from asd_jax.runtime.errors import InputError, did_you_mean
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
@@ -55,12 +64,12 @@ class FactoryClip:
         wave: float32 (s,), the sum of the three stems, in [-1, 1].
         machine_stem: float32 (s,), the healthy machine as the microphone records it.
         background: float32 (s,), everything else in the room.
-        fault: float32 (s,), what the fault adds. It is zero in a normal clip, and the negative of a
-            line that is missing.
+        fault: float32 (s,), what the fault adds. It is zero in a normal clip, and the negative of
+            what is missing.
         support: bool (t, 257), the smallest set of cells of `spectrogram(fault)` that holds 95 % of
             the fault's energy.
         machine, domain, speed, load, noise: The operating conditions.
-        fault_kind: One of FAULTS, or "" if the clip is normal.
+        fault_kind: One of FAULTS or TIMING_FAULTS, or "" if the clip is normal.
         grade: 0 (subtle) to 1 (strong); 0 if the clip is normal.
     """
 
@@ -106,12 +115,13 @@ def factory_clip(
     """Returns one clip; the same seed gives the same machine and background with any fault or none.
 
     Args:
-        machine: A key of MACHINES.
+        machine: A key of MACHINES or of CYCLIC.
         domain: "source" or "target"; it selects the background and the default speed and load.
         speed: Cycles per minute; by default the first of the domain.
         load: Load step; by default the first of the domain.
-        fault_kind: One of FAULTS, or "" for a healthy machine.
-        grade: 0 (subtle) to 1 (strong); GRADES defines its meaning for each fault.
+        fault_kind: One of FAULTS, or of TIMING_FAULTS for a machine that strikes once a cycle, or
+            "" for a healthy machine.
+        grade: 0 (subtle) to 1 (strong); GRADES and TIMING_GRADES define its meaning for each fault.
         clip_seconds: Length of the clip in seconds.
         seed: Seed of everything random.
         session: Number of a recording day. All clips of a session share the microphone, which is
@@ -123,21 +133,23 @@ def factory_clip(
         InputError: The machine, domain or fault is unknown, or a number is out of range.
     """
     for what, name, known in (
-        ("machine", machine, MACHINES),
+        ("machine", machine, MACHINES | CYCLIC),
         ("domain", domain, NOISES),
-        ("fault", fault_kind, FAULTS),
+        ("fault", fault_kind, FAULTS + TIMING_FAULTS),
     ):
         if name not in known and (what, name) != ("fault", ""):
             raise InputError(
                 f"factory: no {what} {name!r}; there are {', '.join(known)}."
                 f"{did_you_mean(name, known)}"
             )
+    if fault_kind in TIMING_FAULTS and not (MACHINES | CYCLIC)[machine].impacts:
+        raise InputError(f"factory: a {machine} has no beat, so it cannot have {fault_kind!r}")
     if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
         raise InputError(
             "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
             f"{grade}, {clip_seconds}, {seed}"
         )
-    kind, samples = MACHINES[machine], round(clip_seconds * SAMPLE_RATE)
+    kind, samples = (MACHINES | CYCLIC)[machine], round(clip_seconds * SAMPLE_RATE)
     speed = kind.speeds[domain][0] if speed is None else speed
     load = kind.loads[domain][0] if load is None else load
     # Separate generators keep the machine and the room equal, whatever the fault.
@@ -147,7 +159,7 @@ def factory_clip(
     # Without sessions, every clip is recorded at a different place.
     place, warmth, neighbour, shift = of_room, 1.0, 0.0, np.zeros(len(hz))
     if session is not None:
-        number = list(MACHINES).index(machine)
+        number = list(MACHINES | CYCLIC).index(machine)
         # The place belongs to the machine and is the same in all sessions.
         place, day = (np.random.default_rng([number, of]) for of in (2**32, session))
         warmth = 1 + day.uniform(-_WARMTH, _WARMTH)
@@ -155,6 +167,7 @@ def factory_clip(
         shift = physics.repositioned_microphone(hz, day)
     gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
     microphone = physics.microphone(hz, place) * 10 ** (shift / 20)
+    again = copy.deepcopy(of_machine)
     run = physics.excite(kind, speed * warmth, load, samples, of_machine)
     heard = physics.body(kind, load, hz, of_machine) * microphone
     stem = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
@@ -174,7 +187,13 @@ def factory_clip(
             )
 
     fault, support = np.zeros(samples), np.zeros_like(spectrogram(stem), bool)
-    if fault_kind:
+    if fault_kind in TIMING_FAULTS:
+        timing = physics.timing_fault(fault_kind, grade, of_fault)
+        run = physics.excite(kind, speed * warmth, load, samples, again, timing)
+        sound = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
+        fault = scale * sound - stem
+        support = _support(fault)
+    elif fault_kind:
         fault = scale * physics.filtered(
             physics.fault_excitation(fault_kind, kind, run, hz, heard, of_fault), heard
         )

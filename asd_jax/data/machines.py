@@ -26,6 +26,15 @@ The faults are:
 - rubbing: band-limited noise once per cycle, from a rotor that touches its housing over an arc
   (Muszynska 1989).
 
+Machines that strike once a cycle also have faults of timing, which leave the sound of a strike as
+it is:
+
+- missing_beat: some cycles lack their strikes and their flow (a misfeed, a valve that stays shut);
+- irregular: the durations of the cycles vary around the same mean (a slipping clutch, an unsteady
+  signal);
+- reversed: the events of the cycle come in the opposite order (a drive wired or mounted the wrong
+  way round).
+
 Levels, depths and ranges are chosen rather than measured: a small classifier of the attributes must
 improve on raw spectra, and neither the level nor the spectral centroid may reveal the faults
 (tests/data/test_factory.py checks the bounds).
@@ -49,6 +58,13 @@ GRADES = {
     "rubbing": (0.0, 14.0),  # dB, as for "bearing"
 }
 FAULTS = tuple(GRADES)
+# As GRADES, of the faults of timing.
+TIMING_GRADES = {
+    "missing_beat": (0.1, 0.5),  # share of the cycles that are silent; at least one is
+    "irregular": (0.1, 0.4),  # deviation of the durations of the cycles, relative to their mean
+    "reversed": (1.0, 1.0),
+}
+TIMING_FAULTS = tuple(TIMING_GRADES)
 
 
 def steady_flow(turns: np.ndarray) -> np.ndarray:
@@ -66,6 +82,13 @@ def valve_flow(turns: np.ndarray) -> np.ndarray:
     cycle.
     """
     return np.clip(8 * np.minimum(turns % 1, 0.4 - turns % 1), 0.05, 1)
+
+
+def ejection(turns: np.ndarray) -> np.ndarray:
+    """Returns the envelope of a jet of air after the stamp of a press, from 12 to 40 % of its
+    cycle.
+    """
+    return np.clip(8 * np.minimum(turns % 1 - 0.12, 0.4 - turns % 1), 0.03, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +186,22 @@ MACHINES: dict[str, Machine] = {
     ),
 }
 
+# Further machines with one beat a cycle, which are not part of the data set of `write_factory`.
+CYCLIC: dict[str, Machine] = {
+    # An eccentric press: the stamp, a jet of air that ejects the part, and the latch of the feed.
+    "press": Machine(
+        speeds={"source": (150, 180, 210, 240), "target": (165, 225)},
+        rotor_order=6,
+        lines=((14, -10, 3), (28, -12, -4), (42, -14, 4), (7, -12, 2)),
+        sidebands=0.1,
+        noise=(1800, 6500, -5, 2),
+        gate=ejection,
+        impacts=((0.0, 30), (0.55, 20)),
+        resonances=((380, 9, 1.2), (1250, 14, 1.0), (3400, 16, 0.8)),
+        bearing=(9, 0.22),
+    ),
+}
+
 
 class Excitation(NamedTuple):
     """The excitation of a machine before its body filters it: k lines and s samples."""
@@ -175,8 +214,45 @@ class Excitation(NamedTuple):
     impacts: np.ndarray  # (s,)
 
 
+Timing = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def timing_fault(kind: str, grade: float | int, rng: np.random.Generator) -> Timing:
+    """Returns a function from the cycle (s,) in turns to (the faulty cycle, its activity 0..1).
+
+    Args:
+        kind: one of TIMING_FAULTS.
+        grade: 0 (subtle) to 1 (strong).
+        rng: Source of the fault's own randomness.
+    """
+    subtle, strong = TIMING_GRADES[kind]
+    extent = subtle + grade * (strong - subtle)
+
+    def timing(cycle):
+        number = np.floor(cycle).astype(int) - int(np.floor(cycle[0]))
+        count = number[-1] + 1
+        if kind == "missing_beat":
+            # The first and the last cycle may be cut off, so one in between is silent.
+            silent = rng.random(count) < extent
+            silent[rng.integers(1, max(2, count - 1))] = True
+            return cycle, 1.0 - silent[number]
+        if kind == "irregular":
+            durations = np.maximum(1 + rng.normal(0, extent, count), 0.3)
+            ends = np.cumsum(durations) * count / durations.sum()
+            turns = np.interp(cycle - np.floor(cycle[0]), [0, *ends], np.arange(count + 1))
+            return turns, np.ones(len(cycle))
+        return -cycle, np.ones(len(cycle))
+
+    return timing
+
+
 def excite(
-    machine: Machine, speed: float | int, load: int, samples: int, rng: np.random.Generator
+    machine: Machine,
+    speed: float | int,
+    load: int,
+    samples: int,
+    rng: np.random.Generator,
+    timing: Timing | None = None,
 ) -> Excitation:
     """Returns the excitation of one healthy run, with its own phase, slow drift and noise.
 
@@ -186,6 +262,7 @@ def excite(
         load: Load step.
         samples: Length of the run.
         rng: Source of the randomness.
+        timing: a fault of timing, if there is one.
     """
     seconds = np.arange(samples) / SAMPLE_RATE
     drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(
@@ -205,17 +282,19 @@ def excite(
         sidebands * pace
     )
 
+    events, activity = (cycle, np.ones(samples)) if timing is None else timing(cycle)
     low_hz, high_hz, level, per_load = machine.noise
     noise = (
         _amplitude(level + per_load * (load - 1))
         * band_noise(low_hz, high_hz, samples, rng)
-        * machine.gate(cycle)
+        * machine.gate(events)
+        * activity
     )
     impacts = np.zeros(samples)
     for phase, level in machine.impacts:
         # An impact occurs whenever the cycle passes its phase.
-        strikes = np.flatnonzero(np.diff(np.floor(cycle - phase)))
-        impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes)))
+        strikes = np.flatnonzero(np.diff(np.floor(events - phase)))
+        impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes))) * activity[strikes]
     return Excitation(
         cycle, rotor, float(machine.rotor_order * cycle_hz.mean()), lines, noise, impacts
     )

@@ -139,7 +139,7 @@ class Detector:
                 f"names of {len(names)} recordings, but {processed.recordings} are given"
             )
         fitted = fit_bank(
-            scoring_of(pipeline),
+            scoring_of(pipeline, processed.vectors),
             settings,
             processed,
             RecordingTable.of(
@@ -192,7 +192,7 @@ class Detector:
         if pooled:
             further = dataclasses.replace(further, domains=("pooled",) * count)
         fitted = fit_bank(
-            scoring_of(self.pipeline),
+            self.bank.scoring,
             self.settings,
             self._processed.with_more(more, old),
             self._recordings + further,

@@ -11,6 +11,7 @@ from asd_jax.detector.where import Band
 VIEW_WORDS = {
     "level": "mean spectrum",
     "fluctuation": "variation over time",
+    "rhythm": "rhythm",
     "encoder": "encoder embedding",
 }
 
@@ -27,7 +28,8 @@ class Verdict:
         is_anomaly: whether the score is above the threshold.
         worst_seconds: start and end of the most anomalous second.
         view: the view with the highest score in the worst window: "level" (mean spectrum),
-            "fluctuation" (variation over time) or "encoder" (embedding).
+            "fluctuation" (variation over time), "rhythm" (order and timing of events) or "encoder"
+            (embedding).
         windows: score of each window.
         notes: reasons why the score is not comparable, if any.
         band: the frequencies in which the worst second differs most from normal sounds.

@@ -1,8 +1,8 @@
-"""Computes the views of a window: two filter-bank statistics and the encoder's embedding."""
+"""Computes the views of a window: three of the filter bank, and the encoder's embedding."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.rhythm import rhythm
 from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
@@ -25,6 +26,9 @@ from asd_jax.training.weights import (
 
 BATCH = 8  # windows per device
 _SECOND = 1000 // HOP_MS  # frames in a second
+# Autocorrelation that normal sounds must rise to again to have a rhythm. Those of fans, motors and
+# drones reach 0.0 to 0.3, of synthetic valves and presses 0.9 to 1.7.
+RHYTHMIC = 0.5
 # Two judges score each view of the filter bank: the residual outside the directions in which normal
 # sounds vary, however large that variation is, and the distance to the nearest normal sound,
 # relative to the distances between normal sounds.
@@ -34,9 +38,21 @@ FROZEN = Scoring(back_end="mahalanobis")
 FINE_TUNED = Scoring(back_end="local_density")  # uses cosine distance, as ArcFace trains angles
 
 
-def scoring_of(pipeline: Pipeline | None) -> dict[str, Scoring]:
-    """Returns {view: its back ends}."""
-    found = {"level": FILTER_BANK, "fluctuation": FILTER_BANK}
+def scoring_of(
+    pipeline: Pipeline | None, normal: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Scoring]:
+    """Returns {view: its back ends}.
+
+    Without a rhythm in most normal sounds, the view "rhythm" would only add chance, and is left
+    out.
+
+    Args:
+        pipeline: the encoder, if there is one.
+        normal: {view: vectors of normal windows "n ..."}; None for all views.
+    """
+    found = dict.fromkeys(("level", "fluctuation", "rhythm"), FILTER_BANK)
+    if normal is not None and np.median(normal["rhythm"][:, 0]) < RHYTHMIC:
+        del found["rhythm"]
     if pipeline is not None:
         found["encoder"] = FINE_TUNED if pipeline.config.pooling.embedding_dim else FROZEN
     return found
@@ -93,7 +109,8 @@ def views(
     """Returns ({view: vectors "b ..."}, log energies of each second "b m f") of windows "b s".
 
     The views are "level" and "fluctuation", the mean and the standard deviation over time of the
-    log mel energies, "b f", and "encoder", the embedding, if there is an encoder.
+    log mel energies, "b f"; "rhythm", "b r", whose first number is the regularity (see
+    features/rhythm.py); and "encoder", the embedding, if there is an encoder.
     """
     vectors, seconds, _ = views_and_unsteadiness(pipeline, windows)
     return vectors, seconds
@@ -177,6 +194,7 @@ def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, 
     half = max(1, energies.shape[1] // 2)
     differ = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
     found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
+    found["rhythm"] = rhythm(energies)
     found["unsteadiness"] = jnp.sqrt(jnp.square(differ).mean(1))
     if config is not None:
         found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]

@@ -14,6 +14,7 @@ from asd_jax.data.audio import read_clip, sampling_rate
 from asd_jax.data.folders import list_recursively
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
+from asd_jax.detector.record import Record
 from asd_jax.detector.settings import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
 from asd_jax.monitoring.alarms import Alarm, Moment
@@ -35,6 +36,8 @@ class Watching:
         confirm: number of consecutive windows above the threshold that start an alarm.
         hold_seconds: time at or below `release` that ends an alarm.
         status_seconds: seconds of sound between two status lines.
+        of: among how many windows `confirm` are counted; 0: as many, so they are consecutive.
+        on_delay_seconds: time above the threshold before an alarm starts.
     """
 
     rate: int
@@ -45,6 +48,8 @@ class Watching:
     confirm: int = 2
     hold_seconds: float = 30.0
     status_seconds: float = 3600.0
+    of: int = 0
+    on_delay_seconds: float = 0.0
 
     def __post_init__(self):
         if not 0 < self.hop_seconds <= self.window_seconds:
@@ -54,6 +59,11 @@ class Watching:
             )
         # Written so that NaN fails every comparison.
         held = self.confirm >= 1 and self.hold_seconds >= 0 and self.status_seconds > 0
+        if not (self.of == 0 or self.of >= self.confirm) or not self.on_delay_seconds >= 0:
+            raise InputError(
+                f"--of={self.of} must be at least --confirm={self.confirm}, or 0; "
+                "--on_delay_seconds at least 0"
+            )
         if not (held and self.release <= self.threshold):
             raise InputError(
                 "--confirm must be at least 1, --hold_seconds and --hysteresis at least 0, "
@@ -67,7 +77,9 @@ class Watching:
         Computing time is not included. The first window that lies wholly inside the fault begins
         within a hop of its start, and `confirm` such windows are needed.
         """
-        return self.window_seconds + self.confirm * self.hop_seconds
+        # The window that is the last to be counted may be the one that ends the delay.
+        delay = max(self.on_delay_seconds - self.confirm * self.hop_seconds, 0)
+        return self.window_seconds + self.confirm * self.hop_seconds + delay
 
     @property
     def samples(self) -> tuple[int, int]:
@@ -102,11 +114,20 @@ class Watch:
         watching: Watching,
         score: Scorer,
         p_value: Callable[[float], float] = lambda score: np.nan,
+        record: Record | None = None,
     ):
         self.watching, self.score, self.p_value = watching, score, p_value
+        self.record = record
         self.alarm = Alarm(
-            watching.threshold, watching.release, watching.confirm, watching.hold_seconds
+            watching.threshold,
+            watching.release,
+            watching.confirm,
+            watching.hold_seconds,
+            watching.of,
+            watching.on_delay_seconds,
         )
+        if record is not None:
+            record.resume(self.alarm)
         self.windows, self._flags, self._latency_ms = 0, frozenset(), collections.deque(maxlen=1000)
         self._began, self._cpu, self._seconds, self._told = (
             time.perf_counter(),
@@ -123,6 +144,7 @@ class Watch:
         *,
         file: str = "",
         before: float = 0.0,
+        time_of_file: float | None = None,
     ) -> Iterator[dict]:
         """Yields the line of one window, then the events that it causes.
 
@@ -132,6 +154,7 @@ class Watch:
             arrived: time at which its last sample arrived, by time.perf_counter.
             file: file of the window, if a folder is monitored.
             before: seconds of sound processed before the file.
+            time_of_file: Unix time at which the file begins.
         """
         score, flags = float(self.score(wave)), defects(wave, self.watching.rate)
         end = start + self.watching.window_seconds
@@ -173,6 +196,13 @@ class Watch:
                 key: round(value, 3) if isinstance(value, float) else value
                 for key, value in changed.items()
             }
+        if self.record is not None:
+            length = self.watching.window_seconds
+            if time_of_file is None:
+                at = self.record.time(start, length)
+            else:
+                at = time_of_file + start
+            yield from self.record.window(at, wave, self.alarm, score, changed)
         if self._seconds - self._told >= self.watching.status_seconds:
             self._told = self._seconds
             yield {"event": "status", **self.status()}
@@ -324,7 +354,15 @@ def watch_folder(
                 yield watch.event(Event("too_short", told), 0.0, file=name)
             arrived = time.perf_counter()
             for window, start in zip(*cut_windows(wave, samples, hop), strict=True):
-                yield from watch.window(start / rate, window, arrived, file=name, before=before)
+                yield from watch.window(
+                    start / rate,
+                    window,
+                    arrived,
+                    file=name,
+                    before=before,
+                    # A file is last changed when its recording ends.
+                    time_of_file=there[name][0] / 1e9 - len(wave) / rate,
+                )
             before += len(wave) / rate
         growing = {name: there[name] for name in new}
         if once:

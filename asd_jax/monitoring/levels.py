@@ -11,13 +11,18 @@ _G = 10**0.3  # octave ratio to the base ten, IEC 61260-1:2014, 3.1
 _ORDER = 3  # of the Butterworth filters; the lowest that meets class 1
 
 
-def third_octaves(rate: int) -> Float[np.ndarray, "b"]:
-    """Returns the exact mid-band frequencies in Hz of the one-third octaves below half the rate.
+def mid_band_hz(count: int) -> Float[np.ndarray, "b"]:
+    """Returns the exact mid-band frequencies in Hz of the first one-third octaves from 25 Hz on.
 
-    They are 1000 x G^(x/3) for whole x (IEC 61260-1:2014, 5.2), from 25 Hz on.
+    They are 1000 x G^(x/3) for whole x (IEC 61260-1:2014, 5.2).
     """
     first = round(3 * np.log(LOWEST_HZ / 1000) / np.log(_G))
-    centres = 1000 * _G ** (np.arange(first, 60) / 3)
+    return 1000 * _G ** ((first + np.arange(count)) / 3)
+
+
+def third_octaves(rate: int) -> Float[np.ndarray, "b"]:
+    """Returns the mid-band frequencies in Hz of the one-third octaves below half the rate."""
+    centres = mid_band_hz(60)
     return centres[centres * _G ** (1 / 6) <= rate / 2]
 
 

@@ -1,0 +1,128 @@
+"""Keeps what a watch finds: readings and alarm cases in a store, and the evidence of each alarm."""
+
+import json
+import re
+import shutil
+import time as clock
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
+from asd_jax.monitoring.alarms import Alarm, Moment
+from asd_jax.monitoring.cases import Occurrence
+from asd_jax.monitoring.quiet_hours import QuietHours
+from asd_jax.monitoring.recorder import Recorder
+from asd_jax.monitoring.store import Store
+from asd_jax.runtime.errors import InputError
+
+MOST_EVIDENCE = 200  # folders that are kept of each machine
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Record:
+    """The record of one machine that is watched."""
+
+    def __init__(
+        self,
+        store: Store,
+        machine: str,
+        detector: Detector,
+        rate: int,
+        *,
+        quiet: QuietHours | None = None,
+        began: float | None = None,
+    ):
+        """Makes a record.
+
+        Args:
+            store: the store.
+            machine: name of the machine.
+            detector: explains the windows that raise an alarm.
+            rate: sampling rate of the windows, in Hz.
+            quiet: hours in which an alarm is recorded but not announced.
+            began: Unix time of the first sample of a recording; None for a live stream.
+        """
+        self.recorder = Recorder(store, machine, quiet=quiet)
+        self.detector, self.rate, self.began = detector, rate, began
+        self.evidence = store.path.with_name(store.path.name + ".evidence")
+
+    def resume(self, alarm: Alarm) -> None:
+        """Takes up an alarm that was on when an earlier process ended."""
+        case = self.recorder.open_case()
+        if case is not None and case.cleared is None:
+            alarm.resume(Moment(0.0), Moment(0.0), case.peak)
+
+    def time(self, start: float, seconds: float) -> float:
+        """Returns the Unix time of the start of a window.
+
+        Args:
+            start: seconds from the beginning of the stream.
+            seconds: length of the window, whose end a live stream has just reached.
+        """
+        return clock.time() - seconds if self.began is None else self.began + start
+
+    def window(
+        self, time: float, wave: np.ndarray, alarm: Alarm, score: float, changed: dict | None
+    ) -> Iterator[dict]:
+        """Records a window that starts at a Unix time, and yields what people must be told.
+
+        Args:
+            time: start of the window.
+            wave: its samples.
+            alarm: the alarm after this window.
+            score: score of the window.
+            changed: the event that the window caused in the alarm, if any.
+        """
+        seconds, threshold = len(wave) / self.rate, alarm.threshold
+        self.recorder.window(time, wave, self.rate, score=score, threshold=threshold)
+        if changed and changed["event"] == "alarm_start":
+            message, folder = self._explained(time, wave)
+            started = time - (alarm.ended.processed - seconds - alarm.started.processed)
+            self.recorder.raised(
+                Occurrence(started, float(alarm.peak), threshold, message, evidence=folder)
+            )
+        elif changed:
+            self.recorder.cleared(time + seconds, float(changed["peak"]))
+        yield from self.recorder.tick(time + seconds)
+
+    def _explained(self, time: float, wave: np.ndarray) -> tuple[str, str]:
+        """Returns (what is anomalous in a window, folder with the evidence)."""
+        verdict = self.detector.examine(wave, self.rate)
+        message = (
+            f"score {verdict.score:.2f} above {verdict.threshold:.2f}; it differs most in its "
+            f"{VIEW_WORDS[verdict.view]}" + (f", {verdict.band}" if verdict.band else "")
+        )
+        stamp = clock.strftime("%Y-%m-%d_%H-%M-%S", clock.localtime(time))
+        machine = self.evidence / _UNSAFE.sub("_", self.recorder.machine)
+        folder = machine / stamp
+        # Evidence that the disk refuses must not end the watch.
+        try:
+            self._write(folder, verdict, wave)
+            for old in sorted(machine.iterdir())[:-MOST_EVIDENCE]:
+                shutil.rmtree(old, ignore_errors=True)
+        except (OSError, InputError, soundfile.SoundFileError) as error:
+            return f"{message}; no evidence was kept ({error})", ""
+        return message, str(folder)
+
+    def _write(self, folder: Path, verdict: Verdict, wave: np.ndarray) -> None:
+        from asd_jax.data.audio import resample
+        from asd_jax.detector.page import write_score_page
+
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / "sound.wav", wave, self.rate)
+        facts = {
+            "score": round(verdict.score, 4),
+            "threshold": round(verdict.threshold, 4),
+            "view": verdict.view,
+            "band": str(verdict.band or ""),
+            "worst_seconds": verdict.worst_seconds,
+        }
+        (folder / "verdict.json").write_text(json.dumps(facts))
+        rate = self.detector.settings.sample_rate
+        heard = resample(wave, self.rate, rate)
+        page = str(folder / "page.html")
+        write_score_page(page, self.detector, [("sound.wav", verdict)], lambda _: heard, None)

@@ -1,0 +1,149 @@
+"""Measures how early a slow fault is reported, and how often a steady machine is reported.
+
+    python -m benchmarks.trend --output=DIR
+
+A synthetic fan is recorded for 30 days, six windows of 2 s a day, each day another session: the
+place of the microphone, the room, the warmth and the neighbours vary. A whistle (the fault "tone")
+grows from nothing to its full level on the last day. A detector is fitted to five other days of the
+healthy fan; its scores go into a store, and the trend is looked at once a day. The command also
+draws 60-day series of scores of a steady machine, with a daily cycle, days that differ and windows
+that scatter, and counts the reports. It writes trend.json.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from asd_jax.data.factory import factory_clip
+from asd_jax.detector.detector import Detector
+from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.trend import DAYS, FEWEST_DAYS, reported_trend
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import write_json
+from asd_jax.runtime.log import print_error
+
+FLAGS = flags.FLAGS
+RATE, A_DAY, FITTED, SECONDS = 16000, 6, 5, 2.0
+START = 1.8e9
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the flags of the command."""
+    flags.DEFINE_list("machines", ["fan", "gearbox"], "Of the factory.")
+    flags.DEFINE_integer("histories", 200, "Steady histories of 60 days.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Folder for trend.json.", required=True)
+
+
+def main() -> None:
+    """Measures slow faults and steady machines, and prints a line for each."""
+    found = {"slow_faults": [slow_fault(machine) for machine in FLAGS.machines]}
+    for row in found["slow_faults"]:
+        print(json.dumps(row))
+    found["steady"] = [steady(share, FLAGS.histories) for share in (0.0, 0.5, 1.0)]
+    for row in found["steady"]:
+        print(json.dumps(row))
+    write_json(Path(FLAGS.output) / "trend.json", found)
+
+
+def slow_fault(machine: str) -> dict:
+    """Returns the days on which a growing fault is reported, alarms, and crosses the threshold."""
+    detector = Detector.fit(
+        [_clip(machine, day, n, 0.0) for day in range(100, 100 + FITTED) for n in range(A_DAY)],
+        RATE,
+        sessions=[str(day) for day in range(FITTED) for _ in range(A_DAY)],
+        weights=None,
+    )
+    waves = [_clip(machine, day, n, day / (DAYS - 1)) for day in range(DAYS) for n in range(A_DAY)]
+    scores = np.array([verdict.score for verdict in detector.examine_all(waves)])
+    days = scores.reshape(DAYS, A_DAY)
+    above = days > detector.threshold
+    reported, message = _reported(days, detector.threshold)
+    print_error(f"{machine}: {np.round(np.median(days, 1), 1).tolist()}")
+    return {
+        "machine": machine,
+        "threshold": round(float(detector.threshold), 3),
+        "reported_on_day": reported,
+        "median_above_threshold_on_day": _first(np.median(days, 1) > detector.threshold),
+        "first_window_above_threshold_on_day": _first(above.any(1)),
+        "message": message,
+    }
+
+
+def steady(share: float, histories: int) -> dict:
+    """Returns how often steady machines are reported.
+
+    Args:
+        share: deviation of the days' means over that of the windows.
+        histories: number of histories of 60 days.
+    """
+    rng, reports, length = np.random.default_rng(0), 0, 60
+    hours = np.arange(24)
+    for _ in range(histories):
+        # Days resemble their neighbours: an autoregressive process with a coefficient of 0.3.
+        level, means = 0.0, []
+        for _ in range(length):
+            level = 0.3 * level + np.sqrt(1 - 0.09) * rng.normal()
+            means.append(share * level)
+        cycle = 0.5 * np.sin(2 * np.pi * hours / 24)
+        values = np.array(means)[:, None] + cycle + rng.normal(0, 1, (length, 24))
+        reports += _count(values, threshold=3.0)
+    weeks = histories * (length - FEWEST_DAYS) / 7
+    return {
+        "deviation_of_days": share,
+        "weeks": round(weeks),
+        "reports": reports,
+        "reports_a_week": round(reports / weeks, 4),
+    }
+
+
+def _clip(machine: str, day: int, number: int, growth: float) -> np.ndarray:
+    """Returns a window of a day; the fault's amplitude grows evenly from 0 to that of grade 0.5."""
+    clip = factory_clip(
+        machine,
+        fault_kind="tone",
+        grade=0.5,
+        clip_seconds=SECONDS,
+        seed=1000 * day + number,
+        session=day,
+    )
+    return (clip.machine_stem + clip.background + growth * clip.fault).astype(np.float32)
+
+
+def _reported(days: np.ndarray, threshold: float) -> tuple[int | None, str]:
+    """Returns (number of days after which a trend is first reported, its message)."""
+    for number, message in _reports(days, threshold):
+        return number, message
+    return None, ""
+
+
+def _count(days: np.ndarray, threshold: float) -> int:
+    return sum(1 for _ in _reports(days, threshold))
+
+
+def _reports(days: np.ndarray, threshold: float):
+    """Yields (number of days so far, message) of each report, with one look a day."""
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "a.db") as store:
+        for day, scores in enumerate(days):
+            times = START + DAY * (day + (np.arange(len(scores)) + 0.5) / len(scores))
+            store.add(
+                "a",
+                *(
+                    Reading(float(time), SECONDS, float(score), threshold)
+                    for time, score in zip(times, scores, strict=True)
+                ),
+            )
+            if message := reported_trend(store, "a", START + DAY * (day + 1)):
+                yield day + 1, message
+
+
+def _first(days: np.ndarray) -> int | None:
+    """Returns the number of days up to the first true one."""
+    return int(days.argmax()) + 1 if days.any() else None
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
