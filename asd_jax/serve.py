@@ -32,10 +32,10 @@ def main() -> int:
         raise InputError(f"serve needs {', '.join(missing)}: pip install 'asd_jax[service]'")
     from asd_jax.runtime.lock import lock_folder
     from asd_jax.service.configuration import read_configuration
-    from asd_jax.service.service import Service, keep_compiled_programs
+    from asd_jax.service.service import Service, start_quickly
 
     configuration = read_configuration(Path(flags.FLAGS.config))
-    keep_compiled_programs(configuration.state / "compiled")
+    start_quickly(configuration.state / "compiled")
     if flags.FLAGS.check:
         service = Service(configuration)
         service.close()

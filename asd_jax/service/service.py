@@ -191,10 +191,16 @@ class Service:
                 published[name] = change
 
 
-def keep_compiled_programs(folder: Path) -> None:
-    """Makes JAX keep compiled programs in a folder, so that a restart takes seconds."""
-    import jax
+def start_quickly(folder: Path) -> None:
+    """Makes JAX keep compiled programs in a folder, and numpy's linear algebra use one thread.
 
+    Its matrices are small. Several threads wait for each other in loops, which took 13 s instead of
+    1 s until the first score when one of two cores was busy.
+    """
+    import jax
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
     folder.mkdir(parents=True, exist_ok=True)
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -1,6 +1,7 @@
 """The page and the REST interface, with a real HTTP client; the service runs in this process."""
 
 import io
+import json
 import re
 import socket
 import time
@@ -12,6 +13,7 @@ import soundfile
 from machine_sound import RATE, sound
 from watch_service import MACHINES, TOKEN, Served, until
 
+from asd_jax import detect
 from asd_jax.monitoring.cases import cases
 from asd_jax.service import connections
 
@@ -74,14 +76,25 @@ def test_state_trend_events_metrics_and_sound_can_be_read(served):
         assert served.get(path).status_code == 404
 
 
-def test_an_alarm_is_acknowledged_and_shelved_in_the_record_that_detect_alarms_shows(served):
+def test_an_alarm_is_acknowledged_and_shelved_in_the_record_that_detect_alarms_shows(
+    served, capsys
+):
+    def listed():
+        store = f"--store={served.service.store.path}"
+        args = detect.parser().parse_args(["alarms", "list", store, "--json"])
+        args.command(args)
+        (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+        return row["state"], row["acknowledged_by"]
+
     (alarm,) = served.get("/api/alarms?machine=pump&open=true").json()
     assert alarm["state"] == "raised"
     assert served.post("/api/machines/pump/shelve?hours=1&by=Ann").status_code == 200
     assert served.get(f"/api/alarms/{alarm['id']}").json()["state"] == "shelved"
+    assert listed() == ("shelved", "")
     served.post("/api/machines/pump/unshelve")
     path = f"/api/alarms/{alarm['id']}/acknowledge?by=Ann&note=bearing ordered"
     assert served.post(path).json()["state"] == "acknowledged"
+    assert listed() == ("acknowledged", "Ann")
     again = served.post(path)
     assert again.status_code == 400 and "'Ann'" in again.json()["error"]
     (case,) = cases(served.service.store)
