@@ -19,6 +19,7 @@ class Publisher:
 
     def __init__(self, settings: Mqtt, password: str, machines: list[str]):
         import paho.mqtt.client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
 
         self.settings, self.machines = settings, machines
         self.availability = f"{settings.topic}/availability"
@@ -26,7 +27,7 @@ class Publisher:
         self._status = ""
         # The broker remembers the session of this name, which is what makes QoS 2 exact.
         self.client = client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id=f"asd_jax_{settings.topic.replace('/', '_')}",
             clean_session=False,
         )
@@ -83,6 +84,8 @@ class Publisher:
         A message under way is never sent a second time as a new one: paho repeats it itself when
         the connection is back.
         """
+        from paho.mqtt.enums import MQTTErrorCode
+
         message = self._sent.get(event["id"])
         if message is None:
             if not self.client.is_connected():
@@ -90,7 +93,7 @@ class Publisher:
             topic = f"{self.settings.topic}/{event['machine']}/event"
             message = self.client.publish(topic, json.dumps(event), 2)
             # paho keeps the message even if the connection broke just now.
-            message.rc = 0
+            message.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
             self._sent[event["id"]] = message
         while not stop.is_set():
             message.wait_for_publish(0.5)
