@@ -1,19 +1,23 @@
 """Scores a finished run again, frozen weights without training, or the embeddings of any model.
 
-  python -m asd_jax.evaluate --workdir=RUN [--config.scoring.k=2 ...]
+  python -m asd_jax.evaluate --workdir=RUN [--config.scoring.k=2 ...] [--output=DIR]
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
   python -m asd_jax.evaluate --workdir=RUN --all
       compares every back end under every normalisation in one table
 
---weights=none embeds with random weights, which is the second baseline. The run's own config.json
-applies unless --config is given. A large archive is embedded shard by shard: repeating the same
-command continues where it stopped. With --worker, a process only embeds a share of the shards, on
-any number of machines that see the workdir; the process without --worker computes the scores. The
-keys of the config, with defaults and meanings, are listed by python -m asd_jax.config
+--weights=none embeds with random weights, which is the second baseline. The front end is the one
+that the weight file's header names; keys of --config.features that are set replace its values, and
+--config.frozen.features=config replaces it altogether. The front end that is used is printed. The
+run's own config.json applies unless --config is given. A large archive is embedded shard by shard:
+repeating the same command continues where it stopped. With --worker, a process only embeds a share
+of the shards, on any number of machines that see the workdir; the process without --worker computes
+the scores. The keys of the config, with defaults and meanings, are listed by python -m
+asd_jax.config
 """
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +29,7 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error
+from asd_jax.runtime.lock import lock_folder
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -38,6 +43,9 @@ def define_flags(argv: Sequence[str]) -> None:
         "weights", None, "frozen mode: weights to embed with, no training; none: random weights"
     )
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
+    flags.DEFINE_string(
+        "output", None, "folder for the new results of a run; default: the workdir's are replaced"
+    )
     flags.DEFINE_bool(
         "all",
         False,
@@ -61,9 +69,11 @@ def define_flags(argv: Sequence[str]) -> None:
             "config", None, "config file; default: the run's own config.json"
         )
         return
-    from configs import base
+    from asd_jax.config import RunConfig, config_dict
+    from asd_jax.run.workdir import Run
 
-    config, own = base.get_config(), Path(value_of_flag(argv, "workdir") or "") / "config.json"
+    config = config_dict(RunConfig())
+    own = Run(value_of_flag(argv, "workdir") or "").config
     if own.is_file():
         try:
             config.update(read_json(own))
@@ -76,9 +86,8 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
-    from asd_jax.config import RunConfig, read_config
+    from asd_jax.config import RunConfig, read_config, with_set_features
     from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -87,6 +96,9 @@ def main() -> None:
     config = read_config(RunConfig, args.config)
     asked = args.weights or value_of_flag(sys.argv, "config") is not None
     if asked and not (args.all or args.embeddings):
+        if args.output:
+            raise InputError("--output is for scoring a run again; --workdir takes the new results")
+        config = with_set_features(config, config_flags.get_override_values(args["config"]))
         embed_frozen(config, args.weights, workdir, worker=args.worker, overwrite=args.overwrite)
         return
     if given := [name for name in ("weights", "worker", "overwrite") if getattr(args, name)]:
@@ -97,9 +109,13 @@ def main() -> None:
     # Without embedding there is no work to share, so the first process scores alone.
     if not processes.is_first():
         return
-    with remove_new_folder_on_error(workdir), lock_workdir(workdir):
+    output = Path(args.output or workdir)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(remove_new_folder_on_error(output))
+        for folder in dict.fromkeys((workdir, output)):
+            stack.enter_context(lock_folder(folder))
         embeddings = Path(args.embeddings) if args.embeddings else None
-        score_again(config, embeddings, workdir, everything=args.all)
+        score_again(config, embeddings, workdir, everything=args.all, output=output)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.data.factory import write_factory
 from asd_jax.models.eat import EATConfig
-from asd_jax.run.workdir import lock_workdir
 from asd_jax.runtime.files import write_json
+from asd_jax.runtime.lock import lock_folder
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import random_eat, save_weights, write_safetensors
 
@@ -231,7 +231,7 @@ CONFIG = [
     ([*TRAIN, "--config.model.heads=-1"], "model.heads=-1 must lie in 0..64"),
     ([*TRAIN, "--config.model.dtype=float8"], "known: float32, bfloat16"),
     ([*TRAIN, "--config.model.pooling=band_mean"], "band_mean keeps the bands apart"),
-    ([*TRAIN, "--config.model.pooling=max"], "pooling kind='max'; known"),
+    ([*TRAIN, "--config.model.pooling=median"], "pooling kind='median'; known"),
     ([*TRAIN, "--config.model.block=2"], "EAT has blocks 0..1"),
     ([*TRAIN, "--config.model.embedding_dim=-1"], "model.embedding_dim=-1 must be at least 0"),
     ([*TRAIN, "--config.data.clip_seconds=0.1"], "clip_seconds=0.1: too short"),
@@ -450,7 +450,7 @@ def test_workdir_that_cannot_be_used(bad, command, tmp_path):
         [*flags, f"--workdir={tmp_path / 'file' / 'w'}"],
         "w: no folder to write to",
     )
-    with lock_workdir(tmp_path / "held"):
+    with lock_folder(tmp_path / "held"):
         message = r"held is in use by process \d+ on "
         fails_cleanly(
             command, asd_jax.train, [*flags, f"--workdir={tmp_path / 'held'}"], message, tmp_path

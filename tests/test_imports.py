@@ -8,12 +8,26 @@ LAYERS = [
     {"runtime"},
     {"features", "scoring", "data"},
     {"models"},
-    {"training", "reporting"},
+    {"training", "reporting", "monitoring"},
     {"detector"},
+    {"sklearn", "pyod"},
     {"config"},
     {"run"},
+    {"service"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
+    {
+        "train",
+        "evaluate",
+        "pretrain",
+        "detect",
+        "export",
+        "dcase_score",
+        "serve",
+        "compare",
+        "completion",
+        "submit",
+        "__main__",
+    },
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 

@@ -1,15 +1,10 @@
 """The encoder of a run."""
 
 import jax
-import numpy as np
 import pytest
 
-from asd_jax.config import Frozen, Model, RunConfig
-from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.models.eat import EATConfig
-from asd_jax.models.encoder import EncoderConfig, Pooling
-from asd_jax.run.encoder import frozen_encoder, keep_compiled
-from asd_jax.training.weights import abstract_encoder, embed, save_encoder
+from asd_jax.config import RunConfig, Size
+from asd_jax.run.encoder import keep_compiled, note_slow_dtype
 
 
 @pytest.mark.parametrize(
@@ -31,12 +26,13 @@ def test_compiled_programs_are_kept_on_accelerators_where_nobody_said_otherwise(
     assert found == (str(tmp_path / kept) if kept == "programs" else kept)
 
 
-def test_an_encoder_with_trained_attention_keeps_it_whatever_the_pooling(tmp_path):
-    trained = EncoderConfig(FrontEnd(simam=SimAM("none")), EATConfig(32, 1, 2), Pooling(), "se")
-    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), abstract_encoder(trained))
-    save_encoder(tmp_path / "attended.safetensors", trained, params)
-    weights = str(tmp_path / "attended.safetensors")
-    config = RunConfig(model=Model(weights=weights), frozen=Frozen(pooling="mean", block=-1))
-    encoder, params = frozen_encoder(config, [])
-    assert encoder.attention == "se" and set(params) == {"attention", "eat"}
-    assert embed(encoder, params, np.zeros((1, 16000), np.float32))[0].shape == (1, 32)
+def test_bfloat16_on_a_cpu_is_said_to_be_slow(monkeypatch, capsys):
+    for backend, dtype, said in (
+        ("cpu", "bfloat16", "--config.model.dtype=float32"),
+        ("cpu", "float32", ""),
+        ("gpu", "bfloat16", ""),
+    ):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        note_slow_dtype(Size(dtype=dtype))
+        out = capsys.readouterr().out
+        assert bool(out) == bool(said) and said in out

@@ -1,0 +1,69 @@
+"""Keeps the evidence of an alarm in a folder: its sound, a picture and the verdict."""
+
+import datetime
+import shutil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.rows import row
+from asd_jax.detector.verdict import Verdict
+from asd_jax.reporting import plots
+from asd_jax.runtime.files import atomic_file, write_json
+
+SOUND, PICTURE, VERDICT = "sound.wav", "heat_map.svg", "verdict.json"
+_COLOURS = ":root { --ink: #1a1d21; --faint: #6b7280; background: #ffffff }"
+MOST_FOLDERS = 100  # of a machine; windows of 10 s take about half a megabyte each
+
+
+def evidence_folder(root: Path, machine: str, time: float) -> Path:
+    """Returns the folder of the evidence of an alarm that began at a Unix time."""
+    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
+    return root / machine / moment.strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def write_evidence(
+    folder: Path, detector: Detector, wave: Float[np.ndarray, "s"], rate: int, verdict: Verdict
+) -> None:
+    """Writes the sound of a window, where it differs from normal sounds, and its verdict.
+
+    The oldest folders beside this one are removed when there are more than MOST_FOLDERS.
+
+    Args:
+        folder: made if it does not exist; what it holds is replaced.
+        detector: that gave the verdict.
+        wave: samples of the window.
+        rate: sampling rate in Hz.
+        verdict: of the window.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    with atomic_file(folder / SOUND) as file:
+        soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
+    write_json(folder / VERDICT, row(SOUND, verdict))
+    # Detectors of earlier versions kept no patches, so there is no picture for them.
+    if detector.patches is not None:
+        with atomic_file(folder / PICTURE) as file:
+            file.write(_picture(detector, wave, rate).encode())
+    kept = sorted(path for path in folder.parent.iterdir() if path.is_dir())
+    for old in kept[:-MOST_FOLDERS]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _picture(detector: Detector, wave: np.ndarray, rate: int) -> str:
+    seen = detector.explain(wave, rate)
+    energies = np.asarray(seen.front_end.log_energies(seen.window[None]))[0]
+    svg = plots.spectrograms(
+        energies,
+        None,
+        seen.front_end.filter_centres,
+        hop_seconds=0.01,
+        decibels=plots.decibel_range(energies),
+        heat=seen.values,
+    )
+    # A plot takes its colours from the page around it, and a file has none.
+    return svg.replace(">", f"><style>{_COLOURS}</style>", 1)

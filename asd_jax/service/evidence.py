@@ -1,0 +1,52 @@
+"""Writes the evidence of alarms in a thread of its own, since drawing it takes a second or more."""
+
+import queue
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.evidence import evidence_folder, write_evidence
+from asd_jax.detector.verdict import Verdict
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import print_error
+
+_WAITING = 32  # pieces of evidence that may wait; each holds a window in memory
+_RETRY_SECONDS = 10.0  # between two attempts at a disk that is full
+
+
+class EvidenceKeeper:
+    """Writes evidence below a folder, in the order in which it comes."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._queue: queue.Queue = queue.Queue(_WAITING)
+
+    def folder(self, machine: str, time: float) -> Path:
+        """Returns the folder of the evidence of an alarm that began at a Unix time."""
+        return evidence_folder(self.root, machine, time)
+
+    def keep(
+        self, folder: Path, detector: Detector, wave: np.ndarray, rate: int, verdict: Verdict
+    ) -> None:
+        """Has the evidence of a window written soon; arguments as for `write_evidence`."""
+        try:
+            self._queue.put_nowait((folder, detector, wave, rate, verdict))
+        except queue.Full:
+            print_error(f"{folder}: not written, as {_WAITING} others wait for the disk")
+
+    def run(self, stop: threading.Event) -> None:
+        """Writes what comes, until `stop` is set."""
+        while not stop.is_set():
+            try:
+                evidence = self._queue.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            while not stop.is_set():
+                try:
+                    write_evidence(*evidence)
+                    break
+                except InputError as error:
+                    print_error(str(error))
+                    stop.wait(_RETRY_SECONDS)

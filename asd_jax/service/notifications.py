@@ -1,0 +1,59 @@
+"""Sends alarms and silent microphones to people, through apprise."""
+
+import datetime
+import hashlib
+import threading
+
+from asd_jax.monitoring.cases import case_of
+from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.runtime.errors import InputError
+
+TITLES = {
+    "alarm_announced": "alarm",
+    "alarm_cleared": "alarm over",
+    "trend": "a trend",
+    "silent": "the microphone went silent",
+    "sound_again": "the microphone gives sound again",
+}
+
+
+class Notifier:
+    """One address of apprise; each has a mark of its own, so a dead one holds up no other."""
+
+    def __init__(self, address: str, store: Store):
+        """Takes an address and the store of the alarms.
+
+        Raises:
+            InputError: apprise does not know such an address. The message leaves out its secrets.
+        """
+        import apprise
+
+        self._apprise, self._store = apprise.Apprise(), store
+        if not self._apprise.add(address):
+            scheme = address.partition("://")[0]
+            raise InputError(
+                f"notify: {scheme}://... is no address that apprise knows; see "
+                "https://github.com/caronc/apprise/wiki"
+            )
+        self.name = "notify_" + hashlib.sha256(address.encode()).hexdigest()[:12]
+
+    def send(self, event: dict, stop: threading.Event) -> bool:
+        """Sends an event that people should know of, and returns whether it was received."""
+        if event["event"] not in TITLES or self._never_announced(event):
+            return True
+        title = f"{event['machine']}: {TITLES[event['event']]}"
+        # A receiver that was away gets the message late, so the message has its time.
+        when = datetime.datetime.fromtimestamp(event["time"]).astimezone()
+        body = f"{when.isoformat(' ', 'seconds')} {event['message']}".rstrip()
+        return bool(self._apprise.notify(body=body, title=title))
+
+    def _never_announced(self, event: dict) -> bool:
+        """Returns whether an alarm is over that was shelved, or fell into the quiet hours."""
+        if event["event"] != "alarm_cleared":
+            return False
+        try:
+            return case_of(self._store, event["case"]).announced is None
+        except NotStored:
+            raise
+        except InputError:  # the case has been removed since
+            return False

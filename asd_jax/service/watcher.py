@@ -1,0 +1,242 @@
+"""Watches one machine: blocks of sound -> windows -> scores -> readings, events and alarms."""
+
+import collections
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.stream import Event, Windows
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
+from asd_jax.monitoring.alarms import Alarm, Moment
+from asd_jax.monitoring.cases import Occurrence
+from asd_jax.monitoring.recorder import Recorder
+from asd_jax.monitoring.store import Store
+from asd_jax.service.configuration import Machine
+from asd_jax.service.evidence import EvidenceKeeper
+from asd_jax.service.sources import Item
+
+# Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
+SILENT = 1e-4
+WAITING = 8  # windows of a live source that may wait; the oldest is dropped then
+JUMP_SECONDS = 2.0  # by which the clock must move against the monotonic clock to be reported
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A window that was scored: its samples, its rate, the time of its end, and its verdict."""
+
+    wave: np.ndarray
+    rate: int
+    ended: float
+    verdict: Verdict
+
+
+class Watcher:
+    """The state of one machine; its memory does not grow.
+
+    `take` is called by the thread that reads the source, `score_next` by the one that scores, and
+    `tick` once a second by a third.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        detector: Detector,
+        store: Store,
+        *,
+        live: bool = True,
+        evidence: EvidenceKeeper | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ):
+        self.machine, self.detector, self.live = machine, detector, live
+        self._evidence = evidence
+        self._folder: Path | None = None  # of the evidence of the present alarm
+        self._clock, self._monotonic = clock, monotonic
+        self.recorder = Recorder(store, machine.name, quiet=machine.quiet)
+        self._recording = threading.Lock()  # the recorder is used by all three threads
+        self.rate = detector.recorded_rate
+        window = detector.settings.window_seconds
+        hop = min(machine.hop_seconds or window, window)
+        self.samples, self.hop = round(window * self.rate), max(1, round(hop * self.rate))
+        self.alarm = _alarm(machine, detector)
+        self.microphone, self.message = "starting", ""
+        self.last: Scored | None = None
+        self.worst: Scored | None = None  # of the present alarm
+        self._kept: Scored | None = None  # the latest of which evidence was kept
+        self.windows, self.dropped, self.closed = 0, 0, False
+        self._cut, self._file = Windows(self.samples, self.hop, self.rate), ""
+        self._sounded, self._quiet = monotonic(), False
+        self._ready: collections.deque = collections.deque()
+        self._room = threading.Condition()
+        self._offset = clock() - monotonic()
+        # An alarm that was on when the service ended is still on.
+        case = self.recorder.open_case()
+        if case is not None and case.cleared is None:
+            self.alarm.resume(Moment(0.0), Moment(0.0), case.peak)
+
+    def take(self, item: Item) -> None:
+        """Takes a block of sound or an event from the source."""
+        if isinstance(item, Event):
+            if item.event in ("source_lost", "ended"):
+                self.microphone = "lost" if item.event == "source_lost" else "ended"
+                self.message = item.message
+            elif item.event == "source_back":
+                self.microphone, self.message = "starting", ""
+            self.note(item.event, item.message)
+            return
+        # A recording of a folder begins anew, so no window spans two of them.
+        if item.file != self._file:
+            self._cut, self._file = Windows(self.samples, self.hop, self.rate), item.file
+        if np.ptp(item.wave) >= SILENT:
+            self._sounds()
+        for start, wave in self._cut.feed(item.wave, item.rate):
+            after = (self._cut.heard - start - self.samples) / self.rate
+            self._put(wave, item.ended - after)
+
+    def _sounds(self) -> None:
+        self._sounded = self._monotonic()
+        self.microphone, self.message = "listening", ""
+        if self._quiet:
+            self._quiet = False
+            self.note("sound_again", "the microphone gives sound again")
+
+    def _put(self, wave: np.ndarray, ended: float) -> None:
+        with self._room:
+            if self.live and len(self._ready) >= WAITING:
+                self._ready.popleft()
+                self.dropped += 1
+            # The reader of files waits, so that memory holds a few windows only.
+            while not self.live and not self.closed and len(self._ready) >= WAITING:
+                self._room.wait(1.0)
+            self._ready.append((wave, ended))
+
+    def score_next(self) -> bool:
+        """Scores the oldest window that waits, and returns whether there was one."""
+        with self._room:
+            if not self._ready:
+                return False
+            wave, ended = self._ready.popleft()
+            self._room.notify()
+        verdict = self.detector.examine(wave, self.rate)
+        self.record(Scored(wave, self.rate, ended, verdict))
+        return True
+
+    def record(self, scored: Scored) -> None:
+        """Records the score of a window and what the alarm makes of it."""
+        score, threshold = float(scored.verdict.score), float(self.alarm.threshold)
+        seconds = self.samples / self.rate
+        began = scored.ended - seconds
+        with self._recording:
+            self.recorder.window(began, scored.wave, scored.rate, score=score, threshold=threshold)
+        # The alarm counts windows, not the clock, which may jump.
+        at = self.windows * self.hop / self.rate
+        changed = self.alarm.feed(
+            Moment(at, time=began), Moment(at + seconds, time=scored.ended), score
+        )
+        self.windows, self.last = self.windows + 1, scored
+        if changed and changed["event"] == "alarm_start":
+            self._raised(scored)
+        elif changed:
+            with self._recording:
+                self.recorder.cleared(scored.ended, changed["peak"])
+            # The evidence is that of the worst window, which is known now.
+            if self.worst is not None and self.worst is not self._kept:
+                self._keep(self.worst)
+        elif self.alarm.active and (self.worst is None or score > self.worst.verdict.score):
+            self.worst = scored
+
+    def tick(self) -> None:
+        """Notices a silent microphone and a clock that jumped; announces what is due."""
+        quiet = self._monotonic() - self._sounded
+        if self.live and self.microphone != "ended" and not self._quiet:
+            if quiet >= self.machine.silent_seconds:
+                self._silent(quiet)
+        now = self._clock()
+        offset = now - self._monotonic()
+        if abs(jump := offset - self._offset) > JUMP_SECONDS:
+            self.note("clock_jump", f"the clock of this computer jumped by {jump:+.0f} s")
+        self._offset = offset
+        with self._recording:
+            self.recorder.tick(now)
+
+    def note(self, kind: str, message: str, **fields) -> None:
+        """Records an event of the machine."""
+        with self._recording:
+            self.recorder.event(self._clock(), kind, message, **fields)
+
+    def state(self) -> dict:
+        """Returns the present state of the machine, for JSON."""
+        last = self.last
+        return {
+            "machine": self.machine.name,
+            "microphone": self.microphone,
+            "alarm": self.alarm.active,
+            "score": None if last is None else round(float(last.verdict.score), 4),
+            "threshold": round(float(self.alarm.threshold), 4),
+            "view": None if last is None else last.verdict.view,
+            "note": "" if last is None else last.verdict.note,
+            "time": None if last is None else round(last.ended, 3),
+            "windows": self.windows,
+            "dropped": self.dropped,
+            "unwritten": self.recorder.unwritten,
+            "message": self.recorder.failure or self.message,
+        }
+
+    def _silent(self, seconds: float) -> None:
+        self._quiet = True
+        # The message of a source that was lost says more than its silence.
+        if self.microphone != "lost":
+            self.microphone = "silent"
+            self.message = "is the microphone connected?"
+        self.note("silent", f"no sound for {seconds:.0f} s: {self.message}")
+
+    def _raised(self, scored: Scored) -> None:
+        started = self.alarm.started.time or scored.ended
+        self.worst = scored
+        if self._evidence:
+            self._folder = self._evidence.folder(self.machine.name, started)
+            self._keep(scored)
+        occurrence = Occurrence(
+            started=started,
+            peak=self.alarm.peak,
+            threshold=float(self.alarm.threshold),
+            message=_sentence(scored.verdict),
+            evidence=str(self._folder or ""),
+        )
+        with self._recording:
+            self.recorder.raised(occurrence)
+
+    def _keep(self, scored: Scored) -> None:
+        """Has the evidence of a window written, unless an earlier process began the alarm."""
+        self._kept = scored
+        if self._evidence and self._folder:
+            self._evidence.keep(
+                self._folder, self.detector, scored.wave, scored.rate, scored.verdict
+            )
+
+
+def _sentence(verdict: Verdict) -> str:
+    """Returns how a window differs from normal sounds, in words."""
+    where = f", {verdict.band}" if verdict.band else ""
+    return (
+        f"score {verdict.score:.2f} above {verdict.threshold:.2f}, it differs most in its "
+        f"{VIEW_WORDS[verdict.view]}{where}"
+    )
+
+
+def _alarm(machine: Machine, detector: Detector) -> Alarm:
+    usual, threshold = float(np.median(detector.bank.normal)), detector.threshold
+    return Alarm(
+        threshold,
+        release=threshold - machine.hysteresis * (threshold - usual),
+        confirm=machine.confirm,
+        of=machine.of,
+        on_delay_seconds=machine.on_delay_seconds,
+        hold_seconds=machine.hold_seconds,
+    )

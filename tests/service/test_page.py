@@ -1,0 +1,77 @@
+"""The page, in a real browser, and what it draws."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Browser
+from watch_service import TOKEN
+
+from asd_jax.monitoring.cases import cases
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
+from asd_jax.service.trends import highest_scores, svg_of
+
+
+def test_parts_of_time_keep_the_highest_score_and_the_mean(tmp_path):
+    scores = np.random.default_rng(0).normal(size=1000)
+    with Store(tmp_path / "s.db") as store:
+        readings = [Reading(10.0 * n, 10.0, score, 2.0, -30.0) for n, score in enumerate(scores)]
+        store.add("pump", *readings)
+        found = highest_scores(store, "pump", 0.0, 10_000.0, 50)
+        assert highest_scores(store, "pump", 20_000.0, 30_000.0, 50)["time"] == []
+    parts = scores.reshape(50, 20)
+    assert np.allclose(found["highest"], parts.max(1), atol=1e-4)
+    assert np.allclose(found["score"], parts.mean(1), atol=1e-4)
+    assert set(found["threshold"]) == {2.0} and set(found["level"]) == {-30.0}
+
+
+def test_the_drawing_has_the_highest_score_on_top_and_the_threshold_at_its_height():
+    scores = {"time": [0.0, DAY, 2 * DAY], "highest": [0.0, 4.0, 2.0], "threshold": [3.0] * 3}
+    svg = svg_of(scores)
+    assert re.search(r'points="0.00,38.00 50.00,2.00 100.00,20.00"', svg)
+    assert 'y1="11.00"' in svg
+    assert svg_of({"time": [0.0], "highest": [1.0], "threshold": [3.0]}) == ""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    browser = Browser()
+    yield browser
+    browser.end()
+
+
+@pytest.mark.browser
+def test_an_engineer_opens_the_page_on_a_phone_and_acknowledges_the_alarm(served, browser):
+    browser.open(served.address, 390)
+    browser.value(f"document.querySelector('#token').value = '{TOKEN}'")
+    browser.value("document.querySelector('button').click()")
+    browser.until("document.querySelectorAll('article').length == 2")
+    picture = os.environ.get("ASD_SCREENSHOTS")
+    for width in (390, 1280):
+        browser.open(served.address, width)
+        # The picture of the evidence is written a moment after the alarm.
+        browser.until("document.querySelector('#pump img')?.naturalWidth")
+        root = "document.documentElement"
+        assert browser.value(f"innerWidth == {width} && {root}.scrollWidth == {root}.clientWidth")
+        assert browser.value("document.querySelectorAll('#pump .trend svg').length") == 1
+        # What needs somebody comes first.
+        assert browser.value("document.querySelector('article').id") == "pump"
+        if picture:
+            browser.screenshot(Path(picture) / f"page_{width}.png")
+    assert "Alarm" in browser.value("document.querySelector('#pump .status').textContent")
+    low = "[...document.querySelectorAll('button')].filter(b => b.offsetHeight < 44).length"
+    assert browser.value(low) == 0  # a finger's size
+    browser.value("localStorage.setItem('by', 'Ann')")
+    browser.value("document.querySelector('#pump button').click()")
+    # The card is drawn anew by itself, with the state in the record.
+    browser.until("document.querySelector('#pump').textContent.includes('acknowledged by Ann')")
+    (case,) = cases(served.service.web_store)
+    assert case.acknowledged_by == "Ann"
+    own = {address for address in browser.addresses if address.startswith(served.address)}
+    outside = [a for a in browser.addresses if a not in own and not a.startswith("data:")]
+    assert outside == ["about:blank"] * len(outside)
+    # The first answer to a browser without the token is 401.
+    assert [e for e in browser.errors if "401" not in e] == []
