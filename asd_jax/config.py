@@ -51,7 +51,9 @@ class Recordings(CheckedSettings):
 
     root: str = key("", "folder of recordings")
     channel: str = key(
-        "mean", "of recordings with several: mean, near, far, difference, or a number"
+        "mean",
+        "of recordings with several: mean, near, far, difference, cancelled (the near one without "
+        "what the far one predicts of it), guarded (likewise, the machine kept), or a number",
     )
     resampler: str = key(
         "soxr",

@@ -4,6 +4,8 @@
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
+  python -m asd_jax.evaluate --embeddings=DIR,DIR --workdir=DIR
+      scores several embeddings of the same clips together, e.g. of two microphones
   python -m asd_jax.evaluate --workdir=RUN --all
       compares every back end under every normalisation in one table
 
@@ -37,7 +39,11 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "weights", None, "frozen mode: weights to embed with, no training; none: random weights"
     )
-    flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
+    flags.DEFINE_string(
+        "embeddings",
+        None,
+        "folder of <machine>.npz files of any model; several, with commas: their mean score",
+    )
     flags.DEFINE_bool(
         "all",
         False,
@@ -78,6 +84,7 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config
     from asd_jax.run.score import embed_frozen, score_again
+    from asd_jax.run.stacked import stack_folders
     from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
@@ -99,6 +106,8 @@ def main() -> None:
         return
     with remove_new_folder_on_error(workdir), lock_workdir(workdir):
         embeddings = Path(args.embeddings) if args.embeddings else None
+        if embeddings and "," in args.embeddings and not embeddings.is_dir():
+            embeddings = stack_folders(args.embeddings.split(","), workdir)
         score_again(config, embeddings, workdir, everything=args.all)
 
 
