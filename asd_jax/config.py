@@ -94,6 +94,11 @@ class Data(Recordings):
         choices=("error", "skip"),
     )
     domain_in_class: bool = key(False, "also separate source from target in training")
+    supplemental: bool = key(
+        False,
+        "also train on the supplemental clips of clean machine sound (DCASE 2025), a class of "
+        "each machine",
+    )
     held_out: float = key(
         0.0,
         "share of the normal clips kept out of training, for scoring.normalization=held_out",

@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from asd_jax.data.factory import factory_clip
-from asd_jax.data.far_microphone import Stereo, stereo_clip
+from asd_jax.data.far_microphone import stereo_clip
 from asd_jax.data.machines import FAULTS, MACHINES
 from asd_jax.data.two_microphones import cancelled, fault_share
 from asd_jax.features.filter_bank import log_filter_bank
@@ -29,6 +29,7 @@ from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.stacked import stacked
 
 ROOMS_DB = (10, 0, -10)
+TESTED = 20  # test clips of each machine, normal and faulty each
 CHANNELS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "near": lambda near, far: near,
     "far": lambda near, far: far,
@@ -48,12 +49,14 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes the AUC of each channel in each room, and the kept share of faults."""
-    args, found = flags.FLAGS, {}
-    for room_db in ROOMS_DB:
-        machines = [measure(m, args.leak, room_db, args.clips) for m in MACHINES]
-        found[f"{room_db:+d} dB"] = {
-            name: float(np.mean([one[name] for one in machines])) for name in machines[0]
+    args = flags.FLAGS
+    machines = [measure(machine, args.leak, args.clips) for machine in MACHINES]
+    found = {
+        f"{room:+d} dB": {
+            name: float(np.mean([one[room][name] for one in machines])) for name in of
         }
+        for room, of in machines[0].items()
+    }
     write_json(Path(args.output) / "two_microphones.json", {"leak_db": args.leak, "rooms": found})
     names = list(next(iter(found.values())))
     rows = [[name, *(f"{100 * of[name]:.1f}" for of in found.values())] for name in names]
@@ -61,27 +64,30 @@ def main() -> None:
     print_table(text_table(["", *found], rows, title=title))
 
 
-def measure(machine: str, leak_db: float, room_db: int, clips: int) -> dict[str, float]:
-    """Returns the AUC of each channel, of near and far fused, and the kept shares of faults."""
-
-    def recorded(seed: int, fault: str = "") -> Stereo:
-        clip = factory_clip(machine, seed=seed, fault_kind=fault, grade=1.0)
-        return stereo_clip(clip, leak_db=leak_db, room_db=room_db)
-
-    normal = [recorded(seed) for seed in range(clips + 20)]
-    faulty = [recorded(1000 + seed, FAULTS[seed % len(FAULTS)]) for seed in range(20)]
-    label = np.array([-1] * clips + [0] * 20 + [1] * 20)
-    of = {
-        name: _embeddings([channel(*clip.wave) for clip in (*normal, *faulty)], label)
-        for name, channel in CHANNELS.items()
-    }
-    of["near and far fused"] = stacked({name: of[name] for name in ("near", "far")})
-    found = {f"AUC, {name}": _auc(embeddings) for name, embeddings in of.items()}
-    for name in ("cancelled", "guarded"):
-        shares = [
-            fault_share(*clip.wave, *clip.fault, guarded=name == "guarded") for clip in faulty
-        ]
-        found[f"kept, {name}"] = float(np.mean(shares))
+def measure(machine: str, leak_db: float, clips: int) -> dict[int, dict[str, float]]:
+    """Returns {room's level: AUC of each channel and of near and far fused, kept shares}."""
+    many = clips + TESTED
+    sources = [factory_clip(machine, seed=seed) for seed in range(many)]
+    sources += [
+        factory_clip(machine, seed=many + n, fault_kind=FAULTS[n % len(FAULTS)], grade=1.0)
+        for n in range(TESTED)
+    ]
+    label = np.array([-1] * clips + [0] * TESTED + [1] * TESTED)
+    found = {}
+    for room_db in ROOMS_DB:
+        recorded = [stereo_clip(clip, leak_db=leak_db, room_db=room_db) for clip in sources]
+        of = {
+            name: _embeddings([channel(*clip.wave) for clip in recorded], label)
+            for name, channel in CHANNELS.items()
+        }
+        of["near and far fused"] = stacked({name: of[name] for name in ("near", "far")})
+        found[room_db] = {f"AUC, {name}": _auc(embeddings) for name, embeddings in of.items()}
+        for name in ("cancelled", "guarded"):
+            shares = [
+                fault_share(*clip.wave, *clip.fault, guarded=name == "guarded")
+                for clip in recorded[many:]
+            ]
+            found[room_db][f"kept, {name}"] = float(np.mean(shares))
     return found
 
 

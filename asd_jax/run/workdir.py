@@ -24,9 +24,11 @@ from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import file_sha256, folder_in_use, read_json, remove_parts, write_json
 from asd_jax.runtime.log import print_line
 
+SNAPSHOTS = "snapshots"  # weights kept on the way, and below embeddings/ the embeddings by them
 RESULTS = (
     "pseudo_classes.json",
     "checkpoints",
+    SNAPSHOTS,
     "weights.safetensors",
     "embeddings",
     "scores",
