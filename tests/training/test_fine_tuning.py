@@ -206,5 +206,5 @@ def test_only_classes_without_attribute_get_subcentres():
 
 
 def test_resident_clips_cannot_be_changed_as_they_are_read(tmp_path):
-    with pytest.raises(InputError, match="data.resident=True .* noise_probability"):
+    with pytest.raises(InputError, match="data.resident=True .*augment.noise_probability"):
         run(tmp_path, resident=True, change=lambda wave, rng: wave)
