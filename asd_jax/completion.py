@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 
 from asd_jax.__main__ import SHORT_FOR
-from asd_jax.runtime.command import run
+from asd_jax.runtime.command import run, takes_config_file
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_raw
 from asd_jax.runtime.shipped import commands, config_names
@@ -36,6 +36,8 @@ _asd_jax() {{
     if [[ $current == *=* && $COMP_WORDBREAKS == *=* ]]; then
         COMPREPLY=("${{COMPREPLY[@]#"${{current%"${{current##*=}}"}}"}}")
     fi
+    # A flag that is complete is followed by a file name.
+    [[ ${{COMPREPLY[*]}} ]] || COMPREPLY=()
 }}
 complete -o default -F _asd_jax asd-jax
 """
@@ -130,10 +132,11 @@ def _of_absl(module) -> list[str]:
             values = getattr(flag, "enum_values", None) or getattr(flag.parser, "enum_values", ())
             options += [f"--{name}={value}" for value in values]
             options += [] if values else [f"--{name}" + "=" * (not flag.boolean)]
+        of_file = takes_config_file("config")
     finally:
         for name in set(flags.FLAGS) - known:
             delattr(flags.FLAGS, name)
-    if "--config=" in options:
+    if of_file and "--config=" in options:
         options += [f"--config={name}" for name in config_names()]
         options.append("$pretrain_keys" if module.__name__ == "asd_jax.pretrain" else "$run_keys")
     elif "--config" in options:  # the config of a finished run

@@ -160,7 +160,7 @@ def check() -> None:
 def _report_lines(found: dict) -> list[str]:
     """Returns the lines of text that follow the table: notes, seeds, intervals, comparison."""
     lines = [f"note: {note}" for note in found["notes"]]
-    for name, value in found.get("official_scores", {}).items():
+    for name, value in found.get("by_set", {}).items():
         lines.append(f"official score of the {name} machines alone: {100 * value:.2f} %")
     if "mean_of_machine_means" in found:
         value = 100 * found["mean_of_machine_means"]

@@ -21,7 +21,11 @@ from asd_jax.runtime.command import run
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags."""
-    flags.DEFINE_multi_string("workdir", [], "a finished run, once for each system; at most four")
+    flags.DEFINE_multi_string(
+        "workdir",
+        [],
+        "a finished run, or a folder of score files, once for each system; at most four",
+    )
     flags.DEFINE_integer("year", None, "of the challenge", required=True)
     flags.DEFINE_string(
         "label", "Lastname_Institute", "last name of the corresponding author, _, the institute"
@@ -30,6 +34,9 @@ def define_flags(argv: Sequence[str]) -> None:
         "authors", None, "yaml file: submission: {name, abbreviation, authors}, system: {...}"
     )
     flags.DEFINE_string("report", None, "technical report, a pdf file")
+    flags.DEFINE_string(
+        "ground_truth", None, "of a past year, see dcase_score: every clip of it must have a score"
+    )
     flags.DEFINE_string("output", None, "zip file to write; default: submission.zip in the workdir")
 
 
@@ -45,6 +52,7 @@ def main() -> None:
         label=args.label,
         authors=args.authors,
         report=args.report,
+        ground_truth=args.ground_truth,
         output=args.output,
     )
 

@@ -18,6 +18,7 @@ TYPED = {
     "asd-jax evaluate --config.scoring.quan": [],
     "asd-jax evaluate --config.scoring.decision_q": ["--config.scoring.decision_quantile="],
     "asd-jax export --format=s": ["stablehlo"],
+    "asd-jax serve --config=": [],  # file names, by the shell
     "asd-jax demo --ov": ["--overwrite"],
 }
 

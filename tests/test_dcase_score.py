@@ -115,7 +115,7 @@ def test_what_a_score_is_over_is_said_beside_it(tmp_path):
         "score; missing: HairDryer, Scanner",
     ]
     assert all(note in done.stdout.replace("\n", " ") for note in found["notes"][1:2])
-    assert set(found["official_scores"]) == {"development", "evaluation"}
+    assert set(found["by_set"]) == {"dev", "evaluation"}
     done = command(f"--scores={tmp_path}", "--year=2024", "--check")
     assert done.returncode == 2 and "ToyCar section 00 is not of the evaluation set" in done.stderr
 

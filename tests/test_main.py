@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 import asd_jax
 from asd_jax.__main__ import main
@@ -72,6 +74,18 @@ def test_a_config_is_found_by_name_whatever_configs_the_working_directory_holds(
     ran = started(tmp_path, "train", "--config=quikstart", "--workdir=run")
     assert ran.returncode == 2 and "Did you mean 'quickstart'?" in ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["configs"]
+
+
+def test_a_config_of_another_kind_is_not_taken_for_a_name(command):
+    """As that of asd_jax.serve, which is a toml file."""
+    given = []
+    module = types.SimpleNamespace(
+        __name__="other",
+        define_flags=lambda argv: flags.DEFINE_string("config", None, "a file"),
+        main=lambda: given.append(flags.FLAGS.config),
+    )
+    assert command(module, "--config=small")[0] == 0
+    assert given == ["small"]
 
 
 def test_help_imports_no_model_library():

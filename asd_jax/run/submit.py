@@ -12,9 +12,11 @@ import yaml
 
 from asd_jax.data.dcase import Edition, edition
 from asd_jax.run.system_description import described, unfilled
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import atomic_file, check_output, open_regular
 from asd_jax.runtime.log import print_line
+from asd_jax.scoring.labels import Labels, labels_from_name, read_labels
 from asd_jax.scoring.submission import read_submission
 
 MOST_SYSTEMS = 4
@@ -32,23 +34,28 @@ def submit(
     label: str,
     authors: str | None = None,
     report: str | None = None,
+    ground_truth: str | None = None,
     output: str | None = None,
 ) -> Path:
     """Writes the zip of an entry and returns its path.
 
     Args:
-        workdirs: finished runs, one for each system.
+        workdirs: finished runs, or folders of score files, one for each system.
         year: of the challenge.
         label: last name of the corresponding author, "_", the institute.
         authors: yaml file whose fields replace those of the meta files.
         report: the technical report, a pdf file.
+        ground_truth: labels of the evaluation set, of a past year; every clip of it must have a
+            score then.
         output: the zip; default: submission.zip in the first workdir.
 
     Raises:
         InputError: a run has no scores, or they are not what the year's evaluator accepts; the
             message lists all problems. Nothing is written then.
     """
-    of, given = edition(year), _read_yaml(authors) if authors else {}
+    of = edition(year)
+    given = _read_yaml(authors) if authors else {}
+    labels = read_labels(ground_truth, year) if ground_truth else None
     if not 1 <= len(workdirs) <= MOST_SYSTEMS:
         raise InputError(f"--workdir: {len(workdirs)} systems; an entry has 1 to {MOST_SYSTEMS}")
     if not _LABEL.fullmatch(label):
@@ -59,7 +66,7 @@ def submit(
         task = Path(folder) / "task2"
         for number, workdir in enumerate(workdirs, 1):
             name = f"{label}_task2_{number}"
-            _system(workdir, task / name, name, of, given)
+            _system(workdir, task / name, of, given, labels)
         if report:
             _copy_report(Path(report), task / f"{label}_task2.technical_report.pdf")
         _write_zip(path, Path(folder))
@@ -67,10 +74,14 @@ def submit(
     return path
 
 
-def _system(workdir: Path, folder: Path, name: str, of: Edition, given: Mapping) -> None:
-    """Writes one system's files into its folder and checks them there."""
+def _system(
+    workdir: Path, folder: Path, of: Edition, given: Mapping, labels: Labels | None
+) -> None:
+    """Writes one system's files into its folder, which has its label, and checks them there."""
     folder.mkdir(parents=True)
-    scores = workdir / "scores"
+    name = folder.name
+    run = Run(workdir)
+    scores = run.scores if run.scores.is_dir() else workdir
     left = _copy_scores(scores, folder, of)
     domains = of.domains if of.names == "domain folders" else ("",)
     expected = {
@@ -79,10 +90,11 @@ def _system(workdir: Path, folder: Path, name: str, of: Edition, given: Mapping)
     }
     # The copies are read, as the evaluator will; the message names the folder of the run.
     try:
-        clips = read_submission(folder, expected=expected, complete=of.year > 2020)
+        clips = read_submission(folder, labels=labels, expected=expected, complete=of.year > 2020)
     except InputError as error:
         raise InputError(str(error).replace(str(folder), str(scores))) from error
-    if renamed := [clip.file for clip in clips if clip.label >= 0]:
+    files = [clip.file for clip in clips]
+    if renamed := [file for file in files if labels_from_name(file, "")[2] >= 0]:
         raise InputError(
             f"{scores}: {len(renamed)} file names tell the label, as {renamed[0]}: the organisers "
             "know the clips by the names under which they were released"
@@ -100,25 +112,34 @@ def _system(workdir: Path, folder: Path, name: str, of: Edition, given: Mapping)
 
 
 def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
-    """Copies the files of the evaluation machines' sections, and returns the number of others."""
+    """Copies the files of the evaluation machines' sections, and returns the number of others.
+
+    The copies have the names that the evaluators look for. Some teams leave _test out.
+    """
     if not scores.is_dir():
-        raise InputError(f"{scores}: no such folder; a finished run has its scores there")
-    ends = [f"_{m}_{part}" for m, sections in of.evaluation.items() for part in _parts(sections)]
+        raise InputError(f"{scores}: no such folder")
+    wanted = set()
+    for machine, sections in of.evaluation.items():
+        for section in sections:
+            wanted |= {f"{machine}_{end}" for end in _ends(section, of)}
     left = 0
     for path in sorted(scores.glob("*.csv")):
-        kind = next(
-            (k for k in ("anomaly_score", "decision_result") if path.name.startswith(k)), ""
-        )
-        if kind and any(path.name.startswith(kind + end) for end in ends):
-            shutil.copyfile(path, folder / path.name)
+        kind = next((kind for kind in _KINDS if path.name.startswith(f"{kind}_")), "")
+        named = path.stem.removeprefix(f"{kind}_")
+        target = next((name for name in (named, f"{named}_test") if name in wanted), None)
+        if kind and target:
+            shutil.copyfile(path, folder / f"{kind}_{target}.csv")
         else:
             left += 1
     return left
 
 
-def _parts(sections: Sequence[str]) -> list[str]:
-    """Returns what follows the machine in the file names of these sections."""
-    return [f"section_{section}_" for section in sections] + [f"id_{s}." for s in sections]
+def _ends(section: str, of: Edition) -> list[str]:
+    """Returns how the names of a section's files end in an edition, without .csv."""
+    if of.names == "id":
+        return [f"id_{section}"]
+    domains = of.domains if of.names == "domain folders" else ()
+    return [f"section_{section}_{domain}_test" for domain in domains] or [f"section_{section}_test"]
 
 
 def _copy_report(report: Path, target: Path) -> None:
@@ -154,5 +175,6 @@ def _write_zip(path: Path, folder: Path) -> None:
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for one in sorted(place for place in folder.rglob("*") if place.is_file()):
             name = zipfile.ZipInfo(one.relative_to(folder).as_posix(), _DATE)
-            name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            name.compress_type = zipfile.ZIP_DEFLATED
+            name.external_attr = 0o644 << 16
             archive.writestr(name, one.read_bytes())

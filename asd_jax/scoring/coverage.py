@@ -20,7 +20,7 @@ def scores_by_set(machines: Machines, year: int) -> dict[str, float]:
     for machine, sections in machines.items():
         for section, values in sections.items():
             if name := set_of(machine, section, year):
-                parts.setdefault(_SETS[name], {}).setdefault(machine, {})[section] = values
+                parts.setdefault(name, {}).setdefault(machine, {})[section] = values
     if len(parts) < 2:
         return {}
     return {name: summary(parts[name], year).official_score for name in sorted(parts)}

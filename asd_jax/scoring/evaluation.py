@@ -46,7 +46,7 @@ def labelled_sections(
 def evaluate_system(folder: str, clips: Sequence[ScoredClip], year: int) -> dict:
     """Returns the scores of one folder's labelled clips, with the fields of results.json.
 
-    "official_scores" holds those of the development and the evaluation machines if both are
+    "by_set" holds the official scores of the development and the evaluation machines if both are
     present, "mean_of_machine_means" the other average of 2020, and "notes" what a reader of the
     score must know.
 
@@ -69,8 +69,8 @@ def evaluate_system(folder: str, clips: Sequence[ScoredClip], year: int) -> dict
                 known = [c.domain if year > 2020 else "" for c in own]
                 values |= decision_values(known, [c.label for c in own], [c.decision for c in own])
             notes += _section_notes(own, year)
-    if parts := scores_by_set(official.machines, year):
-        found["official_scores"] = parts
+    if by_set := scores_by_set(official.machines, year):
+        found["by_set"] = by_set
     if year == 2020:
         found["mean_of_machine_means"] = mean_of_machine_means(official.machines)
     notes += coverage_notes(((c.machine, c.section) for c in clips), year)

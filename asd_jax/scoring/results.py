@@ -23,8 +23,8 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
     Sections whose test clips have labels get the AUC columns of the year, precision, recall and F1,
     and count towards the official score; a note names the other sections. If a column of a labelled
     section cannot be computed (only one domain, no anomalies), it is left out, the official score
-    is null and a note gives the reason. "official_scores" holds those of the
-    development and of the evaluation machines where a run has both.
+    is null and a note gives the reason. "by_set" holds the official scores of the development and
+    the evaluation machines where a run has both.
 
     Args:
         machines: {machine: its scores}.
@@ -66,10 +66,8 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
-        # One number over both sets is no one's; each alone can be compared.
-        parts = {} if missing else scores_by_set(known, year)
-        if parts:
-            found["official_scores"] = parts
+        if by_set := scores_by_set(known, year):
+            found["by_set"] = by_set
         notes += [f"{reason}; the official score leaves it out" for reason in told]
     else:
         missing += told

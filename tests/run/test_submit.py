@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,16 @@ def test_what_is_to_be_filled_in_is_said_until_it_is(tmp_path, command):
     assert "0 are marked corresponding" in command(asd_jax.submit, *flags, *more)[1]
 
 
+def test_scores_of_another_model_are_packed_with_more_to_fill_in(tmp_path, command):
+    run = run_of(tmp_path / "run", 2025)
+    (run / "config.json").unlink()
+    status, out, err = command(asd_jax.submit, f"--workdir={run / 'scores'}", "--year=2025")
+    assert status == 0, err
+    for field in ("description.machine_learning_method", "complexity.total_parameters"):
+        assert f"to fill in: system.{field}\n" in out
+    assert (run / "scores" / "submission.zip").exists()
+
+
 def test_four_systems_and_a_report_make_one_zip_and_the_same_files_the_same_bytes(
     tmp_path, command
 ):
@@ -150,16 +161,11 @@ def without_scores(run):
     shutil.rmtree(run / "scores")
 
 
-def without_config(run):
-    (run / "config.json").unlink()
-
-
 FAULTS = {
     without_a_decision: "decision_result_ToyPet_section_00_test.csv: missing",
     without_a_machine: "no anomaly scores of Polisher section 00",
     with_nan: "is no finite number",
-    without_scores: "scores: no such folder",
-    without_config: "no config.json",
+    without_scores: "no anomaly scores of",
 }
 
 
@@ -178,6 +184,39 @@ def test_clips_renamed_with_their_labels_are_refused(tmp_path, command):
     status, _, err = command(asd_jax.submit, f"--workdir={run}", "--year=2025")
     assert status == 2
     assert "names under which they were released" in err or "only normal clips" in err
+
+
+def test_files_without_test_in_their_names_are_packed_under_the_names_of_the_evaluator(
+    tmp_path, command
+):
+    run = run_of(tmp_path / "run", 2025)
+    named = {path.name for path in (run / "scores").iterdir()}
+    for path in (run / "scores").iterdir():
+        path.rename(path.with_name(path.name.replace("_test.csv", ".csv")))
+    assert command(asd_jax.submit, f"--workdir={run}", "--year=2025")[0] == 0
+    packed = zipfile.ZipFile(run / "submission.zip").namelist()
+    evaluation = {name for name in named if name.split("_")[2] in edition(2025).evaluation}
+    assert {Path(name).name for name in packed if name.endswith(".csv")} == evaluation
+
+
+def test_with_the_ground_truth_a_clip_without_a_score_is_refused(tmp_path, command):
+    run = run_of(tmp_path / "run", 2025)
+    lines = []
+    for machine in edition(2025).evaluation:
+        lines.append(machine)
+        for n in range(9 if machine == "Polisher" else 8):
+            kind = "normal" if n % 4 < 2 else "anomaly"
+            domain = "source" if n % 2 else "target"
+            lines.append(f"section_00_{n:04}.wav,section_00_{domain}_test_{kind}_{n:04}.wav")
+    (tmp_path / "eval_data_list_2025.csv").write_text("\n".join(lines) + "\n")
+    flags = f"--workdir={run}", "--year=2025", f"--ground_truth={tmp_path}"
+    status, _, err = command(asd_jax.submit, *flags)
+    assert status == 2 and "Polisher section 00: no score for section_00_0008.wav" in err
+    text = (tmp_path / "eval_data_list_2025.csv").read_text()
+    (tmp_path / "eval_data_list_2025.csv").write_text(
+        text.replace("section_00_0008.wav,section_00_target_test_normal_0008.wav\n", "")
+    )
+    assert command(asd_jax.submit, *flags)[0] == 0
 
 
 @pytest.mark.parametrize(

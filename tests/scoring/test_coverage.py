@@ -6,7 +6,7 @@ def test_development_and_evaluation_machines_have_scores_of_their_own():
     values = {"auc_source": 0.8, "auc_target": 0.8, "pauc": 0.8}
     half = dict.fromkeys(values, 0.4)
     both = {"fan": {"00": values}, "Scanner": {"00": half}, "mine": {"00": half}}
-    assert scores_by_set(both, 2024) == {"development": 0.8, "evaluation": 0.4}
+    assert scores_by_set(both, 2024) == {"dev": 0.8, "evaluation": 0.4}
     assert scores_by_set({"fan": {"00": values}, "mine": {"00": half}}, 2024) == {}
 
 

@@ -1,4 +1,4 @@
-"""The ensemble of several runs' scores, and the official score of the two sets of machines."""
+"""The ensemble of several runs' scores."""
 
 import numpy as np
 import pytest
@@ -51,17 +51,3 @@ def test_runs_on_other_clips_are_refused():
         mean_scores(
             [{"fan": scores(np.arange(12.0), 1.0)}, {"fan": scores(np.arange(8.0), 1.0, LABEL[:8])}]
         )
-
-
-def test_development_and_evaluation_machines_also_have_scores_of_their_own():
-    machines = {
-        "fan": scores(LABEL + 0.0, 0.5),  # perfect
-        "ToyPet": scores(1.0 - LABEL, 0.5),  # always wrong
-        "Polisher": scores(LABEL + 0.0, 0.5, np.full(12, -1)),  # not labelled yet
-    }
-    found = results(machines, Scoring(), 2025)
-    assert found["official_scores"]["development"] == 1
-    assert found["official_scores"]["evaluation"] < 0.01
-    assert set(found["machines"]) == {"fan", "ToyPet"}
-    assert any("Polisher section 00" in note for note in found["notes"])
-    assert "official_scores" not in results({"fan": machines["fan"]}, Scoring(), 2025)
