@@ -52,7 +52,9 @@ class Recordings(CheckedSettings):
 
     root: str = key("", "folder of recordings")
     channel: str = key(
-        "mean", "of recordings with several: mean, near, far, difference, or a number"
+        "mean",
+        "of recordings with several: mean, near, far, difference, cancelled (the near one without "
+        "what the far one predicts of it), guarded (likewise, the machine kept), or a number",
     )
     resampler: str = key(
         "soxr",
@@ -92,6 +94,11 @@ class Data(Recordings):
         choices=("error", "skip"),
     )
     domain_in_class: bool = key(False, "also separate source from target in training")
+    supplemental: bool = key(
+        False,
+        "also train on the supplemental clips of clean machine sound (DCASE 2025), a class of "
+        "each machine",
+    )
     held_out: float = key(
         0.0,
         "share of the normal clips kept out of training, for scoring.normalization=held_out",

@@ -100,7 +100,8 @@ def _channel_flag(add) -> None:
     add(
         "--channel",
         default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
+        help="of recordings with several: mean, near, far, difference, cancelled, guarded, or a "
+        "number",
     )
 
 

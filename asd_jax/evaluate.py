@@ -4,6 +4,8 @@
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
+  python -m asd_jax.evaluate --embeddings=DIR,DIR --workdir=DIR
+      scores several embeddings of the same clips together, e.g. of two microphones
   python -m asd_jax.evaluate --workdir=RUN --all
       compares every back end under every normalisation in one table
 
@@ -42,7 +44,11 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "weights", None, "frozen mode: weights to embed with, no training; none: random weights"
     )
-    flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
+    flags.DEFINE_string(
+        "embeddings",
+        None,
+        "folder of <machine>.npz files of any model; several, with commas: their mean score",
+    )
     flags.DEFINE_string(
         "output", None, "folder for the new results of a run; default: the workdir's are replaced"
     )
@@ -88,6 +94,7 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config, with_set_features
     from asd_jax.run.score import embed_frozen, score_again
+    from asd_jax.run.stacked import stack_folders
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -115,6 +122,8 @@ def main() -> None:
         for folder in dict.fromkeys((workdir, output)):
             stack.enter_context(lock_folder(folder))
         embeddings = Path(args.embeddings) if args.embeddings else None
+        if embeddings and "," in args.embeddings and not embeddings.is_dir():
+            embeddings = stack_folders(args.embeddings.split(","), workdir)
         score_again(config, embeddings, workdir, everything=args.all, output=output)
 
 

@@ -12,7 +12,7 @@ from benchmarks import grid
 from benchmarks.grid import Cell, define_flags
 
 POOLINGS = ("attentive_statistics", "mean", "cls")
-LOSSES = ("arcface", "adacos", "subcluster_adacos")
+LOSSES = ("arcface", "adacos", "subcluster_adacos", "adaproj")
 
 
 def main() -> None:

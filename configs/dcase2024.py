@@ -4,6 +4,8 @@
   python -m convert.eat --source=worstchan/EAT-base_epoch30_pretrain \\
       --output=weights/eat_base.safetensors
   python -m asd_jax.train --config=configs/dcase2024.py --workdir=runs/dcase2024
+  python -m asd_jax.train --config=configs/dcase2024.py:long --workdir=runs/dcase2024_long
+      20,000 steps, as configs/dcase2025.py, instead of 5,000
 
 Data: 16 machines with 1,000 normal training clips and 200 test clips each. Cost: 10 epochs over
 16,000 clips, about 47 PFLOP with all embeddings. The result has not been measured here, because the
@@ -26,5 +28,8 @@ def get_config(mode: str = "") -> ConfigDict:
     config = base.get_config()
     config.data.root = "data/dcase2024"
     config.model.update(size="base", weights="weights/eat_base.safetensors", dtype="bfloat16")
+    if mode == "long":
+        config.optimizer.steps = 20_000
+        return config
     base.apply_mode(config, mode)
     return config

@@ -16,6 +16,7 @@ LEFT_OUT = {"data.root", "data.cache", "data.machines", "model.weights", "seeds"
 BOUNDED = {
     "data.clip_seconds": [-1.0, 0.0, 0.05, 0.3, 0.5],
     "optimizer.epochs": [-1, 0, 1, 2],
+    "optimizer.steps": [-1, 0, 1, 2],
     "optimizer.accumulate": [-1, 0, 1, 2, 3],
     "model.depth": [-1, 1, 2],
     "model.width": [-4, 3, 32, 64],

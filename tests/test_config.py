@@ -12,7 +12,7 @@ from asd_jax.scoring.options import Scoring
 from asd_jax.training.settings import FineTuning, Pretraining
 from configs import base, pretrain_base
 
-CONFIGS = ["base", "toycar", "dcase2024", "quickstart"]
+CONFIGS = ["base", "toycar", "dcase2024", "dcase2025", "dcase2026", "quickstart"]
 
 
 @pytest.mark.parametrize("mode", ["", "smoke"])

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import soxr
 from jaxtyping import Float, Int16, Shaped
 
 from asd_jax.data.decode import Recording, open_recording
+from asd_jax.data.two_microphones import cancelled
 from asd_jax.runtime.errors import InputError
 
 # The length of one filter-bank frame, below which a recording gives no features.
@@ -42,8 +43,10 @@ def read_clip(
         path: The file.
         sample_rate: The rate wanted, in Hz.
         channel: "mean" of all channels, the number of a channel counted from 0, or, for a stereo
-            pair as in DCASE 2026, "near" (left), "far" (right) or "difference" ((near - far) / 2,
-            which cancels distant sound).
+            pair as in DCASE 2026, "near" (left), "far" (right), "difference" ((near - far) / 2,
+            which cancels distant sound), "cancelled" (the near channel without what a filter
+            predicts of it from the far one) or "guarded" (likewise, but what is louder near than
+            far is kept; see asd_jax.data.two_microphones).
         resampler: "soxr", or "torchaudio" for parity (see `resample`).
 
     Raises:
@@ -182,19 +185,38 @@ def _read(
 ) -> Shaped[np.ndarray, "s"]:
     """Returns the checked waveform: int16 as stored if that is exact, otherwise float32."""
     with open_recording(path) as sound:
-        rate, blocks = sound.rate, [_pick(block, channel) for block in _limited(sound)]
-        wave = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
-        if wave.dtype == np.int16:
-            if rate == sample_rate:
-                return wave
-            return resample(_scaled(wave), rate, sample_rate, method=resampler).clip(-1, 1)
-        # A single NaN among the samples makes the maximum NaN too.
-        loudest = np.abs(wave).max()
-        if not np.isfinite(loudest):
-            raise InputError("NaN or infinity among the samples")
-        if loudest > LOUDEST:
-            raise InputError(f"samples up to {loudest:.4g}; scale the recording to [-1, 1]")
-        return resample(wave, rate, sample_rate, method=resampler).clip(-1, 1)
+        pair = channel in ("cancelled", "guarded")
+        names = ("near", "far") if pair else (channel,)
+        blocks = [[_pick(block, name) for name in names] for block in _limited(sound)]
+        waves = [
+            _resampled(_joined(parts), sound.rate, sample_rate, resampler)
+            for parts in zip(*blocks, strict=True)
+        ]
+        if not pair:
+            return waves[0]
+        near, far = (_scaled(wave) if wave.dtype == np.int16 else wave for wave in waves)
+        return cancelled(near, far, guarded=channel == "guarded").clip(-1, 1)
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+
+def _resampled(
+    wave: Shaped[np.ndarray, "s"], rate: int, to: int, resampler: str
+) -> Shaped[np.ndarray, "r"]:
+    """Returns the checked waveform at the rate `to`: int16 as it is if possible, else float32."""
+    if wave.dtype == np.int16:
+        return (
+            wave if rate == to else resample(_scaled(wave), rate, to, method=resampler).clip(-1, 1)
+        )
+    # A single NaN among the samples makes the maximum NaN too.
+    loudest = np.abs(wave).max()
+    if not np.isfinite(loudest):
+        raise InputError("NaN or infinity among the samples")
+    if loudest > LOUDEST:
+        raise InputError(f"samples up to {loudest:.4g}; scale the recording to [-1, 1]")
+    return resample(wave, rate, to, method=resampler).clip(-1, 1)
 
 
 def _limited(sound: Recording) -> Iterator[Shaped[np.ndarray, "s c"]]:
@@ -232,7 +254,8 @@ def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.nda
     number = named.get(channel, channel)
     if isinstance(number, str) and not number.isdigit():
         raise InputError(
-            f"no channel {channel!r}; choose mean, near, far, difference or a number from 0"
+            f"no channel {channel!r}; choose mean, near, far, difference, cancelled, guarded or a "
+            "number from 0"
         )
     channels = block.shape[1]
     if not 0 <= int(number) < channels:

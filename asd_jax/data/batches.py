@@ -63,6 +63,7 @@ def training_batches(
     start: int = 0,
     threads: int = 4,
     share: tuple[int, int] = (0, 1),
+    change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
 ) -> Iterator[Batch]:
     """Returns the batches of `epochs` passes over the clips, each in a new order, from batch
     `start` on.
@@ -80,12 +81,16 @@ def training_batches(
         start: Number of batches already used.
         threads: Number of threads that read ahead.
         share: (i, n) reads only the i-th of n equal parts of every batch.
+        change: Maps a waveform and a random generator, which depends on the seed and the place in
+            the order alone, to the waveform to train on; None for the waveform itself.
     """
     if start >= epochs * len(clips) // batch_size:
         return iter(())
     order = (
         grain.MapDataset.source(_Source(clips, extras, read)).seed(seed).shuffle().repeat(epochs)
     )
+    if change:
+        order = order.random_map(lambda clip, rng: clip | {"wave": change(clip["wave"], rng)})
     own = grain.MapDataset.source(_Share(order, batch_size, *share))
     batches = own.batch(batch_size // share[1], drop_remainder=True)[start:]
     return iter(

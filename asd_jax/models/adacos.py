@@ -25,10 +25,12 @@ class AdaCos(nn.Module):
     Attributes:
         classes: number of classes c, at least 2.
         subclusters: centres per class.
+        scale_rule: how the scale is computed, see `next_scale`.
     """
 
     classes: int
     subclusters: int = 1
+    scale_rule: str = "nearest"
 
     @nn.compact
     def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
@@ -39,7 +41,8 @@ class AdaCos(nn.Module):
         cosine = cosine_similarity(embeddings.astype(jnp.float32), centres)
         cosine = cosine.reshape(-1, self.classes, self.subclusters)
         if self.is_mutable_collection("adacos") and not self.is_initializing():
-            scale.value = next_scale(scale.value, jax.lax.stop_gradient(cosine), labels)
+            cosines = jax.lax.stop_gradient(cosine)
+            scale.value = next_scale(scale.value, cosines, labels, rule=self.scale_rule)
         return jax.nn.logsumexp(scale.value * cosine, axis=-1), cosine.max(-1)
 
 
@@ -52,7 +55,11 @@ def initial_scale(centres: int) -> float:
 
 
 def next_scale(
-    scale: Float[Array, ""], cosine: Float[Array, "b c k"], labels: Float[Array, "b c"]
+    scale: Float[Array, ""],
+    cosine: Float[Array, "b c k"],
+    labels: Float[Array, "b c"],
+    *,
+    rule: str = "nearest",
 ) -> Float[Array, ""]:
     """Returns the next scale, log(B) / cos(min(pi / 4, median)), from a batch's cosines to all
     centres.
@@ -61,7 +68,13 @@ def next_scale(
     over all centres in sub-cluster AdaCos. The median is that of the clips' angles to their class,
     measured to the nearest of its centres; the angle of a mixed clip is the mean weighted by its
     labels.
+
+    With rule="public" it is the scale of public systems (Wilkinghoff's, MERL's, ASDKit's): the
+    angle is the sum of the angles to all centres of a class, and in AdaCos a clip's own class
+    counts as exp(0) in the sum instead of being left out.
     """
+    if rule == "public":
+        return _public_scale(scale, cosine, labels)
     # In AdaCos the sum omits a clip's own class, in proportion to its label.
     others = jnp.log(jnp.maximum(1 - labels, 1e-12))[:, :, None] if cosine.shape[-1] == 1 else 0.0
     log_sums = jax.nn.logsumexp(scale * cosine + others, axis=(1, 2))
@@ -70,3 +83,13 @@ def next_scale(
     median = jnp.median((labels * angle).sum(-1))
     # With two classes that are far apart, B falls below 1 and its logarithm below 0.
     return jnp.maximum(log_mean, 0.1) / jnp.cos(jnp.minimum(math.pi / 4, median))
+
+
+def _public_scale(scale, cosine, labels):
+    logits = scale * cosine
+    if cosine.shape[-1] == 1:
+        logits = jnp.where(labels[:, :, None] < 1, logits, 0.0)
+    log_mean = jax.nn.logsumexp(logits) - math.log(len(cosine))
+    angle = jnp.arccos(jnp.clip(cosine, -COSINE_LIMIT, COSINE_LIMIT)).sum(-1)
+    median = jnp.median((labels * angle).sum(-1))
+    return jnp.maximum(log_mean / jnp.cos(jnp.minimum(math.pi / 4, median)), 1e-12)

@@ -5,6 +5,7 @@ It is used in training only.
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -14,27 +15,39 @@ COSINE_LIMIT = 1 - 1e-6  # keeps the sine's gradient finite
 class ArcFace(nn.Module):
     """Maps embeddings "b e" and soft labels "b c" to (logits, cosines), both "b c".
 
-    Its parameters are one centre per class.
+    Its parameters are one centre per class, or several, of which the nearest counts (sub-centre
+    ArcFace; Deng et al., ECCV 2020).
 
     Attributes:
         classes: number of classes c, at least 2.
         scale: s.
         margin: m, in radians.
+        subcentres: number of centres of each class; empty for one each.
     """
 
     classes: int
     scale: float = 30.0
     margin: float = 0.5
+    subcentres: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
-        centres = self.param(
-            "centres", nn.initializers.normal(0.02), (self.classes, embeddings.shape[-1])
-        )
+        several = self.subcentres and max(self.subcentres) > 1
+        count = sum(self.subcentres) if several else self.classes
+        centres = self.param("centres", nn.initializers.normal(0.02), (count, embeddings.shape[-1]))
         cosine = cosine_similarity(
             embeddings.astype(jnp.promote_types(embeddings.dtype, jnp.float32)), centres
         )
+        if several:
+            cosine = cosine[:, _rows(self.subcentres)].max(-1)
         return arcface_logits(cosine, labels, scale=self.scale, margin=self.margin), cosine
+
+
+def _rows(subcentres: tuple[int, ...]) -> np.ndarray:
+    """Returns the rows of the centres of each class "c k"; a class's first fills up its row."""
+    first = np.cumsum((0, *subcentres[:-1]))
+    number = np.arange(max(subcentres))
+    return first[:, None] + np.where(number < np.array(subcentres)[:, None], number, 0)
 
 
 def cosine_similarity(x: Float[Array, "b e"], y: Float[Array, "c e"]) -> Float[Array, "b c"]:

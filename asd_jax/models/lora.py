@@ -38,7 +38,9 @@ class Dense(nn.Module):
         y = y + jnp.broadcast_to(param("bias", nn.initializers.zeros, self.features), y.shape)
         if self.lora is None or self.name not in self.lora.targets:
             return y
-        a = param("lora_a", nn.initializers.he_uniform(), inputs, self.lora.rank)
+        gain = {"he": 2.0, "peft": 1 / 3}[self.lora.init]  # the bound is sqrt(3 gain / inputs)
+        uniform = nn.initializers.variance_scaling(gain, "fan_in", "uniform")
+        a = param("lora_a", uniform, inputs, self.lora.rank)
         # With B = 0 the update starts at zero.
         b = param("lora_b", nn.initializers.zeros, self.lora.rank, self.features)
         return y + x @ a @ b * (self.lora.alpha / self.lora.rank)

@@ -20,6 +20,7 @@ from asd_jax.data.windows import Window, windows_of
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH
 from asd_jax.run.manifest import check_unchanged, recording_stamps
+from asd_jax.run.microphones import check_cancelling
 from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
@@ -64,6 +65,8 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
     if config.data.root != "factory":
         check_machines(sorted({clip.machine for clip in clips}), config.data.year)
+    if config.data.channel in ("cancelled", "guarded"):
+        check_cancelling(config.data, clips)
     return clips
 
 

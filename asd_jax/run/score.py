@@ -24,7 +24,7 @@ from asd_jax.run.embed import (
 from asd_jax.run.encoder import check_run, keep_compiled, note_slow_dtype
 from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import write_report, write_seeds_report
-from asd_jax.run.workdir import BASELINE_FOLDER, Run
+from asd_jax.run.workdir import BASELINE_FOLDER, SNAPSHOTS, Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_json
@@ -40,6 +40,7 @@ from asd_jax.scoring.embeddings import Embeddings, check_clips
 from asd_jax.scoring.ensemble import mean_scores
 from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
+from asd_jax.scoring.stacked import stacked
 from asd_jax.scoring.submission import submission_files, write_submission
 
 # The baseline of every table, which needs no model: the front end's mean over time, standardised,
@@ -233,8 +234,6 @@ def score_embeddings(
     write_scores(scored, new.scores, year)
     write_json(new.results, found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
-    for name, value in found.get("by_set", {}).items():
-        print_line(f"official score of the {name} machines alone: {percent(value)} %")
     for note in found["notes"]:
         print_line(f"note: {note}")
     if skipped:
@@ -309,6 +308,10 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
     check_names("machine", (path.stem for path in paths), at=str(folder))
     machines = {path.stem: Embeddings.load(path) for path in paths}
     for machine, of in machines.items():
+        snapshots = sorted(folder.glob(f"{SNAPSHOTS}/*/{machine}.npz"))
+        if snapshots:
+            parts = {str(path): Embeddings.load(path) for path in snapshots}
+            machines[machine] = of = stacked(parts | {str(folder): of})
         with error_context(f"{folder}: {machine}.npz"):
             check_clips(of)
     return machines

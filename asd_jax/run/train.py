@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from asd_jax.config import RunConfig
 from asd_jax.data.windows import Window
@@ -23,6 +25,8 @@ from asd_jax.run.encoder import (
     with_pseudo_classes,
 )
 from asd_jax.run.score import embed_and_score, summarize_seeds
+from asd_jax.run.snapshots import embed_snapshots
+from asd_jax.run.supplemental import clean_clips, noise_change
 from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, config_section
@@ -88,18 +92,20 @@ def train_and_score(
         if config.model.encoder == "eat":
             pretrained = pretrained_eat(config.model, config.features.bins)
         clips, skipped = readable_clips(config, found)
-        train = [clip for clip in clips if clip.split == "train"]
+        train = [clip for clip in clips if clip.split == "train"] + clean_clips(config)
+        change = noise_change(config)
         windows = clip_windows(config, train, training=True)
         encoder = encoder_config(config, clips)
         # These checks fail before the workdir is claimed and anything is written.
         if encoder.eat:
             note_other_front_end(config.model.weights, encoder.front_end)
             with config_section("optimizer."):
-                config.optimizer.steps(len(windows))
+                config.optimizer.total_steps(len(windows))
             if not config.data.pseudo_classes:
                 class_numbers(windows, encoder, config.data.domain_in_class)
     with Run(workdir).claim(to_dict(config), clips, overwrite=overwrite):
-        params, seconds = trained_params(config, encoder, pretrained, windows, workdir)
+        params, seconds = trained_params(config, encoder, pretrained, windows, workdir, change)
+        embed_snapshots(config, encoder, clips, Run(workdir))
         return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
 
 
@@ -109,6 +115,7 @@ def trained_params(
     pretrained: tuple[EATConfig, dict] | None,
     windows: Sequence[Window],
     workdir: Path,
+    change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
 ) -> tuple[dict, dict[str, float]]:
     """Returns the encoder's parameters and {"training_seconds": the duration of fine-tuning}.
 
@@ -133,6 +140,10 @@ def trained_params(
     run.check_origin(source)
     if config.data.pseudo_classes:
         windows = with_pseudo_classes(config, windows, encoder, pretrained, run.pseudo_classes)
+
+    def keep(step, params):
+        save_encoder(run.snapshots / f"step_{step:07}.safetensors", encoder, params, **source)
+
     params = fine_tune(
         encoder,
         pretrained[1] if pretrained else None,
@@ -148,6 +159,8 @@ def trained_params(
         threads=config.data.threads,
         log_every=config.log.every,
         checkpoint_every=config.log.checkpoint_every,
+        change=change,
+        keep=keep,
     )
     save_encoder(run.weights, encoder, params, **source)
     return params, {"training_seconds": time.perf_counter() - begin}

@@ -17,6 +17,7 @@ from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_line
 
 _REMEDY = "Use another --workdir, or --overwrite to remove that run first"
+SNAPSHOTS = "snapshots"  # weights kept on the way; in a folder of embeddings, those by them
 BASELINE_FOLDER = "filter_bank"  # in a folder of embeddings: those of the bare filter bank
 MOST_SEEDS = 1000
 # A run may continue with other values of these keys, which change results by rounding at most.
@@ -49,6 +50,7 @@ class Run:
         self.pseudo_classes = self.workdir / "pseudo_classes.json"
         self.checkpoints = self.workdir / "checkpoints"
         self.weights = self.workdir / "weights.safetensors"
+        self.snapshots = self.workdir / SNAPSHOTS
         self.embeddings = self.workdir / "embeddings"
         self.scores = self.workdir / "scores"
         self.results = self.workdir / "results.json"

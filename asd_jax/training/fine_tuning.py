@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
@@ -54,6 +55,8 @@ def fine_tune(
     threads: int = 4,
     log_every: int = 20,
     checkpoint_every: int = 200,
+    change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    keep: Callable[[int, dict], None] = lambda step, params: None,
 ) -> dict:
     """Returns the parameters of `Encoder(config)` after fine-tuning on the training clips.
 
@@ -74,21 +77,29 @@ def fine_tune(
         threads: number of threads that read ahead.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
+        change: changes waveforms as they are read, see `training_batches`.
+        keep: receives the step and the encoder's parameters after each of
+            `settings.snapshot_steps`.
 
     Raises:
-        InputError: there are fewer than two classes or fewer clips than a batch, or `run_steps`
-            raises.
+        InputError: there are fewer than two classes or fewer clips than a batch, resident clips
+            are to be changed as they are read, or `run_steps` raises.
         Interrupted: as for `run_steps`.
     """
     mesh = mesh or one_device()
     classes, extras = class_numbers(clips, config, with_domain)
-    steps = settings.steps(len(clips))
+    steps = settings.total_steps(len(clips))
+    if resident and change:
+        raise InputError(
+            "data.resident=True keeps the clips as they are, without augment.noise_probability; "
+            "set one of them back to its default"
+        )
     # Blocks above the pooled one do not affect the embedding, so they do not count as depth.
     optimizer, schedule = make_optimizer(
         settings, steps, config.pooling.block % config.backbone.depth + 1
     )
     encoder = Encoder(config, dtype, settings.lora, settings.drop_path, settings.remat)
-    head = make_head(len(classes), settings)
+    head = make_head(len(classes), settings, subcentres(classes, settings))
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
@@ -105,11 +116,12 @@ def fine_tune(
             extras,
             read,
             batch_size=settings.batch_size,
-            epochs=settings.epochs,
+            epochs=-(-steps * settings.batch_size // len(clips)),
             seed=seed,
             share=process_share(mesh),
             start=start,
             threads=threads,
+            change=change,
         )
         return (shard_batch(mesh, batch) for batch in read_ahead)
 
@@ -117,6 +129,12 @@ def fine_tune(
         if resident:
             return []
         return [clips[number].path for number in process_rows(batch["clip"])]
+
+    kept = settings.snapshot_steps(steps)
+
+    def after_step(step, state):
+        if step in kept:
+            keep(step, fetch_whole(mesh, final_params(state, settings)))
 
     state = run_steps(
         train_step,
@@ -130,6 +148,7 @@ def fine_tune(
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         on_bad_loss=settings.on_bad_loss,
+        after_step=after_step,
         files_of=files_of,
     )
     return fetch_whole(mesh, final_params(state, settings))
@@ -154,6 +173,12 @@ def draw_from_resident(train_step: Callable, batch_size: int, key_order: jax.Arr
         )
 
     return step
+
+
+def subcentres(classes: Sequence[tuple[str, ...]], settings: FineTuning) -> tuple[int, ...]:
+    """Returns the number of ArcFace's centres of each class (machine, section, attribute, ...)."""
+    everywhere = settings.subcentres_of == "all"
+    return tuple(settings.subcentres if everywhere or not of[2] else 1 for of in classes)
 
 
 def class_numbers(

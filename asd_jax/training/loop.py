@@ -50,6 +50,7 @@ def run_steps(
     on_bad_loss: str = "stop",
     files_of: Callable[[Any], Sequence[str]] = lambda batch: (),
     watch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+    after_step: Callable[[int, State], None] = lambda step, state: None,
 ) -> State:
     """Returns the state after the last step, starting from the newest checkpoint in the workdir.
 
@@ -75,6 +76,8 @@ def run_steps(
             step.
         files_of: returns the names of a batch's files, for the message.
         watch: receives the metrics that are logged, and may raise Unsound.
+        after_step: receives the number of every step and the state after it, which it must not
+            keep; a step that is repeated after an interruption is received again.
 
     Raises:
         InputError: a metric is not finite, there is not enough memory for a step, or the disk is
@@ -121,6 +124,7 @@ def run_steps(
                     state, sound, metrics = step_fn(state, sound, batch, key)
                     report()
                     before = (step, batch, metrics)
+                    after_step(step, state)
                     stop = _all_stop(asked, step, log_every)
                     last = step == steps or stop
                     if last or step % checkpoint_every == 0:

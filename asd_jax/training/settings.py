@@ -16,6 +16,7 @@ class Optimizer(CheckedSettings):
     """How long fine-tuning takes and how fast it learns."""
 
     epochs: int = key(10, "passes over the training clips; 0: the weights as they start", least=0)
+    steps: int = key(0, "number of steps, which then replaces epochs; 0: by epochs", least=0)
     batch_size: int = key(32, "clips a step, and a batch of embedding", least=1)
     accumulate: int = key(
         1,
@@ -33,6 +34,13 @@ class Optimizer(CheckedSettings):
         least=0,
         below=1,
     )
+    snapshots: int = key(
+        1,
+        "weights at equal distances in the second half of training, the last at its end, that all "
+        "embed every clip; a clip's score is the mean of their standardised scores",
+        least=1,
+        most=64,
+    )
     on_bad_loss: str = key(
         "stop",
         "stop or skip, when loss or gradients are not finite; skipped steps change nothing",
@@ -46,12 +54,19 @@ class Optimizer(CheckedSettings):
                 f"accumulate={self.accumulate} parts do not divide batch_size={self.batch_size}"
             )
 
-    def steps(self, clips: int) -> int:
+    def snapshot_steps(self, steps: int) -> list[int]:
+        """Returns the steps after which weights are kept, besides the last of `steps`."""
+        kept = [round(steps * (1 + n / self.snapshots) / 2) for n in range(1, self.snapshots)]
+        return sorted({step for step in kept if 0 < step < steps})
+
+    def total_steps(self, clips: int) -> int:
         """Returns the number of steps for the given number of clips.
 
         Raises:
             InputError: there are too few clips for a single step.
         """
+        if self.steps:
+            return self.steps
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
             raise InputError(
@@ -76,6 +91,11 @@ class Backbone(CheckedSettings):
     )
     lora_rank: int = key(64, "with learning_rate 1e-4 the field's usual choice", least=1)
     lora_alpha: float = key(64.0, "over the rank: the scale of the update", above=0)
+    lora_init: str = key(
+        "he",
+        "of the factor A, uniform: he, up to sqrt(6 / inputs), or peft, up to sqrt(1 / inputs)",
+        choices=("he", "peft"),
+    )
     lora_targets: str = key("qkv", "comma-separated layers of a block: qkv, out, fc1, fc2")
     layer_decay: float = key(
         1.0,
@@ -104,7 +124,7 @@ class Backbone(CheckedSettings):
         if self.strategy != "lora":
             return None
         targets = tuple(name.strip() for name in self.lora_targets.split(",") if name.strip())
-        return LoRA(self.lora_rank, self.lora_alpha, targets)
+        return LoRA(self.lora_rank, self.lora_alpha, targets, self.lora_init)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,13 +133,28 @@ class Head(CheckedSettings):
 
     head: str = key(
         "arcface",
-        "arcface; adacos, whose scale follows the training; or subcluster_adacos; the last two "
-        "without a margin",
-        choices=("arcface", "adacos", "subcluster_adacos"),
+        "arcface; adacos, whose scale follows the training; subcluster_adacos; or adaproj, whose "
+        "classes are subspaces; the last three without a margin",
+        choices=("arcface", "adacos", "subcluster_adacos", "adaproj"),
     )
     scale: float = key(30.0, "of the cosines", above=0)
     margin: float = key(0.5, "radians, on the true class", least=0)
-    subclusters: int = key(16, "centres a class of subcluster_adacos", least=1)
+    subclusters: int = key(
+        16, "centres a class of subcluster_adacos, dimensions a class of adaproj", least=1
+    )
+    scale_rule: str = key(
+        "nearest",
+        "of adacos: nearest, the angle to a class's nearest centre; public, as in public systems: "
+        "the sum of the angles to its centres, and exp(0) for a clip's own class",
+        choices=("nearest", "public"),
+    )
+    subcentres: int = key(1, "centres a class of arcface; the nearest counts", least=1)
+    subcentres_of: str = key(
+        "all",
+        "classes with subcentres: all or without_attributes, those of machines whose attributes "
+        "are concealed; the others have one",
+        choices=("all", "without_attributes"),
+    )
     train_centres: bool = key(
         True, "False: random ones stay, as in public systems with subcluster_adacos"
     )
@@ -134,9 +169,21 @@ class Augmentation(CheckedSettings):
     )
     mixup_alpha: float = key(0.4, "weight ~ Beta(alpha, alpha)", above=0)
     mixup_probability: float = key(0.5, "that a clip is mixed", least=0, most=1)
+    noise_probability: float = key(
+        0.0, "that a supplemental noise clip (DCASE 2025) is added to a clip", least=0, most=1
+    )
+    noise_low_db: float = key(5.0, "lowest signal-to-noise ratio", least=-60, most=60)
+    noise_high_db: float = key(20.0, "highest signal-to-noise ratio", least=-60, most=60)
     mask_frames: int = key(80, "SpecAugment: widest time stripe", least=0)
     mask_filters: int = key(80, "SpecAugment: widest frequency stripe", least=0)
     mask_probability: float = key(0.5, "of each stripe", least=0, most=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.noise_low_db > self.noise_high_db:
+            raise InputError(
+                f"noise_low_db={self.noise_low_db} is above noise_high_db={self.noise_high_db}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

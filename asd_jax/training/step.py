@@ -13,6 +13,7 @@ import optax
 
 from asd_jax.features.augment import mix, mixup_pairs, spec_augment
 from asd_jax.models.adacos import AdaCos
+from asd_jax.models.adaproj import AdaProj
 from asd_jax.models.arcface import ArcFace, arcface_loss
 from asd_jax.models.encoder import Encoder
 from asd_jax.models.lora import merge
@@ -43,11 +44,20 @@ class TrainState(NamedTuple):
     average: dict
 
 
-def make_head(classes: int, settings: FineTuning) -> nn.Module:
-    """Returns the classifier, which maps embeddings and soft labels to (logits, cosines)."""
+def make_head(classes: int, settings: FineTuning, subcentres: tuple[int, ...] = ()) -> nn.Module:
+    """Returns the classifier, which maps embeddings and soft labels to (logits, cosines).
+
+    Args:
+        classes: number of classes.
+        settings: the settings of the training.
+        subcentres: number of ArcFace's centres of each class; empty for one each.
+    """
     if settings.head == "arcface":
-        return ArcFace(classes, settings.scale, settings.margin)
-    return AdaCos(classes, settings.subclusters if settings.head == "subcluster_adacos" else 1)
+        return ArcFace(classes, settings.scale, settings.margin, subcentres)
+    if settings.head == "adaproj":
+        return AdaProj(classes, settings.subclusters)
+    subclusters = settings.subclusters if settings.head == "subcluster_adacos" else 1
+    return AdaCos(classes, subclusters, settings.scale_rule)
 
 
 def make_optimizer(

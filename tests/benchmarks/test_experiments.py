@@ -266,8 +266,8 @@ def shared_cells(tmp_path_factory):
         ("filter_banks", ["--weights=box"], 11),  # which brings its own front end
         ("simam", ["--customized={fan: local, gearbox: global}"], 16),
         ("domain_normalization", [], 14),
-        ("pooling_and_loss", [], 7),
-        ("strategies", [], 8),
+        ("pooling_and_loss", [], 8),
+        ("strategies", [], 9),
         ("automatic_choice", ["--banks=m-FB", "--modes=local,none"], 9),
         ("dcase", [], 4),
     ],

@@ -78,3 +78,28 @@ def test_scale_moves_in_training_only_and_has_no_gradient(subclusters):
 def test_two_classes_keep_a_positive_scale():
     cosine = jnp.array([[1.0, -1.0], [-1.0, 1.0]])[:, :, None]
     assert next_scale(jnp.float32(2.0), cosine, jnp.eye(2)) > 0
+
+
+@pytest.mark.parametrize("centres", [1, 3])
+def test_public_scale_sums_the_angles_to_a_classs_centres(centres):
+    rng = np.random.default_rng(2)
+    cosine, label = rng.uniform(-1, 1, (7, 5, centres)), rng.integers(0, 5, 7)
+    exponents = 4.0 * cosine
+    if centres == 1:
+        exponents[np.arange(7), label] = 0
+    angle = np.median(np.arccos(cosine[np.arange(7), label]).sum(-1))
+    expected = np.log(np.exp(exponents).sum((1, 2)).mean()) / np.cos(min(np.pi / 4, angle))
+    got = next_scale(
+        jnp.float32(4.0), jnp.asarray(cosine, jnp.float32), jnp.eye(5)[label], rule="public"
+    )
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_near_a_centre_the_public_scale_is_the_larger():
+    """Two centres a class, one of them far: the sum of the angles is beyond pi / 4."""
+    cosine = jnp.tile(jnp.array([[0.99, 0.0], [0.0, 0.0]]), (4, 1, 1))
+    labels = jnp.tile(jnp.array([1.0, 0.0]), (4, 1))
+    ours, public = (
+        next_scale(jnp.float32(5.0), cosine, labels, rule=rule) for rule in ("nearest", "public")
+    )
+    np.testing.assert_allclose(public / ours, np.sqrt(2) * 0.99, rtol=1e-3)

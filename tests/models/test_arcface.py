@@ -67,3 +67,26 @@ def test_loss_is_soft_cross_entropy():
     assert arcface_loss(logits, labels) == pytest.approx(
         float(-(labels * log_p).sum(1).mean()), rel=1e-6
     )
+
+
+def test_the_nearest_of_a_classs_subcentres_counts():
+    head = ArcFace(classes=3, margin=0.0, subcentres=(2, 1, 3))
+    x = jax.random.normal(jax.random.key(0), (4, 16))
+    labels = jnp.eye(3)[jnp.arange(4) % 3]
+    params = head.init(jax.random.key(1), x, labels)
+    centres = params["params"]["centres"]
+    assert centres.shape == (6, 16)
+    every = np.asarray(cosine_similarity(x, centres))
+    expected = np.stack([every[:, :2].max(1), every[:, 2], every[:, 3:].max(1)], 1)
+    logits, cosine = head.apply(params, x, labels)
+    np.testing.assert_allclose(cosine, expected, atol=1e-6)
+    np.testing.assert_allclose(logits, 30 * expected, atol=1e-4)
+
+
+def test_one_subcentre_each_is_arcface():
+    x, labels = jax.random.normal(jax.random.key(0), (4, 16)), jnp.eye(3)[jnp.arange(4) % 3]
+    plain, each = ArcFace(classes=3), ArcFace(classes=3, subcentres=(1, 1, 1))
+    params = plain.init(jax.random.key(1), x, labels)
+    jax.tree.map(
+        np.testing.assert_array_equal, plain.apply(params, x, labels), each.apply(params, x, labels)
+    )

@@ -65,3 +65,13 @@ def test_impossible_updates_are_refused():
         LoRA(targets=("qkv", "key"))
     with pytest.raises(InputError, match="rank 0"):
         LoRA(rank=0)
+
+
+@pytest.mark.parametrize(("init", "bound"), [("he", np.sqrt(6 / 48)), ("peft", np.sqrt(1 / 48))])
+def test_the_factor_a_is_uniform_up_to_its_bound(init, bound):
+    params = EAT(CONFIG, lora=LoRA(rank=64, init=init)).init(jax.random.key(0), X)["params"]
+    flat, _ = jax.tree_util.tree_flatten_with_path(params)
+    (first, *_) = [leaf for path, leaf in flat if "lora_a" in str(path)]
+    assert first.shape[0] == 48
+    assert 0.99 * bound < np.abs(first).max() <= bound
+    assert np.std(first) == pytest.approx(bound / np.sqrt(3), rel=0.02)

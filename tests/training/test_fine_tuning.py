@@ -12,7 +12,7 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import TrainingLog
-from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.fine_tuning import fine_tune, subcentres
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import augmented_batch
 from asd_jax.training.weights import random_eat
@@ -183,3 +183,28 @@ def test_augmentation_keeps_the_order_of_the_method():
     np.testing.assert_array_equal(none[1], labels)
     with pytest.raises(InputError, match="mixup='wave'; known: waveform, spectrogram, none"):
         FineTuning(mixup="wave")
+
+
+def test_weights_are_kept_at_equal_distances_in_the_second_half(tmp_path):
+    settings = dataclasses.replace(SETTINGS, steps=8, snapshots=4)
+    assert settings.total_steps(1000) == 8 and settings.snapshot_steps(8) == [5, 6, 7]
+    assert FineTuning().snapshot_steps(100) == []
+    kept = {}
+    final = run(tmp_path, settings, keep=kept.__setitem__)
+    assert sorted(kept) == [5, 6, 7]
+    shorter = run(tmp_path / "to_5", dataclasses.replace(settings, snapshots=1), keep=kept.pop)
+    jax.tree.map(np.testing.assert_array_equal, shorter, final)
+    difference = jax.tree.map(lambda a, b: np.abs(a - b).max(), kept[7], final)
+    assert 0 < max(jax.tree.leaves(difference))
+
+
+def test_only_classes_without_attribute_get_subcentres():
+    classes = [("fan", "00", "speed_1"), ("pump", "00", "")]
+    settings = FineTuning(subcentres=4, subcentres_of="without_attributes")
+    assert subcentres(classes, settings) == (1, 4)
+    assert subcentres(classes, dataclasses.replace(settings, subcentres_of="all")) == (4, 4)
+
+
+def test_resident_clips_cannot_be_changed_as_they_are_read(tmp_path):
+    with pytest.raises(InputError, match="data.resident=True .*augment.noise_probability"):
+        run(tmp_path, resident=True, change=lambda wave, rng: wave)

@@ -1,0 +1,59 @@
+"""Joins several embeddings of the same clips, e.g. of two microphones or of several checkpoints.
+
+The score of a clip is then the mean of the scores of all of them, each standardised by its own
+normal clips (`scoring.layers=mean_score`).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.embeddings import Embeddings
+
+_SAME = ("files", "section", "split", "domain", "label")
+
+
+def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
+    """Returns embeddings with one layer, "clip layer embedding", for each part.
+
+    Bands of a part become one vector.
+
+    Args:
+        parts: {where it comes from: embeddings of one machine}; clips may be in any order.
+
+    Raises:
+        InputError: the parts are not of the same clips, have layers already or differ in width. The
+            message names two parts.
+    """
+    sorted_parts = {name: part[_order(part)] for name, part in parts.items()}
+    (first, of), *others = sorted_parts.items()
+    vectors = []
+    for name, part in sorted_parts.items():
+        if "layer" in part.axes:
+            raise InputError(f"{name}: has layers already, so it cannot be one of several")
+        vectors.append(part.vectors.reshape(len(part.vectors), -1))
+    for name, part in others:
+        if different := [key for key in _SAME if not _equal(getattr(of, key), getattr(part, key))]:
+            raise InputError(
+                f"{first} and {name} must be of the same clips, but differ in {different[0]}"
+            )
+        if not _equal(of.window_start_seconds, part.window_start_seconds):
+            raise InputError(f"{first} and {name} must be of the same windows of the clips")
+    widths = {name: v.shape[1] for name, v in zip(sorted_parts, vectors, strict=True)}
+    if len(set(widths.values())) > 1:
+        said = ", ".join(f"{width} in {name}" for name, width in widths.items())
+        raise InputError(f"embeddings to join must have one width, found {said}")
+    axes = ("clip", "layer", "embedding")
+    return dataclasses.replace(of, vectors=np.stack(vectors, axis=1), axes=axes)
+
+
+def _order(part: Embeddings) -> np.ndarray:
+    start = part.window_start_seconds
+    start = np.zeros(len(part.files)) if start is None else start
+    return np.lexsort((start, part.files, part.split))
+
+
+def _equal(one: np.ndarray | Sequence | None, other: np.ndarray | Sequence | None) -> bool:
+    return (one is None) == (other is None) and (one is None or np.array_equal(one, other))
