@@ -229,7 +229,9 @@ class Report(CheckedSettings):
     page: bool = key(True, "whether to write report/index.html")
     map: str = key("pca", "of the embeddings; or umap (extra `umap`)", choices=("pca", "umap"))
     clips: int = key(
-        8, "highest-scored, and as many most wrong, to see and hear on the page", least=0
+        2,
+        "of each machine and section: highest-scored, and as many most wrong, to see and hear",
+        least=0,
     )
 
     def __post_init__(self):

@@ -422,6 +422,7 @@ def score(args: argparse.Namespace) -> int:
             verdicts,
             read,
             (lambda name: read(normal[name])) if normal else None,
+            name=Path(args.detector).stem,
         )
     if not args.json:
         print_rows(rows, detector.threshold, table=not args.workdir)

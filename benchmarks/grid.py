@@ -38,7 +38,7 @@ from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from benchmarks.provenance import cost_section, machine, write_provenance
-from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
+from benchmarks.verdict import Row, as_table, compared, result_sections, row_of, write_tables
 
 # The rows that every table contains.
 RANDOM, BARE = "random weights", "filter bank"
@@ -192,13 +192,16 @@ def run_grid(
         package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")
     }
     write_json(output / f"{name}.json", found)
+    write_tables(output, name, found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
     write_provenance(output, seconds)
     print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
     for line in [found["verdict"], *notes]:
         print_line(line)
     lead = [question, found["verdict"], *notes]
-    page = Page(name, [*result_sections("Scores", found), cost_section(seconds)], lead)
+    files = [(f, f"../{f}") for f in (f"{name}.{e}" for e in ("json", "csv", "md", "tex"))]
+    sections = [*result_sections("Scores", found), cost_section(seconds)]
+    page = Page(name, sections, lead, [*files, ("timing.json", "../timing.json")])
     write_page(output / "report" / "index.html", page)
     return found
 

@@ -10,6 +10,7 @@ LAYERS = [
     {"models"},
     {"training", "reporting", "monitoring"},
     {"detector"},
+    {"sklearn", "pyod"},
     {"config"},
     {"run"},
     {"service"},

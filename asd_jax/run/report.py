@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from asd_jax.config import RunConfig
 from asd_jax.data.clips import find_clips
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.reporting import sections
 from asd_jax.reporting.page import Page, Section, write_page
+from asd_jax.reporting.summary import run_section, verdict_lines, words_section
 from asd_jax.reporting.table import percent
 from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.run.embed import FRONT_END
@@ -30,14 +32,22 @@ def write_report(
     found: Mapping,
     workdir: Path,
     output: Path,
+    plain: Mapping[str, MachineScores] | None = None,
 ) -> None:
     """Writes output/report/index.html from the embeddings, the scores and the content of
     results.json.
 
-    `workdir` is the folder of the run, with its front end, its metrics and its factory.
-
     Spectrograms and players need the recordings; if they cannot be found any more, the page says
     so.
+
+    Args:
+        config: the settings of the run.
+        machines: {machine: its embeddings}.
+        scored: {machine: its scores}.
+        found: content of results.json.
+        workdir: the folder of the run, with its front end, its metrics and its factory.
+        output: the folder of the results.
+        plain: {machine: scores of the filter bank alone}, if there are any.
     """
     if not config.report.page:
         return
@@ -45,26 +55,29 @@ def write_report(
     unit = (
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     )
-    parts = [sections.score_section(found, scored)]
+    parts = [sections.score_section(found, scored), words_section()]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
-    parts += [
-        sections.machine_section(m, s, machines[m], scored[m], unit, config.report.map)
-        for m, s in places
-    ]
     try:
         front, hear = _recordings(config, list(machines), workdir)
     except InputError as error:
-        parts.append(Section("Clips", [], [str(error)]))
-    else:
-        for number, (machine, section) in enumerate(places):
-            # The clips are divided among the machines and sections as evenly as possible.
-            count = (config.report.clips + len(places) - 1 - number) // len(places)
-            about = machines[machine], scored[machine], scoring, hear(machine), front, count
-            parts += sections.clip_sections(machine, section, *about)
-        parts.append(sections.filter_section(front))
+        front, hear, silent = None, None, str(error)
+    for machine, section in places:
+        about = machines[machine], scored[machine]
+        links = _score_files(output, machine, section)
+        parts.append(
+            sections.machine_section(machine, section, *about, unit, config.report.map, links)
+        )
+        if front is not None:
+            more = scoring, hear(machine), front, config.report.clips
+            parts += sections.clip_sections(machine, section, *about, *more)
+    parts.append(
+        Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
+    )
     parts += _training(workdir / "metrics.jsonl")
+    parts.append(run_section(_facts(workdir), _files(output)))
     title = f"Anomalous sounds of {', '.join(machines)}"
-    write_page(output / REPORT, Page(title, parts, _lead(found, config)))
+    lead = [*verdict_lines(found, scored, plain), *_lead(found, config)]
+    write_page(output / REPORT, Page(title, parts, lead))
 
 
 def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
@@ -84,22 +97,47 @@ def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -
 
 
 def _lead(found, config) -> list[str]:
-    score = found["official_score"]
-    lead = [
-        f"Official score {found['year']}: {percent(score)} %."
-        if score is not None
-        else "No official score."
-    ]
-    plain = found.get("filter_bank_baseline", {}).get("official_score")
-    if plain is not None:
-        lead.append(f"The filter bank alone, without a model: {percent(plain)} %.")
     of = found["scoring"]
-    lead.append(
+    lead = [
         f"Encoder {config.model.encoder}, filter bank {config.features.spacing}, SimAM "
         f"{config.features.simam}; back end {of['back_end']} ({of['distance']}), domain "
         f"normalisation {of['normalization']}; seed {config.seed}."
-    )
+    ]
     return lead + [f"Note: {note}" for note in found["notes"]]
+
+
+def _facts(workdir: Path) -> dict[str, str]:
+    """Returns what timing.json says of how the clips were embedded, as text."""
+    if not (workdir / "timing.json").is_file():
+        return {}
+    timing = read_json(workdir / "timing.json")
+    found = {
+        name: str(timing[name])
+        for name in ("command", "commit", "date", "device")
+        if name in timing
+    }
+    for name, value in timing.items():
+        if name.endswith("seconds") and isinstance(value, int | float):
+            found[name.replace("_", " ")] = f"{value:.1f}"
+    return found
+
+
+def _files(output: Path) -> list[tuple[str, str]]:
+    """Returns (name, address relative to the page) of the files of the results that are there."""
+    names = "results.json", "config.json", "timing.json", "metrics.jsonl", "scores"
+    return [(name, f"../{name}") for name in names if (output / name).exists()]
+
+
+def _score_files(output: Path, machine: str, section: str) -> list[tuple[str, str]]:
+    names = [
+        f"{kind}_{machine}_section_{section}_test.csv"
+        for kind in ("anomaly_score", "decision_result")
+    ]
+    return [
+        (name, f"../scores/{quote(name)}")
+        for name in names
+        if (output / "scores" / name).is_file()
+    ]
 
 
 def _recordings(config, machines, workdir):

@@ -31,6 +31,7 @@ from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.names import check_names
+from asd_jax.runtime.provenance import made_by
 from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
@@ -192,7 +193,7 @@ def embed_and_score(
             "embedding_clips_per_second": count / seconds,
             "device": device,
         }
-        write_json(workdir / "timing.json", {**timing, **speed})
+        write_json(workdir / "timing.json", {**timing, **speed, **made_by()})
         print_line(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
     if count < len(clips):
         print_line(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
@@ -213,12 +214,11 @@ def score_embeddings(
     scoring, year = config.scoring, config.data.year
     scored = score_machines(machines, scoring)
     found = results(scored, scoring, year)
-    baseline = None
+    baseline, plain = None, None
     found["notes"] = [*notes, *found["notes"]]
     if (folder / BASELINE_FOLDER).is_dir():
-        baseline = results(
-            score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year
-        )
+        plain = score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE)
+        baseline = results(plain, BASELINE, year)
         kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
@@ -233,7 +233,7 @@ def score_embeddings(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
     with doing("writing the page"):
-        write_report(config, machines, scored, found, workdir, output)
+        write_report(config, machines, scored, found, workdir, output, plain)
     page = f", {REPORT} to look at and listen to" if config.report.page else ""
     print_line(f"in {output}: results.json, scores/{page}")
     return found

@@ -280,6 +280,10 @@ class Pipeline:
     config: EncoderConfig
     params: dict = dataclasses.field(repr=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Returns what pickle and copy keep: the fields, without the copies on devices."""
+        return {"config": self.config, "params": jax.tree.map(np.asarray, self.params)}
+
     @functools.cached_property
     def on_devices(self) -> dict:
         """The parameters, with a full copy on every device of this process."""

@@ -1,5 +1,6 @@
 """The experiments' verdicts on scores that are known, and every grid in smoke mode (slow)."""
 
+import csv
 import json
 
 import numpy as np
@@ -44,6 +45,25 @@ def row(gap, seeds=2, folder=""):
     return verdict.dataclasses.replace(
         verdict.row_of(CLIPS, scores, 2024), folder=folder or str(gap)
     )
+
+
+def test_many_comparisons_are_corrected_by_holm():
+    # closed form: the smallest times 3, the next times 2, never less than one before
+    assert verdict.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06], rel=1e-12)
+    assert verdict.holm([]) == [] and verdict.holm([0.8, 0.9]) == [1.0, 1.0]
+
+
+def test_a_table_can_be_pasted_into_a_paper(tmp_path):
+    rows = {"a|b_c": row(0.2), "middle": row(0.5)}
+    verdict.write_tables(tmp_path, "t", verdict.compared(rows, "middle", 2024))
+    markdown, latex, table = (
+        (tmp_path / f"t.{ending}").read_text() for ending in ("md", "tex", "csv")
+    )
+    assert markdown.count("\n") == 4 and "a\\|b_c" in markdown
+    assert r"a|b\_c & " in latex and r"95 \% interval" in latex
+    with open(tmp_path / "t.csv") as file:
+        assert [line[0] for line in csv.reader(file)] == ["cell", "a|b_c", "middle"]
+    assert "p, Holm" in table
 
 
 def test_verdicts_follow_the_interval_of_the_difference():
