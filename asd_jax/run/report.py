@@ -134,9 +134,7 @@ def _score_files(output: Path, machine: str, section: str) -> list[tuple[str, st
         for kind in ("anomaly_score", "decision_result")
     ]
     return [
-        (name, f"../scores/{quote(name)}")
-        for name in names
-        if (output / "scores" / name).is_file()
+        (name, f"../scores/{quote(name)}") for name in names if (output / "scores" / name).is_file()
     ]
 
 
