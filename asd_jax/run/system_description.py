@@ -7,6 +7,7 @@ from typing import Any
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.dcase import Edition
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.files import read_json
 from asd_jax.scoring.official_score import harmonic_mean
 from asd_jax.training.tensors import open_tensors
@@ -39,9 +40,8 @@ def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
     Fields that do not apply are None; those that only the authors know are TO_FILL_IN. These are
     many where the folder has no config.json: the scores are of another model then.
     """
-    path, config = workdir / "config.json", None
-    if path.is_file():
-        config = read_config(RunConfig, read_json(path))
+    run = Run(workdir)
+    config = read_config(RunConfig, read_json(run.config)) if run.config.is_file() else None
     public = config is not None and _is_public(config)
     return {
         "submission": {
@@ -60,13 +60,11 @@ def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
         },
         "system": {
             "description": _description(config, public) if config else UNKNOWN,
-            "complexity": {
-                "total_parameters": _parameters(workdir, config) if config else TO_FILL_IN
-            },
+            "complexity": {"total_parameters": _parameters(run, config) if config else TO_FILL_IN},
             "external_datasets": [AUDIOSET] if public else None,
             "source_code": None,
         },
-        "results": {"development_dataset": _results(workdir / "results.json", of)},
+        "results": {"development_dataset": _results(run.results, of)},
     }
 
 
@@ -76,7 +74,9 @@ def _is_public(config: RunConfig) -> bool:
 
 
 def _description(config: RunConfig, public: bool) -> dict[str, Any]:
-    seeds, scoring, augment = config.seeds, config.scoring, config.augment
+    seeds = config.seeds
+    scoring = config.scoring
+    augment = config.augment
     eat = config.model.encoder == "eat"
     masks = "spectrogram masking" if augment.mask_frames or augment.mask_filters else ""
     mixing = "" if augment.mixup == "none" else f"mixup ({augment.mixup})"
@@ -99,12 +99,12 @@ def _description(config: RunConfig, public: bool) -> dict[str, Any]:
     }
 
 
-def _parameters(workdir: Path, config: RunConfig) -> int | str:
+def _parameters(run: Run, config: RunConfig) -> int | str:
     """Returns the number of parameters in the run's weight files, or of frozen weights."""
     if config.model.encoder != "eat":
         return 0
-    files = [*workdir.glob("weights.safetensors"), *workdir.glob("seed_*/weights.safetensors")]
-    files = files or [Path(config.model.weights)]
+    trained = [one.weights for one in (run, *run.seeds()) if one.weights.exists()]
+    files = trained or [Path(config.model.weights)]
     if not all(file.is_file() for file in files):
         return TO_FILL_IN
     tensors = [tensor for file in files for tensor in open_tensors(file)[1].values()]
