@@ -10,9 +10,6 @@ separated by commas. benchmarks/examples has one in PyTorch and one that runs an
 table also contains the filter bank and an EAT with random weights.
 """
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +19,7 @@ from asd_jax.config import RunConfig
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.functions import named_function
 from asd_jax.scoring.embeddings import Embeddings
 
 Function = Callable[[np.ndarray, int], np.ndarray]
@@ -44,26 +42,9 @@ def main() -> None:
         raise InputError("--encoder=package.module:function is needed, or several joined by commas")
     for name in args.encoder:
         # Import errors should appear before anything is computed.
-        load(name)
+        named_function(name, "--encoder")
     cells = [grid.Cell(name, encoder=name) for name in args.encoder]
     grid.run_grid("encoders", "Which encoder is best?", cells, reference=grid.RANDOM)
-
-
-def load(name: str) -> Function:
-    """Returns the function that `package.module:function` names.
-
-    Raises:
-        InputError: The name has another form, or there is no such function.
-    """
-    module, colon, function = name.partition(":")
-    if not (module and colon and function):
-        raise InputError(f"--encoder={name}: write package.module:function")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"--encoder={name}: {error}") from error
 
 
 def embed_machine(

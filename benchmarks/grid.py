@@ -32,6 +32,7 @@ from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime.command import value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
+from asd_jax.runtime.functions import named_function
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
@@ -355,7 +356,7 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
         return
     clips, _ = readable_clips(config, find_data(config, folder))
     if cell.encoder:
-        function = encoders.load(cell.encoder)
+        function = named_function(cell.encoder, "--encoder")
     else:
         encoder, params = frozen_encoder(config, clips)
     run = Run(folder)

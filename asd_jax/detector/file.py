@@ -30,7 +30,7 @@ from asd_jax.scoring.normal_windows import (
     SelfScores,
     SimulatedWindows,
 )
-from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.options import BACK_ENDS, Scoring
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.scoring.scorers import scorers_of
 from asd_jax.training.weights import (
@@ -65,6 +65,12 @@ class Header:
     versions: dict[str, str]
     # What each note is about; files of earlier versions do not say.
     note_kinds: tuple[Kind, ...] = ()
+
+    def __post_init__(self):
+        # A file must not choose which code is imported and run.
+        for one in self.scoring.values():
+            if any(name not in BACK_ENDS for name in one.back_end.split("+")):
+                raise InputError(f"back_end={one.back_end[:40]!r} is none that a detector may have")
 
 
 def save(path: str | Path, detector: Detector) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.functions import names_function
 from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
@@ -30,8 +31,8 @@ class Scoring:
 
     back_end: str = key(
         "knn",
-        "a name of asd_jax/scoring/back_ends/, several joined by + and fused, or auto: chosen for "
-        "each machine from its normal clips",
+        "a name of asd_jax/scoring/back_ends/ or package.module:function, several joined by + and "
+        "fused, or auto: chosen for each machine from its normal clips",
     )
     distance: str = key(
         "cosine",
@@ -106,10 +107,10 @@ class Scoring:
     def __post_init__(self):
         check_settings(self)
         for name in self.back_end.split("+") if self.back_end != AUTO else ():
-            if name not in BACK_ENDS:
+            if name not in BACK_ENDS and not names_function(name):
                 raise InputError(
                     f"back_end={name[:40]!r}; known: {', '.join(BACK_ENDS)}, several joined by +, "
-                    f"or auto.{did_you_mean(name, (*BACK_ENDS, AUTO))}"
+                    f"package.module:function, or auto.{did_you_mean(name, (*BACK_ENDS, AUTO))}"
                 )
         number = self.layers.isdecimal() and len(self.layers) <= 3
         if not (number or self.layers in ("mean_score", "mean_vector")):

@@ -21,6 +21,7 @@ PAGES = {
         "porting.md",
         "tutorials/ablation.md",
         "tutorials/new_encoder.md",
+        "tutorials/another_model.md",
         "tutorials/other_libraries.md",
     ],
     "Guides": [

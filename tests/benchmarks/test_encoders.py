@@ -9,6 +9,7 @@ import pytest
 import benchmarks.encoders
 import benchmarks.grid
 from asd_jax.data.factory import write_factory
+from asd_jax.runtime.functions import named_function
 from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
 
 SMOKE = ["--config=configs/base.py:smoke", "--config.data.machines=fan"]
@@ -165,7 +166,7 @@ def test_a_torch_encoder_is_scored_and_gives_the_spectrum(command, root, tmp_pat
         <= 1
     )
     waves = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
-    found = benchmarks.encoders.load(name)(waves, 16000)
+    found = named_function(name, "--encoder")(waves, 16000)
     hann = np.sin(np.pi * np.arange(512) / 512) ** 2
     frames = np.lib.stride_tricks.sliding_window_view(waves.astype(np.float64), 512, axis=1)[
         :, ::256

@@ -12,6 +12,7 @@ from asd_jax.scoring.back_ends.knn import knn
 from asd_jax.scoring.back_ends.local_density import local_density
 from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
 from asd_jax.scoring.back_ends.mem_mixup import mem_mixup
+from asd_jax.scoring.back_ends.own import own_back_end
 from asd_jax.scoring.back_ends.pca_residual import pca_residual
 from asd_jax.scoring.back_ends.smote import smote
 from asd_jax.scoring.back_ends.varmin import varmin
@@ -58,6 +59,12 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector
 }
 
 
+def _fit_one(name: str, bank: Bank, scoring: Scoring, parts: int) -> Fitted:
+    if name in BACK_ENDS:
+        return BACK_ENDS[name](bank, scoring, parts)
+    return own_back_end(bank, name)
+
+
 def fit_back_end(
     bank: Bank, scoring: Scoring, axes: tuple[str, ...], groups: Bank | None = None
 ) -> Fitted:
@@ -83,8 +90,8 @@ def fit_back_end(
 
     def fit(bank, parts=parts):
         if len(names) == 1:
-            return BACK_ENDS[names[0]](bank, scoring, parts)
-        fits = [lambda b, n=name: BACK_ENDS[n](b, scoring, parts) for name in names]
+            return _fit_one(names[0], bank, scoring, parts)
+        fits = [lambda b, n=name: _fit_one(n, b, scoring, parts) for name in names]
         return fuse(bank, fits, fusion=scoring.fusion, groups=groups)
 
     if "layer" not in axes or parts == 1:
