@@ -26,7 +26,7 @@ Public names:
     EAT, EATConfig                the encoder and its sizes
     load_encoder, load_pipeline   weight files: EAT alone, or waveform to embedding
 
-The command-line tools are listed by python -m asd_jax.
+The command-line tools are listed by asd-jax, or python -m asd_jax.
 """
 
 import importlib
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from asd_jax.models.eat import EATConfig as EATConfig
     from asd_jax.training.weights import load_encoder as load_encoder
     from asd_jax.training.weights import load_pipeline as load_pipeline
+
+__version__ = "0.1.0"  # the only place; pyproject.toml reads it
 
 # Modules that were renamed can still be imported under their former names.
 __path__.append(str(Path(__file__).parent / "former"))

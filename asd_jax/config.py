@@ -123,6 +123,9 @@ class Factory(CheckedSettings):
     """The size of the synthetic data set, used with data.root=factory."""
 
     seed: int = key(0, "another seed, other recordings of the same machines", least=0)
+    machines: str = key(
+        "", "comma-separated machines to write; empty: those of data.machines, or all"
+    )
     train_source: int = key(80, "normal training clips of a machine in the source domain")
     train_target: int = key(10, "normal training clips of a machine in the target domain")
     test_per_condition: int = key(15, "test clips per (normal, anomaly) x (source, target)")

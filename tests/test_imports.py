@@ -15,7 +15,18 @@ LAYERS = [
     {"run"},
     {"service"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "serve", "__main__"},
+    {
+        "train",
+        "evaluate",
+        "pretrain",
+        "detect",
+        "export",
+        "dcase_score",
+        "serve",
+        "completion",
+        "submit",
+        "__main__",
+    },
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 

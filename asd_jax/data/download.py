@@ -240,7 +240,7 @@ def fetch_ground_truth(
 ) -> "list[DownloadError]":
     """Downloads the labels of the evaluation clips, prints their licence, returns the errors."""
     from asd_jax.data.fetch import DownloadError, get
-    from asd_jax.data.ground_truth import read_ground_truth
+    from asd_jax.data.ground_truth import DOMAINS, LABELS, evaluator_rows, read_ground_truth
     from asd_jax.data.zenodo import at_base
 
     if not table.ground_truth:
@@ -251,15 +251,17 @@ def fetch_ground_truth(
     folder = output / "ground_truth"
     folder.mkdir(parents=True, exist_ok=True)
     for url in table.ground_truth:
-        *_, machine, name = urlsplit(url).path.split("/")
-        path = folder / (f"{machine}_{name}" if name.startswith("attributes") else name)
+        *_, above, name = urlsplit(url).path.split("/")
+        evaluators = above in (LABELS, DOMAINS)
+        path = folder / above / name if evaluators else folder / name
         if path.exists():
             continue
+        path.parent.mkdir(exist_ok=True)
         part = path.with_name(f"part_{path.name}")
         try:
             # The list is validated under another name before it can be used as ground truth.
             part.write_bytes(get(session, at_base(url, base_url)))
-            read_ground_truth([part])
+            evaluator_rows(part) if evaluators else read_ground_truth([part])
         except (DownloadError, InputError) as error:
             part.unlink(missing_ok=True)
             said = f"no ground truth: {error}; the evaluation clips stay without labels"

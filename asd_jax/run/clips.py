@@ -24,6 +24,7 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_error, print_line
 from asd_jax.runtime.settings import to_dict
+from asd_jax.runtime.sign_of_life import doing
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
@@ -67,12 +68,15 @@ def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: b
     print_line(f"synthetic machines: {root}")
     with processes.first_before_others():
         replace = overwrite and processes.is_first()
-        with lock_workdir(workdir) if replace else contextlib.nullcontext():
+        sizes = to_dict(config.factory)
+        names = [name.strip() for name in sizes.pop("machines").split(",") if name.strip()]
+        lock = lock_workdir(workdir) if replace else contextlib.nullcontext()
+        with lock, doing("writing synthetic recordings"):
             write_factory(
                 root,
-                **to_dict(config.factory),
+                **sizes,
                 clip_seconds=config.data.clip_seconds,
-                machines=config.data.machine_names or tuple(MACHINES),
+                machines=config.data.machine_names or names or tuple(MACHINES),
                 overwrite=replace,
             )
 

@@ -267,5 +267,13 @@ def keep_compiled(config: RunConfig) -> None:
 
 
 def compute_dtype(model: Size) -> DTypeLike:
-    """Returns the type that EAT computes in."""
+    """Returns the type that EAT computes in; says where it is slow.
+
+    On a CPU bfloat16 is emulated, which takes about five times as long as float32.
+    """
+    if model.dtype == "bfloat16" and jax.default_backend() == "cpu":
+        print_line(
+            "note: model.dtype=bfloat16 is slow on a CPU, about a fifth of the speed; "
+            "--config.model.dtype=float32 computes the same more exactly"
+        )
     return getattr(jnp, model.dtype)

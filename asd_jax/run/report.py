@@ -31,9 +31,10 @@ def write_report(
     scored: Mapping[str, MachineScores],
     found: Mapping,
     workdir: Path,
+    output: Path,
     plain: Mapping[str, MachineScores] | None = None,
 ) -> None:
-    """Writes workdir/report/index.html from the embeddings, the scores and the content of
+    """Writes output/report/index.html from the embeddings, the scores and the content of
     results.json.
 
     Spectrograms and players need the recordings; if they cannot be found any more, the page says
@@ -44,7 +45,8 @@ def write_report(
         machines: {machine: its embeddings}.
         scored: {machine: its scores}.
         found: content of results.json.
-        workdir: the folder of the run.
+        workdir: the folder of the run, with its front end, its metrics and its factory.
+        output: the folder of the results.
         plain: {machine: scores of the filter bank alone}, if there are any.
     """
     if not config.report.page:
@@ -61,7 +63,7 @@ def write_report(
         front, hear, silent = None, None, str(error)
     for machine, section in places:
         about = machines[machine], scored[machine]
-        links = _score_files(workdir, machine, section)
+        links = _score_files(output, machine, section)
         parts.append(
             sections.machine_section(machine, section, *about, unit, config.report.map, links)
         )
@@ -72,10 +74,10 @@ def write_report(
         Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
     )
     parts += _training(workdir / "metrics.jsonl")
-    parts.append(run_section(_facts(workdir), _files(workdir)))
+    parts.append(run_section(_facts(workdir), _files(output)))
     title = f"Anomalous sounds of {', '.join(machines)}"
     lead = [*verdict_lines(found, scored, plain), *_lead(found, config)]
-    write_page(workdir / REPORT, Page(title, parts, lead))
+    write_page(output / REPORT, Page(title, parts, lead))
 
 
 def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
@@ -120,21 +122,19 @@ def _facts(workdir: Path) -> dict[str, str]:
     return found
 
 
-def _files(workdir: Path) -> list[tuple[str, str]]:
-    """Returns (name, address relative to the page) of the run's files that are there."""
+def _files(output: Path) -> list[tuple[str, str]]:
+    """Returns (name, address relative to the page) of the files of the results that are there."""
     names = "results.json", "config.json", "timing.json", "metrics.jsonl", "scores"
-    return [(name, f"../{name}") for name in names if (workdir / name).exists()]
+    return [(name, f"../{name}") for name in names if (output / name).exists()]
 
 
-def _score_files(workdir: Path, machine: str, section: str) -> list[tuple[str, str]]:
+def _score_files(output: Path, machine: str, section: str) -> list[tuple[str, str]]:
     names = [
         f"{kind}_{machine}_section_{section}_test.csv"
         for kind in ("anomaly_score", "decision_result")
     ]
     return [
-        (name, f"../scores/{quote(name)}")
-        for name in names
-        if (workdir / "scores" / name).is_file()
+        (name, f"../scores/{quote(name)}") for name in names if (output / "scores" / name).is_file()
     ]
 
 

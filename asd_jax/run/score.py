@@ -33,10 +33,12 @@ from asd_jax.runtime.log import print_line
 from asd_jax.runtime.names import check_names
 from asd_jax.runtime.provenance import made_by
 from asd_jax.runtime.settings import to_dict, with_values
+from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.embeddings import Embeddings, check_clips
+from asd_jax.scoring.ensemble import mean_scores
 from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import submission_files, write_submission
@@ -47,24 +49,35 @@ BASELINE = Scoring(distance="euclidean", standardize=True)
 
 
 def score_again(
-    config: RunConfig, embeddings: Path | None, workdir: Path, *, everything: bool = False
+    config: RunConfig,
+    embeddings: Path | None,
+    workdir: Path,
+    *,
+    everything: bool = False,
+    output: Path | None = None,
 ) -> None:
     """Scores a finished run or a folder of embeddings, by one back end or, with `everything`, by
     all.
+
+    The results go into `output`, if it is given, and leave those of the run as they are.
     """
+    output = output or workdir
     folders = seed_folders(workdir) if embeddings is None else []
     for folder in (folders or [workdir]) if embeddings is None else ():
         check_finished(folder)
     for folder in folders or [workdir]:
         own = embeddings or folder / "embeddings"
+        into = output / folder.relative_to(workdir)
         if everything:
-            compare(config, own, folder)
+            compare(config, own, into)
             continue
         if folders:
             config = dataclasses.replace(config, seed=_seed(folder / "config.json"))
-        score_embeddings(config, own, folder)
+        score_embeddings(config, own, folder, into)
+    if output != workdir:
+        write_json(output / "config.json", to_dict(config))
     if folders and not everything:
-        summarize_seeds(workdir, folders)
+        summarize_seeds(config, folders, output)
 
 
 def _seed(path: Path) -> int:
@@ -184,13 +197,16 @@ def embed_and_score(
     return score_embeddings(config, folder, workdir)
 
 
-def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
+def score_embeddings(
+    config: RunConfig, folder: Path, workdir: Path, output: Path | None = None
+) -> dict:
     """Scores the embeddings of each machine, prints the table and returns the content of
     results.json.
 
-    Writes scores/, results.json and the report. The results include the filter-bank baseline if the
-    folder has its embeddings.
+    Writes scores/, results.json and the report into `output`, by default the workdir. The results
+    include the filter-bank baseline if the folder has its embeddings.
     """
+    output = output or workdir
     machines, notes = load_tested(folder)
     scoring, year = config.scoring, config.data.year
     scored = score_machines(machines, scoring)
@@ -204,18 +220,21 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
-    write_scores(scored, workdir / "scores", year)
-    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
+    write_scores(scored, output / "scores", year)
+    write_json(output / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
+    for name, value in found.get("by_set", {}).items():
+        print_line(f"official score of the {name} machines alone: {percent(value)} %")
     for note in found["notes"]:
         print_line(f"note: {note}")
     if skipped:
         print_line(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
-    write_report(config, machines, scored, found, workdir, plain)
+    with doing("writing the page"):
+        write_report(config, machines, scored, found, workdir, output, plain)
     page = f", {REPORT} to look at and listen to" if config.report.page else ""
-    print_line(f"in {workdir}: results.json, scores/{page}")
+    print_line(f"in {output}: results.json, scores/{page}")
     return found
 
 
@@ -232,7 +251,7 @@ def score_machines(
     scored = {}
     for machine, embeddings in machines.items():
         own, note = chosen[machine]
-        with error_context(f"machine {machine}"):
+        with error_context(f"machine {machine}"), doing(f"scoring {machine}"):
             scores = score_machine(embeddings, own)
         notes = (note, *scores.notes) if note else scores.notes
         scored[machine] = dataclasses.replace(scores, notes=notes)
@@ -303,17 +322,34 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
     ]
 
 
-def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
-    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json."""
-    runs = [read_json(folder / "results.json") for folder in folders]
+def summarize_seeds(config: RunConfig, folders: Sequence[Path], output: Path) -> None:
+    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json.
+
+    The ensemble of the seeds, which scores each clip by the mean of its scores, is an entry of the
+    results, and its scores are in scores/.
+
+    Args:
+        config: the settings of the scoring.
+        folders: the runs of the seeds, with their embeddings.
+        output: the folder for the results, which has those of the seeds in folders of these names.
+    """
+    parts = [output / folder.name for folder in folders]
+    runs = [read_json(part / "results.json") for part in parts]
     found = over_seeds(runs)
     found["seeds"] = [
         {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
     ]
     # The mean belongs to no single seed.
     del found["seed"]
-    write_json(workdir / "results.json", found)
-    write_seeds_report(found, folders, workdir)
+    scored = [
+        score_machines(load_tested(folder / "embeddings")[0], config.scoring) for folder in folders
+    ]
+    together = mean_scores(scored)
+    ensemble = results(together, config.scoring, config.data.year)
+    found["ensemble"] = {key: ensemble[key] for key in ("official_score", "machines")}
+    write_scores(together, output / "scores", config.data.year)
+    write_json(output / "results.json", found)
+    write_seeds_report(found, parts, output)
     print_table(results_table(found, found.get("filter_bank_baseline")))
     for note in found["notes"]:
         print_line(f"note: {note}")
@@ -322,4 +358,9 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
         print_line(
             f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation "
             f"{percent(spread)} %"
+        )
+    if ensemble["official_score"] is not None:
+        print_line(
+            f"ensemble, the mean of the seeds' scores: {percent(ensemble['official_score'])} %, in "
+            f"{output / 'scores'}"
         )

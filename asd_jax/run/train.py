@@ -56,9 +56,10 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         stack.enter_context(claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite))
         for n, folder in enumerate(folders):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
+            print_line(f"seed {one.seed}, run {n + 1} of {len(folders)}: {folder}")
             train_and_score(one, folder, workdir)
         if processes.is_first():
-            summarize_seeds(workdir, folders)
+            summarize_seeds(config, folders, workdir)
 
 
 def train_and_score(

@@ -17,6 +17,7 @@ from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
 _LARGEST = 1e300  # a larger metric, or one that is not a number, means that the line is damaged
+_said_at = time.monotonic()  # when the last line was printed
 _lost: OSError | None = None  # the error with which standard output failed, if it did
 
 
@@ -35,6 +36,8 @@ def print_raw(text: str) -> None:
     Of several processes, only the first one prints. If the reader is gone or the disk is full, the
     work goes on without output.
     """
+    global _said_at
+    _said_at = time.monotonic()
     if processes.is_first():
         try:
             print(text, end="", flush=True)
@@ -57,9 +60,16 @@ def print_result(line: str) -> None:
 
 def print_error(line: str) -> None:
     """Prints one line on standard error, for commands whose standard output holds results."""
+    global _said_at
+    _said_at = time.monotonic()
     # If standard error is closed too, there is nowhere left to report to.
     with contextlib.suppress(OSError):
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
+
+
+def quiet_seconds() -> float:
+    """Returns the time since the last line was printed, in seconds."""
+    return time.monotonic() - _said_at
 
 
 def discard_output(error: OSError) -> None:
@@ -136,7 +146,9 @@ class TrainingLog:
             if name in row
         )
         # The first step of a process includes the compilation, so its rate predicts nothing.
-        speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
+        # A rate below one has as many digits as one above.
+        shown = f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+        speed = "compiled" if self._first else f"{shown} clips/s  {clock(left)} left"
         self._first = False
         print_line(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
 

@@ -18,9 +18,11 @@ from jax.sharding import Mesh
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import TrainingLog, print_line
+from asd_jax.runtime.sign_of_life import acknowledged, doing
 from asd_jax.training.checkpoint import Checkpoints
 from asd_jax.training.mesh import one_device, place_state, shardings
 
+STOPPING = "stopping: the steps in hand are finished first, and their state is saved"
 State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`
 Metrics = dict[str, jax.Array]
 
@@ -85,8 +87,20 @@ def run_steps(
     # would be compiled again.
     carried = state, sound = place_state(mesh, (state, jnp.array(True)))
     step_fn = guard_step(step_fn, mesh, carried, skip=on_bad_loss == "skip")
+    step = 0
+    before = None
+
+    def at_work() -> str:
+        # The last step was only begun.
+        return f"step {step - 1} of {steps}" if before else "compiling, and the first step"
+
     # The signal handlers must stay in place while the last checkpoint is written.
-    with stop_requested() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
+    with (
+        acknowledged(STOPPING),
+        stop_requested() as asked,
+        Checkpoints(workdir / "checkpoints") as checkpoints,
+        doing(at_work),
+    ):
         start, state = checkpoints.restore(state)
         log = TrainingLog(
             workdir / "metrics.jsonl",
