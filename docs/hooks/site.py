@@ -30,7 +30,9 @@ ORDER = {
             "official_score",
         )
     ],
-    "Tutorials": ["tutorials/your_machine.md"],
+    "Tutorials": [
+        f"tutorials/{name}.md" for name in ("your_machine", "challenge_entry", "porting")
+    ],
     "Guides": [],
     "Reference": ["reference/python.md", "reference/config.md", "model_card.md", "glossary.md"],
 }
