@@ -29,6 +29,7 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error
+from asd_jax.runtime.lock import lock_folder
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -69,9 +70,10 @@ def define_flags(argv: Sequence[str]) -> None:
         )
         return
     from asd_jax.config import RunConfig, config_dict
+    from asd_jax.run.workdir import Run
 
     config = config_dict(RunConfig())
-    own = Path(value_of_flag(argv, "workdir") or "") / "config.json"
+    own = Run(value_of_flag(argv, "workdir") or "").config
     if own.is_file():
         try:
             config.update(read_json(own))
@@ -86,7 +88,6 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config, with_set_features
     from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -112,7 +113,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(remove_new_folder_on_error(output))
         for folder in dict.fromkeys((workdir, output)):
-            stack.enter_context(lock_workdir(folder))
+            stack.enter_context(lock_folder(folder))
         embeddings = Path(args.embeddings) if args.embeddings else None
         score_again(config, embeddings, workdir, everything=args.all, output=output)
 

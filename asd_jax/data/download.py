@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 from absl import flags
 
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
-from asd_jax.run.workdir import lock_workdir
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_error, print_line
 
 # requests is an optional dependency, so modules that need it are imported when they are used.
@@ -74,7 +74,7 @@ def main() -> int:
     session, ours = fetch.new_session(), contextlib.nullcontext()
     # A process would remove the partly unpacked files of another one.
     if not asked.dry_run:
-        ours = lock_workdir(output / _STATE, "--output")
+        ours = lock_folder(output / _STATE, "--output")
     try:
         with ours:
             archives = zenodo.plan(

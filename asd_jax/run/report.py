@@ -14,6 +14,7 @@ from asd_jax.reporting.table import percent
 from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.run.embed import FRONT_END
 from asd_jax.run.encoder import front_end
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json
 from asd_jax.runtime.log import read_metrics
@@ -21,8 +22,6 @@ from asd_jax.runtime.schema import build_checked
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import front_end_of
-
-REPORT = Path("report") / "index.html"
 
 
 def write_report(
@@ -51,6 +50,8 @@ def write_report(
     """
     if not config.report.page:
         return
+    run = Run(workdir)
+    new = Run(output)
     scoring = config.scoring
     unit = (
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
@@ -58,41 +59,45 @@ def write_report(
     parts = [sections.score_section(found, scored), words_section()]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
     try:
-        front, hear = _recordings(config, list(machines), workdir)
+        front, waveform_of = _recordings(config, list(machines), run)
     except InputError as error:
-        front, hear, silent = None, None, str(error)
+        front = None
+        waveform_of = None
+        silent = str(error)
     for machine, section in places:
         about = machines[machine], scored[machine]
-        links = _score_files(output, machine, section)
+        links = _score_files(new, machine, section)
         parts.append(
             sections.machine_section(machine, section, *about, unit, config.report.map, links)
         )
         if front is not None:
-            more = scoring, hear(machine), front, config.report.clips
+            more = scoring, waveform_of(machine), front, config.report.clips
             parts += sections.clip_sections(machine, section, *about, *more)
     parts.append(
         Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
     )
-    parts += _training(workdir / "metrics.jsonl")
-    parts.append(run_section(_facts(workdir), _files(output)))
+    parts += _training(run.metrics)
+    parts.append(run_section(_facts(run), _files(new)))
     title = f"Anomalous sounds of {', '.join(machines)}"
     lead = [*verdict_lines(found, scored, plain), *_lead(found, config)]
-    write_page(output / REPORT, Page(title, parts, lead))
+    write_page(new.page, Page(title, parts, lead))
 
 
-def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
-    """Writes workdir/report/index.html with the means over seeds and links to the seeds' pages."""
-    links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
-    spread = found["standard_deviation"]["official_score"]
-    lead = [f"Means over {len(folders)} seeds."]
+def write_seeds_report(found: Mapping, seeds: Sequence[Run], run: Run) -> None:
+    """Writes the page of a run with the means over its seeds and links to the seeds' pages."""
+    links = [
+        (seed.workdir.name, f"../{seed.page.relative_to(run.workdir).as_posix()}") for seed in seeds
+    ]
+    deviation = found["standard_deviation"]["official_score"]
+    lead = [f"Means over {len(seeds)} seeds."]
     if found["official_score"] is not None:
         lead.append(
             f"Official score {found['year']}: {percent(found['official_score'])} %, standard "
-            f"deviation {percent(spread)} percentage points."
+            f"deviation {percent(deviation)} percentage points."
         )
     write_page(
-        workdir / REPORT,
-        Page(f"Mean of {len(folders)} seeds", [sections.mean_section(found)], lead, links),
+        run.page,
+        Page(f"Mean of {len(seeds)} seeds", [sections.mean_section(found)], lead, links),
     )
 
 
@@ -106,11 +111,11 @@ def _lead(found, config) -> list[str]:
     return lead + [f"Note: {note}" for note in found["notes"]]
 
 
-def _facts(workdir: Path) -> dict[str, str]:
+def _facts(run: Run) -> dict[str, str]:
     """Returns what timing.json says of how the clips were embedded, as text."""
-    if not (workdir / "timing.json").is_file():
+    if not run.timing.is_file():
         return {}
-    timing = read_json(workdir / "timing.json")
+    timing = read_json(run.timing)
     found = {
         name: str(timing[name])
         for name in ("command", "commit", "date", "device")
@@ -122,23 +127,25 @@ def _facts(workdir: Path) -> dict[str, str]:
     return found
 
 
-def _files(output: Path) -> list[tuple[str, str]]:
+def _files(run: Run) -> list[tuple[str, str]]:
     """Returns (name, address relative to the page) of the files of the results that are there."""
-    names = "results.json", "config.json", "timing.json", "metrics.jsonl", "scores"
-    return [(name, f"../{name}") for name in names if (output / name).exists()]
+    paths = run.results, run.config, run.timing, run.metrics, run.scores
+    return [(path.name, f"../{path.name}") for path in paths if path.exists()]
 
 
-def _score_files(output: Path, machine: str, section: str) -> list[tuple[str, str]]:
+def _score_files(run: Run, machine: str, section: str) -> list[tuple[str, str]]:
     names = [
         f"{kind}_{machine}_section_{section}_test.csv"
         for kind in ("anomaly_score", "decision_result")
     ]
     return [
-        (name, f"../scores/{quote(name)}") for name in names if (output / "scores" / name).is_file()
+        (name, f"../{run.scores.name}/{quote(name)}")
+        for name in names
+        if (run.scores / name).is_file()
     ]
 
 
-def _recordings(config, machines, workdir):
+def _recordings(config, machines, run):
     """Returns the front end, and a function: machine -> (split, file, start in seconds) ->
     waveform.
 
@@ -148,10 +155,8 @@ def _recordings(config, machines, workdir):
     root = config.data.root
     # The runs of several seeds share the factory in the folder above.
     if root == "factory":
-        root = next(
-            (f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()),
-            workdir / "factory",
-        )
+        shared = Run(run.workdir.parent).factory
+        root = shared if shared.is_dir() and not run.factory.is_dir() else run.factory
     if not root:
         raise InputError("Embeddings came without recordings, so there is nothing to hear.")
     try:
@@ -159,12 +164,12 @@ def _recordings(config, machines, workdir):
             (clip.machine, clip.split, Path(clip.path).name): clip
             for clip in find_clips(root, machines)
         }
-        front = _front_end(config, list(clips.values()), workdir)
+        front = _front_end(config, list(clips.values()), run)
     except InputError as error:
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
     read = window_reader(config)
 
-    def hear(machine):
+    def waveform_of(machine):
         def of(split, file, start):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
@@ -176,24 +181,23 @@ def _recordings(config, machines, workdir):
 
         return of
 
-    return front, hear
+    return front, waveform_of
 
 
-def _front_end(config, clips, workdir):
+def _front_end(config, clips, run):
     """Returns the front end that was recorded when the clips were embedded.
 
     Runs of earlier versions did not record it; for them it is that of the weights, or of the
     config.
     """
-    noted = workdir / "embeddings" / FRONT_END
+    noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:
             return build_checked(FrontEnd, read_json(noted))
         except InputError as error:
             raise InputError(f"{noted}: not the note of a front end ({error})") from error
-    own = workdir / "weights.safetensors"
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
-    file = own if own.is_file() else frozen
+    file = run.weights if run.weights.is_file() else frozen
     if file in ("", "none") or config.model.encoder == "filter_bank":
         return front_end(config, clips)
     return front_end_of(file) or front_end(config, clips)

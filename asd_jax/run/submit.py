@@ -12,6 +12,7 @@ import yaml
 
 from asd_jax.data.dcase import Edition, edition
 from asd_jax.run.system_description import described, unfilled
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import atomic_file, check_output, open_regular
 from asd_jax.runtime.log import print_line
@@ -39,7 +40,7 @@ def submit(
     """Writes the zip of an entry and returns its path.
 
     Args:
-        workdirs: finished runs, one for each system.
+        workdirs: finished runs, or folders of score files, one for each system.
         year: of the challenge.
         label: last name of the corresponding author, "_", the institute.
         authors: yaml file whose fields replace those of the meta files.
@@ -79,7 +80,8 @@ def _system(
     """Writes one system's files into its folder, which has its label, and checks them there."""
     folder.mkdir(parents=True)
     name = folder.name
-    scores = workdir / "scores"
+    run = Run(workdir)
+    scores = run.scores if run.scores.is_dir() else workdir
     left = _copy_scores(scores, folder, of)
     domains = of.domains if of.names == "domain folders" else ("",)
     expected = {
@@ -115,7 +117,7 @@ def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
     The copies have the names that the evaluators look for. Some teams leave _test out.
     """
     if not scores.is_dir():
-        raise InputError(f"{scores}: no such folder; a finished run has its scores there")
+        raise InputError(f"{scores}: no such folder")
     wanted = set()
     for machine, sections in of.evaluation.items():
         for section in sections:
@@ -173,5 +175,6 @@ def _write_zip(path: Path, folder: Path) -> None:
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for one in sorted(place for place in folder.rglob("*") if place.is_file()):
             name = zipfile.ZipInfo(one.relative_to(folder).as_posix(), _DATE)
-            name.compress_type, name.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            name.compress_type = zipfile.ZIP_DEFLATED
+            name.external_attr = 0o644 << 16
             archive.writestr(name, one.read_bytes())

@@ -70,7 +70,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
             _join(_resume_command(main, argv))
             return main() or 0
     except InputError as error:
-        print_error(f"error: {error}")
+        print_error(f"error: {_with_flags(str(error))}")
         return 2
     # A closed pipe is no failure: its reader may have seen enough.
     except OutputFailed:
@@ -96,6 +96,25 @@ def _status(main, define_flags, argv: list[str]) -> int:
             " ".join(["interrupted", *map(str, stop.args)]) + f"; {_resume_command(main, argv)}"
         )
         return 1
+
+
+def _with_flags(text: str) -> str:
+    """Returns the text with the settings that it names in backquotes as flags of the command.
+
+    The library does not know in which section of the config a setting stands, or that there is one.
+    """
+    from ml_collections import ConfigDict
+
+    given = flags.FLAGS.is_parsed() and "config" in flags.FLAGS
+    config = flags.FLAGS["config"].value if given else None
+    sections = dict(config.items()) if isinstance(config, ConfigDict) else {}
+
+    def flag(match: re.Match) -> str:
+        name, value = match.groups()
+        own = [n for n, of in sections.items() if isinstance(of, ConfigDict) and name in of]
+        return f"--config.{own[0]}.{name}{value}" if len(own) == 1 else match[0]
+
+    return re.sub(r"`(\w+)(=[^`\s]*|)`", flag, text)
 
 
 def _open_streams() -> None:

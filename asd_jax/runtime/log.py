@@ -98,8 +98,13 @@ class TrainingLog:
     """
 
     def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
-        self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
-        self._since, self._last, self._first = time.perf_counter(), start, True
+        self.path = Path(path)
+        self.steps = steps
+        self.every = every
+        self.batch_size = batch_size
+        self._since = time.perf_counter()
+        self._last = start
+        self._first = True
         rows = read_metrics(self.path) if self.path.exists() else []
         with atomic_file(self.path) as file:
             for row in rows:
@@ -128,7 +133,8 @@ class TrainingLog:
         """
         now = time.perf_counter()
         rate = (step - self._last) * self.batch_size / (now - self._since)
-        self._since, self._last = now, step
+        self._since = now
+        self._last = step
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         try:
             with open(
@@ -196,15 +202,17 @@ def progress(
         per_item: units in one item.
         tell: prints a line.
     """
-    begin = said = 0.0
+    begin = printed = 0.0
     for number, item in enumerate(items):
         yield item
-        now, done = time.perf_counter(), min((number + 1) * per_item, total)
+        now = time.perf_counter()
+        done = min((number + 1) * per_item, total)
         # The first item includes the compilation, so the rate is measured from its end.
         if not number:
-            begin = said = now
-        elif now - said > 5 and done < total:
-            rate, said = number * per_item / (now - begin), now
+            begin = printed = now
+        elif now - printed > 5 and done < total:
+            rate = number * per_item / (now - begin)
+            printed = now
             tell(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
 
 

@@ -23,7 +23,8 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
     Args:
         what: the words, or a function that returns them.
     """
-    begin, ended = time.monotonic(), threading.Event()
+    begin = time.monotonic()
+    ended = threading.Event()
 
     def remind():
         wait = FIRST_SECONDS

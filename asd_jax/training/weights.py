@@ -33,10 +33,8 @@ KINDS = "eat", "encoder"
 FROZEN_POOLINGS = ("cls", "mean", "band_mean")  # without parameters of their own
 _Config = TypeVar("_Config")
 # The small pre-trained encoder that comes with the package; the README.md beside it describes it.
-BOX, BOX_FILE = (
-    "box",
-    Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors",
-)
+BOX = "box"
+BOX_FILE = Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"
 
 
 def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
@@ -92,7 +90,8 @@ def open_weights(
     header = parse_json(
         metadata["asd_jax"].encode(errors="replace"), f"{path}: not a readable safetensors file"
     )
-    number, kind = header.get("format"), header.get("kind")
+    number = header.get("format")
+    kind = header.get("kind")
     if type(number) is not int or number != FORMAT or kind not in kinds:
         raise InputError(
             f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; wanted here: "
