@@ -1,19 +1,30 @@
 """The documentation: it builds without a warning, asks nobody for anything, and its code runs."""
 
+import functools
 import html.parser
+import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"
-TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+CODE = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RUNNABLE = [page for page in sorted(DOCS.rglob("*.md")) if CODE.search(page.read_text())]
+QUICK = ("filter_bank", "official_score")  # pages whose code takes less than a second
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "PATH": PATH}
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(REPOSITORY),
+    "PATH": PATH,
+    "NO_MKDOCS_2_WARNING": "1",  # about the future of mkdocs, not about these pages
+}
 
 
 class Addresses(html.parser.HTMLParser):
@@ -42,7 +53,7 @@ def site(tmp_path_factory):
     done = subprocess.run(
         command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
     return {page: Addresses(page.read_text()) for page in built.rglob("*.html")}
 
 
@@ -53,11 +64,23 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(site
         outside = [address for address in of.loaded if re.match(r"(https?:)?//", address)]
         assert not outside, (page.name, outside)
     pages = {page.name: page.read_text() for page in site}
-    assert pages["concepts.html"].count('<figure class="picture"') == 5
+    drawn = [name for name, text in pages.items() if '<figure class="picture"' in text]
+    assert len(drawn) == len(re.findall("<!-- picture", _all_markdown())) == 7
     assert "scoring.back_end" in pages["config.html"] and "pAUC" in pages["glossary.html"]
-    assert all(
-        name in pages["python.html"] for name in ("Detector", "load_pipeline", "SoundEncoder")
-    )
+    for name in ("Detector", "load_pipeline", "SoundEncoder", "SoundAnomalyDetector"):
+        assert f"{name}</span>" in pages["python.html"]
+
+
+def _all_markdown():
+    return "".join(page.read_text() for page in DOCS.rglob("*.md"))
+
+
+@pytest.mark.slow
+def test_every_page_can_be_reached_from_the_first(site):
+    """The navigation takes in pages that it was not told of."""
+    first = next(page for page in site if page.name == "index.html")
+    reached = {(first.parent / link.partition("#")[0]).resolve() for link in site[first].links}
+    assert {page for page in site if page.name != "404.html"} <= reached
 
 
 @pytest.mark.slow
@@ -76,17 +99,20 @@ def test_every_link_of_the_site_leads_somewhere(site):
                 assert anchor in site[to].anchors, (page.name, link)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
-def test_the_code_of_a_tutorial_runs_from_top_to_bottom(tutorial, tmp_path, monkeypatch):
-    blocks = re.findall(r"^```(python|bash)\n(.*?)^```$", tutorial.read_text(), re.M | re.S)
-    assert blocks
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=() if page.stem in QUICK else pytest.mark.slow)
+        for page in RUNNABLE
+    ],
+)
+def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
     names: dict = {}
-    for language, code in blocks:
+    for language, code in CODE.findall(page.read_text()):
         if language == "python":
-            exec(compile(code, tutorial.name, "exec"), names)
+            exec(compile(code, page.name, "exec"), names)
             continue
         command = ["bash", "-euo", "pipefail", "-c", code]
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -113,3 +139,37 @@ def test_the_notebook_runs_from_top_to_bottom_and_shows_its_map(tmp_path, monkey
 def test_no_page_shows_a_path_of_the_machine_that_it_was_written_on():
     for page in DOCS.rglob("*.md"):
         assert not re.search(r"(^|[\s(`=])/(home|work|tmp|root)/", page.read_text()), page
+
+
+class OwnOnly(http.server.SimpleHTTPRequestHandler):
+    """Serves the site under a policy by which a browser refuses, and reports, all but the site."""
+
+    asked: ClassVar[list[str]] = []
+
+    def end_headers(self):
+        policy = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
+        self.send_header("Content-Security-Policy", policy)
+        super().end_headers()
+
+    def log_message(self, format, *values):
+        self.asked.append(self.path)
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_site_without_asking_for_anything_else(site, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
+    folder = next(page.parent for page in site if page.name == "index.html")
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    # What the browser asks for by itself goes nowhere; the site is not asked through a proxy.
+    flags += ["--virtual-time-budget=4000", "--proxy-server=127.0.0.1:9", "--dump-dom"]
+    own = functools.partial(OwnOnly, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), own) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/concepts/simam.html"
+        command = [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        server.shutdown()
+    # The scripts ran, the one for searching too.
+    assert "<html" in done.stdout and "no-js" not in done.stdout[:200]
+    assert "/search/search_index.json" in OwnOnly.asked
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]

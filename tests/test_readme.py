@@ -7,6 +7,9 @@ import shlex
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import yaml
+
+import asd_jax
 import benchmarks.readme
 
 REPOSITORY = Path(__file__).parent.parent
@@ -17,6 +20,9 @@ DOCUMENTS = (
     "benchmarks/README.md",
     "asd_jax/box/README.md",
 )
+DOCUMENTS += tuple(
+    str(page.relative_to(REPOSITORY)) for page in sorted((REPOSITORY / "docs").rglob("*.md"))
+)
 PICTURES = REPOSITORY / "benchmarks" / "pictures"
 CONFIG = re.compile(r"--config\.([a-z_.]+)")
 
@@ -25,13 +31,17 @@ def commands():
     """Every `python -m ...` of the documents, as the words after it."""
     for document in DOCUMENTS:
         text = (REPOSITORY / document).read_text().replace("\\\n", " ")
+        text = text.replace("benchmarks.NAME", "")  # stands for all of them
         for line in re.findall(r"python3? -m ((?:asd_jax|convert|benchmarks)[^`\n#|;]*)", text):
             yield shlex.split(line.split(" && ")[0])
 
 
 def test_every_command_names_a_module_and_flags_that_exist(command):
     of_module: dict[str, set[str]] = {}
+    subcommands: dict[str, set[str]] = {}
     for module, *words in commands():
+        if module == "asd_jax.detect":
+            subcommands.setdefault(module, set()).update(words[:1])
         wanted = {word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")}
         of_module.setdefault(module, set()).update(
             word for word in wanted if not word.startswith("config.")
@@ -40,9 +50,8 @@ def test_every_command_names_a_module_and_flags_that_exist(command):
         of_module
     )
     for module, wanted in of_module.items():
-        subcommands = ("fit", "score", "watch", "update") if module == "asd_jax.detect" else ("",)
         said = ""
-        for name in subcommands:
+        for name in subcommands.get(module, {""}):
             status, out, err = command(
                 importlib.import_module(module), *filter(None, [name]), "--help"
             )
@@ -78,6 +87,16 @@ def test_every_file_named_is_there():
         kept = [name for name in named if "NAME" not in name and "/results/" not in name]
         missing = [name for name in kept if not (REPOSITORY / name).is_file()]
         assert not missing, document
+
+
+def test_the_citation_names_this_version_and_its_people():
+    """The fields that the Citation File Format 1.2.0 demands."""
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    for work in (cited, *cited["references"]):
+        assert work["title"] and work["type"] in ("software", "article")
+        assert all("name" in author or "family-names" in author for author in work["authors"])
+    assert cited["version"] == asd_jax.__version__
 
 
 def test_the_picture_and_the_table_of_a_run_are_made_by_one_command(command, tmp_path):

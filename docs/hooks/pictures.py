@@ -7,6 +7,10 @@ import numpy as np
 from asd_jax import log_filter_bank, simam_weights
 from asd_jax.features.filter_bank import filter_bank, normalize
 from asd_jax.reporting import plots
+from asd_jax.scoring.auc import auc, pauc, tie_groups
+from asd_jax.scoring.back_ends.knn import knn
+from asd_jax.scoring.back_ends.local_density import local_density
+from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
 from asd_jax.scoring.domain_normalization import domain_normalize
 
 RATE = 16000
@@ -66,14 +70,45 @@ def patches() -> tuple[str, str]:
     energies = np.asarray(log_filter_bank(machine(0)[None], spacing="even"))[0, :192]
     with plots.svg_axes(2.6) as (axes, svg):
         axes.imshow(energies.T, origin="lower", aspect="auto", cmap="magma", interpolation="none")
-        for time in range(0, 192, 16):
-            axes.axvline(time - 0.5, color=plots.INK, linewidth=0.6)
-        for band in range(0, 128, 16):
-            axes.axhline(band - 0.5, color=plots.INK, linewidth=0.6)
+        for time in range(16, 192, 16):
+            axes.axvline(time - 0.5, color="white", linewidth=1.2)
+        for band in range(16, 128, 16):
+            axes.axhline(band - 0.5, color="white", linewidth=1.2)
         axes.set(xlabel="frame of 10 ms", ylabel="filter")
     return svg[0], (
         "EAT sees squares of 16 frames by 16 filters. Each becomes a token, a vector; the tokens "
         "attend to each other, and pooling makes one embedding of them."
+    )
+
+
+def back_ends() -> tuple[str, str]:
+    """Returns a bank of two groups in a plane, and the scores of three back ends around it."""
+    rng = np.random.default_rng(0)
+    dense = rng.normal([1.2, 1.0], 0.12, (40, 2))
+    bank = {"source": np.r_[dense, rng.normal([3.0, 2.2], 0.45, (20, 2))]}
+    x = np.linspace(0, 4.5, 90)
+    y = np.linspace(0, 3.5, 70)
+    plane = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    fitted = {
+        "knn": knn(bank, distance="euclidean"),
+        "local_density": local_density(bank, distance="euclidean"),
+        "mahalanobis": mahalanobis(bank),
+    }
+    with plots.svg_axes(2.2, 1, ncols=3, sharey=True) as (axes, svg):
+        for panel, (name, back_end) in zip(np.ravel(axes), fitted.items(), strict=True):
+            score = back_end.score(plane)["source"].reshape(len(y), len(x))
+            # The level that a tenth of the bank's own scores exceeds.
+            level = np.quantile(back_end.self_scores()["source"]["source"], 0.9)
+            panel.contourf(x, y, score, [0, level], colors=[plots.NORMAL], alpha=0.3)
+            panel.contour(x, y, score, [level], colors=plots.INK, linewidths=0.8)
+            panel.plot(*bank["source"].T, ".", color=plots.NORMAL, markersize=2.5)
+            panel.set_title(name, loc="left")
+            panel.set(xticks=[], yticks=[])
+    return svg[0], (
+        "Normal embeddings (dots) in a plane, some alike, some scattered. Shaded: where a sound "
+        "would be called normal, at the level that a tenth of the normal ones exceed. knn draws "
+        "one distance around all; local_density a small one where they are alike; mahalanobis an "
+        "ellipse."
     )
 
 
@@ -154,6 +189,23 @@ def sessions() -> tuple[str, str]:
     )
 
 
+def roc() -> tuple[str, str]:
+    """Returns the ROC curves of two detectors on the same clips."""
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], 100)
+    blunt = np.r_[rng.normal(0, 1, 100), rng.normal(1.0, 1, 100)]
+    # Half of the anomalies are obvious, the others are not found at all.
+    sharp = np.r_[rng.normal(0, 1, 100), rng.normal(4, 1, 50), rng.normal(0, 1, 50)]
+    named = {}
+    for name, score in {"a little of every fault": blunt, "half of the faults": sharp}.items():
+        groups = tie_groups(label, score)
+        named[f"{name}: AUC {auc(*groups):.2f}, pAUC {pauc(*groups):.2f}"] = label, score
+    return plots.roc_curves(named), (
+        "Two detectors with nearly the same AUC. The pAUC, over the shaded region, tells which one "
+        "can be used where false alarms must be rare."
+    )
+
+
 def _level(waves) -> np.ndarray:
     return np.asarray(log_filter_bank(np.stack(waves), spacing="mel")).mean(1)
 
@@ -166,6 +218,8 @@ PICTURES: dict[str, Callable[[], tuple[str, str]]] = {
     "spacing": spacing,
     "simam": simam,
     "patches": patches,
+    "back_ends": back_ends,
     "domains": domains,
     "sessions": sessions,
+    "roc": roc,
 }
