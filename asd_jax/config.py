@@ -289,6 +289,22 @@ class PretrainingData(Recordings):
     pieces: int = key(
         1, "every other step, clips are cut into so many: short clips are heard too", least=1
     )
+    mix_share: float = key(
+        0.0,
+        "of clips that are mixed with another of their batch, of which distill's student hears the "
+        "sum",
+        least=0,
+        most=1,
+    )
+    mix_low_db: float = key(-10.0, "of a mixed clip over the other, at least", least=-60, most=60)
+    mix_high_db: float = key(15.0, "of a mixed clip over the other, at most", least=-60, most=60)
+    gain_db: float = key(0.0, "largest random gain, up or down, of distill", least=0, most=60)
+    equalizer_db: float = key(
+        0.0, "deviation of distill's random equaliser at its points", least=0, most=30
+    )
+    speed: float = key(
+        0.0, "largest relative change of speed, of a quarter of the recordings", least=0, most=0.5
+    )
 
 
 @dataclasses.dataclass(frozen=True)

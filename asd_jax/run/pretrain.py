@@ -7,10 +7,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from asd_jax.config import PretrainConfig
+from asd_jax.config import PretrainConfig, PretrainingData
 from asd_jax.data.clips import Clip
-from asd_jax.data.crops import crop_batches, training_files
+from asd_jax.data.crops import Crop, located_crops, training_files
+from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH, EATConfig
@@ -23,9 +25,11 @@ from asd_jax.run.encoder import (
     log_energy_statistics,
     pretrained_eat,
 )
+from asd_jax.run.teachers import Teachers
 from asd_jax.run.workdir import check_origin, claimed
 from asd_jax.runtime.errors import InputError, section
 from asd_jax.runtime.settings import as_mapping
+from asd_jax.training.distillation import target_scales
 from asd_jax.training.loop import run_steps
 from asd_jax.training.mesh import make_mesh, own_part, spread, whole
 from asd_jax.training.optimizer import adamw, learning_rate_schedule
@@ -37,6 +41,8 @@ from asd_jax.training.pretraining import (
 )
 from asd_jax.training.settings import Pretraining
 from asd_jax.training.weights import load_decoder, origin, save_encoder
+
+SCALE_BATCHES = 16  # over which the teachers' values are measured
 
 
 def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) -> Path:
@@ -53,13 +59,15 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     """
     settings = config.settings
     # The masked autoencoder cannot collapse, because its targets are fixed.
-    least_spread = settings.least_spread if settings.objective == "eat" else 0.0
+    least_spread = 0.0 if settings.objective == "masked_autoencoder" else settings.least_spread
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat = eat_config(config.model, config.features.bins)
     dtype = compute_dtype(config.model)
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
     files = training_files(config.data.root) if config.data.root else []
-    sounds = sound_batches(config, files)
+    teachers = Teachers.load(settings.teacher_names, config.data.root, files)
+    sounds = sound_batches(config, files, teachers)
+    scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
     pretrained, source = starting_point(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
@@ -77,8 +85,8 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     with claimed(workdir, as_mapping(config), as_clips(files), overwrite=overwrite):
         check_origin(workdir, source)
         state = run_steps(
-            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
-            initial_state(eat, settings, optimizer, init_key, pretrained),
+            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
+            initial_state(eat, settings, optimizer, init_key, pretrained, scales),
             lambda start: (spread(mesh, own_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
@@ -104,12 +112,13 @@ def as_clips(files: Sequence[Path]) -> list[Clip]:
 
 
 def sound_batches(
-    config: PretrainConfig, files: Sequence[Path] = ()
+    config: PretrainConfig, files: Sequence[Path] = (), teachers: Teachers | None = None
 ) -> Callable[[int], Iterator[dict]]:
     """Returns a function that maps the number of steps done to the batches {"wave": "b s"} that
     follow.
 
-    The batches combine recordings and synthetic machines; long and short clips alternate.
+    The batches combine recordings and synthetic machines; long and short clips alternate. If there
+    are teachers, clips are mixed, and the batches hold the teachers' targets as well.
 
     Raises:
         InputError: the lengths do not fit the patches, or there are no sounds.
@@ -147,21 +156,63 @@ def sound_batches(
             "seed": config.seed,
         }
         recorded = (
-            crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads)
+            located_crops(
+                files,
+                reader,
+                **cut,
+                start=start,
+                steps=steps,
+                speed=data.speed,
+                threads=data.threads,
+            )
             if files
             else None
         )
         for step in range(start, steps):
             pieces, samples = (data.pieces, short) if step % 2 else (1, long)
-            parts = []
+            step_key = jax.random.fold_in(key, step)
+            parts, crops = [], [None] * (from_zoo * pieces)
             if from_zoo:
-                step_key = jax.random.fold_in(key, step)
                 parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
             if recorded is not None:
-                parts.append(next(recorded)[:, : samples * pieces].reshape(-1, samples))
-            yield {"wave": jnp.concatenate(parts)}
+                waves, places = next(recorded)
+                parts.append(waves[:, : samples * pieces].reshape(-1, samples))
+                crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
+            wave = jnp.concatenate(parts)
+            if teachers and teachers.by_name:
+                yield distilled_batch(step_key, wave, crops, data, teachers)
+            else:
+                yield {"wave": wave}
 
     return batches
+
+
+def distilled_batch(
+    key: jax.Array,
+    wave: jax.Array,
+    crops: Sequence[Crop | None],
+    data: PretrainingData,
+    teachers: Teachers,
+) -> dict:
+    """Returns what the student hears of the clips "b s", and the teachers' targets.
+
+    The teachers hear the mixtures before the student's gain and equaliser, all at one level.
+    """
+    # The zoo uses the key itself.
+    key_order, key_mix, key_color = jax.random.split(jax.random.fold_in(key, 1), 3)
+    # Each clip is mixed with the next one, so that recordings and machines must be in random order.
+    order = np.asarray(jax.random.permutation(key_order, len(wave)))
+    clean, ratio = mixtures(
+        key_mix,
+        wave[order],
+        share=data.mix_share,
+        low_db=data.mix_low_db,
+        high_db=data.mix_high_db,
+    )
+    prevails = np.asarray(own_sound_prevails(ratio))
+    targets = teachers.targets(np.asarray(clean), [crops[n] for n in order], prevails)
+    heard = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
+    return {"wave": heard, **targets}
 
 
 def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):

@@ -1,12 +1,15 @@
-"""Pre-trains EAT without labels on any filter bank, with EAT's objective or a masked autoencoder.
+"""Pre-trains EAT without labels on any filter bank: EAT's objective, a masked autoencoder or
+distillation.
 
 EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees
 a few patches of a clip and predicts, at the masked places, the output for the whole clip of a
 teacher, which is a slowly moving average of the student. The masked autoencoder (He et al. 2021)
 has the same parts but no teacher: it predicts the normalised pixels of the masked patches.
+Distillation (distillation.py) predicts what other encoders give.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +23,7 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.distillation import TargetScale, distillation_losses, initial_heads
 from asd_jax.training.loop import Unsound
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import by_clip, gathered, shared_out
@@ -102,10 +106,12 @@ def initial_state(
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     pretrained=None,
+    scales: Sequence[TargetScale] = (),
 ) -> PretrainingState:
     """Returns the state before the first step, with random parameters made from the key.
 
     {"eat", "decoder"} of `pretrained` replace the random ones; the teacher starts as a copy of EAT.
+    The decoder of distillation predicts the values that `scales` describe.
     """
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
@@ -113,6 +119,8 @@ def initial_state(
     @jax.jit
     def init():
         eat = EAT(config).init(eat_key, spectrogram)["params"]
+        if settings.objective == "distill":
+            return {"eat": eat, "decoder": initial_heads(config, scales, decoder_key)}
         return {"eat": eat, "decoder": _initial_decoder(config, settings, decoder_key)}
 
     params = {**init(), **(pretrained or {})}
@@ -235,10 +243,12 @@ def make_pretraining_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     dtype: DTypeLike = jnp.float32,
+    scales: Sequence[TargetScale] = (),
 ):
     """Returns the function (state, batch, key) -> (state, metrics), which is not compiled yet.
 
-    Its randomness depends on the key and the step number alone.
+    Its randomness depends on the key and the step number alone. `scales` are those of the teachers
+    of distillation.
     """
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
@@ -258,6 +268,9 @@ def make_pretraining_step(
         )
 
         def loss_of(params):
+            if settings.objective == "distill":
+                places = spectrogram, kept
+                return distillation_losses(config, scales, params, *places, batch, dtype)
             return losses(
                 config,
                 settings,

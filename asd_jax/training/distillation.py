@@ -1,0 +1,134 @@
+"""Trains a small EAT to give what larger encoders, its teachers, give (Hinton et al. 2015).
+
+The student hears a mixture whose level and colour were changed, with some patches hidden, and
+predicts the teachers' frames for the unchanged mixture through one linear layer per teacher. The
+layers are dropped afterwards.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from asd_jax.models.decoder import TeacherHeads
+from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.runtime.errors import InputError
+
+# Standard deviations beyond which a target is clipped: a few values of an encoder with ReLUs are
+# rare and huge, and squared they would outweigh the rest.
+FARTHEST = 5.0
+# Share of the median standard deviation of a teacher's values that each counts with at least, so
+# that values that hardly ever move are not blown up.
+LEAST_DEVIATION = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetScale:
+    """Mean and standard deviation "e" of a teacher's values, over many sounds."""
+
+    name: str
+    mean: Float[np.ndarray, "e"] = dataclasses.field(repr=False)
+    std: Float[np.ndarray, "e"] = dataclasses.field(repr=False)
+
+    @property
+    def width(self) -> int:
+        """Number of values e of a frame."""
+        return len(self.mean)
+
+    def standardized(self, target: Float[Array, "b t e"]) -> Float[Array, "b t e"]:
+        """Returns a teacher's frames with every value at mean 0 and standard deviation 1."""
+        scaled = (target - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+        return jnp.clip(scaled, -FARTHEST, FARTHEST)
+
+
+def target_scales(names: Sequence[str], batches: Iterable[dict]) -> tuple[TargetScale, ...]:
+    """Returns the scale of each teacher's values, measured on batches with `target_N`, `known_N`.
+
+    Raises:
+        InputError: a teacher has no target for any sound, or the same one for all.
+    """
+    frames: list[list[np.ndarray]] = [[] for _ in names]
+    for batch in batches:
+        for n, found in enumerate(frames):
+            target = np.asarray(batch[f"target_{n}"], np.float64)[np.asarray(batch[f"known_{n}"]) > 0]
+            found.append(target.reshape(-1, target.shape[-1]))
+    return tuple(_scale(name, np.concatenate(found)) for name, found in zip(names, frames, strict=True))
+
+
+def _scale(name: str, frames: Float[np.ndarray, "n e"]) -> TargetScale:
+    if not len(frames):
+        raise InputError(f"pretraining.teachers: {name} has no targets for these recordings")
+    std = frames.std(0)
+    if not (least := LEAST_DEVIATION * np.median(std[std > 0]) if (std > 0).any() else 0):
+        raise InputError(f"pretraining.teachers: {name} gives the same frame for every sound")
+    scale = frames.mean(0), np.maximum(std, least)
+    return TargetScale(name, *(values.astype(np.float32) for values in scale))
+
+
+def initial_heads(config: EATConfig, scales: Sequence[TargetScale], key: jax.Array) -> dict:
+    """Returns random parameters of the layers that predict the teachers' frames."""
+    tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
+    places = tokens, kept, 1, config.mel_bins // PATCH
+    heads = TeacherHeads(tuple((1, scale.width) for scale in scales))
+    return heads.init(key, *places)["params"]
+
+
+def distillation_losses(
+    config: EATConfig,
+    scales: Sequence[TargetScale],
+    params: dict,
+    spectrogram: Float[Array, "b t f"],
+    kept: Int[Array, "b m k"],
+    batch: dict,
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[Float[Array, ""], dict]:
+    """Returns the loss to minimise and the metrics.
+
+    The loss is the mean squared error of the standardised frames, summed over teachers. The metric
+    `explained_N` is the share of the variance of teacher N's frames that the student predicts.
+
+    Args:
+        config: sizes of the student.
+        scales: of each teacher's values.
+        params: {"eat": the student, "decoder": as `initial_heads`}.
+        spectrogram: normalised; a whole number of patches.
+        kept: indices of the patches that each view keeps.
+        batch: `target_N` "b t e", and `known_N` "b": 0 where teacher N has no target for a clip.
+        dtype: the type to compute in.
+    """
+    times, bands = spectrogram.shape[1] // PATCH, config.mel_bins // PATCH
+    views = kept.shape[1]
+    student: Any = EAT(config, dtype).apply({"params": params["eat"]}, spectrogram, kept)[0]
+    places = student[:, 1:], kept.reshape(-1, kept.shape[2]), times, bands
+    shapes = tuple(batch[f"target_{n}"].shape[1:] for n in range(len(scales)))
+    predicted: Any = TeacherHeads(shapes, dtype).apply({"params": params["decoder"]}, *places)
+    loss, parts, spreads = jnp.zeros(()), {}, []
+    for n, (scale, prediction) in enumerate(zip(scales, predicted, strict=True)):
+        target = jnp.repeat(scale.standardized(batch[f"target_{n}"]), views, axis=0)
+        known = jnp.repeat(batch[f"known_{n}"], views)
+        error, deviation = _errors(prediction.astype(jnp.float32), target, known)
+        loss += error
+        parts[f"explained_{n}"] = 1 - error / jnp.maximum(deviation[0] ** 2, 1e-6)
+        spreads.append(deviation)
+    target_spread, prediction_spread = jnp.stack([jnp.stack(d) for d in spreads]).mean(0)
+    return loss, {"target_spread": target_spread, "prediction_spread": prediction_spread, **parts}
+
+
+def _errors(prediction, target, known):
+    """Returns the mean squared error, and the standard deviations of targets and predictions, over
+    the clips that have a target.
+    """
+    weight = known[:, None, None] / jnp.maximum(known.sum() * target.shape[1], 1)
+
+    def deviation(values):
+        mean = (weight * values).sum((0, 1))
+        variance = (weight * jnp.square(values - mean[None, None])).sum((0, 1)).mean()
+        return jnp.sqrt(variance + 1e-6)
+
+    error = (weight * jnp.square(prediction - target)).sum((0, 1)).mean()
+    return error, (deviation(target), deviation(prediction))
