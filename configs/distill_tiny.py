@@ -23,17 +23,17 @@ def get_config(mode: str = "") -> ConfigDict:
         speed=0.1,
     )
     config.features.statistics = "train"
-    config.model.update(size="tiny", width=256, depth=6, heads=8, block=-1, file_dtype="float16")
+    config.model.update(size="tiny", block=-1, file_dtype="float16")
     config.pretraining.update(
         objective="distill",
-        steps=4000,
+        steps=3000,
         views=1,
         mask_share=0.5,
         mask_block=1,
     )
     config.optimizer.update(
         batch_size=8,
-        learning_rate=1e-3,
+        learning_rate=5e-4,
         warmup_fraction=0.05,
         decay_everything=False,
         clip_norm=1.0,

@@ -90,7 +90,7 @@ def distillation_losses(
     """Returns the loss to minimise and the metrics.
 
     The loss is the mean squared error of the standardised frames, summed over teachers. The metric
-    `explained_N` is the share of the variance of teacher N's frames that the student predicts.
+    `explained_N` is the share of it that the student saves over predicting teacher N's mean frame.
 
     Args:
         config: sizes of the student.
@@ -112,8 +112,9 @@ def distillation_losses(
         target = jnp.repeat(scale.standardized(batch[f"target_{n}"]), views, axis=0)
         known = jnp.repeat(batch[f"known_{n}"], views)
         error, deviation = _errors(prediction.astype(jnp.float32), target, known)
+        nothing, _ = _errors(jnp.zeros_like(target), target, known)
         loss += error
-        parts[f"explained_{n}"] = 1 - error / jnp.maximum(deviation[0] ** 2, 1e-6)
+        parts[f"explained_{n}"] = 1 - error / jnp.maximum(nothing, 1e-6)
         spreads.append(deviation)
     target_spread, prediction_spread = jnp.stack([jnp.stack(d) for d in spreads]).mean(0)
     return loss, {"target_spread": target_spread, "prediction_spread": prediction_spread, **parts}
