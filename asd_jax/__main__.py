@@ -5,7 +5,7 @@ from pathlib import Path
 
 import asd_jax
 from asd_jax.runtime.command import docstring
-from asd_jax.runtime.log import say, screen_lost
+from asd_jax.runtime.log import output_failed, print_line
 
 COMMANDS = (
     "train",
@@ -25,14 +25,14 @@ def main() -> None:
 
     The commands' files are parsed, not imported, so that the list appears at once.
     """
-    say(docstring(asd_jax))
+    print_line(docstring(asd_jax))
     for name in COMMANDS:
         text = Path(__file__).parent.joinpath(*name.split(".")).with_suffix(".py").read_text()
-        say(
+        print_line(
             f"python -m asd_jax.{name:<13} "
             f"{(ast.get_docstring(ast.parse(text)) or '').partition(chr(10))[0]}"
         )
-    say(
+    print_line(
         "\nEach takes --help. Figures: python -m benchmarks.*; EAT checkpoints in and out: python "
         "-m convert.eat"
     )
@@ -40,5 +40,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    if screen_lost():
+    if output_failed():
         raise SystemExit(1)

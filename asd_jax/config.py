@@ -21,8 +21,8 @@ from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import CheckedSettings, as_mapping, key, settings_from
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import CheckedSettings, key, settings_from, to_dict
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.settings import (
@@ -83,6 +83,12 @@ class Data(Recordings):
         "repeat",
         "what fills shorter clips: repeat, their own beginning, or zeros",
         choices=("repeat", "zeros"),
+    )
+    level: str = key(
+        "keep",
+        "or normalize: each window is heard at an RMS of -30 dB, for recordings whose level says "
+        "nothing",
+        choices=("keep", "normalize"),
     )
     hop_seconds: float = key(5.0, "between windows", above=0)
     on_bad_clip: str = key(
@@ -356,7 +362,7 @@ class PretrainConfig(CheckedSettings):
 
 def config_dict(config: "RunConfig | PretrainConfig") -> ConfigDict:
     """Returns the settings as a ConfigDict, which config files can change."""
-    return ConfigDict(as_mapping(config))
+    return ConfigDict(to_dict(config))
 
 
 def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
@@ -392,7 +398,7 @@ def main() -> None:
     """Prints every key with its default and its meaning."""
     config = PretrainConfig() if flags.FLAGS.pretrain else RunConfig()
     for name, default, meaning in described(config):
-        say(f"--config.{name}={default}\n    {meaning}")
+        print_line(f"--config.{name}={default}\n    {meaning}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from asd_jax.data.dcase import edition
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import check_output, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.scoring.labels import read_labels
 from asd_jax.scoring.official_score import check_year, decision_values, official_score
 from asd_jax.scoring.results import over_seeds
@@ -104,8 +104,8 @@ def main() -> None:
     from asd_jax.reporting.table import print_table, results_table
 
     print_table(results_table(found))
-    for line in _told(found):
-        say(line)
+    for line in _report_lines(found):
+        print_line(line)
     if FLAGS.json:
         write_json(FLAGS.json, found)
 
@@ -198,7 +198,7 @@ def check() -> None:
             expected=expected,
             complete=FLAGS.year > 2020,
         )
-        say(
+        print_line(
             f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} "
             "clips"
         )
@@ -221,7 +221,7 @@ def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
     return labelled, np.array([[clip.score for clip in clips] for clips in runs])
 
 
-def _told(found: dict) -> list[str]:
+def _report_lines(found: dict) -> list[str]:
     """Returns the lines of text that follow the table: spread over seeds, intervals, comparison."""
     lines = []
     if seeds := found.get("seeds"):

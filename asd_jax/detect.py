@@ -24,9 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asd_jax.runtime.command import docstring, run
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output
-from asd_jax.runtime.log import ScreenLost, print_result, progress, put, tell
+from asd_jax.runtime.log import OutputFailed, print_error, print_raw, print_result, progress
 
 ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
     # argparse's own method ignores write errors, such as a full disk.
     def _print_message(self, message, file=None):
-        put(message)
+        print_raw(message)
 
 
 def define_flags(argv: list[str]) -> None:
@@ -145,7 +145,7 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.detector.hearing import Settings, check_window, usual_window
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
-    from asd_jax.training.weights import origin as origin_of
+    from asd_jax.training.weights import origin_entries as origin_of
 
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
@@ -167,7 +167,7 @@ def fit(args: argparse.Namespace) -> None:
     check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
     sessions, known_by = sessions_of(clips, args.normal)
     if sessions:
-        tell(f"{len(set(sessions))} sessions: {known_by}")
+        print_error(f"{len(set(sessions))} sessions: {known_by}")
     if args.fine_tune:
         from asd_jax.detector.fine_tuned import fine_tuned
 
@@ -183,7 +183,7 @@ def fit(args: argparse.Namespace) -> None:
         origin |= {"fine_tuned": "on these recordings"}
     read = _reader(args.channel, rate)
     detector = Detector.fit(
-        progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell),
+        progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error),
         rate,
         names=names_of(clips, args.normal),
         domains=[clip.domain for clip in clips],
@@ -206,16 +206,16 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 
     A training that was begun there with other recordings or settings is removed first.
     """
-    from asd_jax.run.workdir import locked, made_of, remove_run
+    from asd_jax.run.workdir import lock_workdir, provenance_hash, remove_run
     from asd_jax.runtime.files import read_json, write_json
 
     folder = Path(args.output + ".training")
     made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
-    known, ours = folder / "config.json", {"made_of": made_of(made_with, [], clips)}
-    with locked(folder):
+    known, ours = folder / "config.json", {"made_of": provenance_hash(made_with, [], clips)}
+    with lock_workdir(folder):
         if not known.exists() or read_json(known) != ours:
             if (folder / "checkpoints").exists():
-                tell(
+                print_error(
                     f"{folder} holds a training with other recordings or settings: it is removed, "
                     "and begun anew"
                 )
@@ -226,7 +226,7 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 
 def _tell_slow(rates: Sequence[int], rate: int) -> None:
     if slow := sum(one < rate for one in rates):
-        tell(
+        print_error(
             f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
             "threshold: leave them out"
         )
@@ -258,7 +258,7 @@ def update(args: argparse.Namespace) -> None:
     _check_output("--output", args.output)
     _tell_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
     read = _reader(args.channel, detector.settings.sample_rate)
-    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=tell)
+    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
     sessions, _ = sessions_of(clips, args.normal)
@@ -272,7 +272,7 @@ def update(args: argparse.Namespace) -> None:
         sessions=sessions,
         keep_odd=args.keep_odd,
     )
-    tell(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
+    print_error(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
     _save(detector, args.output)
 
 
@@ -301,11 +301,11 @@ def adapt(args: argparse.Namespace) -> None:
     _check_output("--output", args.output)
     read = _reader(args.channel, detector.settings.sample_rate)
     found = adapted(detector, [read(clip) for clip in clips])
-    tell(found.said())
+    print_error(found.said())
     if not found.settled:
         raise InputError(f"{args.normal}: {found.said()}; {args.output} is not written")
     found.detector.save(args.output)
-    tell(f"wrote {args.output}")
+    print_error(f"wrote {args.output}")
 
 
 def _score_flags(add) -> None:
@@ -366,7 +366,7 @@ def score(args: argparse.Namespace) -> int:
 
     def rows_of(paths):
         for path, verdict in progress(
-            verdicts_of(detector, paths, read), len(paths), "recordings", tell=tell
+            verdicts_of(detector, paths, read), len(paths), "recordings", tell=print_error
         ):
             verdicts.extend(
                 [(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else []
@@ -482,7 +482,7 @@ def watch(args: argparse.Namespace) -> int:
         for line in watcher.finish():
             print_result(json.dumps(line))
     # The reader of the lines is gone, so there is nothing more to do.
-    except ScreenLost:
+    except OutputFailed:
         pass
     return ANOMALY if watcher.alarm.count else 0
 
@@ -520,8 +520,8 @@ def _save(detector, output: str, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(check.told()), flush=True)
     for line in check.lines():
-        tell(line)
-    tell(f"wrote {output}")
+        print_error(line)
+    print_error(f"wrote {output}")
 
 
 def _reader(channel: str, rate: int):
@@ -540,7 +540,7 @@ def _count(text: str) -> int:
 
 def _check_output(flag: str, path: str) -> None:
     """Checks that the path can be written, before anything is computed."""
-    with about(flag):
+    with error_context(flag):
         check_output(path)
 
 

@@ -24,7 +24,7 @@ from ml_collections import config_flags
 from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import nothing_left_of, read_json
+from asd_jax.runtime.files import read_json, remove_new_folder_on_error
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config
     from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.workdir import locked
+    from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -95,9 +95,9 @@ def main() -> None:
             "and --weights, without --embeddings or --all"
         )
     # Without embedding there is no work to share, so the first process scores alone.
-    if not processes.first():
+    if not processes.is_first():
         return
-    with nothing_left_of(workdir), locked(workdir):
+    with remove_new_folder_on_error(workdir), lock_workdir(workdir):
         embeddings = Path(args.embeddings) if args.embeddings else None
         score_again(config, embeddings, workdir, everything=args.all)
 

@@ -88,34 +88,36 @@ class Model:
 
 def main() -> None:
     """Loads the model, exports it, checks the result and writes the file."""
-    from asd_jax.runtime.files import whole_file
-    from asd_jax.runtime.log import say
+    from asd_jax.runtime.files import atomic_file
+    from asd_jax.runtime.log import print_line
 
     if (FLAGS.weights is None) == (FLAGS.detector is None):
         raise InputError("give --weights=FILE or --detector=FILE, one of them")
     if not 0.025 <= FLAGS.seconds <= 600:
         raise InputError(f"--seconds={FLAGS.seconds:g} must lie in 0.025..600")
     if FLAGS.detector:
-        model = of_detector(FLAGS.detector)
+        model = model_of_detector(FLAGS.detector)
     else:
-        model = of_weights(
+        model = model_of_weights(
             FLAGS.weights, FLAGS.machine, FLAGS.seconds if FLAGS.format == "onnx" else None
         )
     waves = [
-        *made_up(model, FLAGS.seconds),
+        *test_waveforms(model, FLAGS.seconds),
         *(_recorded(model, FLAGS.clips) if FLAGS.clips else []),
     ]
-    with whole_file(FLAGS.output) as file:
+    with atomic_file(FLAGS.output) as file:
         content, exported = EXPORTERS[FLAGS.format](model)
         worst = check(model, exported, waves)
         file.write(content)
-    say(
+    print_line(
         f"wrote {FLAGS.output}; on {sum(map(len, waves))} waveforms within {worst:.1e} of the "
         "original"
     )
 
 
-def of_weights(path: str | Path, machine: str | None = None, seconds: float | None = None) -> Model:
+def model_of_weights(
+    path: str | Path, machine: str | None = None, seconds: float | None = None
+) -> Model:
     """Returns the encoder of a weight file, for waveforms of one length or (None) of any length."""
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat
     from asd_jax.models.encoder import Encoder
@@ -136,7 +138,7 @@ def of_weights(path: str | Path, machine: str | None = None, seconds: float | No
     )
 
 
-def of_detector(path: str | Path) -> Model:
+def model_of_detector(path: str | Path) -> Model:
     """Returns the detector of a file as a model with the outputs score and threshold."""
     import jax.numpy as jnp
 
@@ -192,7 +194,7 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         raise InputError(f"--format=onnx: pip install 'asd_jax[export]' ({error})") from error
     names = model.about["outputs"]
     shape = ("batch", model.about["samples"])
-    made = converted(
+    made = onnx_model(
         lambda wave: tuple(model.function(wave)[name] for name in names), shape, "wave", names
     )
     onnx.helper.set_model_props(made, {"asd_jax": json.dumps(model.about)})
@@ -201,7 +203,7 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))
 
 
-def converted(function: Callable, shape: Sequence[int | str], name: str, outputs: Sequence[str]):
+def onnx_model(function: Callable, shape: Sequence[int | str], name: str, outputs: Sequence[str]):
     """Returns an ONNX model of a function of one float32 array.
 
     The open axes of the array are given by name. Products with weights become MatMul nodes.
@@ -260,7 +262,7 @@ def check(
     return worst
 
 
-def made_up(model: Model, seconds: float) -> list[np.ndarray]:
+def test_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     """Returns test waveforms: loud and quiet noise, silence and the factory's machines.
 
     There are two lengths where the model accepts any length from one frame on.
@@ -303,14 +305,14 @@ def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
 
 
 def _about(kind, path, rate, samples, outputs) -> dict:
-    from asd_jax.training.weights import origin
+    from asd_jax.training.weights import origin_entries
 
     return {
         "kind": kind,
         "sample_rate": rate,
         "samples": samples,
         "outputs": outputs,
-        **origin(path),
+        **origin_entries(path),
         "versions": {name: importlib.metadata.version(name) for name in ("flax", "jax")},
     }
 

@@ -35,8 +35,8 @@ from asd_jax.config import RunConfig, read_config
 from asd_jax.features.simam import MODES
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import with_values
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
 from benchmarks.provenance import write_provenance
@@ -103,7 +103,7 @@ def main() -> None:
     lead = [str(__doc__).splitlines()[0], found["verdict"]]
     lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
-        say(line)
+        print_line(line)
     choices = [
         [criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()
     ]
@@ -153,10 +153,10 @@ def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row],
     folder = Path(flags.FLAGS.cells or output)
     clips, _ = readable_clips(config, find_data(config, folder))
     root = str(write_pseudo_anomalies(config, clips, output / "pseudo"))
-    pseudo = changed(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
+    pseudo = with_values(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
     tests, pseudo_tests, gaps = {}, {}, {}
     for number, cell in enumerate(cells, 1):
-        say(f"candidate {number} of {len(cells)}: {cell.name}")
+        print_line(f"candidate {number} of {len(cells)}: {cell.name}")
         tests[cell.name] = grid.run_cell(cell, config, 1, folder)
         pseudo_tests[cell.name] = grid.run_cell(cell, pseudo, 1, output / "pseudo_cells")
         gaps[cell.name] = domain_gaps(cell, config, Path(tests[cell.name].folder))
@@ -193,12 +193,12 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
 
     from asd_jax.data.factory import factory_clip
     from asd_jax.run import workdir
-    from asd_jax.run.clips import file_reader, hold_out
+    from asd_jax.run.clips import file_reader, mark_held_out
     from asd_jax.runtime.files import read_json, write_json
 
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
-    made_of["recordings"] = workdir.recordings(clips)
+    made_of["recordings"] = workdir.summarize_recordings(clips)
     if written.is_file():
         if read_json(written) != made_of:
             raise InputError(
@@ -207,7 +207,7 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
             )
         return root
     read = file_reader(config.data)
-    normal = hold_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
+    normal = mark_held_out([clip for clip in clips if clip.split == "train"], HELD_OUT, config.seed)
     rng = np.random.default_rng(config.seed)
 
     def write(wave, clip, kind, split, label):

@@ -54,7 +54,7 @@ def main() -> None:
     from asd_jax.config import RunConfig, read_config
     from asd_jax.reporting.table import percent, print_table, text_table
     from asd_jax.run.clips import find_data, readable_clips
-    from asd_jax.runtime.log import say
+    from asd_jax.runtime.log import print_line
     from asd_jax.training.weights import load_pipeline, random_eat
 
     config = read_config(RunConfig, flags.FLAGS.config)
@@ -75,7 +75,7 @@ def main() -> None:
             for block, by_scoring in scores_of(config, system, clips, alone).items():
                 for name, value in by_scoring.items():
                     table.setdefault(block, {}).setdefault(name, []).append(value)
-        say(f"{path}: done")
+        print_line(f"{path}: done")
     for name, table in (
         ("pre-trained", trained),
         ("random weights", untrained),

@@ -20,7 +20,7 @@ from asd_jax.features.filter_bank import dft_size
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import atomic_file
 
 FLAGS = flags.FLAGS
 
@@ -196,7 +196,7 @@ def write_between(path: Path, name: str, text: str) -> None:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise InputError(f"{path}: has no lines {begin} and {end}")
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(f"{before}{begin}\n{text}\n{end}{after}".encode())
 
 

@@ -23,8 +23,8 @@ from asd_jax.data.dcase import EDITIONS
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import changed
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import with_values
 from benchmarks import grid, verdict
 from benchmarks.grid import Cell
 from benchmarks.provenance import cost_section, write_provenance
@@ -84,7 +84,7 @@ def main() -> None:
         config = grid.prepared(_of_year(read_config(RunConfig, args.config), year), folder)
         rows = {}
         for cell in cells:
-            say(f"dcase {year}: {cell.name}")
+            print_line(f"dcase {year}: {cell.name}")
             rows[cell.name] = grid.run_cell(cell, config, grid.number_of_seeds(), folder)
             seconds[f"{year}, {cell.name}"] = rows[cell.name].seconds
         for subset in args.subset:
@@ -93,7 +93,7 @@ def main() -> None:
                 {name: of_subset(row, year, subset) for name, row in rows.items()},
             )
             if not own[FINE_TUNED].clips:
-                say(f"{title}: none of its machines is there, so it has no table")
+                print_line(f"{title}: none of its machines is there, so it has no table")
                 continue
             synthetic = (Path(config.data.root) / "factory.json").is_file()
             others = {} if synthetic else published(year, subset)
@@ -104,7 +104,7 @@ def main() -> None:
             columns, table = verdict.as_table(found[title])
             print_table(text_table(columns, [*table, *more], title=f"{title}: official score, %"))
             print_table(text_table(*verdict.machine_table(found[title]), title=f"{title}, %"))
-            say(found[title]["verdict"])
+            print_line(found[title]["verdict"])
             sections += verdict.result_sections(title, found[title], more)
     write_json(output / "dcase.json", found)
     write_provenance(output, seconds)
@@ -143,7 +143,7 @@ def _years(years: Sequence[str], subsets: Sequence[str]) -> list[int]:
 
 def _of_year(config: RunConfig, year: int) -> RunConfig:
     root = config.data.root.replace("{year}", str(year))
-    return changed(config, {"data.year": year, "data.root": root})
+    return with_values(config, {"data.year": year, "data.root": root})
 
 
 if __name__ == "__main__":

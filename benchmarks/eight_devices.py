@@ -61,7 +61,7 @@ def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[An
     lying = meshes.shardings(mesh, state)
     placed = jax.tree.map(shapes_of, state, lying)
     labels = np.zeros(CLIPS, np.int32)
-    batch = meshes.spread(
+    batch = meshes.shard_batch(
         mesh, {"wave": np.tile(wave, (CLIPS, 1)), "label": labels, "simam_mode": labels}
     )
     train_step = steps.make_train_step(encoder, head, optimizer, schedule, settings)
@@ -181,7 +181,7 @@ def twenty_steps(
         state = jax.tree.map(
             lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state
         )
-        state = meshes.place(mesh, state)
+        state = meshes.place_state(mesh, state)
 
         @jax.jit
         def step(state, batch, key):
@@ -202,7 +202,7 @@ def twenty_steps(
             }
             rows = np.arange(CLIPS) if order is None else shuffled.permutation(CLIPS)
             state, loss = step(
-                state, meshes.spread(mesh, {name: x[rows] for name, x in batch.items()}), key
+                state, meshes.shard_batch(mesh, {name: x[rows] for name, x in batch.items()}), key
             )
             losses.append(float(loss))
             # Adam's first moments are a tenth of the gradients.

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from asd_jax.export import converted, of_weights, to_onnx
+from asd_jax.export import model_of_weights, onnx_model, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import BOX
@@ -36,7 +36,7 @@ def prepare(
     """
     params = jax.jit(EAT(eat).init)(jax.random.key(0), spectrogram[:1])["params"]
     shape = ("batch", *spectrogram.shape[1:])
-    made = converted(lambda x: EAT(eat).apply({"params": params}, x)[0], shape, "x", ["tokens"])
+    made = onnx_model(lambda x: EAT(eat).apply({"params": params}, x)[0], shape, "x", ["tokens"])
     (folder / "eat.onnx").write_bytes(made.SerializeToString())
     ways = runtimes(folder / "eat.onnx", [spectrogram[:1]])
     return {name: functools.partial(way, spectrogram) for name, way in ways.items()}
@@ -116,7 +116,7 @@ def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float
     write_factory(folder / "factory", clip_seconds=2.0, **counts)
     clips = find_clips(folder / "factory")
     waves = np.stack([read_clip(clip.path) for clip in clips])
-    model = of_weights(weights, seconds=2.0)
+    model = model_of_weights(weights, seconds=2.0)
     (folder / "encoder.onnx").write_bytes(to_onnx(model)[0])
     normal = waves[[clip.split == "train" for clip in clips]]
     ways = {"asd_jax": lambda x: model.original(x)["embedding"]}

@@ -25,7 +25,7 @@ from asd_jax.detector.detector import Detector
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.log import print_error
 
 FLAGS = flags.FLAGS
 RATE, SESSIONS, CLIPS = 16000, 14, 8
@@ -47,7 +47,7 @@ def main() -> None:
         for fitted in (count for count in FITTED if count < len(normal)):
             rows += measured(name, normal, faults, fitted, FLAGS.repetitions)
             for row in rows[-len(RATES) :]:
-                tell(json.dumps(row))
+                print_error(json.dumps(row))
     if not rows:
         raise InputError("--root: no machine with two sessions or more under normal/")
     summary = [

@@ -240,7 +240,7 @@ def _steps(device, dtype: str) -> tuple[list[float], Any]:
     from asd_jax.models.encoder import Encoder, EncoderConfig
     from asd_jax.training import mesh as meshes
     from asd_jax.training import step as steps
-    from asd_jax.training.loop import guarded
+    from asd_jax.training.loop import guard_step
     from asd_jax.training.settings import FineTuning
 
     eat, count, samples = EATConfig.tiny(), STEPS, 16000
@@ -257,14 +257,14 @@ def _steps(device, dtype: str) -> tuple[list[float], Any]:
         carried = jax.device_get((state, np.array(True)))
     losses = []
     with jax.default_device(device):
-        state, sound = meshes.place(mesh, carried)
-        step, key = guarded(taken, mesh, (state, sound), skip=False), jax.random.key(1)
+        state, sound = meshes.place_state(mesh, carried)
+        step, key = guard_step(taken, mesh, (state, sound), skip=False), jax.random.key(1)
         for _ in range(count):
             label = rng.integers(CLASSES, size=CLIPS).astype(np.int32)
             tone = np.sin(np.pi * (1000 + 1500 * label[:, None]) * np.arange(samples) / 8000)
             wave = (0.1 * tone + 0.03 * rng.normal(size=tone.shape)).astype(np.float32)
             batch = {"wave": wave, "label": label, "simam_mode": np.full_like(label, 2)}
-            state, sound, metrics = step(state, sound, meshes.spread(mesh, batch), key)
+            state, sound, metrics = step(state, sound, meshes.shard_batch(mesh, batch), key)
             losses.append(float(metrics["loss"]))
         return losses, jax.device_get(state)
 

@@ -31,8 +31,8 @@ from asd_jax.run.score import BASELINE, load_embeddings
 from asd_jax.runtime.command import value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import as_mapping, changed
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -71,7 +71,7 @@ class Cell:
 
     def scoring(self, config: RunConfig) -> Scoring:
         """Returns the scoring of the cell's embeddings."""
-        return BASELINE if self.bare else changed(config, self.settings).scoring
+        return BASELINE if self.bare else with_values(config, self.settings).scoring
 
     def folder(self, config: RunConfig) -> str:
         """Returns the name of the folder of the cell's embeddings.
@@ -161,10 +161,10 @@ def run_grid(
         config = prepared(config, cells_folder)
     if finished and (own := finished / "config.json").is_file():
         # The scores must follow the edition of the recordings in the finished run.
-        config = changed(config, {"data.year": read_json(own)["data"]["year"]})
+        config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
     seeds, rows = number_of_seeds(), {}
     for number, cell in enumerate(cells, 1):
-        say(f"{name}: cell {number} of {len(cells)}, {cell.name}")
+        print_line(f"{name}: cell {number} of {len(cells)}, {cell.name}")
         rows[cell.name] = (
             score_run(cell, config, finished)
             if finished
@@ -182,7 +182,7 @@ def run_grid(
     write_provenance(output, seconds)
     print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
     for line in [found["verdict"], *notes]:
-        say(line)
+        print_line(line)
     lead = [question, found["verdict"], *notes]
     page = Page(name, [*result_sections("Scores", found), cost_section(seconds)], lead)
     write_page(output / "report" / "index.html", page)
@@ -218,7 +218,7 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
     import jax
 
     from asd_jax.run.clips import find_data
-    from asd_jax.run.encoder import check, own_front_end
+    from asd_jax.run.encoder import check_run, front_end_of_weights
 
     # With a persistent cache, all seeds, and cells that differ only in their data, compile once.
     # The attribute is made at run time, so pyright does not know it.
@@ -230,18 +230,18 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
             "--weights=FILE.safetensors names the EAT weights to start from; none: random weights"
         )
     # No run writes its own page, because the grid has one.
-    config = changed(config, {"model.weights": weights or "none", "report.page": False})
+    config = with_values(config, {"model.weights": weights or "none", "report.page": False})
     # Rows with random weights must use the same front end.
     if config.features.statistics == "weights":
-        own = own_front_end(config.model.weights.replace("{seed}", "0"))
+        own = front_end_of_weights(config.model.weights.replace("{seed}", "0"))
         measured = dataclasses.replace(
             config.features, statistics="given", mean=own.mean, std=own.std
         )
         config = dataclasses.replace(config, features=measured)
-    check(config)
+    check_run(config)
     find_data(config, output)
     if config.data.root == "factory":
-        config = changed(config, {"data.root": str(output / "factory")})
+        config = with_values(config, {"data.root": str(output / "factory")})
     return config
 
 
@@ -254,7 +254,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
     from asd_jax.run.workdir import check_config
 
     name = cell.folder(config)
-    if not cell.fine_tune and _fixed(cell, changed(config, cell.settings).model.weights):
+    if not cell.fine_tune and _fixed(cell, with_values(config, cell.settings).model.weights):
         # Nothing in this cell is random.
         seeds = 1
     folders = [output / "cells" / name / f"seed_{seed}" for seed in range(seeds)]
@@ -262,11 +262,11 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
     for seed, folder in enumerate(folders):
         # The scoring is left out, because the embeddings do not depend on it.
         keys = {k: value for k, value in cell.settings.items() if not k.startswith("scoring.")}
-        one = changed(config, {**keys, "seed": config.seed + seed, "seeds": 1})
+        one = with_values(config, {**keys, "seed": config.seed + seed, "seeds": 1})
         weights = one.model.weights.replace("{seed}", str(seed))
-        one = changed(one, {"model.weights": weights})
+        one = with_values(one, {"model.weights": weights})
         if (folder / "config.json").is_file():
-            check_config(folder, as_mapping(one))
+            check_config(folder, to_dict(one))
         of = made_of(one, folder)
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
@@ -299,15 +299,15 @@ def made_of(config: RunConfig, folder: Path) -> dict:
     """
     from asd_jax.run import workdir
     from asd_jax.run.clips import find_data
-    from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin
+    from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin_entries
 
     name = config.model.weights
     clips = find_data(config, folder)
     try:
-        weights = "none" if name == "none" else origin(name)["sha256"]
+        weights = "none" if name == "none" else origin_entries(name)["sha256"]
     except OSError as error:
         raise InputError(f"{name}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
-    return {"weights": weights, "recordings": workdir.recordings(clips)}
+    return {"weights": weights, "recordings": workdir.summarize_recordings(clips)}
 
 
 def score_run(cell: Cell, config: RunConfig, run: Path) -> Row:
@@ -331,7 +331,7 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
     from asd_jax.run.clips import find_data, readable_clips
     from asd_jax.run.encoder import frozen_encoder
     from asd_jax.run.train import train_and_score
-    from asd_jax.run.workdir import claimed
+    from asd_jax.run.workdir import claim_workdir
     from benchmarks import encoders
 
     if cell.fine_tune:
@@ -342,7 +342,7 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
         function = encoders.load(cell.encoder)
     else:
         encoder, params = frozen_encoder(config, clips)
-    with claimed(folder, as_mapping(config), clips):
+    with claim_workdir(folder, to_dict(config), clips):
         for machine in sorted({clip.machine for clip in clips}):
             own = [clip for clip in clips if clip.machine == machine]
             if cell.encoder:

@@ -27,7 +27,7 @@ from asd_jax.features.filter_bank import filter_bank
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file, write_json
+from asd_jax.runtime.files import atomic_file, write_json
 from asd_jax.scoring.patch_bank import (
     FILTERS,
     FRAMES,
@@ -77,7 +77,7 @@ def main() -> None:
     text = markdown(found, made)
     print(text)
     write_json(Path(FLAGS.output) / "heat_map.json", {**made, "found": found})
-    with whole_file(Path(FLAGS.output) / "heat_map.md") as file:
+    with atomic_file(Path(FLAGS.output) / "heat_map.md") as file:
         file.write(text.encode())
 
 

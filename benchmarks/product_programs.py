@@ -18,8 +18,8 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.training import mesh as meshes
 from asd_jax.training import pretraining, step
-from asd_jax.training.fine_tuning import drawing
-from asd_jax.training.loop import guarded
+from asd_jax.training.fine_tuning import draw_from_resident
+from asd_jax.training.loop import guard_step
 from asd_jax.training.optimizer import adamw, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import abstract_encoder, embed
@@ -169,7 +169,7 @@ def _fine_tuning(program: Program, mesh: Mesh) -> Lowered:
     train_step = step.make_train_step(encoder, head, optimizer, schedule, settings)
     rows, kind = settings.batch_size, jnp.float32
     if program.resident:
-        train_step = drawing(train_step, rows, jax.random.key(0))
+        train_step = draw_from_resident(train_step, rows, jax.random.key(0))
         rows, kind = RESIDENT, jnp.int16
     batch = {name: jax.ShapeDtypeStruct((rows,), jnp.int32) for name in ("clip", "label")}
     batch |= {"wave": jax.ShapeDtypeStruct((rows, samples), kind), "simam_mode": batch["label"]}
@@ -203,7 +203,7 @@ def _training(program: Program, train_step, state, batch: dict, mesh: Mesh) -> L
     batch = jax.tree.map(lambda leaf: _at(leaf, spread), batch)
     key = _at(jax.eval_shape(lambda: jax.random.key(0)), whole)
     with _made_for(mesh):
-        compiled_later = guarded(train_step, mesh, carried, skip=False)
+        compiled_later = guard_step(train_step, mesh, carried, skip=False)
         lowered = compiled_later.lower(placed, sound, batch, key)
     held = sum(
         leaf.dtype.itemsize * int(np.prod(leaf.sharding.shard_shape(leaf.shape)))

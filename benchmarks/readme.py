@@ -17,7 +17,7 @@ from absl import flags
 
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import read_json, whole_file
+from asd_jax.runtime.files import atomic_file, read_json
 from benchmarks.cost_model import write_between
 
 REPOSITORY = Path(__file__).parent.parent
@@ -123,7 +123,7 @@ def draw(theme: str, path: Path) -> None:
             figure.add_artist(Line2D([left, right], [0.86, 0.86], color=ink, linewidth=0.8))
         _computed(every[:3], ink)
         _sketched(every[3:], ink)
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
 
 

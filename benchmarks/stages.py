@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.data.resident import draw
+from asd_jax.data.resident import draw_batch
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.dot_product_attention import attend
 from asd_jax.models.eat import EAT, NORM_EPS, Block, EATConfig
@@ -117,7 +117,7 @@ def _fine_tuning(config: EncoderConfig, batch: int, dtype):
         "simam_mode": jnp.full(clips, 2),
     }
     return _compiled_step(
-        lambda state, data: train_step(state, draw(data, state.step, key, batch), key)[0],
+        lambda state, data: train_step(state, draw_batch(data, state.step, key, batch), key)[0],
         state,
         data,
     )

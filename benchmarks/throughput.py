@@ -37,7 +37,7 @@ from absl import flags
 from asd_jax.models.eat import EATConfig
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import read_json, whole_file, write_json
+from asd_jax.runtime.files import atomic_file, read_json, write_json
 from benchmarks import stages
 from benchmarks.main_job import PIPELINE_BATCHES, experiment, pipeline
 from benchmarks.provenance import check_same_machine, machine
@@ -113,7 +113,7 @@ def main() -> None:
     print(text)
     if FLAGS.output:
         write_json(left, result)
-        with whole_file(left.with_suffix(".md")) as file:
+        with atomic_file(left.with_suffix(".md")) as file:
             file.write(text.encode())
 
 

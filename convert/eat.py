@@ -23,7 +23,7 @@ from absl import flags
 from asd_jax.runtime import command
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from convert.checkpoint import is_ours, open_checkpoint
 
 # jax and flax take seconds to import, which a rejected file or --help should not have to wait for.
@@ -278,19 +278,19 @@ def main() -> None:
     except OSError as error:
         raise InputError(f"cannot write {FLAGS.output}: {error}") from error
     count = sum(math.prod(parameter.shape) for parameter in found.parameters.values())
-    say(f"{FLAGS.output}: {count:,} parameters, {found.config}")
-    say(f"sha256 of the source: {found.header['sha256']}")
+    print_line(f"{FLAGS.output}: {count:,} parameters, {found.config}")
+    print_line(f"sha256 of the source: {found.header['sha256']}")
     for reason in sorted(set(found.dropped.values())):
         names = [name for name, why in found.dropped.items() if why == reason]
-        say(f"left behind ({reason}): {len(names)} tensors, {names[0]} ...")
+        print_line(f"left behind ({reason}): {len(names)} tensors, {names[0]} ...")
     eps = (found.header.get("classifier") or {}).get("eps")
     if FLAGS.to == "huggingface" and eps not in (None, CLASSIFIER_EPS["huggingface"]):
-        say(
+        print_line(
             f"the head's norm was trained with an epsilon of {eps:g}, the Hugging Face model has "
             f"{CLASSIFIER_EPS['huggingface']:g}: the same weights, slightly other logits"
         )
     if found.position_difference is not None:
-        say(
+        print_line(
             "the stored position table differs from the recomputed one by at most "
             f"{found.position_difference:.2g}"
         )

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH, EATConfig, position_table
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 from asd_jax.training.weights import abstract_eat
 from convert.checkpoint import Checkpoint, encoder_settings
 from convert.table import POSITIONS
@@ -69,12 +69,12 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
         raise InputError(f"{path}: the settings do not say how many attention heads (num_heads)")
     try:
         mel = {"spacing": "mel", "bins": mel_bins, "simam": {"mode": "none"}}
-        front_end = built(FrontEnd, settings.get("asd_jax_front_end") or mel)
+        front_end = build_checked(FrontEnd, settings.get("asd_jax_front_end") or mel)
         if front_end.bins != mel_bins:
             raise ValueError(f"the front end has {front_end.bins} filters, the encoder {mel_bins}")
         found = (width, depth, heads, hidden / width, mel_bins)
         names = (field.name for field in dataclasses.fields(EATConfig))
-        return built(EATConfig, dict(zip(names, found, strict=True))), front_end
+        return build_checked(EATConfig, dict(zip(names, found, strict=True))), front_end
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import asd_jax.train
 from asd_jax.config import RunConfig, described, read_config
 from asd_jax.data.factory import write_factory
-from asd_jax.run.encoder import check
+from asd_jax.run.encoder import check_run
 from asd_jax.runtime.errors import InputError
 from configs import base, quickstart
 
@@ -69,7 +69,7 @@ def test_any_config_is_found_right_or_wrong_before_anything_is_read(overrides):
     config = quickstart.get_config("smoke")
     config.update_from_flattened_dict(overrides)
     try:
-        check(read_config(RunConfig, config))
+        check_run(read_config(RunConfig, config))
     except InputError as error:
         names = [name for key in overrides for name in key.split(".")[-1].split("_")]
         assert any(name in str(error) for name in names), (overrides, error)

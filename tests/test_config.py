@@ -7,7 +7,7 @@ from asd_jax.config import PretrainConfig, RunConfig, described, read_config
 from asd_jax.models.eat import EATConfig
 from asd_jax.run.encoder import eat_config, front_end
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.settings import as_mapping, changed
+from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.settings import FineTuning, Pretraining
 from configs import base, pretrain_base
@@ -67,16 +67,16 @@ def test_settings_go_to_a_config_file_and_come_back():
 )
 def test_what_a_config_cannot_hold_is_named(changes, message):
     with pytest.raises(InputError, match=message):
-        read_config(RunConfig, {**as_mapping(RunConfig()), **changes})
+        read_config(RunConfig, {**to_dict(RunConfig()), **changes})
 
 
 def test_a_changed_setting_is_checked_and_named_with_its_section():
-    config = changed(RunConfig(), {"optimizer.batch_size": 8, "seed": 3})
+    config = with_values(RunConfig(), {"optimizer.batch_size": 8, "seed": 3})
     assert (config.optimizer.batch_size, config.seed) == (8, 3)
     with pytest.raises(InputError, match="^optimizer.batch_size=0 must be at least 1$"):
-        changed(config, {"optimizer.batch_size": 0})
+        with_values(config, {"optimizer.batch_size": 0})
     with pytest.raises(InputError, match="^optimizer.size: no such key$"):
-        changed(config, {"optimizer.size": 0})
+        with_values(config, {"optimizer.size": 0})
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_a_changed_setting_is_checked_and_named_with_its_section():
     ],
 )
 def test_simam_per_machine_can_be_typed(text, mode):
-    config = changed(RunConfig(), {"features.simam": text})
+    config = with_values(RunConfig(), {"features.simam": text})
     assert front_end(config).simam.mode == mode
 
 
 def test_frames_of_the_front_end_are_those_of_the_clips():
     assert front_end(RunConfig()).frames == 1024
-    assert front_end(changed(RunConfig(), {"data.clip_seconds": 2.0})).frames == 224
+    assert front_end(with_values(RunConfig(), {"data.clip_seconds": 2.0})).frames == 224

@@ -18,7 +18,7 @@ import asd_jax.detect
 from asd_jax import Detector
 from asd_jax.data.audio import resample
 from asd_jax.detector import recordings
-from asd_jax.export import of_detector
+from asd_jax.export import model_of_detector
 from asd_jax.features.front_end import SimAM
 from asd_jax.run import shards
 from asd_jax.runtime.errors import InputError
@@ -174,7 +174,7 @@ def test_a_detector_of_slow_recordings_hears_others_as_slow(command, tmp_path):
         ]
         _, _, err = command(asd_jax.detect, "update", *flags)
         assert ("12 of 12 recordings are of less than 16000 Hz" in err) == said
-    assert of_detector(fitted).about["recorded_rate"] == 8000
+    assert model_of_detector(fitted).about["recorded_rate"] == 8000
     for name, event in (("00.wav", "resampled"), ("slow.wav", None)):
         status, out, _ = command(
             asd_jax.detect, "watch", f"--detector={fitted}", f"--input={test / name}"

@@ -124,7 +124,7 @@ def test_what_differs_is_not_written(command, tmp_path, detector_file, monkeypat
 
 @pytest.mark.parametrize(("seconds", "lengths"), [(0.03, {480, 400}), (1.0, {16000, 5920})])
 def test_checked_waveforms_are_a_frame_at_least(encoder_file, seconds, lengths):
-    waves = asd_jax.export.made_up(asd_jax.export.of_weights(encoder_file), seconds)
+    waves = asd_jax.export.test_waveforms(asd_jax.export.model_of_weights(encoder_file), seconds)
     assert {wave.shape[1] for wave in waves} == lengths
 
 

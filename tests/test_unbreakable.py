@@ -15,7 +15,7 @@ import asd_jax.evaluate
 import asd_jax.run.embed
 import asd_jax.run.score
 import asd_jax.train
-from asd_jax.run.workdir import InUse, claimed, locked, remove_run
+from asd_jax.run.workdir import InUse, claim_workdir, lock_workdir, remove_run
 from asd_jax.runtime.errors import InputError
 from asd_jax.training import loop
 from asd_jax.training.checkpoint import Checkpoints
@@ -182,7 +182,7 @@ def test_overwriting_removes_the_runs_own_seeds_and_nothing_else(tmp_path):
         (tmp_path / name / "results.json").write_text("{}")
     (tmp_path / "seed_notes.txt").write_text("mine")
     (tmp_path / "config.json").write_text('{"seeds": 2}')
-    with locked(tmp_path / "seed_1"), pytest.raises(InUse, match="seed_1 is in use"):
+    with lock_workdir(tmp_path / "seed_1"), pytest.raises(InUse, match="seed_1 is in use"):
         remove_run(tmp_path)
     remove_run(tmp_path)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -193,7 +193,10 @@ def test_an_interrupted_run_of_seeds_is_known_by_them(tmp_path):
     (tmp_path / "seed_0" / "checkpoints").mkdir(parents=True)
     (tmp_path / "seed_0" / "checkpoints" / "1").write_text("")
     (tmp_path / "config.json").write_text('{"seeds": 2}')
-    with pytest.raises(InputError, match="differs in seeds"), claimed(tmp_path, {"seeds": 1}, []):
+    with (
+        pytest.raises(InputError, match="differs in seeds"),
+        claim_workdir(tmp_path, {"seeds": 1}, []),
+    ):
         raise AssertionError
     assert (tmp_path / "config.json").read_text() == '{"seeds": 2}'
 
@@ -212,7 +215,7 @@ def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(co
     other.kill()
     other.wait()
     assert (tmp_path / ".lock").exists()
-    with locked(tmp_path):
+    with lock_workdir(tmp_path):
         pass
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float, Int16, Shaped
 
-from asd_jax.data.decode import Recording, opened
+from asd_jax.data.decode import Recording, open_recording
 from asd_jax.runtime.errors import InputError
 
 # The length of one filter-bank frame, below which a recording gives no features.
@@ -17,6 +17,8 @@ FRAME_MS = 25
 # A whole recording is held in memory, which limits its length.
 LONGEST_S = 3600
 RESAMPLERS = ("soxr", "torchaudio")
+LEVEL_DB = -30.0  # RMS against full scale of a clip whose level is normalised
+QUIETEST = 1e-5  # RMS below which it is silence, which is not scaled up further
 # 12 dB above full scale. Samples beyond it are not a loud recording but in another unit.
 LOUDEST = 4
 # If less than this share of the channels' power is left in their mean, one channel is wired with
@@ -92,7 +94,7 @@ def audio_format(path: str | Path) -> tuple[float, int, int]:
         InputError: The file is missing, not audio, truncated, empty, shorter than a 25 ms frame or
             longer than an hour. The message names the file.
     """
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         frames = sound.frames
         if frames is None:
             frames = sum(map(len, _limited(sound)))
@@ -106,7 +108,7 @@ def sampling_rate(path: str | Path) -> int:
     Raises:
         InputError: The file cannot be opened as sound. The message names it.
     """
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         return sound.rate
 
 
@@ -161,6 +163,12 @@ def fit_length(
     return np.resize(wave, samples)
 
 
+def leveled(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
+    """Returns the waveform with an RMS of LEVEL_DB, unclipped; silence stays silent."""
+    rms = np.sqrt(np.mean(np.square(wave), dtype=np.float64))
+    return wave * np.float32(10 ** (LEVEL_DB / 20) / max(rms, QUIETEST))
+
+
 @functools.cache
 def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]:
     """Returns one filter for each output phase, and its half width.
@@ -181,7 +189,7 @@ def _read(
     path: str | Path, sample_rate: int, channel: int | str, resampler: str
 ) -> Shaped[np.ndarray, "s"]:
     """Returns the checked waveform: int16 as stored if that is exact, otherwise float32."""
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         rate, blocks = sound.rate, [_pick(block, channel) for block in _limited(sound)]
         wave = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
         if wave.dtype == np.int16:

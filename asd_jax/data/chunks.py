@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from asd_jax.data.pieces import at
+from asd_jax.data.pieces import read_at
 from asd_jax.runtime.errors import InputError
 
 # The first bytes of a recording. They also reveal a recording that begins where another ends.
@@ -52,7 +52,7 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
     """
     heard, wide, width = False, 0xFFFFFFFF, struct.calcsize(kind.head)
     while place + width <= end:
-        name, size = struct.unpack(kind.head, at(file, place, width))
+        name, size = struct.unpack(kind.head, read_at(file, place, width))
         # CAF marks an unknown size by -1; other containers use 0xFFFFFFFF.
         size = size - kind.counted if size != -1 else 0xFFFFFFFF
         if name == kind.names[1]:
@@ -63,7 +63,7 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
             return
         # The ds64 chunk of RF64 and BW64 holds sizes that exceed 32 bits.
         if name == b"ds64" and size >= 16:
-            wide = struct.unpack("<8xQ", at(file, place + width, 16))[0]
+            wide = struct.unpack("<8xQ", read_at(file, place + width, 16))[0]
         if name == kind.names[1]:
             heard, size = True, wide if size == 0xFFFFFFFF else size
         yield name, place + width, size
@@ -88,7 +88,7 @@ def known_size(
     return None if stated > left and stated >= _ENDLESS else stated
 
 
-def bytes_there(place: int, stated: int | None, end: int, whole: int) -> int:
+def bytes_present(place: int, stated: int | None, end: int, whole: int) -> int:
     """Returns the bytes of samples in the file.
 
     Some programs state the size of the file instead of that of the samples; the bytes to the end of
@@ -110,7 +110,7 @@ def bytes_there(place: int, stated: int | None, end: int, whole: int) -> int:
 
 def no_more_sound(file: BinaryIO, place: int, end: int, heard: bool) -> None:
     """Raises InputError if bytes that belong to no chunk may be sound."""
-    rest = at(file, place, 16)
+    rest = read_at(file, place, 16)
     if rest.startswith(_BEGINNINGS):
         raise InputError(
             f"another recording begins at byte {place}: split the file, or convert it to one"
@@ -132,7 +132,7 @@ def _is_name(name: bytes) -> bool:
 def _is_chunk(file: BinaryIO, place: int, end: int, kind: Kind) -> bool:
     """Returns whether a chunk that fits into the file begins at byte `place`."""
     width = struct.calcsize(kind.head)
-    head = at(file, place, width)
+    head = read_at(file, place, width)
     if len(head) < width:
         return False
     name, size = struct.unpack(kind.head, head)
@@ -149,7 +149,7 @@ def _walkable(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[bool
         yield good
         if not good:
             return
-        size = max(0, struct.unpack(kind.head, at(file, place, width))[1] - kind.counted)
+        size = max(0, struct.unpack(kind.head, read_at(file, place, width))[1] - kind.counted)
         place += width + size + -size % kind.step
     yield _zeros(file, place, end)
 

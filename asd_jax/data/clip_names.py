@@ -20,7 +20,7 @@ _ID = re.compile(r"(?:(?P<label>normal|anomaly)_)?id_(?P<section>\d+)_\d+\.\w+")
 _LABELS = {"normal": 0, "anomaly": 1}
 
 
-class Said(NamedTuple):
+class NameFields(NamedTuple):
     """The information in a file name: "unknown", None or "" where the name does not state it."""
 
     section: str
@@ -30,7 +30,7 @@ class Said(NamedTuple):
     attribute: str = ""
 
 
-def said_by_name(name: str, *, supplemental: bool = False) -> Said | None:
+def parse_name(name: str, *, supplemental: bool = False) -> NameFields | None:
     """Returns the information in a file name, or None if the name follows no DCASE grammar.
 
     Args:
@@ -39,7 +39,7 @@ def said_by_name(name: str, *, supplemental: bool = False) -> Said | None:
     """
     if match := _LABELLED.fullmatch(name):
         attribute = match["attribute"] or ""
-        return Said(
+        return NameFields(
             match["section"],
             match["domain"],
             match["split"],
@@ -47,9 +47,9 @@ def said_by_name(name: str, *, supplemental: bool = False) -> Said | None:
             "" if attribute == "noAttribute" else attribute,
         )
     if match := _ID.fullmatch(name):  # the edition of 2020 has one domain
-        return Said(match["section"], "source", None, _LABELS.get(match["label"]))
+        return NameFields(match["section"], "source", None, _LABELS.get(match["label"]))
     if supplemental and (match := _SUPPLEMENTAL.fullmatch(name)):
-        return Said(match["section"], label=-1, attribute=match["attribute"])
+        return NameFields(match["section"], label=-1, attribute=match["attribute"])
     if match := _RELEASED.fullmatch(name):
-        return Said(match["section"], match["domain"] or "unknown")
+        return NameFields(match["section"], match["domain"] or "unknown")
     return None

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from asd_jax.data.clip_names import said_by_name
-from asd_jax.data.clips_csv import describe
-from asd_jax.data.folders import AUDIO_ENDINGS, Listing, everything_below, in_words, listing
+from asd_jax.data.clip_names import parse_name
+from asd_jax.data.clips_csv import add_table
+from asd_jax.data.folders import AUDIO_ENDINGS, Listing, left_out_lines, list_recursively, listing
 from asd_jax.data.ground_truth import GroundTruth, find_ground_truth
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import tell as tell_user
+from asd_jax.runtime.log import print_error as tell_user
 from asd_jax.runtime.names import check_name
 
 _SPLITS = {
@@ -83,7 +83,7 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     path = str(path)
     name = labelled or os.path.basename(path)
     unsaid = 0 if split == "train" else -1
-    said = said_by_name(name, supplemental=split == "supplemental")
+    said = parse_name(name, supplemental=split == "supplemental")
     if said is None and name.startswith("section_"):
         raise InputError(
             f"{path}: not a DCASE file name; expected "
@@ -148,7 +148,7 @@ def find_clips(
                 f"{EXPECTED_TREE}"
             )
         clips += sorted(of_machine, key=lambda clip: (clip.split, os.path.basename(clip.path)))
-    for line in in_words(left_out) if tell else ():
+    for line in left_out_lines(left_out) if tell else ():
         tell(line)
     return [clip for clip in clips if clip.split in splits]
 
@@ -258,7 +258,7 @@ def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
         left_out += found.left_out
         # Recordings in deeper folders are reported, because users may expect them to be found.
         for below in found.folders:
-            if files := everything_below(below).files:
+            if files := list_recursively(below).files:
                 left_out.append(f"{below}: {len(files)} recordings, which must lie in {sub} itself")
         for path in found.files:
             try:
@@ -269,7 +269,7 @@ def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
                 if bad is None:
                     raise
                 bad.append(str(error))
-    return list(describe(folder / "clips.csv", clips).values())
+    return list(add_table(folder / "clips.csv", clips).values())
 
 
 def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_user) -> list[Path]:
@@ -285,8 +285,8 @@ def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_us
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of recordings")
-    found = everything_below(folder)
-    lines = in_words(found.left_out)
+    found = list_recursively(folder)
+    lines = left_out_lines(found.left_out)
     if not found.files:
         said = "; ".join([f"(known endings: {' '.join(AUDIO_ENDINGS)})", *lines])
         raise InputError(f"{folder}: no recordings in it {said}")

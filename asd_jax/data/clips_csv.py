@@ -13,7 +13,7 @@ _LABELS = {"normal": 0, "anomaly": 1, "0": 0, "1": 1, "": -1, "-1": -1, "unknown
 _DOMAINS = {"source": "source", "target": "target", "": "source", "unknown": "unknown"}
 
 
-def describe(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
+def add_table(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
     """Returns the clips with the information from the table added.
 
     Args:

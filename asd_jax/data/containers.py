@@ -7,9 +7,9 @@ import io
 import struct
 from typing import BinaryIO
 
-from asd_jax.data.chunks import Kind, bytes_there, chunks_of, known_size, no_more_sound
+from asd_jax.data.chunks import Kind, bytes_present, chunks_of, known_size, no_more_sound
 from asd_jax.data.packets import find_flac, find_mp3, find_ogg, id3_length
-from asd_jax.data.pieces import Sound, at
+from asd_jax.data.pieces import Sound, read_at
 from asd_jax.runtime.errors import InputError
 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -46,9 +46,9 @@ def find_sound(file: BinaryIO) -> Sound:
     if not end:
         raise InputError("empty, no bytes in it")
     begin = 0
-    while length := id3_length(at(file, begin, 10)):
+    while length := id3_length(read_at(file, begin, 10)):
         begin += length
-    head = at(file, begin, 16)
+    head = read_at(file, begin, 16)
     kind = _KINDS.get((head[:4], head[8:12]))
     if head == _W64:
         kind = _W64_KIND
@@ -79,9 +79,9 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
             if data[-1][1] is None or place + data[-1][1] > end:
                 break
         elif name == kind.names[0]:
-            forms.append(at(file, place, min(size, 1 << 10)))
+            forms.append(read_at(file, place, min(size, 1 << 10)))
         elif name == b"fact" and size < 1 << 10:
-            kept = struct.pack(kind.head, name, size) + at(file, place, size)
+            kept = struct.pack(kind.head, name, size) + read_at(file, place, size)
     # Empty chunks of samples are ignored if there are others.
     sounding = [(place, size) for place, size in data if size != 0] or data
     if len(sounding) > 1:
@@ -94,7 +94,7 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
     if not forms or not sounding:
         raise InputError("no samples in it, only a header; it may be truncated or damaged")
     place, stated = sounding[0]
-    size = bytes_there(place, stated, end, end - begin)
+    size = bytes_present(place, stated, end, end - begin)
     if kind in (_LITTLE, _BIG):
         return _wav(file, place, size, kind, forms[0], kept)
     # The data chunk of CAF begins with an edit count, that of AIFF with an offset and a block size.
@@ -108,13 +108,13 @@ def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: Kind) 
     it.
     """
     field = struct.pack(kind.head[0] + kind.head[-1], min(size + kind.counted, _MOST))
-    head = at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
+    head = read_at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
     return dataclasses.replace(sound, head=head, at=place, size=size)
 
 
 def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: int) -> Sound:
     """Returns the audio data of a file that consists of a header and one block of samples."""
-    size = bytes_there(place, stated, end, end - begin)
+    size = bytes_present(place, stated, end, end - begin)
     if place + size < end:
         no_more_sound(file, place + size, end, True)
     return Sound(at=begin, size=end - begin, sound_bytes=size)
@@ -122,7 +122,7 @@ def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: 
 
 def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
     """Returns the audio data of a NIST SPHERE file, whose header lists name, type and value."""
-    lines = at(file, begin, 1 << 14).decode("latin-1").splitlines()
+    lines = read_at(file, begin, 1 << 14).decode("latin-1").splitlines()
     said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
         header = int(lines[1])

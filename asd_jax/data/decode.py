@@ -16,7 +16,7 @@ from jaxtyping import Int16, Shaped
 
 from asd_jax.data.containers import find_sound
 from asd_jax.data.pieces import Pieces, Sound
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 
 # A sampling rate outside this range indicates a damaged header.
 SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000
@@ -145,14 +145,14 @@ class Recording:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[Recording]:
+def open_recording(path: str | Path) -> Iterator[Recording]:
     """Context manager: yields a recording; any problem with it raises an InputError that names the
     file.
 
     Raises:
         InputError: The file does not exist, is not a regular file, is not sound, or is incomplete.
     """
-    with about(str(path)), _in_words():
+    with error_context(str(path)), _in_words():
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device, not a file"

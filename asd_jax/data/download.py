@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 from absl import flags
 
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
-from asd_jax.run.workdir import locked
+from asd_jax.run.workdir import lock_workdir
 from asd_jax.runtime.command import run
-from asd_jax.runtime.errors import InputError, near
-from asd_jax.runtime.log import say, tell
+from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.log import print_error, print_line
 
 # requests is an optional dependency, so modules that need it are imported when they are used.
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def main() -> int:
     session, ours = fetch.new_session(), contextlib.nullcontext()
     # A process would remove the partly unpacked files of another one.
     if not asked.dry_run:
-        ours = locked(output / _STATE, "--output")
+        ours = lock_workdir(output / _STATE, "--output")
     try:
         with ours:
             archives = zenodo.plan(
@@ -96,8 +96,8 @@ def main() -> int:
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error})") from error
     for failure in failures:
-        tell(f"error: {failure}")
-    if any(isinstance(failure, fetch.WrongAnswer) for failure in failures):
+        print_error(f"error: {failure}")
+    if any(isinstance(failure, fetch.WrongResponse) for failure in failures):
         return 2
     return 1 if failures else 0
 
@@ -118,7 +118,7 @@ def machines_of(
             part = f", subset {subset}," if subset else ""
             raise InputError(
                 f"{table.year}{part} has no machine {machine}: "
-                f"{', '.join(known)}.{near(machine, known)}"
+                f"{', '.join(known)}.{did_you_mean(machine, known)}"
             )
     return {
         name: [machine for machine in of_it if machine in (machines or known)]
@@ -135,7 +135,7 @@ def report(
     missing = [archive for archive in archives if not is_done(archive, output)]
     for archive in archives:
         state = "to fetch" if archive in missing else "there"
-        say(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
+        print_line(f"{archive.size / 1e6:10.1f} MB  {archive.folder:9}  {archive.name}  {state}")
     sizes = sorted(archive.size for archive in missing)
     disk = next(
         folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
@@ -144,7 +144,7 @@ def report(
         int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]),
         shutil.disk_usage(disk).free,
     )
-    say(
+    print_line(
         f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to "
         f"fetch, {sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
         f"{free / 1e9:.2f} GB"
@@ -244,7 +244,9 @@ def fetch_ground_truth(
     from asd_jax.data.zenodo import at_base
 
     if not table.ground_truth:
-        say(f"no ground truth of {table.year} is public: its evaluation clips stay without labels")
+        print_line(
+            f"no ground truth of {table.year} is public: its evaluation clips stay without labels"
+        )
         return []
     folder = output / "ground_truth"
     folder.mkdir(parents=True, exist_ok=True)
@@ -264,10 +266,10 @@ def fetch_ground_truth(
             if base_url.rstrip("/") == ZENODO:
                 return [DownloadError(said)]
             # A mirror that has only the recordings is sufficient.
-            tell(f"warning: {said}")
+            print_error(f"warning: {said}")
             return []
         part.replace(path)
-    say(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
+    print_line(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")
     return []
 
 

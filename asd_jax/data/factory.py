@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float
 
 from asd_jax.data import machines as physics
 from asd_jax.data.machines import FAULTS, GRADES, MACHINES, NOISES, SAMPLE_RATE
-from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.errors import InputError, did_you_mean
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
 VERSION = 2
@@ -129,7 +129,7 @@ def factory_clip(
     ):
         if name not in known and (what, name) != ("fault", ""):
             raise InputError(
-                f"factory: no {what} {name!r}; there are {', '.join(known)}.{near(name, known)}"
+                f"factory: no {what} {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
             )
     if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
         raise InputError(
@@ -151,7 +151,7 @@ def factory_clip(
         place, day = (np.random.default_rng([number, of]) for of in (2**32, session))
         warmth = 1 + day.uniform(-_WARMTH, _WARMTH)
         neighbour = (day.random() < _NEIGHBOUR) * 10 ** (-day.uniform(12, 24) / 20)
-        shift = physics.set_up_anew(hz, day)
+        shift = physics.repositioned_microphone(hz, day)
     gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
     microphone = physics.microphone(hz, place) * 10 ** (shift / 20)
     run = physics.excite(kind, speed * warmth, load, samples, of_machine)
@@ -168,7 +168,9 @@ def factory_clip(
     if session is not None:
         room *= 10 ** (day.normal(0, 2) / 20)
         if neighbour:
-            room += gain * neighbour * _next_door(machine, samples, microphone, of_room, session)
+            room += (
+                gain * neighbour * _neighbour_sound(machine, samples, microphone, of_room, session)
+            )
 
     fault, support = np.zeros(samples), np.zeros_like(spectrogram(stem), bool)
     if fault_kind:
@@ -195,7 +197,7 @@ def factory_clip(
     )
 
 
-def _next_door(machine: str, samples: int, heard, rng, session: int) -> np.ndarray:
+def _neighbour_sound(machine: str, samples: int, heard, rng, session: int) -> np.ndarray:
     """Returns the sound (s,) of another machine at unit power, running all through a session."""
     others = [name for name in MACHINES if name != machine]
     kind = MACHINES[others[session % len(others)]]
@@ -357,7 +359,7 @@ def _recipes(
     if machine not in MACHINES:
         raise InputError(
             f"factory: no machine {machine!r}; there are "
-            f"{', '.join(MACHINES)}.{near(machine, MACHINES)}"
+            f"{', '.join(MACHINES)}.{did_you_mean(machine, MACHINES)}"
         )
     kind = MACHINES[machine]
     grades = (

@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 import urllib3
 
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.log import print_error
 
 # The number of consecutive attempts that may bring no data, or almost none.
 STALLS = 5
@@ -48,7 +48,7 @@ class DownloadError(Exception):
     """
 
 
-class WrongAnswer(DownloadError):
+class WrongResponse(DownloadError):
     """The response is not what was requested, e.g. from a wrong URL or a network's sign-in page.
 
     The user has to look into it.
@@ -84,7 +84,7 @@ class _Patience:
         if self.tries == STALLS or time.monotonic() - self.since > PATIENCE_S:
             raise DownloadError(f"{self.url}: {stand}: {passing}; run again to go on")
         wait = max(passing.wait, BACKOFF_S * 2 ** (self.tries - 2) if self.tries > 1 else 0)
-        tell(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
+        print_error(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
         time.sleep(wait)
         # Waits that the server requested do not count towards PATIENCE_S.
         self.since += passing.wait
@@ -121,13 +121,15 @@ def _small(session: requests.Session, url: str) -> bytes:
         for block in _blocks(response, decode=True):
             content += block
             if len(content) > MOST_BYTES:
-                raise WrongAnswer(f"{url}: more than {MOST_BYTES >> 20} MB came; {seen(content)}")
+                raise WrongResponse(
+                    f"{url}: more than {MOST_BYTES >> 20} MB came; {content_summary(content)}"
+                )
             if time.monotonic() > end:
                 raise _Passing(f"the answer is not whole after {ANSWER_S} s")
     return bytes(content)
 
 
-def seen(content: bytes | bytearray) -> str:
+def content_summary(content: bytes | bytearray) -> str:
     """Returns a description of the received content, for a message."""
     return f"what came begins with {bytes(content[:60])!r}" if content else "nothing came"
 
@@ -221,10 +223,10 @@ def _append(
         if said.get("Content-Length", str(missing)) != str(missing) or "html" in said.get(
             "Content-Type", ""
         ):
-            raise WrongAnswer(
+            raise WrongResponse(
                 f"{url}: {said.get('Content-Length', 'some')} bytes of "
                 f"{said.get('Content-Type', 'no type')} where the record says {missing}; "
-                f"{seen(next(blocks, b''))}"
+                f"{content_summary(next(blocks, b''))}"
             )
         with open(part, "ab" if resumes else "wb") as file:
             for block in blocks:

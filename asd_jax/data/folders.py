@@ -58,7 +58,7 @@ def listing(folder: str | Path) -> Listing:
     return found
 
 
-def everything_below(folder: str | Path) -> Listing:
+def list_recursively(folder: str | Path) -> Listing:
     """Returns the recordings of a folder and of all folders below it, each folder visited once.
 
     Raises:
@@ -88,7 +88,7 @@ def everything_below(folder: str | Path) -> Listing:
     return dataclasses.replace(found, files=sorted(found.files))
 
 
-def in_words(left_out: Iterable[str]) -> list[str]:
+def left_out_lines(left_out: Iterable[str]) -> list[str]:
     """Returns the lines on what was left out, shortened to the first few if there are many."""
     lines = [f"left out: {line}" for line in left_out]
     more = len(lines) - SHOWN

@@ -16,12 +16,12 @@ from pathlib import Path
 from absl import flags
 
 from asd_jax.data.clips import Clip, machine_clips, machine_folders, training_classes
-from asd_jax.data.folders import in_words
+from asd_jax.data.folders import left_out_lines
 from asd_jax.data.ground_truth import find_ground_truth
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import check_output, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 
 # The number of problems that are printed. The JSON file lists all.
 SHOWN = 20
@@ -178,11 +178,11 @@ def show(found: dict) -> None:
         (machine, told) for machine, said in found["machines"].items() for told in said["problems"]
     ]
     for machine, told in problems[:SHOWN]:
-        say(f"{machine}: {told}")
+        print_line(f"{machine}: {told}")
     if len(problems) > SHOWN:
-        say(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
-    for line in in_words(found["left_out"]):
-        say(line)
+        print_line(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
+    for line in left_out_lines(found["left_out"]):
+        print_line(line)
 
 
 if __name__ == "__main__":

@@ -51,17 +51,17 @@ GRADES = {
 FAULTS = tuple(GRADES)
 
 
-def steady(turns: np.ndarray) -> np.ndarray:
+def steady_flow(turns: np.ndarray) -> np.ndarray:
     """Returns the envelope of a flow that the shaft modulates slightly."""
     return 1 + 0.3 * _cosine(turns)
 
 
-def stroke(turns: np.ndarray) -> np.ndarray:
+def slider_friction(turns: np.ndarray) -> np.ndarray:
     """Returns the envelope of the friction in a slider, which is proportional to its speed."""
     return np.abs(np.sin(2 * np.pi * turns))
 
 
-def opening(turns: np.ndarray) -> np.ndarray:
+def valve_flow(turns: np.ndarray) -> np.ndarray:
     """Returns the envelope of the flow through a valve that is open for the first 40 % of its
     cycle.
     """
@@ -95,7 +95,7 @@ class Machine:
     noise: tuple[int, int, int, int]
     resonances: tuple[tuple[int, int, float], ...]
     bearing: tuple[int, float]
-    gate: Callable[[np.ndarray], np.ndarray] = steady
+    gate: Callable[[np.ndarray], np.ndarray] = steady_flow
     impacts: tuple[tuple[float, int], ...] = ()
     reciprocating: bool = False
     slip: float = 0.0
@@ -144,7 +144,7 @@ MACHINES: dict[str, Machine] = {
         lines=((16, 0, -3), (32, -2, 4), (48, -4, -4), (64, -6, 5), (8, -6, 2)),
         sidebands=0.1,
         noise=(800, 6000, -8, 3),
-        gate=stroke,
+        gate=slider_friction,
         impacts=((0.0, 22), (0.5, 18)),
         resonances=((520, 8, 1.0), (1500, 14, 1.2), (3600, 16, 1.0)),
         bearing=(10, 0.2),
@@ -156,7 +156,7 @@ MACHINES: dict[str, Machine] = {
         lines=((12, -2, 3), (24, -4, -4), (36, -5, 4), (48, -8, -3), (6, -5, 2)),
         sidebands=0.1,
         noise=(1500, 7000, -4, 3),
-        gate=opening,
+        gate=valve_flow,
         impacts=((0.0, 26), (0.4, 22)),
         resonances=((900, 12, 1.2), (2300, 18, 1.0), (5200, 20, 1.0)),
         bearing=(8, 0.24),
@@ -193,7 +193,7 @@ def excite(
     )
     cycle_hz = speed / 60 * (1 - machine.slip * (load - 1)) * (1 + drift)
     cycle = np.cumsum(cycle_hz) / SAMPLE_RATE + rng.random()
-    pace = stroke(cycle) if machine.reciprocating else 1.0
+    pace = slider_friction(cycle) if machine.reciprocating else 1.0
     rotor = np.cumsum(machine.rotor_order * cycle_hz * pace) / SAMPLE_RATE + rng.random()
 
     orders, level, per_load = np.array(machine.lines).T
@@ -330,7 +330,7 @@ def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _amplitude(decibels)
 
 
-def set_up_anew(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def repositioned_microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns the change of gain in dB at `hz` when a microphone is set up again near its place: a
     level, a tilt and three ripples over octaves.
     """

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-LEVEL_DB = -30.0  # RMS of a clip against full scale, before the random gain
-QUIETEST = 1e-5  # RMS below which a clip is not scaled up further: it is silence
+from asd_jax.data.audio import LEVEL_DB, QUIETEST
+
 EQUALIZER_POINTS = 8  # of the random frequency response, evenly spaced from 0 to 8 kHz
 
 
@@ -56,7 +56,9 @@ def recolored(
     if equalizer_db:
         points = equalizer_db * jax.random.normal(key_response, (b, EQUALIZER_POINTS))
         place = jnp.linspace(0, EQUALIZER_POINTS - 1, samples // 2 + 1)
-        response = jax.vmap(lambda row: jnp.interp(place, jnp.arange(EQUALIZER_POINTS), row))(points)
+        response = jax.vmap(lambda row: jnp.interp(place, jnp.arange(EQUALIZER_POINTS), row))(
+            points
+        )
         wave = jnp.fft.irfft(jnp.fft.rfft(wave) * 10 ** (response / 20), samples)
     return jnp.clip(wave * 10 ** (gain / 20), -1, 1)
 

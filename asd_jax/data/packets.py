@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from asd_jax.data.pieces import Sound, at
+from asd_jax.data.pieces import Sound, read_at
 from asd_jax.runtime.errors import InputError
 
 _LARGEST = 3000  # bytes; larger than any MPEG frame
@@ -74,17 +74,17 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
             has bytes between its frames that belong to no frame.
     """
     begin = _first_not_zero(file, begin, end)
-    head = at(file, begin, 4)
+    head = read_at(file, begin, 4)
     first = mpeg_frame(head)
     if first is None:
-        if begin >= end and at(file, 0, 3) == b"ID3":
+        if begin >= end and read_at(file, 0, 3) == b"ID3":
             raise InputError("empty, a tag and no sound in it")
         return None
-    after = at(file, begin + first.size, 4)
+    after = read_at(file, begin + first.size, 4)
     if len(after) == 4 and not mpeg_frame(after) and not after.startswith((*_TAGS, bytes(4))):
         # Two bytes of arbitrary data may look like a frame header, so a second frame must follow.
         return None
-    stated, tagged = _stated_frames(at(file, begin, min(first.size, 512)))
+    stated, tagged = _stated_frames(read_at(file, begin, min(first.size, 512)))
     count, place = 0, begin + first.size * tagged
     for frame in _frames(file, place, end, first):
         count, place = count + 1, place + frame.size
@@ -111,7 +111,7 @@ def _frames(file: BinaryIO, place: int, end: int, first: Frame) -> Iterator[Fram
     Only tags and zeros may follow the last frame.
     """
     while place < end:
-        head = at(file, place, 4)
+        head = read_at(file, place, 4)
         frame = mpeg_frame(head)
         if frame is None:
             if head.startswith(_TAGS) or _first_not_zero(file, place, end) >= end:
@@ -124,7 +124,7 @@ def _frames(file: BinaryIO, place: int, end: int, first: Frame) -> Iterator[Fram
             )
         if place + frame.size > end:
             raise InputError(f"truncated, it ends inside the frame at byte {place}")
-        if _stated_frames(at(file, place, min(frame.size, 512)))[1]:
+        if _stated_frames(read_at(file, place, min(frame.size, 512)))[1]:
             raise InputError(f"another recording begins at byte {place}: split it, or convert it")
         yield frame
         place += frame.size
@@ -160,7 +160,7 @@ def find_flac(file: BinaryIO, begin: int, end: int) -> Sound:
     Raises:
         InputError: The header is truncated, or the file holds more than one recording.
     """
-    head = at(file, begin, 26)
+    head = read_at(file, begin, 26)
     if len(head) < 26:
         raise InputError("truncated, it ends inside its header")
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -184,12 +184,12 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
     place, pages, last, began = begin, {}, {}, False
     codecs = {}
     while place < end:
-        head = at(file, place, 27)
+        head = read_at(file, place, 27)
         if head[:4] != b"OggS":
             if head[:3] == b"TAG" or _first_not_zero(file, place, end) >= end:
                 break
             raise InputError(f"damaged, no Ogg page at byte {place}; convert it")
-        table = at(file, place + 27, head[26]) if len(head) == 27 else b""
+        table = read_at(file, place + 27, head[26]) if len(head) == 27 else b""
         size = 27 + len(table) + sum(table)
         if len(head) < 27 or len(table) < head[26] or place + size > end:
             raise InputError(f"truncated, it ends inside the page at byte {place}")
@@ -199,7 +199,7 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
                 raise InputError(
                     f"another recording begins at byte {place}: split it, or convert it to one"
                 )
-            codecs[serial] = at(file, place + 27 + len(table), 8)
+            codecs[serial] = read_at(file, place + 27 + len(table), 8)
         else:
             began = True
             if number != pages.get(serial, number - 1) + 1:

@@ -34,7 +34,7 @@ class Sound:
     checked: bool = True
 
 
-def at(file: BinaryIO, place: int, size: int) -> bytes:
+def read_at(file: BinaryIO, place: int, size: int) -> bytes:
     """Returns `size` bytes of a file from byte `place` on, or fewer at its end."""
     file.seek(place)
     return file.read(size)

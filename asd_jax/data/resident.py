@@ -49,7 +49,7 @@ def resident_clips(
     return jax.device_put({"wave": waves, "clip": np.arange(len(clips), dtype=np.int32), **columns})
 
 
-def draw(
+def draw_batch(
     data: dict[str, Shaped[Array, "r ..."]],
     step: Int[Array, ""],
     key: PRNGKeyArray,

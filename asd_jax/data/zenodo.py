@@ -10,8 +10,8 @@ import msgspec
 from requests import Session
 
 from asd_jax.data.dcase import ZENODO, Edition
-from asd_jax.data.fetch import DownloadError, WrongAnswer, get, seen
-from asd_jax.runtime.log import tell
+from asd_jax.data.fetch import DownloadError, WrongResponse, content_summary, get
+from asd_jax.runtime.log import print_error
 
 # The folder of each subset, in the order of the records.
 SUBSETS = {
@@ -77,7 +77,7 @@ def plan(
                 told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
                     raise DownloadError(told)
-                tell(f"warning: {told}")
+                print_error(f"warning: {told}")
             archives += found.values()
     return archives
 
@@ -117,8 +117,8 @@ def _files(url: str, content: bytes) -> list[_File]:
         if without := [file.key for file in files if not {"content", "self"} & set(file.links)]:
             raise ValueError(f"no link to {without[0]!r}")
     except (ValueError, RecursionError) as error:
-        raise WrongAnswer(
-            f"{url}: not the answer of Zenodo's API ({error}); {seen(content)}. Is --base_url "
+        raise WrongResponse(
+            f"{url}: not the answer of Zenodo's API ({error}); {content_summary(content)}. Is --base_url "
             "right, and does the network ask to sign in?"
         ) from error
     return files

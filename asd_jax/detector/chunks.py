@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asd_jax.data.decode import opened
+from asd_jax.data.decode import open_recording
 from asd_jax.detector.stream import Form, wav_encoding
 from asd_jax.runtime.errors import InputError
 
@@ -33,7 +33,7 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
     if path.suffix.lower() in RAW_ENDINGS or _for_the_stream(path):
         return raw, chunks_of_file(path)
     try:
-        with opened(path) as sound:
+        with open_recording(path) as sound:
             form = Form("f32le", sound.rate, sound.channels)
     except InputError as error:
         raise InputError(
@@ -55,7 +55,7 @@ def _for_the_stream(path: Path) -> bool:
 
 
 def _decoded(path):
-    with opened(path) as sound:
+    with open_recording(path) as sound:
         for block in sound.blocks():
             scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
             for start in range(0, len(block), CHUNK):

@@ -35,7 +35,7 @@ from asd_jax.scoring.conformal import p_values
 from asd_jax.scoring.normal_bank import NormalBank, coreset, fused
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, Pipeline
-from asd_jax.training.weights import origin as origin_of
+from asd_jax.training.weights import origin_entries as origin_of
 
 
 @dataclasses.dataclass(frozen=True)

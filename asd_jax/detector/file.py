@@ -21,7 +21,7 @@ from asd_jax.detector.views import rate_of, shapes
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_names
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank, judges_of
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
@@ -29,10 +29,10 @@ from asd_jax.training.weights import (
     BOX,
     Pipeline,
     abstract_encoder,
-    fill,
-    finite,
+    fill_template,
+    finite_values,
     open_weights,
-    origin,
+    origin_entries,
     read_weights,
     save_weights,
 )
@@ -84,7 +84,7 @@ def save(path: str | Path, detector: Detector) -> None:
     if detector.patches is not None:
         tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
     # The packaged encoder need not be stored, because every installation has it.
-    if pipeline is not None and dict(detector.origin) != origin(BOX):
+    if pipeline is not None and dict(detector.origin) != origin_entries(BOX):
         tensors |= {
             f"encoder/{name}": np.asarray(value)
             for name, value in flatten_dict(pipeline.params, sep="/").items()
@@ -132,12 +132,14 @@ def load(path: str | Path) -> Detector:
             "detector again"
         )
     try:
-        header = built(Header, {name: value for name, value in said.items() if name != "kind"})
+        header = build_checked(
+            Header, {name: value for name, value in said.items() if name != "kind"}
+        )
         check_names("attribute", header.names)  # these are paths if a list named the recordings
         # The shapes are checked before the numbers are read and used.
         check_tables(stored, header.scoring, judges_of(header.scoring))
         encoder = _encoder(stored, header, path)
-        tensors = {name: finite(tensor) for name, tensor in stored.items()}
+        tensors = {name: finite_values(tensor) for name, tensor in stored.items()}
         if stated != _digest(tensors, said):
             raise InputError(
                 "altered since it was written (its checksum does not fit); fit the detector again"
@@ -158,7 +160,7 @@ def _encoder(tensors, header: Header, path) -> Pipeline | None:
         if name.startswith("encoder/")
     }
     weights = weights or _from_the_package(header.origin)
-    return Pipeline(header.encoder, fill(abstract_encoder(header.encoder), weights, path))
+    return Pipeline(header.encoder, fill_template(abstract_encoder(header.encoder), weights, path))
 
 
 def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
@@ -245,7 +247,7 @@ def _scores(tensors, kind, bank: NormalBank, rows) -> dict[str, np.ndarray]:
 
 def _from_the_package(named) -> dict[str, np.ndarray]:
     """Returns the weights of the packaged encoder, if the detector was fitted with that encoder."""
-    if named != origin(BOX):
+    if named != origin_entries(BOX):
         raise InputError(
             f"fitted with an encoder that does not come with this version of asd_jax ({named}); "
             "fit the detector again, or load it with the version that wrote it"

@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd_jax.data.clip_names import said_by_name
+from asd_jax.data.clip_names import parse_name
 from asd_jax.data.clips import Clip, sound_files
-from asd_jax.data.clips_csv import describe
+from asd_jax.data.clips_csv import add_table
 from asd_jax.detector.sessions import named_sessions
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_name
@@ -36,7 +36,7 @@ def normal_recordings(place: str | Path) -> list[Clip]:
         root, table = place, place / "clips.csv"
         names = [str(path.relative_to(root)) for path in sound_files(place)]
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
-    return list(describe(table, clips).values())
+    return list(add_table(table, clips).values())
 
 
 def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | None, str]:
@@ -105,7 +105,7 @@ def recordings(paths: Sequence[str]) -> list[Path]:
 
 def _clip(root: Path, name: str) -> Clip:
     *folders, file = Path(name).parts
-    said = said_by_name(file)
+    said = parse_name(file)
     if said and said.label == 1:
         raise InputError(
             f"{root / name}: an anomaly by its name, but --normal is for normal sound only: leave "

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from asd_jax.detector.detector import Verdict
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
-from asd_jax.runtime.log import print_result, say, tell
+from asd_jax.runtime.files import atomic_file
+from asd_jax.runtime.log import print_error, print_line, print_result
 
 COLUMNS = (
     "file",
@@ -51,10 +51,10 @@ def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator
     Raises:
         ScreenLost: standard output is the only place for the results and cannot be written to.
     """
-    show = print_result if only else say
+    show = print_result if only else print_line
     for one in rows:
         if "error" in one:
-            tell(f"error: {one['error']}")
+            print_error(f"error: {one['error']}")
         elif as_json:
             show(json.dumps(one))
         yield one
@@ -66,7 +66,7 @@ def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
     A file called =1+1.wav is written as ./=1+1.wav. This is the same file, but a spreadsheet that
     opens the list does not take it for a formula.
     """
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         table = csv.DictWriter(codecs.getwriter("utf-8")(file, "backslashreplace"), COLUMNS)
         table.writeheader()
         for one in rows:
@@ -97,14 +97,14 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     if table:
         print_table(shown)
     odd = [one["is_anomaly"] for one in rows if "error" not in one]
-    tell(f"{sum(odd)} of {len(odd)} anomalous")
+    print_error(f"{sum(odd)} of {len(odd)} anomalous")
 
 
 def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
     """Prints to stderr how many recordings are too short for the detector, if any."""
     notes = [one.get("note", "") for one in rows if "error" not in one]
     if short := sum(note.startswith("short:") for note in notes):
-        tell(
+        print_error(
             f"{short} of {len(notes)} recordings are shorter than the window of "
             f"{window_seconds:g} s: their scores are not comparable, most will seem anomalous; "
             "fit a detector with --window_seconds of their length"

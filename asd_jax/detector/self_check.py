@@ -7,7 +7,7 @@ import numpy as np
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.fitting import copies
 from asd_jax.detector.sessions import stretches
-from asd_jax.scoring.conformal import fewest, percent
+from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
 _MODES = 3.0  # operating modes differ by this multiple of the limit between stretches
@@ -150,7 +150,7 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     windows, bank = 86400 / detector.settings.window_seconds, detector.bank
     own = np.mean(bank.familiar_scores > detector.threshold)
     least = 1 / (1 + len(np.unique(bank.normal_session)))
-    few = len(bank.normal) < fewest(detector.settings.false_alarm_rate)
+    few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)
     # With too few sounds, the rate that was asked for cannot be verified.
     rate = max(detector.settings.false_alarm_rate, least if few else 0)
     return {"same_session": float(windows * own), "new_session": float(windows * rate)}
@@ -158,10 +158,10 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
 
 def _verdict(detector: Detector, sessions) -> tuple[str, str]:
     rate = detector.settings.false_alarm_rate
-    if len(detector.bank.normal) < fewest(rate) or len(detector.names) < _FEW:
+    if len(detector.bank.normal) < min_normal_sounds(rate) or len(detector.names) < _FEW:
         return "not enough", (
-            f"for false alarms of {percent(rate)}: {len(detector.bank.normal)} windows of "
-            f"{len(detector.names)} recordings; record at least {fewest(rate)}"
+            f"for false alarms of {percent_text(rate)}: {len(detector.bank.normal)} windows of "
+            f"{len(detector.names)} recordings; record at least {min_normal_sounds(rate)}"
         )
     if not (sessions["known"] and all(detector.bank.by_sessions.values())):
         return "usable, but", "another day is assumed, not heard: record on three days or more"

@@ -16,7 +16,7 @@ from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.mesh import own_devices, spread
+from asd_jax.training.mesh import own_devices, shard_batch
 from asd_jax.training.weights import (
     Pipeline,
     front_end_of,
@@ -146,7 +146,7 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
         batch = windows[start : start + size]
         padded = {"wave": np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])}
         with jax.set_mesh(mesh):
-            parts = jax.tree.leaves(function(spread(mesh, padded)["wave"]))
+            parts = jax.tree.leaves(function(shard_batch(mesh, padded)["wave"]))
         found.append([np.asarray(part)[: len(batch)] for part in parts])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.data.audio import read_clip, sampling_rate
-from asd_jax.data.folders import everything_below
+from asd_jax.data.folders import list_recursively
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
@@ -348,7 +348,7 @@ def memory_mb() -> float:
 
 def _files(folder: Path) -> tuple[dict[str, tuple[int, int]], frozenset[str]]:
     """Returns {name: (time of change, size)} of the recordings in a folder, and what is ignored."""
-    found, there = everything_below(folder), {}
+    found, there = list_recursively(folder), {}
     for path in found.files:
         try:
             status = path.stat()

@@ -15,7 +15,7 @@ from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, log_filter_bank, norm
 from asd_jax.features.settings import Features
 from asd_jax.features.simam import LOCAL_TILE, MODES, Length, simam, simam_by_clip
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 from asd_jax.runtime.settings import check_settings, key, like
 
 # The matrix of the frame processing grows with the square of the rate: 0.6 GB at 96 kHz.
@@ -48,7 +48,7 @@ class SimAM:
 
     def __post_init__(self):
         check_settings(self)
-        built(tuple[_Mode, tuple[_Side, _Side]], (self.mode, self.tile))
+        build_checked(tuple[_Mode, tuple[_Side, _Side]], (self.mode, self.tile))
         # Pairs are hashable, and they are what JSON gives back.
         if not isinstance(self.mode, str):
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))

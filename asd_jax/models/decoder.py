@@ -11,7 +11,7 @@ from einops import rearrange
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from asd_jax.models.devices import each_its_own, target_device
+from asd_jax.models.devices import map_own_clips, target_device
 from asd_jax.models.eat import PATCH, Block, EATConfig, gelu, position_table
 
 NORM_EPS = 1e-5  # EAT's decoder norms, without scale and bias
@@ -83,7 +83,7 @@ class GroupedConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (width,))
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)[None, None, None]
         if target_device().platform != "cpu":
-            return each_its_own(self._convolved, x, kernel) + bias
+            return map_own_clips(self._convolved, x, kernel) + bias
         kernel = rearrange(kernel, "i j c (g o) -> i j c g o", g=self.groups)
         edge = (self.size // 2,) * 2
         x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)))
@@ -162,9 +162,7 @@ class TeacherHeads(nn.Module):
         return [
             nn.Dense(
                 width, dtype=self.dtype, kernel_init=nn.initializers.zeros, name=f"teacher_{n}"
-            )(
-                jnp.einsum("ct,rtd->rcd", jnp.asarray(frame_shares(count, times), self.dtype), x)
-            )
+            )(jnp.einsum("ct,rtd->rcd", jnp.asarray(frame_shares(count, times), self.dtype), x))
             for n, (count, width) in enumerate(self.shapes)
         ]
 

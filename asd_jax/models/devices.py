@@ -21,7 +21,7 @@ def target_device() -> jax.Device:
     return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
 
 
-def each_its_own(function: Callable, clips: jax.Array, *whole: jax.Array) -> jax.Array:
+def map_own_clips(function: Callable, clips: jax.Array, *whole: jax.Array) -> jax.Array:
     """Returns function(clips, *whole); under a mesh, every device computes it for its own clips.
 
     This is for operations for which the compiler would gather all clips on every device.

@@ -12,8 +12,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from asd_jax.features.simam import Length
-from asd_jax.models.devices import each_its_own, target_device
-from asd_jax.runtime.log import tell
+from asd_jax.models.devices import map_own_clips, target_device
+from asd_jax.runtime.log import print_error
 
 ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
 # The number of tokens is padded to a multiple of 8: cuDNN needs an even number in training, and
@@ -55,7 +55,7 @@ def attend_filled(
         attention = fastest_attention(target_device(), *shape) if fixed else "exact"
     if attention not in ATTENTIONS:
         raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
-    return each_its_own(functools.partial(_attend_as, attention), qkv)
+    return map_own_clips(functools.partial(_attend_as, attention), qkv)
 
 
 def padded_attention(
@@ -132,7 +132,7 @@ def refusal(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> st
     return ""
 
 
-_say_once = functools.cache(tell)
+_say_once = functools.cache(print_error)
 
 
 def _attend_as(attention, qkv):

@@ -16,7 +16,7 @@ from asd_jax.models.attention import ATTENTIONS, SpectrogramAttention
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.lora import LoRA
 from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
-from asd_jax.runtime.errors import InputError, section
+from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.settings import check_settings, key
 
 POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
@@ -38,7 +38,7 @@ class Pooling:
     )
 
     def __post_init__(self):
-        with section("pooling "):
+        with config_section("pooling "):
             check_settings(self)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.printable import printable
 
 SOUND_SECONDS = 10.0  # length of a clip's sound in the page
@@ -102,7 +102,7 @@ def render(page: Page) -> str:
 def write_page(path: str | Path, page: Page) -> None:
     """Writes the page atomically."""
     text = render(page)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text.encode())
 
 

@@ -65,7 +65,7 @@ _IMAGE_COLUMNS = 256  # largest width of a spectrogram; longer clips are average
 
 
 @contextlib.contextmanager
-def drawing(
+def svg_axes(
     height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options
 ) -> Iterator[tuple]:
     """Context manager: gives axes to draw on, and a list that holds the SVG text after the block.
@@ -120,7 +120,7 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
     """Returns horizontal bars in percent of {machine: {column: interval of a fraction}}."""
     columns = [column for column in COLUMNS if any(column in row for row in values.values())]
     step = len(columns) + 1
-    with drawing(1.1 + 0.16 * step * len(values)) as (axes, svg):
+    with svg_axes(1.1 + 0.16 * step * len(values)) as (axes, svg):
         for place, (column, (colour, hatch)) in enumerate(zip(columns, _BARS, strict=False)):
             shown = [
                 (n * step + place, row[column])
@@ -171,7 +171,7 @@ def score_histograms(
         "normal": {"color": NORMAL, "alpha": 0.8},
         "anomaly": {"color": ANOMALY, "hatch": "////", "fill": False},
     }
-    with drawing(0.8 + 1.25 * len(scores), len(scores), sharex=True, squeeze=False) as (axes, svg):
+    with svg_axes(0.8 + 1.25 * len(scores), len(scores), sharex=True, squeeze=False) as (axes, svg):
         for panel, (domain, parts) in zip(axes[:, 0], scores.items(), strict=True):
             for name, part in parts.items():
                 look = looks.get(name, {"color": FAINT, "alpha": 0.8})
@@ -197,7 +197,7 @@ def score_histograms(
 
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     """Returns ROC curves of {name: (labels, scores)}, with the region of the partial AUC shaded."""
-    with drawing(3.4) as (axes, svg):
+    with svg_axes(3.4) as (axes, svg):
         axes.axvspan(
             0,
             MAX_FPR,
@@ -234,7 +234,7 @@ def embedding_map(
         "anomaly, source": ("x", 16, ANOMALY, True),
         "anomaly, target": ("+", 22, ANOMALY, True),
     }
-    with drawing(3.6) as (axes, svg):
+    with svg_axes(3.6) as (axes, svg):
         for name in [*looks, *sorted(set(groups) - set(looks))]:
             here = np.array([group == name for group in groups])
             marker, size, colour, filled = looks.get(name, ("D", 8, THIRD, False))
@@ -260,7 +260,7 @@ def curves(
 ) -> str:
     """Returns lines of {name: values at each x}, each with its own stroke and marker."""
     looks = (NORMAL, "-", "o"), (ANOMALY, "--", "s"), (THIRD, "-.", "^"), (INK, ":", "x")
-    with drawing(3.0) as (axes, svg):
+    with svg_axes(3.0) as (axes, svg):
         for (name, values), (colour, line, marker) in zip(
             y.items(), itertools.cycle(looks), strict=False
         ):
@@ -285,7 +285,7 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
         "learning_rate": "learning rate",
     }
     names = [name for name in names if any(name in row for row in rows)]
-    with drawing(0.5 + 1.1 * len(names), len(names), sharex=True, squeeze=False) as (axes, svg):
+    with svg_axes(0.5 + 1.1 * len(names), len(names), sharex=True, squeeze=False) as (axes, svg):
         for panel, name in zip(axes[:, 0], names, strict=True):
             points = [(row["step"], row[name]) for row in rows if name in row]
             panel.plot(
@@ -299,7 +299,7 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
 def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: int = 8) -> str:
     """Returns a plot of every `every`-th filter, above the density of all filters."""
     hz = np.linspace(0, sample_rate / 2, bank.shape[1]) / 1000
-    with drawing(3.2, 2, sharex=True) as ((shapes, density), svg):
+    with svg_axes(3.2, 2, sharex=True) as ((shapes, density), svg):
         for number, weights in enumerate(bank[::every]):
             seen = np.flatnonzero(weights > 1e-3 * bank.max())
             if len(seen):
@@ -373,7 +373,7 @@ def spectrograms(
         "top": 1 - 0.25 / height,
         "hspace": 0.22,
     }
-    with drawing(height, len(panels), margins=margins, sharex=True, squeeze=False) as (axes, svg):
+    with svg_axes(height, len(panels), margins=margins, sharex=True, squeeze=False) as (axes, svg):
         for panel, (values, colours, limits, title) in zip(axes[:, 0], panels, strict=True):
             _image(panel, values, colours, limits, hop_seconds)
             _filter_axis(panel, filter_hz)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asd_jax.runtime.log import put
+from asd_jax.runtime.log import print_raw
 from asd_jax.runtime.printable import printable
 
 _TITLES = {
@@ -89,7 +89,7 @@ def print_table(table: Table) -> None:
     console = console if console.is_terminal else _PlainConsole(width=160)
     with console.capture() as shown:
         console.print(table)
-    put(shown.get())
+    print_raw(shown.get())
 
 
 class _PlainConsole(Console):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.config import Recordings, RunConfig
-from asd_jax.data.audio import fit_length, read_clip
+from asd_jax.data.audio import fit_length, leveled, read_clip
 from asd_jax.data.batches import Reader
 from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
@@ -19,11 +19,11 @@ from asd_jax.data.machines import MACHINES
 from asd_jax.data.windows import Window, windows_of
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH
-from asd_jax.run.workdir import check_unchanged, locked, recording_stamps
+from asd_jax.run.workdir import check_unchanged, lock_workdir, recording_stamps
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say, tell
-from asd_jax.runtime.settings import as_mapping
+from asd_jax.runtime.log import print_error, print_line
+from asd_jax.runtime.settings import to_dict
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
@@ -55,7 +55,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         root = workdir / "factory"
         _write_factory(config, root, workdir, overwrite=overwrite)
     try:
-        clips = find_clips(root, machines, tell=tell)
+        clips = find_clips(root, machines, tell=print_error)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
     if config.data.root != "factory":
@@ -64,13 +64,13 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
 
 
 def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: bool) -> None:
-    say(f"synthetic machines: {root}")
+    print_line(f"synthetic machines: {root}")
     with processes.first_before_others():
-        replace = overwrite and processes.first()
-        with locked(workdir) if replace else contextlib.nullcontext():
+        replace = overwrite and processes.is_first()
+        with lock_workdir(workdir) if replace else contextlib.nullcontext():
             write_factory(
                 root,
-                **as_mapping(config.factory),
+                **to_dict(config.factory),
                 clip_seconds=config.data.clip_seconds,
                 machines=config.data.machine_names or tuple(MACHINES),
                 overwrite=replace,
@@ -88,7 +88,7 @@ def readable_clips(
         InputError: a clip cannot be read, unless `data.on_bad_clip` is "skip"; or none of a
             machine's training clips can be read.
     """
-    kept, skipped = screen(config, clips)
+    kept, skipped = without_unreadable(config, clips)
     for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
         if not any(clip.machine == machine and clip.split == "train" for clip in kept):
             own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
@@ -100,7 +100,9 @@ def readable_clips(
     return with_held_out(config, kept), skipped
 
 
-def screen(config: RunConfig, clips: Sequence[Clip]) -> tuple[list[Clip], list[dict[str, str]]]:
+def without_unreadable(
+    config: RunConfig, clips: Sequence[Clip]
+) -> tuple[list[Clip], list[dict[str, str]]]:
     """Returns the clips that can be read, and {"file", "reason"} of the others.
 
     Every clip is read once. A clip that cannot be read is an error unless `data.on_bad_clip` is
@@ -119,13 +121,13 @@ def with_held_out(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
     summary.
     """
     machines = {clip.machine for clip in clips}
-    say(f"{len(clips)} clips of {', '.join(sorted(machines))}")
+    print_line(f"{len(clips)} clips of {', '.join(sorted(machines))}")
     if untested := sorted(machines - {clip.machine for clip in clips if clip.split == "test"}):
-        say(f"no test clips of {', '.join(untested)}, which will have no scores")
-    return hold_out(clips, config.data.held_out, config.seed)
+        print_line(f"no test clips of {', '.join(untested)}, which will have no scores")
+    return mark_held_out(clips, config.data.held_out, config.seed)
 
 
-def hold_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
+def mark_held_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Clip]:
     """Returns the clips with a share of the training clips marked as split "held_out".
 
     The share is drawn separately for each machine, section and domain.
@@ -179,7 +181,8 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
     def read_window(window: Window) -> np.ndarray:
         if window.path in stamps:
             check_unchanged(window.path, stamps[window.path])
-        return fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
+        wave = fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
+        return leveled(wave) if config.data.level == "normalize" else wave
 
     return read_window
 

@@ -17,14 +17,14 @@ from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.encoder import EncoderConfig
-from asd_jax.run.clips import clip_windows, screen, window_reader
+from asd_jax.run.clips import clip_windows, window_reader, without_unreadable
 from asd_jax.run.encoder import compute_dtype
-from asd_jax.run.shards import in_shards, remove_shards
-from asd_jax.run.workdir import Made, made_of
+from asd_jax.run.shards import process_shards, remove_shards
+from asd_jax.run.workdir import Provenance, provenance_hash
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
 from asd_jax.training.embedding import embed_windows
@@ -67,7 +67,7 @@ def embed_clips(
             machine can be read.
     """
     made_of_clips = functools.partial(
-        made_of, embedding_settings(config, encoder), checksum(params)
+        provenance_hash, embedding_settings(config, encoder), checksum(params)
     )
     work, count = functools.partial(embed_shard, config, encoder, params), 0
     for machine in sorted({clip.machine for clip in clips}):
@@ -79,12 +79,12 @@ def embed_clips(
         if joined():
             continue
         if (folder / names[0]).exists():
-            say(
+            print_line(
                 f"{machine}: other recordings, weights or settings than before, or a damaged "
                 "file; embedded again"
             )
         place = folder / "shards" / machine
-        shards, ours = in_shards(
+        shards, ours = process_shards(
             place,
             own,
             made_of_clips,
@@ -95,13 +95,13 @@ def embed_clips(
             joined=joined,
         )
         count += ours
-        if join and processes.first():
+        if join and processes.is_first():
             join_shards(shards, machine, folder)
-            made = Made(folder)
+            made = Provenance(folder)
             for name in names:
                 made.add(name, of)
         # If another process joined the shards meanwhile, this one may have begun new ones.
-        if processes.first() and (join or joined()):
+        if processes.is_first() and (join or joined()):
             remove_shards(place, (*KINDS, SKIPPED))
             # The folder stays while it holds the shards of other machines.
             with contextlib.suppress(OSError):
@@ -110,7 +110,7 @@ def embed_clips(
 
 
 def _joined(folder: Path, names: Sequence[str], of: str) -> bool:
-    made = Made(folder)
+    made = Provenance(folder)
     return all(made.valid(name, of) for name in names)
 
 
@@ -122,20 +122,20 @@ def embed_shard(
     Several processes embed a shard together, so they must agree beforehand which clips can be read.
     A single process finds out while it embeds.
     """
-    kept, skipped = screen(config, clips) if processes.several() else (clips, [])
+    kept, skipped = without_unreadable(config, clips) if processes.is_distributed() else (clips, [])
     found: Sequence[Embeddings] = ()
     while kept and not found:
         try:
             found = embed_machine(config, encoder, params, kept)
         # Reading every clip shows whether unreadable clips caused the error.
         except InputError:
-            kept, bad = screen(config, kept)
+            kept, bad = without_unreadable(config, kept)
             if not bad:
                 raise
             skipped = [*skipped, *bad]
     for name, embeddings in zip(KINDS, found, strict=False):
         embeddings.save(shard / name)
-    write_json(shard / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
+    write_json(shard / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
 
 
 def join_shards(shards: Sequence[Path], machine: str, folder: Path) -> None:
@@ -240,7 +240,7 @@ def read_skipped(path: Path) -> list[dict[str, str]]:
     return found
 
 
-def without_folders(skipped: Mapping[str, str]) -> dict[str, str]:
+def without_path(skipped: Mapping[str, str]) -> dict[str, str]:
     """Returns a skipped clip identified by machine, split and name.
 
     Results must not contain paths of the computer that made them.

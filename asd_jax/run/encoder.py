@@ -19,8 +19,8 @@ from asd_jax.features.settings import FilterBank
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.run.clips import clip_windows, window_reader
-from asd_jax.runtime.errors import InputError, section
-from asd_jax.runtime.log import say
+from asd_jax.runtime.errors import InputError, config_section
+from asd_jax.runtime.log import print_line
 from asd_jax.training import pseudo_classes
 from asd_jax.training.mesh import make_mesh
 from asd_jax.training.weights import (
@@ -33,7 +33,7 @@ from asd_jax.training.weights import (
 )
 
 
-def check(config: RunConfig, *, training: bool = True) -> None:
+def check_run(config: RunConfig, *, training: bool = True) -> None:
     """Checks that a run can be made with the config, before anything is read or computed.
 
     Raises:
@@ -61,7 +61,7 @@ def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
         InputError: names the key that is wrong.
     """
     features = config.features
-    with section("features."):
+    with config_section("features."):
         simam = SimAM(
             features.simam_modes,
             e_lambda=features.simam_lambda,
@@ -76,7 +76,7 @@ def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
         mean, std = training_statistics(config, front, clips)
         front = dataclasses.replace(front, mean=mean, std=std)
     elif features.statistics == "weights":
-        own = own_front_end(config.model.weights)
+        own = front_end_of_weights(config.model.weights)
         front = dataclasses.replace(front, mean=own.mean, std=own.std)
     frames = front.real_frames(round(config.data.clip_seconds * FrontEnd.sample_rate))
     return dataclasses.replace(front, frames=frames + -frames % FRAME_MULTIPLE)
@@ -95,7 +95,7 @@ def front_end_of_bank(bank: FilterBank, simam: SimAM) -> FrontEnd:
     )
 
 
-def own_front_end(weights: str) -> FrontEnd:
+def front_end_of_weights(weights: str) -> FrontEnd:
     """Returns the front end that a weight file was pre-trained or fine-tuned with.
 
     Raises:
@@ -110,7 +110,7 @@ def own_front_end(weights: str) -> FrontEnd:
     return own
 
 
-def say_other_front_end(weights: str, front: FrontEnd) -> None:
+def note_other_front_end(weights: str, front: FrontEnd) -> None:
     """Prints a note if an EAT was pre-trained with another filter bank or other statistics."""
     own = front_end_of(weights) if weights not in ("", "none") else None
     if own is None:
@@ -122,7 +122,7 @@ def say_other_front_end(weights: str, front: FrontEnd) -> None:
         if getattr(own, n) != getattr(front, n)
     ]
     if different:
-        say(f"{weights} was pre-trained with another front end: {'; '.join(different)}")
+        print_line(f"{weights} was pre-trained with another front end: {'; '.join(different)}")
 
 
 def training_statistics(
@@ -230,7 +230,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
         pipeline = load_pipeline(config.model.weights)
         encoder, params = pipeline.config, pipeline.params
         if config.frozen.features == "weights":
-            say(
+            print_line(
                 f"{config.model.weights}: an encoder with its own front end; features.* do not "
                 "count here"
             )

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from asd_jax.detector.rows import COLUMNS
-from asd_jax.run.shards import in_shards
+from asd_jax.run.shards import process_shards
 from asd_jax.run.workdir import sha256_of
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.log import tell
+from asd_jax.runtime.log import print_error
 
 ROWS = "rows.json"  # the file of a shard's rows
 # The types of the columns; those that are not listed here are numbers.
@@ -54,8 +54,8 @@ class KeptRows:
         def work(shard, part):
             write_json(shard / ROWS, {"rows": list(rows_of(part))})
 
-        self.shards = in_shards(
-            Path(workdir), paths, made_of, work, files=(ROWS,), what="recordings", tell=tell
+        self.shards = process_shards(
+            Path(workdir), paths, made_of, work, files=(ROWS,), what="recordings", tell=print_error
         )[0]
 
     def __iter__(self) -> Iterator[dict]:

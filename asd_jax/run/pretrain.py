@@ -26,12 +26,12 @@ from asd_jax.run.encoder import (
     pretrained_eat,
 )
 from asd_jax.run.teachers import Teachers
-from asd_jax.run.workdir import check_origin, claimed
-from asd_jax.runtime.errors import InputError, section
-from asd_jax.runtime.settings import as_mapping
+from asd_jax.run.workdir import check_origin, claim_workdir
+from asd_jax.runtime.errors import InputError, config_section
+from asd_jax.runtime.settings import to_dict
 from asd_jax.training.distillation import target_scales
 from asd_jax.training.loop import run_steps
-from asd_jax.training.mesh import make_mesh, own_part, spread, whole
+from asd_jax.training.mesh import fetch_whole, make_mesh, process_part, shard_batch
 from asd_jax.training.optimizer import adamw, learning_rate_schedule
 from asd_jax.training.pretraining import (
     CollapseWatch,
@@ -40,7 +40,7 @@ from asd_jax.training.pretraining import (
     make_pretraining_step,
 )
 from asd_jax.training.settings import Pretraining
-from asd_jax.training.weights import load_decoder, origin, save_encoder
+from asd_jax.training.weights import load_decoder, origin_entries, save_encoder
 
 SCALE_BATCHES = 16  # over which the teachers' values are measured
 
@@ -68,7 +68,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     teachers = Teachers.load(settings.teacher_names, config.data.root, files)
     sounds = sound_batches(config, files, teachers)
     scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
-    pretrained, source = starting_point(config, eat, settings)
+    pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
     schedule = learning_rate_schedule(
@@ -82,12 +82,12 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
         decay_everything=settings.decay_everything,
     )
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    with claimed(workdir, as_mapping(config), as_clips(files), overwrite=overwrite):
+    with claim_workdir(workdir, to_dict(config), clips_of_files(files), overwrite=overwrite):
         check_origin(workdir, source)
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
             initial_state(eat, settings, optimizer, init_key, pretrained, scales),
-            lambda start: (spread(mesh, own_part(mesh, batch)) for batch in sounds(start)),
+            lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
             steps=settings.steps,
@@ -100,13 +100,13 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
         )
         path = workdir / "weights.safetensors"
         eat_params = jax.tree.map(
-            lambda x: x.astype(config.model.file_dtype), whole(mesh, state.params["eat"])
+            lambda x: x.astype(config.model.file_dtype), fetch_whole(mesh, state.params["eat"])
         )
         save_encoder(path, encoder, {"eat": eat_params}, **source)
         return path
 
 
-def as_clips(files: Sequence[Path]) -> list[Clip]:
+def clips_of_files(files: Sequence[Path]) -> list[Clip]:
     """Returns the files as clips of no particular machine, so that the workdir can record them."""
     return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
 
@@ -220,7 +220,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
 
     If requested, its statistics are measured on the first batches.
     """
-    with section("features."):
+    with config_section("features."):
         front = front_end_of_bank(config.features, SimAM("none"))
     if config.features.statistics == "given":
         return dataclasses.replace(front, frames=config.data.frames)
@@ -230,7 +230,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
     return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
 
 
-def starting_point(
+def initial_parameters(
     config: PretrainConfig, eat: EATConfig, settings: Pretraining
 ) -> tuple[dict | None, dict]:
     """Returns the parameters to continue from (None for random ones) and the header entries on
@@ -245,4 +245,4 @@ def starting_point(
     params = {"eat": found[1]}
     if (decoder := load_decoder(config.model.weights, abstract_decoder(eat, settings))) is not None:
         params["decoder"] = decoder
-    return params, origin(config.model.weights)
+    return params, origin_entries(config.model.weights)

@@ -15,7 +15,7 @@ from asd_jax.run.encoder import front_end
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json
 from asd_jax.runtime.log import read_metrics
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import front_end_of
@@ -149,7 +149,7 @@ def _front_end(config, clips, workdir):
     noted = workdir / "embeddings" / FRONT_END
     if noted.is_file():
         try:
-            return built(FrontEnd, read_json(noted))
+            return build_checked(FrontEnd, read_json(noted))
         except InputError as error:
             raise InputError(f"{noted}: not the note of a front end ({error})") from error
     own = workdir / "weights.safetensors"

@@ -19,18 +19,18 @@ from asd_jax.run.embed import (
     embed_clips,
     read_skipped,
     versions,
-    without_folders,
+    without_path,
     write_front_end,
 )
-from asd_jax.run.encoder import check, frozen_encoder, keep_compiled
+from asd_jax.run.encoder import check_run, frozen_encoder, keep_compiled
 from asd_jax.run.report import REPORT, write_report, write_seeds_report
-from asd_jax.run.workdir import check_config, claimed, read_data, seed_folders
+from asd_jax.run.workdir import check_config, claim_workdir, read_data, seed_folders
 from asd_jax.runtime import processes
-from asd_jax.runtime.errors import InputError, about
-from asd_jax.runtime.files import nothing_left_of, read_json, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.errors import InputError, error_context
+from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_json
+from asd_jax.runtime.log import print_line
 from asd_jax.runtime.names import check_names
-from asd_jax.runtime.settings import as_mapping, changed
+from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.embeddings import Embeddings, check_clips
@@ -113,10 +113,10 @@ def embed_frozen(
         )
     # The filter bank may take its statistics from the config's weights.
     if config.model.encoder == "eat" or weights:
-        config = changed(config, {"model.weights": weights or "none"})
-    check(config, training=False)
+        config = with_values(config, {"model.weights": weights or "none"})
+    check_run(config, training=False)
     keep_compiled(config)
-    with nothing_left_of(workdir, unless="embeddings/**/*.npz"):
+    with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []
         # Measuring the statistics reads all training clips first, so bad ones must be known.
@@ -126,14 +126,14 @@ def embed_frozen(
             clips = with_held_out(config, clips)
         encoder, params = frozen_encoder(config, clips)
         if worker:
-            check_config(workdir, as_mapping(config))
+            check_config(workdir, to_dict(config))
             count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
-            say(
+            print_line(
                 f"{count} clips embedded here; the same command without --worker joins and scores "
                 "all"
             )
             return {}
-        with claimed(workdir, as_mapping(config), clips, overwrite=overwrite, may_change=True):
+        with claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite, may_change=True):
             return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
@@ -161,10 +161,10 @@ def embed_and_score(
     """
     folder = workdir / "embeddings"
     begin = time.perf_counter()
-    write_json(folder / SKIPPED, {"skipped": [without_folders(clip) for clip in skipped]})
+    write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)
-    if not processes.first():
+    if not processes.is_first():
         return {}
     seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
     if count:
@@ -174,9 +174,9 @@ def embed_and_score(
             "device": device,
         }
         write_json(workdir / "timing.json", {**timing, **speed})
-        say(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
+        print_line(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
     if count < len(clips):
-        say(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
+        print_line(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
     return score_embeddings(config, folder, workdir)
 
 
@@ -205,12 +205,14 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
     write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
-        say(f"note: {note}")
+        print_line(f"note: {note}")
     if skipped:
-        say(f"note: {len(skipped)} clips could not be read and were left out, see results.json")
+        print_line(
+            f"note: {len(skipped)} clips could not be read and were left out, see results.json"
+        )
     write_report(config, machines, scored, found, workdir)
     page = f", {REPORT} to look at and listen to" if config.report.page else ""
-    say(f"in {workdir}: results.json, scores/{page}")
+    print_line(f"in {workdir}: results.json, scores/{page}")
     return found
 
 
@@ -220,7 +222,7 @@ def score_machines(
     """Returns {machine: scores}; the message of an error names its machine."""
     scored = {}
     for machine, embeddings in machines.items():
-        with about(f"machine {machine}"):
+        with error_context(f"machine {machine}"):
             scored[machine] = score_machine(embeddings, scoring)
     return scored
 
@@ -247,7 +249,7 @@ def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
     write_json(workdir / "comparison.json", {"official_score": grid, "notes": notes})
     print_table(grid_table(grid, title=f"official score {config.data.year}, %"))
     for note in notes:
-        say(f"note: {note}")
+        print_line(f"note: {note}")
 
 
 def load_embeddings(folder: Path) -> dict[str, Embeddings]:
@@ -265,7 +267,7 @@ def load_embeddings(folder: Path) -> dict[str, Embeddings]:
     check_names("machine", (path.stem for path in paths), at=str(folder))
     machines = {path.stem: Embeddings.load(path) for path in paths}
     for machine, of in machines.items():
-        with about(f"{folder}: {machine}.npz"):
+        with error_context(f"{folder}: {machine}.npz"):
             check_clips(of)
     return machines
 
@@ -302,10 +304,10 @@ def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
     write_seeds_report(found, folders, workdir)
     print_table(results_table(found, found.get("filter_bank_baseline")))
     for note in found["notes"]:
-        say(f"note: {note}")
+        print_line(f"note: {note}")
     if found["official_score"] is not None:
         spread = found["standard_deviation"]["official_score"]
-        say(
+        print_line(
             f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation "
             f"{percent(spread)} %"
         )

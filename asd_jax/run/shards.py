@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from asd_jax.run.workdir import InUse, locked
+from asd_jax.run.workdir import InUse, lock_workdir
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, remove_parts, write_json
-from asd_jax.runtime.log import clock, say
+from asd_jax.runtime.log import clock, print_line
 
 T = TypeVar("T")
 # Items per shard, which is what a killed process may lose. The size is a multiple of common batch
@@ -26,7 +26,7 @@ DONE = "made_of.json"
 LOOK_AGAIN_SECONDS = 1.0  # interval between checks of the shards that other processes work on
 
 
-def in_shards(
+def process_shards(
     folder: Path,
     items: Sequence[T],
     made_of: Callable[[Sequence[T]], str],
@@ -36,7 +36,7 @@ def in_shards(
     what: str,
     wait: bool = True,
     joined: Callable[[], bool] = lambda: False,
-    tell: Callable[[str], None] = say,
+    tell: Callable[[str], None] = print_line,
 ) -> tuple[list[Path], int]:
     """Processes every shard that is not done; returns all shard folders and the number of items
     done.
@@ -99,10 +99,10 @@ def _claim(
     processes of one run, the first one claims the shard for all.
     """
     done = others = False
-    if processes.first():
+    if processes.is_first():
         try:
             _check_ours(shard, files)
-            stack.enter_context(locked(shard))
+            stack.enter_context(lock_workdir(shard))
             remove_parts(shard)
             made_of = _made_of(shard)
             done = made_of == of or joined()
@@ -112,7 +112,7 @@ def _claim(
                 (shard / name).unlink(missing_ok=True)
         except InUse:
             others = True
-    return processes.any_of(done), processes.any_of(others)
+    return processes.any_process(done), processes.any_process(others)
 
 
 def _check_ours(shard: Path, files: Sequence[str]) -> None:

@@ -86,4 +86,3 @@ class Teachers:
             if frames is not None:
                 target[row], known[row] = crop_frames(frames, crop, count), 1
         return target, known
-

@@ -12,24 +12,24 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.run.clips import clip_windows, find_data, readable_clips, window_reader
 from asd_jax.run.encoder import (
-    check,
+    check_run,
     compute_dtype,
     encoder_config,
     keep_compiled,
+    note_other_front_end,
     pretrained_eat,
-    say_other_front_end,
     training_mesh,
     with_pseudo_classes,
 )
 from asd_jax.run.score import embed_and_score, summarize_seeds
-from asd_jax.run.workdir import check_origin, claimed, folders_of_seeds
+from asd_jax.run.workdir import check_origin, claim_workdir, folders_of_seeds
 from asd_jax.runtime import processes
-from asd_jax.runtime.errors import InputError, section
-from asd_jax.runtime.files import nothing_left_of
-from asd_jax.runtime.log import say
-from asd_jax.runtime.settings import as_mapping
+from asd_jax.runtime.errors import InputError, config_section
+from asd_jax.runtime.files import remove_new_folder_on_error
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import to_dict
 from asd_jax.training.fine_tuning import class_numbers, fine_tune
-from asd_jax.training.weights import load_pipeline, origin, save_encoder
+from asd_jax.training.weights import load_pipeline, origin_entries, save_encoder
 
 
 def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> None:
@@ -45,19 +45,19 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
     Raises:
         InputError: a setting, the data or the weights are wrong; the message says what.
     """
-    check(config)
+    check_run(config)
     folders = folders_of_seeds(workdir, config.seeds)
     if not folders:
         train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(nothing_left_of(workdir, unless="seed_*"))
+        stack.enter_context(remove_new_folder_on_error(workdir, unless="seed_*"))
         clips = find_data(config, workdir, overwrite=overwrite)
-        stack.enter_context(claimed(workdir, as_mapping(config), clips, overwrite=overwrite))
+        stack.enter_context(claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite))
         for n, folder in enumerate(folders):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
             train_and_score(one, folder, workdir)
-        if processes.first():
+        if processes.is_first():
             summarize_seeds(workdir, folders)
 
 
@@ -76,9 +76,9 @@ def train_and_score(
         InputError: a setting, the data or the weights are wrong; raised before anything is computed
             or written, and the message says what.
     """
-    check(config)
+    check_run(config)
     keep_compiled(config)
-    with nothing_left_of(data_folder):
+    with remove_new_folder_on_error(data_folder):
         found = find_data(config, data_folder, overwrite=overwrite)
         pretrained = None
         if config.model.encoder == "eat":
@@ -89,12 +89,12 @@ def train_and_score(
         encoder = encoder_config(config, clips)
         # These checks fail before the workdir is claimed and anything is written.
         if encoder.eat:
-            say_other_front_end(config.model.weights, encoder.front_end)
-            with section("optimizer."):
+            note_other_front_end(config.model.weights, encoder.front_end)
+            with config_section("optimizer."):
                 config.optimizer.steps(len(windows))
             if not config.data.pseudo_classes:
                 class_numbers(windows, encoder, config.data.domain_in_class)
-    with claimed(workdir, as_mapping(config), clips, overwrite=overwrite):
+    with claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite):
         params, seconds = trained_params(config, encoder, pretrained, windows, workdir)
         return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
 
@@ -116,16 +116,16 @@ def trained_params(
         try:
             pipeline = load_pipeline(path)
             if pipeline.config == encoder:
-                say(f"training is finished: {path}")
+                print_line(f"training is finished: {path}")
                 return pipeline.params, {}
         except InputError as error:
-            say(f"WARNING: {error}; it is made again")
+            print_line(f"WARNING: {error}; it is made again")
     if encoder.eat is None:
-        say("the filter bank itself is the encoder: nothing to train")
+        print_line("the filter bank itself is the encoder: nothing to train")
         save_encoder(path, encoder, {}, source="none")
         return {}, {}
     begin = time.perf_counter()
-    source = origin(config.model.weights) if pretrained else {"source": "none"}
+    source = origin_entries(config.model.weights) if pretrained else {"source": "none"}
     check_origin(workdir, source)
     if config.data.pseudo_classes:
         windows = with_pseudo_classes(config, windows, encoder, pretrained, workdir)

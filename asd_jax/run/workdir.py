@@ -20,9 +20,9 @@ from typing import Any, TextIO
 
 from asd_jax.data.clips import Clip
 from asd_jax.runtime import processes
-from asd_jax.runtime.errors import InputError, about
-from asd_jax.runtime.files import file_sha256, read_json, remove_parts, used, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.errors import InputError, error_context
+from asd_jax.runtime.files import file_sha256, folder_in_use, read_json, remove_parts, write_json
+from asd_jax.runtime.log import print_line
 
 RESULTS = (
     "pseudo_classes.json",
@@ -66,7 +66,7 @@ class InUse(InputError):
 
 
 @contextlib.contextmanager
-def claimed(
+def claim_workdir(
     workdir: Path,
     config: Mapping,
     clips: Sequence[Clip],
@@ -90,16 +90,16 @@ def claimed(
         InputError: another process works there, or a run with another config or other recordings is
             there.
     """
-    if not processes.first():
+    if not processes.is_first():
         processes.wait()
         yield
         return
-    with locked(workdir):
+    with lock_workdir(workdir):
         for place in _WRITTEN_INTO:
             remove_parts(workdir / place)
         if overwrite:
             remove_run(workdir)
-        ours = {"config.json": dict(config), "data.json": recordings(clips)}
+        ours = {"config.json": dict(config), "data.json": summarize_recordings(clips)}
         places = [place / name for place in (workdir, *seed_folders(workdir)) for name in RESULTS]
         if any(path.is_file() or any(path.glob("*")) for path in places):
             check_config(workdir, ours["config.json"])
@@ -112,7 +112,7 @@ def claimed(
 
 
 @contextlib.contextmanager
-def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
+def lock_workdir(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
     """Context manager: no other process works in the workdir inside the block.
 
     The operating system releases the lock of a process that was killed.
@@ -129,7 +129,7 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
     path = workdir / ".lock"
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(used(workdir))
+            stack.enter_context(folder_in_use(workdir))
             file = stack.enter_context(_lock_file(path))
         except OSError as error:
             raise InputError(
@@ -142,7 +142,7 @@ def locked(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
         except (BlockingIOError, FileNotFoundError):
             ours = False
         except OSError as error:
-            say(
+            print_line(
                 f"WARNING: {workdir}: no locks on this file system ({error.strerror}); start no "
                 "second run here"
             )
@@ -200,7 +200,7 @@ def seed_folders(workdir: Path) -> list[Path]:
     """
     own = workdir / "config.json"
     seeds = read_json(own).get("seeds", 1) if own.is_file() else 1
-    with about(str(own)):
+    with error_context(str(own)):
         return folders_of_seeds(workdir, seeds)
 
 
@@ -227,19 +227,19 @@ def remove_run(workdir: Path) -> None:
     except InputError:
         seeds = []
     for seed in filter(Path.exists, seeds):
-        with locked(seed):
+        with lock_workdir(seed):
             remove_run(seed)
     for name in LEFT:
         path = workdir / name
         if path.is_symlink():
-            say(f"{path}: a link; it is removed, and what it names stays")
+            print_line(f"{path}: a link; it is removed, and what it names stays")
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
 
-def recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
+def summarize_recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
     """Returns {machine: number of clips and a hash of their names and sizes}.
 
     Folders are not part of the hash, so recordings may be moved.
@@ -266,7 +266,9 @@ def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
         )
 
 
-def made_of(settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence[Clip]) -> str:
+def provenance_hash(
+    settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence[Clip]
+) -> str:
     """Returns the hash of everything that embeddings depend on.
 
     These are the settings, the checksum of the weights, and the recordings.
@@ -279,7 +281,7 @@ def made_of(settings: Mapping[str, Any], weights: Sequence[int], clips: Sequence
     return sha256_of([settings, weights, rows])
 
 
-class Made:
+class Provenance:
     """A record, in made_of.json, of what each file of a folder was made of.
 
     A file that was changed since it was recorded is not valid.
@@ -312,7 +314,7 @@ def check_config(workdir: Path, config: Mapping) -> None:
     """Raises InputError if the workdir's config.json differs; the message shows the keys."""
     path = workdir / "config.json"
     theirs = read_json(path) if path.exists() else config
-    if different := [text for key, text in differences(theirs, config) if key not in FREE]:
+    if different := [text for key, text in config_differences(theirs, config) if key not in FREE]:
         raise InputError(
             f"{workdir} holds a run of another config; it differs in {', '.join(different)}. "
             f"{_WAY_OUT}"
@@ -338,7 +340,7 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
         and path.exists()
         and (theirs := read_json(path)) != dict(origin)
     ):
-        texts = ", ".join(text for _, text in differences(theirs, origin))
+        texts = ", ".join(text for _, text in config_differences(theirs, origin))
         raise InputError(
             f"{workdir} holds a run that began from other weights: {texts}. {_WAY_OUT}"
         )
@@ -382,14 +384,14 @@ def read_data(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, str]]:
+def config_differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Returns (key, text) for every difference between two nested mappings."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = sorted({*a, *b})
         return [
             d
             for key in keys
-            for d in differences(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))
+            for d in config_differences(a.get(key), b.get(key), f"{prefix}.{key}".strip("."))
         ]
     return [] if a == b else [(prefix, f"{prefix} ({a!r} there, {b!r} here)")]
 

@@ -25,7 +25,7 @@ from absl import flags
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import ScreenLost, lose_screen, say, screen_lost, tell
+from asd_jax.runtime.log import OutputFailed, discard_output, output_failed, print_error, print_line
 
 KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pretrain"
 
@@ -46,12 +46,12 @@ def run(
         try:
             sys.stdout.flush()
         except OSError as error:
-            lose_screen(error)
-    if screen_lost():
+            discard_output(error)
+    if output_failed():
         status = status or 1
-    if status and processes.several():
-        processes.leave(status)
-    processes.outlast()
+    if status and processes.is_distributed():
+        processes.exit_process(status)
+    processes.wait_for_the_others()
     sys.exit(status)
 
 
@@ -60,36 +60,38 @@ def _status(main, define_flags, argv: list[str]) -> int:
         with _terminated_as_by_hand():
             define_flags(argv)
             if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-                say(docstring(sys.modules[main.__module__]))
-                say(_flags_help())
+                print_line(docstring(sys.modules[main.__module__]))
+                print_line(_flags_help())
                 return 0
             _parse(argv)
-            _join(_again(main, argv))
+            _join(_resume_command(main, argv))
             return main() or 0
     except InputError as error:
-        tell(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     # A closed pipe is no failure: its reader may have seen enough.
-    except ScreenLost:
-        return int(screen_lost())
+    except OutputFailed:
+        return int(output_failed())
     except SystemExit as stop:  # raised by argparse
         if isinstance(stop.code, str):
-            tell(stop.code)
+            print_error(stop.code)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
-        if isinstance(error, OSError) and not processes.several():
-            return _told(error)
-        if not processes.several():
+        if isinstance(error, OSError) and not processes.is_distributed():
+            return _print_os_error(error)
+        if not processes.is_distributed():
             raise
         # The message for a lost connection differs by machine and version, so it is printed too.
         reason = str(error).strip().partition("\n")[0][:300]
-        tell(
+        print_error(
             "error: this process of several could not go on; if another one ended, see why "
-            f"there. {_again(main, argv)} ({type(error).__name__}: {reason})"
+            f"there. {_resume_command(main, argv)} ({type(error).__name__}: {reason})"
         )
         return 1
     except KeyboardInterrupt as stop:
-        tell(" ".join(["interrupted", *map(str, stop.args)]) + f"; {_again(main, argv)}")
+        print_error(
+            " ".join(["interrupted", *map(str, stop.args)]) + f"; {_resume_command(main, argv)}"
+        )
         return 1
 
 
@@ -114,17 +116,17 @@ def _open_streams() -> None:
                 os.set_blocking(stream.fileno(), True)
 
 
-def _told(error: OSError) -> int:
+def _print_os_error(error: OSError) -> int:
     """Prints what the operating system refused, and returns the exit status."""
     # An error that names no file may come from a deleted working directory.
     if error.filename is None:
         try:
             os.getcwd()
         except OSError:
-            tell("error: the working directory was deleted; cd to one that is there")
+            print_error("error: the working directory was deleted; cd to one that is there")
             return 2
         raise error
-    tell(f"error: {error.filename}: {error.strerror or error}")
+    print_error(f"error: {error.filename}: {error.strerror or error}")
     return 2
 
 
@@ -138,7 +140,7 @@ def docstring(thing) -> str:
     return ast.get_docstring(node) or ""  # pyright: ignore[reportArgumentType]
 
 
-def _again(main, argv: list[str]) -> str:
+def _resume_command(main, argv: list[str]) -> str:
     """Returns the text that tells the user how to continue."""
     again = shlex.join(
         ["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")]
@@ -213,7 +215,7 @@ def _parse(argv: list[str]) -> None:
         left = flags.FLAGS(argv)
     except flags.Error as error:
         raise InputError(
-            _of_config_file(config, error) or f"{_words(error)} (--help lists the flags)"
+            _of_config_file(config, error) or f"{_flag_error_text(error)} (--help lists the flags)"
         ) from error
     except Exception as error:  # a bad override, or any error in a config file
         unknown = (
@@ -241,7 +243,7 @@ def _unknown_key(argv: list[str], error: Exception) -> str | None:
     return None
 
 
-def _words(error: flags.Error) -> str:
+def _flag_error_text(error: flags.Error) -> str:
     """Returns the text of a flag error.
 
     absl says of a missing flag that it "must have a value other than None", which is replaced by

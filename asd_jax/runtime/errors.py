@@ -10,7 +10,7 @@ class InputError(ValueError):
 
 
 @contextlib.contextmanager
-def about(name: str) -> Iterator[None]:
+def error_context(name: str) -> Iterator[None]:
     """Context manager: adds the name of the item to every InputError raised inside the block.
 
     Example:
@@ -24,7 +24,7 @@ def about(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def section(name: str) -> Iterator[None]:
+def config_section(name: str) -> Iterator[None]:
     """Context manager: prefixes the config section to every InputError raised inside the block.
 
     The messages begin with a key, so that the result names the full key.
@@ -38,7 +38,7 @@ def section(name: str) -> Iterator[None]:
         raise InputError(f"{name}{error}") from error
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns " Did you mean X?" if one of `known` is close to `name`, else ""."""
     match = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {match[0]!r}?" if match else ""

@@ -29,7 +29,7 @@ _KEPT = ("results.json", "checkpoints/*")  # results that took time to compute
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Context manager: yields a binary file that appears under its name only when it is complete.
 
     Missing folders are created. Until the file is complete, its content is in a file beside the
@@ -43,7 +43,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: the path cannot be written, the disk is full or the pipe has no reader.
     """
-    if not processes.first():
+    if not processes.is_first():
         yield io.BytesIO()
         return
     with _refused(path):
@@ -166,7 +166,7 @@ def remove_parts(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def used(folder: Path) -> Iterator[Callable[[], bool]]:
+def folder_in_use(folder: Path) -> Iterator[Callable[[], bool]]:
     """Context manager: creates the folder and marks it as in use inside the block.
 
     Yields a function that returns whether no other process uses the folder.
@@ -202,7 +202,7 @@ def used(folder: Path) -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
+def remove_new_folder_on_error(folder: str | Path, *, unless: str = "") -> Iterator[None]:
     """Context manager: removes the folder if an InputError is raised inside the block.
 
     The folder stays if it existed before, if another process uses it, or if it holds something that
@@ -215,7 +215,7 @@ def nothing_left_of(folder: str | Path, *, unless: str = "") -> Iterator[None]:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     with contextlib.ExitStack() as stack:
         try:
-            alone = stack.enter_context(used(folder))
+            alone = stack.enter_context(folder_in_use(folder))
         except OSError as error:
             raise InputError(
                 f"{folder}: no folder to write to ({error.strerror or error})"
@@ -256,7 +256,7 @@ def write_json(path: str | Path, value: dict) -> None:
 
     The same value always gives the same bytes.
     """
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 

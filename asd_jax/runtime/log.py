@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import open_regular, whole_file
+from asd_jax.runtime.files import atomic_file, open_regular
 from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
@@ -20,26 +20,26 @@ _LARGEST = 1e300  # a larger metric, or one that is not a number, means that the
 _lost: OSError | None = None  # the error with which standard output failed, if it did
 
 
-class ScreenLost(Exception):
+class OutputFailed(Exception):
     """Standard output cannot be written, and the command has no other output."""
 
 
-def say(*words: object) -> None:
+def print_line(*words: object) -> None:
     """Prints one line at once; of several processes, only the first one prints."""
-    put(printable(" ".join(map(str, words)), keep="\n\t") + "\n")
+    print_raw(printable(" ".join(map(str, words)), keep="\n\t") + "\n")
 
 
-def put(text: str) -> None:
+def print_raw(text: str) -> None:
     """Prints text unchanged, escape sequences included, and at once.
 
     Of several processes, only the first one prints. If the reader is gone or the disk is full, the
     work goes on without output.
     """
-    if processes.first():
+    if processes.is_first():
         try:
             print(text, end="", flush=True)
         except OSError as error:
-            lose_screen(error)
+            discard_output(error)
 
 
 def print_result(line: str) -> None:
@@ -51,18 +51,18 @@ def print_result(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError as error:
-        lose_screen(error)
-        raise ScreenLost from error
+        discard_output(error)
+        raise OutputFailed from error
 
 
-def tell(line: str) -> None:
+def print_error(line: str) -> None:
     """Prints one line on standard error, for commands whose standard output holds results."""
     # If standard error is closed too, there is nowhere left to report to.
     with contextlib.suppress(OSError):
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
 
 
-def lose_screen(error: OSError) -> None:
+def discard_output(error: OSError) -> None:
     """Redirects standard output to the null device after it failed.
 
     The failure is reported on standard error, unless the reader simply closed the pipe.
@@ -72,10 +72,10 @@ def lose_screen(error: OSError) -> None:
     # The descriptor stays valid, so that later prints do not fail too.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno != errno.EPIPE:
-        tell(f"error: standard output cannot be written ({error.strerror})")
+        print_error(f"error: standard output cannot be written ({error.strerror})")
 
 
-def screen_lost() -> bool:
+def output_failed() -> bool:
     """Returns whether standard output failed for another reason than a closed pipe."""
     return _lost is not None and _lost.errno != errno.EPIPE
 
@@ -91,20 +91,20 @@ class TrainingLog:
         self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
         self._since, self._last, self._first = time.perf_counter(), start, True
         rows = read_metrics(self.path) if self.path.exists() else []
-        with whole_file(self.path) as file:
+        with atomic_file(self.path) as file:
             for row in rows:
                 if row["step"] <= start:
                     file.write((json.dumps(row) + "\n").encode())
         last = max((row["step"] for row in rows), default=0)
         if start == steps and start:
-            say(f"training is finished: all {steps} steps are done")
+            print_line(f"training is finished: all {steps} steps are done")
         elif last > start:
-            say(
+            print_line(
                 f"continuing after step {start}: those up to {last} have no whole checkpoint and "
                 "are done again"
             )
         elif start:
-            say(f"continuing after step {start}")
+            print_line(f"continuing after step {start}")
 
     def due(self, step: int) -> bool:
         """Returns whether the metrics of this step should be written and have not been yet."""
@@ -122,7 +122,7 @@ class TrainingLog:
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         try:
             with open(
-                self.path if processes.first() else os.devnull, "a", encoding="utf-8"
+                self.path if processes.is_first() else os.devnull, "a", encoding="utf-8"
             ) as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
@@ -138,7 +138,7 @@ class TrainingLog:
         # The first step of a process includes the compilation, so its rate predicts nothing.
         speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
         self._first = False
-        say(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
+        print_line(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
 
 
 def read_metrics(path: Path) -> list[dict[str, float | int]]:
@@ -173,7 +173,7 @@ def progress(
     what: str,
     per_item: int = 1,
     *,
-    tell: Callable[[str], None] = say,
+    tell: Callable[[str], None] = print_line,
 ) -> Iterator[T]:
     """Yields the items, and prints the share done, the rate and the time left every few seconds.
 

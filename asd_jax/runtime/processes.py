@@ -82,29 +82,29 @@ def join(
     _number, _count = jax.process_index(), jax.process_count()
 
 
-def first() -> bool:
+def is_first() -> bool:
     """Returns whether this process is the only one or the first, which writes files and prints."""
     return _number == 0
 
 
-def number() -> int:
+def process_index() -> int:
     """Returns the number of this process, from 0."""
     return _number
 
 
-def count() -> int:
+def process_count() -> int:
     """Returns the number of processes."""
     return _count
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Returns whether there is more than one process."""
     return _count > 1
 
 
 def wait() -> None:
     """Blocks until every process has called it."""
-    if several():
+    if is_distributed():
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices("asd_jax")
@@ -113,16 +113,16 @@ def wait() -> None:
 @contextlib.contextmanager
 def first_before_others() -> Iterator[None]:
     """Context manager: the other processes enter the block after the first one has left it."""
-    if not first():
+    if not is_first():
         wait()
     yield
-    if first():
+    if is_first():
         wait()
 
 
-def any_of(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
     """Returns whether the flag is true in any process; every process must call this."""
-    if not several():
+    if not is_distributed():
         return flag
     import numpy as np
     from jax.experimental import multihost_utils
@@ -132,19 +132,19 @@ def any_of(flag: bool) -> bool:
 
 def gather(rows):
     """Returns the rows "n ..." of all processes, in the order of the processes."""
-    if not several():
+    if not is_distributed():
         return rows
     from jax.experimental import multihost_utils
 
     return multihost_utils.process_allgather(rows, tiled=True)
 
 
-def outlast() -> None:
+def wait_for_the_others() -> None:
     """Keeps the first process alive until the others have ended.
 
     They depend on JAX's coordination service, which ends with the first process.
     """
-    if not (several() and first()):
+    if not (is_distributed() and is_first()):
         return
     import jax
     from jax.experimental import multihost_utils
@@ -158,14 +158,14 @@ def outlast() -> None:
             pass
 
 
-def leave(status: int) -> None:
+def exit_process(status: int) -> None:
     """Ends this process immediately.
 
     An orderly exit would wait for processes that are gone or still at work.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    if first():
+    if is_first():
         time.sleep(LAST_SECONDS)
     _dismiss()
     os._exit(status)

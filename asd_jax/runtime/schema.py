@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.errors import InputError, did_you_mean
 
 
-def built(kind: Any, values: Any) -> Any:
+def build_checked(kind: Any, values: Any) -> Any:
     """Returns an instance of a dataclass (or another type) built from parsed JSON.
 
     Nested dataclasses are built too, and every key must be used. Types are those of the
@@ -37,6 +37,6 @@ def _all_known(given: Any, made: Any, where: str = "") -> None:
     known = [field.name for field in dataclasses.fields(made)] if of_class else list(made)
     for name, value in given.items():
         if name not in known:
-            hint = near(str(name)[:80], known)
+            hint = did_you_mean(str(name)[:80], known)
             raise InputError(f"no field {reprlib.repr(where + str(name))}.{hint}")
         _all_known(value, getattr(made, name) if of_class else made[name], f"{where}{name}.")

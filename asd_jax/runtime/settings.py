@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asd_jax.runtime.errors import InputError, near, section
+from asd_jax.runtime.errors import InputError, config_section, did_you_mean
 
 
 def key(
@@ -85,12 +85,14 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         raise InputError(f"{name}={value} is not a finite number")
     if choices and value not in choices:
         known = ", ".join(choice or "empty" for choice in choices)
-        raise InputError(f"{name}={reprlib.repr(value)}; known: {known}.{near(value, choices)}")
-    if (limits := field.metadata["limits"]) and not within(value, limits):
-        raise InputError(f"{name}={reprlib.repr(value)} must {limits_in_words(limits)}")
+        raise InputError(
+            f"{name}={reprlib.repr(value)}; known: {known}.{did_you_mean(value, choices)}"
+        )
+    if (limits := field.metadata["limits"]) and not is_within(value, limits):
+        raise InputError(f"{name}={reprlib.repr(value)} must {limits_text(limits)}")
 
 
-def within(value: float | int, limits: Mapping[str, float | int]) -> bool:
+def is_within(value: float | int, limits: Mapping[str, float | int]) -> bool:
     """Returns whether a number is within the limits of `key`."""
     return (
         ("least" not in limits or value >= limits["least"])
@@ -100,7 +102,7 @@ def within(value: float | int, limits: Mapping[str, float | int]) -> bool:
     )
 
 
-def limits_in_words(limits: Mapping[str, float | int]) -> str:
+def limits_text(limits: Mapping[str, float | int]) -> str:
     """Returns the limits of `key` as the end of a sentence with "must".
 
     Example:
@@ -134,7 +136,7 @@ def settings_from(cls: type, values: Any, where: str = "") -> Any:
             known = ", ".join(fields)
             raise InputError(
                 f"config: no key {where + str(name)!r}; {where or 'it '}has "
-                f"{known}.{near(str(name), fields)}"
+                f"{known}.{did_you_mean(str(name), fields)}"
             )
     for name, field in fields.items():
         if name not in values:
@@ -144,15 +146,15 @@ def settings_from(cls: type, values: Any, where: str = "") -> Any:
         if dataclasses.is_dataclass(field.type):
             given[name] = settings_from(field.type, values[name], f"{where}{name}.")
             continue
-        with section(where):
+        with config_section(where):
             _check(field, values[name])
         whole = type(field.default) is float and type(values[name]) is int
         given[name] = float(values[name]) if whole else values[name]
-    with section(where):
+    with config_section(where):
         return cls(**given)
 
 
-def changed(settings: Any, values: Mapping[str, Any]) -> Any:
+def with_values(settings: Any, values: Mapping[str, Any]) -> Any:
     """Returns the settings with some values replaced: {"section.key": value, ...}.
 
     Example:
@@ -166,16 +168,16 @@ def changed(settings: Any, values: Mapping[str, Any]) -> Any:
         if head not in {field.name for field in dataclasses.fields(settings)}:
             raise InputError(f"{name}: no such key")
         if rest:
-            with section(f"{head}."):
-                value = changed(getattr(settings, head), {rest: value})
+            with config_section(f"{head}."):
+                value = with_values(getattr(settings, head), {rest: value})
         settings = dataclasses.replace(settings, **{head: value})
     return settings
 
 
-def as_mapping(settings: Any) -> dict[str, Any]:
+def to_dict(settings: Any) -> dict[str, Any]:
     """Returns the settings as nested plain values, in the order of the fields."""
     return {
-        field.name: as_mapping(value)
+        field.name: to_dict(value)
         if dataclasses.is_dataclass(value := getattr(settings, field.name))
         else dict(value)
         if isinstance(value, Mapping)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from asd_jax.runtime.errors import InputError, about
+from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.back_ends.chosen import BACK_ENDS
 from asd_jax.scoring.domain_normalization import MODES
@@ -40,7 +40,7 @@ def compare_back_ends(
         fitted, scored = {}, {}
         try:
             for machine, embeddings in machines.items():
-                with about(f"machine {machine}"):
+                with error_context(f"machine {machine}"):
                     fitted[machine] = fit_sections(embeddings, of_name)
         except InputError as error:
             notes[f"{name}: {error}"] = None
@@ -48,7 +48,7 @@ def compare_back_ends(
         for mode in MODES:
             try:
                 for machine, of in fitted.items():
-                    with about(f"machine {machine}"):
+                    with error_context(f"machine {machine}"):
                         scored[machine] = score_sections(machines[machine], of, normalization=mode)
             except InputError as error:
                 notes[str(error)] = None

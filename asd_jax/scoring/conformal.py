@@ -49,13 +49,13 @@ def conformal_threshold(
             "are needed"
         )
     return float(normal.max()), (
-        f"{n} normal sounds cannot support a false-alarm rate of {percent(false_alarm_rate)}: "
-        f"{percent(1 / (n + 1))} is the least they can show, with their highest score as the "
-        f"threshold. Record at least {fewest(false_alarm_rate)} normal sounds, or raise the rate"
+        f"{n} normal sounds cannot support a false-alarm rate of {percent_text(false_alarm_rate)}: "
+        f"{percent_text(1 / (n + 1))} is the least they can show, with their highest score as the "
+        f"threshold. Record at least {min_normal_sounds(false_alarm_rate)} normal sounds, or raise the rate"
     )
 
 
-def fewest(false_alarm_rate: float) -> int:
+def min_normal_sounds(false_alarm_rate: float) -> int:
     """Returns the smallest number of normal sounds that can support a false-alarm rate."""
     return math.ceil(round(1 / false_alarm_rate, 9)) - 1
 
@@ -71,6 +71,6 @@ def p_values(
     return (1 + above) / (len(normal) + 1)
 
 
-def percent(rate: float) -> str:
+def percent_text(rate: float) -> str:
     """Returns a rate as text in percent: 0.05 becomes "5 %"."""
     return f"{100 * rate:.3g} %"

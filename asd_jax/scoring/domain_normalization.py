@@ -88,7 +88,7 @@ def domain_statistics(
             f"{'test' if mode == 'test' else 'normal training'} scores in a domain; use "
             "--config.scoring.normalization=none"
         )
-    lacking = {name: _lacking(scores, mode) for name, scores in values.items()}
+    lacking = {name: _why_no_std(scores, mode) for name, scores in values.items()}
     able = [name for name, reason in lacking.items() if not reason]
     statistics, notes = {}, []
     for name, reason in lacking.items():
@@ -104,7 +104,7 @@ def domain_statistics(
     return statistics, notes
 
 
-def _lacking(scores: np.ndarray, mode: str) -> str:
+def _why_no_std(scores: np.ndarray, mode: str) -> str:
     """Returns why these scores give no standard deviation, or an empty string if they do."""
     if len(scores) < 2 and mode != "test":
         return "fewer than two normal scores to learn from"

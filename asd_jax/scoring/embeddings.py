@@ -9,7 +9,7 @@ import numpy as np
 
 from asd_jax.runtime.archives import read_npz
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.names import check_names
 
 _VALUES = {
@@ -151,7 +151,7 @@ class Embeddings:
         arrays |= {name: np.asarray(getattr(self, name), dtype=str) for name in ("axes", *_TEXT)}
         if self.window_start_seconds is not None:
             arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod

@@ -16,7 +16,7 @@ _EVALUATOR = re.compile(
 )
 
 
-def name_says(file: str, machine: str) -> tuple[str, str, int]:
+def labels_from_name(file: str, machine: str) -> tuple[str, str, int]:
     """Returns (section, domain, label) from a file name; "unknown" and -1 if missing."""
     clip = parse_clip(file, machine, "test")
     return clip.section, clip.domain, clip.label
@@ -64,7 +64,7 @@ def read_labels(ground_truth: str | Path, year: int) -> Labels:
 
 def _from_names(names: dict[tuple[str, str], str]) -> Labels:
     return {
-        (machine, released): name_says(name, machine)[1:]
+        (machine, released): labels_from_name(name, machine)[1:]
         for (machine, released), name in names.items()
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.conformal import fewest, percent
+from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 from asd_jax.scoring.threshold import FEWEST
 
 _NORMAL_MAD = 1.4826  # ratio of standard to median absolute deviation of a normal distribution
@@ -46,7 +46,7 @@ def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
     from scipy import stats
 
     n = len(scores)
-    if not 2 <= n < fewest(rate):
+    if not 2 <= n < min_normal_sounds(rate):
         return -np.inf
     widened = stats.t.ppf(1 - rate, n - 1) * np.sqrt(1 + 1 / n)
     return float(scores.mean() + widened * scores.std(ddof=1))
@@ -99,22 +99,22 @@ def new_session_threshold(
 
     if not 0 < rate < 1:
         raise InputError(f"false-alarm rate {rate}: must lie between 0 and 1")
-    if len(np.unique(scores)) < FEWEST and len(scores) < fewest(rate):
+    if len(np.unique(scores)) < FEWEST and len(scores) < min_normal_sounds(rate):
         raise InputError(
             f"threshold: {len(scores)} normal scores, fewer than {FEWEST} of them different; more "
             "sounds are needed"
         )
     threshold, weak = weighted_quantile(scores, session, rate), ""
-    if len(scores) < fewest(rate):
+    if len(scores) < min_normal_sounds(rate):
         weak = (
-            f"{len(scores)} normal sounds cannot support a false-alarm rate of {percent(rate)}: "
-            f"{percent(1 / (len(scores) + 1))} is the least they can show, with their highest "
-            f"score as the threshold. Record at least {fewest(rate)} normal sounds, or raise the "
+            f"{len(scores)} normal sounds cannot support a false-alarm rate of {percent_text(rate)}: "
+            f"{percent_text(1 / (len(scores) + 1))} is the least they can show, with their highest "
+            f"score as the threshold. Record at least {min_normal_sounds(rate)} normal sounds, or raise the "
             "rate"
         )
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     sessions = len(counts)
-    if not random_effects or not FEWEST <= sessions < min(fewest(rate), len(scores)):
+    if not random_effects or not FEWEST <= sessions < min(min_normal_sounds(rate), len(scores)):
         return threshold, weak
     mean = np.bincount(number, scores) / counts
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)

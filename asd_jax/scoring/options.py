@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from asd_jax.runtime.errors import InputError, near
+from asd_jax.runtime.errors import InputError, did_you_mean
 from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
@@ -87,7 +87,7 @@ class Scoring:
             if name not in BACK_ENDS:
                 raise InputError(
                     f"back_end={name[:40]!r}; known: {', '.join(BACK_ENDS)}, or several joined by "
-                    f"+.{near(name, BACK_ENDS)}"
+                    f"+.{did_you_mean(name, BACK_ENDS)}"
                 )
         number = self.layers.isdecimal() and len(self.layers) <= 3
         if not (number or self.layers in ("mean_score", "mean_vector")):

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import whole_file
+from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.names import check_name
-from asd_jax.scoring.labels import Labels, name_says
+from asd_jax.scoring.labels import Labels, labels_from_name
 
 # File names end in _id_<ID>.csv in 2020, in _section_<SS>_<domain>_test.csv in 2021 and in
 # _section_<SS>_test.csv since 2022.
@@ -189,7 +189,7 @@ def _clips(path, match, scores, decisions, labels, problems) -> list[ScoredClip]
     clips, here = [], set()
     for file, score in scores.items():
         try:
-            in_name, domain, label = name_says(file, machine)
+            in_name, domain, label = labels_from_name(file, machine)
         except InputError:
             problems.append(f"{path}: {file} is no DCASE file name")
             continue
@@ -257,7 +257,9 @@ def _across_files(folder, clips: Iterable[ScoredClip], labels: Labels | None) ->
     scored = {(machine, section) for (machine, _), section in seen.items()}
     for machine, section in sorted(scored):
         ours = {file for (m, file), s in seen.items() if (m, s) == (machine, section)}
-        known = {f for m, f in labels if m == machine and name_says(f, machine)[0] == section}
+        known = {
+            f for m, f in labels if m == machine and labels_from_name(f, machine)[0] == section
+        }
         if lacking := sorted(known - ours):
             problems.append(f"{folder}: {machine} section {section}: no score for {_some(lacking)}")
         # A clip whose own name states its label needs no entry in the ground truth.
@@ -276,6 +278,6 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         # File names need not be valid UTF-8.
         file.write(text.getvalue().encode(errors="backslashreplace"))

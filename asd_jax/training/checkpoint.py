@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 
 State = TypeVar("State")
 
@@ -74,7 +74,7 @@ class Checkpoints:
                 damaged[step] = str(error).strip().partition("\n")[0][:200] or type(error).__name__
                 continue
             for newer, reason in damaged.items():
-                say(
+                print_line(
                     f"WARNING: {self.folder / str(newer)} is damaged ({reason}); falling back to "
                     f"step {step}"
                 )
@@ -107,7 +107,7 @@ class Checkpoints:
             yield
         except Exception as error:
             # With several processes, the likelier cause is that another one ended.
-            if processes.several():
+            if processes.is_distributed():
                 raise
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputError(
@@ -120,7 +120,7 @@ class Checkpoints:
 
     def __exit__(self, kind, *_) -> None:
         # After an error the other processes may be gone, and waiting for them would never end.
-        if kind and processes.several():
+        if kind and processes.is_distributed():
             return
         with self._written():
             self._manager.wait_until_finished()

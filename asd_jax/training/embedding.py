@@ -10,8 +10,8 @@ from asd_jax.data.batches import Reader, clip_batches
 from asd_jax.data.windows import Window
 from asd_jax.runtime import processes
 from asd_jax.runtime.log import progress
-from asd_jax.training.loop import memory_for
-from asd_jax.training.mesh import one_device, spread
+from asd_jax.training.loop import out_of_memory_advice
+from asd_jax.training.mesh import one_device, shard_batch
 
 Embed = Callable[[dict[str, jax.Array]], Sequence]
 
@@ -52,20 +52,21 @@ def embed_windows(
     for samples in sorted({window.samples for window in heard}):
         places = [place for place, window in enumerate(heard) if window.samples == samples]
         # Every process needs the same number of windows, so the last one repeats the first windows.
-        shared = -(-len(places) // processes.count())
+        shared = -(-len(places) // processes.process_count())
         own = [
-            heard[places[(processes.number() * shared + n) % len(places)]] for n in range(shared)
+            heard[places[(processes.process_index() * shared + n) % len(places)]]
+            for n in range(shared)
         ]
         batches = clip_batches(
             own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads
         )
         found, waiting = [], []
         for batch in progress(batches, len(own), what, batch_size):
-            with memory_for(batch_size), jax.set_mesh(mesh):
-                waiting.append(embed(spread(mesh, batch)))
+            with out_of_memory_advice(batch_size), jax.set_mesh(mesh):
+                waiting.append(embed(shard_batch(mesh, batch)))
                 if len(waiting) > 1:
                     found += _rows(waiting.pop(0))
-        with memory_for(batch_size):
+        with out_of_memory_advice(batch_size):
             found += _rows(waiting.pop())
         # The last batch may be filled up with repeated windows, which are dropped here.
         columns = [np.stack(column) for column in zip(*found[:shared], strict=True)]

@@ -14,19 +14,19 @@ from jax.typing import DTypeLike
 
 from asd_jax.data.batches import Reader, training_batches
 from asd_jax.data.clips import Clip, clip_class, training_classes
-from asd_jax.data.resident import draw, resident_clips
+from asd_jax.data.resident import draw_batch, resident_clips
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.training.loop import run_steps
 from asd_jax.training.mesh import (
-    by_clip,
+    fetch_whole,
     one_device,
-    own_rows,
-    own_share,
+    process_rows,
+    process_share,
     replicated,
-    spread,
-    whole,
+    shard_batch,
+    shard_by_clip,
 )
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import (
@@ -94,7 +94,7 @@ def fine_tune(
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
     files = len({clip.path for clip in clips})
     unit, of = ("clips", "") if files == len(clips) else ("windows", f" of {files} clips")
-    say(
+    print_line(
         f"training on {len(clips)} {unit}{of}, {len(classes)} classes, {steps} steps of "
         f"{settings.batch_size} {unit}"
     )
@@ -109,13 +109,13 @@ def fine_tune(
             "batch_size": settings.batch_size,
             "epochs": settings.epochs,
             "seed": seed,
-            "share": own_share(mesh),
+            "share": process_share(mesh),
         }
         read_ahead = training_batches(clips, extras, read, **order, start=start, threads=threads)
-        return (spread(mesh, batch) for batch in read_ahead)
+        return (shard_batch(mesh, batch) for batch in read_ahead)
 
     state = run_steps(
-        drawing(train_step, settings.batch_size, key_order) if resident else train_step,
+        draw_from_resident(train_step, settings.batch_size, key_order) if resident else train_step,
         state,
         batches,
         workdir=workdir,
@@ -127,17 +127,19 @@ def fine_tune(
         checkpoint_every=checkpoint_every,
         on_bad_loss=settings.on_bad_loss,
         files_of=lambda batch: (
-            [] if resident else [clips[number].path for number in own_rows(batch["clip"])]
+            [] if resident else [clips[number].path for number in process_rows(batch["clip"])]
         ),
     )
-    return whole(mesh, final_params(state, settings))
+    return fetch_whole(mesh, final_params(state, settings))
 
 
-def drawing(train_step: Callable, batch_size: int, key_order: jax.Array) -> Callable:
+def draw_from_resident(train_step: Callable, batch_size: int, key_order: jax.Array) -> Callable:
     """Returns a step on resident clips, which draws its batch from them and calls `train_step`."""
 
     def step(state, data, key):
-        return train_step(state, by_clip(draw(data, state.step, key_order, batch_size)), key)
+        return train_step(
+            state, shard_by_clip(draw_batch(data, state.step, key_order, batch_size)), key
+        )
 
     return step
 

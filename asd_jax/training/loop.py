@@ -17,9 +17,9 @@ from jax.sharding import Mesh
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import TrainingLog, say
+from asd_jax.runtime.log import TrainingLog, print_line
 from asd_jax.training.checkpoint import Checkpoints
-from asd_jax.training.mesh import one_device, place, shardings
+from asd_jax.training.mesh import one_device, place_state, shardings
 
 State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`
 Metrics = dict[str, jax.Array]
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
     """SIGTERM or Ctrl-C stopped the training, after the state was saved."""
 
 
-class Unsound(InputError):
+class BadState(InputError):
     """The state itself is bad, as `watch` found, and is not saved."""
 
 
@@ -83,10 +83,10 @@ def run_steps(
     mesh = mesh or one_device()
     # The first call gets its inputs with the placement of the later ones; otherwise the second call
     # would be compiled again.
-    carried = state, sound = place(mesh, (state, jnp.array(True)))
-    step_fn = guarded(step_fn, mesh, carried, skip=on_bad_loss == "skip")
+    carried = state, sound = place_state(mesh, (state, jnp.array(True)))
+    step_fn = guard_step(step_fn, mesh, carried, skip=on_bad_loss == "skip")
     # The signal handlers must stay in place while the last checkpoint is written.
-    with stop_asked() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
+    with stop_requested() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
         start, state = checkpoints.restore(state)
         log = TrainingLog(
             workdir / "metrics.jsonl",
@@ -98,7 +98,7 @@ def run_steps(
         step, before, stop = start, None, False
         try:
             for step, batch in enumerate(batches(start), start + 1):
-                with memory_for(batch_size):
+                with out_of_memory_advice(batch_size):
                     state, sound, metrics = step_fn(state, sound, batch, key)
                     _report(log, before, on_bad_loss, files_of, watch)
                     before = (step, batch, metrics)
@@ -110,12 +110,12 @@ def run_steps(
                         checkpoints.save(step, state)
                 if last:
                     break
-        except Unsound:
+        except BadState:
             raise
         except Exception:
             # The error, e.g. a clip that vanished, did not damage the state, so it can be saved.
             if (
-                not processes.several()
+                not processes.is_distributed()
                 and not state.step.is_deleted()
                 and int(state.step) > checkpoints.latest
             ):
@@ -133,12 +133,12 @@ def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
 
     Several processes must stop at the same step, and agree on it when they log.
     """
-    if not processes.several():
+    if not processes.is_distributed():
         return bool(asked)
-    return step % log_every == 0 and processes.any_of(bool(asked))
+    return step % log_every == 0 and processes.any_process(bool(asked))
 
 
-def guarded(step_fn, mesh: Mesh, carried, *, skip: bool):
+def guard_step(step_fn, mesh: Mesh, carried, *, skip: bool):
     """Returns a compiled step that changes nothing if a metric is not finite.
 
     Unless bad steps are skipped, all later steps change nothing either. When the bad metric is
@@ -181,14 +181,14 @@ def _report(
                 "float32; --config.optimizer.on_bad_loss=skip continues here, without what such "
                 "batches teach." + (f" This one's clips:{files}" if files else "")
             )
-        say(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
+        print_line(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
     elif log.due(step):
         log.write(step, values)
         watch(step, values)
 
 
 @contextlib.contextmanager
-def memory_for(batch_size: int) -> Iterator[None]:
+def out_of_memory_advice(batch_size: int) -> Iterator[None]:
     """Context manager: turns an out-of-memory error into a message with a batch size to try.
 
     Raises:
@@ -209,7 +209,7 @@ def memory_for(batch_size: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_asked() -> Iterator[list[int]]:
+def stop_requested() -> Iterator[list[int]]:
     """Context manager: the first SIGTERM or Ctrl-C only fills the list; the second interrupts at
     once.
     """

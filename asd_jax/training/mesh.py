@@ -82,7 +82,7 @@ def shardings(mesh: Mesh, state: Tree) -> Tree:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, spec_of(mesh, leaf)), state)
 
 
-def place(mesh: Mesh, state: Tree) -> Tree:
+def place_state(mesh: Mesh, state: Tree) -> Tree:
     """Returns a state, which every process has in full, placed as `shardings` specifies."""
 
     def put(leaf, sharding):
@@ -98,13 +98,13 @@ def replicated(mesh: Mesh, tree: Tree) -> Tree:
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
-def whole(mesh: Mesh, tree: Tree) -> Tree:
+def fetch_whole(mesh: Mesh, tree: Tree) -> Tree:
     """Returns arrays of the mesh in full, on the first device of each process."""
     gather = jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))
     return jax.tree.map(lambda array: array.addressable_data(0), gather(tree))
 
 
-def spread(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
+def shard_batch(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
     """Returns the batch of all processes, with its clips spread over the devices.
 
     Each process passes its own share of the batch.
@@ -115,20 +115,20 @@ def spread(mesh: Mesh, batch: dict[str, Any]) -> dict[str, jax.Array]:
     }
 
 
-def own_share(mesh: Mesh) -> tuple[int, int]:
+def process_share(mesh: Mesh) -> tuple[int, int]:
     """Returns (i, n): this process's devices process the i-th of n equal parts of every batch."""
     return (jax.process_index(), jax.process_count()) if mesh.is_multi_process else (0, 1)
 
 
-def own_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
+def process_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
     """Returns this process's part of a batch that every process has in full, for `spread`."""
-    i, n = own_share(mesh)
+    i, n = process_share(mesh)
     return {
         name: rows if n == 1 else np.split(np.asarray(rows), n)[i] for name, rows in batch.items()
     }
 
 
-def own_rows(array: jax.Array) -> np.ndarray:
+def process_rows(array: jax.Array) -> np.ndarray:
     """Returns the rows, of an array that is spread by clip, that lie on this process's devices."""
     return np.concatenate([np.asarray(shard.data) for shard in array.addressable_shards])
 
@@ -137,17 +137,17 @@ def own_rows(array: jax.Array) -> np.ndarray:
 # `jax.sharding.use_abstract_mesh`. Without a mesh they change nothing.
 
 
-def gathered(params: Tree) -> Tree:
+def gather_params(params: Tree) -> Tree:
     """Returns parameters in full on every device."""
     return _laid_out(params, lambda mesh, leaf: P())
 
 
-def shared_out(gradients: Tree) -> Tree:
+def shard_gradients(gradients: Tree) -> Tree:
     """Returns gradients placed like the parameters that they belong to."""
     return _laid_out(gradients, spec_of)
 
 
-def by_clip(batch: Tree, axis: int = 0) -> Tree:
+def shard_by_clip(batch: Tree, axis: int = 0) -> Tree:
     """Returns arrays spread over the devices along the given axis, which is that of clips."""
     return _laid_out(batch, lambda mesh, leaf: P(*[None] * axis, AXES))
 

@@ -24,9 +24,9 @@ from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.distillation import TargetScale, distillation_losses, initial_heads
-from asd_jax.training.loop import Unsound
+from asd_jax.training.loop import BadState
 from asd_jax.training.masks import kept_patches
-from asd_jax.training.mesh import by_clip, gathered, shared_out
+from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
 from asd_jax.training.settings import Pretraining
 
 
@@ -60,7 +60,7 @@ class CollapseWatch:
         """Raises Unsound if the metrics show a collapse."""
         for name in ("target_spread", "prediction_spread"):
             if step > self.after and metrics[name] < self.least:
-                raise Unsound(
+                raise BadState(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
                     f"(least_spread {self.least:g}): every patch gets nearly the same vector. Try "
                     "a smaller --config.optimizer.learning_rate, a slower teacher "
@@ -206,8 +206,8 @@ def losses(
     # All views of a clip have the same targets.
     targets = jnp.repeat(targets, kept.shape[1], axis=0)
     parts = {
-        "target_spread": spread(targets, masked),
-        "prediction_spread": spread(predictions, masked),
+        "target_spread": channel_std(targets, masked),
+        "prediction_spread": channel_std(predictions, masked),
     }
     if settings.objective == "masked_autoencoder":
         return (jnp.square(predictions - targets).mean(-1) * masked).sum() / masked.sum(), parts
@@ -219,7 +219,7 @@ def losses(
     return frame + settings.utterance_weight * utterance, parts
 
 
-def spread(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[Array, ""]:
+def channel_std(values: Float[Array, "r n d"], masked: Float[Array, "r n"]) -> Float[Array, ""]:
     """Returns the standard deviation over all masked places, averaged over channels.
 
     It is 0 if every place gets the same vector, up to the 1e-6 that is added to the variance.
@@ -253,7 +253,7 @@ def make_pretraining_step(
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
-        spectrogram = by_clip(
+        spectrogram = shard_by_clip(
             front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
         )
         grid = (spectrogram.shape[1] // PATCH, config.mel_bins // PATCH)
@@ -275,16 +275,18 @@ def make_pretraining_step(
                 config,
                 settings,
                 params,
-                gathered(state.teacher),
+                gather_params(state.teacher),
                 spectrogram,
                 kept,
                 noise_key,
                 dtype,
             )
 
-        (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(gathered(state.params))
+        (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            gather_params(state.params)
+        )
         # The parameters were gathered for the computation; the update is done on shards again.
-        gradients = shared_out(gradients)
+        gradients = shard_gradients(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = teacher_decay(settings, state.step)

@@ -16,7 +16,7 @@ from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from asd_jax.runtime.log import say
+from asd_jax.runtime.log import print_line
 from asd_jax.training.embedding import embed_windows
 from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.weights import embed
@@ -115,7 +115,9 @@ def with_pseudo_classes(
         for n, c in zip(numbers, kept[key], strict=True)
     }
     if names:
-        say(f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}")
+        print_line(
+            f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}"
+        )
     return [
         dataclasses.replace(clip, attribute=names.get(n, clip.attribute))
         for n, clip in enumerate(clips)

@@ -16,7 +16,7 @@ from asd_jax.models.adacos import AdaCos
 from asd_jax.models.arcface import ArcFace, arcface_loss
 from asd_jax.models.encoder import Encoder
 from asd_jax.models.lora import merge
-from asd_jax.training.mesh import by_clip, gathered, shared_out
+from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
 from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 
@@ -135,9 +135,9 @@ def make_train_step(
         trained, frozen = split(state.params, settings.trains)
         step_key = jax.random.fold_in(key, state.step)
         gradients, head_state, metrics = loss_and_gradients(
-            *gathered((trained, frozen)), state.head, batch, step_key
+            *gather_params((trained, frozen)), state.head, batch, step_key
         )
-        gradients = shared_out(gradients)
+        gradients = shard_gradients(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
         trained = optax.apply_updates(trained, updates)
         average = state.average
@@ -204,10 +204,12 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
 
         none = jax.tree.map(jnp.zeros_like, trained)
         if settings.accumulate == 1:
-            (gradients, head_state), (loss, accuracy) = add((none, head_state), by_clip(whole))
+            (gradients, head_state), (loss, accuracy) = add(
+                (none, head_state), shard_by_clip(whole)
+            )
         else:
             parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
-            parts = by_clip(parts, axis=1)
+            parts = shard_by_clip(parts, axis=1)
             # The scan processes one part at a time, which limits the memory for activations.
             (gradients, head_state), (loss, accuracy) = jax.lax.scan(add, (none, head_state), parts)
         gradients = jax.tree.map(lambda g: g / settings.accumulate, gradients)
@@ -227,7 +229,7 @@ def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings
         key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
     )
     # Draws from Beta use rejection sampling, whose loop must not be spread over devices.
-    weight, partner = gathered((weight, partner))
+    weight, partner = gather_params((weight, partner))
     if settings.mixup != "none":
         labels = mix(labels, weight, partner)
     if settings.mixup == "waveform":

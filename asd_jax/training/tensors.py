@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import open_regular, whole_file
+from asd_jax.runtime.files import atomic_file, open_regular
 
 LARGEST_HEADER = 32 << 20  # bytes; the header of a detector lists its recordings
 HIGHEST_RANK = 8
@@ -124,7 +124,7 @@ def write_safetensors(
     text = json.dumps(header).encode()
     # Padding the header aligns the data to 8 bytes.
     text += b" " * (-len(text) % 8)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
             file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)

@@ -24,7 +24,7 @@ from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
 from asd_jax.runtime.json_text import parse_json
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.tensors import StoredTensor, open_tensors, write_safetensors
 
@@ -62,7 +62,7 @@ def read_weights(
         InputError: as for `open_weights`, or a tensor contains NaN or infinity.
     """
     tensors, header = open_weights(path, kinds=kinds)
-    return {name: finite(tensor) for name, tensor in tensors.items()}, header
+    return {name: finite_values(tensor) for name, tensor in tensors.items()}, header
 
 
 def open_weights(
@@ -100,7 +100,7 @@ def open_weights(
     return tensors, header
 
 
-def finite(tensor: StoredTensor) -> np.ndarray:
+def finite_values(tensor: StoredTensor) -> np.ndarray:
     """Returns the values of a tensor.
 
     Raises:
@@ -127,12 +127,12 @@ def weights_file(name: str | Path) -> Path:
     return BOX_FILE if name == BOX else Path(name)
 
 
-def origin(name: str | Path) -> dict[str, str]:
+def origin_entries(name: str | Path) -> dict[str, str]:
     """Returns the header entries, name and SHA-256, of a file that is made from these weights."""
     return {"source": weights_file(name).name, "sha256": file_sha256(weights_file(name))}
 
 
-def fill(template: dict, tensors: Mapping[str, Any], path: str | Path) -> dict:
+def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) -> dict:
     """Returns the tensors as parameters with the template's structure, shapes and dtypes.
 
     Every parameter must be given, and every tensor must be used.
@@ -154,7 +154,7 @@ def fill(template: dict, tensors: Mapping[str, Any], path: str | Path) -> dict:
         raise InputError(
             f"{path}: the weights do not fit the model: " + "; ".join(problems[:20]) + more
         )
-    read = {n: finite(t) if isinstance(t, StoredTensor) else t for n, t in tensors.items()}
+    read = {n: finite_values(t) if isinstance(t, StoredTensor) else t for n, t in tensors.items()}
     return unflatten_dict({n: jnp.asarray(read[n], wanted[n].dtype) for n in wanted}, sep="/")
 
 
@@ -179,7 +179,7 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
         tensors = {
             n: t for n, t in tensors.items() if not n.startswith(("decoder/", "head/", "fc_norm/"))
         }
-    return config, fill(abstract_eat(config), tensors, path)
+    return config, fill_template(abstract_eat(config), tensors, path)
 
 
 def front_end_of(path: str | Path) -> FrontEnd | None:
@@ -205,7 +205,7 @@ def load_decoder(path: str | Path, template: dict) -> dict | None:
     decoder = {
         n.removeprefix("decoder/"): t for n, t in tensors.items() if n.startswith("decoder/")
     }
-    return fill(template, decoder, path) if decoder else None
+    return fill_template(template, decoder, path) if decoder else None
 
 
 def load_pipeline(path: str | Path) -> "Pipeline":
@@ -236,7 +236,7 @@ def load_pipeline(path: str | Path) -> "Pipeline":
         },
         path,
     )
-    return Pipeline(config, fill(abstract_encoder(config), tensors, path))
+    return Pipeline(config, fill_template(abstract_encoder(config), tensors, path))
 
 
 def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header) -> None:
@@ -304,6 +304,6 @@ def abstract_encoder(config: EncoderConfig) -> dict:
 
 def _built(kind: type[_Config], values: Any, path: str | Path) -> _Config:
     try:
-        return built(kind, values)
+        return build_checked(kind, values)
     except InputError as error:
         raise InputError(f"{path}: the header's {kind.__name__} is not valid ({error})") from error

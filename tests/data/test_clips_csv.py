@@ -1,7 +1,7 @@
 import pytest
 
 from asd_jax.data.clips import Clip, find_clips
-from asd_jax.data.clips_csv import describe
+from asd_jax.data.clips_csv import add_table
 from asd_jax.runtime.errors import InputError
 
 
@@ -63,4 +63,4 @@ def test_a_name_that_is_none_is_refused_with_its_line(tmp_path, column):
     (tmp_path / "clips.csv").write_text(f"file,{column}\ntrain/a.wav,{'x' * 5000}\n")
     clip = Clip("a.wav", "fan", "00", "train", "source", 0, "")
     with pytest.raises(InputError, match=f"line 2: {column} 'x+...' is longer than"):
-        describe(tmp_path / "clips.csv", {"train/a.wav": clip})
+        add_table(tmp_path / "clips.csv", {"train/a.wav": clip})

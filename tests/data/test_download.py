@@ -11,7 +11,7 @@ from asd_jax.data import fetch
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.fetch import DownloadError, fetch_file, new_session
-from asd_jax.run.workdir import locked
+from asd_jax.run.workdir import lock_workdir
 
 DEV, TRAIN, EVAL = EDITIONS[2024].records
 Done = namedtuple("Done", "returncode stdout stderr")
@@ -247,7 +247,7 @@ def test_answer_of_something_else_is_refused(server, download, tmp_path):
 
 
 def test_a_folder_that_another_download_fills_is_left_to_it(download, tmp_path):
-    with locked(tmp_path / ".download"):
+    with lock_workdir(tmp_path / ".download"):
         done = download(tmp_path, "--machines=fan")
         assert done.returncode == 2 and "in use by process" in done.stderr
         assert "use another --output" in done.stderr and not (tmp_path / "dev_data").exists()

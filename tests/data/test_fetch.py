@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asd_jax.data import fetch
-from asd_jax.data.fetch import DownloadError, WrongAnswer, fetch_file, get, new_session
+from asd_jax.data.fetch import DownloadError, WrongResponse, fetch_file, get, new_session
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -96,7 +96,7 @@ def test_no_server_is_waited_for_without_end_or_word(
 def test_a_small_answer_that_unpacks_to_a_large_one_is_refused(serve):
     body = gzip.compress(bytes(200 << 20))
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with pytest.raises(WrongAnswer, match="more than 4 MB came"):
+    with pytest.raises(WrongResponse, match="more than 4 MB came"):
         get(new_session(), serve(lambda connection: connection.sendall(head + body)))
 
 
@@ -117,7 +117,7 @@ def test_a_page_in_the_place_of_a_file_is_told(serve, tmp_path):
     page = (
         HEAD + b"Content-Type: text/html; charset=utf-8\r\nConnection: close\r\n\r\n<html>Sign in"
     )
-    with pytest.raises(WrongAnswer, match="some bytes of text/html.*says 99; .*b'<html>Sign in'"):
+    with pytest.raises(WrongResponse, match="some bytes of text/html.*says 99; .*b'<html>Sign in'"):
         url = serve(lambda connection: connection.sendall(page))
         fetch_file(new_session(), url, tmp_path / "a", size=99, md5="")
 

@@ -22,7 +22,7 @@ def data():
 
 
 def order(data, steps, size, seed=0):
-    draw = jax.jit(resident.draw, static_argnums=3)
+    draw = jax.jit(resident.draw_batch, static_argnums=3)
     return [
         np.asarray(draw(data, jnp.int32(n), jax.random.key(seed), size)["clip"]).tolist()
         for n in steps
@@ -32,7 +32,7 @@ def order(data, steps, size, seed=0):
 def test_samples_of_16_bits_stay_what_they_are(data):
     assert data["wave"].dtype == jnp.int16
     np.testing.assert_array_equal(data["wave"], SAMPLES)
-    batch = resident.draw(data, jnp.int32(1), jax.random.key(0), 4)
+    batch = resident.draw_batch(data, jnp.int32(1), jax.random.key(0), 4)
     np.testing.assert_array_equal(batch["wave"], SAMPLES[batch["clip"]] / np.float32(32768))
     np.testing.assert_array_equal(batch["label"], batch["clip"] % 3)
 

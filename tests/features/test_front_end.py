@@ -9,7 +9,7 @@ from asd_jax.features.filter_bank import log_filter_bank, normalize
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import simam
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 
 WAVE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16000)) * 0.1, jnp.float32)
 
@@ -68,6 +68,6 @@ def test_a_header_brings_back_the_front_end_that_wrote_it():
         "mel", low_hz=50.0, std=0.5, simam=SimAM({"pump": "none", "fan": "local"}, tile=(16, 1))
     )
     header = json.loads(json.dumps(dataclasses.asdict(front_end)))
-    assert built(FrontEnd, header) == front_end
+    assert build_checked(FrontEnd, header) == front_end
     with pytest.raises(InputError, match="unknown mode lokal"):
-        built(FrontEnd, header | {"simam": header["simam"] | {"mode": "lokal"}})
+        build_checked(FrontEnd, header | {"simam": header["simam"] | {"mode": "lokal"}})

@@ -25,7 +25,7 @@ def test_each_device_does_its_own_clips_and_gradients_of_what_is_whole_add_up():
         return x @ w
 
     def loss(x, w):
-        return jnp.square(devices.each_its_own(product, x, w)).sum()
+        return jnp.square(devices.map_own_clips(product, x, w)).sum()
 
     expected = jax.grad(loss, (0, 1))(x, w)
     with jax.set_mesh(mesh):

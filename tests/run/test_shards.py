@@ -47,7 +47,7 @@ class Worker:
         def made_of(part):
             return f"{self.of} of {part}"
 
-        folders, self.count = shards.in_shards(
+        folders, self.count = shards.process_shards(
             self.folder,
             ITEMS,
             made_of,

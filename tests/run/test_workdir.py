@@ -18,10 +18,10 @@ from asd_jax.run.shards import remove_shards
 from asd_jax.run.workdir import (
     LEFT,
     MOST_SEEDS,
-    Made,
-    claimed,
+    Provenance,
+    claim_workdir,
     folders_of_seeds,
-    locked,
+    lock_workdir,
     remove_run,
     seed_folders,
 )
@@ -62,7 +62,7 @@ def put(path, what):
 @pytest.mark.parametrize("what", ["link", "hard link", "folder", "pipe", "file"])
 def test_what_stands_in_the_locks_place_is_neither_followed_nor_emptied(tmp_path, what):
     mine = put(tmp_path / ".lock", what)
-    with pytest.raises(InputError, match="\\.lock is not ours"), locked(tmp_path):
+    with pytest.raises(InputError, match="\\.lock is not ours"), lock_workdir(tmp_path):
         raise AssertionError
     assert mine.read_text() == "precious" and os.path.lexists(tmp_path / ".lock")
     assert what != "file" or (tmp_path / ".lock").read_text() == "my own lock"
@@ -71,7 +71,7 @@ def test_what_stands_in_the_locks_place_is_neither_followed_nor_emptied(tmp_path
 @pytest.mark.parametrize("left", ["", "process 1 on a-host\n", "process 12 on ho"])
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, left):
     (tmp_path / ".lock").write_text(left)
-    with locked(tmp_path):
+    with lock_workdir(tmp_path):
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
     assert not (tmp_path / ".lock").exists()
 
@@ -115,7 +115,7 @@ def test_a_data_json_of_any_shape_is_ours_or_refused(tmp_path, content):
     (tmp_path / "a.wav").touch()
     clip = Clip(str(tmp_path / "a.wav"), "fan", "00", "train", "source", 0, "")
     with pytest.raises(InputError, match="data.json|other recordings"):
-        with claimed(workdir, {}, [clip]):
+        with claim_workdir(workdir, {}, [clip]):
             raise AssertionError
     assert json.loads((workdir / "data.json").read_text()) == content
 
@@ -125,10 +125,10 @@ def test_a_data_json_of_any_shape_is_ours_or_refused(tmp_path, content):
 def test_a_made_of_json_of_any_shape_counts_for_nothing(tmp_path, content):
     (tmp_path / "made_of.json").write_text(json.dumps(content))
     (tmp_path / "fan").write_text("embeddings")
-    made = Made(tmp_path)
+    made = Provenance(tmp_path)
     assert not made.valid("fan", "settings")
     made.add("fan", "settings")
-    assert Made(tmp_path).valid("fan", "settings")
+    assert Provenance(tmp_path).valid("fan", "settings")
 
 
 @PROPERTY

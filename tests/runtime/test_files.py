@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from asd_jax.runtime import files
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import (
+    atomic_file,
     check_output,
-    nothing_left_of,
+    folder_in_use,
     read_json,
+    remove_new_folder_on_error,
     remove_parts,
-    used,
-    whole_file,
 )
 
 NAMES = st.text("ab.csv partobe_0", min_size=1, max_size=12).filter(lambda n: n.strip(". "))
@@ -30,7 +30,7 @@ ENDINGS = ["", ".part", ".probe", ".tmp", "~", ".lock", ".bak"]
 
 
 def write(path, content=b"new"):
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(content)
 
 
@@ -55,7 +55,7 @@ def test_no_neighbour_changes_whatever_it_is_called(
     check_output(folder / name)
     assert contents(folder) == before
     if fails:
-        with pytest.raises(KeyboardInterrupt), whole_file(folder / name) as file:
+        with pytest.raises(KeyboardInterrupt), atomic_file(folder / name) as file:
             file.write(b"half")
             raise KeyboardInterrupt
         assert contents(folder) == before
@@ -148,7 +148,7 @@ def test_a_file_without_the_right_to_write_stays(tmp_path):
 
 
 def test_what_a_killed_process_left_is_known_as_ours(tmp_path):
-    with whole_file(tmp_path / "out") as file:
+    with atomic_file(tmp_path / "out") as file:
         left = Path(file.name).name
     for name in (left, ".asd_jax_mine.part", "out.part"):
         (tmp_path / name).write_text("")
@@ -160,7 +160,7 @@ def test_an_error_takes_back_only_what_nobody_else_uses(tmp_path):
     place = tmp_path / "new" / "run"
 
     def fail(before=lambda: None, **options):
-        with pytest.raises(InputError, match="wrong"), nothing_left_of(place, **options):
+        with pytest.raises(InputError, match="wrong"), remove_new_folder_on_error(place, **options):
             (place / "half").write_text("")
             before()
             raise InputError("wrong")
@@ -173,13 +173,13 @@ def test_an_error_takes_back_only_what_nobody_else_uses(tmp_path):
     fail()  # it was there before
     assert (place / "half").exists()
     place = tmp_path / "shared"
-    with used(tmp_path):  # not the folder itself
+    with folder_in_use(tmp_path):  # not the folder itself
         fail()
     assert not place.exists()
     other = []
 
     def enter():
-        other.append(used(place))
+        other.append(folder_in_use(place))
         other[0].__enter__()
 
     fail(enter)

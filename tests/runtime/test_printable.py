@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asd_jax.runtime.log import say, tell
+from asd_jax.runtime.log import print_error, print_line
 from asd_jax.runtime.printable import printable
 
 NAMES = {
@@ -36,6 +36,6 @@ def test_any_text_can_be_encoded_and_steers_nothing(text):
 
 
 def test_lines_on_the_screen_keep_their_ends_only(capsys):
-    say("two\nlines", "\x1b[31mred")
-    tell("b\x07\n  \udcff")
+    print_line("two\nlines", "\x1b[31mred")
+    print_error("b\x07\n  \udcff")
     assert capsys.readouterr() == ("two\nlines \\x1b[31mred\n", "b\\x07\n  \\udcff\n")

@@ -20,7 +20,7 @@ import asd_jax.train
 from asd_jax.config import PretrainConfig, read_config
 from asd_jax.run.pretrain import pretrain
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.processes import any_of, first, gather, join
+from asd_jax.runtime.processes import any_process, gather, is_first, join
 from asd_jax.training.weights import read_weights
 from configs import pretrain_tiny
 
@@ -192,4 +192,4 @@ def test_numbers_that_do_not_fit_are_refused():
     ):
         with pytest.raises(InputError, match="give HOST:PORT of the first"):
             join(coordinator, processes, process)
-    assert first() and any_of(True) and not any_of(False) and gather([1]) == [1]
+    assert is_first() and any_process(True) and not any_process(False) and gather([1]) == [1]

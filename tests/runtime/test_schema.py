@@ -14,7 +14,7 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.schema import built
+from asd_jax.runtime.schema import build_checked
 from asd_jax.scoring.options import Scoring
 
 KINDS = (EATConfig, FrontEnd, SimAM, Pooling, EncoderConfig, Scoring, Settings)
@@ -70,7 +70,7 @@ def test_absurd_numbers_and_types_are_refused_of_callers_and_of_files(
 ):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
     with pytest.raises(InputError) as error:
-        built(kind, {name: value})
+        build_checked(kind, {name: value})
     assert len(str(error.value)) < 600
     with pytest.raises(InputError):
         kind(**{name: value})
@@ -78,17 +78,17 @@ def test_absurd_numbers_and_types_are_refused_of_callers_and_of_files(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_written_comes_back(kind):
-    assert built(kind, json.loads(json.dumps(dataclasses.asdict(kind())))) == kind()
+    assert build_checked(kind, json.loads(json.dumps(dataclasses.asdict(kind())))) == kind()
     with pytest.raises(InputError, match="no field 'colour'"):
-        built(kind, {"colour": 1})
+        build_checked(kind, {"colour": 1})
     for value in ([], None, "x", 3):
         with pytest.raises(InputError):
-            built(kind, value)
+            build_checked(kind, value)
 
 
 def test_unknown_fields_are_named_where_they_stand():
     with pytest.raises(InputError, match="no field 'front_end.simam.tille'. Did you mean 'tile'"):
-        built(EncoderConfig, {"front_end": {"simam": {"tille": [32, 32]}}})
+        build_checked(EncoderConfig, {"front_end": {"simam": {"tille": [32, 32]}}})
 
 
 def test_scalars_of_numpy_are_numbers(monkeypatch):
@@ -116,8 +116,11 @@ def test_any_header_is_refused_or_within_the_ranges(kind, data):
     names = [field.name for field in dataclasses.fields(kind)]
     values = data.draw(st.dictionaries(st.sampled_from(names), SCALARS, max_size=3))
     try:
-        made = built(kind, values)
+        made = build_checked(kind, values)
     except InputError:
         return
-    assert built(kind, json.loads(json.dumps(dataclasses.asdict(made), allow_nan=False))) == made
+    assert (
+        build_checked(kind, json.loads(json.dumps(dataclasses.asdict(made), allow_nan=False)))
+        == made
+    )
     hash(made)  # static arguments of compiled functions

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.conformal import RAREST, conformal_threshold, fewest, p_values
+from asd_jax.scoring.conformal import RAREST, conformal_threshold, min_normal_sounds, p_values
 
 
 def test_threshold_is_the_order_statistic_of_the_theory():
@@ -37,7 +37,10 @@ def test_ten_clips_cannot_support_five_percent_and_that_is_said():
         "10 normal sounds cannot support a false-alarm rate of 5 %" in note
         and "at least 19" in note
     )
-    assert fewest(0.05) == 19 and conformal_threshold(np.arange(19.0), 0.05) == (18.0, "")
+    assert min_normal_sounds(0.05) == 19 and conformal_threshold(np.arange(19.0), 0.05) == (
+        18.0,
+        "",
+    )
 
 
 def test_below_that_one_in_n_plus_one_alarms():

@@ -9,7 +9,13 @@ from asd_jax.detector.detector import Detector
 from asd_jax.run.score import load_embeddings
 from asd_jax.runtime.errors import InputError
 from asd_jax.training import weights
-from asd_jax.training.weights import BOX_FILE, load_encoder, load_pipeline, origin, read_weights
+from asd_jax.training.weights import (
+    BOX_FILE,
+    load_encoder,
+    load_pipeline,
+    origin_entries,
+    read_weights,
+)
 
 RATE = 16000
 
@@ -21,7 +27,7 @@ def test_it_is_small_half_precision_and_embeds():
     }
     assert (
         header["front_end"]["spacing"] == "even"
-        and origin("box")["sha256"] in BOX_FILE.with_name("README.md").read_text()
+        and origin_entries("box")["sha256"] in BOX_FILE.with_name("README.md").read_text()
     )
     pipeline = load_pipeline("box")
     assert pipeline.embed(np.zeros((2, RATE), np.float32)).shape == (2, 8, 192)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.loop import Interrupted, Unsound, memory_for, run_steps
+from asd_jax.training.loop import BadState, Interrupted, out_of_memory_advice, run_steps
 
 
 class State(NamedTuple):
@@ -128,10 +128,10 @@ def test_bad_loss_stops_before_the_step_that_has_it_and_names_the_clips(undistur
 def test_an_unsound_state_is_not_saved_however_often_the_run_is_repeated(undisturbed, tmp_path):
     def watch(step, values):
         if step > 5:
-            raise Unsound("it has collapsed")
+            raise BadState("it has collapsed")
 
     for _ in range(3):
-        with pytest.raises(Unsound, match="it has collapsed"):
+        with pytest.raises(BadState, match="it has collapsed"):
             run(tmp_path, watch=watch)
         assert [
             int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()
@@ -169,8 +169,8 @@ def test_lost_steps_are_named(undisturbed, tmp_path, capsys):
 def test_out_of_memory_names_the_batch_size_to_try():
     with (
         pytest.raises(InputError, match="batches of 8 clips; try --config.optimizer.batch_size=4"),
-        memory_for(8),
+        out_of_memory_advice(8),
     ):
         jnp.zeros(1 << 46).block_until_ready()
-    with pytest.raises(jax.errors.JaxRuntimeError, match="other"), memory_for(8):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="other"), out_of_memory_advice(8):
         raise jax.errors.JaxRuntimeError("INTERNAL: other")

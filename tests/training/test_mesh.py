@@ -21,11 +21,11 @@ from asd_jax.training.mesh import (
     AXES,
     make_mesh,
     one_device,
-    own_rows,
-    place,
+    place_state,
+    process_rows,
+    shard_batch,
     shardings,
     spec_of,
-    spread,
 )
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import initial_state, make_head, make_loss_and_gradients, make_optimizer
@@ -70,7 +70,7 @@ def gradients(mesh, settings, dtype):
             )[0]
 
     found = jax.jit(one, out_shardings=shardings(mesh, params))(
-        *place(mesh, (params, head_state)), spread(mesh, batch), jax.random.key(1)
+        *place_state(mesh, (params, head_state)), shard_batch(mesh, batch), jax.random.key(1)
     )
     return {
         jax.tree_util.keystr(path): np.asarray(g) for path, g in jax.tree.leaves_with_path(found)
@@ -142,9 +142,9 @@ def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
 def test_checkpoint_is_restored_by_any_number_of_shards(eight, tmp_path, counts):
     state = state_of(CONFIG)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(3, place(eight(counts[0]), state))
+        checkpoints.save(3, place_state(eight(counts[0]), state))
     mesh = eight(counts[1])
-    pattern = place(mesh, jax.tree.map(jnp.zeros_like, state))
+    pattern = place_state(mesh, jax.tree.map(jnp.zeros_like, state))
     with Checkpoints(tmp_path) as checkpoints:
         step, restored = checkpoints.restore(pattern)
     assert step == 3
@@ -160,7 +160,7 @@ def test_checkpoint_is_restored_by_any_number_of_shards(eight, tmp_path, counts)
 
 def test_checksum_of_an_array_spread_over_devices_is_that_of_the_array(eight):
     state = state_of(CONFIG)
-    assert checksum(place(eight(8), state)) == checksum(state)
+    assert checksum(place_state(eight(8), state)) == checksum(state)
 
 
 def test_what_devices_cannot_share_is_refused_with_what_they_can(eight):
@@ -181,9 +181,9 @@ def test_the_longest_axis_that_can_be_divided_is_shared_out_and_small_arrays_are
     assert spec_of(eight(8), np.zeros((64, 129))) == jax.P("shard")
     assert spec_of(eight(8), np.zeros((64, 128))) == jax.P(None, "shard")
     assert spec_of(eight(8), np.zeros((3, 4097))) == jax.P()
-    spread_out = spread(eight(), {"clip": np.arange(16)})["clip"]
+    spread_out = shard_batch(eight(), {"clip": np.arange(16)})["clip"]
     assert spread_out.sharding.spec == jax.P(AXES)
-    np.testing.assert_array_equal(own_rows(spread_out), np.arange(16))
+    np.testing.assert_array_equal(process_rows(spread_out), np.arange(16))
 
 
 def losses(workdir):

@@ -1,0 +1,210 @@
+"""Compares frozen encoders on every set of recordings under a folder, in one table.
+
+    python -m benchmarks.real --root=DIR --output=DIR
+    python -m benchmarks.real --root=DIR --sets=motors,pumps --weights=A.safetensors \\
+        --encoder=my_package.my_module:embed --config.data.level=normalize --output=DIR
+
+A set is a folder below --root that holds machines as `<machine>/{train,test}` or as a DCASE tree,
+with labelled test clips. The rows are the filter bank alone, random weights, the encoder that comes
+with the package, the --weights and the --encoder functions; --config.scoring.* applies to all but
+the filter bank, and --back_ends gives each a row per back end. Where a set has both domains, its
+figure is the official score of 2024, otherwise the mean of AUC and pAUC by the rule of 2020. Clips
+are heard up to ten seconds. The same command continues an interrupted one. The command writes
+real.json, real.md and timing.json to --output. Whoever chooses a row by this table has used the
+labels of its test clips.
+"""
+
+import dataclasses
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from asd_jax.config import RunConfig, read_config
+from asd_jax.data.audio import audio_format
+from asd_jax.data.clips import Clip, find_clips
+from asd_jax.reporting.table import percent
+from asd_jax.runtime.command import run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import atomic_file, write_json
+from asd_jax.runtime.log import print_line
+from asd_jax.runtime.settings import with_values
+from benchmarks import encoders, grid
+from benchmarks.grid import BARE, RANDOM, Cell
+from benchmarks.provenance import provenance, write_provenance
+from benchmarks.verdict import compared
+
+LONGEST_SECONDS = 10.0
+BUNDLED = "box"
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the flags of the command."""
+    config_flags.DEFINE_config_file(
+        "config", str(grid.CONFIGS / "base.py"), "scoring and reading of the recordings"
+    )
+    flags.DEFINE_string("root", None, "folder of sets of recordings", required=True)
+    flags.DEFINE_list("sets", [], "names of the sets to use; default: all")
+    flags.DEFINE_list("weights", [], "files of further encoders")
+    flags.DEFINE_list("encoder", [], "package.module:function of other frameworks")
+    flags.DEFINE_list("back_ends", ["knn"], "one row of each encoder for each")
+    flags.DEFINE_integer("seeds", 3, "of random weights")
+    flags.DEFINE_string("output", None, "folder of the tables", required=True)
+
+
+def main() -> None:
+    """Prints and writes the table."""
+    args, output = flags.FLAGS, Path(flags.FLAGS.output)
+    for name in args.encoder:
+        encoders.load(name)
+    config = with_values(read_config(RunConfig, args.config), {"report.page": False})
+    cells = rows_of(args.weights, args.encoder, args.back_ends)
+    found: dict[str, dict] = {}
+    seconds: dict[str, float] = {}
+    for name, clips in sets_below(Path(args.root), args.sets).items():
+        rows = {}
+        of_set = config_of(config, Path(args.root) / name, clips)
+        for cell in cells:
+            print_line(f"{name}: {cell.name}")
+            rows[cell.name] = grid.run_cell(cell, of_set, args.seeds, output / "sets" / name)
+            seconds[f"{name}, {cell.name}"] = rows[cell.name].seconds
+        found[name] = compared(rows, BARE, of_set.data.year)
+    write_json(output / "real.json", {"sets": found, **provenance()})
+    write_provenance(output, seconds)
+    text = markdown(found, provenance())
+    with atomic_file(output / "real.md") as file:
+        file.write(text.encode())
+    print_line(text)
+
+
+def rows_of(weights: Sequence[str], functions: Sequence[str], back_ends: Sequence[str]):
+    """Returns the rows of the table.
+
+    Random weights have the sizes and the front end of the encoder that comes with the package.
+    """
+    from asd_jax.training.weights import load_pipeline
+
+    own = load_pipeline(BUNDLED).config
+    sizes = {
+        "model.size": "tiny",
+        "model.width": own.backbone.embed_dim,
+        "model.depth": own.backbone.depth,
+        "model.heads": own.backbone.num_heads,
+        "features.spacing": own.front_end.spacing,
+        "features.mean": own.front_end.mean,
+        "features.std": own.front_end.std,
+        "features.simam": "none",
+        "frozen.block": own.pooling.block,
+        "frozen.pooling": own.pooling.kind,
+    }
+    systems = [Cell(RANDOM, {**sizes, "model.weights": "none"})]
+    systems += [Cell(_title(name), {"model.weights": name}) for name in (BUNDLED, *weights)]
+    systems += [Cell(name, encoder=name) for name in functions]
+    several = len(back_ends) > 1
+    return [Cell(BARE, bare=True)] + [
+        dataclasses.replace(
+            cell,
+            name=f"{cell.name}, {back_end}" if several else cell.name,
+            settings={**cell.settings, "scoring.back_end": back_end},
+        )
+        for cell in systems
+        for back_end in back_ends
+    ]
+
+
+def _title(weights: str) -> str:
+    return "encoder of the package" if weights == BUNDLED else Path(weights).stem
+
+
+def sets_below(root: Path, names: Sequence[str] = ()) -> dict[str, list[Clip]]:
+    """Returns the clips of each set below a folder.
+
+    Raises:
+        InputError: there is no such folder or set, or none that can be scored.
+    """
+    if not root.is_dir():
+        raise InputError(f"--root={root}: no such folder")
+    folders = {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
+    if missing := sorted(set(names) - set(folders)):
+        raise InputError(f"--sets={missing[0]}: not in {root}; there: {', '.join(folders)}")
+    found = {}
+    for name, path in folders.items():
+        if names and name not in names:
+            continue
+        try:
+            clips = find_clips(path)
+        except InputError as error:
+            if names:
+                raise
+            print_line(f"{name}: left out, no set of machines ({str(error).splitlines()[0]})")
+            continue
+        if {0, 1} <= {clip.label for clip in clips if clip.split == "test"}:
+            found[name] = clips
+        elif names:
+            raise InputError(f"{path}: its test clips have no labels")
+        else:
+            print_line(f"{name}: left out, its test clips have no labels")
+    if not found:
+        raise InputError(f"--root={root}: no set of machines with labelled test clips below it")
+    return found
+
+
+def config_of(config: RunConfig, root: Path, clips: Sequence[Clip]) -> RunConfig:
+    """Returns the config of one set: its folder, the length of its clips and the rule that can
+    score it.
+    """
+    longest = max(audio_format(clip.path)[0] for clip in clips)
+    domains = {
+        (clip.machine, clip.domain) for clip in clips if clip.split == "test" and clip.label >= 0
+    }
+    both = len(domains) == 2 * len({clip.machine for clip in clips})
+    values = {
+        "data.root": str(root),
+        "data.clip_seconds": min(longest, LONGEST_SECONDS),
+        "data.year": 2024 if both else 2020,
+    }
+    return with_values(config, values)
+
+
+def markdown(found: Mapping[str, Mapping], made: Mapping[str, str]) -> str:
+    """Returns the table of all sets as Markdown.
+
+    A cell has the figure, its 95 % interval and, in brackets, AUC and pAUC. The mean is over sets
+    with both domains.
+    """
+    both = [name for name, of in found.items() if of["year"] == 2024]
+    names = list(next(iter(found.values()))["cells"])
+    lines = [
+        f"Percent; 95 % intervals. {made['device']}, {made['date']}, commit {made['commit']}:",
+        f"`{made['command']}`",
+        "",
+        f"| | mean of {len(both)} | {' | '.join(found)} |",
+        "|" + "---|" * (len(found) + 2),
+    ]
+    for name in names:
+        scores = [found[one]["cells"][name]["official_score"] for one in both]
+        mean = percent(statistics.fmean(scores)) if scores else "-"
+        lines.append(
+            f"| {name} | {mean} | {' | '.join(_cell(of, name) for of in found.values())} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(of: Mapping, name: str) -> str:
+    row = of["cells"][name]
+    low, high = (percent(value) for value in row["interval"])
+    columns = [values for values in row["machines"].values()]
+    means = (
+        statistics.fmean(values[column] for values in columns if values.get(column) is not None)
+        for column in columns[0]
+    )
+    deviation = f" ± {percent(row['deviation'])}" if row["deviation"] is not None else ""
+    parts = "/".join(re.sub(r"^0", "", f"{value:.3f}") for value in means)
+    return f"{percent(row['official_score'])}{deviation} [{low}, {high}] ({parts})"
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
