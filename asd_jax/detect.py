@@ -9,6 +9,9 @@ ones.
       --output=pump_2.detector
   python -m asd_jax.detect adapt  --detector=pump.detector --normal=first_minutes/ \\
       --output=today.detector
+  python -m asd_jax.detect set-rate --detector=pump.detector --false_alarm_rate=0.01 \\
+      --output=rare.detector
+  python -m asd_jax.detect info   --detector=pump.detector
 
 Each subcommand has its own --help. Exit status: 0 success, 2 bad input, 3 (score, watch) an anomaly
 was found, 1 any other failure.
@@ -58,16 +61,19 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=form,
         allow_abbrev=False,
     )
-    commands = top.add_subparsers(metavar="fit | score | watch | update | adapt", required=True)
+    metavar = "fit | score | watch | update | adapt | set-rate | info"
+    commands = top.add_subparsers(metavar=metavar, required=True)
     for function, define in (
         (fit, _fit_flags),
         (score, _score_flags),
         (watch, _watch_flags),
         (update, _update_flags),
         (adapt, _adapt_flags),
+        (set_rate, _set_rate_flags),
+        (info, _info_flags),
     ):
         made = commands.add_parser(
-            function.__name__,
+            function.__name__.replace("_", "-"),
             description=docstring(function),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
@@ -80,6 +86,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int | None:
     """Runs the subcommand and returns its exit status."""
     return _PARSED.command(_PARSED)
+
+
+def _channel_flag(add) -> None:
+    add(
+        "--channel",
+        default="mean",
+        help="of recordings with several: mean, near, far, difference or a number",
+    )
 
 
 def _fit_flags(add) -> None:
@@ -117,11 +131,7 @@ def _fit_flags(add) -> None:
         action="store_true",
         help="heat maps from the encoder's tokens, not from filter-bank patches",
     )
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
     add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
     add(
         "--fine_tune",
@@ -141,9 +151,9 @@ def fit(args: argparse.Namespace) -> None:
     """
     from asd_jax.data.audio import audio_format
     from asd_jax.detector.detector import Detector
-    from asd_jax.detector.fitting import check_domains
-    from asd_jax.detector.hearing import Settings, check_window, usual_window
+    from asd_jax.detector.grouping import check_domains
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
+    from asd_jax.detector.settings import Settings, check_window, usual_window
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
     from asd_jax.training.weights import origin_entries as origin_of
 
@@ -241,11 +251,7 @@ def _update_flags(add) -> None:
     )
     add("--output", required=True, help="detector file to write; the old one stays")
     add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def update(args: argparse.Namespace) -> None:
@@ -280,11 +286,7 @@ def _adapt_flags(add) -> None:
     add("--detector", required=True, help="file that fit wrote")
     add("--normal", required=True, help="folder (or csv list): minutes of the new session")
     add("--output", required=True, help="detector file to write, for this session")
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def adapt(args: argparse.Namespace) -> None:
@@ -306,6 +308,39 @@ def adapt(args: argparse.Namespace) -> None:
         raise InputError(f"{args.normal}: {found.said()}; {args.output} is not written")
     found.detector.save(args.output)
     print_error(f"wrote {args.output}")
+
+
+def _set_rate_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--false_alarm_rate", type=float, required=True, help="as of fit")
+    add("--output", required=True, help="detector file to write")
+
+
+def set_rate(args: argparse.Namespace) -> None:
+    """Sets the threshold of a detector for another false-alarm rate, without any recordings."""
+    from asd_jax.detector.detector import Detector
+
+    detector = Detector.load(args.detector)
+    _check_output("--output", args.output)
+    changed = detector.with_false_alarm_rate(args.false_alarm_rate)
+    print_error(f"threshold {detector.threshold:.3f} before, {changed.threshold:.3f} now")
+    _save(changed, args.output)
+
+
+def _info_flags(add) -> None:
+    add("--detector", required=True, help="file that fit wrote")
+    add("--json", action="store_true", help="one JSON object instead of text")
+
+
+def info(args: argparse.Namespace) -> None:
+    """Prints what a detector was fitted to, its settings, its threshold and its notes."""
+    from asd_jax.detector.detector import Detector
+    from asd_jax.detector.self_check import self_check
+
+    detector = Detector.load(args.detector)
+    check = self_check(detector)
+    for line in [json.dumps(check.as_json())] if args.json else [repr(detector), *check.lines()]:
+        print_result(line)
 
 
 def _score_flags(add) -> None:
@@ -331,11 +366,7 @@ def _score_flags(add) -> None:
         "recording; once more for "
         "each folder that update was given, in that order",
     )
-    add(
-        "--channel",
-        default="mean",
-        help="of recordings with several: mean, near, far, difference or a number",
-    )
+    _channel_flag(add)
 
 
 def score(args: argparse.Namespace) -> int:
@@ -346,7 +377,7 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.data.audio import read_clip
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.recordings import normal_files, recordings
-    from asd_jax.detector.rows import print_rows, row, tell_short, told, write_csv
+    from asd_jax.detector.rows import print_rows, printed, row, tell_short, write_csv
     from asd_jax.detector.verdicts import verdicts_of
     from asd_jax.run.kept_rows import KeptRows
     from asd_jax.runtime.files import file_sha256
@@ -377,9 +408,9 @@ def score(args: argparse.Namespace) -> int:
     if args.workdir:
         rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
         # An archive may be large, so its rows are printed one by one and not kept in memory.
-        collections.deque(told(rows, as_json=args.json), 0)
+        collections.deque(printed(rows, as_json=args.json), 0)
     else:
-        rows = list(told(rows, as_json=args.json, only=not (args.csv or args.html)))
+        rows = list(printed(rows, as_json=args.json, only=not (args.csv or args.html)))
     if args.csv:
         write_csv(args.csv, rows)
     if args.html:
@@ -518,7 +549,7 @@ def _save(detector, output: str, *, as_json: bool = False) -> None:
     detector.save(output)
     check = self_check(detector)
     if as_json:
-        print(json.dumps(check.told()), flush=True)
+        print(json.dumps(check.as_json()), flush=True)
     for line in check.lines():
         print_error(line)
     print_error(f"wrote {output}")

@@ -144,17 +144,20 @@ def model_of_detector(path: str | Path) -> Model:
 
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.score_function import score_function
-    from asd_jax.scoring.normal_bank import fused
+    from asd_jax.scoring.back_ends.fusion import fused
 
     detector = Detector.load(path)
-    score, rate = score_function(detector), detector.heard_rate
+    score, rate = score_function(detector), detector.input_rate
     samples = round(detector.settings.window_seconds * rate)
 
     def function(wave):
         return {"score": score(wave), "threshold": jnp.float32(detector.threshold)}
 
     def original(wave):
-        return {"score": fused(detector.hear(wave)[0]), "threshold": np.float32(detector.threshold)}
+        return {
+            "score": fused(detector.process(wave)[0]),
+            "threshold": np.float32(detector.threshold),
+        }
 
     about = _about("detector", path, rate, samples, ["score", "threshold"])
     return Model(function, original, about | {"recorded_rate": detector.recorded_rate})

@@ -130,7 +130,10 @@ def _readers() -> dict[str, Callable[[Path], object]]:
     def detector(path: Path) -> None:
         """Loads a detector, and scores the clips that it remembers."""
         found = Detector.load(path)
-        for scores in found.bank.score(found.heard.vectors).values():
+        vectors = found.bank.vectors
+        # A coreset holds fewer vectors of the encoder than of the filter bank.
+        count = min(map(len, vectors.values()))
+        for scores in found.bank.score({view: of[:count] for view, of in vectors.items()}).values():
             if not np.isfinite(scores).all():
                 raise ValueError("scores that are not finite")
 

@@ -140,7 +140,7 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
     length in seconds.
     """
     from asd_jax.detector.detector import Detector
-    from asd_jax.scoring.normal_bank import fused
+    from asd_jax.scoring.back_ends.fusion import fused
 
     if path:
         detector = Detector.load(path)
@@ -148,13 +148,13 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
         detector = Detector.fit(
             [numbered(n << 24, 160000) * np.float32(1 / 32768) for n in range(20)], RATE
         )
-    if detector.heard_rate != RATE:
+    if detector.input_rate != RATE:
         raise InputError(
-            f"--detector: it hears {detector.heard_rate} Hz, the generated sound has {RATE}"
+            f"--detector: it hears {detector.input_rate} Hz, the generated sound has {RATE}"
         )
 
     def score(wave):
-        return float(fused(detector.hear(wave[None])[0])[0])
+        return float(fused(detector.process(wave[None])[0])[0])
 
     seconds = detector.settings.window_seconds
     # The first call compiles, so it is made before anything is timed.

@@ -102,6 +102,19 @@ def test_fit_score_update(command, normal, tmp_path):
     )
 
 
+def test_the_rate_is_changed_and_shown_without_recordings(command, fitted, tmp_path):
+    rare = tmp_path / "rare.detector"
+    flags = [f"--detector={fitted}", "--false_alarm_rate=0.2", f"--output={rare}"]
+    assert command(asd_jax.detect, "set-rate", *flags)[0] == 0
+    status, out, _ = command(asd_jax.detect, "info", f"--detector={rare}")
+    assert status == 0 and "false-alarm rate of 0.2" in out and "20 normal recordings" in out
+    status, out, _ = command(asd_jax.detect, "info", f"--detector={rare}", "--json")
+    assert json.loads(out)["scores"]["threshold"] < Detector.load(fitted).threshold
+    flags[1] = "--false_alarm_rate=2"
+    status, _, err = command(asd_jax.detect, "set-rate", *flags)
+    assert status == 2 and "false_alarm_rate" in err
+
+
 def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
     test = write(tmp_path / "test", [sound(300), sound(301)])
     (test / "00.wav").write_bytes(b"RIFF")
@@ -478,7 +491,7 @@ def test_fine_tuning_on_the_classes_of_ones_own_folders(command, encoder_file, t
     faulty = write(tmp_path / "test", [sound(100, fault=0.05)])
     assert command(asd_jax.detect, "score", f"--detector={path}", faulty)[0] == 3
     detector = Detector.load(path)
-    held_out = set(detector.recording[detector.bank.counted])
+    held_out = set(detector.bank.windows.recording[detector.bank.self_scores.of])
     assert detector.origin["fine_tuned"] and len(held_out) == 8  # four of twelve of each class
     status, _, err = command(
         asd_jax.detect, "fit", f"--normal={tmp_path / 'normal' / 'slow'}", *flags[1:], "--fine_tune"

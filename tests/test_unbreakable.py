@@ -203,8 +203,8 @@ def test_an_interrupted_run_of_seeds_is_known_by_them(tmp_path):
 
 def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(command, tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import lock_workdir\n"
+        "with lock_workdir(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True
@@ -291,7 +291,7 @@ def test_out_of_memory_says_which_batch_size_to_try(command, monkeypatch, tmp_pa
     def hungry(*_):
         return jnp.zeros(1 << 46)
 
-    monkeypatch.setattr(loop, "guarded", lambda *_, **__: hungry)
+    monkeypatch.setattr(loop, "guard_step", lambda *_, **__: hungry)
     status, _, err = command(asd_jax.train, *SMOKE, f"--workdir={tmp_path}")
     assert (
         status == 2

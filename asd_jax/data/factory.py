@@ -129,7 +129,8 @@ def factory_clip(
     ):
         if name not in known and (what, name) != ("fault", ""):
             raise InputError(
-                f"factory: no {what} {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
+                f"factory: no {what} {name!r}; there are {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
             )
     if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
         raise InputError(

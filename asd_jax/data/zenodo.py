@@ -118,8 +118,8 @@ def _files(url: str, content: bytes) -> list[_File]:
             raise ValueError(f"no link to {without[0]!r}")
     except (ValueError, RecursionError) as error:
         raise WrongResponse(
-            f"{url}: not the answer of Zenodo's API ({error}); {content_summary(content)}. Is --base_url "
-            "right, and does the network ask to sign in?"
+            f"{url}: not the answer of Zenodo's API ({error}); {content_summary(content)}. Is "
+            "--base_url right, and does the network ask to sign in?"
         ) from error
     return files
 

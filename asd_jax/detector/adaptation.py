@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.data.another_day import COLOUR_DB, smooth_colours
 from asd_jax.data.audio import resample
+from asd_jax.data.simulated_session import COLOUR_DB, smooth_colours
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.hearing import windows_of
+from asd_jax.detector.processing import windows_of
 from asd_jax.detector.views import mel_front_end, views
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.normal_bank import fused
+from asd_jax.scoring.back_ends.fusion import fused
 
-_DB = 20 / np.log(10) / 2  # decibels per unit of the natural logarithm of energy
 _ROUNDS = 20  # iterations of the reweighted fit of least absolute differences
 # How far the adapted score may lie on the way from the usual score to the threshold. A fault that
 # level and colour explain only in part stays far above this limit and is not learnt.
@@ -67,7 +67,7 @@ def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adap
     """
     if not len(waves):
         raise InputError("no sound to adapt to")
-    settings, rate = detector.settings, detector.heard_rate
+    settings, rate = detector.settings, detector.input_rate
     windows = np.concatenate([windows_of(wave, settings, rate)[0] for wave in waves])
     return adapted_to_windows(detector, windows)
 
@@ -80,13 +80,13 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
     shapes = smooth_colours(_filter_hz(detector))
     fine = [of - of @ np.linalg.pinv(shapes) @ shapes for of in (level, normal)]
     nearest = np.square(fine[0][:, None] - fine[1][None]).sum(2).argmin(1)
-    differs = np.median(_DB * (level - normal[nearest]), axis=0)
+    differs = np.median(DECIBELS * (level - normal[nearest]), axis=0)
     # A filter whose level varies among normal sounds is less reliable.
     sure = 1 / (normal.std(0) + np.median(normal.std(0)))
     colour = _least_absolute(shapes * sure, differs * sure).clip(-np.array(COLOUR_DB), COLOUR_DB)
     colour = tuple(float(round(one, 4)) for one in colour)
     tried = dataclasses.replace(detector, colour=colour)
-    before, after = (float(np.median(fused(one.hear(windows)[0]))) for one in (plain, tried))
+    before, after = (float(np.median(fused(one.process(windows)[0]))) for one in (plain, tried))
     usual = float(np.median(detector.bank.normal))
     settled = after <= usual + _HEALTHY * (detector.threshold - usual)
     return Adaptation(tried if settled else plain, settled, colour, before, after)
@@ -94,9 +94,7 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
 
 def _filter_hz(detector: Detector) -> np.ndarray:
     """Returns the centre frequencies of the filters of the view "level"."""
-    from asd_jax.reporting.sections import filter_centres
-
-    return filter_centres(mel_front_end(detector.heard_rate))
+    return mel_front_end(detector.input_rate).filter_centres
 
 
 def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -125,7 +123,7 @@ class Settling:
     def __call__(self, wave: np.ndarray) -> float:
         score = self._score(wave)
         if len(self._heard) < self.wanted:
-            self._heard.append(resample(wave, self.rate, self.detector.heard_rate))
+            self._heard.append(resample(wave, self.rate, self.detector.input_rate))
             if len(self._heard) == self.wanted:
                 found = adapted_to_windows(self.detector, np.stack(self._heard))
                 self.detector, self._heard, self.wanted = found.detector, [], 0
@@ -135,5 +133,5 @@ class Settling:
         return score
 
     def _score(self, wave):
-        heard = resample(wave, self.rate, self.detector.heard_rate)[None]
-        return float(fused(self.detector.hear(heard)[0])[0])
+        heard = resample(wave, self.rate, self.detector.input_rate)[None]
+        return float(fused(self.detector.process(heard)[0])[0])

@@ -7,70 +7,32 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.data.another_day import coloured, smooth_colours
-from asd_jax.detector.defects import SAID, another_rate, defects
-from asd_jax.detector.fitting import domains_of, lasting, learnt
-from asd_jax.detector.hearing import (
-    LONGEST_WINDOW_S,
-    Heard,
-    Settings,
-    check_window,
-    hear_all,
-    usual_window,
-    windows_of,
-)
-from asd_jax.detector.heat_map import HeatMap, grid, odd_cells
+from asd_jax.data.simulated_session import coloured, smooth_colours
+from asd_jax.detector import examination
+from asd_jax.detector.fitting import FittedBank, RecordingTable, fit_bank, threshold_of
+from asd_jax.detector.grouping import check_domains
+from asd_jax.detector.heat_map import HeatMap
+from asd_jax.detector.notes import Kind, Note
+from asd_jax.detector.processing import Processed, process
+from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings, check_window, usual_window
+from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import (
     for_machine,
     load_pipeline_or_eat,
     rate_of,
     scoring_of,
-    second_starts,
     views,
 )
-from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.conformal import p_values
-from asd_jax.scoring.normal_bank import NormalBank, coreset, fused
+from asd_jax.scoring.normal_bank import Known, NormalBank
+from asd_jax.scoring.normal_windows import SimulatedWindows
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.weights import BOX, Pipeline
 from asd_jax.training.weights import origin_entries as origin_of
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """The result of a detector for one sound.
-
-    Attributes:
-        score: anomaly score, in standard deviations of normal sounds of a new session; the mean
-            over windows.
-        threshold: score above which the sound is called anomalous.
-        p_value: share of normal windows, the one under test included, with at least this score.
-        is_anomaly: whether the score is above the threshold.
-        worst_seconds: start and end of the most anomalous second.
-        view: the view with the highest score in the worst window: "level", "fluctuation" or
-            "encoder".
-        windows: score of each window.
-        note: reasons why the score is not comparable, if any: "short: ...", "silence: ...",
-            "clipping: ...", "dropout: ...", "rate: ...", joined by "; ".
-    """
-
-    score: float
-    threshold: float
-    p_value: float
-    is_anomaly: bool
-    worst_seconds: tuple[float, float]
-    view: str
-    windows: np.ndarray
-    note: str = ""
-
-    def noted(self, *notes: str) -> "Verdict":
-        """Returns the same verdict with further notes; empty notes are ignored."""
-        return dataclasses.replace(self, note="; ".join(filter(None, (self.note, *notes))))
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Detector:
     """A model of one machine's normal sounds, which scores further sounds of the machine.
 
@@ -86,13 +48,10 @@ class Detector:
         threshold: score above which a sound is called anomalous.
         notes: notes on the fit for the user.
         names: names of the normal recordings.
-        recording: "n", the recording of each normal window.
-        start: "n", the start of each normal window in its recording, in seconds.
         reduced: whether only a coreset of the encoder's vectors was kept.
         origin: source of the encoder's weights.
         patches: normal patches at each frequency, for `explain`; None in files of earlier versions.
         sessions: sessions of the normal recordings; "" if the user gave none.
-        unsteadiness: "n", difference between the halves of each normal window.
         colour: difference between the sound of the present session and the normal sounds, in dB
             (see adaptation.py).
     """
@@ -101,15 +60,12 @@ class Detector:
     bank: NormalBank
     settings: Settings
     threshold: float
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     names: tuple[str, ...]
-    recording: np.ndarray
-    start: np.ndarray
     reduced: bool = False
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
     patches: PatchBank | None = None
     sessions: tuple[str, ...] = ()
-    unsteadiness: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     colour: tuple[float, ...] = ()
 
     @classmethod
@@ -132,6 +88,8 @@ class Detector:
         keep_odd: bool = False,
     ) -> "Detector":
         """Returns a detector fitted to recordings of the healthy machine.
+
+        `notes` of the result lists what was unusual.
 
         Args:
             waves: mono float arrays in [-1, 1]; each is released after processing. A note reports
@@ -168,71 +126,33 @@ class Detector:
             raise InputError(
                 f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all"
             )
-        settings = Settings(
-            sample_rate,
-            LONGEST_WINDOW_S if window_seconds is None else window_seconds,
-            false_alarm_rate,
-            tokens,
-        )
+        seconds = LONGEST_WINDOW_S if window_seconds is None else window_seconds
+        settings = Settings(sample_rate, seconds, false_alarm_rate, tokens)
+        check_domains(() if domains is None else domains)
         if isinstance(weights, str | Path):
             weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
-        if window_seconds is None:
-            # The default window is the median length, so all recordings are needed before the first
-            # is processed.
-            waves = list(waves)
-            usual = usual_window([np.size(wave) / settings.sample_rate for wave in waves])
-            settings = dataclasses.replace(settings, window_seconds=usual)
-        # The lengths of the waveforms of a generator are not known yet.
-        elif isinstance(waves, Sequence):
-            seconds = [np.size(wave) / settings.sample_rate for wave in waves]
-            check_window(settings.window_seconds, seconds)
-        heard, short = hear_all(
-            pipeline,
-            settings,
-            waves,
-            names=names,
-            domains=domains,
-            trained=trained,
-            sessions=sessions,
-        )
-
-        def rows(heard):
-            if pipeline is None or not 0 < coreset_size < len(heard.recording):
-                return None
-            everything = {view: np.arange(len(heard.recording)) for view in heard.vectors}
-            return everything | {"encoder": coreset(heard.vectors["encoder"], coreset_size)}
-
-        count, names = int(heard.recording.max()) + 1, heard.names(names)
-        of_each = {
-            "names": names,
-            "sessions": [""] * count if sessions is None else list(map(str, sessions)),
-            "domains": ["unknown"] * count if domains is None else list(domains),
-            "trained": [False] * count if trained is None else list(trained),
-        }
-        found = learnt(
+        waves, settings = _with_window(waves, settings, default=window_seconds is None)
+        processed, notes = process(pipeline, settings, waves)
+        if names is not None and len(names) != processed.recordings:
+            raise InputError(
+                f"names of {len(names)} recordings, but {processed.recordings} are given"
+            )
+        fitted = fit_bank(
             scoring_of(pipeline),
             settings,
-            heard,
-            of_each,
-            domain=lambda heard, group, of: domains_of(of, heard.recording, group),
-            rows=rows,
-            keep_odd=keep_odd,
+            processed,
+            RecordingTable.of(
+                processed.names(names), sessions=sessions, domains=domains, trained=trained
+            ),
+            coreset_size=coreset_size,
+            keep_outliers=keep_odd,
         )
         return cls(
-            pipeline,
-            found.bank,
-            settings,
-            found.threshold,
-            (*short, *found.notes),
-            _those(names, found.stayed),
-            found.heard.recording,
-            found.heard.start,
-            rows(found.heard) is not None,
-            origin or {},
-            found.heard.patches and PatchBank.fit(*found.heard.patches),
-            _those(of_each["sessions"], found.stayed),
-            found.heard.unsteadiness,
+            pipeline=pipeline,
+            settings=settings,
+            origin=origin or {},
+            **_learned(fitted, notes),
         )
 
     def update(
@@ -264,71 +184,39 @@ class Detector:
             raise InputError(
                 "this detector tells domains apart: say source or target of each recording added"
             )
-        more, short = hear_all(
-            self.pipeline,
-            self.settings,
-            waves,
-            names=names,
-            domains=domains,
-            sessions=sessions,
-        )
-        new, count, old = len(more.recording), int(more.recording.max()) + 1, len(self.names)
-        known, rows = None, None
-        # Sounds that the coreset left out cannot be scored again, so the scores of all old sounds
-        # are kept.
-        if self.reduced:
-            pad = np.full((new, len(self.bank.domains)), np.nan)
-            known = {
-                kind: {judge: np.concatenate([raw, pad]) for judge, raw in of.items()}
-                for kind, of in (("raw", self.bank.raw), ("new", self.bank.new))
-            }
-            place = len(self.recording) + np.arange(new)
-            rows = {view: np.concatenate([kept, place]) for view, kept in self.bank.rows.items()}
-        heard = self.heard.with_more(more, old)
-        # All windows of a recording share its domain, so the first window represents it.
-        first = np.unique(self.recording, return_index=True)[1]
-        of_each = {
-            "names": self.names + more.names(names, old),
-            "sessions": [*self.sessions, *([""] * count if sessions is None else sessions)],
-            "domains": [*self.bank.domain[first], *(["pooled"] * count if pooled else domains)],
-            "trained": [*~self.bank.counted[first], *[False] * count],
-        }
-        found = learnt(
+        more, notes = process(self.pipeline, self.settings, waves)
+        old, count = len(self.names), more.recordings
+        if names is not None and len(names) != count:
+            raise InputError(f"names of {len(names)} recordings, but {count} are given")
+        further = RecordingTable.of(more.names(names, old), sessions=sessions, domains=domains)
+        if pooled:
+            further = dataclasses.replace(further, domains=("pooled",) * count)
+        fitted = fit_bank(
             scoring_of(self.pipeline),
             self.settings,
-            heard,
-            of_each,
-            domain=lambda heard, group, of: (np.asarray(of)[heard.recording], ()),
-            rows=lambda heard: rows,
-            known=known,
-            keep_odd=keep_odd,
+            self._processed.with_more(more, old),
+            self._recordings + further,
+            known=self._known(len(more.windows)) if self.reduced else None,
+            keep_outliers=keep_odd,
             first=old,
         )
-        return dataclasses.replace(
-            self,
-            bank=found.bank,
-            threshold=found.threshold,
-            notes=(*lasting(self.notes), *short, *found.notes),
-            names=_those(of_each["names"], found.stayed),
-            recording=found.heard.recording,
-            start=found.heard.start,
-            patches=found.heard.patches and PatchBank.fit(*found.heard.patches),
-            sessions=_those(of_each["sessions"], found.stayed),
-            unsteadiness=found.heard.unsteadiness,
-        )
+        lasting = [note for note in self.notes if note.lasts]
+        return dataclasses.replace(self, **_learned(fitted, (*lasting, *notes)))
 
-    @property
-    def heard(self) -> Heard:
-        """Returns the stored windows of the normal sounds; NaN for vectors not in the coreset."""
-        vectors = {}
-        for view, kept in self.bank.vectors.items():
-            vectors[view] = np.full((len(self.recording), *kept.shape[1:]), np.nan, np.float32)
-            vectors[view][self.bank.rows[view]] = kept
-        patches = None if self.patches is None else (self.patches.vectors, self.patches.recording)
-        moved = (self.bank.moved_rows, dict(self.bank.moved))
-        if not len(moved[0]):
-            moved = (moved[0], {view: of[:0] for view, of in vectors.items()})
-        return Heard(vectors, self.recording, self.start, patches, self.unsteadiness, moved)
+    def with_false_alarm_rate(self, rate: float) -> "Detector":
+        """Returns the same detector with the threshold for another false-alarm rate.
+
+        The stored scores of the normal sounds suffice for that; no recording is needed.
+
+        Raises:
+            InputError: the rate is outside 1e-9 .. 1 - 1e-9.
+        """
+        settings = dataclasses.replace(self.settings, false_alarm_rate=rate)
+        threshold, weak = threshold_of(self.bank, settings, self._recordings)
+        about_rate = (Kind.TOO_FEW, Kind.THRESHOLD)
+        notes = [note for note in self.notes if note.kind not in about_rate]
+        notes += [Note(Kind.TOO_FEW, weak)] if weak else []
+        return dataclasses.replace(self, settings=settings, threshold=threshold, notes=tuple(notes))
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
         """Returns the anomaly score of a waveform, in standard deviations of normal sounds.
@@ -347,7 +235,7 @@ class Detector:
         return self.examine(wave, sample_rate).is_anomaly
 
     def examine(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> Verdict:
-        """Returns the score, p-value, decision and worst second of a waveform.
+        """Returns the score, p-value, decision, worst second and frequency band of a waveform.
 
         The arguments are those of `score`.
 
@@ -366,49 +254,7 @@ class Detector:
         Raises:
             InputError: as for `examine`.
         """
-        if not waves:
-            return []
-        settings = self._at(sample_rate)
-        windows, starts = zip(
-            *(windows_of(wave, settings, self.heard_rate) for wave in waves), strict=True
-        )
-        judged, seconds = self.hear(np.concatenate(windows))
-        found, first = [], 0
-        for wave, start in zip(waves, starts, strict=True):
-            own = slice(first, first + len(start))
-            of_wave = {judge: scores[own] for judge, scores in judged.items()}
-            verdict = self._verdict(of_wave, seconds[own], start, len(wave) / settings.sample_rate)
-            flags = sorted(
-                set().union(*(defects(window, self.heard_rate) for window in windows[len(found)]))
-            )
-            notes = [settings.short(len(wave)), *(f"{name}: {SAID[name]}" for name in flags)]
-            found.append(verdict.noted(*notes, self.low_rate(settings.sample_rate)))
-            first += len(start)
-        return found
-
-    def _at(self, sample_rate: int | None) -> Settings:
-        """Returns the settings for sound of this rate."""
-        own = self.settings
-        return own if sample_rate is None else dataclasses.replace(own, sample_rate=sample_rate)
-
-    def _verdict(self, judged, seconds, starts, length: float) -> Verdict:
-        """Returns the verdict from the scores of one sound's windows, and its length in seconds."""
-        scores = fused(judged)
-        worst = int(scores.argmax())
-        # A sound shorter than a window is repeated in it, so the moment is mapped back into the
-        # sound.
-        begin = min((starts[worst] + self._oddest(seconds[worst])) % length, max(length - 1, 0))
-        end = min(begin + 1, length)
-        score = float(scores.mean())
-        return Verdict(
-            score,
-            self.threshold,
-            self.p_value(score),
-            score > self.threshold,
-            (round(float(begin), 3), round(float(end), 3)),
-            max(judged, key=lambda judge: judged[judge][worst]).partition("/")[0],
-            scores,
-        )
+        return examination.examine_all(self, waves, self._at(sample_rate))
 
     def explain(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> HeatMap:
         """Returns where in time and frequency the worst window of a waveform is anomalous.
@@ -419,44 +265,23 @@ class Detector:
             InputError: as for `examine`; or the detector is of an earlier version, which kept no
                 patches.
         """
-        if self.patches is None:
-            raise InputError(
-                "this detector was fitted by an earlier version, which kept no patches: fit it "
-                "again"
-            )
-        settings = self._at(sample_rate)
-        windows, starts = windows_of(wave, settings, self.heard_rate)
-        windows = self._as_fitted(windows)
-        vectors, _ = views(self.pipeline, windows)
-        worst = int(fused(self.bank.score(vectors)).argmax())
-        heat = odd_cells(self.pipeline, self.settings.tokens, self.patches, windows[worst])
-        front_end = grid(self.pipeline, self.settings.tokens).front_end
-        view = "encoder" if "encoder" in vectors else "level"
-        own, normal = (
-            flat.reshape(len(flat), -1)
-            for flat in (vectors[view][[worst]], self.bank.vectors[view])
-        )
-        row = self.bank.rows[view][
-            nearest(own, normal, 1, self.bank.scoring[view].distance)[1][0, 0]
-        ]
-        name, start = self.names[self.recording[row]], float(self.start[row])
-        return HeatMap(heat, float(starts[worst]), windows[worst], front_end, name, start)
+        return examination.explain(self, wave, self._at(sample_rate))
 
-    def hear(
+    def process(
         self, windows: Float[np.ndarray, "b s"]
     ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
-        """Returns ({judge: scores "b"}, log energies of each second "b m f") of windows "b s".
+        """Returns ({scorer: scores "b"}, log energies of each second "b m f") of windows "b s".
 
-        The windows have the sampling rate `heard_rate`.
+        The windows have the sampling rate `input_rate`.
         """
-        vectors, seconds = views(self.pipeline, self._as_fitted(windows))
+        vectors, seconds = views(self.pipeline, self.as_fitted(windows))
         return self.bank.score(vectors), seconds
 
-    def _as_fitted(self, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b s"]:
+    def as_fitted(self, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b s"]:
         """Returns the windows without the spectral colour of the present session."""
         if not self.colour:
             return windows
-        hz = np.fft.rfftfreq(windows.shape[1], 1 / self.heard_rate)
+        hz = np.fft.rfftfreq(windows.shape[1], 1 / self.input_rate)
         decibels = -np.asarray(self.colour) @ smooth_colours(hz)
         return np.stack([coloured(window, decibels) for window in windows])
 
@@ -464,36 +289,26 @@ class Detector:
         """Returns the share of normal windows, this one included, that score at least as high."""
         return float(p_values(np.array([score]), self.bank.normal)[0])
 
-    def low_rate(self, rate: int) -> str:
-        """Returns a note if `rate` is lower than that of the normal sounds, else ""."""
-        known = self.recorded_rate
-        return f"rate: {another_rate(rate, known).message}" if rate < known else ""
-
     @property
     def recorded_rate(self) -> int:
         """Returns the sampling rate of the sound that can be compared, in Hz.
 
-        It is lower than `heard_rate` if the normal sounds were recorded at a lower rate.
+        It is lower than `input_rate` if the normal sounds were recorded at a lower rate.
         """
-        return min(self.settings.sample_rate, self.heard_rate)
+        return min(self.settings.sample_rate, self.input_rate)
 
     @property
-    def heard_rate(self) -> int:
+    def input_rate(self) -> int:
         """Returns the sampling rate of the windows, in Hz."""
         return rate_of(self.pipeline)
 
-    def _oddest(self, seconds: np.ndarray) -> float:
-        """Returns the start, in seconds, of the most anomalous second of a window.
-
-        This is the second whose spectrum is farthest from the usual one, relative to the usual
-        variation of frames.
-        """
-        usual, spread = (self.bank.vectors[view].mean(0) for view in ("level", "fluctuation"))
-        oddest = np.square((seconds - usual) / np.maximum(spread, 1e-3)).mean(1).argmax()
-        frames = grid(self.pipeline, False).front_end.real_frames(
-            round(self.settings.window_seconds * self.heard_rate)
+    def __repr__(self) -> str:
+        encoder = "filter bank" if self.pipeline is None else "filter bank and encoder"
+        return (
+            f"Detector({len(self.names)} recordings, {len(self.bank.windows)} windows of "
+            f"{self.settings.window_seconds:g} s, {encoder}, threshold {self.threshold:.3f} for a "
+            f"false-alarm rate of {self.settings.false_alarm_rate:g})"
         )
-        return second_starts(frames)[oddest] * HOP_MS / 1000
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file with encoder, bank, normalisation, threshold and versions."""
@@ -515,6 +330,70 @@ class Detector:
 
         return load(path)
 
+    def _at(self, sample_rate: int | None) -> Settings:
+        """Returns the settings for sound of this rate."""
+        own = self.settings
+        return own if sample_rate is None else dataclasses.replace(own, sample_rate=sample_rate)
 
-def _those(of_each: Sequence[str], stayed: np.ndarray) -> tuple[str, ...]:
-    return tuple(one for one, stays in zip(of_each, stayed, strict=True) if stays)
+    @property
+    def _recordings(self) -> RecordingTable:
+        windows = self.bank.windows
+        # All windows of a recording share its domain, so the first window represents it.
+        first = np.unique(windows.recording, return_index=True)[1]
+        return RecordingTable(
+            names=self.names,
+            sessions=self.sessions,
+            domains=tuple(windows.domain[first].tolist()),
+            trained=tuple((~windows.scored[first]).tolist()),
+        )
+
+    @property
+    def _processed(self) -> Processed:
+        """Returns the stored windows; vectors that a coreset left out are zero, and never used."""
+        count, vectors = len(self.bank.windows), {}
+        for view, kept in self.bank.vectors.items():
+            vectors[view] = np.zeros((count, *kept.shape[1:]), np.float32)
+            vectors[view][self.bank.rows[view]] = kept
+        patches = None if self.patches is None else (self.patches.vectors, self.patches.recording)
+        simulated = self.bank.simulated
+        if not len(simulated):
+            none = {view: of[:0] for view, of in vectors.items()}
+            simulated = SimulatedWindows(simulated.rows, none)
+        return Processed(self.bank.windows, vectors, simulated, patches)
+
+    def _known(self, more: int) -> Known:
+        """Returns what is known of the old windows, when `more` windows are added."""
+        bank = self.bank
+        # Windows that the coreset left out cannot be scored again.
+        place = len(bank.windows) + np.arange(more)
+        rows = {view: np.concatenate([kept, place]) for view, kept in bank.rows.items()}
+        return Known(bank.self_scores, bank.new_session_scores, rows)
+
+
+def _with_window(waves, settings: Settings, *, default: bool):
+    """Returns the waveforms, and the settings with the length of a window."""
+    # The default window is the median length, so all recordings are needed before the first is
+    # processed.
+    if default:
+        waves = list(waves)
+        usual = usual_window([np.size(wave) / settings.sample_rate for wave in waves])
+        return waves, dataclasses.replace(settings, window_seconds=usual)
+    # The lengths of the waveforms of a generator are not known yet.
+    if isinstance(waves, Sequence):
+        seconds = [np.size(wave) / settings.sample_rate for wave in waves]
+        check_window(settings.window_seconds, seconds)
+    return waves, settings
+
+
+def _learned(fitted: FittedBank, notes: Sequence[Note]) -> dict:
+    """Returns the attributes of a detector that a fit determines; `notes` precede its own."""
+    patches = fitted.processed.patches
+    return {
+        "bank": fitted.bank,
+        "threshold": fitted.threshold,
+        "notes": (*notes, *fitted.notes),
+        "names": fitted.recordings.names,
+        "sessions": fitted.recordings.sessions,
+        "reduced": fitted.reduced,
+        "patches": None if patches is None else PatchBank.fit(*patches),
+    }

@@ -12,19 +12,27 @@ from pathlib import Path
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from asd_jax.data.another_day import COLOUR_DB
+from asd_jax.data.simulated_session import COLOUR_DB
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.hearing import Settings
 from asd_jax.detector.heat_map import grid
+from asd_jax.detector.notes import Kind, Note
+from asd_jax.detector.settings import Settings
 from asd_jax.detector.tables import check_tables, check_within
 from asd_jax.detector.views import rate_of, shapes
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_names
 from asd_jax.runtime.schema import build_checked
-from asd_jax.scoring.normal_bank import DOMAINS, FEWEST, NormalBank, judges_of
+from asd_jax.scoring.normal_bank import FEWEST_TO_COMPARE, NormalBank
+from asd_jax.scoring.normal_windows import (
+    DOMAINS,
+    NormalWindows,
+    SelfScores,
+    SimulatedWindows,
+)
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.patch_bank import PatchBank
+from asd_jax.scoring.scorers import scorers_of
 from asd_jax.training.weights import (
     BOX,
     Pipeline,
@@ -55,6 +63,8 @@ class Header:
     on_trial: tuple[str, ...]
     colour: tuple[float, ...]
     versions: dict[str, str]
+    # What each note is about; files of earlier versions do not say.
+    note_kinds: tuple[Kind, ...] = ()
 
 
 def save(path: str | Path, detector: Detector) -> None:
@@ -62,25 +72,25 @@ def save(path: str | Path, detector: Detector) -> None:
 
     The encoder that comes with the package is not written to the file, only its hash.
     """
-    bank, pipeline = detector.bank, detector.pipeline
+    bank, pipeline, windows = detector.bank, detector.pipeline, detector.bank.windows
+    own, new = bank.self_scores, bank.new_session_scores
     tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
     tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
-    # Rows without scores are not stored; `load` restores them as NaN.
-    tensors |= {f"raw/{judge}": raw[bank.counted] for judge, raw in bank.raw.items()}
+    tensors |= {f"raw/{scorer}": scores for scorer, scores in own.values.items()}
+    tensors |= {f"new/{scorer}": scores for scorer, scores in new.values.items()}
+    simulated = {v: bank.simulated.vectors.get(v, of[:0]) for v, of in bank.vectors.items()}
+    tensors |= {f"moved/{view}": vectors for view, vectors in simulated.items()}
     tensors |= {
-        "counted": bank.counted.astype(np.uint8),
-        "domain": np.array([DOMAINS.index(name) for name in bank.domain], np.uint8),
-        "group": bank.group.astype(np.int32),
-        "recording": detector.recording.astype(np.int32),
-        "start": detector.start.astype(np.float64),
-        "session": bank.session.astype(np.int32),
-        "evidence": bank.evidence.astype(np.uint8),
-        "unsteadiness": detector.unsteadiness.astype(np.float32),
-        "moved_rows": bank.moved_rows.astype(np.int32),
+        "counted": own.of.astype(np.uint8),
+        "domain": np.array([DOMAINS.index(name) for name in windows.domain], np.uint8),
+        "group": windows.group.astype(np.int32),
+        "recording": windows.recording.astype(np.int32),
+        "start": windows.start.astype(np.float64),
+        "session": windows.session.astype(np.int32),
+        "evidence": new.of.astype(np.uint8),
+        "unsteadiness": windows.unsteadiness.astype(np.float32),
+        "moved_rows": bank.simulated.rows.astype(np.int32),
     }
-    tensors |= {f"new/{judge}": new[bank.evidence] for judge, new in bank.new.items()}
-    moved = {view: bank.moved.get(view, of[:0]) for view, of in bank.vectors.items()}
-    tensors |= {f"moved/{view}": vectors for view, vectors in moved.items()}
     if detector.patches is not None:
         tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
     # The packaged encoder need not be stored, because every installation has it.
@@ -96,7 +106,8 @@ def save(path: str | Path, detector: Detector) -> None:
         "settings": dataclasses.asdict(detector.settings),
         "scoring": {view: dataclasses.asdict(scoring) for view, scoring in bank.scoring.items()},
         "threshold": detector.threshold,
-        "notes": list(detector.notes),
+        "notes": [str(note) for note in detector.notes],
+        "note_kinds": [str(note.kind) for note in detector.notes],
         "names": list(detector.names),
         "reduced": detector.reduced,
         "sessions": list(detector.sessions),
@@ -137,7 +148,7 @@ def load(path: str | Path) -> Detector:
         )
         check_names("attribute", header.names)  # these are paths if a list named the recordings
         # The shapes are checked before the numbers are read and used.
-        check_tables(stored, header.scoring, judges_of(header.scoring))
+        check_tables(stored, header.scoring, scorers_of(header.scoring))
         encoder = _encoder(stored, header, path)
         tensors = {name: finite_values(tensor) for name, tensor in stored.items()}
         if stated != _digest(tensors, said):
@@ -175,21 +186,22 @@ def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
     if len(header.colour) not in (0, len(COLOUR_DB)):
         raise InputError(f"a colour of {len(header.colour)} numbers")
     _check_numbers(tensors, header)
+    kinds = header.note_kinds or (Kind.OTHER,) * len(header.notes)
+    if len(kinds) != len(header.notes):
+        raise InputError(f"kinds of {len(kinds)} notes, but it has {len(header.notes)}")
+    patches = "patches/vectors" in tensors
     return Detector(
-        encoder,
-        _bank(tensors, header),
-        settings,
-        header.threshold,
-        header.notes,
-        header.names,
-        tensors["recording"].astype(np.int64),
-        tensors["start"],
-        header.reduced,
-        header.origin,
-        _patches(tensors, encoder, settings.tokens) if "patches/vectors" in tensors else None,
-        header.sessions,
-        tensors["unsteadiness"],
-        header.colour,
+        pipeline=encoder,
+        bank=_bank(tensors, header),
+        settings=settings,
+        threshold=header.threshold,
+        notes=tuple(Note(*of) for of in zip(kinds, header.notes, strict=True)),
+        names=header.names,
+        reduced=header.reduced,
+        origin=header.origin,
+        patches=_patches(tensors, encoder, settings.tokens) if patches else None,
+        sessions=header.sessions,
+        colour=header.colour,
     )
 
 
@@ -207,42 +219,46 @@ def _check_numbers(tensors, header: Header) -> None:
 
 
 def _bank(tensors, header: Header) -> NormalBank:
-    counted, domain = tensors["counted"].astype(bool), np.array(DOMAINS)[tensors["domain"]]
-    scoring, evidence = header.scoring, tensors["evidence"].astype(bool)
-    bank = NormalBank(
-        scoring,
-        {view: tensors[f"bank/{view}"] for view in scoring},
-        {view: tensors[f"rows/{view}"].astype(np.int64) for view in scoring},
-        domain,
-        tensors["group"].astype(np.int64),
-        {},
-        tensors["session"].astype(np.int64),
-        {},
-        {view: tensors[f"moved/{view}"] for view in scoring},
-        tensors["moved_rows"].astype(np.int64),
-        header.voting,
-        header.on_trial,
+    windows = NormalWindows(
+        recording=tensors["recording"].astype(np.int64),
+        start=tensors["start"],
+        unsteadiness=tensors["unsteadiness"],
+        domain=np.array(DOMAINS)[tensors["domain"]],
+        group=tensors["group"].astype(np.int64),
+        session=tensors["session"].astype(np.int64),
+        scored=tensors["counted"].astype(bool),
     )
-    raw = _scores(tensors, "raw", bank, counted)
-    bank = dataclasses.replace(bank, raw=raw, new=_scores(tensors, "new", bank, evidence))
-    if not bank.voting or set(bank.voting) - set(bank.judges) or evidence.sum() < FEWEST:
-        raise InputError("not a whole detector: nobody in it judges")
+    bank = NormalBank(
+        scoring=header.scoring,
+        vectors={view: tensors[f"bank/{view}"] for view in header.scoring},
+        rows={view: tensors[f"rows/{view}"].astype(np.int64) for view in header.scoring},
+        windows=windows,
+        self_scores=_scores(tensors, "raw", "counted", header, windows.domains),
+        new_session_scores=_scores(tensors, "new", "evidence", header, windows.domains),
+        simulated=SimulatedWindows(
+            tensors["moved_rows"].astype(np.int64),
+            {view: tensors[f"moved/{view}"] for view in header.scoring},
+        ),
+        voting=header.voting,
+        on_trial=header.on_trial,
+    )
+    few = bank.new_session_scores.of.sum() < FEWEST_TO_COMPARE
+    if not bank.voting or set(bank.voting) - set(bank.scorers) or few:
+        raise InputError("not a whole detector: no scorer in it votes")
     bank.check()
     return bank
 
 
-def _scores(tensors, kind, bank: NormalBank, rows) -> dict[str, np.ndarray]:
-    """Returns {judge: scores "n d"}, with NaN in the rows without scores."""
-    found = {}
-    for judge in bank.judges:
-        own = tensors[f"{kind}/{judge}"]
-        if own.shape != (rows.sum(), len(bank.domains)):
+def _scores(tensors, kind: str, mask: str, header: Header, domains) -> SelfScores:
+    """Returns the scores of the windows in a mask."""
+    of, values = tensors[mask].astype(bool), {}
+    for scorer in scorers_of(header.scoring):
+        values[scorer] = tensors[f"{kind}/{scorer}"]
+        if values[scorer].shape != (of.sum(), len(domains)):
             raise InputError(
-                f"not a whole detector: {kind}/{judge} of {own.shape} is of other banks"
+                f"not a whole detector: {kind}/{scorer} of {values[scorer].shape} is of other banks"
             )
-        found[judge] = np.full((len(rows), len(bank.domains)), np.nan)
-        found[judge][rows] = own
-    return found
+    return SelfScores(of, values)
 
 
 def _from_the_package(named) -> dict[str, np.ndarray]:

@@ -83,7 +83,7 @@ def patches(
     return in_batches(of, windows)[0]
 
 
-def odd_cells(
+def anomalous_cells(
     pipeline: Pipeline | None, tokens: bool, normal: PatchBank, window: Float[np.ndarray, "s"]
 ) -> Float[np.ndarray, "t f"]:
     """Returns how anomalous each frame and filter of a window is, "t f".

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.audio import resample
-from asd_jax.detector.detector import Detector, Verdict
-from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
+from asd_jax.detector.views import mel_front_end
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import (
     ClipCard,
@@ -20,7 +21,6 @@ from asd_jax.reporting.page import (
     sound_url,
     write_page,
 )
-from asd_jax.reporting.sections import filter_centres
 
 CARDS = 12  # number of recordings with the highest scores that get a card
 
@@ -67,11 +67,12 @@ def write_score_page(
             f"{v.p_value:.3f}",
             _called(v),
             f"{v.worst_seconds[0]:.1f}",
-            v.view,
+            VIEW_WORDS[v.view],
+            str(v.band or ""),
         ]
         for name, v in ranked
     ]
-    columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "odd is its"]
+    columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "differs in", "where"]
     parts = [
         Section("Scores", [Plot(drawn, caption), Table(columns, rows)]),
         Section(
@@ -89,7 +90,7 @@ def write_score_page(
 
 def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     rate = detector.settings.sample_rate
-    front_end = FrontEnd("mel", rate, high_hz=rate / 2, simam=SimAM("none"))
+    front_end = mel_front_end(rate)
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     shown = wave[begin : begin + 60 * rate]
@@ -97,7 +98,8 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     first, last = verdict.worst_seconds
     facts = [
         f"score {verdict.score:.3f}, p-value {verdict.p_value:.3f}: called {_called(verdict)}",
-        f"worst from {first:.1f} to {last:.1f} s, odd is its {verdict.view}",
+        f"worst from {first:.1f} to {last:.1f} s, in its {VIEW_WORDS[verdict.view]}",
+        str(verdict.band),
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
     drawn = [_spectrogram(front_end, shown, f"log mel energies{since}")]
@@ -129,7 +131,7 @@ def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
         for w in (wave, wave if beside is None else beside)
     )
     look = {"hop_seconds": 0.01, "decibels": plots.decibel_range(of), "heat": heat}
-    return Plot(plots.spectrograms(energies, None, filter_centres(front_end), **look), caption)
+    return Plot(plots.spectrograms(energies, None, front_end.filter_centres, **look), caption)
 
 
 def _called(verdict: Verdict) -> str:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from asd_jax.detector.detector import Verdict
+from asd_jax.detector.notes import Kind
+from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.log import print_error, print_line, print_result
@@ -22,6 +23,11 @@ COLUMNS = (
     "odd",
     "note",
     "highest",
+    "flags",
+    "where",
+    "low_hz",
+    "high_hz",
+    "decibels",
 )
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that make a cell a formula
@@ -31,25 +37,35 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
     """Returns the columns of a recording's result, or the error if it cannot be scored."""
     if isinstance(verdict, InputError):
         return {"file": path, "error": str(verdict)}
-    begin, end = verdict.worst_seconds
-    values = (path, verdict.score, verdict.threshold, verdict.is_anomaly, verdict.p_value)
-    # The last column, "highest", is the highest score of a window.
-    values += (
-        begin,
-        end,
-        verdict.view,
-        verdict.note,
-        float(verdict.windows.max()),
-    )
-    rounded = [round(value, 6) if isinstance(value, float) else value for value in values]
-    return dict(zip(COLUMNS, rounded, strict=True))
+    band = verdict.band
+    values = {
+        "file": path,
+        "score": verdict.score,
+        "threshold": verdict.threshold,
+        "is_anomaly": verdict.is_anomaly,
+        "p_value": verdict.p_value,
+        "worst_start": verdict.worst_seconds[0],
+        "worst_end": verdict.worst_seconds[1],
+        "odd": verdict.view,
+        "note": verdict.note,
+        "highest": float(verdict.windows.max()),
+        "flags": " ".join(note.kind for note in verdict.notes),
+        "where": str(band or ""),
+        "low_hz": band.low_hz if band else 0.0,
+        "high_hz": band.high_hz if band else 0.0,
+        "decibels": band.decibels if band else 0.0,
+    }
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
 
 
-def told(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator[dict]:
+def printed(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Iterator[dict]:
     """Yields the rows unchanged, and prints errors to stderr and objects to stdout.
 
     Raises:
-        ScreenLost: standard output is the only place for the results and cannot be written to.
+        OutputFailed: standard output is the only place for the results and cannot be written to.
     """
     show = print_result if only else print_line
     for one in rows:
@@ -83,17 +99,17 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     from asd_jax.reporting.table import print_table
 
     shown = Table(title=f"threshold {threshold:.3f}", header_style="bold")
-    for column in ("file", "score", "p-value", "verdict", "worst at", "odd is its"):
+    # Long names are folded, because names that are cut off all look alike.
+    shown.add_column("file", overflow="fold")
+    for column in ("score", "p-value", "verdict", "worst at", "differs in", "where"):
         shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
     for one in (one for one in rows if table and "error" not in one):
-        kinds = ", ".join(
-            note.partition(":")[0] for note in filter(None, one.get("note", "").split("; "))
-        )
+        kinds = ", ".join(one["flags"].split())
         called = Text("anomaly", "bold red") if one["is_anomaly"] else Text("normal")
         verdict = Text.assemble(called, f" ({kinds})" if kinds else "")
         moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
         values = f"{one['score']:.3f}", f"{one['p_value']:.3f}"
-        shown.add_row(one["file"], *values, verdict, moment, one["odd"])
+        shown.add_row(one["file"], *values, verdict, moment, VIEW_WORDS[one["odd"]], one["where"])
     if table:
         print_table(shown)
     odd = [one["is_anomaly"] for one in rows if "error" not in one]
@@ -102,10 +118,10 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
 
 def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
     """Prints to stderr how many recordings are too short for the detector, if any."""
-    notes = [one.get("note", "") for one in rows if "error" not in one]
-    if short := sum(note.startswith("short:") for note in notes):
+    flags = [one["flags"].split() for one in rows if "error" not in one]
+    if short := sum(Kind.SHORT in of for of in flags):
         print_error(
-            f"{short} of {len(notes)} recordings are shorter than the window of "
+            f"{short} of {len(flags)} recordings are shorter than the window of "
             f"{window_seconds:g} s: their scores are not comparable, most will seem anomalous; "
             "fit a detector with --window_seconds of their length"
         )

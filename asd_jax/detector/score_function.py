@@ -1,6 +1,6 @@
 """Turns a fitted detector into one JAX function from windows to scores.
 
-It computes the same scores as `Detector.hear`, fused into one, in float32.
+It computes the same scores as `Detector.process`, fused into one, in float32.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from jaxtyping import Array, Float
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.views import traced_views
 from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.back_ends.fusion import POWER
 from asd_jax.scoring.back_ends.local_density import sparsity
 from asd_jax.scoring.back_ends.mahalanobis import shrunk_covariance
 from asd_jax.scoring.back_ends.pca_residual import principal_components
-from asd_jax.scoring.normal_bank import POWER, prepared
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.preparation import Preparation
+from asd_jax.scoring.scorers import prepared
 
 Score = Callable[[Float[Array, "n e"]], Float[Array, "n"]]
 
@@ -33,23 +34,24 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     """
     bank, pipeline = detector.bank, detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
-    judges = []
+    scorers = []
     if detector.colour:
         raise InputError("a detector that is adapted to one session cannot be exported")
-    for judge in bank.voting:
-        view, scoring = bank.judges[judge]
+    for scorer in bank.voting:
+        view, scoring = bank.scorers[scorer]
         prepare, training = prepared(scoring, *bank.training(view), bank.domains)
         for name, vectors in training.items():
             score = _back_end(scoring, vectors.reshape(len(vectors), -1))
-            usual, spread = bank.statistics[judge][name]
-            judges.append((name, view, prepare, score, usual, spread * bank.scale[name]))
+            usual, deviation = bank.standardization.statistics[scorer][name]
+            scale = deviation * bank.standardization.scale[name]
+            scorers.append((name, view, prepare, score, usual, scale))
 
     def function(wave):
         views = traced_views(config, params, wave)
         found: dict[str, list[jax.Array]] = {}
-        for domain, view, prepare, score, usual, spread in judges:
+        for domain, view, prepare, score, usual, scale in scorers:
             found.setdefault(domain, []).append(
-                (score(_prepared(prepare, views[view])) - usual) / spread
+                (score(_prepared(prepare, views[view])) - usual) / scale
             )
         return jnp.stack([_fused(jnp.stack(of)) for of in found.values()]).min(0)
 

@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.fitting import copies
+from asd_jax.detector.grouping import copies
+from asd_jax.detector.notes import Note
 from asd_jax.detector.sessions import stretches
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
@@ -45,16 +47,17 @@ class SelfCheck:
     histogram: str
     suspects: list[tuple[str, float, float]]
     copies: list[tuple[str, str]]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     sessions: dict[str, int | float | bool]
     floor_db: float
     false_alarms_a_day: dict[str, float]
     verdict: str
     why: str
 
-    def told(self) -> dict:
+    def as_json(self) -> dict:
         """Returns the summary as a JSON object."""
-        return dataclasses.asdict(self)
+        notes = [str(note) for note in self.notes]
+        return dataclasses.asdict(self) | {"notes": notes}
 
     def lines(self) -> list[str]:
         """Returns the summary as lines of text."""
@@ -90,9 +93,9 @@ class SelfCheck:
 def self_check(detector: Detector) -> SelfCheck:
     """Returns the summary of a detector's normal sounds, from their self-scores and vectors."""
     bank, normal = detector.bank, detector.bank.normal
-    own = bank.familiar
+    own = bank.deviations
     low, high = np.quantile(own, [0.25, 0.75])
-    counted = np.flatnonzero(bank.counted)
+    counted = np.flatnonzero(bank.self_scores.of)
     odd = np.flatnonzero(own > high + _FAR_OUT * (high - low))
     odd = odd[np.argsort(-own[odd], kind="stable")]
     counts = np.histogram(normal, bins=20)[0]
@@ -100,7 +103,7 @@ def self_check(detector: Detector) -> SelfCheck:
     verdict, why = _verdict(detector, sessions)
     return SelfCheck(
         len(detector.names),
-        len(detector.recording),
+        len(detector.bank.windows),
         {
             "least": float(normal.min()),
             "median": float(np.median(normal)),
@@ -113,19 +116,19 @@ def self_check(detector: Detector) -> SelfCheck:
         ),
         [
             (
-                detector.names[detector.recording[counted[n]]],
-                float(detector.start[counted[n]]),
+                detector.names[bank.windows.recording[counted[n]]],
+                float(bank.windows.start[counted[n]]),
                 float(own[n]),
             )
             for n in odd
         ],
         [
             (detector.names[a], detector.names[b])
-            for a, b in copies(detector.recording[bank.rows["level"]], bank.vectors["level"])
+            for a, b in copies(bank.windows.recording[bank.rows["level"]], bank.vectors["level"])
         ],
         detector.notes,
         sessions,
-        float(10 / np.log(10) * bank.vectors["level"].mean(0).min()),
+        float(DECIBELS * bank.vectors["level"].mean(0).min()),
         alarms,
         verdict,
         why,
@@ -133,14 +136,15 @@ def self_check(detector: Detector) -> SelfCheck:
 
 
 def _sessions(detector: Detector) -> dict[str, int | float | bool]:
-    recording, level = detector.recording, detector.bank.vectors["level"]
+    windows, level = detector.bank.windows, detector.bank.vectors["level"]
+    recording = windows.recording
     of = recording[detector.bank.rows["level"]]
     whole = np.zeros(len(level), np.int64)
-    modes = stretches(level, _MODES * detector.unsteadiness, of, whole)
+    modes = stretches(level, _MODES * windows.unsteadiness, of, whole)
     return {
-        "count": len(np.unique(detector.bank.session)),
+        "count": len(np.unique(detector.bank.windows.session)),
         "known": all(detector.sessions) and bool(detector.sessions),
-        "hours": len(recording) * detector.settings.window_seconds / 3600,
+        "hours": len(windows) * detector.settings.window_seconds / 3600,
         "modes": len(np.unique(modes)),
     }
 
@@ -148,7 +152,7 @@ def _sessions(detector: Detector) -> dict[str, int | float | bool]:
 def _alarms_a_day(detector: Detector) -> dict[str, float]:
     """Returns the number of windows above the threshold in a day of sound."""
     windows, bank = 86400 / detector.settings.window_seconds, detector.bank
-    own = np.mean(bank.familiar_scores > detector.threshold)
+    own = np.mean(bank.own_session > detector.threshold)
     least = 1 / (1 + len(np.unique(bank.normal_session)))
     few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)
     # With too few sounds, the rate that was asked for cannot be verified.

@@ -7,9 +7,9 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 
-# Axes: n window, c window that counts, v window that is evidence, m moved copy, d domain, f band,
-# p patch, e element of a patch. The name of a view is the axis of its kept windows. The same axis
-# always has the same size; "..." stands for any further axes.
+# Axes: n window, c window that counts, v window that is evidence, m simulated window, d domain,
+# f band, p patch, e element of a patch. The name of a view is the axis of its kept windows. The
+# same axis always has the same size; "..." stands for any further axes.
 COLUMNS = {
     "counted": ("u", "n"),
     "domain": ("u", "n"),
@@ -28,22 +28,22 @@ PATCHES = {
 }
 
 
-def check_tables(tensors: Mapping[str, Any], views: Collection[str], judges: Collection[str]):
-    """Raises InputError unless a file has exactly the tables for these views and judges.
+def check_tables(tensors: Mapping[str, Any], views: Collection[str], scorers: Collection[str]):
+    """Raises InputError unless a file has exactly the tables for these views and scorers.
 
     The numbers in the tables are not read.
 
     Args:
         tensors: {name: anything with `.shape` and `.dtype`}; those of the encoder are ignored.
         views: the views of the bank.
-        judges: the judges whose self-scores are stored.
+        scorers: the scorers whose self-scores are stored.
 
     Raises:
         InputError: a table is missing, unknown, or has the wrong type or rank, or the axes
             disagree.
     """
-    wanted = COLUMNS | {f"raw/{judge}": ("f", "c d") for judge in judges}
-    wanted |= {f"new/{judge}": ("f", "v d") for judge in judges}
+    wanted = COLUMNS | {f"raw/{scorer}": ("f", "c d") for scorer in scorers}
+    wanted |= {f"new/{scorer}": ("f", "v d") for scorer in scorers}
     wanted |= {f"moved/{view}": ("f", "m ...") for view in views}
     wanted |= {f"bank/{view}": ("f", f"{view} ...") for view in views}
     wanted |= {f"rows/{view}": ("i", view) for view in views}

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.data.audio import sampling_rate
-from asd_jax.detector.detector import Detector, Verdict
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.examination import low_rate
+from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import batch_size
 from asd_jax.runtime.errors import InputError
 
@@ -51,7 +53,7 @@ def _judged(detector, together):
             path,
             found
             if isinstance(found, InputError)
-            else next(verdicts).noted(detector.low_rate(found[1])),
+            else next(verdicts).noted(*low_rate(detector, found[1])),
         )
 
 

@@ -15,7 +15,7 @@ from asd_jax.data.folders import list_recursively
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
-from asd_jax.detector.hearing import SHORT
+from asd_jax.detector.settings import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
 from asd_jax.runtime.errors import InputError
 

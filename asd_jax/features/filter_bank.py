@@ -20,6 +20,7 @@ Spacing = Literal["even", "mel", "gammatone"]
 FRAME_MS, HOP_MS = 25, 10  # Kaldi's defaults, as EAT uses them
 PRE_EMPHASIS = 0.97  # Kaldi's default
 ENERGY_FLOOR = 2.0**-23  # float32 machine epsilon, Kaldi's floor before the logarithm
+DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 
 
 @functools.partial(jax.jit, static_argnames=("spacing", "sample_rate", "bins", "low_hz", "high_hz"))

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 from msgspec import Meta
 
-from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, log_filter_bank, normalize
+from asd_jax.features.filter_bank import FRAME_MS, HOP_MS, filter_bank, log_filter_bank, normalize
 from asd_jax.features.settings import Features
 from asd_jax.features.simam import LOCAL_TILE, MODES, Length, simam, simam_by_clip
 from asd_jax.runtime.errors import InputError
@@ -130,6 +131,24 @@ class FrontEnd:
     def samples(self, frames: int) -> int:
         """Returns the smallest number of samples that gives the given number of frames."""
         return (self.sample_rate * FRAME_MS + (frames - 1) * self.sample_rate * HOP_MS) // 1000
+
+    @property
+    def filters(self) -> Float[np.ndarray, "f k"]:
+        """Returns the weights of the filters on the DFT bins of the power spectrum."""
+        return filter_bank(self.spacing, self.sample_rate, self.bins, self.low_hz, self.high_hz)
+
+    @property
+    def filter_centres(self) -> Float[np.ndarray, "f"]:
+        """Returns the centre of mass of each filter in Hz, "f", in non-decreasing order.
+
+        An empty filter takes the value of its lower neighbour.
+        """
+        filters = self.filters
+        hz = np.linspace(0, self.sample_rate / 2, filters.shape[1])
+        weight = filters.sum(1)
+        return np.maximum.accumulate(
+            np.where(weight > 0, filters @ hz / np.where(weight > 0, weight, 1), 0.0)
+        )
 
     def log_energies(self, wave: Float[ArrayLike, "b s"]) -> Float[Array, "b t f"]:
         """Returns the filter bank's natural-log energies "b t f" of waveforms "b s".

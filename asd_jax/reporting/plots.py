@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.runtime.printable import printable
 from asd_jax.scoring.auc import MAX_FPR, tie_groups
 from asd_jax.scoring.intervals import Interval
@@ -59,7 +60,6 @@ _BARS = (
     (THIRD, "...."),
     (FAINT, "xx"),
 )
-_DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 _SHADES = 32  # number of colours in a spectrogram; fewer make smaller files
 _IMAGE_COLUMNS = 256  # largest width of a spectrogram; longer clips are averaged
 
@@ -323,7 +323,7 @@ def decibel_range(log_energies: Float[np.ndarray, "..."]) -> tuple[float, float]
 
     They are the quantiles 0.01 and 0.995, so that outliers do not use up the colour range.
     """
-    low, high = np.quantile(log_energies * _DECIBELS, (0.01, 0.995)).tolist()
+    low, high = np.quantile(log_energies * DECIBELS, (0.01, 0.995)).tolist()
     return low, high
 
 
@@ -351,7 +351,7 @@ def spectrograms(
     low, high = decibels
     panels = [
         (
-            log_energies * _DECIBELS,
+            log_energies * DECIBELS,
             "magma",
             decibels,
             f"energy: dark {low:.0f} dB, bright {high:.0f} dB",

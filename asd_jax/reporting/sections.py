@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.features.filter_bank import filter_bank, normalize
+from asd_jax.features.filter_bank import normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
 from asd_jax.features.simam import MODES, simam_weights
 from asd_jax.reporting import plots
@@ -241,7 +241,7 @@ def filter_section(front_end: FrontEnd) -> Section:
     title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[
         front_end.spacing
     ]
-    drawn = plots.filter_shapes(_bank(front_end), front_end.sample_rate)
+    drawn = plots.filter_shapes(front_end.filters, front_end.sample_rate)
     return Section(
         "Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")]
     )
@@ -329,7 +329,7 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> Clip
         look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
         shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
         caption = ", ".join(name for name, values in shown.items() if values is not None)
-        picture = plots.spectrograms(energies, weights, filter_centres(front_end), **look)
+        picture = plots.spectrograms(energies, weights, front_end.filter_centres, **look)
         drawn.append(Plot(picture, f"{what}: {caption}"))
         sounds.append(Sound(what, sound_url(wave, front_end.sample_rate)))
     return ClipCard(str(clips.files[n]), facts, drawn, sounds)
@@ -378,26 +378,3 @@ def _columns(of: Embeddings):
 
 def _verdict(score, threshold) -> str:
     return "anomalous" if score > threshold else "normal"
-
-
-def _bank(front_end):
-    return filter_bank(
-        front_end.spacing,
-        front_end.sample_rate,
-        front_end.bins,
-        front_end.low_hz,
-        front_end.high_hz,
-    )
-
-
-def filter_centres(front_end: FrontEnd) -> Float[np.ndarray, "f"]:
-    """Returns the centre of mass of each filter in Hz, "f", in non-decreasing order.
-
-    An empty filter takes the value of its lower neighbour.
-    """
-    bank = _bank(front_end)
-    hz = np.linspace(0, front_end.sample_rate / 2, bank.shape[1])
-    weight = bank.sum(1)
-    return np.maximum.accumulate(
-        np.where(weight > 0, bank @ hz / np.where(weight > 0, weight, 1), 0.0)
-    )

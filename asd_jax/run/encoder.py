@@ -186,7 +186,9 @@ def eat_config(model: Size, bins: int) -> EATConfig:
             mel_bins=bins,
         )
     except ValueError as error:
-        raise InputError(f"model: {error}") from error
+        # The user set keys of the config, not the arguments of EATConfig.
+        text = str(error).replace("embed_dim", "width").replace("num_heads", "heads")
+        raise InputError(f"model: {text}") from error
 
 
 def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfig, dict] | None:

@@ -16,7 +16,7 @@ from asd_jax.runtime.log import print_error
 
 ROWS = "rows.json"  # the file of a shard's rows
 # The types of the columns; those that are not listed here are numbers.
-_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note"), (str,))}
+_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note", "flags", "where"), (str,))}
 
 
 class KeptRows:
@@ -39,7 +39,7 @@ class KeptRows:
             rows_of: computes the rows of some recordings.
 
         Raises:
-            InputError: as for `in_shards`.
+            InputError: as for `process_shards`.
         """
         # Another version of JAX may give slightly other scores, and other columns need other rows.
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]

@@ -328,7 +328,7 @@ def check_origin(workdir: Path, origin: Mapping[str, str]) -> None:
 
     Args:
         workdir: the folder of the run, already claimed.
-        origin: the result of `asd_jax.training.weights.origin`.
+        origin: the result of `asd_jax.training.weights.origin_entries`.
 
     Raises:
         InputError: the run that is there began from other weights.
@@ -370,7 +370,7 @@ def _check_recordings(workdir: Path, data: Mapping, may_change: bool) -> None:
 
 
 def read_data(path: Path) -> dict[str, dict[str, Any]]:
-    """Returns the content of a workdir's data.json, in the form of `recordings`.
+    """Returns the content of a workdir's data.json, in the form of `summarize_recordings`.
 
     Raises:
         InputError: the file holds something else.

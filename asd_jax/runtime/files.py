@@ -23,7 +23,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.json_text import LARGEST, parse_json
 
 READER_SECONDS = 5  # how long to wait for a reader of a named pipe
-_PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # matches only names that whole_file makes
+_PART = re.compile(r"\.asd_jax_[0-9a-f]{16}\.part")  # matches only names that atomic_file makes
 _IN_MEMORY = 1 << 24  # bytes for a device or a pipe that are held in memory rather than on disk
 _KEPT = ("results.json", "checkpoints/*")  # results that took time to compute
 
@@ -37,7 +37,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     pipe or the file that this process prints to is written directly, at the end of the block. Of
     several processes, only the first one writes; in the others the content is discarded.
 
-        with whole_file("results.json") as file:
+        with atomic_file("results.json") as file:
             file.write(content)
 
     Raises:
@@ -64,10 +64,10 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def check_output(path: str | Path) -> None:
-    """Checks that `whole_file` can write to the path, before anything is computed.
+    """Checks that `atomic_file` can write to the path, before anything is computed.
 
     Raises:
-        InputError: as for `whole_file`.
+        InputError: as for `atomic_file`.
     """
     with _refused(path):
         if Path(path).is_dir():
@@ -156,7 +156,7 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes the unfinished files of `whole_file` that killed processes left in a folder.
+    """Removes the unfinished files of `atomic_file` that killed processes left in a folder.
 
     No other process may be writing to the folder.
     """

@@ -46,7 +46,7 @@ def print_result(line: str) -> None:
     """Prints one line of results on standard output.
 
     Raises:
-        ScreenLost: the reader is gone or the disk is full, so the command has no reason to go on.
+        OutputFailed: the reader is gone or the disk is full, so the command has no reason to go on.
     """
     try:
         print(line, flush=True)

@@ -31,8 +31,8 @@ def join(
             for all three values.
         processes: the number of processes.
         process: the number of this process, from 0.
-        last_words: a message printed if this process ends without `leave` or an orderly exit, for
-            example if JAX ends it because the first process is gone.
+        last_words: a message printed if this process ends without `exit_process` or an orderly
+            exit, for example if JAX ends it because the first process is gone.
 
     Raises:
         InputError: the numbers are inconsistent, JAX finds no cluster to ask, or the other

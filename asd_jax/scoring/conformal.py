@@ -51,7 +51,8 @@ def conformal_threshold(
     return float(normal.max()), (
         f"{n} normal sounds cannot support a false-alarm rate of {percent_text(false_alarm_rate)}: "
         f"{percent_text(1 / (n + 1))} is the least they can show, with their highest score as the "
-        f"threshold. Record at least {min_normal_sounds(false_alarm_rate)} normal sounds, or raise the rate"
+        f"threshold. Record at least {min_normal_sounds(false_alarm_rate)} normal sounds, or raise "
+        "the rate"
     )
 
 

@@ -11,23 +11,24 @@ from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 from asd_jax.scoring.threshold import FEWEST
 
 _NORMAL_MAD = 1.4826  # ratio of standard to median absolute deviation of a normal distribution
-_LEAST_SPREAD = 0.05  # smallest spread relative to the median score; no view is more precise
-_AT = 0.95  # the quantile at which the spread of few scores is widened to match Student's t
+_LEAST_DEVIATION = 0.05  # smallest deviation relative to the median score; no view is more precise
+_AT = 0.95  # quantile at which the deviation of few scores is widened to match Student's t
 
 
-def usual_and_spread(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
+def median_and_deviation(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Returns (median, robust standard deviation) of scores "n".
 
     The deviation is based on the median absolute deviation, so outliers have little effect on
     either value as long as they are less than half of the scores.
     """
-    usual = float(np.median(scores))
-    spread = _NORMAL_MAD * float(np.median(np.abs(scores - usual)))
-    return usual, max(spread, _LEAST_SPREAD * abs(usual), float(np.finfo(np.float32).tiny))
+    median = float(np.median(scores))
+    deviation = _NORMAL_MAD * float(np.median(np.abs(scores - median)))
+    least = max(_LEAST_DEVIATION * abs(median), float(np.finfo(np.float32).tiny))
+    return median, max(deviation, least)
 
 
-def spread_of_few(n: int) -> float:
-    """Returns the factor that widens the spread of n scores to predict one more.
+def widening_for_few(n: int) -> float:
+    """Returns the factor that widens the deviation of n scores to predict one more.
 
     The factor follows Student's t distribution.
     """
@@ -107,10 +108,11 @@ def new_session_threshold(
     threshold, weak = weighted_quantile(scores, session, rate), ""
     if len(scores) < min_normal_sounds(rate):
         weak = (
-            f"{len(scores)} normal sounds cannot support a false-alarm rate of {percent_text(rate)}: "
+            f"{len(scores)} normal sounds cannot support a false-alarm rate of "
+            f"{percent_text(rate)}: "
             f"{percent_text(1 / (len(scores) + 1))} is the least they can show, with their highest "
-            f"score as the threshold. Record at least {min_normal_sounds(rate)} normal sounds, or raise the "
-            "rate"
+            f"score as the threshold. Record at least {min_normal_sounds(rate)} normal sounds, or "
+            "raise the rate"
         )
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     sessions = len(counts)
@@ -119,9 +121,9 @@ def new_session_threshold(
     mean = np.bincount(number, scores) / counts
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
-    spread = np.sqrt(mean.var(ddof=1) / sessions + between + within)
+    deviation = np.sqrt(mean.var(ddof=1) / sessions + between + within)
     # A session that is left out is compared with one session fewer than a new one will be, and
     # therefore scores higher. Student's t with sessions - 1 degrees of freedom would correct for
     # the small number of sessions twice.
     widened = stats.t.ppf(1 - rate, 2 * (sessions - 1))
-    return max(threshold, float(mean.mean() + widened * spread)), weak
+    return max(threshold, float(mean.mean() + widened * deviation)), weak

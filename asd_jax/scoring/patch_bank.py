@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from asd_jax.scoring.back_ends.knn import nearest
-from asd_jax.scoring.normal_bank import coreset
+from asd_jax.scoring.coreset import coreset
 
 # Size of a filter-bank patch. Larger patches blur spectral lines, smaller ones are noisy.
 FRAMES, FILTERS = 4, 2

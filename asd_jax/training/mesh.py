@@ -121,7 +121,7 @@ def process_share(mesh: Mesh) -> tuple[int, int]:
 
 
 def process_part(mesh: Mesh, batch: dict[str, Any]) -> dict[str, Any]:
-    """Returns this process's part of a batch that every process has in full, for `spread`."""
+    """Returns this process's part of a batch that every process has in full, for `shard_batch`."""
     i, n = process_share(mesh)
     return {
         name: rows if n == 1 else np.split(np.asarray(rows), n)[i] for name, rows in batch.items()

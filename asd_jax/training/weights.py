@@ -166,7 +166,7 @@ def load_encoder(path: str | Path) -> tuple[EATConfig, dict]:
         tokens, _ = EAT(config).apply({"params": params}, spectrogram)
 
     Raises:
-        InputError: as for `open_weights` and `fill`; or the file's encoder has no EAT.
+        InputError: as for `open_weights` and `fill_template`; or the file's encoder has no EAT.
     """
     tensors, header = open_weights(path)
     if header.get("eat") is None:
@@ -199,7 +199,7 @@ def load_decoder(path: str | Path, template: dict) -> dict | None:
     Pre-training can then continue with it.
 
     Raises:
-        InputError: as for `open_weights` and `fill`.
+        InputError: as for `open_weights` and `fill_template`.
     """
     tensors = open_weights(path)[0]
     decoder = {
@@ -217,8 +217,8 @@ def load_pipeline(path: str | Path) -> "Pipeline":
         embeddings = pipeline.embed(waves)
 
     Raises:
-        InputError: as for `open_weights` and `fill`; or the file holds a bare EAT without a
-            pooling.
+        InputError: as for `open_weights` and `fill_template`; or the file holds a bare EAT without
+            a pooling.
     """
     tensors, header = open_weights(path)
     if header["kind"] != "encoder":

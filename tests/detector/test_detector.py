@@ -11,7 +11,6 @@ from machine_sound import RATE, sound
 import asd_jax
 from asd_jax.data.audio import resample
 from asd_jax.detector.self_check import self_check
-from asd_jax.reporting.sections import filter_centres
 from asd_jax.runtime.errors import InputError
 
 Detector = asd_jax.Detector
@@ -234,11 +233,11 @@ def test_coreset_keeps_fewer_vectors_and_hears_as_well(encoder_file, normal, tmp
 
 def test_one_long_recording_is_enough(normal):
     one = Detector.fit([np.concatenate(normal)], RATE, weights=None, window_seconds=2.0)
-    assert len(set(one.bank.group)) == 10 and all(one.is_anomaly(wave) for wave in FAULTY)
+    assert len(set(one.bank.windows.group)) == 10 and all(one.is_anomaly(wave) for wave in FAULTY)
 
 
 def test_ten_clips_cannot_support_five_percent(normal):
-    notes = "\n".join(Detector.fit(normal[:10], RATE, weights=None).notes)
+    notes = "\n".join(map(str, Detector.fit(normal[:10], RATE, weights=None).notes))
     assert "10 normal sounds cannot support a false-alarm rate of 5 %" in notes
     with pytest.raises(InputError, match="at least 3"):
         Detector.fit(normal[:2], RATE, weights=None)
@@ -331,7 +330,7 @@ def test_self_check_finds_the_odd_one_and_the_copies(normal):
 def test_copies_do_not_vouch_for_each_other(normal):
     once, twice = (Detector.fit(waves, RATE, weights=None) for waves in (normal, normal + normal))
     assert twice.bank.normal.min() > once.bank.normal.min() - 0.5
-    assert np.array_equal(twice.bank.group, np.tile(np.arange(24), 2))
+    assert np.array_equal(twice.bank.windows.group, np.tile(np.arange(24), 2))
 
 
 @pytest.mark.parametrize("tokens", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -346,7 +345,7 @@ def test_heat_map_points_at_the_fault(normal, encoder_file, plain, tokens, tmp_p
     assert seen.values.shape == (198, 128) and np.array_equal(seen.window, wave.clip(-1, 1))
     hottest = np.argwhere(seen.values == seen.values.max())
     assert hottest[:, 0].min() >= 96  # the whistle begins in frame 100
-    assert np.abs(filter_centres(seen.front_end)[hottest[:, 1]] - 3150).min() < (
+    assert np.abs(seen.front_end.filter_centres[hottest[:, 1]] - 3150).min() < (
         700 if tokens else 100
     )
 
@@ -396,7 +395,7 @@ def test_one_silent_recording_neither_blinds_nor_goes_unsaid(normal, plain):
     silent = np.zeros(2 * RATE, np.float32)
     for odd, said in ((silent, " (silence)"), (1e-3 * normal[0][::-1], "")):
         one = Detector.fit([*normal, odd], RATE, weights=None)
-        assert f"left out, as it is far from all others: recording 24{said}" in one.notes
+        assert f"left out, as it is far from all others: recording 24{said}" in map(str, one.notes)
         assert len(one.names) == 24 and all(one.is_anomaly(wave) for wave in FAULTY)
         assert one.threshold == pytest.approx(plain.threshold)
     kept = Detector.fit([*normal, silent], RATE, weights=None, keep_odd=True)
@@ -420,16 +419,54 @@ def test_more_normal_sounds_never_make_it_markedly_blinder(odd):
 def test_sessions_are_kept_in_the_file_and_by_update(normal, tmp_path):
     days = [f"day {n // 4}" for n in range(16)]
     one = Detector.fit(normal[:16], RATE, weights=None, sessions=days)
-    assert one.bank.by_sessions == {"pooled": True} and len(set(one.bank.session)) == 4
+    assert one.bank.by_sessions == {"pooled": True} and len(set(one.bank.windows.session)) == 4
     assert not any("another day" in note for note in one.notes)
     one.save(tmp_path / "a.detector")
     again = Detector.load(tmp_path / "a.detector").update(normal[16:20], sessions=["day 9"] * 4)
-    assert again.sessions == (*days, *["day 9"] * 4) and len(set(again.bank.session)) == 5
+    assert again.sessions == (*days, *["day 9"] * 4) and len(set(again.bank.windows.session)) == 5
 
 
 def test_one_session_is_said_to_be_too_few(plain):
     (note,) = [note for note in plain.notes if "another day" in note]
     assert "record ten minutes on" in note and plain.bank.by_sessions == {"pooled": False}
     check = self_check(plain)
-    assert check.verdict == "usable, but" and json.dumps(check.told())
+    assert check.verdict == "usable, but" and json.dumps(check.as_json())
     assert check.sessions["hours"] == pytest.approx(24 * 2 / 3600) and check.floor_db < -20
+
+
+def test_another_rate_needs_no_recordings(plain, normal, tmp_path):
+    path = tmp_path / "a.detector"
+    plain.save(path)
+    changed = Detector.load(path).with_false_alarm_rate(0.2)
+    again = Detector.fit(normal, RATE, weights=None, false_alarm_rate=0.2)
+    assert changed.threshold == again.threshold < plain.threshold
+    rare = changed.with_false_alarm_rate(0.01)
+    assert "cannot support a false-alarm rate of 1 %" in "".join(map(str, rare.notes))
+    assert "cannot support" not in "".join(map(str, rare.with_false_alarm_rate(0.2).notes))
+    with pytest.raises(InputError, match="false_alarm_rate"):
+        plain.with_false_alarm_rate(0.0)
+
+
+def test_a_file_without_kinds_of_notes_loads(plain, tmp_path):
+    """Files written before notes had kinds lack the key."""
+    path = tmp_path / "a.detector"
+    plain.save(path)
+    altered(path, lambda t, h: h.pop("note_kinds"))
+    again = Detector.load(path)
+    assert list(map(str, again.notes)) == list(map(str, plain.notes))
+    assert again.score(FAULTY[0]) == plain.score(FAULTY[0])
+
+
+def test_a_verdict_names_the_band_of_a_new_tone(plain):
+    tone = 0.02 * np.sin(2 * np.pi * 3150 * np.arange(2 * RATE) / RATE)
+    verdict = plain.examine((sound(7) + tone).astype(np.float32))
+    assert verdict.band.low_hz < 3150 < verdict.band.high_hz
+    assert verdict.band.high_hz - verdict.band.low_hz < 700 and verdict.band.decibels > 6
+    assert "kHz, +" in str(verdict.band) and verdict.band.low_hz > 2600
+
+
+def test_names_and_short_descriptions(plain, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    with pytest.raises(InputError, match="is a name, but a waveform is expected"):
+        plain.examine_all(["file.wav"])
+    assert len(repr(plain)) < 200 and "24 recordings" in repr(plain)

@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from asd_jax.detector.detector import Verdict
-from asd_jax.detector.rows import print_rows, row, told, write_csv
+from asd_jax.detector.rows import print_rows, printed, row, write_csv
+from asd_jax.detector.verdict import Verdict
 from asd_jax.runtime.errors import InputError
 
 ODD = "a\x1b[31m[/x]\udcff.wav"
@@ -17,7 +17,9 @@ def verdict(is_anomaly=False):
 
 
 def test_names_and_errors_steer_no_screen(capsys):
-    rows = list(told([row(ODD, verdict()), row(ODD, InputError(f"{ODD}: empty"))], as_json=False))
+    rows = list(
+        printed([row(ODD, verdict()), row(ODD, InputError(f"{ODD}: empty"))], as_json=False)
+    )
     print_rows(rows, 2.0, table=True)
     out, err = capsys.readouterr()
     assert r"a\x1b[31m[/x]\udcff.wav" in out and r"error: a\x1b[31m[/x]\udcff.wav: empty" in err

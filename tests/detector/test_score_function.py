@@ -11,7 +11,7 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.normal_bank import fused
+from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.training.weights import Pipeline
 
 HEARD = np.stack(
@@ -20,7 +20,7 @@ HEARD = np.stack(
 
 
 def difference(one):
-    ours, theirs = fused(one.hear(HEARD)[0]), np.asarray(jax.jit(score_function(one))(HEARD))
+    ours, theirs = fused(one.process(HEARD)[0]), np.asarray(jax.jit(score_function(one))(HEARD))
     return np.max(np.abs(theirs - ours) / np.maximum(1, np.abs(ours)))
 
 

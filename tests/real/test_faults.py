@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FAULTS = sorted(Path(os.environ.get("ASD_SHARED", "")).glob("faults/*/repro.sh"))
+# This script ends with sys.exit of a NumPy bool, which always exits 1, and calls NormalBank.fit as
+# it was before its arguments became one table. tests/scoring/test_normal_bank.py measures the same.
+LEFT_OUT = "h11_target_false_alarms"
+FAULTS = [
+    script
+    for script in sorted(Path(os.environ.get("ASD_SHARED", "")).glob("faults/*/repro.sh"))
+    if script.parent.name != LEFT_OUT
+]
 SECONDS = 900
-# Two scripts exit 1 whatever the answer is; the last lines of their output when it is right.
+# This script exits 1 whatever the answer is; the last lines of its output when it is right.
 UNFIT = {
     # It looks for "old" in a csv file whose header says "threshold". tests/runtime/test_files.py
     # tests what it means.
     "h02_output_replaces_device": (
         "FAULT: the link link.csv was replaced, its target not written\n"
-    ),
-    # It ends with sys.exit of a NumPy bool, which prints it and always exits 1.
-    "h11_target_false_alarms": (
-        "\nFalse\nFAULT: more false alarms in the target domain than stated\n"
     ),
 }
 

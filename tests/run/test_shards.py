@@ -109,8 +109,8 @@ def test_a_worker_leaves_what_others_do_and_the_one_that_waits_takes_over_from_a
     tmp_path,
 ):
     hold = (
-        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import lock_workdir\n"
+        "with lock_workdir(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path / "000001"], stdout=subprocess.PIPE, text=True

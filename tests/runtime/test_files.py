@@ -118,9 +118,9 @@ def test_a_device_is_written_into(tmp_path):
 @pytest.mark.parametrize("to", ["pipe", "file"])
 def test_standard_output_is_written_into_in_order(tmp_path, to):
     code = (
-        "from asd_jax.runtime.files import whole_file\n"
+        "from asd_jax.runtime.files import atomic_file\n"
         "print('before')\n"
-        "with whole_file('/dev/stdout') as file: file.write(b'between\\n')\n"
+        "with atomic_file('/dev/stdout') as file: file.write(b'between\\n')\n"
         "print('after')"
     )
     with open(tmp_path / "out", "w+") as out:

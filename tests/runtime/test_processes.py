@@ -60,7 +60,7 @@ def main():
     os.replace = noted
     train.main()
     pretrain_in(Path(flags.FLAGS.workdir) / "pretrained")
-    time.sleep(processes.number())  # the first must not end before the others
+    time.sleep(processes.process_index())  # the first must not end before the others
 
 command.run(main, train.define_flags)
 """

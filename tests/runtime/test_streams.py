@@ -101,7 +101,7 @@ def test_the_work_goes_on_where_nobody_looks(tmp_path):
     code = (
         "from asd_jax.runtime import command, log\n"
         "def main():\n"
-        "    for _ in range(5000): log.say('x' * 99)\n"
+        "    for _ in range(5000): log.print_line('x' * 99)\n"
         "    open('done', 'w').close()\n"
         "command.run(main)"
     )

@@ -3,7 +3,11 @@ import pytest
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import conformal_threshold
-from asd_jax.scoring.new_session import new_session_threshold, usual_and_spread, weighted_quantile
+from asd_jax.scoring.new_session import (
+    median_and_deviation,
+    new_session_threshold,
+    weighted_quantile,
+)
 
 
 def test_a_score_a_session_gives_the_conformal_threshold():
@@ -32,10 +36,10 @@ def test_new_sessions_alarm_about_as_often_as_asked_for():
     assert 0.5 * rate < np.mean(alarms) < 2 * rate
 
 
-def test_half_of_the_scores_cannot_move_usual_and_spread_far():
+def test_half_of_the_scores_cannot_move_median_and_deviation_far():
     scores = np.random.default_rng(2).normal(10, 1, 100)
     odd = np.where(np.arange(100) < 20, 1e6, scores)
-    (usual, spread), (moved, widened) = usual_and_spread(scores), usual_and_spread(odd)
+    (usual, spread), (moved, widened) = median_and_deviation(scores), median_and_deviation(odd)
     assert abs(moved - usual) < 0.5 and widened < 2 * spread
 
 

@@ -1,6 +1,6 @@
 """Fuses several back ends, or one back end on several parts of the vectors, into one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from asd_jax.scoring.domain_normalization import domain_statistics
 
 FUSIONS = ("z_min", "mean", "rank", "raw_mean")
 Fit = Callable[[Bank], Fitted]
+# Exponent of the power mean. Values from 2 to infinity rank the recordings of four machines alike.
+POWER = 3
 
 
 def fuse(
@@ -57,6 +59,17 @@ def fuse(
         return {domain: combine([own[domain] for own in every]) for domain in bank}
 
     return Fitted(lambda test: combine([one.score(test) for one in fitted]), self_scores)
+
+
+def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns one score "n" for {name: standardised scores "n"}: a power mean of positive parts.
+
+    If no score is positive, returns the highest. The power mean lies between the mean and the
+    maximum: one back end alone can call a sound anomalous, and several that agree do so sooner.
+    """
+    of = np.stack(list(scores.values()))
+    above = np.power(np.power(np.maximum(of, 0), POWER).mean(0), 1 / POWER)
+    return np.where(above > 0, above, of.max(0))
 
 
 def on_columns(fit: Fit, columns: slice) -> Fit:

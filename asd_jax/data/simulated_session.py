@@ -1,5 +1,5 @@
-"""Simulates how a recording might sound on another day, with a slightly different microphone
-position and machine speed.
+"""Simulates how a recording might sound in another session, e.g. on another day, with a slightly
+different microphone position and machine speed.
 
 This replaces sessions that were never recorded. The amounts of change are chosen, not fitted: half
 of the variation between the factory's microphones, and the speed drift within one of its clips.
@@ -25,10 +25,10 @@ COLOUR_DB = (4.5, 3.0, 3.0, 3.0)
 SPEED = 0.01
 
 
-def another_day(wave: Float[np.ndarray, "s"], rate: int) -> Float[np.ndarray, "s"]:
-    """Returns the waveform as it might sound on another day.
+def simulated_session(wave: Float[np.ndarray, "s"], rate: int) -> Float[np.ndarray, "s"]:
+    """Returns the waveform as it might sound in another session.
 
-    The change is seeded by the waveform, so the same waveform always gives the same day.
+    The change is seeded by the waveform, so the same waveform always gives the same session.
 
     Args:
         wave: The waveform.

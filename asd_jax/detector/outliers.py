@@ -1,0 +1,51 @@
+"""Finds normal recordings that are far from all others, and those that set the threshold alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from asd_jax.scoring.normal_bank import NormalBank
+
+FEWEST_BESIDE = 8  # fewest recordings among which one can be recognised as an outlier
+BESIDE = 6  # at most one in this many recordings is left out
+FAR_OUT = 5.0  # self-score, in robust standard deviations, above which a recording is an outlier
+
+
+def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
+    """Returns the recordings that are clear outliers, at most one in six.
+
+    An outlier is far out, and at least twice as far as every recording that is kept. Only
+    recordings from number `first` on are returned.
+    """
+    recording = bank.windows.recording[bank.self_scores.of]
+    numbers, of = np.unique(recording, return_inverse=True)
+    score = np.bincount(of, bank.deviations) / np.bincount(of)
+    falling = np.argsort(-score, kind="stable")
+    for count in range(1, max(1, len(numbers) // BESIDE) + 1):
+        chosen, rest = score[falling[:count]], score[falling[count:]]
+        if len(numbers) < FEWEST_BESIDE or chosen.min() <= FAR_OUT:
+            continue
+        if chosen.min() > 2 * max(rest.max(), 1) and numbers[falling[:count]].min() >= first:
+            return sorted(int(n) for n in numbers[falling[:count]])
+    return []
+
+
+def of_rare_domain(domains: Sequence[str], bank: NormalBank) -> set[int]:
+    """Returns the recordings of the rarer domain, if it is too rare for its own bank.
+
+    These recordings are expected to be far from the others, which is therefore no sign of a fault.
+    """
+    if len(set(domains)) < 2 or len(bank.domains) > 1:
+        return set()
+    rare = min(set(domains), key=list(domains).count)
+    return {number for number, domain in enumerate(domains) if domain == rare}
+
+
+def most_anomalous(bank: NormalBank) -> tuple[int, np.ndarray] | None:
+    """Returns (the recording with the highest normal score, mask of the scores of all others).
+
+    Returns None if there are too few recordings to tell.
+    """
+    of = bank.windows.recording[bank.new_session_scores.of]
+    highest = int(of[bank.normal.argmax()])
+    return (highest, of != highest) if len(np.unique(of)) > FEWEST_BESIDE // 2 else None

@@ -1,0 +1,180 @@
+"""Converts recordings to windows of one length, their views, and patches for heat maps."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.data.audio import LOUDEST, resample
+from asd_jax.data.simulated_session import simulated_session
+from asd_jax.data.windows import cut_windows
+from asd_jax.detector import heat_map
+from asd_jax.detector.notes import Kind, Note
+from asd_jax.detector.settings import Settings
+from asd_jax.detector.views import rate_of, views, views_and_unsteadiness
+from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.normal_windows import NormalWindows, SimulatedWindows
+from asd_jax.scoring.patch_bank import Considered
+from asd_jax.training.weights import Pipeline
+
+# Windows that get a simulated one, which stands for another session. Further recordings get one
+# each.
+SIMULATED = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Processed:
+    """Recordings divided into windows, with the views of each window.
+
+    Attributes:
+        windows: the windows "n".
+        vectors: {view: "n ..."}.
+        simulated: windows as they might sound in another session.
+        patches: a sample of patches by band "f n e", and the recording of each "f n"; None in files
+            of earlier versions.
+    """
+
+    windows: NormalWindows
+    vectors: dict[str, np.ndarray]
+    simulated: SimulatedWindows
+    patches: tuple[np.ndarray, np.ndarray] | None
+
+    @property
+    def recordings(self) -> int:
+        """Returns the number of recordings."""
+        return int(self.windows.recording.max()) + 1
+
+    def names(self, given: Sequence[str] | None, first: int = 0) -> tuple[str, ...]:
+        """Returns the names of the recordings, with numbers from `first` on if none are given."""
+        if given is not None:
+            return tuple(given)
+        return tuple(f"recording {first + n}" for n in range(self.recordings))
+
+    def with_more(self, more: "Processed", first: int) -> "Processed":
+        """Returns these recordings followed by others, which are numbered from `first` on."""
+        patches = None
+        if self.patches is not None and more.patches is not None:
+            (old, of), (new, of_new) = self.patches, more.patches
+            vectors = np.concatenate([old, new], axis=1)
+            patches = vectors, np.concatenate([of, of_new + first], axis=1)
+        further = more.windows
+        number = further.recording + first
+        further = dataclasses.replace(further, recording=number, group=number, session=number)
+        rows = np.concatenate([self.simulated.rows, more.simulated.rows + len(self.windows)])
+        return Processed(
+            self.windows + further,
+            _joined([self.vectors, more.vectors]),
+            SimulatedWindows(rows, _joined([self.simulated.vectors, more.simulated.vectors])),
+            patches,
+        )
+
+    def without(self, recordings: Sequence[int]) -> "Processed":
+        """Returns the same without some recordings; the others are renumbered."""
+        stay = ~np.isin(self.windows.recording, recordings)
+        number = np.cumsum(~np.isin(np.arange(self.recordings), recordings)) - 1
+        patches = None
+        if self.patches is not None:
+            kept = ~np.isin(self.patches[1], recordings).any(0)
+            of = number[self.patches[1][:, kept]].astype(np.int32)
+            patches = self.patches[0][:, kept], of
+        windows = self.windows[stay]
+        copies = stay[self.simulated.rows]
+        rows = (np.cumsum(stay) - 1)[self.simulated.rows[copies]]
+        return Processed(
+            dataclasses.replace(windows, recording=number[windows.recording]),
+            {view: vectors[stay] for view, vectors in self.vectors.items()},
+            SimulatedWindows(rows, {v: of[copies] for v, of in self.simulated.vectors.items()}),
+            patches,
+        )
+
+
+def process(
+    pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray]
+) -> tuple[Processed, tuple[Note, ...]]:
+    """Returns (windows and views of normal recordings, notes for the user).
+
+    Each waveform is released after use. The first windows are simulated in another session, too.
+
+    Raises:
+        InputError: there are no recordings, or as for `windows_of`.
+    """
+    patches, short, simulated = Considered(), 0, 0
+    parts: list[Processed] = []
+    for number, wave in enumerate(waves):
+        windows, starts = windows_of(wave, settings, rate_of(pipeline))
+        patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
+        chosen = windows[: max(1, SIMULATED - simulated)]
+        parts.append(_processed(pipeline, windows, starts, chosen))
+        simulated += len(chosen)
+        short += bool(settings.short(len(wave)))
+    if not parts:
+        raise InputError("no normal recordings to learn from")
+    note = Note(
+        Kind.SHORT_RECORDINGS,
+        f"{short} of {len(parts)} recordings are shorter than the window of "
+        f"{settings.window_seconds:g} s and scatter more than whole windows do, which spoils the "
+        "threshold: leave them out, or fit with shorter windows (window_seconds)",
+    )
+    return _together(parts, patches), (note,) if short else ()
+
+
+def _processed(pipeline, windows, starts, chosen) -> Processed:
+    """Returns one recording with the views of its windows and of simulated ones."""
+    rate = rate_of(pipeline)
+    vectors, _, unsteadiness = views_and_unsteadiness(pipeline, windows)
+    copies = views(pipeline, np.stack([simulated_session(one, rate) for one in chosen]))[0]
+    of = NormalWindows.of_recordings(np.zeros(len(windows), np.int64), starts, unsteadiness)
+    return Processed(of, vectors, SimulatedWindows(np.arange(len(chosen)), copies), None)
+
+
+def _together(parts: Sequence[Processed], patches: Considered) -> Processed:
+    lengths = [len(part.windows) for part in parts]
+    before = np.cumsum([0, *lengths[:-1]])
+    rows = [part.simulated.rows + first for part, first in zip(parts, before, strict=True)]
+    windows = NormalWindows.of_recordings(
+        np.repeat(np.arange(len(parts)), lengths),
+        np.concatenate([part.windows.start for part in parts]),
+        np.concatenate([part.windows.unsteadiness for part in parts]),
+    )
+    simulated = _joined([part.simulated.vectors for part in parts])
+    vectors = _joined([part.vectors for part in parts])
+    return Processed(
+        windows, vectors, SimulatedWindows(np.concatenate(rows), simulated), patches.bands()
+    )
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
+
+
+def windows_of(
+    wave: np.ndarray, settings: Settings, rate: int
+) -> tuple[Float[np.ndarray, "b s"], Float[np.ndarray, "b"]]:
+    """Returns (windows "b s" at the sampling rate `rate`, start of each in seconds).
+
+    Raises:
+        InputError: the waveform is not mono, not of floats, not finite, not scaled to [-1, 1] or
+            shorter than a frame.
+    """
+    wave = np.asarray(wave)
+    if not wave.ndim:
+        raise InputError(
+            "a number where a waveform is expected: give a list of waveforms, [wave] if there is "
+            "one"
+        )
+    if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
+        raise InputError(
+            f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]"
+        )
+    if len(wave) * 1000 < 25 * settings.sample_rate:
+        raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
+    if not np.isfinite(wave).all():
+        raise InputError("a waveform with NaN or infinity among the samples")
+    if (loudest := float(np.abs(wave).max())) > LOUDEST:
+        raise InputError(f"a waveform of samples up to {loudest:.4g}: scale it to [-1, 1]")
+    # Resampling may overshoot the range of the samples.
+    wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
+    samples = round(settings.window_seconds * rate)
+    windows, starts = cut_windows(wave, samples, samples)
+    return windows, starts / rate
