@@ -11,6 +11,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "detect",
+    "serve",
     "pretrain",
     "export",
     "dcase_score",

@@ -10,7 +10,7 @@ code reads a ConfigDict.
 
 import dataclasses
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -19,10 +19,11 @@ from ml_collections import ConfigDict
 from asd_jax.data.audio import RESAMPLERS
 from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
+from asd_jax.models.settings import POOLINGS, Tokens
 from asd_jax.runtime.command import run
-from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.errors import InputError, did_you_mean
 from asd_jax.runtime.log import print_line
-from asd_jax.runtime.settings import CheckedSettings, key, settings_from, to_dict
+from asd_jax.runtime.settings import CheckedSettings, key, settings_from, to_dict, with_values
 from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.settings import (
@@ -163,7 +164,9 @@ class Model(Size):
     weights: str = key(
         "", "safetensors file made by convert.eat or a run; none: from scratch, on purpose"
     )
-    pooling: str = key("attentive_statistics", "attentive_statistics, mean or cls")
+    pooling: str = key(
+        "attentive_statistics", "attentive_statistics, mean, cls, gem, max, gwrp, rdp or rdp_gem"
+    )
     embedding_dim: int = key(256, "width of the embedding; 0: the pooled vector itself", least=0)
     attention: str = key(
         "none", "a trainable rival in SimAM's place, with features.simam=none: se, cbam or spatial"
@@ -176,17 +179,35 @@ class Frozen(CheckedSettings):
 
     pooling: str = key(
         "",
-        "band_mean, mean or cls; empty: the file's own, or band_mean if it has none",
-        choices=("band_mean", "mean", "cls", ""),
+        "band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; empty: the file's own, or band_mean "
+        "if it has none",
+        choices=("band_mean", *(p for p in POOLINGS[1:] if p != "band_mean"), ""),
     )
     features: str = key(
         "weights",
-        "weights: the file's own front end, where it has one; config: that of `features`",
-        choices=("weights", "config"),
+        "weights: the front end in the file's header; names of keys of `features`, with commas: "
+        "likewise but for these keys (evaluate writes those that are set); config: `features`",
     )
     block: int = key(
         -2, "whose output is pooled; the last is the most specialised on the pre-training"
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = [field.name for field in dataclasses.fields(Features)]
+        for name in self.feature_names if self.features != "config" else ():
+            if name not in known:
+                choices = ["weights", "config", *known]
+                raise InputError(
+                    f"features={self.features[:80]!r}; known: weights, config, or keys of "
+                    f"`features` with commas.{did_you_mean(name, choices)}"
+                )
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The keys of `features` that replace values of the file's own front end."""
+        names = [name.strip() for name in self.features.split(",")]
+        return [] if names == ["weights"] else [name for name in names if name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +272,7 @@ class RunConfig(CheckedSettings):
     augment: Augmentation = Augmentation()
     model: Model = Model()
     backbone: Backbone = Backbone()
+    tokens: Tokens = Tokens()
     frozen: Frozen = Frozen()
     arcface: Head = Head()
     optimizer: Optimizer = Optimizer()
@@ -377,6 +399,28 @@ def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
     if isinstance(values, ConfigDict):
         values = values.copy_and_resolve_references().to_dict()
     return settings_from(kind, values)
+
+
+def with_set_features(config: RunConfig, given: Collection[str] = ()) -> RunConfig:
+    """Returns the config whose `frozen.features` names the keys of `features` that the user set.
+
+    A key is set if its value is not the default, or if the command line gives it. A config that
+    already names some keys, or frozen.features=config, stays as it is.
+
+    Args:
+        config: the settings of a run.
+        given: the keys of the command line, e.g. "features.simam".
+    """
+    if config.frozen.features != "weights":
+        return config
+    default = Features()
+    names = [
+        field.name
+        for field in dataclasses.fields(Features)
+        if f"features.{field.name}" in given
+        or getattr(config.features, field.name) != getattr(default, field.name)
+    ]
+    return with_values(config, {"frozen.features": ",".join(names) or "weights"})
 
 
 def described(settings: Any, where: str = "") -> Iterator[tuple[str, str, str]]:

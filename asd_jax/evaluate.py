@@ -7,11 +7,14 @@
   python -m asd_jax.evaluate --workdir=RUN --all
       compares every back end under every normalisation in one table
 
---weights=none embeds with random weights, which is the second baseline. The run's own config.json
-applies unless --config is given. A large archive is embedded shard by shard: repeating the same
-command continues where it stopped. With --worker, a process only embeds a share of the shards, on
-any number of machines that see the workdir; the process without --worker computes the scores. The
-keys of the config, with defaults and meanings, are listed by python -m asd_jax.config
+--weights=none embeds with random weights, which is the second baseline. The front end is the one
+that the weight file's header names; keys of --config.features that are set replace its values, and
+--config.frozen.features=config replaces it altogether. The front end that is used is printed. The
+run's own config.json applies unless --config is given. A large archive is embedded shard by shard:
+repeating the same command continues where it stopped. With --worker, a process only embeds a share
+of the shards, on any number of machines that see the workdir; the process without --worker computes
+the scores. The keys of the config, with defaults and meanings, are listed by python -m
+asd_jax.config
 """
 
 import sys
@@ -76,7 +79,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
-    from asd_jax.config import RunConfig, read_config
+    from asd_jax.config import RunConfig, read_config, with_set_features
     from asd_jax.run.score import embed_frozen, score_again
     from asd_jax.run.workdir import lock_workdir
 
@@ -87,6 +90,7 @@ def main() -> None:
     config = read_config(RunConfig, args.config)
     asked = args.weights or value_of_flag(sys.argv, "config") is not None
     if asked and not (args.all or args.embeddings):
+        config = with_set_features(config, config_flags.get_override_values(args["config"]))
         embed_frozen(config, args.weights, workdir, worker=args.worker, overwrite=args.overwrite)
         return
     if given := [name for name in ("weights", "worker", "overwrite") if getattr(args, name)]:

@@ -1,25 +1,31 @@
-"""Tests whether filter bank, SimAM mode and back end can be chosen from normal clips alone.
+"""Tests whether front end, block, pooling and back end can be chosen from normal clips alone.
 
     python -m benchmarks.automatic_choice --weights=weights/eat_base.safetensors \\
         --config.data.root=DIR --output=DIR
-    python -m benchmarks.automatic_choice --config=configs/base.py:smoke --output=DIR
+    python -m benchmarks.automatic_choice --config=configs/base.py:smoke --blocks=0,1 --output=DIR
         synthetic machines, a minute
+    python -m benchmarks.automatic_choice --join=DIR,DIR,... --output=DIR
+        the mean over several sets
 
-This is an open question. Several criteria, which use only normal training clips, rate
-every candidate (bank x mode x back end, with frozen weights). For each machine, a criterion chooses
-the candidate that it rates highest:
+Several criteria, which use only normal training clips, rate every candidate (filter bank x SimAM
+mode x block and pooling x back end, with frozen weights; each front end is embedded once). For each
+machine, a criterion chooses the candidate that it rates highest:
 
+    pseudo AUC         pseudo-anomalies in the space of the embeddings ("Diverse"), as
+                       scoring.back_end=auto; beside a single machine, the factory's are the others
     domain gap         leave-one-out self-scores: the nearer to 0.5 their AUC of target against
                        source clips, the better
     mixed in           pseudo-anomalies: held-out clips with another machine mixed in at -10 dB,
                        the official score
     spectral surgery   pseudo-anomalies: held-out clips with one band of half an octave raised or
                        cut by 9 dB
-    all three          the candidate of the best mean rank
+    all four           the candidate of the best mean rank
 
 For comparison, the table shows two choices that cannot be known in advance: the oracle (for each
 machine, the candidate with the best result on its test clips) and the candidate that is best on all
-machines together. The command writes automatic_choice.json and report/index.html.
+machines together. The regret of a choice is what a machine's score lacks to the oracle's. --join
+adds the regret of a random choice, and of the candidate that is best on the other sets. The command
+writes automatic_choice.json and report/index.html.
 """
 
 import dataclasses
@@ -32,22 +38,29 @@ import numpy as np
 from absl import flags
 
 from asd_jax.config import RunConfig, read_config
+from asd_jax.data.clips import Clip
 from asd_jax.features.simam import MODES
+from asd_jax.models.settings import POOLINGS
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
-from benchmarks import grid, verdict
-from benchmarks.grid import Cell
+from asd_jax.scoring.automatic import CANDIDATES, pseudo_auc
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.options import Scoring
+from benchmarks import choice_regret, grid, verdict
 from benchmarks.provenance import write_provenance
+from benchmarks.token_views import BARE, View, view_embeddings, with_front_end
 from benchmarks.verdict import Row
 
 BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
-BACK_ENDS = ("knn", "local_density", "pca_residual")
-PAPER = "m-FB, local, knn"
 MIXED, SURGERY = "mixed", "surgery"
+ORACLE = "oracle, by the test clips"
 # These values were set before any result was seen.
 MIXED_DB, SURGERY_DB, HELD_OUT = -10.0, 9.0, 0.3
+FOREIGN_CLIPS = 12  # of each machine of the factory
+
+Ratings = dict[str, dict[str, float]]  # {candidate: {machine: rating}}; higher is better
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -55,6 +68,9 @@ def define_flags(argv: Sequence[str]) -> None:
     grid.define_flags(argv)
     flags.DEFINE_list("banks", list(BANKS), "candidates' filter banks")
     flags.DEFINE_list("modes", ["none", "global", "local"], "candidates' SimAM modes")
+    flags.DEFINE_list("blocks", [], "candidates' blocks; default: frozen.block")
+    flags.DEFINE_list("poolings", ["band_mean"], "candidates' poolings; settings: config.tokens")
+    flags.DEFINE_list("join", [], "outputs of earlier runs: only the means over their sets")
 
 
 def main() -> None:
@@ -65,11 +81,17 @@ def main() -> None:
     from asd_jax.reporting.table import print_table, text_table
     from asd_jax.runtime.files import write_json
 
-    output = Path(flags.FLAGS.output)
-    cells = Path(flags.FLAGS.cells or output)
-    config = grid.prepared(read_config(RunConfig, flags.FLAGS.config), cells)
-    tests, likes = judged(config, candidates(flags.FLAGS.banks, flags.FLAGS.modes), output)
-    machines = sorted({clip[0] for clip in tests[PAPER].clips})
+    args = flags.FLAGS
+    output = Path(args.output)
+    if args.join:
+        choice_regret.join([Path(folder) for folder in args.join], output)
+        return
+    cells = Path(args.cells or output)
+    config = grid.prepared(read_config(RunConfig, args.config), cells)
+    views = chosen_views(config, args.blocks, args.poolings)
+    tests, likes = judged(config, fronts(args.banks, args.modes), views, cells)
+    paper = f"m-FB, local, {views[0].name}, standardised knn"
+    machines = sorted({clip[0] for clip in tests[paper].clips})
     rows = {cell.name: grid.run_cell(cell, config, 1, cells) for cell in grid.standing_cells()}
     chosen = {}
     for criterion, like in likes.items():
@@ -78,13 +100,15 @@ def main() -> None:
     best = max(tests, key=lambda name: tests[name].official[0])
     rows |= {
         f"best of all, by the test clips: {best}": tests[best],
-        f"the paper's: {PAPER}": tests[PAPER],
+        f"the paper's: {paper}": tests[paper],
     }
-    found = verdict.compared(rows, f"the paper's: {PAPER}", config.data.year)
-    oracle = likes["oracle, by the test clips"]
+    found = verdict.compared(rows, f"the paper's: {paper}", config.data.year)
+    oracle = likes[ORACLE]
     found |= {
         "chosen": chosen,
+        "candidates": oracle,
         "mean_of_candidates": statistics.fmean(row.official[0] for row in tests.values()),
+        "regret": {name: choice_regret.regret(oracle, of) for name, of in chosen.items()},
         "rank_correlation_with_test": {
             criterion: {machine: rank_correlation(like, oracle, machine) for machine in machines}
             for criterion, like in likes.items()
@@ -92,7 +116,7 @@ def main() -> None:
         },
     }
     write_json(output / "automatic_choice.json", found)
-    write_provenance(output, {"all": sum(row.seconds for row in tests.values())})
+    write_provenance(output, {})
     print_table(text_table(*verdict.as_table(found), title=f"official score {config.data.year}, %"))
     correlations = [
         [criterion, *(f"{of[machine]:+.2f}" for machine in machines)]
@@ -100,6 +124,8 @@ def main() -> None:
     ]
     title = f"rank correlation with the test clips' score, over {len(tests)} candidates"
     print_table(text_table(["criterion", *machines], correlations, title=title))
+    regrets = choice_regret.table(found["regret"], machines)
+    print_table(text_table(*regrets, title="regret, points"))
     lead = [str(__doc__).splitlines()[0], found["verdict"]]
     lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
@@ -110,15 +136,14 @@ def main() -> None:
     sections = [
         *verdict.result_sections("Scores", found),
         Section("What was chosen", [Table(["criterion", *machines], choices)]),
+        Section("What a choice costs", [Table(*regrets, "Regret, points.")]),
         Section("Does a criterion know?", [Table(["criterion", *machines], correlations, title)]),
     ]
     write_page(output / "report" / "index.html", Page("Automatic choice", sections, lead))
 
 
-def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
-    """Returns every combination of bank, mode and back end.
-
-    Candidates that differ only in their back end share their embeddings.
+def fronts(banks: Sequence[str], modes: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns every combination of bank and SimAM mode; the paper's is always included.
 
     Raises:
         InputError: A bank or mode is unknown.
@@ -126,57 +151,117 @@ def candidates(banks: Sequence[str], modes: Sequence[str]) -> list[Cell]:
     for flag, names, known in (("banks", banks, BANKS), ("modes", modes, MODES)):
         if unknown := set(names) - set(known):
             raise InputError(f"--{flag}={min(unknown)}: known are {', '.join(known)}")
-    # The paper's bank and mode are always included.
     banks, modes = (list(dict.fromkeys(names)) for names in ([*banks, "m-FB"], [*modes, "local"]))
-    return [
-        Cell(
-            f"{bank}, {mode}, {back_end}",
-            {
-                "features.spacing": BANKS[bank],
-                "features.simam": mode,
-                "scoring.back_end": back_end,
-                "scoring.distance": "euclidean",
-                "scoring.standardize": True,
-            },
-        )
-        for bank, mode, back_end in itertools.product(banks, modes, BACK_ENDS)
-    ]
+    return list(itertools.product(banks, modes))
 
 
-def judged(config, cells: Sequence[Cell], output: Path) -> tuple[dict[str, Row], dict[str, dict]]:
+def chosen_views(config: RunConfig, blocks: Sequence[str], poolings: Sequence[str]) -> list[View]:
+    """Returns every combination of block and pooling.
+
+    Raises:
+        InputError: A block is no number, or a pooling is unknown or has parameters.
+    """
+    if unknown := set(poolings) - set(POOLINGS[1:]):
+        raise InputError(f"--poolings={min(unknown)}: known are {', '.join(POOLINGS[1:])}")
+    try:
+        numbers = [int(block) for block in blocks] or [config.frozen.block]
+    except ValueError as error:
+        raise InputError(f"--blocks={','.join(blocks)}: numbers with commas, e.g. 5,11") from error
+    pairs = itertools.product(numbers, dict.fromkeys(poolings))
+    return [View(block, pooling, config.tokens) for block, pooling in pairs]
+
+
+def judged(
+    config: RunConfig, front_ends: Sequence[tuple[str, str]], views: Sequence[View], folder: Path
+) -> tuple[dict[str, Row], dict[str, Ratings]]:
     """Returns the results of the candidates on the test clips, and the ratings by each criterion.
 
     The ratings are {criterion: {candidate: {machine: rating}}}, and higher is better.
     """
     from asd_jax.run.clips import find_data, readable_clips
 
-    folder = Path(flags.FLAGS.cells or output)
     clips, _ = readable_clips(config, find_data(config, folder))
-    root = str(write_pseudo_anomalies(config, clips, output / "pseudo"))
+    root = str(write_pseudo_anomalies(config, clips, folder / "pseudo"))
     pseudo = with_values(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
-    tests, pseudo_tests, gaps = {}, {}, {}
-    for number, cell in enumerate(cells, 1):
-        print_line(f"candidate {number} of {len(cells)}: {cell.name}")
-        tests[cell.name] = grid.run_cell(cell, config, 1, folder)
-        pseudo_tests[cell.name] = grid.run_cell(cell, pseudo, 1, output / "pseudo_cells")
-        gaps[cell.name] = domain_gaps(cell, config, Path(tests[cell.name].folder))
+    altered, _ = readable_clips(pseudo, find_data(pseudo, folder / "pseudo_cells"))
+    foreign = factory_normals(config, folder) if len({clip.machine for clip in clips}) == 1 else []
     machines = sorted({clip.machine for clip in clips})
-    likes = {
-        "domain gap": {
-            name: {machine: -gap[machine] for machine in machines} for name, gap in gaps.items()
-        }
-    }
-    for criterion, kind in (("mixed in", MIXED), ("spectral surgery", SURGERY)):
-        likes[criterion] = {
-            name: {machine: machine_score(row, f"{machine}__{kind}") for machine in machines}
-            for name, row in pseudo_tests.items()
-        }
-    likes["all three"] = mean_ranks(list(likes.values()))
-    likes["oracle, by the test clips"] = {
+    tests: dict[str, Row] = {}
+    names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery"]
+    likes: dict[str, Ratings] = {name: {} for name in names}
+    for number, (bank, mode) in enumerate(front_ends, 1):
+        print_line(f"front end {number} of {len(front_ends)}: {bank}, {mode}")
+        one = with_front_end(config, BANKS[bank], mode)
+        other = with_front_end(pseudo, BANKS[bank], mode)
+        place = folder / "views" / f"{bank} {mode}"
+        own = view_embeddings(one, clips, views, place / "clips")
+        changed_clips = view_embeddings(other, altered, views, place / "altered")
+        strangers = view_embeddings(one, foreign, views, place / "foreign") if foreign else {}
+        for view in [BARE, *(view.name for view in views)]:
+            for back_end, options in CANDIDATES.items():
+                name = f"{bank}, {mode}, {view}, {back_end}"
+                scoring = dataclasses.replace(config.scoring, **options)
+                try:
+                    row = grid.scored([own[view]], scoring, config.data.year)
+                    others = list(strangers.get(view, {}).values())
+                    rated = rate(own[view], changed_clips[view], others, scoring, config.data.year)
+                except InputError as error:
+                    print_line(f"{name} is left out: {error}")
+                    continue
+                tests[name] = row
+                for criterion, rating in rated.items():
+                    likes[criterion][name] = rating
+    likes["all four"] = mean_ranks(list(likes.values()))
+    likes[ORACLE] = {
         name: {machine: machine_score(row, machine) for machine in machines}
         for name, row in tests.items()
     }
     return tests, likes
+
+
+def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
+    """Returns normal clips of the factory's machines, which stand beside a set of one machine."""
+    from asd_jax.data.factory import write_factory
+    from asd_jax.run.clips import find_data
+
+    root = folder / "foreign"
+    few = {"train_source": FOREIGN_CLIPS, "train_target": 1, "test_per_condition": 1}
+    write_factory(root, clip_seconds=config.data.clip_seconds, **few)
+    # The factory's machines are named as those of 2024, whatever the edition of the set.
+    keys = {"data.root": str(root), "data.machines": "", "data.channel": "mean", "data.year": 2024}
+    one = with_values(config, keys)
+    return [clip for clip in find_data(one, folder / "foreign_data") if clip.split == "train"]
+
+
+def rate(
+    own: Mapping[str, Embeddings],
+    altered: Mapping[str, Embeddings],
+    strangers: Sequence[Embeddings],
+    scoring: Scoring,
+    year: int,
+) -> Ratings:
+    """Returns {criterion: {machine: rating}} of a candidate; higher is better.
+
+    Args:
+        own: The embeddings of each machine, of which only normal training clips are used.
+        altered: Those of the data set of pseudo-anomalies.
+        strangers: Those of further machines, for the pseudo AUC.
+        scoring: The candidate's scoring.
+        year: The edition whose scoring rule is used.
+
+    Raises:
+        InputError: A machine has too few clips for the back end.
+    """
+    train = {machine: of[of.split == "train"] for machine, of in own.items()}
+    others = {m: [*strangers, *(of for n, of in train.items() if n != m)] for m in train}
+    gaps = domain_gaps(scoring, own)
+    row = grid.scored([altered], scoring, year)
+    return {
+        "pseudo AUC": {m: pseudo_auc(of, scoring, others[m]) for m, of in train.items()},
+        "domain gap": {m: -gaps[m] for m in own},
+        "mixed in": {m: machine_score(row, f"{m}__{MIXED}") for m in own},
+        "spectral surgery": {m: machine_score(row, f"{m}__{SURGERY}") for m in own},
+    }
 
 
 def write_pseudo_anomalies(config, clips, root: Path) -> Path:
@@ -257,19 +342,18 @@ def surgery(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.fft.irfft(np.fft.rfft(wave) * gain, len(wave)).astype(np.float32)
 
 
-def domain_gaps(cell: Cell, config, folder: Path) -> dict[str, float]:
+def domain_gaps(scoring: Scoring, machines: Mapping[str, Embeddings]) -> dict[str, float]:
     """Returns, for each machine, how far the AUC of target against source self-scores is from 0.5.
 
     The value is the mean over sections; it is 0 if there is only one domain.
     """
-    from asd_jax.run.score import load_embeddings
     from asd_jax.scoring.anomaly_score import fit_sections
     from asd_jax.scoring.auc import auc, tie_groups
 
     found = {}
-    for machine, embeddings in load_embeddings(folder).items():
+    for machine, embeddings in machines.items():
         gaps = []
-        for scorer in fit_sections(embeddings, cell.scoring(config)).values():
+        for scorer in fit_sections(embeddings, scoring).values():
             of = {
                 domain: np.nanmin(list(banks.values()), axis=0)
                 for domain, banks in scorer.self_scores.items()

@@ -128,7 +128,7 @@ def block_embeddings(config, pipeline, clips) -> list:
 
     from asd_jax.models.eat import PATCH
     from asd_jax.models.encoder import Encoder
-    from asd_jax.models.pooling import pool_tokens
+    from asd_jax.models.token_pooling import pool_tokens
     from asd_jax.run.clips import clip_windows, window_reader
     from asd_jax.run.embed import window_embeddings
     from asd_jax.training.embedding import embed_windows

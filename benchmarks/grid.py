@@ -23,7 +23,7 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.config import RunConfig, read_config
+from asd_jax.config import RunConfig, read_config, with_set_features
 from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
 from asd_jax.run.embed import BASELINE_FOLDER, embed_machine
@@ -231,6 +231,8 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
         )
     # No run writes its own page, because the grid has one.
     config = with_values(config, {"model.weights": weights or "none", "report.page": False})
+    given = config_flags.get_override_values(flags.FLAGS["config"])
+    config = with_set_features(config, given)
     # Rows with random weights must use the same front end.
     if config.features.statistics == "weights":
         own = front_end_of_weights(config.model.weights.replace("{seed}", "0"))
@@ -329,7 +331,7 @@ def _fixed(cell: Cell, weights: str) -> bool:
 def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
     """Writes the embeddings of one seed of a cell into its folder."""
     from asd_jax.run.clips import find_data, readable_clips
-    from asd_jax.run.encoder import frozen_encoder
+    from asd_jax.run.frozen import frozen_encoder
     from asd_jax.run.train import train_and_score
     from asd_jax.run.workdir import claim_workdir
     from benchmarks import encoders

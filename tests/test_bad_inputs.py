@@ -231,7 +231,7 @@ CONFIG = [
     ([*TRAIN, "--config.model.heads=-1"], "model.heads=-1 must lie in 0..64"),
     ([*TRAIN, "--config.model.dtype=float8"], "known: float32, bfloat16"),
     ([*TRAIN, "--config.model.pooling=band_mean"], "band_mean keeps the bands apart"),
-    ([*TRAIN, "--config.model.pooling=max"], "pooling kind='max'; known"),
+    ([*TRAIN, "--config.model.pooling=median"], "pooling kind='median'; known"),
     ([*TRAIN, "--config.model.block=2"], "EAT has blocks 0..1"),
     ([*TRAIN, "--config.model.embedding_dim=-1"], "model.embedding_dim=-1 must be at least 0"),
     ([*TRAIN, "--config.data.clip_seconds=0.1"], "clip_seconds=0.1: too short"),

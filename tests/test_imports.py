@@ -8,12 +8,13 @@ LAYERS = [
     {"runtime"},
     {"features", "scoring", "data"},
     {"models"},
-    {"training", "reporting"},
+    {"training", "reporting", "monitoring"},
     {"detector"},
     {"config"},
     {"run"},
+    {"service"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "__main__"},
+    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "serve", "__main__"},
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 

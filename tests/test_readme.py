@@ -61,7 +61,7 @@ def test_the_package_itself_says_which_commands_there_are(capsys):
     runpy.run_module("asd_jax", run_name="__main__")
     said = capsys.readouterr().out
     commands = re.findall(r"^python -m (asd_jax\S+) +[A-Z]", said, re.MULTILINE)
-    assert len(commands) == 9 and all(
+    assert len(commands) == 10 and all(
         hasattr(importlib.import_module(name), "define_flags") for name in commands
     )
 

@@ -78,7 +78,7 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
     view = "encoder" if "encoder" in vectors else "level"
     own, normal = vectors[view][[worst]], bank.vectors[view]
     flat = own.reshape(1, -1), normal.reshape(len(normal), -1)
-    row = bank.rows[view][nearest(*flat, 1, bank.scoring[view].distance)[1][0, 0]]
+    row = bank.rows[view][nearest(*flat, 1, bank.scoring[view].metric)[1][0, 0]]
     return HeatMap(
         values=anomalous_cells(detector.pipeline, tokens, detector.patches, windows[worst]),
         start=float(starts[worst]),

@@ -104,7 +104,7 @@ def save(path: str | Path, detector: Detector) -> None:
         "encoder": None if pipeline is None else dataclasses.asdict(pipeline.config),
         "origin": dict(detector.origin),
         "settings": dataclasses.asdict(detector.settings),
-        "scoring": {view: dataclasses.asdict(scoring) for view, scoring in bank.scoring.items()},
+        "scoring": {view: scoring.recorded() for view, scoring in bank.scoring.items()},
         "threshold": detector.threshold,
         "notes": [str(note) for note in detector.notes],
         "note_kinds": [str(note.kind) for note in detector.notes],

@@ -81,10 +81,12 @@ def _prepared(prepare: Preparation, vectors):
 
 
 def _back_end(scoring: Scoring, vectors) -> Score:
-    if scoring.whiten or scoring.back_end not in ("pca_residual", "local_density", "mahalanobis"):
+    known = scoring.back_end in ("pca_residual", "local_density", "mahalanobis")
+    plain = scoring.k == 1 and scoring.distance != "unit_euclidean"
+    if scoring.whiten or not (known and plain):
         raise InputError(
-            f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}) cannot be "
-            "exported"
+            f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}, k {scoring.k}, "
+            f"distance {scoring.distance}) cannot be exported"
         )
     if scoring.back_end == "pca_residual":
         pca = principal_components(vectors, scoring.components)

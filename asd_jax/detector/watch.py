@@ -13,10 +13,10 @@ import numpy as np
 from asd_jax.data.audio import read_clip, sampling_rate
 from asd_jax.data.folders import list_recursively
 from asd_jax.data.windows import cut_windows
-from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.defects import SAID, ArrivalRate, another_rate, defects
 from asd_jax.detector.settings import SHORT
 from asd_jax.detector.stream import Decoder, Event, Windows
+from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.runtime.errors import InputError
 
 Scorer = Callable[[np.ndarray], float]  # window at the rate of `Watching` -> anomaly score

@@ -110,7 +110,10 @@ class FrontEnd:
         check_settings(self)
         modes, (frames, filters) = self.simam.modes, self.simam.tile
         if "local" in modes and self.bins % filters:
-            raise InputError(f"bins={self.bins} must be a multiple of {filters} with local SimAM")
+            raise InputError(
+                f"bins={self.bins} must be a multiple of {filters} with local SimAM "
+                "(simam_tile_filters)"
+            )
         if "local" in modes and FRAME_MULTIPLE % frames:
             raise InputError(
                 f"simam: a tile of {frames} frames must divide {FRAME_MULTIPLE}, as clips are "

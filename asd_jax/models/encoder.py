@@ -7,6 +7,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
+from einops import rearrange
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -15,16 +16,16 @@ from asd_jax.features.simam import Length
 from asd_jax.models.attention import ATTENTIONS, SpectrogramAttention
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.models.lora import LoRA
-from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
+from asd_jax.models.pooling import AttentiveStatisticsPooling
+from asd_jax.models.settings import POOLINGS, Tokens
+from asd_jax.models.token_pooling import conditioned, pool_tokens
 from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.settings import check_settings, key
-
-POOLINGS = ("attentive_statistics", "mean", "cls", "band_mean")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pooling:
-    """How tokens become an embedding; band_mean averages over time and keeps the bands separate."""
+    """How tokens become an embedding; band_mean is mean with the bands kept apart."""
 
     kind: str = key("attentive_statistics", "of the tokens", choices=POOLINGS)
     block: int = key(
@@ -36,10 +37,21 @@ class Pooling:
         least=0,
         most=65_536,
     )
+    tokens: Tokens = Tokens()
 
     def __post_init__(self):
         with config_section("pooling "):
             check_settings(self)
+        if self.kind == "cls" and self.bands != "mixed":
+            raise InputError(
+                f"tokens.bands={self.bands}: the CLS token has no frequency bands; use another "
+                "pooling, e.g. mean"
+            )
+
+    @property
+    def bands(self) -> str:
+        """What happens to the frequency bands: mixed, apart or joined."""
+        return self.tokens.bands_of(self.kind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +83,11 @@ class EncoderConfig:
             raise InputError(
                 f"EAT takes {self.eat.mel_bins} filters but the front end has {self.front_end.bins}"
             )
-        if self.eat and not -self.eat.depth <= self.pooling.block < self.eat.depth:
-            raise InputError(
-                f"pooling of block {self.pooling.block}: EAT has blocks 0..{self.eat.depth - 1}"
-            )
+        for block in self.blocks:
+            if not -self.backbone.depth <= block < self.backbone.depth:
+                raise InputError(
+                    f"pooling of block {block}: EAT has blocks 0..{self.backbone.depth - 1}"
+                )
 
     @property
     def backbone(self) -> EATConfig:
@@ -88,17 +101,24 @@ class EncoderConfig:
         return self.eat
 
     @property
+    def blocks(self) -> list[int]:
+        """The numbers of the blocks whose tokens are averaged; none for the bare filter bank."""
+        pooling = self.pooling
+        return pooling.tokens.block_numbers(pooling.block, self.eat.depth) if self.eat else []
+
+    @property
     def embedding_dim(self) -> int:
         """The width e of the embeddings (of one band's, where bands are kept separate)."""
         if self.eat is None:
             return self.front_end.bins
         statistics = 2 if self.pooling.kind == "attentive_statistics" else 1
-        return self.pooling.embedding_dim or statistics * self.eat.embed_dim
+        joined = self.eat.mel_bins // PATCH if self.pooling.bands == "joined" else 1
+        return self.pooling.embedding_dim or statistics * joined * self.eat.embed_dim
 
     @property
     def axes(self) -> tuple[str, ...]:
         """The names of the axes of the embeddings."""
-        bands = self.eat is not None and self.pooling.kind == "band_mean"
+        bands = self.eat is not None and self.pooling.bands == "apart"
         return ("clip", "band", "embedding") if bands else ("clip", "embedding")
 
 
@@ -150,16 +170,30 @@ class Encoder(nn.Module):
             return out["filter_bank"], out
         eat = EAT(self.config.eat, self.dtype, self.lora, self.drop_path, self.remat, name="eat")
         _, intermediates = eat(x)
-        return self._pool(intermediates["blocks"][self.config.pooling.block]), out | intermediates
+        tokens = [intermediates["blocks"][block] for block in self.config.blocks]
+        # A single block is not divided, so that its embeddings stay the same to the last bit.
+        mean = tokens[0] if len(tokens) == 1 else sum(tokens[1:], tokens[0]) / len(tokens)
+        return self._pool(mean), out | intermediates
 
     def _pool(self, tokens):
-        pooling = self.config.pooling
+        pooling, bands = self.config.pooling, self.config.backbone.mel_bins // PATCH
         if pooling.kind == "attentive_statistics":
-            pooled = AttentiveStatisticsPooling(name="pooling")(tokens[:, 1:])
+            embedding = self._attentive_statistics(tokens, bands)
         else:
-            pooled = pool_tokens(tokens, pooling.kind, self.config.backbone.mel_bins // PATCH)
+            embedding = pool_tokens(tokens, pooling.kind, bands, pooling.tokens)
         return (
-            nn.Dense(pooling.embedding_dim, name="embedding")(pooled)
+            nn.Dense(pooling.embedding_dim, name="embedding")(embedding)
             if pooling.embedding_dim
-            else pooled
+            else embedding
         )
+
+    def _attentive_statistics(self, tokens, bands):
+        pooling = self.config.pooling
+        patches = conditioned(tokens, pooling.tokens)[:, 1:]
+        module = AttentiveStatisticsPooling(name="pooling")
+        if pooling.bands == "mixed":
+            return module(patches)
+        # Each band is pooled by itself, all with the same parameters.
+        each = module(rearrange(patches, "b (t f) d -> (b f) t d", f=bands))
+        form = "(b f) e -> b (f e)" if pooling.bands == "joined" else "(b f) e -> b f e"
+        return rearrange(each, form, f=bands)

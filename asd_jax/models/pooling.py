@@ -3,7 +3,6 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 from jaxtyping import Array, Float
 
 VARIANCE_FLOOR = 1e-6
@@ -41,19 +40,3 @@ class AttentiveStatisticsPooling(nn.Module):
         variance = (weights * jnp.square(tokens - mean[:, None])).sum(1)
         pooled = jnp.concatenate([mean, jnp.sqrt(jnp.maximum(variance, VARIANCE_FLOOR))], -1)
         return nn.LayerNorm(name="norm")(pooled)
-
-
-def pool_tokens(tokens: Float[Array, "b n d"], kind: str, bands: int) -> Float[Array, "..."]:
-    """Returns the embedding of tokens whose first is CLS, by a pooling without parameters.
-
-    "mean" is the mean of the patch tokens, "b d"; "cls" is the CLS token, "b d"; "band_mean" is the
-    mean over time of each frequency band, "b bands d".
-    """
-    tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
-    if kind == "cls":
-        return tokens[:, 0]
-    if kind == "mean":
-        return tokens[:, 1:].mean(1)
-    if kind == "band_mean":
-        return rearrange(tokens[:, 1:], "b (t f) d -> b t f d", f=bands).mean(1)
-    raise ValueError(f"pooling {kind!r}; known: mean, cls, band_mean")

@@ -1,8 +1,10 @@
 """Defines settings of the models, separate from the code that needs JAX."""
 
 import dataclasses
+import re
 
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.settings import CheckedSettings, key
 
 TARGETS = ("qkv", "out", "fc1", "fc2")
 
@@ -32,3 +34,65 @@ class LoRA:
             raise InputError(
                 f"LoRA targets {', '.join(sorted(unknown))}; known: {', '.join(TARGETS)}"
             )
+
+
+POOLINGS = (
+    "attentive_statistics",
+    "mean",
+    "cls",
+    "band_mean",
+    "gem",
+    "max",
+    "gwrp",
+    "rdp",
+    "rdp_gem",
+)
+CONDITIONINGS = ("none", "clamp", "zero", "tanh", "clamp+tanh", "zero+tanh")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens(CheckedSettings):
+    """What happens to EAT's tokens before and while they are pooled, trained or frozen."""
+
+    blocks: str = key(
+        "",
+        "blocks whose tokens are averaged, e.g. 3,4,5 or all; empty: model.block, frozen.block",
+    )
+    conditioning: str = key(
+        "none",
+        "none; clamp (values below condition_low become it), zero (they become 0), tanh (of values "
+        "above condition_high), clamp+tanh or zero+tanh",
+        choices=CONDITIONINGS,
+    )
+    condition_low: float = key(0.1, "of clamp and zero; arXiv 2603.04605", least=-1e6, most=1e6)
+    condition_high: float = key(0.5, "of tanh; arXiv 2603.04605", least=-1e6, most=1e6)
+    bands: str = key(
+        "mixed",
+        "mixed: pooled over time and frequency; apart: over time, an embedding for each frequency "
+        "band (frozen encoders); joined: likewise, the bands as one vector",
+        choices=("mixed", "apart", "joined"),
+    )
+    gem_power: float = key(3.0, "p of the generalised mean gem and rdp_gem", above=0, most=100)
+    gwrp_decay: float = key(
+        0.9, "r of gwrp, the weight r^i of the i-th largest value", least=0, most=1
+    )
+    rdp_gamma: float = key(
+        1.0, "of rdp and rdp_gem, the power of a token's deviation", least=0, most=100
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not re.fullmatch(r"|all|-?\d{1,2}(, ?-?\d{1,2})*", self.blocks):
+            raise InputError(
+                f"blocks={self.blocks[:40]!r}; write numbers with commas, e.g. 3,4,5, or all"
+            )
+
+    def block_numbers(self, block: int, depth: int) -> list[int]:
+        """Returns the numbers of the averaged blocks: `block` alone unless `blocks` names some."""
+        if self.blocks == "all":
+            return list(range(depth))
+        return [int(number) for number in self.blocks.split(",")] if self.blocks else [block]
+
+    def bands_of(self, kind: str) -> str:
+        """Returns what a pooling does with the frequency bands: mixed, apart or joined."""
+        return "apart" if kind == "band_mean" and self.bands == "mixed" else self.bands

@@ -353,7 +353,7 @@ def _nearest_normal(own: Embeddings, scoring: Scoring):
     }
     prepare = Preparation.fit(by_domain, scoring, own.axes)
     bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
-    distances, rows = nearest(queries, bank, 1, scoring.distance)
+    distances, rows = nearest(queries, bank, 1, scoring.metric)
 
     def of(file):
         here = np.flatnonzero(own.files[test] == file)

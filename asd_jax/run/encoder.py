@@ -27,9 +27,7 @@ from asd_jax.training.weights import (
     HOW_TO_GET_WEIGHTS,
     front_end_of,
     load_encoder,
-    load_pipeline,
     random_eat,
-    read_header,
 )
 
 
@@ -158,13 +156,14 @@ def encoder_config(config: RunConfig, clips: Sequence[Clip]) -> EncoderConfig:
         InputError: names the key that is wrong.
     """
     model = config.model
-    pooling = Pooling(model.pooling, model.block, model.embedding_dim)
+    pooling = Pooling(model.pooling, model.block, model.embedding_dim, config.tokens)
     if model.encoder == "filter_bank":
         return EncoderConfig(front_end(config, clips), None, pooling)
-    if pooling.kind == "band_mean":
+    if pooling.bands == "apart":
+        key = "model.pooling=band_mean" if pooling.kind == "band_mean" else "tokens.bands=apart"
         raise InputError(
-            "model.pooling=band_mean keeps the bands apart, which ArcFace cannot train; it is "
-            "for frozen encoders (frozen.pooling). Known here: attentive_statistics, mean, cls"
+            f"{key} keeps the bands apart, which ArcFace cannot train; it is for frozen encoders. "
+            "For training: --config.tokens.bands=joined"
         )
     sizes = eat_config(model, config.features.bins)
     return EncoderConfig(front_end(config, clips), sizes, pooling, model.attention)
@@ -214,42 +213,10 @@ def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfi
     return sizes, params
 
 
-def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderConfig, dict]:
-    """Returns the frozen encoder that `config.model.weights` and `config.frozen` name, with
-    parameters.
-
-    A weight file of a run or of pre-training has its own front end, which is used unless
-    `frozen.features` selects the config's, and its own pooling, which is used unless
-    `frozen.pooling` selects another.
-    """
-    own_pooling = _frozen_pooling(config)
-    if config.model.encoder == "filter_bank":
-        return encoder_config(config, clips), {}
-    if config.model.weights == "none":
-        eat = eat_config(config.model, config.features.bins)
-        params = random_eat(eat, config.seed)
-    elif read_header(config.model.weights)["kind"] == "encoder":
-        pipeline = load_pipeline(config.model.weights)
-        encoder, params = pipeline.config, pipeline.params
-        if config.frozen.features == "weights":
-            print_line(
-                f"{config.model.weights}: an encoder with its own front end; features.* do not "
-                "count here"
-            )
-        else:
-            encoder = dataclasses.replace(encoder, front_end=front_end(config, clips))
-        if not config.frozen.pooling:
-            return encoder, params
-        # Another pooling cannot use the parameters of the file's own pooling.
-        parts = {name: value for name, value in params.items() if name in ("eat", "attention")}
-        return dataclasses.replace(encoder, pooling=own_pooling), parts
-    else:
-        eat, params = load_encoder(config.model.weights)
-    return EncoderConfig(front_end(config, clips), eat, own_pooling), {"eat": params}
-
-
-def _frozen_pooling(config: RunConfig) -> Pooling:
-    return Pooling(config.frozen.pooling or "band_mean", config.frozen.block, 0)
+def frozen_pooling(config: RunConfig) -> Pooling:
+    """Returns the pooling that `config.frozen` selects."""
+    frozen = config.frozen
+    return Pooling(frozen.pooling or "band_mean", frozen.block, 0, config.tokens)
 
 
 def with_pseudo_classes(
@@ -268,7 +235,7 @@ def with_pseudo_classes(
     return pseudo_classes.with_pseudo_classes(
         windows,
         window_reader(config),
-        dataclasses.replace(encoder, pooling=_frozen_pooling(config), attention="none"),
+        dataclasses.replace(encoder, pooling=frozen_pooling(config), attention="none"),
         {"eat": eat},
         clusters=config.data.pseudo_classes,
         path=workdir / "pseudo_classes.json",

@@ -22,7 +22,8 @@ from asd_jax.run.embed import (
     without_path,
     write_front_end,
 )
-from asd_jax.run.encoder import check_run, frozen_encoder, keep_compiled
+from asd_jax.run.encoder import check_run, keep_compiled
+from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import REPORT, write_report, write_seeds_report
 from asd_jax.run.workdir import check_config, claim_workdir, read_data, seed_folders
 from asd_jax.runtime import processes
@@ -32,8 +33,10 @@ from asd_jax.runtime.log import print_line
 from asd_jax.runtime.names import check_names
 from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
+from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.embeddings import Embeddings, check_clips
+from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import submission_files, write_submission
 
@@ -219,11 +222,20 @@ def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
 def score_machines(
     machines: Mapping[str, Embeddings], scoring: Scoring
 ) -> dict[str, MachineScores]:
-    """Returns {machine: scores}; the message of an error names its machine."""
+    """Returns {machine: scores}; the message of an error names its machine.
+
+    With back_end=auto, each machine has a back end of its own, which its notes name.
+    """
+    chosen = {machine: (scoring, "") for machine in machines}
+    if scoring.back_end == AUTO:
+        chosen = chosen_scoring(machines, scoring)
     scored = {}
     for machine, embeddings in machines.items():
+        own, note = chosen[machine]
         with error_context(f"machine {machine}"):
-            scored[machine] = score_machine(embeddings, scoring)
+            scores = score_machine(embeddings, own)
+        notes = (note, *scores.notes) if note else scores.notes
+        scored[machine] = dataclasses.replace(scores, notes=notes)
     return scored
 
 

@@ -196,11 +196,14 @@ class SectionScorer:
         mode, domains = normalization or self.scoring.normalization, self.scoring.domains
         # A pooled bank is the only bank, so the minimum over banks is its score.
         domains = "min" if domains == "pooled" else domains
-        scores = self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
+        scores = self.bank_scores(vectors, clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
         statistics, told = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
+        if self.scoring.deviation == "target" and "target" in statistics:
+            std = statistics["target"][1]
+            statistics = {name: (mean, std) for name, (mean, _) in statistics.items()}
         # The threshold must be on the same normalised scale as the scores of the test clips.
         cut, more = self._threshold(
             np.concatenate([normalized(of, statistics, domains) for of in normal.values()])
@@ -230,6 +233,21 @@ class SectionScorer:
             if clips is None
             else {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
         )
+
+    def bank_scores(self, vectors: np.ndarray, clip: np.ndarray | None = None) -> Scores:
+        """Returns {bank: scores "n" that are not normalised yet} of embeddings "n ..."."""
+        return self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
+
+    def self_scores_without(self, groups: Bank) -> dict[str, Scores]:
+        """Returns `self_scores` with all clips of the same group left out together.
+
+        They are NaN where a bank has a single group, so that nothing is left to compare with.
+
+        Args:
+            groups: {bank: number of each row's group}.
+        """
+        scores, clips = self.fitted.self_scores(groups), self.bank_clip
+        return {d: self._merged(of, clips[d]) if clips else of for d, of in scores.items()}
 
     def _held_out_scores(self, banks) -> dict[str, Scores]:
         if missing := sorted(set(banks) - set(self.held_out)):

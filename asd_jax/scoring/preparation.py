@@ -17,6 +17,7 @@ class Preparation:
     A layer is chosen, or the vectors of the layers are averaged. Dimensions are standardised, and
     each part is PCA-whitened. For the cosine distance each part is scaled to length 1, so that kNN
     on the flattened parts uses the mean of their distances and no loud band outweighs the others.
+    For unit_euclidean a single part is scaled too, because back ends then use plain distances.
     """
 
     layers: str
@@ -24,6 +25,7 @@ class Preparation:
     std: np.ndarray | float
     whiten: tuple
     unit_length: bool
+    unit_single: bool = False
 
     @classmethod
     def fit(
@@ -46,7 +48,9 @@ class Preparation:
             for domain, v in training.items()
             if len(v) and (domain == "source" or not len(training["source"]))
         ]
-        self = cls(layers, 0.0, 1.0, (), scoring.distance == "cosine")
+        unit_euclidean = scoring.distance == "unit_euclidean"
+        unit_length = unit_euclidean or scoring.distance == "cosine"
+        self = cls(layers, 0.0, 1.0, (), unit_length, unit_euclidean)
         if not given or not (scoring.standardize or scoring.whiten):
             return self
         vectors = self._parts(np.concatenate(given)).astype(np.float64)
@@ -81,7 +85,7 @@ class Preparation:
         # A single part is not scaled here: back ends with a cosine distance scale it themselves.
         return (
             unit_or_plain(vectors, "cosine")
-            if self.unit_length and vectors.shape[1] > 1
+            if self.unit_single or (self.unit_length and vectors.shape[1] > 1)
             else vectors
         )
 

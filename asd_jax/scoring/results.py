@@ -3,7 +3,6 @@
 The same scores always give the same bytes.
 """
 
-import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -38,7 +37,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
     found = {
         "official_score": None,
         "year": year,
-        "scoring": dataclasses.asdict(scoring),
+        "scoring": scoring.recorded(),
         "machines": {},
     }
     known, missing = {}, []

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from benchmarks import automatic_choice
+from asd_jax.config import RunConfig
+from asd_jax.data.factory import write_factory
+from asd_jax.models.settings import Tokens
+from asd_jax.run.clips import find_data
+from asd_jax.run.embed import embed_machine
+from asd_jax.run.frozen import frozen_encoder
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
+from asd_jax.runtime.settings import with_values
+from benchmarks import automatic_choice, choice_regret
+from benchmarks.token_views import View, view_embeddings, with_front_end
 from benchmarks.verdict import row_of
 
 RNG = np.random.default_rng(0)
@@ -58,3 +68,60 @@ def test_ranks_are_averaged_and_correlated():
     assert automatic_choice.mean_ranks([up, down]) == {name: {"fan": 2.0} for name in "abc"}
     assert automatic_choice.rank_correlation(up, down, "fan") == pytest.approx(-1)
     assert automatic_choice.rank_correlation({name: {"fan": 0.0} for name in "abc"}, up, "fan") == 0
+
+
+@pytest.mark.slow
+def test_every_view_is_what_the_encoder_gives_and_is_kept(tmp_path, monkeypatch):
+    sizes = {"train_source": 2, "train_target": 1, "test_per_condition": 1}
+    write_factory(tmp_path / "data", machines=["fan"], clip_seconds=0.5, **sizes)
+    keys = {"data.root": str(tmp_path / "data"), "data.clip_seconds": 0.5, "model.weights": "none"}
+    small = {"model.size": "tiny", "model.depth": 2, "model.width": 32, "model.heads": 2}
+    config = with_front_end(with_values(RunConfig(), {**keys, **small}), "mel", "global")
+    clips = find_data(config, tmp_path)
+    tokens = Tokens(bands="apart")
+    views = [View(0, "gem", tokens), View(-1, "max", tokens)]
+    found = view_embeddings(config, clips, views, tmp_path / "views")
+    for view in views:
+        keys = {"frozen.block": view.block, "frozen.pooling": view.pooling, "tokens.bands": "apart"}
+        one = with_values(config, keys)
+        expected, bare = embed_machine(one, *frozen_encoder(one, clips), clips)
+        own = found[view.name]["fan"]
+        np.testing.assert_allclose(own.vectors, expected.vectors, atol=2e-6)  # measured 7e-7
+        assert own.axes == expected.axes == ("clip", "band", "embedding")
+    np.testing.assert_allclose(found["filter bank"]["fan"].vectors, bare.vectors, atol=2e-6)
+    monkeypatch.setattr("benchmarks.token_views._embed", None)  # nothing is embedded again
+    again = view_embeddings(config, clips, views, tmp_path / "views")
+    np.testing.assert_array_equal(
+        again["block 0 gem"]["fan"].vectors, found["block 0 gem"]["fan"].vectors
+    )
+
+
+SETS = {
+    "drone": {"a": {"x": 0.9}, "b": {"x": 0.5}, "c": {"x": 0.7}},
+    "fans": {"a": {"y": 0.2, "z": 0.4}, "b": {"y": 0.8, "z": 0.6}, "c": {"y": 0.7, "z": 0.9}},
+}
+
+
+def test_regret_is_what_the_chosen_candidate_lacks_to_the_best():
+    found = choice_regret.regret(SETS["fans"], {"y": "c", "z": "b"})
+    assert found == pytest.approx({"y": 0.1, "z": 0.3})
+    random = choice_regret.random_regret(SETS["fans"])
+    assert random == pytest.approx({"y": 0.8 - 1.7 / 3, "z": 0.9 - 1.9 / 3})
+    assert choice_regret.best_elsewhere(SETS, "drone") == "c"
+    assert choice_regret.best_elsewhere(SETS, "fans") == "a"
+
+
+def test_several_sets_are_joined_by_their_means(tmp_path, capsys):
+    for name, scores in SETS.items():
+        chosen = {"proxy": choice_regret.regret(scores, dict.fromkeys(scores["a"], "b"))}
+        write_json(
+            tmp_path / name / "automatic_choice.json", {"candidates": scores, "regret": chosen}
+        )
+    folders = [tmp_path / name for name in SETS]
+    found = choice_regret.join(folders, tmp_path)
+    assert found["proxy"] == pytest.approx({"drone": 0.4, "fans": 0.15})
+    # "c" is the best of the fans, "a" of the drone
+    assert found[choice_regret.ELSEWHERE] == pytest.approx({"drone": 0.2, "fans": 0.55})
+    assert "27.50" in capsys.readouterr().out
+    with pytest.raises(InputError, match="no automatic_choice.json"):
+        choice_regret.join([tmp_path / "none"], tmp_path)

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from machine_sound import RATE, sound
 
-from asd_jax.detector.alarms import Alarm, Moment
 from asd_jax.detector.chunks import chunks_of_stream
 from asd_jax.detector.defects import defects
 from asd_jax.detector.stream import Decoder, Form
 from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
+from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.runtime.errors import InputError
 
 NAN = float("nan")

@@ -8,7 +8,9 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import simam
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
-from asd_jax.models.pooling import pool_tokens
+from asd_jax.models.pooling import AttentiveStatisticsPooling
+from asd_jax.models.settings import Tokens
+from asd_jax.models.token_pooling import pool_tokens
 from asd_jax.runtime.errors import InputError
 
 EAT_CONFIG = EATConfig(32, 2, 2)
@@ -40,6 +42,14 @@ def test_embedding_is_the_stages_one_after_the_other():
         (Pooling("attentive_statistics", -1, 0), (3, 64), ("clip", "embedding")),
         (Pooling("cls", 0, 0), (3, 32), ("clip", "embedding")),
         (Pooling("band_mean", -2, 0), (3, 8, 32), ("clip", "band", "embedding")),
+        (Pooling("gem", -2, 0, Tokens(bands="apart")), (3, 8, 32), ("clip", "band", "embedding")),
+        (Pooling("rdp", -2, 0, Tokens(bands="joined")), (3, 256), ("clip", "embedding")),
+        (Pooling("max", -1, 16, Tokens(bands="joined")), (3, 16), ("clip", "embedding")),
+        (
+            Pooling("attentive_statistics", -1, 0, Tokens(bands="joined")),
+            (3, 512),
+            ("clip", "embedding"),
+        ),
     ],
 )
 def test_shapes_and_axes(pooling, shape, axes):
@@ -50,6 +60,26 @@ def test_shapes_and_axes(pooling, shape, axes):
         and module.config.axes == axes
         and module.config.embedding_dim == shape[-1]
     )
+
+
+def test_a_mean_of_blocks_is_the_mean_of_their_tokens():
+    module, variables = encoder(pooling=Pooling("max", 0, 0, Tokens(blocks="0,-1")))
+    embedding, out = module.apply(variables, WAVE)
+    mean = (out["blocks"][0] + out["blocks"][1]) / 2
+    np.testing.assert_allclose(embedding, mean[:, 1:].max(1), atol=1e-6)
+    every, _ = encoder(pooling=Pooling("max", 0, 0, Tokens(blocks="all")))
+    np.testing.assert_array_equal(every.apply(variables, WAVE)[0], embedding)
+
+
+def test_a_band_of_attentive_statistics_is_pooled_by_itself():
+    pooling = Pooling("attentive_statistics", -1, 0, Tokens(bands="joined"))
+    module, variables = encoder(pooling=pooling)
+    embedding, out = module.apply(variables, WAVE)
+    # token 1 + t * 8 + f, f = 5
+    one = AttentiveStatisticsPooling().apply(
+        {"params": variables["params"]["pooling"]}, out["blocks"][-1][:, 1 + 5 :: 8]
+    )
+    np.testing.assert_allclose(embedding[:, 5 * 64 : 6 * 64], one, atol=1e-5)
 
 
 def test_filter_bank_encoder_has_no_parameters():
@@ -65,5 +95,11 @@ def test_impossible_combinations_are_refused():
         EncoderConfig(front_end=FrontEnd(bins=64), eat=EAT_CONFIG)
     with pytest.raises(InputError, match="pooling of block 2: EAT has blocks 0..1"):
         EncoderConfig(eat=EAT_CONFIG, pooling=Pooling(block=2))
-    with pytest.raises(InputError, match="pooling kind='max'; known: attentive_statistics"):
-        Pooling("max")
+    with pytest.raises(InputError, match="pooling of block 3: EAT has blocks 0..1"):
+        EncoderConfig(eat=EAT_CONFIG, pooling=Pooling(tokens=Tokens(blocks="0,3")))
+    with pytest.raises(InputError, match="pooling kind='median'; known: attentive_statistics"):
+        Pooling("median")
+    with pytest.raises(InputError, match="bands=joined: the CLS token has no frequency bands"):
+        Pooling("cls", tokens=Tokens(bands="joined"))
+    with pytest.raises(InputError, match="blocks='3-5'; write numbers with commas"):
+        Tokens(blocks="3-5")

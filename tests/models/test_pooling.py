@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.models.pooling import AttentiveStatisticsPooling, pool_tokens
+from asd_jax.models.pooling import AttentiveStatisticsPooling
 
 TOKENS = jax.random.normal(jax.random.key(0), (2, 24, 8))
 
@@ -47,14 +47,3 @@ def test_equal_tokens_have_a_finite_gradient(pooling):
     module, params = pooling
     gradient = jax.grad(lambda x: module.apply({"params": params}, x).sum())(jnp.ones((1, 24, 8)))
     assert np.isfinite(gradient).all()
-
-
-def test_parameter_free_poolings():
-    tokens = np.arange(2 * 7 * 3.0).reshape(2, 7, 3)  # CLS, then 2 times x 3 bands
-    np.testing.assert_allclose(pool_tokens(jnp.asarray(tokens), "cls", 3), tokens[:, 0])
-    np.testing.assert_allclose(pool_tokens(jnp.asarray(tokens), "mean", 3), tokens[:, 1:].mean(1))
-    bands = pool_tokens(jnp.asarray(tokens), "band_mean", 3)
-    # token 1 + t * 3 + f, f = 1
-    np.testing.assert_allclose(bands[:, 1], (tokens[:, 2] + tokens[:, 5]) / 2)
-    with pytest.raises(ValueError, match="known: mean, cls, band_mean"):
-        pool_tokens(jnp.asarray(tokens), "max", 3)

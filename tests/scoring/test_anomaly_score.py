@@ -66,6 +66,16 @@ def test_the_default_is_cosine_1_nn_with_train_statistics_and_the_minimum():
     assert found.notes == ()
 
 
+def test_both_domains_can_be_divided_by_the_targets_deviation():
+    embeddings = machine()
+    found = score_machine(embeddings, Scoring(deviation="target")).score
+    (scorer,) = fit_sections(embeddings).values()
+    test = scorer.fitted.score(embeddings.vectors[embeddings.split == "test"])
+    own = {domain: scorer.self_scores[domain][domain] for domain in ("source", "target")}
+    each = [(test[d] - own[d].mean()) / own["target"].std() for d in own]
+    assert found == pytest.approx(np.min(each, axis=0), abs=1e-12)
+
+
 def test_standardisation_uses_the_source_training_clips():
     embeddings = machine()
     source = split(embeddings, "train", "source")

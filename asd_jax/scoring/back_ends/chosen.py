@@ -2,6 +2,7 @@
 
 import functools
 
+from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.band_matching import band_matching
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted
 from asd_jax.scoring.back_ends.fusion import fuse, on_columns
@@ -13,21 +14,22 @@ from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
 from asd_jax.scoring.back_ends.mem_mixup import mem_mixup
 from asd_jax.scoring.back_ends.pca_residual import pca_residual
 from asd_jax.scoring.back_ends.smote import smote
-from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.back_ends.varmin import varmin
+from asd_jax.scoring.options import AUTO, Scoring
 
 
 def _knn(bank, s, parts):
-    return knn(bank, distance=s.distance, k=s.k, on_device=s.on_device)
+    return knn(bank, distance=s.metric, k=s.k, on_device=s.on_device)
 
 
 def _smote(bank, s, parts):
     return smote(
-        bank, distance=s.distance, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed
+        bank, distance=s.metric, k=s.k, ratio=s.smote_ratio, smote_k=s.smote_k, seed=s.seed
     )
 
 
 def _mem_mixup(bank, s, parts):
-    return mem_mixup(bank, distance=s.distance, k=s.k, mixup_k=s.mixup_k, weight=s.mixup_weight)
+    return mem_mixup(bank, distance=s.metric, k=s.k, mixup_k=s.mixup_k, weight=s.mixup_weight)
 
 
 BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector)
@@ -35,14 +37,23 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector
     "smote": _smote,
     "mem_mixup": _mem_mixup,
     "k_means": lambda bank, s, parts: k_means(
-        bank, distance=s.distance, centres=s.centres, seed=s.seed
+        bank, distance=s.metric, centres=s.centres, seed=s.seed
     ),
-    "local_density": lambda bank, s, parts: local_density(bank, distance=s.distance, k=s.density_k),
+    "local_density": lambda bank, s, parts: local_density(
+        bank, distance=s.metric, k=s.density_k, neighbours=s.k
+    ),
     "mahalanobis": lambda bank, s, parts: mahalanobis(bank, shrinkage=s.shrinkage or None),
     "pca_residual": lambda bank, s, parts: pca_residual(bank, components=s.components),
     "gmm": lambda bank, s, parts: gmm(bank, components=s.mixture, seed=s.seed),
+    "varmin": lambda bank, s, parts: varmin(
+        bank,
+        distance=s.metric,
+        k=s.density_k,
+        in_log=s.varmin_log,
+        bands=parts if s.varmin_by_band else 1,
+    ),
     "band_matching": lambda bank, s, parts: band_matching(
-        bank, bands=parts, distance=s.distance, k=s.k
+        bank, bands=parts, distance=s.metric, k=s.k
     ),
 }
 
@@ -64,6 +75,11 @@ def fit_back_end(
     parts = next(iter(bank.values())).shape[1]
     bank = {domain: vectors.reshape(len(vectors), -1) for domain, vectors in bank.items()}
     names = scoring.back_end.split("+")
+    if scoring.back_end == AUTO:
+        raise InputError(
+            "back_end=auto is not fitted itself: asd_jax.scoring.automatic.chosen_scoring chooses "
+            "a back end for each machine; name one here"
+        )
 
     def fit(bank, parts=parts):
         if len(names) == 1:

@@ -1,0 +1,12 @@
+"""What comes after the score: readings over months, alarm cases, levels and trends, in one file.
+
+    store.py       one SQLite file for all machines: readings, events, alarm cases
+    recorder.py    one machine's way into the store; a full disk delays it and stops nothing
+    alarms.py      scores -> alarms: deadband, on-delay and off-delay, N of M
+    cases.py       the record of an alarm: raised, acknowledged, shelved, cleared
+    quiet_hours.py hours in which an alarm is recorded but not announced
+    levels.py      sound levels, overall and in one-third octaves (IEC 61260-1)
+    trend.py       slope with interval, date of a change, time to the threshold
+
+The room knows no detector: it takes scores and waveforms.
+"""

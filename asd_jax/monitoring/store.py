@@ -1,0 +1,436 @@
+"""Keeps what machines did over months in one SQLite file: readings, events and alarm cases.
+
+    with Store("plant.db") as store:
+        store.add("pump 3", Reading(time, 10.0, score, threshold, level, bands))
+        series = store.readings("pump 3", since=time - 30 * DAY)
+        store.event("pump 3", time, "gap", "no sound is coming")
+        for event in store.events(after=store.mark("mqtt")):
+            publish(event)
+            store.set_mark("mqtt", event["id"])
+
+Several threads may share a Store, and several processes a file. Times are Unix time in seconds.
+A write is a transaction: after a kill it is there as a whole or not at all. The size is bounded:
+old readings are merged into longer ones (`STAGES`), the oldest events are removed (`MOST_EVENTS`).
+The alarm cases are in cases.py.
+"""
+
+import contextlib
+import dataclasses
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.runtime.errors import InputError
+
+VERSION = 1  # of the tables
+DAY = 86400.0
+# (age in seconds from which readings are merged, seconds that a merged reading covers). For windows
+# of 10 s this keeps about 30,000 readings of a machine, 6 MB, and 365 more a year.
+STAGES = ((2 * DAY, 600.0), (30 * DAY, 3600.0), (400 * DAY, DAY))
+MOST_EVENTS = 100_000  # of each machine
+_ROLL_UP_EVERY = 3600.0  # seconds of readings between two mergers
+_APPLICATION = 0x61736461  # "asda", which tells the file from other programs' SQLite files
+_WAIT_SECONDS = 10.0  # for a lock that another process holds
+_TABLES = """
+CREATE TABLE machines (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE readings (
+    machine INTEGER NOT NULL REFERENCES machines,
+    stage INTEGER NOT NULL,
+    time REAL NOT NULL,
+    seconds REAL NOT NULL,
+    count INTEGER NOT NULL,
+    score REAL NOT NULL,
+    highest REAL NOT NULL,
+    threshold REAL NOT NULL,
+    level REAL,
+    bands BLOB,
+    PRIMARY KEY (machine, stage, time)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    machine INTEGER NOT NULL REFERENCES machines,
+    time REAL NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL,
+    fields TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_of_machine ON events (machine, id);
+CREATE TABLE marks (name TEXT PRIMARY KEY, event INTEGER NOT NULL) STRICT;
+CREATE TABLE cases (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    machine INTEGER NOT NULL REFERENCES machines,
+    raised REAL NOT NULL,
+    cleared REAL,
+    acknowledged REAL,
+    acknowledged_by TEXT NOT NULL DEFAULT '',
+    shelved_until REAL,
+    announced REAL,
+    closed REAL,
+    note TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX one_open_case ON cases (machine) WHERE closed IS NULL;
+CREATE TABLE occurrences (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE,
+    started REAL NOT NULL,
+    ended REAL,
+    peak REAL NOT NULL,
+    threshold REAL NOT NULL,
+    message TEXT NOT NULL,
+    evidence TEXT NOT NULL
+) STRICT;
+CREATE INDEX occurrences_of_case ON occurrences (case_id);
+"""
+
+
+class NotStored(InputError):
+    """The store cannot be written or read now: full disk, lock, permissions. Trying again helps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """The score and the levels of one window.
+
+    Attributes:
+        time: start of the window.
+        seconds: its length.
+        score: its anomaly score.
+        threshold: threshold of the detector that gave the score.
+        level: sound level in dB re full scale; None if unknown.
+        bands: levels of the one-third octaves in dB; None if unknown.
+    """
+
+    time: float
+    seconds: float
+    score: float
+    threshold: float
+    level: float | None = None
+    bands: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """The readings of a machine in order of time, as arrays of one length "n".
+
+    Attributes:
+        time: start of each reading.
+        seconds: what it covers, a window or a merger of several.
+        count: number of windows in it.
+        score: mean score of the windows.
+        highest: highest score of a window.
+        threshold: threshold at the time; of a merger, the last one.
+        level: level in dB, NaN where unknown; of a merger, of the mean energy.
+        bands: levels "n b" of the one-third octaves, NaN where unknown.
+    """
+
+    time: np.ndarray
+    seconds: np.ndarray
+    count: np.ndarray
+    score: np.ndarray
+    highest: np.ndarray
+    threshold: np.ndarray
+    level: np.ndarray
+    bands: np.ndarray
+
+
+class Store:
+    """One SQLite file for the readings, events and cases of any number of machines."""
+
+    def __init__(self, path: str | Path, *, new: bool = True):
+        """Opens the file, and makes it if it does not exist and `new` is true.
+
+        Raises:
+            InputError: the file is of another program or of a newer version, or does not exist and
+                `new` is false.
+            NotStored: it cannot be opened.
+        """
+        self.path = Path(path)
+        if not new and not self.path.is_file():
+            raise InputError(
+                f"{path}: no such store; python -m asd_jax.detect watch --store={path} makes one"
+            )
+        self._lock = threading.RLock()
+        self._rolled_up: dict[str, float] = {}
+        with self._refused():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._open = sqlite3.connect(
+                self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._open.row_factory = sqlite3.Row
+            try:
+                self._prepare()
+            except BaseException:
+                self._open.close()
+                raise
+
+    def _prepare(self) -> None:
+        # The file of another program must not be touched, so it is recognised before any PRAGMA
+        # that writes.
+        tables = self._open.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        (application,) = self._open.execute("PRAGMA application_id").fetchone()
+        (version,) = self._open.execute("PRAGMA user_version").fetchone()
+        if tables and application != _APPLICATION:
+            raise InputError(f"{self.path}: a database of another program; name another file")
+        if version > VERSION:
+            raise InputError(
+                f"{self.path}: written by a newer version (tables {version}, known {VERSION}); "
+                "update asd_jax"
+            )
+        # In WAL mode, readers and a writer do not wait for each other. A kill loses nothing that
+        # was committed; a power cut may lose the last seconds, but never damages the file.
+        self._open.execute("PRAGMA journal_mode = WAL")
+        self._open.execute("PRAGMA synchronous = NORMAL")
+        self._open.execute("PRAGMA foreign_keys = ON")
+        with self.transaction() as do:
+            # Another process may have made the tables in the meantime.
+            if not do("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    do(statement)
+                do(f"PRAGMA application_id = {_APPLICATION}")
+                do(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._open.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator:
+        """Context manager: yields a function that executes SQL; all of it is kept, or nothing.
+
+        A transaction inside another is part of it.
+
+        Raises:
+            NotStored: the file cannot be written or read.
+        """
+        with self._lock, self._refused():
+            outermost = not self._open.in_transaction
+            if outermost:
+                self._open.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._open.execute
+            except BaseException:
+                # SQLite itself may have ended the transaction, e.g. when the disk is full.
+                if outermost and self._open.in_transaction:
+                    self._open.execute("ROLLBACK")
+                raise
+            if outermost:
+                self._committed()
+
+    def _committed(self) -> None:
+        try:
+            self._open.execute("COMMIT")
+        except sqlite3.Error:
+            if self._open.in_transaction:
+                self._open.execute("ROLLBACK")
+            raise
+
+    def query(self, sql: str, *values) -> list[sqlite3.Row]:
+        """Returns the rows of a SELECT.
+
+        Raises:
+            NotStored: the file cannot be read.
+        """
+        with self._lock, self._refused():
+            return self._open.execute(sql, values).fetchall()
+
+    @contextlib.contextmanager
+    def _refused(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise NotStored(f"{self.path}: cannot be used as a store ({error})") from error
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{self.path}: not a whole store ({error})") from error
+        except OSError as error:
+            raise NotStored(f"{self.path}: cannot be used ({error.strerror or error})") from error
+
+    def machines(self) -> list[str]:
+        """Returns the names of the machines, in the order in which they came."""
+        return [row["name"] for row in self.query("SELECT name FROM machines ORDER BY id")]
+
+    def number(self, machine: str) -> int:
+        """Returns the number of a machine in the tables; a new machine gets one."""
+        with self.transaction() as do:
+            do("INSERT OR IGNORE INTO machines (name) VALUES (?)", (machine,))
+            return do("SELECT id FROM machines WHERE name = ?", (machine,)).fetchone()[0]
+
+    def add(self, machine: str, *readings: Reading) -> None:
+        """Adds readings of a machine; one of the same time replaces the earlier one.
+
+        Once an hour of readings, old ones are merged.
+
+        Raises:
+            NotStored: the file cannot be written; nothing was added.
+        """
+        if not readings:
+            return
+        with self.transaction() as do:
+            number = self.number(machine)
+            for one in readings:
+                bands = None if one.bands is None else np.asarray(one.bands, "<f4").tobytes()
+                values = (one.seconds, 1, one.score, one.score, one.threshold, one.level, bands)
+                do(
+                    "INSERT OR REPLACE INTO readings VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (number, one.time, *values),
+                )
+            latest = max(one.time for one in readings)
+            if latest - self._rolled_up.get(machine, -np.inf) >= _ROLL_UP_EVERY:
+                self.roll_up(machine, latest)
+                self._rolled_up[machine] = latest
+
+    def readings(self, machine: str, since: float = -np.inf, until: float = np.inf) -> Series:
+        """Returns the readings of a machine whose start is in [since, until), old ones merged."""
+        rows = self.query(
+            "SELECT r.* FROM readings r JOIN machines m ON m.id = r.machine "
+            "WHERE m.name = ? AND time >= ? AND time < ? ORDER BY time",
+            machine,
+            _finite(since),
+            _finite(until),
+        )
+        return _series(rows)
+
+    def roll_up(self, machine: str, now: float) -> None:
+        """Merges readings of a machine by age (`STAGES`) and removes its oldest events."""
+        with self.transaction() as do:
+            number = self.number(machine)
+            for stage, (age, span) in enumerate(STAGES, 1):
+                # Only spans that are over are merged, so a merged reading never changes again.
+                before = float(np.floor((now - age) / span) * span)
+                rows = do(
+                    "SELECT * FROM readings WHERE machine = ? AND stage < ? AND time < ? "
+                    "ORDER BY time",
+                    (number, stage, before),
+                ).fetchall()
+                self._merge(do, number, stage, span, rows)
+                do(
+                    "DELETE FROM readings WHERE machine = ? AND stage < ? AND time < ?",
+                    (number, stage, before),
+                )
+            do(
+                "DELETE FROM events WHERE machine = ? AND id <= (SELECT id FROM events "
+                "WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (number, number, MOST_EVENTS),
+            )
+
+    def _merge(self, do, number: int, stage: int, span: float, rows: Sequence) -> None:
+        groups: dict[float, list] = {}
+        for row in rows:
+            groups.setdefault(float(np.floor(row["time"] / span) * span), []).append(row)
+        for start, group in groups.items():
+            kept = do(
+                "SELECT * FROM readings WHERE machine = ? AND stage = ? AND time = ?",
+                (number, stage, start),
+            ).fetchall()
+            merged = _merged(_series([*kept, *group]))
+            do(
+                "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (number, stage, start, span, *merged),
+            )
+
+    def event(self, machine: str, time: float, kind: str, message: str = "", **fields) -> int:
+        """Adds an event and returns its id; ids only grow.
+
+        Args:
+            machine: name of the machine.
+            time: when it happened.
+            kind: kind of the event, e.g. "gap", "alarm_raised".
+            message: description in words.
+            fields: further values that JSON can hold.
+
+        Raises:
+            NotStored: the file cannot be written.
+        """
+        with self.transaction() as do:
+            values = (self.number(machine), time, kind, message, json.dumps(fields))
+            return do(
+                "INSERT INTO events (machine, time, kind, message, fields) VALUES (?, ?, ?, ?, ?)",
+                values,
+            ).lastrowid
+
+    def events(self, machine: str | None = None, *, after: int = 0, most: int = 1000) -> list[dict]:
+        """Returns up to `most` events with an id above `after`, oldest first.
+
+        Each is {"id", "machine", "time", "event", "message", and its further fields}.
+        """
+        rows = self.query(
+            "SELECT e.*, m.name FROM events e JOIN machines m ON m.id = e.machine "
+            "WHERE e.id > ? AND (? IS NULL OR m.name = ?) ORDER BY e.id LIMIT ?",
+            after,
+            machine,
+            machine,
+            most,
+        )
+        return [
+            {
+                "id": row["id"],
+                "machine": row["name"],
+                "time": row["time"],
+                "event": row["kind"],
+                "message": row["message"],
+                **json.loads(row["fields"]),
+            }
+            for row in rows
+        ]
+
+    def mark(self, name: str) -> int:
+        """Returns the id of the last event that a named reader has dealt with; 0 at first."""
+        rows = self.query("SELECT event FROM marks WHERE name = ?", name)
+        return rows[0]["event"] if rows else 0
+
+    def set_mark(self, name: str, event: int) -> None:
+        """Records that a reader has dealt with all events up to this id."""
+        with self.transaction() as do:
+            do("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, event))
+
+
+def _finite(time: float) -> float:
+    return float(np.clip(time, -1e300, 1e300))
+
+
+def _series(rows: Sequence[sqlite3.Row]) -> Series:
+    columns = {
+        name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64)
+        for name in ("time", "seconds", "count", "score", "highest", "threshold", "level")
+    }
+    bands = [np.frombuffer(row["bands"] or b"", "<f4") for row in rows]
+    width = max(map(len, bands), default=0)
+    table = np.full((len(rows), width), np.nan)
+    for line, own in zip(table, bands, strict=True):
+        line[: len(own)] = own
+    return Series(**columns, bands=table)
+
+
+def _merged(series: Series) -> tuple:
+    """Returns count, score, highest, threshold, level and bands of the readings as one."""
+    count = series.count
+    level = _mean_level(series.level[:, None], count)[0]
+    bands = _mean_level(series.bands, count)
+    return (
+        int(count.sum()),
+        float(np.average(series.score, weights=count)),
+        float(series.highest.max()),
+        float(series.threshold[-1]),
+        None if np.isnan(level) else float(level),
+        bands.astype("<f4").tobytes() if len(bands) else None,
+    )
+
+
+def _mean_level(levels: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Returns the level of the mean energy of levels "n b" in dB; unknown levels do not count."""
+    known = ~np.isnan(levels)
+    weights = known * count[:, None]
+    energy = np.where(known, 10 ** (np.nan_to_num(levels) / 10), 0) * weights
+    total = weights.sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > 0, 10 * np.log10(energy.sum(0) / total), np.nan)

@@ -1,0 +1,1 @@
+"""A watch over many machines in one process: sources, scores, alarms, web page, MQTT, metrics."""

@@ -1,0 +1,102 @@
+"""Reads a recording, or the recordings that arrive in a folder."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.data.audio import read_clip, sampling_rate
+from asd_jax.data.decode import open_recording
+from asd_jax.data.folders import list_recursively
+from asd_jax.detector.stream import Event
+from asd_jax.runtime.errors import InputError
+from asd_jax.service.configuration import Machine
+from asd_jax.service.sources import Heard, Reader, Sound
+
+LOOK_SECONDS = 1.0  # between two looks at a folder
+
+
+def file(machine: Machine) -> Reader:
+    """Returns a reader of one recording, at its own speed if the machine says so.
+
+    Raises:
+        InputError: the file is missing or not sound.
+    """
+    path = Path(machine.source)
+    with open_recording(path) as sound:
+        rate = sound.rate
+
+    def read(stop: threading.Event) -> Iterator[Heard]:
+        began, count = time.time(), 0
+        for block in _blocks(path, machine, rate):
+            if stop.is_set():
+                return
+            count += len(block)
+            if machine.realtime:
+                stop.wait(max(0.0, began + count / rate - time.time()))
+            # A rehearsal happens now; the times of a recording follow from when it was written.
+            yield Sound(block, rate, began + count / rate)
+        yield Event("ended", f"{path.name} has been heard to its end")
+
+    return read
+
+
+def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
+    """Yields a tenth of a second of sound at a time."""
+    step = max(rate // 10, 1)
+    with open_recording(path) as sound:
+        for block in sound.blocks():
+            scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
+            if machine.channel >= block.shape[1]:
+                raise InputError(f"{path}: no channel {machine.channel} of {block.shape[1]}")
+            for start in range(0, len(block), step):
+                part = block[start : start + step] * scale
+                yield part.mean(1) if machine.channel < 0 else part[:, machine.channel]
+
+
+def folder(machine: Machine) -> Reader:
+    """Returns a reader of the recordings in a folder and its subfolders, and of those that come.
+
+    A recording is read when its size and time have not changed between two looks. It is timed by
+    the file's time of change, which is taken as the end of the recording.
+    """
+    place = Path(machine.source)
+    channel = "mean" if machine.channel < 0 else machine.channel
+
+    def read(stop: threading.Event) -> Iterator[Heard]:
+        done: dict[Path, tuple[int, int]] = {}
+        before: dict[Path, tuple[int, int]] = {}
+        while not stop.is_set():
+            there = _recordings(place)
+            # Forgetting removed files keeps the memory bounded.
+            done = {path: state for path, state in done.items() if path in there}
+            for path in sorted(there, key=lambda path: (there[path], path)):
+                if done.get(path) == there[path] or before.get(path) != there[path]:
+                    continue
+                done[path] = there[path]
+                name = path.relative_to(place).as_posix()
+                try:
+                    rate = sampling_rate(path)
+                    wave = read_clip(path, sample_rate=rate, channel=channel)
+                except InputError as error:
+                    yield Event("unreadable", str(error))
+                    continue
+                yield Sound(wave, rate, there[path][0] / 1e9, name)
+            before = there
+            stop.wait(LOOK_SECONDS)
+
+    return read
+
+
+def _recordings(place: Path) -> dict[Path, tuple[int, int]]:
+    """Returns {recording: (time of change, size)}."""
+    there = {}
+    for path in list_recursively(place).files:
+        try:
+            status = path.stat()
+        except OSError:  # removed after the listing
+            continue
+        there[path] = (status.st_mtime_ns, status.st_size)
+    return there

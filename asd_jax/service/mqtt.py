@@ -1,0 +1,123 @@
+"""Publishes states and events to an MQTT broker, and tells Home Assistant what there is."""
+
+import json
+import threading
+from typing import Any
+
+from asd_jax.service.configuration import Mqtt
+
+_EXPIRES_S = 60  # after so long without a state Home Assistant shows "unavailable"
+
+
+class Publisher:
+    """A connection to the broker that is made again whenever it breaks.
+
+    Topics: TOPIC/availability ("online", by last will "offline"), TOPIC/MACHINE/state (JSON,
+    retained) and TOPIC/MACHINE/event (JSON, QoS 2, in order).
+    """
+
+    def __init__(self, settings: Mqtt, password: str, machines: list[str]):
+        import paho.mqtt.client as paho
+
+        self.settings, self.machines = settings, machines
+        self.availability = f"{settings.topic}/availability"
+        self._flying: dict[int, Any] = {}  # {id of an event: paho's record of its message}
+        # The broker remembers the session of this name, which is what makes QoS 2 exact.
+        self.client = client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=f"asd_jax_{settings.topic.replace('/', '_')}",
+            clean_session=False,
+        )
+        if settings.user:
+            client.username_pw_set(settings.user, password or None)
+        if settings.tls:
+            client.tls_set(ca_certs=settings.ca_file or None)
+        client.will_set(self.availability, "offline", qos=1, retain=True)
+        client.reconnect_delay_set(1, 30)
+        client.on_connect = self._connected
+
+    def start(self) -> None:
+        """Begins to connect, in a thread of its own."""
+        self.client.connect_async(self.settings.host, self.settings.port, keepalive=15)
+        self.client.loop_start()
+
+    def end(self) -> None:
+        """Says goodbye and disconnects."""
+        if self.client.is_connected():
+            self.client.publish(self.availability, "offline", 1, True).wait_for_publish(3)
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def _connected(self, client, data, flags, reason, properties) -> None:
+        if reason.is_failure:
+            return
+        client.publish(self.availability, "online", 1, True)
+        for machine in self.machines:
+            for topic, content in discovery(self.settings, machine).items():
+                client.publish(topic, json.dumps(content), 1, True)
+
+    def state(self, state: dict) -> None:
+        """Publishes the state of a machine, if the broker is there; only the latest one counts."""
+        if self.client.is_connected():
+            topic = f"{self.settings.topic}/{state['machine']}/state"
+            self.client.publish(topic, json.dumps(state), 0, True)
+
+    def event(self, event: dict, stop: threading.Event) -> bool:
+        """Publishes an event, and returns whether the broker has it.
+
+        A message under way is never sent a second time as a new one: paho repeats it itself when
+        the connection is back.
+        """
+        message = self._flying.get(event["id"])
+        if message is None:
+            if not self.client.is_connected():
+                return False
+            topic = f"{self.settings.topic}/{event['machine']}/event"
+            message = self.client.publish(topic, json.dumps(event), 2)
+            # paho keeps the message even if the connection broke just now.
+            message.rc = 0
+            self._flying[event["id"]] = message
+        while not stop.is_set():
+            message.wait_for_publish(0.5)
+            if message.is_published():
+                self._flying.clear()
+                return True
+            if not self.client.is_connected():
+                return False
+        return False
+
+
+def discovery(settings: Mqtt, machine: str) -> dict[str, dict]:
+    """Returns {topic: configuration} of a machine's entities for Home Assistant."""
+    if not settings.discovery:
+        return {}
+    identity = f"{settings.topic.replace('/', '_')}_{machine}"
+    both = {
+        "state_topic": f"{settings.topic}/{machine}/state",
+        "availability_topic": f"{settings.topic}/availability",
+        "device": {"identifiers": [identity], "name": machine, "manufacturer": "asd_jax"},
+    }
+    entities = {
+        ("binary_sensor", "alarm"): {
+            "device_class": "problem",
+            "value_template": "{{ 'ON' if value_json.alarm else 'OFF' }}",
+        },
+        ("binary_sensor", "microphone"): {
+            "device_class": "connectivity",
+            "value_template": "{{ 'ON' if value_json.microphone == 'listening' else 'OFF' }}",
+        },
+        ("sensor", "score"): {
+            "state_class": "measurement",
+            "value_template": "{{ value_json.score }}",
+        },
+    }
+    return {
+        f"{settings.discovery}/{kind}/{identity}/{name}/config": {
+            **both,
+            **own,
+            "name": name,
+            "unique_id": f"{identity}_{name}",
+            "expire_after": _EXPIRES_S,
+        }
+        for (kind, name), own in entities.items()
+    }

@@ -1,0 +1,77 @@
+"""Reads sound from standard input and, through arecord, from ALSA devices."""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from asd_jax.detector.stream import Decoder, Event
+from asd_jax.runtime.errors import InputError
+from asd_jax.service.configuration import Machine
+from asd_jax.service.sources import Heard, Lost, Reader, Sound
+
+CHUNK = 1 << 14  # bytes
+_FORMATS = {"u8": "U8", "s16le": "S16_LE", "s24le": "S24_3LE", "s32le": "S32_LE"}
+_FORMATS["f32le"] = "FLOAT_LE"
+
+
+def standard_input(machine: Machine) -> Reader:
+    """Returns a reader of raw samples or wav on standard input, which ends with it."""
+
+    def read(stop: threading.Event) -> Iterator[Heard]:
+        yield from _decoded(sys.stdin.fileno(), machine, stop)
+        if not stop.is_set():
+            yield Event("ended", "standard input has ended")
+
+    return read
+
+
+def alsa(machine: Machine) -> Reader:
+    """Returns a reader of an ALSA device by means of arecord, as a process that is restarted.
+
+    Raises:
+        InputError: arecord is not installed.
+    """
+    if shutil.which("arecord") is None:
+        raise InputError(
+            f"source={machine.source}: arecord is missing (Debian: apt install alsa-utils)"
+        )
+    device = machine.source.removeprefix("alsa:") or "default"
+    command = ["arecord", "-q", "-D", device, "-t", "raw", "-f", _FORMATS[machine.encoding]]
+    command += ["-r", str(machine.rate), "-c", str(machine.channels)]
+
+    def read(stop: threading.Event) -> Iterator[Heard]:
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None and process.stderr is not None
+            try:
+                yield from _decoded(process.stdout.fileno(), machine, stop)
+            finally:
+                process.kill()
+            said = process.stderr.read(2000).decode(errors="replace").strip()
+        if not stop.is_set():
+            raise Lost(f"arecord has ended ({said.splitlines()[-1] if said else 'no message'})")
+
+    return read
+
+
+def _decoded(number: int, machine: Machine, stop: threading.Event) -> Iterator[Heard]:
+    """Yields the sound of a file descriptor until its end."""
+    channel = None if machine.channel < 0 else machine.channel
+    decoder = Decoder(machine.form, channel=channel, name=f"machine {machine.name}")
+    while not stop.is_set():
+        # A read that blocks would never notice `stop`.
+        if not select.select([number], [], [], 0.5)[0]:
+            continue
+        chunk = os.read(number, CHUNK)
+        now = time.time()
+        found = decoder.feed(chunk) if chunk else decoder.finish()
+        for item in found:
+            yield item if isinstance(item, Event) else Sound(item, decoder.form.rate, now)
+        if not chunk:
+            return
