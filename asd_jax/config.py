@@ -334,6 +334,21 @@ class PretrainingData(Recordings):
         0.0, "largest relative change of speed, of a quarter of the recordings", least=0, most=0.5
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.mix_low_db > self.mix_high_db:
+            raise InputError(
+                f"mix_low_db={self.mix_low_db} must not exceed mix_high_db={self.mix_high_db}"
+            )
+
+    @property
+    def of_distillation(self) -> dict[str, float]:
+        """The keys that change the sound and are set, {name: value}; other objectives hear it as it
+        is.
+        """
+        names = ("mix_share", "gain_db", "equalizer_db")
+        return {name: value for name in names if (value := getattr(self, name))}
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingModel(Size):

@@ -5,15 +5,17 @@
         --encoder=my_package.my_module:embed --config.data.level=normalize --output=DIR
 
 A set is a folder below --root that holds machines as `<machine>/{train,test}` or as a DCASE tree,
-with labelled test clips. The rows are the filter bank alone, random weights, the encoder that comes
-with the package, the --weights and the --encoder functions; --config.scoring.* applies to all but
-the filter bank, and --back_ends gives each a row per back end. Where a set has both domains, its
-figure is the official score of 2024, otherwise the mean of AUC and pAUC by the rule of 2020. Clips
-are heard up to ten seconds. The same command continues an interrupted one. The command writes
-real.json, real.md and timing.json to --output. Whoever chooses a row by this table has used the
-labels of its test clips.
+with labelled test clips; machines without labels are left out. The rows are the filter bank alone,
+random weights, the encoder that comes with the package, the --weights and the --encoder functions;
+--config.scoring.* applies to all but the filter bank, and --back_ends gives each a row per back
+end. Where a set has both domains, its
+figure is the official score of --config.data.year (2024), otherwise the mean of AUC and pAUC by the
+rule of 2020. The first --config.data.clip_seconds (10) of each clip are used. The same command
+continues an interrupted one. The command writes real.json, real.md and timing.json to --output.
+Whoever chooses a row by this table has used the labels of its test clips.
 """
 
+import contextlib
 import dataclasses
 import re
 import statistics
@@ -23,22 +25,25 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.config import RunConfig, read_config
+from asd_jax.config import RunConfig, read_config, with_set_features
 from asd_jax.data.audio import audio_format
 from asd_jax.data.clips import Clip, find_clips
+from asd_jax.data.dcase import check_machines
 from asd_jax.reporting.table import percent
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
+from asd_jax.scoring.official_score import YEARS
 from benchmarks import encoders, grid
 from benchmarks.grid import BARE, RANDOM, Cell
 from benchmarks.provenance import provenance, write_provenance
 from benchmarks.verdict import compared
 
-LONGEST_SECONDS = 10.0
 BUNDLED = "box"
+WITHOUT_DOMAINS = 2020  # the year of the rule that needs no domains
+FIRST_OF_RULE = 2022  # the rule with both domains has not changed since
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -60,19 +65,22 @@ def main() -> None:
     args, output = flags.FLAGS, Path(flags.FLAGS.output)
     for name in args.encoder:
         encoders.load(name)
-    config = with_values(read_config(RunConfig, args.config), {"report.page": False})
+    given = config_flags.get_override_values(args["config"])
+    config = with_set_features(read_config(RunConfig, args.config), given)
+    # The filter bank and foreign encoders are not scored by these weights, but need a front end.
+    weights = config.model.weights or BUNDLED
+    config = with_values(config, {"report.page": False, "model.weights": weights})
     cells = rows_of(args.weights, args.encoder, args.back_ends)
     found: dict[str, dict] = {}
     seconds: dict[str, float] = {}
-    for name, clips in sets_below(Path(args.root), args.sets).items():
+    for name, of_set in sets_below(Path(args.root), config, args.sets).items():
         rows = {}
-        of_set = config_of(config, Path(args.root) / name, clips)
         for cell in cells:
             print_line(f"{name}: {cell.name}")
             rows[cell.name] = grid.run_cell(cell, of_set, args.seeds, output / "sets" / name)
             seconds[f"{name}, {cell.name}"] = rows[cell.name].seconds
         found[name] = compared(rows, BARE, of_set.data.year)
-    write_json(output / "real.json", {"sets": found, **provenance()})
+    write_json(output / "real.json", found)
     write_provenance(output, seconds)
     text = markdown(found, provenance())
     with atomic_file(output / "real.md") as file:
@@ -101,7 +109,8 @@ def rows_of(weights: Sequence[str], functions: Sequence[str], back_ends: Sequenc
         "frozen.pooling": own.pooling.kind,
     }
     systems = [Cell(RANDOM, {**sizes, "model.weights": "none"})]
-    systems += [Cell(_title(name), {"model.weights": name}) for name in (BUNDLED, *weights)]
+    systems += [Cell("encoder of the package", {"model.weights": BUNDLED})]
+    systems += [Cell(name, {"model.weights": name}) for name in weights]
     systems += [Cell(name, encoder=name) for name in functions]
     several = len(back_ends) > 1
     return [Cell(BARE, bare=True)] + [
@@ -115,15 +124,13 @@ def rows_of(weights: Sequence[str], functions: Sequence[str], back_ends: Sequenc
     ]
 
 
-def _title(weights: str) -> str:
-    return "encoder of the package" if weights == BUNDLED else Path(weights).stem
+def sets_below(root: Path, config: RunConfig, names: Sequence[str] = ()) -> dict[str, RunConfig]:
+    """Returns the config of each set below a folder, of all or of the named ones.
 
-
-def sets_below(root: Path, names: Sequence[str] = ()) -> dict[str, list[Clip]]:
-    """Returns the clips of each set below a folder.
+    A folder that is no set is named in a line.
 
     Raises:
-        InputError: there is no such folder or set, or none that can be scored.
+        InputError: there is no such folder, or a named set is missing or cannot be scored.
     """
     if not root.is_dir():
         raise InputError(f"--root={root}: no such folder")
@@ -131,42 +138,73 @@ def sets_below(root: Path, names: Sequence[str] = ()) -> dict[str, list[Clip]]:
     if missing := sorted(set(names) - set(folders)):
         raise InputError(f"--sets={missing[0]}: not in {root}; there: {', '.join(folders)}")
     found = {}
-    for name, path in folders.items():
-        if names and name not in names:
-            continue
+    for name in names or folders:
         try:
-            clips = find_clips(path)
+            found[name] = config_of(config, folders[name])
         except InputError as error:
             if names:
                 raise
-            print_line(f"{name}: left out, no set of machines ({str(error).splitlines()[0]})")
-            continue
-        if {0, 1} <= {clip.label for clip in clips if clip.split == "test"}:
-            found[name] = clips
-        elif names:
-            raise InputError(f"{path}: its test clips have no labels")
-        else:
-            print_line(f"{name}: left out, its test clips have no labels")
+            print_line(f"{name}: left out ({str(error).splitlines()[0]})")
     if not found:
         raise InputError(f"--root={root}: no set of machines with labelled test clips below it")
     return found
 
 
-def config_of(config: RunConfig, root: Path, clips: Sequence[Clip]) -> RunConfig:
-    """Returns the config of one set: its folder, the length of its clips and the rule that can
+def config_of(config: RunConfig, root: Path) -> RunConfig:
+    """Returns the config of one set: its machines, the length of its clips and the rule that can
     score it.
+
+    Raises:
+        InputError: no machine has labelled test clips, or the folder holds none.
     """
-    longest = max(audio_format(clip.path)[0] for clip in clips)
-    domains = {
-        (clip.machine, clip.domain) for clip in clips if clip.split == "test" and clip.label >= 0
-    }
-    both = len(domains) == 2 * len({clip.machine for clip in clips})
+    clips = find_clips(root, config.data.machine_names)
+    machines = scorable(clips)
+    clips = [clip for clip in clips if clip.machine in machines]
+    normals: dict[tuple[str, str], set[str]] = {}
+    for clip in clips:
+        if clip.split == "test" and clip.label == 0:
+            normals.setdefault((clip.machine, clip.section), set()).add(clip.domain)
+    both = all(domains == {"source", "target"} for domains in normals.values())
     values = {
         "data.root": str(root),
-        "data.clip_seconds": min(longest, LONGEST_SECONDS),
-        "data.year": 2024 if both else 2020,
+        "data.year": edition_of(machines, config.data.year) if both else WITHOUT_DOMAINS,
+        "data.machines": ",".join(machines),
+        "data.clip_seconds": min(
+            max(audio_format(clip.path)[0] for clip in clips), config.data.clip_seconds
+        ),
     }
     return with_values(config, values)
+
+
+def edition_of(machines: Sequence[str], year: int) -> int:
+    """Returns the year, or the newest edition that had these machines and has its rule."""
+    for edition in (year, *reversed(range(FIRST_OF_RULE, YEARS.stop))):
+        with contextlib.suppress(InputError):
+            check_machines(machines, edition)
+            return edition
+    return year
+
+
+def scorable(clips: Sequence[Clip]) -> list[str]:
+    """Returns the machines of which every section has normal and anomalous test clips, and no
+    others.
+
+    The rest is named in a line.
+
+    Raises:
+        InputError: there is no such machine.
+    """
+    labels: dict[str, dict[str, set[int]]] = {}
+    for clip in clips:
+        of_section = labels.setdefault(clip.machine, {}).setdefault(clip.section, set())
+        if clip.split == "test":
+            of_section.add(clip.label)
+    found = [m for m, sections in labels.items() if all(s == {0, 1} for s in sections.values())]
+    if not found:
+        raise InputError("no machine has labelled test clips, normal and anomalous")
+    if others := sorted(set(labels) - set(found)):
+        print_line(f"left out, not every test clip is labelled: {', '.join(others)}")
+    return sorted(found)
 
 
 def markdown(found: Mapping[str, Mapping], made: Mapping[str, str]) -> str:
@@ -175,7 +213,7 @@ def markdown(found: Mapping[str, Mapping], made: Mapping[str, str]) -> str:
     A cell has the figure, its 95 % interval and, in brackets, AUC and pAUC. The mean is over sets
     with both domains.
     """
-    both = [name for name, of in found.items() if of["year"] == 2024]
+    both = [name for name, of in found.items() if of["year"] != WITHOUT_DOMAINS]
     names = list(next(iter(found.values()))["cells"])
     lines = [
         f"Percent; 95 % intervals. {made['device']}, {made['date']}, commit {made['commit']}:",

@@ -164,9 +164,12 @@ def fit_length(
 
 
 def leveled(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
-    """Returns the waveform with an RMS of LEVEL_DB, unclipped; silence stays silent."""
+    """Returns the waveform with an RMS of LEVEL_DB, in [-1, 1]; silence stays silent.
+
+    A peak 30 dB above the RMS, as of a single click, is clipped.
+    """
     rms = np.sqrt(np.mean(np.square(wave), dtype=np.float64))
-    return wave * np.float32(10 ** (LEVEL_DB / 20) / max(rms, QUIETEST))
+    return np.clip(wave * np.float32(10 ** (LEVEL_DB / 20) / max(rms, QUIETEST)), -1, 1)
 
 
 @functools.cache

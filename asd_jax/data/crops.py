@@ -70,39 +70,13 @@ def crop_batches(
     seed: int,
     start: int,
     steps: int,
-    threads: int = 4,
-) -> Iterator[np.ndarray]:
-    """Yields batches "b s" of random crops for the steps start + 1 to `steps`.
-
-    Each batch depends only on the seed and its step. The arguments are those of `located_crops`.
-    """
-    batches = located_crops(
-        files,
-        read,
-        clips=clips,
-        samples=samples,
-        seed=seed,
-        start=start,
-        steps=steps,
-        threads=threads,
-    )
-    return (wave for wave, _ in batches)
-
-
-def located_crops(
-    files: Sequence[Path],
-    read: Callable[[Path], np.ndarray],
-    *,
-    clips: int,
-    samples: int,
-    seed: int,
-    start: int,
-    steps: int,
     speed: float = 0.0,
     threads: int = 4,
 ) -> Iterator[tuple[np.ndarray, list[Crop]]]:
-    """Yields batches (waves "b s", their places) of random crops for the steps start + 1 to
+    """Yields batches (waves "b s", their b places) of random crops for the steps start + 1 to
     `steps`.
+
+    Each batch depends only on the seed and its step.
 
     Args:
         files: Files to draw from, all equally likely.

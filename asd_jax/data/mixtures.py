@@ -19,8 +19,8 @@ def mixtures(
 ) -> tuple[Float[Array, "b s"], Float[Array, "b"]]:
     """Returns waveforms "b s" of equal power, and each clip's signal-to-noise ratio "b" in dB.
 
-    A clip is mixed with the next clip of the batch in the power domain. The ratio is infinite for a
-    clip that is left alone.
+    A clip is mixed with the clip before it in the batch. The ratio is infinite for a clip that is
+    left alone, and minus infinity for a silent one, of which nothing is in the mixture.
 
     Args:
         key: random key.
@@ -34,7 +34,9 @@ def mixtures(
     mixed = jax.random.bernoulli(key_chosen, share, (len(wave),))
     ratio = jnp.where(mixed, ratio, jnp.inf)
     partner = jnp.roll(clip, 1, axis=0)
-    return _leveled(clip + 10 ** (-ratio[:, None] / 20) * partner), ratio
+    mixture = _leveled(clip + 10 ** (-ratio[:, None] / 20) * partner)
+    silent = _rms(wave)[:, 0] < QUIETEST
+    return mixture, jnp.where(mixed & silent, -jnp.inf, ratio)
 
 
 @functools.partial(jax.jit, static_argnames=("gain_db", "equalizer_db"))
@@ -72,5 +74,8 @@ def own_sound_prevails(ratio: Float[Array, "b"]) -> Bool[Array, "b"]:
 
 
 def _leveled(wave: Float[Array, "b s"]) -> Float[Array, "b s"]:
-    rms = jnp.sqrt(jnp.square(wave).mean(1, keepdims=True))
-    return wave * (10 ** (LEVEL_DB / 20) / jnp.maximum(rms, QUIETEST))
+    return wave * (10 ** (LEVEL_DB / 20) / jnp.maximum(_rms(wave), QUIETEST))
+
+
+def _rms(wave):
+    return jnp.sqrt(jnp.square(wave).mean(1, keepdims=True))

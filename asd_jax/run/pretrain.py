@@ -11,7 +11,7 @@ import numpy as np
 
 from asd_jax.config import PretrainConfig, PretrainingData
 from asd_jax.data.clips import Clip
-from asd_jax.data.crops import Crop, located_crops, training_files
+from asd_jax.data.crops import Crop, crop_batches, training_files
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
@@ -58,9 +58,6 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
             collapses.
     """
     settings = config.settings
-    # The masked autoencoder cannot collapse, because its targets are fixed.
-    least_spread = 0.0 if settings.objective == "masked_autoencoder" else settings.least_spread
-    watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat = eat_config(config.model, config.features.bins)
     dtype = compute_dtype(config.model)
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
@@ -83,7 +80,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     )
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     with claim_workdir(workdir, to_dict(config), clips_of_files(files), overwrite=overwrite):
-        check_origin(workdir, source)
+        check_origin(workdir, {**source, **teachers.digests})
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
             initial_state(eat, settings, optimizer, init_key, pretrained, scales),
@@ -96,7 +93,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,
             on_bad_loss=settings.on_bad_loss,
-            watch=watch,
+            watch=CollapseWatch.of(settings),
         )
         path = workdir / "weights.safetensors"
         eat_params = jax.tree.map(
@@ -136,6 +133,12 @@ def sound_batches(
             "--config.data.root names no folder of recordings; to pre-train on synthetic "
             "machines alone: --config.data.zoo_share=1"
         )
+    if data.of_distillation and config.pretraining.objective != "distill":
+        name, value = next(iter(data.of_distillation.items()))
+        raise InputError(
+            f"data.{name}={value}: only objective=distill mixes and recolours its sounds; set "
+            f"--config.data.{name}=0"
+        )
     from_zoo = round(clips * data.zoo_share)
     if files and from_zoo == clips:
         raise InputError(
@@ -156,7 +159,7 @@ def sound_batches(
             "seed": config.seed,
         }
         recorded = (
-            located_crops(
+            crop_batches(
                 files,
                 reader,
                 **cut,
@@ -200,7 +203,7 @@ def distilled_batch(
     """
     # The zoo uses the key itself.
     key_order, key_mix, key_color = jax.random.split(jax.random.fold_in(key, 1), 3)
-    # Each clip is mixed with the next one, so that recordings and machines must be in random order.
+    # Neighbours are mixed, so that recordings and machines must be in random order.
     order = np.asarray(jax.random.permutation(key_order, len(wave)))
     clean, ratio = mixtures(
         key_mix,
@@ -243,6 +246,8 @@ def initial_parameters(
     if found is None:
         return None, {"source": "none"}
     params = {"eat": found[1]}
-    if (decoder := load_decoder(config.model.weights, abstract_decoder(eat, settings))) is not None:
-        params["decoder"] = decoder
+    # The heads of distillation are those of its teachers, and always new.
+    if settings.objective != "distill":
+        decoder = load_decoder(config.model.weights, abstract_decoder(eat, settings))
+        params |= {"decoder": decoder} if decoder is not None else {}
     return params, origin_entries(config.model.weights)

@@ -10,10 +10,13 @@ from jaxtyping import Bool, Float
 from asd_jax.data.crops import Crop
 from asd_jax.data.targets import TargetFile, crop_frames
 from asd_jax.features.front_end import FrontEnd
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import file_sha256
 from asd_jax.runtime.functions import Function, checked_embeddings, load_function
+from asd_jax.runtime.log import print_line
 
 OPTION = "pretraining.teachers"
-# Stored frames are interpolated to one in each such time, two patches of the student.
+# Stored frames are averaged over such a time, two patches of the student.
 FRAME_SECONDS = 0.32
 
 
@@ -33,16 +36,37 @@ class Teachers:
 
     @classmethod
     def load(cls, names: Sequence[str], root: str, files: Sequence[Path]) -> "Teachers":
-        """Returns the teachers of these names.
+        """Returns the teachers of these names, and prints how many recordings each file covers.
 
         Raises:
-            InputError: there is no such function, or a file is not one of targets.
+            InputError: there is no such function, or a file is not one of targets, or not one of
+                these recordings.
         """
         found = {
             name: TargetFile(name) if name.endswith(".npz") else load_function(name, OPTION)
             for name in names
         }
-        return cls(found, Path(root), files)
+        teachers = cls(found, Path(root), files)
+        for name, teacher in found.items():
+            if isinstance(teacher, TargetFile):
+                covered = sum(teacher.of(file, teachers.root) is not None for file in files)
+                if not covered:
+                    raise InputError(
+                        f"{OPTION}={name}: has none of the {len(files)} recordings of "
+                        f"data.root={root or repr('')}; it has {next(iter(teacher.places), 'none')}"
+                        " and others, relative to that folder or absolute"
+                    )
+                print_line(f"{name}: targets for {covered} of {len(files)} recordings")
+        return teachers
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file of targets, without which a run cannot be continued."""
+        return {
+            f"targets {name}": file_sha256(teacher.path)
+            for name, teacher in self.by_name.items()
+            if isinstance(teacher, TargetFile)
+        }
 
     def targets(
         self,

@@ -48,7 +48,7 @@ class TargetScale:
 
     def scaled(self, target: Float[Array, "b t e"]) -> Float[Array, "b t e"]:
         """Returns a teacher's frames as targets."""
-        return (unit(target) - jnp.asarray(self.mean)) / self.deviation
+        return (unit(target) - jnp.asarray(self.mean)[None, None]) / self.deviation
 
 
 def unit(frames: Float[Array, "... e"]) -> Float[Array, "... e"]:
@@ -62,22 +62,25 @@ def target_scales(names: Sequence[str], batches: Iterable[dict]) -> tuple[Target
     Raises:
         InputError: a teacher has no target for any sound, or the same one for all.
     """
+    if not names:
+        return ()
     frames: list[list[np.ndarray]] = [[] for _ in names]
     for batch in batches:
         for n, found in enumerate(frames):
-            target = np.asarray(batch[f"target_{n}"], np.float64)[
-                np.asarray(batch[f"known_{n}"]) > 0
-            ]
+            target = np.asarray(batch[f"target_{n}"])[np.asarray(batch[f"known_{n}"]) > 0]
             found.append(target.reshape(-1, target.shape[-1]))
-    return tuple(
-        _scale(name, np.concatenate(found)) for name, found in zip(names, frames, strict=True)
-    )
+    return tuple(_scale(name, found) for name, found in zip(names, frames, strict=True))
 
 
-def _scale(name: str, frames: Float[np.ndarray, "n e"]) -> TargetScale:
-    if not len(frames):
+def _scale(name: str, parts: Sequence[np.ndarray]) -> TargetScale:
+    if not any(map(len, parts)):
         raise InputError(f"pretraining.teachers: {name} has no targets for these recordings")
-    frames = np.asarray(unit(frames), np.float64)
+    if len(widths := sorted({part.shape[1] for part in parts})) > 1:
+        raise InputError(
+            f"pretraining.teachers: {name} gives frames of {widths[0]} and of {widths[1]} values; "
+            "their number must not depend on the length of the sound"
+        )
+    frames = np.asarray(unit(jnp.asarray(np.concatenate(parts))), np.float64)
     mean = frames.mean(0)
     deviation = float(np.sqrt(np.square(frames - mean).mean()))
     if deviation < LEAST_DEVIATION:
@@ -122,29 +125,24 @@ def distillation_losses(
     places = student[:, 1:], kept.reshape(-1, kept.shape[2]), times, bands
     shapes = tuple(batch[f"target_{n}"].shape[1:] for n in range(len(scales)))
     predicted: Any = TeacherHeads(shapes, dtype).apply({"params": params["decoder"]}, *places)
-    loss, parts, spreads = jnp.zeros(()), {}, []
+    loss = jnp.zeros(())
+    parts: dict[str, Array] = {}
+    variances = []
     for n, (scale, prediction) in enumerate(zip(scales, predicted, strict=True)):
+        prediction = prediction.astype(jnp.float32)
         target = jnp.repeat(scale.scaled(batch[f"target_{n}"]), views, axis=0)
         known = jnp.repeat(batch[f"known_{n}"], views)
-        error, deviation = _errors(prediction.astype(jnp.float32), target, known)
-        nothing, _ = _errors(jnp.zeros_like(target), target, known)
+        error = _error(prediction, target, known)
+        nothing = _error(jnp.zeros_like(target), target, known)
         loss += error
-        parts[f"explained_{n}"] = 1 - error / jnp.maximum(nothing, 1e-6)
-        spreads.append(deviation)
-    target_spread, prediction_spread = jnp.stack([jnp.stack(d) for d in spreads]).mean(0)
-    return loss, {"target_spread": target_spread, "prediction_spread": prediction_spread, **parts}
+        parts[f"explained_{n}"] = jnp.where(nothing > 0, 1 - error / jnp.maximum(nothing, 1e-6), 0)
+        variances.append(prediction.var((0, 1)).mean())
+    # The targets are fixed and cannot collapse. The predictions are there for every clip, whether
+    # it has a target or not.
+    return loss, {"prediction_spread": jnp.sqrt(jnp.stack(variances)).mean(), **parts}
 
 
-def _errors(prediction, target, known):
-    """Returns the mean squared error, and the standard deviations of targets and predictions, over
-    the clips that have a target.
-    """
+def _error(prediction, target, known):
+    """Returns the mean squared error over the clips that have a target; 0 if none has."""
     weight = known[:, None, None] / jnp.maximum(known.sum() * target.shape[1], 1)
-
-    def deviation(values):
-        mean = (weight * values).sum((0, 1))
-        variance = (weight * jnp.square(values - mean[None, None])).sum((0, 1)).mean()
-        return jnp.sqrt(variance + 1e-6)
-
-    error = (weight * jnp.square(prediction - target)).sum((0, 1)).mean()
-    return error, (deviation(target), deviation(prediction))
+    return (weight * jnp.square(prediction - target)).sum((0, 1)).mean()

@@ -9,6 +9,7 @@ Distillation (distillation.py) predicts what other encoders give.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,13 @@ from asd_jax.training.loop import BadState
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
 from asd_jax.training.settings import Pretraining
+
+COLLAPSE_ADVICE = {
+    "eat": "a slower teacher (--config.pretraining.ema_start nearer to 1), or "
+    "--config.pretraining.objective=masked_autoencoder, which cannot collapse",
+    "distill": "a longer --config.optimizer.warmup_fraction, or other teachers: the student learns "
+    "nothing of these but their mean",
+}
 
 
 class PretrainingState(NamedTuple):
@@ -51,21 +59,29 @@ class CollapseWatch:
         least: the smallest permitted spread (EAT's own code: 0.1 for targets, 0.01 for
             predictions).
         after: number of steps without a check, since early predictions are near their mean.
+        advice: what to try.
     """
 
     least: float
     after: int
+    advice: str
+
+    @classmethod
+    def of(cls, settings: Pretraining) -> "CollapseWatch":
+        """Returns the watch of a run."""
+        # The masked autoencoder cannot collapse, because its targets are fixed.
+        least = 0.0 if settings.objective == "masked_autoencoder" else settings.least_spread
+        after = round(settings.steps * settings.warmup_fraction)
+        return cls(least, after, COLLAPSE_ADVICE.get(settings.objective, ""))
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
         """Raises Unsound if the metrics show a collapse."""
         for name in ("target_spread", "prediction_spread"):
-            if step > self.after and metrics[name] < self.least:
+            if step > self.after and metrics.get(name, math.inf) < self.least:
                 raise BadState(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
                     f"(least_spread {self.least:g}): every patch gets nearly the same vector. Try "
-                    "a smaller --config.optimizer.learning_rate, a slower teacher "
-                    "(--config.pretraining.ema_start nearer to 1), or "
-                    "--config.pretraining.objective=masked_autoencoder, which cannot collapse"
+                    f"a smaller --config.optimizer.learning_rate, {self.advice}"
                 )
 
 
