@@ -28,6 +28,7 @@ from asd_jax.run.encoder import (
 from asd_jax.run.teachers import Teachers
 from asd_jax.run.workdir import check_origin, claim_workdir
 from asd_jax.runtime.errors import InputError, config_section
+from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
 from asd_jax.training.distillation import target_scales
 from asd_jax.training.loop import run_steps
@@ -64,6 +65,8 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     files = training_files(config.data.root) if config.data.root else []
     teachers = Teachers.load(settings.teacher_names, config.data.root, files)
     sounds = sound_batches(config, files, teachers)
+    if settings.teacher_names:
+        print_line(f"{SCALE_BATCHES} batches are heard to measure the scale of the targets")
     scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
     pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
