@@ -129,6 +129,9 @@ class Factory(CheckedSettings):
     """The size of the synthetic data set, used with data.root=factory."""
 
     seed: int = key(0, "another seed, other recordings of the same machines", least=0)
+    machines: str = key(
+        "", "comma-separated machines to write; empty: those of data.machines, or all"
+    )
     train_source: int = key(80, "normal training clips of a machine in the source domain")
     train_target: int = key(10, "normal training clips of a machine in the target domain")
     test_per_condition: int = key(15, "test clips per (normal, anomaly) x (source, target)")
@@ -232,7 +235,9 @@ class Report(CheckedSettings):
     page: bool = key(True, "whether to write report/index.html")
     map: str = key("pca", "of the embeddings; or umap (extra `umap`)", choices=("pca", "umap"))
     clips: int = key(
-        8, "highest-scored, and as many most wrong, to see and hear on the page", least=0
+        2,
+        "of each machine and section: highest-scored, and as many most wrong, to see and hear",
+        least=0,
     )
 
     def __post_init__(self):

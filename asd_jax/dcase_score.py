@@ -11,13 +11,13 @@
 DIR holds anomaly_score_<machine>_section_<SS>_test.csv (2020: anomaly_score_<machine>_id_<ID>.csv;
 2021 also ..._<domain>_test.csv) with rows <file name>,<score>. If there are decisions, DIR also
 holds decision_result_... files. The labels are taken from the file names, or from the ground truth
-of an evaluation set.
+of an evaluation set. Names of the public baseline's runs (..._DCASE2024T2fan_..._seed13711.csv)
+are read too, and the workdir of a run here. What is left out of the score, and which machines of
+the edition are missing, is printed beside it.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
 from absl import flags
 
 from asd_jax.data.dcase import edition
@@ -25,10 +25,17 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import check_output, write_json
 from asd_jax.runtime.log import print_line
-from asd_jax.scoring.labels import read_labels
-from asd_jax.scoring.official_score import check_year, decision_values, official_score
+from asd_jax.scoring.evaluation import (
+    aligned,
+    compare_systems,
+    evaluate_system,
+    intervals,
+    labelled_sections,
+)
+from asd_jax.scoring.labels import Labels, read_labels
+from asd_jax.scoring.official_score import check_year
 from asd_jax.scoring.results import over_seeds
-from asd_jax.scoring.submission import ScoredClip, read_submission
+from asd_jax.scoring.submission import read_submission
 
 FLAGS = flags.FLAGS
 
@@ -71,36 +78,28 @@ def main() -> None:
     if FLAGS.json:
         check_output(FLAGS.json)
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
-    runs = [
-        read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in FLAGS.scores
-    ]
+    runs = _read(FLAGS.scores, labels)
     if len(runs) > 1:
-        _aligned(runs)
-        decided = {
-            clips[0].decision is not None: folder
-            for folder, clips in zip(FLAGS.scores, runs, strict=True)
-        }
-        if len(decided) > 1:
-            raise InputError(
-                f"{decided[True]} holds decision_result files, {decided[False]} none; all must, "
-                "or none"
-            )
+        aligned(runs)
+        _check_decisions_alike(runs)
     scored = [
-        score(folder, clips, FLAGS.year) for folder, clips in zip(FLAGS.scores, runs, strict=True)
+        evaluate_system(folder, clips, FLAGS.year)
+        for folder, clips in zip(FLAGS.scores, runs, strict=True)
     ]
     found = scored[0]
     if len(runs) > 1:
         found = over_seeds(scored) | {
             "seeds": {"official_score": [one["official_score"] for one in scored]}
         }
+    resampling = {"replicates": FLAGS.replicates, "seed": FLAGS.seed}
+    if FLAGS.intervals or FLAGS.against:
+        # Only labelled sections can be resampled; the notes name the others.
+        runs = _labelled(FLAGS.scores, runs)
     if FLAGS.intervals:
-        found |= intervals(runs, FLAGS.year)
+        found |= intervals(runs, FLAGS.year, **resampling)
     if FLAGS.against:
-        others = [
-            read_submission(folder, machines=FLAGS.machines, labels=labels)
-            for folder in FLAGS.against
-        ]
-        found["against"] = compare(runs, others, FLAGS.year)
+        others = _labelled(FLAGS.against, _read(FLAGS.against, labels))
+        found["against"] = compare_systems(runs, others, FLAGS.year, **resampling)
     from asd_jax.reporting.table import print_table, results_table
 
     print_table(results_table(found))
@@ -110,73 +109,26 @@ def main() -> None:
         write_json(FLAGS.json, found)
 
 
-def score(folder: str, clips: list[ScoredClip], year: int) -> dict:
-    """Returns the scores of one folder's clips, with the fields of results.json.
-
-    Raises:
-        InputError: a clip has no label or domain, or `official_score` raises; the message names the
-            folder.
-    """
-    if nameless := [
-        c for c in clips if c.label < 0 or (year > 2020 and c.domain not in ("source", "target"))
-    ]:
-        first = nameless[0]
-        raise InputError(
-            f"{folder}: {first.machine} section {first.section}: {first.file} tells no label and "
-            f"domain ({len(nameless)} such clips); give --ground_truth=DIR, or --check to check "
-            "the files only"
-        )
-    try:
-        official = official_score(
-            ((c.machine, c.section, c.domain, c.label, c.score) for c in clips), year
-        )
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
-    found = dataclasses.asdict(official)
-    for machine, sections in found["machines"].items():
-        for section, values in sections.items():
-            own = [c for c in clips if (c.machine, c.section) == (machine, section)]
-            if own[0].decision is not None:
-                known = [c.domain if year > 2020 else "" for c in own]
-                values |= decision_values(known, [c.label for c in own], [c.decision for c in own])
-    return found
+def _read(folders: Sequence[str], labels: Labels | None) -> list:
+    return [read_submission(folder, machines=FLAGS.machines, labels=labels) for folder in folders]
 
 
-def intervals(runs: list[list[ScoredClip]], year: int) -> dict:
-    """Returns the bootstrap interval of the official score and a jackknife.
+def _labelled(folders: Sequence[str], runs: Sequence) -> list:
+    return [
+        labelled_sections(folder, clips, FLAGS.year)[0]
+        for folder, clips in zip(folders, runs, strict=True)
+    ]
 
-    The jackknife is that of the pooled AUC and pAUC of the first run.
-    """
-    from asd_jax.scoring.intervals import bootstrap, jackknife
 
-    clips, scores = _aligned(runs)
-    interval = bootstrap(clips, scores, year, replicates=FLAGS.replicates, seed=FLAGS.seed)
-    pooled = jackknife([clip[3] for clip in clips], scores[0])
-    return {
-        "bootstrap": dataclasses.asdict(interval),
-        "jackknife": {
-            "evaluator_half_width": float(
-                np.mean([one.evaluator_half_width for one in pooled.values()])
-            ),
-            "half_width": float(np.mean([one.half_width for one in pooled.values()])),
-        },
+def _check_decisions_alike(runs: Sequence) -> None:
+    decided = {
+        clips[0].decision is not None: folder
+        for folder, clips in zip(FLAGS.scores, runs, strict=True)
     }
-
-
-def compare(runs: list[list[ScoredClip]], others: list[list[ScoredClip]], year: int) -> dict:
-    """Returns the paired bootstrap of the difference between two systems' official scores."""
-    from asd_jax.scoring.intervals import paired_bootstrap
-
-    clips, scores = _aligned([*runs, *others])
-    found = paired_bootstrap(
-        clips,
-        scores[: len(runs)],
-        scores[len(runs) :],
-        year,
-        replicates=FLAGS.replicates,
-        seed=FLAGS.seed,
-    )
-    return dataclasses.asdict(found)
+    if len(decided) > 1:
+        raise InputError(
+            f"{decided[True]} holds decision_result files, {decided[False]} none; all must, or none"
+        )
 
 
 def check() -> None:
@@ -197,6 +149,7 @@ def check() -> None:
             labels=labels,
             expected=expected,
             complete=FLAGS.year > 2020,
+            strict=True,
         )
         print_line(
             f"{folder}: nothing wrong; {len({clip[:2] for clip in clips})} sections, {len(clips)} "
@@ -204,26 +157,17 @@ def check() -> None:
         )
 
 
-def _aligned(runs: list[list[ScoredClip]]) -> tuple[list[tuple], np.ndarray]:
-    """Returns the clips (machine, section, domain, label) of all runs, and their scores "run clip".
-
-    Raises:
-        InputError: the runs score different clips.
-    """
-    first = [clip[:3] for clip in runs[0]]
-    for clips in runs[1:]:
-        if [clip[:3] for clip in clips] != first:
-            odd = sorted(set(first) ^ {clip[:3] for clip in clips})[0]
-            raise InputError(
-                f"the folders must score the same clips; only some of them have {'/'.join(odd)}"
-            )
-    labelled = [(c.machine, c.section, c.domain, c.label) for c in runs[0]]
-    return labelled, np.array([[clip.score for clip in clips] for clips in runs])
-
-
 def _report_lines(found: dict) -> list[str]:
-    """Returns the lines of text that follow the table: spread over seeds, intervals, comparison."""
-    lines = []
+    """Returns the lines of text that follow the table: notes, seeds, intervals, comparison."""
+    lines = [f"note: {note}" for note in found["notes"]]
+    for name, value in found.get("by_set", {}).items():
+        lines.append(f"official score of the {name} machines alone: {100 * value:.2f} %")
+    if "mean_of_machine_means" in found:
+        value = 100 * found["mean_of_machine_means"]
+        lines.append(
+            f"official score: mean over IDs; mean over machine types of their IDs' mean (RMIS, "
+            f"ASDKit): {value:.2f} %"
+        )
     if seeds := found.get("seeds"):
         spread = found["standard_deviation"]["official_score"]
         lines.append(

@@ -216,22 +216,24 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 
     A training that was begun there with other recordings or settings is removed first.
     """
-    from asd_jax.run.workdir import lock_workdir, provenance_hash, remove_run
+    from asd_jax.run.manifest import provenance_hash
+    from asd_jax.run.workdir import Run
     from asd_jax.runtime.files import read_json, write_json
+    from asd_jax.runtime.lock import lock_folder
 
-    folder = Path(args.output + ".training")
+    run = Run(args.output + ".training")
     made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
-    known, ours = folder / "config.json", {"made_of": provenance_hash(made_with, [], clips)}
-    with lock_workdir(folder):
-        if not known.exists() or read_json(known) != ours:
-            if (folder / "checkpoints").exists():
+    config = {"made_of": provenance_hash(made_with, [], clips)}
+    with lock_folder(run.workdir):
+        if not run.config.exists() or read_json(run.config) != config:
+            if run.checkpoints.exists():
                 print_error(
-                    f"{folder} holds a training with other recordings or settings: it is removed, "
-                    "and begun anew"
+                    f"{run.workdir} holds a training with other recordings or settings: it is "
+                    "removed, and begun anew"
                 )
-            remove_run(folder)
-            write_json(known, ours)
-        yield folder
+            run.remove()
+            write_json(run.config, config)
+        yield run.workdir
 
 
 def _tell_slow(rates: Sequence[int], rate: int) -> None:
@@ -379,7 +381,7 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.detector.recordings import normal_files, recordings
     from asd_jax.detector.rows import print_rows, printed, row, tell_short, write_csv
     from asd_jax.detector.verdicts import verdicts_of
-    from asd_jax.run.kept_rows import KeptRows
+    from asd_jax.run.sharded_rows import ShardedRows
     from asd_jax.runtime.files import file_sha256
 
     if args.workdir and args.html:
@@ -406,7 +408,8 @@ def score(args: argparse.Namespace) -> int:
 
     rows = rows_of(paths)
     if args.workdir:
-        rows = KeptRows(args.workdir, (file_sha256(args.detector), args.channel), paths, rows_of)
+        settings = (file_sha256(args.detector), args.channel)
+        rows = ShardedRows(args.workdir, settings, paths, rows_of)
         # An archive may be large, so its rows are printed one by one and not kept in memory.
         collections.deque(printed(rows, as_json=args.json), 0)
     else:
@@ -422,6 +425,7 @@ def score(args: argparse.Namespace) -> int:
             verdicts,
             read,
             (lambda name: read(normal[name])) if normal else None,
+            name=Path(args.detector).stem,
         )
     if not args.json:
         print_rows(rows, detector.threshold, table=not args.workdir)

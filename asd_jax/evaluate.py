@@ -1,6 +1,6 @@
 """Scores a finished run again, frozen weights without training, or the embeddings of any model.
 
-  python -m asd_jax.evaluate --workdir=RUN [--config.scoring.k=2 ...]
+  python -m asd_jax.evaluate --workdir=RUN [--config.scoring.k=2 ...] [--output=DIR]
   python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR
   python -m asd_jax.evaluate --config=FILE --config.model.encoder=filter_bank --workdir=DIR
   python -m asd_jax.evaluate --embeddings=DIR --workdir=DIR [--year=2024]
@@ -17,6 +17,7 @@ the scores. The keys of the config, with defaults and meanings, are listed by py
 asd_jax.config
 """
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error
+from asd_jax.runtime.lock import lock_folder
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -41,6 +43,9 @@ def define_flags(argv: Sequence[str]) -> None:
         "weights", None, "frozen mode: weights to embed with, no training; none: random weights"
     )
     flags.DEFINE_string("embeddings", None, "folder of <machine>.npz files of any model")
+    flags.DEFINE_string(
+        "output", None, "folder for the new results of a run; default: the workdir's are replaced"
+    )
     flags.DEFINE_bool(
         "all",
         False,
@@ -64,9 +69,11 @@ def define_flags(argv: Sequence[str]) -> None:
             "config", None, "config file; default: the run's own config.json"
         )
         return
-    from configs import base
+    from asd_jax.config import RunConfig, config_dict
+    from asd_jax.run.workdir import Run
 
-    config, own = base.get_config(), Path(value_of_flag(argv, "workdir") or "") / "config.json"
+    config = config_dict(RunConfig())
+    own = Run(value_of_flag(argv, "workdir") or "").config
     if own.is_file():
         try:
             config.update(read_json(own))
@@ -81,7 +88,6 @@ def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     from asd_jax.config import RunConfig, read_config, with_set_features
     from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.workdir import lock_workdir
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -90,6 +96,8 @@ def main() -> None:
     config = read_config(RunConfig, args.config)
     asked = args.weights or value_of_flag(sys.argv, "config") is not None
     if asked and not (args.all or args.embeddings):
+        if args.output:
+            raise InputError("--output is for scoring a run again; --workdir takes the new results")
         config = with_set_features(config, config_flags.get_override_values(args["config"]))
         embed_frozen(config, args.weights, workdir, worker=args.worker, overwrite=args.overwrite)
         return
@@ -101,9 +109,13 @@ def main() -> None:
     # Without embedding there is no work to share, so the first process scores alone.
     if not processes.is_first():
         return
-    with remove_new_folder_on_error(workdir), lock_workdir(workdir):
+    output = Path(args.output or workdir)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(remove_new_folder_on_error(output))
+        for folder in dict.fromkeys((workdir, output)):
+            stack.enter_context(lock_folder(folder))
         embeddings = Path(args.embeddings) if args.embeddings else None
-        score_again(config, embeddings, workdir, everything=args.all)
+        score_again(config, embeddings, workdir, everything=args.all, output=output)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ def main() -> None:
             others = {} if synthetic else published(year, subset)
             found[title] = verdict.compared(own, FINE_TUNED, year) | {"published": others}
             more = [
-                [name, f"{value:.2f}", "", "", "", "published"] for name, value in others.items()
+                [name, f"{value:.2f}", "", "", "", "", "published"]
+                for name, value in others.items()
             ]
             columns, table = verdict.as_table(found[title])
             print_table(text_table(columns, [*table, *more], title=f"{title}: official score, %"))

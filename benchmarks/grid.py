@@ -26,8 +26,9 @@ from ml_collections import config_flags
 from asd_jax.config import RunConfig, read_config, with_set_features
 from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
-from asd_jax.run.embed import BASELINE_FOLDER, embed_machine
+from asd_jax.run.embed import embed_machine
 from asd_jax.run.score import BASELINE, load_embeddings
+from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime.command import value_of_flag
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
@@ -37,13 +38,17 @@ from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from benchmarks.provenance import cost_section, machine, write_provenance
-from benchmarks.verdict import Row, as_table, compared, result_sections, row_of
+from benchmarks.verdict import Row, as_table, compared, result_sections, row_of, write_tables
 
 # The rows that every table contains.
 RANDOM, BARE = "random weights", "filter bank"
 CONFIGS = Path(__file__).parents[1] / "configs"
 # The file that is written last in a folder of embeddings.
 DONE = "seconds.json"
+
+
+class NotScored(InputError):
+    """The embeddings of a cell cannot be scored as the cell asks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,32 +164,44 @@ def run_grid(
     config = read_config(RunConfig, args.config)
     if not finished:
         config = prepared(config, cells_folder)
-    if finished and (own := finished / "config.json").is_file():
+    if finished and (own := Run(finished).config).is_file():
         # The scores must follow the edition of the recordings in the finished run.
         config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
     seeds, rows = number_of_seeds(), {}
+    not_scored: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
         print_line(f"{name}: cell {number} of {len(cells)}, {cell.name}")
-        rows[cell.name] = (
-            score_run(cell, config, finished)
-            if finished
-            else run_cell(cell, config, seeds, cells_folder)
-        )
+        try:
+            rows[cell.name] = (
+                score_run(cell, config, finished)
+                if finished
+                else run_cell(cell, config, seeds, cells_folder)
+            )
+        except NotScored as error:
+            # The others can still be compared with the reference, but not without it.
+            if cell.name == reference:
+                raise InputError(f"{reference}, the reference: {error}") from error
+            not_scored[cell.name] = str(error)
+    notes = [*notes, *(f"{cell}: not scored: {why}" for cell, why in not_scored.items())]
     found = compared(rows, reference, config.data.year) | {
         "question": question,
         "notes": list(notes),
+        "not_scored": not_scored,
     }
     found["versions"] = {
         package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")
     }
     write_json(output / f"{name}.json", found)
+    write_tables(output, name, found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
     write_provenance(output, seconds)
     print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
     for line in [found["verdict"], *notes]:
         print_line(line)
     lead = [question, found["verdict"], *notes]
-    page = Page(name, [*result_sections("Scores", found), cost_section(seconds)], lead)
+    files = [(f, f"../{f}") for f in (f"{name}.{e}" for e in ("json", "csv", "md", "tex"))]
+    sections = [*result_sections("Scores", found), cost_section(seconds)]
+    page = Page(name, sections, lead, [*files, ("timing.json", "../timing.json")])
     write_page(output / "report" / "index.html", page)
     return found
 
@@ -243,7 +260,7 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
     check_run(config)
     find_data(config, output)
     if config.data.root == "factory":
-        config = with_values(config, {"data.root": str(output / "factory")})
+        config = with_values(config, {"data.root": str(Run(output).factory)})
     return config
 
 
@@ -253,8 +270,6 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
     Raises:
         InputError: Existing results belong to another config, other weights or other recordings.
     """
-    from asd_jax.run.workdir import check_config
-
     name = cell.folder(config)
     if not cell.fine_tune and _fixed(cell, with_values(config, cell.settings).model.weights):
         # Nothing in this cell is random.
@@ -267,8 +282,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
         one = with_values(config, {**keys, "seed": config.seed + seed, "seeds": 1})
         weights = one.model.weights.replace("{seed}", str(seed))
         one = with_values(one, {"model.weights": weights})
-        if (folder / "config.json").is_file():
-            check_config(folder, to_dict(one))
+        Run(folder).check_config(to_dict(one))
         of = made_of(one, folder)
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
@@ -287,7 +301,8 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
                 "another --output (or --cells), or remove that folder"
             )
         seconds += done["seconds"]
-    where = [folder / "embeddings" / (BASELINE_FOLDER if cell.bare else "") for folder in folders]
+    runs = [Run(folder) for folder in folders]
+    where = [run.baseline if cell.bare else run.embeddings for run in runs]
     row = scored(map(load_embeddings, where), cell.scoring(config), config.data.year)
     return dataclasses.replace(row, folder=str(where[0]), seconds=seconds)
 
@@ -299,8 +314,8 @@ def made_of(config: RunConfig, folder: Path) -> dict:
     Raises:
         InputError: The weights or recordings do not exist.
     """
-    from asd_jax.run import workdir
     from asd_jax.run.clips import find_data
+    from asd_jax.run.manifest import summarize_recordings
     from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin_entries
 
     name = config.model.weights
@@ -309,12 +324,12 @@ def made_of(config: RunConfig, folder: Path) -> dict:
         weights = "none" if name == "none" else origin_entries(name)["sha256"]
     except OSError as error:
         raise InputError(f"{name}: no such weight file; {HOW_TO_GET_WEIGHTS}") from error
-    return {"weights": weights, "recordings": workdir.summarize_recordings(clips)}
+    return {"weights": weights, "recordings": summarize_recordings(clips)}
 
 
 def score_run(cell: Cell, config: RunConfig, run: Path) -> Row:
     """Returns the row of a cell's scoring on the embeddings of all seeds of a finished run."""
-    folders = sorted(run.glob("seed_*/embeddings")) or [run / "embeddings"]
+    folders = sorted(run.glob("seed_*/embeddings")) or [Run(run).embeddings]
     own = [load_embeddings(folder / (BASELINE_FOLDER if cell.bare else "")) for folder in folders]
     row = scored(own, cell.scoring(config), config.data.year)
     return dataclasses.replace(row, folder=str(folders[0]))
@@ -333,7 +348,6 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
     from asd_jax.run.clips import find_data, readable_clips
     from asd_jax.run.frozen import frozen_encoder
     from asd_jax.run.train import train_and_score
-    from asd_jax.run.workdir import claim_workdir
     from benchmarks import encoders
 
     if cell.fine_tune:
@@ -344,31 +358,35 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
         function = encoders.load(cell.encoder)
     else:
         encoder, params = frozen_encoder(config, clips)
-    with claim_workdir(folder, to_dict(config), clips):
+    run = Run(folder)
+    with run.claim(to_dict(config), clips):
         for machine in sorted({clip.machine for clip in clips}):
             own = [clip for clip in clips if clip.machine == machine]
             if cell.encoder:
                 encoders.embed_machine(function, cell.encoder, config, own).save(
-                    folder / "embeddings" / f"{machine}.npz"
+                    run.embeddings / f"{machine}.npz"
                 )
             else:
                 embeddings, bare = embed_machine(config, encoder, params, own)
-                embeddings.save(folder / "embeddings" / f"{machine}.npz")
-                bare.save(folder / "embeddings" / BASELINE_FOLDER / f"{machine}.npz")
+                embeddings.save(run.embeddings / f"{machine}.npz")
+                bare.save(run.baseline / f"{machine}.npz")
 
 
 def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: int) -> Row:
     """Returns the scores of every clip, given {machine: embeddings} of each seed of one system.
 
     Raises:
+        NotScored: The scoring needs other clips than there are.
         InputError: The test clips have no labels.
     """
     scores = []
     for machines in seeds:
-        of = {
-            m: score_sections(embeddings, fit_sections(embeddings, scoring))
-            for m, embeddings in machines.items()
-        }
+        of = {}
+        for name, embeddings in machines.items():
+            try:
+                of[name] = score_sections(embeddings, fit_sections(embeddings, scoring))
+            except InputError as error:
+                raise NotScored(f"machine {name}: {error}") from error
         scores.append(np.concatenate([one.score for one in of.values()]))
         clips = [
             (machine, *clip)

@@ -24,6 +24,7 @@ import dataclasses
 import functools
 import importlib.util
 import sys
+import tempfile
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +41,8 @@ from asd_jax.models.eat import EAT, PATCH, position_table
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
-from convert.checkpoint import open_checkpoint
-from convert.eat import convert
+from convert.checkpoint import is_ours, open_checkpoint
+from convert.eat import convert, write_huggingface
 
 FLAGS = flags.FLAGS
 
@@ -108,6 +109,11 @@ def main() -> int:
             f"{GOLDEN}: no golden checkpoints, only the repository has them; name one by "
             "--checkpoint"
         )
+    if FLAGS.reference == "transformers" and not importlib.util.find_spec("transformers"):
+        raise InputError(
+            "--reference=transformers runs the published code, which needs more: pip install "
+            "transformers timm"
+        )
     if bool(FLAGS.recording) != bool(FLAGS.features):
         raise InputError("--recording and --features go together")
     results = {}
@@ -140,9 +146,14 @@ def compare(
         import torch
     except ImportError as error:
         raise InputError("PyTorch is missing: pip install -e '.[torch]' (Python 3.11)") from error
-    config, params = convert(source)
-    load = _transformers if reference == "transformers" else _torch
-    model, half = load(source), load(source)
+    # Weights of ours are compared by way of the public layout.
+    with tempfile.TemporaryDirectory() as folder:
+        if is_ours(source):
+            write_huggingface(source, folder)
+            source = folder
+        config, params = convert(source)
+        load = _transformers if reference == "transformers" else _torch
+        model, half = load(source), load(source)
     errors = _positions(model, config)
     _positions(half, config)
     half.to(torch.bfloat16)

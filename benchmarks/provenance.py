@@ -1,19 +1,15 @@
 """Records the command, commit, device and date of a measurement."""
 
-import datetime
 import os
 import platform
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from asd_jax.reporting.page import Section, Table
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
+from asd_jax.runtime.provenance import made_by
 
 # Two runs can be compared only if these properties are equal.
 SAME = ("device", "processor", "cores")
@@ -59,52 +55,7 @@ def write_provenance(output: Path, seconds: Mapping[str, float]) -> None:
 
 def provenance() -> dict[str, str]:
     """Returns the command, commit, device and date of the current measurement."""
-    describe = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--exclude=*",
-    ]
-    commit = (
-        subprocess.run(describe, capture_output=True, text=True, check=False).stdout
-        if shutil.which("git")
-        else ""
-    )
-    command = shlex.join(
-        [
-            "python",
-            "-m",
-            f"benchmarks.{Path(sys.argv[0]).stem}",
-            *map(without_folders, sys.argv[1:]),
-        ]
-    )
-    date = datetime.date.today().isoformat()
-    return {
-        "command": command,
-        "commit": commit.strip() or "unknown",
-        "date": date,
-        "device": machine()["device"],
-    }
-
-
-def without_folders(argument: str) -> str:
-    """Returns a command-line argument in which files outside the working folder are reduced to
-    their names.
-
-    The location of such files is private to the user.
-    """
-    flag, equals, value = (
-        argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    )
-    files = re.split(r",(?=[/~]|\.\.)", value)
-    return (
-        flag
-        + equals
-        + ",".join(Path(one).name if one.startswith(("/", "~", "..")) else one for one in files)
-    )
+    return {**made_by(), "device": machine()["device"]}
 
 
 def cost_section(seconds: Mapping[str, float]) -> Section:

@@ -2,14 +2,18 @@
 bootstrap, and verdicts in words.
 """
 
+import csv
 import dataclasses
+import io
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from asd_jax.reporting.page import Plot, Section, Table
 from asd_jax.reporting.table import percent
+from asd_jax.runtime.files import atomic_file
 from asd_jax.scoring.intervals import Comparison, Interval, bootstrap, paired_bootstrap
 from asd_jax.scoring.official_score import official_score
 
@@ -59,12 +63,19 @@ def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
     and the verdict.
     """
     against, cells = rows[reference], {}
+    # A p-value cannot be less than 2 / (replicates + 1), which must survive Holm's correction.
+    replicates = max(1000, 50 * len(rows))
     for name, row in rows.items():
         whole: Interval = bootstrap(row.clips, row.scores, year)
         # Two ways to score the same run share its seeds.
         same = row.folder == against.folder
         less: Comparison = paired_bootstrap(
-            row.clips, row.scores, against.scores, year, same_seeds=same
+            row.clips,
+            row.scores,
+            against.scores,
+            year,
+            same_seeds=same,
+            replicates=replicates,
         )
         cells[name] = {
             "official_score": statistics.fmean(row.official),
@@ -80,12 +91,25 @@ def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
                 for m, of in row.columns.items()
             },
         }
+    others = [name for name in cells if name != reference]
+    adjusted = holm([cells[name]["minus_reference"]["p_value"] for name in others])
+    for name, value in zip(others, adjusted, strict=True):
+        cells[name]["minus_reference"]["p_value_holm"] = value
     found = {
         "year": year,
         "seeds": max(len(row.official) for row in rows.values()),
         "reference": reference,
     }
     return found | {"cells": cells, "verdict": verdict(cells, reference)}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values that hold for all comparisons together, by Holm's step-down method."""
+    order, adjusted, highest = np.argsort(p_values, kind="stable"), [0.0] * len(p_values), 0.0
+    for rank, n in enumerate(order.tolist()):
+        highest = max(highest, (len(p_values) - rank) * p_values[n])
+        adjusted[n] = min(1.0, highest)
+    return adjusted
 
 
 def in_words(less: Comparison) -> str:
@@ -125,16 +149,24 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
                 percent(of["deviation"]),
                 f"{percent(low)} to {percent(high)}",
             ]
-            + (["", of["verdict"]] if name == found["reference"] else [difference, of["verdict"]])
+            + (
+                ["", "", of["verdict"]]
+                if name == found["reference"]
+                else [difference, f"{less['p_value_holm']:.3f}", of["verdict"]]
+            )
         )
-    return [
+    headings = [
         "cell",
         "score",
         "deviation",
         "95 % interval",
         f"minus {found['reference']}",
+        "p, Holm",
         "verdict",
-    ], rows
+    ]
+    # The notes say why.
+    missing = ["-"] * (len(headings) - 2)
+    return headings, rows + [[name, *missing, "not scored"] for name in found.get("not_scored", ())]
 
 
 def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
@@ -176,13 +208,67 @@ def result_sections(
     from asd_jax.reporting import plots
 
     columns, rows = as_table(found)
+    differences = {
+        cell: Interval(*(of["minus_reference"][key] for key in ("difference", "low", "high")))
+        for cell, of in found["cells"].items()
+        if cell != found["reference"]
+    }
     bars = {
         cell: {"official_score": Interval(of["official_score"], *of["interval"])}
         for cell, of in found["cells"].items()
     }
     parts = [
         Table(columns, [*rows, *more], "Percent."),
-        Plot(plots.auc_bars(bars), "Official score with 95 % intervals."),
+        *(
+            [
+                Plot(
+                    plots.difference_bars(differences, found["reference"]),
+                    "Paired differences on the same clips, 95 % intervals: the verdict rests on "
+                    "these.",
+                )
+            ]
+            if differences
+            else []
+        ),
+        Plot(
+            plots.auc_bars(bars),
+            "Official score with 95 % intervals. They may overlap where the difference is clear.",
+        ),
     ]
     each = Table(*machine_table(found), "Every machine, percent.", folded=True)
-    return [Section(title, [*parts, each])]
+    text = [
+        "better and worse: the 95 % interval of the paired difference excludes 0, each comparison "
+        "by itself. p, Holm: two-sided p-value, corrected for the number of comparisons in this "
+        "table; below 0.05 the difference holds for all of them together."
+    ]
+    return [Section(title, [*parts, each], text)]
+
+
+def write_tables(folder: Path, name: str, found: Mapping) -> None:
+    """Writes the table of <name>.json for papers: <name>.md, <name>.tex and <name>.csv."""
+    columns, rows = as_table(found)
+    lines = [columns, ["---"] * len(columns), *rows]
+    markdown = "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines
+    )
+    body = "".join(f"{' & '.join(map(_latex, row))} \\\\\n" for row in rows)
+    latex = (
+        f"\\begin{{tabular}}{{l{'r' * (len(columns) - 2)}l}}\n\\hline\n"
+        f"{' & '.join(map(_latex, columns))} \\\\\n\\hline\n{body}\\hline\n\\end{{tabular}}\n"
+    )
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([columns, *rows])
+    for ending, text in (("md", markdown), ("tex", latex), ("csv", table.getvalue())):
+        with atomic_file(folder / f"{name}.{ending}") as file:
+            file.write(text.encode())
+
+
+def _latex(text: str) -> str:
+    """Returns text with the characters escaped that LaTeX takes as commands."""
+    special = {c: f"\\{c}" for c in "&%$#_{}"} | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+    }
+    return "".join(special.get(c, c) for c in text)

@@ -24,7 +24,9 @@ def apply_mode(config: ConfigDict, mode: str) -> None:
     if mode not in ("", "smoke"):
         raise ValueError(f"config mode {mode!r}; known: smoke")
     if mode == "smoke":
-        config.data.update(root="factory", machines="fan,gearbox", clip_seconds=1.0)
+        # Machines of the factory alone: other recordings, named by data.root, are all taken.
+        config.data.update(root="factory", machines="", clip_seconds=1.0)
+        config.factory.update(machines="fan,gearbox")
         config.factory.update(train_source=12, train_target=3, test_per_condition=4)
         # A smoke run starts from scratch, so there are no weights to take statistics from.
         if config.features.statistics == "weights":

@@ -3,6 +3,7 @@ stay on disk.
 """
 
 import dataclasses
+import hashlib
 import re
 import reprlib
 from collections.abc import Mapping
@@ -10,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import open_regular, read_json
+from asd_jax.runtime.files import file_sha256, open_regular, read_json
 from asd_jax.training.tensors import open_tensors
 from convert import torch_file
-from convert.table import public_name
+from convert.places import ENDINGS, Place, check_start, local_place
+from convert.table import FAIRSEQ_PARTS, public_name
 
 HUB = "https://huggingface.co"
 LARGEST_CONFIG = 1 << 20  # bytes
+# The keys under which training programs save a model's state_dict: fairseq, Lightning and others.
+STATES = ("model", "state_dict", "model_state_dict")
+PROJECTION = "local_encoder.proj.weight"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,45 +29,56 @@ class Checkpoint:
     """A public checkpoint.
 
     Attributes:
-        path: The file that holds the weights.
+        path: The file that holds the weights, the first of several shards.
+        files: All files that hold weights.
         name: The name to record in a header: the hub id or the file's name, never a local path.
         layout: "fairseq" or "huggingface".
         tensors: The student's tensors, by the names of the table.
         teacher: The EMA teacher's tensors, by the same names; empty if the file has none.
-        settings: The model's configuration: fairseq's `cfg["model"]` or `config.json`.
+        settings: The model's configuration: fairseq's `cfg["model"]` or `config.json`; None if
+            there is none.
     """
 
     path: Path
+    files: tuple[Path, ...]
     name: str
     layout: str
     tensors: Mapping[str, Any]
     teacher: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] | None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file; of several, that of the text of their hashes in order."""
+        hashes = [file_sha256(path) for path in self.files]
+        return (
+            hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+        )
 
 
 def open_checkpoint(source: str | Path, revision: str = "main") -> Checkpoint:
-    """Returns the checkpoint in a file, a folder with `model.safetensors` and `config.json`, or a
-    hub repository `owner/name`.
+    """Returns the checkpoint in a file, a folder or a hub repository `owner/name`.
+
+    A folder holds `model.safetensors`, `pytorch_model.bin`, shards of either with their index, or
+    one other weight file; or it is a repository in the hub's cache. A file of torch may hold a
+    state_dict itself, or one under "model", "state_dict" or "model_state_dict".
 
     Raises:
         InputError: The file does not exist, there is no network, or the file is not a checkpoint.
     """
     path = Path(source)
-    if path.is_dir():
-        path = path / "model.safetensors"
-        if not path.is_file():
-            raise InputError(f"{source}: no model.safetensors in this folder")
-    if path.is_file():
-        return _from_file(path, path.name)
+    if path.exists():
+        return _opened(local_place(path))
     # A missing weight file must not be taken for a hub id.
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in (
-        ".pt",
-        ".pth",
-        ".safetensors",
-    ):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) or path.suffix in ENDINGS:
         raise InputError(f"{source}: no such file or folder, and no hub id (owner/name)")
     path, commit = _from_hub(str(source), revision)
-    return _from_file(path, f"{source}@{commit}")
+    return _opened(Place((path,), {}, f"{source}@{commit}"))
 
 
 def is_ours(source: str | Path) -> bool:
@@ -73,53 +89,88 @@ def is_ours(source: str | Path) -> bool:
         return False
 
 
-def _from_file(path, name):
-    try:
-        with open_regular(path) as file:
-            start = file.read(9)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    # A safetensors file begins with 8 bytes of header length, followed by JSON.
-    if start[8:] == b"{":
-        return _safetensors(path, name)
-    return _torch(path, name)
+def _opened(place: Place) -> Checkpoint:
+    """Returns the checkpoint of one file, or of shards put together.
 
-
-def _safetensors(path, name):
-    metadata, tensors = open_tensors(path)
-    if "asd_jax" in metadata:
-        raise InputError(
-            f"{path}: already holds asd_jax weights; --to=huggingface takes them back out"
-        )
-    candidates = [path.with_name("config.json"), path.with_name(path.stem + "_config.json")]
-    config = next((candidate for candidate in reversed(candidates) if candidate.is_file()), None)
-    if config is None:
-        raise InputError(
-            f"{path}: put the model's config.json beside it (it holds the number of attention "
-            "heads)"
-        )
+    Raises:
+        InputError: A shard holds a tensor that its index does not say, or lacks one.
+    """
+    path = place.files[0]
+    if not place.index:
+        student, teacher, settings = _read(path)
+    else:
+        student, teacher, settings = {}, {}, None
+        for file in place.files:
+            tensors, _, own = _read(file)
+            settings = settings or own
+            for name, tensor in tensors.items():
+                if place.index.get(name) != file.name:
+                    said = place.index.get(name, "in no shard")
+                    raise InputError(f"{file}: holds {name[:80]!r}, which the index says is {said}")
+                student[name] = tensor
+        if missing := sorted(set(place.index) - set(student)):
+            raise InputError(
+                f"{path}: {len(missing)} tensors of the index are in no shard: {missing[0][:80]!r}"
+            )
+    config = _config_beside(path)
+    fairseq = any(FAIRSEQ_PARTS[0][0] in name for name in student if isinstance(name, str))
     return Checkpoint(
         path,
-        name,
-        "huggingface",
-        _named(path, tensors),
-        {},
-        read_json(config, largest=LARGEST_CONFIG),
+        place.files,
+        place.name,
+        "fairseq" if fairseq else "huggingface",
+        _named(path, student),
+        _named(path, teacher),
+        settings if settings is not None else config,
     )
 
 
-def _torch(path, name):
+def _read(path: Path):
+    """Returns (student's tensors, teacher's tensors, settings or None) of one file."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(512)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    # A safetensors file begins with 8 bytes of header length, followed by JSON.
+    if start[8:9] == b"{":
+        metadata, tensors = open_tensors(path)
+        if "asd_jax" in metadata:
+            raise InputError(
+                f"{path}: already holds asd_jax weights; --to=huggingface takes them back out"
+            )
+        return tensors, {}, None
+    check_start(path, start)
+    return _read_torch(path)
+
+
+def _read_torch(path: Path):
     saved = torch_file.read_torch(path)
-    model = saved.get("model") if isinstance(saved, dict) else None
-    if not isinstance(model, dict):
-        raise InputError(f"{path}: no fairseq checkpoint (no `model` with tensors)")
-    model = dict(model)
+    if not isinstance(saved, dict):
+        raise InputError(f"{path}: holds a {type(saved).__name__}, no state_dict of named tensors")
+    model = next((saved[key] for key in STATES if isinstance(saved.get(key), dict)), None)
+    plain = model is None and any(hasattr(value, "read") for value in saved.values())
+    if model is None and not plain:
+        keys = ", ".join(reprlib.repr(key) for key in list(saved)[:9]) or "nothing"
+        raise InputError(
+            f"{path}: no named tensors here, neither a state_dict itself nor one under "
+            f"{', '.join(STATES)}; found {keys}"
+        )
+    model = dict(saved if plain else model)
     teacher = model.pop("_ema", {})
-    tensors = _named(path, model)
-    settings = _get(saved, "cfg", "model") or _get(saved, "args") or {}
-    if not isinstance(teacher, dict) or not isinstance(settings, dict):
+    settings = None if plain else _get(saved, "cfg", "model") or _get(saved, "args")
+    if not isinstance(teacher, dict) or not isinstance(settings or {}, dict):
         raise InputError(f"{path}: `_ema` or the configuration is not a dictionary")
-    return Checkpoint(path, name, "fairseq", tensors, _named(path, teacher), settings)
+    return model, teacher, settings
+
+
+def _config_beside(path: Path) -> dict[str, Any] | None:
+    """Returns the content of the config.json that belongs to a weight file; None without one."""
+    # The first is the more particular one.
+    for candidate in (path.with_name(path.stem + "_config.json"), path.with_name("config.json")):
+        if candidate.is_file():
+            return read_json(candidate, largest=LARGEST_CONFIG)
+    return None
 
 
 def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +209,25 @@ def _named(path, tensors):
         if name in named:
             raise InputError(f"{path}: two tensors are called {name[:80]!r}")
         named[name] = tensor
-    return named
+    return _without_prefix(path, named)
+
+
+def _without_prefix(path, named):
+    """Returns the tensors by their names in EAT, where it is a part of a larger model.
+
+    What comes before the name of the patch projection is what the larger model calls its EAT.
+    """
+    prefixes = [name.removesuffix(PROJECTION) for name in named if name.endswith(PROJECTION)]
+    if len(prefixes) > 1:
+        parts = ", ".join(repr(prefix[:60]) for prefix in prefixes[:4])
+        raise InputError(
+            f"{path}: holds {len(prefixes)} models, under {parts}: save the state_dict() of one"
+        )
+    prefix = "".join(prefixes)
+    found = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
+    if len(found) < len(named):
+        raise InputError(f"{path}: tensors of one name with and without {prefix[:60]!r}")
+    return found
 
 
 def _from_hub(repository, revision):

@@ -25,6 +25,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
 from asd_jax.runtime.log import print_line
 from convert.checkpoint import is_ours, open_checkpoint
+from convert.places import ENDINGS
 
 # jax and flax take seconds to import, which a rejected file or --help should not have to wait for.
 if TYPE_CHECKING:
@@ -45,17 +46,18 @@ def convert(
     with_decoder: bool = False,
     with_head: bool = False,
     revision: str = "main",
+    heads: int | None = None,
 ) -> tuple["EATConfig", dict]:
     """Returns the sizes of any public EAT, and the parameters of `EAT(config)` as float32 numpy
     arrays.
 
     Args:
-        source: A fairseq `.pt` file, a Hugging Face `model.safetensors` (or its folder) with its
-            `config.json`, or a hub id.
+        source: A file, folder or hub id, see `convert.checkpoint.open_checkpoint`.
         weights: "student" (what the public code uses for inference) or "ema", the teacher.
         with_decoder: Whether to keep the student's decoder too, under "decoder".
         with_head: Whether to keep the AudioSet classifier too, under "fc_norm" and "head".
         revision: Branch, tag or commit on the hub.
+        heads: Number of attention heads, where neither the file nor a config.json says it.
 
     Raises:
         InputError: The source does not exist, is not a checkpoint, is a hostile or damaged file, or
@@ -65,7 +67,7 @@ def convert(
         config, params = convert("worstchan/EAT-base_epoch30_pretrain")
         config.depth  # 12
     """
-    found = find(source, weights, with_decoder, with_head, revision)
+    found = find(source, weights, with_decoder, with_head, revision, heads)
     return found.config, _nested(
         {name: np.asarray(parameter) for name, parameter in found.parameters.items()}
     )
@@ -82,6 +84,10 @@ def write(source: str | Path, output: str | Path, **options) -> "Found":
     Raises:
         InputError: For the same reasons as `convert`. Nothing is written then.
     """
+    if Path(output).suffix != ".safetensors":
+        raise InputError(
+            f"{output}: weights are written as safetensors: name it {Path(output).stem}.safetensors"
+        )
     found = find(source, **options)
     from asd_jax.training.weights import save_weights
 
@@ -101,6 +107,8 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "Fou
     Raises:
         InputError: For the same reasons as `convert` and `asd_jax.training.weights.load_encoder`.
     """
+    if Path(output).suffix in ENDINGS:
+        raise InputError(f"{output}: with --to=huggingface the output is a folder")
     if options.get("with_decoder"):
         raise InputError("--with_decoder: the Hugging Face layout has no place for a decoder")
     if is_ours(source):
@@ -165,6 +173,7 @@ def find(
     with_decoder: bool = False,
     with_head: bool = False,
     revision: str = "main",
+    heads: int | None = None,
 ) -> Found:
     """Returns everything about a source except the numbers, after checking all of it.
 
@@ -189,7 +198,7 @@ def find(
             if name.startswith(("decoder.", "fc_norm.", "head."))
         }
         tensors = extra | dict(checkpoint.teacher)
-    config, front_end = sizes.sizes(checkpoint, tensors)
+    config, front_end = sizes.sizes(checkpoint, tensors, heads)
     wanted, template = table.rows(table.ENCODER, config.depth), sizes.encoder_template(config)
     if with_decoder:
         layers = len(
@@ -203,7 +212,7 @@ def find(
     dropped = table.check(path, wanted, template, tensors)
     # Tensors that share their numbers would make the output far larger than the source.
     numbers = [tensors[row.public] for row in wanted]
-    there = path.stat().st_size
+    there = checkpoint.size
     if (size := sum(math.prod(t.shape) * t.dtype.itemsize for t in numbers)) > there:
         raise InputError(
             f"{path}: tensors of {size} bytes in a file of {there}: they share their numbers, "
@@ -224,7 +233,7 @@ def find(
         "eat": dataclasses.asdict(config),
         "front_end": dataclasses.asdict(front_end),
         "source": checkpoint.name,
-        "sha256": file_sha256(path),
+        "sha256": checkpoint.sha256,
         "weights": weights,
     }
     if with_head:
@@ -264,12 +273,14 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "revision", "main", "Branch, tag or commit on the hub; the header records the commit."
     )
+    flags.DEFINE_integer("heads", None, "Attention heads, where the source does not say it.")
 
 
 def main() -> None:
     """Converts --source and reports what was kept."""
     options = {
-        name: FLAGS[name].value for name in ("weights", "with_decoder", "with_head", "revision")
+        name: FLAGS[name].value
+        for name in ("weights", "with_decoder", "with_head", "revision", "heads")
     }
     try:
         found = (write_huggingface if FLAGS.to == "huggingface" else write)(

@@ -63,6 +63,13 @@ def write_public(
         "norm_eps": NORM_EPS,
         "norm_affine": True,
         "fixed_positions": True,
+        # Rates of the public training code, which its loaders read too.
+        "drop_rate": 0.0,
+        "attn_drop_rate": 0.0,
+        "activation_dropout": 0.0,
+        "post_mlp_drop": 0.0,
+        "start_drop_path_rate": 0.0,
+        "end_drop_path_rate": 0.0,
         "torch_dtype": "float32",
         "asd_jax_front_end": front_end,
     }

@@ -18,7 +18,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.schema import build_checked
 from asd_jax.training.weights import abstract_eat
 from convert.checkpoint import Checkpoint, encoder_settings
-from convert.table import POSITIONS
+from convert.table import POSITIONS, looks_like
 
 # bfloat16 rounds the table by 2e-3, float16 by 2.5e-4.
 POSITION_TOLERANCE = 1e-2
@@ -38,24 +38,28 @@ FIXED = {
 }
 
 
-def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig, FrontEnd]:
+def sizes(
+    checkpoint: Checkpoint, tensors: Mapping[str, Any], heads: int | None = None
+) -> tuple[EATConfig, FrontEnd]:
     """Returns the sizes of the encoder and its front end, from the tensors where possible and
     otherwise from the settings.
+
+    `heads` is the number of attention heads, needed where there are no settings.
 
     Raises:
         InputError: The checkpoint is not an EAT, its sizes are invalid, or its settings contradict
             the tensors or our encoder.
     """
-    path, settings = checkpoint.path, encoder_settings(checkpoint.settings)
+    path, settings = checkpoint.path, encoder_settings(checkpoint.settings or {})
     depth = settings.get("depth")
     if type(depth) is not int:
-        depth = len({name.split(".")[1] for name in tensors if re.match(r"blocks\.\d+\.", name)})
-    width, hidden = (
-        next(iter(tensors[name].shape), 0) if name in tensors else 0
-        for name in ("local_encoder.proj.weight", "blocks.0.mlp.fc1.weight")
-    )
+        blocks = [re.match(r"blocks\.(\d{1,4})\.", name) for name in tensors]
+        depth = 1 + max((int(block[1]) for block in blocks if block), default=0)
+    # One tensor that is there tells the size, so that all that are missing can be listed.
+    width = _length(tensors, r"local_encoder\.proj\.(weight|bias)|blocks\.\d+\.norm1\.weight")
+    hidden = _length(tensors, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)")
     if not width or not hidden:
-        raise InputError(f"{path}: no EAT (no patch projection or no first block)")
+        raise InputError(f"{path}: no EAT: {looks_like(tensors)}")
     for name, wanted in {**FIXED, "embed_dim": width, "mlp_ratio": hidden / width}.items():
         if settings.get(name, wanted) != wanted:
             reads = "our encoder knows" if name in FIXED else "the tensors have"
@@ -63,10 +67,8 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
                 f"{path}: the settings say {name}={reprlib.repr(settings[name])}, but {reads} "
                 f"only {wanted}"
             )
-    default = 12 if checkpoint.layout == "huggingface" else {768: 12, 1024: 16}.get(width)
-    heads, mel_bins = settings.get("num_heads", default), settings.get("mel_bins", 128)
-    if heads is None:
-        raise InputError(f"{path}: the settings do not say how many attention heads (num_heads)")
+    heads = _heads(checkpoint, settings, width, heads)
+    mel_bins = settings.get("mel_bins", 128)
     try:
         mel = {"spacing": "mel", "bins": mel_bins, "simam": {"mode": "none"}}
         front_end = build_checked(FrontEnd, settings.get("asd_jax_front_end") or mel)
@@ -77,6 +79,35 @@ def sizes(checkpoint: Checkpoint, tensors: Mapping[str, Any]) -> tuple[EATConfig
         return build_checked(EATConfig, dict(zip(names, found, strict=True))), front_end
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _length(tensors: Mapping[str, Any], pattern: str) -> int:
+    """Returns the length of the first axis of the first tensor whose name fits; 0 without one."""
+    for name, tensor in tensors.items():
+        if re.fullmatch(pattern, name):
+            return next(iter(tensor.shape), 0)
+    return 0
+
+
+def _heads(
+    checkpoint: Checkpoint, settings: Mapping[str, Any], width: int, told: int | None
+) -> Any:
+    said = settings.get("num_heads", told)
+    if told is not None and said != told:
+        raise InputError(
+            f"{checkpoint.path}: --heads={told}, but the settings say num_heads={said}"
+        )
+    if said is None and checkpoint.layout == "huggingface" and checkpoint.settings is not None:
+        said = 12  # the public code's default
+    elif said is None and checkpoint.layout == "fairseq":
+        said = {768: 12, 1024: 16}.get(width)
+    if said is None:
+        raise InputError(
+            f"{checkpoint.path}: nothing says how many attention heads the model has: put the "
+            "model's config.json beside it (num_heads), or give --heads=N (EAT-base has 12, "
+            "EAT-large 16)"
+        )
+    return said
 
 
 def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:

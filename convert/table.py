@@ -14,6 +14,9 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 
+# What wrappers of a model add to the names: torch.compile and FSDP anywhere, others before them.
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
+PREFIXES = ("module.", "model.")
 FAIRSEQ_PARTS = (("modality_encoders.IMAGE.", ""), ("context_encoder.norm.", "pre_norm."))
 
 
@@ -96,12 +99,16 @@ def rows(table: Iterable[tuple[str, str, Transform]], depth: int) -> list[Row]:
 
 
 def public_name(name: str) -> str:
-    """Returns the table's name for a key of a fairseq or Hugging Face file."""
+    """Returns the table's name for a key of a fairseq or Hugging Face file, wrapped or not."""
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, "")
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
+        name = name.removeprefix(prefix)
     for fairseq, ours in FAIRSEQ_PARTS:
         name = name.replace(fairseq, ours)
     # The oldest checkpoints use this name.
     name = name.replace("positional_encoder.pos_embed", "positional_encoder.positions")
-    return name.removeprefix("model.")
+    return name
 
 
 def check(
@@ -144,6 +151,24 @@ def check(
             f"{path}: the tensors are not those of an EAT: " + "; ".join(problems[:20]) + more
         )
     return dropped
+
+
+# Names that other audio transformers have, by which they are told.
+_OTHERS = {
+    "BEATs": "encoder.layers.*.self_attn.*",
+    "AST": "*encoder.layer.*.attention.attention.query.weight",
+    "wav2vec 2.0, HuBERT or WavLM": "*feature_extractor.conv_layers.*",
+    "a vision transformer of timm, as in PaSST and AudioMAE": "patch_embed.proj.weight",
+}
+
+
+def looks_like(names: Iterable[str]) -> str:
+    """Returns which model tensors of these names may be of, or the first names."""
+    names = sorted(names)
+    for model, pattern in _OTHERS.items():
+        if any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            return f"the names of its tensors are those of {model}"
+    return f"its tensors are {', '.join(repr(name[:60]) for name in names[:4])} ..."
 
 
 def _reason(name):

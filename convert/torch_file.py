@@ -320,7 +320,8 @@ class _StackMachine:
             dotted = f"{module}.{name}"[:120]
             raise InputError(
                 f"{self.archive.filename}: the file names {dotted!r}, which is no part of a "
-                "checkpoint's data; refused, nothing was run"
+                "checkpoint's data; refused, nothing was run (of a whole model, save its "
+                "state_dict() instead)"
             )
         return Name(text)
 

@@ -14,8 +14,8 @@ import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.data.factory import write_factory
 from asd_jax.models.eat import EATConfig
-from asd_jax.run.workdir import lock_workdir
 from asd_jax.runtime.files import write_json
+from asd_jax.runtime.lock import lock_folder
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import random_eat, save_weights, write_safetensors
 
@@ -450,7 +450,7 @@ def test_workdir_that_cannot_be_used(bad, command, tmp_path):
         [*flags, f"--workdir={tmp_path / 'file' / 'w'}"],
         "w: no folder to write to",
     )
-    with lock_workdir(tmp_path / "held"):
+    with lock_folder(tmp_path / "held"):
         message = r"held is in use by process \d+ on "
         fails_cleanly(
             command, asd_jax.train, [*flags, f"--workdir={tmp_path / 'held'}"], message, tmp_path

@@ -93,6 +93,33 @@ def test_a_whole_submission_passes_the_check_without_labels(tmp_path):
     assert done.returncode == 2 and "Scanner" in done.stderr and "HairDryer" in done.stderr
 
 
+def test_what_a_score_is_over_is_said_beside_it(tmp_path):
+    """One machine of the evaluation set is unlabelled, one is missing, and dev files lie beside."""
+    write(tmp_path, ["fan", "gearbox", "bearing", "slider", "valve", "ToyCar", "ToyTrain"])
+    labelled = [m for m in edition(2024).evaluation if m not in ("Scanner", "HairDryer")]
+    write(tmp_path, labelled)
+    write(tmp_path, ["Scanner"], files=[f"section_00_{i:04d}.wav" for i in range(len(FILES))])
+    write_submission(
+        tmp_path, "ToyCircuit", ["00"] * len(FILES), FILES, [1.0] * len(FILES), ANOMALOUS
+    )
+    done = command(f"--scores={tmp_path}", "--year=2024", f"--json={tmp_path}/s.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "s.json").read_text())
+    constant = {"auc_source": 0.5, "auc_target": 0.5, "pauc": 0.5}
+    assert found["machines"]["ToyCircuit"]["00"].items() >= constant.items()
+    assert found["notes"] == [
+        "Scanner section 00: 40 clips tell no label and domain; the score leaves it out "
+        "(--ground_truth=DIR gives labels)",
+        "ToyCircuit section 00: all 40 scores are equal, which counts as 0.5",
+        "scores of 7 of the 9 evaluation machines of DCASE 2024, so this is not the challenge's "
+        "score; missing: HairDryer, Scanner",
+    ]
+    assert all(note in done.stdout.replace("\n", " ") for note in found["notes"][1:2])
+    assert set(found["by_set"]) == {"dev", "evaluation"}
+    done = command(f"--scores={tmp_path}", "--year=2024", "--check")
+    assert done.returncode == 2 and "ToyCar section 00 is not of the evaluation set" in done.stderr
+
+
 def test_a_submission_of_2021_needs_both_domains_of_every_section(tmp_path):
     for machine, sections in edition(2021).evaluation.items():
         for section in sections:

@@ -79,6 +79,9 @@ def test_fit_score_update(command, normal, tmp_path):
     )
     # drawn, played; labels
     assert text.count("the nearest normal sound") == 3 * 4 and "oddness: dark 0" in text
+    assert "<h1>pump: 1 of 3 anomalous</h1>" in text
+    headings = re.findall(r'<button type="button">([^<]*)', text)
+    assert headings[:2] == ["recording", "verdict"] and '<th scope="row">01.wav</th>' in text
     assert not re.search(r'(src|href)="(https?:)?//', text)
     status, _, err = command(asd_jax.detect, "score", *flags[:-1], f"--normal={tmp_path}", test)
     assert status == 2 and "no 00.wav, which the detector was fitted to" in err

@@ -283,7 +283,8 @@ def test_several_seeds_give_mean_and_deviation(smoke, command):
     assert scores[0] != scores[1] and [run["seed"] for run in runs] == [0, 1]
     assert total["official_score"] == pytest.approx(np.mean(scores))
     assert total["standard_deviation"]["official_score"] == pytest.approx(np.std(scores, ddof=1))
-    assert "mean of 2 seeds" in screen
+    assert "mean of 2 seeds" in screen and "seed 1, run 2 of 2" in screen
+    assert 0 < total["ensemble"]["official_score"] < 1 and any((workdir / "scores").iterdir())
     before = (workdir / "results.json").read_bytes()
     status, _, err = command(asd_jax.evaluate, f"--workdir={workdir}")
     assert status == 0, err
@@ -301,7 +302,7 @@ def test_several_seeds_give_mean_and_deviation(smoke, command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["toycar", "dcase2024"])
+@pytest.mark.parametrize("name", ["toycar", "dcase2024", "small"])
 def test_every_config_has_a_smoke_mode(smoke, name):
     workdir, _ = smoke(name)
     assert 0 < json.loads((workdir / "results.json").read_text())["official_score"] < 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import asd_jax.evaluate
+from asd_jax.data.factory import write_factory
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.results import over_seeds
 
@@ -174,3 +175,37 @@ def test_machines_of_odd_names_are_shown_by_them_everywhere(command, tmp_path):
         assert html.escape(f"{name} 00") in page
         assert (tmp_path / "run" / "scores" / f"anomaly_score_{name}_section_00_test.csv").exists()
     assert set(results(tmp_path / "run")["machines"]) == set(names)
+
+
+@pytest.mark.slow
+def test_a_run_scored_anew_into_another_folder_stays_as_it_was(command, tmp_path):
+    write_factory(
+        tmp_path / "data",
+        clip_seconds=1.0,
+        machines=("fan",),
+        train_source=6,
+        train_target=2,
+        test_per_condition=3,
+    )
+    run, other = tmp_path / "run", tmp_path / "other"
+    flags = [
+        "--config=quickstart:smoke",  # whose machines are fan and gearbox, of the factory alone
+        "--config.model.encoder=filter_bank",
+        f"--config.data.root={tmp_path / 'data'}",
+        "--config.report.clips=1",
+    ]
+    assert command(asd_jax.evaluate, f"--workdir={run}", *flags)[0] == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = "--config.scoring.back_end=k_means", f"--output={other}"
+    status, out, err = command(asd_jax.evaluate, f"--workdir={run}", *again)
+    assert status == 0, err
+    assert f"in {other}: results.json" in out
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert after == before
+    found = {path.name for path in other.iterdir()}
+    assert found >= {"results.json", "scores", "report", "config.json"}
+    config = json.loads((other / "config.json").read_text())
+    assert config["scoring"]["back_end"] == "k_means"
+    assert "<audio" in (other / "report" / "index.html").read_text()
+    status, _, err = command(asd_jax.evaluate, f"--workdir={run}", *flags, f"--output={other}")
+    assert status == 2 and "--output is for scoring a run again" in err

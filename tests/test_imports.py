@@ -10,11 +10,24 @@ LAYERS = [
     {"models"},
     {"training", "reporting", "monitoring"},
     {"detector"},
+    {"sklearn", "pyod"},
     {"config"},
     {"run"},
     {"service"},
     {"former"},
-    {"train", "evaluate", "pretrain", "detect", "export", "dcase_score", "serve", "__main__"},
+    {
+        "train",
+        "evaluate",
+        "pretrain",
+        "detect",
+        "export",
+        "dcase_score",
+        "serve",
+        "compare",
+        "completion",
+        "submit",
+        "__main__",
+    },
 ]
 COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 

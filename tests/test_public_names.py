@@ -1,8 +1,10 @@
 """What the documentation promises under `asd_jax`."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,3 +61,16 @@ def test_what_programs_import_by_an_earlier_name_is_there(name):
 
 def test_an_error_is_one_class_by_either_name():
     assert importlib.import_module("asd_jax.errors").InputError is errors.InputError
+
+
+def test_editors_see_the_names_that_programs_import_on_first_use():
+    tree = ast.parse(Path(asd_jax.__file__).read_text())
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("asd_jax.")
+        for alias in node.names
+    }
+    assert seen == asd_jax._HOME
+    assert Path(asd_jax.__file__).with_name("py.typed").is_file()
+    assert all(name in str(asd_jax.__doc__) for name in NAMES)

@@ -3,7 +3,6 @@
 import importlib
 import json
 import re
-import runpy
 import shlex
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -55,15 +54,6 @@ def test_every_command_names_a_module_and_flags_that_exist(command):
             for no in {"", negated[1:3]}
         }
         assert wanted <= known, f"{module}: {wanted - known}"
-
-
-def test_the_package_itself_says_which_commands_there_are(capsys):
-    runpy.run_module("asd_jax", run_name="__main__")
-    said = capsys.readouterr().out
-    commands = re.findall(r"^python -m (asd_jax\S+) +[A-Z]", said, re.MULTILINE)
-    assert len(commands) == 10 and all(
-        hasattr(importlib.import_module(name), "define_flags") for name in commands
-    )
 
 
 def test_every_config_key_named_is_one():

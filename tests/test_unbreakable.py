@@ -15,8 +15,9 @@ import asd_jax.evaluate
 import asd_jax.run.embed
 import asd_jax.run.score
 import asd_jax.train
-from asd_jax.run.workdir import InUse, claim_workdir, lock_workdir, remove_run
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.lock import InUse, lock_folder
 from asd_jax.training import loop
 from asd_jax.training.checkpoint import Checkpoints
 from benchmarks.kills import kills, left
@@ -182,9 +183,9 @@ def test_overwriting_removes_the_runs_own_seeds_and_nothing_else(tmp_path):
         (tmp_path / name / "results.json").write_text("{}")
     (tmp_path / "seed_notes.txt").write_text("mine")
     (tmp_path / "config.json").write_text('{"seeds": 2}')
-    with lock_workdir(tmp_path / "seed_1"), pytest.raises(InUse, match="seed_1 is in use"):
-        remove_run(tmp_path)
-    remove_run(tmp_path)
+    with lock_folder(tmp_path / "seed_1"), pytest.raises(InUse, match="seed_1 is in use"):
+        Run(tmp_path).remove()
+    Run(tmp_path).remove()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"seed_9/results.json", "seed_notes.txt"}
 
@@ -195,7 +196,7 @@ def test_an_interrupted_run_of_seeds_is_known_by_them(tmp_path):
     (tmp_path / "config.json").write_text('{"seeds": 2}')
     with (
         pytest.raises(InputError, match="differs in seeds"),
-        claim_workdir(tmp_path, {"seeds": 1}, []),
+        Run(tmp_path).claim({"seeds": 1}, []),
     ):
         raise AssertionError
     assert (tmp_path / "config.json").read_text() == '{"seeds": 2}'
@@ -203,8 +204,8 @@ def test_an_interrupted_run_of_seeds_is_known_by_them(tmp_path):
 
 def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(command, tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import lock_workdir\n"
-        "with lock_workdir(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from asd_jax.runtime.lock import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True
@@ -215,7 +216,7 @@ def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(co
     other.kill()
     other.wait()
     assert (tmp_path / ".lock").exists()
-    with lock_workdir(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 

@@ -14,7 +14,7 @@ from asd_jax.runtime.errors import InputError
 ZENODO = "https://zenodo.org"
 _GITHUB = "https://raw.githubusercontent.com"
 _LISTS = f"{_GITHUB}/nttcslab/dcase2023_task2_baseline_ae/main/datasets/eval_data_list_"
-_EVALUATOR_2022 = f"{_GITHUB}/Kota-Dohi/dcase2022_evaluator/main/ground_truth_attributes"
+_EVALUATOR_2022 = f"{_GITHUB}/Kota-Dohi/dcase2022_evaluator/main"
 GROUND_TRUTH_LICENCE = (
     "The ground truth belongs to the organisers of the DCASE Challenge and is for evaluating "
     "results only: never for training or for choosing settings, and not to be passed on (see the "
@@ -52,8 +52,8 @@ class Edition:
         records: Zenodo record numbers of the development, additional training and evaluation test
             data.
         ground_truth: URLs of the evaluation labels; empty if none are public.
-        mislabelled: Machines whose rows in eval_data_list are wrong, so that only their attribute
-            files are used.
+        mislabelled: Machines whose rows in eval_data_list are wrong, so that only the evaluator's
+            ground_truth_data/ and ground_truth_domain/ are used.
         channels: Number of microphones. With 2, the left is near the machine and the right far from
             it.
     """
@@ -113,8 +113,10 @@ EDITIONS = {
             records=(6355122, 6462969, 6586456),
             ground_truth=(
                 f"{_LISTS}2022.csv",
+                # The domains come first: labels without domains would be unreadable.
                 *(
-                    f"{_EVALUATOR_2022}/{m}/attributes_0{s}.csv"
+                    f"{_EVALUATOR_2022}/ground_truth_{kind}/ground_truth_{m}_section_0{s}_test.csv"
+                    for kind in ("domain", "data")
                     for m in ("ToyCar", "ToyTrain")
                     for s in (3, 4, 5)
                 ),
@@ -188,6 +190,13 @@ def edition(year: int) -> Edition:
             f"no edition of DCASE Task 2 of {year} is known; choose {', '.join(map(str, EDITIONS))}"
         )
     return EDITIONS[year]
+
+
+def set_of(machine: str, section: str, year: int) -> str:
+    """Returns "dev" or "evaluation", the set of a section in an edition, or "" if it is in none."""
+    of = edition(year)
+    sets = {"dev": of.dev, "evaluation": of.evaluation}
+    return next((name for name, of_it in sets.items() if section in of_it.get(machine, ())), "")
 
 
 def check_machines(machines: Sequence[str], year: int) -> None:

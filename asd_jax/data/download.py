@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 from absl import flags
 
 from asd_jax.data.dcase import EDITIONS, GROUND_TRUTH_LICENCE, ZENODO, Edition, edition
-from asd_jax.run.workdir import lock_workdir
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_error, print_line
 
 # requests is an optional dependency, so modules that need it are imported when they are used.
@@ -74,7 +74,7 @@ def main() -> int:
     session, ours = fetch.new_session(), contextlib.nullcontext()
     # A process would remove the partly unpacked files of another one.
     if not asked.dry_run:
-        ours = lock_workdir(output / _STATE, "--output")
+        ours = lock_folder(output / _STATE, "--output")
     try:
         with ours:
             archives = zenodo.plan(
@@ -240,7 +240,7 @@ def fetch_ground_truth(
 ) -> "list[DownloadError]":
     """Downloads the labels of the evaluation clips, prints their licence, returns the errors."""
     from asd_jax.data.fetch import DownloadError, get
-    from asd_jax.data.ground_truth import read_ground_truth
+    from asd_jax.data.ground_truth import DOMAINS, LABELS, evaluator_rows, read_ground_truth
     from asd_jax.data.zenodo import at_base
 
     if not table.ground_truth:
@@ -251,15 +251,17 @@ def fetch_ground_truth(
     folder = output / "ground_truth"
     folder.mkdir(parents=True, exist_ok=True)
     for url in table.ground_truth:
-        *_, machine, name = urlsplit(url).path.split("/")
-        path = folder / (f"{machine}_{name}" if name.startswith("attributes") else name)
+        *_, above, name = urlsplit(url).path.split("/")
+        evaluators = above in (LABELS, DOMAINS)
+        path = folder / above / name if evaluators else folder / name
         if path.exists():
             continue
+        path.parent.mkdir(exist_ok=True)
         part = path.with_name(f"part_{path.name}")
         try:
             # The list is validated under another name before it can be used as ground truth.
             part.write_bytes(get(session, at_base(url, base_url)))
-            read_ground_truth([part])
+            evaluator_rows(part) if evaluators else read_ground_truth([part])
         except (DownloadError, InputError) as error:
             part.unlink(missing_ok=True)
             said = f"no ground truth: {error}; the evaluation clips stay without labels"

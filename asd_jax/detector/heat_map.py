@@ -38,6 +38,20 @@ class HeatMap:
     nearest: str
     nearest_start: float
 
+    def _repr_html_(self) -> str:
+        """Returns the spectrogram of the window above the heat map, as notebooks show it."""
+        from asd_jax.detector.notebook import heat_map_html
+
+        return heat_map_html(self)
+
+    def __repr__(self) -> str:
+        frame, number = np.unravel_index(self.values.argmax(), self.values.shape)
+        return (
+            f"HeatMap(oddest {self.values.max():.1f} standard deviations, at "
+            f"{self.start + frame / 100:.2f} s and {self.front_end.filter_centres[number]:.0f} Hz; "
+            f"nearest normal {self.nearest!r} at {self.nearest_start:.2f} s)"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:

@@ -1,5 +1,6 @@
 """Writes the scores of recordings as one page with plots, spectrograms and players."""
 
+import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def write_score_page(
     verdicts: Sequence[tuple[str, Verdict]],
     hear: Callable[[str], Float[np.ndarray, "s"]],
     hear_normal: Callable[[str], Float[np.ndarray, "s"]] | None = None,
+    name: str = "",
 ) -> None:
     """Writes recordings and their verdicts as a self-contained page.
 
@@ -43,6 +45,7 @@ def write_score_page(
         hear: function from file to waveform, at the rate given at the fit.
         hear_normal: function from the name of a recording used in the fit to its waveform at that
             rate; None if those recordings are not available.
+        name: name of the detector, for the title.
     """
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
     odd = sum(verdict.is_anomaly for _, verdict in verdicts)
@@ -62,35 +65,52 @@ def write_score_page(
     )
     rows = [
         [
-            name,
+            Path(file).name,
+            _called(v),
             f"{v.score:.3f}",
             f"{v.p_value:.3f}",
-            _called(v),
             f"{v.worst_seconds[0]:.1f}",
             VIEW_WORDS[v.view],
             str(v.band or ""),
+            str(Path(file).parent),
         ]
-        for name, v in ranked
+        for file, v in ranked
     ]
-    columns = ["recording", "score", "p-value", "verdict", "worst at (s)", "differs in", "where"]
+    columns = [
+        "recording",
+        "verdict",
+        "score",
+        "p-value",
+        "worst at (s)",
+        "differs in",
+        "where",
+        "folder",
+    ]
     parts = [
-        Section("Scores", [Plot(drawn, caption), Table(columns, rows)]),
+        Section("Scores", [Table(columns, rows), Plot(drawn, caption)]),
         Section(
             "The oddest", [_card(detector, n, v, hear(n), hear_normal) for n, v in ranked[:CARDS]]
         ),
     ]
     lead = [
-        f"{odd} of {len(verdicts)} recordings are called anomalous.",
+        f"{odd} of {len(verdicts)} recordings are called anomalous; scored on "
+        f"{datetime.date.today().isoformat()} by a detector of {len(detector.names)} normal "
+        "recordings.",
         f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
         f"{detector.settings.false_alarm_rate:g}.",
         *(f"Note: {note}." for note in detector.notes),
     ]
-    write_page(path, Page("Anomalous sounds", parts, lead))
+    title = f"{name}: {odd} of {len(verdicts)} anomalous" if name else "Anomalous sounds"
+    write_page(path, Page(title, parts, lead))
 
 
 def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
     rate = detector.settings.sample_rate
-    front_end = mel_front_end(rate)
+    seen = None if detector.patches is None else detector.explain(wave)
+    # The pictures of a card share the frequency axis of the heat map, if that reaches as high as
+    # the recording.
+    shared = seen is not None and seen.front_end.sample_rate >= rate
+    front_end = seen.front_end if shared else mel_front_end(rate)
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     shown = wave[begin : begin + 60 * rate]
@@ -102,10 +122,11 @@ def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
         str(verdict.band),
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
-    drawn = [_spectrogram(front_end, shown, f"log mel energies{since}")]
+    drawn = [
+        _spectrogram(front_end, resample(shown, rate, front_end.sample_rate), f"energies{since}")
+    ]
     sounds = [Sound("around the worst moment", sound_url(wave[worst:], rate))]
-    if detector.patches is not None:
-        seen = detector.explain(wave)
+    if seen is not None:
         facts.append(f"nearest normal: {seen.nearest} at {seen.nearest_start:.1f} s")
         caption = f"the worst window, from {seen.start:.1f} s on, and where it is odd"
         drawn.append(_spectrogram(seen.front_end, seen.window, caption, heat=seen.values))

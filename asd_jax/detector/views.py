@@ -13,14 +13,12 @@ from jaxtyping import Float
 from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.simam import MODES
-from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.mesh import own_devices, shard_batch
 from asd_jax.training.weights import (
     Pipeline,
-    front_end_of,
-    load_encoder,
     load_pipeline,
     read_header,
 )
@@ -53,13 +51,12 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
     Raises:
         InputError: as for `load_pipeline`.
     """
-    if read_header(path)["kind"] == "encoder":
+    header = read_header(path)
+    if header["kind"] == "encoder":
         return load_pipeline(path)
-    sizes, params = load_encoder(path)
-    # The last block is the most specialised one, so an earlier block is used.
-    pooling = Pooling("band_mean", max(-2, -sizes.depth), 0)
-    front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
-    return Pipeline(EncoderConfig(front_end, sizes, pooling), {"eat": params})
+    # The last block is the most specialised one, so an earlier block is used, if there is one.
+    one_block = isinstance(header.get("eat"), dict) and header["eat"].get("depth") == 1
+    return load_pipeline(path, pooling="band_mean", block=-1 if one_block else -2)
 
 
 def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:

@@ -1,5 +1,6 @@
 """Turns the scores of windows into alarms that do not flicker."""
 
+import collections
 import dataclasses
 
 
@@ -11,34 +12,39 @@ class Moment:
         seconds: seconds from the beginning of the stream or of the file.
         file: name of the file; "" for a stream.
         before: seconds of sound processed before the file.
+        time: Unix time at which the sound was recorded; None if unknown.
     """
 
     seconds: float
     file: str = ""
     before: float = 0.0
+    time: float | None = None
 
     @property
-    def heard(self) -> float:
+    def processed(self) -> float:
         """Returns the seconds of sound processed up to this moment."""
         return self.before + self.seconds
 
-    def told(self, name: str) -> dict[str, float | str]:
+    def fields(self, name: str) -> dict[str, float | str]:
         """Returns event fields: the seconds under this name, and the file they refer to if any."""
         return {name: self.seconds} | ({f"{name}_file": self.file} if self.file else {})
 
 
 @dataclasses.dataclass
 class Alarm:
-    """An alarm with confirmation and hysteresis.
+    """An alarm with confirmation, delays and a deadband, as in ISA-18.2.
 
-    It starts after `confirm` consecutive windows above `threshold`, and ends when no score has been
-    above `release` for `hold_seconds`.
+    It starts when at least `confirm` of the last `of` windows were above `threshold`, and have been
+    for `on_delay_seconds`. It ends when no score has been above `release` for `hold_seconds`. All
+    delays are measured in sound, not by the clock, which may jump.
 
     Attributes:
         threshold: score above which a window counts towards an alarm.
-        release: lower score for the end of an alarm (hysteresis).
-        confirm: number of consecutive windows above the threshold that start an alarm.
-        hold_seconds: time for which scores must stay at or below `release`.
+        release: lower score for the end of an alarm; the difference is the deadband.
+        confirm: number of windows above the threshold that start an alarm.
+        hold_seconds: off-delay: time for which scores must stay at or below `release`.
+        of: among how many windows they are counted; 0: as many, so they are consecutive.
+        on_delay_seconds: time for which the condition must last before the alarm starts.
         active: whether the alarm is on.
         count: number of alarms so far.
     """
@@ -47,12 +53,17 @@ class Alarm:
     release: float
     confirm: int = 2
     hold_seconds: float = 30.0
+    of: int = 0
+    on_delay_seconds: float = 0.0
     active: bool = False
     count: int = 0
-    _run: int = 0
+    _met: bool = False
     _start: Moment = Moment(0.0)
     _end: Moment = Moment(0.0)
     _peak: float = float("-inf")
+
+    def __post_init__(self):
+        self._recent: collections.deque = collections.deque(maxlen=max(self.of, self.confirm))
 
     def feed(self, start: Moment, end: Moment, score: float) -> dict | None:
         """Returns the start or the end of an alarm as an event, or None if nothing changed.
@@ -62,27 +73,49 @@ class Alarm:
             end: end of the window.
             score: its score.
         """
-        if not self.active:
-            if score <= self.threshold:
-                self._run = 0
+        if self.active:
+            if score > self.release:
+                self._end, self._peak = end, max(self._peak, score)
                 return None
-            # An alarm dates from the first window of the run that confirms it.
-            if not self._run:
-                self._start, self._peak = start, score
-            self._run, self._peak, self._end = self._run + 1, max(self._peak, score), end
-            if self._run < self.confirm:
-                return None
-            self.active, self.count = True, self.count + 1
-            return {
-                "event": "alarm_start",
-                **self._start.told("start"),
-                **end.told("at"),
-                "peak": self._peak,
-            }
-        if score > self.release:
-            self._end, self._peak = end, max(self._peak, score)
+            quiet = end.processed - self._end.processed
+            return self.finish(False) if quiet >= self.hold_seconds else None
+        self._recent.append((start, score))
+        above = [one for one in self._recent if one[1] > self.threshold]
+        if len(above) < self.confirm:
+            self._met = False
             return None
-        return self.finish(False) if end.heard - self._end.heard >= self.hold_seconds else None
+        # An alarm dates from the first of the windows that meet the condition.
+        if not self._met:
+            self._met, self._start, self._peak = True, above[0][0], max(score for _, score in above)
+        self._peak = max(self._peak, score)
+        if score <= self.threshold or end.processed - self._start.processed < self.on_delay_seconds:
+            return None
+        self.active, self.count, self._end = True, self.count + 1, end
+        return {
+            "event": "alarm_start",
+            **self._start.fields("start"),
+            **end.fields("at"),
+            "peak": self._peak,
+        }
+
+    def resume(self, start: Moment, end: Moment, peak: float) -> None:
+        """Takes up an alarm that was on when an earlier process ended."""
+        self.active, self._start, self._end, self._peak = True, start, end, peak
+
+    @property
+    def started(self) -> Moment:
+        """Returns the start of the last alarm."""
+        return self._start
+
+    @property
+    def ended(self) -> Moment:
+        """Returns the end of the last window above `release` in the last alarm."""
+        return self._end
+
+    @property
+    def peak(self) -> float:
+        """Returns the highest score of the last alarm."""
+        return self._peak
 
     def finish(self, still_on: bool = True) -> dict | None:
         """Returns the end of an active alarm as an event, or None if there is no active alarm.
@@ -92,9 +125,10 @@ class Alarm:
         """
         if not self.active:
             return None
-        self.active, self._run = False, 0
+        self.active, self._met = False, False
+        self._recent.clear()
         # An alarm may span several files, so its length is measured in processed sound.
-        seconds = self._end.heard - self._start.heard
-        found = {"event": "alarm_end", **self._start.told("start"), **self._end.told("end")}
+        seconds = self._end.processed - self._start.processed
+        found = {"event": "alarm_end", **self._start.fields("start"), **self._end.fields("end")}
         found |= {"seconds": seconds, "peak": self._peak}
         return found | ({"still_on": True} if still_on else {})

@@ -8,14 +8,13 @@
             publish(event)
             store.set_mark("mqtt", event["id"])
 
-Several threads may share a Store, and several processes a file. Times are Unix time in seconds.
+Several threads may share a Store, and several processes a file. All times are Unix time in seconds.
 A write is a transaction: after a kill it is there as a whole or not at all. The size is bounded:
-old readings are merged into longer ones (`STAGES`), the oldest events are removed (`MOST_EVENTS`).
-The alarm cases are in cases.py.
+old readings are merged into longer ones (`STAGES`), and the oldest events and closed cases are
+removed. The alarm cases are in cases.py.
 """
 
 import contextlib
-import dataclasses
 import json
 import sqlite3
 import threading
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asd_jax.monitoring.series import Reading, Series, merged, series_of
 from asd_jax.runtime.errors import InputError
 
 VERSION = 1  # of the tables
@@ -32,11 +32,17 @@ DAY = 86400.0
 # of 10 s this keeps about 30,000 readings of a machine, 6 MB, and 365 more a year.
 STAGES = ((2 * DAY, 600.0), (30 * DAY, 3600.0), (400 * DAY, DAY))
 MOST_EVENTS = 100_000  # of each machine
+MOST_CASES = 10_000  # closed ones of each machine
 _ROLL_UP_EVERY = 3600.0  # seconds of readings between two mergers
 _APPLICATION = 0x61736461  # "asda", which tells the file from other programs' SQLite files
 _WAIT_SECONDS = 10.0  # for a lock that another process holds
 _TABLES = """
-CREATE TABLE machines (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE machines (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    shelved_until REAL,
+    shelved_by TEXT NOT NULL DEFAULT ''
+) STRICT;
 CREATE TABLE readings (
     machine INTEGER NOT NULL REFERENCES machines,
     stage INTEGER NOT NULL,
@@ -67,7 +73,6 @@ CREATE TABLE cases (
     cleared REAL,
     acknowledged REAL,
     acknowledged_by TEXT NOT NULL DEFAULT '',
-    shelved_until REAL,
     announced REAL,
     closed REAL,
     note TEXT NOT NULL DEFAULT ''
@@ -89,52 +94,6 @@ CREATE INDEX occurrences_of_case ON occurrences (case_id);
 
 class NotStored(InputError):
     """The store cannot be written or read now: full disk, lock, permissions. Trying again helps."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """The score and the levels of one window.
-
-    Attributes:
-        time: start of the window.
-        seconds: its length.
-        score: its anomaly score.
-        threshold: threshold of the detector that gave the score.
-        level: sound level in dB re full scale; None if unknown.
-        bands: levels of the one-third octaves in dB; None if unknown.
-    """
-
-    time: float
-    seconds: float
-    score: float
-    threshold: float
-    level: float | None = None
-    bands: np.ndarray | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Series:
-    """The readings of a machine in order of time, as arrays of one length "n".
-
-    Attributes:
-        time: start of each reading.
-        seconds: what it covers, a window or a merger of several.
-        count: number of windows in it.
-        score: mean score of the windows.
-        highest: highest score of a window.
-        threshold: threshold at the time; of a merger, the last one.
-        level: level in dB, NaN where unknown; of a merger, of the mean energy.
-        bands: levels "n b" of the one-third octaves, NaN where unknown.
-    """
-
-    time: np.ndarray
-    seconds: np.ndarray
-    count: np.ndarray
-    score: np.ndarray
-    highest: np.ndarray
-    threshold: np.ndarray
-    level: np.ndarray
-    bands: np.ndarray
 
 
 class Store:
@@ -285,7 +244,8 @@ class Store:
                     (number, one.time, *values),
                 )
             latest = max(one.time for one in readings)
-            if latest - self._rolled_up.get(machine, -np.inf) >= _ROLL_UP_EVERY:
+            # A clock that was set back must not postpone the next merger.
+            if abs(latest - self._rolled_up.get(machine, -np.inf)) >= _ROLL_UP_EVERY:
                 self.roll_up(machine, latest)
                 self._rolled_up[machine] = latest
 
@@ -298,10 +258,10 @@ class Store:
             _finite(since),
             _finite(until),
         )
-        return _series(rows)
+        return series_of(rows)
 
     def roll_up(self, machine: str, now: float) -> None:
-        """Merges readings of a machine by age (`STAGES`) and removes its oldest events."""
+        """Merges readings of a machine by age (`STAGES`); removes its oldest events and cases."""
         with self.transaction() as do:
             number = self.number(machine)
             for stage, (age, span) in enumerate(STAGES, 1):
@@ -322,6 +282,11 @@ class Store:
                 "WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
                 (number, number, MOST_EVENTS),
             )
+            do(
+                "DELETE FROM cases WHERE machine = ? AND closed IS NOT NULL AND id <= (SELECT id "
+                "FROM cases WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (number, number, MOST_CASES),
+            )
 
     def _merge(self, do, number: int, stage: int, span: float, rows: Sequence) -> None:
         groups: dict[float, list] = {}
@@ -332,10 +297,10 @@ class Store:
                 "SELECT * FROM readings WHERE machine = ? AND stage = ? AND time = ?",
                 (number, stage, start),
             ).fetchall()
-            merged = _merged(_series([*kept, *group]))
+            values = merged(series_of([*kept, *group]))
             do(
                 "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (number, stage, start, span, *merged),
+                (number, stage, start, span, *values),
             )
 
     def event(self, machine: str, time: float, kind: str, message: str = "", **fields) -> int:
@@ -384,53 +349,15 @@ class Store:
         ]
 
     def mark(self, name: str) -> int:
-        """Returns the id of the last event that a named reader has dealt with; 0 at first."""
+        """Returns the id of the last event that a reader of this name has handled; 0 at first."""
         rows = self.query("SELECT event FROM marks WHERE name = ?", name)
         return rows[0]["event"] if rows else 0
 
     def set_mark(self, name: str, event: int) -> None:
-        """Records that a reader has dealt with all events up to this id."""
+        """Records that a reader has handled all events up to this id."""
         with self.transaction() as do:
             do("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, event))
 
 
 def _finite(time: float) -> float:
     return float(np.clip(time, -1e300, 1e300))
-
-
-def _series(rows: Sequence[sqlite3.Row]) -> Series:
-    columns = {
-        name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64)
-        for name in ("time", "seconds", "count", "score", "highest", "threshold", "level")
-    }
-    bands = [np.frombuffer(row["bands"] or b"", "<f4") for row in rows]
-    width = max(map(len, bands), default=0)
-    table = np.full((len(rows), width), np.nan)
-    for line, own in zip(table, bands, strict=True):
-        line[: len(own)] = own
-    return Series(**columns, bands=table)
-
-
-def _merged(series: Series) -> tuple:
-    """Returns count, score, highest, threshold, level and bands of the readings as one."""
-    count = series.count
-    level = _mean_level(series.level[:, None], count)[0]
-    bands = _mean_level(series.bands, count)
-    return (
-        int(count.sum()),
-        float(np.average(series.score, weights=count)),
-        float(series.highest.max()),
-        float(series.threshold[-1]),
-        None if np.isnan(level) else float(level),
-        bands.astype("<f4").tobytes() if len(bands) else None,
-    )
-
-
-def _mean_level(levels: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Returns the level of the mean energy of levels "n b" in dB; unknown levels do not count."""
-    known = ~np.isnan(levels)
-    weights = known * count[:, None]
-    energy = np.where(known, 10 ** (np.nan_to_num(levels) / 10), 0) * weights
-    total = weights.sum(0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 0, 10 * np.log10(energy.sum(0) / total), np.nan)

@@ -38,6 +38,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
     folded: bool = False  # whether the table is collapsed until it is opened
+    prose: bool = False  # whether the cells are sentences, which wrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +61,16 @@ class ClipCard:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs of plain text, and the parts below them."""
+    """A heading, paragraphs of plain text, links to files, and the parts below them.
+
+    A section that is `part_of_previous` has a smaller heading and is not in the page's contents.
+    """
 
     title: str
     parts: Sequence[Plot | Table | ClipCard] = ()
     text: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()
+    part_of_previous: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

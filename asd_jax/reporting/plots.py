@@ -155,6 +155,31 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
     return svg[0]
 
 
+def difference_bars(
+    differences: Mapping[str, Interval], reference: str, unit: str = "percentage points"
+) -> str:
+    """Returns points with whiskers, in percent, of {name: difference of fractions to a reference}.
+
+    An interval that crosses the line of no difference is drawn hollow.
+    """
+    with svg_axes(0.9 + 0.3 * len(differences)) as (axes, svg):
+        for place, of in enumerate(differences.values()):
+            clear = of.low > 0 or of.high < 0
+            axes.plot([100 * of.low, 100 * of.high], [place, place], color=INK, linewidth=1)
+            axes.plot(
+                100 * of.value,
+                place,
+                "o",
+                color=NORMAL if of.value >= 0 else ANOMALY,
+                fillstyle="full" if clear else "none",
+            )
+        axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(differences)), [_short(printable(name)) for name in differences])
+        axes.set_xlabel(f"minus {_short(printable(reference))}, {unit} (hollow: may be chance)")
+        axes.set_ylim(len(differences) - 0.5, -0.5)
+    return svg[0]
+
+
 def score_histograms(
     scores: Mapping[str, Mapping[str, np.ndarray]], *, threshold: float | None, unit: str
 ) -> str:
@@ -175,7 +200,9 @@ def score_histograms(
         for panel, (domain, parts) in zip(axes[:, 0], scores.items(), strict=True):
             for name, part in parts.items():
                 look = looks.get(name, {"color": FAINT, "alpha": 0.8})
-                panel.hist(part, bins, label=name, histtype="stepfilled", edgecolor=INK, **look)
+                panel.hist(
+                    part, bins, label=name, rwidth=0.86, edgecolor=INK, linewidth=0.6, **look
+                )
             if threshold is not None and np.isfinite(threshold):
                 panel.axvline(threshold, color=INK, linestyle="--", linewidth=1, label="threshold")
             counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
@@ -285,13 +312,14 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
         "learning_rate": "learning rate",
     }
     names = [name for name in names if any(name in row for row in rows)]
-    with svg_axes(0.5 + 1.1 * len(names), len(names), sharex=True, squeeze=False) as (axes, svg):
+    with svg_axes(0.5 + 1.3 * len(names), len(names), sharex=True, squeeze=False) as (axes, svg):
         for panel, name in zip(axes[:, 0], names, strict=True):
             points = [(row["step"], row[name]) for row in rows if name in row]
             panel.plot(
                 *zip(*points, strict=True), color=NORMAL, marker="." if len(points) < 30 else ""
             )
-            panel.set_ylabel(units.get(name, name))
+            # Beside a panel this low, a long name would be cut.
+            panel.set_title(units.get(name, name), loc="left")
         axes[-1, 0].set_xlabel("step")
     return svg[0]
 
@@ -360,10 +388,10 @@ def spectrograms(
     if weights is not None:
         panels.append((weights, "viridis", (0.62, 1.0), "SimAM weight: dark 0.62, bright 1"))
     if heat is not None:
-        top = max(1.0, float(heat.max()))
-        panels.append(
-            (heat, "inferno", (0.0, top), f"oddness: dark 0, bright {top:.1f} standard deviations")
-        )
+        # The single oddest cell would leave all others dark.
+        top = max(1.0, float(np.quantile(heat, 0.98)))
+        title = f"oddness: dark 0, bright {top:.1f} or more standard deviations"
+        panels.append((heat, "inferno", (0.0, top), title))
     # The margins are fixed, because computing them takes longer than drawing.
     height = 0.5 + 1.45 * len(panels)
     margins = {

@@ -104,7 +104,13 @@ def mean_section(found: Mapping) -> Section:
 
 
 def machine_section(
-    machine: str, section: str, embeddings: Embeddings, scores: MachineScores, unit: str, way: str
+    machine: str,
+    section: str,
+    embeddings: Embeddings,
+    scores: MachineScores,
+    unit: str,
+    way: str,
+    links: Sequence[tuple[str, str]] = (),
 ) -> Section:
     """Returns histograms, ROC, embedding map and table of clips for one section of a machine.
 
@@ -115,6 +121,7 @@ def machine_section(
         scores: scores of the machine.
         unit: unit of the scores, for the axis.
         way: projection of the embeddings, "pca" or "umap".
+        links: (text, relative address) of the files with these scores.
     """
     here = scores.clips.section == section
     clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
@@ -161,7 +168,7 @@ def machine_section(
             folded=True,
         )
     )
-    return Section(f"{machine} {section}", shown)
+    return Section(f"{machine} {section}", shown, links=links)
 
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
@@ -217,7 +224,8 @@ def clip_sections(
             for n in numbers.tolist()
         ]
         if cards:
-            sections.append(Section(f"{machine} {section}: {title}", cards))
+            name = f"{machine} {section}: {title}"
+            sections.append(Section(name, cards, part_of_previous=True))
     return sections
 
 

@@ -19,11 +19,14 @@ from asd_jax.data.machines import MACHINES
 from asd_jax.data.windows import Window, windows_of
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import PATCH
-from asd_jax.run.workdir import check_unchanged, lock_workdir, recording_stamps
+from asd_jax.run.manifest import check_unchanged, recording_stamps
+from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_error, print_line
 from asd_jax.runtime.settings import to_dict
+from asd_jax.runtime.sign_of_life import doing
 
 HOW_TO_GET_DATA = """the DCASE recordings are fetched with
   python -m asd_jax.data.download --year=2024 --output=data/dcase2024
@@ -46,13 +49,14 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         InputError: there is no data; the message shows the expected tree, what was found and how to
             get data.
     """
-    machines, root = config.data.machine_names, config.data.root
+    machines = config.data.machine_names
+    root = config.data.root
     if not root:
         raise InputError(
             f"--config.data.root names no folder of recordings; {EXPECTED_TREE}\n{HOW_TO_GET_DATA}"
         )
     if root == "factory":
-        root = workdir / "factory"
+        root = Run(workdir).factory
         _write_factory(config, root, workdir, overwrite=overwrite)
     try:
         clips = find_clips(root, machines, tell=print_error)
@@ -67,12 +71,15 @@ def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: b
     print_line(f"synthetic machines: {root}")
     with processes.first_before_others():
         replace = overwrite and processes.is_first()
-        with lock_workdir(workdir) if replace else contextlib.nullcontext():
+        sizes = to_dict(config.factory)
+        names = [name.strip() for name in sizes.pop("machines").split(",") if name.strip()]
+        lock = lock_folder(workdir) if replace else contextlib.nullcontext()
+        with lock, doing("writing synthetic recordings"):
             write_factory(
                 root,
-                **to_dict(config.factory),
+                **sizes,
                 clip_seconds=config.data.clip_seconds,
-                machines=config.data.machine_names or tuple(MACHINES),
+                machines=config.data.machine_names or names or tuple(MACHINES),
                 overwrite=replace,
             )
 
@@ -158,8 +165,10 @@ def clip_windows(
     Raises:
         InputError: the windows are shorter than EAT's patches, or the hop is not positive.
     """
-    rate, data = FrontEnd.sample_rate, config.data
-    samples, hop = round(data.clip_seconds * rate), round(data.hop_seconds * rate)
+    rate = FrontEnd.sample_rate
+    data = config.data
+    samples = round(data.clip_seconds * rate)
+    hop = round(data.hop_seconds * rate)
     # A patch has PATCH hops of 10 ms, and its last frame is 15 ms (240 samples) longer than a hop.
     if samples < rate * PATCH // 100 + 240:
         raise InputError(
@@ -176,7 +185,8 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
     It raises InputError if the recording of one of these clips has changed since this call.
     """
-    read, stamps = file_reader(config.data), recording_stamps(clips)
+    read = file_reader(config.data)
+    stamps = recording_stamps(clips)
 
     def read_window(window: Window) -> np.ndarray:
         if window.path in stamps:

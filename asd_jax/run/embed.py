@@ -19,12 +19,14 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.run.clips import clip_windows, window_reader, without_unreadable
 from asd_jax.run.encoder import compute_dtype
-from asd_jax.run.shards import process_shards, remove_shards
-from asd_jax.run.workdir import Provenance, provenance_hash
+from asd_jax.run.manifest import Manifest, provenance_hash
+from asd_jax.run.shards import Shards
+from asd_jax.run.workdir import BASELINE_FOLDER
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
+from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
 from asd_jax.training.embedding import embed_windows
@@ -32,7 +34,6 @@ from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.weights import embed
 
 # Names in the folder of the encoder's embeddings.
-BASELINE_FOLDER = "filter_bank"  # the embeddings of the bare front end
 SKIPPED = "skipped.json"  # the clips that could not be read
 FRONT_END = "front_end.json"  # the front end that made the embeddings
 # Maps a file of a shard to the file of the machine's joined embeddings of that kind.
@@ -69,13 +70,13 @@ def embed_clips(
     made_of_clips = functools.partial(
         provenance_hash, embedding_settings(config, encoder), checksum(params)
     )
-    work, count = functools.partial(embed_shard, config, encoder, params), 0
+    work = functools.partial(embed_shard, config, encoder, params)
+    count = 0
     for machine in sorted({clip.machine for clip in clips}):
-        own, names = (
-            [clip for clip in clips if clip.machine == machine],
-            [n.format(machine) for n in KINDS.values()],
-        )
-        joined = functools.partial(_joined, folder, names, of := made_of_clips(own))
+        own = [clip for clip in clips if clip.machine == machine]
+        names = [name.format(machine) for name in KINDS.values()]
+        made_of = made_of_clips(own)
+        joined = functools.partial(_joined, folder, names, made_of)
         if joined():
             continue
         if (folder / names[0]).exists():
@@ -83,37 +84,29 @@ def embed_clips(
                 f"{machine}: other recordings, weights or settings than before, or a damaged "
                 "file; embedded again"
             )
-        place = folder / "shards" / machine
-        shards, ours = process_shards(
-            place,
-            own,
-            made_of_clips,
-            work,
-            files=(*KINDS, SKIPPED),
-            what=f"clips of {machine}",
-            wait=join,
-            joined=joined,
+        shards = Shards(
+            folder / "shards" / machine, (*KINDS, SKIPPED), made_of_clips, f"clips of {machine}"
         )
+        parts, ours = shards.process(own, work, wait=join, joined=joined)
         count += ours
         if join and processes.is_first():
-            join_shards(shards, machine, folder)
-            made = Provenance(folder)
-            for name in names:
-                made.add(name, of)
+            join_shards(parts, machine, folder)
+            Manifest(folder).record(names, made_of)
         # If another process joined the shards meanwhile, this one may have begun new ones.
         if processes.is_first() and (join or joined()):
-            remove_shards(place, (*KINDS, SKIPPED))
+            shards.remove()
             # The folder stays while it holds the shards of other machines.
             with contextlib.suppress(OSError):
-                place.parent.rmdir()
+                shards.folder.parent.rmdir()
     return count
 
 
-def _joined(folder: Path, names: Sequence[str], of: str) -> bool:
-    made = Provenance(folder)
-    return all(made.valid(name, of) for name in names)
+def _joined(folder: Path, names: Sequence[str], made_of: str) -> bool:
+    manifest = Manifest(folder)
+    return all(manifest.valid(name, made_of) for name in names)
 
 
+@doing("embedding clips")
 def embed_shard(
     config: RunConfig, encoder: EncoderConfig, params: dict, shard: Path, clips: Sequence[Clip]
 ) -> None:
@@ -231,8 +224,8 @@ def read_skipped(path: Path) -> list[dict[str, str]]:
     """
     found = read_json(path).get("skipped")
     for clip in found if isinstance(found, list) else [found]:
-        told = isinstance(clip, dict) and {name: type(value) for name, value in clip.items()}
-        if told != {"file": str, "reason": str}:
+        types = isinstance(clip, dict) and {name: type(value) for name, value in clip.items()}
+        if types != {"file": str, "reason": str}:
             raise InputError(
                 f"{path}: does not tell which clips were skipped, and why; remove it, and run the "
                 "command that made it again"

@@ -224,11 +224,11 @@ def with_pseudo_classes(
     windows: Sequence[Window],
     encoder: EncoderConfig,
     pretrained: tuple[EATConfig, dict] | None,
-    workdir: Path,
+    path: Path,
 ) -> list[Window]:
     """Returns the training windows with pseudo-classes for machines without attributes.
 
-    Each such machine gets `data.pseudo_classes` classes.
+    Each such machine gets `data.pseudo_classes` classes, which are kept in a file at the path.
     """
     eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
     # The pooling and the attention of the run are not trained yet, so frozen ones replace them.
@@ -238,7 +238,7 @@ def with_pseudo_classes(
         dataclasses.replace(encoder, pooling=frozen_pooling(config), attention="none"),
         {"eat": eat},
         clusters=config.data.pseudo_classes,
-        path=workdir / "pseudo_classes.json",
+        path=path,
         batch_size=config.optimizer.batch_size,
         dtype=compute_dtype(config.model),
         threads=config.data.threads,
@@ -269,3 +269,15 @@ def keep_compiled(config: RunConfig) -> None:
 def compute_dtype(model: Size) -> DTypeLike:
     """Returns the type that EAT computes in."""
     return getattr(jnp, model.dtype)
+
+
+def note_slow_dtype(model: Size) -> None:
+    """Prints a note if EAT computes in a type that is slow on this device.
+
+    On a CPU bfloat16 is emulated, which takes about five times as long as float32.
+    """
+    if model.dtype == "bfloat16" and jax.default_backend() == "cpu":
+        print_line(
+            "note: model.dtype=bfloat16 is slow on a CPU, about a fifth of the speed; "
+            "--config.model.dtype=float32 computes the same more exactly"
+        )

@@ -23,10 +23,11 @@ from asd_jax.run.encoder import (
     eat_config,
     front_end_of_bank,
     log_energy_statistics,
+    note_slow_dtype,
     pretrained_eat,
 )
 from asd_jax.run.teachers import Teachers
-from asd_jax.run.workdir import check_origin, claim_workdir
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
@@ -61,6 +62,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     settings = config.settings
     eat = eat_config(config.model, config.features.bins)
     dtype = compute_dtype(config.model)
+    note_slow_dtype(config.model)
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
     files = training_files(config.data.root) if config.data.root else []
     teachers = Teachers.load(settings.teacher_names, config.data.root, files)
@@ -82,8 +84,9 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
         decay_everything=settings.decay_everything,
     )
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    with claim_workdir(workdir, to_dict(config), clips_of_files(files), overwrite=overwrite):
-        check_origin(workdir, {**source, **teachers.digests})
+    run = Run(workdir)
+    with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
+        run.check_origin({**source, **teachers.digests})
         state = run_steps(
             make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
             initial_state(eat, settings, optimizer, init_key, pretrained, scales),
@@ -98,12 +101,11 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
             on_bad_loss=settings.on_bad_loss,
             watch=CollapseWatch.of(settings),
         )
-        path = workdir / "weights.safetensors"
         eat_params = jax.tree.map(
             lambda x: x.astype(config.model.file_dtype), fetch_whole(mesh, state.params["eat"])
         )
-        save_encoder(path, encoder, {"eat": eat_params}, **source)
-        return path
+        save_encoder(run.weights, encoder, {"eat": eat_params}, **source)
+        return run.weights
 
 
 def clips_of_files(files: Sequence[Path]) -> list[Clip]:

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from asd_jax.config import RunConfig
 from asd_jax.data.clips import find_clips
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.reporting import sections
 from asd_jax.reporting.page import Page, Section, write_page
+from asd_jax.reporting.summary import run_section, verdict_lines, words_section
 from asd_jax.reporting.table import percent
 from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.run.embed import FRONT_END
 from asd_jax.run.encoder import front_end
+from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json
 from asd_jax.runtime.log import read_metrics
@@ -20,8 +23,6 @@ from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.weights import front_end_of
 
-REPORT = Path("report") / "index.html"
-
 
 def write_report(
     config: RunConfig,
@@ -29,77 +30,122 @@ def write_report(
     scored: Mapping[str, MachineScores],
     found: Mapping,
     workdir: Path,
+    output: Path,
+    plain: Mapping[str, MachineScores] | None = None,
 ) -> None:
-    """Writes workdir/report/index.html from the embeddings, the scores and the content of
+    """Writes output/report/index.html from the embeddings, the scores and the content of
     results.json.
 
     Spectrograms and players need the recordings; if they cannot be found any more, the page says
     so.
+
+    Args:
+        config: the settings of the run.
+        machines: {machine: its embeddings}.
+        scored: {machine: its scores}.
+        found: content of results.json.
+        workdir: the folder of the run, with its front end, its metrics and its factory.
+        output: the folder of the results.
+        plain: {machine: scores of the filter bank alone}, if there are any.
     """
     if not config.report.page:
         return
+    run = Run(workdir)
+    new = Run(output)
     scoring = config.scoring
     unit = (
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     )
-    parts = [sections.score_section(found, scored)]
+    parts = [sections.score_section(found, scored), words_section()]
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
-    parts += [
-        sections.machine_section(m, s, machines[m], scored[m], unit, config.report.map)
-        for m, s in places
-    ]
     try:
-        front, hear = _recordings(config, list(machines), workdir)
+        front, waveform_of = _recordings(config, list(machines), run)
     except InputError as error:
-        parts.append(Section("Clips", [], [str(error)]))
-    else:
-        for number, (machine, section) in enumerate(places):
-            # The clips are divided among the machines and sections as evenly as possible.
-            count = (config.report.clips + len(places) - 1 - number) // len(places)
-            about = machines[machine], scored[machine], scoring, hear(machine), front, count
-            parts += sections.clip_sections(machine, section, *about)
-        parts.append(sections.filter_section(front))
-    parts += _training(workdir / "metrics.jsonl")
+        front = None
+        waveform_of = None
+        silent = str(error)
+    for machine, section in places:
+        about = machines[machine], scored[machine]
+        links = _score_files(new, machine, section)
+        parts.append(
+            sections.machine_section(machine, section, *about, unit, config.report.map, links)
+        )
+        if front is not None:
+            more = scoring, waveform_of(machine), front, config.report.clips
+            parts += sections.clip_sections(machine, section, *about, *more)
+    parts.append(
+        Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
+    )
+    parts += _training(run.metrics)
+    parts.append(run_section(_facts(run), _files(new)))
     title = f"Anomalous sounds of {', '.join(machines)}"
-    write_page(workdir / REPORT, Page(title, parts, _lead(found, config)))
+    lead = [*verdict_lines(found, scored, plain), *_lead(found, config)]
+    write_page(new.page, Page(title, parts, lead))
 
 
-def write_seeds_report(found: Mapping, folders: Sequence[Path], workdir: Path) -> None:
-    """Writes workdir/report/index.html with the means over seeds and links to the seeds' pages."""
-    links = [(folder.name, f"../{folder.name}/{REPORT.as_posix()}") for folder in folders]
-    spread = found["standard_deviation"]["official_score"]
-    lead = [f"Means over {len(folders)} seeds."]
+def write_seeds_report(found: Mapping, seeds: Sequence[Run], run: Run) -> None:
+    """Writes the page of a run with the means over its seeds and links to the seeds' pages."""
+    links = [
+        (seed.workdir.name, f"../{seed.page.relative_to(run.workdir).as_posix()}") for seed in seeds
+    ]
+    deviation = found["standard_deviation"]["official_score"]
+    lead = [f"Means over {len(seeds)} seeds."]
     if found["official_score"] is not None:
         lead.append(
             f"Official score {found['year']}: {percent(found['official_score'])} %, standard "
-            f"deviation {percent(spread)} percentage points."
+            f"deviation {percent(deviation)} percentage points."
         )
     write_page(
-        workdir / REPORT,
-        Page(f"Mean of {len(folders)} seeds", [sections.mean_section(found)], lead, links),
+        run.page,
+        Page(f"Mean of {len(seeds)} seeds", [sections.mean_section(found)], lead, links),
     )
 
 
 def _lead(found, config) -> list[str]:
-    score = found["official_score"]
-    lead = [
-        f"Official score {found['year']}: {percent(score)} %."
-        if score is not None
-        else "No official score."
-    ]
-    plain = found.get("filter_bank_baseline", {}).get("official_score")
-    if plain is not None:
-        lead.append(f"The filter bank alone, without a model: {percent(plain)} %.")
     of = found["scoring"]
-    lead.append(
+    lead = [
         f"Encoder {config.model.encoder}, filter bank {config.features.spacing}, SimAM "
         f"{config.features.simam}; back end {of['back_end']} ({of['distance']}), domain "
         f"normalisation {of['normalization']}; seed {config.seed}."
-    )
+    ]
     return lead + [f"Note: {note}" for note in found["notes"]]
 
 
-def _recordings(config, machines, workdir):
+def _facts(run: Run) -> dict[str, str]:
+    """Returns what timing.json says of how the clips were embedded, as text."""
+    if not run.timing.is_file():
+        return {}
+    timing = read_json(run.timing)
+    found = {
+        name: str(timing[name])
+        for name in ("command", "commit", "date", "device")
+        if name in timing
+    }
+    for name, value in timing.items():
+        if name.endswith("seconds") and isinstance(value, int | float):
+            found[name.replace("_", " ")] = f"{value:.1f}"
+    return found
+
+
+def _files(run: Run) -> list[tuple[str, str]]:
+    """Returns (name, address relative to the page) of the files of the results that are there."""
+    paths = run.results, run.config, run.timing, run.metrics, run.scores
+    return [(path.name, f"../{path.name}") for path in paths if path.exists()]
+
+
+def _score_files(run: Run, machine: str, section: str) -> list[tuple[str, str]]:
+    names = [
+        f"{kind}_{machine}_section_{section}_test.csv"
+        for kind in ("anomaly_score", "decision_result")
+    ]
+    return [
+        (name, f"../{run.scores.name}/{quote(name)}")
+        for name in names
+        if (run.scores / name).is_file()
+    ]
+
+
+def _recordings(config, machines, run):
     """Returns the front end, and a function: machine -> (split, file, start in seconds) ->
     waveform.
 
@@ -109,10 +155,8 @@ def _recordings(config, machines, workdir):
     root = config.data.root
     # The runs of several seeds share the factory in the folder above.
     if root == "factory":
-        root = next(
-            (f for f in (workdir / "factory", workdir.parent / "factory") if f.is_dir()),
-            workdir / "factory",
-        )
+        shared = Run(run.workdir.parent).factory
+        root = shared if shared.is_dir() and not run.factory.is_dir() else run.factory
     if not root:
         raise InputError("Embeddings came without recordings, so there is nothing to hear.")
     try:
@@ -120,12 +164,12 @@ def _recordings(config, machines, workdir):
             (clip.machine, clip.split, Path(clip.path).name): clip
             for clip in find_clips(root, machines)
         }
-        front = _front_end(config, list(clips.values()), workdir)
+        front = _front_end(config, list(clips.values()), run)
     except InputError as error:
         raise InputError(f"No spectrograms and no players: {str(error).splitlines()[0]}") from error
     read = window_reader(config)
 
-    def hear(machine):
+    def waveform_of(machine):
         def of(split, file, start):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
@@ -137,24 +181,23 @@ def _recordings(config, machines, workdir):
 
         return of
 
-    return front, hear
+    return front, waveform_of
 
 
-def _front_end(config, clips, workdir):
+def _front_end(config, clips, run):
     """Returns the front end that was recorded when the clips were embedded.
 
     Runs of earlier versions did not record it; for them it is that of the weights, or of the
     config.
     """
-    noted = workdir / "embeddings" / FRONT_END
+    noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:
             return build_checked(FrontEnd, read_json(noted))
         except InputError as error:
             raise InputError(f"{noted}: not the note of a front end ({error})") from error
-    own = workdir / "weights.safetensors"
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
-    file = own if own.is_file() else frozen
+    file = run.weights if run.weights.is_file() else frozen
     if file in ("", "none") or config.model.encoder == "filter_bank":
         return front_end(config, clips)
     return front_end_of(file) or front_end(config, clips)

@@ -14,7 +14,6 @@ from asd_jax.models.encoder import EncoderConfig
 from asd_jax.reporting.table import grid_table, percent, print_table, results_table
 from asd_jax.run.clips import find_data, readable_clips, with_held_out
 from asd_jax.run.embed import (
-    BASELINE_FOLDER,
     SKIPPED,
     embed_clips,
     read_skipped,
@@ -22,20 +21,23 @@ from asd_jax.run.embed import (
     without_path,
     write_front_end,
 )
-from asd_jax.run.encoder import check_run, keep_compiled
+from asd_jax.run.encoder import check_run, keep_compiled, note_slow_dtype
 from asd_jax.run.frozen import frozen_encoder
-from asd_jax.run.report import REPORT, write_report, write_seeds_report
-from asd_jax.run.workdir import check_config, claim_workdir, read_data, seed_folders
+from asd_jax.run.report import write_report, write_seeds_report
+from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.names import check_names
+from asd_jax.runtime.provenance import made_by
 from asd_jax.runtime.settings import to_dict, with_values
+from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.embeddings import Embeddings, check_clips
+from asd_jax.scoring.ensemble import mean_scores
 from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
 from asd_jax.scoring.submission import submission_files, write_submission
@@ -46,24 +48,38 @@ BASELINE = Scoring(distance="euclidean", standardize=True)
 
 
 def score_again(
-    config: RunConfig, embeddings: Path | None, workdir: Path, *, everything: bool = False
+    config: RunConfig,
+    embeddings: Path | None,
+    workdir: Path,
+    *,
+    everything: bool = False,
+    output: Path | None = None,
 ) -> None:
     """Scores a finished run or a folder of embeddings, by one back end or, with `everything`, by
     all.
+
+    The results go into `output`, if it is given, and leave those of the run as they are.
     """
-    folders = seed_folders(workdir) if embeddings is None else []
-    for folder in (folders or [workdir]) if embeddings is None else ():
-        check_finished(folder)
-    for folder in folders or [workdir]:
-        own = embeddings or folder / "embeddings"
+    run = Run(workdir)
+    new = Run(output or workdir)
+    seeds = run.seeds() if embeddings is None else []
+    if embeddings is None:
+        for one in seeds or [run]:
+            check_finished(one)
+    for one in seeds or [run]:
+        own = embeddings or one.embeddings
+        into = new.workdir / one.workdir.relative_to(workdir)
         if everything:
-            compare(config, own, folder)
+            compare(config, own, into)
             continue
-        if folders:
-            config = dataclasses.replace(config, seed=_seed(folder / "config.json"))
-        score_embeddings(config, own, folder)
-    if folders and not everything:
-        summarize_seeds(workdir, folders)
+        if seeds:
+            config = dataclasses.replace(config, seed=_seed(one.config))
+        score_embeddings(config, own, one.workdir, into)
+    # A config describes the encoder, which that of other embeddings is not.
+    if new.workdir != workdir and embeddings is None:
+        write_json(new.config, to_dict(config))
+    if seeds and not everything:
+        summarize_seeds(config, seeds, new)
 
 
 def _seed(path: Path) -> int:
@@ -73,18 +89,19 @@ def _seed(path: Path) -> int:
     return seed
 
 
-def check_finished(folder: Path) -> None:
-    """Raises InputError unless the folder holds the embeddings of every machine of a run."""
-    data, own = folder / "data.json", folder / "embeddings"
-    there = {path.stem for path in own.glob("*.npz")}
-    if not there:
+def check_finished(run: Run) -> None:
+    """Raises InputError unless the folder of the run holds the embeddings of all its machines."""
+    embedded = {path.stem for path in run.embeddings.glob("*.npz")}
+    if not embedded:
         raise InputError(
-            f"{folder}: no finished run here (no embeddings/); give --config and --weights, or "
-            "--embeddings"
+            f"{run.workdir}: no finished run here (no embeddings/); give --config and --weights, "
+            "or --embeddings"
         )
-    if missing := sorted(set(read_data(data)) - there if data.exists() else ()):
+    machines = set(run.read_data()) if run.data.exists() else set()
+    if missing := sorted(machines - embedded):
         raise InputError(
-            f"{own}: no embeddings of {', '.join(missing)} yet; the run's own command makes them"
+            f"{run.embeddings}: no embeddings of {', '.join(missing)} yet; the run's own command "
+            "makes them"
         )
 
 
@@ -119,6 +136,8 @@ def embed_frozen(
         config = with_values(config, {"model.weights": weights or "none"})
     check_run(config, training=False)
     keep_compiled(config)
+    if config.model.encoder == "eat":
+        note_slow_dtype(config.model)
     with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []
@@ -128,15 +147,16 @@ def embed_frozen(
         else:
             clips = with_held_out(config, clips)
         encoder, params = frozen_encoder(config, clips)
+        run = Run(workdir)
         if worker:
-            check_config(workdir, to_dict(config))
-            count = embed_clips(config, encoder, params, clips, workdir / "embeddings", join=False)
+            run.check_config(to_dict(config))
+            count = embed_clips(config, encoder, params, clips, run.embeddings, join=False)
             print_line(
                 f"{count} clips embedded here; the same command without --worker joins and scores "
                 "all"
             )
             return {}
-        with claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite, may_change=True):
+        with run.claim(to_dict(config), clips, overwrite=overwrite, may_change=True):
             return embed_and_score(config, encoder, params, clips, workdir, skipped)
 
 
@@ -162,60 +182,70 @@ def embed_and_score(
             and into results.json.
         timing: the seconds that other stages took.
     """
-    folder = workdir / "embeddings"
+    run = Run(workdir)
+    folder = run.embeddings
     begin = time.perf_counter()
     write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)
     if not processes.is_first():
         return {}
-    seconds, device = time.perf_counter() - begin, jax.devices()[0].device_kind
+    seconds = time.perf_counter() - begin
+    device = jax.devices()[0].device_kind
     if count:
         speed = {
             "embedding_seconds": seconds,
             "embedding_clips_per_second": count / seconds,
             "device": device,
         }
-        write_json(workdir / "timing.json", {**timing, **speed})
+        write_json(run.timing, {**timing, **speed, **made_by()})
         print_line(f"{count} clips embedded, {count / seconds:.1f} clips/s on {device}")
     if count < len(clips):
         print_line(f"{len(clips) - count} clips were embedded before, by these weights: {folder}")
     return score_embeddings(config, folder, workdir)
 
 
-def score_embeddings(config: RunConfig, folder: Path, workdir: Path) -> dict:
+def score_embeddings(
+    config: RunConfig, folder: Path, workdir: Path, output: Path | None = None
+) -> dict:
     """Scores the embeddings of each machine, prints the table and returns the content of
     results.json.
 
-    Writes scores/, results.json and the report. The results include the filter-bank baseline if the
-    folder has its embeddings.
+    Writes scores/, results.json and the report into `output`, by default the workdir. The results
+    include the filter-bank baseline if the folder has its embeddings.
     """
+    new = Run(output or workdir)
     machines, notes = load_tested(folder)
-    scoring, year = config.scoring, config.data.year
+    scoring = config.scoring
+    year = config.data.year
     scored = score_machines(machines, scoring)
     found = results(scored, scoring, year)
     baseline = None
+    plain = None
     found["notes"] = [*notes, *found["notes"]]
     if (folder / BASELINE_FOLDER).is_dir():
-        baseline = results(
-            score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE), BASELINE, year
-        )
+        plain = score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE)
+        baseline = results(plain, BASELINE, year)
         kept = ("official_score", "year", "scoring", "machines", "arithmetic_mean", "harmonic_mean")
         found["filter_bank_baseline"] = {key: baseline[key] for key in kept if key in baseline}
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
-    write_scores(scored, workdir / "scores", year)
-    write_json(workdir / "results.json", found | {"seed": config.seed, "versions": versions()})
+    write_scores(scored, new.scores, year)
+    write_json(new.results, found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
+    for name, value in found.get("by_set", {}).items():
+        print_line(f"official score of the {name} machines alone: {percent(value)} %")
     for note in found["notes"]:
         print_line(f"note: {note}")
     if skipped:
         print_line(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
-    write_report(config, machines, scored, found, workdir)
-    page = f", {REPORT} to look at and listen to" if config.report.page else ""
-    print_line(f"in {workdir}: results.json, scores/{page}")
+    with doing("writing the page"):
+        write_report(config, machines, scored, found, workdir, new.workdir, plain)
+    name = new.page.relative_to(new.workdir)
+    page = f", {name} to look at and listen to" if config.report.page else ""
+    print_line(f"in {new.workdir}: results.json, scores/{page}")
     return found
 
 
@@ -232,7 +262,7 @@ def score_machines(
     scored = {}
     for machine, embeddings in machines.items():
         own, note = chosen[machine]
-        with error_context(f"machine {machine}"):
+        with error_context(f"machine {machine}"), doing(f"scoring {machine}"):
             scores = score_machine(embeddings, own)
         notes = (note, *scores.notes) if note else scores.notes
         scored[machine] = dataclasses.replace(scores, notes=notes)
@@ -258,7 +288,7 @@ def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
     machines, untested = load_tested(folder)
     grid, notes = compare_back_ends(machines, config.scoring, config.data.year)
     notes = [*untested, *notes]
-    write_json(workdir / "comparison.json", {"official_score": grid, "notes": notes})
+    write_json(Run(workdir).comparison, {"official_score": grid, "notes": notes})
     print_table(grid_table(grid, title=f"official score {config.data.year}, %"))
     for note in notes:
         print_line(f"note: {note}")
@@ -303,23 +333,43 @@ def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
     ]
 
 
-def summarize_seeds(workdir: Path, folders: Sequence[Path]) -> None:
-    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json."""
-    runs = [read_json(folder / "results.json") for folder in folders]
-    found = over_seeds(runs)
+def summarize_seeds(config: RunConfig, seeds: Sequence[Run], output: Run) -> None:
+    """Writes the mean and standard deviation (n - 1) of the seeds' results to results.json.
+
+    The ensemble of the seeds, which scores each clip by the mean of its scores, is an entry of the
+    results, and its scores are in scores/.
+
+    Args:
+        config: the settings of the scoring.
+        seeds: the runs of the seeds, with their embeddings.
+        output: the results, which have those of the seeds in folders of the seeds' names.
+    """
+    parts = [Run(output.workdir / seed.workdir.name) for seed in seeds]
+    every = [read_json(part.results) for part in parts]
+    found = over_seeds(every)
     found["seeds"] = [
-        {"seed": run["seed"], "official_score": run["official_score"]} for run in runs
+        {"seed": one["seed"], "official_score": one["official_score"]} for one in every
     ]
     # The mean belongs to no single seed.
     del found["seed"]
-    write_json(workdir / "results.json", found)
-    write_seeds_report(found, folders, workdir)
+    scored = [score_machines(load_tested(seed.embeddings)[0], config.scoring) for seed in seeds]
+    together = mean_scores(scored)
+    ensemble = results(together, config.scoring, config.data.year)
+    found["ensemble"] = {key: ensemble[key] for key in ("official_score", "machines")}
+    write_scores(together, output.scores, config.data.year)
+    write_json(output.results, found)
+    write_seeds_report(found, parts, output)
     print_table(results_table(found, found.get("filter_bank_baseline")))
     for note in found["notes"]:
         print_line(f"note: {note}")
     if found["official_score"] is not None:
-        spread = found["standard_deviation"]["official_score"]
+        deviation = found["standard_deviation"]["official_score"]
         print_line(
-            f"mean of {len(runs)} seeds: {percent(found['official_score'])} %, standard deviation "
-            f"{percent(spread)} %"
+            f"mean of {len(seeds)} seeds: {percent(found['official_score'])} %, standard deviation "
+            f"{percent(deviation)} %"
+        )
+    if ensemble["official_score"] is not None:
+        print_line(
+            f"ensemble, the mean of the seeds' scores: {percent(ensemble['official_score'])} %, in "
+            f"{output.scores}"
         )

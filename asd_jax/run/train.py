@@ -17,12 +17,13 @@ from asd_jax.run.encoder import (
     encoder_config,
     keep_compiled,
     note_other_front_end,
+    note_slow_dtype,
     pretrained_eat,
     training_mesh,
     with_pseudo_classes,
 )
 from asd_jax.run.score import embed_and_score, summarize_seeds
-from asd_jax.run.workdir import check_origin, claim_workdir, folders_of_seeds
+from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.files import remove_new_folder_on_error
@@ -46,19 +47,21 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         InputError: a setting, the data or the weights are wrong; the message says what.
     """
     check_run(config)
-    folders = folders_of_seeds(workdir, config.seeds)
-    if not folders:
+    run = Run(workdir)
+    seeds = run.of_seeds(config.seeds)
+    if not seeds:
         train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(remove_new_folder_on_error(workdir, unless="seed_*"))
         clips = find_data(config, workdir, overwrite=overwrite)
-        stack.enter_context(claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite))
-        for n, folder in enumerate(folders):
+        stack.enter_context(run.claim(to_dict(config), clips, overwrite=overwrite))
+        for n, seed in enumerate(seeds):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
-            train_and_score(one, folder, workdir)
+            print_line(f"seed {one.seed}, run {n + 1} of {len(seeds)}: {seed.workdir}")
+            train_and_score(one, seed.workdir, workdir)
         if processes.is_first():
-            summarize_seeds(workdir, folders)
+            summarize_seeds(config, seeds, run)
 
 
 def train_and_score(
@@ -78,6 +81,7 @@ def train_and_score(
     """
     check_run(config)
     keep_compiled(config)
+    note_slow_dtype(config.model)
     with remove_new_folder_on_error(data_folder):
         found = find_data(config, data_folder, overwrite=overwrite)
         pretrained = None
@@ -94,7 +98,7 @@ def train_and_score(
                 config.optimizer.steps(len(windows))
             if not config.data.pseudo_classes:
                 class_numbers(windows, encoder, config.data.domain_in_class)
-    with claim_workdir(workdir, to_dict(config), clips, overwrite=overwrite):
+    with Run(workdir).claim(to_dict(config), clips, overwrite=overwrite):
         params, seconds = trained_params(config, encoder, pretrained, windows, workdir)
         return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
 
@@ -111,24 +115,24 @@ def trained_params(
     Parameters that an earlier call fine-tuned are read from the workdir; the second value is then
     {}.
     """
-    path = workdir / "weights.safetensors"
-    if path.exists():
+    run = Run(workdir)
+    if run.weights.exists():
         try:
-            pipeline = load_pipeline(path)
+            pipeline = load_pipeline(run.weights)
             if pipeline.config == encoder:
-                print_line(f"training is finished: {path}")
+                print_line(f"training is finished: {run.weights}")
                 return pipeline.params, {}
         except InputError as error:
             print_line(f"WARNING: {error}; it is made again")
     if encoder.eat is None:
         print_line("the filter bank itself is the encoder: nothing to train")
-        save_encoder(path, encoder, {}, source="none")
+        save_encoder(run.weights, encoder, {}, source="none")
         return {}, {}
     begin = time.perf_counter()
     source = origin_entries(config.model.weights) if pretrained else {"source": "none"}
-    check_origin(workdir, source)
+    run.check_origin(source)
     if config.data.pseudo_classes:
-        windows = with_pseudo_classes(config, windows, encoder, pretrained, workdir)
+        windows = with_pseudo_classes(config, windows, encoder, pretrained, run.pseudo_classes)
     params = fine_tune(
         encoder,
         pretrained[1] if pretrained else None,
@@ -145,5 +149,5 @@ def trained_params(
         log_every=config.log.every,
         checkpoint_every=config.log.checkpoint_every,
     )
-    save_encoder(path, encoder, params, **source)
+    save_encoder(run.weights, encoder, params, **source)
     return params, {"training_seconds": time.perf_counter() - begin}

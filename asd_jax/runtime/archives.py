@@ -14,7 +14,8 @@ from asd_jax.runtime.files import open_regular
 LARGEST_DIRECTORY = 16 << 20  # bytes of the central directory: 200,000 entries
 # An npz file may unpack to LARGEST_TEXT bytes plus RATIO times its own size. Floats compress by
 # half at best, but columns of text compress a hundredfold.
-LARGEST_TEXT, RATIO = 256 << 20, 4
+LARGEST_TEXT = 256 << 20
+RATIO = 4
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -63,7 +64,8 @@ def _directory(path: Path) -> int:
         # The end of the file holds three records (98 bytes) and a comment of up to 64 KiB.
         file.seek(max(0, path.stat().st_size - (1 << 16) - 98))
         last = file.read()
-    end, end64 = last.rfind(b"PK\5\6"), last.rfind(b"PK\6\6")
+    end = last.rfind(b"PK\5\6")
+    end64 = last.rfind(b"PK\6\6")
     size = int.from_bytes(last[end + 12 : end + 16], "little") if end >= 0 else 0
     # This value means that the size is in the ZIP64 record.
     if size == 0xFFFFFFFF and end64 >= 0:
@@ -81,7 +83,8 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
             entry has, or the file unpacks to far more than its size.
     """
     with open_archive(path, "npz file") as archive:
-        entries, size = archive.infolist(), Path(path).stat().st_size
+        entries = archive.infolist()
+        size = Path(path).stat().st_size
         if sum(entry.file_size for entry in entries) > LARGEST_TEXT + RATIO * size:
             raise InputError(f"{path}: unpacks to far more than its {size} bytes; refused")
         try:
@@ -100,11 +103,16 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         if version not in _HEADERS:
             raise ValueError(f"{entry.filename[:80]!r} of npy version {version}")
         shape, _, dtype = _HEADERS[version](file)
-        promised, there = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+        promised = math.prod(shape) * dtype.itemsize
+        present = entry.file_size - file.tell()
         # Only numbers and text are accepted; objects would be unpickled, which can execute code.
-        if dtype.kind not in "biufcSU" or promised != there or (math.prod(shape) and not promised):
+        if (
+            dtype.kind not in "biufcSU"
+            or promised != present
+            or (math.prod(shape) and not promised)
+        ):
             raise ValueError(
-                f"{entry.filename[:80]!r} claims {dtype} {shape}, but its entry has {there} bytes"
+                f"{entry.filename[:80]!r} claims {dtype} {shape}, but its entry has {present} bytes"
             )
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)

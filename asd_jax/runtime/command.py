@@ -26,7 +26,10 @@ from absl import flags
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import OutputFailed, discard_output, output_failed, print_error, print_line
+from asd_jax.runtime.shipped import CONFIGS, config_file, use_own
 
+# The words that started the command, e.g. ["asd-jax", "train"]; empty for python -m.
+called: list[str] = []
 KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pretrain"
 
 
@@ -67,7 +70,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
             _join(_resume_command(main, argv))
             return main() or 0
     except InputError as error:
-        print_error(f"error: {error}")
+        print_error(f"error: {_with_flags(str(error))}")
         return 2
     # A closed pipe is no failure: its reader may have seen enough.
     except OutputFailed:
@@ -93,6 +96,25 @@ def _status(main, define_flags, argv: list[str]) -> int:
             " ".join(["interrupted", *map(str, stop.args)]) + f"; {_resume_command(main, argv)}"
         )
         return 1
+
+
+def _with_flags(text: str) -> str:
+    """Returns the text with the settings that it names in backquotes as flags of the command.
+
+    The library does not know in which section of the config a setting stands, or that there is one.
+    """
+    from ml_collections import ConfigDict
+
+    given = flags.FLAGS.is_parsed() and "config" in flags.FLAGS
+    config = flags.FLAGS["config"].value if given else None
+    sections = dict(config.items()) if isinstance(config, ConfigDict) else {}
+
+    def flag(match: re.Match) -> str:
+        name, value = match.groups()
+        own = [n for n, of in sections.items() if isinstance(of, ConfigDict) and name in of]
+        return f"--config.{own[0]}.{name}{value}" if len(own) == 1 else match[0]
+
+    return re.sub(r"`(\w+)(=[^`\s]*|)`", flag, text)
 
 
 def _open_streams() -> None:
@@ -142,9 +164,8 @@ def docstring(thing) -> str:
 
 def _resume_command(main, argv: list[str]) -> str:
     """Returns the text that tells the user how to continue."""
-    again = shlex.join(
-        ["python", "-m", _name(main), *(a for a in argv[1:] if a.lstrip("-") != "overwrite")]
-    )
+    words = called or ["python", "-m", _name(main)]
+    again = shlex.join([*words, *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
     return f"to continue:\n  {again}"
 
 
@@ -206,11 +227,11 @@ def _name(main) -> str:
 
 
 def _parse(argv: list[str]) -> None:
+    argv = _with_config_files(argv)
     config = value_of_flag(argv, "config")
-    name = (config or "").partition(":")[0]
-    if config is not None and not Path(name).is_file():
-        configs = Path(__file__).parents[2] / "configs"
-        raise InputError(f"{name}: no such config file; those of the project are in {configs}/")
+    if config is not None and Path(config.partition(":")[0]).parent == CONFIGS:
+        # The project's configs import each other by the name of their folder.
+        use_own(CONFIGS.name)
     try:
         left = flags.FLAGS(argv)
     except flags.Error as error:
@@ -226,6 +247,31 @@ def _parse(argv: list[str]) -> None:
         raise InputError(
             f"unexpected argument {left[1]!r}; flags are written --name=value (--help lists them)"
         )
+
+
+def takes_config_file(name: str) -> bool:
+    """Returns whether a flag that is defined takes a config file of ml_collections."""
+    return name in flags.FLAGS and hasattr(type(flags.FLAGS[name]), "override_values")
+
+
+def _with_config_files(argv: list[str]) -> list[str]:
+    """Returns the arguments with the path of each --config in the place of its name.
+
+    Raises:
+        InputError: there is no such config.
+    """
+    if not takes_config_file("config"):
+        return argv
+    found = []
+    for argument, before in zip(argv, ["", *argv], strict=False):
+        flag, equals, value = argument.partition("=")
+        if before in ("--config", "-config"):
+            found.append(config_file(argument))
+        elif equals and flag in ("--config", "-config"):
+            found.append(f"{flag}={config_file(value)}")
+        else:
+            found.append(argument)
+    return found
 
 
 def _unknown_key(argv: list[str], error: Exception) -> str | None:

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
-    """An error in the user's input; the message names the item and says how to fix it."""
+    """An error in the user's input; the message names the item and says how to fix it.
+
+    A message may name settings in backquotes, as in "try `batch_size=8`". A command that reads
+    them from a config prints its own flags instead: "try --config.optimizer.batch_size=8".
+    """
 
 
 @contextlib.contextmanager
@@ -14,7 +18,7 @@ def error_context(name: str) -> Iterator[None]:
     """Context manager: adds the name of the item to every InputError raised inside the block.
 
     Example:
-        with about("machine fan"):
+        with error_context("machine fan"):
             score_machine(embeddings, scoring)
     """
     try:

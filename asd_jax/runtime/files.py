@@ -93,17 +93,17 @@ def _is_stream(path: str | Path) -> bool:
     This is so for anything that is not a regular file, and for a file that this process prints to.
     """
     try:
-        there = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return False
-    return not stat.S_ISREG(there.st_mode) or _own(there) is not None
+    return not stat.S_ISREG(status.st_mode) or _own(status) is not None
 
 
-def _own(there: os.stat_result) -> int | None:
+def _own(status: os.stat_result) -> int | None:
     """Returns 1 or 2 if the file is this process's standard output or standard error, else None."""
     for number in (1, 2):
         with contextlib.suppress(OSError):
-            if os.path.samestat(there, os.fstat(number)):
+            if os.path.samestat(status, os.fstat(number)):
                 return number
     return None
 
@@ -138,14 +138,14 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
     The file is removed at the end unless it was renamed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    there = target.exists()
+    exists = target.exists()
     # os.replace would overwrite even a read-only file.
-    if there and not os.access(target, os.W_OK):
+    if exists and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     part = target.with_name(f".asd_jax_{secrets.token_hex(8)}.part")
     with open(part, "xb") as file:
         try:
-            if there:
+            if exists:
                 # Not every file system has permissions.
                 with contextlib.suppress(OSError):
                     shutil.copymode(target, part)

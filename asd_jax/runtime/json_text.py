@@ -58,7 +58,8 @@ def _whole(digits: str) -> int:
 
 def _depth(value: Any) -> int:
     """Returns how deeply lists and objects are nested; 0 for a plain value."""
-    depth, level = 0, [value]
+    depth = 0
+    level = [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         level = [item for of in level for item in (of.values() if isinstance(of, dict) else of)]
         depth += 1

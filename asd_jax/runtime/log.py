@@ -17,6 +17,7 @@ from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
 _LARGEST = 1e300  # a larger metric, or one that is not a number, means that the line is damaged
+_said_at = time.monotonic()  # when the last line was printed
 _lost: OSError | None = None  # the error with which standard output failed, if it did
 
 
@@ -35,6 +36,8 @@ def print_raw(text: str) -> None:
     Of several processes, only the first one prints. If the reader is gone or the disk is full, the
     work goes on without output.
     """
+    global _said_at
+    _said_at = time.monotonic()
     if processes.is_first():
         try:
             print(text, end="", flush=True)
@@ -57,9 +60,16 @@ def print_result(line: str) -> None:
 
 def print_error(line: str) -> None:
     """Prints one line on standard error, for commands whose standard output holds results."""
+    global _said_at
+    _said_at = time.monotonic()
     # If standard error is closed too, there is nowhere left to report to.
     with contextlib.suppress(OSError):
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
+
+
+def quiet_seconds() -> float:
+    """Returns the time since the last line was printed, in seconds."""
+    return time.monotonic() - _said_at
 
 
 def discard_output(error: OSError) -> None:
@@ -88,8 +98,13 @@ class TrainingLog:
     """
 
     def __init__(self, path: str | Path, *, start: int, steps: int, every: int, batch_size: int):
-        self.path, self.steps, self.every, self.batch_size = Path(path), steps, every, batch_size
-        self._since, self._last, self._first = time.perf_counter(), start, True
+        self.path = Path(path)
+        self.steps = steps
+        self.every = every
+        self.batch_size = batch_size
+        self._since = time.perf_counter()
+        self._last = start
+        self._first = True
         rows = read_metrics(self.path) if self.path.exists() else []
         with atomic_file(self.path) as file:
             for row in rows:
@@ -118,7 +133,8 @@ class TrainingLog:
         """
         now = time.perf_counter()
         rate = (step - self._last) * self.batch_size / (now - self._since)
-        self._since, self._last = now, step
+        self._since = now
+        self._last = step
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         try:
             with open(
@@ -136,7 +152,9 @@ class TrainingLog:
             if name in row
         )
         # The first step of a process includes the compilation, so its rate predicts nothing.
-        speed = "compiled" if self._first else f"{rate:.1f} clips/s  {clock(left)} left"
+        # A rate below one has as many digits as one above.
+        shown = f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+        speed = "compiled" if self._first else f"{shown} clips/s  {clock(left)} left"
         self._first = False
         print_line(f"step {step:>{len(str(self.steps))}}/{self.steps}  {values}  {speed}")
 
@@ -184,15 +202,17 @@ def progress(
         per_item: units in one item.
         tell: prints a line.
     """
-    begin = said = 0.0
+    begin = printed = 0.0
     for number, item in enumerate(items):
         yield item
-        now, done = time.perf_counter(), min((number + 1) * per_item, total)
+        now = time.perf_counter()
+        done = min((number + 1) * per_item, total)
         # The first item includes the compilation, so the rate is measured from its end.
         if not number:
-            begin = said = now
-        elif now - said > 5 and done < total:
-            rate, said = number * per_item / (now - begin), now
+            begin = printed = now
+        elif now - printed > 5 and done < total:
+            rate = number * per_item / (now - begin)
+            printed = now
             tell(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
 
 

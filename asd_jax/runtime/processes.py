@@ -1,6 +1,7 @@
 """Coordinates several processes, on one or many machines, that perform one run (jax.distributed).
 
-Only the first process writes files.
+Only the first process writes files. Every command imports this module, and most runs are of one
+process, so JAX and NumPy are imported only where several processes need them.
 """
 
 import atexit
@@ -59,8 +60,8 @@ def join(
     if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_enable_recoverability", True)
     # The shell notices the end of this process, because its standard input closes without a line.
-    said = 'read -r _ || printf "%s\\n" "$0" >&2'
-    _witness = subprocess.Popen(["sh", "-c", said, last_words], stdin=subprocess.PIPE)
+    script = 'read -r _ || printf "%s\\n" "$0" >&2'
+    _witness = subprocess.Popen(["sh", "-c", script, last_words], stdin=subprocess.PIPE)
     atexit.register(_dismiss)
     given = (coordinator, processes, process) if named else (None, None, None)
     try:

@@ -71,7 +71,9 @@ class CheckedSettings:
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
-    name, kind, choices = field.name, type(field.default), field.metadata["choices"]
+    name = field.name
+    kind = type(field.default)
+    choices = field.metadata["choices"]
     if field.metadata["mapping"] and isinstance(value, Mapping):
         return
     # An integer is accepted for a float. A bool is not, although it is a subclass of int.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from asd_jax.runtime.errors import InputError
 
@@ -18,7 +19,12 @@ _LEAST_STD, _LEAST_SHARE = 1e-12, 1e-9
 
 
 def domain_normalize(
-    test_source, test_target, *, train_source=None, train_target=None, mode: str = "train"
+    test_source: ArrayLike | None,
+    test_target: ArrayLike | None,
+    *,
+    train_source: ArrayLike | None = None,
+    train_target: ArrayLike | None = None,
+    mode: str = "train",
 ) -> np.ndarray:
     """Returns one anomaly score per test clip "n": the minimum over domains of (s - mean) / std.
 

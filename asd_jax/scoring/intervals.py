@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.auc import MAX_FPR, auc, pauc, tie_groups
@@ -151,7 +152,7 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
 
 
 def bootstrap(
-    clips: Iterable[tuple], scores, year: int, *, replicates: int = 1000, seed: int = 0
+    clips: Iterable[tuple], scores: ArrayLike, year: int, *, replicates: int = 1000, seed: int = 0
 ) -> Interval:
     """Returns the 95 % bootstrap interval of the official score.
 
@@ -196,8 +197,8 @@ def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
 
 def paired_bootstrap(
     clips: Iterable[tuple],
-    scores_a,
-    scores_b,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
     year: int,
     *,
     same_seeds: bool = False,

@@ -138,6 +138,10 @@ class NormalBank:
         bank = dataclasses.replace(bank, new_session_scores=scores)
         return dataclasses.replace(bank, voting=bank._electorate())
 
+    def __getstate__(self) -> dict[str, object]:
+        """Returns what pickle and copy keep: the fields, without the cached functions."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def check(self) -> None:
         """Raises InputError if sounds cannot be compared with this bank, e.g. one from a file.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import MachineScores
+from asd_jax.scoring.coverage import scores_by_set
 from asd_jax.scoring.official_score import check_year, decision_values, section_values, summary
 from asd_jax.scoring.options import Scoring
 
@@ -22,7 +23,8 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
     Sections whose test clips have labels get the AUC columns of the year, precision, recall and F1,
     and count towards the official score; a note names the other sections. If a column of a labelled
     section cannot be computed (only one domain, no anomalies), it is left out, the official score
-    is null and a note gives the reason.
+    is null and a note gives the reason. "by_set" holds the official scores of the development and
+    the evaluation machines where a run has both.
 
     Args:
         machines: {machine: its scores}.
@@ -64,6 +66,8 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
+        if by_set := scores_by_set(known, year):
+            found["by_set"] = by_set
         notes += [f"{reason}; the official score leaves it out" for reason in told]
     else:
         missing += told

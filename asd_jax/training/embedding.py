@@ -18,7 +18,7 @@ Embed = Callable[[dict[str, jax.Array]], Sequence]
 
 def embed_windows(
     embed: Embed,
-    heard: Sequence[Window],
+    windows: Sequence[Window],
     read: Reader,
     *,
     what: str,
@@ -35,7 +35,7 @@ def embed_windows(
     Args:
         embed: maps a batch {"wave": "b s", and the extras "b"} to arrays "b ...", whose shape does
             not depend on the length.
-        heard: the windows; each length has its own batches and its own compiled program.
+        windows: of any lengths; each length has its own batches and its own compiled program.
         read: returns a window's waveform.
         what: the name of the items, for the progress on the screen.
         mesh: the devices that share every batch; None for the first device alone.
@@ -48,19 +48,20 @@ def embed_windows(
     """
     mesh = mesh or one_device()
     batch_size += -batch_size % mesh.size
-    rows: list = [None] * len(heard)
-    for samples in sorted({window.samples for window in heard}):
-        places = [place for place, window in enumerate(heard) if window.samples == samples]
+    rows: list = [None] * len(windows)
+    for samples in sorted({window.samples for window in windows}):
+        places = [place for place, window in enumerate(windows) if window.samples == samples]
         # Every process needs the same number of windows, so the last one repeats the first windows.
         shared = -(-len(places) // processes.process_count())
         own = [
-            heard[places[(processes.process_index() * shared + n) % len(places)]]
+            windows[places[(processes.process_index() * shared + n) % len(places)]]
             for n in range(shared)
         ]
         batches = clip_batches(
             own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads
         )
-        found, waiting = [], []
+        found = []
+        waiting = []
         for batch in progress(batches, len(own), what, batch_size):
             with out_of_memory_advice(batch_size), jax.set_mesh(mesh):
                 waiting.append(embed(shard_batch(mesh, batch)))

@@ -92,30 +92,34 @@ def fine_tune(
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
-    files = len({clip.path for clip in clips})
-    unit, of = ("clips", "") if files == len(clips) else ("windows", f" of {files} clips")
-    print_line(
-        f"training on {len(clips)} {unit}{of}, {len(classes)} classes, {steps} steps of "
-        f"{settings.batch_size} {unit}"
-    )
-    data = (
-        replicated(mesh, resident_clips(clips, extras, read, threads=threads)) if resident else None
-    )
+    _print_size(clips, len(classes), steps, settings.batch_size)
+    if resident:
+        data = replicated(mesh, resident_clips(clips, extras, read, threads=threads))
+        train_step = draw_from_resident(train_step, settings.batch_size, key_order)
 
     def batches(start):
         if resident:
             return itertools.repeat(data, steps - start)
-        order = {
-            "batch_size": settings.batch_size,
-            "epochs": settings.epochs,
-            "seed": seed,
-            "share": process_share(mesh),
-        }
-        read_ahead = training_batches(clips, extras, read, **order, start=start, threads=threads)
+        read_ahead = training_batches(
+            clips,
+            extras,
+            read,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            seed=seed,
+            share=process_share(mesh),
+            start=start,
+            threads=threads,
+        )
         return (shard_batch(mesh, batch) for batch in read_ahead)
 
+    def files_of(batch):
+        if resident:
+            return []
+        return [clips[number].path for number in process_rows(batch["clip"])]
+
     state = run_steps(
-        draw_from_resident(train_step, settings.batch_size, key_order) if resident else train_step,
+        train_step,
         state,
         batches,
         workdir=workdir,
@@ -126,11 +130,19 @@ def fine_tune(
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         on_bad_loss=settings.on_bad_loss,
-        files_of=lambda batch: (
-            [] if resident else [clips[number].path for number in process_rows(batch["clip"])]
-        ),
+        files_of=files_of,
     )
     return fetch_whole(mesh, final_params(state, settings))
+
+
+def _print_size(clips: Sequence[Clip], classes: int, steps: int, batch_size: int) -> None:
+    """Prints the numbers of clips (or windows), classes and steps."""
+    files = len({clip.path for clip in clips})
+    unit, of = ("clips", "") if files == len(clips) else ("windows", f" of {files} clips")
+    print_line(
+        f"training on {len(clips)} {unit}{of}, {classes} classes, {steps} steps of "
+        f"{batch_size} {unit}"
+    )
 
 
 def draw_from_resident(train_step: Callable, batch_size: int, key_order: jax.Array) -> Callable:

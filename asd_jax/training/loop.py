@@ -18,9 +18,11 @@ from jax.sharding import Mesh
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import TrainingLog, print_line
+from asd_jax.runtime.sign_of_life import acknowledged, doing
 from asd_jax.training.checkpoint import Checkpoints
 from asd_jax.training.mesh import one_device, place_state, shardings
 
+STOPPING = "stopping: the steps in hand are finished first, and their state is saved"
 State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`
 Metrics = dict[str, jax.Array]
 
@@ -85,8 +87,21 @@ def run_steps(
     # would be compiled again.
     carried = state, sound = place_state(mesh, (state, jnp.array(True)))
     step_fn = guard_step(step_fn, mesh, carried, skip=on_bad_loss == "skip")
+    step = 0
+    stop = False
+    before = None  # the step whose metrics are not read yet
+
+    def at_work() -> str:
+        # The last step was only begun.
+        return f"step {step - 1} of {steps}" if before else "compiling, and the first step"
+
     # The signal handlers must stay in place while the last checkpoint is written.
-    with stop_requested() as asked, Checkpoints(workdir / "checkpoints") as checkpoints:
+    with (
+        acknowledged(STOPPING),
+        stop_requested() as asked,
+        Checkpoints(workdir / "checkpoints") as checkpoints,
+        doing(at_work),
+    ):
         start, state = checkpoints.restore(state)
         log = TrainingLog(
             workdir / "metrics.jsonl",
@@ -95,17 +110,21 @@ def run_steps(
             every=log_every,
             batch_size=batch_size,
         )
-        step, before, stop = start, None, False
+        step = start
+
+        def report() -> None:
+            _report(log, before, on_bad_loss, files_of, watch)
+
         try:
             for step, batch in enumerate(batches(start), start + 1):
                 with out_of_memory_advice(batch_size):
                     state, sound, metrics = step_fn(state, sound, batch, key)
-                    _report(log, before, on_bad_loss, files_of, watch)
+                    report()
                     before = (step, batch, metrics)
                     stop = _all_stop(asked, step, log_every)
                     last = step == steps or stop
                     if last or step % checkpoint_every == 0:
-                        _report(log, before, on_bad_loss, files_of, watch)
+                        report()
                         before = None
                         checkpoints.save(step, state)
                 if last:
@@ -114,18 +133,21 @@ def run_steps(
             raise
         except Exception:
             # The error, e.g. a clip that vanished, did not damage the state, so it can be saved.
-            if (
-                not processes.is_distributed()
-                and not state.step.is_deleted()
-                and int(state.step) > checkpoints.latest
-            ):
+            if _is_newer(state, checkpoints):
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
-                    _report(log, before, on_bad_loss, files_of, watch)
+                    report()
             raise
     if asked or stop:
         raise Interrupted(f"after step {step} of {steps}, which is saved")
     return state
+
+
+def _is_newer(state: State, checkpoints: Checkpoints) -> bool:
+    """Returns whether this process alone can save the state, and no checkpoint holds it yet."""
+    if processes.is_distributed() or state.step.is_deleted():
+        return False
+    return int(state.step) > checkpoints.latest
 
 
 def _all_stop(asked: list[int], step: int, log_every: int) -> bool:
@@ -176,10 +198,9 @@ def _report(
         files = "".join(f"\n  {file}" for file in files_of(batch))
         if on_bad_loss == "stop":
             raise InputError(
-                f"step {step}: the {worst}. Try a smaller --config.optimizer.learning_rate or "
-                f"--config.model.dtype="
-                "float32; --config.optimizer.on_bad_loss=skip continues here, without what such "
-                "batches teach." + (f" This one's clips:{files}" if files else "")
+                f"step {step}: the {worst}. Try a smaller `learning_rate` or `dtype=float32`; "
+                "`on_bad_loss=skip` continues here, without what such batches teach."
+                + (f" This one's clips:{files}" if files else "")
             )
         print_line(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
     elif log.due(step):
@@ -200,11 +221,7 @@ def out_of_memory_advice(batch_size: int) -> Iterator[None]:
         # JAX has no exception class of its own for this; the text contains XLA's status.
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        way_out = (
-            f"try --config.optimizer.batch_size={batch_size // 2}"
-            if batch_size > 1
-            else "try a smaller model"
-        )
+        way_out = f"try `batch_size={batch_size // 2}`" if batch_size > 1 else "try a smaller model"
         raise InputError(f"out of memory with batches of {batch_size} clips; {way_out}") from error
 
 

@@ -40,12 +40,13 @@ def kept_patches(
         InputError: no patch would be kept.
     """
     times, bands = grid
-    patches, share = times * bands, 1 - mask_share
-    kept, centres = int(patches * share), int(patches * (share + adjust) / block**2)
+    patches = times * bands
+    share = 1 - mask_share
+    kept = int(patches * share)
+    centres = int(patches * (share + adjust) / block**2)
     if not kept:
         raise InputError(
-            f"pretraining.mask_share={mask_share} hides all {patches} patches: lower it, or use "
-            "longer clips"
+            f"`mask_share={mask_share}` hides all {patches} patches: lower it, or use longer clips"
         )
 
     def one(key):

@@ -51,15 +51,13 @@ def make_mesh(batch_size: int, *, parts: int = 1, shards: int = 1) -> Mesh:
     )
     count = len(devices)
     if shards < 0 or count % (shards or count):
-        raise InputError(
-            f"parallel.shards={shards} does not divide the {count} devices here; 0 means all"
-        )
+        raise InputError(f"`shards={shards}` does not divide the {count} devices here; 0 means all")
     if batch_size % (parts * count):
         raise InputError(
-            f"optimizer.batch_size={batch_size} clips"
-            + (f" in optimizer.accumulate={parts} parts" if parts > 1 else "")
-            + f" cannot be divided among {count} devices; try --config.optimizer.batch_size="
-            f"{batch_size + -batch_size % (parts * count)}"
+            f"`batch_size={batch_size}` clips"
+            + (f" in `accumulate={parts}` parts" if parts > 1 else "")
+            + f" cannot be divided among {count} devices; try "
+            f"`batch_size={batch_size + -batch_size % (parts * count)}`"
         )
     return Mesh(np.array(devices).reshape(-1, shards or count), AXES)
 

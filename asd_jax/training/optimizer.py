@@ -48,23 +48,6 @@ def adamw(
     def matrices(params):
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
-    def by_stage(transform: optax.GradientTransformation) -> optax.GradientTransformation:
-        """Returns the transform, applied to each stage's parameters only after they have thawed.
-
-        Its step count begins when the stage thaws.
-        """
-        if not thaw_every:
-            return transform
-        stages = {
-            stage: conditionally_mask(
-                transform, lambda step, stage=stage: step >= stage * thaw_every
-            )
-            for stage in range(depth + 1)
-        }
-        return optax.partition(
-            stages, lambda params: by_path(params, lambda path: thaw_stage(path, depth))
-        )
-
     def decayed(updates, params=None):
         multipliers = by_path(updates, lambda path: layer_multiplier(path, layer_decay, depth))
         return jax.tree.map(lambda u, m: u * m, updates, multipliers)
@@ -74,11 +57,30 @@ def adamw(
         optax.add_decayed_weights(weight_decay, None if decay_everything else matrices),
     )
     return optax.chain(
-        by_stage(optax.identity()),  # excludes the gradients of frozen parameters from the norm
+        # Excludes the gradients of frozen parameters from the norm.
+        _by_stage(optax.identity(), thaw_every, depth),
         optax.clip_by_global_norm(clip_norm),
-        by_stage(adam),
+        _by_stage(adam, thaw_every, depth),
         optax.stateless(decayed) if layer_decay != 1 else optax.identity(),
         optax.scale_by_learning_rate(schedule),
+    )
+
+
+def _by_stage(
+    transform: optax.GradientTransformation, thaw_every: float, depth: int
+) -> optax.GradientTransformation:
+    """Returns the transform, applied to each stage's parameters only after they have thawed.
+
+    Its step count begins when the stage thaws.
+    """
+    if not thaw_every:
+        return transform
+    stages = {
+        stage: conditionally_mask(transform, lambda step, stage=stage: step >= stage * thaw_every)
+        for stage in range(depth + 1)
+    }
+    return optax.partition(
+        stages, lambda params: by_path(params, lambda path: thaw_stage(path, depth))
     )
 
 

@@ -31,10 +31,10 @@ from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
 from asd_jax.training.settings import Pretraining
 
 COLLAPSE_ADVICE = {
-    "eat": "a slower teacher (--config.pretraining.ema_start nearer to 1), or "
-    "--config.pretraining.objective=masked_autoencoder, which cannot collapse",
-    "distill": "a longer --config.optimizer.warmup_fraction, or other teachers: the student learns "
-    "nothing of these but their mean",
+    "eat": "a slower teacher (`ema_start` nearer to 1), or `objective=masked_autoencoder`, which "
+    "cannot collapse",
+    "distill": "a larger `warmup_fraction`, or other teachers: the student learns nothing of these "
+    "but their mean",
 }
 
 
@@ -81,7 +81,7 @@ class CollapseWatch:
                 raise BadState(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
                     f"(least_spread {self.least:g}): every patch gets nearly the same vector. Try "
-                    f"a smaller --config.optimizer.learning_rate, {self.advice}"
+                    f"a smaller `learning_rate`, {self.advice}"
                 )
 
 
@@ -108,10 +108,11 @@ def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
 def _initial_decoder(config, settings, key):
     if settings.objective == "eat" and config.embed_dim % settings.decoder_groups:
         raise InputError(
-            f"pretraining.decoder_groups={settings.decoder_groups} does not divide "
-            f"model.embed_dim={config.embed_dim}"
+            f"`decoder_groups={settings.decoder_groups}` does not divide the encoder's width, "
+            f"{config.embed_dim}"
         )
-    tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
+    tokens = jnp.zeros((1, 1, config.embed_dim))
+    kept = jnp.zeros((1, 1), jnp.int32)
     keys = {"params": key, "noise": key}
     return decoder_of(settings).init(keys, tokens, kept, 1, config.mel_bins // PATCH)["params"]
 
@@ -205,8 +206,10 @@ def losses(
         key: random key of the decoder's noise.
         dtype: the type to compute in.
     """
-    eat, decoder = EAT(config, dtype), decoder_of(settings, dtype)
-    times, bands = spectrogram.shape[1] // PATCH, config.mel_bins // PATCH
+    eat = EAT(config, dtype)
+    decoder = decoder_of(settings, dtype)
+    times = spectrogram.shape[1] // PATCH
+    bands = config.mel_bins // PATCH
     student, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
     rows = kept.reshape(-1, kept.shape[2])
     masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
@@ -325,5 +328,6 @@ def make_pretraining_step(
 
 
 def _normalized(x, axis, eps=NORM_EPS):
-    mean, variance = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
+    mean = x.mean(axis, keepdims=True)
+    variance = x.var(axis, keepdims=True)
     return (x - mean) * jax.lax.rsqrt(variance + eps)

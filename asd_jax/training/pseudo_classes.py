@@ -1,7 +1,7 @@
 """Makes classes for machines whose clips have no attributes, by clustering frozen embeddings."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.
     Ward linkage of the embeddings scaled to unit length, as for the pseudo-attributes of arXiv
     2509.12845. If there are fewer clips than clusters, each clip is a cluster.
     """
+    # Imported here because it takes half a second, and few runs need it.
     from scipy.cluster.hierarchy import fcluster, linkage
 
     rows = vectors.reshape(len(vectors), -1).astype(np.float64)
@@ -87,24 +88,35 @@ def with_pseudo_classes(
     missing = not path.exists()
     processes.wait()  # all processes must have looked for the file before the first one writes it
     if missing:
-        found, mesh = {}, own_devices()
+        mesh = own_devices()
         params = replicated(mesh, params)
+        found = {}
         for key, numbers in groups.items():
-            mode = {"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)}
-            own = [clips[n] for n in numbers]
             vectors, _ = embed_windows(
                 lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
-                own,
+                [clips[n] for n in numbers],
                 read,
                 what=f"clips of {key} embedded",
                 mesh=mesh,
                 batch_size=batch_size,
                 threads=threads,
-                extras=mode,
+                extras={"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)},
             )
             found[key] = ward_clusters(vectors, clusters).tolist()
         write_json(path, found)
     processes.wait()
+    named = _with_attributes(clips, groups, path)
+    if groups:
+        print_line(
+            f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}"
+        )
+    return named
+
+
+def _with_attributes(
+    clips: Sequence[Window], groups: Mapping[str, Sequence[int]], path: Path
+) -> list[Window]:
+    """Returns the clips, with the clusters in the file as the attributes of the groups' clips."""
     kept = read_json(path)
     sizes = {key: len(found) if isinstance(found, list) else 0 for key, found in kept.items()}
     if sizes != {key: len(numbers) for key, numbers in groups.items()}:
@@ -114,10 +126,6 @@ def with_pseudo_classes(
         for key, numbers in groups.items()
         for n, c in zip(numbers, kept[key], strict=True)
     }
-    if names:
-        print_line(
-            f"machines without attributes get up to {clusters} classes each: {', '.join(groups)}"
-        )
     return [
         dataclasses.replace(clip, attribute=names.get(n, clip.attribute))
         for n, clip in enumerate(clips)

@@ -212,8 +212,8 @@ class Objective(CheckedSettings):
         if (self.objective == "distill") != bool(self.teacher_names):
             raise InputError(
                 f"objective={self.objective}, teachers={self.teachers!r}: distill needs teachers, "
-                "and no other objective has any; e.g. --config.pretraining.objective=distill "
-                "--config.pretraining.teachers=my_package.my_module:embed"
+                "and no other objective has any; e.g. `objective=distill` "
+                "`teachers=my_package.my_module:embed`"
             )
         if not self.decoder_kernel % 2:
             raise InputError(f"decoder_kernel={self.decoder_kernel} must be odd")

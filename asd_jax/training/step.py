@@ -163,27 +163,11 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
     encoder in that many parts.
     """
     front_end = encoder.config.front_end
-
-    def loss_of(trained, frozen, head_state, part, samples, key):
-        params = join(trained, frozen)
-        embeddings, _ = encoder.apply(
-            {"params": params["encoder"]},
-            part["spectrogram"],
-            samples,
-            part["simam_mode"],
-            method="embed",
-            rngs={"drop_path": key},
-        )
-        variables = {"params": params["head"], **head_state}
-        (logits, cosine), head_state = head.apply(
-            variables, embeddings, part["labels"], mutable=["adacos"]
-        )
-        # The accuracy uses the cosines, because the margin lowers the logit of the true class.
-        hits = cosine.argmax(-1) == part["labels"].argmax(-1)
-        return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
+    loss_of = _make_loss(encoder, head)
 
     def loss_and_gradients(trained, frozen, head_state, batch, key):
-        labels, modes = jax.nn.one_hot(batch["label"], head.classes), batch["simam_mode"]
+        labels = jax.nn.one_hot(batch["label"], head.classes)
+        modes = batch["simam_mode"]
         wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
         # Each clip carries the number of its part, from which the part's drop_path key is made.
         whole = {
@@ -216,6 +200,32 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
         return gradients, head_state, {"loss": loss.mean(), "accuracy": accuracy.mean()}
 
     return loss_and_gradients
+
+
+def _make_loss(encoder: Encoder, head: nn.Module):
+    """Returns the function (trained, frozen, head's state, part, samples, key) -> (loss, (head's
+    state, accuracy)) of a part of a batch.
+    """
+
+    def loss_of(trained, frozen, head_state, part, samples, key):
+        params = join(trained, frozen)
+        embeddings, _ = encoder.apply(
+            {"params": params["encoder"]},
+            part["spectrogram"],
+            samples,
+            part["simam_mode"],
+            method="embed",
+            rngs={"drop_path": key},
+        )
+        variables = {"params": params["head"], **head_state}
+        (logits, cosine), head_state = head.apply(
+            variables, embeddings, part["labels"], mutable=["adacos"]
+        )
+        # The accuracy uses the cosines, because the margin lowers the logit of the true class.
+        hits = cosine.argmax(-1) == part["labels"].argmax(-1)
+        return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
+
+    return loss_of
 
 
 def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings: FineTuning):

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from asd_jax.features.front_end import FrontEnd
+from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT, PATCH, EATConfig
-from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
 from asd_jax.runtime.json_text import parse_json
@@ -30,12 +30,11 @@ from asd_jax.training.tensors import StoredTensor, open_tensors, write_safetenso
 
 FORMAT = 1
 KINDS = "eat", "encoder"
+FROZEN_POOLINGS = ("cls", "mean", "band_mean")  # without parameters of their own
 _Config = TypeVar("_Config")
 # The small pre-trained encoder that comes with the package; the README.md beside it describes it.
-BOX, BOX_FILE = (
-    "box",
-    Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors",
-)
+BOX = "box"
+BOX_FILE = Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"
 
 
 def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
@@ -91,7 +90,8 @@ def open_weights(
     header = parse_json(
         metadata["asd_jax"].encode(errors="replace"), f"{path}: not a readable safetensors file"
     )
-    number, kind = header.get("format"), header.get("kind")
+    number = header.get("format")
+    kind = header.get("kind")
     if type(number) is not int or number != FORMAT or kind not in kinds:
         raise InputError(
             f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; wanted here: "
@@ -208,24 +208,34 @@ def load_decoder(path: str | Path, template: dict) -> dict | None:
     return fill_template(template, decoder, path) if decoder else None
 
 
-def load_pipeline(path: str | Path) -> "Pipeline":
-    """Returns the pipeline from waveform to embedding that a fine-tuned encoder's weight file
-    describes.
+def load_pipeline(
+    path: str | Path, *, pooling: str = "", spacing: str = "", block: int = -1
+) -> "Pipeline":
+    """Returns the pipeline from waveform to embedding that a weight file describes.
+
+    A fine-tuned encoder's file names everything. A bare EAT, such as convert.eat writes, needs a
+    pooling.
 
     Example:
         pipeline = load_pipeline("runs/quickstart/weights.safetensors")
         embeddings = pipeline.embed(waves)
+        public = load_pipeline("weights/eat_base.safetensors", pooling="cls")
+
+    Args:
+        path: the weight file; "box" is the encoder that comes with the package.
+        pooling: for a bare EAT: cls, mean or band_mean.
+        spacing: for a bare EAT: the filter bank's spacing; default: that of the file.
+        block: for a bare EAT: whose output is pooled; negative counts from the last.
 
     Raises:
-        InputError: as for `open_weights` and `fill_template`; or the file holds a bare EAT without
-            a pooling.
+        InputError: as for `open_weights` and `fill_template`; or a bare EAT comes without pooling,
+            or a fine-tuned encoder with one.
     """
     tensors, header = open_weights(path)
-    if header["kind"] != "encoder":
-        raise InputError(
-            f"{path}: holds a bare EAT, no front end and pooling; use load_encoder or "
-            "asd_jax.evaluate"
-        )
+    if header["kind"] == "eat":
+        return _with_pooling(path, pooling, spacing, block)
+    if pooling or spacing or block != -1:
+        raise InputError(f"{path}: an encoder with its own front end and pooling; leave them out")
     config = _built(
         EncoderConfig,
         {
@@ -237,6 +247,21 @@ def load_pipeline(path: str | Path) -> "Pipeline":
         path,
     )
     return Pipeline(config, fill_template(abstract_encoder(config), tensors, path))
+
+
+def _with_pooling(path: str | Path, pooling: str, spacing: str, block: int) -> "Pipeline":
+    """Returns the pipeline of a bare EAT."""
+    if pooling not in FROZEN_POOLINGS:
+        raise InputError(
+            f"{path}: holds a bare EAT, which does not say how its tokens become an embedding: "
+            f'load_pipeline(path, pooling="cls"), or one of {", ".join(FROZEN_POOLINGS)}'
+        )
+    sizes, params = load_encoder(path)
+    front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
+    if spacing:
+        front_end = dataclasses.replace(front_end, spacing=spacing)
+    config = EncoderConfig(front_end, sizes, Pooling(pooling, block, 0))
+    return Pipeline(config, {"eat": params})
 
 
 def save_encoder(path: str | Path, config: EncoderConfig, params: dict, **header) -> None:
@@ -254,6 +279,10 @@ class Pipeline:
     config: EncoderConfig
     params: dict = dataclasses.field(repr=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Returns what pickle and copy keep: the fields, without the copies on devices."""
+        return {"config": self.config, "params": jax.tree.map(np.asarray, self.params)}
+
     @functools.cached_property
     def on_devices(self) -> dict:
         """The parameters, with a full copy on every device of this process."""
@@ -262,12 +291,23 @@ class Pipeline:
     def embed(self, wave, machine: str | None = None) -> jax.Array:
         """Returns the embeddings "b e" (or "b bands e") of waveforms "b s" in [-1, 1].
 
-        The waveforms must have the front end's sampling rate.
+        The waveforms must have the front end's sampling rate. One waveform "s" gives "e".
 
         Args:
             wave: float waveforms of equal length.
             machine: selects the SimAM mode where each machine has its own.
+
+        Raises:
+            InputError: the array has other axes, or less than one frame of sound (25 ms).
         """
+        if np.ndim(wave) == 1:
+            return self.embed(np.asarray(wave)[None], machine)[0]
+        least = self.config.front_end.samples(1)
+        if np.ndim(wave) != 2 or np.shape(wave)[1] < least:
+            raise InputError(
+                f'waveforms of shape {np.shape(wave)}: wanted "b s", clips of equal length of '
+                f"{least} samples or more, or one clip"
+            )
         mode = self.config.front_end.simam.mode_of(machine) if machine is not None else None
         wave = jnp.asarray(wave, jnp.float32)
         modes = None if mode is None else jnp.full(len(wave), mode)

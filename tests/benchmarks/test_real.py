@@ -67,9 +67,11 @@ def test_sets_that_cannot_be_scored_are_named(root):
 
 def test_recordings_of_another_edition_are_scored_by_that_edition(root):
     assert edition_of(["fan", "my_pump"], 2024) == 2024
-    assert edition_of(["ToyDrone"], 2024) == 2023
+    assert edition_of(["ToyDrone"], 2024) == 2026
+    assert edition_of(["ToyDrone", "Vacuum"], 2024) == 2023
+    assert edition_of(["ToyDrone", "HairDryer"], 2024) == 2024  # together in no edition
     (root / "both" / "gearbox").rename(root / "both" / "ToyDrone")
-    assert config_of(RunConfig(), root / "both").data.year == 2023
+    assert config_of(RunConfig(), root / "both").data.year == 2026
 
 
 def test_random_weights_have_the_sizes_and_the_front_end_of_the_package():
@@ -100,7 +102,7 @@ def test_the_mean_is_over_sets_with_both_domains():
     }
     lines = markdown(found, made).splitlines()
     assert lines[3] == "| | mean of 2 | a | b | c |"
-    assert lines[-1].startswith("| knn | 60.0 | 50.0 [40.0, 60.0] (.800/.500) | 70.0")
+    assert lines[-1].startswith("| knn | 60.00 | 50.00 [40.00, 60.00] (.800/.500) | 70.00 [")
     assert "| knn | - |" in markdown({"c": found["c"]}, made)
 
 

@@ -11,7 +11,7 @@ from asd_jax.data import fetch
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.fetch import DownloadError, fetch_file, new_session
-from asd_jax.run.workdir import lock_workdir
+from asd_jax.runtime.lock import lock_folder
 
 DEV, TRAIN, EVAL = EDITIONS[2024].records
 Done = namedtuple("Done", "returncode stdout stderr")
@@ -180,23 +180,28 @@ def test_evaluation_clips_come_with_their_labels_and_licence(server, download, t
     assert (tmp_path / "eval_data/raw/Scanner/train" / train).read_bytes() == b"new"
 
 
-def test_attribute_files_of_2022_are_named_by_their_machine(server, download, tmp_path):
+def test_toy_labels_of_2022_come_from_the_evaluator(server, download, tmp_path):
     table = EDITIONS[2022]
     server.records[table.records[2]] = {
-        "eval_data_ToyCar_test.zip": zipped({"test/section_03_0000.wav": b"x"})
+        "eval_data_ToyCar_test.zip": zipped(
+            {
+                "ToyCar/test/section_03_0000.wav": b"x",
+                "ToyCar/train/section_03_source_train_normal_0000.wav": b"x",
+            }
+        )
     }
-    header = "file_name,d1p,d1v,file_name_with_attributes\n"
     for url in table.ground_truth:
         page = "/" + url.split("/", 3)[3]
-        server.pages[page] = b"" if "list" in page else header.encode()
+        server.pages[page] = b"" if "list" in page else b"section_03_0000.wav,1\n"
     done = download(tmp_path, "--subset=eval", "--machines=ToyCar", year=2022)
     assert done.returncode == 0, done.stderr
-    lists = names(tmp_path / "ground_truth")
-    assert (
-        len(lists) == 7
-        and "ToyTrain_attributes_05.csv" in lists
-        and "eval_data_list_2022.csv" in lists
-    )
+    toys = {
+        f"ground_truth_{m}_section_0{s}_test.csv" for m in ("ToyCar", "ToyTrain") for s in (3, 4, 5)
+    }
+    for kind in ("data", "domain"):
+        assert set(names(tmp_path / f"ground_truth/ground_truth_{kind}")) == toys
+    (clip,) = [clip for clip in find_clips(tmp_path, splits=["test"]) if clip.machine == "ToyCar"]
+    assert (clip.domain, clip.label) == ("target", 1)
 
 
 def test_mirror_without_ground_truth_says_so(server, download, tmp_path):
@@ -247,7 +252,7 @@ def test_answer_of_something_else_is_refused(server, download, tmp_path):
 
 
 def test_a_folder_that_another_download_fills_is_left_to_it(download, tmp_path):
-    with lock_workdir(tmp_path / ".download"):
+    with lock_folder(tmp_path / ".download"):
         done = download(tmp_path, "--machines=fan")
         assert done.returncode == 2 and "in use by process" in done.stderr
         assert "use another --output" in done.stderr and not (tmp_path / "dev_data").exists()

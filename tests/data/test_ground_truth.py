@@ -24,22 +24,36 @@ def test_list_of_2020_has_the_label_in_a_third_column(tmp_path):
     }
 
 
-def test_toy_rows_of_the_2022_list_give_way_to_the_attribute_files(tmp_path):
+def test_toy_labels_of_2022_are_those_of_the_evaluator(tmp_path):
+    """The list and the attribute files contradict it."""
     (tmp_path / "eval_data_list_2022.csv").write_text(
         "fan\nsection_03_0000.wav,section_03_source_test_normal_0000_m_1.wav\n"
         "ToyCar\nsection_03_0000.wav,section_03_source_test_normal_0000_car_A1.wav\n"
         "ToyTrain\nsection_03_0000.wav,section_03_source_test_normal_0000_car_B1.wav\n"
     )
-    (tmp_path / "ground_truth").mkdir()
+    for kind in ("data", "domain"):
+        folder = tmp_path / "ground_truth" / f"ground_truth_{kind}"
+        folder.mkdir(parents=True)
+        file = folder / "ground_truth_ToyCar_section_03_test.csv"
+        file.write_text("section_03_0000.wav,1\n")
     (tmp_path / "ground_truth" / "ToyCar_attributes_03.csv").write_text(
         "file_name,d1p,d1v,file_name_with_attributes\n"
         "ToyCar/train/a.wav,car,A1,ToyCar/train/a.wav\n"
         "ToyCar/test/section_03_0000.wav,car,A1,"
-        "ToyCar/test/section_03_target_test_anomaly_0011_car_A1.wav\n"
+        "ToyCar/test/section_03_source_test_normal_0011_car_A1.wav\n"
     )
     assert find_ground_truth(tmp_path) == {
         ("fan", "section_03_0000.wav"): "section_03_source_test_normal_0000_m_1.wav",
-        ("ToyCar", "section_03_0000.wav"): "section_03_target_test_anomaly_0011_car_A1.wav",
+        ("ToyCar", "section_03_0000.wav"): "section_03_target_test_anomaly_0000.wav",
+    }
+
+
+def test_names_without_an_ending_are_those_of_wav_files(tmp_path):
+    (tmp_path / "eval_data_list_2025.csv").write_text(
+        "AutoTrash\nsection_00_0000.wav,section_00_target_test_anomaly_0012_id_C1_mic_2\n"
+    )
+    assert find_ground_truth(tmp_path) == {
+        ("AutoTrash", "section_00_0000.wav"): "section_00_target_test_anomaly_0012_id_C1_mic_2.wav"
     }
 
 

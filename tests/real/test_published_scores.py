@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from asd_jax.scoring.evaluation import evaluate_system
 from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.submission import read_submission
 
 
 def scores(name):
@@ -122,3 +125,75 @@ def test_the_evaluators_folders_label_every_evaluation_clip(year, clips):
     assert len(labels) == clips
     assert {domain for domain, _ in labels.values()} == {"source", "target"}
     assert {label for _, label in labels.values()} == {0, 1}
+
+
+def test_2023(tmp_path):
+    """The baseline on the evaluation machines; one result_<machine>.csv each."""
+    folder = scores("2023_eval_mageda_baseline") / "MSE"
+    found = by_command(tmp_path, "2023_eval_mageda_baseline/MSE", 2023)
+    assert found["official_score"] == pytest.approx(0.5988161137636059, abs=1e-12)
+    assert found["notes"] == []
+    columns = {
+        "AUC (source)": "auc_source",
+        "AUC (target)": "auc_target",
+        "pAUC": "pauc",
+        "precision (source)": "precision_source",
+        "recall (target)": "recall_target",
+        "F1 score (target)": "f1_target",
+    }
+    for machine in found["machines"]:
+        header, row, *_ = (folder / f"result_{machine}.csv").read_text().splitlines()
+        printed = dict(zip(header.split(","), row.split(","), strict=True))
+        for column, ours in columns.items():
+            value = found["machines"][machine]["00"][ours]
+            assert value == pytest.approx(float(printed[column]), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "number, expected", [(1, 0.66395), (2, 0.66532), (3, 0.67419), (4, 0.68037)]
+)
+def test_submissions_of_2022(number, expected):
+    """Files without `_test` in their names, and labels of the official evaluator."""
+    labels = read_labels(scores("evaluator_2022"), 2022)
+    folder = scores(f"2022_eval_Xiao_HEU-HIT/task2_{number}")
+    found = evaluate_system(str(folder), read_submission(folder, labels=labels), 2022)
+    # The team's report prints the harmonic mean of the machines' harmonic means, of 9 values each.
+    assert found["official_score"] == pytest.approx(expected, abs=5e-6)
+    assert found["notes"] == []
+    toy = [values["auc_source"] for values in found["machines"]["ToyCar"].values()]
+    assert min(toy) > 0.85
+
+
+def test_genuine_clips_come_from_released_names_to_the_official_values(shared, tmp_path):
+    """RoboticArm of 2024: embedded under released names, scored by a list in the baseline's form.
+
+    The 39 training clips are of one operating condition, so the values are no measure of quality;
+    scikit-learn computes them from the same scores and the labels of the list.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    arm = shared / "audio" / "dcase2024_RoboticArm"
+    rows = [line.split(",") for line in (arm / "ground_truth_57.csv").read_text().splitlines()]
+    ground_truth = tmp_path / "eval_data_list_2024.csv"
+    ground_truth.write_text("RoboticArm\n" + "".join(f"{a},{b}\n" for a, b, *_ in rows))
+    run = [sys.executable, "-m", "asd_jax.evaluate", "--config=configs/dcase2024.py"]
+    keys = {"data.root": arm, "data.clip_seconds": 7.9, "model.encoder": "filter_bank"}
+    keys |= {"report.page": False, "model.dtype": "float32"}
+    run += [f"--config.{key}={value}" for key, value in keys.items()]
+    done = subprocess.run(
+        [*run, f"--workdir={tmp_path}/run"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "RoboticArm section 00: test clips carry no label" in done.stdout.replace("\n", " ")
+    found = by_command(tmp_path, tmp_path / "run", 2024, f"--ground_truth={ground_truth}")
+    path = tmp_path / "run/scores/anomaly_score_RoboticArm_section_00_test.csv"
+    score = dict(line.split(",") for line in path.read_text().splitlines())
+    label = np.array([int(row[2]) for row in rows])
+    value = np.array([float(score[row[0]]) for row in rows])
+    ours = found["machines"]["RoboticArm"]["00"]
+    for domain in ("source", "target"):
+        own = (label == 1) | np.array([domain in row[1] for row in rows])
+        expected = roc_auc_score(label[own], value[own])
+        assert ours[f"auc_{domain}"] == pytest.approx(expected, abs=1e-12)
+    assert ours["pauc"] == pytest.approx(roc_auc_score(label, value, max_fpr=0.1), abs=1e-12)
+    assert "scores of 1 of the 9 evaluation machines" in found["notes"][-1]

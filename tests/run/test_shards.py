@@ -47,15 +47,8 @@ class Worker:
         def made_of(part):
             return f"{self.of} of {part}"
 
-        folders, self.count = shards.process_shards(
-            self.folder,
-            ITEMS,
-            made_of,
-            self.work,
-            files=("squares.json",),
-            what="numbers",
-            wait=self.wait,
-        )
+        own = shards.Shards(self.folder, ("squares.json",), made_of, "numbers")
+        folders, self.count = own.process(ITEMS, self.work, wait=self.wait)
         return [n for folder in folders for n in json.loads((folder / "squares.json").read_text())]
 
 
@@ -99,18 +92,15 @@ def test_shards_of_other_making_are_done_again_and_said_so(tmp_path, capsys):
     Worker(tmp_path, of="squares by other means")()
     again = Worker(tmp_path)
     assert again() == SQUARES and again.did == ITEMS
-    assert (
-        capsys.readouterr().out.count("made of other recordings, weights or settings; done again")
-        == 5
-    )
+    assert capsys.readouterr().out.count("weights or settings, or damaged; done again") == 5
 
 
 def test_a_worker_leaves_what_others_do_and_the_one_that_waits_takes_over_from_a_killed_one(
     tmp_path,
 ):
     hold = (
-        "import sys, time; from pathlib import Path; from asd_jax.run.workdir import lock_workdir\n"
-        "with lock_workdir(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from asd_jax.runtime.lock import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path / "000001"], stdout=subprocess.PIPE, text=True

@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from asd_jax.data.dcase import edition
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.official_score import decision_values, harmonic_mean, official_score
+from asd_jax.scoring.official_score import (
+    decision_values,
+    harmonic_mean,
+    mean_of_machine_means,
+    official_score,
+    summary,
+)
 
 RNG = np.random.default_rng(0)
 CLIPS = [
@@ -55,6 +62,48 @@ def test_the_average_of_the_2024_baseline_is_the_published_one():
         *(0.7070, 0.6352, 0.5558),
     ]
     assert harmonic_mean(values) == pytest.approx(0.5650850743959795, abs=1e-15)
+
+
+# AUC source, AUC target and pAUC of the five evaluation machines of 2026 by frozen BEATs, and the
+# official score that github kasahart/asd-experiments (results/by_machine.csv, summary.csv) prints.
+PUBLISHED_2026 = {
+    "near microphone": (
+        0.628411282823721,
+        (0.7482, 0.8776, 0.72),
+        (0.7126, 0.6262, 0.5194736842105263),
+        (0.6552, 0.6229999999999999, 0.66),
+        (0.6726000000000001, 0.4522, 0.501578947368421),
+        (0.6232, 0.7103999999999999, 0.578421052631579),
+    ),
+    "far microphone": (
+        0.5836163461864645,
+        (0.6804, 0.66, 0.598421052631579),
+        (0.5287999999999999, 0.5334, 0.4926315789473684),
+        (0.618, 0.639, 0.5915789473684211),
+        (0.5596, 0.4958, 0.5136842105263157),
+        (0.7372000000000001, 0.6586, 0.5710526315789474),
+    ),
+    "cancelled": (
+        0.6683499584355611,
+        (0.7980000000000002, 0.9106, 0.731578947368421),
+        (0.7798, 0.6754, 0.5594736842105263),
+        (0.793, 0.6814, 0.6710526315789473),
+        (0.6936000000000001, 0.46220000000000006, 0.5321052631578947),
+        (0.6476000000000001, 0.7562, 0.6231578947368421),
+    ),
+}
+
+
+@pytest.mark.parametrize("heard", PUBLISHED_2026)
+def test_the_score_of_2026_is_the_harmonic_mean_of_fifteen_values(heard):
+    expected, *values = PUBLISHED_2026[heard]
+    columns = ("auc_source", "auc_target", "pauc")
+    machines = {
+        machine: {"00": dict(zip(columns, of_it, strict=True))}
+        for machine, of_it in zip(edition(2026).evaluation, values, strict=True)
+    }
+    found = summary(machines, 2026)
+    assert found.official_score == pytest.approx(expected, abs=1e-12)
 
 
 def test_since_2022_a_domains_normals_stand_against_all_anomalies():
@@ -114,6 +163,14 @@ def test_2020_averages_machine_ids_whatever_their_domain():
     )
     mean = found.arithmetic_mean
     assert found.official_score == pytest.approx((mean["auc"] + mean["pauc"]) / 2, abs=1e-15)
+
+
+def test_2020s_other_average_weighs_machine_types_alike():
+    machines = {
+        "fan": {"00": {"auc": 0.9, "pauc": 0.7}, "02": {"auc": 0.7, "pauc": 0.5}},
+        "ToyConveyor": {"01": {"auc": 0.6, "pauc": 0.5}},
+    }
+    assert mean_of_machine_means(machines) == pytest.approx((0.7 + 0.55) / 2, abs=1e-15)
 
 
 def test_the_order_of_clips_and_any_rising_map_of_scores_change_nothing():

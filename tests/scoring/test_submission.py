@@ -85,7 +85,6 @@ LINES = "".join(f"{file},{score}\n" for file, score in zip(FILES, SCORES, strict
             lambda t: t.replace(t.splitlines()[3].split(",")[1], "nan"),
             "line 4: nan is no finite number",
         ),
-        ("".join(f"{file},1.0\n" for file in FILES), "all 20 scores are equal"),
         ("", "empty"),
         ("".join(line for line in LINES.splitlines(True) if "normal" in line), "only normal clips"),
         (
@@ -107,6 +106,72 @@ def test_each_fault_of_a_file_is_said_with_its_name(folder, text, said):
     (folder / "decision_result_ToyCar_section_00_test.csv").unlink()
     with pytest.raises(InputError, match=f"anomaly_score_fan_section_00_test.csv: .*{said}"):
         read_submission(folder)
+
+
+def test_equal_scores_are_a_fault_of_a_submission_only(folder):
+    equal = "".join(f"{file},1.0\n" for file in FILES)
+    change(folder / "anomaly_score_fan_section_00_test.csv", equal)
+    assert {clip.score for clip in read_submission(folder, machines=["fan"])} == {1.0}
+    with pytest.raises(InputError, match="fan_section_00_test.csv: all 20 scores are equal"):
+        read_submission(folder, strict=True)
+
+
+def test_one_mistake_in_every_row_is_reported_once(folder):
+    path = folder / "anomaly_score_fan_section_00_test.csv"
+    change(path, lambda text: text.replace(",", ";"))
+    path.with_name("decision_result_fan_section_00_test.csv").unlink()
+    path.with_name("decision_result_ToyCar_section_00_test.csv").unlink()
+    with pytest.raises(InputError, match=r"20 problem\(s\)") as error:
+        read_submission(folder)
+    assert str(error.value).count("expected <file name>,<value>") == 1
+    assert "(and 19 more like it)" in str(error.value)
+
+
+def test_one_mistake_in_every_file_is_shown_at_four_places(tmp_path):
+    for n in range(9):
+        (tmp_path / f"anomaly_score_m{n}_section_00_test.csv").write_text("")
+    with pytest.raises(InputError, match="and 5 more like the last, in 5 other places") as error:
+        read_submission(tmp_path)
+    assert str(error.value).count("empty") == 4
+
+
+def test_dev_files_beside_are_a_fault_of_a_submission(folder):
+    with pytest.raises(InputError, match="ToyCar section 00 is not of the evaluation set"):
+        read_submission(folder, expected={"fan": [("00", "")]}, strict=True)
+    read_submission(folder, machines=["fan"], expected={"fan": [("00", "")]}, strict=True)
+
+
+BASELINE = "{}_DCASE2024T2fan_section_00_test_seed13711_id(0_)_Eval.csv"
+
+
+def test_files_of_the_baselines_own_runs_are_read(tmp_path):
+    (tmp_path / BASELINE.format("anomaly_score")).write_text(LINES)
+    decisions = "".join(f"{file},0\n" for file in FILES)
+    (tmp_path / BASELINE.format("decision_result")).write_text(decisions)
+    found = read_submission(tmp_path)
+    assert {(c.machine, c.section, c.decision) for c in found} == {("fan", "00", 0)}
+    with pytest.raises(InputError, match="not the name of a submission's file"):
+        read_submission(tmp_path, strict=True)
+    other = BASELINE.format("anomaly_score").replace("13711", "13712")
+    (tmp_path / other).write_text(LINES)
+    with pytest.raises(InputError, match="2 score files of fan section 00 .*seed13711.*seed13712"):
+        read_submission(tmp_path)
+
+
+def test_names_without_test_and_clips_without_an_ending_are_read(released):
+    scores = released / "scores"
+    path = scores / "anomaly_score_fan_section_00_test.csv"
+    path.with_name("decision_result_fan_section_00_test.csv").unlink()
+    path = path.rename(scores / "anomaly_score_fan_section_00.csv")
+    change(path, lambda text: text.replace(".wav", ""))
+    found = read_submission(scores, labels=read_labels(released / "evaluator", 2024))
+    assert {clip.label for clip in found} == {0, 1}
+    with pytest.raises(InputError, match=r"section_00_0000 lacks the clip's ending \.wav"):
+        read_submission(scores, strict=True)
+
+
+def test_the_folder_of_a_run_is_read_as_its_scores(released):
+    assert read_submission(released) == read_submission(released / "scores")
 
 
 def test_everything_wrong_is_said_at_once(folder):
@@ -224,6 +289,27 @@ def test_clips_that_tell_their_own_label_need_no_ground_truth(released):
     (scores / "decision_result_fan_section_01_test.csv").unlink()
     with pytest.raises(InputError, match="the ground truth does not know section_00_0077.wav"):
         read_submission(scores, labels=read_labels(released / "evaluator", 2024))
+
+
+def test_labelled_names_go_with_the_ground_truth_of_their_section(released):
+    scores = released / "scores"
+    write_submission(scores, "fan", ["00"] * len(FILES), FILES, SCORES, SCORES > 0)
+    for source in ("evaluator", "eval_data_list_2024.csv"):
+        found = read_submission(scores, labels=read_labels(released / source, 2024))
+        assert [clip.file for clip in found] == sorted(FILES)
+    fewer = [file for file in FILES if "target_test_normal_0003" not in file]
+    write_submission(
+        scores, "fan", ["00"] * len(fewer), fewer, SCORES[: len(fewer)], SCORES[: len(fewer)] > 0
+    )
+    with pytest.raises(InputError, match="fan section 00: no score for 1 target normal"):
+        read_submission(scores, labels=read_labels(released / "evaluator", 2024))
+
+
+def test_a_machine_that_the_ground_truth_does_not_know_is_unlabelled(released):
+    names = [f"section_00_{i:04d}.wav" for i in range(3)]
+    write_submission(released / "scores", "mine", ["00"] * 3, names, SCORES[:3], [0, 0, 1])
+    found = read_submission(released / "scores", labels=read_labels(released / "evaluator", 2024))
+    assert {clip.label for clip in found if clip.machine == "mine"} == {-1}
 
 
 def test_unreadable_ground_truth_is_named(released):

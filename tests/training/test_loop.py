@@ -168,7 +168,7 @@ def test_lost_steps_are_named(undisturbed, tmp_path, capsys):
 
 def test_out_of_memory_names_the_batch_size_to_try():
     with (
-        pytest.raises(InputError, match="batches of 8 clips; try --config.optimizer.batch_size=4"),
+        pytest.raises(InputError, match="batches of 8 clips; try `batch_size=4`"),
         out_of_memory_advice(8),
     ):
         jnp.zeros(1 << 46).block_until_ready()

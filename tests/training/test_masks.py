@@ -53,5 +53,5 @@ def test_views_differ_and_the_same_key_gives_the_same_views():
 
 
 def test_a_share_that_hides_everything_is_refused():
-    with pytest.raises(InputError, match="mask_share=0.95 hides all 16 patches"):
+    with pytest.raises(InputError, match="`mask_share=0.95` hides all 16 patches"):
         kept_patches(jax.random.key(0), 1, 1, (2, 8), mask_share=0.95, adjust=0.07, block=5)

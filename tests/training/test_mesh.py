@@ -165,14 +165,15 @@ def test_checksum_of_an_array_spread_over_devices_is_that_of_the_array(eight):
 
 def test_what_devices_cannot_share_is_refused_with_what_they_can(eight):
     with pytest.raises(
-        InputError, match="batch_size=12 clips cannot be divided among 8 devices.*batch_size=16"
+        InputError,
+        match="`batch_size=12` clips cannot be divided among 8 devices; try `batch_size=16`$",
     ):
         make_mesh(12)
     with pytest.raises(
-        InputError, match="batch_size=24 clips in optimizer.accumulate=2 parts.*batch_size=32"
+        InputError, match="`batch_size=24` clips in `accumulate=2` parts .* try `batch_size=32`$"
     ):
         make_mesh(24, parts=2)
-    with pytest.raises(InputError, match="parallel.shards=3 does not divide the 8 devices"):
+    with pytest.raises(InputError, match="`shards=3` does not divide the 8 devices"):
         make_mesh(24, shards=3)
 
 

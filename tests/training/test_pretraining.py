@@ -210,7 +210,9 @@ def test_pixels_are_normalised_patch_by_patch():
 
 
 def test_a_decoder_that_cannot_be_is_named():
-    with pytest.raises(InputError, match="decoder_groups=5 does not divide model.embed_dim=32"):
+    with pytest.raises(
+        InputError, match="`decoder_groups=5` does not divide the encoder.s width, 32"
+    ):
         abstract_decoder(SMALL, Pretraining(decoder_groups=5))
     with pytest.raises(InputError, match="decoder_kernel=2 must be odd"):
         Pretraining(decoder_kernel=2)

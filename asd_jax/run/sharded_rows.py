@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from asd_jax.detector.rows import COLUMNS
-from asd_jax.run.shards import process_shards
-from asd_jax.run.workdir import sha256_of
+from asd_jax.run.manifest import sha256_of
+from asd_jax.run.shards import Shards
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_error
 
 ROWS = "rows.json"  # the file of a shard's rows
 # The types of the columns; those that are not listed here are numbers.
-_KINDS = {"is_anomaly": (bool,), **dict.fromkeys(("file", "odd", "note", "flags", "where"), (str,))}
+_TEXTS = ("file", "odd", "note", "flags", "where")
+_TYPES = {"is_anomaly": (bool,), **dict.fromkeys(_TEXTS, (str,))}
 
 
-class KeptRows:
+class ShardedRows:
     """The rows of an archive, read from the shards' folders on each iteration."""
 
     def __init__(
@@ -39,7 +40,7 @@ class KeptRows:
             rows_of: computes the rows of some recordings.
 
         Raises:
-            InputError: as for `process_shards`.
+            InputError: as for `Shards.process`.
         """
         # Another version of JAX may give slightly other scores, and other columns need other rows.
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]
@@ -54,26 +55,25 @@ class KeptRows:
         def work(shard, part):
             write_json(shard / ROWS, {"rows": list(rows_of(part))})
 
-        self.shards = process_shards(
-            Path(workdir), paths, made_of, work, files=(ROWS,), what="recordings", tell=print_error
-        )[0]
+        shards = Shards(Path(workdir), (ROWS,), made_of, "recordings", print_error)
+        self.shards, _ = shards.process(paths, work)
 
     def __iter__(self) -> Iterator[dict]:
-        return (one for shard in self.shards for one in _rows(shard / ROWS))
+        return (row for shard in self.shards for row in _read_rows(shard / ROWS))
 
 
-def _rows(path: Path) -> list[dict]:
+def _read_rows(path: Path) -> list[dict]:
     """Returns the rows of a shard; raises InputError if the file holds anything else."""
     rows = read_json(path).get("rows")
-    if not isinstance(rows, list) or not all(_is_row(one) for one in rows):
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
         raise InputError(f"{path}: no rows of scores; remove {path.parent}, and score again")
     return rows
 
 
-def _is_row(one: object) -> bool:
+def _is_row(value: object) -> bool:
     """Returns whether the value has the form of a row of `asd_jax.detector.rows.row`."""
-    if not isinstance(one, dict) or type(one.get("file")) is not str:
+    if not isinstance(value, dict) or type(value.get("file")) is not str:
         return False
-    if "error" in one:
-        return type(one["error"]) is str
-    return all(type(one.get(name)) in _KINDS.get(name, (float, int)) for name in COLUMNS)
+    if "error" in value:
+        return type(value["error"]) is str
+    return all(type(value.get(name)) in _TYPES.get(name, (float, int)) for name in COLUMNS)

@@ -1,0 +1,29 @@
+"""Draws a heat map for a notebook, as an HTML fragment that follows light and dark."""
+
+import html
+
+import numpy as np
+
+from asd_jax.reporting import plots
+
+# A notebook does not have the style sheet of page.html, whose colours the plots name.
+_STYLE = (
+    "--ink: light-dark(#1a1d21, #eceff3); --faint: light-dark(#6b7280, #9aa4b1); "
+    "--normal: light-dark(#0b62a8, #6cb6f5); --anomaly: light-dark(#c2410c, #ff9a5c); "
+    "--third: light-dark(#4d7c0f, #a3d65c); max-width: 34rem"
+)
+
+
+def heat_map_html(heat) -> str:
+    """Returns a figure of a `HeatMap`: the window's spectrogram, and below it where it is odd."""
+    energies = np.asarray(heat.front_end.log_energies(heat.window[None]))[0]
+    svg = plots.spectrograms(
+        energies,
+        None,
+        heat.front_end.filter_centres,
+        hop_seconds=0.01,
+        decibels=plots.decibel_range(energies),
+        heat=heat.values,
+    )
+    caption = html.escape(f"from {heat.start:.2f} s on; nearest normal sound: {heat.nearest}")
+    return f'<figure style="{_STYLE}">{svg}<figcaption>{caption}</figcaption></figure>'

@@ -1,0 +1,295 @@
+"""The record of alarms, in the words of ISA-18.2: raised, acknowledged, shelved, cleared.
+
+    raise_case(store, "pump 3", Occurrence(started=time, peak=4.2, threshold=2.0, message="..."))
+    clear_case(store, "pump 3", ended=time, peak=5.1)
+    acknowledge(store, case.id, time, by="Ann", note="bearing ordered")
+    shelve(store, "pump 3", time, until=time + 8 * 3600, by="Ann")
+    for case in announce_due(store, time, silent=quiet_hours.at(time)):
+        notify(case)
+
+A machine has at most one open case. A case is open until it is both cleared and acknowledged; if
+the alarm comes back before, it is a further occurrence of the same case. A case is announced once:
+when it is raised, or, if the machine is shelved or it is a quiet hour then, when that ends and the
+alarm is still on and not acknowledged. Every change is also an event of the store: alarm_raised,
+alarm_announced, alarm_acknowledged, alarm_cleared, alarm_closed, alarm_shelved, alarm_unshelved.
+"""
+
+import dataclasses
+
+from asd_jax.monitoring.store import DAY, Store
+from asd_jax.runtime.errors import InputError
+
+LONGEST_SHELF = 30 * DAY  # seconds; a shelved alarm must come back
+
+
+@dataclasses.dataclass(frozen=True)
+class Occurrence:
+    """One time that an alarm was on.
+
+    Attributes:
+        started: start of the sound that raised it, Unix time.
+        peak: highest score so far.
+        threshold: threshold of the score.
+        message: description in words.
+        evidence: folder with sound, picture and verdict; "" if there is none.
+        ended: end of the sound above the release score; None while the alarm is on.
+    """
+
+    started: float
+    peak: float
+    threshold: float
+    message: str = ""
+    evidence: str = ""
+    ended: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An alarm of a machine from its raising to its closing; times are Unix times or None.
+
+    Attributes:
+        id: number of the case.
+        machine: name of the machine.
+        raised: when it was raised.
+        cleared: when the sound was normal again; None while the alarm is on.
+        acknowledged: when somebody acknowledged it.
+        acknowledged_by: who did.
+        announced: when people were told.
+        closed: when it was both cleared and acknowledged.
+        note: what was noted at the acknowledgement.
+        shelved_until: until when the machine is shelved.
+        occurrences: each time that the alarm was on, oldest first.
+    """
+
+    id: int
+    machine: str
+    raised: float
+    cleared: float | None
+    acknowledged: float | None
+    acknowledged_by: str
+    announced: float | None
+    closed: float | None
+    note: str
+    shelved_until: float | None
+    occurrences: tuple[Occurrence, ...]
+
+    def state(self, now: float) -> str:
+        """Returns shelved, raised, acknowledged, cleared (not acknowledged) or closed."""
+        if self.closed is not None:
+            return "closed"
+        if self.shelved_until is not None and now < self.shelved_until:
+            return "shelved"
+        if self.cleared is not None:
+            return "cleared"
+        return "raised" if self.acknowledged is None else "acknowledged"
+
+    @property
+    def peak(self) -> float:
+        """Returns the highest score of all occurrences."""
+        return max(one.peak for one in self.occurrences)
+
+
+def cases(
+    store: Store, machine: str | None = None, *, only_open: bool = False, most: int = 1000
+) -> list[Case]:
+    """Returns up to `most` cases, newest first."""
+    rows = store.query(
+        "SELECT c.*, m.name, m.shelved_until FROM cases c JOIN machines m ON m.id = c.machine "
+        "WHERE (? IS NULL OR m.name = ?) AND (NOT ? OR closed IS NULL) ORDER BY c.id DESC LIMIT ?",
+        machine,
+        machine,
+        only_open,
+        most,
+    )
+    return [_case(store, row) for row in rows]
+
+
+def case_of(store: Store, number: int) -> Case:
+    """Returns a case by its number.
+
+    Raises:
+        InputError: there is none of this number.
+    """
+    rows = store.query(
+        "SELECT c.*, m.name, m.shelved_until FROM cases c JOIN machines m ON m.id = c.machine "
+        "WHERE c.id = ?",
+        number,
+    )
+    if not rows:
+        raise InputError(f"no case {number}; python -m asd_jax.detect alarms list shows them")
+    return _case(store, rows[0])
+
+
+def open_case(store: Store, machine: str) -> Case | None:
+    """Returns the open case of a machine, or None."""
+    found = cases(store, machine, only_open=True)
+    return found[0] if found else None
+
+
+def raise_case(store: Store, machine: str, occurrence: Occurrence) -> Case:
+    """Records that an alarm is on: a new case, or a further occurrence of the open one.
+
+    Nobody is told yet: see `announce_due`.
+    """
+    with store.transaction() as do:
+        case = open_case(store, machine)
+        if case is None:
+            number = do(
+                "INSERT INTO cases (machine, raised) VALUES (?, ?)",
+                (store.number(machine), occurrence.started),
+            ).lastrowid
+        else:
+            number = case.id
+            do("UPDATE cases SET cleared = NULL WHERE id = ?", (number,))
+            do(
+                "UPDATE occurrences SET ended = started WHERE case_id = ? AND ended IS NULL",
+                (number,),
+            )
+        values = dataclasses.astuple(occurrence)
+        do(
+            "INSERT INTO occurrences (case_id, started, peak, threshold, message, evidence, ended) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, *values),
+        )
+        store.event(
+            machine,
+            occurrence.started,
+            "alarm_raised",
+            occurrence.message,
+            case=number,
+            peak=occurrence.peak,
+            threshold=occurrence.threshold,
+            evidence=occurrence.evidence,
+        )
+        return case_of(store, number)
+
+
+def clear_case(store: Store, machine: str, ended: float, peak: float) -> Case | None:
+    """Records that the sound is normal again; an acknowledged case is closed by it.
+
+    Returns None if there is no open case.
+    """
+    with store.transaction() as do:
+        case = open_case(store, machine)
+        if case is None:
+            return None
+        do("UPDATE cases SET cleared = ? WHERE id = ?", (ended, case.id))
+        do(
+            "UPDATE occurrences SET ended = ?, peak = max(peak, ?) "
+            "WHERE case_id = ? AND ended IS NULL",
+            (ended, peak, case.id),
+        )
+        seconds = ended - case.occurrences[-1].started
+        store.event(
+            machine, ended, "alarm_cleared", f"after {seconds:.0f} s", case=case.id, peak=peak
+        )
+        _close(store, do, case_of(store, case.id), ended)
+        return case_of(store, case.id)
+
+
+def acknowledge(store: Store, number: int, time: float, by: str = "", note: str = "") -> Case:
+    """Records that somebody has taken notice; a cleared case is closed by it.
+
+    Raises:
+        InputError: there is no such case, or it is acknowledged already.
+    """
+    with store.transaction() as do:
+        case = case_of(store, number)
+        if case.acknowledged is not None:
+            raise InputError(f"case {number} is acknowledged already, by {case.acknowledged_by!r}")
+        do(
+            "UPDATE cases SET acknowledged = ?, acknowledged_by = ?, note = ? WHERE id = ?",
+            (time, by, note, number),
+        )
+        store.event(case.machine, time, "alarm_acknowledged", note, case=number, by=by)
+        _close(store, do, case_of(store, number), time)
+        return case_of(store, number)
+
+
+def shelve(store: Store, machine: str, time: float, until: float, by: str = "") -> None:
+    """Announces no alarm of a machine for a limited time; they are recorded all the same.
+
+    Raises:
+        InputError: the store knows no such machine, or the time is in the past or too long.
+    """
+    if machine not in store.machines():
+        known = ", ".join(store.machines()) or "none"
+        raise InputError(f"no machine {machine!r} in {store.path}; it knows: {known}")
+    if not 0 < until - time <= LONGEST_SHELF:
+        raise InputError(
+            f"shelved for {(until - time) / 3600:g} h: must be above 0 and at most "
+            f"{LONGEST_SHELF / 3600:g} h"
+        )
+    with store.transaction() as do:
+        do(
+            "UPDATE machines SET shelved_until = ?, shelved_by = ? WHERE name = ?",
+            (until, by, machine),
+        )
+        store.event(machine, time, "alarm_shelved", "", until=until, by=by)
+
+
+def unshelve(store: Store, machine: str, time: float, by: str = "") -> None:
+    """Ends the shelving of a machine before its time."""
+    with store.transaction() as do:
+        changed = do(
+            "UPDATE machines SET shelved_until = NULL, shelved_by = '' "
+            "WHERE name = ? AND shelved_until IS NOT NULL",
+            (machine,),
+        ).rowcount
+        if changed:
+            store.event(machine, time, "alarm_unshelved", "", by=by)
+
+
+def announce_due(
+    store: Store, time: float, *, machine: str | None = None, silent: bool = False
+) -> list[Case]:
+    """Returns the cases that people must be told of now, and records that they are.
+
+    Args:
+        store: the store.
+        time: the present time.
+        machine: only of this machine.
+        silent: whether it is a quiet hour, in which nothing is announced.
+    """
+    if silent:
+        return []
+    with store.transaction() as do:
+        due = [
+            case
+            for case in cases(store, machine, only_open=True)
+            if case.announced is None and case.state(time) == "raised"
+        ]
+        for case in due:
+            do("UPDATE cases SET announced = ? WHERE id = ?", (time, case.id))
+            last = case.occurrences[-1]
+            store.event(
+                case.machine,
+                time,
+                "alarm_announced",
+                last.message,
+                case=case.id,
+                peak=case.peak,
+                threshold=last.threshold,
+                evidence=last.evidence,
+            )
+        return due
+
+
+def _close(store: Store, do, case: Case, time: float) -> None:
+    if case.cleared is not None and case.acknowledged is not None:
+        do("UPDATE cases SET closed = ? WHERE id = ?", (time, case.id))
+        store.event(case.machine, time, "alarm_closed", "", case=case.id)
+
+
+def _case(store: Store, row) -> Case:
+    occurrences = store.query(
+        "SELECT started, peak, threshold, message, evidence, ended FROM occurrences "
+        "WHERE case_id = ? ORDER BY id",
+        row["id"],
+    )
+    names = ("id", "raised", "cleared", "acknowledged", "acknowledged_by", "announced", "closed")
+    return Case(
+        **{name: row[name] for name in (*names, "note", "shelved_until")},
+        machine=row["name"],
+        occurrences=tuple(Occurrence(**dict(one)) for one in occurrences),
+    )

@@ -1,0 +1,231 @@
+"""Finds slow changes of a machine: slope with interval, date of the change, time to the threshold.
+
+    found = trend(series.time, series.score, series.count, now=time, threshold=2.0)
+    print(found.message("score"))
+
+Scores have a daily cycle (temperature, shifts), windows of one hour resemble each other, and a
+single alarm must not look like a trend. Hence the values of a day count as one, their median; days
+are counted back from now, so that each is complete. Whether they change is tested by their ranks,
+with a correction for the correlation from one day to the next. Nothing here is learned from the
+readings and kept: the baseline is that of the detector, so that a slow fault cannot become normal.
+"""
+
+import dataclasses
+import datetime
+
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.monitoring.store import DAY, NotStored, Store
+from asd_jax.monitoring.trend_statistics import (
+    shape_of,
+    significance,
+    slope_of,
+    variance_inflation,
+)
+from asd_jax.runtime.errors import InputError
+
+DAYS = 30  # that a trend looks back
+FEWEST_DAYS = 7  # with fewer, chance and the week cannot be told from a trend
+SIGNIFICANCE = 0.005  # of one look, two-sided; there is one look a day
+HORIZON_DAYS = 30.0  # a rising score is reported if it may reach the threshold within this time
+REPORT_AGAIN_DAYS = 7.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Trend:
+    """How a value develops.
+
+    Attributes:
+        days: number of days with readings that were used.
+        slope: change in one day, since `since`.
+        slope_interval: its 95 % interval.
+        p_value: probability that a steady value looks like this in one look.
+        direction: 1 rising, -1 falling, 0 not significant.
+        shape: "line" (from the first day on), "bend" (steady, then rising or falling), "step".
+        since: start of the change, Unix time; the first day of a "line".
+        change: present value minus that before `since`, or that of the first day of a "line".
+        present: present value.
+        threshold: threshold of the value, NaN if it has none.
+    """
+
+    days: int
+    slope: float
+    slope_interval: tuple[float, float]
+    p_value: float
+    direction: int
+    shape: str
+    since: float
+    change: float
+    present: float
+    threshold: float = float("nan")
+
+    @property
+    def days_to_threshold(self) -> tuple[float, float, float]:
+        """Returns (best guess, earliest, latest) days until the threshold is reached.
+
+        They are infinite where a slope is not positive, and for a step, which does not go on; 0 if
+        the threshold is exceeded already.
+        """
+        room = self.threshold - self.present
+        low, high = self.slope_interval
+        if np.isnan(room) or self.shape == "step":
+            return (np.inf,) * 3
+        found = [
+            max(room, 0.0) / slope if slope > 0 else np.inf for slope in (self.slope, high, low)
+        ]
+        return found[0], found[1], found[2]
+
+    @property
+    def due(self) -> bool:
+        """Returns whether people should be told: it rises, by a step or towards the threshold."""
+        soon = self.days_to_threshold[0] <= HORIZON_DAYS
+        return self.direction > 0 and (self.shape == "step" or soon)
+
+    def message(self, name: str, unit: str = "") -> str:
+        """Returns the trend in a sentence about a value of this name and unit."""
+        unit = f" {unit}" if unit else ""
+        low, high = self.slope_interval
+        rate = f"{self.slope:+.3g}{unit} a day ({low:+.3g} to {high:+.3g})"
+        if not self.direction:
+            return f"{name} steady over {self.days} days: {rate}"
+        said = f"{name} {'rising' if self.direction > 0 else 'falling'}"
+        at_least = "at least " if self.shape == "line" else ""
+        said += f" since {at_least}{date(self.since)}"
+        if self.shape == "step":
+            return f"{said}, by {self.change:+.3g}{unit} at once, to {self.present:.3g}"
+        said += f", by {rate}, now {self.present:.3g}"
+        likely, early, late = self.days_to_threshold
+        if not np.isfinite(likely):
+            return said
+        if likely == 0:
+            return f"{said}: above the threshold of {self.threshold:.3g}"
+        until = f"{late:.0f}" if np.isfinite(late) else "never"
+        return (
+            f"{said}; reaches the threshold of {self.threshold:.3g} in about {likely:.0f} days "
+            f"({early:.0f} to {until})"
+        )
+
+
+def date(time: float) -> str:
+    """Returns the day of a Unix time here, e.g. "14 March 2026"."""
+    local = datetime.datetime.fromtimestamp(time).astimezone()
+    return f"{local.day} {local:%B %Y}"
+
+
+def daily(
+    time: Float[np.ndarray, "n"],
+    value: Float[np.ndarray, "n"],
+    count: Float[np.ndarray, "n"],
+    now: float,
+    days: int = DAYS,
+) -> tuple[Float[np.ndarray, "t"], Float[np.ndarray, "t"]]:
+    """Returns (start, median) of each of the last days that has values, oldest first.
+
+    A day is one of 24 hours, counted back from `now`; a value counts as `count` windows.
+    """
+    known = ~np.isnan(value) & (time < now) & (time >= now - days * DAY)
+    number = np.ceil((now - time[known]) / DAY).astype(int)
+    value, count = value[known], count[known]
+    ages = np.unique(number)[::-1]
+    medians = [_weighted_median(value[number == age], count[number == age]) for age in ages]
+    return now - ages * DAY, np.array(medians)
+
+
+def trend(
+    time: Float[np.ndarray, "n"],
+    value: Float[np.ndarray, "n"],
+    count: Float[np.ndarray, "n"],
+    *,
+    now: float,
+    threshold: float = float("nan"),
+    days: int = DAYS,
+    looks: int = 1,
+) -> Trend:
+    """Returns the trend of a value over the last days.
+
+    Args:
+        time: Unix time of each value.
+        value: the values; NaN where unknown.
+        count: number of windows that each stands for.
+        now: end of the last day.
+        threshold: threshold of the value.
+        days: how far to look back.
+        looks: number of values that are looked at together, each of which may rise by chance.
+
+    Raises:
+        InputError: fewer than 7 days have values.
+    """
+    start, median = daily(time, value, count, now, days)
+    if len(start) < FEWEST_DAYS:
+        raise InputError(
+            f"{len(start)} days of readings in the last {days}: at least {FEWEST_DAYS} are needed "
+            "for a trend"
+        )
+    at = (start - start[0]) / DAY
+    shape, first, residual = shape_of(at, median)
+    wider = np.sqrt(variance_inflation(residual))
+    p_value, direction = significance(at, median, wider, SIGNIFICANCE / looks)
+    segment = slice(first if shape == "bend" else 0, None)
+    slope, interval = slope_of(at[segment], median[segment], wider)
+    # The values of a day belong to its middle, and the present is the end of the last one.
+    ahead = (now - start[-1]) / DAY - 0.5
+    if shape == "step":
+        before, present = float(np.median(median[:first])), float(np.median(median[first:]))
+    else:
+        fitted = np.median(median[segment] - slope * at[segment])
+        before = float(np.median(median[:first])) if first else float(fitted)
+        present = float(fitted + slope * (at[-1] + ahead))
+    return Trend(
+        days=len(start),
+        slope=slope,
+        slope_interval=interval,
+        p_value=p_value,
+        direction=direction,
+        shape=shape,
+        since=float(start[first]),
+        change=present - before,
+        present=present,
+        threshold=threshold,
+    )
+
+
+def score_trend(store: Store, machine: str, now: float, days: int = DAYS) -> Trend:
+    """Returns the trend of a machine's scores; arguments and errors as for `trend`."""
+    series = store.readings(machine, now - days * DAY, now)
+    threshold = float(series.threshold[-1]) if len(series.time) else float("nan")
+    return trend(series.time, series.score, series.count, now=now, threshold=threshold, days=days)
+
+
+def reported_trend(store: Store, machine: str, now: float) -> str:
+    """Returns a message if the scores rise and no report was made within a week, else "".
+
+    The report is recorded as an event "trend".
+
+    Raises:
+        NotStored: the store cannot be read or written.
+    """
+    try:
+        found = score_trend(store, machine, now)
+    except NotStored:
+        raise
+    except InputError:  # too few days
+        return ""
+    if not found.due:
+        return ""
+    last = store.query(
+        "SELECT max(time) AS time FROM events e JOIN machines m ON m.id = e.machine "
+        "WHERE m.name = ? AND kind = 'trend'",
+        machine,
+    )[0]["time"]
+    if last is not None and now - last < REPORT_AGAIN_DAYS * DAY:
+        return ""
+    message = found.message("score")
+    store.event(machine, now, "trend", message, since=found.since, slope=found.slope)
+    return message
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, below[-1] / 2)])

@@ -1,0 +1,32 @@
+"""Claims about alarms beyond those of tests/detector/test_watch.py."""
+
+from asd_jax.monitoring.alarms import Alarm, Moment
+
+
+def feed(alarm, scores):
+    """Returns {number of the window: event} for windows of one second."""
+    events = {
+        n: alarm.feed(Moment(n + 0.0), Moment(n + 1.0), float(s)) for n, s in enumerate(scores)
+    }
+    return {n: event for n, event in events.items() if event}
+
+
+def test_n_of_m_windows_start_an_alarm_that_dates_from_the_first_of_them():
+    found = feed(Alarm(2.0, 1.0, confirm=3, of=5), [3, 0, 3, 0, 0, 0, 3, 0, 3, 0, 4, 0])
+    assert list(found) == [10]
+    assert (found[10]["start"], found[10]["at"], found[10]["peak"]) == (6.0, 11.0, 4)
+
+
+def test_windows_below_the_threshold_start_no_alarm_however_many_were_above():
+    assert feed(Alarm(2.0, 1.0, confirm=2, of=4, on_delay_seconds=3.0), [3, 3, 0, 0, 0]) == {}
+
+
+def test_the_on_delay_holds_an_alarm_back_until_the_condition_has_lasted():
+    assert list(feed(Alarm(2.0, 1.0, confirm=1, on_delay_seconds=4.0), [3] * 6)) == [3]
+    assert feed(Alarm(2.0, 1.0, confirm=1, on_delay_seconds=4.0), [3, 3, 3, 0, 3, 3, 3]) == {}
+
+
+def test_a_resumed_alarm_ends_like_any_other():
+    alarm = Alarm(2.0, 1.0, hold_seconds=2.0)
+    alarm.resume(Moment(0.0), Moment(0.0), peak=7.0)
+    assert feed(alarm, [0, 0])[1]["peak"] == 7.0 and not alarm.active
