@@ -77,7 +77,13 @@ def main() -> None:
         rows = {}
         for cell in cells:
             print_line(f"{name}: {cell.name}")
-            rows[cell.name] = grid.run_cell(cell, of_set, args.seeds, output / "sets" / name)
+            try:
+                rows[cell.name] = grid.run_cell(cell, of_set, args.seeds, output / "sets" / name)
+            except grid.NotScored as error:
+                if cell.bare:
+                    raise InputError(f"{name}: {BARE}, the reference: {error}") from error
+                print_line(f"{name}: {cell.name}: not scored: {error}")
+                continue
             seconds[f"{name}, {cell.name}"] = rows[cell.name].seconds
         found[name] = compared(rows, BARE, of_set.data.year)
     write_json(output / "real.json", found)
@@ -211,10 +217,10 @@ def markdown(found: Mapping[str, Mapping], made: Mapping[str, str]) -> str:
     """Returns the table of all sets as Markdown.
 
     A cell has the figure, its 95 % interval and, in brackets, AUC and pAUC. The mean is over sets
-    with both domains.
+    with both domains, for a row that has all of them.
     """
     both = [name for name, of in found.items() if of["year"] != WITHOUT_DOMAINS]
-    names = list(next(iter(found.values()))["cells"])
+    names = dict.fromkeys(name for of in found.values() for name in of["cells"])
     lines = [
         f"Percent; 95 % intervals. {made['device']}, {made['date']}, commit {made['commit']}:",
         f"`{made['command']}`",
@@ -223,18 +229,19 @@ def markdown(found: Mapping[str, Mapping], made: Mapping[str, str]) -> str:
         "|" + "---|" * (len(found) + 2),
     ]
     for name in names:
-        scores = [found[one]["cells"][name]["official_score"] for one in both]
-        mean = percent(statistics.fmean(scores)) if scores else "-"
-        lines.append(
-            f"| {name} | {mean} | {' | '.join(_cell(of, name) for of in found.values())} |"
-        )
+        cells = [found[one]["cells"].get(name) for one in both]
+        whole = bool(cells) and None not in cells
+        mean = percent(statistics.fmean(of["official_score"] for of in cells)) if whole else "-"
+        columns = [
+            _cell(of["cells"][name]) if name in of["cells"] else "-" for of in found.values()
+        ]
+        lines.append(f"| {name} | {mean} | {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(of: Mapping, name: str) -> str:
-    row = of["cells"][name]
+def _cell(row: Mapping) -> str:
     low, high = (percent(value) for value in row["interval"])
-    columns = [values for values in row["machines"].values()]
+    columns = list(row["machines"].values())
     means = (
         statistics.fmean(values[column] for values in columns if values.get(column) is not None)
         for column in columns[0]

@@ -104,6 +104,8 @@ def test_the_mean_is_over_sets_with_both_domains():
     assert lines[3] == "| | mean of 2 | a | b | c |"
     assert lines[-1].startswith("| knn | 60.00 | 50.00 [40.00, 60.00] (.800/.500) | 70.00 [")
     assert "| knn | - |" in markdown({"c": found["c"]}, made)
+    found["b"]["cells"]["gmm"] = compared_row(0.8)  # not scored on the others
+    assert markdown(found, made).splitlines()[-1].startswith("| gmm | - | - | 80.00 [")
 
 
 @pytest.mark.slow
