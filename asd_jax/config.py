@@ -87,6 +87,12 @@ class Data(Recordings):
         "what fills shorter clips: repeat, their own beginning, or zeros",
         choices=("repeat", "zeros"),
     )
+    level: str = key(
+        "keep",
+        "or normalize: each window is heard at an RMS of -30 dB, for recordings whose level says "
+        "nothing",
+        choices=("keep", "normalize"),
+    )
     hop_seconds: float = key(5.0, "between windows", above=0)
     on_bad_clip: str = key(
         "error",
@@ -323,6 +329,37 @@ class PretrainingData(Recordings):
     pieces: int = key(
         1, "every other step, clips are cut into so many: short clips are heard too", least=1
     )
+    mix_share: float = key(
+        0.0,
+        "of clips that are mixed with another of their batch, of which distill's student hears the "
+        "sum",
+        least=0,
+        most=1,
+    )
+    mix_low_db: float = key(-10.0, "of a mixed clip over the other, at least", least=-60, most=60)
+    mix_high_db: float = key(15.0, "of a mixed clip over the other, at most", least=-60, most=60)
+    gain_db: float = key(0.0, "largest random gain, up or down, of distill", least=0, most=60)
+    equalizer_db: float = key(
+        0.0, "deviation of distill's random equaliser at its points", least=0, most=30
+    )
+    speed: float = key(
+        0.0, "largest relative change of speed, of a quarter of the recordings", least=0, most=0.5
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.mix_low_db > self.mix_high_db:
+            raise InputError(
+                f"mix_low_db={self.mix_low_db} must not exceed mix_high_db={self.mix_high_db}"
+            )
+
+    @property
+    def of_distillation(self) -> dict[str, float]:
+        """The keys that change the sound and are set, {name: value}; other objectives hear it as it
+        is.
+        """
+        names = ("mix_share", "gain_db", "equalizer_db")
+        return {name: value for name in names if (value := getattr(self, name))}
 
 
 @dataclasses.dataclass(frozen=True)

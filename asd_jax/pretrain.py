@@ -5,6 +5,8 @@
       --config.data.root=data/audioset
   python -m asd_jax.pretrain --config=configs/pretrain_base.py --workdir=runs/adapted \\
       --config.data.root=data/dcase2024 --config.model.weights=weights/eat_base.safetensors
+  python -m asd_jax.pretrain --config=configs/distill_tiny.py --workdir=runs/distilled \\
+      --config.data.root=DIR --config.pretraining.teachers=my_teachers:beats
 
 Repeating the same command continues an interrupted run. The result is weights.safetensors, for
 --config.model.weights of training, or for `python -m asd_jax.evaluate --weights` without training.

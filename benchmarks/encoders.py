@@ -10,7 +10,7 @@ separated by commas. benchmarks/examples has one in PyTorch and one that runs an
 table also contains the filter bank and an EAT with random weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
@@ -19,10 +19,9 @@ from asd_jax.config import RunConfig
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.functions import named_function
+from asd_jax.runtime.functions import Function, checked_embeddings, named_function
 from asd_jax.scoring.embeddings import Embeddings
 
-Function = Callable[[np.ndarray, int], np.ndarray]
 SAMPLE_RATE = 16000
 
 
@@ -75,15 +74,8 @@ def embed_machine(
 
 
 def _checked(found, b: int, name: str) -> np.ndarray:
-    found = np.asarray(found)
-    if found.ndim not in (2, 3) or len(found) != b or not np.issubdtype(found.dtype, np.floating):
-        raise InputError(
-            f"--encoder={name} returned {found.dtype} of shape {found.shape} for {b} waveforms; "
-            f"expected float32 ({b}, e) or ({b}, t, e)"
-        )
-    if not np.isfinite(found).all():
-        raise InputError(f"--encoder={name} returned NaN or infinity")
-    return (found.mean(1) if found.ndim == 3 else found).astype(np.float32)
+    found = checked_embeddings(found, b, name, "--encoder")
+    return found.mean(1) if found.ndim == 3 else found
 
 
 if __name__ == "__main__":

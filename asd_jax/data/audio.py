@@ -18,6 +18,8 @@ FRAME_MS = 25
 # A whole recording is held in memory, which limits its length.
 LONGEST_S = 3600
 RESAMPLERS = ("soxr", "torchaudio")
+LEVEL_DB = -30.0  # RMS against full scale of a clip whose level is normalised
+QUIETEST = 1e-5  # RMS below which it is silence, which is not scaled up further
 # 12 dB above full scale. Samples beyond it are not a loud recording but in another unit.
 LOUDEST = 4
 # If less than this share of the channels' power is left in their mean, one channel is wired with
@@ -162,6 +164,15 @@ def fit_length(
     if pad == "zeros" and len(wave) < samples:
         return np.pad(wave, (0, samples - len(wave)))
     return np.resize(wave, samples)
+
+
+def leveled(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
+    """Returns the waveform with an RMS of LEVEL_DB, in [-1, 1]; silence stays silent.
+
+    A peak 30 dB above the RMS, as of a single click, is clipped.
+    """
+    rms = np.sqrt(np.mean(np.square(wave), dtype=np.float64))
+    return np.clip(wave * np.float32(10 ** (LEVEL_DB / 20) / max(rms, QUIETEST)), -1, 1)
 
 
 @functools.cache

@@ -4,13 +4,16 @@ sound files.
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import grain
 import numpy as np
 
-from asd_jax.data.audio import fit_length
+from asd_jax.data.audio import fit_length, resample
 from asd_jax.data.clips import TEST_FOLDERS, sound_files
 from asd_jax.runtime.errors import InputError
+
+SPEED_SHARE = 0.25  # of crops whose speed is changed, where any is
 
 
 def training_files(root: str | Path) -> list[Path]:
@@ -33,6 +36,31 @@ def training_files(root: str | Path) -> list[Path]:
     return files
 
 
+class Crop(NamedTuple):
+    """Where a crop lies in its recording.
+
+    Attributes:
+        file: number of the recording.
+        begin: its first sample, in the recording.
+        samples: its length, as it is heard.
+        speed: samples of the recording in one sample of the crop.
+        length: samples of the recording, which is repeated beyond.
+    """
+
+    file: int
+    begin: int
+    samples: int
+    speed: float
+    length: int
+
+    def cut(self, samples: int, pieces: int) -> "list[Crop]":
+        """Returns the first `pieces` pieces of the crop, of the given number of samples each."""
+        return [
+            self._replace(begin=self.begin + round(n * samples * self.speed), samples=samples)
+            for n in range(pieces)
+        ]
+
+
 def crop_batches(
     files: Sequence[Path],
     read: Callable[[Path], np.ndarray],
@@ -42,9 +70,11 @@ def crop_batches(
     seed: int,
     start: int,
     steps: int,
+    speed: float = 0.0,
     threads: int = 4,
-) -> Iterator[np.ndarray]:
-    """Yields batches "b s" of random crops for the steps start + 1 to `steps`.
+) -> Iterator[tuple[np.ndarray, list[Crop]]]:
+    """Yields batches (waves "b s", their b places) of random crops for the steps start + 1 to
+    `steps`.
 
     Each batch depends only on the seed and its step.
 
@@ -56,37 +86,42 @@ def crop_batches(
         seed: Seed of the draws.
         start: Number of steps already done.
         steps: Total number of steps.
+        speed: Largest relative change of speed, which a quarter of the crops get.
         threads: Number of threads that read ahead.
     """
     if start >= steps:
         return iter(())
-    source = _Crops(files, read, clips, samples, seed, steps)
+    source = _Crops(files, read, clips, samples, seed, steps, speed)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
 
 
 class _Crops:
-    def __init__(self, files, read, clips, samples, seed, steps):
-        self.files, self.read, self.shape, self.seed, self.steps = (
-            files,
-            read,
-            (clips, samples),
-            seed,
-            steps,
-        )
+    def __init__(self, files, read, clips, samples, seed, steps, speed):
+        self.files, self.read = files, read
+        self.shape = (clips, samples)
+        self.seed, self.steps = seed, steps
+        self.speed = speed
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> np.ndarray:
+    def __getitem__(self, step: int) -> tuple[np.ndarray, list[Crop]]:
         # Seeding by the step makes every batch independent of the steps before it.
         rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
         chosen = rng.integers(len(self.files), size=(clips,))
-        return np.stack([self._crop(self.read(self.files[n]), samples, rng) for n in chosen])
+        found = [self._crop(int(n), samples, rng) for n in chosen]
+        return np.stack([wave for wave, _ in found]), [crop for _, crop in found]
 
-    def _crop(self, wave, samples, rng):
-        begin = rng.integers(max(len(wave) - samples, 0) + 1)
-        return fit_length(wave[begin : begin + samples], samples)
+    def _crop(self, file, samples, rng):
+        wave, span = self.read(self.files[file]), samples
+        if self.speed and rng.uniform() < SPEED_SHARE:
+            span = round(samples * (1 + rng.uniform(-self.speed, self.speed)))
+        begin = int(rng.integers(max(len(wave) - span, 0) + 1))
+        crop = Crop(file, begin, samples, span / samples, len(wave))
+        wave = fit_length(wave[begin : begin + span], span)
+        # A resampled crop may be a sample short.
+        return fit_length(resample(wave, span, samples), samples), crop
 
     def __repr__(self) -> str:
         return f"crops of {len(self.files)} recordings"

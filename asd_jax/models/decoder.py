@@ -6,6 +6,7 @@ They are dropped after pre-training.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
@@ -126,14 +127,64 @@ class PixelDecoder(nn.Module):
         masked = self.param("masked", nn.initializers.normal(0.02), (self.width,)).astype(
             self.dtype
         )
-        of_band = jax.nn.one_hot(kept % bands, bands, dtype=self.dtype)
-        seen = jnp.einsum("rkf,rkd->rfd", of_band, x) / jnp.maximum(of_band.sum(1), 1)[..., None]
-        x = scatter(jnp.tile(seen, (1, times, 1)) + masked[None, None], x, kept)
+        seen = jnp.tile(band_means(x, kept, bands), (1, times, 1))
+        x = scatter(seen + masked[None, None], x, kept)
         x = x + jnp.asarray(position_table(self.width, times, bands)[None], self.dtype)
         config = EATConfig(self.width, self.layers, self.heads)
         for i in range(self.layers):
             x, _ = Block(config, self.dtype, name=f"block_{i}")(x)
         return nn.Dense(PATCH * PATCH, dtype=self.dtype, name="out")(x)
+
+
+class TeacherHeads(nn.Module):
+    """Maps kept tokens "r k d" and their indices to each teacher's frames, a list of "r t e".
+
+    A hidden place gets the mean of the tokens seen in its band. The tokens are averaged over each
+    frame of the teacher; one linear layer per teacher sees all bands of a frame together. The
+    layers start at zero: random ones would first teach the student to give the same tokens for
+    every sound, which is the fastest way to lose their noise (measured: within 60 steps).
+
+    Attributes:
+        shapes: number of frames t and of values e of each teacher.
+        dtype: the type to compute in.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], times: int, bands: int
+    ) -> list[Float[Array, "r t e"]]:
+        tokens = tokens.astype(self.dtype)
+        x = scatter(jnp.tile(band_means(tokens, kept, bands), (1, times, 1)), tokens, kept)
+        x = rearrange(x, "r (t f) d -> r t (f d)", f=bands)
+        return [
+            nn.Dense(
+                width, dtype=self.dtype, kernel_init=nn.initializers.zeros, name=f"teacher_{n}"
+            )(jnp.einsum("ct,rtd->rcd", jnp.asarray(frame_shares(count, times), self.dtype), x))
+            for n, (count, width) in enumerate(self.shapes)
+        ]
+
+
+def frame_shares(count: int, times: int) -> Float[np.ndarray, "c t"]:
+    """Returns for each of `count` equal parts of a clip the share that each of its `times` patches
+    in time has in it.
+    """
+    ends = np.arange(count + 1) / count * times
+    low, high = ends[:-1, None], ends[1:, None]
+    patch = np.arange(times)[None]
+    overlap = np.clip(np.minimum(high, patch + 1) - np.maximum(low, patch), 0, None)
+    return overlap / overlap.sum(1, keepdims=True)
+
+
+def band_means(
+    tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], bands: int
+) -> Float[Array, "r f d"]:
+    """Returns the mean of the kept tokens of each band; zeros for a band that has none."""
+    of_band = jax.nn.one_hot(kept % bands, bands, dtype=tokens.dtype)
+    total = jnp.einsum("rkf,rkd->rfd", of_band, tokens)
+    return total / jnp.maximum(of_band.sum(1), 1)[..., None]
 
 
 def scatter(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.config import Recordings, RunConfig
-from asd_jax.data.audio import fit_length, read_clip
+from asd_jax.data.audio import fit_length, leveled, read_clip
 from asd_jax.data.batches import Reader
 from asd_jax.data.cache import ClipCache, screen_clips
 from asd_jax.data.clips import EXPECTED_TREE, Clip, find_clips
@@ -194,7 +194,8 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
     def read_window(window: Window) -> np.ndarray:
         if window.path in stamps:
             check_unchanged(window.path, stamps[window.path])
-        return fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
+        wave = fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
+        return leveled(wave) if config.data.level == "normalize" else wave
 
     return read_window
 

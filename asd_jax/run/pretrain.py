@@ -7,10 +7,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from asd_jax.config import PretrainConfig
+from asd_jax.config import PretrainConfig, PretrainingData
 from asd_jax.data.clips import Clip
-from asd_jax.data.crops import crop_batches, training_files
+from asd_jax.data.crops import Crop, crop_batches, training_files
+from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH, EATConfig
@@ -24,9 +26,12 @@ from asd_jax.run.encoder import (
     note_slow_dtype,
     pretrained_eat,
 )
+from asd_jax.run.teachers import Teachers
 from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, config_section
+from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
+from asd_jax.training.distillation import target_scales
 from asd_jax.training.loop import run_steps
 from asd_jax.training.mesh import fetch_whole, make_mesh, process_part, shard_batch
 from asd_jax.training.optimizer import adamw, learning_rate_schedule
@@ -38,6 +43,8 @@ from asd_jax.training.pretraining import (
 )
 from asd_jax.training.settings import Pretraining
 from asd_jax.training.weights import load_decoder, origin_entries, save_encoder
+
+SCALE_BATCHES = 16  # over which the teachers' values are measured
 
 
 def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) -> Path:
@@ -53,15 +60,16 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
             collapses.
     """
     settings = config.settings
-    # The masked autoencoder cannot collapse, because its targets are fixed.
-    least_spread = settings.least_spread if settings.objective == "eat" else 0.0
-    watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat = eat_config(config.model, config.features.bins)
     dtype = compute_dtype(config.model)
     note_slow_dtype(config.model)
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
     files = training_files(config.data.root) if config.data.root else []
-    sounds = sound_batches(config, files)
+    teachers = Teachers.load(settings.teacher_names, config.data.root, files)
+    sounds = sound_batches(config, files, teachers)
+    if settings.teacher_names:
+        print_line(f"{SCALE_BATCHES} batches are heard to measure the scale of the targets")
+    scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
     pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
@@ -78,10 +86,10 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     run = Run(workdir)
     with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
-        run.check_origin(source)
+        run.check_origin({**source, **teachers.digests})
         state = run_steps(
-            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype),
-            initial_state(eat, settings, optimizer, init_key, pretrained),
+            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
+            initial_state(eat, settings, optimizer, init_key, pretrained, scales),
             lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
@@ -91,7 +99,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
             log_every=config.log.every,
             checkpoint_every=config.log.checkpoint_every,
             on_bad_loss=settings.on_bad_loss,
-            watch=watch,
+            watch=CollapseWatch.of(settings),
         )
         eat_params = jax.tree.map(
             lambda x: x.astype(config.model.file_dtype), fetch_whole(mesh, state.params["eat"])
@@ -106,12 +114,13 @@ def clips_of_files(files: Sequence[Path]) -> list[Clip]:
 
 
 def sound_batches(
-    config: PretrainConfig, files: Sequence[Path] = ()
+    config: PretrainConfig, files: Sequence[Path] = (), teachers: Teachers | None = None
 ) -> Callable[[int], Iterator[dict]]:
     """Returns a function that maps the number of steps done to the batches {"wave": "b s"} that
     follow.
 
-    The batches combine recordings and synthetic machines; long and short clips alternate.
+    The batches combine recordings and synthetic machines; long and short clips alternate. If there
+    are teachers, clips are mixed, and the batches hold the teachers' targets as well.
 
     Raises:
         InputError: the lengths do not fit the patches, or there are no sounds.
@@ -128,6 +137,12 @@ def sound_batches(
         raise InputError(
             "--config.data.root names no folder of recordings; to pre-train on synthetic "
             "machines alone: --config.data.zoo_share=1"
+        )
+    if data.of_distillation and config.pretraining.objective != "distill":
+        name, value = next(iter(data.of_distillation.items()))
+        raise InputError(
+            f"data.{name}={value}: only objective=distill mixes and recolours its sounds; set "
+            f"--config.data.{name}=0"
         )
     from_zoo = round(clips * data.zoo_share)
     if files and from_zoo == clips:
@@ -149,21 +164,63 @@ def sound_batches(
             "seed": config.seed,
         }
         recorded = (
-            crop_batches(files, reader, **cut, start=start, steps=steps, threads=data.threads)
+            crop_batches(
+                files,
+                reader,
+                **cut,
+                start=start,
+                steps=steps,
+                speed=data.speed,
+                threads=data.threads,
+            )
             if files
             else None
         )
         for step in range(start, steps):
             pieces, samples = (data.pieces, short) if step % 2 else (1, long)
-            parts = []
+            step_key = jax.random.fold_in(key, step)
+            parts, crops = [], [None] * (from_zoo * pieces)
             if from_zoo:
-                step_key = jax.random.fold_in(key, step)
                 parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
             if recorded is not None:
-                parts.append(next(recorded)[:, : samples * pieces].reshape(-1, samples))
-            yield {"wave": jnp.concatenate(parts)}
+                waves, places = next(recorded)
+                parts.append(waves[:, : samples * pieces].reshape(-1, samples))
+                crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
+            wave = jnp.concatenate(parts)
+            if teachers and teachers.by_name:
+                yield distilled_batch(step_key, wave, crops, data, teachers)
+            else:
+                yield {"wave": wave}
 
     return batches
+
+
+def distilled_batch(
+    key: jax.Array,
+    wave: jax.Array,
+    crops: Sequence[Crop | None],
+    data: PretrainingData,
+    teachers: Teachers,
+) -> dict:
+    """Returns what the student hears of the clips "b s", and the teachers' targets.
+
+    The teachers hear the mixtures before the student's gain and equaliser, all at one level.
+    """
+    # The zoo uses the key itself.
+    key_order, key_mix, key_color = jax.random.split(jax.random.fold_in(key, 1), 3)
+    # Neighbours are mixed, so that recordings and machines must be in random order.
+    order = np.asarray(jax.random.permutation(key_order, len(wave)))
+    clean, ratio = mixtures(
+        key_mix,
+        wave[order],
+        share=data.mix_share,
+        low_db=data.mix_low_db,
+        high_db=data.mix_high_db,
+    )
+    prevails = np.asarray(own_sound_prevails(ratio))
+    targets = teachers.targets(np.asarray(clean), [crops[n] for n in order], prevails)
+    heard = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
+    return {"wave": heard, **targets}
 
 
 def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
@@ -194,6 +251,8 @@ def initial_parameters(
     if found is None:
         return None, {"source": "none"}
     params = {"eat": found[1]}
-    if (decoder := load_decoder(config.model.weights, abstract_decoder(eat, settings))) is not None:
-        params["decoder"] = decoder
+    # The heads of distillation are those of its teachers, and always new.
+    if settings.objective != "distill":
+        decoder = load_decoder(config.model.weights, abstract_decoder(eat, settings))
+        params |= {"decoder": decoder} if decoder is not None else {}
     return params, origin_entries(config.model.weights)

@@ -1,4 +1,4 @@
-"""Finds the user's own functions by their names."""
+"""Finds the user's own functions by their names, and checks the embeddings they return."""
 
 import importlib
 import os
@@ -7,8 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from asd_jax.runtime.errors import InputError
 
+Function = Callable[[np.ndarray, int], np.ndarray]  # from waveforms and their rate in Hz
 _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -40,3 +43,20 @@ def named_function(name: str, what: str) -> Callable[..., Any]:
     if not callable(found):
         raise InputError(f"{what}={name}: is no function")
     return found
+
+
+def checked_embeddings(found, b: int, name: str, option: str) -> np.ndarray:
+    """Returns what a function gave for b waveforms as float32: "b e", or "b t e" by frame.
+
+    Raises:
+        InputError: It is not one finite vector, or one per frame, for each waveform.
+    """
+    found = np.asarray(found)
+    if found.ndim not in (2, 3) or len(found) != b or not np.issubdtype(found.dtype, np.floating):
+        raise InputError(
+            f"{option}={name} returned {found.dtype} of shape {found.shape} for {b} waveforms; "
+            f"expected float32 ({b}, e) or ({b}, t, e)"
+        )
+    if not np.isfinite(found).all():
+        raise InputError(f"{option}={name} returned NaN or infinity")
+    return found.astype(np.float32)

@@ -1,12 +1,16 @@
-"""Pre-trains EAT without labels on any filter bank, with EAT's objective or a masked autoencoder.
+"""Pre-trains EAT without labels on any filter bank: EAT's objective, a masked autoencoder or
+distillation.
 
 EAT (github cwx-worst-one/EAT, EAT_pretraining.py and config/pretraining_AS2M.yaml): a student sees
 a few patches of a clip and predicts, at the masked places, the output for the whole clip of a
 teacher, which is a slowly moving average of the student. The masked autoencoder (He et al. 2021)
 has the same parts but no teacher: it predicts the normalised pixels of the masked patches.
+Distillation (distillation.py) predicts what other encoders give.
 """
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +24,18 @@ from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.decoder import NORM_EPS, ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.distillation import TargetScale, distillation_losses, initial_heads
 from asd_jax.training.loop import BadState
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
 from asd_jax.training.settings import Pretraining
+
+COLLAPSE_ADVICE = {
+    "eat": "a slower teacher (`ema_start` nearer to 1), or `objective=masked_autoencoder`, which "
+    "cannot collapse",
+    "distill": "a larger `warmup_fraction`, or other teachers: the student learns nothing of these "
+    "but their mean",
+}
 
 
 class PretrainingState(NamedTuple):
@@ -47,20 +59,29 @@ class CollapseWatch:
         least: the smallest permitted spread (EAT's own code: 0.1 for targets, 0.01 for
             predictions).
         after: number of steps without a check, since early predictions are near their mean.
+        advice: what to try.
     """
 
     least: float
     after: int
+    advice: str
+
+    @classmethod
+    def of(cls, settings: Pretraining) -> "CollapseWatch":
+        """Returns the watch of a run."""
+        # The masked autoencoder cannot collapse, because its targets are fixed.
+        least = 0.0 if settings.objective == "masked_autoencoder" else settings.least_spread
+        after = round(settings.steps * settings.warmup_fraction)
+        return cls(least, after, COLLAPSE_ADVICE.get(settings.objective, ""))
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
         """Raises Unsound if the metrics show a collapse."""
         for name in ("target_spread", "prediction_spread"):
-            if step > self.after and metrics[name] < self.least:
+            if step > self.after and metrics.get(name, math.inf) < self.least:
                 raise BadState(
                     f"step {step}: pre-training has collapsed, {name} is {metrics[name]:.3g} "
                     f"(least_spread {self.least:g}): every patch gets nearly the same vector. Try "
-                    "a smaller `learning_rate`, a slower teacher (`ema_start` nearer to 1), or "
-                    "`objective=masked_autoencoder`, which cannot collapse"
+                    f"a smaller `learning_rate`, {self.advice}"
                 )
 
 
@@ -102,10 +123,12 @@ def initial_state(
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     pretrained=None,
+    scales: Sequence[TargetScale] = (),
 ) -> PretrainingState:
     """Returns the state before the first step, with random parameters made from the key.
 
     {"eat", "decoder"} of `pretrained` replace the random ones; the teacher starts as a copy of EAT.
+    The decoder of distillation predicts the values that `scales` describe.
     """
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
@@ -113,6 +136,8 @@ def initial_state(
     @jax.jit
     def init():
         eat = EAT(config).init(eat_key, spectrogram)["params"]
+        if settings.objective == "distill":
+            return {"eat": eat, "decoder": initial_heads(config, scales, decoder_key)}
         return {"eat": eat, "decoder": _initial_decoder(config, settings, decoder_key)}
 
     params = {**init(), **(pretrained or {})}
@@ -237,10 +262,12 @@ def make_pretraining_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     dtype: DTypeLike = jnp.float32,
+    scales: Sequence[TargetScale] = (),
 ):
     """Returns the function (state, batch, key) -> (state, metrics), which is not compiled yet.
 
-    Its randomness depends on the key and the step number alone.
+    Its randomness depends on the key and the step number alone. `scales` are those of the teachers
+    of distillation.
     """
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
@@ -260,6 +287,9 @@ def make_pretraining_step(
         )
 
         def loss_of(params):
+            if settings.objective == "distill":
+                places = spectrogram, kept
+                return distillation_losses(config, scales, params, *places, batch, dtype)
             return losses(
                 config,
                 settings,

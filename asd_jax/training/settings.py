@@ -8,7 +8,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import CheckedSettings, key
 
 ON_BAD_LOSS = ("stop", "skip")
-OBJECTIVES = ("eat", "masked_autoencoder")
+OBJECTIVES = ("eat", "masked_autoencoder", "distill")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,12 +210,18 @@ class Objective(CheckedSettings):
 
     objective: str = key(
         "eat",
-        "or masked_autoencoder: the normalised pixels of the masked patches, no teacher",
+        "or masked_autoencoder: the normalised pixels of the masked patches, no teacher; or "
+        "distill: the outputs of the encoders in `teachers`",
         choices=OBJECTIVES,
+    )
+    teachers: str = key(
+        "",
+        "of distill, comma-separated: package.module:function, which is asked at every step, or "
+        "FILE.npz of targets for the recordings of data.root",
     )
     steps: int = key(400_000, "of training", least=1)
     views: int = key(16, "masked views of every clip", least=1)
-    mask_share: float = key(0.8, "of patches hidden", above=0, below=1)
+    mask_share: float = key(0.8, "of patches hidden; distill: 0 hides none", least=0, below=1)
     mask_adjust: float = key(
         0.07, "added to the kept share when block centres are counted", least=0, most=1
     )
@@ -248,6 +254,14 @@ class Objective(CheckedSettings):
 
     def __post_init__(self):
         super().__post_init__()
+        if not self.mask_share and self.objective != "distill":
+            raise InputError("mask_share=0 hides no patch, so that nothing is left to predict")
+        if (self.objective == "distill") != bool(self.teacher_names):
+            raise InputError(
+                f"objective={self.objective}, teachers={self.teachers!r}: distill needs teachers, "
+                "and no other objective has any; e.g. `objective=distill` "
+                "`teachers=my_package.my_module:embed`"
+            )
         if not self.decoder_kernel % 2:
             raise InputError(f"decoder_kernel={self.decoder_kernel} must be odd")
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
@@ -255,6 +269,11 @@ class Objective(CheckedSettings):
                 f"decoder_width={self.decoder_width} must be divisible by 4 and by "
                 f"decoder_heads={self.decoder_heads}"
             )
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """The names in `teachers`."""
+        return [name.strip() for name in self.teachers.split(",") if name.strip()]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,11 @@
-import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from asd_jax.data.audio import read_clip
-from asd_jax.data.crops import crop_batches, training_files
+from asd_jax.data.crops import Crop, crop_batches, training_files
 from asd_jax.runtime.errors import InputError
 
 TEST = [f"b/{folder}/three.wav" for folder in ("test", "source_test", "target_test", "test_rename")]
@@ -43,25 +43,69 @@ def test_a_folder_without_sound_is_named(tmp_path, what):
 
 def test_a_batch_depends_on_seed_and_step_alone(folder):
     files = training_files(folder)
-    settings = {"clips": 3, "samples": 4000, "seed": 1, "steps": 6}
+    settings = {"clips": 3, "samples": 4000, "seed": 1, "steps": 6, "speed": 0.2}
     whole = list(crop_batches(files, read_clip, start=0, **settings))
     later = list(crop_batches(files, read_clip, start=4, **settings))
     assert len(whole) == 6 and len(later) == 2
-    np.testing.assert_array_equal(whole[4:], later)
-    other = next(crop_batches(files, read_clip, start=0, **{**settings, "seed": 2}))
-    assert not np.array_equal(whole[0], other)
+    for (wave, crops), (again, crops_again) in zip(whole[4:], later, strict=True):
+        np.testing.assert_array_equal(wave, again)
+        assert crops == crops_again
+    other, _ = next(crop_batches(files, read_clip, start=0, **{**settings, "seed": 2}))
+    assert not np.array_equal(whole[0][0], other)
 
 
-def test_crops_are_pieces_of_recordings_and_short_ones_repeat(folder):
+def test_crops_are_the_places_they_name_and_short_recordings_repeat(folder):
     files = training_files(folder)
-    waves = {path: read_clip(path) for path in files}
-    read = functools.partial(dict.__getitem__, waves)
-    for crop in next(crop_batches(files, read, clips=16, samples=4000, seed=0, start=0, steps=1)):
-        long, short = waves.values()
-        repeated = np.array_equal(crop, np.resize(short, 4000))
-        starts = (
-            []
-            if repeated
-            else np.flatnonzero(np.isclose(long[: -4000 + 1 or None], crop[0], atol=0))
+    waves = [read_clip(path) for path in files]
+    batch, crops = next(
+        crop_batches(files, read_clip, clips=16, samples=4000, seed=0, start=0, steps=1)
+    )
+    assert {crop.file for crop in crops} == {0, 1}
+    for wave, crop in zip(batch, crops, strict=True):
+        own = waves[crop.file]
+        at = (crop.begin + np.arange(4000)) % len(own)
+        np.testing.assert_array_equal(wave, own[at])
+        assert crop == Crop(crop.file, crop.begin, 4000, 1.0, len(own))
+
+
+def test_without_a_change_of_speed_the_draws_are_those_of_one_generator_a_step(folder):
+    files = training_files(folder)
+    lengths = [len(read_clip(path)) for path in files]
+    settings = {"clips": 5, "samples": 2000, "seed": 7, "start": 3, "steps": 4}
+    _, crops = next(crop_batches(files, read_clip, **settings))
+    rng = np.random.default_rng([7, 3])
+    chosen = rng.integers(2, size=5)
+    begins = [rng.integers(max(lengths[n] - 2000, 0) + 1) for n in chosen]
+    assert [(crop.file, crop.begin) for crop in crops] == list(zip(chosen, begins, strict=True))
+
+
+def test_a_quarter_of_the_crops_play_at_the_speed_they_name():
+    # A chirp: at each place of the recording another frequency.
+    second = np.arange(48000) / 16000
+    wave = (0.5 * np.sin(2 * np.pi * (200 + 100 * second) * second)).astype(np.float32)
+    settings = {"clips": 200, "samples": 4000, "seed": 0, "start": 0, "steps": 1, "speed": 0.2}
+    batch, crops = next(crop_batches([Path("chirp")], lambda path: wave, **settings))
+    speeds = np.array([crop.speed for crop in crops])
+    assert 0.15 < np.mean(speeds != 1) < 0.35
+    assert np.abs(speeds - 1).max() <= 0.2 and np.ptp(speeds) > 0.2
+    inside = np.arange(200, 3800)  # a resampler rings at the ends
+    for heard, crop in zip(batch, crops, strict=True):
+        at = crop.begin + inside * crop.speed
+        # measured 1.0e-3, the error of linear interpolation at 1.1 kHz included
+        np.testing.assert_allclose(
+            heard[inside], np.interp(at, np.arange(48000), wave), rtol=0, atol=2e-2
         )
-        assert repeated or any(np.array_equal(long[n : n + 4000], crop) for n in starts)
+
+
+def test_pieces_of_a_crop_are_the_places_they_name(folder):
+    files = training_files(folder)
+    batch, crops = next(
+        crop_batches(files, read_clip, clips=8, samples=4000, seed=0, start=0, steps=1)
+    )
+    for wave, crop in zip(batch, crops, strict=True):
+        own = read_clip(files[crop.file])
+        for number, piece in enumerate(crop.cut(1000, 4)):
+            at = (piece.begin + np.arange(1000)) % piece.length
+            np.testing.assert_array_equal(wave[1000 * number :][:1000], own[at])
+    twice = Crop(0, 100, 4000, 2.0, 20000).cut(1000, 3)
+    assert [piece.begin for piece in twice] == [100, 2100, 4100]
