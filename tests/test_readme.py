@@ -24,7 +24,7 @@ DOCUMENTS += tuple(
     str(page.relative_to(REPOSITORY)) for page in sorted((REPOSITORY / "docs").rglob("*.md"))
 )
 PICTURES = REPOSITORY / "benchmarks" / "pictures"
-CONFIG = re.compile(r"--config\.([a-z_.]+)")
+CONFIG = re.compile(r"--config\.([a-z_]+(?:\.[a-z_]+)*)(?!\w|\.\w|<)")  # < begins <Tab>
 
 
 def commands():
