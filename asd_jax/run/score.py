@@ -154,7 +154,7 @@ def embed_frozen(
             )
             return {}
         with run.claim(to_dict(config), clips, overwrite=overwrite, may_change=True):
-            return embed_and_score(config, encoder, params, clips, workdir, skipped)
+            return embed_and_score(config, encoder, params, clips, workdir, skipped=skipped)
 
 
 def embed_and_score(
@@ -163,6 +163,7 @@ def embed_and_score(
     params: dict,
     clips: Sequence[Clip],
     workdir: Path,
+    *,
     skipped: Sequence[dict] = (),
     timing: Mapping[str, float] = MappingProxyType({}),
 ) -> dict:
@@ -239,7 +240,7 @@ def score_embeddings(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
     with doing("writing the page"):
-        write_report(config, machines, scored, found, workdir, new.workdir, plain)
+        write_report(config, machines, scored, found, run=Run(workdir), output=new, plain=plain)
     name = new.page.relative_to(new.workdir)
     page = f", {name} to look at and listen to" if config.report.page else ""
     print_line(f"in {new.workdir}: results.json, scores/{page}")

@@ -98,7 +98,9 @@ def train_and_score(
                 class_numbers(windows, encoder, config.data.domain_in_class)
     with Run(workdir).claim(to_dict(config), clips, overwrite=overwrite):
         params, seconds = trained_params(config, encoder, pretrained, windows, workdir)
-        return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
+        return embed_and_score(
+            config, encoder, params, clips, workdir, skipped=skipped, timing=seconds
+        )
 
 
 def trained_params(

@@ -91,7 +91,9 @@ def fine_tune(
     head = make_head(len(classes), settings)
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
-    state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
+    state = initial_state(
+        encoder, head, optimizer, settings, key=key_init, wave=read(clips[0]), pretrained=pretrained
+    )
     _print_size(clips, len(classes), steps, settings.batch_size)
     if resident:
         data = replicated(mesh, resident_clips(clips, extras, read, threads=threads))
