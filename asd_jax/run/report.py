@@ -173,6 +173,7 @@ def _recordings(config, machines, run):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
                 return None
+            # Embeddings know a window by its file and its start in seconds.
             begin = round(start * FrontEnd.sample_rate)
             return read(
                 min(clip_windows(config, [clip]), key=lambda window: abs(window.start - begin))

@@ -63,6 +63,7 @@ def score_again(
     run = Run(workdir)
     new = Run(output or workdir)
     seeds = run.seeds() if embeddings is None else []
+    # All seeds are checked first, so that the results are never of some seeds only.
     if embeddings is None:
         for one in seeds or [run]:
             check_finished(one)
@@ -72,6 +73,7 @@ def score_again(
         if everything:
             compare(config, own, into)
             continue
+        # The run's own config holds the first seed; results.json names the one it was made with.
         if seeds:
             config = dataclasses.replace(config, seed=_seed(one.config))
         score_embeddings(config, own, one.workdir, into)
@@ -186,6 +188,7 @@ def embed_and_score(
     write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)
+    # Scoring takes seconds, and only the first process writes files.
     if not processes.is_first():
         return {}
     seconds = time.perf_counter() - begin
@@ -229,6 +232,7 @@ def score_embeddings(
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
     write_scores(scored, new.scores, year)
+    # No time, date or path: the same seed gives the same bytes.
     write_json(new.results, found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for name, value in found.get("by_set", {}).items():

@@ -52,6 +52,7 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
     with contextlib.ExitStack() as stack:
+        # The seeds that are done stay when a later one fails.
         stack.enter_context(remove_new_folder_on_error(workdir, unless="seed_*"))
         clips = find_data(config, workdir, overwrite=overwrite)
         stack.enter_context(run.claim(to_dict(config), clips, overwrite=overwrite))
@@ -119,6 +120,7 @@ def trained_params(
     if run.weights.exists():
         try:
             pipeline = load_pipeline(run.weights)
+            # The config alone does not fix the encoder: statistics are measured on the recordings.
             if pipeline.config == encoder:
                 print_line(f"training is finished: {run.weights}")
                 return pipeline.params, {}
@@ -129,6 +131,7 @@ def trained_params(
         save_encoder(run.weights, encoder, {}, source="none")
         return {}, {}
     begin = time.perf_counter()
+    # The weights may have been replaced since the checkpoints were written.
     source = origin_entries(config.model.weights) if pretrained else {"source": "none"}
     run.check_origin(source)
     if config.data.pseudo_classes:
