@@ -21,7 +21,11 @@ from asd_jax.runtime.command import run
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the command's flags."""
-    flags.DEFINE_multi_string("workdir", [], "a finished run, once for each system; at most four")
+    flags.DEFINE_multi_string(
+        "workdir",
+        [],
+        "a finished run, or a folder of score files, once for each system; at most four",
+    )
     flags.DEFINE_integer("year", None, "of the challenge", required=True)
     flags.DEFINE_string(
         "label", "Lastname_Institute", "last name of the corresponding author, _, the institute"

@@ -43,6 +43,7 @@ from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.automatic import CANDIDATES, pseudo_auc
@@ -50,8 +51,8 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from benchmarks import choice_regret, grid, verdict
 from benchmarks.provenance import write_provenance
-from benchmarks.token_views import BARE, View, view_embeddings, with_front_end
-from benchmarks.verdict import Row
+from benchmarks.token_views import BARE, MADE_OF, View, view_embeddings, with_front_end
+from benchmarks.verdict import Row, row_of
 
 BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
 MIXED, SURGERY = "mixed", "surgery"
@@ -79,7 +80,6 @@ def main() -> None:
     """
     from asd_jax.reporting.page import Page, Section, Table, write_page
     from asd_jax.reporting.table import print_table, text_table
-    from asd_jax.runtime.files import write_json
 
     args = flags.FLAGS
     output = Path(args.output)
@@ -198,18 +198,13 @@ def judged(
         changed_clips = view_embeddings(other, altered, views, place / "altered")
         strangers = view_embeddings(one, foreign, views, place / "foreign") if foreign else {}
         for view in [BARE, *(view.name for view in views)]:
-            for back_end, options in CANDIDATES.items():
+            others = list(strangers.get(view, {}).values())
+            found = rated_view(own[view], changed_clips[view], others, config, place, view)
+            for back_end, of in found.items():
                 name = f"{bank}, {mode}, {view}, {back_end}"
-                scoring = dataclasses.replace(config.scoring, **options)
-                try:
-                    row = grid.scored([own[view]], scoring, config.data.year)
-                    others = list(strangers.get(view, {}).values())
-                    rated = rate(own[view], changed_clips[view], others, scoring, config.data.year)
-                except InputError as error:
-                    print_line(f"{name} is left out: {error}")
-                    continue
-                tests[name] = row
-                for criterion, rating in rated.items():
+                labelled = [tuple(clip) for clip in of["clips"]]
+                tests[name] = row_of(labelled, np.array(of["scores"]), config.data.year)
+                for criterion, rating in of["rated"].items():
                     likes[criterion][name] = rating
     likes["all four"] = mean_ranks(list(likes.values()))
     likes[ORACLE] = {
@@ -217,6 +212,48 @@ def judged(
         for name, row in tests.items()
     }
     return tests, likes
+
+
+def rated_view(
+    own: Mapping[str, Embeddings],
+    altered: Mapping[str, Embeddings],
+    strangers: Sequence[Embeddings],
+    config: RunConfig,
+    place: Path,
+    view: str,
+) -> dict[str, dict]:
+    """Returns {back end: {"clips", "scores" of the test clips, "rated": see `rate`}} of a view.
+
+    They are kept, so that a run that was interrupted continues after the last view.
+
+    Args:
+        own: The embeddings of each machine.
+        altered: Those of the data set of pseudo-anomalies.
+        strangers: Those of further machines, for the pseudo AUC.
+        config: The settings, whose scoring the candidates share.
+        place: The folder of the front end's embeddings.
+        view: The name of the view.
+    """
+    kept = place / "rated" / f"{view}.json"
+    made_of = {
+        "embeddings": sorted(read_json(path)["made_of"] for path in place.rglob(MADE_OF)),
+        "scoring": config.scoring.recorded(),
+        "year": config.data.year,
+    }
+    if kept.is_file() and (known := read_json(kept))["made_of"] == made_of:
+        return known["candidates"]
+    found = {}
+    for back_end, options in CANDIDATES.items():
+        scoring = dataclasses.replace(config.scoring, **options)
+        try:
+            row = grid.scored([own], scoring, config.data.year)
+            rated = rate(own, altered, strangers, scoring, config.data.year)
+        except InputError as error:
+            print_line(f"{view}, {back_end} is left out: {error}")
+            continue
+        found[back_end] = {"clips": row.clips, "scores": row.scores.tolist(), "rated": rated}
+    write_json(kept, {"made_of": made_of, "candidates": found})
+    return found
 
 
 def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
@@ -256,8 +293,11 @@ def rate(
     others = {m: [*strangers, *(of for n, of in train.items() if n != m)] for m in train}
     gaps = domain_gaps(scoring, own)
     row = grid.scored([altered], scoring, year)
+    aucs = {m: pseudo_auc(of, scoring, others[m]) for m, of in train.items()}
+    if unknown := [m for m, value in aucs.items() if np.isnan(value)]:
+        raise InputError(f"{unknown[0]}: too few normal clips for a pseudo AUC")
     return {
-        "pseudo AUC": {m: pseudo_auc(of, scoring, others[m]) for m, of in train.items()},
+        "pseudo AUC": aucs,
         "domain gap": {m: -gaps[m] for m in own},
         "mixed in": {m: machine_score(row, f"{m}__{MIXED}") for m in own},
         "spectral surgery": {m: machine_score(row, f"{m}__{SURGERY}") for m in own},
@@ -279,7 +319,6 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     from asd_jax.data.factory import factory_clip
     from asd_jax.run.clips import file_reader, mark_held_out
     from asd_jax.run.manifest import summarize_recordings
-    from asd_jax.runtime.files import read_json, write_json
 
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
@@ -414,7 +453,7 @@ def assembled(tests: Mapping[str, Row], chosen: Mapping[str, str], year: int) ->
     clips = next(iter(tests.values())).clips
     scores = [tests[chosen[clip[0]]].scores[0, n] for n, clip in enumerate(clips)]
     name = " / ".join(sorted(set(chosen.values())))
-    return dataclasses.replace(verdict.row_of(clips, np.array([scores]), year), folder=name)
+    return dataclasses.replace(row_of(clips, np.array([scores]), year), folder=name)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,10 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 DONE = "seconds.json"
 
 
+class NotScored(InputError):
+    """The embeddings of a cell cannot be scored as the cell asks."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One row of a table.
@@ -164,16 +168,25 @@ def run_grid(
         # The scores must follow the edition of the recordings in the finished run.
         config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
     seeds, rows = number_of_seeds(), {}
+    not_scored: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
         print_line(f"{name}: cell {number} of {len(cells)}, {cell.name}")
-        rows[cell.name] = (
-            score_run(cell, config, finished)
-            if finished
-            else run_cell(cell, config, seeds, cells_folder)
-        )
+        try:
+            rows[cell.name] = (
+                score_run(cell, config, finished)
+                if finished
+                else run_cell(cell, config, seeds, cells_folder)
+            )
+        except NotScored as error:
+            # The others can still be compared with the reference, but not without it.
+            if cell.name == reference:
+                raise InputError(f"{reference}, the reference: {error}") from error
+            not_scored[cell.name] = str(error)
+    notes = [*notes, *(f"{cell}: not scored: {why}" for cell, why in not_scored.items())]
     found = compared(rows, reference, config.data.year) | {
         "question": question,
         "notes": list(notes),
+        "not_scored": not_scored,
     }
     found["versions"] = {
         package: importlib.metadata.version(package) for package in ("jax", "flax", "numpy")
@@ -363,14 +376,17 @@ def scored(seeds: Iterable[Mapping[str, Embeddings]], scoring: Scoring, year: in
     """Returns the scores of every clip, given {machine: embeddings} of each seed of one system.
 
     Raises:
+        NotScored: The scoring needs other clips than there are.
         InputError: The test clips have no labels.
     """
     scores = []
     for machines in seeds:
-        of = {
-            m: score_sections(embeddings, fit_sections(embeddings, scoring))
-            for m, embeddings in machines.items()
-        }
+        of = {}
+        for name, embeddings in machines.items():
+            try:
+                of[name] = score_sections(embeddings, fit_sections(embeddings, scoring))
+            except InputError as error:
+                raise NotScored(f"machine {name}: {error}") from error
         scores.append(np.concatenate([one.score for one in of.values()]))
         clips = [
             (machine, *clip)

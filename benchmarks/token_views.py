@@ -28,7 +28,7 @@ from asd_jax.training.checkpoint import checksum
 from asd_jax.training.embedding import embed_windows
 
 BARE = "filter bank"  # the view without EAT: the mean over time of the spectrogram after SimAM
-_MADE_OF = "made_of.json"
+MADE_OF = "made_of.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +82,12 @@ def view_embeddings(
         of = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         place = folder / machine
         names = [BARE, *(view.name for view in views)]
-        if not (place / _MADE_OF).is_file() or read_json(place / _MADE_OF) != {"made_of": of}:
+        if not (place / MADE_OF).is_file() or read_json(place / MADE_OF) != {"made_of": of}:
             made = _embed(config, encoder, params, own, views)
             for name, embeddings in zip(names, made, strict=True):
                 embeddings.save(place / f"{name}.npz")
             # Written last, so its presence marks the embeddings as complete.
-            write_json(place / _MADE_OF, {"made_of": of})
+            write_json(place / MADE_OF, {"made_of": of})
         for name in names:
             found.setdefault(name, {})[machine] = Embeddings.load(place / f"{name}.npz")
     return found

@@ -155,7 +155,7 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
                 else [difference, f"{less['p_value_holm']:.3f}", of["verdict"]]
             )
         )
-    return [
+    headings = [
         "cell",
         "score",
         "deviation",
@@ -163,7 +163,10 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
         f"minus {found['reference']}",
         "p, Holm",
         "verdict",
-    ], rows
+    ]
+    # The notes say why.
+    missing = ["-"] * (len(headings) - 2)
+    return headings, rows + [[name, *missing, "not scored"] for name in found.get("not_scored", ())]
 
 
 def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:

@@ -21,6 +21,7 @@ HUB = "https://huggingface.co"
 LARGEST_CONFIG = 1 << 20  # bytes
 # The keys under which training programs save a model's state_dict: fairseq, Lightning and others.
 STATES = ("model", "state_dict", "model_state_dict")
+PROJECTION = "local_encoder.proj.weight"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +209,25 @@ def _named(path, tensors):
         if name in named:
             raise InputError(f"{path}: two tensors are called {name[:80]!r}")
         named[name] = tensor
-    return named
+    return _without_prefix(path, named)
+
+
+def _without_prefix(path, named):
+    """Returns the tensors by their names in EAT, where it is a part of a larger model.
+
+    What comes before the name of the patch projection is what the larger model calls its EAT.
+    """
+    prefixes = [name.removesuffix(PROJECTION) for name in named if name.endswith(PROJECTION)]
+    if len(prefixes) > 1:
+        parts = ", ".join(repr(prefix[:60]) for prefix in prefixes[:4])
+        raise InputError(
+            f"{path}: holds {len(prefixes)} models, under {parts}: save the state_dict() of one"
+        )
+    prefix = "".join(prefixes)
+    found = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
+    if len(found) < len(named):
+        raise InputError(f"{path}: tensors of one name with and without {prefix[:60]!r}")
+    return found
 
 
 def _from_hub(repository, revision):

@@ -23,6 +23,7 @@ LAYERS = [
         "export",
         "dcase_score",
         "serve",
+        "compare",
         "completion",
         "submit",
         "__main__",

@@ -25,6 +25,21 @@ from asd_jax.runtime.log import print_line
 
 # The number of problems that are printed. The JSON file lists all.
 SHOWN = 20
+COLUMNS = (
+    "sections",
+    "train source",
+    "train target",
+    "train unknown",
+    "test normal",
+    "test anomaly",
+    "test unknown",
+    "supplemental",
+    "attributes",
+    "seconds",
+    "kHz",
+    "channels",
+    "problems",
+)
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -133,6 +148,28 @@ def _counts(values) -> dict[str, int]:
     return {str(value): count for value, count in sorted(collections.Counter(values).items())}
 
 
+def _cells(said: dict) -> dict[str, str]:
+    """Returns {heading: text} of one machine, with a heading for each of COLUMNS."""
+    train = [said["train"].get(domain, 0) for domain in ("source", "target", "unknown")]
+    test = [
+        sum(n for key, n in said["test"].items() if key.endswith(label))
+        for label in _LABEL.values()
+    ]
+    least, most = (said["seconds"].get(key, 0.0) for key in ("least", "most"))
+    texts = (
+        " ".join(said["sections"]),
+        *map(str, train),
+        *map(str, test),
+        str(said["supplemental"]),
+        str(len(said["attributes"])),
+        f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}",
+        " ".join(f"{int(rate) / 1000:g}" for rate in said["sampling_rates"]),
+        " ".join(said["channels"]),
+        str(len(said["problems"])),
+    )
+    return dict(zip(COLUMNS, texts, strict=True))
+
+
 def show(found: dict) -> None:
     """Prints the table, followed by the problems."""
     from rich.table import Table
@@ -142,37 +179,17 @@ def show(found: dict) -> None:
     title = (
         f"{found['root']}: {found['clips']} clips, {found['training_classes']} classes for training"
     )
+    rows = {machine: _cells(said) for machine, said in found["machines"].items()}
     table = Table(title=title, header_style="bold")
-    columns = (
-        "machine",
-        "sections",
-        "train source",
-        "target",
-        "test normal",
-        "anomaly",
-        "unknown",
-        "supplemental",
-    )
-    for column in (*columns, "attributes", "seconds", "kHz", "channels", "problems"):
-        table.add_column(column, justify="left" if column in ("machine", "sections") else "right")
-    for machine, said in found["machines"].items():
-        of_label = [
-            sum(n for key, n in said["test"].items() if key.endswith(label))
-            for label in _LABEL.values()
-        ]
-        least, most = (said["seconds"].get(key, 0.0) for key in ("least", "most"))
-        table.add_row(
-            machine,
-            " ".join(said["sections"]),
-            *(str(said["train"].get(domain, 0)) for domain in ("source", "target")),
-            *map(str, of_label),
-            str(said["supplemental"]),
-            str(len(said["attributes"])),
-            f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}",
-            " ".join(f"{int(rate) / 1000:g}" for rate in said["sampling_rates"]),
-            " ".join(said["channels"]),
-            str(len(said["problems"])),
-        )
+    # In a narrow terminal the headings are folded, and the names stay whole.
+    table.add_column("machine", no_wrap=True)
+    # Columns that say nothing of any machine would only take room.
+    columns = [name for name in COLUMNS if any(row[name] not in ("", "0") for row in rows.values())]
+    for column in columns:
+        justify = "left" if column == "sections" else "right"
+        table.add_column(column, justify=justify, overflow="fold")
+    for machine, row in rows.items():
+        table.add_row(machine, *(row[column] for column in columns))
     print_table(table)
     problems = [
         (machine, told) for machine, said in found["machines"].items() for told in said["problems"]

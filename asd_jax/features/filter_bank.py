@@ -124,8 +124,8 @@ def filter_bank(
     """Returns the filter weights (bins, n/2 + 1) on the power spectrum's DFT bins, in float64.
 
     Sources: mel, Kaldi (triangles linear in mel, height 1); even, the same triangles with mel
-    replaced by Hz (arXiv 2508.15334, "evenly distributed intervals"); gammatone, the 4th-order
-    magnitude response with the bandwidths of Glasberg & Moore (1990).
+    replaced by Hz (arXiv 2508.15334, "evenly distributed intervals"; torchaudio's linear_fbanks);
+    gammatone, the 4th-order magnitude response with the bandwidths of Glasberg & Moore (1990).
 
     Raises:
         ValueError: the spacing is unknown, or the edges are out of order.

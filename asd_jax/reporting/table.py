@@ -31,8 +31,9 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
     """
     columns = _columns(results)
     table = Table(title=_title("official score", results), header_style="bold")
-    table.add_column("machine")
-    table.add_column("section")
+    # In a narrow terminal the headings are folded, and the names stay whole.
+    table.add_column("machine", no_wrap=True)
+    table.add_column("section", no_wrap=True)
     for column in columns:
         table.add_column(_TITLES[column], justify="right")
     for column in columns if baseline else ():

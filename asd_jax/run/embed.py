@@ -26,6 +26,7 @@ from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
+from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
 from asd_jax.training.embedding import embed_windows
@@ -105,6 +106,7 @@ def _joined(folder: Path, names: Sequence[str], made_of: str) -> bool:
     return all(manifest.valid(name, made_of) for name in names)
 
 
+@doing("embedding clips")
 def embed_shard(
     config: RunConfig, encoder: EncoderConfig, params: dict, shard: Path, clips: Sequence[Clip]
 ) -> None:

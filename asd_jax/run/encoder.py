@@ -267,7 +267,12 @@ def keep_compiled(config: RunConfig) -> None:
 
 
 def compute_dtype(model: Size) -> DTypeLike:
-    """Returns the type that EAT computes in; says where it is slow.
+    """Returns the type that EAT computes in."""
+    return getattr(jnp, model.dtype)
+
+
+def note_slow_dtype(model: Size) -> None:
+    """Prints a note if EAT computes in a type that is slow on this device.
 
     On a CPU bfloat16 is emulated, which takes about five times as long as float32.
     """
@@ -276,4 +281,3 @@ def compute_dtype(model: Size) -> DTypeLike:
             "note: model.dtype=bfloat16 is slow on a CPU, about a fifth of the speed; "
             "--config.model.dtype=float32 computes the same more exactly"
         )
-    return getattr(jnp, model.dtype)

@@ -1,4 +1,4 @@
-"""Builds the frozen encoder of a run, and the front end that it hears with."""
+"""Builds the frozen encoder of a run, with its front end."""
 
 import dataclasses
 from collections.abc import Collection, Sequence

@@ -21,6 +21,7 @@ from asd_jax.run.encoder import (
     eat_config,
     front_end_of_bank,
     log_energy_statistics,
+    note_slow_dtype,
     pretrained_eat,
 )
 from asd_jax.run.workdir import Run
@@ -57,6 +58,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     watch = CollapseWatch(least_spread, after=round(settings.steps * settings.warmup_fraction))
     eat = eat_config(config.model, config.features.bins)
     dtype = compute_dtype(config.model)
+    note_slow_dtype(config.model)
     mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
     files = training_files(config.data.root) if config.data.root else []
     sounds = sound_batches(config, files)

@@ -21,7 +21,7 @@ from asd_jax.run.embed import (
     without_path,
     write_front_end,
 )
-from asd_jax.run.encoder import check_run, keep_compiled
+from asd_jax.run.encoder import check_run, keep_compiled, note_slow_dtype
 from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import write_report, write_seeds_report
 from asd_jax.run.workdir import BASELINE_FOLDER, Run
@@ -77,7 +77,8 @@ def score_again(
         if seeds:
             config = dataclasses.replace(config, seed=_seed(one.config))
         score_embeddings(config, own, one.workdir, into)
-    if new.workdir != workdir:
+    # A config describes the encoder, which that of other embeddings is not.
+    if new.workdir != workdir and embeddings is None:
         write_json(new.config, to_dict(config))
     if seeds and not everything:
         summarize_seeds(config, seeds, new)
@@ -137,6 +138,8 @@ def embed_frozen(
         config = with_values(config, {"model.weights": weights or "none"})
     check_run(config, training=False)
     keep_compiled(config)
+    if config.model.encoder == "eat":
+        note_slow_dtype(config.model)
     with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []

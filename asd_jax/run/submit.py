@@ -40,7 +40,7 @@ def submit(
     """Writes the zip of an entry and returns its path.
 
     Args:
-        workdirs: finished runs, one for each system.
+        workdirs: finished runs, or folders of score files, one for each system.
         year: of the challenge.
         label: last name of the corresponding author, "_", the institute.
         authors: yaml file whose fields replace those of the meta files.
@@ -80,7 +80,8 @@ def _system(
     """Writes one system's files into its folder, which has its label, and checks them there."""
     folder.mkdir(parents=True)
     name = folder.name
-    scores = Run(workdir).scores
+    run = Run(workdir)
+    scores = run.scores if run.scores.is_dir() else workdir
     left = _copy_scores(scores, folder, of)
     domains = of.domains if of.names == "domain folders" else ("",)
     expected = {
@@ -116,7 +117,7 @@ def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
     The copies have the names that the evaluators look for. Some teams leave _test out.
     """
     if not scores.is_dir():
-        raise InputError(f"{scores}: no such folder; a finished run has its scores there")
+        raise InputError(f"{scores}: no such folder")
     wanted = set()
     for machine, sections in of.evaluation.items():
         for section in sections:

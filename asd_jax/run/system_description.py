@@ -8,29 +8,41 @@ from typing import Any
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.dcase import Edition
 from asd_jax.run.workdir import Run
-from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json
 from asd_jax.scoring.official_score import harmonic_mean
 from asd_jax.training.tensors import open_tensors
 
 TO_FILL_IN = "TO FILL IN"
 MOST_LETTERS = 10  # of the abbreviation
+# The description of a system of which only the scores are known.
+UNKNOWN: dict[str, Any] = {
+    "input_sampling_rate": TO_FILL_IN,
+    "data_augmentation": None,
+    "front_end": None,
+    "acoustic_features": TO_FILL_IN,
+    "embeddings": None,
+    "machine_learning_method": TO_FILL_IN,
+    "aggregation_method": None,
+    "domain_adaptation_method": None,
+    "domain_generalization_method": None,
+    "ensemble_method_subsystem_count": None,
+    "decision_making": None,
+    "attribute_usage": None,
+    "external_data_usage": None,
+    "development_data_usage": "development",
+}
 AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/"}
 
 
 def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
     """Returns the fields of the meta file of one system, as far as its run tells them.
 
-    Fields that do not apply are None; those that only the authors know are TO_FILL_IN.
-
-    Raises:
-        InputError: the workdir holds no finished run.
+    Fields that do not apply are None; those that only the authors know are TO_FILL_IN. These are
+    many where the folder has no config.json: the scores are of another model then.
     """
     run = Run(workdir)
-    if not run.config.is_file():
-        raise InputError(f"{workdir}: no config.json, so no run that can be described")
-    config = read_config(RunConfig, read_json(run.config))
-    public = config.model.encoder == "eat" and config.model.weights not in ("", "none", "box")
+    config = read_config(RunConfig, read_json(run.config)) if run.config.is_file() else None
+    public = config is not None and _is_public(config)
     return {
         "submission": {
             "label": name,
@@ -47,13 +59,18 @@ def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
             ],
         },
         "system": {
-            "description": _description(config, public),
-            "complexity": {"total_parameters": _parameters(run, config)},
+            "description": _description(config, public) if config else UNKNOWN,
+            "complexity": {"total_parameters": _parameters(run, config) if config else TO_FILL_IN},
             "external_datasets": [AUDIOSET] if public else None,
             "source_code": None,
         },
         "results": {"development_dataset": _results(run.results, of)},
     }
+
+
+def _is_public(config: RunConfig) -> bool:
+    """Returns whether the encoder was pre-trained by others, on AudioSet."""
+    return config.model.encoder == "eat" and config.model.weights not in ("", "none", "box")
 
 
 def _description(config: RunConfig, public: bool) -> dict[str, Any]:

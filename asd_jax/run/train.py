@@ -17,6 +17,7 @@ from asd_jax.run.encoder import (
     encoder_config,
     keep_compiled,
     note_other_front_end,
+    note_slow_dtype,
     pretrained_eat,
     training_mesh,
     with_pseudo_classes,
@@ -81,6 +82,7 @@ def train_and_score(
     """
     check_run(config)
     keep_compiled(config)
+    note_slow_dtype(config.model)
     with remove_new_folder_on_error(data_folder):
         found = find_data(config, data_folder, overwrite=overwrite)
         pretrained = None

@@ -1,7 +1,7 @@
 """Chooses a back end for each machine from its normal clips alone.
 
-Pseudo-anomalies are made in the space of the embeddings, and the candidate is chosen that tells
-them from normal clips best. Labels and test clips are never looked at. Wilkinghoff and Tan, "Can We
+Pseudo-anomalies are made in the space of the embeddings, and the candidate that separates them best
+from normal clips is chosen. Neither labels nor test clips are used. Wilkinghoff and Tan, "Can We
 Predict Anomaly Detection Performance from Embedding-Space Geometry?" (arXiv 2609.26460), "Pseudo
 AUC" of "Diverse" pseudo-anomalies.
 """
@@ -89,7 +89,8 @@ def pseudo_auc(
     vectors whose every dimension comes from a random normal clip (feature); clips of the other
     domain, against one domain's bank alone (cross-domain); normal clips of other machines
     (cross-class); normal clips against banks without any clip of their attribute
-    (cross-attribute). The result is NaN if there are no two clips to compare.
+    (cross-attribute). A normal clip that cannot be left out, because too few would remain, counts
+    as more anomalous than all. The result is NaN if that is so for every clip.
 
     Args:
         embeddings: a machine's embeddings; only clips of split "train" are used.
@@ -180,8 +181,11 @@ def _attributes(own, scorer):
 
 
 def _auc(normal, pseudo):
-    normal, pseudo = (values[~np.isnan(values)] for values in (normal, pseudo))
-    if not len(normal) or not len(pseudo):
+    pseudo = pseudo[~np.isnan(pseudo)]
+    if np.isnan(normal).all() or not len(pseudo):
         return float("nan")
+    # Otherwise a back end that needs more clips than a domain has would be rated by the rest.
+    most = max(np.nanmax(normal), pseudo.max())
+    normal = np.where(np.isnan(normal), most + 1, normal)
     label = np.repeat([0, 1], [len(normal), len(pseudo)])
     return auc(*tie_groups(label, np.concatenate([normal, pseudo])))

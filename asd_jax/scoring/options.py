@@ -78,7 +78,7 @@ class Scoring:
     smote_ratio: float = key(0.2, "target clips per source clip after SMOTE", above=0, most=1)
     smote_k: int = key(2, "neighbours SMOTE interpolates between", least=1, most=MOST)
     density_k: int = key(
-        4, "neighbours that tell the density in local_density and varmin", least=1, most=MOST
+        4, "neighbours that give the density in local_density and varmin", least=1, most=MOST
     )
     centres: int = key(16, "of k_means", least=1, most=MOST)
     mixup_k: int = key(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scoring.test_anomaly_score import machine
 
 from asd_jax.config import RunConfig
 from asd_jax.data.factory import write_factory
@@ -12,6 +13,7 @@ from asd_jax.run.frozen import frozen_encoder
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from asd_jax.runtime.settings import with_values
+from asd_jax.scoring.automatic import CANDIDATES
 from benchmarks import automatic_choice, choice_regret
 from benchmarks.token_views import View, view_embeddings, with_front_end
 from benchmarks.verdict import row_of
@@ -94,6 +96,24 @@ def test_every_view_is_what_the_encoder_gives_and_is_kept(tmp_path, monkeypatch)
     np.testing.assert_array_equal(
         again["block 0 gem"]["fan"].vectors, found["block 0 gem"]["fan"].vectors
     )
+
+
+def test_ratings_are_kept_until_the_embeddings_change(tmp_path, monkeypatch):
+    own = {"fan": machine(source=12, target=2)}
+    altered = {"fan__mixed": machine(seed=1), "fan__surgery": machine(seed=2)}
+    given = (own, altered, [machine(seed=3)], RunConfig(), tmp_path, "mean")
+    write_json(tmp_path / "clips" / "fan" / "made_of.json", {"made_of": "a"})
+    first = automatic_choice.rated_view(*given)
+    assert set(first) == set(CANDIDATES) - {"varmin"}  # which needs three target clips
+    monkeypatch.setattr(automatic_choice, "rate", lambda *_: {"pseudo AUC": {"fan": 0.5}})
+    again = automatic_choice.rated_view(*given)
+    assert {name: of["rated"] for name, of in again.items()} == {
+        name: of["rated"] for name, of in first.items()
+    }
+    write_json(tmp_path / "clips" / "fan" / "made_of.json", {"made_of": "b"})
+    changed = automatic_choice.rated_view(*given)
+    assert changed["knn"]["rated"] == {"pseudo AUC": {"fan": 0.5}}
+    assert changed["knn"]["scores"] == first["knn"]["scores"]
 
 
 SETS = {

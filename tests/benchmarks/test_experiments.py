@@ -214,33 +214,44 @@ def test_the_boxs_bands_are_the_encoders_own(tmp_path):
     np.testing.assert_allclose(block.vectors, pipeline.embed(waves), rtol=0, atol=7.2e-7)
 
 
+def finished_run(folder, *, held_out=True):
+    """Random embeddings of 40 clips of a fan, as a run leaves them."""
+    split = np.repeat(["train", "held_out" if held_out else "train", "test"], [12, 8, 20])
+    label = np.where((np.arange(40) >= 20) & (np.arange(40) % 4 < 2), 1, 0)
+    noise = np.random.default_rng(0).normal(size=(40, 3))
+    columns = {
+        "vectors": (noise + 2 * label[:, None]).astype(np.float32),
+        "files": np.arange(40).astype(str),
+        "section": np.full(40, "00"),
+        "split": split,
+        "domain": np.tile(["source", "target"], 20),
+        "label": label,
+        "attribute": np.full(40, ""),
+    }
+    for place in ("embeddings", "embeddings/filter_bank"):
+        Embeddings(**columns).save(folder / place / "fan.npz")
+    (folder / "config.json").write_text('{"data": {"year": 2021}}')
+    return "--config=configs/base.py", f"--runs={folder}", f"--output={folder / 'o'}"
+
+
 def test_a_finished_run_is_scored_by_the_rule_of_its_own_edition(command, tmp_path):
-    split = np.repeat(["train", "held_out", "test"], [12, 8, 20])
-    domain, label = (
-        np.tile(["source", "target"], 20),
-        np.where((np.arange(40) >= 20) & (np.arange(40) % 4 < 2), 1, 0),
-    )
-    vectors = (np.random.default_rng(0).normal(size=(40, 3)) + 2 * label[:, None]).astype(
-        np.float32
-    )
-    names, columns = (
-        np.arange(40).astype(str),
-        (np.full(40, "00"), split, domain, label, np.full(40, "")),
-    )
-    for folder in ("embeddings", "embeddings/filter_bank"):
-        Embeddings(vectors, names, *columns, axes=("clip", "embedding")).save(
-            tmp_path / folder / "fan.npz"
-        )
-    (tmp_path / "config.json").write_text('{"data": {"year": 2021}}')
-    flags = [
-        "--config=configs/base.py",
-        f"--runs={tmp_path}",
-        "--row=min, train",
-        f"--output={tmp_path / 'o'}",
-    ]
-    status, _, err = command(benchmarks.domain_normalization, *flags)
+    flags = finished_run(tmp_path)
+    status, _, err = command(benchmarks.domain_normalization, *flags, "--row=min, train")
     assert status == 0, err
     assert json.loads((tmp_path / "o" / "domain_normalization.json").read_text())["year"] == 2021
+
+
+def test_a_cell_that_cannot_be_scored_is_a_row_and_the_others_go_on(command, tmp_path):
+    flags = [*finished_run(tmp_path, held_out=False), "--row=min, held_out", "--row=min, none"]
+    status, out, err = command(benchmarks.domain_normalization, *flags)
+    assert status == 0, err
+    found = json.loads((tmp_path / "o" / "domain_normalization.json").read_text())
+    assert set(found["cells"]) == {"filter bank", "min, train", "min, none"}
+    assert "held_out" in found["not_scored"]["min, held_out"]
+    assert "min, held_out: not scored: machine fan: " in " ".join(out.split())
+    row = next(line for line in out.splitlines() if "min, held_out" in line and "│" in line)
+    _, *values, verdict = [cell.strip() for cell in row.strip("│").split("│")]
+    assert set(values) == {"-"} and verdict == "not scored"
 
 
 @pytest.fixture(scope="module")

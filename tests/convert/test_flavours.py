@@ -51,6 +51,7 @@ RENAMED = {
     "compiled and DataParallel": lambda name: f"module._orig_mod.{name}",
     "blocks compiled one by one": lambda name: name.replace("attn.", "_orig_mod.attn."),
     "of a LightningModule": lambda name: f"model.{name}",
+    "a part of another model": lambda name: f"system.backbone.{name.removeprefix('model.')}",
 }
 
 
@@ -58,6 +59,23 @@ RENAMED = {
 def test_a_plain_state_dict_under_any_wrapper(how, tmp_path, public, expected):
     save(tmp_path / "a.pt", state(public, RENAMED[how]))
     equal(converted(tmp_path / "a.pt", heads=4), expected)
+
+
+def test_names_that_become_one_and_files_of_two_models_are_refused(tmp_path, public):
+    save(tmp_path / "a.pt", state(public | {"module.pre_norm.bias": public["model.pre_norm.bias"]}))
+    with pytest.raises(InputError, match="two tensors are called 'pre_norm.bias'"):
+        converted(tmp_path / "a.pt", heads=4)
+    plain = {name.removeprefix("model."): array for name, array in public.items()}
+    both = {f"{part}.{name}": a for part in ("student", "teacher") for name, a in plain.items()}
+    save(tmp_path / "b.pt", state(both))
+    with pytest.raises(InputError, match=r"2 models, under 'student\.', 'teacher\.'"):
+        converted(tmp_path / "b.pt", heads=4)
+    save(
+        tmp_path / "c.pt",
+        state({f"eat.{n}": a for n, a in plain.items()} | {"arc.w": plain["pre_norm.bias"]}),
+    )
+    with pytest.raises(InputError, match="not known 'arc.w'"):
+        converted(tmp_path / "c.pt", heads=4)
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
@@ -171,11 +189,15 @@ def test_a_repository_in_the_hubs_cache_is_read_and_named_with_its_commit(
     tmp_path, public, expected
 ):
     cache = tmp_path / "models--worstchan--tiny"
+    (cache / "blobs").mkdir(parents=True)
+    shutil.copy(CONFIG, cache / "blobs" / "c0")
+    save_file(public, cache / "blobs" / "d1")
     for commit in (COMMIT, COMMIT[::-1]):
         folder = cache / "snapshots" / commit
         folder.mkdir(parents=True)
-        shutil.copy(CONFIG, folder / "config.json")
-        save_file(public, folder / "model.safetensors")
+        # The hub's client keeps the files elsewhere.
+        (folder / "config.json").symlink_to("../../blobs/c0")
+        (folder / "model.safetensors").symlink_to("../../blobs/d1")
     with pytest.raises(InputError, match="name the folder of one commit"):
         converted(cache)
     (cache / "refs").mkdir()
@@ -263,6 +285,7 @@ def test_a_converted_eat_becomes_a_pipeline_by_naming_its_pooling(tmp_path):
         pipeline.embed(wave[:100])
 
 
+@pytest.mark.slow
 def test_the_classifier_is_a_command(tmp_path, command):
     from asd_jax.data.factory import write_factory
 

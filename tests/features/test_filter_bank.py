@@ -105,6 +105,16 @@ def test_even_bank_is_evenly_spaced_with_equal_weight():
     assert (centre < 1000).sum() == 15 and (centre > 4000).sum() == 64
 
 
+def test_even_bank_is_torchaudios_linear_fbanks():
+    """Its definition in float64: slopes to the left and right of evenly spaced edges."""
+    frequency, edge = np.linspace(0, 8000, 257), np.linspace(20, 8000, 130)
+    step = np.diff(edge)
+    slope = edge[None] - frequency[:, None]  # "frequency edge"
+    expected = np.maximum(0, np.minimum(-slope[:, :-2] / step[:-1], slope[:, 2:] / step[1:]))
+    # measured 0; the tolerance is a few roundings of frequencies near 8000
+    np.testing.assert_allclose(filter_bank("even"), expected.T, rtol=0, atol=1e-12)
+
+
 def test_gammatone_bank_peaks_on_the_erb_rate_scale():
     bank = filter_bank("gammatone")
     peak = np.argmax(bank, axis=1) * 31.25

@@ -15,8 +15,8 @@ RESULTS = {
 }
 
 
-def text(table):
-    console = Console(width=160, file=io.StringIO())
+def text(table, width=160):
+    console = Console(width=width, file=io.StringIO())
     console.print(table)
     return console.file.getvalue()
 
@@ -32,6 +32,13 @@ def test_a_row_holds_a_sections_auc_columns_in_percent():
         "51.23",
     ]
     assert "official score 2024: 66.40 %" in said
+
+
+def test_in_a_narrow_terminal_the_headings_are_folded_and_the_names_are_whole():
+    name = "SewingMachineOfTheSecondFloor"
+    results = {**RESULTS, "machines": {name: {"00": VALUES}}}
+    lines = text(results_table(results, results), width=100).splitlines()
+    assert any(name in line for line in lines) and max(map(len, lines)) <= 100
 
 
 def test_the_baseline_stands_beside_the_system():

@@ -113,6 +113,16 @@ def test_what_is_to_be_filled_in_is_said_until_it_is(tmp_path, command):
     assert "0 are marked corresponding" in command(asd_jax.submit, *flags, *more)[1]
 
 
+def test_scores_of_another_model_are_packed_with_more_to_fill_in(tmp_path, command):
+    run = run_of(tmp_path / "run", 2025)
+    (run / "config.json").unlink()
+    status, out, err = command(asd_jax.submit, f"--workdir={run / 'scores'}", "--year=2025")
+    assert status == 0, err
+    for field in ("description.machine_learning_method", "complexity.total_parameters"):
+        assert f"to fill in: system.{field}\n" in out
+    assert (run / "scores" / "submission.zip").exists()
+
+
 def test_four_systems_and_a_report_make_one_zip_and_the_same_files_the_same_bytes(
     tmp_path, command
 ):
@@ -151,16 +161,11 @@ def without_scores(run):
     shutil.rmtree(run / "scores")
 
 
-def without_config(run):
-    (run / "config.json").unlink()
-
-
 FAULTS = {
     without_a_decision: "decision_result_ToyPet_section_00_test.csv: missing",
     without_a_machine: "no anomaly scores of Polisher section 00",
     with_nan: "is no finite number",
-    without_scores: "scores: no such folder",
-    without_config: "no config.json",
+    without_scores: "no anomaly scores of Polisher section 00",
 }
 
 

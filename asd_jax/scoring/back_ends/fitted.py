@@ -54,7 +54,7 @@ def fit_by_folds(
             be left.
 
     Raises:
-        InputError: a bank has fewer than `min_normal_sounds` clips.
+        InputError: a bank has fewer than `fewest` clips.
     """
     for domain, vectors in bank.items():
         if len(vectors) < fewest:
