@@ -165,7 +165,7 @@ FAULTS = {
     without_a_decision: "decision_result_ToyPet_section_00_test.csv: missing",
     without_a_machine: "no anomaly scores of Polisher section 00",
     with_nan: "is no finite number",
-    without_scores: "no anomaly scores of Polisher section 00",
+    without_scores: "no anomaly scores of",
 }
 
 
