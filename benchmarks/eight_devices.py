@@ -55,7 +55,7 @@ def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[An
     optimizer, schedule = steps.make_optimizer(settings, 10, config.backbone.depth)
     key, wave = jax.random.key(0), np.zeros(round(16000 * seconds), np.float32)
     state = jax.eval_shape(
-        lambda: steps.initial_state(encoder, head, optimizer, settings, key, wave, None)
+        lambda: steps.initial_state(encoder, head, optimizer, settings, key=key, wave=wave)
     )
     mesh = meshes.make_mesh(CLIPS, shards=shards)
     lying = meshes.shardings(mesh, state)
@@ -176,7 +176,7 @@ def twenty_steps(
     )
     # float64 would draw other weights, so every dtype starts from those of float32.
     wave = np.zeros(4000, np.float32)
-    state = steps.initial_state(Encoder(SMALL), head, optimizer, settings, key, wave, None)
+    state = steps.initial_state(Encoder(SMALL), head, optimizer, settings, key=key, wave=wave)
     with jax.enable_x64(dtype == "float64"):
         state = jax.tree.map(
             lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state

@@ -253,7 +253,7 @@ def _steps(device, dtype: str) -> tuple[list[float], Any]:
     mesh, rng = Mesh(np.array([device]).reshape(1, 1), meshes.AXES), np.random.default_rng(0)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         key, wave = jax.random.key(0), np.zeros(samples, np.float32)
-        state = steps.initial_state(encoder, head, optimizer, settings, key, wave, None)
+        state = steps.initial_state(encoder, head, optimizer, settings, key=key, wave=wave)
         carried = jax.device_get((state, np.array(True)))
     losses = []
     with jax.default_device(device):

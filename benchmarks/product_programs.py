@@ -163,7 +163,7 @@ def _fine_tuning(program: Program, mesh: Mesh) -> Lowered:
 
     def initial():
         key, wave = jax.random.key(0), np.zeros(samples, np.float32)
-        return step.initial_state(encoder, head, optimizer, settings, key, wave, None)
+        return step.initial_state(encoder, head, optimizer, settings, key=key, wave=wave)
 
     state = jax.eval_shape(initial)
     train_step = step.make_train_step(encoder, head, optimizer, schedule, settings)

@@ -105,7 +105,7 @@ def _fine_tuning(config: EncoderConfig, batch: int, dtype):
     optimizer, schedule = make_optimizer(settings, 1000, config.backbone.depth)
     key = jax.random.key(0)
     state = initial_state(
-        encoder, head, optimizer, settings, key, np.zeros(SAMPLES, np.float32), None
+        encoder, head, optimizer, settings, key=key, wave=np.zeros(SAMPLES, np.float32)
     )
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
     numbers = jnp.arange(clips)

@@ -142,6 +142,7 @@ def mark_held_out(clips: Sequence[Clip], fraction: float, seed: int) -> list[Cli
 
     The share is drawn separately for each machine, section and domain.
     """
+    # Each domain keeps its share, because scores are normalised per domain.
     groups = {}
     for number, clip in enumerate(clips):
         if clip.split == "train":
@@ -189,6 +190,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
     It raises InputError if the recording of one of these clips has changed since this call.
     """
     read = file_reader(config.data)
+    # A training of hours must not read some clips as they were and others as they are now.
     stamps = recording_stamps(clips)
 
     def read_window(window: Window) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax.reporting.table import percent, print_table, text_table
-from asd_jax.run.workdir import config_differences
+from asd_jax.run.workdir import Run, config_differences
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file, check_output, read_json
 from asd_jax.runtime.log import print_line
@@ -44,7 +44,7 @@ def compare_runs(folders: Sequence[Path], output: Path | None = None) -> None:
         rows.append([name, *cells, *(_text(_value(config, key)) for key in differing)])
     print_table(text_table(["run", *scores, *differing], rows, title="official score, %"))
     if len(runs) > 1 and runs[order[1]][0]["official score"] is not None:
-        one, other = (paths[names.index(name)] / "scores" for name in order[:2])
+        one, other = (Run(paths[names.index(name)]).scores for name in order[:2])
         year = runs[order[0]][0]["year"]
         print_line(
             "whether a difference is more than chance: asd-jax dcase_score "
@@ -59,11 +59,11 @@ def finished_runs(folder: Path) -> list[Path]:
 
     The seeds of a run are not listed beside it.
     """
-    if (folder / "results.json").is_file():
+    if Run(folder).results.is_file():
         return [folder]
     found = []
-    for path, folders, files in os.walk(folder):
-        if "results.json" in files:
+    for path, folders, _ in os.walk(folder):
+        if Run(path).results.is_file():
             found.append(Path(path))
             folders.clear()
         folders.sort()
@@ -72,11 +72,13 @@ def finished_runs(folder: Path) -> list[Path]:
     return found
 
 
-def _read(run: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+def _read(workdir: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Returns the scores of a run, as fractions, and its config."""
-    results = read_json(run / "results.json")
+    run = Run(workdir)
+    results = read_json(run.results)
     try:
-        year, machines = results["year"], results["machines"]
+        year = results["year"]
+        machines = results["machines"]
         found = {
             "year": year,
             "official score": results["official_score"],
@@ -85,11 +87,12 @@ def _read(run: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
             "filter bank": results.get("filter_bank_baseline", {}).get("official_score"),
             "machines": {m: summary({m: own}, year).official_score for m, own in machines.items()},
         }
-        config = run / "config.json"
         # Scores of anybody's embeddings come without the config of a run.
-        return found, read_json(config) if config.is_file() else {"scoring": results["scoring"]}
+        if not run.config.is_file():
+            return found, {"scoring": results["scoring"]}
+        return found, read_json(run.config)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{run}/results.json: not the results of a run ({error!r})") from error
+        raise InputError(f"{run.results}: not the results of a run ({error!r})") from error
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

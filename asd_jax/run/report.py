@@ -29,11 +29,12 @@ def write_report(
     machines: Mapping[str, Embeddings],
     scored: Mapping[str, MachineScores],
     found: Mapping,
-    workdir: Path,
-    output: Path,
+    *,
+    run: Run,
+    output: Run,
     plain: Mapping[str, MachineScores] | None = None,
 ) -> None:
-    """Writes output/report/index.html from the embeddings, the scores and the content of
+    """Writes the page of the results from the embeddings, the scores and the content of
     results.json.
 
     Spectrograms and players need the recordings; if they cannot be found any more, the page says
@@ -44,14 +45,12 @@ def write_report(
         machines: {machine: its embeddings}.
         scored: {machine: its scores}.
         found: content of results.json.
-        workdir: the folder of the run, with its front end, its metrics and its factory.
-        output: the folder of the results.
+        run: the run, with its front end, its metrics and its factory.
+        output: the results, which may be in a folder of their own.
         plain: {machine: scores of the filter bank alone}, if there are any.
     """
     if not config.report.page:
         return
-    run = Run(workdir)
-    new = Run(output)
     scoring = config.scoring
     unit = (
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
@@ -66,7 +65,7 @@ def write_report(
         silent = str(error)
     for machine, section in places:
         about = machines[machine], scored[machine]
-        links = _score_files(new, machine, section)
+        links = _score_files(output, machine, section)
         parts.append(
             sections.machine_section(machine, section, *about, unit, config.report.map, links)
         )
@@ -77,10 +76,10 @@ def write_report(
         Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
     )
     parts += _training(run.metrics)
-    parts.append(run_section(_facts(run), _files(new)))
+    parts.append(run_section(_facts(run), _files(output)))
     title = f"Anomalous sounds of {', '.join(machines)}"
     lead = [*verdict_lines(found, scored, plain), *_lead(found, config)]
-    write_page(new.page, Page(title, parts, lead))
+    write_page(output.page, Page(title, parts, lead))
 
 
 def write_seeds_report(found: Mapping, seeds: Sequence[Run], run: Run) -> None:
@@ -174,6 +173,7 @@ def _recordings(config, machines, run):
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
                 return None
+            # Embeddings know a window by its file and its start in seconds.
             begin = round(start * FrontEnd.sample_rate)
             return read(
                 min(clip_windows(config, [clip]), key=lambda window: abs(window.start - begin))

@@ -64,6 +64,7 @@ def score_again(
     run = Run(workdir)
     new = Run(output or workdir)
     seeds = run.seeds() if embeddings is None else []
+    # All seeds are checked first, so that the results are never of some seeds only.
     if embeddings is None:
         for one in seeds or [run]:
             check_finished(one)
@@ -73,6 +74,7 @@ def score_again(
         if everything:
             compare(config, own, into)
             continue
+        # The run's own config holds the first seed; results.json names the one it was made with.
         if seeds:
             config = dataclasses.replace(config, seed=_seed(one.config))
         score_embeddings(config, own, one.workdir, into)
@@ -158,7 +160,7 @@ def embed_frozen(
             )
             return {}
         with run.claim(to_dict(config), clips, overwrite=overwrite, may_change=True):
-            return embed_and_score(config, encoder, params, clips, workdir, skipped)
+            return embed_and_score(config, encoder, params, clips, workdir, skipped=skipped)
 
 
 def embed_and_score(
@@ -167,6 +169,7 @@ def embed_and_score(
     params: dict,
     clips: Sequence[Clip],
     workdir: Path,
+    *,
     skipped: Sequence[dict] = (),
     timing: Mapping[str, float] = MappingProxyType({}),
 ) -> dict:
@@ -189,6 +192,7 @@ def embed_and_score(
     write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)
+    # Scoring takes seconds, and only the first process writes files.
     if not processes.is_first():
         return {}
     seconds = time.perf_counter() - begin
@@ -232,6 +236,7 @@ def score_embeddings(
     skipped = [clip for path in sorted(folder.glob(f"*{SKIPPED}")) for clip in read_skipped(path)]
     found |= {"skipped_clips": len(skipped), "skipped": skipped}
     write_scores(scored, new.scores, year)
+    # No time, date or path: the same seed gives the same bytes.
     write_json(new.results, found | {"seed": config.seed, "versions": versions()})
     print_table(results_table(found, baseline))
     for note in found["notes"]:
@@ -241,7 +246,7 @@ def score_embeddings(
             f"note: {len(skipped)} clips could not be read and were left out, see results.json"
         )
     with doing("writing the page"):
-        write_report(config, machines, scored, found, workdir, new.workdir, plain)
+        write_report(config, machines, scored, found, run=Run(workdir), output=new, plain=plain)
     name = new.page.relative_to(new.workdir)
     page = f", {name} to look at and listen to" if config.report.page else ""
     print_line(f"in {new.workdir}: results.json, scores/{page}")

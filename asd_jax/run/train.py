@@ -57,6 +57,7 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         train_and_score(config, workdir, workdir, overwrite=overwrite)
         return
     with contextlib.ExitStack() as stack:
+        # The seeds that are done stay when a later one fails.
         stack.enter_context(remove_new_folder_on_error(workdir, unless="seed_*"))
         clips = find_data(config, workdir, overwrite=overwrite)
         stack.enter_context(run.claim(to_dict(config), clips, overwrite=overwrite))
@@ -106,7 +107,9 @@ def train_and_score(
     with Run(workdir).claim(to_dict(config), clips, overwrite=overwrite):
         params, seconds = trained_params(config, encoder, pretrained, windows, workdir, change)
         embed_snapshots(config, encoder, clips, Run(workdir))
-        return embed_and_score(config, encoder, params, clips, workdir, skipped, seconds)
+        return embed_and_score(
+            config, encoder, params, clips, workdir, skipped=skipped, timing=seconds
+        )
 
 
 def trained_params(
@@ -126,6 +129,7 @@ def trained_params(
     if run.weights.exists():
         try:
             pipeline = load_pipeline(run.weights)
+            # The config alone does not fix the encoder: statistics are measured on the recordings.
             if pipeline.config == encoder:
                 print_line(f"training is finished: {run.weights}")
                 return pipeline.params, {}
@@ -136,6 +140,7 @@ def trained_params(
         save_encoder(run.weights, encoder, {}, source="none")
         return {}, {}
     begin = time.perf_counter()
+    # The weights may have been replaced since the checkpoints were written.
     source = origin_entries(config.model.weights) if pretrained else {"source": "none"}
     run.check_origin(source)
     if config.data.pseudo_classes:

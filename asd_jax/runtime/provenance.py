@@ -39,7 +39,8 @@ def without_folders(argument: str) -> str:
 
 def _command(argv: list[str]) -> str:
     """Returns the command line as it can be typed again: python -m asd_jax.train --config=..."""
-    program, words = Path(argv[0]).resolve(), list(map(without_folders, argv[1:]))
+    program = Path(argv[0]).resolve()
+    words = list(map(without_folders, argv[1:]))
     if program.suffix == ".py" and program.is_relative_to(_REPOSITORY):
         module = ".".join(program.relative_to(_REPOSITORY).with_suffix("").parts)
         return shlex.join(["python", "-m", module.removesuffix(".__main__"), *words])

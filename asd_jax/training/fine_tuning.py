@@ -100,9 +100,12 @@ def fine_tune(
     )
     encoder = Encoder(config, dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings, subcentres(classes, settings))
+    # The order has a key of its own, so that resident clips do not change the augmentation.
     key_init, key_train, key_order = jax.random.split(jax.random.key(seed), 3)
     train_step = make_train_step(encoder, head, optimizer, schedule, settings)
-    state = initial_state(encoder, head, optimizer, settings, key_init, read(clips[0]), pretrained)
+    state = initial_state(
+        encoder, head, optimizer, settings, key=key_init, wave=read(clips[0]), pretrained=pretrained
+    )
     _print_size(clips, len(classes), steps, settings.batch_size)
     if resident:
         data = replicated(mesh, resident_clips(clips, extras, read, threads=threads))
@@ -126,6 +129,7 @@ def fine_tune(
         return (shard_batch(mesh, batch) for batch in read_ahead)
 
     def files_of(batch):
+        # Resident clips are drawn on the device, so the host does not know which.
         if resident:
             return []
         return [clips[number].path for number in process_rows(batch["clip"])]

@@ -89,13 +89,15 @@ def initial_state(
     head: nn.Module,
     optimizer: optax.GradientTransformation,
     settings: FineTuning,
+    *,
     key: jax.Array,
     wave: np.ndarray,
-    pretrained: dict | None,
+    pretrained: dict | None = None,
 ) -> TrainState:
     """Returns the state before the first step, with random parameters made from the key.
 
-    The pre-trained parameters of EAT, if any, replace the random ones.
+    The waveform gives the length of a clip. The pre-trained parameters of EAT, if any, replace the
+    random ones.
     """
     key_encoder, key_head = jax.random.split(key)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -79,6 +79,7 @@ def test_a_pipe_is_no_archive(tmp_path):
         read_npz(tmp_path / "fan.npz")
 
 
+@settings(deadline=None)  # a busy machine is slow
 @given(
     st.dictionaries(
         st.text("abc", min_size=1),

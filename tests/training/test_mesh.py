@@ -56,7 +56,7 @@ def gradients(mesh, settings, dtype):
     encoder, head = Encoder(CONFIG, dtype), make_head(3, settings)
     optimizer, _ = make_optimizer(settings, 10, CONFIG.eat.depth)
     state = initial_state(
-        encoder, head, optimizer, settings, jax.random.key(0), read(CLIPS[0]), None
+        encoder, head, optimizer, settings, key=jax.random.key(0), wave=read(CLIPS[0])
     )
     params, head_state = jax.tree.map(lambda leaf: leaf.astype(dtype), (state.params, state.head))
     numbers = np.arange(settings.batch_size, dtype=np.int32)
@@ -114,7 +114,7 @@ def state_of(config):
     encoder, head, settings = Encoder(config), make_head(3, SETTINGS), SETTINGS
     optimizer, _ = make_optimizer(settings, 10, config.eat.depth)
     return initial_state(
-        encoder, head, optimizer, settings, jax.random.key(0), read(CLIPS[0]), None
+        encoder, head, optimizer, settings, key=jax.random.key(0), wave=read(CLIPS[0])
     )
 
 
@@ -124,7 +124,7 @@ def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
     optimizer, _ = make_optimizer(SETTINGS, 10, 12)
     key = jax.random.key(0)
     state = jax.eval_shape(
-        lambda: initial_state(encoder, head, optimizer, SETTINGS, key, np.zeros(4000), None)
+        lambda: initial_state(encoder, head, optimizer, SETTINGS, key=key, wave=np.zeros(4000))
     )
     for shards in (1, 8, 2):
         where = shardings(eight(shards), state)

@@ -43,7 +43,9 @@ def parts(**changes):
         make_head(3, settings),
         make_optimizer(settings, 4, CONFIG.eat.depth),
     )
-    state = initial_state(encoder, head, optimizer, settings, KEY, np.zeros(5200, np.float32), None)
+    state = initial_state(
+        encoder, head, optimizer, settings, key=KEY, wave=np.zeros(5200, np.float32)
+    )
     return settings, state, encoder, head, optimizer, schedule
 
 
