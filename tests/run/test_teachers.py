@@ -76,7 +76,7 @@ def test_functions_are_asked_about_every_sound(functions):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("too_few", r"shape \(2, 4\) for 3 waveforms"),
+        ("too_few", r"returned float32 of shape \(2, 4\) for 3 waveforms"),
         ("integers", "returned int64"),
         ("infinite", "returned NaN or infinity"),
     ],
