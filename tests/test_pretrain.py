@@ -130,7 +130,7 @@ def test_a_collapse_stops_the_run(command, tmp_path):
         ("toy_teachers.bands", "write package.module:function"),
         ("toy_teachers:none", "has no attribute 'none'"),
         ("toy_teachers:infinite", "toy_teachers:infinite returned NaN or infinity"),
-        ("toy_teachers:one_clip", "returned float64 of shape (8,) for 4 waveforms"),
+        ("toy_teachers:one_clip", "returned float32 of shape (8,) for 4 waveforms"),
         ("toy_teachers:constant", "toy_teachers:constant gives the same frame for every sound"),
         ("toy_teachers:bands,none.npz", "none.npz: not a readable npz file"),
         ("broken.npz", "broken.npz: not a readable npz file"),
