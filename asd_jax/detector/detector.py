@@ -149,7 +149,9 @@ class Detector:
             processed.names(names), sessions=sessions, domains=domains, trained=trained
         )
         if faulty is not None:
-            found = trial(scoring_of(pipeline), settings, processed, recordings, faulty)
+            found = trial(
+                scoring_of(pipeline, processed.vectors), settings, processed, recordings, faulty
+            )
             notes = (*notes, Note(Kind.ENCODER, found.said()))
             if not found.helps:
                 pipeline, origin, processed = None, {}, processed.without_view("encoder")

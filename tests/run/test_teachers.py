@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+import textwrap
 import types
 from pathlib import Path
 
@@ -209,7 +210,7 @@ def test_the_script_of_the_documentation_writes_a_file_of_targets(
     recordings, tmp_path, monkeypatch
 ):
     text = (Path(__file__).parents[2] / "docs" / "distillation.md").read_text()
-    script = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
+    script = textwrap.dedent(re.search(r"\n\n(    import numpy(?:.*\n)+?)\n\w", text).group(1))
     module = types.ModuleType("my_teachers")
     module.beats = lambda waves, rate: waves.reshape(len(waves), -1, 400).std(2, keepdims=True)
     monkeypatch.setitem(sys.modules, "my_teachers", module)

@@ -6,7 +6,7 @@ import pytest
 
 from asd_jax.data.factory import factory_clip
 from asd_jax.data.machines import MACHINES
-from asd_jax.detector.views import FILTER_BANK, views
+from asd_jax.detector.views import scoring_of, views
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.conformal import conformal_threshold
@@ -194,7 +194,7 @@ def test_a_domain_of_few_recordings_raises_no_more_false_alarms_than_asked():
                 for view in source
             }
             windows = table(np.repeat(["source", "target"], [40, 10]))
-            bank = NormalBank.fit(dict.fromkeys(known, FILTER_BANK), known, windows)
+            bank = NormalBank.fit(scoring_of(None, known), known, windows)
             threshold, _ = conformal_threshold(bank.normal, 0.05)
             new = {view: target[view][t[10:]] for view in target}
             rates.append((fused(bank.score(new)) > threshold).mean())
