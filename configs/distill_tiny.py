@@ -3,7 +3,8 @@
   python -m asd_jax.pretrain --config=configs/distill_tiny.py --workdir=runs/distilled \\
       --config.data.root=DIR --config.pretraining.teachers=my_package.my_module:embed
 
-docs/distillation.md explains teachers, data and cost.
+docs/distillation.md explains teachers, data and cost, and asd_jax/box/README.md how the encoder of the
+package was made with it.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from configs import pretrain_base
 
 
 def get_config(mode: str = "") -> ConfigDict:
-    """Returns the config with which the small encoder of the package was distilled."""
+    """Returns the config of the second of the two runs that made the encoder of the package."""
     config = pretrain_base.get_config()
     config.data.update(
         zoo_share=0.25,
@@ -26,7 +27,7 @@ def get_config(mode: str = "") -> ConfigDict:
     config.model.update(size="tiny", block=-1, file_dtype="float16")
     config.pretraining.update(
         objective="distill",
-        steps=3000,
+        steps=5000,
         views=1,
         mask_share=0.5,
         mask_block=1,
