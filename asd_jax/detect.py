@@ -115,9 +115,8 @@ def _fit_flags(add) -> None:
     add("--output", required=True, help="detector file to write")
     add(
         "--weights",
-        default="auto",
-        help="encoder beside the filter bank: box (in the package), auto (box, if it helps on "
-        "simulated faults), a file, or filter_bank",
+        default="box",
+        help="encoder beside the filter bank: box (in the package), a file, or filter_bank",
     )
     add(
         "--false_alarm_rate",
@@ -164,9 +163,7 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.detector.grouping import check_domains
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
     from asd_jax.detector.settings import Settings, check_window, usual_window
-    from asd_jax.detector.trial import AUTO
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
-    from asd_jax.training.weights import BOX
     from asd_jax.training.weights import origin_entries as origin_of
 
     clips = normal_recordings(args.normal)
@@ -174,12 +171,9 @@ def fit(args: argparse.Namespace) -> None:
     seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin, trained = None, {}, None
-    # Training, tokens and modes per machine are those of one encoder, which is then not on trial.
-    on_trial = args.weights == AUTO and not (args.fine_tune or args.tokens or args.machine)
-    if args.weights != "filter_bank" and not on_trial:
-        weights = BOX if args.weights == AUTO else args.weights
-        pipeline = for_machine(load_pipeline_or_eat(weights), args.machine)
-        origin = origin_of(weights)
+    if args.weights != "filter_bank":
+        pipeline = for_machine(load_pipeline_or_eat(args.weights), args.machine)
+        origin = origin_of(args.weights)
     # A rate above that of the recordings adds nothing, and the encoder uses nothing above its own.
     rate = min(max(rates), rate_of(pipeline))
     _tell_slow(rates, rate)
@@ -210,7 +204,7 @@ def fit(args: argparse.Namespace) -> None:
         rate,
         names=names_of(clips, args.normal),
         domains=[clip.domain for clip in clips],
-        weights=AUTO if on_trial else pipeline,
+        weights=pipeline,
         window_seconds=window,
         false_alarm_rate=args.false_alarm_rate,
         coreset_size=args.coreset,

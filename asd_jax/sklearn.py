@@ -16,8 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from asd_jax.data.sounds import Sounds, names_of_sounds, waveforms
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.trial import AUTO
-from asd_jax.training.weights import Pipeline
+from asd_jax.training.weights import BOX, Pipeline
 
 # Sounds in memory at once while they are scored; file names may be many.
 _CHUNK = 64
@@ -34,8 +33,8 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
 
     Args:
         sample_rate: of the waveforms, in Hz; files are resampled to it.
-        weights: the encoder: "auto" (that of the package, if it helps; see `Detector.fit`), "box",
-            a weight file, a loaded pipeline, or None for the filter bank alone.
+        weights: the encoder: "box", a weight file, a loaded pipeline, or None for the filter bank
+            alone.
         window_seconds: length of a window; None is the median length of the sounds, at most 10.
         false_alarm_rate: share of normal sounds of a new session that may be called anomalous.
         coreset_size: number of the encoder's vectors to keep; 0 keeps all.
@@ -51,7 +50,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
         self,
         *,
         sample_rate: int = 16000,
-        weights: str | Path | Pipeline | None = AUTO,
+        weights: str | Path | Pipeline | None = BOX,
         window_seconds: float | None = None,
         false_alarm_rate: float = 0.05,
         coreset_size: int = 0,

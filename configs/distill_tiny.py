@@ -3,8 +3,8 @@
   python -m asd_jax.pretrain --config=configs/distill_tiny.py --workdir=runs/distilled \\
       --config.data.root=DIR --config.pretraining.teachers=my_package.my_module:embed
 
-docs/distillation.md explains teachers, data and cost, and asd_jax/box/README.md how the encoder of the
-package was made with it.
+docs/distillation.md explains teachers, data and cost, and asd_jax/box/README.md how the encoder of
+the package was made with it.
 """
 
 from ml_collections import ConfigDict

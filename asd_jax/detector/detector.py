@@ -15,7 +15,6 @@ from asd_jax.detector.heat_map import HeatMap
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.processing import Processed, process
 from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings, check_window, usual_window
-from asd_jax.detector.trial import AUTO, FaultyWindows, trial
 from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import (
     for_machine,
@@ -77,7 +76,7 @@ class Detector:
         *,
         names: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
-        weights: str | Path | Pipeline | None = AUTO,
+        weights: str | Path | Pipeline | None = BOX,
         machine: str | None = None,
         window_seconds: float | None = None,
         false_alarm_rate: float = 0.05,
@@ -99,10 +98,8 @@ class Detector:
             names: names of the recordings, for messages.
             domains: "source" or "target" for each recording, if conditions differ; otherwise only
                 the local density of the bank compensates for different conditions.
-            weights: "auto": the encoder that comes with the package, if it helps the filter bank to
-                find simulated faults in these sounds (see trial.py); weight file of an encoder
-                ("box": the one of the package in any case), or a loaded encoder; None uses the
-                filter bank alone.
+            weights: weight file of an encoder ("box": the one that comes with the package), or a
+                loaded encoder; None uses the filter bank alone.
             machine: selects the SimAM mode, if the weights have one per machine.
             window_seconds: length of a window; by default the median length of the recordings, at
                 most 10.
@@ -132,15 +129,11 @@ class Detector:
         seconds = LONGEST_WINDOW_S if window_seconds is None else window_seconds
         settings = Settings(sample_rate, seconds, false_alarm_rate, tokens)
         check_domains(() if domains is None else domains)
-        # The tokens of a heat map are those of an encoder.
-        on_trial = weights == AUTO and not tokens
-        weights = BOX if weights == AUTO else weights
         if isinstance(weights, str | Path):
             weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         waves, settings = _with_window(waves, settings, default=window_seconds is None)
-        faulty = FaultyWindows(pipeline) if on_trial else None
-        processed, notes = process(pipeline, settings, waves, faulty and faulty.add)
+        processed, notes = process(pipeline, settings, waves)
         if names is not None and len(names) != processed.recordings:
             raise InputError(
                 f"names of {len(names)} recordings, but {processed.recordings} are given"
@@ -148,13 +141,6 @@ class Detector:
         recordings = RecordingTable.of(
             processed.names(names), sessions=sessions, domains=domains, trained=trained
         )
-        if faulty is not None:
-            found = trial(
-                scoring_of(pipeline, processed.vectors), settings, processed, recordings, faulty
-            )
-            notes = (*notes, Note(Kind.ENCODER, found.said()))
-            if not found.helps:
-                pipeline, origin, processed = None, {}, processed.without_view("encoder")
         fitted = fit_bank(
             scoring_of(pipeline, processed.vectors),
             settings,

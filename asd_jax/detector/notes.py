@@ -17,7 +17,6 @@ class Kind(enum.StrEnum):
     SHORT_RECORDINGS = "short_recordings"
     LEFT_OUT = "left_out"
     DOMAINS = "domains"
-    ENCODER = "encoder"
     # On a fit, and decided anew when further recordings are learned.
     THRESHOLD = "threshold"
     TOO_FEW = "too_few"

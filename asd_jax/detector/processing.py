@@ -1,7 +1,7 @@
 """Converts recordings to windows of one length, their views, and patches for heat maps."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -69,13 +69,6 @@ class Processed:
             patches,
         )
 
-    def without_view(self, view: str) -> "Processed":
-        """Returns the same without the vectors of a view."""
-        stay = {name: of for name, of in self.vectors.items() if name != view}
-        copies = {name: of for name, of in self.simulated.vectors.items() if name != view}
-        simulated = SimulatedWindows(self.simulated.rows, copies)
-        return dataclasses.replace(self, vectors=stay, simulated=simulated)
-
     def without(self, recordings: Sequence[int]) -> "Processed":
         """Returns the same without some recordings; the others are renumbered."""
         stay = ~np.isin(self.windows.recording, recordings)
@@ -97,15 +90,11 @@ class Processed:
 
 
 def process(
-    pipeline: Pipeline | None,
-    settings: Settings,
-    waves: Iterable[np.ndarray],
-    each: Callable[[np.ndarray, int], None] | None = None,
+    pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray]
 ) -> tuple[Processed, tuple[Note, ...]]:
     """Returns (windows and views of normal recordings, notes for the user).
 
     Each waveform is released after use. The first windows are simulated in another session, too.
-    `each` is called with the windows and the number of each recording.
 
     Raises:
         InputError: there are no recordings, or as for `windows_of`.
@@ -114,8 +103,6 @@ def process(
     parts: list[Processed] = []
     for number, wave in enumerate(waves):
         windows, starts = windows_of(wave, settings, rate_of(pipeline))
-        if each is not None:
-            each(windows, number)
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         chosen = windows[: max(1, SIMULATED - simulated)]
         parts.append(_processed(pipeline, windows, starts, chosen))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from asd_jax.data import simulated_faults
-from asd_jax.data.simulated_faults import ADDED_DB, simulated_fault
+from benchmarks import simulated_faults
+from benchmarks.simulated_faults import ADDED_DB, simulated_fault
 
 RATE = 16000
 KINDS = ("_squeal", "_strikes", "_rubbing", "_missing_band", "_modulation")
