@@ -104,8 +104,9 @@ def test_sigterm_saves_and_the_printed_command_ends_as_if_undisturbed(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, terminating(getattr(owner, name), at))
         status, _, err = command(asd_jax.train, *flags)
-    assert status == 1 and err.startswith("interrupted") and "Traceback" not in err
-    assert err.splitlines()[-1] == "  python -m asd_jax.train " + " ".join(flags)
+    lines = err.splitlines()
+    assert status == 1 and lines[-2].startswith("interrupted") and "Traceback" not in err
+    assert lines[-1] == "  python -m asd_jax.train " + " ".join(flags)
     assert left(tmp_path / "run") != undisturbed and not (tmp_path / "run" / ".lock").exists()
     status, out, err = command(asd_jax.train, *flags)
     assert status == 0, err
