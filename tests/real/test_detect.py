@@ -21,8 +21,8 @@ def judged(command, tmp_path, machine):
     status, out, err = command(
         asd_jax.detect, "score", f"--detector={path}", machine / "test", "--json"
     )
-    assert status == 3, err
     rows = [json.loads(line) for line in out.splitlines()]
+    assert status == (3 if any(row["is_anomaly"] for row in rows) else 0), err
     label = np.array(["anomaly" in row["file"].rsplit("/")[-1] for row in rows])
     called = np.array([row["is_anomaly"] for row in rows])
     score = np.array([row["score"] for row in rows])
