@@ -33,7 +33,8 @@ RHYTHMIC = 0.5
 # sounds vary, however large that variation is, and the distance to the nearest normal sound,
 # relative to the distances between normal sounds.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
-# The best back end for the packaged encoder on the factory recordings (benchmarks/box.py).
+# The best back end for the last block of the packaged encoder, by simulated faults in normal sounds
+# (benchmarks/choice_without_labels.py).
 FROZEN = Scoring(back_end="mahalanobis")
 FINE_TUNED = Scoring(back_end="local_density")  # uses cosine distance, as ArcFace trains angles
 
