@@ -9,9 +9,9 @@ import soundfile
 from jaxtyping import Float
 
 from asd_jax.detector.detector import Detector
+from asd_jax.detector.notebook import heat_map_svg
 from asd_jax.detector.rows import row
 from asd_jax.detector.verdict import Verdict
-from asd_jax.reporting import plots
 from asd_jax.runtime.files import atomic_file, write_json
 
 SOUND, PICTURE, VERDICT = "sound.wav", "heat_map.svg", "verdict.json"
@@ -42,28 +42,31 @@ def write_evidence(
     Raises:
         InputError: the folder cannot be written.
     """
-    with atomic_file(folder / SOUND) as file:
-        soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
-    write_json(folder / VERDICT, row(SOUND, verdict))
+    write_window(folder, wave, rate, verdict)
     # Detectors of earlier versions kept no patches, so there is no picture for them.
     if detector.patches is not None:
         with atomic_file(folder / PICTURE) as file:
             file.write(_picture(detector, wave, rate).encode())
-    kept = sorted(path for path in folder.parent.iterdir() if path.is_dir())
-    for old in kept[:-MOST_FOLDERS]:
+    remove_older(folder.parent, MOST_FOLDERS)
+
+
+def write_window(folder: Path, wave: Float[np.ndarray, "s"], rate: int, verdict: Verdict) -> None:
+    """Writes the sound of a window and its verdict; arguments and errors as for
+    `write_evidence`.
+    """
+    with atomic_file(folder / SOUND) as file:
+        soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
+    write_json(folder / VERDICT, row(SOUND, verdict))
+
+
+def remove_older(root: Path, most: int) -> None:
+    """Removes all folders below `root` but the `most` last ones by name, which tells the time."""
+    kept = sorted(path for path in root.iterdir() if path.is_dir())
+    for old in kept[:-most]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _picture(detector: Detector, wave: np.ndarray, rate: int) -> str:
-    seen = detector.explain(wave, rate)
-    energies = np.asarray(seen.front_end.log_energies(seen.window[None]))[0]
-    svg = plots.spectrograms(
-        energies,
-        None,
-        seen.front_end.filter_centres,
-        hop_seconds=0.01,
-        decibels=plots.decibel_range(energies),
-        heat=seen.values,
-    )
+    svg = heat_map_svg(detector.explain(wave, rate))
     # A plot takes its colours from the page around it, and a file has none.
     return svg.replace(">", f"><style>{_COLOURS}</style>", 1)

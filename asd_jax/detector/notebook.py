@@ -15,9 +15,16 @@ _STYLE = (
 
 
 def heat_map_html(heat) -> str:
-    """Returns a figure of a `HeatMap`: the window's spectrogram, and below it where it is odd."""
+    """Returns a figure of a `HeatMap`, as `heat_map_svg` draws it."""
+    caption = html.escape(f"from {heat.start:.2f} s on; nearest normal sound: {heat.nearest}")
+    svg = heat_map_svg(heat)
+    return f'<figure style="{_STYLE}">{svg}<figcaption>{caption}</figcaption></figure>'
+
+
+def heat_map_svg(heat) -> str:
+    """Returns a picture of a `HeatMap`: the window's spectrogram, and below it where it is odd."""
     energies = np.asarray(heat.front_end.log_energies(heat.window[None]))[0]
-    svg = plots.spectrograms(
+    return plots.spectrograms(
         energies,
         None,
         heat.front_end.filter_centres,
@@ -25,5 +32,3 @@ def heat_map_html(heat) -> str:
         decibels=plots.decibel_range(energies),
         heat=heat.values,
     )
-    caption = html.escape(f"from {heat.start:.2f} s on; nearest normal sound: {heat.nearest}")
-    return f'<figure style="{_STYLE}">{svg}<figcaption>{caption}</figcaption></figure>'

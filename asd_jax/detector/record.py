@@ -1,8 +1,6 @@
 """Keeps what a watch finds: readings and alarm cases in a store, and the evidence of each alarm."""
 
-import json
 import re
-import shutil
 import time as clock
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import soundfile
 
 from asd_jax.detector.detector import Detector
+from asd_jax.detector.evidence import SOUND, remove_older, write_window
 from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
@@ -102,8 +101,7 @@ class Record:
         # Evidence that the disk refuses must not end the watch.
         try:
             self._write(folder, verdict, wave)
-            for old in sorted(machine.iterdir())[:-MOST_EVIDENCE]:
-                shutil.rmtree(old, ignore_errors=True)
+            remove_older(machine, MOST_EVIDENCE)
         except (OSError, InputError, soundfile.SoundFileError) as error:
             return f"{message}; no evidence was kept ({error})", ""
         return message, str(folder)
@@ -112,17 +110,8 @@ class Record:
         from asd_jax.data.audio import resample
         from asd_jax.detector.page import write_score_page
 
-        folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / "sound.wav", wave, self.rate)
-        facts = {
-            "score": round(verdict.score, 4),
-            "threshold": round(verdict.threshold, 4),
-            "view": verdict.view,
-            "band": str(verdict.band or ""),
-            "worst_seconds": verdict.worst_seconds,
-        }
-        (folder / "verdict.json").write_text(json.dumps(facts))
+        write_window(folder, wave, self.rate, verdict)
         rate = self.detector.settings.sample_rate
         heard = resample(wave, self.rate, rate)
         page = str(folder / "page.html")
-        write_score_page(page, self.detector, [("sound.wav", verdict)], lambda _: heard, None)
+        write_score_page(page, self.detector, [(SOUND, verdict)], lambda _: heard, None)

@@ -11,6 +11,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -18,6 +19,9 @@ from jaxtyping import Float
 
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.printable import printable
+
+if TYPE_CHECKING:
+    import jinja2
 
 SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
@@ -88,11 +92,19 @@ class Page:
 
 def render(page: Page) -> str:
     """Returns the page as HTML, with all text escaped; the same page gives the same text."""
+    environment = template_environment("asd_jax.reporting")
+    kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}
+    environment.tests["of_kind"] = lambda part, name: isinstance(part, kinds[name])
+    return environment.get_template("page.html").render(page=page)
+
+
+def template_environment(package: str) -> "jinja2.Environment":
+    """Returns the environment of the templates beside a package's modules, which escapes text."""
     import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("asd_jax.reporting", "."),
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -100,9 +112,6 @@ def render(page: Page) -> str:
         # Names may contain control characters, which are escaped.
         finalize=lambda part: part if isinstance(part, Markup) else printable(str(part)),
     )
-    kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}
-    environment.tests["of_kind"] = lambda part, name: isinstance(part, kinds[name])
-    return environment.get_template("page.html").render(page=page)
 
 
 def write_page(path: str | Path, page: Page) -> None:

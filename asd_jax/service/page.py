@@ -12,21 +12,14 @@ import asd_jax.reporting
 from asd_jax.detector.evidence import PICTURE
 from asd_jax.monitoring.cases import Case, cases
 from asd_jax.monitoring.store import NotStored, Store
-from asd_jax.runtime.printable import printable
+from asd_jax.reporting.page import template_environment
 from asd_jax.service.trends import DAYS, Trends
 from asd_jax.service.watcher import Watcher
 
 
 @functools.cache
 def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("asd_jax.service", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(name)
+    return template_environment("asd_jax.service").get_template(name)
 
 
 @functools.cache
@@ -60,7 +53,6 @@ def _card(store: Store, trends: Trends, watcher: Watcher) -> dict:
     state = watcher.state()
     name = state["machine"]
     card = state | {"drawing": "", "trend": "", "case": None, "needs_somebody": state["alarm"]}
-    card["message"] = printable(state["message"])
     card["at"] = _text(state["time"])
     try:
         card["drawing"] = trends.drawing(name)
@@ -69,7 +61,7 @@ def _card(store: Store, trends: Trends, watcher: Watcher) -> dict:
             card["case"] = _case(case)
             card["needs_somebody"] |= card["case"]["state"] in ("raised", "cleared")
     except NotStored as error:
-        card["message"] = printable(str(error))
+        card["message"] = str(error)
     return card
 
 
@@ -81,9 +73,9 @@ def _case(case: Case) -> dict:
         "raised": _text(case.raised),
         "count": len(case.occurrences),
         "peak": f"{case.peak:.2f}",
-        "message": printable(last.message),
-        "by": printable(case.acknowledged_by),
-        "note": printable(case.note),
+        "message": last.message,
+        "by": case.acknowledged_by,
+        "note": case.note,
         "acknowledged": case.acknowledged is not None,
         "evidence": bool(last.evidence) and (Path(last.evidence) / PICTURE).is_file(),
         "shelved_until": _text(case.shelved_until),
