@@ -120,7 +120,7 @@ def rows_of(weights: Sequence[str], functions: Sequence[str], back_ends: Sequenc
     systems += [Cell(name, {"model.weights": name}) for name in weights]
     systems += [Cell(name, encoder=name) for name in functions]
     several = len(back_ends) > 1
-    return [Cell(BARE, {"model.weights": "none"}, bare=True)] + [
+    return [Cell(BARE, bare=True)] + [
         dataclasses.replace(
             cell,
             name=f"{cell.name}, {back_end}" if several else cell.name,
