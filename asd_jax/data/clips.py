@@ -91,7 +91,15 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
             "or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
     if said is None:
-        return Clip(path, machine, "00", split, "source", unsaid, "")
+        return Clip(
+            path=path,
+            machine=machine,
+            section="00",
+            split=split,
+            domain="source",
+            label=unsaid,
+            attribute="",
+        )
     if said.split not in (None, split):
         raise InputError(
             f"{path}: a {said.split} clip in the {split} folder; move it to where it belongs"
@@ -100,7 +108,15 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     label = unsaid if said.label is None else said.label
     if split == "train" and label == 1:
         raise InputError(f"{path}: an anomaly in the train folder, which is for normal sound only")
-    return Clip(path, machine, said.section, split, said.domain, label, said.attribute)
+    return Clip(
+        path=path,
+        machine=machine,
+        section=said.section,
+        split=split,
+        domain=said.domain,
+        label=label,
+        attribute=said.attribute,
+    )
 
 
 def find_clips(

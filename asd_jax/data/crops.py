@@ -91,7 +91,9 @@ def crop_batches(
     """
     if start >= steps:
         return iter(())
-    source = _Crops(files, read, clips, samples, seed, steps, speed)
+    source = _Crops(
+        files=files, read=read, clips=clips, samples=samples, seed=seed, steps=steps, speed=speed
+    )
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
 

@@ -296,7 +296,12 @@ def excite(
         strikes = np.flatnonzero(np.diff(np.floor(events - phase)))
         impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes))) * activity[strikes]
     return Excitation(
-        cycle, rotor, float(machine.rotor_order * cycle_hz.mean()), lines, noise, impacts
+        cycle=cycle,
+        rotor=rotor,
+        rotor_hz=float(machine.rotor_order * cycle_hz.mean()),
+        lines=lines,
+        noise=noise,
+        impacts=impacts,
     )
 
 

@@ -106,7 +106,12 @@ def archives_of(
                 link = file.links.get("content") or file.links["self"]
                 md5 = file.checksum[4:]
                 found[machine] = Archive(
-                    machine, folder, file.key, at_base(link, base_url), file.size, md5
+                    machine=machine,
+                    folder=folder,
+                    name=file.key,
+                    url=at_base(link, base_url),
+                    size=file.size,
+                    md5=md5,
                 )
                 revisions[machine] = revision
     return found

@@ -88,8 +88,23 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
         run.check_origin({**source, **teachers.digests})
         state = run_steps(
-            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
-            initial_state(eat, settings, optimizer, init_key, pretrained, scales),
+            make_pretraining_step(
+                config=eat,
+                front_end=front,
+                settings=settings,
+                optimizer=optimizer,
+                schedule=schedule,
+                dtype=dtype,
+                scales=scales,
+            ),
+            initial_state(
+                config=eat,
+                settings=settings,
+                optimizer=optimizer,
+                key=init_key,
+                pretrained=pretrained,
+                scales=scales,
+            ),
             lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
@@ -110,7 +125,18 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
 
 def clips_of_files(files: Sequence[Path]) -> list[Clip]:
     """Returns the files as clips of no particular machine, so that the workdir can record them."""
-    return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
+    return [
+        Clip(
+            path=str(path),
+            machine="data.root",
+            section="",
+            split="train",
+            domain="unknown",
+            label=-1,
+            attribute="",
+        )
+        for path in files
+    ]
 
 
 def sound_batches(

@@ -176,7 +176,16 @@ class SectionScorer:
                 )[0]
                 for split in ("train", "held_out")
             )
-        scorer = cls(bank, normal, clips, normal_clips, prepare, scoring, axes, tuple(notes))
+        scorer = cls(
+            bank=bank,
+            held_out=normal,
+            bank_clip=clips,
+            held_out_clip=normal_clips,
+            prepare=prepare,
+            scoring=scoring,
+            axes=axes,
+            notes=tuple(notes),
+        )
         # Fitting the back end now reports invalid options at once.
         _ = scorer.fitted
         return scorer

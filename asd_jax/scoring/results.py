@@ -53,7 +53,14 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         domain = of.clips.domain[here]
         label = of.clips.label[here]
         try:
-            values = section_values(name, domain, label, of.score[here], year, missing)
+            values = section_values(
+                name=name,
+                domain=domain,
+                label=label,
+                score=of.score[here],
+                year=year,
+                lacking=missing,
+            )
         except InputError as error:
             missing.append(str(error))
             continue
