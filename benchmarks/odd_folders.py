@@ -84,7 +84,7 @@ def faults_of(root: Path, wanted: set[Path], told: set[Path]) -> list[str]:
     """Returns the errors in what every finder returns for the folder."""
     lines: list[str] = []
     try:
-        found = sound_files(root, tell=lines.append)
+        found = sound_files(root, report=lines.append)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
     wrong = [f"found {ascii(str(path))}" for path in set(found) - wanted]

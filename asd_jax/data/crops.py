@@ -42,7 +42,7 @@ class Crop(NamedTuple):
     Attributes:
         file: number of the recording.
         begin: its first sample, in the recording.
-        samples: its length, as it is heard.
+        samples: its length, as it is used.
         speed: samples of the recording in one sample of the crop.
         length: samples of the recording, which is repeated beyond.
     """

@@ -321,7 +321,7 @@ def fault_excitation(
     machine: Machine,
     run: Excitation,
     hz: np.ndarray,
-    heard: np.ndarray,
+    response: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Returns the excitation (s,) of a fault, at an arbitrary level.
@@ -333,7 +333,7 @@ def fault_excitation(
         machine: The machine that fails.
         run: Its healthy run.
         hz: Frequencies of the real FFT of s samples.
-        heard: Complex response at `hz` through which the fault will be recorded.
+        response: Complex response at `hz` through which the fault will be recorded.
         rng: Source of the fault's own randomness.
     """
     balls, geometry = machine.bearing
@@ -361,7 +361,7 @@ def fault_excitation(
     if kind == "missing_harmonic":
         orders = np.array([order for order, *_ in machine.lines])
         # The loudest lines are determined after the body and the microphone.
-        loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(heard))
+        loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(response))
         return -run.lines[rng.choice(np.argsort(loudness)[-2:])]
     if kind == "modulation":
         swell = _cosine((1 - geometry) / 2 * run.rotor + rng.random())

@@ -317,7 +317,12 @@ def _fault(
         return source.scale * _of(run, source.response) - source.sound()
     hz = np.fft.rfftfreq(source.samples, 1 / SAMPLE_RATE)
     excitation = physics.fault_excitation(
-        kind=fault_kind, machine=source.kind, run=source.run, hz=hz, heard=source.response, rng=rng
+        kind=fault_kind,
+        machine=source.kind,
+        run=source.run,
+        hz=hz,
+        response=source.response,
+        rng=rng,
     )
     return source.scale * physics.filtered(excitation, source.response)
 

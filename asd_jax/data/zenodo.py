@@ -74,10 +74,10 @@ def plan(
         if wanted := machines.get(subset):
             found = archives_of(session, record, SUBSETS[subset], wanted, base_url)
             if absent := [machine for machine in wanted if machine not in found]:
-                told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
+                message = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
-                    raise DownloadError(told)
-                print_error(f"warning: {told}")
+                    raise DownloadError(message)
+                print_error(f"warning: {message}")
             archives += found.values()
     return archives
 

@@ -68,7 +68,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     teachers = Teachers.load(settings.teacher_names, config.data.root, files)
     sounds = sound_batches(config, files, teachers)
     if settings.teacher_names:
-        print_line(f"{SCALE_BATCHES} batches are heard to measure the scale of the targets")
+        print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
     scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
     pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
@@ -254,8 +254,8 @@ def distilled_batch(
     )
     prevails = np.asarray(own_sound_prevails(ratio))
     targets = teachers.targets(np.asarray(clean), [crops[n] for n in order], prevails)
-    heard = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
-    return {"wave": heard, **targets}
+    wave = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
+    return {"wave": wave, **targets}
 
 
 def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
