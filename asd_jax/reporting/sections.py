@@ -246,9 +246,8 @@ def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
 
 def filter_section(front_end: FrontEnd) -> Section:
     """Returns a plot of the shapes of the front end's filters."""
-    title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[
-        front_end.spacing
-    ]
+    known = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}
+    title = known.get(front_end.spacing, front_end.spacing)
     drawn = plots.filter_shapes(front_end.filters, front_end.sample_rate)
     return Section(
         "Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")]
