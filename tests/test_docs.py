@@ -108,6 +108,7 @@ def test_every_link_of_the_site_leads_somewhere(site):
 )
 def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as for a script that lies there
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
     names: dict = {}
     for language, code in CODE.findall(page.read_text()):

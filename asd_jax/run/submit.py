@@ -62,6 +62,9 @@ def submit(
         raise InputError(f"--workdir: {len(workdirs)} systems; an entry has 1 to {MOST_SYSTEMS}")
     if not _LABEL.fullmatch(label):
         raise InputError(f"--label={label}: wanted Lastname_Institute, letters, digits and hyphens")
+    for workdir in workdirs:
+        if not workdir.is_dir():
+            raise InputError(f"--workdir={workdir}: no such folder")
     path = Path(output) if output else workdirs[0] / "submission.zip"
     check_output(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,8 +132,6 @@ def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
 
     The copies have the names that the evaluators look for. Some teams leave _test out.
     """
-    if not scores.is_dir():
-        raise InputError(f"{scores}: no such folder")
     wanted = set()
     for machine, sections in of.evaluation.items():
         for section in sections:

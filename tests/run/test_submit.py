@@ -262,6 +262,12 @@ def test_with_the_ground_truth_a_clip_without_a_score_is_refused(tmp_path, comma
     assert command(asd_jax.submit, *flags)[0] == 0
 
 
+def test_a_workdir_that_is_not_there_is_named_and_not_made(tmp_path, command):
+    status, _, err = command(asd_jax.submit, f"--workdir={tmp_path}/nowhere", "--year=2025")
+    assert status == 2 and "nowhere: no such folder" in err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [
