@@ -187,9 +187,8 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
 
 def filter_section(front_end: FrontEnd) -> Section:
     """Returns a plot of the shapes of the front end's filters."""
-    title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[
-        front_end.spacing
-    ]
+    known = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}
+    title = known.get(front_end.spacing, front_end.spacing)
     drawn = plots.filter_shapes(front_end.filters, front_end.sample_rate)
     return Section(
         "Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")]
