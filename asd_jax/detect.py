@@ -173,7 +173,11 @@ def _update(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder (or csv list) of further recordings, confirmed to be normal, or one",
     )
-    add("--output", required=True, help="detector file to write; the old one stays")
+    add(
+        "--output",
+        required=True,
+        help="detector file to write; the old one stays, unless it is named here",
+    )
     add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
     _channel_flag(add)
 

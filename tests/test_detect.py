@@ -108,7 +108,11 @@ def test_fit_score_update(command, normal, tmp_path):
 def test_the_rate_is_changed_and_shown_without_recordings(command, fitted, tmp_path):
     rare = tmp_path / "rare.detector"
     flags = [f"--detector={fitted}", "--false_alarm_rate=0.2", f"--output={rare}"]
-    assert command(asd_jax.detect, "set-rate", *flags)[0] == 0
+    status, _, err = command(asd_jax.detect, "set-rate", *flags)
+    assert status == 0 and "will be replaced" not in err
+    assert re.search(r"(\b1 stretch|[^1] stretches), 0.01 hours, (1 .*mode|[^1] .*modes);", err)
+    status, _, err = command(asd_jax.detect, "set-rate", *flags)
+    assert status == 0 and "rare.detector is there and will be replaced" in err
     status, out, _ = command(asd_jax.detect, "info", f"--detector={rare}")
     assert status == 0 and "false-alarm rate of 0.2" in out and "20 normal recordings" in out
     status, out, _ = command(asd_jax.detect, "info", f"--detector={rare}", "--json")
@@ -298,6 +302,7 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         (["fit"], "--normal, --output"),
         (["fit", "--normal=nowhere", "--output=x"], "nowhere: no such folder"),
         (["fit", "--normal={normal}", "--output={normal}", "--weights=filter_bank"], "a folder"),
+        (["fit", "--normal={normal}", "--output=a", "--weights=none"], "write --weights=filter_b"),
         (
             ["fit", "--normal={normal}", "--output=x", "--weights=none.safetensors"],
             "no such weight file",

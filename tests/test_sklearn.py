@@ -41,11 +41,9 @@ INEXACT = {
 
 
 @pytest.fixture
-def unchecked():
+def unchecked(monkeypatch):
     """No type checks at run time: scikit-learn tries what the annotations forbid."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def checked(estimator, **expected):

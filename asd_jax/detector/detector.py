@@ -305,10 +305,12 @@ class Detector:
 
     def __repr__(self) -> str:
         encoder = "filter bank" if self.pipeline is None else "filter bank and encoder"
+        # Who fits in Python is not shown the notes otherwise.
+        noted = f"; notes: {len(self.notes)}, see .notes" if self.notes else ""
         return (
             f"Detector({len(self.names)} recordings, {len(self.bank.windows)} windows of "
             f"{self.settings.window_seconds:g} s, {encoder}, threshold {self.threshold:.3f} for a "
-            f"false-alarm rate of {self.settings.false_alarm_rate:g})"
+            f"false-alarm rate of {self.settings.false_alarm_rate:g}{noted})"
         )
 
     def save(self, path: str | Path) -> None:

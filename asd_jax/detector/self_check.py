@@ -66,9 +66,9 @@ class SelfCheck:
             f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
             f"median {s['median']:.2f}, highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
             f"  {s['least']:.2f} {self.histogram} {s['highest']:.2f}",
-            f"{self.sessions['count']} {'sessions' if self.sessions['known'] else 'stretches'}, "
-            f"{self.sessions['hours']:.2f} hours, {self.sessions['modes']} operating modes; the "
-            f"quietest filter lies at {self.floor_db:.0f} dB",
+            f"{_many(self.sessions['count'], 'session' if self.sessions['known'] else 'stretch')}, "
+            f"{self.sessions['hours']:.2f} hours, {_many(self.sessions['modes'], 'operating mode')}"
+            f"; the quietest filter lies at {self.floor_db:.0f} dB",
             "false alarms a day, listening all the time: about "
             f"{self.false_alarms_a_day['same_session']:.0f} in these sessions, "
             f"{self.false_alarms_a_day['new_session']:.0f} in a new one, before --confirm",
@@ -170,3 +170,8 @@ def _verdict(detector: Detector, sessions) -> tuple[str, str]:
     if not (sessions["known"] and all(detector.bank.by_sessions.values())):
         return "usable, but", "another day is assumed, not heard: record on three days or more"
     return "enough", ""
+
+
+def _many(count: int, name: str) -> str:
+    plural = "" if count == 1 else "es" if name.endswith("ch") else "s"
+    return f"{count} {name}{plural}"

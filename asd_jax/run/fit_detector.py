@@ -19,7 +19,7 @@ from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output, read_json, write_json
 from asd_jax.runtime.lock import lock_folder
-from asd_jax.runtime.log import print_error, print_result, progress
+from asd_jax.runtime.log import print_error, print_result, progress, tell_replaced
 from asd_jax.training.weights import origin_entries
 
 
@@ -35,6 +35,8 @@ def fit(args: argparse.Namespace) -> None:
     pipeline = None
     trained = None
     origin: dict[str, str] = {}
+    if args.weights == "none":
+        raise InputError("--weights=none: write --weights=filter_bank for no encoder, or box")
     if args.weights != "filter_bank":
         pipeline = for_machine(load_pipeline_or_eat(args.weights), args.machine)
         origin = origin_entries(args.weights)
@@ -172,7 +174,6 @@ def info(args: argparse.Namespace) -> None:
 
 
 def _save(detector, output: str, *, as_json: bool = False) -> None:
-
     detector.save(output)
     check = self_check(detector)
     if as_json:
@@ -191,3 +192,4 @@ def _check_output(flag: str, path: str) -> None:
     """Checks that the path can be written, before anything is computed."""
     with error_context(flag):
         check_output(path)
+    tell_replaced(path)

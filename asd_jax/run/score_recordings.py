@@ -12,7 +12,7 @@ from asd_jax.detector.verdicts import verdicts_of
 from asd_jax.run.sharded_rows import ShardedRows
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output, file_sha256
-from asd_jax.runtime.log import print_error, progress
+from asd_jax.runtime.log import print_error, progress, tell_replaced
 
 ANOMALY = 3  # exit status
 
@@ -30,6 +30,7 @@ def score(args: argparse.Namespace) -> int:
         if path:
             with error_context(flag):
                 check_output(path)
+            tell_replaced(path)
     detector = Detector.load(args.detector)
     paths = recordings(args.paths)
     normal = normal_files(detector.names, args.normal) if args.normal else {}

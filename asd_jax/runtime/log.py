@@ -67,6 +67,12 @@ def print_error(line: str) -> None:
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
 
 
+def tell_replaced(path: str | Path) -> None:
+    """Prints to stderr that a file is there which the command will replace."""
+    if Path(path).is_file():
+        print_error(f"{path} is there and will be replaced")
+
+
 def quiet_seconds() -> float:
     """Returns the time since the last line was printed, in seconds."""
     return time.monotonic() - _said_at

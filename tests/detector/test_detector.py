@@ -470,3 +470,4 @@ def test_names_and_short_descriptions(plain, monkeypatch):
     with pytest.raises(InputError, match="is a name, but a waveform is expected"):
         plain.examine_all(["file.wav"])
     assert len(repr(plain)) < 200 and "24 recordings" in repr(plain)
+    assert f"notes: {len(plain.notes)}, see .notes" in repr(plain) and plain.notes
