@@ -16,9 +16,10 @@ import uvicorn
 from machine_sound import RATE, sound
 
 from asd_jax.service.api import application
-from asd_jax.service.configuration import read_configuration
+from asd_jax.service.configuration import Machine, read_configuration
 from asd_jax.service.connections import TimedProtocol
 from asd_jax.service.service import Service
+from asd_jax.service.sources import Sound
 
 TOKEN = "0123456789abcdef"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -62,6 +63,34 @@ name = "fan"
 detector = "pump.detector"
 source = "http://127.0.0.1:1/"
 """
+
+
+MACHINE = Machine(name="pump", detector="d", source="-")
+
+
+class Clock:
+    """The time on the wall, which can be set, and the steady one; the watcher has no other."""
+
+    def __init__(self):
+        self.wall, self.steady = 1.7e9, 0.0
+
+    def pass_by(self, seconds):
+        self.wall += seconds
+        self.steady += seconds
+
+
+def play(watcher, clock, wave):
+    """Has a watcher take and score some sound, as time passes."""
+    clock.pass_by(len(wave) / RATE)
+    watcher.take(Sound(wave, RATE, clock.wall))
+    while watcher.score_next():
+        pass
+    watcher.tick()
+
+
+def kinds(watcher):
+    """Returns the kinds of the events that a watcher recorded."""
+    return [event["event"] for event in watcher.recorder.store.events()]
 
 
 class Served:

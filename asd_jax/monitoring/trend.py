@@ -213,12 +213,14 @@ def reported_trend(store: Store, machine: str, now: float) -> str:
         return ""
     if not found.due:
         return ""
-    last = store.query(
-        "SELECT max(time) AS time FROM events e JOIN machines m ON m.id = e.machine "
-        "WHERE m.name = ? AND kind = 'trend'",
+    # A report that a wrong clock dated years ahead must not suppress those of years.
+    if store.query(
+        "SELECT 1 FROM events e JOIN machines m ON m.id = e.machine "
+        "WHERE m.name = ? AND kind = 'trend' AND abs(time - ?) < ? LIMIT 1",
         machine,
-    )[0]["time"]
-    if last is not None and now - last < REPORT_AGAIN_DAYS * DAY:
+        now,
+        REPORT_AGAIN_DAYS * DAY,
+    ):
         return ""
     message = found.message("score")
     store.event(machine, now, "trend", message, since=found.since, slope=found.slope)
