@@ -88,7 +88,10 @@ class Trend:
         low, high = self.slope_interval
         rate = f"{self.slope:+.3g}{unit} a day ({low:+.3g} to {high:+.3g})"
         if not self.direction:
-            return f"{name} steady over {self.days} days: {rate}"
+            # A fault that has been there for longer than the days looked at is steady, too.
+            said = f"{name} steady over {self.days} days: {rate}, now {self.present:.3g}{unit}"
+            known = not np.isnan(self.threshold)
+            return f"{said}; the threshold is {self.threshold:.3g}" if known else said
         said = f"{name} {'rising' if self.direction > 0 else 'falling'}"
         at_least = "at least " if self.shape == "line" else ""
         said += f" since {at_least}{date(self.since)}"
