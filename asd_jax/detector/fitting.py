@@ -11,6 +11,7 @@ from asd_jax.detector.outliers import BESIDE, most_anomalous, of_rare_domain, ou
 from asd_jax.detector.processing import Processed
 from asd_jax.detector.sessions import stretches
 from asd_jax.detector.settings import Settings
+from asd_jax.detector.views import RESERVED
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.coreset import coreset
 from asd_jax.scoring.new_session import new_session_threshold
@@ -184,6 +185,7 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
         known=known,
         simulated=processed.simulated,
         on_trial=("encoder",),
+        reserved=RESERVED,
     )
     return bank, notes
 
