@@ -1,24 +1,29 @@
 """What the watch service meets in tests: a real MQTT broker, an MQTT client, a network stream."""
 
+import contextlib
 import http.server
 import os
 import shutil
 import socket
+import socketserver
 import struct
 import subprocess
 import sys
 import threading
 import time
+import types
 
+import av
 import paho.mqtt.client as paho
 import requests
 import uvicorn
 from machine_sound import RATE, sound
 
 from asd_jax.service.api import application
-from asd_jax.service.configuration import read_configuration
+from asd_jax.service.configuration import Machine, read_configuration
 from asd_jax.service.connections import TimedProtocol
 from asd_jax.service.service import Service
+from asd_jax.service.sources import Sound
 
 TOKEN = "0123456789abcdef"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -62,6 +67,34 @@ name = "fan"
 detector = "pump.detector"
 source = "http://127.0.0.1:1/"
 """
+
+
+MACHINE = Machine(name="pump", detector="d", source="-")
+
+
+class Clock:
+    """The time on the wall, which can be set, and the steady one; the watcher has no other."""
+
+    def __init__(self):
+        self.wall, self.steady = 1.7e9, 0.0
+
+    def pass_by(self, seconds):
+        self.wall += seconds
+        self.steady += seconds
+
+
+def play(watcher, clock, wave):
+    """Has a watcher take and score some sound, as time passes."""
+    clock.pass_by(len(wave) / RATE)
+    watcher.take(Sound(wave, RATE, clock.wall))
+    while watcher.score_next():
+        pass
+    watcher.tick()
+
+
+def kinds(watcher):
+    """Returns the kinds of the events that a watcher recorded."""
+    return [event["event"] for event in watcher.recorder.store.events()]
 
 
 class Served:
@@ -151,54 +184,132 @@ class Radio:
     """A network stream of a machine's sound at its own speed, which can stall and break off.
 
     Attributes:
+        address: of the stream.
         fault: amplitude of the machine's whistle.
         stalled: whether the connection stays but nothing is sent.
-        refusing: whether connections are refused.
+        refusing: whether connections end, and further ones are refused.
     """
 
-    def __init__(self):
-        self.fault, self.stalled, self.refusing = 0.0, False, False
-        radio = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                if radio.refusing:
-                    self.send_error(503)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Type", "audio/wav")
-                self.end_headers()
-                radio.send(self.wfile)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def __init__(self, form="wav"):
+        self.form, self.fault, self.stalled, self.refusing = form, 0.0, False, False
+        handler = _rtsp_handler(self) if form == "rtsp" else _http_handler(self)
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        scheme = "rtsp" if form == "rtsp" else "http"
+        self.address = f"{scheme}://127.0.0.1:{self.server.server_address[1]}/"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def send(self, file, step=0.25):
-        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
-        endless = 0xFFFFFFFF
-        head = struct.pack("<4sI4s", b"RIFF", endless, b"WAVE") + form
+    def blocks(self, step):
+        """Yields `step` seconds of int16 samples at a time, at their own speed."""
         began, sent = time.monotonic(), 0
-        try:
-            file.write(head + struct.pack("<4sI", b"data", endless))
-            while not self.refusing:
-                while self.stalled:
-                    time.sleep(0.05)
-                wave = sound(sent // 4, 1.0, fault=self.fault)
-                part = wave[int((sent % 4) * step * RATE) :][: int(step * RATE)]
-                file.write((part * 32767).astype("<i2").tobytes())
-                sent += 1
-                time.sleep(max(0.0, began + sent * step - time.monotonic()))
-        except OSError:  # the client is gone
-            pass
+        while not self.refusing:
+            while self.stalled and not self.refusing:
+                time.sleep(0.05)
+            second, place = divmod(round(sent * step * RATE), RATE)
+            wave = sound(second, 1.0, fault=self.fault)[place : place + round(step * RATE)]
+            yield (wave * 32767).astype("<i2")
+            sent += 1
+            time.sleep(max(0.0, began + sent * step - time.monotonic()))
 
     def end(self):
         self.stalled, self.refusing = False, True
         self.server.shutdown()
+        self.server.server_close()
+
+
+def _http_handler(radio):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if radio.refusing:
+                self.send_error(503)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", f"audio/{radio.form}")
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the client is gone
+                (_send_wav if radio.form == "wav" else _send_encoded)(radio, self.wfile)
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+def _send_wav(radio, file):
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    endless = 0xFFFFFFFF
+    file.write(struct.pack("<4sI4s", b"RIFF", endless, b"WAVE") + form)
+    file.write(struct.pack("<4sI", b"data", endless))
+    for block in radio.blocks(0.25):
+        file.write(block.tobytes())
+
+
+def _send_encoded(radio, file):
+    """Sends mp3, or Opus in Ogg, as a web radio does."""
+    codec = {"mp3": "libmp3lame", "ogg": "libopus"}[radio.form]
+    options = {"write_xing": "0", "flush_packets": "1"}
+    if radio.form == "ogg":
+        options = {"page_duration": "200000", "flush_packets": "1"}
+    unseekable = types.SimpleNamespace(write=file.write)
+    container = av.open(unseekable, "w", format=radio.form, options=options)
+    stream = container.add_stream(codec, rate=RATE, layout="mono")
+    for number, block in enumerate(radio.blocks(0.25)):
+        frame = av.AudioFrame.from_ndarray(block[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE, number * len(block)
+        container.mux(stream.encode(frame))
+
+
+def _rtsp_handler(radio):
+    """Returns a handler of RTSP 1.0 with RTP within its connection (RFC 2326, 10.12; RFC 3551)."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            while (head := self._head()) and not radio.refusing:
+                method = head[0].split()[0]
+                headers = dict(line.split(": ", 1) for line in head[1:])
+                number = headers["CSeq"]
+                if method == "OPTIONS":
+                    self._answer(number, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
+                elif method == "DESCRIBE":
+                    self._answer(number, "Content-Type: application/sdp", body=_SDP)
+                elif method == "SETUP":
+                    assert "interleaved=0-1" in headers["Transport"]
+                    said = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+                    self._answer(number, said, "Session: 1")
+                elif method == "PLAY":
+                    self._answer(number, "Session: 1")
+                    with contextlib.suppress(OSError):  # the client is gone
+                        self._play()
+                    return
+
+        def _head(self):
+            lines = iter(lambda: self.rfile.readline().decode().strip(), "")
+            return list(lines)
+
+        def _answer(self, number, *headers, body=""):
+            lines = ["RTSP/1.0 200 OK", f"CSeq: {number}", *headers]
+            lines += [f"Content-Length: {len(body)}"] if body else []
+            self.wfile.write("\r\n".join([*lines, "", body]).encode())
+
+        def _play(self):
+            samples = 0
+            for number, block in enumerate(radio.blocks(0.02)):
+                packet = struct.pack(">BBHII", 0x80, 96, number % 65536, samples, 1)
+                packet += block.astype(">i2").tobytes()
+                self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+                samples += len(block)
+
+    return Handler
+
+
+_SDP = f"""v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=a machine
+t=0 0
+m=audio 0 RTP/AVP 96
+a=rtpmap:96 L16/{RATE}/1
+a=control:track
+""".replace("\n", "\r\n")
 
 
 class Process:

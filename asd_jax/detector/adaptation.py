@@ -45,6 +45,11 @@ class Adaptation:
             f"level {self.colour[0]:+.1f} dB, colour up to {max(map(abs, self.colour[1:])):.1f} dB"
         )
         scores = f"median score {self.before:.2f} before, {self.after:.2f} after"
+        if self.settled and self.before > self.detector.threshold:
+            return (
+                f"adapted: {found}; {scores}; without that these minutes are above the threshold "
+                f"of {self.detector.threshold:.2f}: make sure that the machine is healthy"
+            )
         if self.settled:
             return f"adapted: {found}; {scores}"
         return (

@@ -9,7 +9,13 @@ from jaxtyping import Float
 
 from asd_jax.data.simulated_session import coloured, smooth_colours
 from asd_jax.detector import examination
-from asd_jax.detector.fitting import FittedBank, RecordingTable, fit_bank, threshold_of
+from asd_jax.detector.fitting import (
+    FittedBank,
+    RecordingTable,
+    above_threshold,
+    fit_bank,
+    threshold_of,
+)
 from asd_jax.detector.grouping import check_domains
 from asd_jax.detector.heat_map import HeatMap
 from asd_jax.detector.notes import Kind, Note
@@ -24,6 +30,7 @@ from asd_jax.detector.views import (
     views,
 )
 from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.conformal import p_values
 from asd_jax.scoring.normal_bank import Known, NormalBank
 from asd_jax.scoring.normal_windows import SimulatedWindows
@@ -190,6 +197,8 @@ class Detector:
         if names is not None and len(names) != count:
             raise InputError(f"names of {len(names)} recordings, but {count} are given")
         further = RecordingTable.of(more.names(names, old), sessions=sessions, domains=domains)
+        scores = fused(self.bank.score(more.vectors))
+        notes = [*notes, *above_threshold(scores, self.threshold, more.windows, further)]
         if pooled:
             further = dataclasses.replace(further, domains=("pooled",) * count)
         fitted = fit_bank(

@@ -18,7 +18,7 @@ from asd_jax.detector.heat_map import grid
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.settings import Settings
 from asd_jax.detector.tables import check_tables, check_within
-from asd_jax.detector.views import rate_of, shapes
+from asd_jax.detector.views import RESERVED, rate_of, shapes
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_names
@@ -249,6 +249,7 @@ def _bank(tensors, header: Header) -> NormalBank:
         ),
         voting=header.voting,
         on_trial=header.on_trial,
+        reserved=RESERVED,
     )
     few = bank.new_session_scores.of.sum() < FEWEST_TO_COMPARE
     if not bank.voting or set(bank.voting) - set(bank.scorers) or few:

@@ -11,10 +11,12 @@ from asd_jax.detector.outliers import BESIDE, most_anomalous, of_rare_domain, ou
 from asd_jax.detector.processing import Processed
 from asd_jax.detector.sessions import stretches
 from asd_jax.detector.settings import Settings
+from asd_jax.detector.views import RESERVED
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.coreset import coreset
 from asd_jax.scoring.new_session import new_session_threshold
 from asd_jax.scoring.normal_bank import Known, NormalBank
+from asd_jax.scoring.normal_windows import NormalWindows
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.standardization import SIMULATION_MARGIN
 
@@ -183,6 +185,7 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
         known=known,
         simulated=processed.simulated,
         on_trial=("encoder",),
+        reserved=RESERVED,
     )
     return bank, notes
 
@@ -242,6 +245,30 @@ def _on_threshold(bank, settings, recordings, before: NormalBank | list) -> list
     message = (
         f"{recordings.names[found[0]]} alone sets the threshold of {threshold:.2f}; without it, it "
         f"would be {without:.2f}: listen to it"
+    )
+    return [Note(Kind.THRESHOLD, message)]
+
+
+def above_threshold(
+    scores: np.ndarray, threshold: float, windows: NormalWindows, recordings: RecordingTable
+) -> list[Note]:
+    """Returns a note if recordings that are to be learned are anomalous so far, else an empty list.
+
+    Args:
+        scores: scores "n" of their windows, by the detector that is to learn them.
+        threshold: its threshold.
+        windows: the windows.
+        recordings: what is known of the recordings.
+    """
+    median = [np.median(scores[windows.recording == n]) for n in range(len(recordings.names))]
+    above = [n for n, score in enumerate(median) if score > threshold]
+    if not above:
+        return []
+    highest = max(above, key=lambda n: median[n])
+    message = (
+        f"{len(above)} of {len(median)} recordings added are above the threshold so far, e.g. "
+        f"{recordings.names[highest]} ({median[highest]:.2f} of {threshold:.2f}): what they have "
+        "in common is normal from now on; listen to them, a fault must not be added"
     )
     return [Note(Kind.THRESHOLD, message)]
 

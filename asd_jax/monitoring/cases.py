@@ -77,7 +77,8 @@ class Case:
         """Returns shelved, raised, acknowledged, cleared (not acknowledged) or closed."""
         if self.closed is not None:
             return "closed"
-        if self.shelved_until is not None and now < self.shelved_until:
+        # A clock that was set back by years must not shelve a machine for years.
+        if self.shelved_until is not None and 0 < self.shelved_until - now <= LONGEST_SHELF:
             return "shelved"
         if self.cleared is not None:
             return "cleared"
@@ -164,22 +165,35 @@ def raise_case(store: Store, machine: str, occurrence: Occurrence) -> Case:
         return case_of(store, number)
 
 
-def clear_case(store: Store, machine: str, ended: float, peak: float) -> Case | None:
+def clear_case(
+    store: Store, machine: str, ended: float, peak: float, seconds: float | None = None
+) -> Case | None:
     """Records that the sound is normal again; an acknowledged case is closed by it.
 
     Returns None if there is no open case.
+
+    Args:
+        store: the store.
+        machine: name of the machine.
+        ended: end of the sound above the release score.
+        peak: highest score of the alarm.
+        seconds: length of the alarm in sound; by default the difference of its times, which a clock
+            that was set in between makes wrong.
     """
     with store.transaction() as do:
         case = open_case(store, machine)
         if case is None:
             return None
+        started = case.occurrences[-1].started
+        seconds = max(ended - started, 0.0) if seconds is None else seconds
+        # The record stays in order, even if the clock was set back during the alarm.
+        ended = max(ended, started)
         do("UPDATE cases SET cleared = ? WHERE id = ?", (ended, case.id))
         do(
             "UPDATE occurrences SET ended = ?, peak = max(peak, ?) "
             "WHERE case_id = ? AND ended IS NULL",
             (ended, peak, case.id),
         )
-        seconds = ended - case.occurrences[-1].started
         store.event(
             machine, ended, "alarm_cleared", f"after {seconds:.0f} s", case=case.id, peak=peak
         )
@@ -238,6 +252,15 @@ def unshelve(store: Store, machine: str, time: float, by: str = "") -> None:
         ).rowcount
         if changed:
             store.event(machine, time, "alarm_unshelved", "", by=by)
+
+
+def move_shelving(store: Store, machine: str, seconds: float) -> None:
+    """Moves the end of a shelving with a clock that was set, so that it lasts as long as meant."""
+    with store.transaction() as do:
+        do(
+            "UPDATE machines SET shelved_until = shelved_until + ? WHERE name = ?",
+            (seconds, machine),
+        )
 
 
 def announce_due(

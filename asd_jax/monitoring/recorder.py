@@ -55,9 +55,13 @@ class Recorder:
         """Records that the alarm is on."""
         self._do(lambda: cases.raise_case(self.store, self.machine, occurrence))
 
-    def cleared(self, ended: float, peak: float) -> None:
-        """Records that the alarm is off."""
-        self._do(lambda: cases.clear_case(self.store, self.machine, ended, peak))
+    def cleared(self, ended: float, peak: float, seconds: float | None = None) -> None:
+        """Records that the alarm is off; arguments as for `clear_case`."""
+        self._do(lambda: cases.clear_case(self.store, self.machine, ended, peak, seconds))
+
+    def clock_set(self, seconds: float) -> None:
+        """Records that the clock was set by so many seconds, so that a shelving ends when meant."""
+        self._do(lambda: cases.move_shelving(self.store, self.machine, seconds))
 
     def open_case(self) -> Case | None:
         """Returns the open case of the machine; None also if the store cannot be read."""
@@ -90,7 +94,8 @@ class Recorder:
                     self.store, now, machine=self.machine, silent=self.quiet.at(now)
                 )
             ]
-            if now - self._trend_at >= _TREND_SECONDS:
+            # A clock that was set back must not put off the next look.
+            if abs(now - self._trend_at) >= _TREND_SECONDS:
                 self._trend_at = now
                 if message := reported_trend(self.store, self.machine, now):
                     events.append({"event": "trend", "message": message})

@@ -88,7 +88,10 @@ class Trend:
         low, high = self.slope_interval
         rate = f"{self.slope:+.3g}{unit} a day ({low:+.3g} to {high:+.3g})"
         if not self.direction:
-            return f"{name} steady over {self.days} days: {rate}"
+            # A fault that has been there for longer than the days looked at is steady, too.
+            said = f"{name} steady over {self.days} days: {rate}, now {self.present:.3g}{unit}"
+            known = not np.isnan(self.threshold)
+            return f"{said}; the threshold is {self.threshold:.3g}" if known else said
         said = f"{name} {'rising' if self.direction > 0 else 'falling'}"
         at_least = "at least " if self.shape == "line" else ""
         said += f" since {at_least}{date(self.since)}"
@@ -213,12 +216,14 @@ def reported_trend(store: Store, machine: str, now: float) -> str:
         return ""
     if not found.due:
         return ""
-    last = store.query(
-        "SELECT max(time) AS time FROM events e JOIN machines m ON m.id = e.machine "
-        "WHERE m.name = ? AND kind = 'trend'",
+    # A report that a wrong clock dated years ahead must not suppress those of years.
+    if store.query(
+        "SELECT 1 FROM events e JOIN machines m ON m.id = e.machine "
+        "WHERE m.name = ? AND kind = 'trend' AND abs(time - ?) < ? LIMIT 1",
         machine,
-    )[0]["time"]
-    if last is not None and now - last < REPORT_AGAIN_DAYS * DAY:
+        now,
+        REPORT_AGAIN_DAYS * DAY,
+    ):
         return ""
     message = found.message("score")
     store.event(machine, now, "trend", message, since=found.since, slope=found.slope)

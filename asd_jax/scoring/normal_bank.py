@@ -62,6 +62,8 @@ class NormalBank:
         voting: the scorers whose scores are used.
         on_trial: views that do not learn from simulated windows, and vote only if they recognise
             new sessions as well as the other views do.
+        reserved: views whose scores count from one standard deviation above the usual one on. Their
+            chance variation would hide weak faults that only other views see.
     """
 
     scoring: Mapping[str, Scoring]
@@ -73,6 +75,7 @@ class NormalBank:
     simulated: SimulatedWindows = dataclasses.field(default_factory=SimulatedWindows)
     voting: tuple[str, ...] = ()
     on_trial: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -85,6 +88,7 @@ class NormalBank:
         known: Known | None = None,
         simulated: SimulatedWindows | None = None,
         on_trial: Sequence[str] = (),
+        reserved: Sequence[str] = (),
     ) -> "NormalBank":
         """Returns a bank of normal sounds with their self-scores.
 
@@ -98,6 +102,7 @@ class NormalBank:
             simulated: windows as they might sound in another session.
             on_trial: views that are used only if they recognise the normal sounds of new sessions
                 at least as well as one of the other views does.
+            reserved: views that count only well above their usual scores.
 
         Raises:
             InputError: fewer than 3 windows count, or a bank has fewer than 3 recordings.
@@ -118,6 +123,7 @@ class NormalBank:
             new_session_scores=none,
             simulated=SimulatedWindows() if simulated is None else simulated,
             on_trial=tuple(on_trial),
+            reserved=tuple(reserved),
         )
         bank.check_recordings()
         new = np.ones(len(windows), bool)
@@ -264,6 +270,10 @@ class NormalBank:
             for name in self.domains
         }
         statistics = {one: statistics_of(one, self.windows, scores) for one in self.scorers}
+        for one, (view, _) in self.scorers.items():
+            if view in self.reserved:
+                of = statistics[one]
+                statistics[one] = {bank: (usual + std, std) for bank, (usual, std) in of.items()}
         plain = Standardization(self.domains, statistics, dict.fromkeys(self.domains, 1.0))
         windows = self.windows[self.new_session_scores.of]
         standardized = {}

@@ -32,15 +32,16 @@ def file(machine: Machine) -> Reader:
         rate = sound.rate
 
     def read(stop: threading.Event) -> Iterator[Item]:
-        began = time.time() if machine.realtime else path.stat().st_mtime - _seconds(path)
+        began = time.monotonic()
+        first = None if machine.realtime else path.stat().st_mtime - _seconds(path)
         count = 0
         for block in _blocks(path, machine, rate):
             if stop.is_set():
                 return
             count += len(block)
-            if machine.realtime:
-                stop.wait(max(0.0, began + count / rate - time.time()))
-            yield Sound(block, rate, began + count / rate)
+            if first is None:
+                stop.wait(max(0.0, began + count / rate - time.monotonic()))
+            yield Sound(block, rate, time.time() if first is None else first + count / rate)
         yield Event("ended", f"{path.name} has been read to its end")
 
     return read

@@ -78,7 +78,10 @@ class Watcher:
         # An alarm that was on when the service ended is still on.
         case = self.recorder.open_case()
         if case is not None and case.cleared is None:
-            self.alarm.resume(Moment(0.0), Moment(0.0), case.peak)
+            began = case.occurrences[-1].started
+            # The alarm has been on for this long, so it began before the first window.
+            elapsed = max(clock() - began, 0.0)
+            self.alarm.resume(Moment(-elapsed, time=began), Moment(0.0), case.peak)
 
     def take(self, item: Item) -> None:
         """Takes a block of sound or an event from the source."""
@@ -144,7 +147,9 @@ class Watcher:
             self._raised(scored)
         elif changed:
             with self._recording:
-                self.recorder.cleared(scored.ended, changed["peak"])
+                # Recordings have times of their own, which no clock that is set now changes.
+                seconds = changed["seconds"] if self.live else None
+                self.recorder.cleared(scored.ended, changed["peak"], seconds)
             # The evidence is that of the worst window, which is known now.
             if self.worst is not None and self.worst is not self._kept:
                 self._keep(self.worst)
@@ -161,6 +166,8 @@ class Watcher:
         offset = now - self._monotonic()
         if abs(jump := offset - self._offset) > JUMP_SECONDS:
             self.note("clock_jump", f"the clock of this computer jumped by {jump:+.0f} s")
+            with self._recording:
+                self.recorder.clock_set(jump)
         self._offset = offset
         with self._recording:
             self.recorder.tick(now)

@@ -75,6 +75,21 @@ def test_one_view_alone_can_call_a_sound_odd():
     assert np.median(bank.normal) > 0  # a mean of what lies above the usual
 
 
+def test_a_reserved_view_counts_from_one_standard_deviation_above_its_usual_score_on():
+    x = {"a": vectors(), "b": vectors(seed=1)}
+    plain, bank = fit(x), fit(x, reserved=("b",))
+    test = {"a": vectors(5, 2), "b": vectors(5, 3)}
+    for one, shift in (("a/knn", 0.0), ("b/knn", 1.0)):
+        np.testing.assert_allclose(bank.score(test)[one], plain.score(test)[one] - shift)
+    # What such a view says of usual sounds does not add to the score of the other.
+    usual = {"a": vectors(30, 2), "b": vectors(30, 3)}
+    chance = [
+        np.abs(fused(of.score(usual)) - fused({"a": of.score(usual)["a/knn"]})).mean()
+        for of in (plain, bank)
+    ]
+    assert chance[1] < chance[0]
+
+
 def test_bands_are_compared_apart_where_vectors_have_them():
     x, cosine = (
         vectors(width=12).reshape(40, 3, 4),

@@ -4,14 +4,29 @@ import numpy as np
 import pytest
 import soundfile
 from machine_sound import RATE, sound
-from watch_service import MACHINES, TOKEN, Broker, Served, until
+from watch_service import MACHINE, MACHINES, TOKEN, Broker, Clock, Served, until
 
 from asd_jax.detector.detector import Detector
+from asd_jax.monitoring.store import Store
+from asd_jax.service.watcher import Watcher
 
 
 @pytest.fixture(scope="session")
 def plain_detector():
     return Detector.fit([sound(seed, 1.0) for seed in range(12)], RATE, weights=None)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def watcher(plain_detector, tmp_path, clock):
+    with Store(tmp_path / "s.db") as store:
+        yield Watcher(
+            MACHINE, plain_detector, store, clock=lambda: clock.wall, monotonic=lambda: clock.steady
+        )
 
 
 @pytest.fixture

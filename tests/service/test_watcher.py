@@ -4,53 +4,17 @@ import types
 import numpy as np
 import pytest
 from machine_sound import RATE, sound
+from watch_service import MACHINE, kinds, play
 
 from asd_jax.detector.stream import Event
 from asd_jax.monitoring import recorder
 from asd_jax.monitoring.cases import cases, shelve
 from asd_jax.monitoring.store import Store
-from asd_jax.service.configuration import Machine
 from asd_jax.service.delivery import Delivery
 from asd_jax.service.page import machines_page
 from asd_jax.service.sources import Sound
 from asd_jax.service.trends import Trends
 from asd_jax.service.watcher import WAITING, Watcher
-
-MACHINE = Machine(name="pump", detector="d", source="-")
-
-
-class Clock:
-    def __init__(self):
-        self.wall, self.steady = 1.7e9, 0.0
-
-    def pass_by(self, seconds):
-        self.wall += seconds
-        self.steady += seconds
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def watcher(plain_detector, tmp_path, clock):
-    with Store(tmp_path / "s.db") as store:
-        yield Watcher(
-            MACHINE, plain_detector, store, clock=lambda: clock.wall, monotonic=lambda: clock.steady
-        )
-
-
-def kinds(watcher):
-    return [event["event"] for event in watcher.recorder.store.events()]
-
-
-def play(watcher, clock, wave):
-    clock.pass_by(len(wave) / RATE)
-    watcher.take(Sound(wave, RATE, clock.wall))
-    while watcher.score_next():
-        pass
-    watcher.tick()
 
 
 def test_a_fault_raises_one_alarm_with_its_sound_and_it_clears(watcher, clock):
