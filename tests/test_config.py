@@ -70,15 +70,6 @@ def test_what_a_config_cannot_hold_is_named(changes, message):
         read_config(RunConfig, {**to_dict(RunConfig()), **changes})
 
 
-def test_a_changed_setting_is_checked_and_named_with_its_section():
-    config = with_values(RunConfig(), {"optimizer.batch_size": 8, "seed": 3})
-    assert (config.optimizer.batch_size, config.seed) == (8, 3)
-    with pytest.raises(InputError, match="^optimizer.batch_size=0 must be at least 1$"):
-        with_values(config, {"optimizer.batch_size": 0})
-    with pytest.raises(InputError, match="^optimizer.size: no such key$"):
-        with_values(config, {"optimizer.size": 0})
-
-
 @pytest.mark.parametrize(
     ("text", "mode"),
     [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scoring.test_anomaly_score import machine
+from scoring.machines import machine
 
 from asd_jax.config import RunConfig
 from asd_jax.data.factory import write_factory

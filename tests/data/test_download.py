@@ -1,56 +1,17 @@
 import zipfile
-from collections import namedtuple
 from pathlib import Path
 
-import numpy as np
 import pytest
-from zenodo_server import ZenodoServer, zipped
+from data.zips import DEV, EVAL, TRAIN, noise
+from zenodo_server import zipped
 
-import asd_jax.data.download
 from asd_jax.data import fetch
 from asd_jax.data.clips import find_clips
 from asd_jax.data.dcase import EDITIONS
 from asd_jax.data.fetch import DownloadError, fetch_file, new_session
 from asd_jax.runtime.lock import lock_folder
 
-DEV, TRAIN, EVAL = EDITIONS[2024].records
-Done = namedtuple("Done", "returncode stdout stderr")
 LIST = "/nttcslab/dcase2023_task2_baseline_ae/main/datasets/eval_data_list_2024.csv"
-
-
-def noise(seed, size=200_000):
-    return np.random.default_rng(seed).bytes(size)
-
-
-def dev_zip(machine, seed=0):
-    return zipped(
-        {
-            f"{machine}/train/section_00_source_train_normal_0000_v_1.wav": noise(seed),
-            f"{machine}/test/section_00_target_test_anomaly_0000_v_1.wav": noise(seed + 1),
-            f"{machine}/attributes_00.csv": "file_name,d1p,d1v\n",
-        }
-    )
-
-
-@pytest.fixture
-def server():
-    server = ZenodoServer()
-    server.records[DEV] = {f"dev_{machine}.zip": dev_zip(machine) for machine in EDITIONS[2024].dev}
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def download(server, command, monkeypatch):
-    """Runs the command against the server; gives its status and what it printed."""
-    monkeypatch.setenv("NO_PROXY", "*")
-
-    def run(output, *arguments, year=2024):
-        flags = (f"--year={year}", f"--output={output}", f"--base_url={server.url}")
-        return Done(*command(asd_jax.data.download, *flags, *arguments))
-
-    return run
 
 
 def names(folder):
@@ -75,14 +36,6 @@ def test_second_run_fetches_nothing(server, download, tmp_path):
     assert done.returncode == 0 and "0 to fetch" in done.stdout
     assert [what for _, what, _, _ in server.log[before:]] == [f"/api/records/{DEV}"]
     assert names(tmp_path) == files
-
-
-def test_new_revision_replaces_what_is_there(server, download, tmp_path):
-    download(tmp_path, "--machines=fan")
-    server.records[DEV]["dev_fan_r2.zip"] = dev_zip("fan", seed=5)
-    assert download(tmp_path, "--machines=fan").returncode == 0
-    (train,) = (clip.path for clip in find_clips(tmp_path) if clip.split == "train")
-    assert Path(train).read_bytes() == noise(5)
 
 
 def test_cut_connections_are_resumed_where_they_broke(server, download, tmp_path):
@@ -235,22 +188,6 @@ def test_output_that_cannot_be_written_is_bad_input(download, tmp_path):
     assert done.returncode == 2 and "file/.download: no folder to write to" in done.stderr
 
 
-def test_record_without_a_machine_is_an_error_if_it_was_asked_for(server, download, tmp_path):
-    del server.records[DEV]["dev_fan.zip"]
-    done = download(tmp_path, "--machines=fan,valve")
-    assert done.returncode == 1 and f"record {DEV}, dev: no archive of fan" in done.stderr
-    done = download(tmp_path, "--subset=dev")
-    assert done.returncode == 0 and "warning: " in done.stderr and "6 files" in done.stdout
-
-
-def test_answer_of_something_else_is_refused(server, download, tmp_path):
-    server.pages[f"/api/records/{DEV}"] = b"<html>Sign in to the hotel's network</html>"
-    del server.records[DEV]
-    done = download(tmp_path)
-    assert done.returncode == 2 and "not the answer of Zenodo's API" in done.stderr
-    assert "what came begins with b\"<html>Sign in to the hotel's network" in done.stderr
-
-
 def test_a_folder_that_another_download_fills_is_left_to_it(download, tmp_path):
     with lock_folder(tmp_path / ".download"):
         done = download(tmp_path, "--machines=fan")
@@ -305,53 +242,3 @@ def test_another_file_than_the_records_is_told_and_spares_what_is_there(server, 
     assert "what came begins with b'<html>Sign in</html>'" in done.stderr
     assert (tmp_path / ".download" / "dev_fan.zip.part").read_bytes() == begun
     assert {clip.machine for clip in find_clips(tmp_path)} == {"valve"}
-
-
-RECORDS = {
-    "nested": b'{"files": ' + b"[" * 100_000,
-    "nested in what is passed over": b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "empty": b"",
-    "half": b'{"files": [{"key": "dev_',
-    "a number": b"3",
-    "files of another shape": b'{"files": {"key": 1}}',
-    "not UTF-8": b'{"files": [{"key": "\xff"}]}',
-    "larger than any": b" " * (fetch.MOST_BYTES + 1),
-}
-STATED = [
-    {"size": 10**4000},
-    {"size": -1},
-    {"size": 2.5},
-    {"size": "1"},
-    {"size": True},
-    {"checksum": "md5:none"},
-    {"checksum": 3},
-    {"key": None},
-    {"links": {}},
-    {"links": {"self": 1}},
-]
-
-
-@pytest.mark.parametrize("name", RECORDS)
-def test_a_record_of_another_shape_is_told_in_one_line(server, download, tmp_path, name):
-    server.pages[f"/api/records/{DEV}"] = RECORDS[name]
-    del server.records[DEV]
-    done = download(tmp_path, "--machines=fan")
-    assert done.returncode == 2 and f"/api/records/{DEV}: " in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and len(done.stderr) < 500
-
-
-@pytest.mark.parametrize("stated", STATED, ids=str)
-def test_a_file_of_a_record_that_cannot_be_is_told(server, download, tmp_path, stated):
-    server.stated["dev_fan.zip"] = stated
-    done = download(tmp_path, "--machines=fan")
-    assert done.returncode == 2 and "not the answer of Zenodo's API" in done.stderr
-    assert len(done.stderr) < 500 and not server.sent("dev_fan.zip")
-
-
-@pytest.mark.parametrize(
-    "key", ["dev\0_fan.zip", "../dev_fan.zip", "[/x]_fan.zip", "\x1b[2J_fan.zip"]
-)
-def test_names_that_are_no_archives_are_passed_over(server, download, tmp_path, key):
-    server.stated["dev_fan.zip"] = {"key": key}
-    done = download(tmp_path, "--machines=fan")
-    assert done.returncode == 1 and "no archive of fan" in done.stderr

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from machine_sound import RATE, sound
 
-from asd_jax.data.simulated_session import coloured, simulated_session, smooth_colours
+from asd_jax.data.simulated_session import coloured, smooth_colours
 from asd_jax.detector.adaptation import Settling, adapted
 from asd_jax.detector.detector import Detector
 
@@ -41,13 +41,3 @@ def test_a_watch_settles_in_its_first_minutes(days):
     scores = [settling(elsewhere(sound(600 + n))) for n in range(3)]
     assert settling.news["event"] == "settled" and settling.detector.colour
     assert settling(elsewhere(sound(700))) < min(scores)
-
-
-def test_a_simulated_session_is_the_same_for_the_same_sound():
-    wave = sound(1)
-    assert np.array_equal(simulated_session(wave, RATE), simulated_session(wave.copy(), RATE))
-    assert not np.allclose(simulated_session(wave, RATE), simulated_session(sound(2), RATE))
-    assert (
-        simulated_session(wave, RATE) == pytest.approx(simulated_session(wave, RATE))
-        and len(wave) == 32000
-    )

@@ -2,52 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scoring.machines import machine, split
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import write_json
-from asd_jax.scoring import options
 from asd_jax.scoring.anomaly_score import fit_sections, score_machine, score_sections
-from asd_jax.scoring.back_ends import chosen
 from asd_jax.scoring.back_ends.knn import nearest
-from asd_jax.scoring.comparison import compare_back_ends
 from asd_jax.scoring.domain_normalization import domain_normalize
-from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.results import results
-
-
-def machine(source=40, target=8, test=10, shape=(6,), sections=("00",), held_out=0, seed=0):
-    """Embeddings of one machine: the target domain is shifted, anomalies are spread wider."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for section in sections:
-        rows += [(section, "train", "source", 0)] * source + [
-            (section, "train", "target", 0)
-        ] * target
-        rows += [(section, "held_out", d, 0) for d in ("source", "target") for _ in range(held_out)]
-        rows += [
-            (section, "test", d, y)
-            for d in ("source", "target")
-            for y in (0, 1)
-            for _ in range(test)
-        ]
-    section, split, domain, label = (np.array(column) for column in zip(*rows, strict=True))
-    vectors = rng.normal(size=(len(rows), *shape)) * (1 + label.reshape(-1, *[1] * len(shape)))
-    vectors += 2 + (domain == "target").reshape(-1, *[1] * len(shape)) * np.linspace(
-        -1, 2, shape[-1]
-    )
-    files = np.array([f"section_{s}_{i:04d}.wav" for i, s in enumerate(section)])
-    axes = ("clip", "embedding") if len(shape) == 1 else ("clip", "band", "embedding")
-    attribute = np.array([""] * len(rows))
-    return Embeddings(
-        vectors.astype(np.float32), files, section, split, domain, label, attribute, axes
-    )
-
-
-def split(embeddings, name, domain):
-    return embeddings.vectors[(embeddings.split == name) & (embeddings.domain == domain)].astype(
-        np.float64
-    )
 
 
 def test_the_default_is_cosine_1_nn_with_train_statistics_and_the_minimum():
@@ -84,21 +45,6 @@ def test_standardisation_uses_the_source_training_clips():
     expected = score_machine(dataclasses.replace(embeddings, vectors=by_hand), plain)
     found = score_machine(embeddings, dataclasses.replace(plain, standardize=True))
     assert found.score == pytest.approx(expected.score, abs=1e-10)
-
-
-def test_whitened_source_clips_have_unit_covariance_in_every_band():
-    from asd_jax.scoring.preparation import Preparation
-
-    embeddings = machine(shape=(3, 6))
-    training = {
-        "source": split(embeddings, "train", "source"),
-        "target": split(embeddings, "train", "target"),
-    }
-    prepare = Preparation.fit(training, Scoring(distance="euclidean", whiten=4), embeddings.axes)
-    whitened = prepare(training["source"])
-    assert whitened.shape == (40, 3, 4)
-    for band in range(3):
-        assert np.cov(whitened[:, band].T) == pytest.approx(np.eye(4), abs=1e-12)
 
 
 def test_cosine_of_banded_vectors_is_the_mean_over_bands():
@@ -217,45 +163,6 @@ def test_what_cannot_be_done_is_named(embeddings, scoring, said):
         score_machine(embeddings, Scoring(**scoring))
 
 
-def test_results_hold_the_contracts_keys_and_the_same_bytes_each_time(tmp_path):
-    machines = {"fan": machine(), "pump": machine(seed=1, sections=("00", "01"))}
-    for run in "12":
-        scored = {name: score_machine(embeddings) for name, embeddings in machines.items()}
-        write_json(tmp_path / run, results(scored, Scoring(), 2024))
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
-    found = results(scored, Scoring(), 2024)
-    assert {"official_score", "year", "scoring", "machines", "notes"} <= set(found)
-    assert list(found["machines"]["pump"]) == ["00", "01"]
-    assert {
-        "auc_source",
-        "auc_target",
-        "pauc",
-        "precision_source",
-        "f1_target",
-        "threshold",
-    } <= set(found["machines"]["fan"]["00"])
-    assert 0.5 < found["official_score"] < 1
-    assert "f1_source" in results({"fan": scored["fan"]}, Scoring(), 2021)["machines"]["fan"]["00"]
-    # knows no domains
-    of_2020 = results({"fan": scored["fan"]}, Scoring(), 2020)["machines"]["fan"]["00"]
-    assert "f1" in of_2020 and "f1_source" not in of_2020
-
-
-def test_an_unlabelled_machine_is_left_out_of_the_official_score_and_named():
-    fan, pump = machine(), machine()
-    pump = dataclasses.replace(pump, label=np.where(pump.split == "test", -1, pump.label))
-    scored = {"fan": score_machine(fan), "pump": score_machine(pump)}
-    found, alone = (results(of, Scoring(), 2024) for of in (scored, {"fan": scored["fan"]}))
-    assert found["official_score"] == alone["official_score"] > 0.5
-    assert list(found["machines"]) == ["fan"]
-    said = "pump section 00: test clips carry no label; the official score leaves it out"
-    assert found["notes"] == [said]
-    assert said in compare_back_ends({"fan": fan, "pump": pump}, back_ends=["knn"])[1]
-    unlabelled = results({"pump": scored["pump"]}, Scoring(), 2024)
-    assert unlabelled["official_score"] is None
-    assert unlabelled["notes"] == ["no official score: pump section 00: test clips carry no label"]
-
-
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_two_target_clips_do_not_drown_the_source(distance):
     """Each is the other's neighbour, so their self-scores are equal."""
@@ -270,20 +177,6 @@ def test_two_target_clips_do_not_drown_the_source(distance):
     assert np.array_equal(np.argsort(scored.score), np.argsort(plain.score))
 
 
-@pytest.mark.parametrize(
-    ("vectors", "message"),
-    [
-        (np.full((88, 4), 1e300), "of section_00_0000.wav, or a value beyond float32"),
-        (np.full((88, 4), np.nan), "NaN or infinity in the vector of section_00_0000.wav"),
-        (np.full((88, 4), -(2.0**200)), "beyond float32"),
-        (np.empty((88, 0)), r"vectors \(88, 0\), without any value"),
-    ],
-)
-def test_vectors_that_cannot_be_compared_are_refused(vectors, message):
-    with pytest.raises(InputError, match=message):
-        dataclasses.replace(machine(), vectors=vectors)
-
-
 def test_the_largest_vectors_of_float32_are_scored():
     embeddings = machine()
     largest = embeddings.vectors / np.abs(embeddings.vectors).max() * np.finfo(np.float32).max
@@ -295,73 +188,8 @@ def test_the_largest_vectors_of_float32_are_scored():
         assert found.score == pytest.approx(expected.score, abs=1e-4)
 
 
-def test_the_grid_equals_scoring_each_combination_by_itself():
-    machines = {
-        "fan": machine(shape=(2, 6), held_out=5),
-        "pump": machine(shape=(2, 6), held_out=5, seed=1),
-    }
-    scoring = Scoring(components=4)
-    pairs = {"knn": "test", "smote": "held_out", "mahalanobis": "none", "pca_residual": "train"}
-    grid, notes = compare_back_ends(machines, scoring, 2024, back_ends=list(pairs))
-    assert list(grid) == list(pairs) and notes == []
-    for back_end, mode in pairs.items():
-        options = dataclasses.replace(scoring, back_end=back_end, normalization=mode)
-        scored = {name: score_machine(embeddings, options) for name, embeddings in machines.items()}
-        assert grid[back_end][mode] == results(scored, options, 2024)["official_score"]
-
-
-def test_the_grid_leaves_out_what_cannot_be_and_says_why():
-    grid, notes = compare_back_ends({"fan": machine()}, back_ends=["knn", "band_matching"])
-    assert grid["knn"]["held_out"] is None and grid["knn"]["train"] is not None
-    assert set(grid["band_matching"].values()) == {None}
-    assert len(notes) == 2 and all("machine fan: " in note for note in notes)
-
-
 def test_fitted_sections_take_another_normalisation():
     embeddings = machine()
     scorers = fit_sections(embeddings, Scoring())
     found = score_sections(embeddings, scorers, normalization="test").score
     assert np.array_equal(found, score_machine(embeddings, Scoring(normalization="test")).score)
-
-
-def test_a_section_that_cannot_be_scored_costs_no_other_its_values():
-    one_domain = machine(seed=1)
-    alone = dataclasses.replace(one_domain, domain=np.full(len(one_domain.files), "source"))
-    found = results(
-        {"fan": score_machine(machine()), "mine": score_machine(alone)}, Scoring(), 2024
-    )
-    assert found["official_score"] is None and {"auc_source", "auc_target"} <= set(
-        found["machines"]["fan"]["00"]
-    )
-    assert (
-        "auc_source" in found["machines"]["mine"]["00"]
-        and "auc_target" not in found["machines"]["mine"]["00"]
-    )
-    assert found["arithmetic_mean"]["auc_target"] == found["machines"]["fan"]["00"]["auc_target"]
-    assert any(
-        "no official score: mine section 00: auc_target needs normal" in note
-        for note in found["notes"]
-    )
-
-
-def test_options_name_every_back_end_there_is():
-    assert set(options.BACK_ENDS) == set(chosen.BACK_ENDS)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"back_end": "knm"}, "back_end='knm'; known: knn.*Did you mean 'knn'"),
-        ({"back_end": "knn+foo"}, "back_end='foo'"),
-        ({"windows": "median"}, "windows='median'; known: mean, max"),
-        ({"k": 0}, "k=0 must lie in 1..1000000"),
-        ({"decision_quantile": 2.0}, "decision_quantile=2.0 must be above 0 and below 1"),
-        ({"decision_quantile": 1.0}, "decision_quantile=1.0 must be above 0 and below 1"),
-        ({"smote_ratio": 1.5}, "smote_ratio=1.5 must be above 0 and at most 1"),
-        ({"layers": "-1"}, "layers='-1'"),
-        ({"seed": -1}, "seed=-1 must lie in 0..4294967295"),
-    ],
-)
-def test_wrong_options_are_found_at_once(wrong, said):
-    with pytest.raises(InputError, match=said):
-        Scoring(**wrong)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scoring.test_anomaly_score import machine
+from scoring.machines import machine
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import fit_sections

@@ -1,7 +1,10 @@
 """Embeddings from anybody's file: what cannot be scored is refused where it is read."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scoring.machines import machine
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.embeddings import Embeddings
@@ -30,3 +33,17 @@ def test_vectors_that_no_back_end_can_take_are_refused(tmp_path, vectors, messag
         return
     with pytest.raises(InputError, match=f"fan.npz: .*{message}"):
         Embeddings.load(tmp_path / "fan.npz")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.full((88, 4), 1e300), "of section_00_0000.wav, or a value beyond float32"),
+        (np.full((88, 4), np.nan), "NaN or infinity in the vector of section_00_0000.wav"),
+        (np.full((88, 4), -(2.0**200)), "beyond float32"),
+        (np.empty((88, 0)), r"vectors \(88, 0\), without any value"),
+    ],
+)
+def test_vectors_that_cannot_be_compared_are_refused(vectors, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(machine(), vectors=vectors)

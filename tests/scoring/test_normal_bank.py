@@ -10,7 +10,6 @@ from asd_jax.detector.views import scoring_of, views
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.conformal import conformal_threshold
-from asd_jax.scoring.coreset import coreset
 from asd_jax.scoring.normal_bank import Known, NormalBank
 from asd_jax.scoring.normal_windows import NormalWindows, SelfScores, SimulatedWindows
 from asd_jax.scoring.options import Scoring
@@ -130,15 +129,6 @@ def test_two_domains_are_normalised_apart():
     )
     assert sorted(np.bincount(folds(domain, np.arange(40)))) == [4] * 10
     assert np.abs(bank.normal[30:]).mean() < 2  # ten times as far apart, and yet normal
-
-
-def test_coreset_covers_clusters_of_any_size():
-    rng = np.random.default_rng(0)
-    centres = np.array([[0, 0], [50, 0], [0, 50]], np.float32)
-    x = np.repeat(centres, [100, 3, 2], axis=0) + rng.normal(size=(105, 2)).astype(np.float32)
-    kept = coreset(x, 3)
-    assert len(kept) == 3 and len(set(np.abs(x[kept, None] - centres).sum(2).argmin(1))) == 3
-    assert len(coreset(x, 1000)) == 105
 
 
 def test_two_sounds_are_too_few():

@@ -86,13 +86,6 @@ def test_what_is_no_back_end_is_named(own, name, said):
         own(name).score(TEST)
 
 
-def test_the_name_has_one_form():
-    assert Scoring(back_end="a.b:c+knn").back_end == "a.b:c+knn"
-    for name in ("a.b", ":c", "a:", "a:b:c", "/tmp/a.py:c", "a b:c"):
-        with pytest.raises(InputError, match="package.module:function"):
-            Scoring(back_end=name)
-
-
 def test_no_file_of_a_detector_chooses_what_is_imported():
     header = object.__new__(Header)
     object.__setattr__(header, "scoring", {"spectrum": Scoring(back_end="knn+os:system")})

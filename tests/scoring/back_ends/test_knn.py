@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scoring.banks import by_loop
 from sklearn.neighbors import NearestNeighbors
 
 from asd_jax.runtime.errors import InputError
@@ -8,16 +9,6 @@ from asd_jax.scoring.back_ends.knn import knn, nearest
 
 RNG = np.random.default_rng(0)
 BANK, TEST = RNG.normal(size=(70, 12)) + 3, RNG.normal(size=(23, 12)) + 3
-
-
-def by_loop(queries, bank, distance):
-    """All distances, one pair at a time."""
-    found = np.empty((len(queries), len(bank)))
-    for i, x in enumerate(queries):
-        for j, e in enumerate(bank):
-            cosine = 1 - np.dot(x, e) / (np.linalg.norm(x) * np.linalg.norm(e))
-            found[i, j] = cosine if distance == "cosine" else np.linalg.norm(x - e)
-    return found
 
 
 @pytest.fixture(params=[(1024, 4096), (5, 8)], ids=["one block", "many blocks"])

@@ -1,0 +1,43 @@
+"""The settings of the front end."""
+
+import re
+
+import pytest
+
+from asd_jax.features.settings import Features, modes_by_machine
+from asd_jax.runtime.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ToyCar: local, fan: global}",
+        '{"ToyCar": "local", "fan": "global"}',
+        "{'ToyCar':local,'fan' : 'global'}",
+    ],
+)
+def test_modes_by_machine_are_read_with_and_without_quotes(text):
+    assert modes_by_machine(text) == {"ToyCar": "local", "fan": "global"}
+    assert Features(simam=text).simam_modes == {"ToyCar": "local", "fan": "global"}
+
+
+def test_a_mode_is_for_all_machines_or_a_mapping():
+    assert Features(simam="global").simam_modes == "global"
+    assert Features(simam={"fan": "none"}).simam_modes == {"fan": "none"}
+    said = "simam='{local}'; write a mapping as \"{ToyCar: local, fan: global}\""
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        _ = Features(simam="{local}").simam_modes
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"bins": 513}, "bins=513 must lie in 1..512"),
+        ({"high_hz": 0.0}, "high_hz=0.0 must be above 0 and at most 48000"),
+        ({"spacing": "mell"}, "spacing='mell'; known: even, mel, gammatone. Did you mean 'mel'?"),
+        ({"simam_tile_frames": 33}, "simam_tile_frames=33 must lie in 1..32"),
+    ],
+)
+def test_settings_out_of_range_are_named(values, said):
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        Features(**values)
