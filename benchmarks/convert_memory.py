@@ -74,7 +74,7 @@ def main() -> int:
                 f"{base.stat().st_size / 1e6:.0f} MB"
             )
     if FLAGS.output:
-        write_json(Path(FLAGS.output) / "convert_memory.json", results | provenance())
+        write_json(Path(FLAGS.output) / "convert_memory.json", {"ways": results, **provenance()})
     return int(
         any(r["ratio"] > LARGEST_RATIO or r["seconds"] > LONGEST_S for r in results.values())
     )
