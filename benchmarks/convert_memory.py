@@ -23,6 +23,7 @@ from absl import flags
 from asd_jax.models.eat import EATConfig, position_table
 from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
+from benchmarks.provenance import provenance
 from benchmarks.torch_writer import Tensor, save, tensor, zeros
 from convert import table
 from convert.sizes import encoder_template
@@ -73,7 +74,7 @@ def main() -> int:
                 f"{base.stat().st_size / 1e6:.0f} MB"
             )
     if FLAGS.output:
-        write_json(Path(FLAGS.output) / "convert_memory.json", results)
+        write_json(Path(FLAGS.output) / "convert_memory.json", {"ways": results, **provenance()})
     return int(
         any(r["ratio"] > LARGEST_RATIO or r["seconds"] > LONGEST_S for r in results.values())
     )

@@ -25,6 +25,7 @@ from asd_jax.scoring.anomaly_score import score_machine
 from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 SAMPLE_RATE = 16000
@@ -69,7 +70,7 @@ def main() -> None:
     print_table(text_table(columns, rows, title=f"AUC at {FLAGS.snr:g} dB, %"))
     for name, of in found["ranges"].items():
         print(f"{name}: {of['verdict']}")
-    write_json(Path(FLAGS.output) / "detectability.json", found)
+    write_json(Path(FLAGS.output) / "detectability.json", found | provenance())
     _write_page(found, columns, rows)
 
 

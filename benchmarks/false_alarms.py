@@ -26,6 +26,7 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from asd_jax.runtime.log import print_error
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 RATE, SESSIONS, CLIPS = 16000, 14, 8
@@ -56,7 +57,8 @@ def main() -> None:
         for count, rate in itertools.product(FITTED, RATES)
         if _of(rows, count, rate, "false_alarms")
     ]
-    write_json(Path(FLAGS.output) / "false_alarms.json", {"rows": rows, "summary": summary})
+    result = {"rows": rows, "summary": summary, **provenance()}
+    write_json(Path(FLAGS.output) / "false_alarms.json", result)
     for row in summary:
         print(json.dumps(row))
 

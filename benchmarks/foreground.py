@@ -30,6 +30,7 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from asd_jax.scoring.auc import auc, tie_groups
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 TILES = {"global": None, "local": LOCAL_TILE}
@@ -79,7 +80,7 @@ def main() -> None:
     found["verdicts"] = verdicts(found)
     for line in found["verdicts"]:
         print(line)
-    write_json(Path(FLAGS.output) / "foreground.json", found)
+    write_json(Path(FLAGS.output) / "foreground.json", found | provenance())
     _write_page(found, tables)
 
 

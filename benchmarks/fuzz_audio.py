@@ -32,7 +32,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from benchmarks.odd_folders import faults_of, random_folder
 from benchmarks.odd_recordings import fault_of, random_case
-from benchmarks.provenance import peak_memory_mb
+from benchmarks.provenance import peak_memory_mb, provenance
 
 FLAGS = flags.FLAGS
 
@@ -116,7 +116,7 @@ def main() -> int:
     result |= {"slowest_s": round(slowest, 3), "seconds": round(time.perf_counter() - began, 1)}
     print(json.dumps(result))
     if FLAGS.output:
-        write_json(Path(FLAGS.output) / "fuzz_audio.json", result)
+        write_json(Path(FLAGS.output) / "fuzz_audio.json", result | provenance())
     return 1 if broken else 0
 
 

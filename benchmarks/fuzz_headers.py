@@ -24,7 +24,7 @@ from absl import flags
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from benchmarks.provenance import peak_memory_mb
+from benchmarks.provenance import peak_memory_mb, provenance
 
 FLAGS = flags.FLAGS
 
@@ -81,7 +81,7 @@ def main() -> int:
     result |= {"seconds": round(time.perf_counter() - began, 1)}
     print(json.dumps(result))
     if FLAGS.output:
-        write_json(Path(FLAGS.output) / "fuzz_headers.json", result)
+        write_json(Path(FLAGS.output) / "fuzz_headers.json", result | provenance())
     return 1 if broken else 0
 
 

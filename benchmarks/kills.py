@@ -29,6 +29,7 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256, write_json
 from asd_jax.training.weights import read_weights
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 SAME = (
@@ -55,7 +56,7 @@ def main() -> None:
         result = kills(Path(folder), FLAGS.kills, getattr(signal, f"SIG{FLAGS.signal}"), FLAGS.seed)
     print(json.dumps(result, indent=1))
     if FLAGS.output:
-        write_json(Path(FLAGS.output) / "kills.json", result)
+        write_json(Path(FLAGS.output) / "kills.json", result | provenance())
 
 
 def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, seed: int = 0) -> dict:

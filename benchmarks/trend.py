@@ -25,6 +25,7 @@ from asd_jax.monitoring.trend import DAYS, FEWEST_DAYS, reported_trend
 from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
 from asd_jax.runtime.log import print_error
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 RATE, A_DAY, FITTED, SECONDS = 16000, 6, 5, 2.0
@@ -46,7 +47,7 @@ def main() -> None:
     found["steady"] = [steady(share, FLAGS.histories) for share in (0.0, 0.5, 1.0)]
     for row in found["steady"]:
         print(json.dumps(row))
-    write_json(Path(FLAGS.output) / "trend.json", found)
+    write_json(Path(FLAGS.output) / "trend.json", found | provenance())
 
 
 def slow_fault(machine: str) -> dict:

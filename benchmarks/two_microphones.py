@@ -27,6 +27,7 @@ from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.stacked import stacked
+from benchmarks.provenance import provenance
 
 ROOMS_DB = (10, 0, -10)
 TESTED = 20  # test clips of each machine, normal and faulty each
@@ -57,7 +58,8 @@ def main() -> None:
         }
         for room, of in machines[0].items()
     }
-    write_json(Path(args.output) / "two_microphones.json", {"leak_db": args.leak, "rooms": found})
+    result = {"leak_db": args.leak, "rooms": found, **provenance()}
+    write_json(Path(args.output) / "two_microphones.json", result)
     names = list(next(iter(found.values())))
     rows = [[name, *(f"{100 * of[name]:.1f}" for of in found.values())] for name in names]
     title = f"AUC and kept share of faults, %, by the room's level (leak {args.leak:g} dB)"

@@ -29,6 +29,7 @@ from asd_jax.detector.watch import Watch, Watching, memory_mb, watch_bytes
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 
@@ -70,7 +71,7 @@ def main() -> int:
     result |= {"fuzz": {"streams": FLAGS.fuzz, "broken": len(found)}, "broken": broken + found[:20]}
     print(json.dumps(result, indent=2))
     if FLAGS.output:
-        write_json(Path(FLAGS.output) / "watch.json", result)
+        write_json(Path(FLAGS.output) / "watch.json", result | provenance())
     return 1 if result["broken"] else 0
 
 

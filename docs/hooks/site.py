@@ -34,7 +34,10 @@ ORDER = {
         f"tutorials/{name}.md" for name in ("your_machine", "challenge_entry", "porting")
     ],
     "Guides": [],
-    "Reference": ["reference/python.md", "reference/config.md", "model_card.md", "glossary.md"],
+    "Reference": [
+        *("reference/python.md", "reference/config.md", "model_card.md", "conformance.md"),
+        "glossary.md",
+    ],
 }
 CARD = "model_card.md"
 PICTURES = ("pipeline_light.svg", "pipeline_dark.svg")

@@ -76,6 +76,8 @@ def test_float16_checkpoint_differs_only_by_its_rounded_position_table(blocks, m
         {"params": params}, jnp.asarray(blocks["x208"][:, 0], jnp.float32)
     )
     np.testing.assert_allclose(tokens, blocks["fp16ckpt_x208_block2"], rtol=0, atol=BLOCKS)
+    moved = np.abs(blocks["fp16ckpt_x208_block2"] - blocks["x208_block2"]).max()
+    assert moved == pytest.approx(1.3e-3, abs=5e-5)
 
 
 def test_fairseq_and_huggingface_files_give_identical_parameters():

@@ -70,11 +70,13 @@ def test_guarded_keeps_what_is_louder_near_than_far():
     assert np.abs(cancelled(noise, noise, guarded=True)).max() < 1e-6
 
 
-@pytest.mark.parametrize(("room_db", "plain"), [(10, 0.9), (0, 0.7)])
-def test_guarded_keeps_faults_where_plain_cancelling_erases_them(room_db, plain):
+@pytest.mark.parametrize(
+    ("room_db", "plain", "guarded"), [(10, 0.9, 0.95), (0, 0.7, 0.95), (-10, 0.6, 0.88)]
+)
+def test_guarded_keeps_faults_where_plain_cancelling_erases_them(room_db, plain, guarded):
     clips = [stereo(seed, fault, room_db=room_db) for seed in range(2) for fault in FAULTS]
-    # measured 0.977 and 0.997, plainly 0.821 and 0.616
-    assert np.mean([kept(clip, guarded=True) for clip in clips]) >= 0.95
+    # measured 0.977, 0.997 and 0.940, plainly 0.821, 0.616 and 0.476
+    assert np.mean([kept(clip, guarded=True) for clip in clips]) >= guarded
     assert np.mean([kept(clip, guarded=False) for clip in clips]) < plain
 
 
