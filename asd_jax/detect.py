@@ -164,10 +164,12 @@ def fit(args: argparse.Namespace) -> None:
     from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
     from asd_jax.detector.settings import Settings, check_window, usual_window
     from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
+    from asd_jax.runtime.start import keep_compiled
     from asd_jax.training.weights import origin_entries as origin_of
 
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
+    keep_compiled()
     seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin, trained = None, {}, None
@@ -390,6 +392,7 @@ def score(args: argparse.Namespace) -> int:
     from asd_jax.detector.verdicts import verdicts_of
     from asd_jax.run.sharded_rows import ShardedRows
     from asd_jax.runtime.files import file_sha256
+    from asd_jax.runtime.start import start_quickly
 
     if args.workdir and args.html:
         raise InputError(
@@ -398,6 +401,7 @@ def score(args: argparse.Namespace) -> int:
     for flag, path in (("--csv", args.csv), ("--html", args.html)):
         if path:
             _check_output(flag, path)
+    start_quickly()
     detector, paths, verdicts = Detector.load(args.detector), recordings(args.paths), []
     normal = normal_files(detector.names, args.normal) if args.normal else {}
 
@@ -495,11 +499,13 @@ def watch(args: argparse.Namespace) -> int:
     from asd_jax.detector.detector import Detector
     from asd_jax.detector.stream import Form
     from asd_jax.detector.watch import Watch, Watching
+    from asd_jax.runtime.start import start_quickly
 
     if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
         raise InputError(
             "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
         )
+    start_quickly()
     detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
     window, cut = detector.settings.window_seconds, detector.threshold
     # The threshold that ends an alarm lies between the one that starts it and the usual score.
