@@ -316,7 +316,7 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     """
     import soundfile
 
-    from asd_jax.data.factory import factory_clip
+    from asd_jax.data.synthesis import factory_clip
     from asd_jax.run.clips import file_reader, mark_held_out
     from asd_jax.run.manifest import summarize_recordings
 

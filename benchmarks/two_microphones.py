@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.far_microphone import stereo_clip
 from asd_jax.data.machines import FAULTS, MACHINES
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.data.two_microphones import cancelled, fault_share
 from asd_jax.features.filter_bank import log_filter_bank
 from asd_jax.reporting.table import print_table, text_table

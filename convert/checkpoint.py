@@ -99,7 +99,9 @@ def _opened(place: Place) -> Checkpoint:
     if not place.index:
         student, teacher, settings = _read(path)
     else:
-        student, teacher, settings = {}, {}, None
+        student = {}
+        teacher = {}
+        settings = None
         for file in place.files:
             tensors, _, own = _read(file)
             settings = settings or own

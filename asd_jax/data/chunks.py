@@ -50,7 +50,9 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
     Raises:
         InputError: What follows the samples may be more sound, or no chunk begins where one should.
     """
-    heard, wide, width = False, 0xFFFFFFFF, struct.calcsize(kind.head)
+    heard = False
+    wide = 0xFFFFFFFF
+    width = struct.calcsize(kind.head)
     while place + width <= end:
         name, size = struct.unpack(kind.head, read_at(file, place, width))
         # CAF marks an unknown size by -1; other containers use 0xFFFFFFFF.
@@ -65,7 +67,8 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
         if name == b"ds64" and size >= 16:
             wide = struct.unpack("<8xQ", read_at(file, place + width, 16))[0]
         if name == kind.names[1]:
-            heard, size = True, wide if size == 0xFFFFFFFF else size
+            heard = True
+            size = wide if size == 0xFFFFFFFF else size
         yield name, place + width, size
         after = place + width + size
         place = after + -size % kind.step

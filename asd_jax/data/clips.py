@@ -181,7 +181,8 @@ def machine_folders(root: str | Path, left_out: list[str] | None = None) -> dict
         raise InputError(f"{root}: no such folder; {EXPECTED_TREE}")
     if split_folders(root):
         return {root.resolve().name: [root]}
-    level, folders = [root], []
+    level = [root]
+    folders = []
     for _ in range(4):
         below = [sub for folder in level for sub in _listed(folder, left_out).folders]
         level = [folder for folder in below if not split_folders(folder)]

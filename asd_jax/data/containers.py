@@ -71,7 +71,9 @@ def find_sound(file: BinaryIO) -> Sound:
 
 def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> Sound:
     """Returns the audio data of a container after walking its chunks to the end."""
-    forms, data, kept = [], [], b""
+    forms = []
+    data = []
+    kept = b""
     for name, place, size in chunks_of(file, begin + kind.first, end, kind):
         if name == kind.names[1]:
             data.append((place, known_size(file, place, size, end, kind, bool(forms))))
@@ -126,7 +128,8 @@ def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
     said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
         header = int(lines[1])
-        count, channels = int(said["sample_count"]), int(said.get("channel_count", 1))
+        count = int(said["sample_count"])
+        channels = int(said.get("channel_count", 1))
         size = count * channels * int(said["sample_n_bytes"])
     except (LookupError, ValueError) as error:
         raise InputError("a damaged NIST header") from error

@@ -98,9 +98,11 @@ def crop_batches(
 
 class _Crops:
     def __init__(self, files, read, clips, samples, seed, steps, speed):
-        self.files, self.read = files, read
+        self.files = files
+        self.read = read
         self.shape = (clips, samples)
-        self.seed, self.steps = seed, steps
+        self.seed = seed
+        self.steps = steps
         self.speed = speed
 
     def __len__(self) -> int:
@@ -108,13 +110,15 @@ class _Crops:
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, list[Crop]]:
         # Seeding by the step makes every batch independent of the steps before it.
-        rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
+        rng = np.random.default_rng([self.seed, step])
+        (clips, samples) = self.shape
         chosen = rng.integers(len(self.files), size=(clips,))
         found = [self._crop(int(n), samples, rng) for n in chosen]
         return np.stack([wave for wave, _ in found]), [crop for _, crop in found]
 
     def _crop(self, file, samples, rng):
-        wave, span = self.read(self.files[file]), samples
+        wave = self.read(self.files[file])
+        span = samples
         if self.speed and rng.uniform() < SPEED_SHARE:
             span = round(samples * (1 + rng.uniform(-self.speed, self.speed)))
         begin = int(rng.integers(max(len(wave) - span, 0) + 1))

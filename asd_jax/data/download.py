@@ -63,7 +63,8 @@ def main() -> int:
         raise InputError("--year and --output are needed, e.g. --year=2024 --output=data/dcase2024")
     if not asked.base_url.startswith(("https://", "http://")):
         raise InputError(f"--base_url={asked.base_url}: no address of a server, as {ZENODO} is")
-    table, output = edition(asked.year), Path(asked.output)
+    table = edition(asked.year)
+    output = Path(asked.output)
     machines = machines_of(table, asked.machines, asked.subset)
     try:
         from asd_jax.data import fetch, zenodo
@@ -71,7 +72,8 @@ def main() -> int:
         raise InputError(
             f"downloading needs the package {error.name}: pip install asd_jax[download]"
         ) from error
-    session, ours = fetch.new_session(), contextlib.nullcontext()
+    session = fetch.new_session()
+    ours = contextlib.nullcontext()
     # A process would remove the partly unpacked files of another one.
     if not asked.dry_run:
         ours = lock_folder(output / _STATE, "--output")
@@ -140,10 +142,8 @@ def report(
     disk = next(
         folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
     )
-    needed, free = (
-        int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:]),
-        shutil.disk_usage(disk).free,
-    )
+    needed = int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:])
+    free = shutil.disk_usage(disk).free
     print_line(
         f"{len(archives)} files, {sum(a.size for a in archives) / 1e9:.2f} GB; {len(missing)} to "
         f"fetch, {sum(sizes) / 1e9:.2f} GB; room needed about {needed / 1e9:.2f} GB, free "
@@ -184,7 +184,8 @@ def fetch_all(
         rp.DownloadColumn(),
         rp.TransferSpeedColumn(),
     )
-    failures, stopped = [], []
+    failures = []
+    stopped = []
     with (
         rp.Progress(
             *columns, rp.TimeRemainingColumn(), console=rich.console.Console(stderr=True)

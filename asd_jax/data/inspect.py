@@ -77,7 +77,9 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     """
     left_out: list[str] = []
     folders = machine_folders(root, left_out)
-    names, machines, everything = find_ground_truth(root), {}, []
+    names = find_ground_truth(root)
+    machines = {}
+    everything = []
     for machine, places in folders.items():
         problems = []
         clips = machine_clips(places, machine, names, problems, problems)

@@ -17,7 +17,9 @@ from asd_jax.features.settings import AUDIOSET_MEAN, AUDIOSET_STD, LOW_HZ, SPACI
 
 Spacing = Literal["even", "mel", "gammatone"]
 
-FRAME_MS, HOP_MS = 25, 10  # Kaldi's defaults, as EAT uses them
+# Kaldi's defaults, as EAT uses them
+FRAME_MS = 25
+HOP_MS = 10
 PRE_EMPHASIS = 0.97  # Kaldi's default
 ENERGY_FLOOR = 2.0**-23  # float32 machine epsilon, Kaldi's floor before the logarithm
 DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
@@ -59,7 +61,8 @@ def log_filter_bank(
     """
     if not jnp.issubdtype(wave.dtype, jnp.floating):
         raise ValueError(f"a wave of {wave.dtype}; needs floats in [-1, 1], e.g. int16 / 32768")
-    window, hop = sample_rate * FRAME_MS // 1000, sample_rate * HOP_MS // 1000
+    window = sample_rate * FRAME_MS // 1000
+    hop = sample_rate * HOP_MS // 1000
     if wave.shape[-1] < window:
         raise ValueError(
             f"clips of {wave.shape[-1]} samples are shorter than one frame of {window}"
@@ -143,7 +146,9 @@ def filter_bank(
         raise ValueError(f"spacing {spacing!r}; known: {', '.join(SPACINGS)}")
     scale = _mel if spacing == "mel" else np.asarray
     edges = np.linspace(scale(low_hz), scale(high_hz), bins + 2)[:, None]
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    left = edges[:-2]
+    centre = edges[1:-1]
+    right = edges[2:]
     position = scale(hz)
     weights = np.maximum(
         0, np.minimum((position - left) / (centre - left), (right - position) / (right - centre))

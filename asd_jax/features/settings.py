@@ -10,7 +10,9 @@ from asd_jax.runtime.settings import CheckedSettings, key
 
 SPACINGS = ("even", "mel", "gammatone")
 LOW_HZ = 20.0  # Kaldi's default; its upper edge is half the sample rate
-AUDIOSET_MEAN, AUDIOSET_STD = -4.268, 4.569  # of log mel energies over AudioSet (EAT repository)
+# of log mel energies over AudioSet (EAT repository)
+AUDIOSET_MEAN = -4.268
+AUDIOSET_STD = 4.569
 LOCAL_TILE = (32, 32)  # frames x filters (arXiv 2508.15334)
 LAMBDA = 1e-4  # e_lambda of the public SimAM code
 

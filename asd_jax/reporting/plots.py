@@ -23,7 +23,11 @@ from asd_jax.runtime.printable import printable
 from asd_jax.scoring.auc import MAX_FPR, tie_groups
 from asd_jax.scoring.intervals import Interval
 
-INK, FAINT, NORMAL, ANOMALY, THIRD = "#010101", "#020202", "#030303", "#040404", "#050505"
+INK = "#010101"
+FAINT = "#020202"
+NORMAL = "#030303"
+ANOMALY = "#040404"
+THIRD = "#050505"
 _THEME = {
     INK: "var(--ink)",
     FAINT: "var(--faint)",
@@ -78,7 +82,8 @@ def svg_axes(
 
     cycle = cycler(color=[NORMAL, ANOMALY, THIRD, INK])
     with matplotlib.rc_context(_STYLE), matplotlib.rc_context({"axes.prop_cycle": cycle}):
-        figure, svg = Figure((WIDTH, height), layout=None if margins else "constrained"), []
+        figure = Figure((WIDTH, height), layout=None if margins else "constrained")
+        svg = []
         yield figure.subplots(rows, gridspec_kw=margins, **options), svg
         file = io.StringIO()
         # Letters that Matplotlib's font lacks are in the font of the page.
@@ -127,7 +132,8 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
                 for n, row in enumerate(values.values())
                 if column in row
             ]
-            at, bars = [p for p, _ in shown], [bar for _, bar in shown]
+            at = [p for p, _ in shown]
+            bars = [bar for _, bar in shown]
             reach = [[b.value - b.low for b in bars], [b.high - b.value for b in bars]]
             axes.barh(
                 at,

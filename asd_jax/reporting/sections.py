@@ -42,7 +42,8 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
         found: content of results.json.
         scored: {machine: the scores behind it}.
     """
-    rows, bars = [], {}
+    rows = []
+    bars = {}
     plain = found.get("filter_bank_baseline", {}).get("machines", {})
     columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
@@ -88,7 +89,8 @@ def _auc_columns(found: Mapping) -> list[str]:
 
 def mean_section(found: Mapping) -> Section:
     """Returns a table of means and standard deviations from results.json of several seeds."""
-    rows, columns = [], _auc_columns(found)
+    rows = []
+    columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
             spread = found["standard_deviation"]["machines"][machine][section]
@@ -124,7 +126,9 @@ def machine_section(
         links: (text, relative address) of the files with these scores.
     """
     here = scores.clips.section == section
-    clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
+    clips = scores.clips[here]
+    score = scores.score[here]
+    threshold = scores.threshold[section]
     parts = {
         domain: {
             kind: score[own]
@@ -234,7 +238,8 @@ def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
 
     These are the clips on the wrong side of the largest share of clips of the other kind.
     """
-    normal, anomalous = score[label == 0], score[label == 1]
+    normal = score[label == 0]
+    anomalous = score[label == 1]
     share = np.zeros(len(score))
     for n in np.flatnonzero(label >= 0):
         other = score[n] > anomalous if label[n] == 0 else score[n] < normal
@@ -274,7 +279,8 @@ def attention(
 
     The weights are None if SimAM is off.
     """
-    frames, mode = front_end.real_frames(len(wave)), MODES[front_end.simam.mode_of(machine)]
+    frames = front_end.real_frames(len(wave))
+    mode = MODES[front_end.simam.mode_of(machine)]
     energies = front_end.log_energies(wave[None])
     if mode == "none":
         return np.asarray(energies[0]), None
@@ -297,7 +303,9 @@ def _patch_bank(
 
     Returns None if the clips are not available or shorter than a patch.
     """
-    train, recording, considered = np.flatnonzero(own.split == "train"), own.clip, Considered()
+    train = np.flatnonzero(own.split == "train")
+    recording = own.clip
+    considered = Considered()
     for row in train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))].tolist():
         wave = _hear(hear, own, row)
         if wave is not None and front_end.real_frames(len(wave)) >= FRAMES:
@@ -308,10 +316,12 @@ def _patch_bank(
 
 
 def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
-    clips, score = scores.clips, scores.score[n]
+    clips = scores.clips
+    score = scores.score[n]
     # The scores of other sections have other scales, so the rank is within the section.
     rivals = scores.score[clips.section == clips.section[n]]
-    threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
+    threshold = scores.threshold[str(clips.section[n])]
+    kind = _KINDS[int(clips.label[n])]
     distance, row, bank_row = near(str(clips.files[n]))
     facts = [
         f"truth: {kind}, {clips.domain[n]} domain",
@@ -324,7 +334,8 @@ def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> Clip
     waves = [(what, _hear(hear, own, place)) for what, place in pair]
     waves = [(what, wave) for what, wave in waves if wave is not None]
     seen = [attention(front_end, wave, machine) for _, wave in waves]
-    drawn, sounds = [], []
+    drawn = []
+    sounds = []
     if seen:
         # Both spectrograms use one range of colours, so that they can be compared.
         decibels = plots.decibel_range(np.concatenate([energies.ravel() for energies, _ in seen]))
@@ -355,7 +366,8 @@ def _nearest_normal(own: Embeddings, scoring: Scoring):
     training clip). Rows may be windows: of a clip's windows, the one farthest from all normal ones
     is used.
     """
-    train, test = np.flatnonzero(own.split == "train"), np.flatnonzero(own.split == "test")
+    train = np.flatnonzero(own.split == "train")
+    test = np.flatnonzero(own.split == "test")
     by_domain = {
         d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")
     }

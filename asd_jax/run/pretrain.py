@@ -126,8 +126,41 @@ def sound_batches(
         InputError: the lengths do not fit the patches, or there are no sounds.
     """
     data = config.data
+    from_zoo = clips_from_zoo(config, files)
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+
+    def batches(start: int) -> Iterator[dict]:
+        recorded = recorded_crops(config, files, start) if files else None
+        for step in range(start, config.pretraining.steps):
+            # Steps with one long clip and steps with several short ones alternate.
+            pieces = data.pieces if step % 2 else 1
+            samples = FrontEnd().samples(data.frames // pieces)
+            step_key = jax.random.fold_in(key, step)
+            parts = []
+            crops = [None] * (from_zoo * pieces)
+            if from_zoo:
+                parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
+            if recorded is not None:
+                waves, places = next(recorded)
+                parts.append(waves[:, : samples * pieces].reshape(-1, samples))
+                crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
+            wave = jnp.concatenate(parts)
+            if teachers and teachers.by_name:
+                yield distilled_batch(step_key, wave, crops, data, teachers)
+            else:
+                yield {"wave": wave}
+
+    return batches
+
+
+def clips_from_zoo(config: PretrainConfig, files: Sequence[Path]) -> int:
+    """Returns how many clips of a batch are of synthetic machines, after checking the settings.
+
+    Raises:
+        InputError: the lengths do not fit the patches, or there are no sounds.
+    """
+    data = config.data
     clips = config.optimizer.batch_size
-    steps = config.pretraining.steps
     if data.frames % (PATCH * data.pieces):
         raise InputError(
             f"data.frames={data.frames} must be a positive multiple of {PATCH} x "
@@ -150,49 +183,25 @@ def sound_batches(
             f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of "
             f"{clips} to these recordings; set --config.data.zoo_share, e.g. 0.5"
         )
-    long, short = (
-        FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces)
-    )
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    return from_zoo
 
-    def batches(start: int) -> Iterator[dict]:
-        reader = file_reader(data)
+
+def recorded_crops(config: PretrainConfig, files: Sequence[Path], start: int) -> Iterator:
+    """Returns the batches of crops of recordings that follow `start` steps, as `crop_batches`."""
+    data = config.data
+    short = FrontEnd().samples(data.frames // data.pieces)
+    return crop_batches(
+        files,
+        file_reader(data),
+        clips=config.optimizer.batch_size - clips_from_zoo(config, files),
         # The crops must be long enough for both kinds of steps.
-        cut = {
-            "clips": clips - from_zoo,
-            "samples": max(long, short * data.pieces),
-            "seed": config.seed,
-        }
-        recorded = (
-            crop_batches(
-                files,
-                reader,
-                **cut,
-                start=start,
-                steps=steps,
-                speed=data.speed,
-                threads=data.threads,
-            )
-            if files
-            else None
-        )
-        for step in range(start, steps):
-            pieces, samples = (data.pieces, short) if step % 2 else (1, long)
-            step_key = jax.random.fold_in(key, step)
-            parts, crops = [], [None] * (from_zoo * pieces)
-            if from_zoo:
-                parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
-            if recorded is not None:
-                waves, places = next(recorded)
-                parts.append(waves[:, : samples * pieces].reshape(-1, samples))
-                crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
-            wave = jnp.concatenate(parts)
-            if teachers and teachers.by_name:
-                yield distilled_batch(step_key, wave, crops, data, teachers)
-            else:
-                yield {"wave": wave}
-
-    return batches
+        samples=max(FrontEnd().samples(data.frames), short * data.pieces),
+        seed=config.seed,
+        start=start,
+        steps=config.pretraining.steps,
+        speed=data.speed,
+        threads=data.threads,
+    )
 
 
 def distilled_batch(

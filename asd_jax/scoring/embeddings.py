@@ -126,7 +126,8 @@ class Embeddings:
             n: np.concatenate([getattr(part, n) for part in parts])
             for n in ("vectors", "label", *_TEXT)
         }
-        begins, starts = [part.window_start_seconds for part in parts], None
+        begins = [part.window_start_seconds for part in parts]
+        starts = None
         if any(begin is not None for begin in begins):
             pairs = zip(parts, begins, strict=True)
             starts = np.concatenate(

@@ -79,7 +79,8 @@ def evaluate_system(folder: str, clips: Sequence[ScoredClip], year: int) -> dict
 
 def _section_notes(clips: Sequence[ScoredClip], year: int) -> list[str]:
     """Returns notes on the scores and labels of one section."""
-    name, notes = f"{clips[0].machine} section {clips[0].section}", []
+    name = f"{clips[0].machine} section {clips[0].section}"
+    notes = []
     if len({clip.score for clip in clips}) == 1:
         notes.append(f"{name}: all {len(clips)} scores are equal, which counts as 0.5")
     named = any("normal" in clip.file or "anomaly" in clip.file for clip in clips)
@@ -143,6 +144,7 @@ def compare_systems(
     from asd_jax.scoring.intervals import paired_bootstrap
 
     clips, scores = aligned([*runs, *others])
-    ours, theirs = scores[: len(runs)], scores[len(runs) :]
+    ours = scores[: len(runs)]
+    theirs = scores[len(runs) :]
     found = paired_bootstrap(clips, ours, theirs, year, replicates=replicates, seed=seed)
     return dataclasses.asdict(found)

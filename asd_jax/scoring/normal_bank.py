@@ -200,7 +200,8 @@ class NormalBank:
 
         It is the recording if simulated windows stand for sessions.
         """
-        windows, known = self.windows, self._of_compared_sessions
+        windows = self.windows
+        known = self._of_compared_sessions
         session = np.where(known, windows.session, windows.session.max() + 1 + windows.group)
         return session[self.new_session_scores.of]
 
@@ -239,13 +240,15 @@ class NormalBank:
         included where they stand for sessions: another place of the microphone is normal, and what
         it does not explain is not.
         """
-        vectors, of = self.vectors[view], self.rows[view]
+        vectors = self.vectors[view]
+        of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
             stands = ~self._of_compared_sessions[self.simulated.rows]
             vectors = np.concatenate([vectors, self.simulated.vectors[view][stands]])
             of = np.concatenate([of, self.simulated.rows[stands]])
         if stay is not None:
-            vectors, of = vectors[stay[of]], of[stay[of]]
+            vectors = vectors[stay[of]]
+            of = of[stay[of]]
         return vectors, self.windows.domain[of]
 
     @functools.cached_property
@@ -262,9 +265,11 @@ class NormalBank:
         }
         statistics = {one: statistics_of(one, self.windows, scores) for one in self.scorers}
         plain = Standardization(self.domains, statistics, dict.fromkeys(self.domains, 1.0))
-        windows, standardized = self.windows[self.new_session_scores.of], {}
+        windows = self.windows[self.new_session_scores.of]
+        standardized = {}
         for n, name in enumerate(self.domains):
-            own, values = windows.domain == name, self.new_session_scores.values
+            own = windows.domain == name
+            values = self.new_session_scores.values
             of_each = {one: plain.one(one, name, values[one][own, n]) for one in self.voting}
             standardized[name] = fused(of_each)
         scale = scale_of(windows, standardized, self.by_sessions)
@@ -302,7 +307,8 @@ class NormalBank:
 
     def _as_new_session(self, vectors, known: SelfScores, new: np.ndarray) -> SelfScores:
         """Returns the known scores and those of new windows, as windows of a new session."""
-        windows, compared = self.windows, self._of_compared_sessions
+        windows = self.windows
+        compared = self._of_compared_sessions
         # If each recording is a session, the self-scores already leave out whole sessions.
         if np.array_equal(windows.session, windows.group) and compared.all():
             return self.self_scores
@@ -317,7 +323,8 @@ class NormalBank:
         if not len(self.simulated):
             rest = self.self_scores.of & ~compared
             return scores.with_scores(rest, self.self_scores.only(rest))
-        rows, copies = self.simulated.rows, {}
+        rows = self.simulated.rows
+        copies = {}
         for view, of in self.simulated.vectors.items():
             copies[view] = np.zeros((len(windows), *of.shape[1:]), np.float32)
             copies[view][rows] = of
@@ -338,7 +345,8 @@ class NormalBank:
         same = np.array_equal(self.windows.session, self.windows.group)
         if not rows.any() or not trusted or same:
             return tuple(self.scorers)
-        usual, domain = {}, self.windows.domain[scores.of][rows]
+        usual = {}
+        domain = self.windows.domain[scores.of][rows]
         column = np.array([self.domains.index(name) for name in domain])
         for one, values in scores.values.items():
             own = values[rows][np.arange(len(column)), column]

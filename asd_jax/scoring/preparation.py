@@ -55,7 +55,8 @@ class Preparation:
             return self
         vectors = self._parts(np.concatenate(given)).astype(np.float64)
         if scoring.standardize:
-            mean, std = vectors.mean(0), vectors.std(0)
+            mean = vectors.mean(0)
+            std = vectors.std(0)
             # A constant dimension carries no information; dividing by 1 avoids a division by 0.
             std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)
             self = dataclasses.replace(self, mean=mean, std=std)

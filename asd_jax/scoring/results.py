@@ -42,13 +42,16 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         "scoring": scoring.recorded(),
         "machines": {},
     }
-    known, missing = {}, []
+    known = {}
+    missing = []
     labelled, unlabelled = _sections(machines)
     told = [f"{machine} section {section}: {UNLABELLED}" for machine, section in unlabelled]
     for machine, section in labelled:
-        of, name = machines[machine], f"{machine} section {section}"
+        of = machines[machine]
+        name = f"{machine} section {section}"
         here = of.clips.section == section
-        domain, label = of.clips.domain[here], of.clips.label[here]
+        domain = of.clips.domain[here]
+        label = of.clips.label[here]
         try:
             values = section_values(name, domain, label, of.score[here], year, missing)
         except InputError as error:
@@ -99,7 +102,8 @@ def _combined(what: Callable[[list[float]], float], values: list):
 
 def _sections(machines: Mapping[str, MachineScores]) -> tuple[list[tuple[str, str]], ...]:
     """Returns the (machine, section) pairs whose test clips have labels, and the others."""
-    labelled, unlabelled = [], []
+    labelled = []
+    unlabelled = []
     for machine, of in machines.items():
         for section in sorted(set(of.clips.section.tolist())):
             known = (of.clips.label[of.clips.section == section] >= 0).all()

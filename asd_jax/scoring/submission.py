@@ -53,7 +53,8 @@ def write_submission(
         year: the year of the challenge.
         domain: domain of each clip, "n"; needed for 2021 only.
     """
-    section, files = np.asarray(section), np.array([Path(str(name)).name for name in files])
+    section = np.asarray(section)
+    files = np.array([Path(str(name)).name for name in files])
     ends = [f"section_{s}_test" for s in section]
     if year == 2020:
         ends = [f"id_{s}" for s in section]
@@ -155,7 +156,8 @@ def _read_values(file: ScoreFile, problems: Problems, strict: bool) -> dict[str,
     before = len(problems)
     for number, row in enumerate(rows, start=1):
         try:
-            name, value = row[0], float(row[1])
+            name = row[0]
+            value = float(row[1])
             # A byte order mark would become part of the first file name.
             if len(row) > 2 or not name or name.startswith("\ufeff"):
                 raise ValueError
@@ -189,12 +191,15 @@ def _clips(
     strict: bool,
 ) -> list[ScoredClip]:
     """Returns the rows of one score file with what is known about their clips."""
-    path, machine, section = file.path, file.machine, file.section
+    path = file.path
+    machine = file.machine
+    section = file.section
     if decisions is not None and set(decisions) != set(scores):
         odd = sorted(set(decisions) ^ set(scores))
         said = f"its clips are not those of the decision file, {some(odd)}"
         problems.add("other clips", path, f"{path}: {said}")
-    clips, here = [], set()
+    clips = []
+    here = set()
     for written, score in scores.items():
         name = written if Path(written).suffix else f"{written}.wav"
         if strict and name != written:
