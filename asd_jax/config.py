@@ -276,7 +276,7 @@ class RunConfig(CheckedSettings):
     )
     compiled: str = key(
         "~/.cache/asd_jax",
-        "folder for compiled programs on GPUs; empty: compile anew in every run",
+        "folder for compiled programs; empty: compile anew in every run",
     )
     data: Data = Data()
     factory: Factory = Factory()
@@ -306,6 +306,18 @@ class RunConfig(CheckedSettings):
             )
         if self.data.root != "factory":
             check_machines(self.data.machine_names, self.data.year)
+        if self.backbone.cache_tokens:
+            self._check_cached_tokens()
+
+    def _check_cached_tokens(self) -> None:
+        _ = self.fine_tuning  # raises if an augmentation changes the tokens
+        if self.data.resident:
+            raise InputError("backbone.cache_tokens=True reads no clips: set data.resident=False")
+        if self.model.attention != "none":
+            raise InputError(
+                f"backbone.cache_tokens=True, but model.attention={self.model.attention} learns "
+                "before the frozen EAT: set `attention=none`"
+            )
 
     @property
     def fine_tuning(self) -> FineTuning:

@@ -31,8 +31,9 @@ def main() -> int:
     if missing := [name for name in LIBRARIES if not _found(name)]:
         raise InputError(f"serve needs {', '.join(missing)}: pip install 'asd_jax[service]'")
     from asd_jax.runtime.lock import lock_folder
+    from asd_jax.runtime.start import start_quickly
     from asd_jax.service.configuration import read_configuration
-    from asd_jax.service.service import Service, start_quickly
+    from asd_jax.service.service import Service
 
     configuration = read_configuration(Path(flags.FLAGS.config))
     start_quickly(configuration.state / "compiled")

@@ -8,8 +8,6 @@ from typing import Any
 import grain
 import numpy as np
 
-from asd_jax.data.clips import Clip
-
 Batch = dict[str, np.ndarray]
 # Reads a clip or one of its windows.
 Reader = Callable[[Any], np.ndarray]
@@ -18,17 +16,24 @@ Reader = Callable[[Any], np.ndarray]
 class _Source:
     """A grain source that returns clips by number."""
 
-    def __init__(self, clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader):
+    def __init__(
+        self,
+        clips: Sequence,
+        extras: Sequence[dict[str, int]],
+        read: Reader,
+        reads: str = "wave",
+    ):
         self.clips = clips
         self.extras = extras
         self.read = read
+        self.reads = reads
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Batch:
         numbers = {"clip": index, **self.extras[index]}
-        return {"wave": self.read(self.clips[index])} | {
+        return {self.reads: self.read(self.clips[index])} | {
             name: np.asarray(n, np.int32) for name, n in numbers.items()
         }
 
@@ -58,7 +63,7 @@ class _Share:
 
 
 def training_batches(
-    clips: Sequence[Clip],
+    clips: Sequence,
     extras: Sequence[dict[str, int]],
     read: Reader,
     *,
@@ -69,6 +74,7 @@ def training_batches(
     threads: int = 4,
     share: tuple[int, int] = (0, 1),
     change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    reads: str = "wave",
 ) -> Iterator[Batch]:
     """Returns the batches of `epochs` passes over the clips, each in a new order, from batch
     `start` on.
@@ -88,11 +94,15 @@ def training_batches(
         share: (i, n) reads only the i-th of n equal parts of every batch.
         change: Maps a waveform and a random generator, which depends on the seed and the place in
             the order alone, to the waveform to train on; None for the waveform itself.
+        reads: The name in the batch of what `read` returns.
     """
     if start >= epochs * len(clips) // batch_size:
         return iter(())
     order = (
-        grain.MapDataset.source(_Source(clips, extras, read)).seed(seed).shuffle().repeat(epochs)
+        grain.MapDataset.source(_Source(clips, extras, read, reads))
+        .seed(seed)
+        .shuffle()
+        .repeat(epochs)
     )
     if change:
         order = order.random_map(lambda clip, rng: clip | {"wave": change(clip["wave"], rng)})
@@ -106,7 +116,7 @@ def training_batches(
 
 
 def clip_batches(
-    clips: Sequence[Clip],
+    clips: Sequence,
     extras: Sequence[dict[str, int]],
     read: Reader,
     *,

@@ -284,7 +284,8 @@ class Detector:
 
         The windows have the sampling rate `input_rate`.
         """
-        vectors, seconds = views(self.pipeline, self.as_fitted(windows))
+        wanted = "rhythm" in self.bank.scoring
+        vectors, seconds = views(self.pipeline, self.as_fitted(windows), with_rhythm=wanted)
         return self.bank.score(vectors), seconds
 
     def as_fitted(self, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b s"]:

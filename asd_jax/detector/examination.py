@@ -73,7 +73,7 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
     bank, tokens = detector.bank, detector.settings.tokens
     windows, starts = windows_of(wave, settings, detector.input_rate)
     windows = detector.as_fitted(windows)
-    vectors, _ = views(detector.pipeline, windows)
+    vectors, _ = views(detector.pipeline, windows, with_rhythm="rhythm" in bank.scoring)
     worst = int(fused(bank.score(vectors)).argmax())
     view = "encoder" if "encoder" in vectors else "level"
     own, normal = vectors[view][[worst]], bank.vectors[view]

@@ -182,9 +182,9 @@ def _encoder(tensors, header: Header, path) -> Pipeline | None:
 
 def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
     scoring, settings = header.scoring, header.settings
-    expected = shapes(encoder, round(settings.window_seconds * rate_of(encoder)))
+    samples = round(settings.window_seconds * rate_of(encoder))
     # A machine without a rhythm has no such view, nor has a file of an earlier version.
-    expected = {view: of for view, of in expected.items() if view in scoring or view != "rhythm"}
+    expected = shapes(encoder, samples, with_rhythm="rhythm" in scoring)
     if {view: tensors[f"bank/{view}"].shape[1:] for view in scoring} != expected:
         raise InputError("its bank is not of the views that its encoder gives")
     if any(tensors[f"moved/{view}"].shape[1:] != expected[view] for view in scoring):

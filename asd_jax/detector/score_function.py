@@ -89,8 +89,8 @@ def _back_end(scoring: Scoring, vectors) -> Score:
             f"distance {scoring.distance}) cannot be exported"
         )
     if scoring.back_end == "pca_residual":
-        pca = principal_components(vectors, scoring.components)
-        mean, axes = jnp.asarray(pca.mean_, jnp.float32), jnp.asarray(pca.components_, jnp.float32)
+        found = principal_components(vectors, scoring.components)
+        mean, axes = (jnp.asarray(part, jnp.float32) for part in found)
 
         def residual(x):
             x = x - mean[None]

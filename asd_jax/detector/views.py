@@ -108,32 +108,34 @@ def rate_of(pipeline: Pipeline | None) -> int:
 
 
 def views(
-    pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
+    pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"], *, with_rhythm: bool = True
 ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"]]:
     """Returns ({view: vectors "b ..."}, log energies of each second "b m f") of windows "b s".
 
     The views are "level" and "fluctuation", the mean and the standard deviation over time of the
     log mel energies, "b f"; "rhythm", "b r", whose first number is the regularity (see
-    features/rhythm.py); and "encoder", the embedding, if there is an encoder.
+    features/rhythm.py); and "encoder", the embedding, if there is an encoder. The program of the
+    rhythm takes as long to compile as all others, so it can be left out.
     """
-    vectors, seconds, _ = views_and_unsteadiness(pipeline, windows)
+    vectors, seconds, _ = views_and_unsteadiness(pipeline, windows, with_rhythm=with_rhythm)
     return vectors, seconds
 
 
 def views_and_unsteadiness(
-    pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"]
+    pipeline: Pipeline | None, windows: Float[np.ndarray, "b s"], *, with_rhythm: bool = True
 ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "b m f"], Float[np.ndarray, "b"]]:
     """Returns the results of `views`, and the unsteadiness "b" of windows "b s".
 
     The unsteadiness is the root mean square difference between the log energies of a window's
     halves.
     """
-    config, params = (None, {}) if pipeline is None else (pipeline.config, pipeline.params)
+    config, params = _of_one_window(pipeline)
     if pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
-    parts = in_batches(functools.partial(traced_views, config, params), windows)
+    traced = functools.partial(traced_views, config, params, with_rhythm=with_rhythm)
+    parts = in_batches(traced, windows)
     # jax.tree.leaves orders the entries of a dictionary by their keys.
-    names = sorted([*scoring_of(pipeline), "seconds", "unsteadiness"])
+    names = sorted([*view_names(pipeline, with_rhythm), "seconds", "unsteadiness"])
     vectors = dict(zip(names, parts, strict=True))
     return vectors, vectors.pop("seconds"), vectors.pop("unsteadiness")
 
@@ -174,17 +176,31 @@ def batch_size() -> int:
     return BATCH * own_devices().size
 
 
-def shapes(pipeline: Pipeline | None, samples: int) -> dict[str, tuple[int, ...]]:
+def view_names(pipeline: Pipeline | None, with_rhythm: bool) -> list[str]:
+    """Returns the names of the views, with or without "rhythm"."""
+    return [name for name in scoring_of(pipeline) if with_rhythm or name != "rhythm"]
+
+
+def shapes(
+    pipeline: Pipeline | None, samples: int, *, with_rhythm: bool = True
+) -> dict[str, tuple[int, ...]]:
     """Returns {view: shape of a window's vector}, without computing anything."""
-    config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
-    found = jax.eval_shape(
-        traced_views, config, params, jax.ShapeDtypeStruct((1, samples), jnp.float32)
-    )
-    return {view: found[view].shape[1:] for view in scoring_of(pipeline)}
+    config, params = _of_one_window(pipeline)
+    traced = functools.partial(traced_views, config, params, with_rhythm=with_rhythm)
+    # Of the same arguments as a window's own program, so that it is traced once.
+    found = jax.eval_shape(traced, jax.ShapeDtypeStruct((1, samples), jnp.float32))
+    return {view: found[view].shape[1:] for view in view_names(pipeline, with_rhythm)}
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, jax.Array]:
+def _of_one_window(pipeline: Pipeline | None) -> tuple[EncoderConfig | None, dict]:
+    """Returns the encoder and its parameters for a single window, whose program is ready soon."""
+    return (None, {}) if pipeline is None else (pipeline.config, pipeline.stacked)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "with_rhythm"))
+def traced_views(
+    config: EncoderConfig | None, params: dict, wave, *, with_rhythm: bool = True
+) -> dict[str, jax.Array]:
     """Returns {view: vectors "b ..."}, "seconds" and "unsteadiness" as a JAX function.
 
     See `views` for their meaning.
@@ -198,7 +214,8 @@ def traced_views(config: EncoderConfig | None, params: dict, wave) -> dict[str, 
     half = max(1, energies.shape[1] // 2)
     differ = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
     found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
-    found["rhythm"] = rhythm(energies)
+    if with_rhythm:
+        found["rhythm"] = rhythm(energies)
     found["unsteadiness"] = jnp.sqrt(jnp.square(differ).mean(1))
     if config is not None:
         found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]

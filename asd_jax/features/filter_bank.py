@@ -74,16 +74,14 @@ def log_filter_bank(
     # TF32 errors would be visible in quiet cells, so both products use full float32.
     spectrum = jax.lax.conv_general_dilated(
         wave[:, :, None],
-        jnp.asarray(frames.T[:, None, :], wave.dtype),
+        np.asarray(frames.T[:, None, :], wave.dtype),
         window_strides=(hop,),
         padding="VALID",
         dimension_numbers=("NWC", "WIO", "NWC"),
         precision="highest",
     )
     real, imaginary = jnp.split(spectrum, 2, axis=-1)
-    energy = jnp.matmul(
-        real**2 + imaginary**2, jnp.asarray(bank.T, wave.dtype), precision="highest"
-    )
+    energy = jnp.matmul(real**2 + imaginary**2, np.asarray(bank.T, wave.dtype), precision="highest")
     return jnp.log(jnp.maximum(energy, ENERGY_FLOOR))
 
 

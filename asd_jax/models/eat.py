@@ -23,6 +23,7 @@ from asd_jax.runtime.settings import check_settings, key
 
 PATCH = 16  # edge of a patch, in frames and in filters
 NORM_EPS = 1e-6
+STACKED = "blocks"  # name of the parameters that `stacked_blocks` makes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,12 +130,36 @@ class EAT(nn.Module):
         )
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="pre_norm")(x)
         out = {"pre_norm": x, "blocks": [], "ffn": []}
+        if self.has_variable("params", STACKED):
+            return self._in_a_loop(x, out)
         kind = nn.remat(Block) if self.remat else Block
         for i, rate in enumerate(np.linspace(0, self.drop_path, c.depth).tolist()):
             x, ffn = kind(c, self.dtype, self.lora, rate, self.attention, name=f"block_{i}")(x)
             out["blocks"].append(x)
             out["ffn"].append(ffn)
         return x, out  # post-norm: nothing follows the last block
+
+    def _in_a_loop(self, x, out):
+        """Returns the same for parameters of `stacked_blocks`."""
+        block = Block(self.config, self.dtype, self.lora, 0.0, self.attention, parent=None)
+
+        def step(x, params):
+            x, ffn = block.apply({"params": params}, x)
+            return x, (x, ffn)
+
+        x, (blocks, ffn) = jax.lax.scan(step, x, self.get_variable("params", STACKED))
+        return x, out | {"blocks": blocks, "ffn": ffn}
+
+
+def stacked_blocks(params: dict, count: int) -> dict:
+    """Returns EAT's parameters with those of the first `count` blocks stacked, without the others.
+
+    With them EAT is one block in a loop: it computes the same, and is traced and compiled sooner,
+    as a command needs that scores one file. They are for inference, without stochastic depth.
+    """
+    blocks = [params[f"block_{i}"] for i in range(count)]
+    rest = {name: of for name, of in params.items() if not name.startswith("block_")}
+    return rest | {STACKED: jax.tree.map(lambda *of: np.stack(of), *blocks)}
 
 
 class Block(nn.Module):

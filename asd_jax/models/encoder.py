@@ -107,6 +107,11 @@ class EncoderConfig:
         return pooling.tokens.block_numbers(pooling.block, self.eat.depth) if self.eat else []
 
     @property
+    def block_indices(self) -> list[int]:
+        """The same numbers, counted from the first block."""
+        return [block % self.backbone.depth for block in self.blocks]
+
+    @property
     def embedding_dim(self) -> int:
         """The width e of the embeddings (of one band's, where bands are kept separate)."""
         if self.eat is None:
@@ -126,7 +131,8 @@ class Encoder(nn.Module):
     """Maps waveforms "b s" to (embeddings "b e" or "b bands e", intermediates).
 
     The intermediates are "filter_bank" "b f", the mean over real frames of the spectrogram after
-    SimAM (the baseline without a model), and EAT's "pre_norm", "blocks" and "ffn".
+    SimAM (the baseline without a model), EAT's "pre_norm", "blocks" and "ffn", and "tokens", those
+    that are pooled.
 
     Attributes:
         config: front end, backbone and pooling.
@@ -153,14 +159,19 @@ class Encoder(nn.Module):
     @nn.compact
     def embed(
         self,
-        spectrogram: Float[Array, "b t f"],
+        spectrogram: Float[Array, "b t f"] | None,
         samples: Length,
         simam_mode: Int[Array, "b"] | None = None,
+        tokens: Float[Array, "b n d"] | None = None,
     ):
         """Returns embeddings and intermediates of a spectrogram to which SimAM was not yet applied.
 
-        `samples` is the length of the clips in samples.
+        `samples` is the length of the clips in samples. Where `tokens` are given, the tokens to be
+        pooled that an earlier call gave as an intermediate, the spectrogram is not used.
         """
+        if tokens is not None:
+            return self._pool(tokens.astype(self.dtype)), {}
+        assert spectrogram is not None  # one of the two is given
         front_end = self.config.front_end
         x = front_end.attend(spectrogram, simam_mode, samples)
         out = {"filter_bank": x[:, : front_end.real_frames(samples)].mean(1)}
@@ -170,10 +181,10 @@ class Encoder(nn.Module):
             return out["filter_bank"], out
         eat = EAT(self.config.eat, self.dtype, self.lora, self.drop_path, self.remat, name="eat")
         _, intermediates = eat(x)
-        tokens = [intermediates["blocks"][block] for block in self.config.blocks]
+        tokens = [intermediates["blocks"][block] for block in self.config.block_indices]
         # A single block is not divided, so that its embeddings stay the same to the last bit.
         mean = tokens[0] if len(tokens) == 1 else sum(tokens[1:], tokens[0]) / len(tokens)
-        return self._pool(mean), out | intermediates
+        return self._pool(mean), out | intermediates | {"tokens": mean}
 
     def _pool(self, tokens):
         pooling = self.config.pooling

@@ -256,18 +256,6 @@ def training_mesh(config: RunConfig) -> Mesh:
     )
 
 
-def keep_compiled(config: RunConfig) -> None:
-    """Keeps compiled programs in the folder `compiled`, so that they need not be compiled again.
-
-    This does not apply to CPUs, whose programs are valid only on the machine that compiled them. If
-    JAX's own environment variable names a folder, that folder is used.
-    """
-    # The attribute is made at run time, so pyright does not know it.
-    named = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    if config.compiled and jax.default_backend() != "cpu" and not named:
-        jax.config.update("jax_compilation_cache_dir", str(Path(config.compiled).expanduser()))
-
-
 def compute_dtype(model: Size) -> DTypeLike:
     """Returns the type that EAT computes in."""
     return getattr(jnp, model.dtype)

@@ -21,7 +21,7 @@ from asd_jax.run.embed import (
     without_path,
     write_front_end,
 )
-from asd_jax.run.encoder import check_run, keep_compiled, note_slow_dtype
+from asd_jax.run.encoder import check_run, note_slow_dtype
 from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import write_report, write_seeds_report
 from asd_jax.run.workdir import BASELINE_FOLDER, SNAPSHOTS, Run
@@ -33,6 +33,7 @@ from asd_jax.runtime.names import check_names
 from asd_jax.runtime.provenance import made_by
 from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.runtime.sign_of_life import doing
+from asd_jax.runtime.start import keep_compiled
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.comparison import compare_back_ends
@@ -138,7 +139,7 @@ def embed_frozen(
     if config.model.encoder == "eat" or weights:
         config = with_values(config, {"model.weights": weights or "none"})
     check_run(config, training=False)
-    keep_compiled(config)
+    keep_compiled(config.compiled)
     if config.model.encoder == "eat":
         note_slow_dtype(config.model)
     with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):

@@ -12,12 +12,12 @@ from asd_jax.config import RunConfig
 from asd_jax.data.windows import Window
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig
+from asd_jax.run.cached_tokens import cached_tokens
 from asd_jax.run.clips import clip_windows, find_data, readable_clips, window_reader
 from asd_jax.run.encoder import (
     check_run,
     compute_dtype,
     encoder_config,
-    keep_compiled,
     note_other_front_end,
     note_slow_dtype,
     pretrained_eat,
@@ -33,6 +33,7 @@ from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.files import remove_new_folder_on_error
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
+from asd_jax.runtime.start import keep_compiled
 from asd_jax.training.fine_tuning import class_numbers, fine_tune
 from asd_jax.training.weights import load_pipeline, origin_entries, save_encoder
 
@@ -85,7 +86,7 @@ def train_and_score(
             or written, and the message says what.
     """
     check_run(config)
-    keep_compiled(config)
+    keep_compiled(config.compiled)
     note_slow_dtype(config.model)
     with remove_new_folder_on_error(data_folder):
         found = find_data(config, data_folder, overwrite=overwrite)
@@ -153,6 +154,10 @@ def trained_params(
     if config.data.pseudo_classes:
         windows = with_pseudo_classes(config, windows, encoder, pretrained, run.pseudo_classes)
 
+    shards = tokens = None
+    if config.backbone.cache_tokens:
+        shards, tokens = cached_tokens(config, encoder, pretrained, windows, run.tokens)
+
     def keep(step, params):
         save_encoder(run.snapshots / f"step_{step:07}.safetensors", encoder, params, **source)
 
@@ -172,7 +177,10 @@ def trained_params(
         log_every=config.log.every,
         checkpoint_every=config.log.checkpoint_every,
         change=change,
+        tokens=tokens,
         keep=keep,
     )
     save_encoder(run.weights, encoder, params, **source)
+    if shards:
+        shards.remove()
     return params, {"training_seconds": time.perf_counter() - begin}

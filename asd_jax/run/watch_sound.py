@@ -21,6 +21,7 @@ from asd_jax.monitoring.store import Store
 from asd_jax.run.score_recordings import ANOMALY
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import OutputFailed, print_result
+from asd_jax.runtime.start import start_quickly
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -34,6 +35,7 @@ def watch(args: argparse.Namespace) -> int:
         raise InputError(
             "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
         )
+    start_quickly()
     detector = Detector.load(args.detector)
     raw = Form(args.encoding, args.rate, args.channels)
     watching = _watching(args, detector)

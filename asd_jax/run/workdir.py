@@ -64,6 +64,7 @@ class Run:
         self.timing = self.workdir / "timing.json"
         self.comparison = self.workdir / "comparison.json"
         self.report = self.workdir / "report"
+        self.tokens = self.workdir / "tokens"  # of the frozen EAT, while training lasts
         # What the run was made from, written before anything is computed.
         self.origin = self.workdir / "pretrained.json"  # the weights that it began from
         self.config = self.workdir / "config.json"

@@ -79,7 +79,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     Raises:
         InputError: fewer than two normal or two anomalous clips.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     n = len(label)
     groups = tie_groups(label, score)
@@ -88,7 +88,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
         ("auc", "pauc"), (auc, pauc), leave_one_out(label, score), strict=True
     ):
         spread = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
-        half_width = float(stats.t.ppf(0.975, n - 1) * spread)
+        half_width = float(stdtrit(n - 1, 0.975) * spread)
         estimate = n * float(metric(*groups)) - (n - 1) * float(left_out.mean())
         found[name] = Jackknife(estimate, half_width, (n - 1) * half_width)
     return found

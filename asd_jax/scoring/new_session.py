@@ -5,6 +5,7 @@ The predictions come from the scores of known sessions.
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtri, stdtrit
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
@@ -32,10 +33,8 @@ def widening_for_few(n: int) -> float:
 
     The factor follows Student's t distribution.
     """
-    from scipy import stats
-
-    widened = stats.t.ppf(_AT, max(n - 1, 1)) * np.sqrt(1 + 1 / max(n, 1))
-    return float(widened / stats.norm.ppf(_AT))
+    widened = stdtrit(max(n - 1, 1), _AT) * np.sqrt(1 + 1 / max(n, 1))
+    return float(widened / ndtri(_AT))
 
 
 def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
@@ -44,12 +43,10 @@ def limit_of_few(scores: Float[np.ndarray, "n"], rate: float) -> float:
     Minus infinity stands for no limit: there are fewer than two scores, or enough for a quantile of
     their own.
     """
-    from scipy import stats
-
     n = len(scores)
     if not 2 <= n < min_normal_sounds(rate):
         return -np.inf
-    widened = stats.t.ppf(1 - rate, n - 1) * np.sqrt(1 + 1 / n)
+    widened = stdtrit(n - 1, 1 - rate) * np.sqrt(1 + 1 / n)
     return float(scores.mean() + widened * scores.std(ddof=1))
 
 
@@ -97,8 +94,6 @@ def new_session_threshold(
     Raises:
         InputError: the rate is outside (0, 1), or there are fewer than 3 distinct scores.
     """
-    from scipy import stats
-
     if not 0 < rate < 1:
         raise InputError(f"false-alarm rate {rate}: must lie between 0 and 1")
     if len(np.unique(scores)) < FEWEST and len(scores) < min_normal_sounds(rate):
@@ -127,5 +122,5 @@ def new_session_threshold(
     # A session that is left out is compared with one session fewer than a new one will be, and
     # therefore scores higher. Student's t with sessions - 1 degrees of freedom would correct for
     # the small number of sessions twice.
-    widened = stats.t.ppf(1 - rate, 2 * (sessions - 1))
+    widened = stdtrit(2 * (sessions - 1), 1 - rate)
     return max(threshold, float(mean.mean() + widened * deviation)), weak

@@ -4,7 +4,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -189,19 +188,3 @@ class Service:
                 if self.publisher and (due or published.get(name) != change):
                     self.publisher.state(state)
                 published[name] = change
-
-
-def start_quickly(folder: Path) -> None:
-    """Makes JAX keep compiled programs in a folder, and numpy's linear algebra use one thread.
-
-    Its matrices are small. Several threads wait for each other in loops, which took 13 s instead of
-    1 s until the first score when one of two cores was busy.
-    """
-    import jax
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1, user_api="blas")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -56,6 +56,7 @@ def fine_tune(
     log_every: int = 20,
     checkpoint_every: int = 200,
     change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    tokens: Sequence[np.ndarray] | None = None,
     keep: Callable[[int, dict], None] = lambda step, params: None,
 ) -> dict:
     """Returns the parameters of `Encoder(config)` after fine-tuning on the training clips.
@@ -78,6 +79,7 @@ def fine_tune(
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
         change: changes waveforms as they are read, see `training_batches`.
+        tokens: "n d" of each clip, which the frozen EAT would make of it, see run/cached_tokens.py.
         keep: receives the step and the encoder's parameters after each of
             `settings.snapshot_steps`.
 
@@ -115,9 +117,9 @@ def fine_tune(
         if resident:
             return itertools.repeat(data, steps - start)
         read_ahead = training_batches(
-            clips,
+            clips if tokens is None else range(len(clips)),
             extras,
-            read,
+            read if tokens is None else tokens.__getitem__,
             batch_size=settings.batch_size,
             epochs=-(-steps * settings.batch_size // len(clips)),
             seed=seed,
@@ -125,6 +127,7 @@ def fine_tune(
             start=start,
             threads=threads,
             change=change,
+            reads="wave" if tokens is None else "tokens",
         )
         return (shard_batch(mesh, batch) for batch in read_ahead)
 

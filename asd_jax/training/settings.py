@@ -109,6 +109,11 @@ class Backbone(CheckedSettings):
     remat: bool = key(
         False, "recompute blocks in the backward pass: much less memory, a third more time"
     )
+    cache_tokens: bool = key(
+        False,
+        "of frozen: compute each clip's tokens once, and keep them on disk while training lasts; "
+        "needs mixup=none, mask_probability=0",
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -195,6 +200,26 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
     def of(cls, *parts: Optimizer | Backbone | Head | Augmentation) -> "FineTuning":
         """Returns the merged settings of the given parts."""
         return cls(**functools.reduce(dict.__or__, map(dataclasses.asdict, parts)))
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.cache_tokens:
+            return
+        masks = self.mask_probability and (self.mask_frames or self.mask_filters)
+        wrong = {
+            f"strategy={self.strategy}": self.strategy != "frozen" and "strategy=frozen",
+            f"mixup={self.mixup}": self.mixup != "none" and "mixup=none",
+            f"mask_probability={self.mask_probability:g}": masks and "mask_probability=0",
+            f"noise_probability={self.noise_probability:g}": self.noise_probability
+            and "noise_probability=0",
+            f"drop_path={self.drop_path:g}": self.drop_path and "drop_path=0",
+        }
+        if instead := {own: other for own, other in wrong.items() if other}:
+            raise InputError(
+                "cache_tokens=True computes the tokens of a clip once, but with "
+                f"{', '.join(instead)} they differ from step to step; set "
+                f"{' '.join(f'`{other}`' for other in instead.values())}"
+            )
 
     def trains(self, path: str) -> bool:
         """Returns whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""

@@ -184,20 +184,25 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
     def loss_and_gradients(trained, frozen, head_state, batch, key):
         labels = jax.nn.one_hot(batch["label"], head.classes)
         modes = batch["simam_mode"]
-        wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
+        if "tokens" in batch:
+            sound = {"tokens": batch["tokens"]}
+            samples = 0  # counts for a spectrogram alone
+        else:
+            wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
+            sound = {"spectrogram": augment(front_end.spectrogram(wave, modes))}
+            samples = wave.shape[1]
         # Each clip carries the number of its part, from which the part's drop_path key is made.
-        whole = {
-            "spectrogram": augment(front_end.spectrogram(wave, modes)),
+        whole = sound | {
             "labels": labels,
             "simam_mode": modes,
-            "part": jnp.repeat(jnp.arange(settings.accumulate), len(wave) // settings.accumulate),
+            "part": jnp.repeat(jnp.arange(settings.accumulate), len(modes) // settings.accumulate),
         }
 
         def add(carry, part):
             gradients, head_state = carry
             drop_key = jax.random.fold_in(jax.random.fold_in(key, 2), part["part"][0])
             found, more = jax.value_and_grad(loss_of, has_aux=True)(
-                trained, frozen, head_state, part, wave.shape[1], drop_key
+                trained, frozen, head_state, part, samples, drop_key
             )
             loss, (head_state, accuracy) = found
             return (jax.tree.map(jnp.add, gradients, more), head_state), (loss, accuracy)
@@ -227,9 +232,10 @@ def _make_loss(encoder: Encoder, head: nn.Module):
         params = join(trained, frozen)
         embeddings, _ = encoder.apply(
             {"params": params["encoder"]},
-            part["spectrogram"],
+            part.get("spectrogram"),
             samples,
             part["simam_mode"],
+            part.get("tokens"),
             method="embed",
             rngs={"drop_path": key},
         )

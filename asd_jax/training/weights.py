@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.models.eat import EAT, PATCH, EATConfig
+from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
+from asd_jax.models.eat import EAT, PATCH, EATConfig, stacked_blocks
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
@@ -288,6 +288,14 @@ class Pipeline:
         """The parameters, with a full copy on every device of this process."""
         return replicated(own_devices(), self.params)
 
+    @functools.cached_property
+    def stacked(self) -> dict:
+        """The parameters with EAT's blocks as a loop, for programs that shall be ready soon."""
+        if self.config.eat is None:
+            return self.params
+        count = max(self.config.block_indices) + 1
+        return self.params | {"eat": stacked_blocks(self.params["eat"], count)}
+
     def embed(self, wave, machine: str | None = None) -> jax.Array:
         """Returns the embeddings "b e" (or "b bands e") of waveforms "b s" in [-1, 1].
 
@@ -331,15 +339,38 @@ def random_eat(config: EATConfig, seed: int) -> dict:
 
 def abstract_eat(config: EATConfig) -> dict:
     """Returns the shapes and dtypes of EAT's parameters."""
-    spectrogram = jax.ShapeDtypeStruct((1, PATCH, config.mel_bins), jnp.float32)
-    return jax.eval_shape(EAT(config).init, jax.random.key(0), spectrogram)["params"]
+    # All blocks are alike, so one is traced.
+    module = EAT(dataclasses.replace(config, depth=1))
+    found = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), _spectrogram(config))
+    return _with_all_blocks(found["params"], config.depth)
 
 
 def abstract_encoder(config: EncoderConfig) -> dict:
     """Returns the shapes and dtypes of an encoder's parameters ({} for the bare filter bank)."""
-    wave = jax.ShapeDtypeStruct((1, config.front_end.sample_rate), jnp.float32)
-    mode = jax.ShapeDtypeStruct((1,), jnp.int32)
-    return jax.eval_shape(Encoder(config).init, jax.random.key(0), wave, mode).get("params", {})
+    if config.eat is None:
+        return {}
+    tokens = dataclasses.replace(config.pooling.tokens, blocks="")
+    one_block = dataclasses.replace(
+        config,
+        eat=dataclasses.replace(config.eat, depth=1),
+        pooling=dataclasses.replace(config.pooling, block=-1, tokens=tokens),
+    )
+
+    def init(x):
+        mode = jnp.zeros(1, jnp.int32)
+        samples = config.front_end.samples(x.shape[1])
+        return Encoder(one_block).init(jax.random.key(0), x, samples, mode, method="embed")
+
+    found = jax.eval_shape(init, _spectrogram(config.eat))["params"]
+    return found | {"eat": _with_all_blocks(found["eat"], config.eat.depth)}
+
+
+def _spectrogram(config: EATConfig) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, FRAME_MULTIPLE, config.mel_bins), jnp.float32)
+
+
+def _with_all_blocks(params: dict, depth: int) -> dict:
+    return params | {f"block_{i}": params["block_0"] for i in range(depth)}
 
 
 def _built(kind: type[_Config], values: Any, path: str | Path) -> _Config:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from golden_eat import flax_names, golden_eat
 
-from asd_jax.models.eat import EAT, EATConfig, position_table
+from asd_jax.models.eat import EAT, EATConfig, position_table, stacked_blocks
 
 CONFIG = EATConfig(embed_dim=48, depth=3, num_heads=4)
 LENGTHS = ["x1024", "x512", "x208", "x100"]
@@ -146,3 +146,13 @@ def test_recomputing_blocks_changes_nothing(params):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradient(True), gradient(False)
     )
+
+
+def test_blocks_in_a_loop_compute_the_same(params):
+    module, x = EAT(CONFIG), jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 128)), "f4")
+    _, plain = module.apply({"params": params}, x)
+    _, looped = module.apply({"params": stacked_blocks(params, 2)}, x)
+    for name in ("blocks", "ffn"):
+        assert len(looped[name]) == 2
+        # measured: no difference
+        np.testing.assert_allclose(looped[name], jnp.stack(plain[name][:2]), atol=1e-6)

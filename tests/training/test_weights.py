@@ -14,6 +14,8 @@ from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.tensors import StoredTensor
 from asd_jax.training.weights import (
+    abstract_eat,
+    abstract_encoder,
     load_encoder,
     load_pipeline,
     random_eat,
@@ -213,3 +215,13 @@ def test_damaged_files_are_refused_by_name(tmp_path, params, kind, message):
     with pytest.raises(InputError, match=message) as error:
         load_pipeline(path)
     assert "a.safetensors" in str(error.value)
+
+
+@pytest.mark.parametrize("attention", ["none", "se"])
+def test_the_shapes_of_all_blocks_follow_from_one(attention):
+    front_end = FrontEnd(simam=SimAM("none"))
+    sizes = EATConfig(embed_dim=16, depth=3, num_heads=2)
+    config = EncoderConfig(front_end, sizes, Pooling(block=-2), attention=attention)
+    wave = jax.ShapeDtypeStruct((1, 16000), jnp.float32)
+    whole = jax.eval_shape(Encoder(config).init, jax.random.key(0), wave)["params"]
+    assert abstract_encoder(config) == whole and abstract_eat(sizes) == whole["eat"]

@@ -15,8 +15,7 @@ def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
         components: number of components, limited to half the clips so that some variation is left
             unexplained.
 
-    Complexity: O(r^2 e) to fit, O(n components e) to score. Uses the PCA of scikit-learn with full
-    SVD.
+    Complexity: O(r^2 e) to fit, O(n components e) to score.
     """
 
     def fit(bank):
@@ -25,19 +24,18 @@ def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
     return fit_by_folds(fit, bank, fewest=2)
 
 
-def principal_components(vectors: np.ndarray, components: int):
-    """Returns the fitted scikit-learn PCA of vectors "r e"."""
-    from sklearn.decomposition import PCA
-
-    return PCA(min(components, max(1, len(vectors) // 2), vectors.shape[1]), svd_solver="full").fit(
-        vectors
-    )
+def principal_components(vectors: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean "e" and the first principal axes "c e" of vectors "r e"."""
+    mean = vectors.mean(0)
+    axes = np.linalg.svd(vectors - mean, full_matrices=False)[2]
+    return mean, axes[: min(components, max(1, len(vectors) // 2), vectors.shape[1])]
 
 
 def _scorer(vectors, components):
-    pca = principal_components(vectors, components)
+    mean, axes = principal_components(vectors, components)
 
     def score(test):
-        return np.linalg.norm(test - pca.inverse_transform(pca.transform(test)), axis=1)
+        centred = test - mean
+        return np.linalg.norm(centred - centred @ axes.T @ axes, axis=1)
 
     return score

@@ -1,0 +1,97 @@
+"""Tokens of a frozen EAT, computed once."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+from machine_sound import sound
+
+from asd_jax.config import Backbone, Data, Model, RunConfig
+from asd_jax.data.clips import Clip
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
+from asd_jax.run import cached_tokens as module
+from asd_jax.run.cached_tokens import FILE, cached_tokens
+from asd_jax.run.clips import clip_windows
+from asd_jax.runtime.errors import InputError
+from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.settings import Augmentation, FineTuning, Optimizer
+from asd_jax.training.weights import random_eat
+
+SIZES = EATConfig(32, 2, 2)
+ENCODER = EncoderConfig(FrontEnd(simam=SimAM("local")), SIZES, Pooling(embedding_dim=16))
+CONFIG = RunConfig(
+    data=Data(clip_seconds=0.5),
+    backbone=Backbone(strategy="frozen", cache_tokens=True),
+    augment=Augmentation(mixup="none", mask_probability=0.0),
+    optimizer=Optimizer(batch_size=4, steps=6, learning_rate=3e-3),
+)
+EAT = (SIZES, jax.tree.map(np.asarray, random_eat(SIZES, 0)))
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    folder, clips = tmp_path_factory.mktemp("clips"), []
+    for n in range(10):
+        path = folder / f"{n}.wav"
+        soundfile.write(path, sound(n, 0.5, fault=0.1 * (n % 2)), 16000)
+        clips.append(Clip(str(path), "fan", "00", "train", "source", 0, f"speed_{n % 2}"))
+    return clip_windows(CONFIG, clips, training=True)
+
+
+def trained(windows, workdir, tokens):
+    settings = CONFIG.fine_tuning
+    if tokens is None:
+        settings = dataclasses.replace(settings, cache_tokens=False)
+    read = module.window_reader(CONFIG, windows)
+    fine_tune(ENCODER, EAT[1], windows, read, settings, workdir=workdir, log_every=1, tokens=tokens)
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+@pytest.mark.slow
+def test_training_on_kept_tokens_gives_the_same_losses(windows, tmp_path):
+    shards, tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path / "tokens")
+    plain = trained(windows, tmp_path / "plain", None)
+    kept = trained(windows, tmp_path / "kept", tokens)
+    assert len(plain) == 6 and plain[0] != plain[-1]
+    np.testing.assert_allclose(kept, plain, rtol=1e-5)
+    shards.remove()
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_shards_that_are_done_are_not_computed_again(windows, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD", 4)
+    monkeypatch.setattr("asd_jax.run.shards.SHARD", 4)
+    _, tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    assert len(tokens) == 10
+    (tmp_path / "000001" / FILE).unlink()
+    written = []
+    work = module._write_tokens
+    monkeypatch.setattr(
+        module, "_write_tokens", lambda *args: (written.append(args[3].name), work(*args))
+    )
+    _, again = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    assert written == ["000001"]
+    np.testing.assert_array_equal(again[9], tokens[9])
+
+
+def test_what_would_change_the_tokens_is_refused_with_the_remedy():
+    with pytest.raises(InputError, match="`strategy=frozen` `mixup=none` `mask_probability=0`"):
+        FineTuning(cache_tokens=True)
+    with pytest.raises(InputError, match="`attention=none`"):
+        dataclasses.replace(CONFIG, model=Model(attention="se")).validate()
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_computed(
+    windows, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    with pytest.raises(InputError, match="tokens of 10 clips take .* GB"):
+        cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    with pytest.raises(InputError, match="`weights=FILE`"):
+        cached_tokens(CONFIG, ENCODER, None, windows, tmp_path)
