@@ -41,7 +41,7 @@ def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"
         samples: Samples s of each.
     """
     machines, rooms = jax.random.split(key)
-    spectra = jax.vmap(lambda k: _machine(k, samples))(jax.random.split(machines, clips))
+    spectra = jax.vmap(lambda k: machine_spectrum(k, samples))(jax.random.split(machines, clips))
     # In some rooms a neighbour's machine is audible as well.
     wave = jax.vmap(lambda key, own, other: _room(key, own, other, samples))(
         jax.random.split(rooms, clips), spectra, jnp.roll(spectra, 1, axis=0)
@@ -49,48 +49,21 @@ def zoo_waves(key: jax.Array, *, clips: int, samples: int) -> Float[Array, "b s"
     return jnp.clip(wave, -1, 1)
 
 
-@functools.partial(jax.jit, static_argnames=("sessions", "clips", "samples"))
-def zoo_sessions(
-    key: jax.Array, *, sessions: int, clips: int, samples: int
-) -> Float[Array, "d b s"]:
-    """Returns waveforms "d b s" of one machine in several sessions.
-
-    Each session has its own room, microphone, background and level; each clip has its own noise.
-
-    Args:
-        key: A key from jax.random.key.
-        sessions: Number of sessions d.
-        clips: Clips b of each session.
-        samples: Samples s of each clip.
-    """
-    machine, rooms, moments = jax.random.split(key, 3)
-
-    def clip(day, moment):
-        run, air = jax.random.split(moment)
-        spectrum = _machine(machine, samples, run)
-        return _room(day, spectrum, jnp.zeros_like(spectrum), samples, air)
-
-    keys = jax.random.split(moments, (sessions, clips))
-    days = jax.random.split(rooms, sessions)
-    wave = jax.vmap(lambda day, of: jax.vmap(lambda one: clip(day, one))(of))(days, keys)
-    return jnp.clip(wave, -1, 1)
-
-
-def _machine(key, samples, moment=None):
+def machine_spectrum(key, samples, moment=None, speed=1.0):
     """Returns the spectrum (k,) of one machine at its surface, at unit power.
 
-    `moment` is the key for everything that differs from clip to clip.
+    `moment` is the key for everything that differs from clip to clip. `speed` is relative to the
+    machine's usual speed; that of an electrical machine is set by the mains.
     """
     key, flow_key, burst_key = jax.random.split(key, 3)
     if moment is not None:
         flow_key, burst_key = jax.random.split(moment)
-    draw = _Draws(key)
-    t = jnp.arange(samples) / SAMPLE_RATE
+    draw, t = Draws(key), jnp.arange(samples) / SAMPLE_RATE
     kind = draw.whole(0, len(KINDS))
     levels = jnp.array(list(KINDS.values()))[kind] + 6 * draw.normal(4)
-    lines_gain, mesh_gain, impacts_gain, flow_gain = _amplitude(levels)
+    lines_gain, mesh_gain, impacts_gain, flow_gain = amplitude(levels)
 
-    hz = draw.log_uniform(4.0, 220.0)
+    hz = draw.log_uniform(4.0, 220.0) * speed
     # Mains hum is at 50 or 60 Hz, or at twice that frequency.
     mains = (50.0 + 10 * draw.whole(0, 2)) * draw.whole(1, 3)
     hz = jnp.where(kind == ELECTRICAL, mains, jnp.where(kind == IMPULSIVE, hz / 8, hz))
@@ -108,44 +81,34 @@ def _machine(key, samples, moment=None):
         jnp.stack([tonal, impacts_gain * _unit(impacts), flow_gain * _unit(flow)])
         * _duty(draw, t)[None]
     )
-    bodies = jnp.stack([_body(draw, samples) for _ in parts])
-    return _unit_power((jnp.fft.rfft(parts) * bodies).sum(0))
+    bodies = jnp.stack([body(draw, samples) for _ in parts])
+    return unit_power((jnp.fft.rfft(parts) * bodies).sum(0))
 
 
-def _room(key, machine, neighbour, samples, moment=None):
-    """Returns the waveform (s,) that a microphone in a room records of a machine.
-
-    `moment` is as in `_machine`.
-    """
+def _room(key, machine, neighbour, samples):
+    """Returns the waveform (s,) that a microphone in a room records of a machine."""
     key, tail_key, white_key, hiss_key = jax.random.split(key, 4)
-    if moment is not None:
-        white_key, hiss_key = jax.random.split(moment)
-    draw = _Draws(key)
-    t = jnp.arange(samples) / SAMPLE_RATE
+    draw, t = Draws(key), jnp.arange(samples) / SAMPLE_RATE
     decay = draw.log_uniform(0.02, 0.4)
     tail = (
         jax.random.normal(tail_key, (samples,))
         * jnp.exp(-t / decay)
         / jnp.sqrt(decay * SAMPLE_RATE / 2)
     )
-    spectrum = _unit_power(
-        machine * (1 + _amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail))
-    )
+    spectrum = unit_power(machine * (1 + amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
     white = jax.random.normal(white_key, (2, len(machine)))
-    background = _unit_power((white[0] + 1j * white[1]) * _body(draw, samples, resonances=1))
-    near = (draw.uniform(0.0, 1.0) < 0.3) * _amplitude(draw.uniform(-20.0, 0.0))
-    spectrum = spectrum + _amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
-    spectrum = _unit_power(spectrum * _microphone(draw, samples))
+    background = unit_power((white[0] + 1j * white[1]) * body(draw, samples, resonances=1))
+    near = (draw.uniform(0.0, 1.0) < 0.3) * amplitude(draw.uniform(-20.0, 0.0))
+    spectrum = spectrum + amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
+    spectrum = unit_power(spectrum * microphone(draw, samples))
     hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # converter noise
     return (
-        _amplitude(draw.uniform(-55.0, -15.0))
-        * jnp.fft.irfft(spectrum, samples)
-        * jnp.sqrt(samples)
+        amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(spectrum, samples) * jnp.sqrt(samples)
         + hiss
     )
 
 
-class _Draws:
+class Draws:
     """Random numbers drawn in two arrays and handed out in order.
 
     Compiling each draw separately would take many times as long.
@@ -193,7 +156,7 @@ def _harmonics(draw, turns, hz, count, tilt):
     order = jnp.arange(1, count + 1)
     # Harmonics above the Nyquist frequency would alias. The fundamental is always present.
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
-    size = _amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
+    size = amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
     phase = draw.uniform(0.0, 2 * math.pi, (count,))
     a = size * jnp.cos(phase)
     b = size * jnp.sin(phase)
@@ -218,9 +181,8 @@ def _impacts(draw, key, turns, hz):
     number = jnp.floor(blows).astype(jnp.int32)
     since = (blows % 1) / hz
     # The strengths repeat after 64 impacts, which limits the random numbers needed.
-    strength = _amplitude(4 * draw.normal(64))[number % 64]
-    decay = draw.log_uniform(0.001, 0.05, (3, 1))
-    ring = draw.log_uniform(200.0, 7000.0, (2, 1))
+    strength = amplitude(4 * draw.normal(64))[number % 64]
+    decay, ring = draw.log_uniform(0.001, 0.05, (3, 1)), draw.log_uniform(200.0, 7000.0, (2, 1))
     modes = jnp.sin(2 * jnp.pi * ring * since[None]) * jnp.exp(-since[None] / decay[:2])
     burst = jax.random.normal(key, turns.shape) * jnp.exp(-since / decay[2, 0])
     mix = draw.uniform(0.0, 1.0, (3, 1))
@@ -236,7 +198,7 @@ def _duty(draw, t):
     return jnp.where(draw.uniform(0.0, 1.0) < 0.25, 0.02 + gate, 1.0)
 
 
-def _body(draw, samples, resonances=5):
+def body(draw, samples, resonances=5):
     """Returns a random smooth frequency response with resonances, at the spectrum's frequencies
     (k,).
     """
@@ -246,18 +208,17 @@ def _body(draw, samples, resonances=5):
         octaves, jnp.linspace(0, 8.7, 12), 6 * draw.normal(12)
     ) + octaves * draw.uniform(-6.0, 3.0)
     shape = (resonances, 1)
-    centre = draw.log_uniform(100.0, 7500.0, shape)
-    sharpness = draw.log_uniform(3.0, 60.0, shape)
-    height = _amplitude(draw.uniform(-10.0, 25.0, shape))
+    centre, sharpness = draw.log_uniform(100.0, 7500.0, shape), draw.log_uniform(3.0, 60.0, shape)
+    height = amplitude(draw.uniform(-10.0, 25.0, shape))
     peaks = height / (1 + 1j * sharpness * (hz / centre - centre / jnp.maximum(hz, 1.0)))
-    return _amplitude(decibels) * (1 + peaks.sum(0))
+    return amplitude(decibels) * (1 + peaks.sum(0))
 
 
-def _microphone(draw, samples):
+def microphone(draw, samples):
+    """Returns the gain of a random microphone at the spectrum's frequencies (k,)."""
     hz = jnp.linspace(0, SAMPLE_RATE / 2, samples // 2 + 1)
-    response = _amplitude(jnp.interp(hz, jnp.linspace(0, SAMPLE_RATE / 2, 6), 3 * draw.normal(6)))
-    low = draw.log_uniform(10.0, 150.0)
-    high = draw.uniform(5000.0, 12000.0)
+    response = amplitude(jnp.interp(hz, jnp.linspace(0, SAMPLE_RATE / 2, 6), 3 * draw.normal(6)))
+    low, high = draw.log_uniform(10.0, 150.0), draw.uniform(5000.0, 12000.0)
     return response / jnp.sqrt((1 + (low / jnp.maximum(hz, 1.0)) ** 4) * (1 + (hz / high) ** 12))
 
 
@@ -265,9 +226,11 @@ def _unit(signal):
     return signal / jnp.sqrt(jnp.mean(jnp.square(signal)) + 1e-12)
 
 
-def _unit_power(spectrum):
+def unit_power(spectrum):
+    """Returns a spectrum (k,) scaled to a mean square of 1."""
     return spectrum / jnp.sqrt(jnp.mean(jnp.square(jnp.abs(spectrum))) + 1e-20)
 
 
-def _amplitude(decibels):
+def amplitude(decibels):
+    """Returns the factor on an amplitude for a level in dB."""
     return 10 ** (decibels / 20)

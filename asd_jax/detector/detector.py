@@ -140,7 +140,7 @@ class Detector:
             weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
         waves, settings = _with_window(waves, settings, default=window_seconds is None)
-        processed, notes = process(pipeline, settings, waves)
+        processed, notes = process(pipeline, settings, waves, names)
         if names is not None and len(names) != processed.recordings:
             raise InputError(
                 f"names of {len(names)} recordings, but {processed.recordings} are given"
@@ -192,7 +192,7 @@ class Detector:
             raise InputError(
                 "this detector tells domains apart: say source or target of each recording added"
             )
-        more, notes = process(self.pipeline, self.settings, waves)
+        more, notes = process(self.pipeline, self.settings, waves, names)
         old, count = len(self.names), more.recordings
         if names is not None and len(names) != count:
             raise InputError(f"names of {len(names)} recordings, but {count} are given")

@@ -15,6 +15,8 @@ class Kind(enum.StrEnum):
     RATE = "rate"
     # On a fit, and true as long as its recordings are in the bank.
     SHORT_RECORDINGS = "short_recordings"
+    CLIPPED_RECORDINGS = "clipped_recordings"
+    LOSSY_RECORDINGS = "lossy_recordings"
     LEFT_OUT = "left_out"
     DOMAINS = "domains"
     # On a fit, and decided anew when further recordings are learned.

@@ -1,7 +1,7 @@
 """Converts recordings to windows of one length, their views, and patches for heat maps."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from asd_jax.data.audio import LOUDEST, resample
 from asd_jax.data.simulated_session import simulated_session
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector import heat_map
+from asd_jax.detector.defects import defects
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.settings import Settings
 from asd_jax.detector.views import rate_of, views, views_and_unsteadiness
@@ -18,6 +19,11 @@ from asd_jax.scoring.normal_windows import NormalWindows, SimulatedWindows
 from asd_jax.scoring.patch_bank import Considered
 from asd_jax.training.weights import Pipeline
 
+# Defects of normal recordings that spoil a fit, and what to do. Silent recordings are left out.
+_DEFECTS = {
+    "clipping": (Kind.CLIPPED_RECORDINGS, "clipped: turn the input level down, and record again"),
+    "dropout": (Kind.LOSSY_RECORDINGS, "full of gaps, as samples were lost: record again"),
+}
 # Windows that get a simulated one, which stands for another session. Further recordings get one
 # each.
 SIMULATED = 256
@@ -90,17 +96,22 @@ class Processed:
 
 
 def process(
-    pipeline: Pipeline | None, settings: Settings, waves: Iterable[np.ndarray]
+    pipeline: Pipeline | None,
+    settings: Settings,
+    waves: Iterable[np.ndarray],
+    names: Sequence[str] | None = None,
 ) -> tuple[Processed, tuple[Note, ...]]:
     """Returns (windows and views of normal recordings, notes for the user).
 
     Each waveform is released after use. The first windows are simulated in another session, too.
+    `names` are those of the recordings, for the notes.
 
     Raises:
         InputError: there are no recordings, or as for `windows_of`.
     """
     patches, short, simulated = Considered(), 0, 0
     parts: list[Processed] = []
+    defective: dict[str, list[int]] = {name: [] for name in _DEFECTS}
     for number, wave in enumerate(waves):
         windows, starts = windows_of(wave, settings, rate_of(pipeline))
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
@@ -108,6 +119,9 @@ def process(
         parts.append(_processed(pipeline, windows, starts, chosen))
         simulated += len(chosen)
         short += bool(settings.short(len(wave)))
+        found = set().union(*(defects(window, rate_of(pipeline)) for window in windows))
+        for name in found & set(_DEFECTS):
+            defective[name].append(number)
     if not parts:
         raise InputError("no normal recordings to learn from")
     note = Note(
@@ -116,7 +130,20 @@ def process(
         f"{settings.window_seconds:g} s and scatter more than whole windows do, which spoils the "
         "threshold: leave them out, or fit with shorter windows (window_seconds)",
     )
-    return _together(parts, patches), (note,) if short else ()
+    processed = _together(parts, patches)
+    given = names if names is not None and len(names) == len(parts) else processed.names(None)
+    notes = _on_defects({name: [given[n] for n in of] for name, of in defective.items() if of})
+    return processed, (*((note,) if short else ()), *notes)
+
+
+def _on_defects(defective: Mapping[str, Sequence[str]]) -> list[Note]:
+    """Returns a note per defect, for {defect: names of recordings}."""
+    notes = []
+    for name, recordings in defective.items():
+        kind, advice = _DEFECTS[name]
+        more = f" and {len(recordings) - 3} more" if len(recordings) > 3 else ""
+        notes.append(Note(kind, f"{', '.join(recordings[:3])}{more}: {advice}"))
+    return notes
 
 
 def _processed(pipeline, windows, starts, chosen) -> Processed:

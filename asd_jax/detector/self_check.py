@@ -6,14 +6,16 @@ import numpy as np
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.grouping import copies
-from asd_jax.detector.notes import Note
+from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.sessions import stretches
-from asd_jax.features.filter_bank import DECIBELS
+from asd_jax.detector.views import mel_front_end
+from asd_jax.features.filter_bank import DECIBELS, ENERGY_FLOOR, frame_matrix
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 
 _FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
 _MODES = 3.0  # operating modes differ by this multiple of the limit between stretches
-_FEW = 3  # with fewer recordings the fit is not enough
+# Share of the filters that hold no more energy than the least that the front end resolves.
+_TOO_QUIET = 0.5
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -33,7 +35,9 @@ class SelfCheck:
         notes: notes of the fit.
         sessions: {"count", "known" (whether the user gave them), "hours", "modes" (number of
             operating modes)}.
-        floor_db: mean level of the quietest filter, in dB relative to full scale.
+        floor_db: noise floor: mean level of the quietest filter, as that of white noise of this
+            level relative to full scale, in dB. Rounding to 16 bits gives -101 dB.
+        clipped: whether recordings are clipped; a note names them.
         false_alarms_a_day: windows of a healthy machine above the threshold per day,
             {"same_session", "new_session"}; for a new session this is the rate asked for, or the
             lowest rate that the sounds can support.
@@ -50,6 +54,7 @@ class SelfCheck:
     notes: tuple[Note, ...]
     sessions: dict[str, int | float | bool]
     floor_db: float
+    clipped: bool
     false_alarms_a_day: dict[str, float]
     verdict: str
     why: str
@@ -66,9 +71,9 @@ class SelfCheck:
             f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
             f"median {s['median']:.2f}, highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
             f"  {s['least']:.2f} {self.histogram} {s['highest']:.2f}",
-            f"{_many(self.sessions['count'], 'session' if self.sessions['known'] else 'stretch')}, "
-            f"{self.sessions['hours']:.2f} hours, {_many(self.sessions['modes'], 'operating mode')}"
-            f"; the quietest filter lies at {self.floor_db:.0f} dB",
+            f"{self._sessions()}, {self.sessions['hours']:.2f} hours, "
+            f"{_many(self.sessions['modes'], 'operating mode')}; noise floor "
+            f"{self.floor_db:.0f} dB, {'' if self.clipped else 'no '}clipping",
             "false alarms a day, listening all the time: about "
             f"{self.false_alarms_a_day['same_session']:.0f} in these sessions, "
             f"{self.false_alarms_a_day['new_session']:.0f} in a new one, before --confirm",
@@ -88,6 +93,12 @@ class SelfCheck:
                 for name, start, score in self.suspects[:10]
             ]
         return said
+
+    def _sessions(self) -> str:
+        count = self.sessions["count"]
+        if self.sessions["known"] or self.recordings == 1:
+            return _many(count, "session")
+        return f"{count} stretch{'es' * (count > 1)} of like sound"
 
 
 def self_check(detector: Detector) -> SelfCheck:
@@ -128,7 +139,8 @@ def self_check(detector: Detector) -> SelfCheck:
         ],
         detector.notes,
         sessions,
-        float(DECIBELS * bank.vectors["level"].mean(0).min()),
+        float(filter_levels(detector).min()),
+        any(note.kind == Kind.CLIPPED_RECORDINGS for note in detector.notes),
         alarms,
         verdict,
         why,
@@ -160,18 +172,53 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     return {"same_session": float(windows * own), "new_session": float(windows * rate)}
 
 
+def filter_levels(detector: Detector) -> np.ndarray:
+    """Returns the mean level of each filter that is not empty, in dB.
+
+    It is the level of white noise of as much energy; at full scale its standard deviation is 1.
+    """
+    rate = detector.input_rate
+    real, imaginary = np.split(np.square(frame_matrix(rate)).sum(1), 2)
+    energy = mel_front_end(rate).filters @ (real + imaginary)
+    # The lowest filters are so narrow that some lie between two frequencies of the DFT.
+    there = energy > 0
+    level = detector.bank.vectors["level"].mean(0)[there]
+    return DECIBELS * (level - np.log(energy[there]))
+
+
 def _verdict(detector: Detector, sessions) -> tuple[str, str]:
     rate = detector.settings.false_alarm_rate
-    if len(detector.bank.normal) < min_normal_sounds(rate) or len(detector.names) < _FEW:
+    windows = len(detector.bank.normal)
+    recordings = _many(len(detector.names), "recording")
+    if windows < min_normal_sounds(rate):
         return "not enough", (
-            f"for false alarms of {percent_text(rate)}: {len(detector.bank.normal)} windows of "
-            f"{len(detector.names)} recordings; record at least {min_normal_sounds(rate)}"
+            f"for false alarms of {percent_text(rate)}: {windows} windows of {recordings}; record "
+            f"at least {min_normal_sounds(rate)}"
         )
+    reasons = []
     if not (sessions["known"] and all(detector.bank.by_sessions.values())):
-        return "usable, but", "another day is assumed, not heard: record on three days or more"
-    return "enough", ""
+        reasons.append(_on_few_sessions(detector, sessions, recordings))
+    if any(note.kind == Kind.CLIPPED_RECORDINGS for note in detector.notes):
+        reasons.append("some recordings are clipped: turn the input level down, and record again")
+    level = detector.bank.vectors["level"].mean(0)
+    if np.mean(level < np.log(2 * ENERGY_FLOOR)) > _TOO_QUIET:
+        reasons.append("the sound is as quiet as the rounding of samples: turn the input level up")
+    return ("usable, but", "; ".join(reasons)) if reasons else ("enough", "")
+
+
+def _on_few_sessions(detector: Detector, sessions, recordings: str) -> str:
+    """Returns what is not known of other days, and what to record next."""
+    if sessions["known"]:
+        heard = _many(sessions["count"], "session")
+    elif len(detector.names) == 1:
+        heard = f"one session: {recordings}, cut into {len(detector.bank.windows)} windows"
+    else:
+        heard = f"{recordings} of unknown sessions"
+    return (
+        f"another day is assumed, not heard ({heard}): record on three days or more, set up anew "
+        "each time, a subfolder a day"
+    )
 
 
 def _many(count: int, name: str) -> str:
-    plural = "" if count == 1 else "es" if name.endswith("ch") else "s"
-    return f"{count} {name}{plural}"
+    return f"{count} {name}{'s' * (count != 1)}"

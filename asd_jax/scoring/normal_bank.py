@@ -49,7 +49,7 @@ class NormalBank:
 
     How normal sounds of a *new* session score is estimated separately, by leaving out each session
     as a whole. If fewer than three sessions can be left out, simulated recordings of another day
-    stand for new sessions.
+    stand for new sessions. They also belong to the sounds that are compared with.
 
     Attributes:
         scoring: {view: its back ends, joined by "+"}.
@@ -243,15 +243,14 @@ class NormalBank:
         """Returns the vectors with which the scorers of a view compare, and their domains.
 
         `stay` is a mask "n" of the normal windows to use; None uses all. Simulated windows are
-        included where they stand for sessions: another place of the microphone is normal, and what
-        it does not explain is not.
+        included, because another place of the microphone is normal, and what it does not explain is
+        not. They help most with few sessions, which show few places.
         """
         vectors = self.vectors[view]
         of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
-            stands = ~self._of_compared_sessions[self.simulated.rows]
-            vectors = np.concatenate([vectors, self.simulated.vectors[view][stands]])
-            of = np.concatenate([of, self.simulated.rows[stands]])
+            vectors = np.concatenate([vectors, self.simulated.vectors[view]])
+            of = np.concatenate([of, self.simulated.rows])
         if stay is not None:
             vectors = vectors[stay[of]]
             of = of[stay[of]]

@@ -1,0 +1,126 @@
+"""Measures how much of a fault that is already there `detect adapt` learns, for several faults.
+
+    python -m benchmarks.adaptation --output=DIR
+
+Detectors are fitted to five sessions of each synthetic machine. In another session the fault is
+there from the first minute, so the detector is adapted to faulty sound. The fault is reported if
+the adaptation is refused. Otherwise, the share absorbed is how much lower further faulty clips
+score than with a detector adapted to the same session without the fault. Faults below the threshold
+in that session are left out. The faults are those of the factory, broadband noise as loud as the
+machine, and a machine that is 12 dB louder in the same room. The command writes adaptation.json and
+adaptation.md.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from asd_jax.data.factory import FAULTS, MACHINES, factory_clip
+from asd_jax.detector.adaptation import adapted
+from asd_jax.detector.detector import Detector
+from asd_jax.runtime.command import run
+from asd_jax.runtime.files import atomic_file, write_json
+from asd_jax.runtime.log import print_line
+from benchmarks.provenance import provenance
+
+FLAGS = flags.FLAGS
+RATE, FITTED, CLIPS = 16000, 5, 8
+NEW = (100, 101, 102)  # sessions that were not fitted
+LOUDER_DB = 12.0
+KINDS = (*FAULTS, "noise", "loudness")
+MOST_ABSORBED = 0.05
+
+
+def define_flags(argv: Sequence[str]) -> None:
+    """Defines the flags of the command."""
+    flags.DEFINE_list("machines", list(MACHINES), "Of the factory.")
+    flags.DEFINE_string("output", None, "Folder for the tables.", required=True)
+
+
+def main() -> None:
+    """Measures every machine, and writes the tables."""
+    rows = []
+    for machine in FLAGS.machines:
+        detector = fitted(machine)
+        for kind, session in itertools.product(KINDS, NEW):
+            rows.append(measured(detector, machine, kind, session))
+        print_line(f"{machine}: {len(rows)} cases so far")
+    output = Path(FLAGS.output)
+    write_json(output / "adaptation.json", {"rows": rows})
+    text = markdown(rows, provenance())
+    with atomic_file(output / "adaptation.md") as file:
+        file.write(text.encode())
+    print_line(text)
+
+
+def fitted(machine: str) -> Detector:
+    """Returns a detector of the healthy machine, fitted to several sessions."""
+    waves = [clip(machine, day, n) for day in range(FITTED) for n in range(CLIPS)]
+    sessions = [str(day) for day in range(FITTED) for _ in range(CLIPS)]
+    return Detector.fit(waves, RATE, weights=None, sessions=sessions)
+
+
+def measured(detector: Detector, machine: str, kind: str, session: int) -> dict:
+    """Returns what the adaptation to a session with a fault does."""
+    healthy, faulty = (
+        adapted(detector, [clip(machine, session, n, of) for n in range(CLIPS)])
+        for of in ("", kind)
+    )
+    further = [clip(machine, session, CLIPS + n, kind) for n in range(CLIPS)]
+    right, found = (
+        float(np.median([verdict.score for verdict in one.detector.examine_all(further)]))
+        for one in (healthy, faulty)
+    )
+    return {
+        "machine": machine,
+        "fault": kind,
+        "session": session,
+        "threshold": detector.threshold,
+        "score": right,
+        "score_adapted_to_it": found,
+        "reported": not faulty.settled,
+        "absorbed": max(0.0, 1 - found / right) if faulty.settled else 0.0,
+    }
+
+
+def clip(machine: str, session: int, number: int, fault: str = "") -> np.ndarray:
+    """Returns one recording of a session."""
+    seed = 1000 * session + number
+    of_factory = fault if fault in FAULTS else ""
+    made = factory_clip(
+        machine, session=session, seed=seed, clip_seconds=1.0, fault_kind=of_factory, grade=0.5
+    )
+    if fault == "noise":
+        noise = np.random.default_rng(seed).normal(0, made.machine_stem.std(), len(made.wave))
+        return (made.wave + noise).astype(np.float32)
+    if fault == "loudness":
+        return made.wave + made.machine_stem * np.float32(10 ** (LOUDER_DB / 20) - 1)
+    return made.wave
+
+
+def markdown(rows: Sequence[Mapping], made: Mapping[str, str]) -> str:
+    """Returns the table as Markdown, a row per fault."""
+    lines = [
+        f"{made['device']}, {made['date']}, commit {made['commit']}: `{made['command']}`",
+        "",
+        "| fault | above the threshold | reported | absorbed, mean | most |",
+        "|---|---|---|---|---|",
+    ]
+    for kind in KINDS:
+        own = [row for row in rows if row["fault"] == kind]
+        loud = [row for row in own if row["score"] > row["threshold"]]
+        absorbed = [row["absorbed"] for row in loud] or [0.0]
+        reported = sum(row["reported"] for row in loud)
+        mean, most = 100 * np.mean(absorbed), 100 * max(absorbed)
+        lines.append(
+            f"| {kind} | {len(loud)} of {len(own)} | {reported} of {len(loud)} | {mean:.1f} % | "
+            f"{most:.1f} % |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run(main, define_flags)
