@@ -103,8 +103,8 @@ def _system(
     files = [clip.file for clip in clips]
     if renamed := [file for file in files if labels_from_name(file, "")[2] >= 0]:
         raise InputError(
-            f"{scores}: {len(renamed)} file names tell the label, as {renamed[0]}: the organisers "
-            "know the clips by the names under which they were released"
+            f"{scores}: {len(renamed)} file names contain the label, as {renamed[0]}: the "
+            "organisers know the clips by the names under which they were released"
         )
     description = merged(described(workdir, name, of), given)
     description["submission"]["label"] = name
