@@ -259,6 +259,9 @@ def test_watch_a_stream(fitted, tmp_path):
     assert times == sorted(times) and 0 <= time.time() - times[0] < 300
     (start,) = [line for line in lines if line.get("event") == "alarm_start"]
     (end,) = [line for line in lines if line.get("event") == "alarm_end"]
+    assert re.match(
+        r"it differs most in its .*, \S+ kHz, \+\d+ dB against normal", start["message"]
+    )
     assert start["at"] - 4.0 <= lines[0]["alarm_latency_seconds"] and end["end"] == pytest.approx(
         11.0, abs=1.0
     )

@@ -42,7 +42,11 @@ def watch(args: argparse.Namespace) -> int:
     settling = Settling(detector, watching.rate, args.settle)
     # Compiling now avoids a delay once audio arrives.
     settling.compile(watching.samples[0])
-    watcher = Watch(watching, settling, detector.p_value, record)
+
+    def explain(wave):
+        return settling.detector.examine(wave, watching.rate).difference
+
+    watcher = Watch(watching, settling, detector.p_value, record, explain)
     lines = _watched(args, watcher, raw)
     started = watching.started(detector.settings.false_alarm_rate)
     arrives = args.input == "-" or not Path(args.input).is_file()
