@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -252,8 +254,14 @@ def test_watch_a_stream(fitted, tmp_path):
     assert done.returncode == 3, done.stderr.decode()
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["window"] for line in lines if "window" in line] == list(range(17))
+    # Where sound arrives, every line says when it was printed.
+    times = [datetime.fromisoformat(line["time"]).timestamp() for line in lines]
+    assert times == sorted(times) and 0 <= time.time() - times[0] < 300
     (start,) = [line for line in lines if line.get("event") == "alarm_start"]
     (end,) = [line for line in lines if line.get("event") == "alarm_end"]
+    assert re.match(
+        r"it differs most in its .*, \S+ kHz, \+\d+ dB against normal", start["message"]
+    )
     assert start["at"] - 4.0 <= lines[0]["alarm_latency_seconds"] and end["end"] == pytest.approx(
         11.0, abs=1.0
     )
@@ -273,6 +281,7 @@ def test_watch_a_file_and_a_folder(command, fitted, tmp_path):
         assert status == 0, err
         lines = [json.loads(line) for line in out.splitlines()]
         assert sum("window" in line for line in lines) == (3 if place == folder else 1)
+        assert all(("time" in line) == (place == folder) for line in lines)
     for name, subtype in (
         ("a.flac", "PCM_16"),
         ("mu_law.wav", "ULAW"),

@@ -10,7 +10,7 @@ import soundfile
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.evidence import SOUND, remove_older, write_window
-from asd_jax.detector.verdict import VIEW_WORDS, Verdict
+from asd_jax.detector.verdict import Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.quiet_hours import QuietHours
@@ -91,10 +91,7 @@ class Record:
     def _explained(self, time: float, wave: np.ndarray) -> tuple[str, str]:
         """Returns (what is anomalous in a window, folder with the evidence)."""
         verdict = self.detector.examine(wave, self.rate)
-        message = (
-            f"score {verdict.score:.2f} above {verdict.threshold:.2f}; it differs most in its "
-            f"{VIEW_WORDS[verdict.view]}" + (f", {verdict.band}" if verdict.band else "")
-        )
+        message = f"score {verdict.score:.2f} above {verdict.threshold:.2f}; {verdict.difference}"
         stamp = clock.strftime("%Y-%m-%d_%H-%M-%S", clock.localtime(time))
         machine = self.evidence / _UNSAFE.sub("_", self.recorder.machine)
         folder = machine / stamp

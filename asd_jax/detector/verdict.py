@@ -50,6 +50,12 @@ class Verdict:
         """Returns the notes as one text: "short: ...; clipping: ...", "" if there are none."""
         return text_of(self.notes)
 
+    @property
+    def difference(self) -> str:
+        """Returns in what the sound differs most from normal sounds, as words."""
+        band = f", {self.band}" if self.band else ""
+        return f"it differs most in its {VIEW_WORDS[self.view]}{band}"
+
     def noted(self, *notes: Note) -> "Verdict":
         """Returns the same verdict with further notes."""
         return dataclasses.replace(self, notes=(*self.notes, *notes))

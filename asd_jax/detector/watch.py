@@ -115,9 +115,20 @@ class Watch:
         score: Scorer,
         p_value: Callable[[float], float] = lambda score: np.nan,
         record: Record | None = None,
+        explain: Callable[[np.ndarray], str] | None = None,
     ):
+        """Makes the state of a watch.
+
+        Args:
+            watching: the settings.
+            score: scores a window.
+            p_value: p-value of a score.
+            record: where readings and alarms are kept, if anywhere.
+            explain: says of the window that starts an alarm in what it differs.
+        """
         self.watching, self.score, self.p_value = watching, score, p_value
         self.record = record
+        self.explain = explain
         self.alarm = Alarm(
             watching.threshold,
             watching.release,
@@ -192,10 +203,11 @@ class Watch:
             }
         self._flags = flags
         if changed:
+            starts = self.explain is not None and changed["event"] == "alarm_start"
             yield {
                 key: round(value, 3) if isinstance(value, float) else value
                 for key, value in changed.items()
-            }
+            } | ({"message": self.explain(wave)} if starts else {})
         if self.record is not None:
             length = self.watching.window_seconds
             if time_of_file is None:

@@ -1,6 +1,7 @@
 """What `detect watch` does, from its arguments."""
 
 import argparse
+import datetime
 import itertools
 import json
 import sys
@@ -29,7 +30,7 @@ def watch(args: argparse.Namespace) -> int:
 
     There is one line per window, and lines for alarms (start and end) and events. Times are in
     seconds of the stream; for a folder, they are in seconds of the file that the line names
-    (start_file, at_file, end_file).
+    (start_file, at_file, end_file). Where sound arrives, `time` is when the line was printed.
     """
     if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
         raise InputError(
@@ -43,19 +44,30 @@ def watch(args: argparse.Namespace) -> int:
     settling = Settling(detector, watching.rate, args.settle)
     # Compiling now avoids a delay once audio arrives.
     settling.compile(watching.samples[0])
-    watcher = Watch(watching, settling, detector.p_value, record)
+
+    def explain(wave):
+        return settling.detector.examine(wave, watching.rate).difference
+
+    watcher = Watch(watching, settling, detector.p_value, record, explain)
     lines = _watched(args, watcher, raw)
     started = watching.started(detector.settings.false_alarm_rate)
+    arrives = args.input == "-" or not Path(args.input).is_file()
     try:
         for line in itertools.chain([started], lines):
-            print_result(json.dumps(line))
+            print_result(json.dumps(line | _time_of_day(arrives)))
     except KeyboardInterrupt:  # the usual end of a live stream
         for line in watcher.finish():
-            print_result(json.dumps(line))
+            print_result(json.dumps(line | _time_of_day(arrives)))
     # The reader of the lines is gone, so there is nothing more to do.
     except OutputFailed:
         pass
     return ANOMALY if watcher.alarm.count else 0
+
+
+def _time_of_day(arrives: bool) -> dict[str, str]:
+    """Returns {"time": the local time}, nothing for a file, whose lines are always the same."""
+    now = datetime.datetime.now().astimezone()
+    return {"time": now.isoformat(timespec="seconds")} if arrives else {}
 
 
 def _watching(args: argparse.Namespace, detector: Detector) -> Watching:

@@ -11,7 +11,7 @@ import numpy as np
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event, Windows
-from asd_jax.detector.verdict import VIEW_WORDS, Verdict
+from asd_jax.detector.verdict import Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.recorder import Recorder
@@ -230,11 +230,7 @@ class Watcher:
 
 def _sentence(verdict: Verdict) -> str:
     """Returns how a window differs from normal sounds, in words."""
-    where = f", {verdict.band}" if verdict.band else ""
-    return (
-        f"score {verdict.score:.2f} above {verdict.threshold:.2f}, it differs most in its "
-        f"{VIEW_WORDS[verdict.view]}{where}"
-    )
+    return f"score {verdict.score:.2f} above {verdict.threshold:.2f}, {verdict.difference}"
 
 
 def _alarm(machine: Machine, detector: Detector) -> Alarm:

@@ -109,6 +109,20 @@ def test_augmentation_comes_before_simam():
     assert float(metrics["loss"]) == pytest.approx(float(arcface_loss(logits, labels)), rel=1e-6)
 
 
+def test_a_head_with_a_loss_of_its_own_is_trained_by_it(tmp_path, monkeypatch):
+    (tmp_path / "own_loss.py").write_text(
+        "from asd_jax.models.arcface import ArcFace, arcface_loss\n"
+        "class Double(ArcFace):\n"
+        "    def loss(self, logits, labels):\n"
+        "        return 2 * arcface_loss(logits, labels)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loss = {head: trained(1, head=head)[2][0]["loss"] for head in ("arcface", "own_loss:Double")}
+    # float32: a product with 2 is exact
+    assert loss["own_loss:Double"] == 2 * loss["arcface"]
+
+
 def test_frozen_eat_does_not_move_by_a_bit():
     _, states, _ = trained(strategy="frozen")
     everything = set(flatten_dict(states[0].params, sep="/"))
