@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from public_eat import CONFIG, GOLDEN, equal, state
+from safetensors.numpy import save_file
 
 import benchmarks.parity
+import convert.eat
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.weights import load_pipeline
+from asd_jax.training.weights import load_encoder, load_pipeline
 from benchmarks.torch_writer import save
 from convert.eat import convert as converted
 from convert.eat import write, write_huggingface
@@ -19,6 +21,7 @@ RENAMED = {
     "DataParallel": lambda name: f"module.{name}",
     "compiled": lambda name: f"_orig_mod.{name}",
     "compiled and DataParallel": lambda name: f"module._orig_mod.{name}",
+    "FSDP": lambda name: f"_fsdp_wrapped_module.{name}",
     "blocks compiled one by one": lambda name: name.replace("attn.", "_orig_mod.attn."),
     "of a LightningModule": lambda name: f"model.{name}",
     "a part of another model": lambda name: f"system.backbone.{name.removeprefix('model.')}",
@@ -35,6 +38,16 @@ def test_pytorch_model_bin_in_a_folder_with_its_config(tmp_path, public, expecte
     save(tmp_path / "pytorch_model.bin", state(public))
     shutil.copy(CONFIG, tmp_path / "config.json")
     equal(converted(tmp_path), expected)
+
+
+def test_the_command_takes_the_heads_from_its_flag(tmp_path, public, expected, command):
+    save_file(public, tmp_path / "a.safetensors")
+    flags = f"--source={tmp_path}/a.safetensors", f"--output={tmp_path}/ours.safetensors"
+    status, _, err = command(convert.eat, *flags)
+    assert status == 2 and "give --heads=N" in err and "Traceback" not in err
+    status, _, err = command(convert.eat, *flags, "--heads=4")
+    assert status == 0, err
+    equal(load_encoder(tmp_path / "ours.safetensors"), expected)
 
 
 def test_outputs_have_the_ending_of_what_is_written(tmp_path):

@@ -51,6 +51,7 @@ TEXTS = {
     b'{"error":"Repository not found"}': "JSON text",
     b"\x1f\x8b\x08\x00": "gzip archive",
     b"\x89HDF\r\n": "HDF5",
+    b"model.pt".ljust(257, b"\0") + b"ustar\x0000": "tar archive",
     b"": "an empty file",
     b"\x80\x02\x8a\nl\xfc": r"torch before 1.6 .*torch.save\(torch.load\(FILE, weights_only=True\)",
 }
