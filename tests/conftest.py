@@ -16,6 +16,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import soundfile
+from machine_sound import RATE, sound
 
 import asd_jax.runtime.command
 
@@ -75,3 +77,23 @@ def encoder_file(tmp_path_factory):
     )
     save_encoder(path, config, {"eat": random_eat(sizes, 0)})
     return path
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory):
+    """A detector without an encoder, fitted to 20 sounds of a healthy machine."""
+    from asd_jax.detector.detector import Detector
+
+    path = tmp_path_factory.mktemp("detector") / "pump.detector"
+    Detector.fit([sound(n) for n in range(20)], RATE, weights=None).save(path)
+    return path
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A folder of three recordings of noise."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "sounds").mkdir()
+    for n in range(3):
+        soundfile.write(tmp_path / "sounds" / f"{n}.wav", rng.uniform(-0.1, 0.1, 30000), 16000)
+    return tmp_path / "sounds"

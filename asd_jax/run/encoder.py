@@ -171,6 +171,14 @@ def encoder_config(config: RunConfig, clips: Sequence[Clip]) -> EncoderConfig:
     return EncoderConfig(front_end(config, clips), sizes, pooling, model.attention)
 
 
+_KEYS_OF_SIZES = {  # argument of EATConfig -> the key of the config that gives it
+    "embed_dim": "model.width",
+    "depth": "model.depth",
+    "num_heads": "model.heads",
+    "mel_bins": "features.bins",
+}
+
+
 def eat_config(model: Size, bins: int) -> EATConfig:
     """Returns the sizes that `config.model` specifies, for the given number of filters.
 
@@ -188,8 +196,9 @@ def eat_config(model: Size, bins: int) -> EATConfig:
         )
     except ValueError as error:
         # The user set keys of the config, not the arguments of EATConfig.
-        text = str(error).replace("embed_dim", "width").replace("num_heads", "heads")
-        raise InputError(f"model: {text}") from error
+        argument, _, rest = str(error).partition("=")
+        key = _KEYS_OF_SIZES.get(argument)
+        raise InputError(f"{key}={rest}" if key else f"model: {error}") from error
 
 
 def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfig, dict] | None:

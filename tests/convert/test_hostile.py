@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from public_eat import GOLDEN
 
 from asd_jax.runtime.errors import InputError
 from benchmarks.torch_writer import Call, Reference, Storage, Tensor, save, tensor
-from convert.checkpoint import is_ours
 from convert.eat import write
 from convert.torch_file import read_torch
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = Reference("os", "system")
 TOUCH = ("touch executed",)  # tests run in their own folder
@@ -390,21 +389,6 @@ def command(folder, *arguments):
         text=True,
         timeout=60,
     )
-
-
-def test_sizes_beyond_any_model_are_told_from_those_that_do_not_fit(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes((GOLDEN / "tiny_eat_hf.safetensors").read_bytes())
-    for heads, words in (
-        (65, "num_heads=65 must lie in 1..64"),
-        (64, "must be divisible by 64 heads"),
-    ):
-        (tmp_path / "config.json").write_text(json.dumps({"num_heads": heads}))
-        with pytest.raises(InputError, match=words):
-            write(tmp_path, tmp_path / "output.safetensors")
-
-
-def test_what_is_no_file_is_not_ours(tmp_path):
-    assert not is_ours("worstchan/EAT-base_epoch30_pretrain") and not is_ours(tmp_path)
 
 
 def test_command_asks_for_an_output():

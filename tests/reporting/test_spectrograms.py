@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+from reporting.drawn import PLOTS
+
+from asd_jax.features.filter_bank import DECIBELS
+from asd_jax.reporting.spectrograms import decibel_range, spectrograms
+
+
+def test_a_spectrogram_is_small_enough_for_many_on_a_page():
+    assert len(PLOTS["spectrograms"][0]()) < 90_000  # noise, the worst case: 67,900
+
+
+def test_the_colours_span_what_is_usual_in_decibels():
+    energies = np.linspace(0, 10, 1001)
+    energies[-1] = 1e6  # an outlier
+    low, high = decibel_range(energies)
+    assert low == pytest.approx(0.1 * DECIBELS) and high == pytest.approx(9.95 * DECIBELS)
+    assert DECIBELS == pytest.approx(10 / np.log(10))
+
+
+@pytest.mark.parametrize(("heat", "top"), [(0.0, "1.0"), (7.0, "7.0")])
+def test_each_panel_that_is_given_says_what_its_colours_mean(heat, top):
+    flat = np.zeros((40, 16))
+    hz = np.linspace(20, 8000, 16)
+    settings = {"hop_seconds": 0.01, "decibels": (-40.0, -10.0)}
+    bare = spectrograms(flat, None, hz, **settings)
+    assert "SimAM" not in bare and "oddness" not in bare and bare.count("<image") == 1
+    whole = spectrograms(flat, flat + 0.8, hz, heat=flat + heat, **settings)
+    assert whole.count("<image") == 3
+    assert f"oddness: dark 0, bright {top} or more standard deviations" in whole
