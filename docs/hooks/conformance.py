@@ -59,12 +59,11 @@ class Row(NamedTuple):
     """A claim as the page shows it."""
 
     claim: str
-    proof: str
     figure: str
+    proof: str
     ended: str
     seconds: str
-    date: str
-    machine: str
+    when: str  # and on what machine
 
 
 def read_claims(path: Path = CLAIMS) -> dict[str, list[Claim]]:
@@ -78,7 +77,8 @@ def find_tests() -> dict[str, list[Test]]:
     found = defaultdict(list)
     for path in sorted((REPOSITORY / "tests").rglob("test_*.py")):
         text = path.read_text()
-        lines, body = text.splitlines(), ast.parse(text).body
+        lines = text.splitlines()
+        body = ast.parse(text).body
         constants = [lines[n.lineno - 1 : n.end_lineno] for n in body if isinstance(n, ast.Assign)]
         for before, node in zip([None, *body], body, strict=False):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -157,22 +157,21 @@ def _together(outcomes: list[Outcome]) -> Outcome:
 def row_of(claim: Claim, tests: Mapping, outcomes: Mapping, machine: str) -> Row:
     """Returns the cells of a claim; `outcomes` is empty where no results of tests are given."""
     if claim.unchecked:
-        return Row(claim.claim, claim.unchecked, "", "not checked", "", "", "")
+        return Row(claim.claim, "", claim.unchecked, "not checked", "", "")
     if claim.test:
-        test = test_of(claim, tests)
+        file = test_of(claim, tests).file
         name = claim.test.rpartition("::")[2]
-        proof = f"`{name}` in {test.file}"
-        outcome = outcomes.get((test.file.stem, name))
-        if not outcome:
-            return Row(claim.claim, proof, claim.figure, NOT_RUN, "", "each run of .ci/run", "")
-        seconds = f"{outcome.seconds:.2f}"
-        return Row(claim.claim, proof, claim.figure, outcome.ended, seconds, outcome.date, machine)
+        proof = f"`{name}` in {file}"
+        if outcome := outcomes.get((file.stem, name)):
+            seconds = f"{outcome.seconds:.2f}"
+            when = f"{outcome.date}, {machine}"
+            return Row(claim.claim, claim.figure, proof, outcome.ended, seconds, when)
+        return Row(claim.claim, claim.figure, proof, NOT_RUN, "", "each run of .ci/run")
     made = result_of(claim) if claim.result else {}
-    command = claim.command or made["command"]
     place = f"benchmarks/results/{claim.result}" if claim.result else claim.block.split(": ")[0]
-    date = claim.date or made["date"]
-    device = claim.machine or made["device"]
-    return Row(claim.claim, f"`{command}`: {place}", figure_of(claim), "measured", "", date, device)
+    proof = f"`{claim.command or made['command']}`: {place}"
+    when = f"{claim.date or made['date']}, {claim.machine or made['device']}"
+    return Row(claim.claim, figure_of(claim), proof, "measured", "", when)
 
 
 def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
@@ -196,14 +195,9 @@ def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
     ]
     head = "| claim | figure | proof | outcome | s | date, machine |\n|---|---|---|---|---|---|"
     for topic, of in rows.items():
-        lines = [f"| {' | '.join(_cells(row))} |" for row in of]
+        lines = [f"| {' | '.join(row)} |" for row in of]
         parts.append("\n".join([f"## {topic}\n", head, *lines]))
     return "\n\n".join(parts) + "\n"
-
-
-def _cells(row: Row) -> list[str]:
-    when = ", ".join(filter(None, (row.date, row.machine)))
-    return [row.claim, row.figure, row.proof, row.ended, row.seconds, when]
 
 
 def _this_machine() -> str:
