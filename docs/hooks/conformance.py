@@ -62,7 +62,6 @@ class Row(NamedTuple):
     figure: str
     proof: str
     ended: str
-    seconds: str
     when: str  # and on what machine
 
 
@@ -157,21 +156,25 @@ def _together(outcomes: list[Outcome]) -> Outcome:
 def row_of(claim: Claim, tests: Mapping, outcomes: Mapping, machine: str) -> Row:
     """Returns the cells of a claim; `outcomes` is empty where no results of tests are given."""
     if claim.unchecked:
-        return Row(claim.claim, "", claim.unchecked, "not checked", "", "")
+        return Row(claim.claim, "", claim.unchecked, "not checked", "")
     if claim.test:
         file = test_of(claim, tests).file
         name = claim.test.rpartition("::")[2]
-        proof = f"`{name}` in {file}"
+        proof = f"<code>{_breakable(name)}</code> in {_breakable(file)}"
         if outcome := outcomes.get((file.stem, name)):
-            seconds = f"{outcome.seconds:.2f}"
-            when = f"{outcome.date}, {machine}"
-            return Row(claim.claim, claim.figure, proof, outcome.ended, seconds, when)
-        return Row(claim.claim, claim.figure, proof, NOT_RUN, "", "each run of .ci/run")
+            ended = f"{outcome.ended}, {outcome.seconds:.2f} s"
+            return Row(claim.claim, claim.figure, proof, ended, f"{outcome.date}, {machine}")
+        return Row(claim.claim, claim.figure, proof, NOT_RUN, "each run of .ci/run")
     made = result_of(claim) if claim.result else {}
     place = f"benchmarks/results/{claim.result}" if claim.result else claim.block.split(": ")[0]
-    proof = f"`{claim.command or made['command']}`: {place}"
+    proof = f"`{claim.command or made['command']}`: {_breakable(place)}"
     when = f"{claim.date or made['date']}, {claim.machine or made['device']}"
-    return Row(claim.claim, figure_of(claim), proof, "measured", "", when)
+    return Row(claim.claim, figure_of(claim), proof, "measured", when)
+
+
+def _breakable(name: str | Path) -> str:
+    """Returns a long name that a narrow column may break at its parts."""
+    return re.sub(r"([_/])", r"\1<wbr>", str(name))
 
 
 def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
@@ -184,7 +187,7 @@ def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
         for topic, of in claims.items()
     }
     total = sum(map(len, rows.values()))
-    ended = Counter(row.ended for of in rows.values() for row in of)
+    ended = Counter(row.ended.partition(",")[0] for of in rows.values() for row in of)
     counts = ", ".join(f"{count} {word}" for word, count in ended.most_common())
     parts = [
         f"# Conformance\n\nWhat this project claims, and what proves it: {total} claims in "
@@ -193,7 +196,7 @@ def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
         "A figure of a command was read from the file that the command wrote. Rows that are not "
         "checked say why."
     ]
-    head = "| claim | figure | proof | outcome | s | date, machine |\n|---|---|---|---|---|---|"
+    head = "| claim | figure | proof | outcome | date, machine |\n|---|---|---|---|---|"
     for topic, of in rows.items():
         lines = [f"| {' | '.join(row)} |" for row in of]
         parts.append("\n".join([f"## {topic}\n", head, *lines]))
