@@ -59,12 +59,10 @@ class Row(NamedTuple):
     """A claim as the page shows it."""
 
     claim: str
-    proof: str
     figure: str
+    proof: str
     ended: str
-    seconds: str
-    date: str
-    machine: str
+    when: str  # and on what machine
 
 
 def read_claims(path: Path = CLAIMS) -> dict[str, list[Claim]]:
@@ -78,7 +76,8 @@ def find_tests() -> dict[str, list[Test]]:
     found = defaultdict(list)
     for path in sorted((REPOSITORY / "tests").rglob("test_*.py")):
         text = path.read_text()
-        lines, body = text.splitlines(), ast.parse(text).body
+        lines = text.splitlines()
+        body = ast.parse(text).body
         constants = [lines[n.lineno - 1 : n.end_lineno] for n in body if isinstance(n, ast.Assign)]
         for before, node in zip([None, *body], body, strict=False):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -157,22 +156,25 @@ def _together(outcomes: list[Outcome]) -> Outcome:
 def row_of(claim: Claim, tests: Mapping, outcomes: Mapping, machine: str) -> Row:
     """Returns the cells of a claim; `outcomes` is empty where no results of tests are given."""
     if claim.unchecked:
-        return Row(claim.claim, claim.unchecked, "", "not checked", "", "", "")
+        return Row(claim.claim, "", claim.unchecked, "not checked", "")
     if claim.test:
-        test = test_of(claim, tests)
+        file = test_of(claim, tests).file
         name = claim.test.rpartition("::")[2]
-        proof = f"`{name}` in {test.file}"
-        outcome = outcomes.get((test.file.stem, name))
-        if not outcome:
-            return Row(claim.claim, proof, claim.figure, NOT_RUN, "", "each run of .ci/run", "")
-        seconds = f"{outcome.seconds:.2f}"
-        return Row(claim.claim, proof, claim.figure, outcome.ended, seconds, outcome.date, machine)
+        proof = f"<code>{_breakable(name)}</code> in {_breakable(file)}"
+        if outcome := outcomes.get((file.stem, name)):
+            ended = f"{outcome.ended}, {outcome.seconds:.2f} s"
+            return Row(claim.claim, claim.figure, proof, ended, f"{outcome.date}, {machine}")
+        return Row(claim.claim, claim.figure, proof, NOT_RUN, "each run of .ci/run")
     made = result_of(claim) if claim.result else {}
-    command = claim.command or made["command"]
     place = f"benchmarks/results/{claim.result}" if claim.result else claim.block.split(": ")[0]
-    date = claim.date or made["date"]
-    device = claim.machine or made["device"]
-    return Row(claim.claim, f"`{command}`: {place}", figure_of(claim), "measured", "", date, device)
+    proof = f"`{claim.command or made['command']}`: {_breakable(place)}"
+    when = f"{claim.date or made['date']}, {claim.machine or made['device']}"
+    return Row(claim.claim, figure_of(claim), proof, "measured", when)
+
+
+def _breakable(name: str | Path) -> str:
+    """Returns a long name that a narrow column may break at its parts."""
+    return re.sub(r"([_/])", r"\1<wbr>", str(name))
 
 
 def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
@@ -185,7 +187,7 @@ def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
         for topic, of in claims.items()
     }
     total = sum(map(len, rows.values()))
-    ended = Counter(row.ended for of in rows.values() for row in of)
+    ended = Counter(row.ended.partition(",")[0] for of in rows.values() for row in of)
     counts = ", ".join(f"{count} {word}" for word, count in ended.most_common())
     parts = [
         f"# Conformance\n\nWhat this project claims, and what proves it: {total} claims in "
@@ -194,16 +196,11 @@ def page(claims: Mapping[str, list[Claim]], junit: Path | None = None) -> str:
         "A figure of a command was read from the file that the command wrote. Rows that are not "
         "checked say why."
     ]
-    head = "| claim | figure | proof | outcome | s | date, machine |\n|---|---|---|---|---|---|"
+    head = "| claim | figure | proof | outcome | date, machine |\n|---|---|---|---|---|"
     for topic, of in rows.items():
-        lines = [f"| {' | '.join(_cells(row))} |" for row in of]
+        lines = [f"| {' | '.join(row)} |" for row in of]
         parts.append("\n".join([f"## {topic}\n", head, *lines]))
     return "\n\n".join(parts) + "\n"
-
-
-def _cells(row: Row) -> list[str]:
-    when = ", ".join(filter(None, (row.date, row.machine)))
-    return [row.claim, row.figure, row.proof, row.ended, row.seconds, when]
 
 
 def _this_machine() -> str:
