@@ -104,7 +104,8 @@ def readable_clips(
         own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
         file, reason = next(bad.values() for bad in skipped if bad["file"] in own)
         raise InputError(
-            f"machine {machine}: none of its training clips can be read; the first, {file}: {reason}"
+            f"machine {machine}: none of its training clips can be read; the first, {file}: "
+            f"{reason}"
         )
     return with_held_out(config, kept), skipped
 
