@@ -205,18 +205,18 @@ def _bank(n: int) -> NormalBank:
 
 
 STEPS: dict[str, tuple[Callable[[int], Step], tuple[int, ...]]] = {
-    "test clips, knn": (functools.partial(test_clips, "knn"), (4_000, 16_000, 64_000)),
-    "test clips, mahalanobis": (
+    "test clips by knn": (functools.partial(test_clips, "knn"), (4_000, 16_000, 64_000)),
+    "test clips by mahalanobis": (
         functools.partial(test_clips, "mahalanobis"),
-        (4_000, 16_000, 64_000),
+        (16_000, 64_000, 256_000),
     ),
-    "training clips, knn": (training_clips, (2_000, 4_000, 8_000)),
-    "clips, official score": (clips, (10_000, 40_000, 160_000)),
-    "machines, official score": (machines, (100, 400, 1_600)),
-    "machines, held-out clips": (held_out, (1_000, 4_000, 16_000)),
-    "sounds, detector": (sounds, (4_000, 16_000, 64_000)),
-    "normal sounds, detector": (normal_sounds, (400, 800, 1_600)),
-    "windows, stream": (stream, (4_000, 16_000, 64_000)),
+    "training clips": (training_clips, (2_000, 4_000, 8_000)),
+    "clips of the official score": (clips, (10_000, 40_000, 160_000)),
+    "machines of the official score": (machines, (100, 400, 1_600)),
+    "machines with held-out clips": (held_out, (1_000, 4_000, 16_000)),
+    "sounds of a detector": (sounds, (4_000, 16_000, 64_000)),
+    "normal sounds of a detector": (normal_sounds, (400, 800, 1_600)),
+    "windows of a stream": (stream, (4_000, 16_000, 64_000)),
 }
 
 
