@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from asd_jax.data.audio import RESAMPLERS
 from asd_jax.data.dcase import check_machines
 from asd_jax.features.settings import Features, PretrainingFeatures
-from asd_jax.models.settings import POOLINGS, Tokens
+from asd_jax.models.settings import POOLINGS, RUNTIME, RUNTIMES, Tokens
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, did_you_mean
 from asd_jax.runtime.log import print_line
@@ -181,6 +181,7 @@ class Model(Size):
     attention: str = key(
         "none", "a trainable rival in SimAM's place, with features.simam=none: se, cbam or spatial"
     )
+    runtime: str = key("jax", RUNTIME, choices=RUNTIMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +307,10 @@ class RunConfig(CheckedSettings):
             )
         if self.data.root != "factory":
             check_machines(self.data.machine_names, self.data.year)
+        if self.model.runtime != "jax" and self.model.dtype != "float32":
+            raise InputError(
+                f"`runtime={self.model.runtime}` says the type itself: set `dtype=float32`"
+            )
         if self.backbone.cache_tokens:
             self._check_cached_tokens()
 

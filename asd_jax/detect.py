@@ -24,6 +24,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
+from asd_jax.models.settings import RUNTIME, RUNTIMES
 from asd_jax.runtime.command import docstring, run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_raw
@@ -98,6 +99,10 @@ def _calls(module: str, function: str) -> Callable[[argparse.Namespace], int | N
         return getattr(importlib.import_module(f"asd_jax.run.{module}"), function)(args)
 
     return call
+
+
+def _runtime_flag(add) -> None:
+    add("--runtime", default="jax", choices=RUNTIMES, help=RUNTIME.replace("`", ""))
 
 
 def _channel_flag(add) -> None:
@@ -242,6 +247,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
         "recording; once more for "
         "each folder that update was given, in that order",
     )
+    _runtime_flag(add)
     _channel_flag(add)
 
 
@@ -292,6 +298,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="minutes at the beginning, healthy, that level and colour are taken from",
     )
+    _runtime_flag(add)
 
 
 def _trend(parser: argparse.ArgumentParser) -> None:

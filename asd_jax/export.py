@@ -195,6 +195,8 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         import onnxruntime
     except ImportError as error:
         raise InputError(f"--format=onnx: pip install 'asd_jax[export]' ({error})") from error
+    from asd_jax.training.onnx_model import onnx_model
+
     names = model.about["outputs"]
     shape = ("batch", model.about["samples"])
     made = onnx_model(
@@ -204,28 +206,6 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     content = made.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))
-
-
-def onnx_model(function: Callable, shape: Sequence[int | str], name: str, outputs: Sequence[str]):
-    """Returns an ONNX model of a function of one float32 array.
-
-    The open axes of the array are given by name. Products with weights become MatMul nodes.
-    """
-    import logging
-
-    import jax2onnx
-
-    # onnx_ir warns about every shape that stays open, which is intended here.
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
-    made = jax2onnx.to_onnx(
-        function, [tuple(shape)], input_names=[name], output_names=list(outputs)
-    )
-    # Runtimes have faster kernels for MatMul than for Einsum, and can quantise them.
-    for node in made.graph.node:
-        if node.op_type == "Einsum" and node.attribute[0].s == b"abc,cd->abd":
-            node.op_type = "MatMul"
-            del node.attribute[:]
-    return made
 
 
 EXPORTERS = {"stablehlo": to_stablehlo, "onnx": to_onnx}

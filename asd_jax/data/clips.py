@@ -338,3 +338,11 @@ def _contents(root: Path, most: int = 8) -> str:
         ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
         or "nothing"
     )
+
+
+def by_machine(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """Returns {machine: its clips}, the machines in alphabetical order."""
+    found: dict[str, list[Clip]] = {}
+    for clip in clips:
+        found.setdefault(clip.machine, []).append(clip)
+    return dict(sorted(found.items()))

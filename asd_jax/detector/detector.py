@@ -35,6 +35,7 @@ from asd_jax.scoring.conformal import p_values
 from asd_jax.scoring.normal_bank import Known, NormalBank
 from asd_jax.scoring.normal_windows import SimulatedWindows
 from asd_jax.scoring.patch_bank import PatchBank
+from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import BOX, Pipeline
 from asd_jax.training.weights import origin_entries as origin_of
 
@@ -227,6 +228,17 @@ class Detector:
         notes = [note for note in self.notes if note.kind not in about_rate]
         notes += [Note(Kind.TOO_FEW, weak)] if weak else []
         return dataclasses.replace(self, settings=settings, threshold=threshold, notes=tuple(notes))
+
+    def with_runtime(self, name: str) -> "Detector":
+        """Returns the same detector with an encoder that is computed by `name`, one of RUNTIMES.
+
+        Raises:
+            InputError: the runtime is not installed, or cannot run here.
+        """
+        if self.pipeline is None or name == "jax":
+            return self
+        check_runtime(name)
+        return dataclasses.replace(self, pipeline=dataclasses.replace(self.pipeline, runtime=name))
 
     def score(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> float:
         """Returns the anomaly score of a waveform, in standard deviations of normal sounds.

@@ -18,6 +18,7 @@ from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.options import Scoring
 from asd_jax.training.mesh import own_devices, shard_batch
+from asd_jax.training.runtime import embed_in
 from asd_jax.training.weights import (
     Pipeline,
     load_pipeline,
@@ -129,14 +130,24 @@ def views_and_unsteadiness(
     The unsteadiness is the root mean square difference between the log energies of a window's
     halves.
     """
+    elsewhere = pipeline is not None and pipeline.runtime != "jax"
     config, params = _of_one_window(pipeline)
-    if pipeline is not None and len(windows) > 1:
+    if elsewhere:
+        # The filter bank alone stands for the encoder, whose embedding is computed below.
+        config, params = EncoderConfig(pipeline.config.front_end, None), {}
+    elif pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
     traced = functools.partial(traced_views, config, params, with_rhythm=with_rhythm)
     parts = in_batches(traced, windows)
     # jax.tree.leaves orders the entries of a dictionary by their keys.
     names = sorted([*view_names(pipeline, with_rhythm), "seconds", "unsteadiness"])
     vectors = dict(zip(names, parts, strict=True))
+    if elsewhere:
+        embed = embed_in(pipeline.runtime, pipeline.config, pipeline.params)
+        batches = range(0, len(windows), batch_size())
+        vectors["encoder"] = np.concatenate(
+            [embed(windows[n : n + batch_size()])[0] for n in batches]
+        )
     return vectors, vectors.pop("seconds"), vectors.pop("unsteadiness")
 
 

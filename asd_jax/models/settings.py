@@ -7,6 +7,12 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import CheckedSettings, key
 
 TARGETS = ("qkv", "out", "fc1", "fc2")
+# What computes embeddings without training: JAX, or OpenVINO in float32 or bfloat16, on CPUs.
+RUNTIMES = ("jax", "openvino", "openvino_bfloat16")
+RUNTIME = (
+    "that embeds: jax, on any device; openvino, on CPUs, the same within 1e-4; or "
+    "openvino_bfloat16, on CPUs that compute it, faster and less exact (extra `export`)"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -99,14 +99,14 @@ def readable_clips(
             machine's training clips can be read.
     """
     kept, skipped = without_unreadable(config, clips)
-    for machine in sorted({clip.machine for clip in clips if clip.split == "train"}):
-        if not any(clip.machine == machine and clip.split == "train" for clip in kept):
-            own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
-            file, reason = next(bad.values() for bad in skipped if bad["file"] in own)
-            raise InputError(
-                f"machine {machine}: none of its training clips can be read; the first, {file}: "
-                f"{reason}"
-            )
+    readable = {clip.machine for clip in kept if clip.split == "train"}
+    for machine in sorted({clip.machine for clip in clips if clip.split == "train"} - readable):
+        own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
+        file, reason = next(bad.values() for bad in skipped if bad["file"] in own)
+        raise InputError(
+            f"machine {machine}: none of its training clips can be read; the first, {file}: "
+            f"{reason}"
+        )
     return with_held_out(config, kept), skipped
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.config import RunConfig
-from asd_jax.data.clips import Clip
+from asd_jax.data.clips import Clip, by_machine
 from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.encoder import EncoderConfig
@@ -31,6 +31,7 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
 from asd_jax.training.embedding import embed_windows
 from asd_jax.training.mesh import own_devices, replicated
+from asd_jax.training.runtime import embed_in
 from asd_jax.training.weights import embed
 
 # Names in the folder of the encoder's embeddings.
@@ -72,8 +73,7 @@ def embed_clips(
     )
     work = functools.partial(embed_shard, config, encoder, params)
     count = 0
-    for machine in sorted({clip.machine for clip in clips}):
-        own = [clip for clip in clips if clip.machine == machine]
+    for machine, own in by_machine(clips).items():
         names = [name.format(machine) for name in KINDS.values()]
         made_of = made_of_clips(own)
         joined = functools.partial(_joined, folder, names, made_of)
@@ -159,6 +159,7 @@ def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
         # Type, batch size and library versions change embeddings by rounding.
         "dtype": config.model.dtype,
         "batch_size": config.optimizer.batch_size,
+        **({} if config.model.runtime == "jax" else {"runtime": config.model.runtime}),
         **{name: version for name, version in versions().items() if name in ("jax", "flax")},
     }
 
@@ -169,18 +170,26 @@ def embed_machine(
     """Returns the embeddings of one machine's clips, by the encoder and by the bare filter bank."""
     # Each process embeds its own part of the windows, so only its own devices take part.
     mesh = own_devices()
-    params = replicated(mesh, params)
+    on_devices = replicated(mesh, params)
     windows = clip_windows(config, clips)
     dtype = compute_dtype(config.model)
+    runtime = config.model.runtime
+    mode = encoder.front_end.simam.mode_of(clips[0].machine)
+
+    def embed_batch(batch):
+        if runtime != "jax":
+            return embed_in(runtime, encoder, params)(batch["wave"], mode)
+        return embed(encoder, on_devices, batch["wave"], batch["simam_mode"], dtype)
+
     vectors, baseline = embed_windows(
-        lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
+        embed_batch,
         windows,
         window_reader(config, clips),
         what=f"clips of {clips[0].machine} embedded",
         mesh=mesh,
         batch_size=config.optimizer.batch_size,
         threads=config.data.threads,
-        extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
+        extras={"simam_mode": mode},
     )
     embeddings = window_embeddings(vectors, windows, encoder.axes)
     return embeddings, window_embeddings(baseline, windows, ("clip", "embedding"))

@@ -24,6 +24,7 @@ from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.log import print_line
 from asd_jax.training import pseudo_classes
 from asd_jax.training.mesh import make_mesh
+from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import (
     HOW_TO_GET_WEIGHTS,
     front_end_of,
@@ -41,6 +42,8 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
     config.validate()
     import_own(config.features.spacing)
     clip_windows(config, [])
+    if config.model.runtime != "jax":
+        check_runtime(config.model.runtime)
     # The check does not depend on the statistics, and measuring them would read all clips.
     given = dataclasses.replace(
         config, features=dataclasses.replace(config.features, statistics="given")

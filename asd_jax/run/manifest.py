@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asd_jax.data.clips import Clip
+from asd_jax.data.clips import Clip, by_machine
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256, read_json, write_json
 
@@ -71,12 +71,8 @@ def summarize_recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
     Folders are not part of the hash, so recordings may be moved.
     """
     found = {}
-    for machine in sorted({clip.machine for clip in clips}):
-        own = sorted(
-            (clip.split, Path(clip.path).name, file_stamp(clip.path)[0])
-            for clip in clips
-            if clip.machine == machine
-        )
+    for machine, of in by_machine(clips).items():
+        own = sorted((clip.split, Path(clip.path).name, file_stamp(clip.path)[0]) for clip in of)
         found[machine] = {"clips": len(own), "sha256": sha256_of(own)}
     return found
 

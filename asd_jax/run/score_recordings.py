@@ -33,7 +33,7 @@ def score(args: argparse.Namespace) -> int:
                 check_output(path)
             tell_replaced(path)
     start_quickly()
-    detector = Detector.load(args.detector)
+    detector = Detector.load(args.detector).with_runtime(args.runtime)
     paths = recordings(args.paths)
     normal = normal_files(detector.names, args.normal) if args.normal else {}
     on_page: list[tuple[str, Verdict]] = []
@@ -49,7 +49,8 @@ def score(args: argparse.Namespace) -> int:
             yield row(str(path), verdict)
 
     if args.workdir:
-        settings = (file_sha256(args.detector), args.channel)
+        runtime = () if args.runtime == "jax" else (args.runtime,)
+        settings = (file_sha256(args.detector), args.channel, *runtime)
         rows = ShardedRows(args.workdir, settings, paths, rows_of)
         # An archive may be large, so its rows are printed one by one and not kept in memory.
         for _ in printed(rows, as_json=args.json):

@@ -37,7 +37,7 @@ def watch(args: argparse.Namespace) -> int:
             "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
         )
     start_quickly()
-    detector = Detector.load(args.detector)
+    detector = Detector.load(args.detector).with_runtime(args.runtime)
     raw = Form(args.encoding, args.rate, args.channels)
     watching = _watching(args, detector)
     record = _record(args, detector, raw)

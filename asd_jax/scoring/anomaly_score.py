@@ -16,6 +16,8 @@ from asd_jax.scoring.preparation import Preparation
 from asd_jax.scoring.threshold import FEWEST, threshold
 from asd_jax.scoring.windows import merge_windows
 
+BLOCK = 8192  # test clips scored at once, whose float64 copies are all that is in memory
+
 
 @dataclasses.dataclass(frozen=True)
 class MachineScores:
@@ -252,7 +254,16 @@ class SectionScorer:
 
     def bank_scores(self, vectors: np.ndarray, clip: np.ndarray | None = None) -> Scores:
         """Returns {bank: scores "n" that are not normalised yet} of embeddings "n ..."."""
-        return self._merged(self.fitted.score(_flat(self.prepare(vectors))), clip)
+        scoring = self.scoring
+        # Ranks, and functions of one's own, may depend on all clips that are scored together.
+        together = scoring.fusion == "rank" or ":" in scoring.back_end
+        size = max(1, len(vectors)) if together else BLOCK
+        found = [
+            self.fitted.score(_flat(self.prepare(vectors[start : start + size])))
+            for start in range(0, max(1, len(vectors)), size)
+        ]
+        scores = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        return self._merged(scores, clip)
 
     def self_scores_without(self, groups: Bank) -> dict[str, Scores]:
         """Returns `self_scores` with all clips of the same group left out together.

@@ -62,9 +62,12 @@ def evaluate_system(folder: str, clips: Sequence[ScoredClip], year: int) -> dict
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
     found = dataclasses.asdict(official)
+    of_section: dict[tuple[str, str], list[ScoredClip]] = {}
+    for clip in clips:
+        of_section.setdefault((clip.machine, clip.section), []).append(clip)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
-            own = [c for c in clips if (c.machine, c.section) == (machine, section)]
+            own = of_section[machine, section]
             if own[0].decision is not None:
                 known = [c.domain if year > 2020 else "" for c in own]
                 values |= decision_values(known, [c.label for c in own], [c.decision for c in own])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax.detector.stream import Form
+from asd_jax.models.settings import RUNTIME, RUNTIMES
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.runtime.errors import InputError, did_you_mean, error_context
 from asd_jax.runtime.schema import build_checked
@@ -25,6 +26,7 @@ class Machine(CheckedSettings):
 
     name: str = key("", "in addresses, topics and tables: letters, digits, _ and -")
     detector: str = key("", "file that `detect fit` wrote")
+    runtime: str = key("jax", RUNTIME, choices=RUNTIMES)
     source: str = key("", "-, a file, a folder, alsa:DEVICE, or an rtsp:// or http:// address")
     rate: int = key(16000, "sampling rate of raw samples and of ALSA, in Hz")
     channels: int = key(1, "of raw samples and of ALSA")

@@ -44,12 +44,13 @@ class Service:
         self.evidence = EvidenceKeeper(configuration.state.absolute() / "evidence")
         self.watchers: dict[str, Watcher] = {}
         self._readers: dict[str, Reader] = {}
-        loaded: dict[str, Detector] = {}
+        loaded: dict[tuple[str, str], Detector] = {}
         for machine in configuration.machines:
             with error_context(f"machine {machine.name}"):
-                if machine.detector not in loaded:
-                    loaded[machine.detector] = Detector.load(machine.detector)
-                detector = loaded[machine.detector]
+                known = machine.detector, machine.runtime
+                if known not in loaded:
+                    loaded[known] = Detector.load(machine.detector).with_runtime(machine.runtime)
+                detector = loaded[known]
                 self._readers[machine.name], live = reader_of(machine)
                 self.watchers[machine.name] = Watcher(
                     machine, detector, self.store, live=live, evidence=self.evidence

@@ -278,10 +278,12 @@ class Pipeline:
 
     config: EncoderConfig
     params: dict = dataclasses.field(repr=False)
+    runtime: str = "jax"  # of the views of a detector, one of RUNTIMES
 
     def __getstate__(self) -> dict[str, object]:
         """Returns what pickle and copy keep: the fields, without the copies on devices."""
-        return {"config": self.config, "params": jax.tree.map(np.asarray, self.params)}
+        params = jax.tree.map(np.asarray, self.params)
+        return {"config": self.config, "params": params, "runtime": self.runtime}
 
     @functools.cached_property
     def on_devices(self) -> dict:

@@ -5,7 +5,12 @@ import pytest
 from scoring.machines import machine, split
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.anomaly_score import fit_sections, score_machine, score_sections
+from asd_jax.scoring.anomaly_score import (
+    SectionScorer,
+    fit_sections,
+    score_machine,
+    score_sections,
+)
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.domain_normalization import domain_normalize
 from asd_jax.scoring.options import Scoring
@@ -193,3 +198,25 @@ def test_fitted_sections_take_another_normalisation():
     scorers = fit_sections(embeddings, Scoring())
     found = score_sections(embeddings, scorers, normalization="test").score
     assert np.array_equal(found, score_machine(embeddings, Scoring(normalization="test")).score)
+
+
+@pytest.mark.parametrize("back_end", ["knn", "mahalanobis", "pca_residual+local_density"])
+def test_scoring_in_blocks_changes_no_score(back_end, monkeypatch):
+    rng = np.random.default_rng(0)
+    training = {"source": rng.normal(size=(30, 8)), "target": rng.normal(size=(5, 8))}
+    scorer = SectionScorer.fit(training, Scoring(back_end=back_end))
+    test = rng.normal(size=(50, 8))
+    whole = scorer.bank_scores(test)
+    monkeypatch.setattr("asd_jax.scoring.anomaly_score.BLOCK", 7)
+    for name, scores in scorer.bank_scores(test).items():
+        np.testing.assert_allclose(scores, whole[name], rtol=1e-12)
+    assert all(len(of) == 0 for of in scorer.bank_scores(test[:0]).values())
+
+
+def test_ranks_are_among_all_clips_whatever_the_block(monkeypatch):
+    monkeypatch.setattr("asd_jax.scoring.anomaly_score.BLOCK", 7)
+    rng = np.random.default_rng(0)
+    scoring = Scoring(back_end="knn+mahalanobis", fusion="rank")
+    scorer = SectionScorer.fit({"source": rng.normal(size=(30, 8))}, scoring)
+    ranks = scorer.bank_scores(rng.normal(size=(50, 8)))["source"]
+    assert len(np.unique(ranks)) > 14
