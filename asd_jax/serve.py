@@ -39,7 +39,9 @@ def main() -> int:
     if flags.FLAGS.check:
         service = Service(configuration)
         service.close()
-        print_line(f"{flags.FLAGS.config}: {len(service.watchers)} machines can be watched")
+        count = len(service.watchers)
+        watched = f"{count} machine{'s' * (count != 1)} can be watched"
+        print_line(f"{flags.FLAGS.config}: {watched}")
         return 0
     # Two services on one store would report everything twice.
     with lock_folder(configuration.state, "state folder"):

@@ -51,6 +51,10 @@ class Recorder:
         """Records an event."""
         self._do(lambda: self.store.event(self.machine, time, kind, message, **fields))
 
+    def read(self, file: str, changed_us: int) -> None:
+        """Records that a recording was read; arguments as for `Store.set_read`."""
+        self._do(lambda: self.store.set_read(self.machine, file, changed_us))
+
     def raised(self, occurrence: Occurrence) -> None:
         """Records that the alarm is on."""
         self._do(lambda: cases.raise_case(self.store, self.machine, occurrence))

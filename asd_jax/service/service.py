@@ -51,7 +51,7 @@ class Service:
                 if machine.detector not in loaded:
                     loaded[machine.detector] = Detector.load(machine.detector)
                 detector = loaded[machine.detector]
-                self._readers[machine.name], live = reader_of(machine)
+                self._readers[machine.name], live = reader_of(machine, self.store)
                 self.watchers[machine.name] = Watcher(
                     machine, detector, self.store, live=live, evidence=self.evidence
                 )
@@ -201,7 +201,13 @@ def start_quickly(folder: Path) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1, user_api="blas")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"state: {folder} cannot be made ({error.strerror or error}); name a folder that can "
+            'be written, e.g. state = "/var/lib/asd_jax"'
+        ) from error
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
