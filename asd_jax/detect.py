@@ -137,7 +137,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     add(
         "--window_seconds",
         type=float,
-        help="heard at once; default: the recordings' usual length, at most 10",
+        help="length of a window; default: the recordings' usual length, at most 10",
     )
     add(
         "--coreset",
@@ -279,7 +279,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     add("--store", help="file that keeps scores, levels and alarms over months; may be new")
     add("--machine", default="machine", help="of --store: name of the machine")
     add("--quiet_hours", default="", help="of --store: announce no alarm then, e.g. 22:00-06:00")
-    add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
+    add("--gap_seconds", type=float, default=2.0, help="without sound that are reported as a gap")
     add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
     add("--once", action="store_true", help="of a folder: hear what is there and end")
     add(

@@ -97,13 +97,13 @@ def _embeddings(waves: Sequence[np.ndarray], label: np.ndarray) -> Embeddings:
     ]
     many = len(waves)
     return Embeddings(
-        np.array(vectors),
-        np.array([f"{n:04}.wav" for n in range(many)]),
-        np.full(many, "00"),
-        np.where(label < 0, "train", "test"),
-        np.full(many, "source"),
-        np.maximum(label, 0),
-        np.full(many, ""),
+        vectors=np.array(vectors),
+        files=np.array([f"{n:04}.wav" for n in range(many)]),
+        section=np.full(many, "00"),
+        split=np.where(label < 0, "train", "test"),
+        domain=np.full(many, "source"),
+        label=np.maximum(label, 0),
+        attribute=np.full(many, ""),
     )
 
 

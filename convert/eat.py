@@ -67,7 +67,14 @@ def convert(
         config, params = convert("worstchan/EAT-base_epoch30_pretrain")
         config.depth  # 12
     """
-    found = find(source, weights, with_decoder, with_head, revision, heads)
+    found = find(
+        source=source,
+        weights=weights,
+        with_decoder=with_decoder,
+        with_head=with_head,
+        revision=revision,
+        heads=heads,
+    )
     return found.config, _nested(
         {name: np.asarray(parameter) for name, parameter in found.parameters.items()}
     )

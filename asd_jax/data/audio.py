@@ -159,7 +159,7 @@ def fit_length(
             waveform is not replaced by digital silence.
     """
     if not len(wave):
-        raise InputError("no samples where a window of a recording is to be heard")
+        raise InputError("no samples where a window of a recording is to be read")
     if pad not in ("repeat", "zeros"):
         raise InputError(f"data.pad={pad!r}; known: repeat, zeros")
     if pad == "zeros" and len(wave) < samples:

@@ -42,7 +42,7 @@ class Crop(NamedTuple):
     Attributes:
         file: number of the recording.
         begin: its first sample, in the recording.
-        samples: its length, as it is heard.
+        samples: its length, as it is used.
         speed: samples of the recording in one sample of the crop.
         length: samples of the recording, which is repeated beyond.
     """
@@ -91,7 +91,9 @@ def crop_batches(
     """
     if start >= steps:
         return iter(())
-    source = _Crops(files, read, clips, samples, seed, steps, speed)
+    source = _Crops(
+        files=files, read=read, clips=clips, samples=samples, seed=seed, steps=steps, speed=speed
+    )
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
 

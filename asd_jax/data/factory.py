@@ -206,7 +206,15 @@ def _recipes(
             if label == "anomaly":
                 fault = FAULTS[number % len(FAULTS)]
                 grade = float(grades[number // len(FAULTS)])
-            yield _Recipe(f"{machine}/{split}/{name}", machine, domain, speed, load, fault, grade)
+            yield _Recipe(
+                path=f"{machine}/{split}/{name}",
+                machine=machine,
+                domain=domain,
+                speed=speed,
+                load=load,
+                fault_kind=fault,
+                grade=grade,
+            )
 
 
 def _attribute(speed: int, load: int, domain: str) -> str:

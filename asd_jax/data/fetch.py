@@ -188,7 +188,14 @@ def _complete(
         begin = time.monotonic()
         passing = _Passing("the connection ends before the file does")
         try:
-            _append(session, url, part, have if have < size else 0, size, progress)
+            _append(
+                session=session,
+                url=url,
+                part=part,
+                have=have if have < size else 0,
+                size=size,
+                progress=progress,
+            )
         except _Passing as error:
             passing = error
         came = _size(part)

@@ -111,7 +111,14 @@ def factory_clip(
     of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
     hz = np.fft.rfftfreq(round(clip_seconds * SAMPLE_RATE), 1 / SAMPLE_RATE)
     day = _recording_day(machine, session, of_room, hz)
-    source = _source(kind, speed * day.warmth, load, clip_seconds, of_machine, day)
+    source = _source(
+        kind=kind,
+        speed=speed * day.warmth,
+        load=load,
+        clip_seconds=clip_seconds,
+        rng=of_machine,
+        day=day,
+    )
     stem = source.sound()
     room = _room(machine, domain, len(stem), of_room, day)
     fault = _fault(source, fault_kind, grade, of_fault)
@@ -202,7 +209,15 @@ def _recording_day(
         shift = physics.repositioned_microphone(hz, own)
     gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
     microphone = physics.microphone(hz, place) * 10 ** (shift / 20)
-    return _Day(gain, microphone, place, own, warmth, neighbour, session)
+    return _Day(
+        gain=gain,
+        microphone=microphone,
+        place=place,
+        own=own,
+        warmth=warmth,
+        neighbour=neighbour,
+        session=session,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +265,16 @@ def _source(
     run = physics.excite(kind, speed, load, samples, rng)
     response = physics.body(kind, load, hz, rng) * day.microphone
     scale = day.gain / np.sqrt(np.mean(_of(run, response) ** 2))
-    return _Source(kind, speed, load, samples, again, run, response, scale)
+    return _Source(
+        kind=kind,
+        speed=speed,
+        load=load,
+        samples=samples,
+        again=again,
+        run=run,
+        response=response,
+        scale=scale,
+    )
 
 
 def _room(
@@ -282,11 +306,23 @@ def _fault(
         timing = physics.timing_fault(fault_kind, grade, rng)
         # The same run once more, with only its timing changed.
         again = copy.deepcopy(source.again)
-        run = physics.excite(source.kind, source.speed, source.load, source.samples, again, timing)
+        run = physics.excite(
+            machine=source.kind,
+            speed=source.speed,
+            load=source.load,
+            samples=source.samples,
+            rng=again,
+            timing=timing,
+        )
         return source.scale * _of(run, source.response) - source.sound()
     hz = np.fft.rfftfreq(source.samples, 1 / SAMPLE_RATE)
     excitation = physics.fault_excitation(
-        fault_kind, source.kind, source.run, hz, source.response, rng
+        kind=fault_kind,
+        machine=source.kind,
+        run=source.run,
+        hz=hz,
+        response=source.response,
+        rng=rng,
     )
     return source.scale * physics.filtered(excitation, source.response)
 

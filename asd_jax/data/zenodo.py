@@ -74,10 +74,10 @@ def plan(
         if wanted := machines.get(subset):
             found = archives_of(session, record, SUBSETS[subset], wanted, base_url)
             if absent := [machine for machine in wanted if machine not in found]:
-                told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
+                message = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
-                    raise DownloadError(told)
-                print_error(f"warning: {told}")
+                    raise DownloadError(message)
+                print_error(f"warning: {message}")
             archives += found.values()
     return archives
 
@@ -106,7 +106,12 @@ def archives_of(
                 link = file.links.get("content") or file.links["self"]
                 md5 = file.checksum[4:]
                 found[machine] = Archive(
-                    machine, folder, file.key, at_base(link, base_url), file.size, md5
+                    machine=machine,
+                    folder=folder,
+                    name=file.key,
+                    url=at_base(link, base_url),
+                    size=file.size,
+                    md5=md5,
                 )
                 revisions[machine] = revision
     return found

@@ -128,15 +128,19 @@ def _room(key, machine, neighbour, samples, moment=None):
         * jnp.exp(-t / decay)
         / jnp.sqrt(decay * SAMPLE_RATE / 2)
     )
-    heard = _unit_power(machine * (1 + _amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
+    spectrum = _unit_power(
+        machine * (1 + _amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail))
+    )
     white = jax.random.normal(white_key, (2, len(machine)))
     background = _unit_power((white[0] + 1j * white[1]) * _body(draw, samples, resonances=1))
     near = (draw.uniform(0.0, 1.0) < 0.3) * _amplitude(draw.uniform(-20.0, 0.0))
-    heard = heard + _amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
-    heard = _unit_power(heard * _microphone(draw, samples))
+    spectrum = spectrum + _amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
+    spectrum = _unit_power(spectrum * _microphone(draw, samples))
     hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # converter noise
     return (
-        _amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(heard, samples) * jnp.sqrt(samples)
+        _amplitude(draw.uniform(-55.0, -15.0))
+        * jnp.fft.irfft(spectrum, samples)
+        * jnp.sqrt(samples)
         + hiss
     )
 

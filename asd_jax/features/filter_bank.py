@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from asd_jax.features.own import own_filters
 from asd_jax.features.settings import AUDIOSET_MEAN, AUDIOSET_STD, LOW_HZ, SPACINGS
+from asd_jax.runtime.functions import names_function
 
-Spacing = Literal["even", "mel", "gammatone"]
+Spacing = Literal["even", "mel", "gammatone"] | str  # or package.module:function
 
 # Kaldi's defaults, as EAT uses them
 FRAME_MS = 25
@@ -48,8 +50,8 @@ def log_filter_bank(
 
     Args:
         wave: float waveforms; a constant offset has no effect (every frame's mean is removed).
-        spacing: "even" (m-FB, triangles linear in Hz), "mel" (o-FB, Kaldi) or "gammatone" (g-FB,
-            ERB-rate scale).
+        spacing: "even" (m-FB, triangles linear in Hz), "mel" (o-FB, Kaldi), "gammatone" (g-FB,
+            ERB-rate scale), or "package.module:function", see asd_jax/features/own.py.
         sample_rate: in Hz.
         bins: number of filters.
         low_hz: lower edge of the lowest filter, in Hz.
@@ -132,11 +134,14 @@ def filter_bank(
 
     Raises:
         ValueError: the spacing is unknown, or the edges are out of order.
+        InputError: as for `own_filters`.
     """
     high_hz = high_hz or sample_rate / 2
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
         raise ValueError(f"no filter bank from {low_hz} to {high_hz} Hz at {sample_rate} Hz")
     hz = np.arange(dft_size(sample_rate) // 2 + 1) * sample_rate / dft_size(sample_rate)
+    if names_function(spacing):
+        return own_filters(spacing, hz, bins, low_hz, high_hz)
     if spacing == "gammatone":
         centre = _hz_of_erb_rate(
             np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None]

@@ -23,8 +23,10 @@ class FilterBank(CheckedSettings):
 
     spacing: str = key(
         "even",
-        "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB",
+        "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB; or "
+        "package.module:function",
         choices=SPACINGS,
+        function=True,
     )
     bins: int = key(128, "number of filters", least=1, most=512)
     low_hz: float = key(LOW_HZ, "lower edge of the filter bank", least=0, most=48_000)

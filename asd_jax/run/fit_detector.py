@@ -40,7 +40,7 @@ def fit(args: argparse.Namespace) -> None:
         origin = origin_entries(args.weights)
     # A rate above that of the recordings adds nothing, and the encoder uses nothing above its own.
     rate = min(max(rates), rate_of(pipeline))
-    _tell_slow(rates, rate)
+    _report_slow(rates, rate)
     # Wrong settings must be reported before any training begins.
     Settings(rate, window, args.false_alarm_rate, args.tokens)
     if args.window_seconds is not None:
@@ -65,7 +65,7 @@ def fit(args: argparse.Namespace) -> None:
         origin |= {"fine_tuned": "on these recordings"}
     read = _reader(args.channel, rate)
     detector = Detector.fit(
-        progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error),
+        progress((read(clip) for clip in clips), len(clips), "recordings", report=print_error),
         rate,
         names=names_of(clips, args.normal),
         domains=[clip.domain for clip in clips],
@@ -103,7 +103,7 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
         yield run.workdir
 
 
-def _tell_slow(rates: Sequence[int], rate: int) -> None:
+def _report_slow(rates: Sequence[int], rate: int) -> None:
     if slow := sum(one < rate for one in rates):
         print_error(
             f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
@@ -116,9 +116,9 @@ def update(args: argparse.Namespace) -> None:
     detector = Detector.load(args.detector)
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
-    _tell_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
+    _report_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
     read = _reader(args.channel, detector.settings.sample_rate)
-    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error)
+    waves = progress((read(clip) for clip in clips), len(clips), "recordings", report=print_error)
     domains = [clip.domain for clip in clips]
     before = detector.threshold
     sessions, _ = sessions_of(clips, args.normal)

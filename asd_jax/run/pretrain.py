@@ -15,6 +15,7 @@ from asd_jax.data.crops import Crop, crop_batches, training_files
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.own import import_own
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.run.clips import file_reader
@@ -68,7 +69,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     teachers = Teachers.load(settings.teacher_names, config.data.root, files)
     sounds = sound_batches(config, files, teachers)
     if settings.teacher_names:
-        print_line(f"{SCALE_BATCHES} batches are heard to measure the scale of the targets")
+        print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
     scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
     pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
@@ -88,8 +89,23 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
         run.check_origin({**source, **teachers.digests})
         state = run_steps(
-            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
-            initial_state(eat, settings, optimizer, init_key, pretrained, scales),
+            make_pretraining_step(
+                config=eat,
+                front_end=front,
+                settings=settings,
+                optimizer=optimizer,
+                schedule=schedule,
+                dtype=dtype,
+                scales=scales,
+            ),
+            initial_state(
+                config=eat,
+                settings=settings,
+                optimizer=optimizer,
+                key=init_key,
+                pretrained=pretrained,
+                scales=scales,
+            ),
             lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
@@ -110,7 +126,18 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
 
 def clips_of_files(files: Sequence[Path]) -> list[Clip]:
     """Returns the files as clips of no particular machine, so that the workdir can record them."""
-    return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
+    return [
+        Clip(
+            path=str(path),
+            machine="data.root",
+            section="",
+            split="train",
+            domain="unknown",
+            label=-1,
+            attribute="",
+        )
+        for path in files
+    ]
 
 
 def sound_batches(
@@ -228,8 +255,8 @@ def distilled_batch(
     )
     prevails = np.asarray(own_sound_prevails(ratio))
     targets = teachers.targets(np.asarray(clean), [crops[n] for n in order], prevails)
-    heard = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
-    return {"wave": heard, **targets}
+    wave = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
+    return {"wave": wave, **targets}
 
 
 def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
@@ -237,6 +264,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
 
     If requested, its statistics are measured on the first batches.
     """
+    import_own(config.features.spacing)
     with config_section("features."):
         front = front_end_of_bank(config.features, SimAM("none"))
     if config.features.statistics == "given":

@@ -6,7 +6,7 @@ from pathlib import Path
 from asd_jax.data.audio import read_clip
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.recordings import normal_files, recordings
-from asd_jax.detector.rows import print_rows, printed, row, tell_short, write_csv
+from asd_jax.detector.rows import print_rows, printed, report_short, row, write_csv
 from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.verdicts import verdicts_of
 from asd_jax.run.sharded_rows import ShardedRows
@@ -40,7 +40,7 @@ def score(args: argparse.Namespace) -> int:
 
     def rows_of(paths):
         verdicts = verdicts_of(detector, paths, read)
-        for path, verdict in progress(verdicts, len(paths), "recordings", tell=print_error):
+        for path, verdict in progress(verdicts, len(paths), "recordings", report=print_error):
             if args.html and not isinstance(verdict, InputError):
                 on_page.append((str(path), verdict))
             yield row(str(path), verdict)
@@ -64,7 +64,7 @@ def score(args: argparse.Namespace) -> int:
         write_score_page(args.html, detector, on_page, read, read_normal, name=name)
     if not args.json:
         print_rows(rows, detector.threshold, table=not args.workdir)
-    tell_short(rows, detector.settings.window_seconds)
+    report_short(rows, detector.settings.window_seconds)
     if any(one.get("is_anomaly") for one in rows):
         return ANOMALY
     return 2 if any("error" in one for one in rows) else 0

@@ -97,27 +97,27 @@ def score_sections(
     Raises:
         InputError: a section cannot be scored, e.g. because it has no held-out clips.
     """
-    heard = embeddings[embeddings.split == "test"]
-    clips = heard
-    if heard.window_start_seconds is not None:
+    test_rows = embeddings[embeddings.split == "test"]
+    clips = test_rows
+    if test_rows.window_start_seconds is not None:
         # `clip` numbers clips in the order of their file names, and so does np.unique.
-        clips = heard[np.unique(heard.files, return_index=True)[1]]
+        clips = test_rows[np.unique(test_rows.files, return_index=True)[1]]
     score = np.empty(len(clips.files))
     decision = np.empty(len(clips.files), np.int64)
     thresholds = {}
     notes = []
     for section, scorer in scorers.items():
         here = clips.section == section
-        rows = heard[heard.section == section]
+        rows = test_rows[test_rows.section == section]
         try:
-            score[here], cut, told = scorer.score(
+            score[here], cut, remarks = scorer.score(
                 rows.vectors, normalization=normalization, clip=rows.clip
             )
         except InputError as error:
             raise InputError(f"section {section}: {error}") from error
         thresholds[section] = cut
         decision[here] = score[here] > cut
-        notes += [f"section {section}: {note}" for note in told]
+        notes += [f"section {section}: {note}" for note in remarks]
     return MachineScores(clips, score, decision, thresholds, tuple(notes))
 
 
@@ -176,7 +176,16 @@ class SectionScorer:
                 )[0]
                 for split in ("train", "held_out")
             )
-        scorer = cls(bank, normal, clips, normal_clips, prepare, scoring, axes, tuple(notes))
+        scorer = cls(
+            bank=bank,
+            held_out=normal,
+            bank_clip=clips,
+            held_out_clip=normal_clips,
+            prepare=prepare,
+            scoring=scoring,
+            axes=axes,
+            notes=tuple(notes),
+        )
         # Fitting the back end now reports invalid options at once.
         _ = scorer.fitted
         return scorer
@@ -205,7 +214,7 @@ class SectionScorer:
         domains = "min" if domains == "pooled" else domains
         scores = self.bank_scores(vectors, clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
-        statistics, told = domain_statistics(
+        statistics, remarks = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
         if self.scoring.deviation == "target" and "target" in statistics:
@@ -215,7 +224,7 @@ class SectionScorer:
         cut, more = self._threshold(
             np.concatenate([normalized(of, statistics, domains) for of in normal.values()])
         )
-        return normalized(scores, statistics, domains), cut, (*self.notes, *told, *more)
+        return normalized(scores, statistics, domains), cut, (*self.notes, *remarks, *more)
 
     def _merged(self, scores: Scores, clip: np.ndarray | None) -> Scores:
         """Returns {bank: scores of clips}; the scores of a clip's windows are merged."""

@@ -204,7 +204,7 @@ def check_clips(found: Embeddings) -> None:
         for one, other in itertools.pairwise(clips):
             if one == other:
                 raise InputError(
-                    f"two {one[0]} clips of one name, {one[1]}, by which scores are told apart; "
+                    f"two {one[0]} clips of one name, {one[1]}, so scores cannot be assigned; "
                     "windows of one clip have window_start_seconds"
                 )
 

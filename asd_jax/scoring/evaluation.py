@@ -32,12 +32,12 @@ def labelled_sections(
     if not kept:
         (machine, section), (first, *_) = next(iter(unlabelled.items()))
         raise InputError(
-            f"{folder}: {machine} section {section}: {first.file} tells no label and domain "
+            f"{folder}: {machine} section {section}: {first.file} has no label and domain "
             f"({sum(map(len, unlabelled.values()))} such clips); give --ground_truth=DIR, or "
             "--check to check the files only"
         )
     return kept, [
-        f"{machine} section {section}: {len(those)} clips tell no label and domain; the score "
+        f"{machine} section {section}: {len(those)} clips have no label and domain; the score "
         "leaves it out (--ground_truth=DIR gives labels)"
         for (machine, section), those in unlabelled.items()
     ]

@@ -50,7 +50,14 @@ class Preparation:
         ]
         unit_euclidean = scoring.distance == "unit_euclidean"
         unit_length = unit_euclidean or scoring.distance == "cosine"
-        self = cls(layers, 0.0, 1.0, (), unit_length, unit_euclidean)
+        self = cls(
+            layers=layers,
+            mean=0.0,
+            std=1.0,
+            whiten=(),
+            unit_length=unit_length,
+            unit_single=unit_euclidean,
+        )
         if not given or not (scoring.standardize or scoring.whiten):
             return self
         vectors = self._parts(np.concatenate(given)).astype(np.float64)

@@ -45,7 +45,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
     known = {}
     missing = []
     labelled, unlabelled = _sections(machines)
-    told = [f"{machine} section {section}: {UNLABELLED}" for machine, section in unlabelled]
+    remarks = [f"{machine} section {section}: {UNLABELLED}" for machine, section in unlabelled]
     for machine, section in labelled:
         of = machines[machine]
         name = f"{machine} section {section}"
@@ -53,7 +53,14 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         domain = of.clips.domain[here]
         label = of.clips.label[here]
         try:
-            values = section_values(name, domain, label, of.score[here], year, missing)
+            values = section_values(
+                name=name,
+                domain=domain,
+                label=label,
+                score=of.score[here],
+                year=year,
+                lacking=missing,
+            )
         except InputError as error:
             missing.append(str(error))
             continue
@@ -71,9 +78,9 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         found["official_score"] = None if missing else official.official_score
         if by_set := scores_by_set(known, year):
             found["by_set"] = by_set
-        notes += [f"{reason}; the official score leaves it out" for reason in told]
+        notes += [f"{reason}; the official score leaves it out" for reason in remarks]
     else:
-        missing += told
+        missing += remarks
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
 
 

@@ -121,13 +121,27 @@ def read_submission(
     clips = []
     for path, file in found.items():
         if file.kind == "anomaly_score":
-            clips += _clips(file, values[path], values.get(file.partner), labels, problems, strict)
+            clips += _clips(
+                file=file,
+                scores=values[path],
+                decisions=values.get(file.partner),
+                labels=labels,
+                problems=problems,
+                strict=strict,
+            )
         elif file.partner not in found:
             problems.add("no scores", path, f"{path}: no anomaly scores of this section beside it")
         if strict and not file.submitted:
             problems.add("name", path, f"{path}: not the name of a submission's file")
     check_runs(folder, found.values(), problems)
-    check_sections(folder, clips, machines, expected, problems, strict)
+    check_sections(
+        folder=folder,
+        clips=clips,
+        machines=machines,
+        expected=expected,
+        problems=problems,
+        strict=strict,
+    )
     check_decisions(found, complete, problems)
     check_clips(folder, clips, labels, problems)
     if problems:
@@ -220,7 +234,17 @@ def _clips(
         decided = None if decisions is None else decisions.get(written)
         # _read_values has already reported any other value.
         decision = int(decided) if decided in (0, 1) else None
-        clips.append(ScoredClip(machine, section, name, domain, label, score, decision))
+        clips.append(
+            ScoredClip(
+                machine=machine,
+                section=section,
+                file=name,
+                domain=domain,
+                label=label,
+                score=score,
+                decision=decision,
+            )
+        )
     if here and -1 not in here and len(here) == 1:
         kind = "anomalous" if 1 in here else "normal"
         problems.add("one label", path, f"{path}: only {kind} clips; a score needs both")

@@ -110,9 +110,13 @@ def nearest(
         query = unit_or_plain(queries[part], distance)
         own = start + np.arange(len(query)) if leave_one_out else None
         if sieve:
-            rows[part] = _sieved_rows(query, bank, k, distance, own, on_device)
+            rows[part] = _sieved_rows(
+                query=query, bank=bank, k=k, distance=distance, own=own, on_device=on_device
+            )
         else:
-            rows[part] = _closest_rows(query, bank, k, distance, own, scale)[0]
+            rows[part] = _closest_rows(
+                query=query, bank=bank, k=k, distance=distance, own=own, scale=scale
+            )[0]
         distances[part] = _exact(query, bank, rows[part], distance)
         if scale is not None:
             distances[part] /= scale[rows[part]]
