@@ -367,7 +367,7 @@ class Store:
         return {row["name"][len(first) :]: row["event"] for row in rows}
 
     def set_read(self, machine: str, file: str, changed_us: int) -> None:
-        """Records that a recording of a machine was read, as it was changed last."""
+        """Records that a recording was read, and the time of its last change in microseconds."""
         self.set_mark(_file_mark(machine, file), changed_us)
 
     def forget_read(self, machine: str, files: Iterable[str]) -> None:
