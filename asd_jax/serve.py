@@ -36,11 +36,21 @@ def main() -> int:
     from asd_jax.service.service import Service
 
     configuration = read_configuration(Path(flags.FLAGS.config))
-    start_quickly(configuration.state / "compiled")
+    state = configuration.state
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"state: {state} cannot be made ({error.strerror or error}); name a folder that can "
+            'be written, e.g. state = "/var/lib/asd_jax"'
+        ) from error
+    start_quickly(state / "compiled")
     if flags.FLAGS.check:
         service = Service(configuration)
         service.close()
-        print_line(f"{flags.FLAGS.config}: {len(service.watchers)} machines can be watched")
+        count = len(service.watchers)
+        watched = f"{count} machine{'s' * (count != 1)} can be watched"
+        print_line(f"{flags.FLAGS.config}: {watched}")
         return 0
     # Two services on one store would report everything twice.
     with lock_folder(configuration.state, "state folder"):

@@ -317,9 +317,10 @@ def watch_folder(
 ) -> Iterator[dict]:
     """Yields lines for the recordings in a folder and its subfolders; never ends unless `once`.
 
-    A file is processed when it no longer grows. All times are relative to the start of a file: for
-    windows, the file named in the line, and for alarms the files in `start_file`, `at_file` and
-    `end_file`.
+    A file is processed when it no longer grows, unless the watch keeps a record that knows it: one
+    that is started again must not raise old alarms again. All times are relative to the start of a
+    file: for windows, the file named in the line, and for alarms the files in `start_file`,
+    `at_file` and `end_file`.
 
     Args:
         watch: scores the windows.
@@ -334,13 +335,24 @@ def watch_folder(
     samples, hop = watch.watching.samples
     rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
     known: frozenset[str] = frozenset()
+    recorder = watch.record.recorder if watch.record else None
+    read = recorder.store.read_files(recorder.machine) if recorder else {}
+    there, _ = _files(folder)
+    if again := sum(read.get(name) == changed // 1000 for name, (changed, _) in there.items()):
+        told = f"{again} recordings are in the record already, and are not scored again"
+        yield watch.event(Event("read_before", told), 0.0)
     while True:
         there, left_out = _files(folder)
         for line in sorted(left_out - known):
             yield watch.event(Event("left_out", line), 0.0)
         known = left_out
-        # Forgetting removed files keeps the memory bounded.
-        heard = {name: state for name, state in heard.items() if name in there}
+        # Forgetting removed files keeps memory and record bounded. An empty folder may be a share
+        # that is not mounted.
+        if there:
+            if recorder:
+                recorder.forget_read((heard.keys() | read.keys()) - there.keys())
+            read = {name: changed for name, changed in read.items() if name in there}
+            heard = {name: state for name, state in heard.items() if name in there}
         new = [
             name
             for name in sorted(there, key=lambda n: (there[n], n))
@@ -350,6 +362,8 @@ def watch_folder(
             if not once and growing.get(name) != there[name]:
                 continue  # the file is new or still growing
             heard[name] = there[name]
+            if read.get(name) == there[name][0] // 1000:
+                continue
             try:
                 wave = read_clip(folder / name, sample_rate=rate, channel=channel)
                 own = sampling_rate(folder / name)
@@ -376,6 +390,8 @@ def watch_folder(
                     time_of_file=there[name][0] / 1e9 - len(wave) / rate,
                 )
             before += len(wave) / rate
+            if recorder:
+                recorder.read(name, there[name][0] // 1000)
         growing = {name: there[name] for name in new}
         if once:
             break

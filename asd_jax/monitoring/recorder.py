@@ -2,7 +2,7 @@
 
 import collections
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -50,6 +50,15 @@ class Recorder:
     def event(self, time: float, kind: str, message: str = "", **fields) -> None:
         """Records an event."""
         self._do(lambda: self.store.event(self.machine, time, kind, message, **fields))
+
+    def read(self, file: str, changed_us: int) -> None:
+        """Records that a recording was read; arguments as for `Store.set_read`."""
+        self._do(lambda: self.store.set_read(self.machine, file, changed_us))
+
+    def forget_read(self, files: Collection[str]) -> None:
+        """Removes what is known of recordings, which are there no longer."""
+        if files:
+            self._do(lambda: self.store.forget_read(self.machine, files))
 
     def raised(self, occurrence: Occurrence) -> None:
         """Records that the alarm is on."""

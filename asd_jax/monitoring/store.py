@@ -18,7 +18,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +213,8 @@ class Store:
             raise InputError(f"{self.path}: not a whole store ({error})") from error
         except OSError as error:
             raise NotStored(f"{self.path}: cannot be used ({error.strerror or error})") from error
+        except OverflowError as error:  # a number of 64 bits or more
+            raise InputError("a number that no record can have") from error
 
     def machines(self) -> list[str]:
         """Returns the names of the machines, in the order in which they came."""
@@ -357,6 +359,26 @@ class Store:
         """Records that a reader has handled all events up to this id."""
         with self.transaction() as do:
             do("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, event))
+
+    def read_files(self, machine: str) -> dict[str, int]:
+        """Returns {name: time of change in us} of the recordings of a machine that were read."""
+        first = _file_mark(machine, "")
+        rows = self.query("SELECT * FROM marks WHERE substr(name, 1, ?) = ?", len(first), first)
+        return {row["name"][len(first) :]: row["event"] for row in rows}
+
+    def set_read(self, machine: str, file: str, changed_us: int) -> None:
+        """Records that a recording was read, and the time of its last change in microseconds."""
+        self.set_mark(_file_mark(machine, file), changed_us)
+
+    def forget_read(self, machine: str, files: Iterable[str]) -> None:
+        """Removes what is known of recordings, which are there no longer."""
+        with self.transaction() as do:
+            for file in files:
+                do("DELETE FROM marks WHERE name = ?", (_file_mark(machine, file),))
+
+
+def _file_mark(machine: str, file: str) -> str:
+    return f"file/{machine}/{file}"
 
 
 def _finite(time: float) -> float:

@@ -27,7 +27,9 @@ from asd_jax.runtime.errors import InputError
 
 DAYS = 30  # that a trend looks back
 FEWEST_DAYS = 7  # with fewer, chance and the week cannot be told from a trend
-SIGNIFICANCE = 0.005  # of one look, two-sided; there is one look a day
+# Of one look, two-sided; there is one look a day. Steady machines are then reported less than once
+# in four weeks, even if their days resemble each other (benchmarks.trend).
+SIGNIFICANCE = 0.05
 HORIZON_DAYS = 30.0  # a rising score is reported if it may reach the threshold within this time
 REPORT_AGAIN_DAYS = 7.0
 

@@ -51,7 +51,7 @@ class Service:
                 if known not in loaded:
                     loaded[known] = Detector.load(machine.detector).with_runtime(machine.runtime)
                 detector = loaded[known]
-                self._readers[machine.name], live = reader_of(machine)
+                self._readers[machine.name], live = reader_of(machine, self.store)
                 self.watchers[machine.name] = Watcher(
                     machine, detector, self.store, live=live, evidence=self.evidence
                 )

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.detector.stream import Event
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Machine
@@ -33,6 +34,11 @@ class Sound:
     ended: float
     file: str = ""
 
+    @property
+    def changed_us(self) -> int:
+        """Returns the time of change of the recording of a folder, in microseconds."""
+        return round(1e6 * self.ended)
+
 
 class SourceLost(Exception):
     """The source failed for a reason that may pass; the message says which."""
@@ -46,10 +52,11 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 STALLED_SECONDS = 5.0
 
 
-def reader_of(machine: Machine) -> tuple[Reader, bool]:
+def reader_of(machine: Machine, store: Store | None = None) -> tuple[Reader, bool]:
     """Returns (function that yields the sound of a machine, whether the source is live).
 
-    A live source goes on whether or not anyone listens; files wait for their reader.
+    A live source goes on whether or not anyone listens; files wait for their reader. The recordings
+    of a folder that the store knows as read are left out.
     """
     from asd_jax.service import files, pipes, streams
 
@@ -61,7 +68,7 @@ def reader_of(machine: Machine) -> tuple[Reader, bool]:
     if "://" in source:
         return streams.stream(machine), True
     if Path(source).is_dir():
-        return files.folder(machine), False
+        return files.folder(machine, store), False
     return files.file(machine), machine.realtime
 
 

@@ -18,7 +18,7 @@ from asd_jax.monitoring.recorder import Recorder
 from asd_jax.monitoring.store import Store
 from asd_jax.service.configuration import Machine
 from asd_jax.service.evidence import EvidenceKeeper
-from asd_jax.service.sources import Item
+from asd_jax.service.sources import Item, Sound
 
 # Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
 SILENT = 1e-4
@@ -100,7 +100,9 @@ class Watcher:
             self._sounds()
         for start, wave in self._cut.feed(item.wave, item.rate):
             after = (self._cut.heard - start - self.samples) / self.rate
-            self._put(wave, item.ended - after)
+            self._put((wave, item.ended - after))
+        if item.file:
+            self._put(item)
 
     def _sounds(self) -> None:
         self._sounded = self._monotonic()
@@ -109,7 +111,8 @@ class Watcher:
             self._quiet = False
             self.note("sound_again", "the microphone gives sound again")
 
-    def _put(self, wave: np.ndarray, ended: float) -> None:
+    def _put(self, waiting: tuple[np.ndarray, float] | Sound) -> None:
+        """Queues a window and the time of its end, or a recording after its last window."""
         with self._room:
             if self.live and len(self._ready) >= WAITING:
                 self._ready.popleft()
@@ -117,15 +120,20 @@ class Watcher:
             # The reader of files waits, so that memory holds a few windows only.
             while not self.live and not self.closed and len(self._ready) >= WAITING:
                 self._room.wait(1.0)
-            self._ready.append((wave, ended))
+            self._ready.append(waiting)
 
     def score_next(self) -> bool:
         """Scores the oldest window that waits, and returns whether there was one."""
         with self._room:
             if not self._ready:
                 return False
-            wave, ended = self._ready.popleft()
+            waiting = self._ready.popleft()
             self._room.notify()
+        if isinstance(waiting, Sound):
+            with self._recording:
+                self.recorder.read(waiting.file, waiting.changed_us)
+            return True
+        wave, ended = waiting
         verdict = self.detector.examine(wave, self.rate)
         self.record(Scored(wave, self.rate, ended, verdict))
         return True

@@ -69,6 +69,11 @@ def test_files_of_a_folder_have_the_time_at_which_they_were_recorded(plain, tmp_
     with Store(tmp_path / "plant.db") as store:
         list(watch_folder(watch(plain, store), tmp_path / "in", once=True))
         np.testing.assert_allclose(store.readings("pump").time, [NOW, NOW + 3598], atol=0.01)
+        # A watch that is started again scores what is new, and says so.
+        os.utime(tmp_path / "in" / "1.wav", (NOW + 9000, NOW + 9000))
+        first, *lines = watch_folder(watch(plain, store), tmp_path / "in", once=True)
+        assert first["event"] == "read_before" and first["message"].startswith("1 recordings")
+        assert [line["file"] for line in lines if "window" in line] == ["1.wav"]
 
 
 def test_evidence_that_cannot_be_written_does_not_end_the_watch(plain, tmp_path):

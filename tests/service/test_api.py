@@ -107,6 +107,8 @@ def test_an_alarm_is_acknowledged_and_shelved_in_the_record_that_detect_alarms_s
     assert served.get(f"/api/alarms/{alarm['id']}/verdict.json").json()["is_anomaly"]
     assert served.get(f"/api/alarms/{alarm['id']}/..%2f..%2fservice.db").status_code in (404, 422)
     assert served.get("/api/alarms/99").status_code == 400
+    for path in (f"/api/alarms/{10**20}", f"/api/events?after={10**20}"):
+        assert served.get(path).status_code == 400
 
 
 def test_only_names_of_this_computer_are_answered_where_no_token_is_needed(folder, plain_detector):

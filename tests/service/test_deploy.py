@@ -32,6 +32,16 @@ def test_systemd_accepts_the_unit(tmp_path):
     assert done.returncode == 0 and "asd-jax.service:" not in done.stderr, done.stderr
 
 
+def test_the_state_that_the_unit_asks_for_is_the_folder_that_it_may_write():
+    unit = (DEPLOY / "asd-jax.service").read_text()
+    keys = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    (state,) = re.findall(r'state = "(.+)"', unit)
+    assert keys["ProtectSystem"] == "strict" and state == f"/var/lib/{keys['StateDirectory']}"
+    # The credential of a unit lies in the folder of the unit's name.
+    (name, _) = re.findall(r"LoadCredential=(\w+):(.+)", unit)[0]
+    assert f'token_file = "/run/credentials/asd-jax.service/{name}"' in unit
+
+
 def test_the_dockerfile_installs_the_extra_and_starts_the_command():
     text = re.sub(r"\\\n", " ", (DEPLOY / "Dockerfile").read_text())
     steps = [line.split(maxsplit=1) for line in text.splitlines() if re.match("[A-Z]", line)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser
-from watch_service import TOKEN
+from watch_service import AUTHORIZED, TOKEN
 
 from asd_jax.monitoring.cases import cases
 from asd_jax.monitoring.series import Reading
@@ -41,6 +41,38 @@ def browser():
     browser = Browser()
     yield browser
     browser.end()
+
+
+# The least contrast of a text with what is behind it (WCAG 2.2, 1.4.3).
+CONTRAST = """Math.min(...[...document.querySelectorAll('h1, h3, p, li, button, figcaption')]
+  .filter(e => e.offsetHeight && e.textContent.trim()).map(e => {
+    const rgb = c => c.match(/[\\d.]+/g).map(Number);
+    const light = c => rgb(c).slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
+    let behind = e;
+    while (behind && (rgb(getComputedStyle(behind).backgroundColor)[3] ?? 1) === 0)
+      behind = behind.parentElement;
+    const back = behind ? getComputedStyle(behind).backgroundColor : 'rgb(255, 255, 255)';
+    const both = [light(getComputedStyle(e).color), light(back)].sort((a, b) => b - a);
+    return (both[0] + 0.05) / (both[1] + 0.05);
+  }))"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_of_the_page_can_be_read(served, browser, scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.do("Emulation.setEmulatedMedia", features=[feature])
+    browser.do("Network.setExtraHTTPHeaders", headers=AUTHORIZED)
+    for width in (390, 1280):
+        browser.open(served.address, width)
+        browser.until("document.querySelector('#pump img')?.naturalWidth")
+        assert browser.value(CONTRAST) >= 4.5  # measured CONTRAST_MEASURED
+        if picture := os.environ.get("ASD_SCREENSHOTS"):
+            browser.screenshot(Path(picture) / f"page_{width}_{scheme}.png")
+    browser.do("Network.setExtraHTTPHeaders", headers={})
+    browser.do("Emulation.setEmulatedMedia", features=[])
 
 
 @pytest.mark.browser

@@ -186,9 +186,13 @@ def test_what_another_program_uses_is_named(command, folder):
             "source = 'sound.wav'\n"
         )
         status, out, _ = command(asd_jax.serve, f"--config={folder / 'm.toml'}", "--check")
-        assert status == 0 and "1 machines can be watched" in out
+        assert status == 0 and "1 machine can be watched" in out
         status, _, err = command(asd_jax.serve, f"--config={folder / 'm.toml'}")
         assert status == 2 and f"port {port}" in err
+    text = (folder / "m.toml").read_text()
+    (folder / "n.toml").write_text('state = "pump.detector/state"\n' + text)
+    status, _, err = command(asd_jax.serve, f"--config={folder / 'n.toml'}", "--check")
+    assert status == 2 and "state: " in err and "folder that can be written" in err
     with lock_folder(folder / "state"):
         status, _, err = command(asd_jax.serve, f"--config={folder / 'm.toml'}")
         assert status == 2 and "in use" in err

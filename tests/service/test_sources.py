@@ -10,7 +10,8 @@ import soundfile
 from machine_sound import RATE, sound
 
 from asd_jax.detector.stream import Event
-from asd_jax.service import pipes, streams
+from asd_jax.monitoring.store import Store
+from asd_jax.service import files, pipes, streams
 from asd_jax.service.configuration import Machine
 from asd_jax.service.sources import Sound, SourceLost, listen, reader_of
 
@@ -99,6 +100,47 @@ def test_recordings_of_a_folder_are_timed_by_their_files(tmp_path):
     (one,) = (item for item in found if isinstance(item, Sound))
     (bad,) = (item for item in found if isinstance(item, Event))
     assert one.ended == 1e9 and one.file == "a.wav" and bad.event == "unreadable"
+
+
+def names_of(items, stop, count):
+    """Returns the names of so many recordings, and then sets `stop`."""
+    found = []
+    for item in items:
+        found.append(item.file)
+        if len(found) == count:
+            stop.set()
+    return found
+
+
+def test_recordings_that_were_read_are_not_read_again_by_the_next_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LOOK_SECONDS", 0.02)
+    place = tmp_path / "in"
+    place.mkdir()
+    for name, moment in (("a", 1e9), ("b", 1e9 + 60)):
+        soundfile.write(place / f"{name}.wav", sound(0, 0.1), RATE)
+        os.utime(place / f"{name}.wav", (moment, moment))
+    with Store(tmp_path / "s.db") as store:
+        first, second, third = (threading.Event() for _ in range(3))
+        read = reader_of(machine(place), store)[0]
+        assert names_of(read(first), first, 2) == ["a.wav", "b.wav"]
+        # Only what was scored is known as read; a recording that changed is another one.
+        store.set_read("pump", "a.wav", round(1e6 * 1e9))
+        assert names_of(read(second), second, 1) == ["b.wav"]
+        store.set_read("pump", "b.wav", round(1e6 * (1e9 + 60)))
+        os.utime(place / "a.wav", (2e9, 2e9))
+        (place / "b.wav").unlink()
+        assert names_of(read(third), third, 1) == ["a.wav"]
+        assert set(store.read_files("pump")) == {"a.wav"}
+
+
+def test_an_empty_folder_forgets_nothing_as_it_may_be_a_share_that_is_not_mounted(tmp_path):
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with Store(tmp_path / "s.db") as store:
+        store.set_read("pump", "a.wav", 1)
+        (tmp_path / "in").mkdir()
+        assert list(reader_of(machine(tmp_path / "in"), store)[0](stop)) == []
+        assert store.read_files("pump") == {"a.wav": 1}
 
 
 def test_alsa_is_heard_through_arecord_and_told_when_it_ends(tmp_path, monkeypatch):

@@ -79,7 +79,8 @@ def test_a_live_source_drops_the_oldest_window_when_scoring_falls_behind(watcher
 def test_windows_span_no_two_recordings_of_a_folder(watcher, clock):
     for name in "ab":
         watcher.take(Sound(sound(0, 1.5), RATE, clock.wall, name))
-    assert sum(iter(watcher.score_next, False)) == 2
+    assert sum(iter(watcher.score_next, False)) == 4  # two windows, and the ends of two recordings
+    assert watcher.windows == 2 and set(watcher.recorder.store.read_files("pump")) == {"a", "b"}
 
 
 def test_a_source_that_is_lost_is_the_state_of_the_microphone(watcher):
