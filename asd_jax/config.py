@@ -75,7 +75,7 @@ class Data(Recordings):
     root: str = key("", 'folder of recordings, see README; "factory": built-in synthetic machines')
     machines: str = key("", "comma-separated machine types; empty: all found")
     year: int = key(2024, "of the DCASE edition whose official score is computed")
-    clip_seconds: float = key(10.0, "what is heard of a clip")
+    clip_seconds: float = key(10.0, "seconds of a clip that are used, from its start")
     length: str = key(
         "fit",
         "fit: longer clips cut, shorter ones padded; window: overlapping windows of clip_seconds, "
@@ -89,7 +89,7 @@ class Data(Recordings):
     )
     level: str = key(
         "keep",
-        "or normalize: each window is heard at an RMS of -30 dB, for recordings whose level says "
+        "or normalize: each window is scaled to an RMS of -30 dB, for recordings whose level says "
         "nothing",
         choices=("keep", "normalize"),
     )
@@ -327,7 +327,9 @@ class PretrainingData(Recordings):
     )
     frames: int = key(1024, "of a clip, 10 ms each; a multiple of 16 x pieces", least=1)
     pieces: int = key(
-        1, "every other step, clips are cut into so many: short clips are heard too", least=1
+        1,
+        "every other step, clips are cut into so many: so that training includes short clips",
+        least=1,
     )
     mix_share: float = key(
         0.0,

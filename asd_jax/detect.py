@@ -20,21 +20,14 @@ was found, 1 any other failure.
 """
 
 import argparse
-import collections
-import contextlib
-import itertools
-import json
+import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
-from asd_jax.monitoring import commands as monitoring
 from asd_jax.runtime.command import docstring, run
-from asd_jax.runtime.errors import InputError, error_context
-from asd_jax.runtime.files import check_output
-from asd_jax.runtime.log import OutputFailed, print_error, print_raw, print_result, progress
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import print_raw
 
-ANOMALY = 3  # exit status
 _PARSED = argparse.Namespace()
 
 
@@ -57,43 +50,54 @@ def define_flags(argv: list[str]) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the subcommands and their arguments."""
-    form = argparse.RawDescriptionHelpFormatter
     top = _Parser(
         prog="python -m asd_jax.detect",
         description=docstring(sys.modules[__name__]),
-        formatter_class=form,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     metavar = "fit | score | watch | update | adapt | set-rate | info | trend | alarms"
     commands = top.add_subparsers(metavar=metavar, required=True)
-
-    def add_parser(name, function, to=commands):
-        made = to.add_parser(
-            name,
-            description=docstring(function),
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            allow_abbrev=False,
-        )
-        made.set_defaults(command=function)
-        return made
-
-    for function, define in (
-        (fit, _fit_flags),
-        (score, _score_flags),
-        (watch, _watch_flags),
-        (update, _update_flags),
-        (adapt, _adapt_flags),
-        (set_rate, _set_rate_flags),
-        (info, _info_flags),
+    for word, define in (
+        ("fit", _fit),
+        ("score", _score),
+        ("watch", _watch),
+        ("update", _update),
+        ("adapt", _adapt),
+        ("set-rate", _set_rate),
+        ("info", _info),
+        ("trend", _trend),
+        ("alarms", _alarms),
     ):
-        define(add_parser(function.__name__.replace("_", "-"), function).add_argument)
-    monitoring.add_commands(add_parser)
+        define(_add_parser(commands, word, docstring(define)))
     return top
 
 
 def main() -> int | None:
     """Runs the subcommand and returns its exit status."""
     return _PARSED.command(_PARSED)
+
+
+def _add_parser(commands, word: str, description: str) -> argparse.ArgumentParser:
+    """Returns the parser of a new subcommand."""
+    return commands.add_parser(
+        word,
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _calls(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:
+    """Returns a function that imports a module of asd_jax.run and calls a function of it.
+
+    What computes is imported only when it is called, so that --help and a wrong flag cost nothing.
+    """
+
+    def call(args: argparse.Namespace) -> int | None:
+        return getattr(importlib.import_module(f"asd_jax.run.{module}"), function)(args)
+
+    return call
 
 
 def _channel_flag(add) -> None:
@@ -105,7 +109,13 @@ def _channel_flag(add) -> None:
     )
 
 
-def _fit_flags(add) -> None:
+def _fit(parser: argparse.ArgumentParser) -> None:
+    """Fits a detector to recordings of the healthy machine and writes it to a file.
+
+    Sets the threshold, and prints a check of the recordings.
+    """
+    parser.set_defaults(command=_calls("fit_detector", "fit"))
+    add = parser.add_argument
     add(
         "--normal",
         required=True,
@@ -127,7 +137,7 @@ def _fit_flags(add) -> None:
     add(
         "--window_seconds",
         type=float,
-        help="heard at once; default: the recordings' usual length, at most 10",
+        help="length of a window; default: the recordings' usual length, at most 10",
     )
     add(
         "--coreset",
@@ -153,105 +163,10 @@ def _fit_flags(add) -> None:
     add("--seed", type=_count, default=0, help="of --fine_tune")
 
 
-def fit(args: argparse.Namespace) -> None:
-    """Fits a detector to recordings of the healthy machine and writes it to a file.
-
-    Sets the threshold, and prints a check of the recordings.
-    """
-    from asd_jax.data.audio import audio_format
-    from asd_jax.detector.detector import Detector
-    from asd_jax.detector.grouping import check_domains
-    from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
-    from asd_jax.detector.settings import Settings, check_window, usual_window
-    from asd_jax.detector.views import for_machine, load_pipeline_or_eat, rate_of
-    from asd_jax.training.weights import origin_entries as origin_of
-
-    clips = normal_recordings(args.normal)
-    _check_output("--output", args.output)
-    seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
-    window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
-    pipeline, origin, trained = None, {}, None
-    if args.weights != "filter_bank":
-        pipeline = for_machine(load_pipeline_or_eat(args.weights), args.machine)
-        origin = origin_of(args.weights)
-    # A rate above that of the recordings adds nothing, and the encoder uses nothing above its own.
-    rate = min(max(rates), rate_of(pipeline))
-    _tell_slow(rates, rate)
-    # Wrong settings must be reported before any training begins.
-    Settings(rate, window, args.false_alarm_rate, args.tokens)
-    if args.window_seconds is not None:
-        check_window(window, seconds)
-    check_domains([clip.domain for clip in clips], [clip.path for clip in clips])
-    sessions, known_by = sessions_of(clips, args.normal)
-    if sessions:
-        print_error(f"{len(set(sessions))} sessions: {known_by}")
-    if args.fine_tune:
-        from asd_jax.detector.fine_tuned import fine_tuned
-
-        pipeline, trained = fine_tuned(
-            pipeline,
-            clips,
-            _reader(args.channel, rate_of(pipeline)),
-            window_seconds=window,
-            epochs=args.epochs,
-            seed=args.seed,
-            workdir=_training_of(args, clips, weights=origin, window_seconds=window),
-        )
-        origin |= {"fine_tuned": "on these recordings"}
-    read = _reader(args.channel, rate)
-    detector = Detector.fit(
-        progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error),
-        rate,
-        names=names_of(clips, args.normal),
-        domains=[clip.domain for clip in clips],
-        weights=pipeline,
-        window_seconds=window,
-        false_alarm_rate=args.false_alarm_rate,
-        coreset_size=args.coreset,
-        tokens=args.tokens,
-        trained=trained,
-        origin=origin,
-        sessions=sessions,
-        keep_odd=args.keep_odd,
-    )
-    _save(detector, args.output, as_json=args.json)
-
-
-@contextlib.contextmanager
-def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]:
-    """Context manager: yields the folder of the fine-tuning, locked for this process.
-
-    A training that was begun there with other recordings or settings is removed first.
-    """
-    from asd_jax.run.manifest import provenance_hash
-    from asd_jax.run.workdir import Run
-    from asd_jax.runtime.files import read_json, write_json
-    from asd_jax.runtime.lock import lock_folder
-
-    run = Run(args.output + ".training")
-    made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
-    config = {"made_of": provenance_hash(made_with, [], clips)}
-    with lock_folder(run.workdir):
-        if not run.config.exists() or read_json(run.config) != config:
-            if run.checkpoints.exists():
-                print_error(
-                    f"{run.workdir} holds a training with other recordings or settings: it is "
-                    "removed, and begun anew"
-                )
-            run.remove()
-            write_json(run.config, config)
-        yield run.workdir
-
-
-def _tell_slow(rates: Sequence[int], rate: int) -> None:
-    if slow := sum(one < rate for one in rates):
-        print_error(
-            f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
-            "threshold: leave them out"
-        )
-
-
-def _update_flags(add) -> None:
+def _update(parser: argparse.ArgumentParser) -> None:
+    """Adds further normal recordings to a detector and writes the result to a new file."""
+    parser.set_defaults(command=_calls("fit_detector", "update"))
+    add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
     add(
         "--normal",
@@ -263,96 +178,44 @@ def _update_flags(add) -> None:
     _channel_flag(add)
 
 
-def update(args: argparse.Namespace) -> None:
-    """Adds further normal recordings to a detector and writes the result to a new file."""
-    from asd_jax.data.audio import sampling_rate
-    from asd_jax.detector.detector import Detector
-    from asd_jax.detector.recordings import names_of, normal_recordings, sessions_of
+def _adapt(parser: argparse.ArgumentParser) -> None:
+    """Adapts a detector to a new session from a few healthy minutes of it, and writes a new file.
 
-    detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
-    _check_output("--output", args.output)
-    _tell_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
-    read = _reader(args.channel, detector.settings.sample_rate)
-    waves = progress((read(clip) for clip in clips), len(clips), "recordings", tell=print_error)
-    domains = [clip.domain for clip in clips]
-    before = detector.threshold
-    sessions, _ = sessions_of(clips, args.normal)
-    # The detector knows sessions but these recordings name none, so they count as one new session.
-    if sessions is None and any(detector.sessions):
-        sessions = [f"added to {len(set(detector.sessions))}"] * len(clips)
-    detector = detector.update(
-        waves,
-        names=names_of(clips, args.normal, detector.names),
-        domains=domains,
-        sessions=sessions,
-        keep_odd=args.keep_odd,
-    )
-    print_error(f"threshold {before:.3f} before, {detector.threshold:.3f} now")
-    _save(detector, args.output)
-
-
-def _adapt_flags(add) -> None:
+    The new detector takes its level and spectral colour from the session. A fault that is already
+    present is reported, not learnt.
+    """
+    parser.set_defaults(command=_calls("fit_detector", "adapt"))
+    add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
     add("--normal", required=True, help="folder (or csv list): minutes of the new session")
     add("--output", required=True, help="detector file to write, for this session")
     _channel_flag(add)
 
 
-def adapt(args: argparse.Namespace) -> None:
-    """Adapts a detector to a new session from a few healthy minutes of it, and writes a new file.
-
-    The new detector takes its level and spectral colour from the session. A fault that is already
-    present is reported, not learnt.
-    """
-    from asd_jax.detector.adaptation import adapted
-    from asd_jax.detector.detector import Detector
-    from asd_jax.detector.recordings import normal_recordings
-
-    detector, clips = Detector.load(args.detector), normal_recordings(args.normal)
-    _check_output("--output", args.output)
-    read = _reader(args.channel, detector.settings.sample_rate)
-    found = adapted(detector, [read(clip) for clip in clips])
-    print_error(found.said())
-    if not found.settled:
-        raise InputError(f"{args.normal}: {found.said()}; {args.output} is not written")
-    found.detector.save(args.output)
-    print_error(f"wrote {args.output}")
-
-
-def _set_rate_flags(add) -> None:
+def _set_rate(parser: argparse.ArgumentParser) -> None:
+    """Sets the threshold of a detector for another false-alarm rate, without any recordings."""
+    parser.set_defaults(command=_calls("fit_detector", "set_rate"))
+    add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
     add("--false_alarm_rate", type=float, required=True, help="as of fit")
     add("--output", required=True, help="detector file to write")
 
 
-def set_rate(args: argparse.Namespace) -> None:
-    """Sets the threshold of a detector for another false-alarm rate, without any recordings."""
-    from asd_jax.detector.detector import Detector
-
-    detector = Detector.load(args.detector)
-    _check_output("--output", args.output)
-    changed = detector.with_false_alarm_rate(args.false_alarm_rate)
-    print_error(f"threshold {detector.threshold:.3f} before, {changed.threshold:.3f} now")
-    _save(changed, args.output)
-
-
-def _info_flags(add) -> None:
+def _info(parser: argparse.ArgumentParser) -> None:
+    """Prints what a detector was fitted to, its settings, its threshold and its notes."""
+    parser.set_defaults(command=_calls("fit_detector", "info"))
+    add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
     add("--json", action="store_true", help="one JSON object instead of text")
 
 
-def info(args: argparse.Namespace) -> None:
-    """Prints what a detector was fitted to, its settings, its threshold and its notes."""
-    from asd_jax.detector.detector import Detector
-    from asd_jax.detector.self_check import self_check
+def _score(parser: argparse.ArgumentParser) -> None:
+    """Scores recordings: prints score, p-value against normal sounds, verdict and worst moment.
 
-    detector = Detector.load(args.detector)
-    check = self_check(detector)
-    for line in [json.dumps(check.as_json())] if args.json else [repr(detector), *check.lines()]:
-        print_result(line)
-
-
-def _score_flags(add) -> None:
+    The exit status is 3 if any recording is anomalous.
+    """
+    parser.set_defaults(command=_calls("score_recordings", "score"))
+    add = parser.add_argument
     add(
         "paths",
         nargs="+",
@@ -378,70 +241,15 @@ def _score_flags(add) -> None:
     _channel_flag(add)
 
 
-def score(args: argparse.Namespace) -> int:
-    """Scores recordings: prints score, p-value against normal sounds, verdict and worst moment.
+def _watch(parser: argparse.ArgumentParser) -> None:
+    """Monitors a stream, a file or a folder that is being filled, and prints JSON lines.
 
-    The exit status is 3 if any recording is anomalous.
+    There is one line per window, and lines for alarms (start and end) and events. Times are in
+    seconds of the stream; for a folder, they are in seconds of the file that the line names
+    (start_file, at_file, end_file).
     """
-    from asd_jax.data.audio import read_clip
-    from asd_jax.detector.detector import Detector
-    from asd_jax.detector.recordings import normal_files, recordings
-    from asd_jax.detector.rows import print_rows, printed, row, tell_short, write_csv
-    from asd_jax.detector.verdicts import verdicts_of
-    from asd_jax.run.sharded_rows import ShardedRows
-    from asd_jax.runtime.files import file_sha256
-
-    if args.workdir and args.html:
-        raise InputError(
-            "--html is for recordings that are scored at once: leave out --workdir, or --html"
-        )
-    for flag, path in (("--csv", args.csv), ("--html", args.html)):
-        if path:
-            _check_output(flag, path)
-    detector, paths, verdicts = Detector.load(args.detector), recordings(args.paths), []
-    normal = normal_files(detector.names, args.normal) if args.normal else {}
-
-    def read(path):
-        return read_clip(path, sample_rate=detector.settings.sample_rate, channel=args.channel)
-
-    def rows_of(paths):
-        for path, verdict in progress(
-            verdicts_of(detector, paths, read), len(paths), "recordings", tell=print_error
-        ):
-            verdicts.extend(
-                [(str(path), verdict)] if args.html and not isinstance(verdict, InputError) else []
-            )
-            yield row(str(path), verdict)
-
-    rows = rows_of(paths)
-    if args.workdir:
-        settings = (file_sha256(args.detector), args.channel)
-        rows = ShardedRows(args.workdir, settings, paths, rows_of)
-        # An archive may be large, so its rows are printed one by one and not kept in memory.
-        collections.deque(printed(rows, as_json=args.json), 0)
-    else:
-        rows = list(printed(rows, as_json=args.json, only=not (args.csv or args.html)))
-    if args.csv:
-        write_csv(args.csv, rows)
-    if args.html:
-        from asd_jax.detector.page import write_score_page
-
-        write_score_page(
-            args.html,
-            detector,
-            verdicts,
-            read,
-            (lambda name: read(normal[name])) if normal else None,
-            name=Path(args.detector).stem,
-        )
-    if not args.json:
-        print_rows(rows, detector.threshold, table=not args.workdir)
-    tell_short(rows, detector.settings.window_seconds)
-    odd, bad = any(one.get("is_anomaly") for one in rows), any("error" in one for one in rows)
-    return ANOMALY if odd else 2 if bad else 0
-
-
-def _watch_flags(add) -> None:
+    parser.set_defaults(command=_calls("watch_sound", "watch"))
+    add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
     add(
         "--input",
@@ -471,7 +279,7 @@ def _watch_flags(add) -> None:
     add("--store", help="file that keeps scores, levels and alarms over months; may be new")
     add("--machine", default="machine", help="of --store: name of the machine")
     add("--quiet_hours", default="", help="of --store: announce no alarm then, e.g. 22:00-06:00")
-    add("--gap_seconds", type=float, default=2.0, help="without sound that are told as a gap")
+    add("--gap_seconds", type=float, default=2.0, help="without sound that are reported as a gap")
     add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
     add("--once", action="store_true", help="of a folder: hear what is there and end")
     add(
@@ -482,125 +290,62 @@ def _watch_flags(add) -> None:
     )
 
 
-def watch(args: argparse.Namespace) -> int:
-    """Monitors a stream, a file or a folder that is being filled, and prints JSON lines.
+def _trend(parser: argparse.ArgumentParser) -> None:
+    """Shows whether scores and sound levels change: since when, how fast, and until when."""
+    parser.set_defaults(command=_calls("history", "show_trend"))
+    add = parser.add_argument
+    add("--store", required=True, help="file that watch --store keeps")
+    add("--machine", help="only this one; default: all")
+    add("--days", type=int, default=30, help="to look back")
+    add("--until", help="date and time to look back from; default: now")
+    add("--json", action="store_true", help="one JSON object per value")
 
-    There is one line per window, and lines for alarms (start and end) and events. Times are in
-    seconds of the stream; for a folder, they are in seconds of the file that the line names
-    (start_file, at_file, end_file).
-    """
-    import numpy as np
 
-    from asd_jax.detector.adaptation import Settling
-    from asd_jax.detector.detector import Detector
-    from asd_jax.detector.stream import Form
-    from asd_jax.detector.watch import Watch, Watching
-
-    if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
-        raise InputError(
-            "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
-        )
-    detector, raw = Detector.load(args.detector), Form(args.encoding, args.rate, args.channels)
-    window, cut = detector.settings.window_seconds, detector.threshold
-    # The threshold that ends an alarm lies between the one that starts it and the usual score.
-    usual = float(np.median(detector.bank.normal))
-    rate = detector.recorded_rate
-    watching = Watching(
-        rate,
-        window,
-        window if args.hop_seconds is None else args.hop_seconds,
-        cut,
-        cut - args.hysteresis * (cut - usual),
-        args.confirm,
-        args.hold_seconds,
-        args.status_seconds,
-        args.of,
-        args.on_delay_seconds,
+def _alarms(parser: argparse.ArgumentParser) -> None:
+    """Lists, acknowledges, shelves or exports the alarm cases that watch --store keeps."""
+    commands = parser.add_subparsers(
+        metavar="list | ack | shelve | unshelve | export", required=True
     )
-    record = _record(args, detector, rate, raw)
-    settling = Settling(detector, rate, args.settle)
-    # Compiling now avoids a delay once audio arrives.
-    settling.compile(watching.samples[0])
-    watcher = Watch(watching, settling, detector.p_value, record)
-    lines = _watched(args, watcher, raw)
-    started = watching.started(detector.settings.false_alarm_rate)
-    try:
-        for line in itertools.chain([started], lines):
-            print_result(json.dumps(line))
-    except KeyboardInterrupt:  # the usual end of a live stream
-        for line in watcher.finish():
-            print_result(json.dumps(line))
-    # The reader of the lines is gone, so there is nothing more to do.
-    except OutputFailed:
-        pass
-    return ANOMALY if watcher.alarm.count else 0
+    for word, function, meaning in (
+        ("list", "list_cases", "Lists alarm cases: open ones, or all."),
+        ("ack", "acknowledge", "Acknowledges a case; it is closed once the alarm is off, too."),
+        (
+            "shelve",
+            "shelve",
+            "Announces no alarm of a machine for some hours; they are recorded all the same.",
+        ),
+        ("unshelve", "unshelve", "Ends the shelving of a machine before its time."),
+        (
+            "export",
+            "export",
+            "Writes cases to a csv file, or as labels that Audacity imports beside a recording.",
+        ),
+    ):
+        one = _add_parser(commands, word, meaning)
+        one.set_defaults(command=_calls("history", function))
+        _alarm_flags(one.add_argument, word)
 
 
-def _record(args: argparse.Namespace, detector, rate: int, raw):
-    """Returns the record of --store, or None."""
-    from asd_jax.data.audio import audio_format
-    from asd_jax.detector.record import Record
-    from asd_jax.monitoring.quiet_hours import QuietHours
-    from asd_jax.monitoring.store import Store
-
-    quiet, place, began = QuietHours.parse(args.quiet_hours), Path(args.input), None
-    if args.store is None:
-        if args.quiet_hours:
-            raise InputError("--quiet_hours belongs to --store, which is missing")
-        return None
-    if args.input != "-" and place.is_file():
-        status = place.stat()
-        try:
-            seconds = audio_format(place)[0]
-        except InputError:  # raw samples have no header
-            seconds = status.st_size / raw.frame / raw.rate
-        # A file is last changed when its recording ends.
-        began = status.st_mtime - seconds
-    return Record(Store(args.store), args.machine, detector, rate, quiet=quiet, began=began)
-
-
-def _watched(args: argparse.Namespace, watcher, raw) -> Iterator[dict]:
-    """Yields the lines of --input, which is a folder, a file, standard input or a named pipe.
-
-    `raw` is the format of bytes that come without a header.
-    """
-    from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
-    from asd_jax.detector.stream import Decoder
-    from asd_jax.detector.watch import watch_bytes, watch_folder
-
-    place = Path(args.input)
-    if args.input != "-" and not place.exists():
-        raise InputError(f"--input={place}: no such file or folder; - is standard input")
-    if args.input != "-" and place.is_dir():
-        channel = "mean" if args.channel is None else args.channel
-        return watch_folder(watcher, place, once=args.once, channel=channel)
-    if args.input != "-" and place.is_file():
-        raw, chunks = sound_of_file(place, raw)
-    else:
-        if args.input == "-" and sys.stdin is None:
-            raise InputError("--input=-: there is no standard input, it is closed")
-        file = sys.stdin.buffer if args.input == "-" else open(place, "rb")
-        chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
-    return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))
-
-
-def _save(detector, output: str, *, as_json: bool = False) -> None:
-    from asd_jax.detector.self_check import self_check
-
-    detector.save(output)
-    check = self_check(detector)
-    if as_json:
-        print(json.dumps(check.as_json()), flush=True)
-    for line in check.lines():
-        print_error(line)
-    print_error(f"wrote {output}")
-
-
-def _reader(channel: str, rate: int):
-    """Returns a function that reads a clip's waveform, of this channel and sampling rate in Hz."""
-    from asd_jax.data.audio import read_clip
-
-    return lambda clip: read_clip(clip.path, sample_rate=rate, channel=channel)
+def _alarm_flags(add, word: str) -> None:
+    add("--store", required=True, help="file that watch --store keeps")
+    if word in ("list", "export"):
+        add("--machine", help="only this one; default: all")
+        add("--state", choices=("open", "all"), default="open" if word == "list" else "all")
+    if word == "ack":
+        add("case", type=int, help="number of the case")
+        add("--note", default="", help="what was found or done")
+    if word in ("shelve", "unshelve"):
+        add("name", metavar="MACHINE")
+    if word == "shelve":
+        add("--hours", type=float, required=True, help="at most 720")
+    if word in ("ack", "shelve", "unshelve"):
+        add("--by", default="", help="who does it")
+    if word == "list":
+        add("--json", action="store_true", help="one JSON object per case")
+    if word == "export":
+        add("--format", choices=("csv", "audacity"), default="csv")
+        add("--output", required=True, help="file to write")
+        add("--start", help="of audacity: date and time at which the recording begins")
 
 
 def _count(text: str) -> int:
@@ -608,12 +353,6 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)
-
-
-def _check_output(flag: str, path: str) -> None:
-    """Checks that the path can be written, before anything is computed."""
-    with error_context(flag):
-        check_output(path)
 
 
 if __name__ == "__main__":

@@ -271,8 +271,8 @@ def test_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     There are two lengths where the model accepts any length from one frame on.
     """
     from asd_jax.data.audio import fit_length
-    from asd_jax.data.factory import factory_clip
     from asd_jax.data.machines import FAULTS, MACHINES
+    from asd_jax.data.synthesis import factory_clip
 
     rng, found = np.random.default_rng(0), []
     faults = zip(MACHINES, FAULTS, strict=True)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from asd_jax.data.sounds import Sounds, names_of_sounds, waveforms
+from asd_jax.data.sounds import Sounds, list_of_sounds, names_of_sounds, waveforms
 from asd_jax.detector.detector import Detector
 from asd_jax.training.weights import BOX, Pipeline
 
@@ -84,9 +84,10 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
         Raises:
             InputError: as for `Detector.fit` and `waveforms`; it is a ValueError.
         """
+        sounds = list_of_sounds(X)
         self.detector_ = Detector.fit(
-            waveforms(X, self.sample_rate),
-            names=names_of_sounds(X),
+            waveforms(sounds, self.sample_rate),
+            names=names_of_sounds(sounds),
             sessions=sessions,
             domains=domains,
             **self.get_params(deep=False),
@@ -102,10 +103,11 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
             InputError: a sound cannot be read or scored.
         """
         check_is_fitted(self)
+        sounds = list_of_sounds(X)
         verdicts = []
-        for first in range(0, len(X), _CHUNK):
+        for first in range(0, len(sounds), _CHUNK):
             verdicts += self.detector_.examine_all(
-                waveforms(X[first : first + _CHUNK], self.sample_rate), self.sample_rate
+                waveforms(sounds[first : first + _CHUNK], self.sample_rate), self.sample_rate
             )
         return np.array([-verdict.score for verdict in verdicts])
 
@@ -120,6 +122,5 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
     def __sklearn_tags__(self):
         """Returns scikit-learn's description of the estimator's input."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True  # a list of sounds
         tags.input_tags.string = True  # file names
         return tags

@@ -199,7 +199,14 @@ def judged(
         strangers = view_embeddings(one, foreign, views, place / "foreign") if foreign else {}
         for view in [BARE, *(view.name for view in views)]:
             others = list(strangers.get(view, {}).values())
-            found = rated_view(own[view], changed_clips[view], others, config, place, view)
+            found = rated_view(
+                own=own[view],
+                altered=changed_clips[view],
+                strangers=others,
+                config=config,
+                place=place,
+                view=view,
+            )
             for back_end, of in found.items():
                 name = f"{bank}, {mode}, {view}, {back_end}"
                 labelled = [tuple(clip) for clip in of["clips"]]
@@ -316,7 +323,7 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     """
     import soundfile
 
-    from asd_jax.data.factory import factory_clip
+    from asd_jax.data.synthesis import factory_clip
     from asd_jax.run.clips import file_reader, mark_held_out
     from asd_jax.run.manifest import summarize_recordings
 

@@ -60,12 +60,12 @@ def instructions(text: str) -> Iterator[Instruction]:
         elif found := re.match(r"\s+(?:ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*)", line):
             name, shape, kind, rest = found.groups()
             yield Instruction(
-                name,
-                shape,
-                kind,
-                re.findall(r"%([\w.-]+)", rest.partition(")")[0]),
-                line,
-                computation,
+                name=name,
+                shape=shape,
+                kind=kind,
+                operands=re.findall(r"%([\w.-]+)", rest.partition(")")[0]),
+                line=line,
+                computation=computation,
             )
 
 

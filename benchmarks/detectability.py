@@ -140,7 +140,14 @@ def by_range(scores: dict) -> dict[str, dict]:
             ]
             values = np.concatenate([score for _, score in own.values()])[None]
             aucs = [float(auc(*tie_groups(label, score))) for label, score in own.values()]
-            rows[bank] = Row(bank, clips, values, [float(np.mean(aucs))], {}, 0.0)
+            rows[bank] = Row(
+                folder=bank,
+                clips=clips,
+                scores=values,
+                official=[float(np.mean(aucs))],
+                columns={},
+                seconds=0.0,
+            )
         # The rule of 2020 uses AUC and pAUC without domains.
         cells = compared(rows, REFERENCE, 2020)["cells"]
         said = [

@@ -21,8 +21,8 @@ import numpy as np
 from absl import flags
 from jaxtyping import Bool, Float
 
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.machines import MACHINES
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.filter_bank import normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
 from asd_jax.features.simam import LOCAL_TILE, simam_weights

@@ -46,6 +46,7 @@ RANDOM, BARE = "random weights", "filter bank"
 CONFIGS = Path(__file__).parents[1] / "configs"
 # The file that is written last in a folder of embeddings.
 DONE = "seconds.json"
+_REMEDY = "Use another --output (or --cells), or remove that folder"
 
 
 class NotScored(InputError):
@@ -283,7 +284,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
         one = with_values(config, {**keys, "seed": config.seed + seed, "seeds": 1})
         weights = one.model.weights.replace("{seed}", str(seed))
         one = with_values(one, {"model.weights": weights})
-        Run(folder).check_config(to_dict(one))
+        Run(folder, remedy=_REMEDY).check_config(to_dict(one))
         of = made_of(one, folder)
         if not (folder / DONE).is_file():
             begin = time.perf_counter()
@@ -298,8 +299,7 @@ def run_cell(cell: Cell, config: RunConfig, seeds: int, output: Path) -> Row:
         done = read_json(folder / DONE)
         if other := [what for what, value in done.get("made_of", of).items() if value != of[what]]:
             raise InputError(
-                f"{folder} was made of other {' and '.join(other)} than are there now: use "
-                "another --output (or --cells), or remove that folder"
+                f"{folder} was made of other {' and '.join(other)} than are there now. {_REMEDY}"
             )
         seconds += done["seconds"]
     runs = [Run(folder) for folder in folders]
@@ -359,7 +359,7 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
         function = named_function(cell.encoder, "--encoder")
     else:
         encoder, params = frozen_encoder(config, clips)
-    run = Run(folder)
+    run = Run(folder, remedy=_REMEDY)
     with run.claim(to_dict(config), clips):
         for machine in sorted({clip.machine for clip in clips}):
             own = [clip for clip in clips if clip.machine == machine]

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.data.factory import FactoryClip, factory_clip
 from asd_jax.data.machines import FAULTS, MACHINES
+from asd_jax.data.synthesis import FactoryClip, factory_clip
 from asd_jax.features.filter_bank import filter_bank
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.runtime.command import run

@@ -235,14 +235,14 @@ def _plain(value: Any) -> Any:
 def _embeddings(rng: np.random.Generator, shape: tuple[int, ...], axes: tuple[str, ...]):
     n = shape[0]
     return Embeddings(
-        rng.standard_normal(shape).astype(np.float32),
-        np.array([f"{k}.wav" for k in range(n)]),
-        np.array(["00"] * n),
-        np.array(["train", "test"] * (n // 2)),
-        np.array(["source"] * n),
-        np.array([0, 1] * (n // 2)),
-        np.array([""] * n),
-        axes,
+        vectors=rng.standard_normal(shape).astype(np.float32),
+        files=np.array([f"{k}.wav" for k in range(n)]),
+        section=np.array(["00"] * n),
+        split=np.array(["train", "test"] * (n // 2)),
+        domain=np.array(["source"] * n),
+        label=np.array([0, 1] * (n // 2)),
+        attribute=np.array([""] * n),
+        axes=axes,
     )
 
 

@@ -34,7 +34,17 @@ def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], ob
     noise = np.random.default_rng(0).integers(-3000, 3000, SAMPLES + 1000).astype(np.int16)
     for n in range(batch * PIPELINE_BATCHES):
         soundfile.write(folder / f"{n}.wav", noise[n % 1000 :][:SAMPLES], 16000)
-        clips.append(Clip(str(folder / f"{n}.wav"), "fan", "00", "train", "source", 0, ""))
+        clips.append(
+            Clip(
+                path=str(folder / f"{n}.wav"),
+                machine="fan",
+                section="00",
+                split="train",
+                domain="source",
+                label=0,
+                attribute="",
+            )
+        )
 
     def once():
         batches = clip_batches(

@@ -26,7 +26,7 @@ def random_folder(root: Path, rng: np.random.Generator) -> tuple[set[Path], set[
     wanted: set[Path] = set()
     told: set[Path] = set()
     root.mkdir()
-    _fill(root, root, rng, wanted, told, 0)
+    _fill(root=root, folder=root, rng=rng, wanted=wanted, told=told, depth=0)
     return wanted, told
 
 
@@ -71,7 +71,7 @@ def _fill(root, folder, rng, wanted, told, depth):
             below.symlink_to(elsewhere)
         else:
             below.mkdir()
-        _fill(root, below, rng, wanted, told, depth + 1)
+        _fill(root=root, folder=below, rng=rng, wanted=wanted, told=told, depth=depth + 1)
 
 
 def _write(path: Path, rng: np.random.Generator) -> None:
@@ -84,7 +84,7 @@ def faults_of(root: Path, wanted: set[Path], told: set[Path]) -> list[str]:
     """Returns the errors in what every finder returns for the folder."""
     lines: list[str] = []
     try:
-        found = sound_files(root, tell=lines.append)
+        found = sound_files(root, report=lines.append)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
     wrong = [f"found {ascii(str(path))}" for path in set(found) - wanted]

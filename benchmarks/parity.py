@@ -296,7 +296,14 @@ def _errors(comparison, seconds, reference, ours):
         relative = float(np.linalg.norm(difference) / np.linalg.norm(wanted))
         tolerance = TOLERANCE.get(comparison, np.inf)
         errors.append(
-            Error(comparison, seconds, stage, float(np.abs(difference).max()), relative, tolerance)
+            Error(
+                comparison=comparison,
+                seconds=seconds,
+                stage=stage,
+                largest=float(np.abs(difference).max()),
+                relative=relative,
+                tolerance=tolerance,
+            )
         )
     return errors
 

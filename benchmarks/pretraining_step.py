@@ -86,7 +86,12 @@ def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, 
     key, samples = jax.random.key(0), front.samples(frames)
     state = initial_state(config, settings, optimizer, key)
     step = make_pretraining_step(
-        config, front, settings, optimizer, lambda step: 1e-4, jnp.dtype(dtype)
+        config=config,
+        front_end=front,
+        settings=settings,
+        optimizer=optimizer,
+        schedule=lambda step: 1e-4,
+        dtype=jnp.dtype(dtype),
     )
     step = jax.jit(step, donate_argnums=0)
     wave = zoo_waves(key, clips=clips, samples=samples)

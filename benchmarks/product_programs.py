@@ -188,7 +188,14 @@ def _pretraining(program: Program, mesh: Mesh) -> Lowered:
         lambda: pretraining.initial_state(eat, settings, optimizer, jax.random.key(0))
     )
     dtype = jnp.dtype(program.dtype)
-    train_step = pretraining.make_pretraining_step(eat, front, settings, optimizer, schedule, dtype)
+    train_step = pretraining.make_pretraining_step(
+        config=eat,
+        front_end=front,
+        settings=settings,
+        optimizer=optimizer,
+        schedule=schedule,
+        dtype=dtype,
+    )
     batch = {"wave": jax.ShapeDtypeStruct((s.batch_size, program.samples), jnp.float32)}
     lowered = _training(program, train_step, state, batch, mesh)
     return lowered._replace(reduced=_bytes(state.params))

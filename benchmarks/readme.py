@@ -130,7 +130,7 @@ def draw(theme: str, path: Path) -> None:
 def _computed(every: Sequence, ink: str) -> None:
     """Plots a valve with a fault: its waveform, its filter bank, and the output of SimAM."""
     from asd_jax import log_filter_bank, normalize, simam_weights
-    from asd_jax.data.factory import factory_clip
+    from asd_jax.data.synthesis import factory_clip
 
     wave = factory_clip("valve", fault_kind="rubbing", grade=1).wave
     features = normalize(log_filter_bank(wave[None]))

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.data.factory import factory_clip
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.detector.detector import Detector
 from asd_jax.monitoring.store import DAY, Reading, Store
 from asd_jax.monitoring.trend import DAYS, FEWEST_DAYS, reported_trend

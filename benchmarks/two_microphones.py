@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.far_microphone import stereo_clip
 from asd_jax.data.machines import FAULTS, MACHINES
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.data.two_microphones import cancelled, fault_share
 from asd_jax.features.filter_bank import log_filter_bank
 from asd_jax.reporting.table import print_table, text_table
@@ -97,13 +97,13 @@ def _embeddings(waves: Sequence[np.ndarray], label: np.ndarray) -> Embeddings:
     ]
     many = len(waves)
     return Embeddings(
-        np.array(vectors),
-        np.array([f"{n:04}.wav" for n in range(many)]),
-        np.full(many, "00"),
-        np.where(label < 0, "train", "test"),
-        np.full(many, "source"),
-        np.maximum(label, 0),
-        np.full(many, ""),
+        vectors=np.array(vectors),
+        files=np.array([f"{n:04}.wav" for n in range(many)]),
+        section=np.full(many, "00"),
+        split=np.where(label < 0, "train", "test"),
+        domain=np.full(many, "source"),
+        label=np.maximum(label, 0),
+        attribute=np.full(many, ""),
     )
 
 

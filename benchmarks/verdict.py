@@ -55,7 +55,9 @@ def row_of(clips: Sequence[tuple], scores: np.ndarray, year: int) -> Row:
                     columns.setdefault(f"{machine} {section}", {}).setdefault(column, []).append(
                         value
                     )
-    return Row("", list(clips), scores, official, columns, 0.0)
+    return Row(
+        folder="", clips=list(clips), scores=scores, official=official, columns=columns, seconds=0.0
+    )
 
 
 def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:

@@ -99,7 +99,9 @@ def _opened(place: Place) -> Checkpoint:
     if not place.index:
         student, teacher, settings = _read(path)
     else:
-        student, teacher, settings = {}, {}, None
+        student = {}
+        teacher = {}
+        settings = None
         for file in place.files:
             tensors, _, own = _read(file)
             settings = settings or own
@@ -115,13 +117,13 @@ def _opened(place: Place) -> Checkpoint:
     config = _config_beside(path)
     fairseq = any(FAIRSEQ_PARTS[0][0] in name for name in student if isinstance(name, str))
     return Checkpoint(
-        path,
-        place.files,
-        place.name,
-        "fairseq" if fairseq else "huggingface",
-        _named(path, student),
-        _named(path, teacher),
-        settings if settings is not None else config,
+        path=path,
+        files=place.files,
+        name=place.name,
+        layout="fairseq" if fairseq else "huggingface",
+        tensors=_named(path, student),
+        teacher=_named(path, teacher),
+        settings=settings if settings is not None else config,
     )
 
 

@@ -67,7 +67,14 @@ def convert(
         config, params = convert("worstchan/EAT-base_epoch30_pretrain")
         config.depth  # 12
     """
-    found = find(source, weights, with_decoder, with_head, revision, heads)
+    found = find(
+        source=source,
+        weights=weights,
+        with_decoder=with_decoder,
+        with_head=with_head,
+        revision=revision,
+        heads=heads,
+    )
     return found.config, _nested(
         {name: np.asarray(parameter) for name, parameter in found.parameters.items()}
     )
@@ -148,6 +155,10 @@ class Found:
     position_difference: float | None
 
 
+# The parts of which the EMA teacher has no copy of its own.
+_OF_STUDENT = ("decoder.", "fc_norm.", "head.")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parameter:
     """A float32 parameter in our layout, read from disk on demand."""
@@ -185,49 +196,23 @@ def find(
     # jax is imported from here on.
     from convert import sizes, table
 
-    path, tensors = checkpoint.path, dict(checkpoint.tensors)
+    path = checkpoint.path
+    tensors = dict(checkpoint.tensors)
     if weights == "ema":
-        if not checkpoint.teacher:
-            raise InputError(
-                f"{path}: holds no EMA teacher (`_ema`); only fairseq's pre-training checkpoints do"
-            )
-        # The teacher has no decoder or classifier of its own, so those of the student are kept.
-        extra = {
-            name: t
-            for name, t in tensors.items()
-            if name.startswith(("decoder.", "fc_norm.", "head."))
-        }
-        tensors = extra | dict(checkpoint.teacher)
+        tensors = _of_teacher(checkpoint)
     config, front_end = sizes.sizes(checkpoint, tensors, heads)
-    wanted, template = table.rows(table.ENCODER, config.depth), sizes.encoder_template(config)
+    wanted = table.rows(table.ENCODER, config.depth)
+    template = sizes.encoder_template(config)
     if with_decoder:
-        layers = len(
-            [name for name in tensors if re.fullmatch(r"decoder\.blocks\.\d+\.0\.weight", name)]
-        )
+        name = re.compile(r"decoder\.blocks\.\d+\.0\.weight")
+        layers = sum(name.fullmatch(one) is not None for one in tensors)
         wanted += table.rows(table.DECODER, layers)
         template |= sizes.decoder_template(path, tensors, layers)
     if with_head:
         wanted += table.rows(table.HEAD, 1)
         template |= sizes.head_template(path, tensors)
     dropped = table.check(path, wanted, template, tensors)
-    # Tensors that share their numbers would make the output far larger than the source.
-    numbers = [tensors[row.public] for row in wanted]
-    there = checkpoint.size
-    if (size := sum(math.prod(t.shape) * t.dtype.itemsize for t in numbers)) > there:
-        raise InputError(
-            f"{path}: tensors of {size} bytes in a file of {there}: they share their numbers, "
-            "which no model of ours does; refused"
-        )
-    if weights == "ema":
-        dropped |= {
-            f"student: {name}": "--weights=student takes it"
-            for name in checkpoint.tensors
-            if name not in extra
-        }
-    else:
-        dropped |= {
-            f"_ema: {name}": "the teacher; --weights=ema takes it" for name in checkpoint.teacher
-        }
+    _check_size(checkpoint, [tensors[row.public] for row in wanted])
     header = {
         "kind": "eat",
         "eat": dataclasses.asdict(config),
@@ -247,9 +232,44 @@ def find(
         )
         for row in wanted
     }
-    return Found(
-        config, parameters, header, dropped, sizes.position_difference(path, tensors, config)
-    )
+    dropped |= _of_other_model(checkpoint, weights)
+    difference = sizes.position_difference(path, tensors, config)
+    return Found(config, parameters, header, dropped, difference)
+
+
+def _of_teacher(checkpoint) -> dict:
+    """Returns the tensors of the EMA teacher, with the decoder and the classifier of the student.
+
+    The teacher has none of its own.
+    """
+    if not checkpoint.teacher:
+        raise InputError(
+            f"{checkpoint.path}: holds no EMA teacher (`_ema`); only fairseq's pre-training "
+            "checkpoints do"
+        )
+    kept = {name: t for name, t in checkpoint.tensors.items() if name.startswith(_OF_STUDENT)}
+    return kept | dict(checkpoint.teacher)
+
+
+def _of_other_model(checkpoint, weights: str) -> dict[str, str]:
+    """Returns {tensor: remark} of the model, student or teacher, that is not converted."""
+    if weights == "ema":
+        return {
+            f"student: {name}": "--weights=student takes it"
+            for name in checkpoint.tensors
+            if not name.startswith(_OF_STUDENT)
+        }
+    return {f"_ema: {name}": "the teacher; --weights=ema takes it" for name in checkpoint.teacher}
+
+
+def _check_size(checkpoint, tensors) -> None:
+    """Refuses tensors that share their numbers, which make the output larger than the source."""
+    size = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors)
+    if size > checkpoint.size:
+        raise InputError(
+            f"{checkpoint.path}: tensors of {size} bytes in a file of {checkpoint.size}: they "
+            "share their numbers, which no model of ours does; refused"
+        )
 
 
 def _nested(parameters):

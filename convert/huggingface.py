@@ -109,7 +109,8 @@ class Public:
     dtype = np.dtype(np.float32)
 
     def __init__(self, parameter, transform):
-        self.parameter, self.transform = parameter, transform
+        self.parameter = parameter
+        self.transform = transform
         self.shape = transform.public_shape(parameter.shape)
 
     def __array__(self, dtype=None, copy=None):

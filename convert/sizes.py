@@ -50,7 +50,8 @@ def sizes(
         InputError: The checkpoint is not an EAT, its sizes are invalid, or its settings contradict
             the tensors or our encoder.
     """
-    path, settings = checkpoint.path, encoder_settings(checkpoint.settings or {})
+    path = checkpoint.path
+    settings = encoder_settings(checkpoint.settings or {})
     depth = settings.get("depth")
     if type(depth) is not int:
         blocks = [re.match(r"blocks\.(\d{1,4})\.", name) for name in tensors]
@@ -170,7 +171,8 @@ def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfi
     """
     if POSITIONS not in tensors:
         return None
-    stored, bands = tensors[POSITIONS], config.mel_bins // PATCH
+    stored = tensors[POSITIONS]
+    bands = config.mel_bins // PATCH
     rows = stored.shape[1] if len(stored.shape) == 3 else 0
     if not rows or stored.shape != (1, rows, config.embed_dim) or rows % bands:
         wanted = f"(1, n * {bands}, {config.embed_dim})"

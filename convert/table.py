@@ -127,7 +127,8 @@ def check(
         InputError: Tensors are missing, left over, or have another shape or type. One message lists
             all of them.
     """
-    found, names = set(tensors), {row.public for row in wanted}
+    found = set(tensors)
+    names = {row.public for row in wanted}
     if sorted(row.ours for row in wanted) != sorted(template):
         # This is a mistake in our code, not in the file.
         raise AssertionError("the table and the model disagree")

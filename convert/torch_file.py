@@ -106,7 +106,8 @@ class Tensor:
         Raises:
             InputError: There are fewer bytes than stated, or the checksum is wrong.
         """
-        storage, itemsize = self.storage, self.dtype.itemsize
+        storage = self.storage
+        itemsize = self.dtype.itemsize
         span = _span(self.shape, self.strides)
         try:
             with storage.archive.open(storage.entry) as file:
@@ -242,9 +243,12 @@ class _StackMachine:
     TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
     def __init__(self, archive, prefix):
-        self.archive, self.prefix = archive, prefix
+        self.archive = archive
+        self.prefix = prefix
         # `outer` holds the stacks that MARK has set aside.
-        self.stack, self.outer, self.memo = [], [], {}
+        self.stack = []
+        self.outer = []
+        self.memo = {}
 
     def run(self, data: bytes) -> Any:
         for opcode, argument, _ in itertools.islice(pickletools.genops(data), MOST_OPCODES):
@@ -349,7 +353,8 @@ class _StackMachine:
         kind, name, key, _, elements = identity
         if kind != "storage" or type(key) is not str or not _count(elements):
             raise ValueError(f"no storage {reprlib.repr(key)}")
-        dtype, entry = DTYPES[name.text.removeprefix("torch ")], f"{self.prefix}data/{key}"
+        dtype = DTYPES[name.text.removeprefix("torch ")]
+        entry = f"{self.prefix}data/{key}"
         if elements * dtype.itemsize > self.archive.getinfo(entry).file_size:
             raise ValueError(f"storage {key[:40]!r} is shorter than it claims")
         return Storage(self.archive, entry, dtype, elements)

@@ -199,7 +199,10 @@ def make_configs(folder):
 
 
 CONFIG = [
-    ([*TRAIN, "--config.optimizer.lerning_rate=1"], 'Did you mean "learning_rate"'),
+    (
+        [*TRAIN, "--config.optimizer.lerning_rate=1"],
+        "no key 'optimizer.lerning_rate'.*Did you mean 'learning_rate'",
+    ),
     ([*TRAIN, "--config.optimizer.epochs=many"], "epochs"),
     ([*TRAIN, "--config.optimizer.epochs=2.5"], "epochs"),
     (

@@ -108,7 +108,7 @@ def test_what_a_score_is_over_is_said_beside_it(tmp_path):
     constant = {"auc_source": 0.5, "auc_target": 0.5, "pauc": 0.5}
     assert found["machines"]["ToyCircuit"]["00"].items() >= constant.items()
     assert found["notes"] == [
-        "Scanner section 00: 40 clips tell no label and domain; the score leaves it out "
+        "Scanner section 00: 40 clips have no label and domain; the score leaves it out "
         "(--ground_truth=DIR gives labels)",
         "ToyCircuit section 00: all 40 scores are equal, which counts as 0.5",
         "scores of 7 of the 9 evaluation machines of DCASE 2024, so this is not the challenge's "

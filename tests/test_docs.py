@@ -108,6 +108,7 @@ def test_every_link_of_the_site_leads_somewhere(site):
 )
 def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as for a script that lies there
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
     names: dict = {}
     for language, code in CODE.findall(page.read_text()):
@@ -155,21 +156,39 @@ class OwnOnly(http.server.SimpleHTTPRequestHandler):
         self.asked.append(self.path)
 
 
-@pytest.mark.browser
-def test_a_browser_shows_the_site_without_asking_for_anything_else(site, tmp_path):
+def shown(address, profile):
+    """What Chromium makes of a page: the document that its scripts leave, and the console."""
     browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
-    folder = next(page.parent for page in site if page.name == "index.html")
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     # What the browser asks for by itself goes nowhere; the site is not asked through a proxy.
-    flags += ["--virtual-time-budget=4000", "--proxy-server=127.0.0.1:9", "--dump-dom"]
-    own = functools.partial(OwnOnly, directory=folder)
+    flags += ["--virtual-time-budget=20000", "--proxy-server=127.0.0.1:9", "--dump-dom"]
+    command = [browser, *flags, f"--user-data-dir={profile}", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def folder_of(site):
+    return next(page.parent for page in site if page.name == "index.html")
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_site_without_asking_for_anything_else(site, tmp_path):
+    own = functools.partial(OwnOnly, directory=folder_of(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), own) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/concepts/simam.html"
-        command = [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        page, console = shown(address, tmp_path)
         server.shutdown()
     # The scripts ran, the one for searching too.
-    assert "<html" in done.stdout and "no-js" not in done.stdout[:200]
+    assert "<html" in page and "no-js" not in page[:200]
     assert "/search/search_index.json" in OwnOnly.asked
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not console
+
+
+@pytest.mark.browser
+def test_a_page_that_is_opened_from_the_disk_can_be_searched(site, tmp_path):
+    address = (folder_of(site) / "concepts" / "simam.html").as_uri()
+    page, console = shown(f"{address}?q=pAUC", tmp_path)
+    found = re.findall(r'<a href="([^"]*)" class="md-search-result__link"', page)
+    assert any(link.endswith("concepts/official_score.html") for link in found)
+    assert not console

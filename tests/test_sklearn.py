@@ -2,6 +2,7 @@
 
 import pickle
 
+import jaxtyping
 import numpy as np
 import pytest
 import soundfile
@@ -11,7 +12,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.sklearn import SoundAnomalyDetector
@@ -25,23 +28,82 @@ def fitted():
     return SoundAnomalyDetector(weights=None).fit(HEALTHY)
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        estimator_checks.check_estimator_cloneable,
-        estimator_checks.check_estimator_repr,
-        estimator_checks.check_estimator_tags_renamed,
-        estimator_checks.check_valid_tag_types,
-        estimator_checks.check_no_attributes_set_in_init,
-        estimator_checks.check_mixin_order,
-        estimator_checks.check_parameters_default_constructible,
-        estimator_checks.check_get_params_invariance,
-        estimator_checks.check_set_params,
-    ],
-    ids=lambda check: check.__name__,
-)
-def test_scikit_learns_checks_that_need_no_data(check):
-    check("SoundAnomalyDetector", SoundAnomalyDetector())
+# A check of scikit-learn -> why it cannot pass on its own tables, apart from their short rows.
+OTHER_REASONS = {
+    "check_dtype_object": "numbers kept as objects, which sounds are not",
+    "check_classifier_data_not_an_array": "rows of integers, whose full scale is not known",
+}
+# Of the estimator for tables below.
+INEXACT = {
+    "check_methods_subset_invariance": "a batch and a single sound are two programs, which differ "
+    "by rounding in float32 (measured: 1e-6); the check asks for 1e-7"
+}
+
+
+@pytest.fixture
+def unchecked():
+    """No type checks at run time: scikit-learn tries what the annotations forbid."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def checked(estimator, **expected):
+    """Every check of scikit-learn's check_estimator on an estimator: status -> {name: error}."""
+    # On few vectors, two threads of BLAS wait for each other, the longer the busier the machine.
+    with threadpool_limits(1, user_api="blas"):
+        found = check_estimator(estimator, on_skip=None, on_fail=None, **expected)
+    of = {status: {} for status in ("passed", "failed", "xfail", "skipped")}
+    for one in found:
+        of[one["status"]][one["check_name"]] = one["exception"]
+    return of
+
+
+def causes(error):
+    """An error's messages, with those of the errors that led to it."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_scikit_learns_checks_pass_unless_their_rows_are_too_short_to_be_sounds(unchecked):
+    of = checked(SoundAnomalyDetector(weights=None))
+    others = {
+        name
+        for name, error in of["failed"].items()
+        if not any("shorter than one frame of 25 ms" in text for text in causes(error))
+    }
+    assert others == set(OTHER_REASONS)
+    assert len(of["passed"]) >= 16 and set(of["skipped"]) <= {"check_array_api_input"}
+
+
+class OfTables(SoundAnomalyDetector):
+    """The estimator for tables: each number is the level of a tone, so that a row is a sound."""
+
+    def _sounds(self, X, reset):
+        least = 3 if reset else 1
+        table = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=least)
+        time = np.arange(self.sample_rate // 5) / self.sample_rate
+        tones = np.sin(2 * np.pi * 200 * np.arange(1, table.shape[1] + 1)[:, None] * time)
+        # Without noise, nothing but rounding would vary over time.
+        noise = 0.02 * np.random.default_rng(0).standard_normal(len(time))
+        return list((0.01 * (1 + np.sin(table)) @ tones + noise).astype(np.float32))
+
+    def fit(self, X, y=None):
+        sounds = self._sounds(X, reset=True)
+        # Sessions that are known take less time than simulated ones.
+        return super().fit(sounds, sessions=[str(n % 4) for n in range(len(sounds))])
+
+    def score_samples(self, X):
+        check_is_fitted(self)
+        return super().score_samples(self._sounds(X, reset=False))
+
+
+@pytest.mark.slow
+def test_every_check_of_scikit_learn_passes_where_a_row_of_a_table_is_made_a_sound(unchecked):
+    of = checked(OfTables(weights=None, window_seconds=0.2), expected_failed_checks=INEXACT)
+    assert not of["failed"] and set(of["xfail"]) <= set(INEXACT)
+    assert len(of["passed"]) >= 40
 
 
 def test_an_anomalous_sound_is_an_outlier_and_the_methods_agree(fitted):

@@ -136,7 +136,8 @@ def resample(
     if method == "soxr":
         return soxr.resample(wave, rate, to)
     divisor = math.gcd(rate, to)
-    step, phases = rate // divisor, to // divisor
+    step = rate // divisor
+    phases = to // divisor
     kernel, width = _sinc_kernel(step, phases)
     padded = np.pad(wave, (width, width + step))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[1])[::step]
@@ -158,7 +159,7 @@ def fit_length(
             waveform is not replaced by digital silence.
     """
     if not len(wave):
-        raise InputError("no samples where a window of a recording is to be heard")
+        raise InputError("no samples where a window of a recording is to be read")
     if pad not in ("repeat", "zeros"):
         raise InputError(f"data.pad={pad!r}; known: repeat, zeros")
     if pad == "zeros" and len(wave) < samples:
@@ -181,7 +182,8 @@ def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]
 
     The filters are computed in float64 and rounded at the end, as torchaudio does.
     """
-    zeros, rolloff = 6, 0.99
+    zeros = 6
+    rolloff = 0.99
     cutoff = min(step, phases) * rolloff
     width = math.ceil(zeros * step / cutoff)
     time = np.arange(-width, width + step) / step - np.arange(phases)[:, None] / phases

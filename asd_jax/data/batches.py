@@ -19,7 +19,9 @@ class _Source:
     """A grain source that returns clips by number."""
 
     def __init__(self, clips: Sequence[Clip], extras: Sequence[dict[str, int]], read: Reader):
-        self.clips, self.extras, self.read = clips, extras, read
+        self.clips = clips
+        self.extras = extras
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -39,7 +41,10 @@ class _Share:
     """A grain source of the i-th of n parts of every batch, one part after the other."""
 
     def __init__(self, order: grain.MapDataset, batch_size: int, i: int, n: int):
-        self.order, self.size, self.part, self.i = order, batch_size, batch_size // n, i
+        self.order = order
+        self.size = batch_size
+        self.part = batch_size // n
+        self.i = i
 
     def __len__(self) -> int:
         return len(self.order) // self.size * self.part

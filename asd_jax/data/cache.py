@@ -59,7 +59,8 @@ class ClipCache:
         """Takes the settings of `read_clip`."""
         self.folder = Path(folder)
         self.settings = {"sample_rate": sample_rate, "channel": channel, "resampler": resampler}
-        self._lock, self._files = threading.Lock(), None
+        self._lock = threading.Lock()
+        self._files = None
         self._places: dict[str, Place] = {}
         # The hashes of the clips whose checksum has been verified.
         self._sound: set[str] = set()
@@ -168,7 +169,8 @@ def _write_whole(file, content: bytes) -> None:
 
 def _read_index(index: Path) -> dict[str, Place]:
     """Returns the place of each hash in an index, for the clips whose samples are complete."""
-    pack, places = index.with_suffix(".int16"), {}
+    pack = index.with_suffix(".int16")
+    places = {}
     try:
         there = pack.stat().st_size // 2 if pack.is_file() else 0
         with open_regular(index) as file:
@@ -216,7 +218,8 @@ def screen_clips(
         except InputError as error:
             return str(error)
 
-    kept, skipped = [], []
+    kept = []
+    skipped = []
     pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:
         for clip, why in zip(clips, pool.map(reason, clips), strict=True):

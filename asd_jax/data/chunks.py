@@ -50,7 +50,9 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
     Raises:
         InputError: What follows the samples may be more sound, or no chunk begins where one should.
     """
-    heard, wide, width = False, 0xFFFFFFFF, struct.calcsize(kind.head)
+    found_samples = False
+    wide = 0xFFFFFFFF
+    width = struct.calcsize(kind.head)
     while place + width <= end:
         name, size = struct.unpack(kind.head, read_at(file, place, width))
         # CAF marks an unknown size by -1; other containers use 0xFFFFFFFF.
@@ -59,13 +61,14 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
             size = max(size, 0)
         known = size >= 0 and (name == kind.names[1] or name in _KNOWN)
         if not known and not (_is_name(name) and 0 <= size <= end - place - width):
-            no_more_sound(file, place, end, heard)
+            no_more_sound(file, place, end, found_samples)
             return
         # The ds64 chunk of RF64 and BW64 holds sizes that exceed 32 bits.
         if name == b"ds64" and size >= 16:
             wide = struct.unpack("<8xQ", read_at(file, place + width, 16))[0]
         if name == kind.names[1]:
-            heard, size = True, wide if size == 0xFFFFFFFF else size
+            found_samples = True
+            size = wide if size == 0xFFFFFFFF else size
         yield name, place + width, size
         after = place + width + size
         place = after + -size % kind.step
@@ -108,14 +111,14 @@ def bytes_present(place: int, stated: int | None, end: int, whole: int) -> int:
     return stated
 
 
-def no_more_sound(file: BinaryIO, place: int, end: int, heard: bool) -> None:
+def no_more_sound(file: BinaryIO, place: int, end: int, found_samples: bool) -> None:
     """Raises InputError if bytes that belong to no chunk may be sound."""
     rest = read_at(file, place, 16)
     if rest.startswith(_BEGINNINGS):
         raise InputError(
             f"another recording begins at byte {place}: split the file, or convert it to one"
         )
-    if not heard:
+    if not found_samples:
         raise InputError(f"a damaged header: no chunk begins at byte {place}")
     scrap = end - place <= _SCRAP or rest.startswith(_TAGS)
     if not scrap and not _zeros(file, place, end):

@@ -12,7 +12,7 @@ from asd_jax.data.clips_csv import add_table
 from asd_jax.data.folders import AUDIO_ENDINGS, Listing, left_out_lines, list_recursively, listing
 from asd_jax.data.ground_truth import GroundTruth, find_ground_truth
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.log import print_error as tell_user
+from asd_jax.runtime.log import print_error
 from asd_jax.runtime.names import check_name
 
 _SPLITS = {
@@ -91,7 +91,15 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
             "or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
     if said is None:
-        return Clip(path, machine, "00", split, "source", unsaid, "")
+        return Clip(
+            path=path,
+            machine=machine,
+            section="00",
+            split=split,
+            domain="source",
+            label=unsaid,
+            attribute="",
+        )
     if said.split not in (None, split):
         raise InputError(
             f"{path}: a {said.split} clip in the {split} folder; move it to where it belongs"
@@ -100,7 +108,15 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     label = unsaid if said.label is None else said.label
     if split == "train" and label == 1:
         raise InputError(f"{path}: an anomaly in the train folder, which is for normal sound only")
-    return Clip(path, machine, said.section, split, said.domain, label, said.attribute)
+    return Clip(
+        path=path,
+        machine=machine,
+        section=said.section,
+        split=split,
+        domain=said.domain,
+        label=label,
+        attribute=said.attribute,
+    )
 
 
 def find_clips(
@@ -109,7 +125,7 @@ def find_clips(
     *,
     splits: Sequence[str] = ("train", "test"),
     ground_truth: str | Path | None = None,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> list[Clip]:
     """Returns every clip under `root`, ordered by machine, split and name.
 
@@ -120,7 +136,7 @@ def find_clips(
         splits: The splits wanted; add "supplemental" for the extra clips of 2025.
         ground_truth: A list, or a folder of lists, that labels evaluation clips as released. None
             uses the lists in root or root/ground_truth.
-        tell: Receives a line on each item that might be a recording but is left out.
+        report: Receives a line on each item that might be a recording but is left out.
 
     Raises:
         InputError: The folder does not exist or contains no clips, a wanted machine is missing or
@@ -148,8 +164,8 @@ def find_clips(
                 f"{EXPECTED_TREE}"
             )
         clips += sorted(of_machine, key=lambda clip: (clip.split, os.path.basename(clip.path)))
-    for line in left_out_lines(left_out) if tell else ():
-        tell(line)
+    for line in left_out_lines(left_out) if report else ():
+        report(line)
     return [clip for clip in clips if clip.split in splits]
 
 
@@ -181,7 +197,8 @@ def machine_folders(root: str | Path, left_out: list[str] | None = None) -> dict
         raise InputError(f"{root}: no such folder; {EXPECTED_TREE}")
     if split_folders(root):
         return {root.resolve().name: [root]}
-    level, folders = [root], []
+    level = [root]
+    folders = []
     for _ in range(4):
         below = [sub for folder in level for sub in _listed(folder, left_out).folders]
         level = [folder for folder in below if not split_folders(folder)]
@@ -272,12 +289,14 @@ def _clips_of(folder, machine, names, bad, left_out) -> list[Clip]:
     return list(add_table(folder / "clips.csv", clips).values())
 
 
-def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_user) -> list[Path]:
+def sound_files(
+    folder: str | Path, report: Callable[[str], None] | None = print_error
+) -> list[Path]:
     """Returns every recording in a folder and its subfolders, ordered by name.
 
     Args:
         folder: The folder to search.
-        tell: Receives a line on each item that might be a recording but is left out.
+        report: Receives a line on each item that might be a recording but is left out.
 
     Raises:
         InputError: The folder does not exist, or contains no recordings.
@@ -290,8 +309,8 @@ def sound_files(folder: str | Path, tell: Callable[[str], None] | None = tell_us
     if not found.files:
         said = "; ".join([f"(known endings: {' '.join(AUDIO_ENDINGS)})", *lines])
         raise InputError(f"{folder}: no recordings in it {said}")
-    for line in lines if tell else ():
-        tell(line)
+    for line in lines if report else ():
+        report(line)
     return found.files
 
 

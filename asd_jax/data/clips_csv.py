@@ -40,10 +40,8 @@ def add_table(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
             raise InputError(
                 f"{at} names {file!r}, which is not there (names are relative to the table)"
             )
-        clip, said = (
-            clips[file],
-            {key: row[key] for key in ("attribute", "section") if row.get(key)},
-        )
+        clip = clips[file]
+        said = {key: row[key] for key in ("attribute", "section") if row.get(key)}
         for kind in ("attribute", "section"):
             if kind in said:
                 check_name(kind, said[kind], at=at)
@@ -65,7 +63,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
-            columns, rows = list(table.fieldnames or ()), list(table)
+            columns = list(table.fieldnames or ())
+            rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not readable as csv ({error})") from error
     if "file" not in columns or set(columns) - set(COLUMNS):

@@ -71,10 +71,19 @@ def find_sound(file: BinaryIO) -> Sound:
 
 def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> Sound:
     """Returns the audio data of a container after walking its chunks to the end."""
-    forms, data, kept = [], [], b""
+    forms = []
+    data = []
+    kept = b""
     for name, place, size in chunks_of(file, begin + kind.first, end, kind):
         if name == kind.names[1]:
-            data.append((place, known_size(file, place, size, end, kind, bool(forms))))
+            data.append(
+                (
+                    place,
+                    known_size(
+                        file=file, place=place, stated=size, end=end, kind=kind, formed=bool(forms)
+                    ),
+                )
+            )
             # If the size is unknown or exceeds the file, the samples extend to the end of the file.
             if data[-1][1] is None or place + data[-1][1] > end:
                 break
@@ -96,7 +105,7 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
     place, stated = sounding[0]
     size = bytes_present(place, stated, end, end - begin)
     if kind in (_LITTLE, _BIG):
-        return _wav(file, place, size, kind, forms[0], kept)
+        return _wav(file=file, place=place, size=size, kind=kind, form=forms[0], fact=kept)
     # The data chunk of CAF begins with an edit count, that of AIFF with an offset and a block size.
     ahead = {b"caff": 4, b"FORM": 8 if kind.names[1] == b"SSND" else 0}.get(magic, 0)
     found = Sound(at=begin, size=end - begin, sound_bytes=max(size - ahead, 0))
@@ -126,7 +135,8 @@ def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
     said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
         header = int(lines[1])
-        count, channels = int(said["sample_count"]), int(said.get("channel_count", 1))
+        count = int(said["sample_count"])
+        channels = int(said.get("channel_count", 1))
         size = count * channels * int(said["sample_n_bytes"])
     except (LookupError, ValueError) as error:
         raise InputError("a damaged NIST header") from error

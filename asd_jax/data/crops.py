@@ -42,7 +42,7 @@ class Crop(NamedTuple):
     Attributes:
         file: number of the recording.
         begin: its first sample, in the recording.
-        samples: its length, as it is heard.
+        samples: its length, as it is used.
         speed: samples of the recording in one sample of the crop.
         length: samples of the recording, which is repeated beyond.
     """
@@ -91,16 +91,20 @@ def crop_batches(
     """
     if start >= steps:
         return iter(())
-    source = _Crops(files, read, clips, samples, seed, steps, speed)
+    source = _Crops(
+        files=files, read=read, clips=clips, samples=samples, seed=seed, steps=steps, speed=speed
+    )
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
 
 
 class _Crops:
     def __init__(self, files, read, clips, samples, seed, steps, speed):
-        self.files, self.read = files, read
+        self.files = files
+        self.read = read
         self.shape = (clips, samples)
-        self.seed, self.steps = seed, steps
+        self.seed = seed
+        self.steps = steps
         self.speed = speed
 
     def __len__(self) -> int:
@@ -108,13 +112,15 @@ class _Crops:
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, list[Crop]]:
         # Seeding by the step makes every batch independent of the steps before it.
-        rng, (clips, samples) = np.random.default_rng([self.seed, step]), self.shape
+        rng = np.random.default_rng([self.seed, step])
+        (clips, samples) = self.shape
         chosen = rng.integers(len(self.files), size=(clips,))
         found = [self._crop(int(n), samples, rng) for n in chosen]
         return np.stack([wave for wave, _ in found]), [crop for _, crop in found]
 
     def _crop(self, file, samples, rng):
-        wave, span = self.read(self.files[file]), samples
+        wave = self.read(self.files[file])
+        span = samples
         if self.speed and rng.uniform() < SPEED_SHARE:
             span = round(samples * (1 + rng.uniform(-self.speed, self.speed)))
         begin = int(rng.integers(max(len(wave) - span, 0) + 1))

@@ -56,6 +56,8 @@ class Edition:
             ground_truth_data/ and ground_truth_domain/ are used.
         channels: Number of microphones. With 2, the left is near the machine and the right far from
             it.
+        clips: Number of test clips in each section of the evaluation set; 0 if sections differ or
+            their lists are not public.
     """
 
     year: int
@@ -68,6 +70,7 @@ class Edition:
     domains: tuple[str, ...] = ("source", "target")
     mislabelled: tuple[str, ...] = ()
     channels: int = 1
+    clips: int = 0
 
 
 EDITIONS = {
@@ -122,6 +125,7 @@ EDITIONS = {
                 ),
             ),
             mislabelled=("ToyCar", "ToyTrain"),
+            clips=200,
         ),
         Edition(
             year=2023,
@@ -133,6 +137,7 @@ EDITIONS = {
             score="2022",
             records=(7882613, 7830345, 7860847),
             ground_truth=(f"{_LISTS}2023.csv",),
+            clips=200,
         ),
         Edition(
             year=2024,
@@ -148,6 +153,7 @@ EDITIONS = {
             score="2022",
             records=(10902294, 11259435, 11363076),
             ground_truth=(f"{_LISTS}2024.csv",),
+            clips=200,
         ),
         Edition(
             year=2025,
@@ -162,6 +168,7 @@ EDITIONS = {
             score="2022",
             records=(15097779, 15392814, 15519362),
             ground_truth=(f"{_LISTS}2025.csv",),
+            clips=200,
         ),
         Edition(
             year=2026,

@@ -19,7 +19,8 @@ from asd_jax.data.pieces import Pieces, Sound
 from asd_jax.runtime.errors import InputError, error_context
 
 # A sampling rate outside this range indicates a damaged header.
-SLOWEST_HZ, FASTEST_HZ = 1_000, 768_000
+SLOWEST_HZ = 1_000
+FASTEST_HZ = 768_000
 TO_WAV = "convert it, e.g. ffmpeg -i FILE sound.wav"
 # The number of values decoded at a time, so that no header determines how much memory is used.
 _BLOCK = 1 << 22
@@ -52,11 +53,13 @@ class _PlainWav:
     Most of DCASE has this format, and reading it takes a fraction of libsndfile's time.
     """
 
-    format, subtype = "WAV", "PCM_16"
+    format = "WAV"
+    subtype = "PCM_16"
 
     def __init__(self, file: BinaryIO, sound: Sound):
         self.channels, self.samplerate = sound.plain
-        self.file, self.frames = file, sound.size // (2 * self.channels)
+        self.file = file
+        self.frames = sound.size // (2 * self.channels)
         file.seek(sound.at)
 
     def read(self, frames: int, **_) -> Int16[np.ndarray, "s c"]:
@@ -85,7 +88,8 @@ class Recording:
         else:
             self._pieces = Pieces(file, sound)
             self._decoder = _Forward(self._pieces)
-        self.rate, self.channels = self._decoder.samplerate, self._decoder.channels
+        self.rate = self._decoder.samplerate
+        self.channels = self._decoder.channels
         # libsndfile accepts an HTK file only if its size agrees with its header.
         if not sound.checked and self._decoder.format != "HTK":
             raise InputError(
@@ -115,7 +119,8 @@ class Recording:
         Raises:
             InputError: There are fewer samples than required, or more.
         """
-        most, count = _BLOCK // self.channels, 0
+        most = _BLOCK // self.channels
+        count = 0
         dtype = "int16" if self._decoder.subtype == "PCM_16" else "float32"
         while count < self._frames:
             wanted = min(most, self._frames - count)

@@ -13,7 +13,6 @@ Each machine has two tables: attributes_00.csv as in DCASE, and faults_00.csv (f
 grade) with the ground truth of the anomalies, which no detector may read.
 """
 
-import copy
 import csv
 import dataclasses
 import hashlib
@@ -29,62 +28,18 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from jaxtyping import Bool, Float
 
-from asd_jax.data import machines as physics
 from asd_jax.data.machines import (
-    CYCLIC,
     FAULTS,
-    GRADES,
     MACHINES,
     NOISES,
     SAMPLE_RATE,
-    TIMING_FAULTS,
 )
+from asd_jax.data.synthesis import FactoryClip, factory_clip
 from asd_jax.runtime.errors import InputError, did_you_mean
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
 VERSION = 2
-# The frames of the front end: 25 ms every 10 ms, with 257 bins of 31.25 Hz.
-FRAME, HOP, FFT = 400, 160, 512
-SUPPORT_ENERGY = 0.95
-# The largest relative change of a session's speed.
-_WARMTH = 0.01
-# The share of sessions in which another machine is audible.
-_NEIGHBOUR = 0.3
-# The root mean square of a machine at 0 dB gain, which leaves 40 dB of headroom for its impacts.
-_LEVEL = 0.01
-
-
-@dataclasses.dataclass(frozen=True)
-class FactoryClip:
-    """One synthetic recording together with its components.
-
-    Attributes:
-        wave: float32 (s,), the sum of the three stems, in [-1, 1].
-        machine_stem: float32 (s,), the healthy machine as the microphone records it.
-        background: float32 (s,), everything else in the room.
-        fault: float32 (s,), what the fault adds. It is zero in a normal clip, and the negative of
-            what is missing.
-        support: bool (t, 257), the smallest set of cells of `spectrogram(fault)` that holds 95 % of
-            the fault's energy.
-        machine, domain, speed, load, noise: The operating conditions.
-        fault_kind: One of FAULTS or TIMING_FAULTS, or "" if the clip is normal.
-        grade: 0 (subtle) to 1 (strong); 0 if the clip is normal.
-    """
-
-    wave: Float[np.ndarray, "s"]
-    machine_stem: Float[np.ndarray, "s"]
-    background: Float[np.ndarray, "s"]
-    fault: Float[np.ndarray, "s"]
-    support: Bool[np.ndarray, "t k"]
-    machine: str
-    domain: str
-    speed: int
-    load: int
-    noise: str
-    fault_kind: str = ""
-    grade: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,131 +53,6 @@ class _Recipe:
     load: int
     fault_kind: str = ""
     grade: float = 0.0
-
-
-def factory_clip(
-    machine: str,
-    *,
-    domain: str = "source",
-    speed: int | None = None,
-    load: int | None = None,
-    fault_kind: str = "",
-    grade: float | int = 0.5,
-    clip_seconds: float | int = 2.0,
-    seed: int = 0,
-    session: int | None = None,
-) -> FactoryClip:
-    """Returns one clip; the same seed gives the same machine and background with any fault or none.
-
-    Args:
-        machine: A key of MACHINES or of CYCLIC.
-        domain: "source" or "target"; it selects the background and the default speed and load.
-        speed: Cycles per minute; by default the first of the domain.
-        load: Load step; by default the first of the domain.
-        fault_kind: One of FAULTS, or of TIMING_FAULTS for a machine that strikes once a cycle, or
-            "" for a healthy machine.
-        grade: 0 (subtle) to 1 (strong); GRADES and TIMING_GRADES define its meaning for each fault.
-        clip_seconds: Length of the clip in seconds.
-        seed: Seed of everything random.
-        session: Number of a recording day. All clips of a session share the microphone, which is
-            set up again near the machine's usual place, the room's level, the machine's warmth (a
-            drift of its speed), and whether a neighbouring machine runs. Without a session, every
-            clip has its own place.
-
-    Raises:
-        InputError: The machine, domain or fault is unknown, or a number is out of range.
-    """
-    for what, name, known in (
-        ("machine", machine, MACHINES | CYCLIC),
-        ("domain", domain, NOISES),
-        ("fault", fault_kind, FAULTS + TIMING_FAULTS),
-    ):
-        if name not in known and (what, name) != ("fault", ""):
-            raise InputError(
-                f"factory: no {what} {name!r}; there are {', '.join(known)}."
-                f"{did_you_mean(name, known)}"
-            )
-    if fault_kind in TIMING_FAULTS and not (MACHINES | CYCLIC)[machine].impacts:
-        raise InputError(f"factory: a {machine} has no beat, so it cannot have {fault_kind!r}")
-    if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
-        raise InputError(
-            "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
-            f"{grade}, {clip_seconds}, {seed}"
-        )
-    kind, samples = (MACHINES | CYCLIC)[machine], round(clip_seconds * SAMPLE_RATE)
-    speed = kind.speeds[domain][0] if speed is None else speed
-    load = kind.loads[domain][0] if load is None else load
-    # Separate generators keep the machine and the room equal, whatever the fault.
-    of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
-    hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
-
-    # Without sessions, every clip is recorded at a different place.
-    place, warmth, neighbour, shift = of_room, 1.0, 0.0, np.zeros(len(hz))
-    if session is not None:
-        number = list(MACHINES | CYCLIC).index(machine)
-        # The place belongs to the machine and is the same in all sessions.
-        place, day = (np.random.default_rng([number, of]) for of in (2**32, session))
-        warmth = 1 + day.uniform(-_WARMTH, _WARMTH)
-        neighbour = (day.random() < _NEIGHBOUR) * 10 ** (-day.uniform(12, 24) / 20)
-        shift = physics.repositioned_microphone(hz, day)
-    gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
-    microphone = physics.microphone(hz, place) * 10 ** (shift / 20)
-    again = copy.deepcopy(of_machine)
-    run = physics.excite(kind, speed * warmth, load, samples, of_machine)
-    heard = physics.body(kind, load, hz, of_machine) * microphone
-    stem = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
-    scale = gain / np.sqrt(np.mean(stem**2))
-    stem *= scale
-    room = physics.unit_power(
-        physics.filtered(
-            physics.background(NOISES[domain], samples, hz, of_room, place), microphone
-        )
-    )
-    room *= gain * 10 ** (-place.uniform(0, 12) / 20)
-    if session is not None:
-        room *= 10 ** (day.normal(0, 2) / 20)
-        if neighbour:
-            room += (
-                gain * neighbour * _neighbour_sound(machine, samples, microphone, of_room, session)
-            )
-
-    fault, support = np.zeros(samples), np.zeros_like(spectrogram(stem), bool)
-    if fault_kind in TIMING_FAULTS:
-        timing = physics.timing_fault(fault_kind, grade, of_fault)
-        run = physics.excite(kind, speed * warmth, load, samples, again, timing)
-        sound = physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard)
-        fault = scale * sound - stem
-        support = _support(fault)
-    elif fault_kind:
-        fault = scale * physics.filtered(
-            physics.fault_excitation(fault_kind, kind, run, hz, heard, of_fault), heard
-        )
-        support = _support(fault)
-        fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
-    stem, room, fault = (array.astype(np.float32) for array in (stem, room, fault))
-    grade = float(grade) if fault_kind else 0.0
-    return FactoryClip(
-        stem + room + fault,
-        stem,
-        room,
-        fault,
-        support,
-        machine,
-        domain,
-        speed,
-        load,
-        NOISES[domain],
-        fault_kind,
-        grade,
-    )
-
-
-def _neighbour_sound(machine: str, samples: int, heard, rng, session: int) -> np.ndarray:
-    """Returns the sound (s,) of another machine at unit power, running all through a session."""
-    others = [name for name in MACHINES if name != machine]
-    kind = MACHINES[others[session % len(others)]]
-    run = physics.excite(kind, kind.speeds["source"][0], 1, samples, rng)
-    return physics.unit_power(physics.filtered(run.lines.sum(0) + run.noise + run.impacts, heard))
 
 
 def write_factory(
@@ -254,7 +84,8 @@ def write_factory(
     Raises:
         InputError: `root` holds something else, a machine is unknown, or a count is below 1.
     """
-    root, machines = Path(os.path.realpath(root)), tuple(dict.fromkeys(machines))
+    root = Path(os.path.realpath(root))
+    machines = tuple(dict.fromkeys(machines))
     counts = {
         "train_source": train_source,
         "train_target": train_target,
@@ -341,34 +172,6 @@ def read_factory_clip(path: str | Path) -> FactoryClip:
     )
 
 
-def spectrogram(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "t k"]:
-    """Returns the power spectrogram (t, 257) of a waveform (s,).
-
-    The frames are those of the filter bank, 25 ms every 10 ms; the bins are 31.25 Hz wide.
-    """
-    frames = np.lib.stride_tricks.sliding_window_view(wave, FRAME)[::HOP]
-    return np.abs(np.fft.rfft(frames * np.hanning(FRAME), FFT)) ** 2
-
-
-def _support(fault: np.ndarray) -> np.ndarray:
-    power = spectrogram(fault)
-    falling = np.sort(power, axis=None)[::-1]
-    enough = np.searchsorted(np.cumsum(falling), SUPPORT_ENERGY * falling.sum())
-    return power >= falling[enough]
-
-
-def _fault_gain(
-    fault_kind: str, grade: float | int, fault: np.ndarray, rest: np.ndarray, support: np.ndarray
-) -> float:
-    subtle, strong = GRADES[fault_kind]
-    value = subtle + grade * (strong - subtle)
-    # The grade of these two faults is an amplitude or a depth, not a level.
-    if fault_kind in ("missing_harmonic", "modulation"):
-        return value
-    ratio = spectrogram(rest)[support].sum() / spectrogram(fault)[support].sum()
-    return float(np.sqrt(ratio * 10 ** (value / 10)))
-
-
 def _recipes(
     machine: str, *, train_source: int, train_target: int, test_per_condition: int
 ) -> Iterator[_Recipe]:
@@ -398,10 +201,20 @@ def _recipes(
             speed, load = settings[number % len(settings)]
             attribute = _attribute(speed, load, domain)
             name = f"section_00_{domain}_{split}_{label}_{number:04d}_{attribute}.wav"
-            fault, grade = ("", 0.0)
+            fault = ""
+            grade = 0.0
             if label == "anomaly":
-                fault, grade = FAULTS[number % len(FAULTS)], float(grades[number // len(FAULTS)])
-            yield _Recipe(f"{machine}/{split}/{name}", machine, domain, speed, load, fault, grade)
+                fault = FAULTS[number % len(FAULTS)]
+                grade = float(grades[number // len(FAULTS)])
+            yield _Recipe(
+                path=f"{machine}/{split}/{name}",
+                machine=machine,
+                domain=domain,
+                speed=speed,
+                load=load,
+                fault_kind=fault,
+                grade=grade,
+            )
 
 
 def _attribute(speed: int, load: int, domain: str) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from asd_jax.data.factory import FactoryClip
 from asd_jax.data.machines import SAMPLE_RATE
+from asd_jax.data.synthesis import FactoryClip
 
 SPEED_OF_SOUND = 343.0  # m/s
 _TAIL_S = 0.05  # time constant of the room's reverberation
@@ -55,7 +55,8 @@ def stereo_clip(
         place: seed of the places of both microphones; the same in all clips of a data set.
     """
     of_machine, of_room = np.random.default_rng(place).spawn(2)
-    machine, fault = clip.machine_stem.astype(np.float64), clip.fault.astype(np.float64)
+    machine = clip.machine_stem.astype(np.float64)
+    fault = clip.fault.astype(np.float64)
     room = clip.background * 10 ** (room_db / 20) * _level(machine) / _level(clip.background)
     leak = 10 ** (leak_db / 20) * _path(of_machine, metres=of_machine.uniform(2, 4))
     other = np.roll(room[::-1], len(room) // 2)

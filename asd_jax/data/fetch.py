@@ -31,7 +31,8 @@ TIMEOUT_S = (10, 20)
 # The time limit for the headers of a response, and for the whole of a small one.
 ANSWER_S = 20
 # A connection with fewer than SLOWEST bytes per second over SLOW_S seconds counts as dead.
-SLOW_S, SLOWEST = 10, 1024
+SLOW_S = 10
+SLOWEST = 1024
 # The size limit of a small response. The largest record has 60,000 bytes.
 MOST_BYTES = 4 << 20
 _BLOCK = 1 << 18
@@ -67,7 +68,9 @@ class _Patience:
     """Reports each attempt that brought no data, waits, and stops after too many."""
 
     def __init__(self, url: str):
-        self.url, self.tries, self.since = url, 0, time.monotonic()
+        self.url = url
+        self.tries = 0
+        self.since = time.monotonic()
 
     def lost(self, passing: _Passing, stand: str) -> None:
         """Waits before the next attempt.
@@ -116,7 +119,8 @@ def get(session: requests.Session, url: str) -> bytes:
 
 
 def _small(session: requests.Session, url: str) -> bytes:
-    content, end = bytearray(), time.monotonic() + ANSWER_S
+    content = bytearray()
+    end = time.monotonic() + ANSWER_S
     with _answer(session, url) as response:
         for block in _blocks(response, decode=True):
             content += block
@@ -178,12 +182,20 @@ def _complete(
     session: requests.Session, url: str, part: Path, size: int, progress: Callable[[int], None]
 ) -> None:
     """Appends to `part` until it has `size` bytes."""
-    most, patience = 0, _Patience(url)
+    most = 0
+    patience = _Patience(url)
     while (have := _size(part)) != size:
         begin = time.monotonic()
         passing = _Passing("the connection ends before the file does")
         try:
-            _append(session, url, part, have if have < size else 0, size, progress)
+            _append(
+                session=session,
+                url=url,
+                part=part,
+                have=have if have < size else 0,
+                size=size,
+                progress=progress,
+            )
         except _Passing as error:
             passing = error
         came = _size(part)
@@ -218,7 +230,8 @@ def _append(
         resumes = response.status_code == 206 and said.get("Content-Range", "").startswith(
             f"bytes {have}-"
         )
-        blocks, missing = _blocks(response), size - have if resumes else size
+        blocks = _blocks(response)
+        missing = size - have if resumes else size
         # The sign-in page of a network, for example, is HTML of another length.
         if said.get("Content-Length", str(missing)) != str(missing) or "html" in said.get(
             "Content-Type", ""
@@ -292,7 +305,8 @@ def _blocks(response: requests.Response, *, decode: bool = False) -> Iterator[by
     Raises:
         _Passing: The content arrives too slowly.
     """
-    begin, came = time.monotonic(), 0
+    begin = time.monotonic()
+    came = 0
     # iter_content would discard what was received of an incomplete block.
     while block := response.raw.read1(_BLOCK, decode_content=decode):
         yield block
@@ -300,7 +314,8 @@ def _blocks(response: requests.Response, *, decode: bool = False) -> Iterator[by
         if (seconds := time.monotonic() - begin) > SLOW_S:
             if came < SLOWEST * seconds:
                 raise _Passing(f"{came} bytes in {seconds:.0f} s")
-            begin, came = time.monotonic(), 0
+            begin = time.monotonic()
+            came = 0
 
 
 def _asked_to_wait(url: str, response: requests.Response) -> float:

@@ -65,7 +65,9 @@ def list_recursively(folder: str | Path) -> Listing:
         InputError: The folder itself cannot be listed. A subfolder that cannot be listed is left
             out.
     """
-    found, waiting, seen = Listing(), [Path(folder)], set()
+    found = Listing()
+    waiting = [Path(folder)]
+    seen = set()
     while waiting:
         place = waiting.pop(0)
         try:
@@ -100,7 +102,8 @@ def _of_the_system(name: str) -> bool:
 
 
 def _sort_in(entry: os.DirEntry, found: Listing) -> None:
-    path, ending = Path(entry.path), Path(entry.name).suffix.lower()
+    path = Path(entry.path)
+    ending = Path(entry.name).suffix.lower()
     try:
         mode = entry.stat().st_mode
     except OSError as error:

@@ -12,7 +12,9 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_names
 
 GroundTruth = dict[tuple[str, str], str]  # (machine, released name) -> labelled name
-LABELS, DOMAINS = "ground_truth_data", "ground_truth_domain"  # an evaluator's folders
+# an evaluator's folders
+LABELS = "ground_truth_data"
+DOMAINS = "ground_truth_domain"
 _PATTERNS = ("eval_data_list*.csv", "*_attributes_??.csv")
 _EVALUATOR = re.compile(
     r"ground_truth_(?P<machine>.+?)_section_(?P<section>\d+)"
@@ -127,7 +129,8 @@ def evaluator_rows(path: Path) -> dict[str, int]:
 def _list_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
     year = re.search(r"20\d\d", path.name)
     wrong = EDITIONS[int(year[0])].mislabelled if year and int(year[0]) in EDITIONS else ()
-    machine, labelled = None, {}
+    machine = None
+    labelled = {}
     for number, row in enumerate(rows, start=1):
         # A line with one value is the name of the machine for the lines below it.
         if len([cell for cell in row if cell]) == 1:
@@ -156,7 +159,8 @@ def _attribute_rows(path: Path, rows: list[list[str]]) -> GroundTruth:
         raise InputError(
             f"{path}: expected the columns file_name and file_name_with_attributes, found {header}"
         )
-    released, full = header.index("file_name"), header.index("file_name_with_attributes")
+    released = header.index("file_name")
+    full = header.index("file_name_with_attributes")
     labelled = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) <= max(released, full) or not (row[released] and row[full]):

@@ -77,7 +77,9 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     """
     left_out: list[str] = []
     folders = machine_folders(root, left_out)
-    names, machines, everything = find_ground_truth(root), {}, []
+    names = find_ground_truth(root)
+    machines = {}
+    everything = []
     for machine, places in folders.items():
         problems = []
         clips = machine_clips(places, machine, names, problems, problems)
@@ -192,10 +194,12 @@ def show(found: dict) -> None:
         table.add_row(machine, *(row[column] for column in columns))
     print_table(table)
     problems = [
-        (machine, told) for machine, said in found["machines"].items() for told in said["problems"]
+        (machine, problem)
+        for machine, said in found["machines"].items()
+        for problem in said["problems"]
     ]
-    for machine, told in problems[:SHOWN]:
-        print_line(f"{machine}: {told}")
+    for machine, problem in problems[:SHOWN]:
+        print_line(f"{machine}: {problem}")
     if len(problems) > SHOWN:
         print_line(f"and {len(problems) - SHOWN} more problems (--json=FILE lists all)")
     for line in left_out_lines(found["left_out"]):

@@ -296,7 +296,12 @@ def excite(
         strikes = np.flatnonzero(np.diff(np.floor(events - phase)))
         impacts[strikes] += _amplitude(level + rng.normal(0, 1, len(strikes))) * activity[strikes]
     return Excitation(
-        cycle, rotor, float(machine.rotor_order * cycle_hz.mean()), lines, noise, impacts
+        cycle=cycle,
+        rotor=rotor,
+        rotor_hz=float(machine.rotor_order * cycle_hz.mean()),
+        lines=lines,
+        noise=noise,
+        impacts=impacts,
     )
 
 
@@ -316,7 +321,7 @@ def fault_excitation(
     machine: Machine,
     run: Excitation,
     hz: np.ndarray,
-    heard: np.ndarray,
+    response: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Returns the excitation (s,) of a fault, at an arbitrary level.
@@ -328,7 +333,7 @@ def fault_excitation(
         machine: The machine that fails.
         run: Its healthy run.
         hz: Frequencies of the real FFT of s samples.
-        heard: Complex response at `hz` through which the fault will be recorded.
+        response: Complex response at `hz` through which the fault will be recorded.
         rng: Source of the fault's own randomness.
     """
     balls, geometry = machine.bearing
@@ -356,7 +361,7 @@ def fault_excitation(
     if kind == "missing_harmonic":
         orders = np.array([order for order, *_ in machine.lines])
         # The loudest lines are determined after the body and the microphone.
-        loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(heard))
+        loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(response))
         return -run.lines[rng.choice(np.argsort(loudness)[-2:])]
     if kind == "modulation":
         swell = _cosine((1 - geometry) / 2 * run.rotor + rng.random())

@@ -32,8 +32,10 @@ def noise_adder(
 
     def add(wave, rng):
         # All numbers are drawn even where no noise is added, so that they never depend on it.
-        chosen, number = rng.random() < probability, rng.integers(len(noise))
-        start, ratio_db = rng.random(), rng.uniform(low_db, high_db)
+        chosen = rng.random() < probability
+        number = rng.integers(len(noise))
+        start = rng.random()
+        ratio_db = rng.uniform(low_db, high_db)
         if not chosen:
             return wave
         other = read(noise[number])

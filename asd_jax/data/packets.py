@@ -40,8 +40,11 @@ def mpeg_frame(head: bytes) -> Frame | None:
     """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    bitrate, rate, padded = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    version = head[1] >> 3 & 3
+    layer = 4 - (head[1] >> 1 & 3)
+    bitrate = head[2] >> 4
+    rate = head[2] >> 2 & 3
+    padded = head[2] >> 1 & 1
     if version == 1 or layer == 4 or not 0 < bitrate < 15 or rate == 3:
         return None
     # The header codes MPEG 1 as 3, MPEG 2 as 2 and MPEG 2.5 as 0.
@@ -85,9 +88,11 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
         # Two bytes of arbitrary data may look like a frame header, so a second frame must follow.
         return None
     stated, tagged = _stated_frames(read_at(file, begin, min(first.size, 512)))
-    count, place = 0, begin + first.size * tagged
+    count = 0
+    place = begin + first.size * tagged
     for frame in _frames(file, place, end, first):
-        count, place = count + 1, place + frame.size
+        count = count + 1
+        place = place + frame.size
     if not count:
         raise InputError("empty, a header and no sound in it")
     if stated and stated - count > 1:
@@ -181,7 +186,10 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
         InputError: The stream is truncated, a page is missing, there is more than one stream of
             sound, or some bytes belong to no page.
     """
-    place, pages, last, began = begin, {}, {}, False
+    place = begin
+    pages = {}
+    last = {}
+    began = False
     codecs = {}
     while place < end:
         head = read_at(file, place, 27)
@@ -204,7 +212,8 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
             began = True
             if number != pages.get(serial, number - 1) + 1:
                 raise InputError(f"damaged, pages are missing before byte {place}")
-        pages[serial], last[serial] = number, bool(flags & 4)
+        pages[serial] = number
+        last[serial] = bool(flags & 4)
         place += size
     if len(codecs) > 1 or not codecs:
         raise InputError(f"{len(codecs)} streams in one Ogg file; convert it to one of sound")

@@ -48,8 +48,11 @@ class Pieces(io.RawIOBase):
     """
 
     def __init__(self, file: BinaryIO, sound: Sound):
-        self.file, self.sound, self.failed = file, sound, None
-        self._at, self._end = 0, len(sound.head) + sound.size
+        self.file = file
+        self.sound = sound
+        self.failed = None
+        self._at = 0
+        self._end = len(sound.head) + sound.size
         self._said_end = max(self._end, sound.claimed)
 
     def readable(self) -> bool:
@@ -68,11 +71,13 @@ class Pieces(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer) -> int:
-        head, into = self.sound.head, memoryview(buffer).cast("B")
+        head = self.sound.head
+        into = memoryview(buffer).cast("B")
         into = into[: max(0, self._said_end - self._at)]
         first = head[self._at : self._at + len(into)]
         into[: len(first)] = first
-        done, there = len(first), min(len(into), max(0, self._end - self._at))
+        done = len(first)
+        there = min(len(into), max(0, self._end - self._at))
         try:
             self.file.seek(self.sound.at + self._at + done - len(head))
             while done < there and (more := self.file.readinto(into[done:there])):

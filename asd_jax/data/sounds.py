@@ -27,11 +27,25 @@ def waveforms(sounds: Sounds, sample_rate: int) -> list[Float[np.ndarray, "s"]]:
         InputError: a sound is neither a waveform nor a readable recording, or the whole is not a
             list of sounds. The message names the file or the position in the list.
     """
+    listed = list_of_sounds(sounds)
+    return [_waveform(sound, number, sample_rate) for number, sound in enumerate(listed)]
+
+
+def list_of_sounds(sounds: Sounds) -> Sounds:
+    """Returns the sounds as a sequence or an array, whatever form another library keeps them in.
+
+    Raises:
+        InputError: it is no list of sounds.
+    """
+    if hasattr(sounds, "toarray"):
+        raise InputError("a sparse array: waveforms are dense")
+    if hasattr(sounds, "__array__"):
+        sounds = np.asarray(sounds)
     if isinstance(sounds, str | os.PathLike) or not isinstance(sounds, Iterable):
         raise InputError(f"expected a list of waveforms or file names, got {type(sounds).__name__}")
     if isinstance(sounds, np.ndarray) and sounds.ndim == 1 and sounds.dtype.kind in "fiuc":
         raise InputError("a single waveform where a list is expected: give [wave]")
-    return [_waveform(sound, number, sample_rate) for number, sound in enumerate(sounds)]
+    return sounds if isinstance(sounds, Sequence | np.ndarray) else list(sounds)
 
 
 def names_of_sounds(sounds: Sounds) -> list[str]:
@@ -47,6 +61,8 @@ def _waveform(sound, number, sample_rate) -> np.ndarray:
         return read_clip(sound, sample_rate=sample_rate)
     with error_context(f"sound {number}"):
         wave = np.asarray(sound)
+        if wave.dtype.kind == "c":
+            raise InputError("Complex data not supported; give real samples in [-1, 1]")
         if wave.ndim != 1 or wave.dtype.kind != "f":
             raise InputError(
                 f"{wave.dtype} of shape {wave.shape}; expected one channel of floats in [-1, 1], "

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
-FRAME, HOP = 1024, 512  # samples of the short-time Fourier transform
+# samples of the short-time Fourier transform
+FRAME = 1024
+HOP = 512
 _PEAK = 0.9
 _FLOOR = 1e-12
 # A room is about equally loud at both microphones, so a sound that is 2 dB louder near than far
@@ -37,7 +39,8 @@ def cancelled(
     if not peak:
         return near.astype(np.float32)
     scale = _PEAK / float(peak)
-    c, f = _spectra(near * scale), _spectra(far * scale)
+    c = _spectra(near * scale)
+    f = _spectra(far * scale)
     return (_wave(c - _filter(c, f, guarded) * f, len(near)) / scale).astype(np.float32)
 
 
@@ -56,7 +59,8 @@ class Cancelling(NamedTuple):
 
 def cancelling(near: Float[np.ndarray, "s"], far: Float[np.ndarray, "s"]) -> Cancelling:
     """Returns what `cancelled` would remove from the near channel of a clip."""
-    c, f = _spectra(near), _spectra(far)
+    c = _spectra(near)
+    f = _spectra(far)
     h = _filter(c, f)
     taken = np.sum(np.abs(h * f) ** 2, axis=0)
     whole = max(float(np.sum(np.abs(c) ** 2)), _FLOOR)

@@ -82,6 +82,7 @@ def bucket_samples(samples: int, *, sample_rate: int = 16000) -> int:
     `fit_length` then brings a clip to that length, so jit compiles once for each multiple of 32
     frames (a tile of SimAM, two patches of EAT) instead of once for each length.
     """
-    frame, hop = FRAME_MS * sample_rate // 1000, HOP_MS * sample_rate // 1000
+    frame = FRAME_MS * sample_rate // 1000
+    hop = HOP_MS * sample_rate // 1000
     there = max(1, math.ceil((samples - frame) / hop) + 1)
     return frame + (math.ceil(there / FRAME_MULTIPLE) * FRAME_MULTIPLE - 1) * hop

@@ -74,10 +74,10 @@ def plan(
         if wanted := machines.get(subset):
             found = archives_of(session, record, SUBSETS[subset], wanted, base_url)
             if absent := [machine for machine in wanted if machine not in found]:
-                told = f"record {record}, {subset}: no archive of {', '.join(absent)}"
+                message = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
-                    raise DownloadError(told)
-                print_error(f"warning: {told}")
+                    raise DownloadError(message)
+                print_error(f"warning: {message}")
             archives += found.values()
     return archives
 
@@ -93,7 +93,8 @@ def archives_of(
         WrongAnswer: The answer is not that of Zenodo's API.
     """
     url = at_base(f"{ZENODO}/api/records/{record}", base_url)
-    found, revisions = {}, {}
+    found = {}
+    revisions = {}
     for file in _files(url, get(session, url)):
         # The name is used as a file name here, so only safe characters are accepted.
         match = re.fullmatch(r"([\w.-]+?)(?:_r(\d{1,4}))?\.zip", file.key, re.ASCII)
@@ -102,9 +103,15 @@ def archives_of(
         # The machine is one of the words in the name of its archive.
         for machine in set(match[1].split("_")) & set(machines):
             if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
-                link, md5 = file.links.get("content") or file.links["self"], file.checksum[4:]
+                link = file.links.get("content") or file.links["self"]
+                md5 = file.checksum[4:]
                 found[machine] = Archive(
-                    machine, folder, file.key, at_base(link, base_url), file.size, md5
+                    machine=machine,
+                    folder=folder,
+                    name=file.key,
+                    url=at_base(link, base_url),
+                    size=file.size,
+                    md5=md5,
                 )
                 revisions[machine] = revision
     return found

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 SAMPLE_RATE = 16000
-HARMONICS, MESH_HARMONICS = 32, 6
+HARMONICS = 32
+MESH_HARMONICS = 6
 # Level in dB of (shaft lines, gear mesh, impacts, flow) for each kind of machine, before a random
 # change of +-6 dB.
 KINDS = {
@@ -57,7 +58,8 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
     key, flow_key, burst_key = jax.random.split(key, 3)
     if moment is not None:
         flow_key, burst_key = jax.random.split(moment)
-    draw, t = Draws(key), jnp.arange(samples) / SAMPLE_RATE
+    draw = Draws(key)
+    t = jnp.arange(samples) / SAMPLE_RATE
     kind = draw.whole(0, len(KINDS))
     levels = jnp.array(list(KINDS.values()))[kind] + 6 * draw.normal(4)
     lines_gain, mesh_gain, impacts_gain, flow_gain = amplitude(levels)
@@ -87,22 +89,23 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
 def _room(key, machine, neighbour, samples):
     """Returns the waveform (s,) that a microphone in a room records of a machine."""
     key, tail_key, white_key, hiss_key = jax.random.split(key, 4)
-    draw, t = Draws(key), jnp.arange(samples) / SAMPLE_RATE
+    draw = Draws(key)
+    t = jnp.arange(samples) / SAMPLE_RATE
     decay = draw.log_uniform(0.02, 0.4)
     tail = (
         jax.random.normal(tail_key, (samples,))
         * jnp.exp(-t / decay)
         / jnp.sqrt(decay * SAMPLE_RATE / 2)
     )
-    heard = unit_power(machine * (1 + amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
+    spectrum = unit_power(machine * (1 + amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
     white = jax.random.normal(white_key, (2, len(machine)))
     background = unit_power((white[0] + 1j * white[1]) * body(draw, samples, resonances=1))
     near = (draw.uniform(0.0, 1.0) < 0.3) * amplitude(draw.uniform(-20.0, 0.0))
-    heard = heard + amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
-    heard = unit_power(heard * microphone(draw, samples))
+    spectrum = spectrum + amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
+    spectrum = unit_power(spectrum * microphone(draw, samples))
     hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # converter noise
     return (
-        amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(heard, samples) * jnp.sqrt(samples)
+        amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(spectrum, samples) * jnp.sqrt(samples)
         + hiss
     )
 
@@ -115,10 +118,8 @@ class Draws:
 
     def __init__(self, key):
         uniform, normal = jax.random.split(key)
-        self._uniform, self._normal = (
-            jax.random.uniform(uniform, (256,)),
-            jax.random.normal(normal, (256,)),
-        )
+        self._uniform = jax.random.uniform(uniform, (256,))
+        self._normal = jax.random.normal(normal, (256,))
         self._used = [0, 0]
 
     def uniform(self, low, high, shape=()):
@@ -144,7 +145,8 @@ class Draws:
 
 def _wandering(draw, t, extent):
     """Returns the time (s,) distorted by about `extent`, as the speed of a loaded shaft varies."""
-    rate, phase = draw.log_uniform(0.05, 4.0, (4, 1)), draw.uniform(0.0, 2 * math.pi, (4, 1))
+    rate = draw.log_uniform(0.05, 4.0, (4, 1))
+    phase = draw.uniform(0.0, 2 * math.pi, (4, 1))
     size = extent * draw.normal(4, 1) / 2
     return t + (size * jnp.sin(2 * jnp.pi * rate * t[None] + phase) / (2 * jnp.pi * rate)).sum(0)
 
@@ -158,13 +160,16 @@ def _harmonics(draw, turns, hz, count, tilt):
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
     size = amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
     phase = draw.uniform(0.0, 2 * math.pi, (count,))
-    a, b = size * jnp.cos(phase), size * jnp.sin(phase)
+    a = size * jnp.cos(phase)
+    b = size * jnp.sin(phase)
     angle = 2 * jnp.pi * (turns % 1)
-    c, s = jnp.cos(angle), jnp.sin(angle)
+    c = jnp.cos(angle)
+    s = jnp.sin(angle)
     x = y = jnp.zeros_like(turns)
     # The loop is unrolled so that the compiler fuses it into a single loop over samples.
     for n in reversed(range(count)):
-        x, y = x + a[n], y + b[n]
+        x = x + a[n]
+        y = y + b[n]
         x, y = x * c - y * s, x * s + y * c
     return x
 
@@ -175,10 +180,12 @@ def _impacts(draw, key, turns, hz):
     `turns` are the turns of the shaft (s,).
     """
     blows = turns * draw.whole(1, 5) + draw.uniform(0.0, 1.0)
-    number, since = jnp.floor(blows).astype(jnp.int32), (blows % 1) / hz
+    number = jnp.floor(blows).astype(jnp.int32)
+    since = (blows % 1) / hz
     # The strengths repeat after 64 impacts, which limits the random numbers needed.
     strength = amplitude(4 * draw.normal(64))[number % 64]
-    decay, ring = draw.log_uniform(0.001, 0.05, (3, 1)), draw.log_uniform(200.0, 7000.0, (2, 1))
+    decay = draw.log_uniform(0.001, 0.05, (3, 1))
+    ring = draw.log_uniform(200.0, 7000.0, (2, 1))
     modes = jnp.sin(2 * jnp.pi * ring * since[None]) * jnp.exp(-since[None] / decay[:2])
     burst = jax.random.normal(key, turns.shape) * jnp.exp(-since / decay[2, 0])
     mix = draw.uniform(0.0, 1.0, (3, 1))
@@ -187,7 +194,8 @@ def _impacts(draw, key, turns, hz):
 
 def _duty(draw, t):
     """Returns 1 at every time (s,), or for one machine in four a smooth on/off envelope."""
-    period, share = draw.uniform(0.4, 4.0), draw.uniform(0.2, 0.9)
+    period = draw.uniform(0.4, 4.0)
+    share = draw.uniform(0.2, 0.9)
     position = (t / period + draw.uniform(0.0, 1.0)) % 1
     gate = jax.nn.sigmoid(60 * position) * jax.nn.sigmoid(60 * (share - position))
     return jnp.where(draw.uniform(0.0, 1.0) < 0.25, 0.02 + gate, 1.0)
@@ -203,7 +211,8 @@ def body(draw, samples, resonances=5):
         octaves, jnp.linspace(0, 8.7, 12), 6 * draw.normal(12)
     ) + octaves * draw.uniform(-6.0, 3.0)
     shape = (resonances, 1)
-    centre, sharpness = draw.log_uniform(100.0, 7500.0, shape), draw.log_uniform(3.0, 60.0, shape)
+    centre = draw.log_uniform(100.0, 7500.0, shape)
+    sharpness = draw.log_uniform(3.0, 60.0, shape)
     height = amplitude(draw.uniform(-10.0, 25.0, shape))
     peaks = height / (1 + 1j * sharpness * (hz / centre - centre / jnp.maximum(hz, 1.0)))
     return amplitude(decibels) * (1 + peaks.sum(0))
@@ -213,7 +222,8 @@ def microphone(draw, samples):
     """Returns the gain of a random microphone at the spectrum's frequencies (k,)."""
     hz = jnp.linspace(0, SAMPLE_RATE / 2, samples // 2 + 1)
     response = amplitude(jnp.interp(hz, jnp.linspace(0, SAMPLE_RATE / 2, 6), 3 * draw.normal(6)))
-    low, high = draw.log_uniform(10.0, 150.0), draw.uniform(5000.0, 12000.0)
+    low = draw.log_uniform(10.0, 150.0)
+    high = draw.uniform(5000.0, 12000.0)
     return response / jnp.sqrt((1 + (low / jnp.maximum(hz, 1.0)) ** 4) * (1 + (hz / high) ** 12))
 
 

@@ -4,7 +4,7 @@ import html
 
 import numpy as np
 
-from asd_jax.reporting import plots
+from asd_jax.reporting import spectrograms
 
 # A notebook does not have the style sheet of page.html, whose colours the plots name.
 _STYLE = (
@@ -24,11 +24,11 @@ def heat_map_html(heat) -> str:
 def heat_map_svg(heat) -> str:
     """Returns a picture of a `HeatMap`: the window's spectrogram, and below it where it is odd."""
     energies = np.asarray(heat.front_end.log_energies(heat.window[None]))[0]
-    return plots.spectrograms(
+    return spectrograms.spectrograms(
         energies,
         None,
         heat.front_end.filter_centres,
         hop_seconds=0.01,
-        decibels=plots.decibel_range(energies),
+        decibels=spectrograms.decibel_range(energies),
         heat=heat.values,
     )

@@ -11,7 +11,7 @@ from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.detector.views import mel_front_end
-from asd_jax.reporting import plots
+from asd_jax.reporting import plots, spectrograms
 from asd_jax.reporting.page import (
     ClipCard,
     Page,
@@ -151,8 +151,10 @@ def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
         np.asarray(front_end.log_energies(w[None]))[0]
         for w in (wave, wave if beside is None else beside)
     )
-    look = {"hop_seconds": 0.01, "decibels": plots.decibel_range(of), "heat": heat}
-    return Plot(plots.spectrograms(energies, None, front_end.filter_centres, **look), caption)
+    look = {"hop_seconds": 0.01, "decibels": spectrograms.decibel_range(of), "heat": heat}
+    return Plot(
+        spectrograms.spectrograms(energies, None, front_end.filter_centres, **look), caption
+    )
 
 
 def _called(verdict: Verdict) -> str:

@@ -116,7 +116,7 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     print_error(f"{sum(odd)} of {len(odd)} anomalous")
 
 
-def tell_short(rows: Iterable[dict], window_seconds: float) -> None:
+def report_short(rows: Iterable[dict], window_seconds: float) -> None:
     """Prints to stderr how many recordings are too short for the detector, if any."""
     flags = [one["flags"].split() for one in rows if "error" not in one]
     if short := sum(Kind.SHORT in of for of in flags):

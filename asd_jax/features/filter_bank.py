@@ -13,11 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from asd_jax.features.own import own_filters
 from asd_jax.features.settings import AUDIOSET_MEAN, AUDIOSET_STD, LOW_HZ, SPACINGS
+from asd_jax.runtime.functions import names_function
 
-Spacing = Literal["even", "mel", "gammatone"]
+Spacing = Literal["even", "mel", "gammatone"] | str  # or package.module:function
 
-FRAME_MS, HOP_MS = 25, 10  # Kaldi's defaults, as EAT uses them
+# Kaldi's defaults, as EAT uses them
+FRAME_MS = 25
+HOP_MS = 10
 PRE_EMPHASIS = 0.97  # Kaldi's default
 ENERGY_FLOOR = 2.0**-23  # float32 machine epsilon, Kaldi's floor before the logarithm
 DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
@@ -46,8 +50,8 @@ def log_filter_bank(
 
     Args:
         wave: float waveforms; a constant offset has no effect (every frame's mean is removed).
-        spacing: "even" (m-FB, triangles linear in Hz), "mel" (o-FB, Kaldi) or "gammatone" (g-FB,
-            ERB-rate scale).
+        spacing: "even" (m-FB, triangles linear in Hz), "mel" (o-FB, Kaldi), "gammatone" (g-FB,
+            ERB-rate scale), or "package.module:function", see asd_jax/features/own.py.
         sample_rate: in Hz.
         bins: number of filters.
         low_hz: lower edge of the lowest filter, in Hz.
@@ -59,7 +63,8 @@ def log_filter_bank(
     """
     if not jnp.issubdtype(wave.dtype, jnp.floating):
         raise ValueError(f"a wave of {wave.dtype}; needs floats in [-1, 1], e.g. int16 / 32768")
-    window, hop = sample_rate * FRAME_MS // 1000, sample_rate * HOP_MS // 1000
+    window = sample_rate * FRAME_MS // 1000
+    hop = sample_rate * HOP_MS // 1000
     if wave.shape[-1] < window:
         raise ValueError(
             f"clips of {wave.shape[-1]} samples are shorter than one frame of {window}"
@@ -129,11 +134,14 @@ def filter_bank(
 
     Raises:
         ValueError: the spacing is unknown, or the edges are out of order.
+        InputError: as for `own_filters`.
     """
     high_hz = high_hz or sample_rate / 2
     if not 0 <= low_hz < high_hz <= sample_rate / 2:
         raise ValueError(f"no filter bank from {low_hz} to {high_hz} Hz at {sample_rate} Hz")
     hz = np.arange(dft_size(sample_rate) // 2 + 1) * sample_rate / dft_size(sample_rate)
+    if names_function(spacing):
+        return own_filters(spacing, hz, bins, low_hz, high_hz)
     if spacing == "gammatone":
         centre = _hz_of_erb_rate(
             np.linspace(_erb_rate(low_hz), _erb_rate(high_hz), bins + 2)[1:-1, None]
@@ -145,7 +153,9 @@ def filter_bank(
         raise ValueError(f"spacing {spacing!r}; known: {', '.join(SPACINGS)}")
     scale = _mel if spacing == "mel" else np.asarray
     edges = np.linspace(scale(low_hz), scale(high_hz), bins + 2)[:, None]
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    left = edges[:-2]
+    centre = edges[1:-1]
+    right = edges[2:]
     position = scale(hz)
     weights = np.maximum(
         0, np.minimum((position - left) / (centre - left), (right - position) / (right - centre))

@@ -46,7 +46,8 @@ def autocorrelation(energies: Float[Array, "b t f"]) -> Float[Array, "b r"]:
     The lags are those of `lags`.
     """
     envelopes = _envelopes(energies, BANDS)
-    frames, steps = envelopes.shape[1], lags(envelopes.shape[1])
+    frames = envelopes.shape[1]
+    steps = lags(envelopes.shape[1])
     power = jnp.square(envelopes).sum((1, 2))
     # Zeros beyond the end stand for what was not recorded; each lag has fewer products then.
     padded = jnp.pad(envelopes, ((0, 0), (0, max(steps, default=0)), (0, 0)))
@@ -68,7 +69,8 @@ def regularity(correlation: Float[Array, "b r"]) -> Float[Array, "b"]:
     A sound that repeats exactly reaches 1 and more. Slow changes of level, whose autocorrelation
     only falls, do not count.
     """
-    lowest, step = correlation, 1
+    lowest = correlation
+    step = 1
     while step < correlation.shape[1]:
         lowest = jnp.concatenate(
             [lowest[:, :step], jnp.minimum(lowest[:, step:], lowest[:, :-step])], axis=1
@@ -91,7 +93,8 @@ def _order(envelopes):
     for lag in (duration // HOP_MS for duration in ORDER_MS):
         if lag > envelopes.shape[1] // 2:
             break
-        before, after = envelopes[:, :-lag], envelopes[:, lag:]
+        before = envelopes[:, :-lag]
+        after = envelopes[:, lag:]
         across = jnp.einsum("btj,btk->bjk", before, after) / before.shape[1]
         found.append((across - jnp.swapaxes(across, 1, 2))[:, first, second])
         found.append((before * after * (before - after)).mean(1))
@@ -99,7 +102,10 @@ def _order(envelopes):
 
 
 def _pauses(envelopes):
-    frames, covered, highest, found = envelopes.shape[1], 1, envelopes, []
+    frames = envelopes.shape[1]
+    covered = 1
+    highest = envelopes
+    found = []
     for duration in (duration // HOP_MS for duration in PAUSE_MS):
         if duration > frames // 2:
             break

@@ -10,7 +10,9 @@ from asd_jax.runtime.settings import CheckedSettings, key
 
 SPACINGS = ("even", "mel", "gammatone")
 LOW_HZ = 20.0  # Kaldi's default; its upper edge is half the sample rate
-AUDIOSET_MEAN, AUDIOSET_STD = -4.268, 4.569  # of log mel energies over AudioSet (EAT repository)
+# of log mel energies over AudioSet (EAT repository)
+AUDIOSET_MEAN = -4.268
+AUDIOSET_STD = 4.569
 LOCAL_TILE = (32, 32)  # frames x filters (arXiv 2508.15334)
 LAMBDA = 1e-4  # e_lambda of the public SimAM code
 
@@ -21,8 +23,10 @@ class FilterBank(CheckedSettings):
 
     spacing: str = key(
         "even",
-        "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB",
+        "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB; or "
+        "package.module:function",
         choices=SPACINGS,
+        function=True,
     )
     bins: int = key(128, "number of filters", least=1, most=512)
     low_hz: float = key(LOW_HZ, "lower edge of the filter bank", least=0, most=48_000)

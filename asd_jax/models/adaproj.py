@@ -49,7 +49,8 @@ def projection_cosine(
     The projection of x is y = W^T W x with the unit vectors W, so that <x, y> / |y| needs only the
     cosines W x and the products W W^T of a class's vectors.
     """
-    x, w = _unit(x), _unit(vectors)
+    x = _unit(x)
+    w = _unit(vectors)
     near = jnp.einsum("be,cke->bck", x, w, precision="highest")
     gram = jnp.einsum("cke,cle->ckl", w, w, precision="highest")
     square = jnp.einsum("bck,ckl,bcl->bc", near, gram, near, precision="highest")

@@ -20,8 +20,13 @@ from jaxtyping import Array, Float
 
 from asd_jax.runtime.errors import InputError
 
-SAMPLE_RATE, DFT, HOP, MELS, PATCH = 16000, 512, 160, 64, 16
-FLOOR, TOP_DB = 1e-10, 120.0
+SAMPLE_RATE = 16000
+DFT = 512
+HOP = 160
+MELS = 64
+PATCH = 16
+FLOOR = 1e-10
+TOP_DB = 120.0
 NORM_EPS = 1e-6
 MOST_FRAMES = 1012  # longer clips are cut into pieces of so many, as in the public code
 
@@ -76,7 +81,8 @@ class CED(nn.Module):
 
     @nn.compact
     def __call__(self, decibels: Float[Array, "b t f"]) -> Float[Array, "b g n d"]:
-        c, clips = self.config, len(decibels)
+        c = self.config
+        clips = len(decibels)
         # Batch normalisation with the statistics of the training, one per filter.
         scale = self.param("scale", nn.initializers.ones, (MELS,))
         shift = self.param("shift", nn.initializers.zeros, (MELS,))

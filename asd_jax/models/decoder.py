@@ -75,13 +75,15 @@ class GroupedConvolution(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        (_, times, bands, width), taps = x.shape, range(self.size)
+        (_, times, bands, width) = x.shape
+        taps = range(self.size)
         narrow = width // self.groups
         kernel = self.param(
             "kernel", nn.initializers.lecun_normal(), (self.size, self.size, narrow, width)
         )
         bias = self.param("bias", nn.initializers.zeros, (width,))
-        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)[None, None, None]
+        kernel = kernel.astype(self.dtype)
+        bias = bias.astype(self.dtype)[None, None, None]
         if target_device().platform != "cpu":
             return map_own_clips(self._convolved, x, kernel) + bias
         kernel = rearrange(kernel, "i j c (g o) -> i j c g o", g=self.groups)
@@ -172,7 +174,8 @@ def frame_shares(count: int, times: int) -> Float[np.ndarray, "c t"]:
     in time has in it.
     """
     ends = np.arange(count + 1) / count * times
-    low, high = ends[:-1, None], ends[1:, None]
+    low = ends[:-1, None]
+    high = ends[1:, None]
     patch = np.arange(times)[None]
     overlap = np.clip(np.minimum(high, patch + 1) - np.maximum(low, patch), 0, None)
     return overlap / overlap.sum(1, keepdims=True)

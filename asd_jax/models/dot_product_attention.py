@@ -71,7 +71,8 @@ def padded_attention(
         implementation: "cudnn", or "xla": JAX's own plain form of the same call, for any device.
     """
     clips, tokens = qkv.shape[:2]
-    fill, lengths = -tokens % MULTIPLE, None
+    fill = -tokens % MULTIPLE
+    lengths = None
     if fill:
         qkv = jnp.pad(qkv, ((0, 0), (0, fill), (0, 0), (0, 0), (0, 0)))
         lengths = jnp.full(clips, tokens, jnp.int32)

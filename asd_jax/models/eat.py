@@ -98,7 +98,8 @@ class EAT(nn.Module):
         self, spectrogram: Float[Array, "b t f"], kept: Int[Array, "b m k"] | None = None
     ) -> tuple[Float[Array, "_ n d"], dict]:
         c = self.config
-        times, bands = spectrogram.shape[1] // PATCH, c.mel_bins // PATCH
+        times = spectrogram.shape[1] // PATCH
+        bands = c.mel_bins // PATCH
         if spectrogram.shape[2] != c.mel_bins or spectrogram.shape[1] < PATCH:
             raise ValueError(
                 f"EAT needs at least {PATCH} frames of {c.mel_bins} filters, not "
@@ -182,7 +183,8 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        width, heads = self.config.embed_dim, self.config.num_heads
+        width = self.config.embed_dim
+        heads = self.config.num_heads
         qkv = Dense(3 * width, self.dtype, self.lora, name="qkv")(x)
         each = rearrange(qkv, "b n (three h d) -> b n three h d", three=3, h=heads)
         filled = attend_filled(each, self.attention)

@@ -176,7 +176,8 @@ class Encoder(nn.Module):
         return self._pool(mean), out | intermediates
 
     def _pool(self, tokens):
-        pooling, bands = self.config.pooling, self.config.backbone.mel_bins // PATCH
+        pooling = self.config.pooling
+        bands = self.config.backbone.mel_bins // PATCH
         if pooling.kind == "attentive_statistics":
             embedding = self._attentive_statistics(tokens, bands)
         else:

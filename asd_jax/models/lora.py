@@ -28,7 +28,8 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        inputs, x = x.shape[-1], x.astype(self.dtype)
+        inputs = x.shape[-1]
+        x = x.astype(self.dtype)
 
         def param(name, init, *shape):
             return self.param(name, init, shape).astype(self.dtype)
@@ -51,7 +52,8 @@ def merge(params: dict, lora: LoRA) -> dict:
     flat: dict[tuple, Any] = flatten_dict(params)
     for *layer, name in list(flat):
         if name == "lora_a":
-            a, b = flat.pop((*layer, "lora_a")), flat.pop((*layer, "lora_b"))
+            a = flat.pop((*layer, "lora_a"))
+            b = flat.pop((*layer, "lora_b"))
             # TF32 would change the merged weights noticeably, so the product uses full float32.
             update = jnp.matmul(a, b, precision="highest")
             flat[(*layer, "kernel")] = flat[(*layer, "kernel")] + lora.alpha / lora.rank * update

@@ -40,7 +40,8 @@ def pool_tokens(
 def conditioned(tokens: Float[Array, "b n d"], settings: Tokens) -> Float[Array, "b n d"]:
     """Returns the tokens "b n d" without small values and with large values damped, as set."""
     x = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
-    low, high = settings.condition_low, settings.condition_high
+    low = settings.condition_low
+    high = settings.condition_high
     steps = settings.conditioning.split("+")
     if "clamp" in steps:
         x = jnp.maximum(x, low)

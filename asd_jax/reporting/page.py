@@ -28,7 +28,7 @@ SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """An inline SVG (see plots.py) with a caption that also serves screen readers."""
+    """An inline SVG (see svg.py) with a caption that also serves screen readers."""
 
     svg: str
     caption: str

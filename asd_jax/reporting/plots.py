@@ -1,56 +1,19 @@
-"""Draws plots of arrays as inline SVG text that follows the theme of the page.
+"""Draws plots of scores, curves and filters as inline SVG text.
 
-Matplotlib draws in placeholder colours, which become CSS variables of page.html, and keeps text as
-text, so that plots are legible in light and dark mode. No plot relies on colour alone to
-distinguish things. Each plot is as wide as the screen of a phone.
+No plot relies on colour alone to distinguish things.
 """
 
-import base64
-import contextlib
-import hashlib
-import io
 import itertools
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.features.filter_bank import DECIBELS
+from asd_jax.reporting.svg import ANOMALY, FAINT, INK, NORMAL, THIRD, svg_axes
 from asd_jax.runtime.printable import printable
 from asd_jax.scoring.auc import MAX_FPR, tie_groups
 from asd_jax.scoring.intervals import Interval
 
-INK, FAINT, NORMAL, ANOMALY, THIRD = "#010101", "#020202", "#030303", "#040404", "#050505"
-_THEME = {
-    INK: "var(--ink)",
-    FAINT: "var(--faint)",
-    NORMAL: "var(--normal)",
-    ANOMALY: "var(--anomaly)",
-    THIRD: "var(--third)",
-}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # the name of a machine may look like math, e.g. $x$
-    "svg.hashsalt": "asd_jax",  # makes the same plot give the same bytes
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.color": FAINT,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "hatch.linewidth": 0.8,
-}
-WIDTH = 4.7  # inches
 LONGEST_LABEL = 32  # characters, which take half of the width
 COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
 # Colour and pattern of the bars of each column.
@@ -60,60 +23,6 @@ _BARS = (
     (THIRD, "...."),
     (FAINT, "xx"),
 )
-_SHADES = 32  # number of colours in a spectrogram; fewer make smaller files
-_IMAGE_COLUMNS = 256  # largest width of a spectrogram; longer clips are averaged
-
-
-@contextlib.contextmanager
-def svg_axes(
-    height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options
-) -> Iterator[tuple]:
-    """Context manager: gives axes to draw on, and a list that holds the SVG text after the block.
-
-    The height is in inches.
-    """
-    import matplotlib
-    from cycler import cycler
-    from matplotlib.figure import Figure
-
-    cycle = cycler(color=[NORMAL, ANOMALY, THIRD, INK])
-    with matplotlib.rc_context(_STYLE), matplotlib.rc_context({"axes.prop_cycle": cycle}):
-        figure, svg = Figure((WIDTH, height), layout=None if margins else "constrained"), []
-        yield figure.subplots(rows, gridspec_kw=margins, **options), svg
-        file = io.StringIO()
-        # Letters that Matplotlib's font lacks are in the font of the page.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    svg.append(_inline(file.getvalue()))
-
-
-def _inline(svg: str) -> str:
-    """Returns an SVG file as an element for a page.
-
-    It has theme colours, and identifiers that no other plot on the page has.
-    """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
-    # A hash of the content makes the identifiers unique on the page and reproducible.
-    own = hashlib.blake2b(svg.encode(), digest_size=4).hexdigest()
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", svg)
-    svg = re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r'<svg aria-hidden="true" \1', svg, count=1)
-    for colour, variable in _THEME.items():
-        svg = svg.replace(colour, variable)
-    return svg
-
-
-def _in_few_shades(match: re.Match) -> str:
-    """Returns a PNG of four bytes per cell as one of one byte per cell, a third of the size."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    image = Image.open(io.BytesIO(base64.b64decode(match[0]))).convert("RGB")
-    image.quantize(2 * _SHADES, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
@@ -127,7 +36,8 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
                 for n, row in enumerate(values.values())
                 if column in row
             ]
-            at, bars = [p for p, _ in shown], [bar for _, bar in shown]
+            at = [p for p, _ in shown]
+            bars = [bar for _, bar in shown]
             reach = [[b.value - b.low for b in bars], [b.high - b.value for b in bars]]
             axes.barh(
                 at,
@@ -344,107 +254,6 @@ def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: in
         density.step(hz, bank.sum(0), color=INK, linewidth=1, where="mid")
         density.set(ylabel="sum of all weights", xlabel="frequency (kHz)", ylim=(0, None))
     return svg[0]
-
-
-def decibel_range(log_energies: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """Returns the lowest and highest level to colour, in dB, for natural-log energies.
-
-    They are the quantiles 0.01 and 0.995, so that outliers do not use up the colour range.
-    """
-    low, high = np.quantile(log_energies * DECIBELS, (0.01, 0.995)).tolist()
-    return low, high
-
-
-def spectrograms(
-    log_energies: Float[np.ndarray, "t f"],
-    weights: Float[np.ndarray, "t f"] | None,
-    filter_hz: Float[np.ndarray, "f"],
-    *,
-    hop_seconds: float,
-    decibels: tuple[float, float],
-    heat: Float[np.ndarray, "t f"] | None = None,
-) -> str:
-    """Returns energies, attention weights and heat above each other, over time in s.
-
-    Weights and heat are left out if they are None.
-
-    Args:
-        log_energies: natural-log energies of the filter bank.
-        weights: SimAM weights, 0.62 to 1, or None.
-        filter_hz: centre frequency of each filter, for the axis.
-        hop_seconds: time between frames.
-        decibels: range of the colours, so that clips can be compared.
-        heat: how anomalous each cell is, in standard deviations of normal cells.
-    """
-    low, high = decibels
-    panels = [
-        (
-            log_energies * DECIBELS,
-            "magma",
-            decibels,
-            f"energy: dark {low:.0f} dB, bright {high:.0f} dB",
-        )
-    ]
-    if weights is not None:
-        panels.append((weights, "viridis", (0.62, 1.0), "SimAM weight: dark 0.62, bright 1"))
-    if heat is not None:
-        # The single oddest cell would leave all others dark.
-        top = max(1.0, float(np.quantile(heat, 0.98)))
-        title = f"oddness: dark 0, bright {top:.1f} or more standard deviations"
-        panels.append((heat, "inferno", (0.0, top), title))
-    # The margins are fixed, because computing them takes longer than drawing.
-    height = 0.5 + 1.45 * len(panels)
-    margins = {
-        "left": 0.12,
-        "right": 0.98,
-        "bottom": 0.45 / height,
-        "top": 1 - 0.25 / height,
-        "hspace": 0.22,
-    }
-    with svg_axes(height, len(panels), margins=margins, sharex=True, squeeze=False) as (axes, svg):
-        for panel, (values, colours, limits, title) in zip(axes[:, 0], panels, strict=True):
-            _image(panel, values, colours, limits, hop_seconds)
-            _filter_axis(panel, filter_hz)
-            panel.set_title(title, loc="left")
-        axes[-1, 0].set_xlabel("time (s)")
-    return svg[0]
-
-
-def _image(axes, values, colours, limits, hop_seconds):
-    import matplotlib
-
-    frames, filters = values.shape
-    pooled = -(-frames // _IMAGE_COLUMNS)
-    edges = np.arange(0, frames, pooled)
-    # The last column may average fewer frames than the others.
-    values = np.add.reduceat(values, edges) / np.diff(np.r_[edges, frames])[:, None]
-    axes.imshow(
-        values.T,
-        cmap=matplotlib.colormaps[colours].resampled(_SHADES),
-        vmin=limits[0],
-        vmax=limits[1],
-        origin="lower",
-        aspect="auto",
-        interpolation="none",
-        extent=(0, frames * hop_seconds, -0.5, filters - 0.5),
-    )
-
-
-def _filter_axis(axes, filter_hz):
-    """Sets ticks at round frequencies, at the positions of their filters.
-
-    The lowest filters of a bank may share a frequency.
-    """
-    kilohertz = [
-        k for k in (0.25, 0.5, 1, 2, 4, 6, 8) if filter_hz[0] / 1000 <= k <= filter_hz[-1] / 1000
-    ]
-    places = np.interp([1000 * k for k in kilohertz], filter_hz, np.arange(len(filter_hz)))
-    # Labels that are closer than this would overlap.
-    apart = [
-        n for n, place in enumerate(places) if n == 0 or place - places[n - 1] > len(filter_hz) / 14
-    ]
-    axes.set_yticks(places[apart], [f"{kilohertz[n]:g}" for n in apart])
-    axes.set_ylabel("kHz")
 
 
 def _short(name: str) -> str:

@@ -3,36 +3,20 @@
 It does not depend on configs or files.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.features.filter_bank import normalize
-from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
-from asd_jax.features.simam import MODES, simam_weights
+from asd_jax.features.front_end import FrontEnd
 from asd_jax.reporting import plots
-from asd_jax.reporting.page import ClipCard, Plot, Section, Sound, Table, sound_url
+from asd_jax.reporting.page import Plot, Section, Table
 from asd_jax.reporting.table import percent
 from asd_jax.scoring.anomaly_score import MachineScores
-from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.intervals import section_intervals
-from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.patch_bank import (
-    FILTERS,
-    FRAMES,
-    Considered,
-    PatchBank,
-    energy_patches,
-    over_cells,
-)
-from asd_jax.scoring.preparation import Preparation
 
-# (split, file, start in s) -> waveform, or None if it is not available
-Hear = Callable[[str, str, float], np.ndarray | None]
-_KINDS = {0: "normal", 1: "anomaly", -1: "unlabelled"}
+KINDS = {0: "normal", 1: "anomaly", -1: "unlabelled"}
 
 
 def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Section:
@@ -42,7 +26,8 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
         found: content of results.json.
         scored: {machine: the scores behind it}.
     """
-    rows, bars = [], {}
+    rows = []
+    bars = {}
     plain = found.get("filter_bank_baseline", {}).get("machines", {})
     columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
@@ -88,7 +73,8 @@ def _auc_columns(found: Mapping) -> list[str]:
 
 def mean_section(found: Mapping) -> Section:
     """Returns a table of means and standard deviations from results.json of several seeds."""
-    rows, columns = [], _auc_columns(found)
+    rows = []
+    columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
             spread = found["standard_deviation"]["machines"][machine][section]
@@ -124,11 +110,13 @@ def machine_section(
         links: (text, relative address) of the files with these scores.
     """
     here = scores.clips.section == section
-    clips, score, threshold = scores.clips[here], scores.score[here], scores.threshold[section]
+    clips = scores.clips[here]
+    score = scores.score[here]
+    threshold = scores.threshold[section]
     parts = {
         domain: {
             kind: score[own]
-            for label, kind in _KINDS.items()
+            for label, kind in KINDS.items()
             if (own := (clips.domain == domain) & (clips.label == label)).any()
         }
         for domain in sorted(set(clips.domain.tolist()))
@@ -143,7 +131,7 @@ def machine_section(
         )
     points, axes, caption = project(embeddings[embeddings.section == section], way)
     groups = [
-        f"{'training' if split != 'test' else _KINDS[label]}, {domain}"
+        f"{'training' if split != 'test' else KINDS[label]}, {domain}"
         for split, label, domain in zip(
             *_columns(embeddings[embeddings.section == section]), strict=True
         )
@@ -154,9 +142,9 @@ def machine_section(
         [
             str(clips.files[n]),
             str(clips.domain[n]),
-            _KINDS[int(clips.label[n])],
+            KINDS[int(clips.label[n])],
             f"{score[n]:.3f}",
-            _verdict(score[n], threshold),
+            called(score[n], threshold),
         ]
         for n in order
     ]
@@ -197,58 +185,10 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
     return points, labels, "Embeddings, first two principal components."
 
 
-def clip_sections(
-    machine: str,
-    section: str,
-    embeddings: Embeddings,
-    scores: MachineScores,
-    scoring: Scoring,
-    hear: Hear,
-    front_end: FrontEnd,
-    count: int,
-) -> list[Section]:
-    """Returns the `count` highest-scored and the `count` most wrongly scored clips of a section.
-
-    Each clip is shown beside its nearest normal clip.
-    """
-    own = embeddings[embeddings.section == section]
-    near = _nearest_normal(own, scoring)
-    here = np.flatnonzero(scores.clips.section == section)
-    highest = here[np.argsort(-scores.score[here], kind="stable")[:count]]
-    wrong = here[most_wrong(scores.clips.label[here], scores.score[here], count)]
-    bank = _patch_bank(own, hear, front_end) if len(highest) else None
-    sections = []
-    for title, numbers in (("highest scores", highest), ("most wrong", wrong)):
-        cards = [
-            _card(machine, scores, n, own, near, scoring, hear, front_end, bank)
-            for n in numbers.tolist()
-        ]
-        if cards:
-            name = f"{machine} {section}: {title}"
-            sections.append(Section(name, cards, part_of_previous=True))
-    return sections
-
-
-def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
-    """Returns the numbers of the most wrongly scored clips, given labels and scores "n".
-
-    These are the clips on the wrong side of the largest share of clips of the other kind.
-    """
-    normal, anomalous = score[label == 0], score[label == 1]
-    share = np.zeros(len(score))
-    for n in np.flatnonzero(label >= 0):
-        other = score[n] > anomalous if label[n] == 0 else score[n] < normal
-        share[n] = other.mean() if len(other) else 0
-    # Clips with the same share are ordered by their distance from the median score.
-    order = np.lexsort((-np.abs(score - np.median(score)), -share))
-    return order[share[order] > 0][:count]
-
-
 def filter_section(front_end: FrontEnd) -> Section:
     """Returns a plot of the shapes of the front end's filters."""
-    title = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}[
-        front_end.spacing
-    ]
+    known = {"even": "evenly spaced (m-FB)", "mel": "mel (o-FB)", "gammatone": "gammatone (g-FB)"}
+    title = known.get(front_end.spacing, front_end.spacing)
     drawn = plots.filter_shapes(front_end.filters, front_end.sample_rate)
     return Section(
         "Filter bank", [Plot(drawn, f"Filters, {title}; neighbours differ in colour and line.")]
@@ -267,110 +207,6 @@ def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
     )
 
 
-def attention(
-    front_end: FrontEnd, wave: Float[np.ndarray, "s"], machine: str
-) -> tuple[Float[np.ndarray, "t f"], Float[np.ndarray, "t f"] | None]:
-    """Returns the log energies of a waveform and its SimAM weights, for real frames only.
-
-    The weights are None if SimAM is off.
-    """
-    frames, mode = front_end.real_frames(len(wave)), MODES[front_end.simam.mode_of(machine)]
-    energies = front_end.log_energies(wave[None])
-    if mode == "none":
-        return np.asarray(energies[0]), None
-    seen = jnp.pad(energies, ((0, 0), (0, -frames % FRAME_MULTIPLE), (0, 0)))
-    weights = simam_weights(
-        seen
-        if front_end.simam.before_normalization
-        else normalize(seen, front_end.mean, front_end.std),
-        tile=front_end.simam.tile if mode == "local" else None,
-        e_lambda=front_end.simam.e_lambda,
-        valid_frames=frames if front_end.simam.ignores_padding else None,
-    )
-    return np.asarray(energies[0]), np.asarray(weights[0, :frames])
-
-
-def _patch_bank(
-    own: Embeddings, hear: Hear, front_end: FrontEnd, most: int = 16
-) -> PatchBank | None:
-    """Returns a bank of filter-bank patches of some training clips.
-
-    Returns None if the clips are not available or shorter than a patch.
-    """
-    train, recording, considered = np.flatnonzero(own.split == "train"), own.clip, Considered()
-    for row in train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))].tolist():
-        wave = _hear(hear, own, row)
-        if wave is not None and front_end.real_frames(len(wave)) >= FRAMES:
-            considered.add(
-                np.asarray(energy_patches(front_end.log_energies(wave[None]))), int(recording[row])
-            )
-    return PatchBank.fit(*considered.bands()) if considered.kept else None
-
-
-def _card(machine, scores, n, own, near, scoring, hear, front_end, bank) -> ClipCard:
-    clips, score = scores.clips, scores.score[n]
-    # The scores of other sections have other scales, so the rank is within the section.
-    rivals = scores.score[clips.section == clips.section[n]]
-    threshold, kind = scores.threshold[str(clips.section[n])], _KINDS[int(clips.label[n])]
-    distance, row, bank_row = near(str(clips.files[n]))
-    facts = [
-        f"truth: {kind}, {clips.domain[n]} domain",
-        f"score {score:.3f}, threshold {threshold:.3f}: called {_verdict(score, threshold)}",
-        f"rank {1 + int(np.sum(rivals > score))} of {len(rivals)} test clips",
-        f"nearest normal: {own.files[bank_row]} ({own.domain[bank_row]}, {scoring.distance} "
-        f"distance {distance:.4g})",
-    ]
-    pair = [("this clip", row), ("nearest normal", bank_row)]
-    waves = [(what, _hear(hear, own, place)) for what, place in pair]
-    waves = [(what, wave) for what, wave in waves if wave is not None]
-    seen = [attention(front_end, wave, machine) for _, wave in waves]
-    drawn, sounds = [], []
-    if seen:
-        # Both spectrograms use one range of colours, so that they can be compared.
-        decibels = plots.decibel_range(np.concatenate([energies.ravel() for energies, _ in seen]))
-    for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
-        heat = None
-        if bank is not None and what == "this clip":
-            heat = over_cells(
-                bank.heat(energy_patches(energies[None])[0]), (FRAMES, FILTERS), *energies.shape
-            )
-        look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
-        shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
-        caption = ", ".join(name for name, values in shown.items() if values is not None)
-        picture = plots.spectrograms(energies, weights, front_end.filter_centres, **look)
-        drawn.append(Plot(picture, f"{what}: {caption}"))
-        sounds.append(Sound(what, sound_url(wave, front_end.sample_rate)))
-    return ClipCard(str(clips.files[n]), facts, drawn, sounds)
-
-
-def _hear(hear: Hear, rows: Embeddings, n: int):
-    start = 0.0 if rows.window_start_seconds is None else float(rows.window_start_seconds[n])
-    return hear(str(rows.split[n]), str(rows.files[n]), start)
-
-
-def _nearest_normal(own: Embeddings, scoring: Scoring):
-    """Returns a function that finds the normal clip nearest to a test clip.
-
-    The function maps the file of a test clip to (distance, row of the test clip, row of the nearest
-    training clip). Rows may be windows: of a clip's windows, the one farthest from all normal ones
-    is used.
-    """
-    train, test = np.flatnonzero(own.split == "train"), np.flatnonzero(own.split == "test")
-    by_domain = {
-        d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")
-    }
-    prepare = Preparation.fit(by_domain, scoring, own.axes)
-    bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
-    distances, rows = nearest(queries, bank, 1, scoring.metric)
-
-    def of(file):
-        here = np.flatnonzero(own.files[test] == file)
-        place = here[np.argmax(distances[here, 0])]
-        return distances[place, 0], int(test[place]), int(train[rows[place, 0]])
-
-    return of
-
-
 def _roc(clips, score):
     curves = {}
     for domain in sorted(set(clips.domain.tolist())):
@@ -384,5 +220,6 @@ def _columns(of: Embeddings):
     return of.split.tolist(), of.label.tolist(), of.domain.tolist()
 
 
-def _verdict(score, threshold) -> str:
+def called(score: float, threshold: float) -> str:
+    """Returns what a clip of this score is called."""
     return "anomalous" if score > threshold else "normal"

@@ -49,7 +49,8 @@ def verdict_lines(
         scored: {machine: the scores behind it}.
         plain: {machine: the scores of the filter bank alone}, if they are known.
     """
-    score, year = found["official_score"], found["year"]
+    score = found["official_score"]
+    year = found["year"]
     if score is None:
         return ["No official score; the notes below say why."]
     clips, scores = _clips(scored)
@@ -88,7 +89,8 @@ def _clips(scored: Mapping[str, MachineScores], files: bool = False) -> tuple[li
 
     A clip is (machine, section, domain, label), or (machine, file) if `files`.
     """
-    clips, scores = [], []
+    clips = []
+    scores = []
     for machine, of in scored.items():
         for n in np.flatnonzero(of.clips.label >= 0).tolist():
             about = of.clips.section[n], of.clips.domain[n], int(of.clips.label[n])

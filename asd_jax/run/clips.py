@@ -60,7 +60,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         root = Run(workdir).factory
         _write_factory(config, root, workdir, overwrite=overwrite)
     try:
-        clips = find_clips(root, machines, tell=print_error)
+        clips = find_clips(root, machines, report=print_error)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
     if config.data.root != "factory":

@@ -227,7 +227,7 @@ def read_skipped(path: Path) -> list[dict[str, str]]:
         types = isinstance(clip, dict) and {name: type(value) for name, value in clip.items()}
         if types != {"file": str, "reason": str}:
             raise InputError(
-                f"{path}: does not tell which clips were skipped, and why; remove it, and run the "
+                f"{path}: does not say which clips were skipped, and why; remove it, and run the "
                 "command that made it again"
             )
     return found

@@ -121,7 +121,8 @@ def in_words(front: FrontEnd) -> str:
     mode = simam.mode if isinstance(simam.mode, str) else str(simam.by_machine)
     if "local" in simam.modes:
         mode += " {} x {}".format(*simam.tile)
+    bank = _BANKS.get(front.spacing, front.spacing)
     return (
-        f"{_BANKS[front.spacing]}, {front.bins} filters {front.low_hz:g}-{front.high_hz:g} Hz, "
+        f"{bank}, {front.bins} filters {front.low_hz:g}-{front.high_hz:g} Hz, "
         f"mean {front.mean:.6g}, std {front.std:.6g}, SimAM {mode}"
     )

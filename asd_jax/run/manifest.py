@@ -95,7 +95,7 @@ def check_unchanged(path: str, stamp: tuple[int, int]) -> None:
     """Raises InputError if the size or modification time of a recording has changed."""
     if file_stamp(path) != stamp:
         raise InputError(
-            f"{path}: changed since the run began; put it back, or start again with --overwrite"
+            f"{path}: changed since the run began; put it back, or begin again in another folder"
         )
 
 

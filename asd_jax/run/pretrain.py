@@ -15,6 +15,7 @@ from asd_jax.data.crops import Crop, crop_batches, training_files
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.own import import_own
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.run.clips import file_reader
@@ -68,7 +69,7 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     teachers = Teachers.load(settings.teacher_names, config.data.root, files)
     sounds = sound_batches(config, files, teachers)
     if settings.teacher_names:
-        print_line(f"{SCALE_BATCHES} batches are heard to measure the scale of the targets")
+        print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
     scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
     pretrained, source = initial_parameters(config, eat, settings)
     front = front_end(config, sounds)
@@ -88,8 +89,23 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
         run.check_origin({**source, **teachers.digests})
         state = run_steps(
-            make_pretraining_step(eat, front, settings, optimizer, schedule, dtype, scales),
-            initial_state(eat, settings, optimizer, init_key, pretrained, scales),
+            make_pretraining_step(
+                config=eat,
+                front_end=front,
+                settings=settings,
+                optimizer=optimizer,
+                schedule=schedule,
+                dtype=dtype,
+                scales=scales,
+            ),
+            initial_state(
+                config=eat,
+                settings=settings,
+                optimizer=optimizer,
+                key=init_key,
+                pretrained=pretrained,
+                scales=scales,
+            ),
             lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
             workdir=workdir,
             mesh=mesh,
@@ -110,7 +126,18 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
 
 def clips_of_files(files: Sequence[Path]) -> list[Clip]:
     """Returns the files as clips of no particular machine, so that the workdir can record them."""
-    return [Clip(str(path), "data.root", "", "train", "unknown", -1, "") for path in files]
+    return [
+        Clip(
+            path=str(path),
+            machine="data.root",
+            section="",
+            split="train",
+            domain="unknown",
+            label=-1,
+            attribute="",
+        )
+        for path in files
+    ]
 
 
 def sound_batches(
@@ -126,8 +153,41 @@ def sound_batches(
         InputError: the lengths do not fit the patches, or there are no sounds.
     """
     data = config.data
+    from_zoo = clips_from_zoo(config, files)
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+
+    def batches(start: int) -> Iterator[dict]:
+        recorded = recorded_crops(config, files, start) if files else None
+        for step in range(start, config.pretraining.steps):
+            # Steps with one long clip and steps with several short ones alternate.
+            pieces = data.pieces if step % 2 else 1
+            samples = FrontEnd().samples(data.frames // pieces)
+            step_key = jax.random.fold_in(key, step)
+            parts = []
+            crops = [None] * (from_zoo * pieces)
+            if from_zoo:
+                parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
+            if recorded is not None:
+                waves, places = next(recorded)
+                parts.append(waves[:, : samples * pieces].reshape(-1, samples))
+                crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
+            wave = jnp.concatenate(parts)
+            if teachers and teachers.by_name:
+                yield distilled_batch(step_key, wave, crops, data, teachers)
+            else:
+                yield {"wave": wave}
+
+    return batches
+
+
+def clips_from_zoo(config: PretrainConfig, files: Sequence[Path]) -> int:
+    """Returns how many clips of a batch are of synthetic machines, after checking the settings.
+
+    Raises:
+        InputError: the lengths do not fit the patches, or there are no sounds.
+    """
+    data = config.data
     clips = config.optimizer.batch_size
-    steps = config.pretraining.steps
     if data.frames % (PATCH * data.pieces):
         raise InputError(
             f"data.frames={data.frames} must be a positive multiple of {PATCH} x "
@@ -150,49 +210,25 @@ def sound_batches(
             f"data.root={data.root}: data.zoo_share={data.zoo_share} leaves no clip of a batch of "
             f"{clips} to these recordings; set --config.data.zoo_share, e.g. 0.5"
         )
-    long, short = (
-        FrontEnd().samples(frames) for frames in (data.frames, data.frames // data.pieces)
-    )
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    return from_zoo
 
-    def batches(start: int) -> Iterator[dict]:
-        reader = file_reader(data)
+
+def recorded_crops(config: PretrainConfig, files: Sequence[Path], start: int) -> Iterator:
+    """Returns the batches of crops of recordings that follow `start` steps, as `crop_batches`."""
+    data = config.data
+    short = FrontEnd().samples(data.frames // data.pieces)
+    return crop_batches(
+        files,
+        file_reader(data),
+        clips=config.optimizer.batch_size - clips_from_zoo(config, files),
         # The crops must be long enough for both kinds of steps.
-        cut = {
-            "clips": clips - from_zoo,
-            "samples": max(long, short * data.pieces),
-            "seed": config.seed,
-        }
-        recorded = (
-            crop_batches(
-                files,
-                reader,
-                **cut,
-                start=start,
-                steps=steps,
-                speed=data.speed,
-                threads=data.threads,
-            )
-            if files
-            else None
-        )
-        for step in range(start, steps):
-            pieces, samples = (data.pieces, short) if step % 2 else (1, long)
-            step_key = jax.random.fold_in(key, step)
-            parts, crops = [], [None] * (from_zoo * pieces)
-            if from_zoo:
-                parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
-            if recorded is not None:
-                waves, places = next(recorded)
-                parts.append(waves[:, : samples * pieces].reshape(-1, samples))
-                crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
-            wave = jnp.concatenate(parts)
-            if teachers and teachers.by_name:
-                yield distilled_batch(step_key, wave, crops, data, teachers)
-            else:
-                yield {"wave": wave}
-
-    return batches
+        samples=max(FrontEnd().samples(data.frames), short * data.pieces),
+        seed=config.seed,
+        start=start,
+        steps=config.pretraining.steps,
+        speed=data.speed,
+        threads=data.threads,
+    )
 
 
 def distilled_batch(
@@ -219,8 +255,8 @@ def distilled_batch(
     )
     prevails = np.asarray(own_sound_prevails(ratio))
     targets = teachers.targets(np.asarray(clean), [crops[n] for n in order], prevails)
-    heard = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
-    return {"wave": heard, **targets}
+    wave = recolored(key_color, clean, gain_db=data.gain_db, equalizer_db=data.equalizer_db)
+    return {"wave": wave, **targets}
 
 
 def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
@@ -228,6 +264,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
 
     If requested, its statistics are measured on the first batches.
     """
+    import_own(config.features.spacing)
     with config_section("features."):
         front = front_end_of_bank(config.features, SimAM("none"))
     if config.features.statistics == "given":

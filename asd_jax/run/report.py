@@ -7,7 +7,8 @@ from urllib.parse import quote
 from asd_jax.config import RunConfig
 from asd_jax.data.clips import find_clips
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.reporting import sections
+from asd_jax.features.own import import_own
+from asd_jax.reporting import clip_cards, sections
 from asd_jax.reporting.page import Page, Section, write_page
 from asd_jax.reporting.summary import run_section, verdict_lines, words_section
 from asd_jax.reporting.table import percent
@@ -71,7 +72,7 @@ def write_report(
         )
         if front is not None:
             more = scoring, waveform_of(machine), front, config.report.clips
-            parts += sections.clip_sections(machine, section, *about, *more)
+            parts += clip_cards.clip_sections(machine, section, *about, *more)
     parts.append(
         Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
     )
@@ -190,6 +191,7 @@ def _front_end(config, clips, run):
     Runs of earlier versions did not record it; for them it is that of the weights, or of the
     config.
     """
+    import_own(config.features.spacing)
     noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:

@@ -4,7 +4,8 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import atomic_file, check_output, open_regular
 from asd_jax.runtime.log import print_line
 from asd_jax.scoring.labels import Labels, labels_from_name, read_labels
+from asd_jax.scoring.score_files import ScoredClip
 from asd_jax.scoring.submission import read_submission
 
 MOST_SYSTEMS = 4
@@ -60,6 +62,9 @@ def submit(
         raise InputError(f"--workdir: {len(workdirs)} systems; an entry has 1 to {MOST_SYSTEMS}")
     if not _LABEL.fullmatch(label):
         raise InputError(f"--label={label}: wanted Lastname_Institute, letters, digits and hyphens")
+    for workdir in workdirs:
+        if not workdir.is_dir():
+            raise InputError(f"--workdir={workdir}: no such folder")
     path = Path(output) if output else workdirs[0] / "submission.zip"
     check_output(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,14 +95,16 @@ def _system(
     }
     # The copies are read, as the evaluator will; the message names the folder of the run.
     try:
-        clips = read_submission(folder, labels=labels, expected=expected, complete=of.year > 2020)
+        clips = read_submission(
+            folder, labels=labels, expected=expected, complete=of.year > 2020, strict=True
+        )
     except InputError as error:
         raise InputError(str(error).replace(str(folder), str(scores))) from error
     files = [clip.file for clip in clips]
     if renamed := [file for file in files if labels_from_name(file, "")[2] >= 0]:
         raise InputError(
-            f"{scores}: {len(renamed)} file names tell the label, as {renamed[0]}: the organisers "
-            "know the clips by the names under which they were released"
+            f"{scores}: {len(renamed)} file names contain the label, as {renamed[0]}: the "
+            "organisers know the clips by the names under which they were released"
         )
     description = merged(described(workdir, name, of), given)
     description["submission"]["label"] = name
@@ -105,10 +112,19 @@ def _system(
     (folder / f"{name}.meta.yaml").write_text(text, encoding="utf-8")
     sections = len({clip[:2] for clip in clips})
     print_line(f"{name}: {workdir}; {sections} sections, {len(clips)} clips, nothing wrong")
+    for section in _incomplete(clips, of):
+        print_line(f"  incomplete: {section}; the evaluator refuses a section that lacks a clip")
     if left:
         print_line(f"  left out, as not of the evaluation set of {of.year}: {left} files")
     for field in unfilled(description):
         print_line(f"  to fill in: {field}")
+
+
+def _incomplete(clips: Sequence[ScoredClip], of: Edition) -> Iterator[str]:
+    """Yields the sections that have another number of clips than the edition's evaluation set."""
+    for (machine, section), count in Counter(clip[:2] for clip in clips).items():
+        if of.clips not in (0, count):
+            yield f"{machine} section {section}: {count} clips of {of.clips}"
 
 
 def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
@@ -116,8 +132,6 @@ def _copy_scores(scores: Path, folder: Path, of: Edition) -> int:
 
     The copies have the names that the evaluators look for. Some teams leave _test out.
     """
-    if not scores.is_dir():
-        raise InputError(f"{scores}: no such folder")
     wanted = set()
     for machine, sections in of.evaluation.items():
         for section in sections:

@@ -58,7 +58,8 @@ def noise_change(
 
 
 def _supplemental(config: RunConfig) -> list[Clip]:
-    root, names = config.data.root, config.data.machine_names
+    root = config.data.root
+    names = config.data.machine_names
     if root == "factory":
         return []
     return find_clips(root, names, splits=["supplemental"])

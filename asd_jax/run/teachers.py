@@ -108,5 +108,6 @@ class Teachers:
                 continue
             frames = teacher.of(self.files[crop.file], self.root)
             if frames is not None:
-                target[row], known[row] = crop_frames(frames, crop, count), 1
+                target[row] = crop_frames(frames, crop, count)
+                known[row] = 1
         return target, known

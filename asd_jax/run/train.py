@@ -105,7 +105,14 @@ def train_and_score(
             if not config.data.pseudo_classes:
                 class_numbers(windows, encoder, config.data.domain_in_class)
     with Run(workdir).claim(to_dict(config), clips, overwrite=overwrite):
-        params, seconds = trained_params(config, encoder, pretrained, windows, workdir, change)
+        params, seconds = trained_params(
+            config=config,
+            encoder=encoder,
+            pretrained=pretrained,
+            windows=windows,
+            workdir=workdir,
+            change=change,
+        )
         embed_snapshots(config, encoder, clips, Run(workdir))
         return embed_and_score(
             config, encoder, params, clips, workdir, skipped=skipped, timing=seconds

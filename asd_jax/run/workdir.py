@@ -42,10 +42,15 @@ class Run:
         run = Run("runs/quickstart")
         with run.claim(to_dict(config), clips):
             write_json(run.results, results)
+
+    Args:
+        workdir: the folder.
+        remedy: what to do if it holds something else, for messages.
     """
 
-    def __init__(self, workdir: str | Path):
+    def __init__(self, workdir: str | Path, *, remedy: str = _REMEDY):
         self.workdir = Path(workdir)
+        self.remedy = remedy
         # Results. While one of them exists, another config or other recordings are refused.
         self.pseudo_classes = self.workdir / "pseudo_classes.json"
         self.checkpoints = self.workdir / "checkpoints"
@@ -84,7 +89,7 @@ class Run:
 
         A removal in this order that is interrupted leaves no result without its config.
         """
-        return [path for name, path in vars(self).items() if name != "workdir"]
+        return [path for name, path in vars(self).items() if name not in ("workdir", "remedy")]
 
     def has_results(self) -> bool:
         """Returns whether the folder holds a result."""
@@ -193,7 +198,7 @@ class Run:
         if different:
             raise InputError(
                 f"{self.workdir} holds a run of another config; it differs in "
-                f"{', '.join(different)}. {_REMEDY}"
+                f"{', '.join(different)}. {self.remedy}"
             )
 
     def check_origin(self, origin: Mapping[str, str]) -> None:
@@ -213,7 +218,8 @@ class Run:
             if theirs != dict(origin):
                 texts = ", ".join(text for _, text in config_differences(theirs, origin))
                 raise InputError(
-                    f"{self.workdir} holds a run that began from other weights: {texts}. {_REMEDY}"
+                    f"{self.workdir} holds a run that began from other weights: {texts}. "
+                    f"{self.remedy}"
                 )
         write_json(self.origin, dict(origin))
 
@@ -227,7 +233,7 @@ class Run:
         for machine, own in found.items():
             if not isinstance(own, dict) or type(own.get("clips", 0)) is not int:
                 raise InputError(
-                    f"{self.data}: {machine!r} is not what a run notes of a machine. {_REMEDY}"
+                    f"{self.data}: {machine!r} is not what a run notes of a machine. {self.remedy}"
                 )
         return found
 
@@ -245,7 +251,8 @@ class Run:
                 for m in different
             ]
             raise InputError(
-                f"{self.workdir} holds a run on other recordings of {', '.join(counts)}. {_REMEDY}"
+                f"{self.workdir} holds a run on other recordings of {', '.join(counts)}. "
+                f"{self.remedy}"
             )
 
 

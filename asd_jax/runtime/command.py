@@ -280,7 +280,10 @@ def _unknown_key(argv: list[str], error: Exception) -> str | None:
 
     The exception quotes the unknown part.
     """
-    parts = re.findall(r"""["']([^"']+)["']""", str(error.args[0])) or [str(error.args[0])]
+    text = error.args[0]
+    while isinstance(text, BaseException):  # an AttributeError of the library holds a KeyError
+        text = text.args[0]
+    parts = re.findall(r"""["']([^"']+)["']""", str(text)) or [str(text)]
     for argument in argv[1:]:
         key = argument.partition("=")[0].lstrip("-").removeprefix("config.")
         if parts[0] in key.split("."):
@@ -297,7 +300,7 @@ def _flag_error_text(error: flags.Error) -> str:
     """
     missing = re.findall(r"Flag --(\w+) must have a value other than None", str(error))
     return "; ".join(
-        f"--{name}=... is needed: {flags.FLAGS[name].help}" for name in missing
+        f"--{name}=... is needed: {str(flags.FLAGS[name].help).rstrip('.')}" for name in missing
     ) or str(error)
 
 

@@ -191,7 +191,7 @@ def progress(
     what: str,
     per_item: int = 1,
     *,
-    tell: Callable[[str], None] = print_line,
+    report: Callable[[str], None] = print_line,
 ) -> Iterator[T]:
     """Yields the items, and prints the share done, the rate and the time left every few seconds.
 
@@ -200,7 +200,7 @@ def progress(
         total: number of units, not items.
         what: the units' name, e.g. "clips embedded".
         per_item: units in one item.
-        tell: prints a line.
+        report: prints a line.
     """
     begin = printed = 0.0
     for number, item in enumerate(items):
@@ -213,7 +213,7 @@ def progress(
         elif now - printed > 5 and done < total:
             rate = number * per_item / (now - begin)
             printed = now
-            tell(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
+            report(f"  {done}/{total} {what}  {rate:.1f}/s  {clock((total - done) / rate)} left")
 
 
 def clock(seconds: float) -> str:

@@ -18,7 +18,8 @@ HEARTBEAT_SECONDS = 30  # a machine that is silent for longer counts as lost
 SCORING_SECONDS = 3600  # how long the others wait at the end, while the first one scores
 # The others have usually found the same wrong input; this gives them time to report it.
 LAST_SECONDS = 1
-_number, _count = 0, 1
+_number = 0
+_count = 1
 _witness: subprocess.Popen | None = None
 
 
@@ -80,7 +81,8 @@ def join(
         raise InputError(
             f"--coordinator={coordinator}: the processes did not find each other ({reason})"
         ) from error
-    _number, _count = jax.process_index(), jax.process_count()
+    _number = jax.process_index()
+    _count = jax.process_count()
 
 
 def is_first() -> bool:

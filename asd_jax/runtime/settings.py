@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax.runtime.errors import InputError, config_section, did_you_mean
+from asd_jax.runtime.functions import names_function
 
 
 def key(
@@ -21,6 +22,7 @@ def key(
     most: float | int | None = None,
     below: float | int | None = None,
     mapping: bool = False,
+    function: bool = False,
 ) -> Any:
     """Returns a dataclass field with its default, its meaning and its permitted values.
 
@@ -32,10 +34,17 @@ def key(
         choices: all permitted values of a text.
         least, above, most, below: the range of a number; `least` and `most` are inclusive.
         mapping: whether a mapping is accepted instead.
+        function: whether the name of the user's own function is accepted beside `choices`.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
     known = {name: limit for name, limit in limits.items() if limit is not None}
-    metadata = {"meaning": meaning, "choices": choices, "limits": known, "mapping": mapping}
+    metadata = {
+        "meaning": meaning,
+        "choices": choices,
+        "limits": known,
+        "mapping": mapping,
+        "function": function,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -85,8 +94,10 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name}={value} is not a finite number")
-    if choices and value not in choices:
+    own = field.metadata["function"] and names_function(value)
+    if choices and value not in choices and not own:
         known = ", ".join(choice or "empty" for choice in choices)
+        known += " or package.module:function" if field.metadata["function"] else ""
         raise InputError(
             f"{name}={reprlib.repr(value)}; known: {known}.{did_you_mean(value, choices)}"
         )

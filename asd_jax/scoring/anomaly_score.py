@@ -67,7 +67,8 @@ def fit_sections(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> dict[str
     scorers = {}
     for section in sections:
         own = embeddings[embeddings.section == section]
-        train, held_out = _by_domain(own, "train"), _by_domain(own, "held_out")
+        train = _by_domain(own, "train")
+        held_out = _by_domain(own, "held_out")
         windows = None
         if embeddings.window_start_seconds is not None:
             windows = {split: _by_domain(own, split, own.clip) for split in ("train", "held_out")}
@@ -96,23 +97,27 @@ def score_sections(
     Raises:
         InputError: a section cannot be scored, e.g. because it has no held-out clips.
     """
-    heard = embeddings[embeddings.split == "test"]
-    clips = heard
-    if heard.window_start_seconds is not None:
+    test_rows = embeddings[embeddings.split == "test"]
+    clips = test_rows
+    if test_rows.window_start_seconds is not None:
         # `clip` numbers clips in the order of their file names, and so does np.unique.
-        clips = heard[np.unique(heard.files, return_index=True)[1]]
-    score, decision = np.empty(len(clips.files)), np.empty(len(clips.files), np.int64)
-    thresholds, notes = {}, []
+        clips = test_rows[np.unique(test_rows.files, return_index=True)[1]]
+    score = np.empty(len(clips.files))
+    decision = np.empty(len(clips.files), np.int64)
+    thresholds = {}
+    notes = []
     for section, scorer in scorers.items():
-        here, rows = clips.section == section, heard[heard.section == section]
+        here = clips.section == section
+        rows = test_rows[test_rows.section == section]
         try:
-            score[here], cut, told = scorer.score(
+            score[here], cut, remarks = scorer.score(
                 rows.vectors, normalization=normalization, clip=rows.clip
             )
         except InputError as error:
             raise InputError(f"section {section}: {error}") from error
-        thresholds[section], decision[here] = cut, score[here] > cut
-        notes += [f"section {section}: {note}" for note in told]
+        thresholds[section] = cut
+        decision[here] = score[here] > cut
+        notes += [f"section {section}: {note}" for note in remarks]
     return MachineScores(clips, score, decision, thresholds, tuple(notes))
 
 
@@ -162,7 +167,8 @@ class SectionScorer:
         normal, _ = _bank(
             {domain: prepare(v) for domain, v in (held_out or {}).items() if len(v)}, scoring
         )
-        clips, normal_clips = None, None
+        clips = None
+        normal_clips = None
         if windows is not None:
             clips, normal_clips = (
                 _bank(
@@ -170,7 +176,16 @@ class SectionScorer:
                 )[0]
                 for split in ("train", "held_out")
             )
-        scorer = cls(bank, normal, clips, normal_clips, prepare, scoring, axes, tuple(notes))
+        scorer = cls(
+            bank=bank,
+            held_out=normal,
+            bank_clip=clips,
+            held_out_clip=normal_clips,
+            prepare=prepare,
+            scoring=scoring,
+            axes=axes,
+            notes=tuple(notes),
+        )
         # Fitting the back end now reports invalid options at once.
         _ = scorer.fitted
         return scorer
@@ -193,12 +208,13 @@ class SectionScorer:
         is scored independently. If rows are windows, `clip` holds the number of each row's clip,
         and the result has one score per clip instead of one per row.
         """
-        mode, domains = normalization or self.scoring.normalization, self.scoring.domains
+        mode = normalization or self.scoring.normalization
+        domains = self.scoring.domains
         # A pooled bank is the only bank, so the minimum over banks is its score.
         domains = "min" if domains == "pooled" else domains
         scores = self.bank_scores(vectors, clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
-        statistics, told = domain_statistics(
+        statistics, remarks = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
         if self.scoring.deviation == "target" and "target" in statistics:
@@ -208,7 +224,7 @@ class SectionScorer:
         cut, more = self._threshold(
             np.concatenate([normalized(of, statistics, domains) for of in normal.values()])
         )
-        return normalized(scores, statistics, domains), cut, (*self.notes, *told, *more)
+        return normalized(scores, statistics, domains), cut, (*self.notes, *remarks, *more)
 
     def _merged(self, scores: Scores, clip: np.ndarray | None) -> Scores:
         """Returns {bank: scores of clips}; the scores of a clip's windows are merged."""
@@ -246,7 +262,8 @@ class SectionScorer:
         Args:
             groups: {bank: number of each row's group}.
         """
-        scores, clips = self.fitted.self_scores(groups), self.bank_clip
+        scores = self.fitted.self_scores(groups)
+        clips = self.bank_clip
         return {d: self._merged(of, clips[d]) if clips else of for d, of in scores.items()}
 
     def _held_out_scores(self, banks) -> dict[str, Scores]:
@@ -263,10 +280,12 @@ class SectionScorer:
         return {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
 
     def _threshold(self, normal) -> tuple[float, list[str]]:
-        normal, quantile = normal[~np.isnan(normal)], self.scoring.decision_quantile
+        normal = normal[~np.isnan(normal)]
+        quantile = self.scoring.decision_quantile
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
-            above, asked = np.sum(normal > cut), (1 - quantile) * len(normal)
+            above = np.sum(normal > cut)
+            asked = (1 - quantile) * len(normal)
             # A count within 3 standard deviations of the expected one is accepted.
             near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
             if near or self.scoring.decision == "quantile":

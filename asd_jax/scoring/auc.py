@@ -21,7 +21,8 @@ def tie_groups(label, score, weight=None) -> tuple[np.ndarray, np.ndarray]:
         weight: how often each clip counts, "... n"; a bootstrap draws many such rows, and the
             scores need to be sorted only once.
     """
-    label, score = np.asarray(label), np.asarray(score)
+    label = np.asarray(label)
+    score = np.asarray(score)
     order = np.argsort(-score, kind="stable")
     # Clips with equal scores cannot be ranked, so they form a group.
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])

@@ -50,7 +50,8 @@ def chosen_scoring(
     found = {}
     for machine, embeddings in machines.items():
         others = [of for name, of in machines.items() if name != machine]
-        values, reasons = {}, []
+        values = {}
+        reasons = []
         options = dict(candidates(scoring, embeddings))
         for name, candidate in options.items():
             try:

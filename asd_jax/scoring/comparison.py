@@ -37,7 +37,8 @@ def compare_back_ends(
     for name in back_ends:
         grid[name] = dict.fromkeys(MODES)
         of_name = dataclasses.replace(scoring, back_end=name)
-        fitted, scored = {}, {}
+        fitted = {}
+        scored = {}
         try:
             for machine, embeddings in machines.items():
                 with error_context(f"machine {machine}"):

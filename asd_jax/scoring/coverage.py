@@ -31,7 +31,8 @@ def coverage_notes(sections: Iterable[tuple[str, str]], year: int) -> list[str]:
 
     A set of which no section is present has no note.
     """
-    found, notes = set(sections), []
+    found = set(sections)
+    notes = []
     of = edition(year)
     for name, machines in (("dev", of.dev), ("evaluation", of.evaluation)):
         wanted = [(machine, s) for machine, all_of_it in machines.items() for s in all_of_it]

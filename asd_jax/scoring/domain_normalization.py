@@ -15,7 +15,8 @@ MODES = ("train", "test", "held_out", "none")
 DOMAINS = ("min", "source", "target", "pooled")
 # Scores whose standard deviation is smaller than either limit (absolute, or relative to the largest
 # score) differ only by rounding. Dividing by it would inflate that rounding to values of 1e8.
-_LEAST_STD, _LEAST_SHARE = 1e-12, 1e-9
+_LEAST_STD = 1e-12
+_LEAST_SHARE = 1e-9
 
 
 def domain_normalize(
@@ -96,7 +97,8 @@ def domain_statistics(
         )
     lacking = {name: _why_no_std(scores, mode) for name, scores in values.items()}
     able = [name for name, reason in lacking.items() if not reason]
-    statistics, notes = {}, []
+    statistics = {}
+    notes = []
     for name, reason in lacking.items():
         source = name
         # A bank without usable statistics takes those of the largest usable bank.

@@ -126,7 +126,8 @@ class Embeddings:
             n: np.concatenate([getattr(part, n) for part in parts])
             for n in ("vectors", "label", *_TEXT)
         }
-        begins, starts = [part.window_start_seconds for part in parts], None
+        begins = [part.window_start_seconds for part in parts]
+        starts = None
         if any(begin is not None for begin in begins):
             pairs = zip(parts, begins, strict=True)
             starts = np.concatenate(
@@ -203,7 +204,7 @@ def check_clips(found: Embeddings) -> None:
         for one, other in itertools.pairwise(clips):
             if one == other:
                 raise InputError(
-                    f"two {one[0]} clips of one name, {one[1]}, by which scores are told apart; "
+                    f"two {one[0]} clips of one name, {one[1]}, so scores cannot be assigned; "
                     "windows of one clip have window_start_seconds"
                 )
 

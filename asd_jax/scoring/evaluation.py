@@ -32,12 +32,12 @@ def labelled_sections(
     if not kept:
         (machine, section), (first, *_) = next(iter(unlabelled.items()))
         raise InputError(
-            f"{folder}: {machine} section {section}: {first.file} tells no label and domain "
+            f"{folder}: {machine} section {section}: {first.file} has no label and domain "
             f"({sum(map(len, unlabelled.values()))} such clips); give --ground_truth=DIR, or "
             "--check to check the files only"
         )
     return kept, [
-        f"{machine} section {section}: {len(those)} clips tell no label and domain; the score "
+        f"{machine} section {section}: {len(those)} clips have no label and domain; the score "
         "leaves it out (--ground_truth=DIR gives labels)"
         for (machine, section), those in unlabelled.items()
     ]
@@ -79,7 +79,8 @@ def evaluate_system(folder: str, clips: Sequence[ScoredClip], year: int) -> dict
 
 def _section_notes(clips: Sequence[ScoredClip], year: int) -> list[str]:
     """Returns notes on the scores and labels of one section."""
-    name, notes = f"{clips[0].machine} section {clips[0].section}", []
+    name = f"{clips[0].machine} section {clips[0].section}"
+    notes = []
     if len({clip.score for clip in clips}) == 1:
         notes.append(f"{name}: all {len(clips)} scores are equal, which counts as 0.5")
     named = any("normal" in clip.file or "anomaly" in clip.file for clip in clips)
@@ -143,6 +144,7 @@ def compare_systems(
     from asd_jax.scoring.intervals import paired_bootstrap
 
     clips, scores = aligned([*runs, *others])
-    ours, theirs = scores[: len(runs)], scores[len(runs) :]
+    ours = scores[: len(runs)]
+    theirs = scores[len(runs) :]
     found = paired_bootstrap(clips, ours, theirs, year, replicates=replicates, seed=seed)
     return dataclasses.asdict(found)

@@ -81,7 +81,8 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     """
     from scipy import stats
 
-    n, groups = len(label), tie_groups(label, score)
+    n = len(label)
+    groups = tie_groups(label, score)
     found = {}
     for name, metric, left_out in zip(
         ("auc", "pauc"), (auc, pauc), leave_one_out(label, score), strict=True
@@ -100,15 +101,19 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
     anomaly removes its steps. For the partial area, it also moves the cut. Prefix sums give all n
     values at once.
     """
-    label, score = np.asarray(label), np.asarray(score)
+    label = np.asarray(label)
+    score = np.asarray(score)
     normals, anomalies = tie_groups(label, score)
-    n, p = normals.sum(), anomalies.sum()
+    n = normals.sum()
+    p = anomalies.sum()
     if n < 2 or p < 2:
         raise InputError(
             f"jackknife: needs two normal and two anomalous clips, found {n:.0f} and {p:.0f}"
         )
-    above, end = np.cumsum(anomalies) - anomalies, np.cumsum(normals)
-    before, area = end - normals, np.cumsum(normals * (above + anomalies / 2))
+    above = np.cumsum(anomalies) - anomalies
+    end = np.cumsum(normals)
+    before = end - normals
+    area = np.cumsum(normals * (above + anomalies / 2))
     column = above + anomalies / 2  # area that one normal clip of the group adds
     without_anomaly = (area[-1] - (n - end + normals / 2)) / (n * (p - 1))
     without_normal = (area[-1] - column) / ((n - 1) * p)
@@ -123,7 +128,8 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
             + inside * (above[g] + inside * anomalies[g] / 2 / max(normals[g], 1))
         )
 
-    cut, inside = max_fpr * n, np.clip(max_fpr * n - before, 0, normals)
+    cut = max_fpr * n
+    inside = np.clip(max_fpr * n - before, 0, normals)
     # Area up to the cut that one anomaly adds.
     steps = np.maximum(cut - end, 0) + inside**2 / 2 / np.maximum(normals, 1)
     partial_without_anomaly = (area_up_to(cut) - steps) / (n * (p - 1))
@@ -239,7 +245,8 @@ def paired_bootstrap(
         raise InputError(
             f"paired bootstrap: {len(a)} seeds of A but {len(b)} of B; the same seeds are needed"
         )
-    drawn_a, drawn_b = drawn[: len(a)], drawn[len(a) :]
+    drawn_a = drawn[: len(a)]
+    drawn_b = drawn[len(a) :]
     seeds_a = _drawn_seeds(drawn_a, rng)
     seeds_b = seeds_a if same_seeds else _drawn_seeds(drawn_b, rng)
     difference = _over_seeds(drawn_a, seeds_a) - _over_seeds(drawn_b, seeds_b)

@@ -79,7 +79,8 @@ def weighted_quantile(
         rate: the probability.
     """
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
-    order, n = np.argsort(scores, kind="stable"), len(scores)
+    order = np.argsort(scores, kind="stable")
+    n = len(scores)
     weight = np.cumsum(1 / counts[number][order]) / len(counts) * n / (n + 1)
     enough = np.searchsorted(np.round(weight, 9), round(1 - rate, 9))
     return float(scores[order][min(enough, n - 1)])
@@ -117,7 +118,8 @@ def new_session_threshold(
             f"threshold: {len(scores)} normal scores, fewer than {FEWEST} of them different; more "
             "sounds are needed"
         )
-    threshold, weak = weighted_quantile(scores, session, rate), ""
+    threshold = weighted_quantile(scores, session, rate)
+    weak = ""
     if len(scores) < min_normal_sounds(rate):
         weak = (
             f"{len(scores)} normal sounds cannot support a false-alarm rate of "

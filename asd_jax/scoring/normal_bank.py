@@ -200,7 +200,8 @@ class NormalBank:
 
         It is the recording if simulated windows stand for sessions.
         """
-        windows, known = self.windows, self._of_compared_sessions
+        windows = self.windows
+        known = self._of_compared_sessions
         session = np.where(known, windows.session, windows.session.max() + 1 + windows.group)
         return session[self.new_session_scores.of]
 
@@ -239,7 +240,8 @@ class NormalBank:
         included, because another place of the microphone is normal, and what it does not explain is
         not: one of each normal window, and all of them where they stand for sessions.
         """
-        vectors, of = self.vectors[view], self.rows[view]
+        vectors = self.vectors[view]
+        of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
             rows = self.simulated.rows
             used = ~self._of_compared_sessions[rows]
@@ -247,7 +249,8 @@ class NormalBank:
             vectors = np.concatenate([vectors, self.simulated.vectors[view][used]])
             of = np.concatenate([of, rows[used]])
         if stay is not None:
-            vectors, of = vectors[stay[of]], of[stay[of]]
+            vectors = vectors[stay[of]]
+            of = of[stay[of]]
         return vectors, self.windows.domain[of]
 
     @functools.cached_property
@@ -264,9 +267,11 @@ class NormalBank:
         }
         statistics = {one: statistics_of(one, self.windows, scores) for one in self.scorers}
         plain = Standardization(self.domains, statistics, dict.fromkeys(self.domains, 1.0))
-        windows, standardized = self.windows[self.new_session_scores.of], {}
+        windows = self.windows[self.new_session_scores.of]
+        standardized = {}
         for n, name in enumerate(self.domains):
-            own, values = windows.domain == name, self.new_session_scores.values
+            own = windows.domain == name
+            values = self.new_session_scores.values
             of_each = {one: plain.one(one, name, values[one][own, n]) for one in self.voting}
             standardized[name] = fused(of_each)
         scale = scale_of(windows, standardized, self.by_sessions)
@@ -304,7 +309,8 @@ class NormalBank:
 
     def _as_new_session(self, vectors, known: SelfScores, new: np.ndarray) -> SelfScores:
         """Returns the known scores and those of new windows, as windows of a new session."""
-        windows, compared = self.windows, self._of_compared_sessions
+        windows = self.windows
+        compared = self._of_compared_sessions
         # If each recording is a session, the self-scores already leave out whole sessions.
         if np.array_equal(windows.session, windows.group) and compared.all():
             return self.self_scores
@@ -320,7 +326,8 @@ class NormalBank:
             rest = self.self_scores.of & ~compared
             return scores.with_scores(rest, self.self_scores.only(rest))
         first = self.simulated.first
-        rows, copies = self.simulated.rows[first], {}
+        rows = self.simulated.rows[first]
+        copies = {}
         for view, of in self.simulated.vectors.items():
             copies[view] = np.zeros((len(windows), *of.shape[1:]), np.float32)
             copies[view][rows] = of[first]
@@ -341,7 +348,8 @@ class NormalBank:
         same = np.array_equal(self.windows.session, self.windows.group)
         if not rows.any() or not trusted or same:
             return tuple(self.scorers)
-        usual, domain = {}, self.windows.domain[scores.of][rows]
+        usual = {}
+        domain = self.windows.domain[scores.of][rows]
         column = np.array([self.domains.index(name) for name in domain])
         for one, values in scores.values.items():
             own = values[rows][np.arange(len(column)), column]

@@ -124,7 +124,8 @@ class SelfScores:
         self, of: Bool[np.ndarray, "n"], values: Mapping[str, np.ndarray]
     ) -> "SelfScores":
         """Returns these scores and those of further windows, which replace any of the same."""
-        both, merged = self.of | of, {}
+        both = self.of | of
+        merged = {}
         for scorer, own in self.values.items():
             scores = np.empty((len(both), own.shape[1]))
             scores[self.of] = own

@@ -109,7 +109,8 @@ def section_values(
         raise InputError(f"{name}: {np.sum(~np.isfinite(score))} anomaly scores are not finite")
     values = {}
     for column, (metric, mask) in section_columns(domain, label, year).items():
-        normals, anomalies = np.sum(label[mask] == 0), np.sum(label[mask] == 1)
+        normals = np.sum(label[mask] == 0)
+        anomalies = np.sum(label[mask] == 1)
         if not normals or not anomalies:
             said = (
                 f"{name}: {column} needs normal and anomalous clips, found {normals} and "
@@ -130,7 +131,9 @@ def section_values(
 
 def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.ndarray]]:
     """Returns {column: (metric, mask of its clips)}: the rule of the year for one section."""
-    every, source, target = np.ones(len(label), bool), domain == "source", domain == "target"
+    every = np.ones(len(label), bool)
+    source = domain == "source"
+    target = domain == "target"
     if year == 2020:
         return {"auc": (auc, every), "pauc": (pauc, every)}
     if year == 2021:
@@ -200,7 +203,9 @@ def decision_values(domain, label, decision) -> dict[str, float]:
     They are not part of the official score. The columns are precision_source, ... for the domains
     that occur, and precision, ... if no domain is known.
     """
-    domain, label, decision = np.asarray(domain), np.asarray(label), np.asarray(decision)
+    domain = np.asarray(domain)
+    label = np.asarray(label)
+    decision = np.asarray(decision)
     values = {}
     for name in [d for d in ("source", "target") if np.any(domain == d)] or [""]:
         own = domain == name if name else np.ones(len(label), bool)

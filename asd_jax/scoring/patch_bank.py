@@ -15,9 +15,11 @@ from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.coreset import coreset
 
 # Size of a filter-bank patch. Larger patches blur spectral lines, smaller ones are noisy.
-FRAMES, FILTERS = 4, 2
+FRAMES = 4
+FILTERS = 2
 # Patches stored per band, and candidates from which they are chosen.
-KEPT, CONSIDERED = 64, 1024
+KEPT = 64
+CONSIDERED = 1024
 
 
 def energy_patches(energies: Float[Array | np.ndarray, "b t f"]):
@@ -25,7 +27,8 @@ def energy_patches(energies: Float[Array | np.ndarray, "b t f"]):
 
     A patch holds the means over 4 frames of 2 neighbouring filters.
     """
-    times, bands = energies.shape[1] // FRAMES, energies.shape[2] // FILTERS
+    times = energies.shape[1] // FRAMES
+    bands = energies.shape[2] // FILTERS
     whole = energies[:, : times * FRAMES, : bands * FILTERS]
     return whole.reshape(energies.shape[0], times, FRAMES, bands, FILTERS).mean(2)
 

@@ -50,12 +50,20 @@ class Preparation:
         ]
         unit_euclidean = scoring.distance == "unit_euclidean"
         unit_length = unit_euclidean or scoring.distance == "cosine"
-        self = cls(layers, 0.0, 1.0, (), unit_length, unit_euclidean)
+        self = cls(
+            layers=layers,
+            mean=0.0,
+            std=1.0,
+            whiten=(),
+            unit_length=unit_length,
+            unit_single=unit_euclidean,
+        )
         if not given or not (scoring.standardize or scoring.whiten):
             return self
         vectors = self._parts(np.concatenate(given)).astype(np.float64)
         if scoring.standardize:
-            mean, std = vectors.mean(0), vectors.std(0)
+            mean = vectors.mean(0)
+            std = vectors.std(0)
             # A constant dimension carries no information; dividing by 1 avoids a division by 0.
             std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)
             self = dataclasses.replace(self, mean=mean, std=std)

@@ -42,15 +42,25 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         "scoring": scoring.recorded(),
         "machines": {},
     }
-    known, missing = {}, []
+    known = {}
+    missing = []
     labelled, unlabelled = _sections(machines)
-    told = [f"{machine} section {section}: {UNLABELLED}" for machine, section in unlabelled]
+    remarks = [f"{machine} section {section}: {UNLABELLED}" for machine, section in unlabelled]
     for machine, section in labelled:
-        of, name = machines[machine], f"{machine} section {section}"
+        of = machines[machine]
+        name = f"{machine} section {section}"
         here = of.clips.section == section
-        domain, label = of.clips.domain[here], of.clips.label[here]
+        domain = of.clips.domain[here]
+        label = of.clips.label[here]
         try:
-            values = section_values(name, domain, label, of.score[here], year, missing)
+            values = section_values(
+                name=name,
+                domain=domain,
+                label=label,
+                score=of.score[here],
+                year=year,
+                lacking=missing,
+            )
         except InputError as error:
             missing.append(str(error))
             continue
@@ -68,9 +78,9 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         found["official_score"] = None if missing else official.official_score
         if by_set := scores_by_set(known, year):
             found["by_set"] = by_set
-        notes += [f"{reason}; the official score leaves it out" for reason in told]
+        notes += [f"{reason}; the official score leaves it out" for reason in remarks]
     else:
-        missing += told
+        missing += remarks
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
 
 
@@ -99,7 +109,8 @@ def _combined(what: Callable[[list[float]], float], values: list):
 
 def _sections(machines: Mapping[str, MachineScores]) -> tuple[list[tuple[str, str]], ...]:
     """Returns the (machine, section) pairs whose test clips have labels, and the others."""
-    labelled, unlabelled = [], []
+    labelled = []
+    unlabelled = []
     for machine, of in machines.items():
         for section in sorted(set(of.clips.section.tolist())):
             known = (of.clips.label[of.clips.section == section] >= 0).all()

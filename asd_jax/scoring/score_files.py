@@ -67,13 +67,13 @@ def score_file(path: Path) -> ScoreFile | None:
         return None
     ours = match["edition"] is None and match["run"] is None
     return ScoreFile(
-        path,
-        match["kind"],
-        match["machine"],
-        match["id"] or match["section"],
-        match["domain"],
-        match["run"] or "",
-        ours and (match["id"] is not None or match["test"] is not None),
+        path=path,
+        kind=match["kind"],
+        machine=match["machine"],
+        section=match["id"] or match["section"],
+        domain=match["domain"],
+        run=match["run"] or "",
+        submitted=ours and (match["id"] is not None or match["test"] is not None),
     )
 
 

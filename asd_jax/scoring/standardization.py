@@ -65,7 +65,8 @@ def statistics_of(
         windows: the normal windows.
         scores: {bank: scores of the windows}; banks with the same scores lend each other theirs.
     """
-    found, counts = {}, {}
+    found = {}
+    counts = {}
     for n, name in enumerate(windows.domains):
         of = scores[name].of
         own = windows.domain[of] == name

@@ -53,7 +53,8 @@ def write_submission(
         year: the year of the challenge.
         domain: domain of each clip, "n"; needed for 2021 only.
     """
-    section, files = np.asarray(section), np.array([Path(str(name)).name for name in files])
+    section = np.asarray(section)
+    files = np.array([Path(str(name)).name for name in files])
     ends = [f"section_{s}_test" for s in section]
     if year == 2020:
         ends = [f"id_{s}" for s in section]
@@ -120,13 +121,27 @@ def read_submission(
     clips = []
     for path, file in found.items():
         if file.kind == "anomaly_score":
-            clips += _clips(file, values[path], values.get(file.partner), labels, problems, strict)
+            clips += _clips(
+                file=file,
+                scores=values[path],
+                decisions=values.get(file.partner),
+                labels=labels,
+                problems=problems,
+                strict=strict,
+            )
         elif file.partner not in found:
             problems.add("no scores", path, f"{path}: no anomaly scores of this section beside it")
         if strict and not file.submitted:
             problems.add("name", path, f"{path}: not the name of a submission's file")
     check_runs(folder, found.values(), problems)
-    check_sections(folder, clips, machines, expected, problems, strict)
+    check_sections(
+        folder=folder,
+        clips=clips,
+        machines=machines,
+        expected=expected,
+        problems=problems,
+        strict=strict,
+    )
     check_decisions(found, complete, problems)
     check_clips(folder, clips, labels, problems)
     if problems:
@@ -155,7 +170,8 @@ def _read_values(file: ScoreFile, problems: Problems, strict: bool) -> dict[str,
     before = len(problems)
     for number, row in enumerate(rows, start=1):
         try:
-            name, value = row[0], float(row[1])
+            name = row[0]
+            value = float(row[1])
             # A byte order mark would become part of the first file name.
             if len(row) > 2 or not name or name.startswith("\ufeff"):
                 raise ValueError
@@ -189,12 +205,15 @@ def _clips(
     strict: bool,
 ) -> list[ScoredClip]:
     """Returns the rows of one score file with what is known about their clips."""
-    path, machine, section = file.path, file.machine, file.section
+    path = file.path
+    machine = file.machine
+    section = file.section
     if decisions is not None and set(decisions) != set(scores):
         odd = sorted(set(decisions) ^ set(scores))
         said = f"its clips are not those of the decision file, {some(odd)}"
         problems.add("other clips", path, f"{path}: {said}")
-    clips, here = [], set()
+    clips = []
+    here = set()
     for written, score in scores.items():
         name = written if Path(written).suffix else f"{written}.wav"
         if strict and name != written:
@@ -215,7 +234,17 @@ def _clips(
         decided = None if decisions is None else decisions.get(written)
         # _read_values has already reported any other value.
         decision = int(decided) if decided in (0, 1) else None
-        clips.append(ScoredClip(machine, section, name, domain, label, score, decision))
+        clips.append(
+            ScoredClip(
+                machine=machine,
+                section=section,
+                file=name,
+                domain=domain,
+                label=label,
+                score=score,
+                decision=decision,
+            )
+        )
     if here and -1 not in here and len(here) == 1:
         kind = "anomalous" if 1 in here else "normal"
         problems.add("one label", path, f"{path}: only {kind} clips; a score needs both")

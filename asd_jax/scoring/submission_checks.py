@@ -76,8 +76,8 @@ def check_clips(
         here = places.setdefault((clip.machine, clip.section), {})
         here[clip.file] = (clip.domain, clip.label)
     known: dict[tuple[str, str], dict[str, tuple[str, int]]] = {}
-    for (machine, file), told in (labels or {}).items():
-        known.setdefault((machine, labels_from_name(file, machine)[0]), {})[file] = told
+    for (machine, file), stated in (labels or {}).items():
+        known.setdefault((machine, labels_from_name(file, machine)[0]), {})[file] = stated
     for (machine, section), ours in sorted(places.items()):
         # What the ground truth does not know at all is unlabelled, which is no mistake.
         if (machine, section) in known:
@@ -97,7 +97,7 @@ def _check_against(
     Clips that carry their label in their names are counted, because their released names are not
     known: as many of each domain and label as the ground truth has left.
     """
-    own = Counter(told for file, told in ours.items() if file not in known and told[1] >= 0)
+    own = Counter(stated for file, stated in ours.items() if file not in known and stated[1] >= 0)
     lacking = sorted(set(known) - set(ours))
     if own:
         open_ = Counter(known[file] for file in lacking) - own

@@ -52,7 +52,8 @@ def _gamma(scores, quantile):
     # A joint search over shape, start and scale often stops far from the maximum of the likelihood,
     # or at a start so close to the lowest score that the likelihood is unbounded. For a fixed start
     # the maximum over shape and scale is unique.
-    mean, std = scores.mean(), scores.std()
+    mean = scores.mean()
+    std = scores.std()
     scores = (scores - mean) / std
     fits = [stats.gamma.fit(scores, floc=scores.min() - below) for below in _STARTS]
     likeliest = min(fits, key=lambda fit: stats.gamma.nnlf(fit, scores))

@@ -90,7 +90,8 @@ def _scale(name: str, parts: Sequence[np.ndarray]) -> TargetScale:
 
 def initial_heads(config: EATConfig, scales: Sequence[TargetScale], key: jax.Array) -> dict:
     """Returns random parameters of the layers that predict the teachers' frames."""
-    tokens, kept = jnp.zeros((1, 1, config.embed_dim)), jnp.zeros((1, 1), jnp.int32)
+    tokens = jnp.zeros((1, 1, config.embed_dim))
+    kept = jnp.zeros((1, 1), jnp.int32)
     places = tokens, kept, 1, config.mel_bins // PATCH
     heads = TeacherHeads(tuple((1, scale.width) for scale in scales))
     return heads.init(key, *places)["params"]
@@ -119,7 +120,8 @@ def distillation_losses(
         batch: `target_N` "b t e", and `known_N` "b": 0 where teacher N has no target for a clip.
         dtype: the type to compute in.
     """
-    times, bands = spectrogram.shape[1] // PATCH, config.mel_bins // PATCH
+    times = spectrogram.shape[1] // PATCH
+    bands = config.mel_bins // PATCH
     views = kept.shape[1]
     student: Any = EAT(config, dtype).apply({"params": params["eat"]}, spectrogram, kept)[0]
     places = student[:, 1:], kept.reshape(-1, kept.shape[2]), times, bands

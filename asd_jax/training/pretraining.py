@@ -291,14 +291,14 @@ def make_pretraining_step(
                 places = spectrogram, kept
                 return distillation_losses(config, scales, params, *places, batch, dtype)
             return losses(
-                config,
-                settings,
-                params,
-                gather_params(state.teacher),
-                spectrogram,
-                kept,
-                noise_key,
-                dtype,
+                config=config,
+                settings=settings,
+                params=params,
+                teacher=gather_params(state.teacher),
+                spectrogram=spectrogram,
+                kept=kept,
+                key=noise_key,
+                dtype=dtype,
             )
 
         (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(

@@ -133,9 +133,10 @@ class Head(CheckedSettings):
 
     head: str = key(
         "arcface",
-        "arcface; adacos, whose scale follows the training; subcluster_adacos; or adaproj, whose "
-        "classes are subspaces; the last three without a margin",
+        "arcface; adacos, whose scale follows the training; subcluster_adacos; adaproj, whose "
+        "classes are subspaces; the last three without a margin; or package.module:function",
         choices=("arcface", "adacos", "subcluster_adacos", "adaproj"),
+        function=True,
     )
     scale: float = key(30.0, "of the cosines", above=0)
     margin: float = key(0.5, "radians, on the true class", least=0)

@@ -17,6 +17,8 @@ from asd_jax.models.adaproj import AdaProj
 from asd_jax.models.arcface import ArcFace, arcface_loss
 from asd_jax.models.encoder import Encoder
 from asd_jax.models.lora import merge
+from asd_jax.models.own_head import own_head
+from asd_jax.runtime.functions import names_function
 from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
 from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
@@ -56,6 +58,8 @@ def make_head(classes: int, settings: FineTuning, subcentres: tuple[int, ...] = 
         return ArcFace(classes, settings.scale, settings.margin, subcentres)
     if settings.head == "adaproj":
         return AdaProj(classes, settings.subclusters)
+    if names_function(settings.head):
+        return own_head(settings.head, classes)
     subclusters = settings.subclusters if settings.head == "subcluster_adacos" else 1
     return AdaCos(classes, subclusters, settings.scale_rule)
 
@@ -231,11 +235,12 @@ def _make_loss(encoder: Encoder, head: nn.Module):
         )
         variables = {"params": params["head"], **head_state}
         (logits, cosine), head_state = head.apply(
-            variables, embeddings, part["labels"], mutable=["adacos"]
+            variables, embeddings, part["labels"], mutable=list(head_state)
         )
         # The accuracy uses the cosines, because the margin lowers the logit of the true class.
         hits = cosine.argmax(-1) == part["labels"].argmax(-1)
-        return arcface_loss(logits, part["labels"]), (head_state, hits.mean())
+        loss = getattr(head, "loss", arcface_loss)(logits, part["labels"])
+        return loss, (head_state, hits.mean())
 
     return loss_of
 

@@ -87,7 +87,8 @@ def open_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, StoredTens
 
 def _stored(path: Path, file: Any, name: str) -> StoredTensor:
     part = file.get_slice(name)
-    shape, dtype = tuple(part.get_shape()), str(part.get_dtype())
+    shape = tuple(part.get_shape())
+    dtype = str(part.get_dtype())
     if dtype not in DTYPES or len(shape) > HIGHEST_RANK:
         raise InputError(
             f"{path}: tensor {name[:80]!r} of {dtype} with {len(shape)} axes; known: "
@@ -114,8 +115,10 @@ def write_safetensors(
     # Writing the widest types first keeps all tensors aligned.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     for name in order:
-        shape, dtype = tensors[name].shape, tensors[name].dtype
-        start, end = end, end + math.prod(shape) * dtype.itemsize
+        shape = tensors[name].shape
+        dtype = tensors[name].dtype
+        start = end
+        end = end + math.prod(shape) * dtype.itemsize
         header[name] = {
             "dtype": _CODES[np.dtype(dtype)],
             "shape": list(shape),

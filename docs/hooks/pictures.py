@@ -6,7 +6,8 @@ import numpy as np
 
 from asd_jax import log_filter_bank, simam_weights
 from asd_jax.features.filter_bank import filter_bank, normalize
-from asd_jax.reporting import plots
+from asd_jax.reporting import plots, spectrograms
+from asd_jax.reporting.svg import ANOMALY, FAINT, INK, NORMAL, svg_axes
 from asd_jax.scoring.auc import auc, pauc, tie_groups
 from asd_jax.scoring.back_ends.knn import knn
 from asd_jax.scoring.back_ends.local_density import local_density
@@ -52,12 +53,12 @@ def simam() -> tuple[str, str]:
     """Returns a spectrogram and its SimAM weights."""
     energies = np.asarray(log_filter_bank(machine(0, fault=0.03)[None], spacing="even"))[:, :192]
     weights = np.asarray(simam_weights(normalize(energies)))[0]
-    svg = plots.spectrograms(
+    svg = spectrograms.spectrograms(
         energies[0],
         weights,
         centres("even"),
         hop_seconds=0.01,
-        decibels=plots.decibel_range(energies),
+        decibels=spectrograms.decibel_range(energies),
     )
     return svg, (
         "Above, a machine that begins to whistle at 1 s; below, SimAM's weight of each cell: high "
@@ -68,7 +69,7 @@ def simam() -> tuple[str, str]:
 def patches() -> tuple[str, str]:
     """Returns a spectrogram cut into the patches that EAT sees."""
     energies = np.asarray(log_filter_bank(machine(0)[None], spacing="even"))[0, :192]
-    with plots.svg_axes(2.6) as (axes, svg):
+    with svg_axes(2.6) as (axes, svg):
         axes.imshow(energies.T, origin="lower", aspect="auto", cmap="magma", interpolation="none")
         for time in range(16, 192, 16):
             axes.axvline(time - 0.5, color="white", linewidth=1.2)
@@ -94,14 +95,14 @@ def back_ends() -> tuple[str, str]:
         "local_density": local_density(bank, distance="euclidean"),
         "mahalanobis": mahalanobis(bank),
     }
-    with plots.svg_axes(2.2, 1, ncols=3, sharey=True) as (axes, svg):
+    with svg_axes(2.2, 1, ncols=3, sharey=True) as (axes, svg):
         for panel, (name, back_end) in zip(np.ravel(axes), fitted.items(), strict=True):
             score = back_end.score(plane)["source"].reshape(len(y), len(x))
             # The level that a tenth of the bank's own scores exceeds.
             level = np.quantile(back_end.self_scores()["source"]["source"], 0.9)
-            panel.contourf(x, y, score, [0, level], colors=[plots.NORMAL], alpha=0.3)
-            panel.contour(x, y, score, [level], colors=plots.INK, linewidths=0.8)
-            panel.plot(*bank["source"].T, ".", color=plots.NORMAL, markersize=2.5)
+            panel.contourf(x, y, score, [0, level], colors=[NORMAL], alpha=0.3)
+            panel.contour(x, y, score, [level], colors=INK, linewidths=0.8)
+            panel.plot(*bank["source"].T, ".", color=NORMAL, markersize=2.5)
             panel.set_title(name, loc="left")
             panel.set(xticks=[], yticks=[])
     return svg[0], (
@@ -130,15 +131,15 @@ def domains() -> tuple[str, str]:
         "before: distance to the nearest bank": np.minimum(to_source, to_target),
         "after normalisation": after,
     }
-    with plots.svg_axes(2.6, 2) as (axes, svg):
+    with svg_axes(2.6, 2) as (axes, svg):
         for panel, (title, values) in zip(axes, shown.items(), strict=True):
             bins = np.histogram_bin_edges(values, 30)
-            panel.hist(values[:60], bins, color=plots.NORMAL, alpha=0.8, label="source, normal")
+            panel.hist(values[:60], bins, color=NORMAL, alpha=0.8, label="source, normal")
             panel.hist(
                 values[60:],
                 bins,
                 fill=False,
-                edgecolor=plots.ANOMALY,
+                edgecolor=ANOMALY,
                 hatch="////",
                 label="target, normal",
             )
@@ -168,17 +169,17 @@ def sessions() -> tuple[str, str]:
     ]
     faulty = _level([machine(900 + k, muffled=1.2, fault=0.3) for k in range(8)])
     groups = {
-        "known days,\nclip left out": (clip_left_out, plots.NORMAL, "o"),
-        "known days,\nday left out": (day_left_out, plots.NORMAL, "s"),
-        "a new day,\nhealthy": ([_nearest(x, known) for x in mean["Thu"]], plots.INK, "o"),
-        "a new day,\nwhistling": ([_nearest(x, known) for x in faulty], plots.ANOMALY, "x"),
+        "known days,\nclip left out": (clip_left_out, NORMAL, "o"),
+        "known days,\nday left out": (day_left_out, NORMAL, "s"),
+        "a new day,\nhealthy": ([_nearest(x, known) for x in mean["Thu"]], INK, "o"),
+        "a new day,\nwhistling": ([_nearest(x, known) for x in faulty], ANOMALY, "x"),
     }
-    with plots.svg_axes(3.0) as (axes, svg):
+    with svg_axes(3.0) as (axes, svg):
         for place, (values, colour, marker) in enumerate(groups.values()):
             x = place + np.linspace(-0.3, 0.3, len(values))
             axes.plot(x, values, marker, color=colour, markersize=4, fillstyle="none")
-        axes.axhline(max(clip_left_out), color=plots.FAINT, linestyle=":", label="from clips")
-        axes.axhline(max(day_left_out), color=plots.INK, linestyle="--", label="from days")
+        axes.axhline(max(clip_left_out), color=FAINT, linestyle=":", label="from clips")
+        axes.axhline(max(day_left_out), color=INK, linestyle="--", label="from days")
         axes.set_xticks(range(len(groups)), list(groups))
         axes.set_ylabel("distance to the nearest normal")
         axes.figure.legend(loc="outside upper center", ncols=2, title="highest of the known days")

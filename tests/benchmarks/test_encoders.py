@@ -88,6 +88,8 @@ def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(
     assert (folders[2] / "embeddings" / "fan.npz").stat().st_mtime_ns == kept
     status, _, err = command(benchmarks.encoders, *flags, "--config.data.clip_seconds=0.5")
     assert status == 2 and "data.clip_seconds (1.0 there, 0.5 here)" in err
+    # The flags are the command's own.
+    assert "another --output (or --cells)" in " ".join(err.split()) and "--workdir" not in err
     next((tmp_path / "f" / "fan" / "test").iterdir()).unlink()
     status, _, err = command(benchmarks.encoders, *flags)
     assert status == 2 and "was made of other recordings than are there now" in err

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.machines import FAULTS
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.runtime.files import read_json
 from benchmarks import heat_map

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import benchmarks.parity
 import convert.classifier
+import convert.eat
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.weights import load_encoder, load_pipeline, read_weights
 from benchmarks.torch_writer import Call, Reference, save, tensor
@@ -49,6 +50,7 @@ RENAMED = {
     "DataParallel": lambda name: f"module.{name}",
     "compiled": lambda name: f"_orig_mod.{name}",
     "compiled and DataParallel": lambda name: f"module._orig_mod.{name}",
+    "FSDP": lambda name: f"_fsdp_wrapped_module.{name}",
     "blocks compiled one by one": lambda name: name.replace("attn.", "_orig_mod.attn."),
     "of a LightningModule": lambda name: f"model.{name}",
     "a part of another model": lambda name: f"system.backbone.{name.removeprefix('model.')}",
@@ -217,6 +219,16 @@ def test_heads_are_asked_for_where_nothing_says_them_and_may_not_contradict(tmp_
         converted(tmp_path / "a.safetensors", heads=8)
 
 
+def test_the_command_takes_the_heads_from_its_flag(tmp_path, public, expected, command):
+    save_file(public, tmp_path / "a.safetensors")
+    flags = f"--source={tmp_path}/a.safetensors", f"--output={tmp_path}/ours.safetensors"
+    status, _, err = command(convert.eat, *flags)
+    assert status == 2 and "give --heads=N" in err and "Traceback" not in err
+    status, _, err = command(convert.eat, *flags, "--heads=4")
+    assert status == 0, err
+    equal(load_encoder(tmp_path / "ours.safetensors"), expected)
+
+
 TEXTS = {
     b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 341\n": "Git LFS pointer",
     b"<!DOCTYPE html>\n<html><head><title>EAT</title>": "an HTML page.*resolve/main",
@@ -224,6 +236,7 @@ TEXTS = {
     b'{"error":"Repository not found"}': "JSON text",
     b"\x1f\x8b\x08\x00": "gzip archive",
     b"\x89HDF\r\n": "HDF5",
+    b"model.pt".ljust(257, b"\0") + b"ustar\x0000": "tar archive",
     b"": "an empty file",
     b"\x80\x02\x8a\nl\xfc": r"torch before 1.6 .*torch.save\(torch.load\(FILE, weights_only=True\)",
 }

@@ -15,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 from asd_jax.data import factory
 from asd_jax.data import machines as physics
 from asd_jax.data.clips import find_clips, training_classes
-from asd_jax.data.factory import factory_clip, read_factory_clip, spectrogram, write_factory
+from asd_jax.data.factory import read_factory_clip, write_factory
 from asd_jax.data.machines import FAULTS, GRADES, MACHINES, TIMING_FAULTS
+from asd_jax.data.synthesis import factory_clip, spectrogram
 from asd_jax.features.filter_bank import log_filter_bank
 from asd_jax.runtime.errors import InputError
 

@@ -88,9 +88,11 @@ def test_no_server_is_waited_for_without_end_or_word(
             get(new_session(), url)
         else:
             fetch_file(new_session(), url, tmp_path / "a", size=1000, md5="")
-    # Measured: 0.5 s at most, as the last try begins within the 0.3 s; a loaded machine takes more.
-    assert time.monotonic() - begin < 4
-    assert "redirects" in name or "try 2 of 5" in capsys.readouterr().err
+    # Measured: 0.5 s at most, as the last try begins within the 0.3 s; a loaded machine takes more,
+    # and has no patience left for a second try if the first one took longer than that.
+    seconds = time.monotonic() - begin
+    assert seconds < 10
+    assert "redirects" in name or seconds > 0.6 or "try 2 of 5" in capsys.readouterr().err
 
 
 def test_a_small_answer_that_unpacks_to_a_large_one_is_refused(serve):

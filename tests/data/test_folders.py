@@ -25,7 +25,7 @@ def tree(root, *files):
 def found(root):
     """(names found, lines told)."""
     lines = []
-    files = sound_files(root, tell=lines.append)
+    files = sound_files(root, report=lines.append)
     return [path.relative_to(root).as_posix() for path in files], lines
 
 
@@ -74,7 +74,7 @@ def test_pipes_and_broken_links_are_told(tmp_path):
     os.mkfifo(tmp_path / "fan/train/pipe.wav")
     (tmp_path / "fan/train/gone.wav").symlink_to(tmp_path / "nowhere")
     lines = []
-    assert len(find_clips(tmp_path, tell=lines.append)) == 1 == len(found(tmp_path)[0])
+    assert len(find_clips(tmp_path, report=lines.append)) == 1 == len(found(tmp_path)[0])
     assert len(lines) == 2 and "a link that leads nowhere" in lines[0] + lines[1]
     assert any("pipe.wav: a pipe or device" in line for line in lines)
     assert len(inspect(tmp_path)["machines"]["fan"]["problems"]) == 2
@@ -83,7 +83,7 @@ def test_pipes_and_broken_links_are_told(tmp_path):
 def test_recordings_below_a_train_folder_are_told(tmp_path):
     tree(tmp_path, "fan/train/a.wav", "fan/train/monday/b.wav")
     lines = []
-    assert len(find_clips(tmp_path, tell=lines.append)) == 1
+    assert len(find_clips(tmp_path, report=lines.append)) == 1
     assert "train/monday: 1 recordings, which must lie in train itself" in lines[0]
 
 

@@ -6,9 +6,9 @@ import soundfile
 from scipy.signal import stft
 
 from asd_jax.data.audio import read_clip, read_clip_int16
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.far_microphone import stereo_clip, write_stereo
 from asd_jax.data.machines import FAULTS
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.data.two_microphones import LOUDER, cancelled, cancelling
 from asd_jax.runtime.errors import InputError
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from asd_jax.features.filter_bank import filter_bank
-from asd_jax.reporting import plots
+from asd_jax.reporting import plots, spectrograms
 from asd_jax.runtime.printable import printable
 from asd_jax.scoring.intervals import Interval
 
@@ -53,7 +53,7 @@ PLOTS = {
         ["weight", "frequency (kHz)"],
     ),
     "spectrograms": (
-        lambda: plots.spectrograms(
+        lambda: spectrograms.spectrograms(
             NOISE - 6,
             0.81 + NOISE / 20,
             np.linspace(20, 8000, 128),

@@ -5,8 +5,8 @@ import pytest
 
 from asd_jax.config import Recordings
 from asd_jax.data.clips import Clip
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.far_microphone import stereo_clip, write_stereo
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.run.microphones import check_cancelling
 from asd_jax.runtime.errors import InputError
 

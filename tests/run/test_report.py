@@ -13,7 +13,8 @@ import pytest
 import asd_jax.evaluate
 from asd_jax.data.factory import write_factory
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.reporting.sections import clip_sections, most_wrong, project
+from asd_jax.reporting.clip_cards import clip_sections, most_wrong
+from asd_jax.reporting.sections import project
 from asd_jax.scoring.anomaly_score import score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring

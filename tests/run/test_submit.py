@@ -84,14 +84,43 @@ def test_the_zip_holds_what_the_evaluator_reads_and_no_development_file(year, tm
     assert f"{len(there)} sections, {len(clips)} clips, nothing wrong" in out
 
 
+# The fields of system in the meta file of an entry of 2025 (github MeghanRN/dcase2025_beats_knn).
+SYSTEM_2025 = {
+    "description": {
+        *("input_sampling_rate", "data_augmentation", "front_end", "acoustic_features"),
+        *("embeddings", "machine_learning_method", "aggregation_method"),
+        *("domain_adaptation_method", "domain_generalization_method"),
+        *("ensemble_method_subsystem_count", "decision_making", "attribute_usage"),
+        *("external_data_usage", "development_data_usage"),
+    },
+    "complexity": {"total_parameters", "MACS"},
+    "external_datasets": None,
+    "source_code": None,
+}
+
+
+def meta_of(run, year, command):
+    """The meta file in the zip of a run."""
+    assert command(asd_jax.submit, f"--workdir={run}", f"--year={year}")[0] == 0
+    with zipfile.ZipFile(run / "submission.zip") as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".meta.yaml"))
+        return yaml.safe_load(archive.read(name))
+
+
+def test_the_meta_file_of_2025_has_the_fields_of_a_published_one(tmp_path, command):
+    meta = meta_of(run_of(tmp_path / "run", 2025), 2025, command)
+    assert set(meta) == {"submission", "system", "results"}
+    assert set(meta["submission"]) == {"label", "name", "abbreviation", "authors"}
+    own = {key: set(value) if value else None for key, value in meta["system"].items()}
+    assert own == SYSTEM_2025
+    columns = {tuple(found) for found in meta["results"]["development_dataset"].values()}
+    assert columns == {("auc_source", "auc_target", "pauc")}
+
+
 def test_results_have_the_years_names_and_are_in_percent(tmp_path, command):
     said = {}
     for year in (2020, 2021, 2022, 2025):
-        run = run_of(tmp_path / str(year), year)
-        assert command(asd_jax.submit, f"--workdir={run}", f"--year={year}")[0] == 0
-        with zipfile.ZipFile(run / "submission.zip") as archive:
-            name = next(name for name in archive.namelist() if name.endswith(".meta.yaml"))
-            meta = yaml.safe_load(archive.read(name))
+        meta = meta_of(run_of(tmp_path / str(year), year), year, command)
         said[year] = meta["results"]["development_dataset"]["fan"]
     assert said[2020] == {"averaged_auc": 50.0, "averaged_pauc": 60.0}
     assert said[2021] == {"harmonic_mean_auc": 33.33, "harmonic_mean_pauc": 60.0}  # of 50 and 25
@@ -157,6 +186,12 @@ def with_nan(run):
     path.write_text("section_00_0000.wav,nan\n")
 
 
+def without_wav(run):
+    """The evaluators since 2023 look clips up by their released names, and then sort them."""
+    path = run / "scores" / "anomaly_score_ToyPet_section_00_test.csv"
+    path.write_text(path.read_text().replace(".wav", ""))
+
+
 def without_scores(run):
     shutil.rmtree(run / "scores")
 
@@ -165,6 +200,7 @@ FAULTS = {
     without_a_decision: "decision_result_ToyPet_section_00_test.csv: missing",
     without_a_machine: "no anomaly scores of Polisher section 00",
     with_nan: "is no finite number",
+    without_wav: "lacks the clip's ending .wav",
     without_scores: "no anomaly scores of",
 }
 
@@ -177,6 +213,13 @@ def test_what_an_evaluator_would_refuse_is_refused_and_no_zip_is_left(fault, tmp
     assert status == 2 and FAULTS[fault] in err and "Traceback" not in err
     assert "task2" not in err.replace("_task2", "")  # the folder of the run is named, no copy
     assert not (run / "submission.zip").exists()
+
+
+def test_a_section_with_fewer_clips_than_the_evaluation_set_is_incomplete(tmp_path, command):
+    out = command(asd_jax.submit, f"--workdir={run_of(tmp_path / 'a', 2025)}", "--year=2025")[1]
+    assert out.count("incomplete:") == 8 and "AutoTrash section 00: 8 clips of 200" in out
+    whole = run_of(tmp_path / "b", 2025, clips=100)
+    assert "incomplete" not in command(asd_jax.submit, f"--workdir={whole}", "--year=2025")[1]
 
 
 def test_clips_renamed_with_their_labels_are_refused(tmp_path, command):
@@ -217,6 +260,12 @@ def test_with_the_ground_truth_a_clip_without_a_score_is_refused(tmp_path, comma
         text.replace("section_00_0008.wav,section_00_target_test_normal_0008.wav\n", "")
     )
     assert command(asd_jax.submit, *flags)[0] == 0
+
+
+def test_a_workdir_that_is_not_there_is_named_and_not_made(tmp_path, command):
+    status, _, err = command(asd_jax.submit, f"--workdir={tmp_path}/nowhere", "--year=2025")
+    assert status == 2 and "nowhere: no such folder" in err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import itertools
 import numpy as np
 import pytest
 
-from asd_jax.data.factory import factory_clip
 from asd_jax.data.machines import MACHINES
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.detector.views import scoring_of, views
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused

@@ -64,6 +64,36 @@ def test_the_average_of_the_2024_baseline_is_the_published_one():
     assert harmonic_mean(values) == pytest.approx(0.5650850743959795, abs=1e-15)
 
 
+# AUC source, AUC target and pAUC of the eight evaluation machines, and the official score of both
+# baselines, as the README of nttcslab/dcase2025_task2_evaluator prints them.
+BASELINES_2025 = {
+    "selective Mahalanobis": (
+        0.5650558189601554,
+        (0.7726, 0.8616, 0.6982, 0.5586, 0.7638, 0.7498, 0.7042, 0.729),
+        (0.526, 0.4264, 0.509, 0.5548, 0.3268, 0.4042, 0.5278, 0.7904),
+        (
+            *(0.541578947368421, 0.5184210526315789, 0.5684210526315789, 0.54),
+            *(0.49105263157894735, 0.5142105263157895, 0.5378947368421052, 0.7005263157894737),
+        ),
+    ),
+    "MSE": (
+        0.5442827820713174,
+        (0.8102, 0.814, 0.677, 0.5284, 0.7198, 0.7304, 0.6686, 0.6486),
+        (0.3436, 0.4976, 0.367, 0.6272, 0.3956, 0.4436, 0.443, 0.6592),
+        (
+            *(0.5421052631578948, 0.5284210526315789, 0.55, 0.5552631578947368),
+            *(0.5205263157894737, 0.5342105263157895, 0.5231578947368422, 0.6210526315789474),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("baseline", BASELINES_2025)
+def test_the_average_of_the_2025_baselines_is_what_the_evaluator_prints(baseline):
+    score, *columns = BASELINES_2025[baseline]
+    assert harmonic_mean([v for column in columns for v in column]) == pytest.approx(score, 1e-14)
+
+
 # AUC source, AUC target and pAUC of the five evaluation machines of 2026 by frozen BEATs, and the
 # official score that github kasahart/asd-experiments (results/by_machine.csv, summary.csv) prints.
 PUBLISHED_2026 = {

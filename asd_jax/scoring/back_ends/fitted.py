@@ -82,7 +82,8 @@ def fit_by_folds(
         }
 
     def _without(domain, group):
-        vectors, fold = bank[domain], folds_of(group, folds)
+        vectors = bank[domain]
+        fold = folds_of(group, folds)
         scores = score(vectors)
         # Only the scores against a clip's own bank must come from a fit without the clip.
         scores[domain] = np.full(len(vectors), np.nan)

@@ -8,7 +8,9 @@ from numpy.typing import DTypeLike
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, folds_of
 
-_QUERY_ROWS, _BANK_ROWS = 1024, 4096  # one block of distances: 32 MiB
+# one block of distances: 32 MiB
+_QUERY_ROWS = 1024
+_BANK_ROWS = 4096
 _LARGE = 100_000  # rows from which a float32 bank is searched in float32 first
 _FOLDS = 10  # number of folds into which groups are divided for self-scores
 _SPARE = 8  # extra neighbours that the float32 search finds
@@ -47,7 +49,8 @@ def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = F
         vectors = bank[domain]
         if groups is None:
             return _mean(near(vectors, vectors, leave_one_out=True)[0])
-        found, fold = np.empty(len(vectors)), folds_of(groups[domain], _FOLDS)
+        found = np.empty(len(vectors))
+        fold = folds_of(groups[domain], _FOLDS)
         for out in range(fold.max() + 1):
             found[fold == out] = _mean(near(vectors[fold == out], vectors[fold != out])[0])
         return found
@@ -99,16 +102,21 @@ def nearest(
             "be equal"
         )
     k = min(k, len(bank) - leave_one_out)
-    distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+    distances = np.empty((len(queries), k))
+    rows = np.empty((len(queries), k), np.int64)
     sieve = scale is None and bank.dtype == np.float32 and len(bank) >= max(_LARGE, k + _SPARE + 1)
     for start in range(0, len(queries), _QUERY_ROWS) if k else ():
         part = slice(start, start + _QUERY_ROWS)
         query = unit_or_plain(queries[part], distance)
         own = start + np.arange(len(query)) if leave_one_out else None
         if sieve:
-            rows[part] = _sieved_rows(query, bank, k, distance, own, on_device)
+            rows[part] = _sieved_rows(
+                query=query, bank=bank, k=k, distance=distance, own=own, on_device=on_device
+            )
         else:
-            rows[part] = _closest_rows(query, bank, k, distance, own, scale)[0]
+            rows[part] = _closest_rows(
+                query=query, bank=bank, k=k, distance=distance, own=own, scale=scale
+            )[0]
         distances[part] = _exact(query, bank, rows[part], distance)
         if scale is not None:
             distances[part] /= scale[rows[part]]
@@ -128,10 +136,8 @@ def _sieved_rows(query, bank, k, distance, own, on_device):
     # The search ranks by |b|^2 - 2xb, so the exact distances are converted to that.
     value = (2 * last if distance == "cosine" else last**2) - length**2
     error = 2 * query.shape[1] * np.finfo(np.float32).eps * (length + longest) ** 2
-    rows, open_ = (
-        np.take_along_axis(found, order, 1),
-        ~((value + error < beyond) & np.isfinite(beyond)),
-    )
+    rows = np.take_along_axis(found, order, 1)
+    open_ = ~((value + error < beyond) & np.isfinite(beyond))
     if open_.any():
         rows[open_] = _closest_rows(
             query[open_], bank, k, distance, None if own is None else own[open_]
@@ -145,11 +151,9 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
     The bound is on the squared distance without |x|^2, computed in the precision of `query`. `own`
     holds the rows that are the queries themselves, or is None.
     """
-    best, rows, longest = (
-        np.full((len(query), k), np.inf, query.dtype),
-        np.zeros((len(query), k), np.int64),
-        0.0,
-    )
+    best = np.full((len(query), k), np.inf, query.dtype)
+    rows = np.zeros((len(query), k), np.int64)
+    longest = 0.0
     doubled = -2 * query
     for start in range(0, len(bank), _BANK_ROWS):
         block = unit_or_plain(bank[start : start + _BANK_ROWS], distance, query.dtype)
@@ -195,11 +199,9 @@ def _closest_rows_on_device(query, bank, k, distance, own):
 
     query = jnp.asarray(query)
     own = jnp.full(len(query), -1) if own is None else jnp.asarray(own)
-    best, rows, longest = (
-        jnp.full((len(query), k), jnp.inf),
-        jnp.zeros((len(query), k), jnp.int32),
-        0.0,
-    )
+    best = jnp.full((len(query), k), jnp.inf)
+    rows = jnp.zeros((len(query), k), jnp.int32)
+    longest = 0.0
     for start in range(0, len(bank), 16 * _BANK_ROWS):
         block = unit_or_plain(bank[start : start + 16 * _BANK_ROWS], distance, np.float32)
         best, rows, length = merge(best, rows, jnp.asarray(block), start, own)

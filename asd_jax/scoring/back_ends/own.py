@@ -24,7 +24,8 @@ def own_back_end(bank: Bank, name: str) -> Fitted:
     Raises:
         InputError: there is no such function, or it returns something else.
     """
-    function, what = named_function(name, "scoring.back_end"), f"scoring.back_end={name}"
+    function = named_function(name, "scoring.back_end")
+    what = f"scoring.back_end={name}"
 
     def fit(bank):
         scorers = function(bank)

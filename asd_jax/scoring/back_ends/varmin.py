@@ -8,7 +8,9 @@ from asd_jax.scoring.back_ends.knn import nearest, unit_or_plain
 
 _LEAST_VARIANCE = 1e-12  # of the densities; with less, they cannot explain anything
 _FLOOR = 1e-12  # of a distance whose logarithm is taken
-_QUERY_ROWS, _BANK_ROWS = 1024, 4096  # one block of distances: 32 MiB
+# one block of distances: 32 MiB
+_QUERY_ROWS = 1024
+_BANK_ROWS = 4096
 
 
 def varmin(
@@ -60,9 +62,11 @@ def density_and_weight(
     """Returns the density b "r" of the clips "r e" of one band, and its weight a."""
     near, rows = nearest(vectors, vectors, k, distance, leave_one_out=True)
     near = near * _factor(distance)
-    density, own = near.mean(1), near[:, 0]
+    density = near.mean(1)
+    own = near[:, 0]
     if in_log:
-        density, own = _log(density), _log(own)
+        density = _log(density)
+        own = _log(own)
     of_nearest = density[rows[:, 0]]
     centred = of_nearest - of_nearest.mean()
     variance = np.mean(centred**2)

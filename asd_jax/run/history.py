@@ -1,11 +1,4 @@
-"""Subcommands of `detect` on the file that `watch --store` keeps: trend, and the record of alarms.
-
-python -m asd_jax.detect trend  --store=plant.db
-python -m asd_jax.detect alarms list   --store=plant.db
-python -m asd_jax.detect alarms ack    --store=plant.db 3 --by=Ann --note="bearing ordered"
-python -m asd_jax.detect alarms shelve --store=plant.db pump --hours=8 --by=Ann
-python -m asd_jax.detect alarms export --store=plant.db --format=audacity --start=...
-"""
+"""What `detect trend` and `detect alarms` do, from their arguments."""
 
 import argparse
 import dataclasses
@@ -13,70 +6,18 @@ import datetime
 import json
 import math
 import time
-from collections.abc import Callable
 
+from asd_jax.monitoring import cases
+from asd_jax.monitoring.export import as_audacity_labels, as_csv, clock, row_of
+from asd_jax.monitoring.report import trends
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.log import print_error, print_result
 
-# What computes is imported by the functions, so that --help is fast.
-_STATES = ("open", "all")
-
-
-def add_commands(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    """Adds `trend` and `alarms` to the subcommands of `detect`.
-
-    Args:
-        add_parser: makes the parser of a subcommand from its name and its function.
-    """
-    made = add_parser("trend", show_trend)
-    made.add_argument("--store", required=True, help="file that watch --store keeps")
-    made.add_argument("--machine", help="only this one; default: all")
-    made.add_argument("--days", type=int, default=30, help="to look back")
-    made.add_argument("--until", help="date and time to look back from; default: now")
-    made.add_argument("--json", action="store_true", help="one JSON object per value")
-    alarms = add_parser("alarms", list_cases).add_subparsers(
-        metavar="list | ack | shelve | unshelve | export", required=True
-    )
-    for name, function in (
-        ("list", list_cases),
-        ("ack", acknowledge),
-        ("shelve", shelve),
-        ("unshelve", unshelve),
-        ("export", export),
-    ):
-        one = add_parser(name, function, alarms)
-        one.add_argument("--store", required=True, help="file that watch --store keeps")
-        if name in ("list", "export"):
-            one.add_argument("--machine", help="only this one; default: all")
-            one.add_argument(
-                "--state", choices=_STATES, default="open" if name == "list" else "all"
-            )
-        if name == "ack":
-            one.add_argument("case", type=int, help="number of the case")
-            one.add_argument("--note", default="", help="what was found or done")
-        if name in ("shelve", "unshelve"):
-            one.add_argument("name", metavar="MACHINE")
-        if name == "shelve":
-            one.add_argument("--hours", type=float, required=True, help="at most 720")
-        if name in ("ack", "shelve", "unshelve"):
-            one.add_argument("--by", default="", help="who does it")
-        if name == "list":
-            one.add_argument("--json", action="store_true", help="one JSON object per case")
-        if name == "export":
-            one.add_argument("--format", choices=("csv", "audacity"), default="csv")
-            one.add_argument("--output", required=True, help="file to write")
-            one.add_argument(
-                "--start", help="of audacity: date and time at which the recording begins"
-            )
-
 
 def list_cases(args: argparse.Namespace) -> None:
     """Lists alarm cases: open ones, or all."""
-    from asd_jax.monitoring import cases
-    from asd_jax.monitoring.export import row_of
-    from asd_jax.monitoring.store import Store
-
     now = time.time()
     with Store(args.store, new=False) as store:
         found = cases.cases(store, args.machine, only_open=args.state == "open")
@@ -89,10 +30,6 @@ def list_cases(args: argparse.Namespace) -> None:
 
 def acknowledge(args: argparse.Namespace) -> None:
     """Acknowledges a case; it is closed once the alarm is off, too."""
-    from asd_jax.monitoring import cases
-    from asd_jax.monitoring.export import row_of
-    from asd_jax.monitoring.store import Store
-
     now = time.time()
     with Store(args.store, new=False) as store:
         case = cases.acknowledge(store, args.case, now, args.by, args.note)
@@ -101,10 +38,6 @@ def acknowledge(args: argparse.Namespace) -> None:
 
 def shelve(args: argparse.Namespace) -> None:
     """Announces no alarm of a machine for some hours; they are recorded all the same."""
-    from asd_jax.monitoring import cases
-    from asd_jax.monitoring.export import clock
-    from asd_jax.monitoring.store import Store
-
     now = time.time()
     until = now + 3600 * args.hours
     with Store(args.store, new=False) as store:
@@ -114,9 +47,6 @@ def shelve(args: argparse.Namespace) -> None:
 
 def unshelve(args: argparse.Namespace) -> None:
     """Ends the shelving of a machine before its time."""
-    from asd_jax.monitoring import cases
-    from asd_jax.monitoring.store import Store
-
     with Store(args.store, new=False) as store:
         cases.unshelve(store, args.name, time.time(), args.by)
     print_result(f"{args.name}: not shelved")
@@ -124,10 +54,6 @@ def unshelve(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Writes cases to a csv file, or as labels that Audacity imports beside a recording."""
-    from asd_jax.monitoring import cases
-    from asd_jax.monitoring.export import as_audacity_labels, as_csv
-    from asd_jax.monitoring.store import Store
-
     now = time.time()
     if (args.format == "audacity") != bool(args.start):
         raise InputError(
@@ -147,9 +73,6 @@ def export(args: argparse.Namespace) -> None:
 
 def show_trend(args: argparse.Namespace) -> None:
     """Shows whether scores and sound levels change: since when, how fast, and until when."""
-    from asd_jax.monitoring.report import trends
-    from asd_jax.monitoring.store import Store
-
     if args.days < 7:
         raise InputError(f"--days={args.days}: at least 7 are needed for a trend")
     now = time.time() if args.until is None else _time(args.until)

@@ -1,0 +1,199 @@
+"""Shows single clips of a run beside their nearest normal clip: spectrograms, sound and facts."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from asd_jax.features.filter_bank import normalize
+from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
+from asd_jax.features.simam import MODES, simam_weights
+from asd_jax.reporting.page import ClipCard, Plot, Section, Sound, sound_url
+from asd_jax.reporting.sections import KINDS, called
+from asd_jax.reporting.spectrograms import decibel_range, spectrograms
+from asd_jax.scoring.anomaly_score import MachineScores
+from asd_jax.scoring.back_ends.knn import nearest
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.patch_bank import (
+    FILTERS,
+    FRAMES,
+    Considered,
+    PatchBank,
+    energy_patches,
+    over_cells,
+)
+from asd_jax.scoring.preparation import Preparation
+
+# (split, file, start in s) -> waveform, or None if it is not available
+Read = Callable[[str, str, float], np.ndarray | None]
+
+
+def clip_sections(
+    machine: str,
+    section: str,
+    embeddings: Embeddings,
+    scores: MachineScores,
+    scoring: Scoring,
+    read: Read,
+    front_end: FrontEnd,
+    count: int,
+) -> list[Section]:
+    """Returns the `count` highest-scored and the `count` most wrongly scored clips of a section.
+
+    Each clip is shown beside its nearest normal clip.
+    """
+    own = embeddings[embeddings.section == section]
+    near = _nearest_normal(own, scoring)
+    here = np.flatnonzero(scores.clips.section == section)
+    highest = here[np.argsort(-scores.score[here], kind="stable")[:count]]
+    wrong = here[most_wrong(scores.clips.label[here], scores.score[here], count)]
+    bank = _patch_bank(own, read, front_end) if len(highest) else None
+    sections = []
+    for title, numbers in (("highest scores", highest), ("most wrong", wrong)):
+        cards = [
+            _card(
+                machine=machine,
+                scores=scores,
+                n=n,
+                own=own,
+                near=near,
+                scoring=scoring,
+                read=read,
+                front_end=front_end,
+                bank=bank,
+            )
+            for n in numbers.tolist()
+        ]
+        if cards:
+            name = f"{machine} {section}: {title}"
+            sections.append(Section(name, cards, part_of_previous=True))
+    return sections
+
+
+def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
+    """Returns the numbers of the most wrongly scored clips, given labels and scores "n".
+
+    These are the clips on the wrong side of the largest share of clips of the other kind.
+    """
+    normal = score[label == 0]
+    anomalous = score[label == 1]
+    share = np.zeros(len(score))
+    for n in np.flatnonzero(label >= 0):
+        other = score[n] > anomalous if label[n] == 0 else score[n] < normal
+        share[n] = other.mean() if len(other) else 0
+    # Clips with the same share are ordered by their distance from the median score.
+    order = np.lexsort((-np.abs(score - np.median(score)), -share))
+    return order[share[order] > 0][:count]
+
+
+def attention(
+    front_end: FrontEnd, wave: Float[np.ndarray, "s"], machine: str
+) -> tuple[Float[np.ndarray, "t f"], Float[np.ndarray, "t f"] | None]:
+    """Returns the log energies of a waveform and its SimAM weights, for real frames only.
+
+    The weights are None if SimAM is off.
+    """
+    frames = front_end.real_frames(len(wave))
+    mode = MODES[front_end.simam.mode_of(machine)]
+    energies = front_end.log_energies(wave[None])
+    if mode == "none":
+        return np.asarray(energies[0]), None
+    seen = jnp.pad(energies, ((0, 0), (0, -frames % FRAME_MULTIPLE), (0, 0)))
+    weights = simam_weights(
+        seen
+        if front_end.simam.before_normalization
+        else normalize(seen, front_end.mean, front_end.std),
+        tile=front_end.simam.tile if mode == "local" else None,
+        e_lambda=front_end.simam.e_lambda,
+        valid_frames=frames if front_end.simam.ignores_padding else None,
+    )
+    return np.asarray(energies[0]), np.asarray(weights[0, :frames])
+
+
+def _patch_bank(
+    own: Embeddings, read: Read, front_end: FrontEnd, most: int = 16
+) -> PatchBank | None:
+    """Returns a bank of filter-bank patches of some training clips.
+
+    Returns None if the clips are not available or shorter than a patch.
+    """
+    train = np.flatnonzero(own.split == "train")
+    recording = own.clip
+    considered = Considered()
+    for row in train[np.unique(np.linspace(0, len(train) - 1, most).astype(int))].tolist():
+        wave = _wave(read, own, row)
+        if wave is not None and front_end.real_frames(len(wave)) >= FRAMES:
+            considered.add(
+                np.asarray(energy_patches(front_end.log_energies(wave[None]))), int(recording[row])
+            )
+    return PatchBank.fit(*considered.bands()) if considered.kept else None
+
+
+def _card(machine, scores, n, own, near, scoring, read, front_end, bank) -> ClipCard:
+    clips = scores.clips
+    score = scores.score[n]
+    # The scores of other sections have other scales, so the rank is within the section.
+    rivals = scores.score[clips.section == clips.section[n]]
+    threshold = scores.threshold[str(clips.section[n])]
+    kind = KINDS[int(clips.label[n])]
+    distance, row, bank_row = near(str(clips.files[n]))
+    facts = [
+        f"truth: {kind}, {clips.domain[n]} domain",
+        f"score {score:.3f}, threshold {threshold:.3f}: called {called(score, threshold)}",
+        f"rank {1 + int(np.sum(rivals > score))} of {len(rivals)} test clips",
+        f"nearest normal: {own.files[bank_row]} ({own.domain[bank_row]}, {scoring.distance} "
+        f"distance {distance:.4g})",
+    ]
+    pair = [("this clip", row), ("nearest normal", bank_row)]
+    waves = [(what, _wave(read, own, place)) for what, place in pair]
+    waves = [(what, wave) for what, wave in waves if wave is not None]
+    seen = [attention(front_end, wave, machine) for _, wave in waves]
+    drawn = []
+    sounds = []
+    if seen:
+        # Both spectrograms use one range of colours, so that they can be compared.
+        decibels = decibel_range(np.concatenate([energies.ravel() for energies, _ in seen]))
+    for (what, wave), (energies, weights) in zip(waves, seen, strict=True):
+        heat = None
+        if bank is not None and what == "this clip":
+            heat = over_cells(
+                bank.heat(energy_patches(energies[None])[0]), (FRAMES, FILTERS), *energies.shape
+            )
+        look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
+        shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
+        caption = ", ".join(name for name, values in shown.items() if values is not None)
+        picture = spectrograms(energies, weights, front_end.filter_centres, **look)
+        drawn.append(Plot(picture, f"{what}: {caption}"))
+        sounds.append(Sound(what, sound_url(wave, front_end.sample_rate)))
+    return ClipCard(str(clips.files[n]), facts, drawn, sounds)
+
+
+def _wave(read: Read, rows: Embeddings, n: int):
+    start = 0.0 if rows.window_start_seconds is None else float(rows.window_start_seconds[n])
+    return read(str(rows.split[n]), str(rows.files[n]), start)
+
+
+def _nearest_normal(own: Embeddings, scoring: Scoring):
+    """Returns a function that finds the normal clip nearest to a test clip.
+
+    The function maps the file of a test clip to (distance, row of the test clip, row of the nearest
+    training clip). Rows may be windows: of a clip's windows, the one farthest from all normal ones
+    is used.
+    """
+    train = np.flatnonzero(own.split == "train")
+    test = np.flatnonzero(own.split == "test")
+    by_domain = {
+        d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")
+    }
+    prepare = Preparation.fit(by_domain, scoring, own.axes)
+    bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
+    distances, rows = nearest(queries, bank, 1, scoring.metric)
+
+    def of(file):
+        here = np.flatnonzero(own.files[test] == file)
+        place = here[np.argmax(distances[here, 0])]
+        return distances[place, 0], int(test[place]), int(train[rows[place, 0]])
+
+    return of

@@ -1,0 +1,70 @@
+"""What `detect score` does, from its arguments."""
+
+import argparse
+from pathlib import Path
+
+from asd_jax.data.audio import read_clip
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.recordings import normal_files, recordings
+from asd_jax.detector.rows import print_rows, printed, report_short, row, write_csv
+from asd_jax.detector.verdict import Verdict
+from asd_jax.detector.verdicts import verdicts_of
+from asd_jax.run.sharded_rows import ShardedRows
+from asd_jax.runtime.errors import InputError, error_context
+from asd_jax.runtime.files import check_output, file_sha256
+from asd_jax.runtime.log import print_error, progress
+
+ANOMALY = 3  # exit status
+
+
+def score(args: argparse.Namespace) -> int:
+    """Scores recordings: prints score, p-value against normal sounds, verdict and worst moment.
+
+    The exit status is 3 if any recording is anomalous.
+    """
+    if args.workdir and args.html:
+        raise InputError(
+            "--html is for recordings that are scored at once: leave out --workdir, or --html"
+        )
+    for flag, path in (("--csv", args.csv), ("--html", args.html)):
+        if path:
+            with error_context(flag):
+                check_output(path)
+    detector = Detector.load(args.detector)
+    paths = recordings(args.paths)
+    normal = normal_files(detector.names, args.normal) if args.normal else {}
+    on_page: list[tuple[str, Verdict]] = []
+
+    def read(path):
+        return read_clip(path, sample_rate=detector.settings.sample_rate, channel=args.channel)
+
+    def rows_of(paths):
+        verdicts = verdicts_of(detector, paths, read)
+        for path, verdict in progress(verdicts, len(paths), "recordings", report=print_error):
+            if args.html and not isinstance(verdict, InputError):
+                on_page.append((str(path), verdict))
+            yield row(str(path), verdict)
+
+    if args.workdir:
+        settings = (file_sha256(args.detector), args.channel)
+        rows = ShardedRows(args.workdir, settings, paths, rows_of)
+        # An archive may be large, so its rows are printed one by one and not kept in memory.
+        for _ in printed(rows, as_json=args.json):
+            pass
+    else:
+        rows = list(printed(rows_of(paths), as_json=args.json, only=not (args.csv or args.html)))
+    if args.csv:
+        write_csv(args.csv, rows)
+    if args.html:
+        # What draws is imported only where it is asked for, so that a score starts sooner.
+        from asd_jax.detector.page import write_score_page
+
+        read_normal = (lambda name: read(normal[name])) if normal else None
+        name = Path(args.detector).stem
+        write_score_page(args.html, detector, on_page, read, read_normal, name=name)
+    if not args.json:
+        print_rows(rows, detector.threshold, table=not args.workdir)
+    report_short(rows, detector.settings.window_seconds)
+    if any(one.get("is_anomaly") for one in rows):
+        return ANOMALY
+    return 2 if any("error" in one for one in rows) else 0

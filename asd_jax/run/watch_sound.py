@@ -1,0 +1,119 @@
+"""What `detect watch` does, from its arguments."""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from asd_jax.data.audio import audio_format
+from asd_jax.detector.adaptation import Settling
+from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
+from asd_jax.detector.detector import Detector
+from asd_jax.detector.record import Record
+from asd_jax.detector.stream import Decoder, Form
+from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
+from asd_jax.monitoring.quiet_hours import QuietHours
+from asd_jax.monitoring.store import Store
+from asd_jax.run.score_recordings import ANOMALY
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.log import OutputFailed, print_result
+
+
+def watch(args: argparse.Namespace) -> int:
+    """Monitors a stream, a file or a folder that is being filled, and prints JSON lines.
+
+    There is one line per window, and lines for alarms (start and end) and events. Times are in
+    seconds of the stream; for a folder, they are in seconds of the file that the line names
+    (start_file, at_file, end_file).
+    """
+    if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
+        raise InputError(
+            "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
+        )
+    detector = Detector.load(args.detector)
+    raw = Form(args.encoding, args.rate, args.channels)
+    watching = _watching(args, detector)
+    record = _record(args, detector, raw)
+    settling = Settling(detector, watching.rate, args.settle)
+    # Compiling now avoids a delay once audio arrives.
+    settling.compile(watching.samples[0])
+    watcher = Watch(watching, settling, detector.p_value, record)
+    lines = _watched(args, watcher, raw)
+    started = watching.started(detector.settings.false_alarm_rate)
+    try:
+        for line in itertools.chain([started], lines):
+            print_result(json.dumps(line))
+    except KeyboardInterrupt:  # the usual end of a live stream
+        for line in watcher.finish():
+            print_result(json.dumps(line))
+    # The reader of the lines is gone, so there is nothing more to do.
+    except OutputFailed:
+        pass
+    return ANOMALY if watcher.alarm.count else 0
+
+
+def _watching(args: argparse.Namespace, detector: Detector) -> Watching:
+    """Returns the settings of the monitoring."""
+    window = detector.settings.window_seconds
+    threshold = detector.threshold
+    # The threshold that ends an alarm lies between the one that starts it and the usual score.
+    usual = float(np.median(detector.bank.normal))
+    return Watching(
+        rate=detector.recorded_rate,
+        window_seconds=window,
+        hop_seconds=window if args.hop_seconds is None else args.hop_seconds,
+        threshold=threshold,
+        release=threshold - args.hysteresis * (threshold - usual),
+        confirm=args.confirm,
+        hold_seconds=args.hold_seconds,
+        status_seconds=args.status_seconds,
+        of=args.of,
+        on_delay_seconds=args.on_delay_seconds,
+    )
+
+
+def _record(args: argparse.Namespace, detector: Detector, raw: Form) -> Record | None:
+    """Returns the record of --store, or None."""
+    quiet = QuietHours.parse(args.quiet_hours)
+    place = Path(args.input)
+    began = None
+    if args.store is None:
+        if args.quiet_hours:
+            raise InputError("--quiet_hours belongs to --store, which is missing")
+        return None
+    if args.input != "-" and place.is_file():
+        status = place.stat()
+        try:
+            seconds = audio_format(place)[0]
+        except InputError:  # raw samples have no header
+            seconds = status.st_size / raw.frame / raw.rate
+        # A file is last changed when its recording ends.
+        began = status.st_mtime - seconds
+    store = Store(args.store)
+    rate = detector.recorded_rate
+    return Record(store, args.machine, detector, rate, quiet=quiet, began=began)
+
+
+def _watched(args: argparse.Namespace, watcher: Watch, raw: Form) -> Iterator[dict]:
+    """Yields the lines of --input, which is a folder, a file, standard input or a named pipe.
+
+    `raw` is the format of bytes that come without a header.
+    """
+    place = Path(args.input)
+    if args.input != "-" and not place.exists():
+        raise InputError(f"--input={place}: no such file or folder; - is standard input")
+    if args.input != "-" and place.is_dir():
+        channel = "mean" if args.channel is None else args.channel
+        return watch_folder(watcher, place, once=args.once, channel=channel)
+    if args.input != "-" and place.is_file():
+        raw, chunks = sound_of_file(place, raw)
+    else:
+        if args.input == "-" and sys.stdin is None:
+            raise InputError("--input=-: there is no standard input, it is closed")
+        file = sys.stdin.buffer if args.input == "-" else open(place, "rb")
+        chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
+    return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))
