@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from machine_sound import RATE, sound
 
-from asd_jax.data.simulated_session import coloured, simulated_session, smooth_colours
+from asd_jax.data.simulated_session import COLOUR_DB, coloured, simulated_session, smooth_colours
 from asd_jax.detector.adaptation import Settling, adapted
 from asd_jax.detector.detector import Detector
 
@@ -34,6 +34,12 @@ def test_a_fault_that_is_there_already_is_reported_not_learnt(plain):
     found = adapted(plain, faulty)
     assert not found.settled and "not adapted: the sound stays odd" in found.said()
     assert found.detector.score(faulty[0]) == plain.score(faulty[0])  # absorbed: nothing
+
+
+def test_a_change_beyond_that_of_microphones_is_not_learnt(days):
+    found = adapted(days, [elsewhere(sound(600 + n), (9.0, 0.0, 0.0, 0.0)) for n in range(6)])
+    assert not found.settled and found.colour[0] == COLOUR_DB[0] and not found.detector.colour
+    assert "more than another place of the microphone" in found.said()
 
 
 def test_a_watch_settles_in_its_first_minutes(days):
