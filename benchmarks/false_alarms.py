@@ -12,6 +12,7 @@ continues an interrupted one. It writes false_alarms.json and false_alarms.md.
 """
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -104,10 +105,12 @@ class Features:
         sounds = machine.sounds()
         waves = [wave for of in sounds.normal.values() for wave in of]
         settings = Settings(RATE, usual_window([len(wave) / RATE for wave in waves]))
+        # Apart, each session gets as many simulated windows as a detector fitted to few sessions.
+        of_each = [process(None, settings, of)[0] for of in sounds.normal.values()]
         return cls(
             name=machine.name,
             settings=settings,
-            normal=process(None, settings, waves)[0],
+            normal=functools.reduce(lambda a, b: a.with_more(b, a.recordings), of_each),
             sessions=np.array([name for name, of in sounds.normal.items() for _ in of]),
             faults=process(None, settings, sounds.faults)[0] if sounds.faults else None,
         )

@@ -25,16 +25,19 @@ COLOUR_DB = (4.5, 3.0, 3.0, 3.0)
 SPEED = 0.01
 
 
-def simulated_session(wave: Float[np.ndarray, "s"], rate: int) -> Float[np.ndarray, "s"]:
+def simulated_session(
+    wave: Float[np.ndarray, "s"], rate: int, number: int = 0
+) -> Float[np.ndarray, "s"]:
     """Returns the waveform as it might sound in another session.
 
-    The change is seeded by the waveform, so the same waveform always gives the same session.
+    The change is seeded by the waveform, so the same waveform always gives the same sessions.
 
     Args:
         wave: The waveform.
         rate: Its sampling rate in Hz.
+        number: Number of the session; each differs in another way.
     """
-    rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(wave)))
+    rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(wave)) + number)
     samples = np.arange(len(wave))
     place = samples * (1 + rng.uniform(-SPEED, SPEED))
     wave = np.interp(np.where(place > samples[-1], 2 * samples[-1] - place, place), samples, wave)

@@ -58,7 +58,8 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
     key, flow_key, burst_key = jax.random.split(key, 3)
     if moment is not None:
         flow_key, burst_key = jax.random.split(moment)
-    draw, t = Draws(key), jnp.arange(samples) / SAMPLE_RATE
+    draw = Draws(key)
+    t = jnp.arange(samples) / SAMPLE_RATE
     kind = draw.whole(0, len(KINDS))
     levels = jnp.array(list(KINDS.values()))[kind] + 6 * draw.normal(4)
     lines_gain, mesh_gain, impacts_gain, flow_gain = amplitude(levels)
@@ -88,7 +89,8 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
 def _room(key, machine, neighbour, samples):
     """Returns the waveform (s,) that a microphone in a room records of a machine."""
     key, tail_key, white_key, hiss_key = jax.random.split(key, 4)
-    draw, t = Draws(key), jnp.arange(samples) / SAMPLE_RATE
+    draw = Draws(key)
+    t = jnp.arange(samples) / SAMPLE_RATE
     decay = draw.log_uniform(0.02, 0.4)
     tail = (
         jax.random.normal(tail_key, (samples,))
@@ -182,7 +184,8 @@ def _impacts(draw, key, turns, hz):
     since = (blows % 1) / hz
     # The strengths repeat after 64 impacts, which limits the random numbers needed.
     strength = amplitude(4 * draw.normal(64))[number % 64]
-    decay, ring = draw.log_uniform(0.001, 0.05, (3, 1)), draw.log_uniform(200.0, 7000.0, (2, 1))
+    decay = draw.log_uniform(0.001, 0.05, (3, 1))
+    ring = draw.log_uniform(200.0, 7000.0, (2, 1))
     modes = jnp.sin(2 * jnp.pi * ring * since[None]) * jnp.exp(-since[None] / decay[:2])
     burst = jax.random.normal(key, turns.shape) * jnp.exp(-since / decay[2, 0])
     mix = draw.uniform(0.0, 1.0, (3, 1))
@@ -208,7 +211,8 @@ def body(draw, samples, resonances=5):
         octaves, jnp.linspace(0, 8.7, 12), 6 * draw.normal(12)
     ) + octaves * draw.uniform(-6.0, 3.0)
     shape = (resonances, 1)
-    centre, sharpness = draw.log_uniform(100.0, 7500.0, shape), draw.log_uniform(3.0, 60.0, shape)
+    centre = draw.log_uniform(100.0, 7500.0, shape)
+    sharpness = draw.log_uniform(3.0, 60.0, shape)
     height = amplitude(draw.uniform(-10.0, 25.0, shape))
     peaks = height / (1 + 1j * sharpness * (hz / centre - centre / jnp.maximum(hz, 1.0)))
     return amplitude(decibels) * (1 + peaks.sum(0))
@@ -218,7 +222,8 @@ def microphone(draw, samples):
     """Returns the gain of a random microphone at the spectrum's frequencies (k,)."""
     hz = jnp.linspace(0, SAMPLE_RATE / 2, samples // 2 + 1)
     response = amplitude(jnp.interp(hz, jnp.linspace(0, SAMPLE_RATE / 2, 6), 3 * draw.normal(6)))
-    low, high = draw.log_uniform(10.0, 150.0), draw.uniform(5000.0, 12000.0)
+    low = draw.log_uniform(10.0, 150.0)
+    high = draw.uniform(5000.0, 12000.0)
     return response / jnp.sqrt((1 + (low / jnp.maximum(hz, 1.0)) ** 4) * (1 + (hz / high) ** 12))
 
 

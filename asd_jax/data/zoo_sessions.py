@@ -24,7 +24,8 @@ DISTANCE_DB = 2.0  # standard deviation of the direct sound against reverberatio
 ROOM_DB = 2.0  # standard deviation of the smooth response at six frequencies
 MAINS_DB = (-30.0, -6.0)  # level of the hum relative to the machine
 SPEED = 0.01  # largest relative change, as by temperature or load
-NEIGHBOUR, NEIGHBOUR_DB = 0.5, (-20.0, 0.0)  # share of sessions with another machine, its level
+NEIGHBOUR = 0.5  # share of sessions with another machine
+NEIGHBOUR_DB = (-20.0, 0.0)  # its level
 
 
 def zoo_sessions(
@@ -93,7 +94,8 @@ def _recorded(place, day, air, machine, neighbour, extent, samples):
     """
     tail_key, usual_key = jax.random.split(place)
     white_key, hiss_key = jax.random.split(air)
-    usual, t = Draws(usual_key), jnp.arange(samples) / SAMPLE_RATE
+    usual = Draws(usual_key)
+    t = jnp.arange(samples) / SAMPLE_RATE
     decay = usual.log_uniform(0.02, 0.4)
     tail = jax.random.normal(tail_key, (samples,)) * jnp.exp(-t / decay)
     tail = tail / jnp.sqrt(decay * SAMPLE_RATE / 2)
@@ -104,13 +106,13 @@ def _recorded(place, day, air, machine, neighbour, extent, samples):
     noise = noise * amplitude(usual.uniform(-20.0, 0.0))
     mains = 50.0 + 10 * usual.whole(0, 2)
     hum = extent["mains"] * amplitude(day.uniform(*MAINS_DB)) * _hum(day, mains, t)
-    heard = unit_power(machine) * (nearer + reverberation) + noise + neighbour + hum
+    spectrum = unit_power(machine) * (nearer + reverberation) + noise + neighbour + hum
     hz = jnp.linspace(0, SAMPLE_RATE / 2, len(machine))
     ripple = jnp.interp(hz, jnp.linspace(0, SAMPLE_RATE / 2, 6), day.normal(6))
-    heard = heard * microphone(usual, samples) * amplitude(extent["room"] * ROOM_DB * ripple)
+    spectrum = spectrum * microphone(usual, samples) * amplitude(extent["room"] * ROOM_DB * ripple)
     gain = usual.uniform(-45.0, -25.0) + extent["gain"] * GAIN_DB * day.normal()
     hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # converter noise
-    return amplitude(gain) * jnp.fft.irfft(heard, samples) * jnp.sqrt(samples) + hiss
+    return amplitude(gain) * jnp.fft.irfft(spectrum, samples) * jnp.sqrt(samples) + hiss
 
 
 def _hum(day, mains, t):

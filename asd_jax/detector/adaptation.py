@@ -52,6 +52,12 @@ class Adaptation:
             )
         if self.settled:
             return f"adapted: {found}; {scores}"
+        if any(abs(one) >= most for one, most in zip(self.colour, COLOUR_DB, strict=True)):
+            return (
+                f"not adapted: the sound differs by more than another place of the microphone does "
+                f"({found} or more; {scores}, threshold {self.detector.threshold:.2f}): a fault, "
+                "or another input gain; its scores are kept as they are"
+            )
         return (
             f"not adapted: the sound stays odd when level and colour ({found}) are taken out "
             f"({scores}, threshold {self.detector.threshold:.2f}): a fault, or another machine; "
@@ -88,12 +94,14 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
     differs = np.median(DECIBELS * (level - normal[nearest]), axis=0)
     # A filter whose level varies among normal sounds is less reliable.
     sure = 1 / (normal.std(0) + np.median(normal.std(0)))
-    colour = _least_absolute(shapes * sure, differs * sure).clip(-np.array(COLOUR_DB), COLOUR_DB)
-    colour = tuple(float(round(one, 4)) for one in colour)
+    found = _least_absolute(shapes * sure, differs * sure)
+    colour = tuple(float(round(one, 4)) for one in found.clip(-np.array(COLOUR_DB), COLOUR_DB))
     tried = dataclasses.replace(detector, colour=colour)
     before, after = (float(np.median(fused(one.process(windows)[0]))) for one in (plain, tried))
     usual = float(np.median(detector.bank.normal))
-    settled = after <= usual + _HEALTHY * (detector.threshold - usual)
+    # A microphone does not explain a larger change of level or colour, but a louder machine does.
+    explained = bool((np.abs(found) <= COLOUR_DB).all())
+    settled = explained and after <= usual + _HEALTHY * (detector.threshold - usual)
     return Adaptation(tried if settled else plain, settled, colour, before, after)
 
 

@@ -24,9 +24,10 @@ _DEFECTS = {
     "clipping": (Kind.CLIPPED_RECORDINGS, "clipped: turn the input level down, and record again"),
     "dropout": (Kind.LOSSY_RECORDINGS, "full of gaps, as samples were lost: record again"),
 }
-# Windows that get a simulated one, which stands for another session. Further recordings get one
-# each.
-SIMULATED = 256
+# Simulated windows, which stand for other sessions. Each window gets two, as a threshold that rests
+# on one draw of each is up to twice as high or low, as long as they are no more than this. Further
+# recordings get one each.
+SIMULATED, COPIES = 256, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +116,8 @@ def process(
     for number, wave in enumerate(waves):
         windows, starts = windows_of(wave, settings, rate_of(pipeline))
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
-        chosen = windows[: max(1, SIMULATED - simulated)]
-        parts.append(_processed(pipeline, windows, starts, chosen))
-        simulated += len(chosen)
+        parts.append(_processed(pipeline, windows, starts, SIMULATED - simulated))
+        simulated += len(parts[-1].simulated)
         short += bool(settings.short(len(wave)))
         found = set().union(*(defects(window, rate_of(pipeline)) for window in windows))
         for name in found & set(_DEFECTS):
@@ -146,13 +146,18 @@ def _on_defects(defective: Mapping[str, Sequence[str]]) -> list[Note]:
     return notes
 
 
-def _processed(pipeline, windows, starts, chosen) -> Processed:
-    """Returns one recording with the views of its windows and of simulated ones."""
+def _processed(pipeline, windows, starts, most: int) -> Processed:
+    """Returns one recording with the views of its windows and of at most `most` simulated ones."""
     rate = rate_of(pipeline)
+    chosen = windows[: max(1, most)]
+    copies = min(COPIES, max(1, most // len(chosen)))
     vectors, _, unsteadiness = views_and_unsteadiness(pipeline, windows)
-    copies = views(pipeline, np.stack([simulated_session(one, rate) for one in chosen]))[0]
+    sounds = [simulated_session(one, rate, n) for n in range(copies) for one in chosen]
+    simulated = SimulatedWindows(
+        np.tile(np.arange(len(chosen)), copies), views(pipeline, np.stack(sounds))[0]
+    )
     of = NormalWindows.of_recordings(np.zeros(len(windows), np.int64), starts, unsteadiness)
-    return Processed(of, vectors, SimulatedWindows(np.arange(len(chosen)), copies), None)
+    return Processed(of, vectors, simulated, None)
 
 
 def _together(parts: Sequence[Processed], patches: Considered) -> Processed:

@@ -7,12 +7,13 @@ import numpy as np
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.grouping import copies
 from asd_jax.detector.notes import Kind, Note
+from asd_jax.detector.outliers import FAR_OUT
 from asd_jax.detector.sessions import stretches
 from asd_jax.detector.views import mel_front_end
 from asd_jax.features.filter_bank import DECIBELS, ENERGY_FLOOR, frame_matrix
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
 
-_FAR_OUT = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
+_TUKEY = 3.0  # interquartile ranges above the upper quartile (Tukey's "far out")
 _MODES = 3.0  # operating modes differ by this multiple of the limit between stretches
 # Share of the filters that hold no more energy than the least that the front end resolves.
 _TOO_QUIET = 0.5
@@ -107,7 +108,7 @@ def self_check(detector: Detector) -> SelfCheck:
     own = bank.deviations
     low, high = np.quantile(own, [0.25, 0.75])
     counted = np.flatnonzero(bank.self_scores.of)
-    odd = np.flatnonzero(own > high + _FAR_OUT * (high - low))
+    odd = np.flatnonzero(own > max(high + _TUKEY * (high - low), FAR_OUT))
     odd = odd[np.argsort(-own[odd], kind="stable")]
     counts = np.histogram(normal, bins=20)[0]
     sessions, alarms = _sessions(detector), _alarms_a_day(detector)

@@ -244,13 +244,16 @@ class NormalBank:
 
         `stay` is a mask "n" of the normal windows to use; None uses all. Simulated windows are
         included, because another place of the microphone is normal, and what it does not explain is
-        not. They help most with few sessions, which show few places.
+        not: one of each normal window, and all of them where they stand for sessions.
         """
         vectors = self.vectors[view]
         of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
-            vectors = np.concatenate([vectors, self.simulated.vectors[view]])
-            of = np.concatenate([of, self.simulated.rows])
+            rows = self.simulated.rows
+            used = ~self._of_compared_sessions[rows]
+            used[self.simulated.first] = True
+            vectors = np.concatenate([vectors, self.simulated.vectors[view][used]])
+            of = np.concatenate([of, rows[used]])
         if stay is not None:
             vectors = vectors[stay[of]]
             of = of[stay[of]]
@@ -332,11 +335,12 @@ class NormalBank:
         if not len(self.simulated):
             rest = self.self_scores.of & ~compared
             return scores.with_scores(rest, self.self_scores.only(rest))
-        rows = self.simulated.rows
+        first = self.simulated.first
+        rows = self.simulated.rows[first]
         copies = {}
         for view, of in self.simulated.vectors.items():
             copies[view] = np.zeros((len(windows), *of.shape[1:]), np.float32)
-            copies[view][rows] = of
+            copies[view][rows] = of[first]
         out = new & ~compared & np.isin(np.arange(len(windows)), rows)
         found = self._without(folds(windows.domain, windows.group), copies, out)
         return scores.with_scores(out, found)

@@ -82,7 +82,7 @@ class SimulatedWindows:
     """Normal windows as they might sound in another session.
 
     Attributes:
-        rows: "m", the normal window of each simulated one.
+        rows: "m", the normal window of each simulated one; a window may have several.
         vectors: {view: "m ..."}.
     """
 
@@ -91,6 +91,11 @@ class SimulatedWindows:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def first(self) -> Int[np.ndarray, "s"]:
+        """Returns the position of the first simulated window of each normal window."""
+        return np.unique(self.rows, return_index=True)[1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from machine_sound import RATE, sound
 
-from asd_jax.data.simulated_session import coloured, smooth_colours
+from asd_jax.data.simulated_session import COLOUR_DB, coloured, simulated_session, smooth_colours
 from asd_jax.detector.adaptation import Settling, adapted
 from asd_jax.detector.detector import Detector
 
@@ -36,8 +36,26 @@ def test_a_fault_that_is_there_already_is_reported_not_learnt(plain):
     assert found.detector.score(faulty[0]) == plain.score(faulty[0])  # absorbed: nothing
 
 
+def test_a_change_beyond_that_of_microphones_is_not_learnt(days):
+    found = adapted(days, [elsewhere(sound(600 + n), (9.0, 0.0, 0.0, 0.0)) for n in range(6)])
+    assert not found.settled and found.colour[0] == COLOUR_DB[0] and not found.detector.colour
+    assert "more than another place of the microphone" in found.said()
+
+
 def test_a_watch_settles_in_its_first_minutes(days):
     settling = Settling(days, RATE, 0.1)
-    scores = [settling(elsewhere(sound(600 + n))) for n in range(3)]
+    moved = (4.4, 2.8, 0.0, 0.0)
+    scores = [settling(elsewhere(sound(600 + n), moved)) for n in range(3)]
     assert settling.news["event"] == "settled" and settling.detector.colour
-    assert settling(elsewhere(sound(700))) < min(scores)
+    after = [settling(elsewhere(sound(700 + n), moved)) for n in range(3)]
+    assert np.median(after) < 0.5 * np.median(scores)
+
+
+def test_a_simulated_session_is_the_same_for_the_same_sound():
+    wave = sound(1)
+    assert np.array_equal(simulated_session(wave, RATE), simulated_session(wave.copy(), RATE))
+    assert not np.allclose(simulated_session(wave, RATE), simulated_session(sound(2), RATE))
+    assert (
+        simulated_session(wave, RATE) == pytest.approx(simulated_session(wave, RATE))
+        and len(wave) == 32000
+    )
