@@ -87,12 +87,13 @@ def test_every_benchmark_of_a_claim_is_a_module(claims, conformance):
 
 
 def test_what_is_no_proof_is_named(conformance, tmp_path):
-    tests = {"test_a": [conformance.Test(Path(f"tests/{name}.py"), "") for name in "xy"]}
-    for name, said in (("test_b", "no file"), ("test_a", "tests/x.py, tests/y.py")):
+    tests = {"test_a": [conformance.Test(Path(f"a/b/{name}.py"), "") for name in "xy"]}
+    for name, said in (("test_b", "no file"), ("test_a", "a/b/x.py, a/b/y.py")):
         with pytest.raises(ValueError, match=f"{name} is in {said}; name one test"):
             conformance.test_of(conformance.Claim("a", test=name), tests)
-    found = conformance.test_of(conformance.Claim("a", test="y::test_a"), tests)
-    assert found.file.name == "y.py"
+    for file in ("y", "b/y"):
+        found = conformance.test_of(conformance.Claim("a", test=f"{file}::test_a"), tests)
+        assert found.file.name == "y.py"
     (tmp_path / "claims.toml").write_text('[[a]]\nclaim = "b"\nfigur = "c"\n')
     with pytest.raises(msgspec.ValidationError, match="figur"):
         conformance.read_claims(tmp_path / "claims.toml")
@@ -103,14 +104,14 @@ def test_what_is_no_proof_is_named(conformance, tmp_path):
 @pytest.mark.parametrize(("y", "ended"), [("", "passed"), ("<failure/>", "failed")])
 def test_the_page_shows_how_a_test_ended(conformance, tmp_path, monkeypatch, y, ended):
     (tmp_path / "default.xml").write_text(SUITE.format(y=y))
-    place = Path("tests/test_a.py")
+    place = Path("tests/features/test_a.py")
     monkeypatch.setattr(
         conformance, "find_tests", lambda: {"test_one": [conformance.Test(place, "")]}
     )
     claims = {"Topic": [conformance.Claim("It holds", figure="1e-6", test="test_one")]}
     claims["Topic"].append(conformance.Claim("It is fast", unchecked="No GPU was lent."))
     text = conformance.page(claims, tmp_path)
-    proof = "<code>test_<wbr>one</code> in tests/<wbr>test_<wbr>a.py"
+    proof = "<code>test_<wbr>one</code> in tests/<wbr>features/<wbr>test_<wbr>a.py"
     assert f"| It holds | 1e-6 | {proof} | {ended}, 0.75 s | 2026-11-29, " in text
     assert "| It is fast |  | No GPU was lent. | not checked |  |" in text
     assert f"2 claims in 1 topics, 1 {ended}, 1 not checked" in text
@@ -121,8 +122,8 @@ def test_the_page_shows_how_a_test_ended(conformance, tmp_path, monkeypatch, y, 
 def test_a_skipped_test_is_shown_as_skipped(conformance, tmp_path):
     (tmp_path / "default.xml").write_text(SUITE.format(y="<skipped/>"))
     found = conformance.read_junit(tmp_path)
-    assert found["test_b", "test_two"] == ("skipped", 0.0, "2026-11-29")
-    assert found["test_a", "test_one"].ended == "passed"  # one of its parameters
+    assert found["tests.test_b", "test_two"] == ("skipped", 0.0, "2026-11-29")
+    assert found["tests.features.test_a", "test_one"].ended == "passed"  # one of its parameters
 
 
 def test_the_page_names_every_claim(conformance):

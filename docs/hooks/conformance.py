@@ -31,7 +31,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     claim: str
     figure: str = ""
-    test: str = ""  # its name, or FILE::NAME where several files have one of that name
+    test: str = ""  # its name, or FILE::NAME where several files have one, without the ending
     result: str = ""  # a file of benchmarks/results
     block: str = ""  # "DOCUMENT: MARKER", a block that `command` writes into the document
     command: str = ""  # of a block, or of a result that does not name its own
@@ -93,8 +93,12 @@ def test_of(claim: Claim, tests: Mapping[str, list[Test]]) -> Test:
     Raises:
         ValueError: There is no such test, or more than one.
     """
-    stem, _, name = claim.test.rpartition("::")
-    found = [test for test in tests.get(name, []) if stem in ("", test.file.stem)]
+    file, _, name = claim.test.rpartition("::")
+    found = [
+        test
+        for test in tests.get(name, [])
+        if test.file.with_suffix("").as_posix().endswith(f"/{file}" if file else "")
+    ]
     if len(found) != 1:
         places = ", ".join(str(test.file) for test in found) or "no file"
         raise ValueError(f"docs/claims.toml: {claim.test} is in {places}; name one test")
@@ -126,7 +130,7 @@ def _value(found, place: str, form: str) -> str:
 
 
 def read_junit(folder: Path) -> dict[tuple[str, str], Outcome]:
-    """Returns {(name of the file, name of the test): how it ended}.
+    """Returns {(module, name of the test): how it ended}.
 
     Raises:
         ValueError: The folder holds no results.
@@ -135,13 +139,13 @@ def read_junit(folder: Path) -> dict[tuple[str, str], Outcome]:
     for path in sorted(folder.glob("*.xml")):
         for suite in ElementTree.parse(path).iter("testsuite"):
             for case in suite.iter("testcase"):
-                file = case.get("classname", "").rpartition(".")[2]
+                module = case.get("classname", "")
                 name = case.get("name", "").partition("[")[0]
                 marks = {child.tag for child in case}
                 ended = "failed" if marks & {"failure", "error"} else "passed"
                 ended = "skipped" if "skipped" in marks else ended
                 seconds = float(case.get("time", 0))
-                runs[file, name].append(Outcome(ended, seconds, suite.get("timestamp", "")[:10]))
+                runs[module, name].append(Outcome(ended, seconds, suite.get("timestamp", "")[:10]))
     if not runs:
         raise ValueError(f"ASD_JUNIT={folder}: no file of pytest --junit-xml")
     return {test: _together(outcomes) for test, outcomes in runs.items()}
@@ -161,7 +165,8 @@ def row_of(claim: Claim, tests: Mapping, outcomes: Mapping, machine: str) -> Row
         file = test_of(claim, tests).file
         name = claim.test.rpartition("::")[2]
         proof = f"<code>{_breakable(name)}</code> in {_breakable(file)}"
-        if outcome := outcomes.get((file.stem, name)):
+        module = ".".join(file.with_suffix("").parts)
+        if outcome := outcomes.get((module, name)):
             ended = f"{outcome.ended}, {outcome.seconds:.2f} s"
             return Row(claim.claim, claim.figure, proof, ended, f"{outcome.date}, {machine}")
         return Row(claim.claim, claim.figure, proof, NOT_RUN, "each run of .ci/run")
