@@ -148,7 +148,7 @@ def settings_from(cls: type, values: Any, where: str = "") -> Any:
         if name not in fields:
             known = ", ".join(fields)
             raise InputError(
-                f"config: no key {where + str(name)!r}; {where or 'it '}has "
+                f"config: no key {where + str(name)!r}; {where.rstrip('.') or 'it'} has "
                 f"{known}.{did_you_mean(str(name), fields)}"
             )
     for name, field in fields.items():

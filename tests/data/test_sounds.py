@@ -17,7 +17,7 @@ def test_files_and_waveforms_come_together_and_only_files_are_resampled(tmp_path
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros(1600), 8000)
     read, named, given = waveforms([path, str(path), WAVE], 16000)
-    assert len(read) == len(named) == 3200
+    assert len(read) == len(named) == 3200 and len(waveforms([path], 8000)[0]) == 1600
     np.testing.assert_array_equal(given, WAVE)
     of_array = waveforms(np.stack([WAVE, -WAVE]), 16000)
     np.testing.assert_array_equal(of_array, [WAVE, -WAVE])

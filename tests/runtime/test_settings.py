@@ -83,7 +83,7 @@ def test_settings_come_back_from_their_dictionary():
         ({"part": {}, "seed": 0}, "config: lacks 'part.size', e.g. 3"),
         (
             {"part": {"siez": 1}, "seed": 0},
-            "config: no key 'part.siez'; part.has size, share, way, modes, "
+            "config: no key 'part.siez'; part has size, share, way, modes, "
             "active. Did you mean 'size'?",
         ),
         ({"part": to_dict(Part()) | {"size": 10}, "seed": 0}, "part.size=10 must lie in 1..9"),
