@@ -183,6 +183,7 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
         known=known,
         simulated=processed.simulated,
         on_trial=("encoder",),
+        named=recordings.sessions_given,
     )
     return bank, notes
 

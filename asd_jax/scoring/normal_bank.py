@@ -62,6 +62,8 @@ class NormalBank:
         voting: the scorers whose scores are used.
         on_trial: views that do not learn from simulated windows, and vote only if they recognise
             new sessions as well as the other views do.
+        named: whether the sessions were recorded as such. Otherwise they are stretches of similar
+            sound, often operating modes, of which simulated windows say nothing.
     """
 
     scoring: Mapping[str, Scoring]
@@ -73,6 +75,7 @@ class NormalBank:
     simulated: SimulatedWindows = dataclasses.field(default_factory=SimulatedWindows)
     voting: tuple[str, ...] = ()
     on_trial: tuple[str, ...] = ()
+    named: bool = False
 
     @classmethod
     def fit(
@@ -85,6 +88,7 @@ class NormalBank:
         known: Known | None = None,
         simulated: SimulatedWindows | None = None,
         on_trial: Sequence[str] = (),
+        named: bool = False,
     ) -> "NormalBank":
         """Returns a bank of normal sounds with their self-scores.
 
@@ -98,6 +102,7 @@ class NormalBank:
             simulated: windows as they might sound in another session.
             on_trial: views that are used only if they recognise the normal sounds of new sessions
                 at least as well as one of the other views does.
+            named: whether the sessions were recorded as such.
 
         Raises:
             InputError: fewer than 3 windows count, or a bank has fewer than 3 recordings.
@@ -118,6 +123,7 @@ class NormalBank:
             new_session_scores=none,
             simulated=SimulatedWindows() if simulated is None else simulated,
             on_trial=tuple(on_trial),
+            named=named,
         )
         bank.check_recordings()
         new = np.ones(len(windows), bool)
@@ -236,16 +242,16 @@ class NormalBank:
     def training(self, view: str, stay: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Returns the vectors with which the scorers of a view compare, and their domains.
 
-        `stay` is a mask "n" of the normal windows to use; None uses all. Simulated windows are
-        included, because another place of the microphone is normal, and what it does not explain is
-        not: one of each normal window, and all of them where they stand for sessions.
+        `stay` is a mask "n" of the normal windows to use; None uses all. Another place of the
+        microphone is normal, and what it does not explain is not: simulated windows are included
+        where they stand for sessions, and one of each window beside recorded sessions.
         """
         vectors = self.vectors[view]
         of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
             rows = self.simulated.rows
             used = ~self._of_compared_sessions[rows]
-            used[self.simulated.first] = True
+            used[self.simulated.first] |= self.named
             vectors = np.concatenate([vectors, self.simulated.vectors[view][used]])
             of = np.concatenate([of, rows[used]])
         if stay is not None:
