@@ -250,6 +250,7 @@ def _bank(tensors, header: Header) -> NormalBank:
         voting=header.voting,
         on_trial=header.on_trial,
         reserved=RESERVED,
+        named=bool(header.sessions) and all(header.sessions),
     )
     few = bank.new_session_scores.of.sum() < FEWEST_TO_COMPARE
     if not bank.voting or set(bank.voting) - set(bank.scorers) or few:

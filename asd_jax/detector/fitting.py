@@ -186,6 +186,7 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
         simulated=processed.simulated,
         on_trial=("encoder",),
         reserved=RESERVED,
+        named=recordings.sessions_given,
     )
     return bank, notes
 

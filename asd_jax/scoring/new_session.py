@@ -17,25 +17,17 @@ _LEAST_DEVIATION = 0.05  # smallest deviation relative to the median score; no v
 # along one direction, have 1.0, and in two directions 0.63. The median of synthetic machines is 0.9
 # (benchmarks/false_alarms.py).
 SKEWNESS = 0.9
-# Quantile up to which scores show their tail: a sixth of them may be of odd sounds, as no more are
-# ever left out (detector/outliers.py).
-_RELIABLE = 5 / 6
 _AT = 0.95  # quantile at which the deviation of few scores is widened to match Student's t
 
 
 def median_and_deviation(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Returns (median, robust standard deviation) of scores "n".
 
-    The deviation is the larger of those by the median absolute deviation and by the upper tail up
-    to its quantile of 5/6, as a view whose scores have a heavy tail would otherwise set the
-    threshold of all views. Outliers have little effect as long as they are less than a sixth.
+    The deviation is based on the median absolute deviation, so outliers have little effect on
+    either value as long as they are less than half of the scores.
     """
-    from scipy import stats
-
     median = float(np.median(scores))
     deviation = _NORMAL_MAD * float(np.median(np.abs(scores - median)))
-    tail = np.quantile(scores, _RELIABLE, method="lower") - median
-    deviation = max(deviation, float(tail / stats.norm.ppf(_RELIABLE)))
     least = max(_LEAST_DEVIATION * abs(median), float(np.finfo(np.float32).tiny))
     return median, max(deviation, least)
 

@@ -64,6 +64,8 @@ class NormalBank:
             new sessions as well as the other views do.
         reserved: views whose scores count from one standard deviation above the usual one on. Their
             chance variation would hide weak faults that only other views see.
+        named: whether the sessions were recorded as such. Otherwise they are stretches of similar
+            sound, often operating modes, of which simulated windows say nothing.
     """
 
     scoring: Mapping[str, Scoring]
@@ -76,6 +78,7 @@ class NormalBank:
     voting: tuple[str, ...] = ()
     on_trial: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
+    named: bool = False
 
     @classmethod
     def fit(
@@ -89,6 +92,7 @@ class NormalBank:
         simulated: SimulatedWindows | None = None,
         on_trial: Sequence[str] = (),
         reserved: Sequence[str] = (),
+        named: bool = False,
     ) -> "NormalBank":
         """Returns a bank of normal sounds with their self-scores.
 
@@ -103,6 +107,7 @@ class NormalBank:
             on_trial: views that are used only if they recognise the normal sounds of new sessions
                 at least as well as one of the other views does.
             reserved: views that count only well above their usual scores.
+            named: whether the sessions were recorded as such.
 
         Raises:
             InputError: fewer than 3 windows count, or a bank has fewer than 3 recordings.
@@ -124,6 +129,7 @@ class NormalBank:
             simulated=SimulatedWindows() if simulated is None else simulated,
             on_trial=tuple(on_trial),
             reserved=tuple(reserved),
+            named=named,
         )
         bank.check_recordings()
         new = np.ones(len(windows), bool)
@@ -242,16 +248,16 @@ class NormalBank:
     def training(self, view: str, stay: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Returns the vectors with which the scorers of a view compare, and their domains.
 
-        `stay` is a mask "n" of the normal windows to use; None uses all. Simulated windows are
-        included, because another place of the microphone is normal, and what it does not explain is
-        not: one of each normal window, and all of them where they stand for sessions.
+        `stay` is a mask "n" of the normal windows to use; None uses all. Another place of the
+        microphone is normal, and what it does not explain is not: simulated windows are included
+        where they stand for sessions, and one of each window beside recorded sessions.
         """
         vectors = self.vectors[view]
         of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
             rows = self.simulated.rows
             used = ~self._of_compared_sessions[rows]
-            used[self.simulated.first] = True
+            used[self.simulated.first] |= self.named
             vectors = np.concatenate([vectors, self.simulated.vectors[view][used]])
             of = np.concatenate([of, rows[used]])
         if stay is not None:

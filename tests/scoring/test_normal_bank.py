@@ -218,3 +218,17 @@ def healthy_views(name, domain, seed):
         )
         waves.append(clip.wave)
     return views(None, np.stack(waves))[0]
+
+
+def test_simulated_windows_join_recorded_sessions_but_not_stretches_of_sound():
+    x = vectors()
+    session = np.repeat(np.arange(5), 8)
+    twice = SimulatedWindows(np.tile(np.arange(40), 2), {"a": np.concatenate([x + 1, x + 2])})
+    for named, expected in ((True, 80), (False, 40)):
+        bank = fit({"a": x}, session=session, simulated=twice, named=named)
+        found, domain = bank.training("a")
+        assert len(found) == len(domain) == expected
+    assert len(fit({"a": x}, session=np.zeros(40, int), simulated=twice).training("a")[0]) == 120
+    left = np.arange(40) >= 8
+    named = fit({"a": x}, session=session, simulated=twice, named=True)
+    assert len(named.training("a", left)[0]) == 64  # a simulated window leaves with its own
