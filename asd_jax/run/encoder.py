@@ -15,7 +15,7 @@ from asd_jax.data.batches import clip_batches
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd, SimAM
-from asd_jax.features.own import import_own
+from asd_jax.features.own import allow_own
 from asd_jax.features.settings import FilterBank
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
@@ -40,7 +40,7 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
         InputError: names the key that is wrong, or the keys that contradict each other.
     """
     config.validate()
-    import_own(config.features.spacing)
+    allow_own(config.features.spacing)
     clip_windows(config, [])
     if config.model.runtime != "jax":
         check_runtime(config.model.runtime)

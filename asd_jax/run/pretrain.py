@@ -15,7 +15,7 @@ from asd_jax.data.crops import Crop, crop_batches, training_files
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.features.own import import_own
+from asd_jax.features.own import allow_own
 from asd_jax.models.eat import PATCH, EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.run.clips import file_reader
@@ -264,7 +264,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
 
     If requested, its statistics are measured on the first batches.
     """
-    import_own(config.features.spacing)
+    allow_own(config.features.spacing)
     with config_section("features."):
         front = front_end_of_bank(config.features, SimAM("none"))
     if config.features.statistics == "given":

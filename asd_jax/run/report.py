@@ -7,7 +7,7 @@ from urllib.parse import quote
 from asd_jax.config import RunConfig
 from asd_jax.data.clips import find_clips
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.features.own import import_own
+from asd_jax.features.own import allow_own
 from asd_jax.reporting import clip_cards, sections
 from asd_jax.reporting.page import Page, Section, write_page
 from asd_jax.reporting.summary import run_section, verdict_lines, words_section
@@ -191,7 +191,7 @@ def _front_end(config, clips, run):
     Runs of earlier versions did not record it; for them it is that of the weights, or of the
     config.
     """
-    import_own(config.features.spacing)
+    allow_own(config.features.spacing)
     noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:

@@ -45,23 +45,6 @@ def named_function(name: str, what: str) -> Callable[..., Any]:
     return found
 
 
-def imported_function(name: str, what: str) -> Callable[..., Any]:
-    """Returns the function that `package.module:function` names, of a module that is imported.
-
-    For names that come from a file: no file chooses what is imported.
-
-    Raises:
-        InputError: the module is not imported yet, or there is no such function.
-    """
-    module = name.partition(":")[0]
-    if module not in sys.modules:
-        raise InputError(
-            f"{what}={name}: a function of the user's own, which no file may import. Name it in "
-            f"the config, or `import {module}` in Python first"
-        )
-    return named_function(name, what)
-
-
 def checked_embeddings(found, b: int, name: str, option: str) -> np.ndarray:
     """Returns what a function gave for b waveforms as float32: "b e", or "b t e" by frame.
 
