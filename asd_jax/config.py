@@ -154,7 +154,7 @@ class Size(CheckedSettings):
     )
     width: int = key(0, "of the tokens; 0: the size's own", least=0, most=8192)
     heads: int = key(0, "of attention; 0: the size's own", least=0, most=64)
-    block: int = key(-1, "whose output is pooled; -1 is the last")
+    block: int = key(-1, "whose output is pooled; -1 is the last", least=-64, most=63)
     dtype: str = key(
         "float32",
         "of EAT's computation: float32 or bfloat16; parameters stay float32",
@@ -175,9 +175,13 @@ class Model(Size):
         "", "safetensors file made by convert.eat or a run; none: from scratch, on purpose"
     )
     pooling: str = key(
-        "attentive_statistics", "attentive_statistics, mean, cls, gem, max, gwrp, rdp or rdp_gem"
+        "attentive_statistics",
+        "attentive_statistics, mean, cls, gem, max, gwrp, rdp or rdp_gem",
+        choices=POOLINGS,
     )
-    embedding_dim: int = key(256, "width of the embedding; 0: the pooled vector itself", least=0)
+    embedding_dim: int = key(
+        256, "width of the embedding; 0: the pooled vector itself", least=0, most=65_536
+    )
     attention: str = key(
         "none", "a trainable rival in SimAM's place, with features.simam=none: se, cbam or spatial"
     )
@@ -200,7 +204,10 @@ class Frozen(CheckedSettings):
         "likewise but for these keys (evaluate writes those that are set); config: `features`",
     )
     block: int = key(
-        -2, "whose output is pooled; the last is the most specialised on the pre-training"
+        -2,
+        "whose output is pooled; the last is the most specialised on the pre-training",
+        least=-64,
+        most=63,
     )
 
     def __post_init__(self):
@@ -391,7 +398,10 @@ class PretrainingModel(Size):
         "its decoder continues too), a run, or pre-training",
     )
     block: int = key(
-        -2, "whose output is pooled when the file is used as it is, without fine-tuning"
+        -2,
+        "whose output is pooled when the file is used as it is, without fine-tuning",
+        least=-64,
+        most=63,
     )
     file_dtype: str = key(
         "float32",

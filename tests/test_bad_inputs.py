@@ -277,11 +277,11 @@ CONFIG = [
     ),
     (
         [*TRAIN, "--config.model.pooling=median"],
-        "pooling kind='median'; known: attentive_statistics, mean, cls, band_mean, gem, "
+        "model.pooling='median'; known: attentive_statistics, mean, cls, band_mean, gem, "
         "max, gwrp, rdp, rdp_gem. Did you mean 'mean'?",
     ),
-    ([*TRAIN, "--config.model.block=2"], "pooling of block 2: EAT has blocks 0..1"),
-    ([*TRAIN, "--config.model.embedding_dim=-1"], "model.embedding_dim=-1 must be at least 0"),
+    ([*TRAIN, "--config.model.block=2"], "pooling of `block=2`: EAT has blocks 0..1"),
+    ([*TRAIN, "--config.model.embedding_dim=-1"], "model.embedding_dim=-1 must lie in 0..65536"),
     (
         [*TRAIN, "--config.data.clip_seconds=0.1"],
         "data.clip_seconds=0.1: too short, EAT needs 16 frames (0.175 s)",
@@ -575,7 +575,7 @@ EVALUATE = [
         "--config.model.encoder=filter_bank",
     ),
     ([*FROZEN, "--config.model.dtype=int8"], "model.dtype='int8'; known: float32, bfloat16."),
-    ([*FROZEN, "--config.frozen.block=-3"], "pooling of block -3: EAT has blocks 0..1"),
+    ([*FROZEN, "--config.frozen.block=-3"], "pooling of `block=-3`: EAT has blocks 0..1"),
     (
         ["--embeddings=nowhere"],
         ("nowhere: no <machine>.npz files here; see asd_jax.scoring.embeddings for their fields"),

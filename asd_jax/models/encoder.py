@@ -86,7 +86,7 @@ class EncoderConfig:
         for block in self.blocks:
             if not -self.backbone.depth <= block < self.backbone.depth:
                 raise InputError(
-                    f"pooling of block {block}: EAT has blocks 0..{self.backbone.depth - 1}"
+                    f"pooling of `block={block}`: EAT has blocks 0..{self.backbone.depth - 1}"
                 )
 
     @property

@@ -93,9 +93,9 @@ def test_filter_bank_encoder_has_no_parameters():
 def test_impossible_combinations_are_refused():
     with pytest.raises(InputError, match="EAT takes 128 filters but the front end has 64"):
         EncoderConfig(front_end=FrontEnd(bins=64), eat=EAT_CONFIG)
-    with pytest.raises(InputError, match="pooling of block 2: EAT has blocks 0..1"):
+    with pytest.raises(InputError, match="pooling of `block=2`: EAT has blocks 0..1"):
         EncoderConfig(eat=EAT_CONFIG, pooling=Pooling(block=2))
-    with pytest.raises(InputError, match="pooling of block 3: EAT has blocks 0..1"):
+    with pytest.raises(InputError, match="pooling of `block=3`: EAT has blocks 0..1"):
         EncoderConfig(eat=EAT_CONFIG, pooling=Pooling(tokens=Tokens(blocks="0,3")))
     with pytest.raises(InputError, match="pooling kind='median'; known: attentive_statistics"):
         Pooling("median")

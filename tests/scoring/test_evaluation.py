@@ -31,11 +31,11 @@ def test_a_section_with_an_unlabelled_clip_is_left_out_and_named():
     kept, notes = labelled_sections("runs", clips() + clips(section="01", known=False), 2024)
     assert {clip.section for clip in kept} == {"00"}
     assert notes == [
-        "mine section 01: 32 clips tell no label and domain; the score leaves it out "
+        "mine section 01: 32 clips have no label and domain; the score leaves it out "
         "(--ground_truth=DIR gives labels)"
     ]
     said = (
-        "runs: mine section 00: 0000.wav tells no label and domain (32 such clips); give "
+        "runs: mine section 00: 0000.wav has no label and domain (32 such clips); give "
         "--ground_truth=DIR, or --check to check the files only"
     )
     with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
@@ -45,7 +45,7 @@ def test_a_section_with_an_unlabelled_clip_is_left_out_and_named():
 def test_domains_are_asked_for_since_2021():
     nameless = [clip._replace(domain="unknown") for clip in clips()]
     assert len(labelled_sections("runs", nameless, 2020)[0]) == 32
-    with pytest.raises(InputError, match="^runs: mine section 00: 0000.wav tells no label and"):
+    with pytest.raises(InputError, match="^runs: mine section 00: 0000.wav has no label and"):
         labelled_sections("runs", nameless, 2021)
 
 
