@@ -11,9 +11,12 @@ import numpy as np
 
 from asd_jax.export import model_of_weights, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.onnx_model import onnx_model
+from asd_jax.training.runtime import PRECISIONS, embed_in
 from asd_jax.training.weights import BOX
+from benchmarks.stages import SAMPLES
 
 try:
     import jax2onnx  # noqa: F401  used by converted; imported here to report its absence
@@ -41,6 +44,23 @@ def prepare(
     (folder / "eat.onnx").write_bytes(made.SerializeToString())
     ways = runtimes(folder / "eat.onnx", [spectrogram[:1]])
     return {name: functools.partial(way, spectrogram) for name, way in ways.items()}
+
+
+def embedding(eat: EATConfig, batch: int) -> dict[str, Callable[[], object]]:
+    """Returns {value of model.runtime: a function that embeds waveforms of 10 s once}.
+
+    The weights are random. bfloat16 is included if the CPU supports it.
+    """
+    config, key = EncoderConfig(eat=eat), jax.random.key(0)
+    wave = np.array(0.1 * jax.random.normal(key, (batch, SAMPLES)))
+    params = jax.jit(Encoder(config).init)(key, wave[:1])["params"]
+    found = {}
+    for name in PRECISIONS:
+        try:
+            found[name] = functools.partial(embed_in(name, config, params), wave)
+        except InputError as error:
+            print(f"{name}: {error}")
+    return found
 
 
 def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:

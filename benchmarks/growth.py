@@ -13,6 +13,7 @@ import functools
 import itertools
 import json
 import math
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -22,9 +23,13 @@ import numpy as np
 from absl import flags
 
 from asd_jax.data.clips import Clip
+from asd_jax.detector.rows import row, write_csv
+from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import FILTER_BANK
 from asd_jax.detector.watch import Watch, Watching
 from asd_jax.run.clips import mark_held_out
+from asd_jax.run.score import load_tested, score_machines, write_scores
+from asd_jax.run.sharded_rows import ShardedRows
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
@@ -34,6 +39,7 @@ from asd_jax.scoring.evaluation import evaluate_system
 from asd_jax.scoring.normal_bank import NormalBank
 from asd_jax.scoring.normal_windows import NormalWindows
 from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.results import results
 from asd_jax.scoring.score_files import ScoredClip
 from benchmarks.provenance import machine
 
@@ -149,26 +155,50 @@ def stream(n: int) -> Step:
 
 
 def archive(count: int) -> dict:
-    """Returns the CPU seconds and the peak memory of scoring an archive, machine by machine."""
-    began = time.process_time()
-    tracemalloc.start()
-    scored, most = [], 0
-    for number in range(count // CLIPS_OF_A_MACHINE):
+    """Returns the growth of evaluating an archive, and of scoring it with a detector.
+
+    Both are the code that the commands run, from files to files, for a quarter and for the whole.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = (count // 4, count)
+        steps = {"evaluate": _evaluated, "detect": _detected}
+        return {
+            name: growth(functools.partial(step, Path(folder)), sizes)
+            for name, step in steps.items()
+        }
+
+
+def _evaluated(folder: Path, count: int) -> Step:
+    """Evaluating the embeddings of count / 1000 machines."""
+    own = folder / f"embeddings_{count}"
+    machines = count // CLIPS_OF_A_MACHINE
+    for number in range(0 if own.exists() else machines):
         made = _embeddings(600, CLIPS_OF_A_MACHINE - 600)
-        found = score_machine(made, Scoring(decision="quantile"))
-        most = max(most, tracemalloc.get_traced_memory()[1])
-        name = f"machine{number}"
-        scored += [
-            ScoredClip(name, "00", str(file), str(domain), int(label), float(score), None)
-            for domain, label, score, file in zip(
-                found.clips.domain, found.clips.label, found.score, found.clips.files, strict=True
-            )
-        ]
-    official = evaluate_system("scores", scored, 2024)["official_score"]
-    seconds = time.process_time() - began
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return {"clips": count, "cpu_seconds": seconds, "peak_bytes": peak, "official_score": official}
+        made.save(own / f"machine{number}.npz")
+    scoring = Scoring(decision="quantile")
+
+    def step():
+        scored = score_machines(load_tested(own)[0], scoring)
+        write_scores(scored, folder / "scores", 2024)
+        write_json(folder / "results.json", results(scored, scoring, 2024))
+
+    return step
+
+
+def _detected(folder: Path, count: int) -> Step:
+    """Scoring recordings whose verdict is replaced, shard by shard, into a csv."""
+    paths = [Path(f"recordings/{number:07}.wav") for number in range(count)]
+    workdir = folder / f"shards_{count}_{time.monotonic_ns()}"
+    verdict = Verdict(1.0, 2.0, 0.5, False, (0.0, 1.0), "level", np.ones(1))
+
+    def rows_of(part):
+        return (row(str(path), verdict) for path in part)
+
+    def step():
+        rows = ShardedRows(workdir, ("detector", "mean"), paths, rows_of)
+        write_csv(folder / "scores.csv", rows)
+
+    return step
 
 
 def _vectors(n: int) -> np.ndarray:

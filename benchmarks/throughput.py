@@ -6,6 +6,7 @@ PyTorch.
         --output=benchmarks/results
     python -m benchmarks.throughput --experiment=dcase2024 --output=benchmarks/results
     python -m benchmarks.throughput --exported --stages=forward --output=benchmarks/results
+    python -m benchmarks.throughput --exported --stages=embedding --sizes=tiny,base --torch=
 
 For the stages, see benchmarks/stages.py; "pipeline" embeds from wav files. In each round every
 contender runs once, in turn, so that a disturbance affects all of them; medians, and their ratios,
@@ -58,7 +59,10 @@ def define_flags(argv: Sequence[str]) -> None:
         "torch", None, "PyTorch's ways, for forward and train; default by device, empty for none."
     )
     flags.DEFINE_bool(
-        "exported", False, "Also the exported forward pass in onnxruntime and OpenVINO."
+        "exported",
+        False,
+        "Also the exported forward pass in onnxruntime and OpenVINO, and embedding by the other "
+        "values of model.runtime.",
     )
     flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
     flags.DEFINE_bool("profile", True, "Also time the parts of a forward pass.")
@@ -139,7 +143,7 @@ def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
         tasks.insert(
             len(chosen), ("experiment", functools.partial(experiment, FLAGS.clips_per_machine))
         )
-    if FLAGS.exported:
+    if FLAGS.exported and "forward" in chosen:
         tasks.append(("exported_scores", exported_scores))
     return tasks
 
@@ -169,6 +173,10 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
             from benchmarks import exported_stages
 
             contenders |= exported_stages.prepare(eat, spectrogram, Path(folder))
+        if FLAGS.exported and stage == "embedding":
+            from benchmarks import exported_stages
+
+            contenders |= exported_stages.embedding(eat, batch)
         # The first call compiles and warms up.
         for once in contenders.values():
             once()

@@ -24,12 +24,12 @@ from asd_jax.run.embed import (
 from asd_jax.run.encoder import check_run, note_slow_dtype
 from asd_jax.run.frozen import frozen_encoder
 from asd_jax.run.report import write_report, write_seeds_report
-from asd_jax.run.workdir import BASELINE_FOLDER, SNAPSHOTS, Run
+from asd_jax.run.stored_embeddings import StoredEmbeddings
+from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import read_json, remove_new_folder_on_error, write_json
 from asd_jax.runtime.log import print_line
-from asd_jax.runtime.names import check_names
 from asd_jax.runtime.provenance import made_by
 from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.runtime.sign_of_life import doing
@@ -37,11 +37,10 @@ from asd_jax.runtime.start import keep_compiled
 from asd_jax.scoring.anomaly_score import MachineScores, Scoring, score_machine
 from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.comparison import compare_back_ends
-from asd_jax.scoring.embeddings import Embeddings, check_clips
+from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.ensemble import mean_scores
 from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
-from asd_jax.scoring.stacked import stacked
 from asd_jax.scoring.submission import submission_files, write_submission
 
 # The baseline of every table, which needs no model: the front end's mean over time, standardised,
@@ -299,38 +298,23 @@ def compare(config: RunConfig, folder: Path, workdir: Path) -> None:
         print_line(f"note: {note}")
 
 
-def load_embeddings(folder: Path) -> dict[str, Embeddings]:
+def load_embeddings(folder: Path) -> StoredEmbeddings:
     """Returns {machine: embeddings} of the <machine>.npz files in a folder.
 
     Raises:
         InputError: the folder does not exist, has no such file, or a file is not valid.
     """
-    paths = sorted(folder.glob("*.npz"))
-    if not paths:
-        raise InputError(
-            f"{folder}: no <machine>.npz files here; see asd_jax.scoring.embeddings for their "
-            "fields"
-        )
-    check_names("machine", (path.stem for path in paths), at=str(folder))
-    machines = {path.stem: Embeddings.load(path) for path in paths}
-    for machine, of in machines.items():
-        snapshots = sorted(folder.glob(f"{SNAPSHOTS}/*/{machine}.npz"))
-        if snapshots:
-            parts = {str(path): Embeddings.load(path) for path in snapshots}
-            machines[machine] = of = stacked(parts | {str(folder): of})
-        with error_context(f"{folder}: {machine}.npz"):
-            check_clips(of)
-    return machines
+    return StoredEmbeddings(folder)
 
 
-def load_tested(folder: Path) -> tuple[dict[str, Embeddings], list[str]]:
+def load_tested(folder: Path) -> tuple[StoredEmbeddings, list[str]]:
     """Returns {machine: embeddings} of the machines that have test clips, and notes on the others.
 
     Raises:
         InputError: as for `load_embeddings`, or no machine has test clips.
     """
     machines = load_embeddings(folder)
-    tested = {machine: of for machine, of in machines.items() if (of.split == "test").any()}
+    tested = machines.only("test")
     if not tested:
         raise InputError(
             f"{folder}: no test clips of {', '.join(machines)}, so there is nothing to score"

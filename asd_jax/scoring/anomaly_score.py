@@ -25,7 +25,7 @@ class MachineScores:
 
     Attributes:
         clips: metadata of the test clips, as in the embeddings; for clips cut into windows, that of
-            the first window.
+            the first window; without their vectors.
         score: anomaly scores "n".
         decision: decisions "n": 1 anomalous, 0 normal.
         threshold: {section: the score above which a clip is called anomalous}.
@@ -120,7 +120,8 @@ def score_sections(
         thresholds[section] = cut
         decision[here] = score[here] > cut
         notes += [f"section {section}: {note}" for note in remarks]
-    return MachineScores(clips, score, decision, thresholds, tuple(notes))
+    # The vectors are not needed any more, and an archive's would fill the memory.
+    return MachineScores(clips.without_vectors(), score, decision, thresholds, tuple(notes))
 
 
 @dataclasses.dataclass

@@ -116,6 +116,12 @@ class Embeddings:
             window_start_seconds=None if starts is None else starts[index],
         )
 
+    def without_vectors(self) -> "Embeddings":
+        """Returns the same rows with a single zero as the vector of each."""
+        return dataclasses.replace(
+            self, vectors=np.zeros((len(self.files), 1), np.float32), axes=("clip", "embedding")
+        )
+
     @classmethod
     def joined(cls, parts: Sequence["Embeddings"]) -> "Embeddings":
         """Returns the concatenation of several parts of one machine's embeddings.
