@@ -27,8 +27,7 @@ from asd_jax.runtime.errors import InputError
 
 DAYS = 30  # that a trend looks back
 FEWEST_DAYS = 7  # with fewer, chance and the week cannot be told from a trend
-# Of one look, two-sided; there is one look a day. Steady machines are then reported less than once
-# in four weeks, even if their days resemble each other (benchmarks.trend).
+# Of one look, two-sided; there is one look a day, and at most one report a week (benchmarks.trend).
 SIGNIFICANCE = 0.05
 HORIZON_DAYS = 30.0  # a rising score is reported if it may reach the threshold within this time
 REPORT_AGAIN_DAYS = 7.0
@@ -164,8 +163,8 @@ def trend(
     start, median = daily(time, value, count, now, days)
     if len(start) < FEWEST_DAYS:
         raise InputError(
-            f"{len(start)} days of readings in the last {days}: at least {FEWEST_DAYS} are needed "
-            "for a trend"
+            f"{len(start)} of the last {days} days have readings: at least {FEWEST_DAYS} are "
+            "needed for a trend"
         )
     at = (start - start[0]) / DAY
     shape, first, residual = shape_of(at, median)

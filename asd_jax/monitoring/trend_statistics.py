@@ -79,7 +79,7 @@ def slope_of(at: np.ndarray, values: np.ndarray, wider: float) -> tuple[float, t
     return slope, (float(slope - wider * (slope - low)), float(slope + wider * (high - slope)))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)  # of 7 to 30 days
 def _candidates(at: tuple[float, ...]) -> tuple[list[tuple[str, int]], np.ndarray]:
     """Returns ((shape, first day of the change) of each explanation, its unit vector "k n")."""
     days, count = np.array(at), len(at)
@@ -94,7 +94,7 @@ def _candidates(at: tuple[float, ...]) -> tuple[list[tuple[str, int]], np.ndarra
     return names, centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)  # of 7 to 30 days
 def _without_change(at: tuple[float, ...]) -> np.ndarray:
     """Returns the statistic of `significance` for permuted values."""
     ranks = np.arange(len(at)) - (len(at) - 1) / 2

@@ -60,6 +60,22 @@ def killed(path, limit, first):
     return status != 0, [(kind, int(number)) for kind, number in reports]
 
 
+def check_changes(store):
+    """Each change of a case is there as a whole: in its tables, and as an event."""
+
+    def count(sql):
+        return store.query(f"SELECT count(*) AS count FROM {sql}")[0]["count"]
+
+    assert count("cases WHERE id NOT IN (SELECT case_id FROM occurrences)") == 0
+    for kind, sql in (
+        ("alarm_raised", "occurrences"),
+        ("alarm_announced", "cases WHERE announced IS NOT NULL"),
+        ("alarm_acknowledged", "cases WHERE acknowledged IS NOT NULL"),
+        ("alarm_closed", "cases WHERE closed IS NOT NULL"),
+    ):
+        assert count(f"events WHERE kind = '{kind}'") == count(sql), kind
+
+
 def main(path):
     kills, windows, events = 0, [-1], []
     with Store(path):
@@ -76,6 +92,7 @@ def main(path):
             assert len(store.readings("pump").time) >= len(windows) - 1
             mark = store.mark("receiver")
             assert len(store.query("SELECT 1 FROM cases WHERE closed IS NULL")) <= 1
+            check_changes(store)
         assert not events or events[-1] - mark in (0, 1)
     assert windows == list(range(-1, windows[-1] + 1))
     # No event is lost, all are in order, and only a kill makes one come again.

@@ -68,7 +68,7 @@ def test_every_text_of_the_page_can_be_read(served, browser, scheme):
     for width in (390, 1280):
         browser.open(served.address, width)
         browser.until("document.querySelector('#pump img')?.naturalWidth")
-        assert browser.value(CONTRAST) >= 4.5  # measured CONTRAST_MEASURED
+        assert browser.value(CONTRAST) >= 4.5  # measured 4.79 in light, 6.3 in dark
         if picture := os.environ.get("ASD_SCREENSHOTS"):
             browser.screenshot(Path(picture) / f"page_{width}_{scheme}.png")
     browser.do("Network.setExtraHTTPHeaders", headers={})
