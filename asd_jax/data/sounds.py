@@ -58,7 +58,7 @@ def names_of_sounds(sounds: Sounds) -> list[str]:
 
 def _waveform(sound, number, sample_rate) -> np.ndarray:
     if isinstance(sound, str | os.PathLike):
-        return read_clip(sound, sample_rate=sample_rate)
+        return read_clip(os.fspath(sound), sample_rate=sample_rate)
     with error_context(f"sound {number}"):
         wave = np.asarray(sound)
         if wave.dtype.kind == "c":

@@ -203,11 +203,13 @@ class Watch:
             }
         self._flags = flags
         if changed:
-            starts = self.explain is not None and changed["event"] == "alarm_start"
-            yield {
+            line = {
                 key: round(value, 3) if isinstance(value, float) else value
                 for key, value in changed.items()
-            } | ({"message": self.explain(wave)} if starts else {})
+            }
+            if self.explain is not None and changed["event"] == "alarm_start":
+                line["message"] = self.explain(wave)
+            yield line
         if self.record is not None:
             length = self.watching.window_seconds
             if time_of_file is None:

@@ -94,7 +94,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name}={value} is not a finite number")
-    own = field.metadata["function"] and names_function(value)
+    own = field.metadata["function"] and names_function(str(value))
     if choices and value not in choices and not own:
         known = ", ".join(choice or "empty" for choice in choices)
         known += " or package.module:function" if field.metadata["function"] else ""
