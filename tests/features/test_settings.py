@@ -34,7 +34,11 @@ def test_a_mode_is_for_all_machines_or_a_mapping():
     [
         ({"bins": 513}, "bins=513 must lie in 1..512"),
         ({"high_hz": 0.0}, "high_hz=0.0 must be above 0 and at most 48000"),
-        ({"spacing": "mell"}, "spacing='mell'; known: even, mel, gammatone. Did you mean 'mel'?"),
+        (
+            {"spacing": "mell"},
+            "spacing='mell'; known: even, mel, gammatone or package.module:function. Did you mean "
+            "'mel'?",
+        ),
         ({"simam_tile_frames": 33}, "simam_tile_frames=33 must lie in 1..32"),
     ],
 )
