@@ -6,9 +6,9 @@ Detectors are fitted to five sessions of each synthetic machine. In another sess
 there from the first minute, so the detector is adapted to faulty sound. The fault is reported if
 the adaptation is refused. Otherwise, the share absorbed is how much lower further faulty clips
 score than with a detector adapted to the same session without the fault. Faults below the threshold
-in that session are left out. The faults are those of the factory, broadband noise as loud as the
-machine, and a machine that is 12 dB louder in the same room. The command writes adaptation.json and
-adaptation.md.
+in that session are left out. Healthy sessions are adapted to as well. The faults are those of the
+factory, broadband noise as loud as the machine, and a machine that is 12 dB louder in the same
+room. The command writes adaptation.json and adaptation.md.
 """
 
 import itertools
@@ -45,7 +45,7 @@ def main() -> None:
     rows = []
     for machine in FLAGS.machines:
         detector = fitted(machine)
-        for kind, session in itertools.product(KINDS, NEW):
+        for kind, session in itertools.product(("", *KINDS), NEW):
             rows.append(measured(detector, machine, kind, session))
         print_line(f"{machine}: {len(rows)} cases so far")
     output = Path(FLAGS.output)
@@ -109,15 +109,17 @@ def markdown(rows: Sequence[Mapping], made: Mapping[str, str]) -> str:
         "| fault | above the threshold | reported | absorbed, mean | most |",
         "|---|---|---|---|---|",
     ]
-    for kind in KINDS:
+    for kind in ("", *KINDS):
         own = [row for row in rows if row["fault"] == kind]
-        loud = [row for row in own if row["score"] > row["threshold"]]
+        # A healthy session that is refused is counted, wherever it scores.
+        loud = [row for row in own if not kind or row["score"] > row["threshold"]]
+        above = sum(row["score"] > row["threshold"] for row in own)
         absorbed = [row["absorbed"] for row in loud] or [0.0]
         reported = sum(row["reported"] for row in loud)
         mean, most = 100 * np.mean(absorbed), 100 * max(absorbed)
         lines.append(
-            f"| {kind} | {len(loud)} of {len(own)} | {reported} of {len(loud)} | {mean:.1f} % | "
-            f"{most:.1f} % |"
+            f"| {kind or 'none'} | {above} of {len(own)} | {reported} of {len(loud)} "
+            f"| {mean:.1f} % | {most:.1f} % |"
         )
     return "\n".join(lines) + "\n"
 
