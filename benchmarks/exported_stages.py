@@ -14,7 +14,7 @@ from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.onnx_model import onnx_model
-from asd_jax.training.runtime import PRECISIONS, embed_in
+from asd_jax.training.runtime import PRECISIONS, embed_in, openvino_module
 from asd_jax.training.weights import BOX
 from benchmarks.stages import SAMPLES
 
@@ -22,7 +22,6 @@ try:
     import jax2onnx  # noqa: F401  used by converted; imported here to report its absence
     import onnx
     import onnxruntime
-    import openvino
     from onnxruntime import quantization
 except ImportError as error:
     raise InputError(f"--exported: pip install 'asd_jax[export]' ({error})") from error
@@ -72,7 +71,7 @@ def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
     logarithm of the energies stay in float32, because 8 bits do not span their range. bfloat16 is
     included if OpenVINO finds that the CPU supports it.
     """
-    core, quantized = openvino.Core(), file.with_suffix(".int8.onnx")
+    core, quantized = openvino_module().Core(), file.with_suffix(".int8.onnx")
     nodes = list(onnx.load(file).graph.node)
     logarithm = next((n for n, node in enumerate(nodes) if node.op_type == "Log"), 0)
     name = onnxruntime.InferenceSession(file).get_inputs()[0].name

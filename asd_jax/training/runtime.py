@@ -8,6 +8,7 @@ the time on processors that compute it, they differ by about a hundredth.
 import dataclasses
 import functools
 import importlib.util
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -32,9 +33,7 @@ def check_runtime(name: str) -> None:
                 f"runtime {name}: {library} is missing: pip install 'asd_jax[export]', or leave it "
                 "at jax"
             )
-    import openvino
-
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = openvino_module().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if name == "openvino_bfloat16" and "BF16" not in able:
         raise InputError(
             "runtime openvino_bfloat16: this processor does not compute bfloat16; use openvino"
@@ -90,8 +89,6 @@ def _with_mode(config: EncoderConfig, mode: int) -> EncoderConfig:
 
 
 def _compiled(config: EncoderConfig, params: dict, samples: int, precision: str):
-    import openvino
-
     from asd_jax.training.onnx_model import onnx_model
 
     def function(wave):
@@ -99,6 +96,16 @@ def _compiled(config: EncoderConfig, params: dict, samples: int, precision: str)
         return embedding, out["filter_bank"]
 
     model = onnx_model(function, ("batch", samples), "wave", ["embedding", "filter_bank"])
-    core = openvino.Core()
+    core = openvino_module().Core()
     read = core.read_model(model.SerializeToString())
     return core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+
+
+def openvino_module():
+    """Returns the module openvino, without its telemetry.
+
+    Its import would report each use from the user's machine, in a process forked beside JAX's
+    threads. Where the package of the telemetry is missing, OpenVINO does without.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+    return importlib.import_module("openvino")

@@ -1,6 +1,8 @@
 """Embedding in OpenVINO."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,18 @@ def test_what_cannot_run_here_is_said_with_the_remedy(monkeypatch):
     )
     with pytest.raises(InputError, match="openvino is missing: pip install"):
         check_runtime("openvino")
+
+
+@pytest.mark.slow
+def test_nothing_is_reported_from_the_users_machine():
+    program = (
+        "from asd_jax.training.runtime import openvino_module\n"
+        "openvino_module()\n"
+        "import openvino.tools.ovc.telemetry_utils as used\n"
+        "print(used.tm.__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.stdout.strip() == "openvino.tools.ovc.telemetry_stub", found.stderr
 
 
 def test_a_type_is_not_said_twice():
