@@ -52,7 +52,8 @@ def module_of(word: str) -> str:
     Raises:
         InputError: there is no such command; the message suggests the nearest one.
     """
-    known, word = commands(), word.replace("-", "_")
+    known = commands()
+    word = word.replace("-", "_")
     if word in known:
         return known[word]
     if word.startswith("benchmarks.") and is_command(word):

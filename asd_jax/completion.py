@@ -150,7 +150,8 @@ def _keys(name: str) -> Sequence[str]:
 
     def of(settings, where):
         for field in dataclasses.fields(settings):
-            value, key = getattr(settings, field.name), f"{where}{field.name}"
+            value = getattr(settings, field.name)
+            key = f"{where}{field.name}"
             if dataclasses.is_dataclass(value):
                 yield from of(value, f"{key}.")
             else:

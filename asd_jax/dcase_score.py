@@ -174,7 +174,8 @@ def _report_lines(found: dict) -> list[str]:
             f"mean of {len(seeds['official_score'])} seeds, standard deviation {100 * spread:.2f} %"
         )
     if "bootstrap" in found:
-        low, high = 100 * found["bootstrap"]["low"], 100 * found["bootstrap"]["high"]
+        low = 100 * found["bootstrap"]["low"]
+        high = 100 * found["bootstrap"]["high"]
         lines.append(f"95 % interval, stratified bootstrap: {low:.2f} to {high:.2f} %")
         wide, printed = (
             100 * found["jackknife"][key] for key in ("half_width", "evaluator_half_width")
@@ -184,8 +185,10 @@ def _report_lines(found: dict) -> list[str]:
             f"{printed:.4f})"
         )
     if against := found.get("against"):
-        low, high = 100 * against["low"], 100 * against["high"]
-        difference, p = 100 * against["difference"], against["p_value"]
+        low = 100 * against["low"]
+        high = 100 * against["high"]
+        difference = 100 * against["difference"]
+        p = against["p_value"]
         lines.append(
             f"difference to the other: {difference:+.2f} points, 95 % {low:+.2f} to {high:+.2f}, "
             f"p = {p:.3f}"

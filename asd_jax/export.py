@@ -147,7 +147,8 @@ def model_of_detector(path: str | Path) -> Model:
     from asd_jax.scoring.back_ends.fusion import fused
 
     detector = Detector.load(path)
-    score, rate = score_function(detector), detector.input_rate
+    score = score_function(detector)
+    rate = detector.input_rate
     samples = round(detector.settings.window_seconds * rate)
 
     def function(wave):
@@ -174,7 +175,8 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         raise InputError(
             "--format=stablehlo: pip install 'asd_jax[export]' (flatbuffers is missing)"
         ) from error
-    samples, frame = model.about["samples"], model.samples(0.025)
+    samples = model.about["samples"]
+    frame = model.samples(0.025)
     shape = jax.export.symbolic_shape(
         f"b, {samples or 's'}", constraints=() if samples else (f"s >= {frame}",)
     )
@@ -223,7 +225,8 @@ def check(
     """
     worst = 0.0
     for batch in waves:
-        ours, theirs = model.original(batch), exported(batch)
+        ours = model.original(batch)
+        theirs = exported(batch)
         for name in model.about["outputs"]:
             difference = np.abs(theirs[name] - ours[name]) / np.maximum(1, np.abs(ours[name]))
             # np.maximum propagates NaN, which then fails the comparison below.
@@ -254,7 +257,8 @@ def test_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     from asd_jax.data.machines import FAULTS, MACHINES
     from asd_jax.data.synthesis import factory_clip
 
-    rng, found = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    found = []
     faults = zip(MACHINES, FAULTS, strict=True)
     machines = [
         factory_clip(machine, fault_kind=fault, clip_seconds=2).wave for machine, fault in faults
@@ -278,7 +282,8 @@ def _recorded(model: Model, clips: str, most: int = 20) -> list[np.ndarray]:
     from asd_jax.data.audio import fit_length, read_clip, resample
     from asd_jax.detector.recordings import recordings
 
-    rate, samples = model.about["sample_rate"], model.samples(FLAGS.seconds)
+    rate = model.about["sample_rate"]
+    samples = model.samples(FLAGS.seconds)
     held = model.about.get("recorded_rate", rate)
     waves = (
         resample(read_clip(path, sample_rate=held), held, rate)

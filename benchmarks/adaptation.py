@@ -27,7 +27,9 @@ from asd_jax.runtime.log import print_line
 from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
-RATE, FITTED, CLIPS = 16000, 5, 8
+RATE = 16000
+FITTED = 5
+CLIPS = 8
 NEW = (100, 101, 102)  # sessions that were not fitted
 LOUDER_DB = 12.0
 KINDS = (*FAULTS, "noise", "loudness")
@@ -116,7 +118,8 @@ def markdown(rows: Sequence[Mapping], made: Mapping[str, str]) -> str:
         above = sum(row["score"] > row["threshold"] for row in own)
         absorbed = [row["absorbed"] for row in loud] or [0.0]
         reported = sum(row["reported"] for row in loud)
-        mean, most = 100 * np.mean(absorbed), 100 * max(absorbed)
+        mean = 100 * np.mean(absorbed)
+        most = 100 * max(absorbed)
         lines.append(
             f"| {kind or 'none'} | {above} of {len(own)} | {reported} of {len(loud)} "
             f"| {mean:.1f} % | {most:.1f} % |"

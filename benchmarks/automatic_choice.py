@@ -55,10 +55,13 @@ from benchmarks.token_views import BARE, MADE_OF, View, view_embeddings, with_fr
 from benchmarks.verdict import Row, row_of
 
 BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
-MIXED, SURGERY = "mixed", "surgery"
+MIXED = "mixed"
+SURGERY = "surgery"
 ORACLE = "oracle, by the test clips"
 # These values were set before any result was seen.
-MIXED_DB, SURGERY_DB, HELD_OUT = -10.0, 9.0, 0.3
+MIXED_DB = -10.0
+SURGERY_DB = 9.0
+HELD_OUT = 0.3
 FOREIGN_CLIPS = 12  # of each machine of the factory
 
 Ratings = dict[str, dict[str, float]]  # {candidate: {machine: rating}}; higher is better
@@ -350,7 +353,8 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
         soundfile.write(path, wave, 16000, subtype="FLOAT")
 
     for number, clip in enumerate(normal):
-        wave, others = read(clip.path), [other for other in normal if other.machine != clip.machine]
+        wave = read(clip.path)
+        others = [other for other in normal if other.machine != clip.machine]
         if others:
             other = read(others[rng.integers(len(others))].path)
         else:

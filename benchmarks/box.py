@@ -65,7 +65,9 @@ def main() -> None:
         "files": [Path(path).name for path in flags.FLAGS.weights],
         "systems": {},
     }
-    trained, untrained, alone = {}, {}, {}
+    trained = {}
+    untrained = {}
+    alone = {}
     for seed, path in enumerate(flags.FLAGS.weights):
         pipeline = load_pipeline(path)
         random = dataclasses.replace(

@@ -93,11 +93,22 @@ def _config() -> RunConfig:
 
 
 def _clips(folder: Path, count: int) -> list[Clip]:
-    rng, found = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    found = []
     for n in range(count):
         path = folder / f"{n}.wav"
         soundfile.write(path, 0.1 * rng.normal(size=160_000).clip(-9, 9), 16000)
-        found.append(Clip(str(path), "fan", "00", "train", "source", 0, f"speed_{n % 4}"))
+        found.append(
+            Clip(
+                path=str(path),
+                machine="fan",
+                section="00",
+                split="train",
+                domain="source",
+                label=0,
+                attribute=f"speed_{n % 4}",
+            )
+        )
     return found
 
 

@@ -8,7 +8,8 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 
 Scores = Mapping[str, Mapping[str, float]]  # {candidate: {machine: score of its test clips}}
-RANDOM, ELSEWHERE = "random choice", "fixed, best on the other sets"
+RANDOM = "random choice"
+ELSEWHERE = "fixed, best on the other sets"
 
 
 def regret(scores: Scores, chosen: Mapping[str, str]) -> dict[str, float]:

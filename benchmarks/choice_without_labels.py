@@ -92,7 +92,8 @@ def rated(config: EncoderConfig, params: dict, paths: Sequence[str]):
     waves = [read_clip(path) for path in paths]
     length = round(min(np.median([len(wave) for wave in waves]), LONGEST_SECONDS * rate))
     bank = [fit_length(wave, length) for wave in waves[::2]]
-    healthy, faulty = [], []
+    healthy = []
+    faulty = []
     for wave in waves[1::2]:
         wave = fit_length(wave, length)
         healthy.append(simulated_session(wave, rate))

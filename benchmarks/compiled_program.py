@@ -85,7 +85,8 @@ def nbytes(text: str) -> int:
 
 def report(program: Any) -> dict:
     """Returns the table's figures on a compiled program, in bytes and numbers of instructions."""
-    memory, lines = program.memory_analysis(), list(instructions(program.as_text()))
+    memory = program.memory_analysis()
+    lines = list(instructions(program.as_text()))
     return {
         "peak_bytes": peak_bytes(program),
         "temporary_bytes": memory.temp_size_in_bytes,

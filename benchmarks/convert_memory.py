@@ -30,7 +30,8 @@ from convert.sizes import encoder_template
 
 FLAGS = flags.FLAGS
 
-LARGEST_RATIO, LONGEST_S = 1.3, 30.0
+LARGEST_RATIO = 1.3
+LONGEST_S = 30.0
 WAYS = {
     "command": "from convert.eat import write; write({source!r}, {output!r})",
     "convert()": "from convert.eat import convert; convert({source!r})",
@@ -48,9 +49,11 @@ def main() -> int:
     """Prints the time and memory of the command and of the library call; returns 1 if one exceeds
     its limit.
     """
-    results, config = {}, EATConfig.base()
+    results = {}
+    config = EATConfig.base()
     with tempfile.TemporaryDirectory() as folder:
-        tiny, base = Path(folder) / "tiny.pt", Path(folder) / "base.pt"
+        tiny = Path(folder) / "tiny.pt"
+        base = Path(folder) / "base.pt"
         write_checkpoint(tiny, EATConfig(48, 1, 4))
         wanted = write_checkpoint(base, config)
         for name, code in WAYS.items():
@@ -121,7 +124,8 @@ def measure(code: str) -> tuple[float, int]:
     """Runs Python code in a new process, and returns (seconds, peak of its private memory in
     bytes).
     """
-    began, peak = time.perf_counter(), 0
+    began = time.perf_counter()
+    peak = 0
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     while process.poll() is None:
         try:

@@ -24,21 +24,25 @@ from asd_jax.runtime.files import atomic_file
 
 FLAGS = flags.FLAGS
 
-CLIP_SECONDS, FRAMES, REAL_FRAMES = 10, 1024, 998
+CLIP_SECONDS = 10
+FRAMES = 1024
+REAL_FRAMES = 998
 # DCASE 2024 has 16 machines with 1,000 + 200 clips each.
-TRAIN_CLIPS, ALL_CLIPS, EPOCHS, BATCH = (
-    16_000,
-    19_200,
-    10,
-    32,
-)
+TRAIN_CLIPS = 16_000
+ALL_CLIPS = 19_200
+EPOCHS = 10
+BATCH = 32
 # The backward pass multiplies by the transposes of both the weights and the inputs.
 BACKWARD = 2
 # The rates of an H100 SXM: bfloat16 products as cuBLAS reaches them (not the 989 of the data
 # sheet), float32 outside the tensor cores, memory, and NVLink per direction; and the utilisation
 # that the project aims at.
-TENSOR_RATE, FLOAT32_RATE, MEMORY_RATE, LINK_RATE = 800e12, 50e12, 3.0e12, 450e9
-FORWARD_SHARE, TRAIN_SHARE = 0.50, 0.45
+TENSOR_RATE = 800e12
+FLOAT32_RATE = 50e12
+MEMORY_RATE = 3.0e12
+LINK_RATE = 450e9
+FORWARD_SHARE = 0.50
+TRAIN_SHARE = 0.45
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +94,9 @@ def front_end_flops(frames: int = REAL_FRAMES, bins: int = 128, sample_rate: int
 
 def costs(eat: EATConfig, batch: int = BATCH) -> list[Cost]:
     """Returns the cost per clip of every stage of fine-tuning and embedding in bfloat16."""
-    n, d, samples = tokens(eat), eat.embed_dim, 16000 * CLIP_SECONDS
+    n = tokens(eat)
+    d = eat.embed_dim
+    samples = 16000 * CLIP_SECONDS
     spectrogram = 4 * FRAMES * eat.mel_bins
     # Tensors of n x d: qkv 4, attention 4, out 2, norm 3, fc1 1 + r, fc2 r + 1, norm 3; r is the
     # MLP's ratio.
@@ -165,7 +171,8 @@ def tables() -> str:
     ]
     for name in ("tiny", "base", "large"):
         eat = getattr(EATConfig, name)()
-        (flops, one), (_, eight) = experiment(eat, 1), experiment(eat, 8)
+        flops, one = experiment(eat, 1)
+        _, eight = experiment(eat, 8)
         lines.append(f"| EAT-{name} | {flops:.3g} | {one:.0f} | {eight:.0f} |")
     return "\n".join(lines)
 
@@ -188,7 +195,8 @@ def write_between(path: Path, name: str, text: str) -> None:
     Raises:
         InputError: The file does not exist, or has no such lines.
     """
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    begin = f"<!-- {name} -->"
+    end = f"<!-- end of {name} -->"
     try:
         before, found, rest = path.read_text().partition(begin)
     except OSError as error:

@@ -75,8 +75,12 @@ def main() -> None:
     from asd_jax.reporting.page import Page, write_page
     from asd_jax.reporting.table import print_table, text_table
 
-    args, output = flags.FLAGS, Path(flags.FLAGS.output)
-    years, found, sections, seconds = _years(args.years, args.subset), {}, [], {}
+    args = flags.FLAGS
+    output = Path(flags.FLAGS.output)
+    years = _years(args.years, args.subset)
+    found = {}
+    sections = []
+    seconds = {}
     cells = [*grid.standing_cells(), Cell("frozen"), Cell(FINE_TUNED, fine_tune=True)]
     cells += [Cell(name, encoder=name) for name in args.encoder]
     for year in years:
@@ -88,10 +92,8 @@ def main() -> None:
             rows[cell.name] = grid.run_cell(cell, config, grid.number_of_seeds(), folder)
             seconds[f"{year}, {cell.name}"] = rows[cell.name].seconds
         for subset in args.subset:
-            title, own = (
-                f"{year} {subset}",
-                {name: of_subset(row, year, subset) for name, row in rows.items()},
-            )
+            title = f"{year} {subset}"
+            own = {name: of_subset(row, year, subset) for name, row in rows.items()}
             if not own[FINE_TUNED].clips:
                 print_line(f"{title}: none of its machines is there, so it has no table")
                 continue

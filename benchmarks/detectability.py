@@ -34,7 +34,9 @@ REFERENCE = "o-FB"
 KILOHERTZ = (0.1, 0.25, 0.5, 0.8, 1.2, 2.0, 3.0, 4.5, 5.5, 6.5, 7.2, 7.9)
 RANGES = {"below 1 kHz": (0.0, 1.0), "1 to 4 kHz": (1.0, 4.0), "above 4 kHz": (4.0, 8.0)}
 # Parameters of the signals.
-CLICKS_PER_SECOND, RING_Q, BAND_HZ = 20, 8.0, 200.0
+CLICKS_PER_SECOND = 20
+RING_Q = 8.0
+BAND_HZ = 200.0
 BARE = Scoring(distance="euclidean", standardize=True, normalization="none")
 
 
@@ -81,7 +83,8 @@ def detect(
 
     All banks process the same clips.
     """
-    rng, samples = np.random.default_rng(seed), round(seconds * SAMPLE_RATE)
+    rng = np.random.default_rng(seed)
+    samples = round(seconds * SAMPLE_RATE)
     scores: dict[str, dict] = {bank: {} for bank in BANKS}
     for kind in SIGNALS:
         for kilohertz in KILOHERTZ:

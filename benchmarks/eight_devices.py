@@ -23,7 +23,9 @@ from asd_jax.training import step as steps
 from asd_jax.training.settings import FineTuning
 from benchmarks.cost_model import BACKWARD, CLIP_SECONDS, forward_flops, front_end_flops, parameters
 
-CLIPS, CLASSES, STEPS = 8, 3, 20
+CLIPS = 8
+CLASSES = 3
+STEPS = 20
 SMALL = EncoderConfig(
     FrontEnd(simam=SimAM("local")), EATConfig(64, 1, 2), Pooling(embedding_dim=32)
 )
@@ -50,10 +52,13 @@ def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[An
         eat: Sizes of EAT.
         seconds: Length of a clip in seconds.
     """
-    config, settings = EncoderConfig(eat=eat), FineTuning(batch_size=CLIPS)
-    encoder, head = Encoder(config), steps.make_head(16, settings)
+    config = EncoderConfig(eat=eat)
+    settings = FineTuning(batch_size=CLIPS)
+    encoder = Encoder(config)
+    head = steps.make_head(16, settings)
     optimizer, schedule = steps.make_optimizer(settings, 10, config.backbone.depth)
-    key, wave = jax.random.key(0), np.zeros(round(16000 * seconds), np.float32)
+    key = jax.random.key(0)
+    wave = np.zeros(round(16000 * seconds), np.float32)
     state = jax.eval_shape(
         lambda: steps.initial_state(encoder, head, optimizer, settings, key=key, wave=wave)
     )
@@ -107,8 +112,10 @@ def collective_table() -> str:
     ]
     for name, shards in (("a copy each", 1), ("eight shards", 0)):
         program, count = compiled_step(shards, EATConfig.tiny())
-        found, waves = collectives(program), CLIPS * 16000 * 4
-        reduced, gathered = found["all-reduce"], found["all-gather"]
+        found = collectives(program)
+        waves = CLIPS * 16000 * 4
+        reduced = found["all-reduce"]
+        gathered = found["all-gather"]
         expected = waves if shards else waves + 4 * count
         held = program.memory_analysis().argument_size_in_bytes
         lines.append(
@@ -167,13 +174,13 @@ def twenty_steps(
         dtype: The dtype of waveforms, parameters and computation.
         order: Seed of another order of the clips within each batch.
     """
-    rng, shuffled = np.random.default_rng(0), np.random.default_rng(order)
-    encoder, head = Encoder(SMALL, jnp.dtype(dtype)), steps.make_head(CLASSES, settings)
+    rng = np.random.default_rng(0)
+    shuffled = np.random.default_rng(order)
+    encoder = Encoder(SMALL, jnp.dtype(dtype))
+    head = steps.make_head(CLASSES, settings)
     optimizer, schedule = steps.make_optimizer(settings, STEPS, SMALL.backbone.depth)
-    train_step, key = (
-        steps.make_train_step(encoder, head, optimizer, schedule, settings),
-        jax.random.key(0),
-    )
+    train_step = steps.make_train_step(encoder, head, optimizer, schedule, settings)
+    key = jax.random.key(0)
     # float64 would draw other weights, so every dtype starts from those of float32.
     wave = np.zeros(4000, np.float32)
     state = steps.initial_state(Encoder(SMALL), head, optimizer, settings, key=key, wave=wave)
@@ -191,7 +198,8 @@ def twenty_steps(
                 "loss"
             ]
 
-        losses, gradients = [], {}
+        losses = []
+        gradients = {}
         for _ in range(STEPS):
             label = rng.integers(CLASSES, size=CLIPS).astype(np.int32)
             tone = np.sin(2 * np.pi * (500 + 1500 * label[:, None]) * np.arange(4000) / 16000)
@@ -222,12 +230,11 @@ def rounding_table() -> str:
 
     The rows are eight devices, and one device that sums in a different order.
     """
-    one, shards, copies = (
-        meshes.one_device(),
-        meshes.make_mesh(CLIPS, shards=0),
-        meshes.make_mesh(CLIPS),
-    )
-    alone, exact = twenty_steps(one), twenty_steps(one, dtype="float64")
+    one = meshes.one_device()
+    shards = meshes.make_mesh(CLIPS, shards=0)
+    copies = meshes.make_mesh(CLIPS)
+    alone = twenty_steps(one)
+    exact = twenty_steps(one, dtype="float64")
     rows = {
         "one device": [alone],
         "one device, the clips of each batch in other orders (5)": [
@@ -259,7 +266,8 @@ def rounding_table() -> str:
 
 def difference(run: tuple, other: tuple) -> tuple[float, float]:
     """Returns the largest relative differences of (losses, gradients) between two runs."""
-    (losses, gradients), (their_losses, theirs) = run, other
+    losses, gradients = run
+    their_losses, theirs = other
     off = [
         np.abs(g - theirs[name]).max() / np.abs(theirs[name]).max() for name, g in gradients.items()
     ]

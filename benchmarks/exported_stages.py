@@ -50,7 +50,8 @@ def embedding(eat: EATConfig, batch: int) -> dict[str, Callable[[], object]]:
 
     The weights are random. bfloat16 is included if the CPU supports it.
     """
-    config, key = EncoderConfig(eat=eat), jax.random.key(0)
+    config = EncoderConfig(eat=eat)
+    key = jax.random.key(0)
     wave = np.array(0.1 * jax.random.normal(key, (batch, SAMPLES)))
     params = jax.jit(Encoder(config).init)(key, wave[:1])["params"]
     found = {}
@@ -71,7 +72,8 @@ def runtimes(file: Path, calibration: Sequence[np.ndarray]) -> dict[str, Run]:
     logarithm of the energies stay in float32, because 8 bits do not span their range. bfloat16 is
     included if OpenVINO finds that the CPU supports it.
     """
-    core, quantized = openvino_module().Core(), file.with_suffix(".int8.onnx")
+    core = openvino_module().Core()
+    quantized = file.with_suffix(".int8.onnx")
     nodes = list(onnx.load(file).graph.node)
     logarithm = next((n for n, node in enumerate(nodes) if node.op_type == "Log"), 0)
     name = onnxruntime.InferenceSession(file).get_inputs()[0].name
@@ -145,10 +147,8 @@ def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float
     )
     found = {}
     for name, way in ways.items():
-        vectors, machines = (
-            np.concatenate([way(waves[n : n + 8]) for n in range(0, len(waves), 8)]),
-            {},
-        )
+        vectors = np.concatenate([way(waves[n : n + 8]) for n in range(0, len(waves), 8)])
+        machines = {}
         for machine in dict.fromkeys(clip.machine for clip in clips):
             own = np.array([clip.machine == machine for clip in clips])
             about = [clip for clip in clips if clip.machine == machine]

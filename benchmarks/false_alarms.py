@@ -33,8 +33,11 @@ from benchmarks.provenance import provenance, write_provenance
 from benchmarks.sessions import RATE, Machine, machines
 
 FLAGS = flags.FLAGS
-FITTED, RATES = (1, 2, 3, 5, 10), (0.01, 0.05)
-BY_SESSIONS, ALIKE = "sessions", "clips"  # what is drawn
+FITTED = (1, 2, 3, 5, 10)
+RATES = (0.01, 0.05)
+# what is drawn
+BY_SESSIONS = "sessions"
+ALIKE = "clips"
 MEASURED = {"false_alarms": "false alarms", "found": "faults found"}
 
 
@@ -48,7 +51,9 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Measures every combination that has not been measured, and writes the tables."""
-    output, rows, seconds = Path(FLAGS.output), [], {}
+    output = Path(FLAGS.output)
+    rows = []
+    seconds = {}
     for machine in machines(FLAGS.root, FLAGS.machines):
         began = time.monotonic()
         rows += rows_of(machine, FLAGS.repetitions, output / "machines" / machine.name)
@@ -64,7 +69,8 @@ def main() -> None:
 
 def rows_of(machine: Machine, repetitions: int, folder: Path) -> list[dict]:
     """Returns a row per combination of a machine; those in the folder are not measured again."""
-    rows, features = [], None
+    rows = []
+    features = None
     for fitted, drawn in itertools.product(FITTED, (BY_SESSIONS, ALIKE)):
         if fitted >= len(machine.sessions):
             continue
@@ -163,7 +169,8 @@ def measured(features: Features, fitted: int, drawn: str, repetitions: int) -> l
 
 def _drawn(sessions: np.ndarray, fitted: int, drawn: str, seed: int) -> np.ndarray:
     """Returns the numbers of the recordings to fit."""
-    rng, names = np.random.default_rng(seed), np.unique(sessions)
+    rng = np.random.default_rng(seed)
+    names = np.unique(sessions)
     if drawn == BY_SESSIONS:
         return np.flatnonzero(np.isin(sessions, rng.permutation(names)[:fitted]))
     return rng.permutation(len(sessions))[: round(fitted * len(sessions) / len(names))]

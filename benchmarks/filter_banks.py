@@ -21,7 +21,8 @@ def main() -> None:
     """Prints and writes a row per bank and statistics; the reference is o-FB with AudioSet's."""
     from absl import flags
 
-    fine_tune, cells = flags.FLAGS.fine_tune, []
+    fine_tune = flags.FLAGS.fine_tune
+    cells = []
     for name, spacing in BANKS.items():
         cells.append(Cell(f"{name} alone", {"features.spacing": spacing}, bare=True))
         for statistics in ("given", "train"):

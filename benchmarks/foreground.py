@@ -107,7 +107,8 @@ def squares(clips: dict, front_end: FrontEnd) -> dict[str, dict[str, list[float]
     """Returns {size: {mode: [mean, low, high]}} of the AUC of the weights for the cells of a louder
     square, with the difference between the modes.
     """
-    rng, found = np.random.default_rng(FLAGS.seed), {}
+    rng = np.random.default_rng(FLAGS.seed)
+    found = {}
     energies = [_energies(clip.wave, front_end) for own in clips.values() for clip in own]
     for size in SIZES:
         values: dict[str, list[float]] = {mode: [] for mode in TILES}
@@ -136,16 +137,15 @@ def verdicts(found: dict) -> list[str]:
     said = []
     for mode in TILES:
         of = {machine: row[mode] for machine, row in found["machine_over_background_db"].items()}
-        raised, lowered = (
-            [m for m, v in of.items() if v[1] > 0],
-            [m for m, v in of.items() if v[2] < 0],
-        )
+        raised = [m for m, v in of.items() if v[1] > 0]
+        lowered = [m for m, v in of.items() if v[2] < 0]
         said.append(
             f"{mode} SimAM raises the machine over the background for "
             f"{', '.join(raised) or 'no machine'}; lowers it for {', '.join(lowered) or 'none'}."
         )
     of = {size: row["local - global"] for size, row in found["squares"].items()}
-    local, whole = [s for s, v in of.items() if v[1] > 0], [s for s, v in of.items() if v[2] < 0]
+    local = [s for s, v in of.items() if v[1] > 0]
+    whole = [s for s, v in of.items() if v[2] < 0]
     return said + [
         f"Local better than global for squares of {', '.join(local) or 'no size'}; worse for "
         f"{', '.join(whole) or 'none'}."

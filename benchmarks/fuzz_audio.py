@@ -78,7 +78,10 @@ def main() -> int:
     """Reads the damaged files and prints the outcomes; returns 1 if any file broke the rule."""
     faulthandler.enable()
     rng = np.random.default_rng(FLAGS.seed)
-    began, slowest, came_of, broken = time.perf_counter(), 0.0, collections.Counter(), []
+    began = time.perf_counter()
+    slowest = 0.0
+    came_of = collections.Counter()
+    broken = []
     with tempfile.TemporaryDirectory() as folder:
         whole = whole_files(Path(folder), rng)
         for number in range(FLAGS.files):

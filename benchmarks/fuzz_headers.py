@@ -53,9 +53,13 @@ def main() -> int:
     jax.config.update("jax_enable_compilation_cache", False)
     faulthandler.enable()
     deeds = Deeds()
-    began, slowest, came_of, broken = time.perf_counter(), (0.0, -1), collections.Counter(), []
+    began = time.perf_counter()
+    slowest = (0.0, -1)
+    came_of = collections.Counter()
+    broken = []
     with tempfile.TemporaryDirectory() as folder:
-        whole, readers = whole_files(Path(folder)), _readers()
+        whole = whole_files(Path(folder))
+        readers = _readers()
         kinds = list(whole)
         before_mb = peak_memory_mb()
         for number in range(FLAGS.cases):
@@ -91,11 +95,13 @@ class Deeds:
     """
 
     def __init__(self):
-        self.watching, self.done = False, []
+        self.watching = False
+        self.done = []
         sys.addaudithook(self._seen)
 
     def __enter__(self):
-        self.watching, self.done = True, []
+        self.watching = True
+        self.done = []
 
     def __exit__(self, *error):
         self.watching = False

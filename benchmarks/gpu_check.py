@@ -34,7 +34,9 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.files import read_json, write_json
 
 FLAGS = flags.FLAGS
-STEPS, CLASSES, CLIPS = 50, 4, 8
+STEPS = 50
+CLASSES = 4
+CLIPS = 8
 # The largest relative differences from the CPU. They are guesses until a GPU has been measured.
 # Products of float32 are not rounded to TF32 here, and bfloat16 has 8 bits.
 LIMITS = {"float32": {"tokens": 1e-4, "gradients": 1e-3, "losses": 1e-2}}
@@ -58,7 +60,8 @@ def main() -> int:
         result = PARTS[FLAGS.part]()
         _keep(FLAGS.part, result | {"memory_bytes": _memory()})
         return 0
-    began, left_out = time.perf_counter(), []
+    began = time.perf_counter()
+    left_out = []
     for name, command in _commands().items():
         seconds = 60 * FLAGS.minutes - (time.perf_counter() - began)
         if seconds < 0:
@@ -99,7 +102,8 @@ def _commands() -> dict[str, Callable[[float], list[str]]]:
     speed = [sys.executable, "-m", "benchmarks.throughput", f"--output={FLAGS.output}"]
     if FLAGS.miniature:
         speed += ["--sizes=tiny", "--torch=", "--repeats=1", "--noprofile", "--stages=front_end"]
-        whole, sweep = ["--batches=2"], ["--batches=1"]
+        whole = ["--batches=2"]
+        sweep = ["--batches=1"]
     else:
         stages = "forward,train,embedding,fine_tuning"
         whole = [f"--stages={stages}", "--experiment=dcase2024", "--clips_per_machine=300"]
@@ -222,7 +226,8 @@ def _off(computed: Callable, names: Sequence[str]) -> dict[str, dict[str, float]
         return float(max(d / max(scale, 1e-3 * greatest) for d, scale in scaled))
 
     jax.config.update("jax_default_matmul_precision", "highest")
-    here, cpu = jax.local_devices()[0], jax.local_devices(backend="cpu")[0]
+    here = jax.local_devices()[0]
+    cpu = jax.local_devices(backend="cpu")[0]
     return {
         dtype: dict(zip(names, map(off, computed(here, dtype), computed(cpu, dtype)), strict=True))
         for dtype in LIMITS
@@ -243,22 +248,31 @@ def _steps(device, dtype: str) -> tuple[list[float], Any]:
     from asd_jax.training.loop import guard_step
     from asd_jax.training.settings import FineTuning
 
-    eat, count, samples = EATConfig.tiny(), STEPS, 16000
+    eat = EATConfig.tiny()
+    count = STEPS
+    samples = 16000
     if FLAGS.miniature:
-        eat, count, samples = EATConfig(64, 1, 2), 3, 4000
-    config, settings = EncoderConfig(eat=eat), FineTuning(batch_size=CLIPS, learning_rate=2e-4)
-    encoder, head = Encoder(config, jnp.dtype(dtype)), steps.make_head(CLASSES, settings)
+        eat = EATConfig(64, 1, 2)
+        count = 3
+        samples = 4000
+    config = EncoderConfig(eat=eat)
+    settings = FineTuning(batch_size=CLIPS, learning_rate=2e-4)
+    encoder = Encoder(config, jnp.dtype(dtype))
+    head = steps.make_head(CLASSES, settings)
     optimizer, schedule = steps.make_optimizer(settings, count, eat.depth)
     taken = steps.make_train_step(encoder, head, optimizer, schedule, settings)
-    mesh, rng = Mesh(np.array([device]).reshape(1, 1), meshes.AXES), np.random.default_rng(0)
+    mesh = Mesh(np.array([device]).reshape(1, 1), meshes.AXES)
+    rng = np.random.default_rng(0)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        key, wave = jax.random.key(0), np.zeros(samples, np.float32)
+        key = jax.random.key(0)
+        wave = np.zeros(samples, np.float32)
         state = steps.initial_state(encoder, head, optimizer, settings, key=key, wave=wave)
         carried = jax.device_get((state, np.array(True)))
     losses = []
     with jax.default_device(device):
         state, sound = meshes.place_state(mesh, carried)
-        step, key = guard_step(taken, mesh, (state, sound), skip=False), jax.random.key(1)
+        step = guard_step(taken, mesh, (state, sound), skip=False)
+        key = jax.random.key(1)
         for _ in range(count):
             label = rng.integers(CLASSES, size=CLIPS).astype(np.int32)
             tone = np.sin(np.pi * (1000 + 1500 * label[:, None]) * np.arange(samples) / 8000)

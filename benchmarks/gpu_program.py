@@ -48,7 +48,8 @@ def main() -> int:
     from benchmarks.gpu_program_table import tables
     from benchmarks.product_programs import programs
 
-    targets, output = [_target(name) for name in FLAGS.target], Path(FLAGS.output)
+    targets = [_target(name) for name in FLAGS.target]
+    output = Path(FLAGS.output)
     if unknown := set(FLAGS.sizes) - set(SIZES):
         names = ", ".join(sorted(unknown))
         raise InputError(f"--sizes: {names} is unknown; known: {', '.join(SIZES)}")
@@ -58,7 +59,8 @@ def main() -> int:
         wanted = [program for program in wanted if any(word in program.name for word in words)]
     if not wanted:
         raise InputError(f"--programs={','.join(FLAGS.programs or [])}: none has such a name")
-    several, compiled = f"_x{FLAGS.devices}" if FLAGS.devices > 1 else "", 0
+    several = f"_x{FLAGS.devices}" if FLAGS.devices > 1 else ""
+    compiled = 0
     for target in targets:
         devices = described_devices(target, FLAGS.devices)
         left = output / f"gpu_program_{target.stem}{several}.json"
@@ -120,7 +122,8 @@ def compiled_once(program, devices: Sequence, memory: int, left: Path) -> dict:
 
     from benchmarks.compiled_program import report
 
-    began, found = time.perf_counter(), {"devices": len(devices), "memory_bytes": memory}
+    began = time.perf_counter()
+    found = {"devices": len(devices), "memory_bytes": memory}
     known = read_json(left) if left.is_file() else {}
     try:
         lowered = program.lowered(devices)
@@ -147,8 +150,10 @@ def summary(found: dict) -> str:
     """Returns the report of a program as one line."""
     if "error" in found:
         return found["error"]
-    calls, products = found["fused_attention"], len(found["float32_products_in_eat"])
-    share, moved = found["peak_bytes"] / found["memory_bytes"], found["copies"].values()
+    calls = found["fused_attention"]
+    products = len(found["float32_products_in_eat"])
+    share = found["peak_bytes"] / found["memory_bytes"]
+    moved = found["copies"].values()
     return (
         f"peak {found['peak_bytes'] / 1e9:.2f} GB, {share:.0%}; fused attention "
         f"{calls['forward']} + {calls['backward']}; float32 products {products}; copies "

@@ -78,9 +78,11 @@ def _peak(found: dict | None) -> str:
 def _details(found: dict | None) -> list[str]:
     if found is None or "error" in found:
         return [""] * 6
-    held, kept = found["state_bytes"], found["aliased_bytes"]
+    held = found["state_bytes"]
+    kept = found["aliased_bytes"]
     in_place = "all" if held == kept else f"{kept / 1e9:.3f}"
-    calls, moved = found["fused_attention"], found["copies"].values()
+    calls = found["fused_attention"]
+    moved = found["copies"].values()
     copies = " + ".join(str(place["count"]) for place in moved)
     return [
         f"{found['temporary_bytes'] / 1e9:.2f}",

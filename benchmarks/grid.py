@@ -42,7 +42,8 @@ from benchmarks.provenance import cost_section, machine, write_provenance
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of, write_tables
 
 # The rows that every table contains.
-RANDOM, BARE = "random weights", "filter bank"
+RANDOM = "random weights"
+BARE = "filter bank"
 CONFIGS = Path(__file__).parents[1] / "configs"
 # The file that is written last in a folder of embeddings.
 DONE = "seconds.json"
@@ -154,7 +155,8 @@ def run_grid(
         notes: Notes to print below the table.
         finished: A finished run whose embeddings every cell scores, instead of computing its own.
     """
-    args, output = flags.FLAGS, Path(flags.FLAGS.output)
+    args = flags.FLAGS
+    output = Path(flags.FLAGS.output)
     cells_folder = Path(args.cells or output)
     added = [
         Cell(spec, encoder=spec)
@@ -169,7 +171,8 @@ def run_grid(
     if finished and (own := Run(finished).config).is_file():
         # The scores must follow the edition of the recordings in the finished run.
         config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
-    seeds, rows = number_of_seeds(), {}
+    seeds = number_of_seeds()
+    rows = {}
     not_scored: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
         print_line(f"{name}: cell {number} of {len(cells)}, {cell.name}")

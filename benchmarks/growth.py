@@ -121,7 +121,15 @@ def machines(n: int) -> Step:
 def held_out(n: int) -> Step:
     """Choosing held-out clips among those of n machines."""
     known = [
-        Clip(f"{number}.wav", f"machine{number // 10}", "00", "train", "source", 0, "")
+        Clip(
+            path=f"{number}.wav",
+            machine=f"machine{number // 10}",
+            section="00",
+            split="train",
+            domain="source",
+            label=0,
+            attribute="",
+        )
         for number in range(10 * n)
     ]
     return lambda: mark_held_out(known, 0.2, 0)
@@ -189,7 +197,15 @@ def _detected(folder: Path, count: int) -> Step:
     """Scoring recordings whose verdict is replaced, shard by shard, into a csv."""
     paths = [Path(f"recordings/{number:07}.wav") for number in range(count)]
     workdir = folder / f"shards_{count}_{time.monotonic_ns()}"
-    verdict = Verdict(1.0, 2.0, 0.5, False, (0.0, 1.0), "level", np.ones(1))
+    verdict = Verdict(
+        score=1.0,
+        threshold=2.0,
+        p_value=0.5,
+        is_anomaly=False,
+        worst_seconds=(0.0, 1.0),
+        view="level",
+        windows=np.ones(1),
+    )
 
     def rows_of(part):
         return (row(str(path), verdict) for path in part)
@@ -223,7 +239,15 @@ def _scored(count: int, each: int) -> list[ScoredClip]:
     scores = np.random.default_rng(0).normal(size=(count, each))
     domains = ("source", "target")
     return [
-        ScoredClip(f"machine{m}", "00", f"{c}", domains[c % 2], c // 2 % 2, scores[m, c], None)
+        ScoredClip(
+            machine=f"machine{m}",
+            section="00",
+            file=f"{c}",
+            domain=domains[c % 2],
+            label=c // 2 % 2,
+            score=scores[m, c],
+            decision=None,
+        )
         for m in range(count)
         for c in range(each)
     ]

@@ -40,7 +40,8 @@ from benchmarks.foreground import interval
 from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
-MEASURES, WAYS = ("pointing", "average precision"), ("difference", "heat map")
+MEASURES = ("pointing", "average precision")
+WAYS = ("difference", "heat map")
 COLUMNS = ("chance", *(f"{measure}, {way}" for measure in MEASURES for way in WAYS))
 
 
@@ -96,7 +97,8 @@ def measured(
 
     values: dict[str, list] = {fault: [] for fault in FAULTS}
     for machine in MACHINES:
-        normal, considered = [_clip(machine, n) for n in range(FLAGS.normal)], Considered()
+        normal = [_clip(machine, n) for n in range(FLAGS.normal)]
+        considered = Considered()
         energies = [_log_energies(front_end, clip.wave) for clip in normal]
         levels = np.stack([one.mean(0) for one in energies])
         for number, clip in enumerate(normal):
@@ -104,7 +106,8 @@ def measured(
         bank = PatchBank.fit(*considered.bands())
         for fault, number in ((fault, number) for fault in FAULTS for number in range(FLAGS.clips)):
             clip = _clip(machine, 1000 + number, fault)
-            own, support = _log_energies(front_end, clip.wave), support_cells(clip, front_end)
+            own = _log_energies(front_end, clip.wave)
+            support = support_cells(clip, front_end)
             nearest = energies[np.square(levels - own.mean(0)).sum(1).argmin()]
             heat = over_cells(bank.heat(patches(clip.wave[None])[0]), (frames, filters), *own.shape)
             maps = np.abs(own - nearest), heat
@@ -160,7 +163,9 @@ def markdown(found: dict, made: dict) -> str:
 
 def _clip(machine: str, seed: int, fault: str = "") -> FactoryClip:
     speeds = MACHINES[machine].speeds["source"]
-    speed, load, seconds = speeds[seed % len(speeds)], 1 + seed % 2, FLAGS.seconds
+    speed = speeds[seed % len(speeds)]
+    load = 1 + seed % 2
+    seconds = FLAGS.seconds
     fault_of = {"fault_kind": fault, "grade": FLAGS.grade}
     return factory_clip(
         machine, speed=speed, load=load, **fault_of, clip_seconds=seconds, seed=seed

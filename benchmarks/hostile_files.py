@@ -25,7 +25,8 @@ from convert.eat import write_huggingface
 RATE = 16000
 SIZES = EATConfig(32, 2, 2)
 # json.dumps cannot write these two values.
-DEEP, LONG = "a list 5,000 deep", "a number of 5,000 digits"
+DEEP = "a list 5,000 deep"
+LONG = "a number of 5,000 digits"
 ODD = (None, True, 0, -1, 2.0, 3, 64, 1000, 10**6, 10**9, 10**12, 10**30, 1e-300, 1e38, 1e308)
 ODD += (float("nan"), float("inf"), "", "x", "16000", "\udcff\0", [], [1], {}, {"a": 1}, DEEP, LONG)
 SHAPES = ("(1000000000000000, 5)", "(1" + "0" * 30 + ",)", "(-1,)", "()", "('a',)", "(" * 500)

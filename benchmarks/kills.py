@@ -67,11 +67,15 @@ def kills(folder: Path, count: int, number: signal.Signals = signal.SIGKILL, see
     finish(folder / "warm", folder)
     begin = time.perf_counter()
     finish(folder / "undisturbed", folder)
-    seconds, wanted = time.perf_counter() - begin, left(folder / "undisturbed")
-    rng, equal, moments = random.Random(seed), 0, collections.Counter()
+    seconds = time.perf_counter() - begin
+    wanted = left(folder / "undisturbed")
+    rng = random.Random(seed)
+    equal = 0
+    moments = collections.Counter()
     for turn in range(count):
         workdir = folder / f"killed_{turn}"
-        process, after = start(workdir, folder), rng.uniform(0, seconds)
+        process = start(workdir, folder)
+        after = rng.uniform(0, seconds)
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:

@@ -67,7 +67,8 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
             f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ "
             "wrote"
         )
-    made, added = read_json(folder / "timing.json"), 0
+    made = read_json(folder / "timing.json")
+    added = 0
     for path in sorted(folder.glob("*.json")):
         found = read_json(path)
         # The file of benchmarks.dcase contains a table for each edition and subset.

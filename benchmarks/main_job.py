@@ -29,7 +29,8 @@ def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], ob
     from asd_jax.models.encoder import Encoder, EncoderConfig
     from asd_jax.training.weights import embed
 
-    config, clips = EncoderConfig(eat=eat), []
+    config = EncoderConfig(eat=eat)
+    clips = []
     params = jax.jit(Encoder(config).init)(jax.random.key(0), jnp.zeros((1, SAMPLES)))["params"]
     noise = np.random.default_rng(0).integers(-3000, 3000, SAMPLES + 1000).astype(np.int16)
     for n in range(batch * PIPELINE_BATCHES):

@@ -61,7 +61,8 @@ def facts(path: Path) -> str:
         InputError: the file is no encoder of this package.
     """
     tensors, header = read_weights(path)
-    eat, front = header.get("eat"), header.get("front_end")
+    eat = header.get("eat")
+    front = header.get("front_end")
     if not eat or not front:
         raise InputError(f"{path}: its header names no EAT and front end")
     numbers = [tensor.size for name, tensor in tensors.items() if not name.startswith("decoder/")]

@@ -126,7 +126,8 @@ def _orders(rng) -> Case:
 
 def _sizes(rng) -> Case:
     """Returns a file whose stated size is unknown, that of the whole file, or wrong."""
-    sound, form = noise(rng), chunk(b"fmt ", PCM_16)
+    sound = noise(rng)
+    form = chunk(b"fmt ", PCM_16)
     data = sound.tobytes()
     match rng.integers(4):
         case 0:
@@ -146,8 +147,11 @@ def _sizes(rng) -> Case:
 
 def _several(rng) -> Case:
     """Returns a file with several chunks of samples or formats."""
-    sound, more, form = noise(rng), noise(rng), chunk(b"fmt ", PCM_16)
-    first, second = chunk(b"data", sound.tobytes()), chunk(b"data", more.tobytes())
+    sound = noise(rng)
+    more = noise(rng)
+    form = chunk(b"fmt ", PCM_16)
+    first = chunk(b"data", sound.tobytes())
+    second = chunk(b"data", more.tobytes())
     if rng.integers(2):
         between = _metadata(rng)
         content = wav(form, first, *between, second)

@@ -153,18 +153,18 @@ def compare(
             source = folder
         config, params = convert(source)
         load = _transformers if reference == "transformers" else _torch
-        model, half = load(source), load(source)
+        model = load(source)
+        half = load(source)
     errors = _positions(model, config)
     _positions(half, config)
     half.to(torch.bfloat16)
     for length in seconds:
         wave = clip(length)
-        kaldi, bank = (
-            kaldi_fbank(wave),
-            np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0]),
-        )
+        kaldi = kaldi_fbank(wave)
+        bank = np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0])
         errors += _errors("filter bank", length, {"energies": kaldi}, {"energies": bank})
-        theirs, ours = padded(kaldi), padded(bank)
+        theirs = padded(kaldi)
+        ours = padded(bank)
         with torch.no_grad():
             exact = _numpy(model(torch.from_numpy(theirs)))
             rounded = _numpy(half(torch.from_numpy(theirs).to(torch.bfloat16)))
@@ -342,7 +342,8 @@ def _transformers(source):
         block.register_forward_hook(keep(f"block {i}"))
 
     class Published:
-        to, get_parameter = model.to, model.get_parameter
+        to = model.to
+        get_parameter = model.get_parameter
 
         def __call__(self, spectrogram):
             features = model.extract_features(spectrogram[:, None])

@@ -36,7 +36,8 @@ def main() -> None:
     """Prints and writes two rows for each filter bank, three with --fine_tune; the reference is
     o-FB, frozen.
     """
-    args, cells = flags.FLAGS, []
+    args = flags.FLAGS
+    cells = []
     for name, spacing in BANKS.items():
         files = str(args[spacing].value)
         twins = random_twins(

@@ -78,12 +78,13 @@ def main() -> None:
 
 def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, float]]:
     """Yields {part: seconds} of each round, with the whole step under "step"."""
-    config, settings, frames = getattr(EATConfig, size)(), Pretraining(batch_size=clips), 1024
-    front, optimizer = (
-        FrontEnd(simam=SimAM("none")),
-        adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0),
-    )
-    key, samples = jax.random.key(0), front.samples(frames)
+    config = getattr(EATConfig, size)()
+    settings = Pretraining(batch_size=clips)
+    frames = 1024
+    front = FrontEnd(simam=SimAM("none"))
+    optimizer = adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0)
+    key = jax.random.key(0)
+    samples = front.samples(frames)
     state = initial_state(config, settings, optimizer, key)
     step = make_pretraining_step(
         config=config,
@@ -99,7 +100,8 @@ def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, 
     kept = kept_patches(
         key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5
     )
-    eat, decoder = EAT(config, jnp.dtype(dtype)), decoder_of(settings, jnp.dtype(dtype))
+    eat = EAT(config, jnp.dtype(dtype))
+    decoder = decoder_of(settings, jnp.dtype(dtype))
 
     @jax.jit
     def teacher(params):

@@ -24,7 +24,8 @@ from asd_jax.training.optimizer import adamw, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.weights import abstract_encoder, embed
 
-STEPS, CLASSES = 1000, 50
+STEPS = 1000
+CLASSES = 50
 # Number of clips that stay on the device.
 RESIDENT = 1000
 # Number of clips per step with which EAT-large is fine-tuned in 80 GB.
@@ -114,7 +115,9 @@ def programs(devices: int = 1) -> list[Program]:
     """Returns everything that the commands run on so many devices: strategies, objectives, lengths
     and sizes.
     """
-    fit, pre, emb = "fine-tuning", "pre-training", "embedding"
+    fit = "fine-tuning"
+    pre = "pre-training"
+    emb = "embedding"
     own = {"drop_path": 0.1, "ema": 0.999, "layer_decay": 0.65}
     autoencoder = {"objective": "masked_autoencoder"}
     found = [
@@ -155,22 +158,26 @@ def programs(devices: int = 1) -> list[Program]:
 
 def _fine_tuning(program: Program, mesh: Mesh) -> Lowered:
     settings = FineTuning(batch_size=program.clips * mesh.size, **program.settings)
-    dtype, samples = jnp.dtype(program.dtype), program.samples
+    dtype = jnp.dtype(program.dtype)
+    samples = program.samples
     config = EncoderConfig(eat=program.eat)
     encoder = Encoder(config, dtype, settings.lora, settings.drop_path, settings.remat)
     head = step.make_head(CLASSES, settings)
     optimizer, schedule = step.make_optimizer(settings, STEPS, program.eat.depth)
 
     def initial():
-        key, wave = jax.random.key(0), np.zeros(samples, np.float32)
+        key = jax.random.key(0)
+        wave = np.zeros(samples, np.float32)
         return step.initial_state(encoder, head, optimizer, settings, key=key, wave=wave)
 
     state = jax.eval_shape(initial)
     train_step = step.make_train_step(encoder, head, optimizer, schedule, settings)
-    rows, kind = settings.batch_size, jnp.float32
+    rows = settings.batch_size
+    kind = jnp.float32
     if program.resident:
         train_step = draw_from_resident(train_step, rows, jax.random.key(0))
-        rows, kind = RESIDENT, jnp.int16
+        rows = RESIDENT
+        kind = jnp.int16
     batch = {name: jax.ShapeDtypeStruct((rows,), jnp.int32) for name in ("clip", "label")}
     batch |= {"wave": jax.ShapeDtypeStruct((rows, samples), kind), "simam_mode": batch["label"]}
     lowered = _training(program, train_step, state, batch, mesh)
@@ -181,7 +188,9 @@ def _fine_tuning(program: Program, mesh: Mesh) -> Lowered:
 
 def _pretraining(program: Program, mesh: Mesh) -> Lowered:
     settings = pretraining.Pretraining(batch_size=program.clips * mesh.size, **program.settings)
-    s, eat, front = settings, program.eat, FrontEnd(simam=SimAM("none"), frames=FRAMES)
+    s = settings
+    eat = program.eat
+    front = FrontEnd(simam=SimAM("none"), frames=FRAMES)
     schedule = learning_rate_schedule(s.learning_rate, s.steps, s.warmup_fraction)
     optimizer = adamw(schedule, weight_decay=s.weight_decay, clip_norm=s.clip_norm, b2=0.95)
     state = jax.eval_shape(
@@ -222,7 +231,8 @@ def _training(program: Program, train_step, state, batch: dict, mesh: Mesh) -> L
 def _embedding(program: Program, mesh: Mesh) -> Lowered:
     detect = program.task == "detect"
     config = dataclasses.replace(BARE if detect else EncoderConfig(), eat=program.eat)
-    whole, spread = NamedSharding(mesh, jax.P()), NamedSharding(mesh, jax.P(meshes.AXES))
+    whole = NamedSharding(mesh, jax.P())
+    spread = NamedSharding(mesh, jax.P(meshes.AXES))
     params = jax.tree.map(lambda leaf: _at(leaf, whole), abstract_encoder(config))
     rows = program.clips * mesh.size
     wave = jax.ShapeDtypeStruct((rows, program.samples), jnp.float32, sharding=spread)

@@ -40,7 +40,8 @@ def check_same_machine(earlier: dict, here: dict, path: str) -> None:
         InputError: The earlier run is from another machine.
     """
     for key in SAME:
-        theirs, ours = earlier["machine"][key], here[key]
+        theirs = earlier["machine"][key]
+        ours = here[key]
         if theirs != ours:
             raise InputError(
                 f"{path}: measured on another machine ({key} {theirs!r}, here {ours!r}): not "

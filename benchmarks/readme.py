@@ -67,7 +67,8 @@ def results_table(workdir: Path) -> str:
     """
     if not (workdir / "results.json").is_file():
         raise InputError(f"{workdir}: no results.json; --run wants the workdir of a finished run")
-    found, columns = read_json(workdir / "results.json"), ("auc_source", "auc_target", "pauc")
+    found = read_json(workdir / "results.json")
+    columns = ("auc_source", "auc_target", "pauc")
     if not {"seed", "filter_bank_baseline"} <= set(found):
         raise InputError(
             f"{workdir}: --run wants a quick start of one seed, scored beside the filter bank"
@@ -118,7 +119,8 @@ def draw(theme: str, path: Path) -> None:
                 annotation_clip=False,
             )
         for room, (first, last) in ROOMS.items():
-            left, right = every[first].get_position().x0, every[last].get_position().x1
+            left = every[first].get_position().x0
+            right = every[last].get_position().x1
             figure.text((left + right) / 2, 0.92, room, ha="center", family="monospace")
             figure.add_artist(Line2D([left, right], [0.86, 0.86], color=ink, linewidth=0.8))
         _computed(every[:3], ink)
@@ -153,7 +155,8 @@ def _sketched(every: Sequence, ink: str) -> None:
         draw.normal(size=(8, 3)), cmap="magma", aspect="auto", extent=(0.35, 0.65, 0.1, 0.9)
     )
     embedding.set(xlim=(0, 1), ylim=(0, 1))
-    normal, odd = draw.normal((-1, -0.8), 0.45, (40, 2)), np.array([1.2, 1.3])
+    normal = draw.normal((-1, -0.8), 0.45, (40, 2))
+    odd = np.array([1.2, 1.3])
     target = draw.normal((1.3, -0.9), 0.3, (6, 2))
     space.scatter(*normal.T, s=5, color=ink)
     space.scatter(*target.T, s=10, color=ink, marker="^")

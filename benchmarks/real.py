@@ -63,7 +63,8 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes the table."""
-    args, output = flags.FLAGS, Path(flags.FLAGS.output)
+    args = flags.FLAGS
+    output = Path(flags.FLAGS.output)
     for name in args.encoder:
         named_function(name, "--encoder")
     given = config_flags.get_override_values(args["config"])

@@ -33,8 +33,10 @@ from benchmarks.eight_devices import collective_table, operation_table, rounding
 
 FLAGS = flags.FLAGS
 # Assumed: 400 Gbit/s per GPU between hosts of eight GPUs.
-NETWORK_RATE, ON_A_HOST = 50e9, 8
-SIZES, DEVICES = ("tiny", "base", "large"), (1, 8, 64)
+NETWORK_RATE = 50e9
+ON_A_HOST = 8
+SIZES = ("tiny", "base", "large")
+DEVICES = (1, 8, 64)
 
 
 def state_bytes(eat: EATConfig, shards: int) -> float:

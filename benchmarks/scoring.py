@@ -66,14 +66,16 @@ def knn_speed() -> dict:
         "ours": lambda: nearest(queries, bank, FLAGS.k, "euclidean"),
         "scikit_learn": lambda: model.kneighbors(queries),
     }
-    found, peaks = {}, []
+    found = {}
+    peaks = []
     for name in list(ways) * FLAGS.repeats:
         began = time.perf_counter()
         found[name] = ways[name]()
         seconds[name].append(time.perf_counter() - began)
         # The peak never falls, so the first value is ours alone.
         peaks.append(peak_gigabytes() - before)
-    (ours, rows), (theirs, their_rows) = found["ours"], found["scikit_learn"]
+    ours, rows = found["ours"]
+    theirs, their_rows = found["scikit_learn"]
     median = {name: float(np.median(values)) for name, values in seconds.items()}
     return {
         "rows": len(bank),
@@ -119,10 +121,13 @@ def interval_speed(
         roc_auc_score(label[rest], score[rest], max_fpr=0.1)
     loops = {"jackknife": (time.perf_counter() - began) / looped * len(label)}
     began = time.perf_counter()
-    section, of_section = slice(0, 4 * each), 4 * each
+    section = slice(0, 4 * each)
+    of_section = 4 * each
     for _ in range(looped):
         drawn = rng.integers(of_section, size=of_section)
-        y, s, d = label[section][drawn], score[section][drawn], source[section][drawn]
+        y = label[section][drawn]
+        s = score[section][drawn]
+        d = source[section][drawn]
         for keep in (d | (y == 1), ~d | (y == 1)):
             roc_auc_score(y[keep], s[keep])
         roc_auc_score(y, s, max_fpr=0.1)

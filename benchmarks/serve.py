@@ -147,7 +147,8 @@ def endless_wav_header(rate: int) -> bytes:
 
 def sound(seed: int, seconds: float) -> np.ndarray:
     """Returns a hum with harmonics in noise."""
-    rng, t = np.random.default_rng(seed), np.arange(round(seconds * RATE)) / RATE
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * RATE)) / RATE
     hum = sum(np.sin(2 * np.pi * 90 * k * t + rng.uniform(0, 6)) / k for k in range(1, 12))
     return (0.05 * hum + 0.02 * rng.standard_normal(len(t))).astype(np.float32)
 

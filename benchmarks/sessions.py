@@ -13,7 +13,9 @@ from asd_jax.data.factory import FAULTS, MACHINES, factory_clip
 from asd_jax.runtime.errors import InputError
 
 RATE = 16000
-SESSIONS, CLIPS = 30, 8  # of a machine of the factory
+# of a machine of the factory
+SESSIONS = 30
+CLIPS = 8
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ from asd_jax.data.simulated_session import coloured
 ADDED_DB = (-6.0, 18.0)
 REMOVED_DB = (-20.0, -6.0)
 DEPTH = (0.4, 1.0)  # of a modulation
-LOWEST_HZ, HIGHEST_HZ = 150.0, 7000.0
+LOWEST_HZ = 150.0
+HIGHEST_HZ = 7000.0
 
 
 def simulated_fault(

@@ -49,8 +49,10 @@ def prepare(
     """
     key = jax.random.key(0)
     wave = 0.1 * jax.random.normal(key, (batch, SAMPLES))
-    model, config = EAT(eat, dtype), EncoderConfig(eat=eat)
-    forward, front = batch * forward_flops(eat), batch * front_end_flops()
+    model = EAT(eat, dtype)
+    config = EncoderConfig(eat=eat)
+    forward = batch * forward_flops(eat)
+    front = batch * front_end_flops()
     if stage == "front_end":
         front_end = FrontEnd()
 
@@ -100,8 +102,11 @@ def scanned(eat: EATConfig, dtype, params: dict, x) -> jax.Array:
 
 
 def _fine_tuning(config: EncoderConfig, batch: int, dtype):
-    settings, clips, classes = FineTuning(batch_size=batch), 4 * batch, 50
-    encoder, head = Encoder(config, dtype), make_head(classes, settings)
+    settings = FineTuning(batch_size=batch)
+    clips = 4 * batch
+    classes = 50
+    encoder = Encoder(config, dtype)
+    head = make_head(classes, settings)
     optimizer, schedule = make_optimizer(settings, 1000, config.backbone.depth)
     key = jax.random.key(0)
     state = initial_state(
@@ -167,17 +172,16 @@ def parts(eat: EATConfig, batch: int, dtype) -> dict[str, tuple[Callable[[], obj
 
     The parts show what EAT's time is spent on.
     """
-    n, d, heads, hidden = (
-        tokens(eat),
-        eat.embed_dim,
-        eat.num_heads,
-        int(eat.embed_dim * eat.mlp_ratio),
-    )
+    n = tokens(eat)
+    d = eat.embed_dim
+    heads = eat.num_heads
+    hidden = int(eat.embed_dim * eat.mlp_ratio)
 
     def random(*shape):
         return jax.random.normal(jax.random.key(len(shape)), shape).astype(dtype)
 
-    x, h = random(batch * n, d), random(batch * n, hidden)
+    x = random(batch * n, d)
+    h = random(batch * n, hidden)
     norm = nn.LayerNorm(NORM_EPS, dtype=dtype)
     variables = norm.init(jax.random.key(0), x)
     made = {

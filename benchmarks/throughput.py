@@ -79,7 +79,8 @@ def main() -> None:
     """Measures the stages, and prints and writes the results."""
     began = time.perf_counter()
     gpu = jax.default_backend() != "cpu"
-    here, earlier = machine(), read_json(FLAGS.against) if FLAGS.against else None
+    here = machine()
+    earlier = read_json(FLAGS.against) if FLAGS.against else None
     if earlier:
         check_same_machine(earlier, here, FLAGS.against)
     result = {
@@ -155,7 +156,10 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
     rate = stages.matmul_rate(DTYPES[dtype], square)
     spectrogram = np.array(jax.random.normal(jax.random.key(0), (batch, 1024, 128)))
     with tempfile.TemporaryDirectory() as folder:
-        contenders, flops, peak, missing = {}, None, {}, {}
+        contenders = {}
+        flops = None
+        peak = {}
+        missing = {}
         if stage == "pipeline":
             contenders["asd_jax"] = pipeline(eat, batch, DTYPES[dtype], Path(folder))
         else:
@@ -180,7 +184,8 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
         # The first call compiles and warms up.
         for once in contenders.values():
             once()
-        seconds, rates = {name: [] for name in contenders}, []
+        seconds = {name: [] for name in contenders}
+        rates = []
         for _ in range(FLAGS.repeats):
             rates.append(rate())
             for name, once in contenders.items():
@@ -246,7 +251,8 @@ def markdown(result: dict, earlier: dict | None) -> str:
     ]
     for found in result["groups"]:
         own = found["seconds"]["asd_jax"]
-        flops, share = found.get("model_flops"), found.get("share_of_matmul")
+        flops = found.get("model_flops")
+        share = found.get("share_of_matmul")
         old = before.get(_name(found))
         ratios = [
             f"{name.removeprefix('torch ')} {ratio:.2f}"

@@ -24,8 +24,10 @@ from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.back_ends.fusion import fused
 
 FLAGS = flags.FLAGS
-RATE, FITTED = 16000, 20
-FITTED_SESSIONS, OTHER_SESSIONS = 5, 10
+RATE = 16000
+FITTED = 20
+FITTED_SESSIONS = 5
+OTHER_SESSIONS = 10
 
 
 def define_flags(argv: Sequence[str]) -> None:

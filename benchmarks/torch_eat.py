@@ -53,7 +53,8 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width, EPS), nn.LayerNorm(width, EPS)
+        self.norm1 = nn.LayerNorm(width, EPS)
+        self.norm2 = nn.LayerNorm(width, EPS)
         self.attn = nn.ModuleDict(
             {"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)}
         )
@@ -84,7 +85,8 @@ def load(path: str | Path) -> EAT:
 
         config = path.with_name("config.json")
         config = config if config.is_file() else path.with_name(path.stem + "_config.json")
-        tensors, heads = load_file(path), json.loads(config.read_text()).get("num_heads", 12)
+        tensors = load_file(path)
+        heads = json.loads(config.read_text()).get("num_heads", 12)
     else:
         saved = torch.load(path, weights_only=True, map_location="cpu")
         settings = saved["cfg"]["model"]

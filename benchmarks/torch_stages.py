@@ -36,15 +36,18 @@ def prepare(stage: str, way: str, eat: EATConfig, spectrogram: np.ndarray) -> Ca
     with torch.no_grad():
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
-        times, bands = spectrogram.shape[1] // 16, spectrogram.shape[2] // 16
+        times = spectrogram.shape[1] // 16
+        bands = spectrogram.shape[2] // 16
         positions = model.fixed_positional_encoder["positions"]
         positions.copy_(torch.from_numpy(position_table(eat.embed_dim, times, bands))[None])
         positions.requires_grad_(False)
     for block in model.blocks:
         block.fused = fused
-    model, x = model.to(device()), torch.from_numpy(spectrogram).to(device())
+    model = model.to(device())
+    x = torch.from_numpy(spectrogram).to(device())
     if half and stage == "forward":
-        model, x = model.bfloat16(), x.bfloat16()
+        model = model.bfloat16()
+        x = x.bfloat16()
     last = f"block {eat.depth - 1}"
 
     def tokens_of(x):

@@ -33,10 +33,15 @@ from asd_jax.runtime.log import print_error
 from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
-RATE, A_DAY, FITTED, SECONDS = 16000, 6, 5, 2.0
+RATE = 16000
+A_DAY = 6
+FITTED = 5
+SECONDS = 2.0
 START = 1.8e9
 STEADY_DAYS = 60
-LOUDER_DB, LOUDER_FROM = 3.0, 30  # of the microphone, and the day
+# of the microphone, and the day
+LOUDER_DB = 3.0
+LOUDER_FROM = 30
 # What happens to a steady machine, and to scores that are drawn.
 HARDER = ("load", "weekends", "temperature", "louder")
 
@@ -137,7 +142,8 @@ def steady(kind: str, share: float, histories: int) -> dict:
         share: deviation of the days' means over that of the windows.
         histories: number of histories of 60 days.
     """
-    rng, reports = np.random.default_rng(0), 0
+    rng = np.random.default_rng(0)
+    reports = 0
     for _ in range(histories):
         reports += _count(_drawn(kind, share, rng), threshold=3.0)
     weeks = histories * (STEADY_DAYS - FEWEST_DAYS) / 7
@@ -152,10 +158,12 @@ def steady(kind: str, share: float, histories: int) -> dict:
 
 def _drawn(kind: str, share: float, rng: np.random.Generator) -> np.ndarray:
     """Returns scores "days 24" of a steady machine, in deviations of a window; NaN: no sound."""
-    days, hours = np.arange(STEADY_DAYS), np.arange(24)
+    days = np.arange(STEADY_DAYS)
+    hours = np.arange(24)
     # Days resemble their neighbours: an autoregressive process.
     coefficient = 0.8 if kind == "temperature" else 0.3
-    level, means = 0.0, []
+    level = 0.0
+    means = []
     for _ in days:
         level = coefficient * level + np.sqrt(1 - coefficient**2) * rng.normal()
         means.append(share * level)

@@ -43,7 +43,8 @@ def row_of(clips: Sequence[tuple], scores: np.ndarray, year: int) -> Row:
     """Returns the row of clips (machine, section, domain, label) and their scores "s n" by the rule
     of a year.
     """
-    official, columns = [], {}
+    official = []
+    columns = {}
     for of_seed in scores:
         values = official_score(
             [(*clip, score) for clip, score in zip(clips, of_seed.tolist(), strict=True)], year
@@ -64,7 +65,8 @@ def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
     """Returns the official score, deviation, interval and difference to the reference of each row,
     and the verdict.
     """
-    against, cells = rows[reference], {}
+    against = rows[reference]
+    cells = {}
     # A p-value cannot be less than 2 / (replicates + 1), which must survive Holm's correction.
     replicates = max(1000, 50 * len(rows))
     for name, row in rows.items():
@@ -107,7 +109,9 @@ def compared(rows: Mapping[str, Row], reference: str, year: int) -> dict:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values that hold for all comparisons together, by Holm's step-down method."""
-    order, adjusted, highest = np.argsort(p_values, kind="stable"), [0.0] * len(p_values), 0.0
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
     for rank, n in enumerate(order.tolist()):
         highest = max(highest, (len(p_values) - rank) * p_values[n])
         adjusted[n] = min(1.0, highest)
@@ -139,7 +143,8 @@ def as_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
     """
     rows = []
     for name, of in found["cells"].items():
-        less, (low, high) = of["minus_reference"], of["interval"]
+        less = of["minus_reference"]
+        low, high = of["interval"]
         difference = (
             f"{100 * less['difference']:+.2f} ({100 * less['low']:+.2f} to "
             f"{100 * less['high']:+.2f})"

@@ -35,7 +35,8 @@ FLAGS = flags.FLAGS
 
 RATE = 16000
 # The limits that a run must meet.
-MOST_MB_GROWTH, LEAST_TIMES_REAL_TIME = 20, 10
+MOST_MB_GROWTH = 20
+LEAST_TIMES_REAL_TIME = 10
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -54,7 +55,8 @@ def main() -> int:
     """Runs all tests and prints the figures; returns 1 if one is not met."""
     # The process is limited to one core before JAX starts its threads.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    result, broken = {}, []
+    result = {}
+    broken = []
     if FLAGS.hours:
         result["stand_in"], faults = endurance(
             FLAGS.hours, lambda wave: float(np.abs(wave).mean()), 10.0
@@ -81,9 +83,12 @@ def endurance(
     """Passes hours of sound through everything except the microphone, and returns (figures,
     errors).
     """
-    samples, broken, memory = round(window_seconds * RATE), [], []
+    samples = round(window_seconds * RATE)
+    broken = []
+    memory = []
     total = round(hours * 3600 * RATE)
-    expected_windows, seen = total // samples, 0
+    expected_windows = total // samples
+    seen = 0
 
     def checked(wave):
         nonlocal seen
@@ -94,7 +99,9 @@ def endurance(
         return score(wave)
 
     watching = Watching(RATE, window_seconds, window_seconds, threshold=np.inf, release=np.inf)
-    watch, began, cpu = Watch(watching, checked), time.perf_counter(), time.process_time()
+    watch = Watch(watching, checked)
+    began = time.perf_counter()
+    cpu = time.process_time()
     for line in watch_bytes(watch, sound_bytes(total), Decoder(Form())):
         if "window" in line:
             memory.append(memory_mb())
@@ -105,7 +112,8 @@ def endurance(
         broken.append(f"{seen} windows of {expected_windows}")
     if growth > MOST_MB_GROWTH:
         broken.append(f"memory grew by {growth:.1f} MB")
-    wall, latency = time.perf_counter() - began, watch.status()["latency_ms"]
+    wall = time.perf_counter() - began
+    latency = watch.status()["latency_ms"]
     return {
         "hours": hours,
         "windows": seen,
@@ -119,7 +127,9 @@ def endurance(
 
 def sound_bytes(total: int) -> Iterator[tuple[bytes, float]]:
     """Yields samples that encode their position, in chunks of odd sizes."""
-    rng, at, held = np.random.default_rng(0), 0, b""
+    rng = np.random.default_rng(0)
+    at = 0
+    held = b""
     while at < total or held:
         if at < total:
             count = min(int(rng.integers(1, 1 << 16)), total - at)
@@ -169,7 +179,8 @@ def alarm_latency(
     """Simulates faults that begin at random moments, and returns the time of sound until their
     alarms next to the stated time, and the errors.
     """
-    rng, found = np.random.default_rng(1), []
+    rng = np.random.default_rng(1)
+    found = []
     watching = Watching(
         RATE, window, hop, threshold=0.1, release=0.05, confirm=confirm, hold_seconds=1.0
     )
@@ -201,7 +212,8 @@ def fuzz(streams: int, seed: int = 0) -> list[str]:
 
     A stream must give the same windows, or an event that says what was wrong.
     """
-    rng, broken = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    broken = []
     wholes = [(content, lines_of(content)[0]) for content in whole_streams(rng)]
     for number in range(streams):
         content, expected = wholes[rng.integers(len(wholes))]
@@ -272,7 +284,8 @@ def whole_streams(rng: np.random.Generator) -> list[bytes]:
 
 def damage(content: bytes, other: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
     """Returns a stream with one kind of damage, and what may be required of its result."""
-    damaged, header = bytearray(content), 44 if content[:4] == b"RIFF" else 0
+    damaged = bytearray(content)
+    header = 44 if content[:4] == b"RIFF" else 0
     match rng.integers(7):
         case 0:
             return content, "chunks"

@@ -113,7 +113,7 @@ class _Crops:
     def __getitem__(self, step: int) -> tuple[np.ndarray, list[Crop]]:
         # Seeding by the step makes every batch independent of the steps before it.
         rng = np.random.default_rng([self.seed, step])
-        (clips, samples) = self.shape
+        clips, samples = self.shape
         chosen = rng.integers(len(self.files), size=(clips,))
         found = [self._crop(int(n), samples, rng) for n in chosen]
         return np.stack([wave for wave, _ in found]), [crop for _, crop in found]

@@ -71,7 +71,15 @@ def _zoo_sessions(key, extent, sessions, clips, samples):
             both, samples, jnp.stack([run, beside]), jnp.stack([speed, 1.0])
         )
         other = other * extent["neighbours"] * there * amplitude(draw.uniform(*NEIGHBOUR_DB))
-        return _recorded(place, draw, air, spectrum, other, extent, samples)
+        return _recorded(
+            place=place,
+            day=draw,
+            air=air,
+            machine=spectrum,
+            neighbour=other,
+            extent=extent,
+            samples=samples,
+        )
 
     keys = jax.random.split(moments, (sessions, clips))
     wave = jax.vmap(

@@ -78,7 +78,8 @@ def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adap
     """
     if not len(waves):
         raise InputError("no sound to adapt to")
-    settings, rate = detector.settings, detector.input_rate
+    settings = detector.settings
+    rate = detector.input_rate
     windows = np.concatenate([windows_of(wave, settings, rate)[0] for wave in waves])
     return adapted_to_windows(detector, windows)
 
@@ -124,7 +125,8 @@ class Settling:
     """Scores windows at the recorded rate, and adapts the detector after the first minutes."""
 
     def __init__(self, detector: Detector, rate: int, minutes: float):
-        self.detector, self.rate = detector, rate
+        self.detector = detector
+        self.rate = rate
         self.wanted = round(60 * minutes / detector.settings.window_seconds) or int(minutes > 0)
         self._heard: list[np.ndarray] = []
         self.news: dict | None = None
@@ -139,7 +141,9 @@ class Settling:
             self._heard.append(resample(wave, self.rate, self.detector.input_rate))
             if len(self._heard) == self.wanted:
                 found = adapted_to_windows(self.detector, np.stack(self._heard))
-                self.detector, self._heard, self.wanted = found.detector, [], 0
+                self.detector = found.detector
+                self._heard = []
+                self.wanted = 0
                 event = "settled" if found.settled else "not_settled"
                 self.news = {"event": event, "colour_db": list(found.colour)}
                 self.news["message"] = found.said()

@@ -5,15 +5,15 @@ from jaxtyping import Float
 
 from asd_jax.detector.stream import Event
 
-CLIPPED, CLIPPED_SHARE = 0.999, 1e-3  # level relative to full scale, and share of the samples
+# level relative to full scale, and share of the samples
+CLIPPED = 0.999
+CLIPPED_SHARE = 1e-3
 SILENT = 1e-4  # peak-to-peak value, -80 dB; no microphone is this quiet
 DROPOUT_S = 0.25  # seconds of a constant value inside a window with sound
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
 # Seconds for which arrivals are counted, and relative tolerance for a match with a common rate.
-_RATE_AFTER_S, _RATE_WITHIN = (
-    20.0,
-    0.03,
-)
+_RATE_AFTER_S = 20.0
+_RATE_WITHIN = 0.03
 
 SAID = {
     "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
@@ -43,7 +43,10 @@ class ArrivalRate:
     """
 
     def __init__(self):
-        self._since, self._samples, self._before, self._told = None, 0, None, False
+        self._since = None
+        self._samples = 0
+        self._before = None
+        self._told = False
 
     def feed(self, samples: int, claimed: int, now: float) -> Event | None:
         """Returns an event about the arrival rate, or None, after `samples` arrived at `now`."""
@@ -71,7 +74,9 @@ class ArrivalRate:
         self._told = (
             found is not None and self._before is not None and found.event == self._before.event
         )
-        self._since, self._samples, self._before = now, 0, found
+        self._since = now
+        self._samples = 0
+        self._before = found
         return found if self._told else None
 
 

@@ -194,7 +194,8 @@ class Detector:
                 "this detector tells domains apart: say source or target of each recording added"
             )
         more, notes = process(self.pipeline, self.settings, waves, names)
-        old, count = len(self.names), more.recordings
+        old = len(self.names)
+        count = more.recordings
         if names is not None and len(names) != count:
             raise InputError(f"names of {len(names)} recordings, but {count} are given")
         further = RecordingTable.of(more.names(names, old), sessions=sessions, domains=domains)
@@ -375,7 +376,8 @@ class Detector:
     @property
     def _processed(self) -> Processed:
         """Returns the stored windows; vectors that a coreset left out are zero, and never used."""
-        count, vectors = len(self.bank.windows), {}
+        count = len(self.bank.windows)
+        vectors = {}
         for view, kept in self.bank.vectors.items():
             vectors[view] = np.zeros((count, *kept.shape[1:]), np.float32)
             vectors[view][self.bank.rows[view]] = kept

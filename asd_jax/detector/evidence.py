@@ -14,7 +14,9 @@ from asd_jax.detector.rows import row
 from asd_jax.detector.verdict import Verdict
 from asd_jax.runtime.files import atomic_file, write_json
 
-SOUND, PICTURE, VERDICT = "sound.wav", "heat_map.svg", "verdict.json"
+SOUND = "sound.wav"
+PICTURE = "heat_map.svg"
+VERDICT = "verdict.json"
 _COLOURS = ":root { --ink: #1a1d21; --faint: #6b7280; background: #ffffff }"
 MOST_FOLDERS = 100  # of a machine; windows of 10 s take about half a megabyte each
 

@@ -40,7 +40,8 @@ def examine_all(
         return []
     cut = [windows_of(wave, settings, detector.input_rate) for wave in waves]
     scores, seconds = detector.process(np.concatenate([windows for windows, _ in cut]))
-    verdicts, first = [], 0
+    verdicts = []
+    first = 0
     for wave, (windows, starts) in zip(waves, cut, strict=True):
         own = slice(first, first + len(starts))
         of_wave = {scorer: of[own] for scorer, of in scores.items()}
@@ -70,13 +71,15 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
         raise InputError(
             "this detector was fitted by an earlier version, which kept no patches: fit it again"
         )
-    bank, tokens = detector.bank, detector.settings.tokens
+    bank = detector.bank
+    tokens = detector.settings.tokens
     windows, starts = windows_of(wave, settings, detector.input_rate)
     windows = detector.as_fitted(windows)
     vectors, _ = views(detector.pipeline, windows, with_rhythm="rhythm" in bank.scoring)
     worst = int(fused(bank.score(vectors)).argmax())
     view = "encoder" if "encoder" in vectors else "level"
-    own, normal = vectors[view][[worst]], bank.vectors[view]
+    own = vectors[view][[worst]]
+    normal = bank.vectors[view]
     flat = own.reshape(1, -1), normal.reshape(len(normal), -1)
     row = bank.rows[view][nearest(*flat, 1, bank.scoring[view].metric)[1][0, 0]]
     return HeatMap(

@@ -78,8 +78,11 @@ def save(path: str | Path, detector: Detector) -> None:
 
     The encoder that comes with the package is not written to the file, only its hash.
     """
-    bank, pipeline, windows = detector.bank, detector.pipeline, detector.bank.windows
-    own, new = bank.self_scores, bank.new_session_scores
+    bank = detector.bank
+    pipeline = detector.pipeline
+    windows = detector.bank.windows
+    own = bank.self_scores
+    new = bank.new_session_scores
     tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
     tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
     tensors |= {f"raw/{scorer}": scores for scorer, scores in own.values.items()}
@@ -181,7 +184,8 @@ def _encoder(tensors, header: Header, path) -> Pipeline | None:
 
 
 def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
-    scoring, settings = header.scoring, header.settings
+    scoring = header.scoring
+    settings = header.settings
     samples = round(settings.window_seconds * rate_of(encoder))
     # A machine without a rhythm has no such view, nor has a file of an earlier version.
     expected = shapes(encoder, samples, with_rhythm="rhythm" in scoring)
@@ -214,7 +218,8 @@ def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
 
 
 def _check_numbers(tensors, header: Header) -> None:
-    n, recordings = len(tensors["counted"]), len(header.names)
+    n = len(tensors["counted"])
+    recordings = len(header.names)
     sizes = {"counted": 2, "domain": len(DOMAINS), "group": n, "recording": recordings}
     sizes |= {"evidence": 2, "moved_rows": n, "session": int(tensors["session"].max()) + 1}
     sizes |= {f"rows/{view}": n for view in header.scoring}
@@ -261,7 +266,8 @@ def _bank(tensors, header: Header) -> NormalBank:
 
 def _scores(tensors, kind: str, mask: str, header: Header, domains) -> SelfScores:
     """Returns the scores of the windows in a mask."""
-    of, values = tensors[mask].astype(bool), {}
+    of = tensors[mask].astype(bool)
+    values = {}
     for scorer in scorers_of(header.scoring):
         values[scorer] = tensors[f"{kind}/{scorer}"]
         if values[scorer].shape != (of.sum(), len(domains)):
@@ -284,7 +290,8 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
 def _patches(tensors, pipeline, tokens) -> PatchBank:
     """Returns the patches, if they match the settings."""
     bank = PatchBank(*(tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")))
-    of, (bands, kept, width) = grid(pipeline, tokens), bank.vectors.shape
+    of = grid(pipeline, tokens)
+    bands, kept, width = bank.vectors.shape
     expected = (of.front_end.bins // of.filters, of.width), (bands, kept), (bands, 2)
     found = (bands, width), bank.recording.shape, bank.usual.shape
     if found != expected or not kept or not (bank.usual[:, 1] > 0).all():

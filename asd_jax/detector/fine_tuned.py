@@ -59,10 +59,8 @@ def fine_tuned(
         )
     trained = ~_held_out(clips, seed)
     config = dataclasses.replace(pipeline.config, pooling=Pooling("attentive_statistics", -1, 256))
-    rate, samples = (
-        config.front_end.sample_rate,
-        round(window_seconds * config.front_end.sample_rate),
-    )
+    rate = config.front_end.sample_rate
+    samples = round(window_seconds * config.front_end.sample_rate)
     chosen = [clip for clip, used in zip(clips, trained, strict=True) if used]
     heard = windows_of(chosen, length="window", samples=samples, hop=samples, sample_rate=rate)
 
@@ -79,7 +77,8 @@ def fine_tuned(
 
 def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
     """Returns a mask of the recordings held out, a share of each class."""
-    out, rng = np.zeros(len(clips), bool), np.random.default_rng(seed)
+    out = np.zeros(len(clips), bool)
+    rng = np.random.default_rng(seed)
     classes = [clip_class(clip) for clip in clips]
     for one in sorted(set(classes)):
         members = rng.permutation([n for n, of in enumerate(classes) if of == one])

@@ -131,8 +131,16 @@ def fit_bank(
     Raises:
         InputError: as for `NormalBank.fit`.
     """
-    bank, notes = _bank(scoring, settings, processed, recordings, coreset_size, known)
-    before, left_out = bank, []
+    bank, notes = _bank(
+        scoring=scoring,
+        settings=settings,
+        processed=processed,
+        recordings=recordings,
+        coreset_size=coreset_size,
+        known=known,
+    )
+    before = bank
+    left_out = []
     most = max(1, len(recordings.names) // BESIDE)
     # Leaving out recordings changes the scores of the others, so the fit is repeated until no
     # outlier is left or too many would be left out. Windows of a coreset cannot be scored again.
@@ -142,8 +150,16 @@ def fit_bank(
         if not outliers or len(left_out) + len(outliers) > most:
             break
         left_out += [_left_out(n, processed, recordings) for n in outliers]
-        processed, recordings = processed.without(outliers), recordings.without(outliers)
-        bank, notes = _bank(scoring, settings, processed, recordings, coreset_size, known)
+        processed = processed.without(outliers)
+        recordings = recordings.without(outliers)
+        bank, notes = _bank(
+            scoring=scoring,
+            settings=settings,
+            processed=processed,
+            recordings=recordings,
+            coreset_size=coreset_size,
+            known=known,
+        )
     threshold, weak = threshold_of(bank, settings, recordings)
     return FittedBank(
         bank=bank,
@@ -163,7 +179,8 @@ def fit_bank(
 
 def _bank(scoring, settings, processed, recordings, coreset_size, known):
     """Returns the bank of recordings, and notes on their domains."""
-    windows, level = processed.windows, processed.vectors["level"]
+    windows = processed.windows
+    level = processed.vectors["level"]
     group = groups(windows.recording, level, settings.window_seconds)
     domain, notes = domains_of(recordings.domains, windows.recording, group)
     session = np.unique(recordings.sessions, return_inverse=True)[1][windows.recording]

@@ -104,7 +104,8 @@ def anomalous_cells(
 
     The values are in standard deviations of normal patches.
     """
-    of, heat = grid(pipeline, tokens), normal.heat(patches(pipeline, tokens, window[None])[0])
+    of = grid(pipeline, tokens)
+    heat = normal.heat(patches(pipeline, tokens, window[None])[0])
     return over_cells(
         heat, (of.frames, of.filters), of.front_end.real_frames(len(window)), of.front_end.bins
     )

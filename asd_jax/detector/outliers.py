@@ -22,7 +22,8 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
     score = np.bincount(of, bank.deviations) / np.bincount(of)
     falling = np.argsort(-score, kind="stable")
     for count in range(1, max(1, len(numbers) // BESIDE) + 1):
-        chosen, rest = score[falling[:count]], score[falling[count:]]
+        chosen = score[falling[:count]]
+        rest = score[falling[count:]]
         if len(numbers) < FEWEST_BESIDE or chosen.min() <= FAR_OUT:
             continue
         if chosen.min() > 2 * max(rest.max(), 1) and numbers[falling[:count]].min() >= first:

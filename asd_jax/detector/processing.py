@@ -27,7 +27,8 @@ _DEFECTS = {
 # Simulated windows, which stand for other sessions. Each window gets two, as a threshold that rests
 # on one draw of each is up to twice as high or low, as long as they are no more than this. Further
 # recordings get one each.
-SIMULATED, COPIES = 256, 2
+SIMULATED = 256
+COPIES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Processed:
         """Returns these recordings followed by others, which are numbered from `first` on."""
         patches = None
         if self.patches is not None and more.patches is not None:
-            (old, of), (new, of_new) = self.patches, more.patches
+            old, of = self.patches
+            new, of_new = more.patches
             vectors = np.concatenate([old, new], axis=1)
             patches = vectors, np.concatenate([of, of_new + first], axis=1)
         further = more.windows
@@ -110,7 +112,9 @@ def process(
     Raises:
         InputError: there are no recordings, or as for `windows_of`.
     """
-    patches, short, simulated = Considered(), 0, 0
+    patches = Considered()
+    short = 0
+    simulated = 0
     parts: list[Processed] = []
     defective: dict[str, list[int]] = {name: [] for name in _DEFECTS}
     for number, wave in enumerate(waves):

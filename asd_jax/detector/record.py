@@ -46,7 +46,9 @@ class Record:
             began: Unix time of the first sample of a recording; None for a live stream.
         """
         self.recorder = Recorder(store, machine, quiet=quiet)
-        self.detector, self.rate, self.began = detector, rate, began
+        self.detector = detector
+        self.rate = rate
+        self.began = began
         self.evidence = store.path.with_name(store.path.name + ".evidence")
 
     def resume(self, alarm: Alarm) -> None:
@@ -76,7 +78,8 @@ class Record:
             score: score of the window.
             changed: the event that the window caused in the alarm, if any.
         """
-        seconds, threshold = len(wave) / self.rate, alarm.threshold
+        seconds = len(wave) / self.rate
+        threshold = alarm.threshold
         self.recorder.window(time, wave, self.rate, score=score, threshold=threshold)
         if changed and changed["event"] == "alarm_start":
             message, folder = self._explained(time, wave)

@@ -29,11 +29,14 @@ def normal_recordings(place: str | Path) -> list[Clip]:
     """
     place = Path(place)
     if place.suffix.lower() == ".csv":
-        root, names, table = place.parent, _listed(place), place
+        root = place.parent
+        names = _listed(place)
+        table = place
     elif place.is_file():
         return [_clip(place.parent, place.name)]
     else:
-        root, table = place, place / "clips.csv"
+        root = place
+        table = place / "clips.csv"
         names = [str(path.relative_to(root)) for path in sound_files(place)]
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(add_table(table, clips).values())
@@ -111,9 +114,12 @@ def _clip(root: Path, name: str) -> Clip:
             f"{root / name}: an anomaly by its name, but --normal is for normal sound only: leave "
             "it out, or rename it"
         )
-    domain, section, attribute = "unknown", "00", ""
+    domain = "unknown"
+    section = "00"
+    attribute = ""
     if said:
-        section, attribute = said.section, said.attribute
+        section = said.section
+        attribute = said.attribute
         domain = said.domain if file.startswith("section_") else domain
     # A folder named after a domain overrides the domain in the file name.
     if of_folder := [part.lower() for part in folders if part.lower() in DOMAINS]:
@@ -121,13 +127,13 @@ def _clip(root: Path, name: str) -> Clip:
     # The names of domains and the parts of a relative path do not name a class.
     classes = [part for part in folders if part.lower() not in DOMAINS and part not in ("..", "/")]
     return Clip(
-        str(root / name),
-        root.name or ".",
-        section,
-        "train",
-        domain,
-        0,
-        "/".join(classes) or attribute,
+        path=str(root / name),
+        machine=root.name or ".",
+        section=section,
+        split="train",
+        domain=domain,
+        label=0,
+        attribute="/".join(classes) or attribute,
     )
 
 

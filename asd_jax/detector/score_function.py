@@ -32,7 +32,8 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
         InputError: a back end of the detector cannot be expressed in JAX, or the detector is
             adapted to one session.
     """
-    bank, pipeline = detector.bank, detector.pipeline
+    bank = detector.bank
+    pipeline = detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
     scorers = []
     if detector.colour:

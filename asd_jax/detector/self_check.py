@@ -104,29 +104,31 @@ class SelfCheck:
 
 def self_check(detector: Detector) -> SelfCheck:
     """Returns the summary of a detector's normal sounds, from their self-scores and vectors."""
-    bank, normal = detector.bank, detector.bank.normal
+    bank = detector.bank
+    normal = detector.bank.normal
     own = bank.deviations
     low, high = np.quantile(own, [0.25, 0.75])
     counted = np.flatnonzero(bank.self_scores.of)
     odd = np.flatnonzero(own > max(high + _TUKEY * (high - low), FAR_OUT))
     odd = odd[np.argsort(-own[odd], kind="stable")]
     counts = np.histogram(normal, bins=20)[0]
-    sessions, alarms = _sessions(detector), _alarms_a_day(detector)
+    sessions = _sessions(detector)
+    alarms = _alarms_a_day(detector)
     verdict, why = _verdict(detector, sessions)
     return SelfCheck(
-        len(detector.names),
-        len(detector.bank.windows),
-        {
+        recordings=len(detector.names),
+        windows=len(detector.bank.windows),
+        scores={
             "least": float(normal.min()),
             "median": float(np.median(normal)),
             "highest": float(normal.max()),
             "threshold": detector.threshold,
         },
-        "".join(
+        histogram="".join(
             _BARS[round(count / counts.max() * (len(_BARS) - 1))] if count else " "
             for count in counts
         ),
-        [
+        suspects=[
             (
                 detector.names[bank.windows.recording[counted[n]]],
                 float(bank.windows.start[counted[n]]),
@@ -134,22 +136,23 @@ def self_check(detector: Detector) -> SelfCheck:
             )
             for n in odd
         ],
-        [
+        copies=[
             (detector.names[a], detector.names[b])
             for a, b in copies(bank.windows.recording[bank.rows["level"]], bank.vectors["level"])
         ],
-        detector.notes,
-        sessions,
-        float(filter_levels(detector).min()),
-        any(note.kind == Kind.CLIPPED_RECORDINGS for note in detector.notes),
-        alarms,
-        verdict,
-        why,
+        notes=detector.notes,
+        sessions=sessions,
+        floor_db=float(filter_levels(detector).min()),
+        clipped=any(note.kind == Kind.CLIPPED_RECORDINGS for note in detector.notes),
+        false_alarms_a_day=alarms,
+        verdict=verdict,
+        why=why,
     )
 
 
 def _sessions(detector: Detector) -> dict[str, int | float | bool]:
-    windows, level = detector.bank.windows, detector.bank.vectors["level"]
+    windows = detector.bank.windows
+    level = detector.bank.vectors["level"]
     recording = windows.recording
     of = recording[detector.bank.rows["level"]]
     whole = np.zeros(len(level), np.int64)
@@ -164,7 +167,8 @@ def _sessions(detector: Detector) -> dict[str, int | float | bool]:
 
 def _alarms_a_day(detector: Detector) -> dict[str, float]:
     """Returns the number of windows above the threshold in a day of sound."""
-    windows, bank = 86400 / detector.settings.window_seconds, detector.bank
+    windows = 86400 / detector.settings.window_seconds
+    bank = detector.bank
     own = np.mean(bank.own_session > detector.threshold)
     least = 1 / (1 + len(np.unique(bank.normal_session)))
     few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)

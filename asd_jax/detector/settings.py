@@ -12,7 +12,8 @@ from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.conformal import RAREST
 
 # Encoders are trained on 10 s, and EAT needs 16 frames.
-LONGEST_WINDOW_S, SHORTEST_WINDOW_S = 10.0, 0.2
+LONGEST_WINDOW_S = 10.0
+SHORTEST_WINDOW_S = 0.2
 # Share of a window below which a sound counts as short. Short sounds are repeated to fill the
 # window, but their scores scatter more than those of normal windows.
 SHORT = 0.9

@@ -79,10 +79,16 @@ class Decoder:
     """
 
     def __init__(self, raw: Form, *, channel: int | None = None, name: str = "the stream"):
-        self.form, self.channel, self.name = raw, channel, name
-        self._bytes, self._state = b"", "start"
+        self.form = raw
+        self.channel = channel
+        self.name = name
+        self._bytes = b""
+        self._state = "start"
         self._left: int | None = None  # bytes of samples still to come according to the header
-        self._first, self._unformed, self._skip, self._ended = True, True, 0, False
+        self._first = True
+        self._unformed = True
+        self._skip = 0
+        self._ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Float[np.ndarray, "s"] | Event]:
         """Yields the blocks and events that can be decoded after these bytes.
@@ -136,7 +142,8 @@ class Decoder:
         """Reads one chunk of a wav header."""
         if self._skip:
             gone = min(self._skip, len(self._bytes))
-            self._bytes, self._skip = self._bytes[gone:], self._skip - gone
+            self._bytes = self._bytes[gone:]
+            self._skip = self._skip - gone
         if self._skip or len(self._bytes) < 8:
             return
         name, size = struct.unpack("<4sI", self._bytes[:8])
@@ -150,7 +157,8 @@ class Decoder:
             if not size and len(self._bytes) >= 16 and _is_chunk(self._bytes[8:16]):
                 self._bytes = self._bytes[8:]  # the recording is empty and metadata follows
                 return
-            self._bytes, self._state = self._bytes[8:], "samples"
+            self._bytes = self._bytes[8:]
+            self._state = "samples"
             self._left = size + size % 2 if 0 < size < _ENDLESS else None
         elif name == b"fmt " and 16 <= size <= 64:
             if len(self._bytes) < 8 + size:
@@ -168,7 +176,8 @@ class Decoder:
                     "odd_header",
                     f"a wav header of {self.form.encoding} with the PEAK of float samples",
                 )
-            self._bytes, self._skip = self._bytes[8:], size + size % 2
+            self._bytes = self._bytes[8:]
+            self._skip = size + size % 2
         else:
             yield from self._bad(f"a chunk {name!r} of {size} bytes in it")
 
@@ -197,7 +206,8 @@ class Decoder:
                 "new_format",
                 f"the stream goes on as {form.encoding}, {form.rate} Hz, {form.channels} channels",
             )
-        self.form, self._unformed = form, False
+        self.form = form
+        self._unformed = False
 
     def _bad(self, reason):
         if self._first:
@@ -205,14 +215,16 @@ class Decoder:
         yield Event(
             "bad_header", f"another wav header that cannot be used ({reason}): going on as before"
         )
-        self._state, self._left = "samples", None
+        self._state = "samples"
+        self._left = None
 
     def _samples(self):
         frame = self.form.frame
         ready = len(self._bytes) if self._left is None else min(len(self._bytes), self._left)
         ready = min(ready // frame, _BLOCK) * frame
         if ready:
-            content, self._bytes = self._bytes[:ready], self._bytes[ready:]
+            content = self._bytes[:ready]
+            self._bytes = self._bytes[ready:]
             self._left = None if self._left is None else self._left - ready
             yield from self._decoded(content)
         elif self._left is not None and self._left < frame:
@@ -224,10 +236,12 @@ class Decoder:
             return
         content = self._bytes[left:]
         if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
-            self._bytes, self._state = content[12:], "header"
+            self._bytes = content[12:]
+            self._state = "header"
             yield Event("new_recording", "another wav begins in the stream")
         elif _is_chunk(content):
-            self._bytes, self._state = content, "header"
+            self._bytes = content
+            self._state = "header"
         else:
             yield Event("longer", "the stream is longer than its header states: going on as before")
         if self._state == "samples":
@@ -257,10 +271,16 @@ class Windows:
     """
 
     def __init__(self, samples: int, hop: int, rate: int):
-        self.samples, self.hop, self.rate = samples, hop, rate
+        self.samples = samples
+        self.hop = hop
+        self.rate = rate
         self.next = 0  # sample at which the next window starts
-        self._held, self._begin = np.zeros(0, np.float32), 0  # _begin: first sample of _held
-        self._from, self._resampler, self._waiting = rate, None, np.zeros(0, np.float32)
+        # _begin: first sample of _held
+        self._held = np.zeros(0, np.float32)
+        self._begin = 0
+        self._from = rate
+        self._resampler = None
+        self._waiting = np.zeros(0, np.float32)
 
     def feed(
         self, block: Float[np.ndarray, "s"], rate: int
@@ -275,7 +295,8 @@ class Windows:
             return
         self._waiting = np.concatenate([self._waiting, block])
         while len(self._waiting) >= _RESAMPLED:
-            part, self._waiting = self._waiting[:_RESAMPLED], self._waiting[_RESAMPLED:]
+            part = self._waiting[:_RESAMPLED]
+            self._waiting = self._waiting[_RESAMPLED:]
             yield from self._cut(self._resampler.resample_chunk(part).clip(-1, 1))
 
     def finish(self) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
@@ -284,7 +305,8 @@ class Windows:
         Samples that do not fill a window may remain (see `left`).
         """
         if self._resampler is not None:
-            rest, self._waiting = self._waiting, self._waiting[:0]
+            rest = self._waiting
+            self._waiting = self._waiting[:0]
             yield from self._cut(self._resampler.resample_chunk(rest, last=True).clip(-1, 1))
             self._resampler = None
 
@@ -306,7 +328,8 @@ class Windows:
             # The next window starts a hop later, even if no sample of it has arrived.
             self.next += self.hop
         gone = min(self.next - self._begin, len(self._held))
-        self._held, self._begin = self._held[gone:], self._begin + gone
+        self._held = self._held[gone:]
+        self._begin = self._begin + gone
 
 
 def wav_encoding(form: bytes) -> str | None:

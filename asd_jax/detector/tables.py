@@ -55,7 +55,8 @@ def check_tables(tensors: Mapping[str, Any], views: Collection[str], scorers: Co
         raise InputError(f"not a whole detector: {what} the table {differ[0][:80]!r}")
     sizes: dict[str, int] = {"2": 2}
     for name, (kind, axes) in wanted.items():
-        shape, letters = tensors[name].shape, axes.removesuffix(" ...").split()
+        shape = tensors[name].shape
+        letters = axes.removesuffix(" ...").split()
         if tensors[name].dtype.kind != kind or not _fits(shape, letters, axes, sizes):
             raise InputError(
                 f"not a whole detector: {name} of {tensors[name].dtype} {shape}, expected axes "

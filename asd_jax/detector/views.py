@@ -134,7 +134,8 @@ def views_and_unsteadiness(
     config, params = _of_one_window(pipeline)
     if elsewhere:
         # The filter bank alone stands for the encoder, whose embedding is computed below.
-        config, params = EncoderConfig(pipeline.config.front_end, None), {}
+        config = EncoderConfig(pipeline.config.front_end, None)
+        params = {}
     elif pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
     traced = functools.partial(traced_views, config, params, with_rhythm=with_rhythm)
@@ -172,7 +173,9 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
     # A single window is typical of a live stream, which gets a program of its own on one device.
     if len(windows) == 1:
         return [np.asarray(part) for part in jax.tree.leaves(function(windows))]
-    mesh, size, found = own_devices(), batch_size(), []
+    mesh = own_devices()
+    size = batch_size()
+    found = []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
         padded = {"wave": np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])}

@@ -126,26 +126,28 @@ class Watch:
             record: where readings and alarms are kept, if anywhere.
             explain: says of the window that starts an alarm in what it differs.
         """
-        self.watching, self.score, self.p_value = watching, score, p_value
+        self.watching = watching
+        self.score = score
+        self.p_value = p_value
         self.record = record
         self.explain = explain
         self.alarm = Alarm(
-            watching.threshold,
-            watching.release,
-            watching.confirm,
-            watching.hold_seconds,
-            watching.of,
-            watching.on_delay_seconds,
+            threshold=watching.threshold,
+            release=watching.release,
+            confirm=watching.confirm,
+            hold_seconds=watching.hold_seconds,
+            of=watching.of,
+            on_delay_seconds=watching.on_delay_seconds,
         )
         if record is not None:
             record.resume(self.alarm)
-        self.windows, self._flags, self._latency_ms = 0, frozenset(), collections.deque(maxlen=1000)
-        self._began, self._cpu, self._seconds, self._told = (
-            time.perf_counter(),
-            time.process_time(),
-            0.0,
-            0.0,
-        )
+        self.windows = 0
+        self._flags = frozenset()
+        self._latency_ms = collections.deque(maxlen=1000)
+        self._began = time.perf_counter()
+        self._cpu = time.process_time()
+        self._seconds = 0.0
+        self._told = 0.0
 
     def window(
         self,
@@ -167,7 +169,8 @@ class Watch:
             before: seconds of sound processed before the file.
             time_of_file: Unix time at which the file begins.
         """
-        score, flags = float(self.score(wave)), defects(wave, self.watching.rate)
+        score = float(self.score(wave))
+        flags = defects(wave, self.watching.rate)
         end = start + self.watching.window_seconds
         changed = self.alarm.feed(Moment(start, file, before), Moment(end, file, before), score)
         of = {"file": file} if file else {}
@@ -236,7 +239,8 @@ class Watch:
 
     def status(self) -> dict:
         """Returns windows, alarms and cost: CPU share of one core, latency and memory."""
-        wall, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu
+        wall = time.perf_counter() - self._began
+        cpu = time.process_time() - self._cpu
         latency = np.array(self._latency_ms)
         latency = latency[np.isfinite(latency)]
         told = {
@@ -268,11 +272,9 @@ def watch_bytes(
     Raises:
         InputError: the stream does not begin with sound.
     """
-    windows, clock, waiting = (
-        Windows(*watch.watching.samples, watch.watching.rate),
-        ArrivalRate(),
-        None,
-    )
+    windows = Windows(*watch.watching.samples, watch.watching.rate)
+    clock = ArrivalRate()
+    waiting = None
 
     def lines(found, arrived):
         for item in found:
@@ -294,7 +296,8 @@ def watch_bytes(
                 "resumed", f"sound comes again, after a gap of {arrived - waiting:.1f} s and more"
             )
             # The gap would distort the arrival rate, so counting starts again.
-            waiting, clock = None, ArrivalRate()
+            waiting = None
+            clock = ArrivalRate()
             yield watch.event(told, windows.heard / windows.rate)
         if chunk:
             yield from lines(decoder.feed(chunk), arrived)
@@ -335,7 +338,10 @@ def watch_folder(
         InputError: the folder has disappeared.
     """
     samples, hop = watch.watching.samples
-    rate, heard, growing, before = watch.watching.rate, {}, {}, 0.0
+    rate = watch.watching.rate
+    heard = {}
+    growing = {}
+    before = 0.0
     known: frozenset[str] = frozenset()
     recorder = watch.record.recorder if watch.record else None
     read = recorder.store.read_files(recorder.machine) if recorder else {}
@@ -416,7 +422,8 @@ def memory_mb() -> float:
 
 def _files(folder: Path) -> tuple[dict[str, tuple[int, int]], frozenset[str]]:
     """Returns {name: (time of change, size)} of the recordings in a folder, and what is ignored."""
-    found, there = list_recursively(folder), {}
+    found = list_recursively(folder)
+    there = {}
     for path in found.files:
         try:
             status = path.stat()

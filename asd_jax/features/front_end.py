@@ -109,7 +109,7 @@ class FrontEnd:
     def __post_init__(self):
         check_settings(self)
         modes = self.simam.modes
-        (frames, filters) = self.simam.tile
+        frames, filters = self.simam.tile
         if "local" in modes and self.bins % filters:
             raise InputError(
                 f"bins={self.bins} must be a multiple of {filters} with local SimAM "

@@ -75,7 +75,7 @@ class GroupedConvolution(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        (_, times, bands, width) = x.shape
+        _, times, bands, width = x.shape
         taps = range(self.size)
         narrow = width // self.groups
         kernel = self.param(

@@ -30,7 +30,8 @@ def own_head(name: str, classes: int) -> nn.Module:
             f"{_KEY}={name}: returned {type(head).__name__}; wanted a flax.linen.Module whose "
             f"attribute classes is {classes}"
         )
-    embeddings, labels = jnp.zeros((2, 8)), jnp.zeros((2, classes))
+    embeddings = jnp.zeros((2, 8))
+    labels = jnp.zeros((2, classes))
     key = jax.random.key(0)
     found, _ = jax.eval_shape(head.init_with_output, key, embeddings, labels)
     shapes = [getattr(one, "shape", one) for one in found] if isinstance(found, tuple) else found

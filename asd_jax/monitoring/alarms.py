@@ -75,7 +75,8 @@ class Alarm:
         """
         if self.active:
             if score > self.release:
-                self._end, self._peak = end, max(self._peak, score)
+                self._end = end
+                self._peak = max(self._peak, score)
                 return None
             quiet = end.processed - self._end.processed
             return self.finish(False) if quiet >= self.hold_seconds else None
@@ -86,11 +87,15 @@ class Alarm:
             return None
         # An alarm dates from the first of the windows that meet the condition.
         if not self._met:
-            self._met, self._start, self._peak = True, above[0][0], max(score for _, score in above)
+            self._met = True
+            self._start = above[0][0]
+            self._peak = max(score for _, score in above)
         self._peak = max(self._peak, score)
         if score <= self.threshold or end.processed - self._start.processed < self.on_delay_seconds:
             return None
-        self.active, self.count, self._end = True, self.count + 1, end
+        self.active = True
+        self.count = self.count + 1
+        self._end = end
         return {
             "event": "alarm_start",
             **self._start.fields("start"),
@@ -100,7 +105,10 @@ class Alarm:
 
     def resume(self, start: Moment, end: Moment, peak: float) -> None:
         """Takes up an alarm that was on when an earlier process ended."""
-        self.active, self._start, self._end, self._peak = True, start, end, peak
+        self.active = True
+        self._start = start
+        self._end = end
+        self._peak = peak
 
     @property
     def started(self) -> Moment:
@@ -125,7 +133,8 @@ class Alarm:
         """
         if not self.active:
             return None
-        self.active, self._met = False, False
+        self.active = False
+        self._met = False
         self._recent.clear()
         # An alarm may span several files, so its length is measured in processed sound.
         seconds = self._end.processed - self._start.processed

@@ -47,7 +47,8 @@ def sound_levels(wave: Float[np.ndarray, "s"], rate: int) -> tuple[float, Float[
     power = np.square(np.abs(np.fft.rfft(wave - np.mean(wave)))) / len(wave) ** 2
     # All bins but the first and, of an even length, the last stand for two.
     power[1 : (len(wave) + 1) // 2] *= 2
-    overall, bands = power.sum(), _gains(len(wave), rate) @ power
+    overall = power.sum()
+    bands = _gains(len(wave), rate) @ power
     return _decibels(overall), np.asarray(_decibels(bands))
 
 

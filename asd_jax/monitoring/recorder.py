@@ -33,18 +33,29 @@ class Recorder:
     """
 
     def __init__(self, store: Store, machine: str, *, quiet: QuietHours | None = None):
-        self.store, self.machine, self.quiet = store, machine, quiet or QuietHours()
-        self.failure, self.lost = "", 0
+        self.store = store
+        self.machine = machine
+        self.quiet = quiet or QuietHours()
+        self.failure = ""
+        self.lost = 0
         self._waiting: collections.deque[Callable[[], object]] = collections.deque()
         self._failure_reported = False
-        self._tried, self._trend_at = -np.inf, -np.inf
+        self._tried = -np.inf
+        self._trend_at = -np.inf
 
     def window(
         self, time: float, wave: np.ndarray, rate: int, *, score: float, threshold: float
     ) -> None:
         """Records the score and the sound levels of a window that starts at a Unix time."""
         level, bands = sound_levels(wave, rate)
-        reading = Reading(time, len(wave) / rate, score, threshold, level, bands)
+        reading = Reading(
+            time=time,
+            seconds=len(wave) / rate,
+            score=score,
+            threshold=threshold,
+            level=level,
+            bands=bands,
+        )
         self._do(lambda: self.store.add(self.machine, reading))
 
     def event(self, time: float, kind: str, message: str = "", **fields) -> None:
@@ -95,7 +106,8 @@ class Recorder:
             lost = f"{self.lost} entries were lost" if self.lost else "nothing was lost"
             message = f"the store can be written again; {lost}"
             events.append({"event": "recorded_again", "message": message})
-            self._failure_reported, self.lost = False, 0
+            self._failure_reported = False
+            self.lost = 0
         try:
             events += [
                 {"event": "alarm", "case": case.id, "message": case.occurrences[-1].message}

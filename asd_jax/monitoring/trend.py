@@ -130,7 +130,8 @@ def daily(
     """
     known = ~np.isnan(value) & (time < now) & (time >= now - days * DAY)
     number = np.ceil((now - time[known]) / DAY).astype(int)
-    value, count = value[known], count[known]
+    value = value[known]
+    count = count[known]
     ages = np.unique(number)[::-1]
     medians = [_weighted_median(value[number == age], count[number == age]) for age in ages]
     return now - ages * DAY, np.array(medians)
@@ -175,7 +176,8 @@ def trend(
     # The values of a day belong to its middle, and the present is the end of the last one.
     ahead = (now - start[-1]) / DAY - 0.5
     if shape == "step":
-        before, present = float(np.median(median[:first])), float(np.median(median[first:]))
+        before = float(np.median(median[:first]))
+        present = float(np.median(median[first:]))
     else:
         fitted = np.median(median[segment] - slope * at[segment])
         before = float(np.median(median[:first])) if first else float(fitted)

@@ -17,7 +17,8 @@ def shape_of(at: np.ndarray, values: np.ndarray) -> tuple[str, int, np.ndarray]:
     bend counts as two parameters, because it is searched for (Zhang & Siegmund 2007).
     """
     values = values - values.mean()
-    count, found = len(values), []
+    count = len(values)
+    found = []
     for (shape, first), column in zip(*_candidates(tuple(at)), strict=True):
         residual = values - column * (column @ values)
         # Values without noise would make the logarithm infinite.
@@ -82,8 +83,10 @@ def slope_of(at: np.ndarray, values: np.ndarray, wider: float) -> tuple[float, t
 @functools.lru_cache(maxsize=32)  # of 7 to 30 days
 def _candidates(at: tuple[float, ...]) -> tuple[list[tuple[str, int]], np.ndarray]:
     """Returns ((shape, first day of the change) of each explanation, its unit vector "k n")."""
-    days, count = np.array(at), len(at)
-    names, columns = [("line", 0)], [days]
+    days = np.array(at)
+    count = len(at)
+    names = [("line", 0)]
+    columns = [days]
     for first in range(2, count - 2):
         names.append(("step", first))
         columns.append((np.arange(count) >= first).astype(float))

@@ -51,7 +51,8 @@ def application(service: Service) -> FastAPI:
 def _add_pages(app: FastAPI, service: Service) -> None:
     """Adds the page, the login, the metrics and the health."""
     token = service.configuration.token
-    metrics, trends = Metrics(service), Trends(service.web_store)
+    metrics = Metrics(service)
+    trends = Trends(service.web_store)
 
     @app.get("/healthz")
     def healthz():
@@ -93,7 +94,8 @@ def _watcher(service: Service, name: str) -> Watcher:
 
 def _add_machines(app: FastAPI, service: Service) -> None:
     """Adds the states, trends, events and sounds of machines, and the scores of recordings."""
-    store, uploads = service.web_store, Uploads(service.configuration.web)
+    store = service.web_store
+    uploads = Uploads(service.configuration.web)
 
     @app.get("/api/machines")
     def machines():
@@ -154,7 +156,8 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/alarms/{number}/acknowledge")
     def acknowledge(number: int, by: str = "", note: str = ""):
-        by, note = by[:_LONGEST_TEXT], note[:_LONGEST_TEXT]
+        by = by[:_LONGEST_TEXT]
+        note = note[:_LONGEST_TEXT]
         return shown(cases.acknowledge(store, number, time.time(), by, note))
 
     @app.post("/api/machines/{name}/shelve")

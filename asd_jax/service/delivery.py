@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 from asd_jax.monitoring.store import NotStored, Store
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds between two attempts
+# seconds between two attempts
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
 
 
 class Delivery:
@@ -36,7 +38,10 @@ class Delivery:
         Raises:
             NotStored: the store cannot be written.
         """
-        self.name, self.store, self.send, self.longest_wait = name, store, send, longest_wait
+        self.name = name
+        self.store = store
+        self.send = send
+        self.longest_wait = longest_wait
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         # A new receiver gets what happens from now on, not the events of past months.

@@ -21,7 +21,8 @@ class Publisher:
         import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion
 
-        self.settings, self.machines = settings, machines
+        self.settings = settings
+        self.machines = machines
         self.availability = f"{settings.topic}/availability"
         self._sent: dict[int, Any] = {}  # {id of an event under way: paho's record of its message}
         self._status = ""

@@ -28,7 +28,8 @@ class Notifier:
         """
         import apprise
 
-        self._apprise, self._store = apprise.Apprise(), store
+        self._apprise = apprise.Apprise()
+        self._store = store
         if not self._apprise.add(address):
             scheme = address.partition("://")[0]
             raise InputError(

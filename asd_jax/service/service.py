@@ -56,7 +56,8 @@ class Service:
                     machine, detector, self.store, live=live, evidence=self.evidence
                 )
         self._detectors = list(loaded.values())
-        self._stop, self._work = threading.Event(), threading.Event()
+        self._stop = threading.Event()
+        self._work = threading.Event()
         self._threads: list[threading.Thread] = []
         self._scoring_at: float | None = None  # None while programs are compiled
         self._on_failure: Callable[[], None] = lambda: None

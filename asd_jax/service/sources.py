@@ -47,7 +47,8 @@ class SourceLost(Exception):
 Item = Sound | Event
 Reader = Callable[[threading.Event], Iterator[Item]]  # yields until the event is set
 # Seconds between two attempts to open a source that failed.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 30.0
 # A live source that sends nothing for so long has stalled, and is opened again.
 STALLED_SECONDS = 5.0
 

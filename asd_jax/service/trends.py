@@ -9,7 +9,9 @@ from asd_jax.runtime.errors import InputError
 
 DAYS = 7.0
 _POINTS = 300
-_DRAWN_SECONDS, _TREND_SECONDS = 30.0, 3600.0  # for which a drawing and a sentence are kept
+# for which a drawing and a sentence are kept
+_DRAWN_SECONDS = 30.0
+_TREND_SECONDS = 3600.0
 
 
 def highest_scores(store: Store, machine: str, since: float, until: float, points: int) -> dict:
@@ -94,7 +96,8 @@ class Trends:
 
 def svg_of(scores: dict) -> str:
     """Returns an SVG with what `highest_scores` returns, "" for fewer than two values."""
-    times, highest = scores["time"], scores["highest"]
+    times = scores["time"]
+    highest = scores["highest"]
     if len(times) < 2:
         return ""
     threshold = scores["threshold"][-1]

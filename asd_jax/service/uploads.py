@@ -19,7 +19,9 @@ from asd_jax.service.configuration import Web
 
 AT_ONCE = 2  # recordings that are received or scored; further clients are told to wait
 UPLOAD_SECONDS = 60.0  # in which a recording must have come
-FORM_SECONDS, FORM_BYTES = 5.0, 4096  # of a form that anybody may send
+# of a form that anybody may send
+FORM_SECONDS = 5.0
+FORM_BYTES = 4096
 
 
 class Uploads:

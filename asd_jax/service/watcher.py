@@ -54,24 +54,33 @@ class Watcher:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ):
-        self.machine, self.detector, self.live = machine, detector, live
+        self.machine = machine
+        self.detector = detector
+        self.live = live
         self._evidence = evidence
         self._folder: Path | None = None  # of the evidence of the present alarm
-        self._clock, self._monotonic = clock, monotonic
+        self._clock = clock
+        self._monotonic = monotonic
         self.recorder = Recorder(store, machine.name, quiet=machine.quiet)
         self._recording = threading.Lock()  # the recorder is used by all three threads
         self.rate = detector.recorded_rate
         window = detector.settings.window_seconds
         hop = min(machine.hop_seconds or window, window)
-        self.samples, self.hop = round(window * self.rate), max(1, round(hop * self.rate))
+        self.samples = round(window * self.rate)
+        self.hop = max(1, round(hop * self.rate))
         self.alarm = _alarm(machine, detector)
-        self.microphone, self.message = "starting", ""
+        self.microphone = "starting"
+        self.message = ""
         self.last: Scored | None = None
         self.worst: Scored | None = None  # of the present alarm
         self._kept: Scored | None = None  # the latest of which evidence was kept
-        self.windows, self.dropped, self.closed = 0, 0, False
-        self._cut, self._file = Windows(self.samples, self.hop, self.rate), ""
-        self._sounded, self._quiet = monotonic(), False
+        self.windows = 0
+        self.dropped = 0
+        self.closed = False
+        self._cut = Windows(self.samples, self.hop, self.rate)
+        self._file = ""
+        self._sounded = monotonic()
+        self._quiet = False
         self._ready: collections.deque = collections.deque()
         self._room = threading.Condition()
         self._offset = clock() - monotonic()
@@ -90,12 +99,14 @@ class Watcher:
                 self.microphone = "lost" if item.event == "source_lost" else "ended"
                 self.message = item.message
             elif item.event == "source_back":
-                self.microphone, self.message = "starting", ""
+                self.microphone = "starting"
+                self.message = ""
             self.note(item.event, item.message)
             return
         # A recording of a folder begins anew, so no window spans two of them.
         if item.file != self._file:
-            self._cut, self._file = Windows(self.samples, self.hop, self.rate), item.file
+            self._cut = Windows(self.samples, self.hop, self.rate)
+            self._file = item.file
         if np.ptp(item.wave) >= SILENT:
             self._sounds()
         for start, wave in self._cut.feed(item.wave, item.rate):
@@ -106,7 +117,8 @@ class Watcher:
 
     def _sounds(self) -> None:
         self._sounded = self._monotonic()
-        self.microphone, self.message = "listening", ""
+        self.microphone = "listening"
+        self.message = ""
         if self._quiet:
             self._quiet = False
             self.note("sound_again", "the microphone gives sound again")
@@ -140,7 +152,8 @@ class Watcher:
 
     def record(self, scored: Scored) -> None:
         """Records the score of a window and what the alarm makes of it."""
-        score, threshold = float(scored.verdict.score), float(self.alarm.threshold)
+        score = float(scored.verdict.score)
+        threshold = float(self.alarm.threshold)
         seconds = self.samples / self.rate
         began = scored.ended - seconds
         with self._recording:
@@ -150,7 +163,8 @@ class Watcher:
         changed = self.alarm.feed(
             Moment(at, time=began), Moment(at + seconds, time=scored.ended), score
         )
-        self.windows, self.last = self.windows + 1, scored
+        self.windows = self.windows + 1
+        self.last = scored
         if changed and changed["event"] == "alarm_start":
             self._raised(scored)
         elif changed:
@@ -242,7 +256,8 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def _alarm(machine: Machine, detector: Detector) -> Alarm:
-    usual, threshold = float(np.median(detector.bank.normal)), detector.threshold
+    usual = float(np.median(detector.bank.normal))
+    threshold = detector.threshold
     return Alarm(
         threshold,
         release=threshold - machine.hysteresis * (threshold - usual),

@@ -117,9 +117,11 @@ def domains() -> tuple[str, str]:
     """Returns scores of two domains before and after normalisation."""
     rng = np.random.default_rng(0)
     train = {"source": rng.normal(1, 0.2, 200), "target": rng.normal(3, 0.8, 10)}
-    source, target = rng.normal(1, 0.2, 60), rng.normal(3, 0.8, 60)
+    source = rng.normal(1, 0.2, 60)
+    target = rng.normal(3, 0.8, 60)
     # Each test clip has a distance to both banks; the clips of a domain are far from the other.
-    to_source, to_target = np.r_[source, target + 1], np.r_[source + 4, target]
+    to_source = np.r_[source, target + 1]
+    to_target = np.r_[source + 4, target]
     after = domain_normalize(
         to_source,
         to_target,

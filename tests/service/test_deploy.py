@@ -38,7 +38,7 @@ def test_the_state_that_the_unit_asks_for_is_the_folder_that_it_may_write():
     (state,) = re.findall(r'state = "(.+)"', unit)
     assert keys["ProtectSystem"] == "strict" and state == f"/var/lib/{keys['StateDirectory']}"
     # The credential of a unit lies in the folder of the unit's name.
-    (name, _) = re.findall(r"LoadCredential=(\w+):(.+)", unit)[0]
+    name, _ = re.findall(r"LoadCredential=(\w+):(.+)", unit)[0]
     assert f'token_file = "/run/credentials/asd-jax.service/{name}"' in unit
 
 
