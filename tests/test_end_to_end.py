@@ -165,10 +165,10 @@ def test_same_seed_same_bytes(finished, smoke):
 def test_finished_run_is_scored_again_without_its_model(finished, command):
     workdir, _ = finished
     before = (workdir / "results.json").read_bytes()
-    status, _, _ = command(
+    status, _, err = command(
         asd_jax.evaluate, f"--workdir={workdir}", "--config.scoring.distance=euclidean"
     )
-    assert status == 0
+    assert status == 0, err
     changed = json.loads((workdir / "results.json").read_text())
     assert (
         changed["scoring"]["distance"] == "euclidean"
