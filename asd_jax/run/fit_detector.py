@@ -20,7 +20,7 @@ from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output, read_json, write_json
 from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_error, print_result, progress, tell_replaced
-from asd_jax.runtime.start import keep_compiled
+from asd_jax.runtime.start import start_quickly
 from asd_jax.training.weights import origin_entries
 
 
@@ -31,7 +31,7 @@ def fit(args: argparse.Namespace) -> None:
     """
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
-    keep_compiled()
+    start_quickly()
     seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline = None
