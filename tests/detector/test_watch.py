@@ -13,7 +13,6 @@ from asd_jax.detector.chunks import chunks_of_stream
 from asd_jax.detector.defects import defects
 from asd_jax.detector.stream import Decoder, Form
 from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
-from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.runtime.errors import InputError
 
 NAN = float("nan")
@@ -31,35 +30,6 @@ def lines_of(wave, chunks=None, watching=WATCHING):
 
 def events(lines, *names):
     return [line for line in lines if line.get("event") in names]
-
-
-def test_alarm_waits_for_confirmation_and_holds():
-    alarm = Alarm(threshold=2.0, release=1.0, confirm=2, hold_seconds=3.0)
-    scores = [0.0, 3.0, 0.0, 3.0, 4.0, 1.5, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 3.0]
-    changes = {
-        n: found
-        for n, s in enumerate(scores)
-        if (found := alarm.feed(Moment(n + 0.0), Moment(n + 1.0), s))
-    }
-    assert changes == {
-        4: {"event": "alarm_start", "start": 3.0, "at": 5.0, "peak": 4},
-        # 1.5 lies between release and threshold: it keeps an alarm on (up to 9 s), and starts none.
-        11: {"event": "alarm_end", "start": 3.0, "end": 9.0, "seconds": 6.0, "peak": 4},
-    }
-    assert alarm.count == 1 and not alarm.active and alarm.finish() is None
-
-
-def test_alarm_that_nobody_saw_end():
-    alarm = Alarm(2.0, 1.0, confirm=1)
-    alarm.feed(Moment(0.0), Moment(1.0), 5.0)
-    assert alarm.finish() == {
-        "event": "alarm_end",
-        "start": 0.0,
-        "end": 1.0,
-        "seconds": 1.0,
-        "peak": 5,
-        "still_on": True,
-    }
 
 
 def test_one_line_a_window_with_start_and_end_of_the_alarm():
