@@ -6,7 +6,6 @@ ROOT = Path(__file__).parent.parent
 # Rooms whose tests are not yet sorted by module; they stand in files by what the room does.
 UNSORTED_ROOMS = {
     "detector": "tests by what a detector does, in test_detector.py and others",
-    "service": "tests through the service's own address and processes",
 }
 # Modules without tests of their own.
 WITHOUT_TESTS = {
