@@ -3,12 +3,12 @@ left behind.
 """
 
 import json
-import re
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
+from clean_failure import fails_cleanly
 
 import asd_jax.evaluate
 import asd_jax.train
@@ -706,21 +706,6 @@ EVALUATE = [
         "data.year 1999: DCASE Task 2 as scored here was held from 2020 to 2026",
     ),
 ]
-
-
-def tree(root):
-    """Every file's content; folders as None."""
-    return {str(path): path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
-
-
-def fails_cleanly(command, module, flags, message, *folders):
-    """The whole of what is said is `message`, in which ... stands for any text."""
-    before = [tree(folder) for folder in folders]
-    status, out, err = command(module, *flags)
-    assert status == 2, (out, err)
-    whole = ".*".join(map(re.escape, f"error: {message}\n".split("...")))
-    assert re.fullmatch(whole, err, re.DOTALL), err
-    assert [tree(folder) for folder in folders] == before
 
 
 @pytest.mark.parametrize(("flags", "message"), CONFIG + DATA + FILES)
