@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from asd_jax.data.decode import open_recording
-from asd_jax.detector.stream import Form, wav_encoding
+from asd_jax.detector.sample_format import SampleFormat, wav_encoding
 from asd_jax.runtime.errors import InputError
 
 RAW_ENDINGS = ("", ".raw", ".pcm")  # file name endings of samples without a header
@@ -20,7 +20,9 @@ CHUNK = 1 << 16  # bytes read at a time
 _QUEUE = 256  # chunks that may wait while a window is scored: 16 MiB, minutes of sound
 
 
-def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, None]]]:
+def sound_of_file(
+    path: Path, raw: SampleFormat
+) -> tuple[SampleFormat, Iterator[tuple[bytes, None]]]:
     """Returns (format of raw bytes, chunks of bytes) of a file of any length.
 
     If the bytes begin with a wav header, the format in the header applies instead. Compressed files
@@ -34,7 +36,7 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
         return raw, chunks_of_file(path)
     try:
         with open_recording(path) as sound:
-            form = Form("f32le", sound.rate, sound.channels)
+            form = SampleFormat("f32le", sound.rate, sound.channels)
     except InputError as error:
         raise InputError(
             f"{error}; or call it .raw if it holds samples without a header"

@@ -15,7 +15,7 @@ RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96
 _RATE_AFTER_S = 20.0
 _RATE_WITHIN = 0.03
 
-SAID = {
+MESSAGES = {
     "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
     "dropout": "stretches of one and the same value inside the sound: samples are being lost",
     "silence": "no sound at all: is the microphone connected?",

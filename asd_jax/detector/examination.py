@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.detector.defects import SAID, another_rate, defects
+from asd_jax.detector.defects import MESSAGES, another_rate, defects
 from asd_jax.detector.heat_map import HeatMap, anomalous_cells, grid
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.processing import windows_of
@@ -49,7 +49,7 @@ def examine_all(
             detector, of_wave, seconds[own], starts, length=len(wave) / settings.sample_rate
         )
         flags = sorted(set().union(*(defects(window, detector.input_rate) for window in windows)))
-        notes = [Note(Kind(name), SAID[name]) for name in flags]
+        notes = [Note(Kind(name), MESSAGES[name]) for name in flags]
         verdicts.append(
             verdict.noted(
                 *settings.short(len(wave)), *notes, *low_rate(detector, settings.sample_rate)

@@ -203,7 +203,8 @@ def _is_anomaly(outputs: Outputs) -> np.ndarray:
 def synthetic_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     """Returns batches "b s" of waveforms to check on.
 
-    They are loud and quiet noise, silence and the synthetic machines of the factory. There are two lengths where the model accepts any length from one frame on.
+    They are loud and quiet noise, silence and the synthetic machines of the factory, in two lengths
+    where the model accepts any length from one frame on.
     """
     rng = np.random.default_rng(0)
     batches = []

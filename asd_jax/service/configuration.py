@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asd_jax.detector.stream import Form
+from asd_jax.detector.sample_format import SampleFormat
 from asd_jax.models.settings import RUNTIME, RUNTIMES
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.runtime.errors import InputError, did_you_mean, error_context
@@ -54,9 +54,9 @@ class Machine(CheckedSettings):
     quiet_hours: str = key("", "in which alarms are recorded but not announced, e.g. 22:00-06:00")
 
     @property
-    def form(self) -> Form:
+    def sample_format(self) -> SampleFormat:
         """Returns the format of samples that come without a header."""
-        return Form(self.encoding, self.rate, self.channels)
+        return SampleFormat(self.encoding, self.rate, self.channels)
 
     @property
     def quiet(self) -> QuietHours:
@@ -76,7 +76,7 @@ class Machine(CheckedSettings):
         if 0 < self.of < self.confirm:
             raise InputError(f"of={self.of} is below confirm={self.confirm}")
         # Both report values that they cannot read.
-        _ = self.form
+        _ = self.sample_format
         _ = self.quiet
 
 

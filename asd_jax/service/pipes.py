@@ -75,7 +75,7 @@ def _decoded(
         SourceLost: nothing came for `stalled` seconds.
     """
     channel = None if machine.channel < 0 else machine.channel
-    decoder = Decoder(machine.form, channel=channel, name=f"machine {machine.name}")
+    decoder = Decoder(machine.sample_format, channel=channel, name=f"machine {machine.name}")
     latest = time.monotonic()
     while not stop.is_set():
         # A read that blocks would never notice `stop`.
@@ -88,6 +88,6 @@ def _decoded(
         now = time.time()
         found = decoder.feed(chunk) if chunk else decoder.finish()
         for item in found:
-            yield item if isinstance(item, Event) else Sound(item, decoder.form.rate, now)
+            yield item if isinstance(item, Event) else Sound(item, decoder.format.rate, now)
         if not chunk:
             return

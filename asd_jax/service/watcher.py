@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.stream import Event, Windows
+from asd_jax.detector.stream import Event
 from asd_jax.detector.verdict import Verdict
+from asd_jax.detector.window_cutter import WindowCutter
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.recorder import Recorder
@@ -77,7 +78,7 @@ class Watcher:
         self.windows = 0
         self.dropped = 0
         self.closed = False
-        self._cut = Windows(self.samples, self.hop, self.rate)
+        self._cutter = WindowCutter(self.samples, self.hop, self.rate)
         self._file = ""
         self._sounded = monotonic()
         self._quiet = False
@@ -105,12 +106,12 @@ class Watcher:
             return
         # A recording of a folder begins anew, so no window spans two of them.
         if item.file != self._file:
-            self._cut = Windows(self.samples, self.hop, self.rate)
+            self._cutter = WindowCutter(self.samples, self.hop, self.rate)
             self._file = item.file
         if np.ptp(item.wave) >= SILENT:
             self._sounds()
-        for start, wave in self._cut.feed(item.wave, item.rate):
-            after = (self._cut.heard - start - self.samples) / self.rate
+        for start, wave in self._cutter.feed(item.wave, item.rate):
+            after = (self._cutter.received - start - self.samples) / self.rate
             self._put((wave, item.ended - after))
         if item.file:
             self._put(item)

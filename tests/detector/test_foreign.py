@@ -9,7 +9,8 @@ from machine_sound import sound
 
 from asd_jax.detector.chunks import sound_of_file
 from asd_jax.detector.foreign import ENOUGH, foreign
-from asd_jax.detector.stream import Decoder, Form
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
 from asd_jax.runtime.errors import InputError
 
 RANDOM = np.random.default_rng(0).integers(0, 256, 200_000, dtype=np.uint8).tobytes()
@@ -40,7 +41,7 @@ CONTENTS = {
 @pytest.mark.parametrize("what", CONTENTS)
 @pytest.mark.parametrize("size", [1 << 16, 777])
 def test_a_stream_of_no_samples_is_refused(what, size):
-    decoder, content = Decoder(Form()), CONTENTS[what]
+    decoder, content = Decoder(SampleFormat()), CONTENTS[what]
     with pytest.raises(InputError, match=f"this is {what}"):
         for start in range(0, len(content), size):
             list(decoder.feed(content[start : start + size]))
@@ -67,12 +68,12 @@ def test_16_bit_samples_taken_for_floats_are_refused():
 def test_a_web_page_called_a_recording_is_refused(tmp_path, name):
     (tmp_path / name).write_text("<html>404: no such recording</html>\n" * 900)
     with pytest.raises(InputError, match="not readable as audio.*call it .raw"):
-        sound_of_file(tmp_path / name, Form())
+        sound_of_file(tmp_path / name, SampleFormat())
 
 
 def test_a_compressed_file_is_heard_whole(tmp_path):
     soundfile.write(tmp_path / "a.flac", sound(0, 2.0), 16000)
-    form, chunks = sound_of_file(tmp_path / "a.flac", Form())
+    form, chunks = sound_of_file(tmp_path / "a.flac", SampleFormat())
     heard = np.frombuffer(b"".join(chunk for chunk, _ in chunks), "<f4")
-    assert form == Form("f32le", 16000, 1)
+    assert form == SampleFormat("f32le", 16000, 1)
     np.testing.assert_array_equal(heard, soundfile.read(tmp_path / "a.flac", dtype="float32")[0])

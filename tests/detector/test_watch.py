@@ -11,13 +11,17 @@ from machine_sound import RATE, sound
 
 from asd_jax.detector.chunks import chunks_of_stream
 from asd_jax.detector.defects import defects
-from asd_jax.detector.stream import Decoder, Form
-from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
+from asd_jax.detector.watch import Watch
+from asd_jax.detector.watch_bytes import watch_bytes
+from asd_jax.detector.watch_folder import watch_folder
+from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.runtime.errors import InputError
 
 NAN = float("nan")
-WATCHING = Watching(RATE, 0.5, 0.25, threshold=0.5, release=0.3, confirm=2, hold_seconds=1.0)
+WATCHING = WatchSettings(RATE, 0.5, 0.25, threshold=0.5, release=0.3, confirm=2, hold_seconds=1.0)
 
 
 def loudest(wave):
@@ -26,7 +30,7 @@ def loudest(wave):
 
 def lines_of(wave, chunks=None, watching=WATCHING):
     chunks = [((wave * 32767).astype("<i2").tobytes(), None)] if chunks is None else chunks
-    return list(watch_bytes(Watch(watching, loudest), chunks, Decoder(Form())))
+    return list(watch_bytes(Watch(watching, loudest), chunks, Decoder(SampleFormat())))
 
 
 def events(lines, *names):
@@ -130,7 +134,9 @@ def paced(rate_claimed, rate_coming, seconds=100.0):
 )
 def test_samples_that_come_too_fast_or_too_slowly(claimed, coming, event, message):
     watch = Watch(WATCHING, loudest)
-    lines = list(watch_bytes(watch, paced(claimed, coming), Decoder(Form("s16le", claimed))))
+    lines = list(
+        watch_bytes(watch, paced(claimed, coming), Decoder(SampleFormat("s16le", claimed)))
+    )
     found = [line for line in lines if "message" in line and ("come" in line["message"])]
     assert [line["event"] for line in found] == ([event] if event else [])
     assert not event or message in found[0]["message"]
@@ -256,7 +262,7 @@ def test_impossible_watching_is_refused():
         {"status_seconds": NAN},
     ):
         with pytest.raises(InputError):
-            Watching(**{**vars(WATCHING), **wrong})
+            WatchSettings(**{**vars(WATCHING), **wrong})
 
 
 def test_folders_below_are_watched_and_what_is_left_out_is_told(tmp_path):
