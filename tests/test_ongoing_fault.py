@@ -14,7 +14,8 @@ from asd_jax.data.simulated_session import COLOUR_DB, coloured, smooth_colours
 from asd_jax.detector.adaptation import Settling, adapted
 from asd_jax.detector.detector import Detector
 from asd_jax.monitoring.report import trends
-from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import score_trend
 from asd_jax.service.trends import highest_scores
 from asd_jax.service.watcher import Watcher

@@ -8,9 +8,11 @@ import numpy as np
 
 from asd_jax.monitoring import cases
 from asd_jax.monitoring.cases import Case, Occurrence
+from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.levels import sound_levels
 from asd_jax.monitoring.quiet_hours import QuietHours
-from asd_jax.monitoring.store import NotStored, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import Store
 from asd_jax.monitoring.trend import reported_trend
 
 MOST_WAITING = 10_000  # entries held in memory while the store cannot be written

@@ -3,7 +3,8 @@
 import numpy as np
 
 from asd_jax.monitoring.levels import mid_band_hz
-from asd_jax.monitoring.store import DAY, Series, Store
+from asd_jax.monitoring.series import Series
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import Trend, score_trend, trend
 
 

@@ -16,7 +16,8 @@ import datetime
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.monitoring.store import DAY, NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend_statistics import (
     shape_of,
     significance,

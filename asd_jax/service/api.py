@@ -18,7 +18,8 @@ from fastapi.responses import (
 )
 
 from asd_jax.monitoring import cases
-from asd_jax.monitoring.store import DAY, NotStored
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import DAY
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.access import COOKIE, cookie_of, guard, same
 from asd_jax.service.metrics import Metrics

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 
 # seconds between two attempts
 FIRST_WAIT = 0.5

@@ -12,7 +12,8 @@ from asd_jax.data.audio import read_clip, sampling_rate
 from asd_jax.data.decode import open_recording
 from asd_jax.data.folders import list_recursively
 from asd_jax.detector.stream import Event
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.configuration import Machine
 from asd_jax.service.sources import Item, Reader, Sound

@@ -5,7 +5,8 @@ import hashlib
 import threading
 
 from asd_jax.monitoring.cases import case_of
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 
 TITLES = {

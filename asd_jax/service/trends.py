@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from asd_jax.monitoring.store import DAY, NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import score_trend
 from asd_jax.runtime.errors import InputError
 
