@@ -267,7 +267,7 @@ def lines_of(
     usual = ("end", "resampled", "silence", "clipping", "dropout")
     events = [line["event"] for line in lines if "event" in line and line["event"] not in usual]
     resampled = [line["message"] for line in lines if line.get("event") == "resampled"]
-    if resampled != ["the sound's 44100 Hz are brought to the 16000 Hz that the detector hears"]:
+    if resampled != ["the sound is resampled from 44100 Hz to the detector's 16000 Hz"]:
         # The event names another rate than any that was sent.
         events += resampled
     return [(line["start"], line["score"]) for line in lines if "window" in line], events
