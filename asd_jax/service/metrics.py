@@ -40,22 +40,22 @@ class Metrics:
         states = self._service.states()
         for names, family in ((_GAUGES, GaugeMetricFamily), (_COUNTERS, CounterMetricFamily)):
             for name, meaning in names.items():
-                found = family(f"asd_{name}", meaning, labels=["machine"])
+                metric = family(f"asd_{name}", meaning, labels=["machine"])
                 for state in states:
                     if state[name] is not None:
-                        found.add_metric([state["machine"]], float(state[name]))
-                yield found
-        found = GaugeMetricFamily(
+                        metric.add_metric([state["machine"]], float(state[name]))
+                yield metric
+        microphones = GaugeMetricFamily(
             "asd_microphone", "1 at the present state", labels=["machine", "state"]
         )
         for state in states:
             for kind in MICROPHONE:
-                found.add_metric([state["machine"], kind], float(state["microphone"] == kind))
-        yield found
-        found = GaugeMetricFamily(
+                microphones.add_metric([state["machine"], kind], float(state["microphone"] == kind))
+        yield microphones
+        undelivered = GaugeMetricFamily(
             "asd_undelivered_events", "events that wait for a receiver", labels=["receiver"]
         )
-        for one in self._service.receivers():
-            if one["waiting"] is not None:
-                found.add_metric([one["receiver"]], one["waiting"])
-        yield found
+        for receiver in self._service.receivers():
+            if receiver["waiting"] is not None:
+                undelivered.add_metric([receiver["receiver"]], receiver["waiting"])
+        yield undelivered

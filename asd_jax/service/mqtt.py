@@ -48,7 +48,7 @@ class Publisher:
         self.client.loop_start()
 
     def end(self) -> None:
-        """Says goodbye and disconnects."""
+        """Publishes that the service is offline, and disconnects."""
         if self.client.is_connected():
             self.client.publish(self.availability, "offline", 1, True).wait_for_publish(3)
         self.client.disconnect()
@@ -133,10 +133,10 @@ def discovery(settings: Mqtt, machine: str) -> dict[str, dict]:
     return {
         f"{settings.discovery}/{kind}/{identity}/{name}/config": {
             **shared,
-            **own,
+            **fields,
             "name": name,
             "unique_id": f"{identity}_{name}",
             "expire_after": _EXPIRES_S,
         }
-        for (kind, name), own in entities.items()
+        for (kind, name), fields in entities.items()
     }

@@ -27,6 +27,7 @@ class Notifier:
         Raises:
             InputError: apprise does not know such an address. The message leaves out its secrets.
         """
+        # apprise is slow to import, and optional.
         import apprise
 
         self._apprise = apprise.Apprise()
