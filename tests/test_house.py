@@ -4,11 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 # Rooms whose tests are not yet sorted by module; they stand in files by what the room does.
-UNSORTED_ROOMS = {
-    "detector": "tests by what a detector does, in test_detector.py and others",
-    "monitoring": "tests by what an archive of a machine is asked for",
-    "service": "tests through the service's own address and processes",
-}
+UNSORTED_ROOMS = {}
 # Modules without tests of their own.
 WITHOUT_TESTS = {
     "asd_jax/former": "earlier names alone; test_public_names.py imports each",

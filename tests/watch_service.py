@@ -14,8 +14,10 @@ import time
 import types
 
 import av
+import numpy as np
 import paho.mqtt.client as paho
 import requests
+import soundfile
 import uvicorn
 from machine_sound import RATE, sound
 
@@ -69,7 +71,12 @@ source = "http://127.0.0.1:1/"
 """
 
 
-MACHINE = Machine(name="pump", detector="d", source="-")
+def machine(source, **more):
+    """Returns a machine that is heard through this source."""
+    return Machine(name="pump", detector="d", source=str(source), **more)
+
+
+MACHINE = machine("-")
 
 
 class Clock:
@@ -95,6 +102,24 @@ def play(watcher, clock, wave):
 def kinds(watcher):
     """Returns the kinds of the events that a watcher recorded."""
     return [event["event"] for event in watcher.recorder.store.events()]
+
+
+def write_service(folder, detector):
+    """Writes what MACHINES names: a detector, a recording in which the pump fails, and a token."""
+    detector.save(folder / "pump.detector")
+    healthy = [sound(seed, 1.0) for seed in range(6)]
+    faulty = [sound(seed, 1.0, fault=0.3) for seed in range(6)]
+    soundfile.write(folder / "sound.wav", np.concatenate([*healthy, *faulty]), RATE)
+    (folder / "token").write_text(TOKEN)
+    (folder / "machines.toml").write_text(MACHINES)
+    return folder
+
+
+def serve_an_alarm(folder):
+    """Returns a service that has announced the alarm of its pump."""
+    served = Served(folder, MACHINES)
+    until(lambda: any(case["announced"] for case in served.get("/api/alarms").json()))
+    return served
 
 
 class Served:

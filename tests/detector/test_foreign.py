@@ -7,7 +7,6 @@ import pytest
 import soundfile
 from machine_sound import sound
 
-from asd_jax.detector.chunks import sound_of_file
 from asd_jax.detector.foreign import ENOUGH, foreign
 from asd_jax.detector.sample_format import SampleFormat
 from asd_jax.detector.stream import Decoder
@@ -62,18 +61,3 @@ def test_sound_of_any_level_is_heard(encoding, level):
 def test_16_bit_samples_taken_for_floats_are_refused():
     content = (sound(0, 1.0) * 32767).astype("<i2").tobytes()
     assert foreign(content[:ENOUGH], "f32le") == "not of 32-bit float samples"
-
-
-@pytest.mark.parametrize("name", ["page.wav", "page.flac"])
-def test_a_web_page_called_a_recording_is_refused(tmp_path, name):
-    (tmp_path / name).write_text("<html>404: no such recording</html>\n" * 900)
-    with pytest.raises(InputError, match="not readable as audio.*call it .raw"):
-        sound_of_file(tmp_path / name, SampleFormat())
-
-
-def test_a_compressed_file_is_heard_whole(tmp_path):
-    soundfile.write(tmp_path / "a.flac", sound(0, 2.0), 16000)
-    form, chunks = sound_of_file(tmp_path / "a.flac", SampleFormat())
-    heard = np.frombuffer(b"".join(chunk for chunk, _ in chunks), "<f4")
-    assert form == SampleFormat("f32le", 16000, 1)
-    np.testing.assert_array_equal(heard, soundfile.read(tmp_path / "a.flac", dtype="float32")[0])

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from detectors import FAULTY
 from machine_sound import RATE
 
 from asd_jax.detector.detector import Detector
@@ -71,3 +72,16 @@ def test_sound_in_the_rounding_of_samples_is_called_too_quiet(normal):
     found = self_check(fit(quiet, sessions=DAYS))
     assert found.verdict == "usable, but" and "turn the input level up" in found.why
     assert -106 < found.floor_db < -85
+
+
+def test_self_check_finds_the_odd_one_and_the_copies(normal):
+    recordings = [*normal, FAULTY[0], normal[3] * np.float32(1.0001)]
+    check = self_check(Detector.fit(recordings, RATE, weights=None))
+    assert check.copies == [("recording 3", "recording 25")]
+    said = "\n".join(check.lines())
+    assert (
+        "left out, as it is far from all others: recording 24" in said
+        and "near-duplicates, which count as one: recording 3 and" in said
+    )
+    clean = self_check(Detector.fit(normal, RATE, weights=None))
+    assert not clean.suspects and not clean.copies

@@ -1,69 +1,18 @@
-import io
 import itertools
 import os
-import threading
-import time
 
 import numpy as np
 import pytest
 import soundfile
 from machine_sound import RATE, sound
+from watched import WATCHING, events, lines_of, loudest
 
-from asd_jax.detector.chunks import chunks_of_stream
-from asd_jax.detector.defects import defects
-from asd_jax.detector.sample_format import SampleFormat
-from asd_jax.detector.stream import Decoder
 from asd_jax.detector.watch import Watch
-from asd_jax.detector.watch_bytes import watch_bytes
 from asd_jax.detector.watch_folder import watch_folder
 from asd_jax.detector.watch_settings import WatchSettings
-from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.runtime.errors import InputError
 
 NAN = float("nan")
-WATCHING = WatchSettings(RATE, 0.5, 0.25, threshold=0.5, release=0.3, confirm=2, hold_seconds=1.0)
-
-
-def loudest(wave):
-    return float(np.abs(wave).max())
-
-
-def lines_of(wave, chunks=None, watching=WATCHING):
-    chunks = [((wave * 32767).astype("<i2").tobytes(), None)] if chunks is None else chunks
-    return list(watch_bytes(Watch(watching, loudest), chunks, Decoder(SampleFormat())))
-
-
-def events(lines, *names):
-    return [line for line in lines if line.get("event") in names]
-
-
-def test_alarm_waits_for_confirmation_and_holds():
-    alarm = Alarm(threshold=2.0, release=1.0, confirm=2, hold_seconds=3.0)
-    scores = [0.0, 3.0, 0.0, 3.0, 4.0, 1.5, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 3.0]
-    changes = {
-        n: found
-        for n, s in enumerate(scores)
-        if (found := alarm.feed(Moment(n + 0.0), Moment(n + 1.0), s))
-    }
-    assert changes == {
-        4: {"event": "alarm_start", "start": 3.0, "at": 5.0, "peak": 4},
-        # 1.5 lies between release and threshold: it keeps an alarm on (up to 9 s), and starts none.
-        11: {"event": "alarm_end", "start": 3.0, "end": 9.0, "seconds": 6.0, "peak": 4},
-    }
-    assert alarm.count == 1 and not alarm.active and alarm.finish() is None
-
-
-def test_alarm_that_nobody_saw_end():
-    alarm = Alarm(2.0, 1.0, confirm=1)
-    alarm.feed(Moment(0.0), Moment(1.0), 5.0)
-    assert alarm.finish() == {
-        "event": "alarm_end",
-        "start": 0.0,
-        "end": 1.0,
-        "seconds": 1.0,
-        "peak": 5,
-        "still_on": True,
-    }
 
 
 def test_one_line_a_window_with_start_and_end_of_the_alarm():
@@ -95,59 +44,12 @@ def test_defects_of_the_sound_are_told_once_each_way():
     assert [line["at"] for line in events(lines, "silence")] == [4.0, 5.75]
 
 
-@pytest.mark.parametrize(
-    ("wave", "found"),
-    [
-        (np.zeros(8000), {"silence"}),
-        (np.full(8000, 0.3), {"silence"}),
-        (np.sign(sound(0, 0.5)), {"clipping"}),
-        (np.where(np.arange(8000) < 5000, 0, sound(0, 0.5)), {"dropout"}),
-        (sound(0, 0.5), set()),
-    ],
-)
-def test_defects(wave, found):
-    assert defects(wave.astype(np.float32), RATE) == found
-
-
 def test_gap_and_resumption_are_told_and_no_window_is_lost():
     content = (sound(2, 2.0) * 32767).astype("<i2").tobytes()
     chunks = [(content[:30001], 1.0), (b"", 3.0), (b"", 5.0), (content[30001:], 6.0)]
     lines = lines_of(None, chunks)
     assert [line["event"] for line in events(lines, "gap", "resumed")] == ["gap", "resumed"]
     assert sum("window" in line for line in lines) == 7
-
-
-def paced(rate_claimed, rate_coming, seconds=100.0):
-    """Half-second chunks of a stream and when they come."""
-    for n in range(int(seconds * 2)):
-        yield (np.full(rate_coming // 2, n % 99, "<i2") * 50).tobytes(), n / 2
-
-
-@pytest.mark.parametrize(
-    ("claimed", "coming", "event", "message"),
-    [
-        (16000, 44100, "wrong_rate", "set --rate=44100"),
-        (44100, 16000, "wrong_rate", "set --rate=16000"),
-        (16000, 13000, "gap", "19 % of the samples are missing"),
-        (16000, 16000, None, ""),
-    ],
-)
-def test_samples_that_come_too_fast_or_too_slowly(claimed, coming, event, message):
-    watch = Watch(WATCHING, loudest)
-    lines = list(
-        watch_bytes(watch, paced(claimed, coming), Decoder(SampleFormat("s16le", claimed)))
-    )
-    found = [line for line in lines if "message" in line and ("come" in line["message"])]
-    assert [line["event"] for line in found] == ([event] if event else [])
-    assert not event or message in found[0]["message"]
-
-
-def test_stream_of_another_rate_is_told():
-    for rate, event in ((8000, "wrong_rate"), (48000, "resampled")):
-        file = io.BytesIO()
-        soundfile.write(file, sound(0, 1.0, rate=rate), rate, format="WAV")
-        lines = lines_of(None, [(file.getvalue(), None)])
-        assert len(events(lines, event)) == 1 and sum("window" in line for line in lines) == 3
 
 
 def test_too_short_a_stream_is_told():
@@ -157,25 +59,6 @@ def test_too_short_a_stream_is_told():
         and lines[-1]["windows"] == 0
         and lines[-1]["unheard_seconds"] == 0.4
     )
-
-
-def test_live_stream_is_read_while_windows_are_scored():
-    out, into = os.pipe()
-    content = (sound(3, 4.0) * 32767).astype("<i2").tobytes()
-
-    def write():
-        with open(into, "wb", buffering=0) as file:
-            for start in range(0, len(content), 5001):
-                file.write(content[start : start + 5001])
-            time.sleep(0.4)
-            file.write(content[:16000])
-
-    threading.Thread(target=write, daemon=True).start()
-    with open(out, "rb") as file:
-        lines = lines_of(None, chunks_of_stream(file, gap_seconds=0.15))
-    assert [line["event"] for line in events(lines, "gap", "resumed")] == ["gap", "resumed"]
-    windows = [line for line in lines if "window" in line]
-    assert len(windows) == 17 and all(line["latency_ms"] >= 0 for line in windows)
 
 
 def test_folder_is_heard_as_it_fills(tmp_path):
@@ -272,29 +155,3 @@ def test_folders_below_are_watched_and_what_is_left_out_is_told(tmp_path):
     lines = list(watch_folder(Watch(WATCHING, loudest), tmp_path, once=True))
     assert [line["file"] for line in lines if "window" in line] == ["monday/a.wav"] * 3
     assert "pipe.wav: a pipe or device" in events(lines, "left_out")[0]["message"]
-
-
-def test_a_stream_that_does_not_block_is_heard_to_its_end():
-    out, into = os.pipe()
-    os.set_blocking(out, False)
-    content = (sound(3, 2.0) * 32767).astype("<i2").tobytes()
-
-    def write():
-        with open(into, "wb", buffering=0) as file:
-            for start in range(0, len(content), 16000):
-                time.sleep(0.05)
-                file.write(content[start : start + 16000])
-
-    threading.Thread(target=write, daemon=True).start()
-    with open(out, "rb") as file:
-        lines = lines_of(None, chunks_of_stream(file))
-    assert sum("window" in line for line in lines) == 7
-
-
-def test_a_stream_that_cannot_be_read_is_an_error_not_its_end(tmp_path):
-    number = os.open(tmp_path, os.O_RDONLY)  # a folder
-    with open(tmp_path / "other", "wb") as file:
-        os.dup2(number, file.fileno())
-        os.close(number)
-        with pytest.raises(InputError, match="the stream cannot be read on"):
-            list(chunks_of_stream(file))

@@ -1,4 +1,4 @@
-"""Claims about alarms beyond those of tests/detector/test_watch.py."""
+"""Claims about the beginning and the end of alarms."""
 
 from asd_jax.monitoring.alarms import Alarm, Moment
 
@@ -30,3 +30,32 @@ def test_a_resumed_alarm_ends_like_any_other():
     alarm = Alarm(2.0, 1.0, hold_seconds=2.0)
     alarm.resume(Moment(0.0), Moment(0.0), peak=7.0)
     assert feed(alarm, [0, 0])[1]["peak"] == 7.0 and not alarm.active
+
+
+def test_alarm_waits_for_confirmation_and_holds():
+    alarm = Alarm(threshold=2.0, release=1.0, confirm=2, hold_seconds=3.0)
+    scores = [0.0, 3.0, 0.0, 3.0, 4.0, 1.5, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 3.0]
+    changes = {
+        n: found
+        for n, s in enumerate(scores)
+        if (found := alarm.feed(Moment(n + 0.0), Moment(n + 1.0), s))
+    }
+    assert changes == {
+        4: {"event": "alarm_start", "start": 3.0, "at": 5.0, "peak": 4},
+        # 1.5 lies between release and threshold: it keeps an alarm on (up to 9 s), and starts none.
+        11: {"event": "alarm_end", "start": 3.0, "end": 9.0, "seconds": 6.0, "peak": 4},
+    }
+    assert alarm.count == 1 and not alarm.active and alarm.finish() is None
+
+
+def test_alarm_that_nobody_saw_end():
+    alarm = Alarm(2.0, 1.0, confirm=1)
+    alarm.feed(Moment(0.0), Moment(1.0), 5.0)
+    assert alarm.finish() == {
+        "event": "alarm_end",
+        "start": 0.0,
+        "end": 1.0,
+        "seconds": 1.0,
+        "peak": 5,
+        "still_on": True,
+    }

@@ -5,7 +5,6 @@ import pytest
 
 from asd_jax.monitoring.store import DAY
 from asd_jax.monitoring.trend import DAYS, FEWEST_DAYS, date, trend
-from asd_jax.monitoring.trend_statistics import variance_inflation
 from asd_jax.runtime.errors import InputError
 
 NOW = 1.8e9
@@ -66,15 +65,6 @@ def test_an_alarm_of_some_hours_is_no_trend():
 def test_a_constant_is_steady():
     one = found(np.full(len(HOURS), 1.0), threshold=2.0)
     assert one.direction == 0 and one.slope == 0 and "steady over 30 days" in one.message("score")
-
-
-def test_correlated_days_count_less():
-    rng = np.random.default_rng(0)
-    walk = np.zeros(5000)
-    for n in range(1, len(walk)):
-        walk[n] = 0.5 * walk[n - 1] + rng.normal()
-    assert variance_inflation(walk) == pytest.approx(3, rel=0.1)  # (1 + .5) / (1 - .5)
-    assert variance_inflation(rng.normal(size=5000)) == pytest.approx(1, abs=0.1)
 
 
 def test_days_without_sound_are_left_out_and_too_few_are_refused():

@@ -9,7 +9,7 @@ import pytest
 from asd_jax import detect
 from asd_jax.monitoring import cases
 from asd_jax.monitoring.cases import Occurrence
-from asd_jax.monitoring.export import as_audacity_labels, clock
+from asd_jax.monitoring.export import clock
 from asd_jax.monitoring.series import Reading
 from asd_jax.monitoring.store import DAY, Store
 from asd_jax.runtime.errors import InputError
@@ -81,14 +81,6 @@ def test_export_writes_labels_for_audacity(path, capsys, tmp_path):
         call(capsys, *argv)
     with pytest.raises(InputError, match="no date and time"):
         call(capsys, *argv, "--start=yesterday")
-
-
-def test_labels_of_an_alarm_that_is_still_on_end_now(path):
-    with Store(path) as store:
-        case = cases.raise_case(store, "press", Occurrence(NOW, 3.0, 2.0))
-    assert as_audacity_labels([case], NOW, NOW + 7).startswith("0.000000\t7.000000\t")
-    with pytest.raises(InputError, match="no alarm since"):
-        as_audacity_labels([case], NOW + 10, NOW + 7)
 
 
 def test_trend_names_what_rises_and_since_when(path, capsys):

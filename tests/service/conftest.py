@@ -1,13 +1,13 @@
 """A detector that was fitted to short sounds, and a real MQTT broker on this computer."""
 
-import numpy as np
 import pytest
-import soundfile
 from machine_sound import RATE, sound
-from watch_service import MACHINE, MACHINES, TOKEN, Broker, Clock, Served, until
+from watch_service import MACHINE, Broker, Clock, serve_an_alarm, write_service
 
 from asd_jax.detector.detector import Detector
 from asd_jax.monitoring.store import Store
+from asd_jax.service.configuration import read_configuration
+from asd_jax.service.service import Service
 from asd_jax.service.watcher import Watcher
 
 
@@ -36,21 +36,29 @@ def broker(tmp_path):
     broker.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory, plain_detector):
-    folder = tmp_path_factory.mktemp("service")
-    plain_detector.save(folder / "pump.detector")
-    healthy = [sound(seed, 1.0) for seed in range(6)]
-    faulty = [sound(seed, 1.0, fault=0.3) for seed in range(6)]
-    soundfile.write(folder / "sound.wav", np.concatenate([*healthy, *faulty]), RATE)
-    (folder / "token").write_text(TOKEN)
-    return folder
+    return write_service(tmp_path_factory.mktemp("service"), plain_detector)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(folder):
-    """A service that has announced the alarm of its pump."""
-    served = Served(folder, MACHINES)
-    until(lambda: any(case["announced"] for case in served.get("/api/alarms").json()))
+    """A service that has announced the alarm of its pump; one test alone acknowledges it."""
+    served = serve_an_alarm(folder)
     yield served
     served.end()
+
+
+@pytest.fixture
+def service(tmp_path, plain_detector):
+    """A service that has not been started."""
+    write_service(tmp_path, plain_detector)
+    service = Service(read_configuration(tmp_path / "machines.toml"))
+    yield service
+    service.close()
