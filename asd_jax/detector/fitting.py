@@ -194,6 +194,7 @@ def _bank(
         rows=_rows(scoring, processed, coreset_size) if known is None else known.rows,
         known=known,
         simulated=processed.simulated,
+        # The encoder was not trained for this machine, so it votes only if it helps.
         on_trial=("encoder",),
         reserved=RESERVED,
         named=recordings.sessions_given,

@@ -40,6 +40,7 @@ def groups(recording: np.ndarray, level: np.ndarray, window_seconds: float) -> n
         counts = [(recording == number).sum() for number in np.unique(recording)]
         stretch = np.concatenate([np.arange(n) * min(FOLDS, n) // max(n, 1) for n in counts])
         return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
+    # A copy of a recording would make it look normal, so both are one group.
     group = recording.copy()
     for a, b in copies(recording, level):
         group[group == group[recording == b][0]] = group[recording == a][0]

@@ -8,6 +8,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Float
 
+from asd_jax.detector.notebook import heat_map_html
 from asd_jax.detector.views import in_batches, rate_of
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH
@@ -40,9 +41,6 @@ class HeatMap:
 
     def _repr_html_(self) -> str:
         """Returns the spectrogram of the window above the heat map, as notebooks show it."""
-        # Drawing is needed in notebooks only.
-        from asd_jax.detector.notebook import heat_map_html
-
         return heat_map_html(self)
 
     def __repr__(self) -> str:

@@ -56,6 +56,7 @@ def updated_attributes(
     check_names(names, further)
     old = len(detector.names)
     table = RecordingTable.of(further.names(names, old), sessions=sessions, domains=domains)
+    # Scored before they are learned: afterwards a fault among them would be normal.
     scores = fused(detector.bank.score(further.vectors))
     notes = [*notes, *above_threshold(scores, detector.threshold, further.windows, table)]
     if pooled:

@@ -21,6 +21,7 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
     numbers, position = np.unique(recording, return_inverse=True)
     score = np.bincount(position, bank.deviations) / np.bincount(position)
     descending = np.argsort(-score, kind="stable")
+    # Outliers of one kind are found together only: each alone is close to the others.
     for count in range(1, max(1, len(numbers) // BESIDE) + 1):
         outliers = score[descending[:count]]
         others = score[descending[count:]]

@@ -132,6 +132,7 @@ def _card(
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     minute = resample(wave[begin : begin + 60 * rate], rate, front_end.sample_rate)
+    # The player begins four seconds earlier, so that the moment is heard in its context.
     worst = max(0, round((verdict.worst_seconds[0] - 4) * rate))
     first, last = verdict.worst_seconds
     facts = [

@@ -70,6 +70,7 @@ class Processed:
                 np.concatenate([recording, more_recording + first], axis=1),
             )
         further = more.windows
+        # Groups and sessions are determined anew when the bank is fitted.
         number = further.recording + first
         further = dataclasses.replace(further, recording=number, group=number, session=number)
         rows = np.concatenate([self.simulated.rows, more.simulated.rows + len(self.windows)])
@@ -177,6 +178,7 @@ def _processed(
 
 def _join(parts: Sequence[Processed], patches: Considered) -> Processed:
     """Returns the windows of several recordings as one table."""
+    # The rows of simulated windows are numbered from the first window of their recording.
     lengths = [len(part.windows) for part in parts]
     before = np.cumsum([0, *lengths[:-1]])
     rows = [part.simulated.rows + first for part, first in zip(parts, before, strict=True)]

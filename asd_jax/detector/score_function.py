@@ -41,6 +41,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     for scorer in bank.voting:
         view, scoring = bank.scorers[scorer]
         prepare, training = prepared(scoring, *bank.training(view), bank.domains)
+        # Each domain has a bank of its own, and so a fit and statistics of its own.
         for name, vectors in training.items():
             score = _back_end(scoring, vectors.reshape(len(vectors), -1))
             usual, deviation = bank.standardization.statistics[scorer][name]
@@ -53,6 +54,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
         for domain, view, prepare, score, usual, scale in scorers:
             standardized = (score(_prepared(prepare, views[view])) - usual) / scale
             by_domain.setdefault(domain, []).append(standardized)
+        # A sound that is normal in one domain is normal.
         return jnp.stack([_fused(jnp.stack(scores)) for scores in by_domain.values()]).min(0)
 
     return function
@@ -61,6 +63,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
 def _fused(scores):
     """Returns the same as `fused`, for scores "j b"."""
     above = jnp.maximum(scores, 0)
+    # Relative to the highest score, the powers cannot overflow.
     highest = jnp.maximum(above.max(0), jnp.finfo(scores.dtype).tiny)
     mean = jax.lax.integer_pow(above / highest[None], POWER).mean(0)
     # exp and log, because jnp.power does not convert to ONNX when the number of clips is open.

@@ -63,6 +63,7 @@ class Decoder:
         """
         self._bytes += chunk
         before = None
+        # Each call reads one part, such as a chunk, until nothing changes any more.
         while before != (len(self._bytes), self._state):
             before = len(self._bytes), self._state
             yield from getattr(self, f"_read_{self._state}")()
@@ -167,6 +168,7 @@ class Decoder:
                     f"{_TO_WAV}"
                 )
             stated = SampleFormat(encoding, rate, channels)
+            # Padded samples, such as 24 bits in 4 bytes, would be read wrongly.
             if step != stated.frame_bytes:
                 raise InputError(f"{step} bytes a frame for {channels} channels of {bits} bits")
         except InputError as error:
@@ -192,6 +194,7 @@ class Decoder:
         yield Event(
             "bad_header", f"another wav header that cannot be used ({reason}): going on as before"
         )
+        # What follows is more likely sound than another header.
         self._state = "samples"
         self._remaining = None
 

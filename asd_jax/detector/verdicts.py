@@ -38,6 +38,7 @@ def verdicts_of(
         paths: paths of the recordings.
         read: function from path to waveform, at the rate given at the fit.
     """
+    # In samples: recordings may be of any length.
     full_batch = batch_size() * detector.settings.window_seconds * detector.settings.sample_rate
     batch: list[tuple[Path, Recording | InputError]] = []
     samples = 0

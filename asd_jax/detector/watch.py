@@ -58,6 +58,7 @@ class Watch:
             record.resume(self.alarm)
         self.windows = 0
         self._flags = frozenset()
+        # Of the latest windows, so that memory does not grow.
         self._latency_ms = collections.deque(maxlen=1000)
         self._began = time.perf_counter()
         self._cpu_at_start = time.process_time()
@@ -87,6 +88,7 @@ class Watch:
         score = float(self.score(wave))
         flags = defects(wave, self.settings.rate)
         end = start + self.settings.window_seconds
+        # The alarm comes first, since the line of the window says whether it is on.
         change = self.alarm.feed(
             Moment(start, file, seconds_before), Moment(end, file, seconds_before), score
         )

@@ -33,7 +33,7 @@ class _Stream:
         self.cutter = WindowCutter(*watch.settings.samples, watch.settings.rate)
         self.arrival_rate = ArrivalRate()
         self.gap_since: float | None = None
-        self.reported_rate = self.cutter.rate
+        self.reported_rate = self.cutter.rate  # so that each change is reported once
 
     def feed(self, chunk: bytes, arrived: float | None) -> Iterator[dict]:
         """Yields the lines of bytes that arrived, or that did not for a while."""

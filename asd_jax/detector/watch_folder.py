@@ -85,6 +85,7 @@ class _Folder:
         # An empty folder may be a share that is not mounted.
         if files:
             self._forget_removed(files)
+        # Oldest first, so that alarms come in the order of the recordings.
         by_time = sorted(files, key=lambda name: (files[name], name))
         new = [name for name in by_time if self.processed.get(name) != files[name]]
         for name in new:

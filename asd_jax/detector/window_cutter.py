@@ -33,6 +33,7 @@ class WindowCutter:
     ) -> Iterator[tuple[int, Float[np.ndarray, "w"]]]:
         """Yields (first sample, window) of each window completed by this block."""
         if rate != self._source_rate:
+            # What the old resampler still holds belongs before this block.
             yield from self.finish()
             self._resampler = soxr.ResampleStream(rate, self.rate, 1) if rate != self.rate else None
             self._source_rate = rate

@@ -74,6 +74,7 @@ class Alarm:
             score: its score.
         """
         if self.active:
+            # A score between `release` and `threshold` keeps an alarm on, and starts none.
             if score > self.release:
                 self._end = end
                 self._peak = max(self._peak, score)
@@ -91,6 +92,7 @@ class Alarm:
             self._start = above[0][0]
             self._peak = max(score for _, score in above)
         self._peak = max(self._peak, score)
+        # A window below the threshold starts no alarm, even if the windows before it would.
         if score <= self.threshold or end.processed - self._start.processed < self.on_delay_seconds:
             return None
         self.active = True
@@ -135,6 +137,7 @@ class Alarm:
             return None
         self.active = False
         self._condition_met = False
+        # Windows of this alarm must not count towards the next one.
         self._recent.clear()
         # An alarm may span several files, so its length is measured in processed sound.
         seconds = self._end.processed - self._start.processed

@@ -143,6 +143,7 @@ def raise_case(store: Store, machine: str, occurrence: Occurrence) -> Case:
         else:
             number = case.id
             execute("UPDATE cases SET cleared = NULL WHERE id = ?", (number,))
+            # An occurrence that a killed process left open gets an end.
             execute(
                 "UPDATE occurrences SET ended = started WHERE case_id = ? AND ended IS NULL",
                 (number,),

@@ -133,6 +133,7 @@ class Recorder:
 
     def _write(self, write: Callable[[], object]) -> None:
         """Queues an entry, and writes all that wait if the store can be written."""
+        # Memory is bounded: the oldest entry is lost.
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self.lost += 1

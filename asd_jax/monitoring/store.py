@@ -112,6 +112,7 @@ class Store(Database):
         for row in rows:
             groups.setdefault(float(np.floor(row["time"] / span) * span), []).append(row)
         for start, group in groups.items():
+            # Readings that come late join the merged one of their time.
             kept = execute(
                 "SELECT * FROM readings WHERE machine = ? AND stage = ? AND time = ?",
                 (number, stage, start),

@@ -205,6 +205,7 @@ def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
             machine = build_checked(Machine, values)
             if machine.name in machines:
                 raise InputError("the name is there twice")
+            # Names of files are relative to the folder of the configuration.
             place = machine.source
             if not (place == "-" or place.startswith("alsa:") or "://" in place):
                 place = str(folder / os.path.expanduser(place))

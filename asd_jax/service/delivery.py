@@ -86,6 +86,7 @@ class Delivery:
             for event in self.store.events(after=self.store.mark(self.name)):
                 if self.stop.is_set() or not self.send(event, self.stop):
                     return False
+                # After each event, so that a kill repeats one event at most.
                 self.store.set_mark(self.name, event["id"])
         except NotStored:
             return False

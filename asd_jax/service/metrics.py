@@ -2,6 +2,14 @@
 
 from collections.abc import Iterator
 
+from prometheus_client import (
+    CollectorRegistry,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
 from asd_jax.service.service import Service
 
 MICROPHONE = ("starting", "listening", "silent", "lost", "ended")
@@ -19,8 +27,6 @@ class Metrics:
     """A collector of prometheus_client, which asks for the states when it is read."""
 
     def __init__(self, service: Service):
-        from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-
         self._service = service
         self.registry = CollectorRegistry()
         self.registry.register(self)  # pyright: ignore[reportArgumentType] has collect()
@@ -29,14 +35,10 @@ class Metrics:
 
     def text(self) -> bytes:
         """Returns the metrics in Prometheus's text format."""
-        from prometheus_client import generate_latest
-
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator:
         """Yields the families of metrics."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
         states = self._service.states()
         for names, family in ((_GAUGES, GaugeMetricFamily), (_COUNTERS, CounterMetricFamily)):
             for name, meaning in names.items():

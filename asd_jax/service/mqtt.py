@@ -4,6 +4,9 @@ import json
 import threading
 from typing import Any
 
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
 from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Mqtt
 
@@ -18,9 +21,6 @@ class Publisher:
     """
 
     def __init__(self, settings: Mqtt, password: str, machines: list[str]):
-        import paho.mqtt.client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
-
         self.settings = settings
         self.machines = machines
         self.availability = f"{settings.topic}/availability"
@@ -85,8 +85,6 @@ class Publisher:
         A message under way is never sent a second time as a new one: paho repeats it itself when
         the connection is back.
         """
-        from paho.mqtt.enums import MQTTErrorCode
-
         message = self._sent.get(event["id"])
         if message is None:
             if not self.client.is_connected():

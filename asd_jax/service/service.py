@@ -44,6 +44,7 @@ class Service:
         self.evidence = EvidenceKeeper(configuration.state.absolute() / "evidence")
         self.watchers: dict[str, Watcher] = {}
         self._readers: dict[str, Reader] = {}
+        # Machines may share a detector, which is then loaded and compiled once.
         loaded: dict[tuple[str, str], Detector] = {}
         for machine in configuration.machines:
             with error_context(f"machine {machine.name}"):
@@ -91,6 +92,7 @@ class Service:
         """Stops all threads, then closes the store."""
         self._stop.set()
         self._work.set()
+        # Readers of files may wait for room in the queue.
         for watcher in self.watchers.values():
             watcher.closed = True
         for delivery in self.deliveries:
@@ -138,6 +140,7 @@ class Service:
         def guarded() -> None:
             try:
                 function(*arguments)
+            # Any fault of a thread ends the service, also one that nobody thought of.
             except Exception as error:
                 print_error(traceback.format_exc())
                 self._fail(f"{function.__name__.strip('_')}: {type(error).__name__}: {error}")

@@ -128,6 +128,7 @@ class Watcher:
     def _put(self, waiting: tuple[np.ndarray, float] | Sound) -> None:
         """Queues a window and the time of its end, or a recording after its last window."""
         with self._queue_changed:
+            # A live source does not wait, so the oldest window is given up.
             if self.live and len(self._queue) >= WAITING:
                 self._queue.popleft()
                 self.dropped += 1
@@ -148,6 +149,7 @@ class Watcher:
                 self.recorder.read(waiting.file, waiting.changed_us)
             return True
         wave, ended = waiting
+        # Without a lock: scoring takes long, and the reader must not wait for it.
         verdict = self.detector.examine(wave, self.rate)
         self.record(Scored(wave, self.rate, ended, verdict))
         return True

@@ -5,6 +5,7 @@ import pytest
 from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.runtime.errors import InputError
 
+NAN = float("nan")
 GIVEN = {
     "rate": 16000,
     "window_seconds": 2.0,
@@ -30,8 +31,14 @@ def test_a_window_and_a_hop_are_whole_samples():
     ("given", "message"),
     [
         ({"hop_seconds": 2.1}, "a hop of 2.1 s: must be above 0 and at most the window, 2 s"),
+        ({"hop_seconds": 0.0}, "a hop of 0 s: must be above 0"),
         ({"of": 2}, "--of=2 must be at least --confirm=3"),
-        ({"release": float("nan")}, "--confirm must be at least 1"),
+        ({"on_delay_seconds": NAN}, "--on_delay_seconds at least 0"),
+        ({"confirm": 0}, "--confirm must be at least 1"),
+        ({"release": 2.1}, "--confirm must be at least 1"),
+        ({"release": NAN}, "--confirm must be at least 1"),
+        ({"hold_seconds": NAN}, "--confirm must be at least 1"),
+        ({"status_seconds": NAN}, "--status_seconds above 0"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(given, message):
