@@ -31,7 +31,7 @@ class Machine(CheckedSettings):
     rate: int = key(16000, "sampling rate of raw samples and of ALSA, in Hz")
     channels: int = key(1, "of raw samples and of ALSA")
     encoding: str = key("s16le", "of raw samples: u8, s16le, s24le, s32le, f32le")
-    channel: int = key(-1, "number of the channel to hear; -1: their mean", least=-1, most=63)
+    channel: int = key(-1, "number of the channel to use; -1: their mean", least=-1, most=63)
     hop_seconds: float = key(0.0, "between two windows; 0: a window", least=0, most=3600)
     silent_seconds: float = key(
         6.0, "without sound after which the microphone counts as silent", least=1, most=3600
