@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from asd_jax.export import model_of_weights, to_onnx
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.run.export_graph import model_of_weights, to_onnx
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.onnx_model import onnx_model
 from asd_jax.training.runtime import PRECISIONS, embed_in, openvino_module

@@ -26,7 +26,8 @@ from asd_jax.data.clips import Clip
 from asd_jax.detector.rows import row, write_csv
 from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import FILTER_BANK
-from asd_jax.detector.watch import Watch, Watching
+from asd_jax.detector.watch import Watch
+from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.run.clips import mark_held_out
 from asd_jax.run.score import load_tested, score_machines, write_scores
 from asd_jax.run.sharded_rows import ShardedRows
@@ -150,7 +151,9 @@ def normal_sounds(n: int) -> Step:
 def stream(n: int) -> Step:
     """Watching a stream of n windows, one event in a hundred."""
     scores = itertools.cycle([0.0] * 99 + [9.0])
-    watching = Watching(1000, 1.0, 1.0, threshold=5.0, release=1.0, confirm=1, hold_seconds=1.0)
+    watching = WatchSettings(
+        1000, 1.0, 1.0, threshold=5.0, release=1.0, confirm=1, hold_seconds=1.0
+    )
     watch = Watch(watching, lambda _: next(scores), lambda _: 0.5)
     window = np.zeros(1000, np.float32)
 

@@ -25,7 +25,8 @@ from absl import flags
 from asd_jax.data.machines import MACHINES
 from asd_jax.data.synthesis import factory_clip
 from asd_jax.detector.detector import Detector
-from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import DAYS, FEWEST_DAYS, reported_trend
 from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json

@@ -24,8 +24,11 @@ import numpy as np
 import soundfile
 from absl import flags
 
-from asd_jax.detector.stream import Decoder, Form
-from asd_jax.detector.watch import Watch, Watching, memory_mb, watch_bytes
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
+from asd_jax.detector.watch import Watch, memory_mb
+from asd_jax.detector.watch_bytes import watch_bytes
+from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
@@ -98,11 +101,11 @@ def endurance(
         seen += 1
         return score(wave)
 
-    watching = Watching(RATE, window_seconds, window_seconds, threshold=np.inf, release=np.inf)
+    watching = WatchSettings(RATE, window_seconds, window_seconds, threshold=np.inf, release=np.inf)
     watch = Watch(watching, checked)
     began = time.perf_counter()
     cpu = time.process_time()
-    for line in watch_bytes(watch, sound_bytes(total), Decoder(Form())):
+    for line in watch_bytes(watch, sound_bytes(total), Decoder(SampleFormat())):
         if "window" in line:
             memory.append(memory_mb())
     # The first tenth is a warm-up, in which memory may grow.
@@ -181,7 +184,7 @@ def alarm_latency(
     """
     rng = np.random.default_rng(1)
     found = []
-    watching = Watching(
+    watching = WatchSettings(
         RATE, window, hop, threshold=0.1, release=0.05, confirm=confirm, hold_seconds=1.0
     )
     for _ in range(faults):
@@ -191,7 +194,7 @@ def alarm_latency(
         wave = wave + rng.integers(-50, 50, len(wave)).astype(np.int16)
         # The score counts a window as faulty only if all of it is, which is the hardest case.
         watch = Watch(watching, lambda w: float(np.abs(w).min()))
-        lines = watch_bytes(watch, [(wave.tobytes(), None)], Decoder(Form()))
+        lines = watch_bytes(watch, [(wave.tobytes(), None)], Decoder(SampleFormat()))
         alarm = next((line for line in lines if line.get("event") == "alarm_start"), None)
         found.append(np.inf if alarm is None else alarm["at"] - begin / RATE)
     stated = watching.latency_seconds
@@ -255,14 +258,16 @@ def lines_of(
     those about the sound itself.
     """
     pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
-    watching = Watching(RATE, 0.1, 0.05, threshold=np.inf, release=np.inf)
+    watching = WatchSettings(RATE, 0.1, 0.05, threshold=np.inf, release=np.inf)
     watch = Watch(watching, lambda wave: float(np.square(wave).mean()))
-    lines = list(watch_bytes(watch, [(piece, None) for piece in pieces if piece], Decoder(Form())))
+    lines = list(
+        watch_bytes(watch, [(piece, None) for piece in pieces if piece], Decoder(SampleFormat()))
+    )
     json.dumps(lines, allow_nan=True)
     usual = ("end", "resampled", "silence", "clipping", "dropout")
     events = [line["event"] for line in lines if "event" in line and line["event"] not in usual]
     resampled = [line["message"] for line in lines if line.get("event") == "resampled"]
-    if resampled != ["the sound's 44100 Hz are brought to the 16000 Hz that the detector hears"]:
+    if resampled != ["the sound is resampled from 44100 Hz to the detector's 16000 Hz"]:
         # The event names another rate than any that was sent.
         events += resampled
     return [(line["start"], line["score"]) for line in lines if "window" in line], events

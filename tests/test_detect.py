@@ -16,7 +16,7 @@ import asd_jax.detect
 from asd_jax import Detector
 from asd_jax.data.audio import resample
 from asd_jax.detector import recordings
-from asd_jax.export import model_of_detector
+from asd_jax.run.export_graph import model_of_detector
 from asd_jax.runtime.errors import InputError
 
 REPOSITORY = Path(__file__).parent.parent

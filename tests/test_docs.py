@@ -134,7 +134,7 @@ def test_the_notebook_runs_from_top_to_bottom_and_shows_its_map(tmp_path, monkey
     ]
     maps = [data["text/html"] for data in shown if "text/html" in data]
     assert len(maps) == 1 and "<svg" in maps[0] and "oddness" in maps[0]
-    assert len(repr(maps[0])) < 2e6 and "HeatMap(oddest" in shown[-1]["text/plain"]
+    assert len(repr(maps[0])) < 2e6 and "HeatMap(highest" in shown[-1]["text/plain"]
 
 
 def test_no_page_shows_a_path_of_the_machine_that_it_was_written_on():

@@ -14,7 +14,8 @@ from asd_jax.data.simulated_session import COLOUR_DB, coloured, smooth_colours
 from asd_jax.detector.adaptation import Settling, adapted
 from asd_jax.detector.detector import Detector
 from asd_jax.monitoring.report import trends
-from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import score_trend
 from asd_jax.service.trends import highest_scores
 from asd_jax.service.watcher import Watcher
@@ -78,7 +79,7 @@ def test_adapting_every_day_anew_does_not_follow_a_fault_that_grows(detector):
 def test_minutes_that_only_level_and_colour_make_normal_are_pointed_out(detector):
     found = adapted(detector, [elsewhere(sound(600 + n), (4.0, 2.5, 2.5, 2.5)) for n in range(3)])
     assert found.settled and found.before > detector.threshold
-    assert "make sure that the machine is healthy" in found.said()
+    assert "make sure that the machine is healthy" in found.message()
 
 
 @pytest.mark.slow

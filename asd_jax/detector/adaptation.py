@@ -39,29 +39,29 @@ class Adaptation:
     before: float
     after: float
 
-    def said(self) -> str:
+    def message(self) -> str:
         """Returns a description in words."""
-        found = (
+        correction = (
             f"level {self.colour[0]:+.1f} dB, colour up to {max(map(abs, self.colour[1:])):.1f} dB"
         )
         scores = f"median score {self.before:.2f} before, {self.after:.2f} after"
         if self.settled and self.before > self.detector.threshold:
             return (
-                f"adapted: {found}; {scores}; without that these minutes are above the threshold "
-                f"of {self.detector.threshold:.2f}: make sure that the machine is healthy"
+                f"adapted: {correction}; {scores}; without that these minutes are above the "
+                f"threshold of {self.detector.threshold:.2f}: make sure that the machine is healthy"
             )
         if self.settled:
-            return f"adapted: {found}; {scores}"
-        if any(abs(one) >= most for one, most in zip(self.colour, COLOUR_DB, strict=True)):
+            return f"adapted: {correction}; {scores}"
+        if any(abs(value) >= most for value, most in zip(self.colour, COLOUR_DB, strict=True)):
             return (
                 f"not adapted: the sound differs by more than another place of the microphone does "
-                f"({found} or more; {scores}, threshold {self.detector.threshold:.2f}): a fault, "
-                "or another input gain; its scores are kept as they are"
+                f"({correction} or more; {scores}, threshold {self.detector.threshold:.2f}): a "
+                "fault, or another input gain; its scores are kept as they are"
             )
         return (
-            f"not adapted: the sound stays odd when level and colour ({found}) are taken out "
-            f"({scores}, threshold {self.detector.threshold:.2f}): a fault, or another machine; "
-            "its scores are kept as they are"
+            f"not adapted: the sound stays anomalous when level and colour ({correction}) are "
+            f"corrected ({scores}, threshold {self.detector.threshold:.2f}): a fault, or another "
+            "machine; its scores are kept as they are"
         )
 
 
@@ -90,20 +90,26 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
     level = views(detector.pipeline, windows)[0]["level"]
     normal = detector.bank.vectors["level"]
     shapes = smooth_colours(_filter_hz(detector))
-    fine = [of - of @ np.linalg.pinv(shapes) @ shapes for of in (level, normal)]
-    nearest = np.square(fine[0][:, None] - fine[1][None]).sum(2).argmin(1)
-    differs = np.median(DECIBELS * (level - normal[nearest]), axis=0)
+    # The nearest normal windows are found by the fine structure of the spectra, which no smooth
+    # colour changes.
+    inverse = np.linalg.pinv(shapes)
+    fine = level - level @ inverse @ shapes
+    fine_normal = normal - normal @ inverse @ shapes
+    nearest = np.square(fine[:, None] - fine_normal[None]).sum(2).argmin(1)
+    difference_db = np.median(DECIBELS * (level - normal[nearest]), axis=0)
     # A filter whose level varies among normal sounds is less reliable.
-    sure = 1 / (normal.std(0) + np.median(normal.std(0)))
-    found = _least_absolute(shapes * sure, differs * sure)
-    colour = tuple(float(round(one, 4)) for one in found.clip(-np.array(COLOUR_DB), COLOUR_DB))
-    tried = dataclasses.replace(detector, colour=colour)
-    before, after = (float(np.median(fused(one.process(windows)[0]))) for one in (plain, tried))
+    reliability = 1 / (normal.std(0) + np.median(normal.std(0)))
+    estimate = _least_absolute(shapes * reliability, difference_db * reliability)
+    limited = estimate.clip(-np.array(COLOUR_DB), COLOUR_DB)
+    colour = tuple(float(round(value, 4)) for value in limited)
+    corrected = dataclasses.replace(detector, colour=colour)
+    before = float(np.median(fused(plain.process(windows)[0])))
+    after = float(np.median(fused(corrected.process(windows)[0])))
     usual = float(np.median(detector.bank.normal))
     # A microphone does not explain a larger change of level or colour, but a louder machine does.
-    explained = bool((np.abs(found) <= COLOUR_DB).all())
+    explained = bool((np.abs(estimate) <= COLOUR_DB).all())
     settled = explained and after <= usual + _HEALTHY * (detector.threshold - usual)
-    return Adaptation(tried if settled else plain, settled, colour, before, after)
+    return Adaptation(corrected if settled else plain, settled, colour, before, after)
 
 
 def _filter_hz(detector: Detector) -> np.ndarray:
@@ -113,22 +119,29 @@ def _filter_hz(detector: Detector) -> np.ndarray:
 
 def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Returns the coefficients of shapes "k f" that fit values "f" with least absolute errors."""
+    # Least squares, reweighted by the errors of the previous round.
     weight = np.ones(len(values))
     for _ in range(_ROUNDS):
         root = np.sqrt(weight)
-        found = np.linalg.lstsq((shapes * root).T, values * root, rcond=None)[0]
-        weight = 1 / np.maximum(np.abs(values - found @ shapes), 1e-6)
-    return found
+        coefficients = np.linalg.lstsq((shapes * root).T, values * root, rcond=None)[0]
+        weight = 1 / np.maximum(np.abs(values - coefficients @ shapes), 1e-6)
+    return coefficients
 
 
 class Settling:
-    """Scores windows at the recorded rate, and adapts the detector after the first minutes."""
+    """Scores windows at the recorded rate, and adapts the detector after the first minutes.
+
+    Attributes:
+        detector: the present detector.
+        news: the event that the detector was adapted or not, until the watch has taken it.
+    """
 
     def __init__(self, detector: Detector, rate: int, minutes: float):
         self.detector = detector
         self.rate = rate
-        self.wanted = round(60 * minutes / detector.settings.window_seconds) or int(minutes > 0)
-        self._heard: list[np.ndarray] = []
+        count = round(60 * minutes / detector.settings.window_seconds)
+        self._wanted = count or int(minutes > 0)  # windows to adapt to
+        self._windows: list[np.ndarray] = []
         self.news: dict | None = None
 
     def compile(self, samples: int) -> None:
@@ -137,18 +150,18 @@ class Settling:
 
     def __call__(self, wave: np.ndarray) -> float:
         score = self._score(wave)
-        if len(self._heard) < self.wanted:
-            self._heard.append(resample(wave, self.rate, self.detector.input_rate))
-            if len(self._heard) == self.wanted:
-                found = adapted_to_windows(self.detector, np.stack(self._heard))
-                self.detector = found.detector
-                self._heard = []
-                self.wanted = 0
-                event = "settled" if found.settled else "not_settled"
-                self.news = {"event": event, "colour_db": list(found.colour)}
-                self.news["message"] = found.said()
+        if len(self._windows) < self._wanted:
+            self._windows.append(resample(wave, self.rate, self.detector.input_rate))
+            if len(self._windows) == self._wanted:
+                adaptation = adapted_to_windows(self.detector, np.stack(self._windows))
+                self.detector = adaptation.detector
+                self._windows = []
+                self._wanted = 0
+                event = "settled" if adaptation.settled else "not_settled"
+                self.news = {"event": event, "colour_db": list(adaptation.colour)}
+                self.news["message"] = adaptation.message()
         return score
 
     def _score(self, wave):
-        heard = resample(wave, self.rate, self.detector.input_rate)[None]
-        return float(fused(self.detector.process(heard)[0])[0])
+        window = resample(wave, self.rate, self.detector.input_rate)[None]
+        return float(fused(self.detector.process(window)[0])[0])

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from asd_jax.data.decode import open_recording
-from asd_jax.detector.stream import Form, wav_encoding
+from asd_jax.detector.sample_format import SampleFormat, wav_encoding
 from asd_jax.runtime.errors import InputError
 
 RAW_ENDINGS = ("", ".raw", ".pcm")  # file name endings of samples without a header
@@ -20,7 +20,9 @@ CHUNK = 1 << 16  # bytes read at a time
 _QUEUE = 256  # chunks that may wait while a window is scored: 16 MiB, minutes of sound
 
 
-def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, None]]]:
+def sound_of_file(
+    path: Path, raw: SampleFormat
+) -> tuple[SampleFormat, Iterator[tuple[bytes, None]]]:
     """Returns (format of raw bytes, chunks of bytes) of a file of any length.
 
     If the bytes begin with a wav header, the format in the header applies instead. Compressed files
@@ -30,19 +32,19 @@ def sound_of_file(path: Path, raw: Form) -> tuple[Form, Iterator[tuple[bytes, No
         InputError: the file is not sound that can be decoded, and its ending is not that of raw
             samples.
     """
-    if path.suffix.lower() in RAW_ENDINGS or _for_the_stream(path):
+    if path.suffix.lower() in RAW_ENDINGS or _is_stream_wav(path):
         return raw, chunks_of_file(path)
     try:
         with open_recording(path) as sound:
-            form = Form("f32le", sound.rate, sound.channels)
+            decoded_format = SampleFormat("f32le", sound.rate, sound.channels)
     except InputError as error:
         raise InputError(
             f"{error}; or call it .raw if it holds samples without a header"
         ) from error
-    return form, _decoded(path)
+    return decoded_format, _decoded(path)
 
 
-def _for_the_stream(path: Path) -> bool:
+def _is_stream_wav(path: Path) -> bool:
     """Returns whether a file is a wav that the stream decoder can read.
 
     The stream decoder accepts truncated and endless files.
@@ -50,11 +52,12 @@ def _for_the_stream(path: Path) -> bool:
     head = next(chunks_of_file(path), (b"", None))[0]
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return False
-    form = head.find(b"fmt ", 12)
-    return form < 0 or wav_encoding(head[form + 8 :]) is not None
+    start = head.find(b"fmt ", 12)
+    return start < 0 or wav_encoding(head[start + 8 :]) is not None
 
 
-def _decoded(path):
+def _decoded(path: Path) -> Iterator[tuple[bytes, None]]:
+    """Yields the samples of a compressed file as the bytes of floats."""
     with open_recording(path) as sound:
         for block in sound.blocks():
             scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
@@ -85,7 +88,7 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
     Raises:
         InputError: reading fails before the end of the stream.
     """
-    came: queue.Queue = queue.Queue(maxsize=_QUEUE)
+    arrivals: queue.Queue = queue.Queue(maxsize=_QUEUE)
 
     def read():
         chunk: bytes | OSError = b"?"
@@ -97,14 +100,14 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
                 continue
             except OSError as error:
                 chunk = error
-            came.put((chunk, time.perf_counter()))
+            arrivals.put((chunk, time.perf_counter()))
 
     # A daemon thread does not keep the process alive while it waits for bytes.
     threading.Thread(target=read, daemon=True).start()
     while True:
         try:
             # A timeout above TIMEOUT_MAX would raise an OverflowError.
-            chunk, arrived = came.get(timeout=min(gap_seconds, threading.TIMEOUT_MAX))
+            chunk, arrived = arrivals.get(timeout=min(gap_seconds, threading.TIMEOUT_MAX))
         except queue.Empty:
             yield b"", time.perf_counter()
             continue

@@ -15,7 +15,7 @@ RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96
 _RATE_AFTER_S = 20.0
 _RATE_WITHIN = 0.03
 
-SAID = {
+MESSAGES = {
     "clipping": "the sound is clipped: turn the input level down, scores are not to be trusted",
     "dropout": "stretches of one and the same value inside the sound: samples are being lost",
     "silence": "no sound at all: is the microphone connected?",
@@ -26,14 +26,14 @@ def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
     """Returns the defects of a window: clipping, silence, dropout."""
     if np.ptp(wave) < SILENT:
         return frozenset(["silence"])
-    found = set()
+    names = set()
     if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
-        found.add("clipping")
-    # The places where the value changes; between them it is constant.
-    moved = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))
-    if np.diff(moved).max(initial=0) > DROPOUT_S * rate:
-        found.add("dropout")
-    return frozenset(found)
+        names.add("clipping")
+    # The samples at which the value changes; between them it is constant.
+    changes = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))
+    if np.diff(changes).max(initial=0) > DROPOUT_S * rate:
+        names.add("dropout")
+    return frozenset(names)
 
 
 class ArrivalRate:
@@ -45,8 +45,8 @@ class ArrivalRate:
     def __init__(self):
         self._since = None
         self._samples = 0
-        self._before = None
-        self._told = False
+        self._previous = None
+        self._reported = False
 
     def feed(self, samples: int, claimed: int, now: float) -> Event | None:
         """Returns an event about the arrival rate, or None, after `samples` arrived at `now`."""
@@ -54,41 +54,41 @@ class ArrivalRate:
             self._since = now
             return None
         self._samples += samples
-        if self._told or now - self._since < _RATE_AFTER_S:
+        if self._reported or now - self._since < _RATE_AFTER_S:
             return None
-        came = self._samples / (now - self._since)
-        near = min(RATES, key=lambda rate: abs(rate - came))
-        found = None
-        if abs(came / near - 1) < _RATE_WITHIN and near != claimed:
-            found = Event(
+        arrival_rate = self._samples / (now - self._since)
+        nearest = min(RATES, key=lambda rate: abs(rate - arrival_rate))
+        event = None
+        if abs(arrival_rate / nearest - 1) < _RATE_WITHIN and nearest != claimed:
+            event = Event(
                 "wrong_rate",
-                f"samples come at {near} a second but are taken for {claimed} Hz: set "
-                f"--rate={near}, or --channels",
+                f"samples come at {nearest} a second but are taken for {claimed} Hz: set "
+                f"--rate={nearest}, or --channels",
             )
-        elif 0.5 < came / claimed < 1 - _RATE_WITHIN:
-            found = Event(
+        elif 0.5 < arrival_rate / claimed < 1 - _RATE_WITHIN:
+            event = Event(
                 "gap",
-                f"{100 * (1 - came / claimed):.0f} % of the samples are missing: they come too "
-                "slowly",
+                f"{100 * (1 - arrival_rate / claimed):.0f} % of the samples are missing: they come "
+                "too slowly",
             )
-        self._told = (
-            found is not None and self._before is not None and found.event == self._before.event
+        self._reported = (
+            event is not None and self._previous is not None and event.event == self._previous.event
         )
         self._since = now
         self._samples = 0
-        self._before = found
-        return found if self._told else None
+        self._previous = event
+        return event if self._reported else None
 
 
-def another_rate(rate: int, heard: int) -> Event:
+def another_rate(rate: int, detector_rate: int) -> Event:
     """Returns the event for sound whose rate in Hz differs from the rate that the detector uses."""
-    if rate > heard:
+    if rate > detector_rate:
         return Event(
             "resampled",
-            f"the sound's {rate} Hz are brought to the {heard} Hz that the detector hears",
+            f"the sound is resampled from {rate} Hz to the detector's {detector_rate} Hz",
         )
     return Event(
         "wrong_rate",
-        f"sound of {rate} Hz holds nothing above {rate // 2} Hz, but the detector hears {heard} "
-        f"Hz: record at {heard} Hz or more, scores are not to be trusted",
+        f"sound of {rate} Hz holds nothing above {rate // 2} Hz, but the detector works at "
+        f"{detector_rate} Hz: record at {detector_rate} Hz or more, scores are not to be trusted",
     )

@@ -8,19 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.simulated_session import coloured, smooth_colours
-from asd_jax.detector import examination
-from asd_jax.detector.fitting import (
-    FittedBank,
-    RecordingTable,
-    above_threshold,
-    fit_bank,
-    threshold_of,
-)
+from asd_jax.detector import examination, learning
+from asd_jax.detector.fitting import RecordingTable, fit_bank, threshold_of
 from asd_jax.detector.grouping import check_domains
 from asd_jax.detector.heat_map import HeatMap
 from asd_jax.detector.notes import Kind, Note
-from asd_jax.detector.processing import Processed, process
-from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings, check_window, usual_window
+from asd_jax.detector.processing import process
+from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings
 from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import (
     for_machine,
@@ -30,10 +24,8 @@ from asd_jax.detector.views import (
     views,
 )
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.conformal import p_values
-from asd_jax.scoring.normal_bank import Known, NormalBank
-from asd_jax.scoring.normal_windows import SimulatedWindows
+from asd_jax.scoring.normal_bank import NormalBank
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import BOX, Pipeline
@@ -140,12 +132,9 @@ class Detector:
         if isinstance(weights, str | Path):
             weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
         pipeline = weights if weights is None else for_machine(weights, machine)
-        waves, settings = _with_window(waves, settings, default=window_seconds is None)
+        waves, settings = learning.with_window(waves, settings, default=window_seconds is None)
         processed, notes = process(pipeline, settings, waves, names)
-        if names is not None and len(names) != processed.recordings:
-            raise InputError(
-                f"names of {len(names)} recordings, but {processed.recordings} are given"
-            )
+        learning.check_names(names, processed)
         recordings = RecordingTable.of(
             processed.names(names), sessions=sessions, domains=domains, trained=trained
         )
@@ -155,13 +144,13 @@ class Detector:
             processed,
             recordings,
             coreset_size=coreset_size,
-            keep_outliers=keep_odd,
+            first_removable=None if keep_odd else 0,
         )
         return cls(
             pipeline=pipeline,
             settings=settings,
             origin=origin or {},
-            **_learned(fitted, notes),
+            **learning.learned_attributes(fitted, notes),
         )
 
     def update(
@@ -188,32 +177,10 @@ class Detector:
             InputError: as for `fit`; or a recording has no domain, but the detector distinguishes
                 domains.
         """
-        pooled = self.bank.domains == ["pooled"]
-        if not pooled and (domains is None or set(domains) - {"source", "target"}):
-            raise InputError(
-                "this detector tells domains apart: say source or target of each recording added"
-            )
-        more, notes = process(self.pipeline, self.settings, waves, names)
-        old = len(self.names)
-        count = more.recordings
-        if names is not None and len(names) != count:
-            raise InputError(f"names of {len(names)} recordings, but {count} are given")
-        further = RecordingTable.of(more.names(names, old), sessions=sessions, domains=domains)
-        scores = fused(self.bank.score(more.vectors))
-        notes = [*notes, *above_threshold(scores, self.threshold, more.windows, further)]
-        if pooled:
-            further = dataclasses.replace(further, domains=("pooled",) * count)
-        fitted = fit_bank(
-            self.bank.scoring,
-            self.settings,
-            self._processed.with_more(more, old),
-            self._recordings + further,
-            known=self._known(len(more.windows)) if self.reduced else None,
-            keep_outliers=keep_odd,
-            first=old,
+        learned = learning.updated_attributes(
+            self, waves, names=names, domains=domains, sessions=sessions, keep_outliers=keep_odd
         )
-        lasting = [note for note in self.notes if note.lasts]
-        return dataclasses.replace(self, **_learned(fitted, (*lasting, *notes)))
+        return dataclasses.replace(self, **learned)
 
     def with_false_alarm_rate(self, rate: float) -> "Detector":
         """Returns the same detector with the threshold for another false-alarm rate.
@@ -224,10 +191,10 @@ class Detector:
             InputError: the rate is outside 1e-9 .. 1 - 1e-9.
         """
         settings = dataclasses.replace(self.settings, false_alarm_rate=rate)
-        threshold, weak = threshold_of(self.bank, settings, self._recordings)
+        threshold, weakness = threshold_of(self.bank, settings, learning.recording_table(self))
         about_rate = (Kind.TOO_FEW, Kind.THRESHOLD)
         notes = [note for note in self.notes if note.kind not in about_rate]
-        notes += [Note(Kind.TOO_FEW, weak)] if weak else []
+        notes += [Note(Kind.TOO_FEW, weakness)] if weakness else []
         return dataclasses.replace(self, settings=settings, threshold=threshold, notes=tuple(notes))
 
     def with_runtime(self, name: str) -> "Detector":
@@ -277,7 +244,7 @@ class Detector:
         Raises:
             InputError: as for `examine`.
         """
-        return examination.examine_all(self, waves, self._at(sample_rate))
+        return examination.examine_all(self, waves, self._settings_at(sample_rate))
 
     def explain(self, wave: Float[np.ndarray, "s"], sample_rate: int | None = None) -> HeatMap:
         """Returns where in time and frequency the worst window of a waveform is anomalous.
@@ -288,7 +255,7 @@ class Detector:
             InputError: as for `examine`; or the detector is of an earlier version, which kept no
                 patches.
         """
-        return examination.explain(self, wave, self._at(sample_rate))
+        return examination.explain(self, wave, self._settings_at(sample_rate))
 
     def process(
         self, windows: Float[np.ndarray, "b s"]
@@ -297,8 +264,8 @@ class Detector:
 
         The windows have the sampling rate `input_rate`.
         """
-        wanted = "rhythm" in self.bank.scoring
-        vectors, seconds = views(self.pipeline, self.as_fitted(windows), with_rhythm=wanted)
+        with_rhythm = "rhythm" in self.bank.scoring
+        vectors, seconds = views(self.pipeline, self.as_fitted(windows), with_rhythm=with_rhythm)
         return self.bank.score(vectors), seconds
 
     def as_fitted(self, windows: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b s"]:
@@ -328,16 +295,16 @@ class Detector:
 
     def __repr__(self) -> str:
         encoder = "filter bank" if self.pipeline is None else "filter bank and encoder"
-        # Who fits in Python is not shown the notes otherwise.
-        noted = f"; notes: {len(self.notes)}, see .notes" if self.notes else ""
+        # A fit in Python prints no notes, so they are pointed at here.
+        notes = f"; notes: {len(self.notes)}, see .notes" if self.notes else ""
         return (
             f"Detector({len(self.names)} recordings, {len(self.bank.windows)} windows of "
             f"{self.settings.window_seconds:g} s, {encoder}, threshold {self.threshold:.3f} for a "
-            f"false-alarm rate of {self.settings.false_alarm_rate:g}{noted})"
+            f"false-alarm rate of {self.settings.false_alarm_rate:g}{notes})"
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes one safetensors file with encoder, bank, normalisation, threshold and versions."""
+        """Writes the detector to one safetensors file."""
         # The import is local because file.py imports this module.
         from asd_jax.detector.file import save
 
@@ -356,71 +323,8 @@ class Detector:
 
         return load(path)
 
-    def _at(self, sample_rate: int | None) -> Settings:
+    def _settings_at(self, sample_rate: int | None) -> Settings:
         """Returns the settings for sound of this rate."""
-        own = self.settings
-        return own if sample_rate is None else dataclasses.replace(own, sample_rate=sample_rate)
-
-    @property
-    def _recordings(self) -> RecordingTable:
-        windows = self.bank.windows
-        # All windows of a recording share its domain, so the first window represents it.
-        first = np.unique(windows.recording, return_index=True)[1]
-        return RecordingTable(
-            names=self.names,
-            sessions=self.sessions,
-            domains=tuple(windows.domain[first].tolist()),
-            trained=tuple((~windows.scored[first]).tolist()),
-        )
-
-    @property
-    def _processed(self) -> Processed:
-        """Returns the stored windows; vectors that a coreset left out are zero, and never used."""
-        count = len(self.bank.windows)
-        vectors = {}
-        for view, kept in self.bank.vectors.items():
-            vectors[view] = np.zeros((count, *kept.shape[1:]), np.float32)
-            vectors[view][self.bank.rows[view]] = kept
-        patches = None if self.patches is None else (self.patches.vectors, self.patches.recording)
-        simulated = self.bank.simulated
-        if not len(simulated):
-            none = {view: of[:0] for view, of in vectors.items()}
-            simulated = SimulatedWindows(simulated.rows, none)
-        return Processed(self.bank.windows, vectors, simulated, patches)
-
-    def _known(self, more: int) -> Known:
-        """Returns what is known of the old windows, when `more` windows are added."""
-        bank = self.bank
-        # Windows that the coreset left out cannot be scored again.
-        place = len(bank.windows) + np.arange(more)
-        rows = {view: np.concatenate([kept, place]) for view, kept in bank.rows.items()}
-        return Known(bank.self_scores, bank.new_session_scores, rows)
-
-
-def _with_window(waves, settings: Settings, *, default: bool):
-    """Returns the waveforms, and the settings with the length of a window."""
-    # The default window is the median length, so all recordings are needed before the first is
-    # processed.
-    if default:
-        waves = list(waves)
-        usual = usual_window([np.size(wave) / settings.sample_rate for wave in waves])
-        return waves, dataclasses.replace(settings, window_seconds=usual)
-    # The lengths of the waveforms of a generator are not known yet.
-    if isinstance(waves, Sequence):
-        seconds = [np.size(wave) / settings.sample_rate for wave in waves]
-        check_window(settings.window_seconds, seconds)
-    return waves, settings
-
-
-def _learned(fitted: FittedBank, notes: Sequence[Note]) -> dict:
-    """Returns the attributes of a detector that a fit determines; `notes` precede its own."""
-    patches = fitted.processed.patches
-    return {
-        "bank": fitted.bank,
-        "threshold": fitted.threshold,
-        "notes": (*notes, *fitted.notes),
-        "names": fitted.recordings.names,
-        "sessions": fitted.recordings.sessions,
-        "reduced": fitted.reduced,
-        "patches": None if patches is None else PatchBank.fit(*patches),
-    }
+        if sample_rate is None:
+            return self.settings
+        return dataclasses.replace(self.settings, sample_rate=sample_rate)

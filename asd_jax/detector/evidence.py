@@ -69,6 +69,7 @@ def remove_older(root: Path, most: int) -> None:
 
 
 def _picture(detector: Detector, wave: np.ndarray, rate: int) -> str:
+    """Returns an SVG of the spectrogram and the heat map of a window."""
     svg = heat_map_svg(detector.explain(wave, rate))
     # A plot takes its colours from the page around it, and a file has none.
     return svg.replace(">", f"><style>{_COLOURS}</style>", 1)

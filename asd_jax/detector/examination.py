@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.detector.defects import SAID, another_rate, defects
+from asd_jax.detector.defects import MESSAGES, another_rate, defects
 from asd_jax.detector.heat_map import HeatMap, anomalous_cells, grid
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.processing import windows_of
@@ -39,17 +39,17 @@ def examine_all(
     if not waves:
         return []
     cut = [windows_of(wave, settings, detector.input_rate) for wave in waves]
+    # All windows go through the encoder together, which is faster than one waveform at a time.
     scores, seconds = detector.process(np.concatenate([windows for windows, _ in cut]))
     verdicts = []
     first = 0
     for wave, (windows, starts) in zip(waves, cut, strict=True):
-        own = slice(first, first + len(starts))
-        of_wave = {scorer: of[own] for scorer, of in scores.items()}
-        verdict = _verdict(
-            detector, of_wave, seconds[own], starts, length=len(wave) / settings.sample_rate
-        )
+        rows = slice(first, first + len(starts))
+        scores_of_wave = {scorer: values[rows] for scorer, values in scores.items()}
+        length = len(wave) / settings.sample_rate
+        verdict = _verdict(detector, scores_of_wave, seconds[rows], starts, length=length)
         flags = sorted(set().union(*(defects(window, detector.input_rate) for window in windows)))
-        notes = [Note(Kind(name), SAID[name]) for name in flags]
+        notes = [Note(Kind(name), MESSAGES[name]) for name in flags]
         verdicts.append(
             verdict.noted(
                 *settings.short(len(wave)), *notes, *low_rate(detector, settings.sample_rate)
@@ -61,8 +61,10 @@ def examine_all(
 
 def low_rate(detector: "Detector", rate: int) -> tuple[Note, ...]:
     """Returns a note if `rate`, in Hz, is lower than that of the normal sounds."""
-    known = detector.recorded_rate
-    return (Note(Kind.RATE, another_rate(rate, known).message),) if rate < known else ()
+    expected = detector.recorded_rate
+    if rate >= expected:
+        return ()
+    return (Note(Kind.RATE, another_rate(rate, expected).message),)
 
 
 def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
@@ -78,10 +80,10 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
     vectors, _ = views(detector.pipeline, windows, with_rhythm="rhythm" in bank.scoring)
     worst = int(fused(bank.score(vectors)).argmax())
     view = "encoder" if "encoder" in vectors else "level"
-    own = vectors[view][[worst]]
-    normal = bank.vectors[view]
-    flat = own.reshape(1, -1), normal.reshape(len(normal), -1)
-    row = bank.rows[view][nearest(*flat, 1, bank.scoring[view].metric)[1][0, 0]]
+    vector = vectors[view][worst].reshape(1, -1)
+    normal = bank.vectors[view].reshape(len(bank.vectors[view]), -1)
+    position = nearest(vector, normal, 1, bank.scoring[view].metric)[1][0, 0]
+    row = bank.rows[view][position]
     return HeatMap(
         values=anomalous_cells(detector.pipeline, tokens, detector.patches, windows[worst]),
         start=float(starts[worst]),
@@ -92,15 +94,22 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
     )
 
 
-def _verdict(detector: "Detector", scores, seconds, starts, *, length: float) -> Verdict:
+def _verdict(
+    detector: "Detector",
+    scores: dict[str, np.ndarray],
+    seconds: np.ndarray,
+    starts: np.ndarray,
+    *,
+    length: float,
+) -> Verdict:
     """Returns the verdict from the scores of one sound's windows, and its length in seconds."""
-    of_windows = fused(scores)
-    worst = int(of_windows.argmax())
+    window_scores = fused(scores)
+    worst = int(window_scores.argmax())
     moment, band = worst_second(detector, seconds[worst])
     # A sound shorter than a window is repeated in it, so the moment is mapped back into the sound.
     begin = min((starts[worst] + moment) % length, max(length - 1, 0))
     end = min(begin + 1, length)
-    score = float(of_windows.mean())
+    score = float(window_scores.mean())
     return Verdict(
         score=score,
         threshold=detector.threshold,
@@ -108,7 +117,7 @@ def _verdict(detector: "Detector", scores, seconds, starts, *, length: float) ->
         is_anomaly=score > detector.threshold,
         worst_seconds=(round(float(begin), 3), round(float(end), 3)),
         view=max(scores, key=lambda scorer: scores[scorer][worst]).partition("/")[0],
-        windows=of_windows,
+        windows=window_scores,
         band=band,
     )
 

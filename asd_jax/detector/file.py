@@ -78,37 +78,54 @@ def save(path: str | Path, detector: Detector) -> None:
 
     The encoder that comes with the package is not written to the file, only its hash.
     """
-    bank = detector.bank
+    tensors = _tables(detector)
     pipeline = detector.pipeline
-    windows = detector.bank.windows
-    own = bank.self_scores
-    new = bank.new_session_scores
-    tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
-    tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
-    tensors |= {f"raw/{scorer}": scores for scorer, scores in own.values.items()}
-    tensors |= {f"new/{scorer}": scores for scorer, scores in new.values.items()}
-    simulated = {v: bank.simulated.vectors.get(v, of[:0]) for v, of in bank.vectors.items()}
-    tensors |= {f"moved/{view}": vectors for view, vectors in simulated.items()}
-    tensors |= {
-        "counted": own.of.astype(np.uint8),
-        "domain": np.array([DOMAINS.index(name) for name in windows.domain], np.uint8),
-        "group": windows.group.astype(np.int32),
-        "recording": windows.recording.astype(np.int32),
-        "start": windows.start.astype(np.float64),
-        "session": windows.session.astype(np.int32),
-        "evidence": new.of.astype(np.uint8),
-        "unsteadiness": windows.unsteadiness.astype(np.float32),
-        "moved_rows": bank.simulated.rows.astype(np.int32),
-    }
-    if detector.patches is not None:
-        tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
     # The packaged encoder need not be stored, because every installation has it.
     if pipeline is not None and dict(detector.origin) != origin_entries(BOX):
         tensors |= {
             f"encoder/{name}": np.asarray(value)
             for name, value in flatten_dict(pipeline.params, sep="/").items()
         }
-    header = {
+    header = _header(detector)
+    save_weights(path, tensors, header | {"sha256": _digest(tensors, header)})
+
+
+def _tables(detector: Detector) -> dict[str, np.ndarray]:
+    """Returns {name in the file: table} of what a detector learned (see tables.py)."""
+    bank = detector.bank
+    windows = bank.windows
+    self_scores = bank.self_scores
+    new_scores = bank.new_session_scores
+    simulated = bank.simulated.vectors
+    tensors = {f"bank/{view}": vectors for view, vectors in bank.vectors.items()}
+    tensors |= {f"rows/{view}": rows.astype(np.int32) for view, rows in bank.rows.items()}
+    tensors |= {f"raw/{scorer}": scores for scorer, scores in self_scores.values.items()}
+    tensors |= {f"new/{scorer}": scores for scorer, scores in new_scores.values.items()}
+    # A view that has no simulated windows gets an empty table.
+    tensors |= {
+        f"moved/{view}": simulated.get(view, vectors[:0]) for view, vectors in bank.vectors.items()
+    }
+    tensors |= {
+        "counted": self_scores.of.astype(np.uint8),
+        "domain": np.array([DOMAINS.index(name) for name in windows.domain], np.uint8),
+        "group": windows.group.astype(np.int32),
+        "recording": windows.recording.astype(np.int32),
+        "start": windows.start.astype(np.float64),
+        "session": windows.session.astype(np.int32),
+        "evidence": new_scores.of.astype(np.uint8),
+        "unsteadiness": windows.unsteadiness.astype(np.float32),
+        "moved_rows": bank.simulated.rows.astype(np.int32),
+    }
+    if detector.patches is not None:
+        tensors |= {f"patches/{name}": tensor for name, tensor in vars(detector.patches).items()}
+    return tensors
+
+
+def _header(detector: Detector) -> dict:
+    """Returns the header of a detector's file, without its checksum."""
+    pipeline = detector.pipeline
+    bank = detector.bank
+    return {
         "kind": "detector",
         "encoder": None if pipeline is None else dataclasses.asdict(pipeline.config),
         "origin": dict(detector.origin),
@@ -128,7 +145,6 @@ def save(path: str | Path, detector: Detector) -> None:
             for name in ("flax", "jax", "numpy", "scikit-learn")
         },
     }
-    save_weights(path, tensors, header | {"sha256": _digest(tensors, header)})
 
 
 def load(path: str | Path) -> Detector:
@@ -142,25 +158,25 @@ def load(path: str | Path) -> Detector:
             f"{path}: no such detector; python -m asd_jax.detect fit --normal=DIR --output={path} "
             "makes one"
         )
-    stored, said = open_weights(path, kinds=("detector",))
-    said = {name: value for name, value in said.items() if name != "format"}
-    stated = said.pop("sha256", None)
-    # Earlier versions did not store which judges vote.
-    if "voting" not in said:
+    stored, entries = open_weights(path, kinds=("detector",))
+    entries = {name: value for name, value in entries.items() if name != "format"}
+    checksum = entries.pop("sha256", None)
+    # Earlier versions did not store which scorers vote.
+    if "voting" not in entries:
         raise InputError(
             f"{path}: of an earlier version, whose threshold knows nothing of sessions: fit the "
             "detector again"
         )
     try:
         header = build_checked(
-            Header, {name: value for name, value in said.items() if name != "kind"}
+            Header, {name: value for name, value in entries.items() if name != "kind"}
         )
         check_names("attribute", header.names)  # these are paths if a list named the recordings
         # The shapes are checked before the numbers are read and used.
         check_tables(stored, header.scoring, scorers_of(header.scoring))
         encoder = _encoder(stored, header, path)
         tensors = {name: finite_values(tensor) for name, tensor in stored.items()}
-        if stated != _digest(tensors, said):
+        if checksum != _digest(tensors, entries):
             raise InputError(
                 "altered since it was written (its checksum does not fit); fit the detector again"
             )
@@ -172,6 +188,7 @@ def load(path: str | Path) -> Detector:
 
 
 def _encoder(tensors, header: Header, path) -> Pipeline | None:
+    """Returns the encoder of the file, or the packaged one that its header names."""
     if header.encoder is None:
         return None
     weights = {
@@ -179,11 +196,12 @@ def _encoder(tensors, header: Header, path) -> Pipeline | None:
         for name, tensor in tensors.items()
         if name.startswith("encoder/")
     }
-    weights = weights or _from_the_package(header.origin)
+    weights = weights or _packaged_weights(header.origin)
     return Pipeline(header.encoder, fill_template(abstract_encoder(header.encoder), weights, path))
 
 
 def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
+    """Returns the detector of tables whose numbers and axes agree with the header."""
     scoring = header.scoring
     settings = header.settings
     samples = round(settings.window_seconds * rate_of(encoder))
@@ -207,7 +225,7 @@ def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
         bank=_bank(tensors, header),
         settings=settings,
         threshold=header.threshold,
-        notes=tuple(Note(*of) for of in zip(kinds, header.notes, strict=True)),
+        notes=tuple(map(Note, kinds, header.notes)),
         names=header.names,
         reduced=header.reduced,
         origin=header.origin,
@@ -218,12 +236,21 @@ def _detector(tensors, header: Header, encoder: Pipeline | None) -> Detector:
 
 
 def _check_numbers(tensors, header: Header) -> None:
-    n = len(tensors["counted"])
+    """Raises InputError if a table holds a number of a window or recording that does not exist."""
+    windows = len(tensors["counted"])
     recordings = len(header.names)
-    sizes = {"counted": 2, "domain": len(DOMAINS), "group": n, "recording": recordings}
-    sizes |= {"evidence": 2, "moved_rows": n, "session": int(tensors["session"].max()) + 1}
-    sizes |= {f"rows/{view}": n for view in header.scoring}
-    sizes |= {"patches/recording": recordings} if "patches/recording" in tensors else {}
+    sizes = {
+        "counted": 2,
+        "evidence": 2,
+        "domain": len(DOMAINS),
+        "group": windows,
+        "recording": recordings,
+        "session": int(tensors["session"].max()) + 1,
+        "moved_rows": windows,
+    }
+    sizes |= {f"rows/{view}": windows for view in header.scoring}
+    if "patches/recording" in tensors:
+        sizes["patches/recording"] = recordings
     for name, size in sizes.items():
         check_within(tensors, name, size)
     for view in header.scoring:
@@ -232,6 +259,7 @@ def _check_numbers(tensors, header: Header) -> None:
 
 
 def _bank(tensors, header: Header) -> NormalBank:
+    """Returns the bank of the normal sounds."""
     windows = NormalWindows(
         recording=tensors["recording"].astype(np.int64),
         start=tensors["start"],
@@ -257,8 +285,8 @@ def _bank(tensors, header: Header) -> NormalBank:
         reserved=RESERVED,
         named=bool(header.sessions) and all(header.sessions),
     )
-    few = bank.new_session_scores.of.sum() < FEWEST_TO_COMPARE
-    if not bank.voting or set(bank.voting) - set(bank.scorers) or few:
+    too_few = bank.new_session_scores.of.sum() < FEWEST_TO_COMPARE
+    if not bank.voting or set(bank.voting) - set(bank.scorers) or too_few:
         raise InputError("not a whole detector: no scorer in it votes")
     bank.check()
     return bank
@@ -266,22 +294,22 @@ def _bank(tensors, header: Header) -> NormalBank:
 
 def _scores(tensors, kind: str, mask: str, header: Header, domains) -> SelfScores:
     """Returns the scores of the windows in a mask."""
-    of = tensors[mask].astype(bool)
+    has_scores = tensors[mask].astype(bool)
     values = {}
     for scorer in scorers_of(header.scoring):
         values[scorer] = tensors[f"{kind}/{scorer}"]
-        if values[scorer].shape != (of.sum(), len(domains)):
+        if values[scorer].shape != (has_scores.sum(), len(domains)):
             raise InputError(
                 f"not a whole detector: {kind}/{scorer} of {values[scorer].shape} is of other banks"
             )
-    return SelfScores(of, values)
+    return SelfScores(has_scores, values)
 
 
-def _from_the_package(named) -> dict[str, np.ndarray]:
+def _packaged_weights(origin: dict[str, str]) -> dict[str, np.ndarray]:
     """Returns the weights of the packaged encoder, if the detector was fitted with that encoder."""
-    if named != origin_entries(BOX):
+    if origin != origin_entries(BOX):
         raise InputError(
-            f"fitted with an encoder that does not come with this version of asd_jax ({named}); "
+            f"fitted with an encoder that does not come with this version of asd_jax ({origin}); "
             "fit the detector again, or load it with the version that wrote it"
         )
     return read_weights(BOX)[0]
@@ -290,11 +318,11 @@ def _from_the_package(named) -> dict[str, np.ndarray]:
 def _patches(tensors, pipeline, tokens) -> PatchBank:
     """Returns the patches, if they match the settings."""
     bank = PatchBank(*(tensors[f"patches/{name}"] for name in ("vectors", "recording", "usual")))
-    of = grid(pipeline, tokens)
-    bands, kept, width = bank.vectors.shape
-    expected = (of.front_end.bins // of.filters, of.width), (bands, kept), (bands, 2)
-    found = (bands, width), bank.recording.shape, bank.usual.shape
-    if found != expected or not kept or not (bank.usual[:, 1] > 0).all():
+    cells = grid(pipeline, tokens)
+    bands, count, width = bank.vectors.shape
+    expected = (cells.front_end.bins // cells.filters, cells.width), (bands, count), (bands, 2)
+    stored = (bands, width), bank.recording.shape, bank.usual.shape
+    if stored != expected or not count or not (bank.usual[:, 1] > 0).all():
         raise InputError("its patches are not of the kind that its settings say")
     return bank
 

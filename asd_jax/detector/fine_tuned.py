@@ -62,30 +62,36 @@ def fine_tuned(
     rate = config.front_end.sample_rate
     samples = round(window_seconds * config.front_end.sample_rate)
     chosen = [clip for clip, used in zip(clips, trained, strict=True) if used]
-    heard = windows_of(chosen, length="window", samples=samples, hop=samples, sample_rate=rate)
+    windows = windows_of(chosen, length="window", samples=samples, hop=samples, sample_rate=rate)
 
     def read_window(window: Window) -> np.ndarray:
         return fit_length(read(window)[window.start :], window.samples)
 
-    settings = FineTuning(epochs=epochs, batch_size=min(16, len(heard)))
+    settings = FineTuning(epochs=epochs, batch_size=min(16, len(windows)))
     with workdir as folder:
         params = fine_tune(
-            config, pipeline.params["eat"], heard, read_window, settings, workdir=folder, seed=seed
+            config,
+            pipeline.params["eat"],
+            windows,
+            read_window,
+            settings,
+            workdir=folder,
+            seed=seed,
         )
     return Pipeline(config, params), trained
 
 
 def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
     """Returns a mask of the recordings held out, a share of each class."""
-    out = np.zeros(len(clips), bool)
+    held_out = np.zeros(len(clips), bool)
     rng = np.random.default_rng(seed)
     classes = [clip_class(clip) for clip in clips]
-    for one in sorted(set(classes)):
-        members = rng.permutation([n for n, of in enumerate(classes) if of == one])
+    for label in sorted(set(classes)):
+        members = rng.permutation([n for n, name in enumerate(classes) if name == label])
         if len(members) < 3:
             raise InputError(
-                f"--fine_tune: {len(members)} recordings of class {one[-1]!r}; at least 3 are "
+                f"--fine_tune: {len(members)} recordings of class {label[-1]!r}; at least 3 are "
                 "needed"
             )
-        out[members[: max(1, round(HELD_OUT * len(members)))]] = True
-    return out
+        held_out[members[: max(1, round(HELD_OUT * len(members)))]] = True
+    return held_out

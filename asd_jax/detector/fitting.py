@@ -1,6 +1,7 @@
 """Fits the bank and the threshold of a detector to processed normal recordings."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -72,9 +73,9 @@ class RecordingTable:
 
     def without(self, recordings: Sequence[int]) -> "RecordingTable":
         """Returns the table without some recordings."""
-        stay = [n for n in range(len(self.names)) if n not in set(recordings)]
+        remaining = [n for n in range(len(self.names)) if n not in set(recordings)]
         columns = [field.name for field in dataclasses.fields(self)]
-        return RecordingTable(**{c: tuple(getattr(self, c)[n] for n in stay) for c in columns})
+        return RecordingTable(**{c: tuple(getattr(self, c)[n] for n in remaining) for c in columns})
 
     @property
     def sessions_given(self) -> bool:
@@ -111,8 +112,7 @@ def fit_bank(
     *,
     coreset_size: int = 0,
     known: Known | None = None,
-    keep_outliers: bool = False,
-    first: int = 0,
+    first_removable: int | None = 0,
 ) -> FittedBank:
     """Returns the bank and the threshold fitted to normal sounds.
 
@@ -125,42 +125,28 @@ def fit_bank(
         recordings: what is known of them.
         coreset_size: number of the encoder's vectors to keep; 0 keeps all.
         known: what is known of the first windows, if only a coreset of them was kept.
-        keep_outliers: whether to keep all recordings.
-        first: only recordings from this number on may be left out.
+        first_removable: number of the first recording that may be left out; None keeps all.
 
     Raises:
         InputError: as for `NormalBank.fit`.
     """
-    bank, notes = _bank(
-        scoring=scoring,
-        settings=settings,
-        processed=processed,
-        recordings=recordings,
-        coreset_size=coreset_size,
-        known=known,
-    )
-    before = bank
+    fit = functools.partial(_bank, scoring, settings, coreset_size, known)
+    bank, notes = fit(processed, recordings)
+    with_outliers = bank
     left_out = []
     most = max(1, len(recordings.names) // BESIDE)
     # Leaving out recordings changes the scores of the others, so the fit is repeated until no
     # outlier is left or too many would be left out. Windows of a coreset cannot be scored again.
-    while not (keep_outliers or known):
+    while first_removable is not None and not known:
         expected = of_rare_domain(recordings.domains, bank)
-        outliers = [n for n in outlier_recordings(bank, first) if n not in expected]
+        outliers = [n for n in outlier_recordings(bank, first_removable) if n not in expected]
         if not outliers or len(left_out) + len(outliers) > most:
             break
         left_out += [_left_out(n, processed, recordings) for n in outliers]
         processed = processed.without(outliers)
         recordings = recordings.without(outliers)
-        bank, notes = _bank(
-            scoring=scoring,
-            settings=settings,
-            processed=processed,
-            recordings=recordings,
-            coreset_size=coreset_size,
-            known=known,
-        )
-    threshold, weak = threshold_of(bank, settings, recordings)
+        bank, notes = fit(processed, recordings)
+    threshold, weakness = threshold_of(bank, settings, recordings)
     return FittedBank(
         bank=bank,
         threshold=threshold,
@@ -168,16 +154,23 @@ def fit_bank(
         processed=processed,
         notes=(
             *left_out,
-            *_on_threshold(bank, settings, recordings, left_out and before),
+            *_on_threshold(bank, settings, recordings, with_outliers if left_out else None),
             *notes,
-            *([Note(Kind.TOO_FEW, weak)] if weak else []),
+            *([Note(Kind.TOO_FEW, weakness)] if weakness else []),
             *few_sessions(bank, recordings.sessions_given),
         ),
         reduced=known is not None or _rows(scoring, processed, coreset_size) is not None,
     )
 
 
-def _bank(scoring, settings, processed, recordings, coreset_size, known):
+def _bank(
+    scoring: Mapping[str, Scoring],
+    settings: Settings,
+    coreset_size: int,
+    known: Known | None,
+    processed: Processed,
+    recordings: RecordingTable,
+) -> tuple[NormalBank, Sequence[Note]]:
     """Returns the bank of recordings, and notes on their domains."""
     windows = processed.windows
     level = processed.vectors["level"]
@@ -185,8 +178,8 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
     domain, notes = domains_of(recordings.domains, windows.recording, group)
     session = np.unique(recordings.sessions, return_inverse=True)[1][windows.recording]
     if not recordings.sessions_given:
-        apart = np.unique(domain, return_inverse=True)[1]
-        session = stretches(level, windows.unsteadiness, windows.recording, apart)
+        number = np.unique(domain, return_inverse=True)[1]
+        session = stretches(level, windows.unsteadiness, windows.recording, number)
     windows = dataclasses.replace(
         windows,
         domain=domain,
@@ -201,6 +194,7 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
         rows=_rows(scoring, processed, coreset_size) if known is None else known.rows,
         known=known,
         simulated=processed.simulated,
+        # The encoder was not trained for this machine, so it votes only if it helps.
         on_trial=("encoder",),
         reserved=RESERVED,
         named=recordings.sessions_given,
@@ -208,7 +202,9 @@ def _bank(scoring, settings, processed, recordings, coreset_size, known):
     return bank, notes
 
 
-def _rows(scoring, processed: Processed, coreset_size: int) -> dict[str, np.ndarray] | None:
+def _rows(
+    scoring: Mapping[str, Scoring], processed: Processed, coreset_size: int
+) -> dict[str, np.ndarray] | None:
     """Returns {view: the windows whose vectors are kept}; None for all of them."""
     count = len(processed.windows)
     if "encoder" not in scoring or not 0 < coreset_size < count:
@@ -229,39 +225,47 @@ def threshold_of(
     """
     rows = np.ones(len(bank.normal), bool) if rows is None else rows
     by_sessions = any(bank.by_sessions.values())
-    threshold, weak = new_session_threshold(
+    threshold, weakness = new_session_threshold(
         bank.normal[rows],
         bank.normal_session[rows],
         settings.false_alarm_rate,
         random_effects=recordings.sessions_given and by_sessions,
     )
-    return threshold * (1 if by_sessions else SIMULATION_MARGIN), weak
+    return threshold * (1 if by_sessions else SIMULATION_MARGIN), weakness
 
 
 def _left_out(number: int, processed: Processed, recordings: RecordingTable) -> Note:
+    """Returns the note that a recording was left out."""
     level = processed.vectors["level"][processed.windows.recording == number]
     silent = " (silence)" if np.ptp(level) < _SILENT else ""
     name = recordings.names[number]
     return Note(Kind.LEFT_OUT, f"left out, as it is far from all others: {name}{silent}")
 
 
-def _on_threshold(bank, settings, recordings, before: NormalBank | list) -> list[Note]:
+def _on_threshold(
+    bank: NormalBank,
+    settings: Settings,
+    recordings: RecordingTable,
+    with_outliers: NormalBank | None,
+) -> list[Note]:
     """Returns a note if outliers, before they were left out, or one recording set the threshold."""
     threshold = threshold_of(bank, settings, recordings)[0]
-    if before:
-        was = threshold_of(before, settings, recordings)[0]
+    if with_outliers is not None:
+        before = threshold_of(with_outliers, settings, recordings)[0]
         message = (
-            f"the threshold is {threshold:.2f}; with what was left out it would be {was:.2f}. "
+            f"the threshold is {threshold:.2f}; with what was left out it would be {before:.2f}. "
             "Listen: if they should be normal, fit with --keep_odd"
         )
         return [Note(Kind.THRESHOLD, message)]
-    if (found := most_anomalous(bank)) is None:
+    most_anomalous_recording = most_anomalous(bank)
+    if most_anomalous_recording is None:
         return []
-    without = threshold_of(bank, settings, recordings, found[1])[0]
+    number, others = most_anomalous_recording
+    without = threshold_of(bank, settings, recordings, others)[0]
     if without >= _LOWER * threshold:
         return []
     message = (
-        f"{recordings.names[found[0]]} alone sets the threshold of {threshold:.2f}; without it, it "
+        f"{recordings.names[number]} alone sets the threshold of {threshold:.2f}; without it, it "
         f"would be {without:.2f}: listen to it"
     )
     return [Note(Kind.THRESHOLD, message)]
@@ -299,13 +303,13 @@ def few_sessions(bank: NormalBank, given: bool) -> list[Note]:
     if all(bank.by_sessions.values()):
         return []
     count = len(np.unique(bank.windows.session))
-    found = (
+    known = (
         f"{count} session{'s' * (count > 1)}"
         if given
         else f"{count} stretch{'es' * (count > 1)} of like sound, as of one session,"
     )
     message = (
-        f"{found} cannot show how the machine sounds on another day, so a usual difference of "
+        f"{known} cannot show how the machine sounds on another day, so a usual difference of "
         f"microphone and speed is assumed: record ten minutes on {max(1, 3 - count)} more days, "
         "set up anew each time, and fit to all of them, a subfolder a day"
     )

@@ -70,7 +70,7 @@ def foreign(head: bytes, encoding: str) -> str:
     if len(head) >= _TEXT and _is_text(head):
         return "text"
     if len(head) >= ENOUGH and _is_random(head):
-        return "compressed or encrypted (its bytes are as even as no sound's)"
+        return "compressed or encrypted (all byte values are equally frequent, as in no sound)"
     if encoding == "f32le" and len(head) >= 400 and _no_floats(head):
         return "not of 32-bit float samples"
     return ""
@@ -91,6 +91,7 @@ def _aac_frame(head: bytes) -> int:
 
 
 def _is_text(head: bytes) -> bool:
+    """Returns whether the bytes are printable text in UTF-8 or UTF-16."""
     coding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     for cut in range(4):  # the last character may be incomplete
         try:
@@ -113,6 +114,7 @@ def _is_random(head: bytes) -> bool:
 
 
 def _no_floats(head: bytes) -> bool:
+    """Returns whether more than 1 % of the bytes' floats are larger than any sound."""
     values = np.frombuffer(head[: len(head) // 4 * 4], "<f4")
     with np.errstate(invalid="ignore"):
         return bool(np.mean(~(np.abs(values) < 1e10)) > 0.01)

@@ -37,11 +37,10 @@ def groups(recording: np.ndarray, level: np.ndarray, window_seconds: float) -> n
             "longer, or use shorter windows"
         )
     if recording.max() + 1 < FEWEST_TO_COMPARE:
-        within = [np.arange((recording == r).sum()) for r in np.unique(recording)]
-        stretch = np.concatenate(
-            [part * min(FOLDS, len(part)) // max(len(part), 1) for part in within]
-        )
+        counts = [(recording == number).sum() for number in np.unique(recording)]
+        stretch = np.concatenate([np.arange(n) * min(FOLDS, n) // max(n, 1) for n in counts])
         return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
+    # A copy of a recording would make it look normal, so both are one group.
     group = recording.copy()
     for a, b in copies(recording, level):
         group[group == group[recording == b][0]] = group[recording == a][0]
@@ -66,13 +65,13 @@ def check_domains(domains: Sequence[str], files: Sequence[str] | None = None) ->
     """
     given = set(domains)
     if given != {"unknown"} and (wrong := given - {"source", "target"}):
-        found = [
+        listed = [
             f"{name!r}" + (f" ({files[list(domains).index(name)]})" if files else "")
             for name in sorted(given)
         ]
         raise InputError(
             f"domain {sorted(wrong)[0]!r}: every recording must be source or target, or all "
-            f"unknown (by folder, DCASE name or csv list); found {', '.join(found)}"
+            f"unknown (by folder, DCASE name or csv list); found {', '.join(listed)}"
         )
 
 
@@ -91,7 +90,7 @@ def domains_of(
         return pooled, ()
     domain = np.asarray(domains)[recording]
     for name in ("source", "target"):
-        count = min(len(np.unique(of[domain == name])) for of in (recording, group))
+        count = min(len(np.unique(number[domain == name])) for number in (recording, group))
         if count < FEWEST_OF_A_DOMAIN:
             message = (
                 f"{count} {name} recordings (copies count as one) make no bank of their own: "

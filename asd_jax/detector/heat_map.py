@@ -8,6 +8,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Float
 
+from asd_jax.detector.notebook import heat_map_html
 from asd_jax.detector.views import in_batches, rate_of
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import PATCH
@@ -40,14 +41,12 @@ class HeatMap:
 
     def _repr_html_(self) -> str:
         """Returns the spectrogram of the window above the heat map, as notebooks show it."""
-        from asd_jax.detector.notebook import heat_map_html
-
         return heat_map_html(self)
 
     def __repr__(self) -> str:
         frame, number = np.unravel_index(self.values.argmax(), self.values.shape)
         return (
-            f"HeatMap(oddest {self.values.max():.1f} standard deviations, at "
+            f"HeatMap(highest {self.values.max():.1f} standard deviations, at "
             f"{self.start + frame / 100:.2f} s and {self.front_end.filter_centres[number]:.0f} Hz; "
             f"nearest normal {self.nearest!r} at {self.nearest_start:.2f} s)"
         )
@@ -91,10 +90,10 @@ def patches(
 
     They are log energies, or the tokens of the middle block of EAT.
     """
-    of = functools.partial(_energies, grid(pipeline, tokens).front_end)
+    function = functools.partial(_energies, grid(pipeline, tokens).front_end)
     if tokens and pipeline is not None:
-        of = functools.partial(_tokens, pipeline.config, pipeline.params)
-    return in_batches(of, windows)[0]
+        function = functools.partial(_tokens, pipeline.config, pipeline.params)
+    return in_batches(function, windows)[0]
 
 
 def anomalous_cells(
@@ -104,11 +103,10 @@ def anomalous_cells(
 
     The values are in standard deviations of normal patches.
     """
-    of = grid(pipeline, tokens)
+    cells = grid(pipeline, tokens)
     heat = normal.heat(patches(pipeline, tokens, window[None])[0])
-    return over_cells(
-        heat, (of.frames, of.filters), of.front_end.real_frames(len(window)), of.front_end.bins
-    )
+    frames = cells.front_end.real_frames(len(window))
+    return over_cells(heat, (cells.frames, cells.filters), frames, cells.front_end.bins)
 
 
 @functools.partial(jax.jit, static_argnames="front_end")

@@ -18,16 +18,17 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
     recordings from number `first` on are returned.
     """
     recording = bank.windows.recording[bank.self_scores.of]
-    numbers, of = np.unique(recording, return_inverse=True)
-    score = np.bincount(of, bank.deviations) / np.bincount(of)
-    falling = np.argsort(-score, kind="stable")
+    numbers, position = np.unique(recording, return_inverse=True)
+    score = np.bincount(position, bank.deviations) / np.bincount(position)
+    descending = np.argsort(-score, kind="stable")
+    # Outliers of one kind are found together only: each alone is close to the others.
     for count in range(1, max(1, len(numbers) // BESIDE) + 1):
-        chosen = score[falling[:count]]
-        rest = score[falling[count:]]
-        if len(numbers) < FEWEST_BESIDE or chosen.min() <= FAR_OUT:
+        outliers = score[descending[:count]]
+        others = score[descending[count:]]
+        if len(numbers) < FEWEST_BESIDE or outliers.min() <= FAR_OUT:
             continue
-        if chosen.min() > 2 * max(rest.max(), 1) and numbers[falling[:count]].min() >= first:
-            return sorted(int(n) for n in numbers[falling[:count]])
+        if outliers.min() > 2 * max(others.max(), 1) and numbers[descending[:count]].min() >= first:
+            return sorted(int(n) for n in numbers[descending[:count]])
     return []
 
 
@@ -47,6 +48,8 @@ def most_anomalous(bank: NormalBank) -> tuple[int, np.ndarray] | None:
 
     Returns None if there are too few recordings to tell.
     """
-    of = bank.windows.recording[bank.new_session_scores.of]
-    highest = int(of[bank.normal.argmax()])
-    return (highest, of != highest) if len(np.unique(of)) > FEWEST_BESIDE // 2 else None
+    recording = bank.windows.recording[bank.new_session_scores.of]
+    if len(np.unique(recording)) <= FEWEST_BESIDE // 2:
+        return None
+    highest = int(recording[bank.normal.argmax()])
+    return highest, recording != highest

@@ -9,8 +9,10 @@ from jaxtyping import Float
 
 from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector
+from asd_jax.detector.heat_map import HeatMap
 from asd_jax.detector.verdict import VIEW_WORDS, Verdict
 from asd_jax.detector.views import mel_front_end
+from asd_jax.features.front_end import FrontEnd
 from asd_jax.reporting import plots, spectrograms
 from asd_jax.reporting.page import (
     ClipCard,
@@ -30,8 +32,8 @@ def write_score_page(
     path: str | Path,
     detector: Detector,
     verdicts: Sequence[tuple[str, Verdict]],
-    hear: Callable[[str], Float[np.ndarray, "s"]],
-    hear_normal: Callable[[str], Float[np.ndarray, "s"]] | None = None,
+    read: Callable[[str], Float[np.ndarray, "s"]],
+    read_normal: Callable[[str], Float[np.ndarray, "s"]] | None = None,
     name: str = "",
 ) -> None:
     """Writes recordings and their verdicts as a self-contained page.
@@ -42,19 +44,38 @@ def write_score_page(
         path: path of the page.
         detector: the detector that gave the verdicts.
         verdicts: (file, verdict) of each recording.
-        hear: function from file to waveform, at the rate given at the fit.
-        hear_normal: function from the name of a recording used in the fit to its waveform at that
+        read: function from file to waveform, at the rate given at the fit.
+        read_normal: function from the name of a recording used in the fit to its waveform at that
             rate; None if those recordings are not available.
         name: name of the detector, for the title.
     """
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
-    odd = sum(verdict.is_anomaly for _, verdict in verdicts)
+    anomalous = sum(verdict.is_anomaly for _, verdict in verdicts)
+    cards = [_card(detector, file, v, read(file), read_normal) for file, v in ranked[:CARDS]]
+    sections = [
+        Section("Scores", [_table(ranked), _histogram(detector, verdicts)]),
+        Section("Highest scores", cards),
+    ]
+    lead = [
+        f"{anomalous} of {len(verdicts)} recordings are called anomalous; scored on "
+        f"{datetime.date.today().isoformat()} by a detector of {len(detector.names)} normal "
+        "recordings.",
+        f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
+        f"{detector.settings.false_alarm_rate:g}.",
+        *(f"Note: {note}." for note in detector.notes),
+    ]
+    title = f"{name}: {anomalous} of {len(verdicts)} anomalous" if name else "Anomalous sounds"
+    write_page(path, Page(title, sections, lead))
+
+
+def _histogram(detector: Detector, verdicts: Sequence[tuple[str, Verdict]]) -> Plot:
+    """Returns the histograms of normal and of scored sounds, with the threshold."""
     scores = {
         "normal": detector.bank.normal,
         "anomaly": np.array([v.score for _, v in verdicts if v.is_anomaly]),
         "scored": np.array([v.score for _, v in verdicts if not v.is_anomaly]),
     }
-    drawn = plots.score_histograms(
+    picture = plots.score_histograms(
         {"every": {name: values for name, values in scores.items() if len(values)}},
         threshold=detector.threshold,
         unit="standard deviations of normal sounds",
@@ -63,19 +84,11 @@ def write_score_page(
         "Normal: the sounds the detector was fitted to. Scored, anomaly: the recordings given, "
         "by verdict."
     )
-    rows = [
-        [
-            Path(file).name,
-            _called(v),
-            f"{v.score:.3f}",
-            f"{v.p_value:.3f}",
-            f"{v.worst_seconds[0]:.1f}",
-            VIEW_WORDS[v.view],
-            str(v.band or ""),
-            str(Path(file).parent),
-        ]
-        for file, v in ranked
-    ]
+    return Plot(picture, caption)
+
+
+def _table(ranked: Sequence[tuple[str, Verdict]]) -> Table:
+    """Returns the table of all recordings, from the highest score down."""
     columns = [
         "recording",
         "verdict",
@@ -86,78 +99,99 @@ def write_score_page(
         "where",
         "folder",
     ]
-    parts = [
-        Section("Scores", [Table(columns, rows), Plot(drawn, caption)]),
-        Section(
-            "The oddest", [_card(detector, n, v, hear(n), hear_normal) for n, v in ranked[:CARDS]]
-        ),
+    rows = [
+        [
+            Path(file).name,
+            _decision(v),
+            f"{v.score:.3f}",
+            f"{v.p_value:.3f}",
+            f"{v.worst_seconds[0]:.1f}",
+            VIEW_WORDS[v.view],
+            str(v.band or ""),
+            str(Path(file).parent),
+        ]
+        for file, v in ranked
     ]
-    lead = [
-        f"{odd} of {len(verdicts)} recordings are called anomalous; scored on "
-        f"{datetime.date.today().isoformat()} by a detector of {len(detector.names)} normal "
-        "recordings.",
-        f"Threshold {detector.threshold:.3f}, for a false-alarm rate of "
-        f"{detector.settings.false_alarm_rate:g}.",
-        *(f"Note: {note}." for note in detector.notes),
-    ]
-    title = f"{name}: {odd} of {len(verdicts)} anomalous" if name else "Anomalous sounds"
-    write_page(path, Page(title, parts, lead))
+    return Table(columns, rows)
 
 
-def _card(detector, name, verdict, wave, hear_normal) -> ClipCard:
+def _card(
+    detector: Detector,
+    name: str,
+    verdict: Verdict,
+    wave: np.ndarray,
+    read_normal: Callable[[str], np.ndarray] | None,
+) -> ClipCard:
+    """Returns the spectrograms and the players of a recording."""
     rate = detector.settings.sample_rate
-    seen = None if detector.patches is None else detector.explain(wave)
+    heat_map = None if detector.patches is None else detector.explain(wave)
     # The pictures of a card share the frequency axis of the heat map, if that reaches as high as
     # the recording.
-    shared = seen is not None and seen.front_end.sample_rate >= rate
-    front_end = seen.front_end if shared else mel_front_end(rate)
+    shared = heat_map is not None and heat_map.front_end.sample_rate >= rate
+    front_end = heat_map.front_end if shared else mel_front_end(rate)
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
-    shown = wave[begin : begin + 60 * rate]
+    minute = resample(wave[begin : begin + 60 * rate], rate, front_end.sample_rate)
+    # The player begins four seconds earlier, so that the moment is heard in its context.
     worst = max(0, round((verdict.worst_seconds[0] - 4) * rate))
     first, last = verdict.worst_seconds
     facts = [
-        f"score {verdict.score:.3f}, p-value {verdict.p_value:.3f}: called {_called(verdict)}",
+        f"score {verdict.score:.3f}, p-value {verdict.p_value:.3f}: called {_decision(verdict)}",
         f"worst from {first:.1f} to {last:.1f} s, in its {VIEW_WORDS[verdict.view]}",
         str(verdict.band),
     ]
     since = f", from {begin / rate:.0f} s on" if begin else ""
-    drawn = [
-        _spectrogram(front_end, resample(shown, rate, front_end.sample_rate), f"energies{since}")
-    ]
+    pictures = [_spectrogram(front_end, minute, f"energies{since}")]
     sounds = [Sound("around the worst moment", sound_url(wave[worst:], rate))]
-    if seen is not None:
-        facts.append(f"nearest normal: {seen.nearest} at {seen.nearest_start:.1f} s")
-        caption = f"the worst window, from {seen.start:.1f} s on, and where it is odd"
-        drawn.append(_spectrogram(seen.front_end, seen.window, caption, heat=seen.values))
-        if hear_normal is not None:
-            normal = hear_normal(seen.nearest)[round(seen.nearest_start * rate) :]
-            normal = resample(normal, rate, seen.front_end.sample_rate)[: len(seen.window)]
-            drawn.append(
-                _spectrogram(seen.front_end, normal, "the nearest normal sound", beside=seen.window)
-            )
-            sounds.append(
-                Sound("the nearest normal sound", sound_url(normal, seen.front_end.sample_rate))
-            )
-    return ClipCard(Path(name).name, facts, drawn, sounds)
+    if heat_map is not None:
+        facts.append(f"nearest normal: {heat_map.nearest} at {heat_map.nearest_start:.1f} s")
+        caption = f"the worst window, from {heat_map.start:.1f} s on, and where it is anomalous"
+        pictures.append(
+            _spectrogram(heat_map.front_end, heat_map.window, caption, heat=heat_map.values)
+        )
+        if read_normal is not None:
+            picture, sound = _nearest_normal(heat_map, read_normal(heat_map.nearest), rate)
+            pictures.append(picture)
+            sounds.append(sound)
+    return ClipCard(Path(name).name, facts, pictures, sounds)
 
 
-def _spectrogram(front_end, wave, caption, *, heat=None, beside=None) -> Plot:
+def _nearest_normal(heat_map: HeatMap, normal: np.ndarray, rate: int) -> tuple[Plot, Sound]:
+    """Returns the spectrogram and the player of the nearest normal window of a recording."""
+    front_end = heat_map.front_end
+    normal = normal[round(heat_map.nearest_start * rate) :]
+    normal = resample(normal, rate, front_end.sample_rate)[: len(heat_map.window)]
+    name = "the nearest normal sound"
+    picture = _spectrogram(front_end, normal, name, beside=heat_map.window)
+    return picture, Sound(name, sound_url(normal, front_end.sample_rate))
+
+
+def _spectrogram(
+    front_end: FrontEnd,
+    wave: np.ndarray,
+    caption: str,
+    *,
+    heat: np.ndarray | None = None,
+    beside: np.ndarray | None = None,
+) -> Plot:
     """Returns the spectrogram of a waveform.
 
     If `beside` is given, the spectrogram uses the colour range of that sound.
     """
-    energies, of = (
-        np.asarray(front_end.log_energies(w[None]))[0]
-        for w in (wave, wave if beside is None else beside)
+    energies = np.asarray(front_end.log_energies(wave[None]))[0]
+    reference = energies if beside is None else np.asarray(front_end.log_energies(beside[None]))[0]
+    picture = spectrograms.spectrograms(
+        energies,
+        None,
+        front_end.filter_centres,
+        hop_seconds=0.01,
+        decibels=spectrograms.decibel_range(reference),
+        heat=heat,
     )
-    look = {"hop_seconds": 0.01, "decibels": spectrograms.decibel_range(of), "heat": heat}
-    return Plot(
-        spectrograms.spectrograms(energies, None, front_end.filter_centres, **look), caption
-    )
+    return Plot(picture, caption)
 
 
-def _called(verdict: Verdict) -> str:
-    return ("anomaly" if verdict.is_anomaly else "normal") + (
-        f" ({verdict.note})" if verdict.note else ""
-    )
+def _decision(verdict: Verdict) -> str:
+    """Returns "anomaly" or "normal", and why the score is not comparable, if so."""
+    decision = "anomaly" if verdict.is_anomaly else "normal"
+    return f"{decision} ({verdict.note})" if verdict.note else decision

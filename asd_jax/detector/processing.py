@@ -63,37 +63,43 @@ class Processed:
         """Returns these recordings followed by others, which are numbered from `first` on."""
         patches = None
         if self.patches is not None and more.patches is not None:
-            old, of = self.patches
-            new, of_new = more.patches
-            vectors = np.concatenate([old, new], axis=1)
-            patches = vectors, np.concatenate([of, of_new + first], axis=1)
+            vectors, recording = self.patches
+            more_vectors, more_recording = more.patches
+            patches = (
+                np.concatenate([vectors, more_vectors], axis=1),
+                np.concatenate([recording, more_recording + first], axis=1),
+            )
         further = more.windows
+        # Groups and sessions are determined anew when the bank is fitted.
         number = further.recording + first
         further = dataclasses.replace(further, recording=number, group=number, session=number)
         rows = np.concatenate([self.simulated.rows, more.simulated.rows + len(self.windows)])
         return Processed(
             self.windows + further,
-            _joined([self.vectors, more.vectors]),
-            SimulatedWindows(rows, _joined([self.simulated.vectors, more.simulated.vectors])),
+            _join_views([self.vectors, more.vectors]),
+            SimulatedWindows(rows, _join_views([self.simulated.vectors, more.simulated.vectors])),
             patches,
         )
 
     def without(self, recordings: Sequence[int]) -> "Processed":
         """Returns the same without some recordings; the others are renumbered."""
-        stay = ~np.isin(self.windows.recording, recordings)
+        kept = ~np.isin(self.windows.recording, recordings)
         number = np.cumsum(~np.isin(np.arange(self.recordings), recordings)) - 1
         patches = None
         if self.patches is not None:
-            kept = ~np.isin(self.patches[1], recordings).any(0)
-            of = number[self.patches[1][:, kept]].astype(np.int32)
-            patches = self.patches[0][:, kept], of
-        windows = self.windows[stay]
-        copies = stay[self.simulated.rows]
-        rows = (np.cumsum(stay) - 1)[self.simulated.rows[copies]]
+            vectors, recording = self.patches
+            kept_patches = ~np.isin(recording, recordings).any(0)
+            renumbered = number[recording[:, kept_patches]].astype(np.int32)
+            patches = vectors[:, kept_patches], renumbered
+        windows = self.windows[kept]
+        copies = kept[self.simulated.rows]
+        rows = (np.cumsum(kept) - 1)[self.simulated.rows[copies]]
         return Processed(
             dataclasses.replace(windows, recording=number[windows.recording]),
-            {view: vectors[stay] for view, vectors in self.vectors.items()},
-            SimulatedWindows(rows, {v: of[copies] for v, of in self.simulated.vectors.items()}),
+            {view: vectors[kept] for view, vectors in self.vectors.items()},
+            SimulatedWindows(
+                rows, {view: vectors[copies] for view, vectors in self.simulated.vectors.items()}
+            ),
             patches,
         )
 
@@ -115,29 +121,32 @@ def process(
     patches = Considered()
     short = 0
     simulated = 0
-    parts: list[Processed] = []
+    processed: list[Processed] = []
     defective: dict[str, list[int]] = {name: [] for name in _DEFECTS}
     for number, wave in enumerate(waves):
         windows, starts = windows_of(wave, settings, rate_of(pipeline))
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
-        parts.append(_processed(pipeline, windows, starts, SIMULATED - simulated))
-        simulated += len(parts[-1].simulated)
+        processed.append(_processed(pipeline, windows, starts, SIMULATED - simulated))
+        simulated += len(processed[-1].simulated)
         short += bool(settings.short(len(wave)))
-        found = set().union(*(defects(window, rate_of(pipeline)) for window in windows))
-        for name in found & set(_DEFECTS):
+        names_of_defects = set().union(*(defects(one, rate_of(pipeline)) for one in windows))
+        for name in names_of_defects & set(_DEFECTS):
             defective[name].append(number)
-    if not parts:
+    if not processed:
         raise InputError("no normal recordings to learn from")
     note = Note(
         Kind.SHORT_RECORDINGS,
-        f"{short} of {len(parts)} recordings are shorter than the window of "
+        f"{short} of {len(processed)} recordings are shorter than the window of "
         f"{settings.window_seconds:g} s and scatter more than whole windows do, which spoils the "
         "threshold: leave them out, or fit with shorter windows (window_seconds)",
     )
-    processed = _together(parts, patches)
-    given = names if names is not None and len(names) == len(parts) else processed.names(None)
-    notes = _on_defects({name: [given[n] for n in of] for name, of in defective.items() if of})
-    return processed, (*((note,) if short else ()), *notes)
+    joined = _join(processed, patches)
+    # A wrong number of names is an error that the caller raises.
+    given = names if names is not None and len(names) == len(processed) else joined.names(None)
+    notes = _on_defects(
+        {name: [given[n] for n in numbers] for name, numbers in defective.items() if numbers}
+    )
+    return joined, (*((note,) if short else ()), *notes)
 
 
 def _on_defects(defective: Mapping[str, Sequence[str]]) -> list[Note]:
@@ -150,7 +159,9 @@ def _on_defects(defective: Mapping[str, Sequence[str]]) -> list[Note]:
     return notes
 
 
-def _processed(pipeline, windows, starts, most: int) -> Processed:
+def _processed(
+    pipeline: Pipeline | None, windows: np.ndarray, starts: np.ndarray, most: int
+) -> Processed:
     """Returns one recording with the views of its windows and of at most `most` simulated ones."""
     rate = rate_of(pipeline)
     chosen = windows[: max(1, most)]
@@ -160,11 +171,14 @@ def _processed(pipeline, windows, starts, most: int) -> Processed:
     simulated = SimulatedWindows(
         np.tile(np.arange(len(chosen)), copies), views(pipeline, np.stack(sounds))[0]
     )
-    of = NormalWindows.of_recordings(np.zeros(len(windows), np.int64), starts, unsteadiness)
-    return Processed(of, vectors, simulated, None)
+    recording = np.zeros(len(windows), np.int64)
+    table = NormalWindows.of_recordings(recording, starts, unsteadiness)
+    return Processed(table, vectors, simulated, None)
 
 
-def _together(parts: Sequence[Processed], patches: Considered) -> Processed:
+def _join(parts: Sequence[Processed], patches: Considered) -> Processed:
+    """Returns the windows of several recordings as one table."""
+    # The rows of simulated windows are numbered from the first window of their recording.
     lengths = [len(part.windows) for part in parts]
     before = np.cumsum([0, *lengths[:-1]])
     rows = [part.simulated.rows + first for part, first in zip(parts, before, strict=True)]
@@ -173,14 +187,15 @@ def _together(parts: Sequence[Processed], patches: Considered) -> Processed:
         np.concatenate([part.windows.start for part in parts]),
         np.concatenate([part.windows.unsteadiness for part in parts]),
     )
-    simulated = _joined([part.simulated.vectors for part in parts])
-    vectors = _joined([part.vectors for part in parts])
+    simulated = _join_views([part.simulated.vectors for part in parts])
+    vectors = _join_views([part.vectors for part in parts])
     return Processed(
         windows, vectors, SimulatedWindows(np.concatenate(rows), simulated), patches.bands()
     )
 
 
-def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _join_views(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Returns {view: vectors of all parts}."""
     return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
 
 

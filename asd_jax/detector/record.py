@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.evidence import SOUND, remove_older, write_window
 from asd_jax.detector.verdict import Verdict
@@ -67,32 +68,32 @@ class Record:
         return clock.time() - seconds if self.began is None else self.began + start
 
     def window(
-        self, time: float, wave: np.ndarray, alarm: Alarm, score: float, changed: dict | None
+        self, time: float, wave: np.ndarray, alarm: Alarm, score: float, change: dict | None
     ) -> Iterator[dict]:
-        """Records a window that starts at a Unix time, and yields what people must be told.
+        """Records a window that starts at a Unix time, and yields the lines to report.
 
         Args:
             time: start of the window.
             wave: its samples.
             alarm: the alarm after this window.
             score: score of the window.
-            changed: the event that the window caused in the alarm, if any.
+            change: the event that the window caused in the alarm, if any.
         """
         seconds = len(wave) / self.rate
         threshold = alarm.threshold
         self.recorder.window(time, wave, self.rate, score=score, threshold=threshold)
-        if changed and changed["event"] == "alarm_start":
-            message, folder = self._explained(time, wave)
+        if change and change["event"] == "alarm_start":
+            message, folder = self._keep_evidence(time, wave)
             started = time - (alarm.ended.processed - seconds - alarm.started.processed)
             self.recorder.raised(
                 Occurrence(started, float(alarm.peak), threshold, message, evidence=folder)
             )
-        elif changed:
-            self.recorder.cleared(time + seconds, float(changed["peak"]))
+        elif change:
+            self.recorder.cleared(time + seconds, float(change["peak"]))
         yield from self.recorder.tick(time + seconds)
 
-    def _explained(self, time: float, wave: np.ndarray) -> tuple[str, str]:
-        """Returns (what is anomalous in a window, folder with the evidence)."""
+    def _keep_evidence(self, time: float, wave: np.ndarray) -> tuple[str, str]:
+        """Returns (what is anomalous in a window, folder of the evidence, "" if none was kept)."""
         verdict = self.detector.examine(wave, self.rate)
         message = f"score {verdict.score:.2f} above {verdict.threshold:.2f}; {verdict.difference}"
         stamp = clock.strftime("%Y-%m-%d_%H-%M-%S", clock.localtime(time))
@@ -107,11 +108,12 @@ class Record:
         return message, str(folder)
 
     def _write(self, folder: Path, verdict: Verdict, wave: np.ndarray) -> None:
-        from asd_jax.data.audio import resample
+        """Writes the sound, the verdict and the page of a window."""
+        # The page draws plots, which a watch without an alarm never needs.
         from asd_jax.detector.page import write_score_page
 
         write_window(folder, wave, self.rate, verdict)
         rate = self.detector.settings.sample_rate
-        heard = resample(wave, self.rate, rate)
+        resampled = resample(wave, self.rate, rate)
         page = str(folder / "page.html")
-        write_score_page(page, self.detector, [(SOUND, verdict)], lambda _: heard, None)
+        write_score_page(page, self.detector, [(SOUND, verdict)], lambda _: resampled, None)

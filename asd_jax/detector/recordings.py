@@ -58,18 +58,19 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     place = Path(place)
     is_list = place.suffix.lower() == ".csv"
     root = place.parent if is_list else place
-    said = _session_column(place if is_list else place / "clips.csv")
+    sessions = _session_column(place if is_list else place / "clips.csv")
     names = [os.path.relpath(clip.path, root) for clip in clips]
-    own = [Path(name).as_posix() for name in names]
+    names = [Path(name).as_posix() for name in names]
     folders = [
-        "/".join(part for part in Path(name).parts[:-1] if part not in DOMAINS) for name in own
+        "/".join(part for part in Path(name).parts[:-1] if part not in DOMAINS) for name in names
     ]
-    if any(said.get(name) for name in own):
-        folders = [said.get(name, "") for name in own]
-    return named_sessions(own, folders, [os.path.getmtime(clip.path) for clip in clips])
+    if any(sessions.get(name) for name in names):
+        folders = [sessions.get(name, "") for name in names]
+    return named_sessions(names, folders, [os.path.getmtime(clip.path) for clip in clips])
 
 
 def _session_column(table: Path) -> dict[str, str]:
+    """Returns {file: session} of a csv list, empty if there is no list."""
     if not table.is_file():
         return {}
     try:
@@ -91,25 +92,26 @@ def recordings(paths: Sequence[str]) -> list[Path]:
     Raises:
         InputError: a path does not exist, or a folder or a list has no recordings.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found |= dict.fromkeys(sound_files(path))
+            files |= dict.fromkeys(sound_files(path))
         elif path.suffix.lower() == ".csv":
-            found |= dict.fromkeys(path.parent / name for name in _listed(path))
+            files |= dict.fromkeys(path.parent / name for name in _listed(path))
         elif path.exists():
-            found[path] = None
+            files[path] = None
         else:
             raise InputError(f"{path}: no such file or folder")
-    if not found:
+    if not files:
         raise InputError("no recordings to score: name files, folders or csv lists")
-    return list(found)
+    return list(files)
 
 
 def _clip(root: Path, name: str) -> Clip:
+    """Returns the clip of a normal recording, with what its path says about it."""
     *folders, file = Path(name).parts
-    said = parse_name(file)
-    if said and said.label == 1:
+    parsed = parse_name(file)
+    if parsed and parsed.label == 1:
         raise InputError(
             f"{root / name}: an anomaly by its name, but --normal is for normal sound only: leave "
             "it out, or rename it"
@@ -117,13 +119,13 @@ def _clip(root: Path, name: str) -> Clip:
     domain = "unknown"
     section = "00"
     attribute = ""
-    if said:
-        section = said.section
-        attribute = said.attribute
-        domain = said.domain if file.startswith("section_") else domain
+    if parsed:
+        section = parsed.section
+        attribute = parsed.attribute
+        domain = parsed.domain if file.startswith("section_") else domain
     # A folder named after a domain overrides the domain in the file name.
-    if of_folder := [part.lower() for part in folders if part.lower() in DOMAINS]:
-        domain = of_folder[-1]
+    if domains := [part.lower() for part in folders if part.lower() in DOMAINS]:
+        domain = domains[-1]
     # The names of domains and the parts of a relative path do not name a class.
     classes = [part for part in folders if part.lower() not in DOMAINS and part not in ("..", "/")]
     return Clip(
@@ -190,7 +192,7 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
     Raises:
         InputError: a recording is in none of the folders.
     """
-    found = {}
+    files = {}
     for name in names:
         # `names_of` gives a name relative to the folder, with or without the folder's name.
         places = [
@@ -203,5 +205,5 @@ def normal_files(names: Sequence[str], folders: Sequence[str]) -> dict[str, Path
                 f"--normal={','.join(folders)}: no {name}, which the detector was fitted to; name "
                 "fit's folder, then with --normal=... again each that update was given"
             )
-        found[name] = path
-    return found
+        files[name] = path
+    return files

@@ -68,12 +68,12 @@ def printed(rows: Iterable[dict], *, as_json: bool, only: bool = False) -> Itera
         OutputFailed: standard output is the only place for the results and cannot be written to.
     """
     show = print_result if only else print_line
-    for one in rows:
-        if "error" in one:
-            print_error(f"error: {one['error']}")
+    for values in rows:
+        if "error" in values:
+            print_error(f"error: {values['error']}")
         elif as_json:
-            show(json.dumps(one))
-        yield one
+            show(json.dumps(values))
+        yield values
 
 
 def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
@@ -85,41 +85,47 @@ def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
     with atomic_file(path) as file:
         table = csv.DictWriter(codecs.getwriter("utf-8")(file, "backslashreplace"), COLUMNS)
         table.writeheader()
-        for one in rows:
-            if "error" not in one:
-                formula = one["file"].startswith(_FORMULA)
-                table.writerow(one | {"file": f"./{one['file']}"} if formula else one)
+        for values in rows:
+            if "error" not in values:
+                formula = values["file"].startswith(_FORMULA)
+                table.writerow(values | {"file": f"./{values['file']}"} if formula else values)
 
 
 def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     """Prints the number of anomalous recordings to stderr, after a table if `table`."""
+    # rich is slow to import, and JSON and csv need no table.
     from rich.table import Table
     from rich.text import Text
 
     from asd_jax.reporting.table import print_table
 
-    shown = Table(title=f"threshold {threshold:.3f}", header_style="bold")
+    screen = Table(title=f"threshold {threshold:.3f}", header_style="bold")
     # Long names are folded, because names that are cut off all look alike.
-    shown.add_column("file", overflow="fold")
+    screen.add_column("file", overflow="fold")
     for column in ("score", "p-value", "verdict", "worst at", "differs in", "where"):
-        shown.add_column(column, justify="right" if column in ("score", "p-value") else "left")
-    for one in (one for one in rows if table and "error" not in one):
-        kinds = ", ".join(one["flags"].split())
-        called = Text("anomaly", "bold red") if one["is_anomaly"] else Text("normal")
-        verdict = Text.assemble(called, f" ({kinds})" if kinds else "")
-        moment = f"{one['worst_start']:.1f} to {one['worst_end']:.1f} s"
-        values = f"{one['score']:.3f}", f"{one['p_value']:.3f}"
-        shown.add_row(one["file"], *values, verdict, moment, VIEW_WORDS[one["odd"]], one["where"])
+        screen.add_column(column, justify="right" if column in ("score", "p-value") else "left")
+    for values in (values for values in rows if table and "error" not in values):
+        kinds = ", ".join(values["flags"].split())
+        decision = Text("anomaly", "bold red") if values["is_anomaly"] else Text("normal")
+        screen.add_row(
+            values["file"],
+            f"{values['score']:.3f}",
+            f"{values['p_value']:.3f}",
+            Text.assemble(decision, f" ({kinds})" if kinds else ""),
+            f"{values['worst_start']:.1f} to {values['worst_end']:.1f} s",
+            VIEW_WORDS[values["odd"]],
+            values["where"],
+        )
     if table:
-        print_table(shown)
-    odd = [one["is_anomaly"] for one in rows if "error" not in one]
-    print_error(f"{sum(odd)} of {len(odd)} anomalous")
+        print_table(screen)
+    anomalous = [values["is_anomaly"] for values in rows if "error" not in values]
+    print_error(f"{sum(anomalous)} of {len(anomalous)} anomalous")
 
 
 def report_short(rows: Iterable[dict], window_seconds: float) -> None:
     """Prints to stderr how many recordings are too short for the detector, if any."""
-    flags = [one["flags"].split() for one in rows if "error" not in one]
-    if short := sum(Kind.SHORT in of for of in flags):
+    flags = [values["flags"].split() for values in rows if "error" not in values]
+    if short := sum(Kind.SHORT in kinds for kinds in flags):
         print_error(
             f"{short} of {len(flags)} recordings are shorter than the window of "
             f"{window_seconds:g} s: their scores are not comparable, most will seem anomalous; "

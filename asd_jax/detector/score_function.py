@@ -41,6 +41,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     for scorer in bank.voting:
         view, scoring = bank.scorers[scorer]
         prepare, training = prepared(scoring, *bank.training(view), bank.domains)
+        # Each domain has a bank of its own, and so a fit and statistics of its own.
         for name, vectors in training.items():
             score = _back_end(scoring, vectors.reshape(len(vectors), -1))
             usual, deviation = bank.standardization.statistics[scorer][name]
@@ -49,12 +50,12 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
 
     def function(wave):
         views = traced_views(config, params, wave)
-        found: dict[str, list[jax.Array]] = {}
+        by_domain: dict[str, list[jax.Array]] = {}
         for domain, view, prepare, score, usual, scale in scorers:
-            found.setdefault(domain, []).append(
-                (score(_prepared(prepare, views[view])) - usual) / scale
-            )
-        return jnp.stack([_fused(jnp.stack(of)) for of in found.values()]).min(0)
+            standardized = (score(_prepared(prepare, views[view])) - usual) / scale
+            by_domain.setdefault(domain, []).append(standardized)
+        # A sound that is normal in one domain is normal.
+        return jnp.stack([_fused(jnp.stack(scores)) for scores in by_domain.values()]).min(0)
 
     return function
 
@@ -62,6 +63,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
 def _fused(scores):
     """Returns the same as `fused`, for scores "j b"."""
     above = jnp.maximum(scores, 0)
+    # Relative to the highest score, the powers cannot overflow.
     highest = jnp.maximum(above.max(0), jnp.finfo(scores.dtype).tiny)
     mean = jax.lax.integer_pow(above / highest[None], POWER).mean(0)
     # exp and log, because jnp.power does not convert to ONNX when the number of clips is open.
@@ -73,8 +75,8 @@ def _prepared(prepare: Preparation, vectors):
     """Returns vectors "n e" of vectors "n ...", as `Preparation` without layers and whitening."""
     x = vectors[:, None] if vectors.ndim == 2 else vectors
     mean, std = (
-        jnp.broadcast_to(jnp.asarray(of, x.dtype), x.shape[1:])[None]
-        for of in (prepare.mean, prepare.std)
+        jnp.broadcast_to(jnp.asarray(array, x.dtype), x.shape[1:])[None]
+        for array in (prepare.mean, prepare.std)
     )
     x = (x - mean) / std
     x = _unit(x) if prepare.unit_length and x.shape[1] > 1 else x
@@ -82,36 +84,52 @@ def _prepared(prepare: Preparation, vectors):
 
 
 def _back_end(scoring: Scoring, vectors) -> Score:
-    known = scoring.back_end in ("pca_residual", "local_density", "mahalanobis")
-    plain = scoring.k == 1 and scoring.distance != "unit_euclidean"
-    if scoring.whiten or not (known and plain):
+    """Returns the scores of a back end that is fitted to vectors "r e"."""
+    back_ends = {
+        "pca_residual": _pca_residual,
+        "mahalanobis": _mahalanobis,
+        "local_density": _local_density,
+    }
+    plain = scoring.k == 1 and scoring.distance != "unit_euclidean" and not scoring.whiten
+    if scoring.back_end not in back_ends or not plain:
         raise InputError(
             f"a detector with back end {scoring.back_end} (whiten {scoring.whiten}, k {scoring.k}, "
             f"distance {scoring.distance}) cannot be exported"
         )
-    if scoring.back_end == "pca_residual":
-        found = principal_components(vectors, scoring.components)
-        mean, axes = (jnp.asarray(part, jnp.float32) for part in found)
+    return back_ends[scoring.back_end](scoring, vectors)
 
-        def residual(x):
-            x = x - mean[None]
-            explained = jnp.matmul(
-                jnp.matmul(x, axes.T, precision="highest"), axes, precision="highest"
-            )
-            return jnp.sqrt(jnp.square(x - explained).sum(1))
 
-        return residual
-    if scoring.back_end == "mahalanobis":
-        found = shrunk_covariance(vectors, scoring.shrinkage or None)
-        centre, directions, inside, rest = (jnp.asarray(part, jnp.float32) for part in found)
+def _pca_residual(scoring: Scoring, vectors) -> Score:
+    """Returns the distance to the subspace of the principal components."""
+    fitted = principal_components(vectors, scoring.components)
+    mean, axes = (jnp.asarray(array, jnp.float32) for array in fitted)
 
-        def distance(x):
-            x = x - centre[None]
-            along = jnp.matmul(x, directions.T, precision="highest")
-            outside = jnp.square(x - jnp.matmul(along, directions, precision="highest")).sum(1)
-            return jnp.sqrt((jnp.square(along) / inside[None]).sum(1) + outside / rest)
+    def residual(x):
+        x = x - mean[None]
+        explained = jnp.matmul(
+            jnp.matmul(x, axes.T, precision="highest"), axes, precision="highest"
+        )
+        return jnp.sqrt(jnp.square(x - explained).sum(1))
 
-        return distance
+    return residual
+
+
+def _mahalanobis(scoring: Scoring, vectors) -> Score:
+    """Returns the Mahalanobis distance to the mean."""
+    fitted = shrunk_covariance(vectors, scoring.shrinkage or None)
+    centre, directions, inside, rest = (jnp.asarray(array, jnp.float32) for array in fitted)
+
+    def distance(x):
+        x = x - centre[None]
+        along = jnp.matmul(x, directions.T, precision="highest")
+        outside = jnp.square(x - jnp.matmul(along, directions, precision="highest")).sum(1)
+        return jnp.sqrt((jnp.square(along) / inside[None]).sum(1) + outside / rest)
+
+    return distance
+
+
+def _local_density(scoring: Scoring, vectors) -> Score:
+    """Returns the distance to the nearest vector, relative to the distances around that vector."""
     cosine = scoring.distance == "cosine"
     scale = jnp.asarray(sparsity(vectors, scoring.distance, scoring.density_k), jnp.float32)
     bank = jnp.asarray(vectors, jnp.float32)
@@ -131,5 +149,6 @@ def _back_end(scoring: Scoring, vectors) -> Score:
 
 
 def _unit(x):
+    """Returns vectors scaled to length 1; a vector of zeros stays as it is."""
     length = jnp.linalg.norm(x, axis=-1, keepdims=True)
     return x / jnp.where(length > 0, length, 1)

@@ -67,11 +67,12 @@ class SelfCheck:
 
     def lines(self) -> list[str]:
         """Returns the summary as lines of text."""
-        s = self.scores
-        said = [
+        scores = self.scores
+        lines = [
             f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
-            f"median {s['median']:.2f}, highest {s['highest']:.2f}, threshold {s['threshold']:.2f}",
-            f"  {s['least']:.2f} {self.histogram} {s['highest']:.2f}",
+            f"median {scores['median']:.2f}, highest {scores['highest']:.2f}, threshold "
+            f"{scores['threshold']:.2f}",
+            f"  {scores['least']:.2f} {self.histogram} {scores['highest']:.2f}",
             f"{self._sessions()}, {self.sessions['hours']:.2f} hours, "
             f"{_many(self.sessions['modes'], 'operating mode')}; noise floor "
             f"{self.floor_db:.0f} dB, {'' if self.clipped else 'no '}clipping",
@@ -83,17 +84,17 @@ class SelfCheck:
             *(f"near-duplicates, which count as one: {a} and {b}" for a, b in self.copies[:10]),
         ]
         if len(self.copies) > 10:
-            said.append(f"... and {len(self.copies) - 10} more such pairs")
+            lines.append(f"... and {len(self.copies) - 10} more such pairs")
         if self.suspects:
-            said.append(
-                "odd among the normal sounds (listen to them; if they are not normal, remove "
+            lines.append(
+                "anomalous among the normal sounds (listen to them; if they are not normal, remove "
                 "them and fit again):"
             )
-            said += [
+            lines += [
                 f"  {name} at {start:.1f} s: score {score:.2f}"
                 for name, start, score in self.suspects[:10]
             ]
-        return said
+        return lines
 
     def _sessions(self) -> str:
         count = self.sessions["count"]
@@ -105,58 +106,65 @@ class SelfCheck:
 def self_check(detector: Detector) -> SelfCheck:
     """Returns the summary of a detector's normal sounds, from their self-scores and vectors."""
     bank = detector.bank
-    normal = detector.bank.normal
-    own = bank.deviations
-    low, high = np.quantile(own, [0.25, 0.75])
-    counted = np.flatnonzero(bank.self_scores.of)
-    odd = np.flatnonzero(own > max(high + _TUKEY * (high - low), FAR_OUT))
-    odd = odd[np.argsort(-own[odd], kind="stable")]
-    counts = np.histogram(normal, bins=20)[0]
+    normal = bank.normal
+    duplicates = copies(bank.windows.recording[bank.rows["level"]], bank.vectors["level"])
     sessions = _sessions(detector)
-    alarms = _alarms_a_day(detector)
     verdict, why = _verdict(detector, sessions)
     return SelfCheck(
         recordings=len(detector.names),
-        windows=len(detector.bank.windows),
+        windows=len(bank.windows),
         scores={
             "least": float(normal.min()),
             "median": float(np.median(normal)),
             "highest": float(normal.max()),
             "threshold": detector.threshold,
         },
-        histogram="".join(
-            _BARS[round(count / counts.max() * (len(_BARS) - 1))] if count else " "
-            for count in counts
-        ),
-        suspects=[
-            (
-                detector.names[bank.windows.recording[counted[n]]],
-                float(bank.windows.start[counted[n]]),
-                float(own[n]),
-            )
-            for n in odd
-        ],
-        copies=[
-            (detector.names[a], detector.names[b])
-            for a, b in copies(bank.windows.recording[bank.rows["level"]], bank.vectors["level"])
-        ],
+        histogram=_histogram(normal),
+        suspects=_suspects(detector),
+        copies=[(detector.names[a], detector.names[b]) for a, b in duplicates],
         notes=detector.notes,
         sessions=sessions,
         floor_db=float(filter_levels(detector).min()),
         clipped=any(note.kind == Kind.CLIPPED_RECORDINGS for note in detector.notes),
-        false_alarms_a_day=alarms,
+        false_alarms_a_day=_alarms_a_day(detector),
         verdict=verdict,
         why=why,
     )
 
 
+def _histogram(scores: np.ndarray) -> str:
+    """Returns a histogram of scores, one character per bin."""
+    counts = np.histogram(scores, bins=20)[0]
+    return "".join(
+        _BARS[round(count / counts.max() * (len(_BARS) - 1))] if count else " " for count in counts
+    )
+
+
+def _suspects(detector: Detector) -> list[tuple[str, float, float]]:
+    """Returns the windows that may not be normal, from the highest self-score down."""
+    bank = detector.bank
+    scores = bank.deviations
+    window = np.flatnonzero(bank.self_scores.of)
+    low, high = np.quantile(scores, [0.25, 0.75])
+    far_out = np.flatnonzero(scores > max(high + _TUKEY * (high - low), FAR_OUT))
+    far_out = far_out[np.argsort(-scores[far_out], kind="stable")]
+    return [
+        (
+            detector.names[bank.windows.recording[window[n]]],
+            float(bank.windows.start[window[n]]),
+            float(scores[n]),
+        )
+        for n in far_out
+    ]
+
+
 def _sessions(detector: Detector) -> dict[str, int | float | bool]:
+    """Returns how many sessions and operating modes the normal sounds have, and how many hours."""
     windows = detector.bank.windows
     level = detector.bank.vectors["level"]
-    recording = windows.recording
-    of = recording[detector.bank.rows["level"]]
-    whole = np.zeros(len(level), np.int64)
-    modes = stretches(level, _MODES * windows.unsteadiness, of, whole)
+    recording = windows.recording[detector.bank.rows["level"]]
+    one_part = np.zeros(len(level), np.int64)
+    modes = stretches(level, _MODES * windows.unsteadiness, recording, one_part)
     return {
         "count": len(np.unique(detector.bank.windows.session)),
         "known": all(detector.sessions) and bool(detector.sessions),
@@ -169,12 +177,12 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     """Returns the number of windows above the threshold in a day of sound."""
     windows = 86400 / detector.settings.window_seconds
     bank = detector.bank
-    own = np.mean(bank.own_session > detector.threshold)
+    same_session = np.mean(bank.own_session > detector.threshold)
     least = 1 / (1 + len(np.unique(bank.normal_session)))
-    few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)
+    too_few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)
     # With too few sounds, the rate that was asked for cannot be verified.
-    rate = max(detector.settings.false_alarm_rate, least if few else 0)
-    return {"same_session": float(windows * own), "new_session": float(windows * rate)}
+    rate = max(detector.settings.false_alarm_rate, least if too_few else 0)
+    return {"same_session": float(windows * same_session), "new_session": float(windows * rate)}
 
 
 def filter_levels(detector: Detector) -> np.ndarray:
@@ -186,12 +194,13 @@ def filter_levels(detector: Detector) -> np.ndarray:
     real, imaginary = np.split(np.square(frame_matrix(rate)).sum(1), 2)
     energy = mel_front_end(rate).filters @ (real + imaginary)
     # The lowest filters are so narrow that some lie between two frequencies of the DFT.
-    there = energy > 0
-    level = detector.bank.vectors["level"].mean(0)[there]
-    return DECIBELS * (level - np.log(energy[there]))
+    has_energy = energy > 0
+    level = detector.bank.vectors["level"].mean(0)[has_energy]
+    return DECIBELS * (level - np.log(energy[has_energy]))
 
 
 def _verdict(detector: Detector, sessions) -> tuple[str, str]:
+    """Returns (verdict on the normal sounds, its reason)."""
     rate = detector.settings.false_alarm_rate
     windows = len(detector.bank.normal)
     recordings = _many(len(detector.names), "recording")
@@ -214,16 +223,17 @@ def _verdict(detector: Detector, sessions) -> tuple[str, str]:
 def _on_few_sessions(detector: Detector, sessions, recordings: str) -> str:
     """Returns what is not known of other days, and what to record next."""
     if sessions["known"]:
-        heard = _many(sessions["count"], "session")
+        recorded = _many(sessions["count"], "session")
     elif len(detector.names) == 1:
-        heard = f"one session: {recordings}, cut into {len(detector.bank.windows)} windows"
+        recorded = f"one session: {recordings}, cut into {len(detector.bank.windows)} windows"
     else:
-        heard = f"{recordings} of unknown sessions"
+        recorded = f"{recordings} of unknown sessions"
     return (
-        f"another day is assumed, not heard ({heard}): record on three days or more, set up anew "
-        "each time, a subfolder a day"
+        f"another day is assumed, not recorded ({recorded}): record on three days or more, set up "
+        "anew each time, a subfolder a day"
     )
 
 
 def _many(count: int, name: str) -> str:
+    """Returns a number and a noun, in the plural unless it is one."""
     return f"{count} {name}{'s' * (count != 1)}"

@@ -16,7 +16,7 @@ _DATE = re.compile(r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?!\d{3})")
 
 
 def named_sessions(
-    names: Sequence[str], said: Sequence[str], modified: Sequence[float] | None = None
+    names: Sequence[str], given: Sequence[str], modified: Sequence[float] | None = None
 ) -> tuple[list[str] | None, str]:
     """Returns (session of each recording or None, how it is known).
 
@@ -25,11 +25,11 @@ def named_sessions(
 
     Args:
         names: names of the recordings.
-        said: session of each recording from a column or a subfolder, or "".
+        given: session of each recording from a column or a subfolder, or "".
         modified: time at which each file was written, in seconds.
     """
-    if len(set(said)) > 1:
-        return [one or "unnamed" for one in said], "named"
+    if len(set(given)) > 1:
+        return [session or "unnamed" for session in given], "named"
     dates = [_date(name) for name in names]
     if all(dates):
         return dates, "dates in the names"
@@ -39,16 +39,16 @@ def named_sessions(
         number = np.empty(len(order), np.int64)
         number[order] = np.concatenate([[0], np.cumsum(gaps)])
         if number.any():
-            return [f"session {one + 1}" for one in number], "gaps between the files' times"
+            return [f"session {n + 1}" for n in number], "gaps between the files' times"
     return None, "one or many: nothing tells"
 
 
 def _date(name: str) -> str:
     """Returns the date in the name of a file or of a folder above it, or "" if there is none."""
     for part in reversed(Path(name).parts):
-        for found in _DATE.finditer(part):
+        for match in _DATE.finditer(part):
             try:
-                return datetime.date(*map(int, found.groups())).isoformat()
+                return datetime.date(*map(int, match.groups())).isoformat()
             except ValueError:
                 continue
     return ""
@@ -72,19 +72,21 @@ def stretches(
         recording: recording of each window.
         apart: windows with different numbers here never belong to one stretch.
     """
+    # Only fits need scipy, which is slow to import.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist
 
-    numbers, of = np.unique(recording, return_inverse=True)
-    spectra = np.stack([level[of == n].mean(0) for n in range(len(numbers))]).astype(np.float64)
+    numbers, position = np.unique(recording, return_inverse=True)
+    means = [level[position == n].mean(0) for n in range(len(numbers))]
+    spectra = np.stack(means).astype(np.float64)
     limit = _LIKE * float(np.median(unsteadiness))
     stretch = np.zeros(len(numbers), np.int64)
-    for one in np.unique(apart):
-        members = np.unique(of[apart == one])
-        found = np.ones(1, np.int64)
+    for part in np.unique(apart):
+        members = np.unique(position[apart == part])
+        clusters = np.ones(1, np.int64)
         # A linkage needs at least two recordings.
         if len(members) > 1:
             distance = pdist(spectra[members]) / np.sqrt(spectra.shape[1])
-            found = fcluster(linkage(distance, "average"), limit, "distance")
-        stretch[members] = stretch.max() + found
-    return np.unique(stretch[of], return_inverse=True)[1]
+            clusters = fcluster(linkage(distance, "average"), limit, "distance")
+        stretch[members] = stretch.max() + clusters
+    return np.unique(stretch[position], return_inverse=True)[1]

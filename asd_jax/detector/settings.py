@@ -29,7 +29,7 @@ class Settings:
     )
     window_seconds: float = key(
         LONGEST_WINDOW_S,
-        "that it hears at once; the score of a longer sound is the mean of its windows'",
+        "length of a window; the score of a longer sound is the mean over its windows",
         least=SHORTEST_WINDOW_S,
         most=60,
     )

@@ -42,19 +42,19 @@ def check_tables(tensors: Mapping[str, Any], views: Collection[str], scorers: Co
         InputError: a table is missing, unknown, or has the wrong type or rank, or the axes
             disagree.
     """
-    wanted = COLUMNS | {f"raw/{scorer}": ("f", "c d") for scorer in scorers}
-    wanted |= {f"new/{scorer}": ("f", "v d") for scorer in scorers}
-    wanted |= {f"moved/{view}": ("f", "m ...") for view in views}
-    wanted |= {f"bank/{view}": ("f", f"{view} ...") for view in views}
-    wanted |= {f"rows/{view}": ("i", view) for view in views}
+    expected = COLUMNS | {f"raw/{scorer}": ("f", "c d") for scorer in scorers}
+    expected |= {f"new/{scorer}": ("f", "v d") for scorer in scorers}
+    expected |= {f"moved/{view}": ("f", "m ...") for view in views}
+    expected |= {f"bank/{view}": ("f", f"{view} ...") for view in views}
+    expected |= {f"rows/{view}": ("i", view) for view in views}
     if any(name.startswith("patches/") for name in tensors):
-        wanted |= PATCHES
-    found = {name for name in tensors if not name.startswith("encoder/")}
-    if differ := sorted(set(wanted) ^ found):
-        what = "lacks" if differ[0] in wanted else "does not know"
-        raise InputError(f"not a whole detector: {what} the table {differ[0][:80]!r}")
+        expected |= PATCHES
+    present = {name for name in tensors if not name.startswith("encoder/")}
+    if differing := sorted(set(expected) ^ present):
+        problem = "lacks" if differing[0] in expected else "does not know"
+        raise InputError(f"not a whole detector: {problem} the table {differing[0][:80]!r}")
     sizes: dict[str, int] = {"2": 2}
-    for name, (kind, axes) in wanted.items():
+    for name, (kind, axes) in expected.items():
         shape = tensors[name].shape
         letters = axes.removesuffix(" ...").split()
         if tensors[name].dtype.kind != kind or not _fits(shape, letters, axes, sizes):
@@ -75,6 +75,7 @@ def check_within(tensors: Mapping[str, np.ndarray], name: str, size: int) -> Non
 
 
 def _fits(shape, letters, axes, sizes) -> bool:
+    """Returns whether a shape has these axes; `sizes` learns the size of each new one."""
     rank = len(shape) > len(letters) if axes.endswith("...") else len(shape) == len(letters)
     pairs = zip(letters, shape, strict=False)
     return rank and all(sizes.setdefault(letter, size) == size for letter, size in pairs)

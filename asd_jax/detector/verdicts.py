@@ -1,6 +1,7 @@
 """Scores many recordings in order, reading ahead and using all devices."""
 
 import collections
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,14 @@ from asd_jax.runtime.errors import InputError
 AHEAD = 4  # recordings that are read while others are scored
 
 
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """The waveform of a recording, and the sampling rate in Hz at which it was recorded."""
+
+    wave: np.ndarray
+    rate: int
+
+
 def verdicts_of(
     detector: Detector, paths: Sequence[Path], read: Callable[[Path], np.ndarray]
 ) -> Iterator[tuple[Path, Verdict | InputError]]:
@@ -29,38 +38,41 @@ def verdicts_of(
         paths: paths of the recordings.
         read: function from path to waveform, at the rate given at the fit.
     """
-    enough = batch_size() * detector.settings.window_seconds * detector.settings.sample_rate
-    together: list[tuple[Path, tuple[np.ndarray, int] | InputError]] = []
-    for path, found in zip(paths, _read_ahead(read, paths), strict=True):
-        together.append((path, found))
-        if (
-            sum(len(found[0]) for _, found in together if not isinstance(found, InputError))
-            >= enough
-        ):
-            yield from _judged(detector, together)
-            together = []
-    yield from _judged(detector, together)
+    # In samples: recordings may be of any length.
+    full_batch = batch_size() * detector.settings.window_seconds * detector.settings.sample_rate
+    batch: list[tuple[Path, Recording | InputError]] = []
+    samples = 0
+    for path, recording in zip(paths, _read_ahead(read, paths), strict=True):
+        batch.append((path, recording))
+        samples += 0 if isinstance(recording, InputError) else len(recording.wave)
+        if samples >= full_batch:
+            yield from _examined(detector, batch)
+            batch = []
+            samples = 0
+    yield from _examined(detector, batch)
 
 
-def _judged(detector, together):
-    verdicts = iter(
-        detector.examine_all(
-            [found[0] for _, found in together if not isinstance(found, InputError)]
-        )
-    )
-    for path, found in together:
-        yield (
-            path,
-            found
-            if isinstance(found, InputError)
-            else next(verdicts).noted(*low_rate(detector, found[1])),
-        )
+def _examined(
+    detector: Detector, batch: Sequence[tuple[Path, Recording | InputError]]
+) -> Iterator[tuple[Path, Verdict | InputError]]:
+    """Yields each recording of a batch with its verdict or its error."""
+    waves = [one.wave for _, one in batch if isinstance(one, Recording)]
+    verdicts = iter(detector.examine_all(waves))
+    for path, recording in batch:
+        if isinstance(recording, InputError):
+            yield path, recording
+        else:
+            yield path, next(verdicts).noted(*low_rate(detector, recording.rate))
 
 
-def _read_ahead(read, paths):
-    def read_or_error(path):
+def _read_ahead(
+    read: Callable[[Path], np.ndarray], paths: Sequence[Path]
+) -> Iterator[Recording | InputError]:
+    """Yields the recordings in order; AHEAD of them are read while the caller works."""
+
+    def read_or_error(path: Path) -> Recording | InputError:
         try:
-            return read(path), sampling_rate(path)
+            return Recording(read(path), sampling_rate(path))
         except InputError as error:
             return error
 

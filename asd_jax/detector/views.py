@@ -55,12 +55,12 @@ def scoring_of(
         pipeline: the encoder, if there is one.
         normal: {view: vectors of normal windows "n ..."}; None for all views.
     """
-    found = dict.fromkeys(("level", "fluctuation", "rhythm"), FILTER_BANK)
+    scoring = dict.fromkeys(("level", "fluctuation", "rhythm"), FILTER_BANK)
     if normal is not None and np.median(normal["rhythm"][:, 0]) < RHYTHMIC:
-        del found["rhythm"]
+        del scoring["rhythm"]
     if pipeline is not None:
-        found["encoder"] = FINE_TUNED if pipeline.config.pooling.embedding_dim else FROZEN
-    return found
+        scoring["encoder"] = FINE_TUNED if pipeline.config.pooling.embedding_dim else FROZEN
+    return scoring
 
 
 def load_pipeline_or_eat(path: str | Path) -> Pipeline:
@@ -130,20 +130,20 @@ def views_and_unsteadiness(
     The unsteadiness is the root mean square difference between the log energies of a window's
     halves.
     """
-    elsewhere = pipeline is not None and pipeline.runtime != "jax"
+    other_runtime = pipeline is not None and pipeline.runtime != "jax"
     config, params = _of_one_window(pipeline)
-    if elsewhere:
+    if other_runtime:
         # The filter bank alone stands for the encoder, whose embedding is computed below.
         config = EncoderConfig(pipeline.config.front_end, None)
         params = {}
     elif pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
     traced = functools.partial(traced_views, config, params, with_rhythm=with_rhythm)
-    parts = in_batches(traced, windows)
+    arrays = in_batches(traced, windows)
     # jax.tree.leaves orders the entries of a dictionary by their keys.
     names = sorted([*view_names(pipeline, with_rhythm), "seconds", "unsteadiness"])
-    vectors = dict(zip(names, parts, strict=True))
-    if elsewhere:
+    vectors = dict(zip(names, arrays, strict=True))
+    if other_runtime:
         embed = embed_in(pipeline.runtime, pipeline.config, pipeline.params)
         batches = range(0, len(windows), batch_size())
         vectors["encoder"] = np.concatenate(
@@ -172,17 +172,17 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
     """
     # A single window is typical of a live stream, which gets a program of its own on one device.
     if len(windows) == 1:
-        return [np.asarray(part) for part in jax.tree.leaves(function(windows))]
+        return [np.asarray(array) for array in jax.tree.leaves(function(windows))]
     mesh = own_devices()
     size = batch_size()
-    found = []
+    batches = []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
         padded = {"wave": np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])}
         with jax.set_mesh(mesh):
-            parts = jax.tree.leaves(function(shard_batch(mesh, padded)["wave"]))
-        found.append([np.asarray(part)[: len(batch)] for part in parts])
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+            arrays = jax.tree.leaves(function(shard_batch(mesh, padded)["wave"]))
+        batches.append([np.asarray(array)[: len(batch)] for array in arrays])
+    return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
 
 def batch_size() -> int:
@@ -201,9 +201,9 @@ def shapes(
     """Returns {view: shape of a window's vector}, without computing anything."""
     config, params = _of_one_window(pipeline)
     traced = functools.partial(traced_views, config, params, with_rhythm=with_rhythm)
-    # Of the same arguments as a window's own program, so that it is traced once.
-    found = jax.eval_shape(traced, jax.ShapeDtypeStruct((1, samples), jnp.float32))
-    return {view: found[view].shape[1:] for view in view_names(pipeline, with_rhythm)}
+    # The arguments are those of a single window's program, so that it is traced only once.
+    outputs = jax.eval_shape(traced, jax.ShapeDtypeStruct((1, samples), jnp.float32))
+    return {view: outputs[view].shape[1:] for view in view_names(pipeline, with_rhythm)}
 
 
 def _of_one_window(pipeline: Pipeline | None) -> tuple[EncoderConfig | None, dict]:
@@ -226,11 +226,15 @@ def traced_views(
         [energies[:, n : n + second].mean(1) for n in second_starts(energies.shape[1])], 1
     )
     half = max(1, energies.shape[1] // 2)
-    differ = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
-    found = {"level": energies.mean(1), "fluctuation": jnp.std(energies, 1), "seconds": seconds}
+    difference = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
+    outputs = {
+        "level": energies.mean(1),
+        "fluctuation": jnp.std(energies, 1),
+        "seconds": seconds,
+    }
     if with_rhythm:
-        found["rhythm"] = rhythm(energies)
-    found["unsteadiness"] = jnp.sqrt(jnp.square(differ).mean(1))
+        outputs["rhythm"] = rhythm(energies)
+    outputs["unsteadiness"] = jnp.sqrt(jnp.square(difference).mean(1))
     if config is not None:
-        found["encoder"] = Encoder(config).apply({"params": params}, wave)[0]
-    return found
+        outputs["encoder"] = Encoder(config).apply({"params": params}, wave)[0]
+    return outputs

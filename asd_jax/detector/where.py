@@ -50,12 +50,12 @@ def band_of(
         deviation: standard deviation of the log energies of normal sounds.
         edges_hz: the f + 1 edges of the filters' bands.
     """
-    differs = (second - usual) / deviation
-    peak = int(np.abs(differs).argmax())
-    alike = differs * np.sign(differs[peak]) >= _SHARE * abs(differs[peak])
-    outside = np.flatnonzero(~alike)
+    difference = (second - usual) / deviation
+    peak = int(np.abs(difference).argmax())
+    in_band = difference * np.sign(difference[peak]) >= _SHARE * abs(difference[peak])
+    outside = np.flatnonzero(~in_band)
     first = int(outside[outside < peak].max(initial=-1)) + 1
-    last = int(outside[outside > peak].min(initial=len(differs)))
+    last = int(outside[outside > peak].min(initial=len(difference)))
     decibels = float(DECIBELS * (second - usual)[first:last].mean())
     return Band(float(edges_hz[first]), float(edges_hz[last]), decibels)
 

@@ -1,6 +1,7 @@
 """What comes after the score: readings over months, alarm cases, levels and trends, in one file.
 
-    store.py       one SQLite file for all machines: readings, events, alarm cases
+    database.py    the SQLite file: tables, transactions, errors
+    store.py       all machines in one such file: readings, events, alarm cases
     series.py      readings as arrays, old ones merged
     recorder.py    one machine's way into the store; a full disk delays it and stops nothing
     alarms.py      scores -> alarms: deadband, on-delay and off-delay, N of M

@@ -57,7 +57,7 @@ class Alarm:
     on_delay_seconds: float = 0.0
     active: bool = False
     count: int = 0
-    _met: bool = False
+    _condition_met: bool = False
     _start: Moment = Moment(0.0)
     _end: Moment = Moment(0.0)
     _peak: float = float("-inf")
@@ -74,6 +74,7 @@ class Alarm:
             score: its score.
         """
         if self.active:
+            # A score between `release` and `threshold` keeps an alarm on, and starts none.
             if score > self.release:
                 self._end = end
                 self._peak = max(self._peak, score)
@@ -81,16 +82,17 @@ class Alarm:
             quiet = end.processed - self._end.processed
             return self.finish(False) if quiet >= self.hold_seconds else None
         self._recent.append((start, score))
-        above = [one for one in self._recent if one[1] > self.threshold]
+        above = [(start, score) for start, score in self._recent if score > self.threshold]
         if len(above) < self.confirm:
-            self._met = False
+            self._condition_met = False
             return None
         # An alarm dates from the first of the windows that meet the condition.
-        if not self._met:
-            self._met = True
+        if not self._condition_met:
+            self._condition_met = True
             self._start = above[0][0]
             self._peak = max(score for _, score in above)
         self._peak = max(self._peak, score)
+        # A window below the threshold starts no alarm, even if the windows before it would.
         if score <= self.threshold or end.processed - self._start.processed < self.on_delay_seconds:
             return None
         self.active = True
@@ -134,10 +136,16 @@ class Alarm:
         if not self.active:
             return None
         self.active = False
-        self._met = False
+        self._condition_met = False
+        # Windows of this alarm must not count towards the next one.
         self._recent.clear()
         # An alarm may span several files, so its length is measured in processed sound.
         seconds = self._end.processed - self._start.processed
-        found = {"event": "alarm_end", **self._start.fields("start"), **self._end.fields("end")}
-        found |= {"seconds": seconds, "peak": self._peak}
-        return found | ({"still_on": True} if still_on else {})
+        return {
+            "event": "alarm_end",
+            **self._start.fields("start"),
+            **self._end.fields("end"),
+            "seconds": seconds,
+            "peak": self._peak,
+            **({"still_on": True} if still_on else {}),
+        }

@@ -15,6 +15,7 @@ alarm_announced, alarm_acknowledged, alarm_cleared, alarm_closed, alarm_shelved,
 """
 
 import dataclasses
+from collections.abc import Callable
 
 from asd_jax.monitoring.store import DAY, Store
 from asd_jax.runtime.errors import InputError
@@ -54,7 +55,7 @@ class Case:
         cleared: when the sound was normal again; None while the alarm is on.
         acknowledged: when somebody acknowledged it.
         acknowledged_by: who did.
-        announced: when people were told.
+        announced: when it was announced.
         closed: when it was both cleared and acknowledged.
         note: what was noted at the acknowledgement.
         shelved_until: until when the machine is shelved.
@@ -87,7 +88,7 @@ class Case:
     @property
     def peak(self) -> float:
         """Returns the highest score of all occurrences."""
-        return max(one.peak for one in self.occurrences)
+        return max(occurrence.peak for occurrence in self.occurrences)
 
 
 def cases(
@@ -123,31 +124,32 @@ def case_of(store: Store, number: int) -> Case:
 
 def open_case(store: Store, machine: str) -> Case | None:
     """Returns the open case of a machine, or None."""
-    found = cases(store, machine, only_open=True)
-    return found[0] if found else None
+    open_cases = cases(store, machine, only_open=True)
+    return open_cases[0] if open_cases else None
 
 
 def raise_case(store: Store, machine: str, occurrence: Occurrence) -> Case:
     """Records that an alarm is on: a new case, or a further occurrence of the open one.
 
-    Nobody is told yet: see `announce_due`.
+    It is not announced yet: see `announce_due`.
     """
-    with store.transaction() as do:
+    with store.transaction() as execute:
         case = open_case(store, machine)
         if case is None:
-            number = do(
+            number = execute(
                 "INSERT INTO cases (machine, raised) VALUES (?, ?)",
                 (store.number(machine), occurrence.started),
             ).lastrowid
         else:
             number = case.id
-            do("UPDATE cases SET cleared = NULL WHERE id = ?", (number,))
-            do(
+            execute("UPDATE cases SET cleared = NULL WHERE id = ?", (number,))
+            # An occurrence that a killed process left open gets an end.
+            execute(
                 "UPDATE occurrences SET ended = started WHERE case_id = ? AND ended IS NULL",
                 (number,),
             )
         values = dataclasses.astuple(occurrence)
-        do(
+        execute(
             "INSERT INTO occurrences (case_id, started, peak, threshold, message, evidence, ended) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, *values),
@@ -180,7 +182,7 @@ def clear_case(
         seconds: length of the alarm in sound; by default the difference of its times, which a clock
             that was set in between makes wrong.
     """
-    with store.transaction() as do:
+    with store.transaction() as execute:
         case = open_case(store, machine)
         if case is None:
             return None
@@ -188,8 +190,8 @@ def clear_case(
         seconds = max(ended - started, 0.0) if seconds is None else seconds
         # The record stays in order, even if the clock was set back during the alarm.
         ended = max(ended, started)
-        do("UPDATE cases SET cleared = ? WHERE id = ?", (ended, case.id))
-        do(
+        execute("UPDATE cases SET cleared = ? WHERE id = ?", (ended, case.id))
+        execute(
             "UPDATE occurrences SET ended = ?, peak = max(peak, ?) "
             "WHERE case_id = ? AND ended IS NULL",
             (ended, peak, case.id),
@@ -197,26 +199,26 @@ def clear_case(
         store.event(
             machine, ended, "alarm_cleared", f"after {seconds:.0f} s", case=case.id, peak=peak
         )
-        _close(store, do, case_of(store, case.id), ended)
+        _close(store, execute, case_of(store, case.id), ended)
         return case_of(store, case.id)
 
 
 def acknowledge(store: Store, number: int, time: float, by: str = "", note: str = "") -> Case:
-    """Records that somebody has taken notice; a cleared case is closed by it.
+    """Records that somebody acknowledges a case; a cleared case is closed by it.
 
     Raises:
         InputError: there is no such case, or it is acknowledged already.
     """
-    with store.transaction() as do:
+    with store.transaction() as execute:
         case = case_of(store, number)
         if case.acknowledged is not None:
             raise InputError(f"case {number} is acknowledged already, by {case.acknowledged_by!r}")
-        do(
+        execute(
             "UPDATE cases SET acknowledged = ?, acknowledged_by = ?, note = ? WHERE id = ?",
             (time, by, note, number),
         )
         store.event(case.machine, time, "alarm_acknowledged", note, case=number, by=by)
-        _close(store, do, case_of(store, number), time)
+        _close(store, execute, case_of(store, number), time)
         return case_of(store, number)
 
 
@@ -234,8 +236,8 @@ def shelve(store: Store, machine: str, time: float, until: float, by: str = "") 
             f"shelved for {(until - time) / 3600:g} h: must be above 0 and at most "
             f"{LONGEST_SHELF / 3600:g} h"
         )
-    with store.transaction() as do:
-        do(
+    with store.transaction() as execute:
+        execute(
             "UPDATE machines SET shelved_until = ?, shelved_by = ? WHERE name = ?",
             (until, by, machine),
         )
@@ -244,8 +246,8 @@ def shelve(store: Store, machine: str, time: float, until: float, by: str = "") 
 
 def unshelve(store: Store, machine: str, time: float, by: str = "") -> None:
     """Ends the shelving of a machine before its time."""
-    with store.transaction() as do:
-        changed = do(
+    with store.transaction() as execute:
+        changed = execute(
             "UPDATE machines SET shelved_until = NULL, shelved_by = '' "
             "WHERE name = ? AND shelved_until IS NOT NULL",
             (machine,),
@@ -256,8 +258,8 @@ def unshelve(store: Store, machine: str, time: float, by: str = "") -> None:
 
 def move_shelving(store: Store, machine: str, seconds: float) -> None:
     """Moves the end of a shelving with a clock that was set, so that it lasts as long as meant."""
-    with store.transaction() as do:
-        do(
+    with store.transaction() as execute:
+        execute(
             "UPDATE machines SET shelved_until = shelved_until + ? WHERE name = ?",
             (seconds, machine),
         )
@@ -266,7 +268,7 @@ def move_shelving(store: Store, machine: str, seconds: float) -> None:
 def announce_due(
     store: Store, time: float, *, machine: str | None = None, silent: bool = False
 ) -> list[Case]:
-    """Returns the cases that people must be told of now, and records that they are.
+    """Returns the cases that must be announced now, and records that they are.
 
     Args:
         store: the store.
@@ -276,14 +278,14 @@ def announce_due(
     """
     if silent:
         return []
-    with store.transaction() as do:
+    with store.transaction() as execute:
         due = [
             case
             for case in cases(store, machine, only_open=True)
             if case.announced is None and case.state(time) == "raised"
         ]
         for case in due:
-            do("UPDATE cases SET announced = ? WHERE id = ?", (time, case.id))
+            execute("UPDATE cases SET announced = ? WHERE id = ?", (time, case.id))
             last = case.occurrences[-1]
             store.event(
                 case.machine,
@@ -298,9 +300,10 @@ def announce_due(
         return due
 
 
-def _close(store: Store, do, case: Case, time: float) -> None:
+def _close(store: Store, execute: Callable, case: Case, time: float) -> None:
+    """Closes a case that is both cleared and acknowledged."""
     if case.cleared is not None and case.acknowledged is not None:
-        do("UPDATE cases SET closed = ? WHERE id = ?", (time, case.id))
+        execute("UPDATE cases SET closed = ? WHERE id = ?", (time, case.id))
         store.event(case.machine, time, "alarm_closed", "", case=case.id)
 
 
@@ -314,5 +317,5 @@ def _case(store: Store, row) -> Case:
     return Case(
         **{name: row[name] for name in (*names, "note", "shelved_until")},
         machine=row["name"],
-        occurrences=tuple(Occurrence(**dict(one)) for one in occurrences),
+        occurrences=tuple(Occurrence(**dict(row)) for row in occurrences),
     )

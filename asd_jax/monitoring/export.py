@@ -73,7 +73,7 @@ def as_audacity_labels(cases: Sequence[Case], start: float, now: float) -> str:
     Raises:
         InputError: every alarm was before `start`.
     """
-    found = sorted(
+    occurrences = sorted(
         (
             one.started,
             now if one.ended is None else one.ended,
@@ -84,9 +84,9 @@ def as_audacity_labels(cases: Sequence[Case], start: float, now: float) -> str:
     )
     labels = [
         f"{max(began - start, 0):.6f}\t{ended - start:.6f}\t{' '.join(text.split())}\n"
-        for began, ended, text in found
+        for began, ended, text in occurrences
         if ended >= start
     ]
-    if found and not labels:
+    if occurrences and not labels:
         raise InputError(f"no alarm since {clock(start)}: name an earlier start of the recording")
     return "".join(labels)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
-LOWEST_HZ = 25.0  # nominal; microphones of phones and USB hear nothing below
+LOWEST_HZ = 25.0  # nominal; microphones of phones and USB give nothing below
 SILENCE_DB = -200.0  # of a waveform of zeros
 _G = 10**0.3  # octave ratio to the base ten, IEC 61260-1:2014, 3.1
 _ORDER = 3  # of the Butterworth filters; the lowest that meets class 1
@@ -54,9 +54,11 @@ def sound_levels(wave: Float[np.ndarray, "s"], rate: int) -> tuple[float, Float[
 
 @functools.lru_cache(maxsize=4)
 def _gains(samples: int, rate: int) -> np.ndarray:
+    """Returns `band_gains` at the frequencies of a waveform's DFT."""
     return band_gains(np.fft.rfftfreq(samples, 1 / rate), third_octaves(rate))
 
 
 def _decibels(power):
-    found = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))
-    return float(found) if np.ndim(found) == 0 else found
+    """Returns a level in dB, at least that of silence."""
+    level = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))
+    return float(level) if np.ndim(level) == 0 else level

@@ -30,9 +30,9 @@ class QuietHours:
         """
         if not text:
             return cls()
-        if not (found := _HOURS.fullmatch(text)):
+        if not (match := _HOURS.fullmatch(text)):
             raise InputError(f"quiet hours {text!r}: should be of the form 22:00-06:00")
-        hour, minute, to_hour, to_minute = map(int, found.groups())
+        hour, minute, to_hour, to_minute = map(int, match.groups())
         return cls(60 * hour + minute, 60 * to_hour + to_minute)
 
     def at(self, time: float) -> bool:

@@ -1,4 +1,4 @@
-"""Brings what one machine does into the store; a full disk delays it and stops nothing."""
+"""Records what one machine does in the store; a full disk delays it and stops nothing."""
 
 import collections
 import time as clock
@@ -8,9 +8,11 @@ import numpy as np
 
 from asd_jax.monitoring import cases
 from asd_jax.monitoring.cases import Case, Occurrence
+from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.levels import sound_levels
 from asd_jax.monitoring.quiet_hours import QuietHours
-from asd_jax.monitoring.store import NotStored, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import Store
 from asd_jax.monitoring.trend import reported_trend
 
 MOST_WAITING = 10_000  # entries held in memory while the store cannot be written
@@ -56,32 +58,32 @@ class Recorder:
             level=level,
             bands=bands,
         )
-        self._do(lambda: self.store.add(self.machine, reading))
+        self._write(lambda: self.store.add(self.machine, reading))
 
     def event(self, time: float, kind: str, message: str = "", **fields) -> None:
         """Records an event."""
-        self._do(lambda: self.store.event(self.machine, time, kind, message, **fields))
+        self._write(lambda: self.store.event(self.machine, time, kind, message, **fields))
 
     def read(self, file: str, changed_us: int) -> None:
         """Records that a recording was read; arguments as for `Store.set_read`."""
-        self._do(lambda: self.store.set_read(self.machine, file, changed_us))
+        self._write(lambda: self.store.set_read(self.machine, file, changed_us))
 
     def forget_read(self, files: Collection[str]) -> None:
         """Removes what is known of recordings, which are there no longer."""
         if files:
-            self._do(lambda: self.store.forget_read(self.machine, files))
+            self._write(lambda: self.store.forget_read(self.machine, files))
 
     def raised(self, occurrence: Occurrence) -> None:
         """Records that the alarm is on."""
-        self._do(lambda: cases.raise_case(self.store, self.machine, occurrence))
+        self._write(lambda: cases.raise_case(self.store, self.machine, occurrence))
 
     def cleared(self, ended: float, peak: float, seconds: float | None = None) -> None:
         """Records that the alarm is off; arguments as for `clear_case`."""
-        self._do(lambda: cases.clear_case(self.store, self.machine, ended, peak, seconds))
+        self._write(lambda: cases.clear_case(self.store, self.machine, ended, peak, seconds))
 
     def clock_set(self, seconds: float) -> None:
         """Records that the clock was set by so many seconds, so that a shelving ends when meant."""
-        self._do(lambda: cases.move_shelving(self.store, self.machine, seconds))
+        self._write(lambda: cases.move_shelving(self.store, self.machine, seconds))
 
     def open_case(self) -> Case | None:
         """Returns the open case of the machine; None also if the store cannot be read."""
@@ -91,7 +93,7 @@ class Recorder:
             return None
 
     def tick(self, now: float) -> list[dict]:
-        """Returns what people must be told now, as events: cases, a trend, a full disk.
+        """Returns the events to report now: cases to announce, a trend, a full disk.
 
         Args:
             now: the present time, or that of the recording.
@@ -129,7 +131,9 @@ class Recorder:
         """Returns the number of entries that wait for the store."""
         return len(self._waiting)
 
-    def _do(self, write: Callable[[], object]) -> None:
+    def _write(self, write: Callable[[], object]) -> None:
+        """Queues an entry, and writes all that wait if the store can be written."""
+        # Memory is bounded: the oldest entry is lost.
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self.lost += 1
@@ -137,6 +141,7 @@ class Recorder:
         self._flush()
 
     def _flush(self) -> None:
+        """Writes the entries that wait, in order, until the store refuses one."""
         # A store that refuses may take seconds to do so, as it waits for locks.
         if self.failure and clock.monotonic() - self._tried < _RETRY_SECONDS:
             return

@@ -3,7 +3,8 @@
 import numpy as np
 
 from asd_jax.monitoring.levels import mid_band_hz
-from asd_jax.monitoring.store import DAY, Series, Store
+from asd_jax.monitoring.series import Series
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import Trend, score_trend, trend
 
 
@@ -13,17 +14,17 @@ def trends(store: Store, machine: str, now: float, days: int) -> list[tuple[str,
     Raises:
         InputError: fewer than 7 days have readings.
     """
-    found = [("score", "", score_trend(store, machine, now, days))]
+    report = [("score", "", score_trend(store, machine, now, days))]
     series = store.readings(machine, now - days * DAY, now)
     if np.isnan(series.level).all():
-        return found
-    found.append(("level", "dB", _level_trend(series, series.level, now, days, 1)))
+        return report
+    report.append(("level", "dB", _level_trend(series, series.level, now, days, 1)))
     count = series.bands.shape[1]
     for number, centre in enumerate(mid_band_hz(count)):
-        one = _level_trend(series, series.bands[:, number], now, days, count)
-        if one.direction:
-            found.append((f"level at {centre:.0f} Hz", "dB", one))
-    return found
+        band = _level_trend(series, series.bands[:, number], now, days, count)
+        if band.direction:
+            report.append((f"level at {centre:.0f} Hz", "dB", band))
+    return report
 
 
 def _level_trend(series: Series, value: np.ndarray, now: float, days: int, looks: int) -> Trend:

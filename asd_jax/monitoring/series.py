@@ -61,8 +61,8 @@ def series_of(rows: Sequence) -> Series:
     bands = [np.frombuffer(row["bands"] or b"", "<f4") for row in rows]
     width = max(map(len, bands), default=0)
     table = np.full((len(rows), width), np.nan)
-    for line, own in zip(table, bands, strict=True):
-        line[: len(own)] = own
+    for row, levels in zip(table, bands, strict=True):
+        row[: len(levels)] = levels
     return Series(**columns, bands=table)
 
 

@@ -14,19 +14,15 @@ old readings are merged into longer ones (`STAGES`), and the oldest events and c
 removed. The alarm cases are in cases.py.
 """
 
-import contextlib
 import json
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from asd_jax.monitoring.database import Database
 from asd_jax.monitoring.series import Reading, Series, merged, series_of
-from asd_jax.runtime.errors import InputError
 
-VERSION = 1  # of the tables
 DAY = 86400.0
 # (age in seconds from which readings are merged, seconds that a merged reading covers). For windows
 # of 10 s this keeps about 30,000 readings of a machine, 6 MB, and 365 more a year.
@@ -34,187 +30,15 @@ STAGES = ((2 * DAY, 600.0), (30 * DAY, 3600.0), (400 * DAY, DAY))
 MOST_EVENTS = 100_000  # of each machine
 MOST_CASES = 10_000  # closed ones of each machine
 _ROLL_UP_EVERY = 3600.0  # seconds of readings between two mergers
-_APPLICATION = 0x61736461  # "asda", which tells the file from other programs' SQLite files
-_WAIT_SECONDS = 10.0  # for a lock that another process holds
-_TABLES = """
-CREATE TABLE machines (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    shelved_until REAL,
-    shelved_by TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE TABLE readings (
-    machine INTEGER NOT NULL REFERENCES machines,
-    stage INTEGER NOT NULL,
-    time REAL NOT NULL,
-    seconds REAL NOT NULL,
-    count INTEGER NOT NULL,
-    score REAL NOT NULL,
-    highest REAL NOT NULL,
-    threshold REAL NOT NULL,
-    level REAL,
-    bands BLOB,
-    PRIMARY KEY (machine, stage, time)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    machine INTEGER NOT NULL REFERENCES machines,
-    time REAL NOT NULL,
-    kind TEXT NOT NULL,
-    message TEXT NOT NULL,
-    fields TEXT NOT NULL
-) STRICT;
-CREATE INDEX events_of_machine ON events (machine, id);
-CREATE TABLE marks (name TEXT PRIMARY KEY, event INTEGER NOT NULL) STRICT;
-CREATE TABLE cases (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    machine INTEGER NOT NULL REFERENCES machines,
-    raised REAL NOT NULL,
-    cleared REAL,
-    acknowledged REAL,
-    acknowledged_by TEXT NOT NULL DEFAULT '',
-    announced REAL,
-    closed REAL,
-    note TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE UNIQUE INDEX one_open_case ON cases (machine) WHERE closed IS NULL;
-CREATE TABLE occurrences (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    case_id INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE,
-    started REAL NOT NULL,
-    ended REAL,
-    peak REAL NOT NULL,
-    threshold REAL NOT NULL,
-    message TEXT NOT NULL,
-    evidence TEXT NOT NULL
-) STRICT;
-CREATE INDEX occurrences_of_case ON occurrences (case_id);
-"""
 
 
-class NotStored(InputError):
-    """The store cannot be written or read now: full disk, lock, permissions. Trying again helps."""
-
-
-class Store:
-    """One SQLite file for the readings, events and cases of any number of machines."""
+class Store(Database):
+    """The readings, events and cases of any number of machines."""
 
     def __init__(self, path: str | Path, *, new: bool = True):
-        """Opens the file, and makes it if it does not exist and `new` is true.
-
-        Raises:
-            InputError: the file is of another program or of a newer version, or does not exist and
-                `new` is false.
-            NotStored: it cannot be opened.
-        """
-        self.path = Path(path)
-        if not new and not self.path.is_file():
-            raise InputError(
-                f"{path}: no such store; python -m asd_jax.detect watch --store={path} makes one"
-            )
-        self._lock = threading.RLock()
+        """Opens the file; arguments and errors as for `Database`."""
+        super().__init__(path, new=new)
         self._rolled_up: dict[str, float] = {}
-        with self._refused():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = sqlite3.connect(
-                self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._open.row_factory = sqlite3.Row
-            try:
-                self._prepare()
-            except BaseException:
-                self._open.close()
-                raise
-
-    def _prepare(self) -> None:
-        # The file of another program must not be touched, so it is recognised before any PRAGMA
-        # that writes.
-        tables = self._open.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        (application,) = self._open.execute("PRAGMA application_id").fetchone()
-        (version,) = self._open.execute("PRAGMA user_version").fetchone()
-        if tables and application != _APPLICATION:
-            raise InputError(f"{self.path}: a database of another program; name another file")
-        if version > VERSION:
-            raise InputError(
-                f"{self.path}: written by a newer version (tables {version}, known {VERSION}); "
-                "update asd_jax"
-            )
-        # In WAL mode, readers and a writer do not wait for each other. A kill loses nothing that
-        # was committed; a power cut may lose the last seconds, but never damages the file.
-        self._open.execute("PRAGMA journal_mode = WAL")
-        self._open.execute("PRAGMA synchronous = NORMAL")
-        self._open.execute("PRAGMA foreign_keys = ON")
-        with self.transaction() as do:
-            # Another process may have made the tables in the meantime.
-            if not do("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    do(statement)
-                do(f"PRAGMA application_id = {_APPLICATION}")
-                do(f"PRAGMA user_version = {VERSION}")
-
-    def close(self) -> None:
-        """Closes the file."""
-        with self._lock:
-            self._open.close()
-
-    def __enter__(self) -> "Store":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator:
-        """Context manager: yields a function that executes SQL; all of it is kept, or nothing.
-
-        A transaction inside another is part of it.
-
-        Raises:
-            NotStored: the file cannot be written or read.
-        """
-        with self._lock, self._refused():
-            outermost = not self._open.in_transaction
-            if outermost:
-                self._open.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._open.execute
-            except BaseException:
-                # SQLite itself may have ended the transaction, e.g. when the disk is full.
-                if outermost and self._open.in_transaction:
-                    self._open.execute("ROLLBACK")
-                raise
-            if outermost:
-                self._committed()
-
-    def _committed(self) -> None:
-        try:
-            self._open.execute("COMMIT")
-        except sqlite3.Error:
-            if self._open.in_transaction:
-                self._open.execute("ROLLBACK")
-            raise
-
-    def query(self, sql: str, *values) -> list[sqlite3.Row]:
-        """Returns the rows of a SELECT.
-
-        Raises:
-            NotStored: the file cannot be read.
-        """
-        with self._lock, self._refused():
-            return self._open.execute(sql, values).fetchall()
-
-    @contextlib.contextmanager
-    def _refused(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise NotStored(f"{self.path}: cannot be used as a store ({error})") from error
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{self.path}: not a whole store ({error})") from error
-        except OSError as error:
-            raise NotStored(f"{self.path}: cannot be used ({error.strerror or error})") from error
-        except OverflowError as error:  # a number of 64 bits or more
-            raise InputError("a number that no record can have") from error
 
     def machines(self) -> list[str]:
         """Returns the names of the machines, in the order in which they came."""
@@ -222,9 +46,9 @@ class Store:
 
     def number(self, machine: str) -> int:
         """Returns the number of a machine in the tables; a new machine gets one."""
-        with self.transaction() as do:
-            do("INSERT OR IGNORE INTO machines (name) VALUES (?)", (machine,))
-            return do("SELECT id FROM machines WHERE name = ?", (machine,)).fetchone()[0]
+        with self.transaction() as execute:
+            execute("INSERT OR IGNORE INTO machines (name) VALUES (?)", (machine,))
+            return execute("SELECT id FROM machines WHERE name = ?", (machine,)).fetchone()[0]
 
     def add(self, machine: str, *readings: Reading) -> None:
         """Adds readings of a machine; one of the same time replaces the earlier one.
@@ -236,16 +60,14 @@ class Store:
         """
         if not readings:
             return
-        with self.transaction() as do:
+        with self.transaction() as execute:
             number = self.number(machine)
-            for one in readings:
-                bands = None if one.bands is None else np.asarray(one.bands, "<f4").tobytes()
-                values = (one.seconds, 1, one.score, one.score, one.threshold, one.level, bands)
-                do(
+            for reading in readings:
+                execute(
                     "INSERT OR REPLACE INTO readings VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (number, one.time, *values),
+                    (number, reading.time, *_values(reading)),
                 )
-            latest = max(one.time for one in readings)
+            latest = max(reading.time for reading in readings)
             # A clock that was set back must not postpone the next merger.
             if abs(latest - self._rolled_up.get(machine, -np.inf)) >= _ROLL_UP_EVERY:
                 self.roll_up(machine, latest)
@@ -264,43 +86,39 @@ class Store:
 
     def roll_up(self, machine: str, now: float) -> None:
         """Merges readings of a machine by age (`STAGES`); removes its oldest events and cases."""
-        with self.transaction() as do:
+        with self.transaction() as execute:
             number = self.number(machine)
             for stage, (age, span) in enumerate(STAGES, 1):
                 # Only spans that are over are merged, so a merged reading never changes again.
                 before = float(np.floor((now - age) / span) * span)
-                rows = do(
+                rows = execute(
                     "SELECT * FROM readings WHERE machine = ? AND stage < ? AND time < ? "
                     "ORDER BY time",
                     (number, stage, before),
                 ).fetchall()
-                self._merge(do, number, stage, span, rows)
-                do(
+                self._merge(execute, number, stage, span, rows)
+                execute(
                     "DELETE FROM readings WHERE machine = ? AND stage < ? AND time < ?",
                     (number, stage, before),
                 )
-            do(
-                "DELETE FROM events WHERE machine = ? AND id <= (SELECT id FROM events "
-                "WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                (number, number, MOST_EVENTS),
-            )
-            do(
-                "DELETE FROM cases WHERE machine = ? AND closed IS NOT NULL AND id <= (SELECT id "
-                "FROM cases WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                (number, number, MOST_CASES),
-            )
+            _remove_oldest(execute, "events", "TRUE", number, MOST_EVENTS)
+            _remove_oldest(execute, "cases", "closed IS NOT NULL", number, MOST_CASES)
 
-    def _merge(self, do, number: int, stage: int, span: float, rows: Sequence) -> None:
+    def _merge(
+        self, execute: Callable, number: int, stage: int, span: float, rows: Sequence
+    ) -> None:
+        """Merges readings into those of a stage that cover `span` seconds each."""
         groups: dict[float, list] = {}
         for row in rows:
             groups.setdefault(float(np.floor(row["time"] / span) * span), []).append(row)
         for start, group in groups.items():
-            kept = do(
+            # Readings that come late join the merged one of their time.
+            kept = execute(
                 "SELECT * FROM readings WHERE machine = ? AND stage = ? AND time = ?",
                 (number, stage, start),
             ).fetchall()
             values = merged(series_of([*kept, *group]))
-            do(
+            execute(
                 "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (number, stage, start, span, *values),
             )
@@ -318,9 +136,9 @@ class Store:
         Raises:
             NotStored: the file cannot be written.
         """
-        with self.transaction() as do:
+        with self.transaction() as execute:
             values = (self.number(machine), time, kind, message, json.dumps(fields))
-            return do(
+            return execute(
                 "INSERT INTO events (machine, time, kind, message, fields) VALUES (?, ?, ?, ?, ?)",
                 values,
             ).lastrowid
@@ -357,8 +175,8 @@ class Store:
 
     def set_mark(self, name: str, event: int) -> None:
         """Records that a reader has handled all events up to this id."""
-        with self.transaction() as do:
-            do("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, event))
+        with self.transaction() as execute:
+            execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, event))
 
     def read_files(self, machine: str) -> dict[str, int]:
         """Returns {name: time of change in us} of the recordings of a machine that were read."""
@@ -372,14 +190,32 @@ class Store:
 
     def forget_read(self, machine: str, files: Iterable[str]) -> None:
         """Removes what is known of recordings, which are there no longer."""
-        with self.transaction() as do:
+        with self.transaction() as execute:
             for file in files:
-                do("DELETE FROM marks WHERE name = ?", (_file_mark(machine, file),))
+                execute("DELETE FROM marks WHERE name = ?", (_file_mark(machine, file),))
+
+
+def _values(reading: Reading) -> tuple:
+    """Returns the columns of a reading of one window, from its seconds on."""
+    bands = None if reading.bands is None else np.asarray(reading.bands, "<f4").tobytes()
+    score = reading.score
+    return (reading.seconds, 1, score, score, reading.threshold, reading.level, bands)
+
+
+def _remove_oldest(execute: Callable, table: str, removable: str, number: int, most: int) -> None:
+    """Removes the removable rows of a machine that are older than its `most` latest ones."""
+    execute(
+        f"DELETE FROM {table} WHERE machine = ? AND {removable} AND id <= (SELECT id FROM {table} "
+        "WHERE machine = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (number, number, most),
+    )
 
 
 def _file_mark(machine: str, file: str) -> str:
+    """Returns the name of the mark that a recording was read."""
     return f"file/{machine}/{file}"
 
 
 def _finite(time: float) -> float:
+    """Returns a time that SQLite compares, in place of an infinite one."""
     return float(np.clip(time, -1e300, 1e300))

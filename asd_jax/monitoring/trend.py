@@ -1,7 +1,7 @@
 """Finds slow changes of a machine: slope with interval, date of the change, time to the threshold.
 
-    found = trend(series.time, series.score, series.count, now=time, threshold=2.0)
-    print(found.message("score"))
+    scores = trend(series.time, series.score, series.count, now=time, threshold=2.0)
+    print(scores.message("score"))
 
 Scores have a daily cycle (temperature, shifts), windows of one hour resemble each other, and a
 single alarm must not look like a trend. Hence the values of a day count as one, their median; days
@@ -16,7 +16,8 @@ import datetime
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.monitoring.store import DAY, NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend_statistics import (
     shape_of,
     significance,
@@ -72,14 +73,14 @@ class Trend:
         low, high = self.slope_interval
         if np.isnan(room) or self.shape == "step":
             return (np.inf,) * 3
-        found = [
+        best, earliest, latest = (
             max(room, 0.0) / slope if slope > 0 else np.inf for slope in (self.slope, high, low)
-        ]
-        return found[0], found[1], found[2]
+        )
+        return best, earliest, latest
 
     @property
     def due(self) -> bool:
-        """Returns whether people should be told: it rises, by a step or towards the threshold."""
+        """Returns whether to report it: it rises, by a step or towards the threshold."""
         soon = self.days_to_threshold[0] <= HORIZON_DAYS
         return self.direction > 0 and (self.shape == "step" or soon)
 
@@ -90,23 +91,24 @@ class Trend:
         rate = f"{self.slope:+.3g}{unit} a day ({low:+.3g} to {high:+.3g})"
         if not self.direction:
             # A fault that has been there for longer than the days looked at is steady, too.
-            said = f"{name} steady over {self.days} days: {rate}, now {self.present:.3g}{unit}"
-            known = not np.isnan(self.threshold)
-            return f"{said}; the threshold is {self.threshold:.3g}" if known else said
-        said = f"{name} {'rising' if self.direction > 0 else 'falling'}"
+            text = f"{name} steady over {self.days} days: {rate}, now {self.present:.3g}{unit}"
+            if np.isnan(self.threshold):
+                return text
+            return f"{text}; the threshold is {self.threshold:.3g}"
+        text = f"{name} {'rising' if self.direction > 0 else 'falling'}"
         at_least = "at least " if self.shape == "line" else ""
-        said += f" since {at_least}{date(self.since)}"
+        text += f" since {at_least}{date(self.since)}"
         if self.shape == "step":
-            return f"{said}, by {self.change:+.3g}{unit} at once, to {self.present:.3g}"
-        said += f", by {rate}, now {self.present:.3g}"
+            return f"{text}, by {self.change:+.3g}{unit} at once, to {self.present:.3g}"
+        text += f", by {rate}, now {self.present:.3g}"
         likely, early, late = self.days_to_threshold
         if not np.isfinite(likely):
-            return said
+            return text
         if likely == 0:
-            return f"{said}: above the threshold of {self.threshold:.3g}"
+            return f"{text}: above the threshold of {self.threshold:.3g}"
         until = f"{late:.0f}" if np.isfinite(late) else "never"
         return (
-            f"{said}; reaches the threshold of {self.threshold:.3g} in about {likely:.0f} days "
+            f"{text}; reaches the threshold of {self.threshold:.3g} in about {likely:.0f} days "
             f"({early:.0f} to {until})"
         )
 
@@ -212,12 +214,12 @@ def reported_trend(store: Store, machine: str, now: float) -> str:
         NotStored: the store cannot be read or written.
     """
     try:
-        found = score_trend(store, machine, now)
+        scores = score_trend(store, machine, now)
     except NotStored:
         raise
     except InputError:  # too few days
         return ""
-    if not found.due:
+    if not scores.due:
         return ""
     # A report that a wrong clock dated years ahead must not suppress those of years.
     if store.query(
@@ -228,12 +230,13 @@ def reported_trend(store: Store, machine: str, now: float) -> str:
         REPORT_AGAIN_DAYS * DAY,
     ):
         return ""
-    message = found.message("score")
-    store.event(machine, now, "trend", message, since=found.since, slope=found.slope)
+    message = scores.message("score")
+    store.event(machine, now, "trend", message, since=scores.since, slope=scores.slope)
     return message
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Returns the lower median of values that count by their weights."""
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(below, below[-1] / 2)])

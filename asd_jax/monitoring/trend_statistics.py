@@ -18,15 +18,15 @@ def shape_of(at: np.ndarray, values: np.ndarray) -> tuple[str, int, np.ndarray]:
     """
     values = values - values.mean()
     count = len(values)
-    found = []
+    explanations = []
     for (shape, first), column in zip(*_candidates(tuple(at)), strict=True):
         residual = values - column * (column @ values)
         # Values without noise would make the logarithm infinite.
         error = np.square(residual).mean() + 1e-12 * np.square(values).mean() + 1e-300
         parameters = 2 if shape == "line" else 4
         criterion = count * np.log(error) + parameters * np.log(count)
-        found.append((criterion, shape, first, residual))
-    return min(found, key=lambda one: one[0])[1:]
+        explanations.append((criterion, shape, first, residual))
+    return min(explanations, key=lambda explanation: explanation[0])[1:]
 
 
 def significance(
@@ -43,6 +43,7 @@ def significance(
         wider: factor on deviations due to the correlation of successive days.
         limit: largest p-value that counts as a change.
     """
+    # scipy.stats is slow to import, and most commands look at no trend.
     from scipy.stats import rankdata
 
     if np.ptp(values) == 0:
@@ -74,6 +75,7 @@ def variance_inflation(residual: np.ndarray) -> float:
 
 def slope_of(at: np.ndarray, values: np.ndarray, wider: float) -> tuple[float, tuple[float, float]]:
     """Returns (Theil-Sen slope, its interval)."""
+    # As above.
     from scipy.stats import theilslopes
 
     slope, _, low, high = map(float, theilslopes(values, at, CONFIDENCE))

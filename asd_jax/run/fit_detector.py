@@ -151,9 +151,9 @@ def adapt(args: argparse.Namespace) -> None:
     _check_output("--output", args.output)
     read = _reader(args.channel, detector.settings.sample_rate)
     found = adapted(detector, [read(clip) for clip in clips])
-    print_error(found.said())
+    print_error(found.message())
     if not found.settled:
-        raise InputError(f"{args.normal}: {found.said()}; {args.output} is not written")
+        raise InputError(f"{args.normal}: {found.message()}; {args.output} is not written")
     found.detector.save(args.output)
     print_error(f"wrote {args.output}")
 

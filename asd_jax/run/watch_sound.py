@@ -15,8 +15,12 @@ from asd_jax.detector.adaptation import Settling
 from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.record import Record
-from asd_jax.detector.stream import Decoder, Form
-from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
+from asd_jax.detector.watch import Watch
+from asd_jax.detector.watch_bytes import watch_bytes
+from asd_jax.detector.watch_folder import watch_folder
+from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.monitoring.store import Store
 from asd_jax.run.score_recordings import ANOMALY
@@ -38,19 +42,19 @@ def watch(args: argparse.Namespace) -> int:
         )
     start_quickly()
     detector = Detector.load(args.detector).with_runtime(args.runtime)
-    raw = Form(args.encoding, args.rate, args.channels)
-    watching = _watching(args, detector)
+    raw = SampleFormat(args.encoding, args.rate, args.channels)
+    settings = _watch_settings(args, detector)
     record = _record(args, detector, raw)
-    settling = Settling(detector, watching.rate, args.settle)
+    settling = Settling(detector, settings.rate, args.settle)
     # Compiling now avoids a delay once audio arrives.
-    settling.compile(watching.samples[0])
+    settling.compile(settings.samples[0])
 
     def explain(wave):
-        return settling.detector.examine(wave, watching.rate).difference
+        return settling.detector.examine(wave, settings.rate).difference
 
-    watcher = Watch(watching, settling, detector.p_value, record, explain)
-    lines = _watched(args, watcher, raw)
-    started = watching.started(detector.settings.false_alarm_rate)
+    watcher = Watch(settings, settling, detector.p_value, record, explain)
+    lines = _lines(args, watcher, raw)
+    started = settings.start_line(detector.settings.false_alarm_rate)
     arrives = args.input == "-" or not Path(args.input).is_file()
     try:
         for line in itertools.chain([started], lines):
@@ -70,13 +74,13 @@ def _time_of_day(arrives: bool) -> dict[str, str]:
     return {"time": now.isoformat(timespec="seconds")} if arrives else {}
 
 
-def _watching(args: argparse.Namespace, detector: Detector) -> Watching:
+def _watch_settings(args: argparse.Namespace, detector: Detector) -> WatchSettings:
     """Returns the settings of the monitoring."""
     window = detector.settings.window_seconds
     threshold = detector.threshold
     # The threshold that ends an alarm lies between the one that starts it and the usual score.
     usual = float(np.median(detector.bank.normal))
-    return Watching(
+    return WatchSettings(
         rate=detector.recorded_rate,
         window_seconds=window,
         hop_seconds=window if args.hop_seconds is None else args.hop_seconds,
@@ -90,7 +94,7 @@ def _watching(args: argparse.Namespace, detector: Detector) -> Watching:
     )
 
 
-def _record(args: argparse.Namespace, detector: Detector, raw: Form) -> Record | None:
+def _record(args: argparse.Namespace, detector: Detector, raw: SampleFormat) -> Record | None:
     """Returns the record of --store, or None."""
     quiet = QuietHours.parse(args.quiet_hours)
     place = Path(args.input)
@@ -104,7 +108,7 @@ def _record(args: argparse.Namespace, detector: Detector, raw: Form) -> Record |
         try:
             seconds = audio_format(place)[0]
         except InputError:  # raw samples have no header
-            seconds = status.st_size / raw.frame / raw.rate
+            seconds = status.st_size / raw.frame_bytes / raw.rate
         # A file is last changed when its recording ends.
         began = status.st_mtime - seconds
     store = Store(args.store)
@@ -112,7 +116,7 @@ def _record(args: argparse.Namespace, detector: Detector, raw: Form) -> Record |
     return Record(store, args.machine, detector, rate, quiet=quiet, began=began)
 
 
-def _watched(args: argparse.Namespace, watcher: Watch, raw: Form) -> Iterator[dict]:
+def _lines(args: argparse.Namespace, watcher: Watch, raw: SampleFormat) -> Iterator[dict]:
     """Yields the lines of --input, which is a folder, a file, standard input or a named pipe.
 
     `raw` is the format of bytes that come without a header.

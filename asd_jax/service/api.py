@@ -18,7 +18,8 @@ from fastapi.responses import (
 )
 
 from asd_jax.monitoring import cases
-from asd_jax.monitoring.store import DAY, NotStored
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import DAY
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.access import COOKIE, cookie_of, guard, same
 from asd_jax.service.metrics import Metrics
@@ -56,10 +57,10 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
     @app.get("/healthz")
     def healthz():
-        works, found = service.health()
+        works, state = service.health()
         # Names of machines are for those who have the token.
-        shown = {"status": found["status"]} if token else found
-        return JSONResponse(shown, 200 if works else 503)
+        content = {"status": state["status"]} if token else state
+        return JSONResponse(content, 200 if works else 503)
 
     @app.get("/api/health")
     def health():
@@ -87,6 +88,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
 
 def _watcher(service: Service, name: str) -> Watcher:
+    """Returns the watcher of a machine; an unknown machine is answered with status 404."""
     if name not in service.watchers:
         raise HTTPException(404, f"no machine {name!r}")
     return service.watchers[name]
@@ -135,16 +137,16 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
     """Adds the record of alarms, which is the one that `detect alarms` shows."""
     store = service.web_store
 
-    def shown(case: cases.Case) -> dict:
+    def as_json(case: cases.Case) -> dict:
         return dataclasses.asdict(case) | {"state": case.state(time.time())}
 
     @app.get("/api/alarms")
     def alarms(machine: str | None = None, open: bool = False):
-        return [shown(case) for case in cases.cases(store, machine, only_open=open)]
+        return [as_json(case) for case in cases.cases(store, machine, only_open=open)]
 
     @app.get("/api/alarms/{number}")
     def alarm(number: int):
-        return shown(cases.case_of(store, number))
+        return as_json(cases.case_of(store, number))
 
     @app.get("/api/alarms/{number}/{file}")
     def evidence(number: int, file: Literal["sound.wav", "heat_map.svg", "verdict.json"]):
@@ -158,7 +160,7 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
     def acknowledge(number: int, by: str = "", note: str = ""):
         by = by[:_LONGEST_TEXT]
         note = note[:_LONGEST_TEXT]
-        return shown(cases.acknowledge(store, number, time.time(), by, note))
+        return as_json(cases.acknowledge(store, number, time.time(), by, note))
 
     @app.post("/api/machines/{name}/shelve")
     def shelve(name: str, hours: float = 8.0, by: str = ""):

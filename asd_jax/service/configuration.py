@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asd_jax.detector.stream import Form
+from asd_jax.detector.sample_format import SampleFormat
 from asd_jax.models.settings import RUNTIME, RUNTIMES
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.runtime.errors import InputError, did_you_mean, error_context
@@ -31,7 +31,7 @@ class Machine(CheckedSettings):
     rate: int = key(16000, "sampling rate of raw samples and of ALSA, in Hz")
     channels: int = key(1, "of raw samples and of ALSA")
     encoding: str = key("s16le", "of raw samples: u8, s16le, s24le, s32le, f32le")
-    channel: int = key(-1, "number of the channel to hear; -1: their mean", least=-1, most=63)
+    channel: int = key(-1, "number of the channel to use; -1: their mean", least=-1, most=63)
     hop_seconds: float = key(0.0, "between two windows; 0: a window", least=0, most=3600)
     silent_seconds: float = key(
         6.0, "without sound after which the microphone counts as silent", least=1, most=3600
@@ -54,9 +54,9 @@ class Machine(CheckedSettings):
     quiet_hours: str = key("", "in which alarms are recorded but not announced, e.g. 22:00-06:00")
 
     @property
-    def form(self) -> Form:
+    def sample_format(self) -> SampleFormat:
         """Returns the format of samples that come without a header."""
-        return Form(self.encoding, self.rate, self.channels)
+        return SampleFormat(self.encoding, self.rate, self.channels)
 
     @property
     def quiet(self) -> QuietHours:
@@ -76,7 +76,7 @@ class Machine(CheckedSettings):
         if 0 < self.of < self.confirm:
             raise InputError(f"of={self.of} is below confirm={self.confirm}")
         # Both report values that they cannot read.
-        _ = self.form
+        _ = self.sample_format
         _ = self.quiet
 
 
@@ -205,6 +205,7 @@ def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
             machine = build_checked(Machine, values)
             if machine.name in machines:
                 raise InputError("the name is there twice")
+            # Names of files are relative to the folder of the configuration.
             place = machine.source
             if not (place == "-" or place.startswith("alsa:") or "://" in place):
                 place = str(folder / os.path.expanduser(place))

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 
 # seconds between two attempts
 FIRST_WAIT = 0.5
@@ -85,6 +86,7 @@ class Delivery:
             for event in self.store.events(after=self.store.mark(self.name)):
                 if self.stop.is_set() or not self.send(event, self.stop):
                     return False
+                # After each event, so that a kill repeats one event at most.
                 self.store.set_mark(self.name, event["id"])
         except NotStored:
             return False

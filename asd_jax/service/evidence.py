@@ -31,6 +31,7 @@ class EvidenceKeeper:
         self, folder: Path, detector: Detector, wave: np.ndarray, rate: int, verdict: Verdict
     ) -> None:
         """Has the evidence of a window written soon; arguments as for `write_evidence`."""
+        # The scoring thread must not wait for the disk.
         try:
             self._queue.put_nowait((folder, detector, wave, rate, verdict))
         except queue.Full:

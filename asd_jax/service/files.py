@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ from asd_jax.data.audio import read_clip, sampling_rate
 from asd_jax.data.decode import open_recording
 from asd_jax.data.folders import list_recursively
 from asd_jax.detector.stream import Event
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.configuration import Machine
 from asd_jax.service.sources import Item, Reader, Sound
 
 LOOK_SECONDS = 1.0  # between two looks at a folder
+FileState = tuple[int, int]  # (time of the last change in ns, size in bytes)
 
 
 def file(machine: Machine) -> Reader:
@@ -50,6 +52,7 @@ def file(machine: Machine) -> Reader:
 
 
 def _seconds(path: Path) -> float:
+    """Returns the length of a recording in seconds."""
     with open_recording(path) as sound:
         frames = sound.frames  # unknown before decoding if the file is compressed
         return (sum(map(len, sound.blocks())) if frames is None else frames) / sound.rate
@@ -75,63 +78,87 @@ def folder(machine: Machine, store: Store | None = None) -> Reader:
     knows it as read: a service that is started again must not raise old alarms again. It is timed
     by the file's time of change, which is taken as the end of the recording.
     """
-    place = Path(machine.source)
-    channel = "mean" if machine.channel < 0 else machine.channel
 
     def read(stop: threading.Event) -> Iterator[Item]:
-        done: dict[Path, tuple[int, int]] = {}
-        before: dict[Path, tuple[int, int]] = {}
-        known = {} if store is None else store.read_files(machine.name)
+        state = _Folder(machine, store)
         while not stop.is_set():
-            there = _recordings(place)
-            # Forgetting removed files keeps memory and record bounded. An empty folder may be a
-            # share that is not mounted.
-            if there:
-                gone = (done.keys() | {place / name for name in known}) - there.keys()
-                if store and gone and _forgotten(store, machine.name, place, gone):
-                    known = {name: of for name, of in known.items() if place / name not in gone}
-                done = {path: state for path, state in done.items() if path in there}
-            for path in sorted(there, key=lambda path: (there[path], path)):
-                if done.get(path) == there[path] or before.get(path) != there[path]:
-                    continue
-                done[path] = there[path]
-                name = path.relative_to(place).as_posix()
-                ended = there[path][0] / 1e9
-                changed_us = round(1e6 * ended)
-                if known.get(name) == changed_us:
-                    continue
-                try:
-                    rate = sampling_rate(path)
-                    wave = read_clip(path, sample_rate=rate, channel=channel)
-                except InputError as error:
-                    yield Event("unreadable", str(error))
-                    if store:
-                        with contextlib.suppress(NotStored):
-                            store.set_read(machine.name, name, changed_us)
-                    continue
-                # The watcher records that it was read when its windows are scored.
-                yield Sound(wave, rate, ended, name)
-            before = there
+            yield from state.look()
             stop.wait(LOOK_SECONDS)
 
     return read
 
 
-def _forgotten(store: Store, machine: str, place: Path, gone: Iterable[Path]) -> bool:
-    try:
-        store.forget_read(machine, [path.relative_to(place).as_posix() for path in gone])
-    except NotStored:  # tried again at the next look
-        return False
-    return True
+class _Folder:
+    """What is known of the recordings in the folder of a machine."""
+
+    def __init__(self, machine: Machine, store: Store | None):
+        self.path = Path(machine.source)
+        self.machine = machine.name
+        self.store = store
+        self.channel = "mean" if machine.channel < 0 else machine.channel
+        self.processed: dict[Path, FileState] = {}
+        self.previous: dict[Path, FileState] = {}  # as the last look found them
+        # {name: time of change in us} of the files that the store knows as read
+        self.recorded = {} if store is None else store.read_files(machine.name)
+
+    def look(self) -> Iterator[Item]:
+        """Yields the recordings that are new and have not changed since the last look."""
+        files = _recordings(self.path)
+        # An empty folder may be a share that is not mounted.
+        if files:
+            self._forget_removed(files)
+        for path in sorted(files, key=lambda path: (files[path], path)):
+            state = files[path]
+            if self.processed.get(path) == state or self.previous.get(path) != state:
+                continue
+            self.processed[path] = state
+            ended = state[0] / 1e9
+            if self.recorded.get(self._name(path)) != round(1e6 * ended):
+                yield from self._read(path, ended)
+        self.previous = files
+
+    def _name(self, path: Path) -> str:
+        """Returns the name of a recording in the folder."""
+        return path.relative_to(self.path).as_posix()
+
+    def _forget_removed(self, files: dict[Path, FileState]) -> None:
+        """Forgets the files that were removed, so that memory and store stay bounded."""
+        known = self.processed.keys() | {self.path / name for name in self.recorded}
+        removed = known - files.keys()
+        if self.store and removed:
+            # A store that refuses is tried again at the next look.
+            with contextlib.suppress(NotStored):
+                self.store.forget_read(self.machine, [self._name(path) for path in removed])
+                self.recorded = {
+                    name: us
+                    for name, us in self.recorded.items()
+                    if self.path / name not in removed
+                }
+        self.processed = {path: state for path, state in self.processed.items() if path in files}
+
+    def _read(self, path: Path, ended: float) -> Iterator[Item]:
+        """Yields a recording, or the event that it cannot be read, which is recorded, too."""
+        name = self._name(path)
+        try:
+            rate = sampling_rate(path)
+            wave = read_clip(path, sample_rate=rate, channel=self.channel)
+        except InputError as error:
+            yield Event("unreadable", str(error))
+            if self.store:
+                with contextlib.suppress(NotStored):
+                    self.store.set_read(self.machine, name, round(1e6 * ended))
+            return
+        # The watcher records that it was read when its windows are scored.
+        yield Sound(wave, rate, ended, name)
 
 
-def _recordings(place: Path) -> dict[Path, tuple[int, int]]:
-    """Returns {recording: (time of change, size)}."""
-    there = {}
-    for path in list_recursively(place).files:
+def _recordings(folder: Path) -> dict[Path, FileState]:
+    """Returns {recording: state} of a folder and its subfolders."""
+    files = {}
+    for path in list_recursively(folder).files:
         try:
             status = path.stat()
         except OSError:  # removed after the listing
             continue
-        there[path] = (status.st_mtime_ns, status.st_size)
-    return there
+        files[path] = (status.st_mtime_ns, status.st_size)
+    return files

@@ -2,6 +2,14 @@
 
 from collections.abc import Iterator
 
+from prometheus_client import (
+    CollectorRegistry,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
 from asd_jax.service.service import Service
 
 MICROPHONE = ("starting", "listening", "silent", "lost", "ended")
@@ -19,8 +27,6 @@ class Metrics:
     """A collector of prometheus_client, which asks for the states when it is read."""
 
     def __init__(self, service: Service):
-        from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-
         self._service = service
         self.registry = CollectorRegistry()
         self.registry.register(self)  # pyright: ignore[reportArgumentType] has collect()
@@ -29,33 +35,29 @@ class Metrics:
 
     def text(self) -> bytes:
         """Returns the metrics in Prometheus's text format."""
-        from prometheus_client import generate_latest
-
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator:
         """Yields the families of metrics."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
         states = self._service.states()
         for names, family in ((_GAUGES, GaugeMetricFamily), (_COUNTERS, CounterMetricFamily)):
             for name, meaning in names.items():
-                found = family(f"asd_{name}", meaning, labels=["machine"])
+                metric = family(f"asd_{name}", meaning, labels=["machine"])
                 for state in states:
                     if state[name] is not None:
-                        found.add_metric([state["machine"]], float(state[name]))
-                yield found
-        found = GaugeMetricFamily(
+                        metric.add_metric([state["machine"]], float(state[name]))
+                yield metric
+        microphones = GaugeMetricFamily(
             "asd_microphone", "1 at the present state", labels=["machine", "state"]
         )
         for state in states:
             for kind in MICROPHONE:
-                found.add_metric([state["machine"], kind], float(state["microphone"] == kind))
-        yield found
-        found = GaugeMetricFamily(
+                microphones.add_metric([state["machine"], kind], float(state["microphone"] == kind))
+        yield microphones
+        undelivered = GaugeMetricFamily(
             "asd_undelivered_events", "events that wait for a receiver", labels=["receiver"]
         )
-        for one in self._service.receivers():
-            if one["waiting"] is not None:
-                found.add_metric([one["receiver"]], one["waiting"])
-        yield found
+        for receiver in self._service.receivers():
+            if receiver["waiting"] is not None:
+                undelivered.add_metric([receiver["receiver"]], receiver["waiting"])
+        yield undelivered

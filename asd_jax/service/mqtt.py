@@ -4,6 +4,9 @@ import json
 import threading
 from typing import Any
 
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
 from asd_jax.runtime.log import print_error
 from asd_jax.service.configuration import Mqtt
 
@@ -18,9 +21,6 @@ class Publisher:
     """
 
     def __init__(self, settings: Mqtt, password: str, machines: list[str]):
-        import paho.mqtt.client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
-
         self.settings = settings
         self.machines = machines
         self.availability = f"{settings.topic}/availability"
@@ -48,7 +48,7 @@ class Publisher:
         self.client.loop_start()
 
     def end(self) -> None:
-        """Says goodbye and disconnects."""
+        """Publishes that the service is offline, and disconnects."""
         if self.client.is_connected():
             self.client.publish(self.availability, "offline", 1, True).wait_for_publish(3)
         self.client.disconnect()
@@ -85,8 +85,6 @@ class Publisher:
         A message under way is never sent a second time as a new one: paho repeats it itself when
         the connection is back.
         """
-        from paho.mqtt.enums import MQTTErrorCode
-
         message = self._sent.get(event["id"])
         if message is None:
             if not self.client.is_connected():
@@ -133,10 +131,10 @@ def discovery(settings: Mqtt, machine: str) -> dict[str, dict]:
     return {
         f"{settings.discovery}/{kind}/{identity}/{name}/config": {
             **shared,
-            **own,
+            **fields,
             "name": name,
             "unique_id": f"{identity}_{name}",
             "expire_after": _EXPIRES_S,
         }
-        for (kind, name), own in entities.items()
+        for (kind, name), fields in entities.items()
     }

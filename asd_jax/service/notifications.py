@@ -5,7 +5,8 @@ import hashlib
 import threading
 
 from asd_jax.monitoring.cases import case_of
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 
 TITLES = {
@@ -26,6 +27,7 @@ class Notifier:
         Raises:
             InputError: apprise does not know such an address. The message leaves out its secrets.
         """
+        # apprise is slow to import, and optional.
         import apprise
 
         self._apprise = apprise.Apprise()

@@ -11,7 +11,8 @@ import jinja2
 import asd_jax.reporting
 from asd_jax.detector.evidence import PICTURE
 from asd_jax.monitoring.cases import Case, cases
-from asd_jax.monitoring.store import NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import Store
 from asd_jax.reporting.page import template_environment
 from asd_jax.service.trends import DAYS, Trends
 from asd_jax.service.watcher import Watcher

@@ -28,7 +28,7 @@ def standard_input(machine: Machine) -> Reader:
     """Returns a reader of raw samples or wav on standard input, which ends with it."""
 
     def read(stop: threading.Event) -> Iterator[Item]:
-        yield from _decoded(sys.stdin.fileno(), machine, stop)
+        yield from _decode(sys.stdin.fileno(), machine, stop)
         if not stop.is_set():
             yield Event("ended", "standard input has ended")
 
@@ -55,7 +55,7 @@ def alsa(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
         ) as process:
             assert process.stdout is not None and process.stderr is not None
             try:
-                yield from _decoded(process.stdout.fileno(), machine, stop, stalled)
+                yield from _decode(process.stdout.fileno(), machine, stop, stalled)
             finally:
                 process.kill()
             errors = process.stderr.read(2000).decode(errors="replace").strip()
@@ -66,7 +66,7 @@ def alsa(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
     return read
 
 
-def _decoded(
+def _decode(
     number: int, machine: Machine, stop: threading.Event, stalled: float = float("inf")
 ) -> Iterator[Item]:
     """Yields the sound of a file descriptor until its end.
@@ -75,7 +75,7 @@ def _decoded(
         SourceLost: nothing came for `stalled` seconds.
     """
     channel = None if machine.channel < 0 else machine.channel
-    decoder = Decoder(machine.form, channel=channel, name=f"machine {machine.name}")
+    decoder = Decoder(machine.sample_format, channel=channel, name=f"machine {machine.name}")
     latest = time.monotonic()
     while not stop.is_set():
         # A read that blocks would never notice `stop`.
@@ -86,8 +86,7 @@ def _decoded(
         chunk = os.read(number, CHUNK)
         latest = time.monotonic()
         now = time.time()
-        found = decoder.feed(chunk) if chunk else decoder.finish()
-        for item in found:
-            yield item if isinstance(item, Event) else Sound(item, decoder.form.rate, now)
+        for item in decoder.feed(chunk) if chunk else decoder.finish():
+            yield item if isinstance(item, Event) else Sound(item, decoder.format.rate, now)
         if not chunk:
             return

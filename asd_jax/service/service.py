@@ -44,13 +44,14 @@ class Service:
         self.evidence = EvidenceKeeper(configuration.state.absolute() / "evidence")
         self.watchers: dict[str, Watcher] = {}
         self._readers: dict[str, Reader] = {}
+        # Machines may share a detector, which is then loaded and compiled once.
         loaded: dict[tuple[str, str], Detector] = {}
         for machine in configuration.machines:
             with error_context(f"machine {machine.name}"):
-                known = machine.detector, machine.runtime
-                if known not in loaded:
-                    loaded[known] = Detector.load(machine.detector).with_runtime(machine.runtime)
-                detector = loaded[known]
+                file = machine.detector, machine.runtime
+                if file not in loaded:
+                    loaded[file] = Detector.load(machine.detector).with_runtime(machine.runtime)
+                detector = loaded[file]
                 self._readers[machine.name], live = reader_of(machine, self.store)
                 self.watchers[machine.name] = Watcher(
                     machine, detector, self.store, live=live, evidence=self.evidence
@@ -80,7 +81,7 @@ class Service:
         for name in self.watchers:
             self._thread(self._read, name)
         self._thread(self._score)
-        self._thread(self._look_after)
+        self._thread(self._supervise)
         self._thread(self.evidence.run, self._stop)
         if self.publisher:
             self.publisher.start()
@@ -91,6 +92,7 @@ class Service:
         """Stops all threads, then closes the store."""
         self._stop.set()
         self._work.set()
+        # Readers of files may wait for room in the queue.
         for watcher in self.watchers.values():
             watcher.closed = True
         for delivery in self.deliveries:
@@ -107,14 +109,22 @@ class Service:
         self.store.close()
 
     def health(self) -> tuple[bool, dict]:
-        """Returns (whether the service itself works, what does not)."""
-        away = [
+        """Returns (whether the service itself works, what does not, for JSON)."""
+        not_listening = [
             name for name, watcher in self.watchers.items() if watcher.microphone != "listening"
         ]
-        full = [name for name, watcher in self.watchers.items() if watcher.recorder.unwritten]
+        not_written = [
+            name for name, watcher in self.watchers.items() if watcher.recorder.unwritten
+        ]
         status = "failed" if self.failure else "ok"
-        found = {"status": status, "failure": self.failure, "receivers": self.receivers()}
-        return not self.failure, found | {"not_listening": away, "not_written": full}
+        state = {
+            "status": status,
+            "failure": self.failure,
+            "receivers": self.receivers(),
+            "not_listening": not_listening,
+            "not_written": not_written,
+        }
+        return not self.failure, state
 
     def states(self) -> list[dict]:
         """Returns the states of all machines."""
@@ -125,9 +135,12 @@ class Service:
         return [{"receiver": one.name, "waiting": one.waiting()} for one in self.deliveries]
 
     def _thread(self, function: Callable, *arguments) -> None:
+        """Starts a thread whose failure ends the service."""
+
         def guarded() -> None:
             try:
                 function(*arguments)
+            # Any fault of a thread ends the service, also one that nobody thought of.
             except Exception as error:
                 print_error(traceback.format_exc())
                 self._fail(f"{function.__name__.strip('_')}: {type(error).__name__}: {error}")
@@ -144,6 +157,8 @@ class Service:
             self._on_failure()
 
     def _read(self, name: str) -> None:
+        """Hands the sound of a machine to its watcher."""
+
         def take(item: Item) -> None:
             self.watchers[name].take(item)
             self._work.set()
@@ -151,6 +166,7 @@ class Service:
         listen(self._readers[name], take, self._stop)
 
     def _score(self) -> None:
+        """Scores the windows that wait."""
         # Compiling now, while the first window is still being recorded, avoids a delay.
         for detector in self._detectors:
             samples = round(detector.settings.window_seconds * detector.recorded_rate)
@@ -161,10 +177,11 @@ class Service:
             self._work.wait(1.0)
             self._work.clear()
             # One window of each machine in turn, so that none holds up the others.
-            while any([self._scored(watcher) for watcher in self.watchers.values()]):
+            while any([self._score_one(watcher) for watcher in self.watchers.values()]):
                 pass
 
-    def _scored(self, watcher: Watcher) -> bool:
+    def _score_one(self, watcher: Watcher) -> bool:
+        """Scores a window of a machine, and returns whether one waited."""
         self._scoring_at = time.monotonic()
         if self._stop.is_set():
             return False
@@ -174,7 +191,8 @@ class Service:
             watcher.note("not_scored", str(error))
             return True
 
-    def _look_after(self) -> None:
+    def _supervise(self) -> None:
+        """Ticks the watchers once a second, publishes states, and notices a stuck thread."""
         published: dict[str, tuple] = {}
         heartbeat = float("-inf")
         while not self._stop.wait(1.0):

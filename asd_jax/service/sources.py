@@ -59,6 +59,7 @@ def reader_of(machine: Machine, store: Store | None = None) -> tuple[Reader, boo
     A live source goes on whether or not anyone listens; files wait for their reader. The recordings
     of a folder that the store knows as read are left out.
     """
+    # These modules import this one.
     from asd_jax.service import files, pipes, streams
 
     source = machine.source

@@ -20,6 +20,7 @@ def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
     The reader raises InputError for a channel that does not exist, and SourceLost for every other
     failure, the end of the stream included.
     """
+    # PyAV is slow to import, and other sources do not need it.
     import av
     from av.error import FFmpegError
 

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from asd_jax.monitoring.store import DAY, NotStored, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import score_trend
 from asd_jax.runtime.errors import InputError
 
@@ -55,7 +56,7 @@ class Trends:
         Raises:
             NotStored: the store cannot be read.
         """
-        return self._renewed("drawing", machine, _DRAWN_SECONDS, self._drawing)
+        return self._cached("drawing", machine, _DRAWN_SECONDS, self._drawing)
 
     def sentence(self, machine: str) -> str:
         """Returns the trend of the scores in words, "" if there are too few days for one.
@@ -63,11 +64,11 @@ class Trends:
         Raises:
             NotStored: the store cannot be read.
         """
-        return self._renewed("sentence", machine, _TREND_SECONDS, self._sentence)
+        return self._cached("sentence", machine, _TREND_SECONDS, self._sentence)
 
-    def _renewed(self, kind: str, machine: str, seconds: float, make: Callable[[str], str]) -> str:
-        made, text = self._kept.get((kind, machine), (float("-inf"), ""))
-        if time.monotonic() - made >= seconds:
+    def _cached(self, kind: str, machine: str, seconds: float, make: Callable[[str], str]) -> str:
+        time_made, text = self._kept.get((kind, machine), (float("-inf"), ""))
+        if time.monotonic() - time_made >= seconds:
             text = make(machine)
             self._kept[kind, machine] = time.monotonic(), text
         return text

@@ -38,6 +38,7 @@ class Uploads:
             HTTPException: it is too large or too slow, or others are being scored.
             InputError: it is not sound, or too long.
         """
+        # Refused rather than queued: a queue would hold connections open.
         if self._slots.locked():
             raise HTTPException(429, "busy with other recordings", {"Retry-After": "5"})
         async with self._slots:
@@ -61,6 +62,7 @@ async def received_form(request: Request) -> str:
 
 async def _receive(request: Request, file: BinaryIO, most_bytes: int, seconds: float) -> None:
     too_large = HTTPException(413, f"a request may have {most_bytes} bytes here")
+    # A client may state no length, or a wrong one, so the bytes are counted as well.
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > most_bytes:
         raise too_large

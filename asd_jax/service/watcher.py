@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.stream import Event, Windows
+from asd_jax.detector.stream import Event
 from asd_jax.detector.verdict import Verdict
+from asd_jax.detector.window_cutter import WindowCutter
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.recorder import Recorder
@@ -73,16 +74,16 @@ class Watcher:
         self.message = ""
         self.last: Scored | None = None
         self.worst: Scored | None = None  # of the present alarm
-        self._kept: Scored | None = None  # the latest of which evidence was kept
+        self._last_kept: Scored | None = None  # the latest window of which evidence was kept
         self.windows = 0
         self.dropped = 0
         self.closed = False
-        self._cut = Windows(self.samples, self.hop, self.rate)
+        self._cutter = WindowCutter(self.samples, self.hop, self.rate)
         self._file = ""
-        self._sounded = monotonic()
+        self._last_sound = monotonic()
         self._quiet = False
-        self._ready: collections.deque = collections.deque()
-        self._room = threading.Condition()
+        self._queue: collections.deque = collections.deque()
+        self._queue_changed = threading.Condition()
         self._offset = clock() - monotonic()
         # An alarm that was on when the service ended is still on.
         case = self.recorder.open_case()
@@ -105,18 +106,19 @@ class Watcher:
             return
         # A recording of a folder begins anew, so no window spans two of them.
         if item.file != self._file:
-            self._cut = Windows(self.samples, self.hop, self.rate)
+            self._cutter = WindowCutter(self.samples, self.hop, self.rate)
             self._file = item.file
         if np.ptp(item.wave) >= SILENT:
-            self._sounds()
-        for start, wave in self._cut.feed(item.wave, item.rate):
-            after = (self._cut.heard - start - self.samples) / self.rate
+            self._note_sound()
+        for start, wave in self._cutter.feed(item.wave, item.rate):
+            after = (self._cutter.received - start - self.samples) / self.rate
             self._put((wave, item.ended - after))
         if item.file:
             self._put(item)
 
-    def _sounds(self) -> None:
-        self._sounded = self._monotonic()
+    def _note_sound(self) -> None:
+        """Notes that the microphone gives sound."""
+        self._last_sound = self._monotonic()
         self.microphone = "listening"
         self.message = ""
         if self._quiet:
@@ -125,27 +127,29 @@ class Watcher:
 
     def _put(self, waiting: tuple[np.ndarray, float] | Sound) -> None:
         """Queues a window and the time of its end, or a recording after its last window."""
-        with self._room:
-            if self.live and len(self._ready) >= WAITING:
-                self._ready.popleft()
+        with self._queue_changed:
+            # A live source does not wait, so the oldest window is given up.
+            if self.live and len(self._queue) >= WAITING:
+                self._queue.popleft()
                 self.dropped += 1
             # The reader of files waits, so that memory holds a few windows only.
-            while not self.live and not self.closed and len(self._ready) >= WAITING:
-                self._room.wait(1.0)
-            self._ready.append(waiting)
+            while not self.live and not self.closed and len(self._queue) >= WAITING:
+                self._queue_changed.wait(1.0)
+            self._queue.append(waiting)
 
     def score_next(self) -> bool:
         """Scores the oldest window that waits, and returns whether there was one."""
-        with self._room:
-            if not self._ready:
+        with self._queue_changed:
+            if not self._queue:
                 return False
-            waiting = self._ready.popleft()
-            self._room.notify()
+            waiting = self._queue.popleft()
+            self._queue_changed.notify()
         if isinstance(waiting, Sound):
             with self._recording:
                 self.recorder.read(waiting.file, waiting.changed_us)
             return True
         wave, ended = waiting
+        # Without a lock: scoring takes long, and the reader must not wait for it.
         verdict = self.detector.examine(wave, self.rate)
         self.record(Scored(wave, self.rate, ended, verdict))
         return True
@@ -160,30 +164,30 @@ class Watcher:
             self.recorder.window(began, scored.wave, scored.rate, score=score, threshold=threshold)
         # The alarm counts windows, not the clock, which may jump.
         at = self.windows * self.hop / self.rate
-        changed = self.alarm.feed(
+        change = self.alarm.feed(
             Moment(at, time=began), Moment(at + seconds, time=scored.ended), score
         )
         self.windows = self.windows + 1
         self.last = scored
-        if changed and changed["event"] == "alarm_start":
-            self._raised(scored)
-        elif changed:
+        if change and change["event"] == "alarm_start":
+            self._raise(scored)
+        elif change:
             with self._recording:
                 # Recordings have times of their own, which no clock that is set now changes.
-                seconds = changed["seconds"] if self.live else None
-                self.recorder.cleared(scored.ended, changed["peak"], seconds)
+                seconds = change["seconds"] if self.live else None
+                self.recorder.cleared(scored.ended, change["peak"], seconds)
             # The evidence is that of the worst window, which is known now.
-            if self.worst is not None and self.worst is not self._kept:
+            if self.worst is not None and self.worst is not self._last_kept:
                 self._keep(self.worst)
         elif self.alarm.active and (self.worst is None or score > self.worst.verdict.score):
             self.worst = scored
 
     def tick(self) -> None:
         """Notices a silent microphone and a clock that jumped; announces what is due."""
-        quiet = self._monotonic() - self._sounded
+        quiet = self._monotonic() - self._last_sound
         if self.live and self.microphone != "ended" and not self._quiet:
             if quiet >= self.machine.silent_seconds:
-                self._silent(quiet)
+                self._report_silence(quiet)
         now = self._clock()
         offset = now - self._monotonic()
         if abs(jump := offset - self._offset) > JUMP_SECONDS:
@@ -217,7 +221,8 @@ class Watcher:
             "message": self.recorder.failure or self.message,
         }
 
-    def _silent(self, seconds: float) -> None:
+    def _report_silence(self, seconds: float) -> None:
+        """Records that the microphone gives no sound."""
         self._quiet = True
         # The message of a source that was lost says more than its silence.
         if self.microphone != "lost":
@@ -225,7 +230,8 @@ class Watcher:
             self.message = "is the microphone connected?"
         self.note("silent", f"no sound for {seconds:.0f} s: {self.message}")
 
-    def _raised(self, scored: Scored) -> None:
+    def _raise(self, scored: Scored) -> None:
+        """Records that the window began an alarm, with its evidence."""
         started = self.alarm.started.time or scored.ended
         self.worst = scored
         if self._evidence:
@@ -243,7 +249,7 @@ class Watcher:
 
     def _keep(self, scored: Scored) -> None:
         """Has the evidence of a window written, unless an earlier process began the alarm."""
-        self._kept = scored
+        self._last_kept = scored
         if self._evidence and self._folder:
             self._evidence.keep(
                 self._folder, self.detector, scored.wave, scored.rate, scored.verdict
@@ -256,6 +262,7 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def _alarm(machine: Machine, detector: Detector) -> Alarm:
+    """Returns the alarm of a machine, which is off."""
     usual = float(np.median(detector.bank.normal))
     threshold = detector.threshold
     return Alarm(

@@ -32,14 +32,14 @@ def test_level_and_colour_of_a_session_are_taken_out(days, tmp_path):
 def test_a_fault_that_is_there_already_is_reported_not_learnt(plain):
     faulty = [sound(600 + n, fault=0.05) for n in range(6)]
     found = adapted(plain, faulty)
-    assert not found.settled and "not adapted: the sound stays odd" in found.said()
+    assert not found.settled and "not adapted: the sound stays anomalous" in found.message()
     assert found.detector.score(faulty[0]) == plain.score(faulty[0])  # absorbed: nothing
 
 
 def test_a_change_beyond_that_of_microphones_is_not_learnt(days):
     found = adapted(days, [elsewhere(sound(600 + n), (9.0, 0.0, 0.0, 0.0)) for n in range(6)])
     assert not found.settled and found.colour[0] == COLOUR_DB[0] and not found.detector.colour
-    assert "more than another place of the microphone" in found.said()
+    assert "more than another place of the microphone" in found.message()
 
 
 def test_a_watch_settles_in_its_first_minutes(days):

@@ -11,7 +11,7 @@ from machine_sound import sound
 from watched import events, lines_of
 
 from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
-from asd_jax.detector.stream import Form
+from asd_jax.detector.sample_format import SampleFormat
 from asd_jax.runtime.errors import InputError
 
 
@@ -64,12 +64,12 @@ def test_a_stream_that_cannot_be_read_is_an_error_not_its_end(tmp_path):
 def test_a_web_page_called_a_recording_is_refused(tmp_path, name):
     (tmp_path / name).write_text("<html>404: no such recording</html>\n" * 900)
     with pytest.raises(InputError, match="not readable as audio.*call it .raw"):
-        sound_of_file(tmp_path / name, Form())
+        sound_of_file(tmp_path / name, SampleFormat())
 
 
 def test_a_compressed_file_is_heard_whole(tmp_path):
     soundfile.write(tmp_path / "a.flac", sound(0, 2.0), 16000)
-    form, chunks = sound_of_file(tmp_path / "a.flac", Form())
+    form, chunks = sound_of_file(tmp_path / "a.flac", SampleFormat())
     heard = np.frombuffer(b"".join(chunk for chunk, _ in chunks), "<f4")
-    assert form == Form("f32le", 16000, 1)
+    assert form == SampleFormat("f32le", 16000, 1)
     np.testing.assert_array_equal(heard, soundfile.read(tmp_path / "a.flac", dtype="float32")[0])

@@ -9,8 +9,10 @@ from machine_sound import RATE, sound
 from watched import WATCHING, events, lines_of, loudest
 
 from asd_jax.detector.defects import defects
-from asd_jax.detector.stream import Decoder, Form
-from asd_jax.detector.watch import Watch, watch_bytes
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
+from asd_jax.detector.watch import Watch
+from asd_jax.detector.watch_bytes import watch_bytes
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,9 @@ def paced(rate_claimed, rate_coming, seconds=100.0):
 )
 def test_samples_that_come_too_fast_or_too_slowly(claimed, coming, event, message):
     watch = Watch(WATCHING, loudest)
-    lines = list(watch_bytes(watch, paced(claimed, coming), Decoder(Form("s16le", claimed))))
+    lines = list(
+        watch_bytes(watch, paced(claimed, coming), Decoder(SampleFormat("s16le", claimed)))
+    )
     found = [line for line in lines if "message" in line and ("come" in line["message"])]
     assert [line["event"] for line in found] == ([event] if event else [])
     assert not event or message in found[0]["message"]

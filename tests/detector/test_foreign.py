@@ -8,7 +8,8 @@ import soundfile
 from machine_sound import sound
 
 from asd_jax.detector.foreign import ENOUGH, foreign
-from asd_jax.detector.stream import Decoder, Form
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
 from asd_jax.runtime.errors import InputError
 
 RANDOM = np.random.default_rng(0).integers(0, 256, 200_000, dtype=np.uint8).tobytes()
@@ -39,7 +40,7 @@ CONTENTS = {
 @pytest.mark.parametrize("what", CONTENTS)
 @pytest.mark.parametrize("size", [1 << 16, 777])
 def test_a_stream_of_no_samples_is_refused(what, size):
-    decoder, content = Decoder(Form()), CONTENTS[what]
+    decoder, content = Decoder(SampleFormat()), CONTENTS[what]
     with pytest.raises(InputError, match=f"this is {what}"):
         for start in range(0, len(content), size):
             list(decoder.feed(content[start : start + size]))

@@ -7,8 +7,12 @@ import soundfile
 from machine_sound import RATE, sound
 
 from asd_jax.detector.record import Record
-from asd_jax.detector.stream import Decoder, Form
-from asd_jax.detector.watch import Watch, Watching, watch_bytes, watch_folder
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder
+from asd_jax.detector.watch import Watch
+from asd_jax.detector.watch_bytes import watch_bytes
+from asd_jax.detector.watch_folder import watch_folder
+from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.monitoring.cases import cases
 from asd_jax.monitoring.store import Store
 
@@ -16,7 +20,7 @@ NOW = 1.8e9
 
 
 def watch(detector, store, **options):
-    watching = Watching(RATE, 2.0, 2.0, detector.threshold, 0.9 * detector.threshold, 1, 2.0)
+    watching = WatchSettings(RATE, 2.0, 2.0, detector.threshold, 0.9 * detector.threshold, 1, 2.0)
     record = Record(store, "pump", detector, RATE, **options)
     return Watch(watching, lambda wave: detector.score(wave, RATE), record=record)
 
@@ -28,7 +32,9 @@ def chunks(*waves):
 def test_a_watch_keeps_readings_the_case_and_its_evidence(plain, tmp_path):
     waves = [sound(100), sound(101, fault=0.1), sound(102), sound(103)]
     with Store(tmp_path / "plant.db") as store:
-        lines = list(watch_bytes(watch(plain, store, began=NOW), chunks(*waves), Decoder(Form())))
+        lines = list(
+            watch_bytes(watch(plain, store, began=NOW), chunks(*waves), Decoder(SampleFormat()))
+        )
         series = store.readings("pump")
         (case,) = cases(store)
     assert series.time.tolist() == [NOW, NOW + 2, NOW + 4, NOW + 6]
@@ -49,11 +55,11 @@ def test_a_watch_keeps_readings_the_case_and_its_evidence(plain, tmp_path):
 def test_an_alarm_that_was_on_is_taken_up_after_a_restart(plain, tmp_path):
     with Store(tmp_path / "plant.db") as store:
         faulty, normal = sound(101, fault=0.1), sound(102)
-        list(watch_bytes(watch(plain, store, began=NOW), chunks(faulty), Decoder(Form())))
+        list(watch_bytes(watch(plain, store, began=NOW), chunks(faulty), Decoder(SampleFormat())))
         assert cases(store)[0].cleared is None
         later = watch(plain, store, began=NOW + 60)
         assert later.alarm.active
-        list(watch_bytes(later, chunks(normal, normal), Decoder(Form())))
+        list(watch_bytes(later, chunks(normal, normal), Decoder(SampleFormat())))
         (case,) = cases(store)
     assert case.cleared is not None and len(case.occurrences) == 1
 
@@ -80,6 +86,6 @@ def test_evidence_that_cannot_be_written_does_not_end_the_watch(plain, tmp_path)
     (tmp_path / "plant.db.evidence").write_text("a file where a folder should be")
     with Store(tmp_path / "plant.db") as store:
         faulty = chunks(sound(101, fault=0.1))
-        list(watch_bytes(watch(plain, store, began=NOW), faulty, Decoder(Form())))
+        list(watch_bytes(watch(plain, store, began=NOW), faulty, Decoder(SampleFormat())))
         (case,) = cases(store)
     assert case.occurrences[0].evidence == "" and "no evidence" in case.occurrences[0].message

@@ -7,7 +7,9 @@ import soundfile
 from machine_sound import RATE, sound
 
 from asd_jax.data.audio import resample
-from asd_jax.detector.stream import Decoder, Event, Form, Windows
+from asd_jax.detector.sample_format import SampleFormat
+from asd_jax.detector.stream import Decoder, Event
+from asd_jax.detector.window_cutter import WindowCutter
 from asd_jax.runtime.errors import InputError
 
 WAVE = sound(0, 3.0)
@@ -21,14 +23,16 @@ def wav(wave=WAVE, rate=RATE, subtype="PCM_16"):
 
 def heard(content, chunks=(), *, form=None, samples=8000, hop=6000):
     """Bytes cut at the places given -> ([(first sample, window)], [events])."""
-    decoder, windows, found, events = Decoder(form or Form()), Windows(samples, hop, RATE), [], []
+    decoder = Decoder(form or SampleFormat())
+    windows = WindowCutter(samples, hop, RATE)
+    found, events = [], []
 
     def take(items):
         for item in items:
             if isinstance(item, Event):
                 events.append(item.event)
             else:
-                found.extend(windows.feed(item, decoder.form.rate))
+                found.extend(windows.feed(item, decoder.format.rate))
 
     for start, end in zip([0, *chunks], [*chunks, len(content)], strict=True):
         take(decoder.feed(content[start:end]))
@@ -53,12 +57,12 @@ def test_wav_of_every_encoding_is_heard_as_soundfile_reads_it(subtype):
 
 
 def test_windows_are_neither_missed_nor_doubled_and_the_rest_is_counted():
-    windows = Windows(8000, 6000, RATE)
+    windows = WindowCutter(8000, 6000, RATE)
     found = [pair for block in np.array_split(WAVE, 37) for pair in windows.feed(block, RATE)]
     assert [start for start, _ in found] == list(range(0, 48000 - 8000 + 1, 6000))
     for start, window in found:
         np.testing.assert_array_equal(window, WAVE[start : start + 8000])
-    assert windows.left == 48000 - (36000 + 8000) and windows.heard == 48000
+    assert windows.remaining == 48000 - (36000 + 8000) and windows.received == 48000
 
 
 def test_resampled_stream_is_the_resampled_recording():

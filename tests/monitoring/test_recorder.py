@@ -7,7 +7,8 @@ from asd_jax.monitoring import recorder as module
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.monitoring.recorder import Recorder
-from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
 
 NOW = 1.8e9
 RATE = 16000

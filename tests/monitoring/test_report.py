@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from asd_jax.monitoring.report import trends
-from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
 
 NOW = 1.8e9
 DAYS = 20

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from asd_jax.monitoring.store import DAY, MOST_EVENTS, STAGES, NotStored, Reading, Store
+from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, MOST_EVENTS, STAGES, Store
 from asd_jax.runtime.errors import InputError
 
 NOW = 1.8e9
@@ -119,7 +121,8 @@ def test_a_killed_process_leaves_whole_transactions(tmp_path):
     path = tmp_path / "plant.db"
     program = (
         "import sys, itertools\n"
-        "from asd_jax.monitoring.store import Reading, Store\n"
+        "from asd_jax.monitoring.series import Reading\n"
+        "from asd_jax.monitoring.store import Store\n"
         "store = Store(sys.argv[1])\n"
         "for n in itertools.count():\n"
         "    with store.transaction():\n"

@@ -10,7 +10,8 @@ from asd_jax import detect
 from asd_jax.monitoring import cases
 from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.export import clock
-from asd_jax.monitoring.store import DAY, Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import DAY, Store
 from asd_jax.runtime.errors import InputError
 
 NOW = 1.8e9

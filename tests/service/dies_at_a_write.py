@@ -13,7 +13,8 @@ import sqlite3
 import sys
 
 from asd_jax.monitoring.cases import Occurrence, acknowledge, announce_due, clear_case, raise_case
-from asd_jax.monitoring.store import Reading, Store
+from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.store import Store
 from asd_jax.service.delivery import Delivery
 
 
