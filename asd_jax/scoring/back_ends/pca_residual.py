@@ -12,8 +12,9 @@ def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
 
     Args:
         bank: {domain: "r e"}, at least 2 clips each.
-        components: number of components, limited to half the clips so that some variation is left
-            unexplained.
+        components: number of components, limited to half the clips and to one less than the
+            dimensions, so that some variation is left unexplained: without any, the scores would be
+            rounding errors.
 
     Complexity: O(r^2 e) to fit, O(n components e) to score.
     """
@@ -28,7 +29,7 @@ def principal_components(vectors: np.ndarray, components: int) -> tuple[np.ndarr
     """Returns the mean "e" and the first principal axes "c e" of vectors "r e"."""
     mean = vectors.mean(0)
     axes = np.linalg.svd(vectors - mean, full_matrices=False)[2]
-    return mean, axes[: min(components, max(1, len(vectors) // 2), vectors.shape[1])]
+    return mean, axes[: min(components, max(1, len(vectors) // 2), max(1, vectors.shape[1] - 1))]
 
 
 def _scorer(vectors, components):
