@@ -109,8 +109,8 @@ def _channel_flag(add) -> None:
     add(
         "--channel",
         default="mean",
-        help="of recordings with several: mean, near, far, difference, cancelled, guarded, or a "
-        "number",
+        help="channel of recordings that have several: mean, near, far, difference, cancelled, "
+        "guarded, or a number",
     )
 
 
@@ -148,7 +148,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
         "--coreset",
         type=_count,
         default=0,
-        help="keep so many windows of the encoder's bank; 0: all",
+        help="number of windows that the bank of the encoder keeps; 0: all",
     )
     add(
         "--tokens",
@@ -156,16 +156,23 @@ def _fit(parser: argparse.ArgumentParser) -> None:
         help="heat maps from the encoder's tokens, not from filter-bank patches",
     )
     _channel_flag(add)
-    add("--machine", help="whose SimAM mode to use, where the weights have one per machine")
+    add(
+        "--machine",
+        help="machine whose SimAM mode is used, if the weights have one for each machine",
+    )
     add(
         "--fine_tune",
         action="store_true",
-        help="first train the encoder to tell the subfolders (or attributes) apart",
+        help="first train the encoder to distinguish the subfolders (or attributes)",
     )
-    add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
-    add("--json", action="store_true", help="the check of the recordings as one JSON object")
-    add("--epochs", type=int, default=10, help="of --fine_tune")
-    add("--seed", type=_count, default=0, help="of --fine_tune")
+    add(
+        "--keep_odd",
+        action="store_true",
+        help="learn from recordings that are far from all others, too",
+    )
+    add("--json", action="store_true", help="print the check of the recordings as one JSON object")
+    add("--epochs", type=int, default=10, help="epochs of --fine_tune")
+    add("--seed", type=_count, default=0, help="seed of --fine_tune")
 
 
 def _update(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +190,11 @@ def _update(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="detector file to write; the old one stays, unless it is named here",
     )
-    add("--keep_odd", action="store_true", help="learn also from recordings far from all others")
+    add(
+        "--keep_odd",
+        action="store_true",
+        help="learn from recordings that are far from all others, too",
+    )
     _channel_flag(add)
 
 
@@ -206,7 +217,12 @@ def _set_rate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_calls("fit_detector", "set_rate"))
     add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
-    add("--false_alarm_rate", type=float, required=True, help="as of fit")
+    add(
+        "--false_alarm_rate",
+        type=float,
+        required=True,
+        help="share of normal windows that may be called anomalous",
+    )
     add("--output", required=True, help="detector file to write")
 
 
@@ -236,10 +252,13 @@ def _score(parser: argparse.ArgumentParser) -> None:
     add("--csv", help="file to write")
     add(
         "--workdir",
-        help="of an archive: keeps what is scored; the same command goes on, and several share "
-        "the work",
+        help="folder that keeps the scores of an archive; the same command continues, and several "
+        "processes share the work",
     )
-    add("--html", help="page to write: scores, and the oddest recordings to look at and listen to")
+    add(
+        "--html",
+        help="page to write, with the scores and the recordings that score highest",
+    )
     add(
         "--normal",
         action="append",
@@ -266,11 +285,24 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="- for a stream on standard input, a wav or raw file, or a folder being filled",
     )
-    add("--rate", type=int, default=16000, help="of raw samples, in Hz; a wav says itself")
-    add("--channels", type=int, default=1, help="of raw samples")
-    add("--encoding", default="s16le", help="of raw samples: u8, s16le, s24le, s32le, f32le")
-    add("--channel", type=_count, help="number of the channel to hear; default: their mean")
-    add("--hop_seconds", type=float, help="between windows; default: a window")
+    add(
+        "--rate",
+        type=int,
+        default=16000,
+        help="sampling rate of raw samples, in Hz; a wav contains its own",
+    )
+    add("--channels", type=int, default=1, help="number of channels of raw samples")
+    add(
+        "--encoding",
+        default="s16le",
+        help="encoding of raw samples: u8, s16le, s24le, s32le, f32le",
+    )
+    add("--channel", type=_count, help="number of the channel to use; default: the mean of all")
+    add(
+        "--hop_seconds",
+        type=float,
+        help="time between the starts of two windows; default: the length of a window",
+    )
     add(
         "--confirm",
         type=int,
@@ -283,20 +315,44 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         default=0.25,
         help="an alarm may end at this share of the way from the threshold down to the usual score",
     )
-    add("--hold_seconds", type=float, default=30.0, help="below that end an alarm")
+    add(
+        "--hold_seconds",
+        type=float,
+        default=30.0,
+        help="time at or below the lower threshold that ends an alarm",
+    )
     add("--of", type=_count, default=0, help="count --confirm among so many windows; 0: in a row")
-    add("--on_delay_seconds", type=float, default=0.0, help="above the threshold before an alarm")
+    add(
+        "--on_delay_seconds",
+        type=float,
+        default=0.0,
+        help="time above the threshold before an alarm starts",
+    )
     add("--store", help="file that keeps scores, levels and alarms over months; may be new")
     add("--machine", default="machine", help="of --store: name of the machine")
     add("--quiet_hours", default="", help="of --store: announce no alarm then, e.g. 22:00-06:00")
-    add("--gap_seconds", type=float, default=2.0, help="without sound that are reported as a gap")
-    add("--status_seconds", type=float, default=3600.0, help="of sound between two status lines")
-    add("--once", action="store_true", help="of a folder: hear what is there and end")
+    add(
+        "--gap_seconds",
+        type=float,
+        default=2.0,
+        help="time without sound that is reported as a gap",
+    )
+    add(
+        "--status_seconds",
+        type=float,
+        default=3600.0,
+        help="seconds of sound between two status lines",
+    )
+    add(
+        "--once",
+        action="store_true",
+        help="with a folder: score the recordings that are there, and end",
+    )
     add(
         "--settle",
         type=float,
         default=0.0,
-        help="minutes at the beginning, healthy, that level and colour are taken from",
+        help="healthy minutes at the beginning, from which level and colour are taken",
     )
     _runtime_flag(add)
 
@@ -307,7 +363,7 @@ def _trend(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--store", required=True, help="file that watch --store keeps")
     add("--machine", help="only this one; default: all")
-    add("--days", type=int, default=30, help="to look back")
+    add("--days", type=int, default=30, help="number of days to look back")
     add("--until", help="date and time to look back from; default: now")
     add("--json", action="store_true", help="one JSON object per value")
 
@@ -350,7 +406,7 @@ def _alarm_flags(add, word: str) -> None:
     if word == "shelve":
         add("--hours", type=float, required=True, help="at most 720")
     if word in ("ack", "shelve", "unshelve"):
-        add("--by", default="", help="who does it")
+        add("--by", default="", help="name of the person")
     if word == "list":
         add("--json", action="store_true", help="one JSON object per case")
     if word == "export":
