@@ -59,7 +59,8 @@ def main() -> None:
         rows += rows_of(machine, FLAGS.repetitions, output / "machines" / machine.name)
         seconds[machine.name] = round(time.monotonic() - began, 1)
     summary = summary_of(rows)
-    write_json(output / "false_alarms.json", {"rows": rows, "summary": summary})
+    result = {"summary": summary, "rows": rows, **provenance()}
+    write_json(output / "false_alarms.json", result)
     write_provenance(output, seconds)
     text = markdown(summary, provenance())
     with atomic_file(output / "false_alarms.md") as file:
