@@ -201,7 +201,8 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
         size = 27 + len(table) + sum(table)
         if len(head) < 27 or len(table) < head[26] or place + size > end:
             raise InputError(f"truncated, it ends inside the page at byte {place}")
-        flags, serial, number = head[5], *struct.unpack_from("<II", head, 14)
+        flags = head[5]
+        serial, number = struct.unpack_from("<II", head, 14)
         if flags & 2:
             if began:
                 raise InputError(

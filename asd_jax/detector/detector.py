@@ -130,7 +130,9 @@ class Detector:
         settings = Settings(sample_rate, seconds, false_alarm_rate, tokens)
         check_domains(() if domains is None else domains)
         if isinstance(weights, str | Path):
-            weights, origin = load_pipeline_or_eat(weights), origin_of(weights)
+            path = weights
+            weights = load_pipeline_or_eat(path)
+            origin = origin_of(path)
         pipeline = weights if weights is None else for_machine(weights, machine)
         waves, settings = learning.with_window(waves, settings, default=window_seconds is None)
         processed, notes = process(pipeline, settings, waves, names)
