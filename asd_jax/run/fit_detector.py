@@ -19,7 +19,7 @@ from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output, read_json, write_json
 from asd_jax.runtime.lock import lock_folder
-from asd_jax.runtime.log import print_error, print_result, progress, tell_replaced
+from asd_jax.runtime.log import print_error, print_result, progress, report_replaced
 from asd_jax.runtime.start import start_quickly
 from asd_jax.training.weights import origin_entries
 
@@ -194,4 +194,4 @@ def _check_output(flag: str, path: str) -> None:
     """Checks that the path can be written, before anything is computed."""
     with error_context(flag):
         check_output(path)
-    tell_replaced(path)
+    report_replaced(path)

@@ -12,7 +12,7 @@ from asd_jax.detector.verdicts import verdicts_of
 from asd_jax.run.sharded_rows import ShardedRows
 from asd_jax.runtime.errors import InputError, error_context
 from asd_jax.runtime.files import check_output, file_sha256
-from asd_jax.runtime.log import print_error, progress, tell_replaced
+from asd_jax.runtime.log import print_error, progress, report_replaced
 from asd_jax.runtime.start import start_quickly
 
 ANOMALY = 3  # exit status
@@ -31,7 +31,7 @@ def score(args: argparse.Namespace) -> int:
         if path:
             with error_context(flag):
                 check_output(path)
-            tell_replaced(path)
+            report_replaced(path)
     start_quickly()
     detector = Detector.load(args.detector).with_runtime(args.runtime)
     paths = recordings(args.paths)

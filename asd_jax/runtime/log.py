@@ -67,7 +67,7 @@ def print_error(line: str) -> None:
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
 
 
-def tell_replaced(path: str | Path) -> None:
+def report_replaced(path: str | Path) -> None:
     """Prints to stderr that a file is there which the command will replace."""
     if Path(path).is_file():
         print_error(f"{path} is there and will be replaced")
