@@ -34,7 +34,9 @@ from asd_jax.runtime.files import remove_new_folder_on_error
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
 from asd_jax.runtime.start import keep_compiled
-from asd_jax.training.fine_tuning import class_numbers, fine_tune
+from asd_jax.training.clips import TrainingClips, class_numbers
+from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.loop import Job
 from asd_jax.training.weights import load_pipeline, origin_entries, save_encoder
 
 
@@ -161,25 +163,24 @@ def trained_params(
     def keep(step, params):
         save_encoder(run.snapshots / f"step_{step:07}.safetensors", encoder, params, **source)
 
-    params = fine_tune(
-        encoder,
-        pretrained[1] if pretrained else None,
+    data = TrainingClips(
         windows,
         window_reader(config, windows),
-        config.fine_tuning,
-        workdir=workdir,
-        mesh=training_mesh(config),
-        seed=config.seed,
-        dtype=compute_dtype(config.model),
         with_domain=config.data.domain_in_class,
-        resident=config.data.resident,
-        threads=config.data.threads,
-        log_every=config.log.every,
-        checkpoint_every=config.log.checkpoint_every,
         change=change,
         tokens=tokens,
-        keep=keep,
+        resident=config.data.resident,
+        threads=config.data.threads,
     )
+    job = Job(
+        workdir,
+        seed=config.seed,
+        dtype=compute_dtype(config.model),
+        mesh=training_mesh(config),
+        log=config.log,
+    )
+    eat = pretrained[1] if pretrained else None
+    params = fine_tune(encoder, eat, data, config.fine_tuning, job, keep=keep)
     save_encoder(run.weights, encoder, params, **source)
     if shards:
         shards.remove()

@@ -231,6 +231,14 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
 
 @dataclasses.dataclass(frozen=True)
+class Log(CheckedSettings):
+    """How often a run writes log lines and checkpoints."""
+
+    every: int = key(20, "steps between lines", least=1)
+    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Objective(CheckedSettings):
     """The objective of pre-training; see asd_jax/training/pretraining.py."""
 

@@ -19,7 +19,12 @@ from asd_jax.training.distillation import (
     unit,
 )
 from asd_jax.training.loop import BadState
-from asd_jax.training.pretraining import CollapseWatch, initial_state, make_pretraining_step
+from asd_jax.training.pretraining import (
+    CollapseWatch,
+    Student,
+    initial_state,
+    make_pretraining_step,
+)
 from asd_jax.training.settings import Pretraining
 from asd_jax.training.weights import random_eat
 
@@ -191,11 +196,10 @@ def test_the_loss_falls_on_a_teacher_that_can_be_learnt(mask_share):
     settings = dataclasses.replace(SETTINGS, mask_share=mask_share, mask_block=1)
     scales = target_scales(["tones"], [batch])
     optimizer = optax.adam(3e-3)
-    state = initial_state(SMALL, settings, optimizer, jax.random.key(0), None, scales)
+    student = Student(SMALL, settings, scales=scales)
+    state = initial_state(student, optimizer, jax.random.key(0))
     front = FrontEnd(simam=SimAM("none"))
-    step = make_pretraining_step(
-        SMALL, front, settings, optimizer, lambda step: 3e-3, jnp.float32, scales
-    )
+    step = make_pretraining_step(student, front, optimizer, lambda step: 3e-3)
     take = jax.jit(step, donate_argnums=0)
     for _ in range(60):
         state, metrics = take(state, batch, jax.random.key(2))

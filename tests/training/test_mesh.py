@@ -16,7 +16,9 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints, checksum
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.loop import Job
 from asd_jax.training.mesh import (
     AXES,
     make_mesh,
@@ -27,7 +29,7 @@ from asd_jax.training.mesh import (
     shardings,
     spec_of,
 )
-from asd_jax.training.settings import FineTuning
+from asd_jax.training.settings import FineTuning, Log
 from asd_jax.training.step import initial_state, make_head, make_loss_and_gradients, make_optimizer
 
 CONFIG = EncoderConfig(
@@ -198,14 +200,9 @@ def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_c
     eight, tmp_path
 ):
     def run(name, mesh, read=read):
-        options = {
-            "workdir": tmp_path / name,
-            "mesh": mesh,
-            "log_every": 1,
-            "checkpoint_every": 10,
-            "threads": 1,
-        }
-        return fine_tune(CONFIG, None, CLIPS, read, SETTINGS, **options)
+        data = TrainingClips(CLIPS, read, threads=1)
+        job = Job(tmp_path / name, mesh=mesh, log=Log(every=1, checkpoint_every=10))
+        return fine_tune(CONFIG, None, data, SETTINGS, job)
 
     def failing(clip):
         failing.reads += 1
@@ -214,7 +211,7 @@ def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_c
         return read(clip)
 
     failing.reads = 0
-    run("one", None)
+    run("one", one_device())
     with pytest.raises(OSError, match="unplugged"):
         run("eight", eight(), read=failing)
     assert 0 < len(losses(tmp_path / "eight")) < 20

@@ -8,10 +8,10 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.arcface import arcface_loss
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.training.loss import augmented_batch
 from asd_jax.training.optimizer import split
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import (
-    augmented_batch,
     final_params,
     initial_state,
     make_head,
