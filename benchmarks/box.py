@@ -133,7 +133,7 @@ def block_embeddings(config, pipeline, clips) -> list:
     from asd_jax.models.token_pooling import pool_tokens
     from asd_jax.run.clips import clip_windows, window_reader
     from asd_jax.run.embed import window_embeddings
-    from asd_jax.training.embedding import embed_windows
+    from asd_jax.training.embedding import Batching, embed_windows
 
     bands = pipeline.config.backbone.mel_bins // PATCH
 
@@ -150,9 +150,8 @@ def block_embeddings(config, pipeline, clips) -> list:
         lambda batch: embed(pipeline.params, batch["wave"]),
         heard,
         window_reader(config),
+        Batching(config.optimizer.batch_size, config.data.threads),
         what=f"clips of {clips[0].machine} embedded",
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
     )
     return [
         window_embeddings(bank, heard, ("clip", "embedding")),

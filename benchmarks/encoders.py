@@ -57,7 +57,7 @@ def embed_machine(
     """
     from asd_jax.run.clips import clip_windows, window_reader
     from asd_jax.run.embed import window_embeddings
-    from asd_jax.training.embedding import embed_windows
+    from asd_jax.training.embedding import Batching, embed_windows
 
     heard = clip_windows(config, clips)
     (vectors,) = embed_windows(
@@ -66,9 +66,8 @@ def embed_machine(
         ],
         heard,
         window_reader(config),
+        Batching(config.optimizer.batch_size, config.data.threads),
         what=f"clips of {clips[0].machine} embedded",
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
     )
     return window_embeddings(vectors, heard, ("clip", "embedding"))
 

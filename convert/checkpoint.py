@@ -233,6 +233,7 @@ def _without_prefix(path, named):
 
 
 def _from_hub(repository, revision):
+    # huggingface_hub is optional.
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:

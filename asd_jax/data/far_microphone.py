@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from jaxtyping import Float
+from scipy.signal import fftconvolve
 
 from asd_jax.data.machines import SAMPLE_RATE
 from asd_jax.data.synthesis import FactoryClip
@@ -86,8 +87,6 @@ def _path(rng: np.random.Generator, *, metres: float) -> np.ndarray:
 
 
 def _through(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
-    from scipy.signal import fftconvolve
-
     return fftconvolve(wave, response)[: len(wave)]
 
 

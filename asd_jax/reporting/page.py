@@ -11,17 +11,15 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jinja2
 import numpy as np
 import soundfile
 from jaxtyping import Float
+from markupsafe import Markup
 
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.printable import printable
-
-if TYPE_CHECKING:
-    import jinja2
 
 SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
@@ -98,11 +96,8 @@ def render(page: Page) -> str:
     return environment.get_template("page.html").render(page=page)
 
 
-def template_environment(package: str) -> "jinja2.Environment":
+def template_environment(package: str) -> jinja2.Environment:
     """Returns the environment of the templates beside a package's modules, which escapes text."""
-    import jinja2
-    from markupsafe import Markup
-
     return jinja2.Environment(
         loader=jinja2.PackageLoader(package, "."),
         autoescape=True,

@@ -29,7 +29,7 @@ from asd_jax.runtime.log import print_line
 from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
-from asd_jax.training.embedding import embed_windows
+from asd_jax.training.embedding import Batching, embed_windows
 from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.runtime import embed_in
 from asd_jax.training.weights import embed
@@ -185,10 +185,8 @@ def embed_machine(
         embed_batch,
         windows,
         window_reader(config, clips),
+        Batching(config.optimizer.batch_size, config.data.threads, mesh),
         what=f"clips of {clips[0].machine} embedded",
-        mesh=mesh,
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
         extras={"simam_mode": mode},
     )
     embeddings = window_embeddings(vectors, windows, encoder.axes)

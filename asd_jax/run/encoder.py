@@ -23,10 +23,12 @@ from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.log import print_line
 from asd_jax.training import pseudo_classes
-from asd_jax.training.mesh import make_mesh
+from asd_jax.training.embedding import Batching
+from asd_jax.training.mesh import make_mesh, own_devices
 from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import (
     HOW_TO_GET_WEIGHTS,
+    Pipeline,
     front_end_of,
     load_encoder,
     random_eat,
@@ -246,16 +248,15 @@ def with_pseudo_classes(
     """
     eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
     # The pooling and the attention of the run are not trained yet, so frozen ones replace them.
-    return pseudo_classes.with_pseudo_classes(
-        windows,
+    frozen = dataclasses.replace(encoder, pooling=frozen_pooling(config), attention="none")
+    embed_clips = pseudo_classes.frozen_embedder(
+        Pipeline(frozen, {"eat": eat}),
         window_reader(config),
-        dataclasses.replace(encoder, pooling=frozen_pooling(config), attention="none"),
-        {"eat": eat},
-        clusters=config.data.pseudo_classes,
-        path=path,
-        batch_size=config.optimizer.batch_size,
-        dtype=compute_dtype(config.model),
-        threads=config.data.threads,
+        Batching(config.optimizer.batch_size, config.data.threads, own_devices()),
+        compute_dtype(config.model),
+    )
+    return pseudo_classes.with_pseudo_classes(
+        windows, embed_clips, clusters=config.data.pseudo_classes, path=path
     )
 
 

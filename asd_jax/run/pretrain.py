@@ -11,7 +11,7 @@ import numpy as np
 
 from asd_jax.config import PretrainConfig, PretrainingData
 from asd_jax.data.clips import Clip
-from asd_jax.data.crops import Crop, crop_batches, training_files
+from asd_jax.data.crops import Crop, RandomCrops, crop_batches, training_files
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
@@ -218,18 +218,17 @@ def recorded_crops(config: PretrainConfig, files: Sequence[Path], start: int) ->
     """Returns the batches of crops of recordings that follow `start` steps, as `crop_batches`."""
     data = config.data
     short = FrontEnd().samples(data.frames // data.pieces)
-    return crop_batches(
+    crops = RandomCrops(
         files,
         file_reader(data),
         clips=config.optimizer.batch_size - clips_from_zoo(config, files),
         # The crops must be long enough for both kinds of steps.
         samples=max(FrontEnd().samples(data.frames), short * data.pieces),
         seed=config.seed,
-        start=start,
         steps=config.pretraining.steps,
         speed=data.speed,
-        threads=data.threads,
     )
+    return crop_batches(crops, start=start, threads=data.threads)
 
 
 def distilled_batch(

@@ -79,6 +79,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     Raises:
         InputError: fewer than two normal or two anomalous clips.
     """
+    # The official score without intervals needs no SciPy, and its command starts without it.
     from scipy.special import stdtrit
 
     n = len(label)

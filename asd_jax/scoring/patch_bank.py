@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.spatial.distance import cdist
 
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.coreset import coreset
@@ -124,8 +125,6 @@ class Considered:
 
 
 def _band(vectors, recording):
-    from scipy.spatial.distance import cdist
-
     rows = coreset(vectors, KEPT)
     distance = cdist(vectors.astype(np.float64), vectors[rows].astype(np.float64))
     own = recording[:, None] == recording[rows][None]

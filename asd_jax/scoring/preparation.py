@@ -68,6 +68,7 @@ class Preparation:
             std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)
             self = dataclasses.replace(self, mean=mean, std=std)
         if scoring.whiten:
+            # scikit-learn takes more than half a second to import, and few runs whiten.
             from sklearn.decomposition import PCA
 
             if (components := min(scoring.whiten, len(vectors) - 1, vectors.shape[2])) < 1:

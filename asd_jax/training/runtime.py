@@ -89,6 +89,7 @@ def _with_mode(config: EncoderConfig, mode: int) -> EncoderConfig:
 
 
 def _compiled(config: EncoderConfig, params: dict, samples: int, precision: str):
+    # jax2onnx is optional, and takes seconds to import.
     from asd_jax.training.onnx_model import onnx_model
 
     def function(wave):

@@ -1,7 +1,8 @@
 import numpy as np
 
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.reporting.clip_cards import clip_sections, most_wrong
+from asd_jax.reporting.clip_cards import Recordings, clip_sections, most_wrong
+from asd_jax.reporting.sections import ScoredSection
 from asd_jax.scoring.anomaly_score import score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -20,10 +21,9 @@ def test_a_clip_is_ranked_among_its_section():
     embeddings = Embeddings(vectors.astype(np.float32), np.arange(n).astype(str), *columns)
     scoring = Scoring(distance="euclidean")
     scores = score_machine(embeddings, scoring)
-    front_end = FrontEnd("even")
-    (found,) = clip_sections(
-        "pump", "00", embeddings, scores, scoring, lambda *of: None, front_end, 1
-    )
+    recordings = Recordings(lambda *of: None, FrontEnd("even"), "pump")
+    section_00 = ScoredSection.of("pump", "00", embeddings, scores)
+    (found,) = clip_sections(section_00, recordings, scoring, 1)
     assert "rank 1 of 10 test clips" in found.parts[0].facts
 
 

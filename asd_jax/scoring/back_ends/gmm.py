@@ -27,6 +27,7 @@ def gmm(bank: Bank, *, components: int = 4, seed: int = 0) -> Fitted:
 
 
 def _scorer(vectors, components, seed):
+    # scikit-learn takes more than half a second to import, and few runs need it.
     from sklearn.mixture import GaussianMixture
 
     model = GaussianMixture(

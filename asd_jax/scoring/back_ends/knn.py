@@ -182,8 +182,10 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
 
 def _closest_rows_on_device(query, bank, k, distance, own):
     """Returns the same as `_closest_rows`, computed by JAX."""
+    # Scoring on the host, e.g. of the official score's files, needs no JAX.
     import jax
-    import jax.numpy as jnp
+
+    jnp = jax.numpy
 
     @jax.jit
     def merge(best, rows, block, start, own):
