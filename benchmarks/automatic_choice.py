@@ -35,17 +35,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from absl import flags
+from scipy.stats import rankdata, spearmanr
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.clips import Clip
+from asd_jax.data.factory import write_factory
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
+from asd_jax.reporting.page import Page, Section, Table, write_page
+from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import file_reader, find_data, mark_held_out, readable_clips
+from asd_jax.run.manifest import summarize_recordings
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
+from asd_jax.scoring.anomaly_score import fit_sections
+from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.automatic import CANDIDATES, pseudo_auc
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -81,9 +91,6 @@ def main() -> None:
     """Prints and writes a row per criterion next to the oracle; the reference is the paper's
     choice.
     """
-    from asd_jax.reporting.page import Page, Section, Table, write_page
-    from asd_jax.reporting.table import print_table, text_table
-
     args = flags.FLAGS
     output = Path(args.output)
     if args.join:
@@ -181,8 +188,6 @@ def judged(
 
     The ratings are {criterion: {candidate: {machine: rating}}}, and higher is better.
     """
-    from asd_jax.run.clips import find_data, readable_clips
-
     clips, _ = readable_clips(config, find_data(config, folder))
     root = str(write_pseudo_anomalies(config, clips, folder / "pseudo"))
     pseudo = with_values(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
@@ -268,9 +273,6 @@ def rated_view(
 
 def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
     """Returns normal clips of the factory's machines, which stand beside a set of one machine."""
-    from asd_jax.data.factory import write_factory
-    from asd_jax.run.clips import find_data
-
     root = folder / "foreign"
     few = {"train_source": FOREIGN_CLIPS, "train_target": 1, "test_per_condition": 1}
     write_factory(root, clip_seconds=config.data.clip_seconds, **few)
@@ -324,12 +326,6 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     Raises:
         InputError: The existing data set was made from other clips.
     """
-    import soundfile
-
-    from asd_jax.data.synthesis import factory_clip
-    from asd_jax.run.clips import file_reader, mark_held_out
-    from asd_jax.run.manifest import summarize_recordings
-
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
     made_of["recordings"] = summarize_recordings(clips)
@@ -397,9 +393,6 @@ def domain_gaps(scoring: Scoring, machines: Mapping[str, Embeddings]) -> dict[st
 
     The value is the mean over sections; it is 0 if there is only one domain.
     """
-    from asd_jax.scoring.anomaly_score import fit_sections
-    from asd_jax.scoring.auc import auc, tie_groups
-
     found = {}
     for machine, embeddings in machines.items():
         gaps = []
@@ -432,8 +425,6 @@ def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, 
     """Returns {candidate: {machine: mean rank}} over several ratings of the same form; higher is
     better.
     """
-    from scipy.stats import rankdata
-
     names = list(likes[0])
     machines = list(likes[0][names[0]])
     ranks = {
@@ -447,8 +438,6 @@ def rank_correlation(like: Mapping, truth: Mapping, machine: str) -> float:
     """Returns Spearman's rank correlation over candidates, or 0 if either side rates all of them
     equally.
     """
-    from scipy.stats import spearmanr
-
     ours, theirs = ([of[name][machine] for name in truth] for of in (like, truth))
     return float(spearmanr(ours, theirs)[0]) if len(set(ours)) > 1 and len(set(theirs)) > 1 else 0.0
 

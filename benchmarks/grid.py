@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import flags
 from ml_collections import config_flags
@@ -26,8 +27,13 @@ from ml_collections import config_flags
 from asd_jax.config import RunConfig, read_config, with_set_features
 from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import find_data, readable_clips
 from asd_jax.run.embed import embed_machine
+from asd_jax.run.encoder import check_run, front_end_of_weights
+from asd_jax.run.frozen import frozen_encoder
+from asd_jax.run.manifest import summarize_recordings
 from asd_jax.run.score import BASELINE, load_embeddings
+from asd_jax.run.train import train_and_score
 from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime.command import value_of_flag
 from asd_jax.runtime.errors import InputError
@@ -38,6 +44,8 @@ from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
+from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin_entries
+from benchmarks import own_encoder
 from benchmarks.provenance import cost_section, machine, write_provenance
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of, write_tables
 
@@ -237,11 +245,6 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
     Raises:
         InputError: The weights are neither given nor declared as "none", or there is no data.
     """
-    import jax
-
-    from asd_jax.run.clips import find_data
-    from asd_jax.run.encoder import check_run, front_end_of_weights
-
     # With a persistent cache, all seeds, and cells that differ only in their data, compile once.
     # The attribute is made at run time, so pyright does not know it.
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
@@ -318,10 +321,6 @@ def made_of(config: RunConfig, folder: Path) -> dict:
     Raises:
         InputError: The weights or recordings do not exist.
     """
-    from asd_jax.run.clips import find_data
-    from asd_jax.run.manifest import summarize_recordings
-    from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin_entries
-
     name = config.model.weights
     clips = find_data(config, folder)
     try:
@@ -349,11 +348,6 @@ def _fixed(cell: Cell, weights: str) -> bool:
 
 def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
     """Writes the embeddings of one seed of a cell into its folder."""
-    from asd_jax.run.clips import find_data, readable_clips
-    from asd_jax.run.frozen import frozen_encoder
-    from asd_jax.run.train import train_and_score
-    from benchmarks import encoders
-
     if cell.fine_tune:
         train_and_score(config, folder, folder)
         return
@@ -367,7 +361,7 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
         for machine in sorted({clip.machine for clip in clips}):
             own = [clip for clip in clips if clip.machine == machine]
             if cell.encoder:
-                encoders.embed_machine(function, cell.encoder, config, own).save(
+                own_encoder.embed_machine(function, cell.encoder, config, own).save(
                     run.embeddings / f"{machine}.npz"
                 )
             else:
