@@ -112,6 +112,11 @@ class EncoderConfig:
         return [block % self.backbone.depth for block in self.blocks]
 
     @property
+    def used_depth(self) -> int:
+        """The number of blocks up to the pooled one; those above do not affect the embedding."""
+        return self.pooling.block % self.backbone.depth + 1
+
+    @property
     def embedding_dim(self) -> int:
         """The width e of the embeddings (of one band's, where bands are kept separate)."""
         if self.eat is None:

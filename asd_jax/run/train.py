@@ -136,15 +136,8 @@ def trained_params(
     {}.
     """
     run = Run(workdir)
-    if run.weights.exists():
-        try:
-            pipeline = load_pipeline(run.weights)
-            # The config alone does not fix the encoder: statistics are measured on the recordings.
-            if pipeline.config == encoder:
-                print_line(f"training is finished: {run.weights}")
-                return pipeline.params, {}
-        except InputError as error:
-            print_line(f"WARNING: {error}; it is made again")
+    if (params := _finished(run, encoder)) is not None:
+        return params, {}
     if encoder.eat is None:
         print_line("the filter bank itself is the encoder: nothing to train")
         save_encoder(run.weights, encoder, {}, source="none")
@@ -155,7 +148,6 @@ def trained_params(
     run.check_origin(source)
     if config.data.pseudo_classes:
         windows = with_pseudo_classes(config, windows, encoder, pretrained, run.pseudo_classes)
-
     shards = tokens = None
     if config.backbone.cache_tokens:
         shards, tokens = cached_tokens(config, encoder, pretrained, windows, run.tokens)
@@ -172,16 +164,35 @@ def trained_params(
         resident=config.data.resident,
         threads=config.data.threads,
     )
-    job = Job(
+    eat = pretrained[1] if pretrained else None
+    params = fine_tune(encoder, eat, data, config.fine_tuning, _job(config, workdir), keep=keep)
+    save_encoder(run.weights, encoder, params, **source)
+    if shards:
+        shards.remove()
+    return params, {"training_seconds": time.perf_counter() - begin}
+
+
+def _finished(run: Run, encoder: EncoderConfig) -> dict | None:
+    """Returns the parameters that an earlier call fine-tuned, None if there are none."""
+    if not run.weights.exists():
+        return None
+    try:
+        pipeline = load_pipeline(run.weights)
+    except InputError as error:
+        print_line(f"WARNING: {error}; it is made again")
+        return None
+    # The config alone does not fix the encoder: statistics are measured on the recordings.
+    if pipeline.config != encoder:
+        return None
+    print_line(f"training is finished: {run.weights}")
+    return pipeline.params
+
+
+def _job(config: RunConfig, workdir: Path) -> Job:
+    return Job(
         workdir,
         seed=config.seed,
         dtype=compute_dtype(config.model),
         mesh=training_mesh(config),
         log=config.log,
     )
-    eat = pretrained[1] if pretrained else None
-    params = fine_tune(encoder, eat, data, config.fine_tuning, job, keep=keep)
-    save_encoder(run.weights, encoder, params, **source)
-    if shards:
-        shards.remove()
-    return params, {"training_seconds": time.perf_counter() - begin}

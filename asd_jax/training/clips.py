@@ -66,28 +66,25 @@ class TrainingClips:
             return []
         return [self.clips[number].path for number in process_rows(batch["clip"])]
 
-    def resident_batches(self, extras: Extras, job: Job, steps: int) -> Callable[[int], Iterable]:
-        """Returns the function from the steps done to what the later steps get: all clips, from
-        which each step draws its own batch.
-        """
-        clips = resident_clips(self.clips, extras, self.read, threads=self.threads)
-        data = replicated(job.mesh, clips)
-        return lambda start: itertools.repeat(data, steps - start)
-
-    def read_batches(
+    def batches(
         self, extras: Extras, job: Job, *, steps: int, batch_size: int
     ) -> Callable[[int], Iterable]:
-        """Returns the function from the steps done to the batches of the later steps, read ahead.
+        """Returns the function from the steps done to what the later steps get.
 
-        Of several processes, each reads its share of every batch.
+        They get batches, read ahead; of several processes, each reads its share. If clips are
+        resident, every step gets all of them, and `draw_from_resident` makes it draw its batch.
         """
+        if self.resident:
+            clips = resident_clips(self.clips, extras, self.read, threads=self.threads)
+            data = replicated(job.mesh, clips)
+            return lambda start: itertools.repeat(data, steps - start)
         if self.tokens is None:
             examples = Examples(self.clips, extras, self.read, change=self.change)
         else:
             numbers = range(len(self.clips))
             examples = Examples(numbers, extras, self.tokens.__getitem__, reads="tokens")
 
-        def batches(start: int) -> Iterable[dict[str, jax.Array]]:
+        def read(start: int) -> Iterable[dict[str, jax.Array]]:
             read_ahead = training_batches(
                 examples,
                 batch_size=batch_size,
@@ -100,7 +97,7 @@ class TrainingClips:
             )
             return (shard_batch(job.mesh, batch) for batch in read_ahead)
 
-        return batches
+        return read
 
 
 def draw_from_resident(train_step: Callable, batch_size: int, key: jax.Array) -> Callable:

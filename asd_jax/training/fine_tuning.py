@@ -55,9 +55,7 @@ def fine_tune(
     steps = settings.total_steps(len(data.clips))
     encoder = Encoder(config, job.dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings, subcentres(classes, settings))
-    # Blocks above the pooled one do not affect the embedding, so they do not count as depth.
-    depth = config.pooling.block % config.backbone.depth + 1
-    optimizer, schedule = make_optimizer(settings, steps, depth)
+    optimizer, schedule = make_optimizer(settings, steps, config.used_depth)
     # The order has a key of its own, so that resident clips do not change the augmentation.
     key_init, key_train, key_order = jax.random.split(jax.random.key(job.seed), 3)
     wave = data.read(data.clips[0])
@@ -68,9 +66,6 @@ def fine_tune(
     _print_size(data.clips, len(classes), steps, settings.batch_size)
     if data.resident:
         train_step = draw_from_resident(train_step, settings.batch_size, key_order)
-        batches = data.resident_batches(extras, job, steps)
-    else:
-        batches = data.read_batches(extras, job, steps=steps, batch_size=settings.batch_size)
     kept = settings.snapshot_steps(steps)
 
     def params_of(state) -> dict:
@@ -83,7 +78,7 @@ def fine_tune(
     training = Steps(
         train_step,
         state,
-        batches,
+        data.batches(extras, job, steps=steps, batch_size=settings.batch_size),
         total=steps,
         key=key_train,
         batch_size=settings.batch_size,

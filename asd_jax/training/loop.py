@@ -107,20 +107,13 @@ def run_steps(steps: Steps[State], job: Job) -> State:
     carried = state, sound = place_state(job.mesh, (steps.state, jnp.array(True)))
     take = guard_step(steps.take, job.mesh, carried, skip=steps.on_bad_loss == "skip")
     reports = _Reports(steps)
-    step = 0
     stop = False
-
-    def at_work() -> str:
-        # The last step was only begun.
-        done = f"step {step - 1} of {steps.total}"
-        return done if reports.begun else "compiling, and the first step"
-
     # The signal handlers must stay in place while the last checkpoint is written.
     with (
         acknowledged(STOPPING),
         stop_requested() as asked,
         Checkpoints(job.workdir / "checkpoints") as checkpoints,
-        doing(at_work),
+        doing(reports.at_work),
     ):
         start, state = checkpoints.restore(state)
         reports.open(job, start)
@@ -193,15 +186,11 @@ def guard_step(step_fn, mesh: Mesh, carried, *, skip: bool):
 
 
 class _Reports:
-    """Reads the metrics of each step after the next one was dispatched, and logs them.
-
-    Attributes:
-        begun: whether this process has dispatched a step, and so compiled it.
-    """
+    """Reads the metrics of each step after the next one was dispatched, and logs them."""
 
     def __init__(self, steps: Steps):
-        self.begun = False
         self._steps = steps
+        self._begun = 0  # the last step that this process has dispatched
         self._waiting: tuple[int, Any, Metrics] | None = None
 
     def open(self, job: Job, start: int) -> None:
@@ -217,7 +206,13 @@ class _Reports:
     def add(self, step: int, batch: Any, metrics: Metrics) -> None:
         """Keeps the metrics of a step that was dispatched, to be read by the next `write`."""
         self._waiting = (step, batch, metrics)
-        self.begun = True
+        self._begun = step
+
+    def at_work(self) -> str:
+        """Returns what the training is doing, for whoever waits."""
+        # The last step was only begun.
+        done = f"step {self._begun - 1} of {self._steps.total}"
+        return done if self._begun else "compiling, and the first step"
 
     def write(self) -> None:
         """Logs the metrics that were kept, if any.

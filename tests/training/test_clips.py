@@ -35,7 +35,7 @@ def test_classes_are_numbered_in_order_and_simam_has_the_mode_of_the_machine():
 
 def test_batches_of_a_later_start_are_the_rest_and_name_their_files(tmp_path):
     data = TrainingClips(CLIPS, read)
-    batches = data.read_batches([{}] * 6, Job(tmp_path, seed=3), steps=5, batch_size=4)
+    batches = data.batches([{}] * 6, Job(tmp_path, seed=3), steps=5, batch_size=4)
     whole = [data.files_of(batch) for batch in batches(0)]
     assert [data.files_of(batch) for batch in batches(2)] == whole[2:] and len(whole) >= 5
     assert sorted(sum(whole, [])[:6]) == list("012345")
@@ -46,7 +46,7 @@ def test_batches_of_a_later_start_are_the_rest_and_name_their_files(tmp_path):
 def test_kept_tokens_replace_the_waveforms(tmp_path):
     tokens = [np.full((2, 3), n, np.float32) for n in range(6)]
     data = TrainingClips(CLIPS, read, tokens=tokens)
-    batch = next(iter(data.read_batches([{}] * 6, Job(tmp_path), steps=1, batch_size=3)(0)))
+    batch = next(iter(data.batches([{}] * 6, Job(tmp_path), steps=1, batch_size=3)(0)))
     assert "wave" not in batch
     np.testing.assert_array_equal(batch["tokens"][:, 0, 0], batch["clip"])
 
