@@ -127,21 +127,27 @@ def main() -> None:
     }
     write_json(output / "automatic_choice.json", found)
     write_provenance(output, {})
-    print_table(text_table(*verdict.as_table(found), title=f"official score {config.data.year}, %"))
+    report(found, machines, len(tests), output)
+
+
+def report(found: dict, machines: Sequence[str], candidates: int, output: Path) -> None:
+    """Prints the tables of a result, and writes its page."""
+    print_table(text_table(*verdict.as_table(found), title=f"official score {found['year']}, %"))
     correlations = [
         [criterion, *(f"{of[machine]:+.2f}" for machine in machines)]
         for criterion, of in found["rank_correlation_with_test"].items()
     ]
-    title = f"rank correlation with the test clips' score, over {len(tests)} candidates"
+    title = f"rank correlation with the test clips' score, over {candidates} candidates"
     print_table(text_table(["criterion", *machines], correlations, title=title))
     regrets = choice_regret.table(found["regret"], machines)
     print_table(text_table(*regrets, title="regret, points"))
     lead = [str(__doc__).splitlines()[0], found["verdict"]]
-    lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
+    lead.append(f"Mean of the {candidates} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
         print_line(line)
     choices = [
-        [criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()
+        [criterion, *(of[machine] for machine in machines)]
+        for criterion, of in found["chosen"].items()
     ]
     sections = [
         *verdict.result_sections("Scores", found),

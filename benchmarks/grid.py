@@ -10,6 +10,7 @@ command, commit, date) and report/index.html.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import operator
@@ -164,8 +165,7 @@ def run_grid(
         finished: A finished run whose embeddings every cell scores, instead of computing its own.
     """
     args = flags.FLAGS
-    output = Path(flags.FLAGS.output)
-    cells_folder = Path(args.cells or output)
+    output = Path(args.output)
     added = [
         Cell(spec, encoder=spec)
         for spec in args.encoder
@@ -174,22 +174,22 @@ def run_grid(
     standing = standing_cells()[:1] if finished else standing_cells()
     cells = [*standing, *chosen([*cells, *added], args.row, reference)]
     config = read_config(RunConfig, args.config)
-    if not finished:
-        config = prepared(config, cells_folder)
-    if finished and (own := Run(finished).config).is_file():
-        # The scores must follow the edition of the recordings in the finished run.
-        config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
-    seeds = number_of_seeds()
+    if finished:
+        if (own := Run(finished).config).is_file():
+            # The scores must follow the edition of the recordings in the finished run.
+            config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
+        row_of_cell = functools.partial(score_run, config=config, run=finished)
+    else:
+        folder = Path(args.cells or output)
+        config = prepared(config, folder)
+        seeds = number_of_seeds()
+        row_of_cell = functools.partial(run_cell, config=config, seeds=seeds, output=folder)
     rows = {}
     not_scored: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
         print_line(f"{name}: cell {number} of {len(cells)}, {cell.name}")
         try:
-            rows[cell.name] = (
-                score_run(cell, config, finished)
-                if finished
-                else run_cell(cell, config, seeds, cells_folder)
-            )
+            rows[cell.name] = row_of_cell(cell)
         except NotScored as error:
             # The others can still be compared with the reference, but not without it.
             if cell.name == reference:
@@ -208,15 +208,21 @@ def run_grid(
     write_tables(output, name, found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
     write_provenance(output, seconds)
-    print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
-    for line in [found["verdict"], *notes]:
-        print_line(line)
-    lead = [question, found["verdict"], *notes]
-    files = [(f, f"../{f}") for f in (f"{name}.{e}" for e in ("json", "csv", "md", "tex"))]
-    sections = [*result_sections("Scores", found), cost_section(seconds)]
-    page = Page(name, sections, lead, [*files, ("timing.json", "../timing.json")])
-    write_page(output / "report" / "index.html", page)
+    report(name, found, seconds, output)
     return found
+
+
+def report(name: str, found: dict, seconds: Mapping[str, float], output: Path) -> None:
+    """Prints the table of an experiment with its verdict and notes, and writes its page."""
+    print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
+    said = [found["verdict"], *found["notes"]]
+    for line in said:
+        print_line(line)
+    names = [*(f"{name}.{ending}" for ending in ("json", "csv", "md", "tex")), "timing.json"]
+    files = [(file, f"../{file}") for file in names]
+    sections = [*result_sections("Scores", found), cost_section(seconds)]
+    page = Page(name, sections, [found["question"], *said], files)
+    write_page(output / "report" / "index.html", page)
 
 
 def standing_cells() -> list[Cell]:

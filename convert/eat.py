@@ -213,8 +213,7 @@ def find(
     wanted = table.rows(table.ENCODER, config.depth)
     template = sizes.encoder_template(config)
     if with_decoder:
-        name = re.compile(r"decoder\.blocks\.\d+\.0\.weight")
-        layers = sum(name.fullmatch(one) is not None for one in tensors)
+        layers = _decoder_layers(tensors)
         wanted += table.rows(table.DECODER, layers)
         template |= sizes.decoder_template(path, tensors, layers)
     if with_head:
@@ -235,15 +234,19 @@ def find(
             "classes": template["head/bias"][0],
             "eps": CLASSIFIER_EPS[checkpoint.layout],
         }
-    parameters = {
-        row.ours: Parameter(
-            tensors[row.public], row.transform, template[row.ours], f"{path}: {row.public}"
-        )
-        for row in wanted
-    }
+    parameters = {}
+    for row in wanted:
+        place = f"{path}: {row.public}"
+        shape = template[row.ours]
+        parameters[row.ours] = Parameter(tensors[row.public], row.transform, shape, place)
     dropped |= _of_other_model(checkpoint, weights)
     difference = sizes.position_difference(path, tensors, config)
     return Found(config, parameters, header, dropped, difference)
+
+
+def _decoder_layers(tensors: Mapping[str, Any]) -> int:
+    name = re.compile(r"decoder\.blocks\.\d+\.0\.weight")
+    return sum(name.fullmatch(one) is not None for one in tensors)
 
 
 def _of_teacher(checkpoint) -> dict:

@@ -99,11 +99,7 @@ def factory_clip(
         InputError: The machine, domain or fault is unknown, or a number is out of range.
     """
     _check(machine, domain, fault_kind)
-    if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
-        raise InputError(
-            "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
-            f"{grade}, {clip_seconds}, {seed}"
-        )
+    _check_range(grade, clip_seconds, seed)
     kind = (MACHINES | CYCLIC)[machine]
     speed = kind.speeds[domain][0] if speed is None else speed
     load = kind.loads[domain][0] if load is None else load
@@ -111,14 +107,7 @@ def factory_clip(
     of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
     hz = np.fft.rfftfreq(round(clip_seconds * SAMPLE_RATE), 1 / SAMPLE_RATE)
     day = _recording_day(machine, session, of_room, hz)
-    source = _source(
-        kind=kind,
-        speed=speed * day.warmth,
-        load=load,
-        clip_seconds=clip_seconds,
-        rng=of_machine,
-        day=day,
-    )
+    source = _source(kind, speed * day.warmth, load, clip_seconds, rng=of_machine, day=day)
     stem = source.sound()
     room = _room(machine, domain, len(stem), of_room, day)
     fault = _fault(source, fault_kind, grade, of_fault)
@@ -165,6 +154,14 @@ def _check(machine: str, domain: str, fault_kind: str) -> None:
             )
     if fault_kind in TIMING_FAULTS and not (MACHINES | CYCLIC)[machine].impacts:
         raise InputError(f"factory: a {machine} has no beat, so it cannot have {fault_kind!r}")
+
+
+def _check_range(grade: float, clip_seconds: float, seed: int) -> None:
+    if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
+        raise InputError(
+            "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
+            f"{grade}, {clip_seconds}, {seed}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
