@@ -100,6 +100,7 @@ def training_batches(
     order = grain.MapDataset.source(examples).seed(seed).shuffle().repeat(epochs)
     if change:
         order = order.random_map(lambda clip, rng: clip | {"wave": change(clip["wave"], rng)})
+    # Every process draws the same order, and reads its own part of each batch.
     own = grain.MapDataset.source(_Share(order, batch_size, *share))
     batches = own.batch(batch_size // share[1], drop_remainder=True)[start:]
     return _read_ahead(batches, threads)

@@ -99,6 +99,7 @@ class RandomCrops:
         wave = self.read(self.files[file])
         span = samples
         if self.speed and rng.uniform() < SPEED_SHARE:
+            # More or fewer samples of the recording, resampled to one length below.
             span = round(samples * (1 + rng.uniform(-self.speed, self.speed)))
         begin = int(rng.integers(max(len(wave) - span, 0) + 1))
         crop = Crop(file, begin, samples, span / samples, len(wave))

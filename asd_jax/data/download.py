@@ -60,6 +60,7 @@ def main() -> int:
         ) from error
     machines = edition_files.machines_of(table, asked.machines, asked.subset)
     session = fetch.new_session()
+    # A dry run writes nothing, so that it may look on beside another process.
     ours = contextlib.nullcontext()
     # A process would remove the partly unpacked files of another one.
     if not asked.dry_run:

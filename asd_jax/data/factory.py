@@ -85,6 +85,7 @@ def write_factory(
         InputError: `root` holds something else, a machine is unknown, or a count is below 1.
     """
     root = Path(os.path.realpath(root))
+    # A machine that is named twice is written once.
     machines = tuple(dict.fromkeys(machines))
     counts = {
         "train_source": train_source,
@@ -101,6 +102,7 @@ def write_factory(
     note = json.dumps({**facts, "machines": list(machines), **counts}, indent=2)
     if _holds(root, recipes, note):
         return
+    # Only a synthetic set is ever replaced, never recordings.
     replaced = overwrite and (root / "factory.json").is_file()
     if not replaced and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(

@@ -111,6 +111,7 @@ def describe_machine(
         except InputError as error:
             return str(error)
 
+    # Threads: reading waits for the disk, and decoding releases the interpreter lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = list(pool.map(look, clips))
     formats = [look for look in looks if not isinstance(look, str)]

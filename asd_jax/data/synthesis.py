@@ -202,6 +202,7 @@ def _recording_day(
         place = np.random.default_rng([number, 2**32])
         own = np.random.default_rng([number, session])
         warmth = 1 + own.uniform(-_WARMTH, _WARMTH)
+        # Other machines are audible, and quieter than the one of interest.
         neighbour = (own.random() < _NEIGHBOUR) * 10 ** (-own.uniform(12, 24) / 20)
         shift = physics.repositioned_microphone(hz, own)
     gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
@@ -258,6 +259,7 @@ def _source(
     """Returns a healthy run at the level of the recording."""
     samples = round(clip_seconds * SAMPLE_RATE)
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+    # Kept to run the machine once more with a fault of timing, but the same noise.
     again = copy.deepcopy(rng)
     run = physics.excite(kind, speed, load, samples, rng)
     response = physics.body(kind, load, hz, rng) * day.microphone
@@ -327,6 +329,7 @@ def _fault(
 def _support(fault: np.ndarray) -> np.ndarray:
     power = spectrogram(fault)
     falling = np.sort(power, axis=None)[::-1]
+    # The loudest cells that together hold the share of the energy.
     enough = np.searchsorted(np.cumsum(falling), SUPPORT_ENERGY * falling.sum())
     return power >= falling[enough]
 

@@ -127,6 +127,7 @@ def _without(
         scores = np.empty((len(wanted), len(bank.domains)))
         for left_out in np.unique(fold[wanted]):
             out = (fold == left_out) & wanted
+            # Preparation and fit must not know the windows that are left out.
             others = bank.training(view, fold != left_out)
             scores[out] = fit_scorer(scoring, *others, bank.domains)(vectors[view][out])
         found[one] = scores[wanted]
@@ -153,6 +154,7 @@ def _as_new_session(bank: NormalBank, vectors, known: SelfScores, new: np.ndarra
         return scores.with_scores(rest, bank.self_scores.only(rest))
     first = bank.simulated.first
     rows = bank.simulated.rows[first]
+    # The first simulated copy of a window stands for it in a session of its own.
     copies = {}
     for view, of in bank.simulated.vectors.items():
         copies[view] = np.zeros((len(windows), *of.shape[1:]), np.float32)
@@ -183,5 +185,6 @@ def _electorate(bank: NormalBank) -> tuple[str, ...]:
         of = bank.own_statistics[one]
         centre, deviation = np.array([of[name] for name in domain]).T
         usual[one] = float(np.median((own - centre) / deviation))
+    # A view on trial must know new sessions at least as well as the worst trusted one.
     limit = max(usual[one] for one in trusted)
     return tuple(one for one in bank.scorers if one in trusted or usual[one] <= limit)

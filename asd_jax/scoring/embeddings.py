@@ -162,6 +162,7 @@ class Embeddings:
         arrays |= {name: np.asarray(getattr(self, name), dtype=str) for name in ("axes", *_TEXT)}
         if self.window_start_seconds is not None:
             arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
+        # No pickles: a file of embeddings may come from anybody.
         with atomic_file(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -179,6 +180,7 @@ class Embeddings:
                 f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields "
                 "expected"
             )
+        # A hostile file may name any number of axes, all of which the message would list.
         axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding")))[:4])
         try:
             columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}

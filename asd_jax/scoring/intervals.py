@@ -90,6 +90,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     ):
         spread = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
         half_width = float(stdtrit(n - 1, 0.975) * spread)
+        # The jackknife's correction of the bias.
         estimate = n * float(metric(*groups)) - (n - 1) * float(left_out.mean())
         found[name] = Jackknife(estimate, half_width, (n - 1) * half_width)
     return found
@@ -155,7 +156,9 @@ def _partial_areas(
     inside = np.clip(max_fpr * n - before, 0, normals)
     # Area up to the cut that one anomaly adds.
     steps = np.maximum(cut - end, 0) + inside**2 / 2 / np.maximum(normals, 1)
+    # The cut stays, and every group loses the area that one of its anomalies adds.
     without_anomaly = (area_up_to(cut) - steps) / (n * (p - 1))
+    # One normal clip fewer moves the cut.
     cut = max_fpr * (n - 1)
     inside = np.clip(cut - before, 0, None)
     without_normal = np.select(
@@ -205,6 +208,7 @@ def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
     Clips are drawn as in `bootstrap`. Columns without normal clips or without anomalies are left
     out.
     """
+    # A fixed seed, so that the same scores give the same page.
     weight = _drawn_counts(domain, label, 1000, np.random.default_rng(0))
     found = {}
     for column, (metric, mask) in section_columns(domain, label, year).items():

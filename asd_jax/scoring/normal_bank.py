@@ -82,6 +82,7 @@ class NormalBank:
         domain = self.windows.domain[self.self_scores.of]
         for scorer, scores in self.self_scores.values.items():
             own = [scores[domain == name, n] for n, name in enumerate(self.domains)]
+            # One bank with different scores is enough to judge by.
             if not any(len(of) and np.ptp(of) > LEAST_RANGE * np.abs(of).max() for of in own):
                 raise InputError(f"the scores that {scorer} gives normal sounds are all equal")
 
@@ -129,6 +130,7 @@ class NormalBank:
         """
         windows = self.windows
         known = self.of_compared_sessions
+        # Recordings that stand for sessions are numbered after the real sessions.
         session = np.where(known, windows.session, windows.session.max() + 1 + windows.group)
         return session[self.new_session_scores.of]
 
@@ -171,6 +173,7 @@ class NormalBank:
         of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
             rows = self.simulated.rows
+            # Beside recorded sessions that are compared, only the first copy of a window counts.
             used = ~self.of_compared_sessions[rows]
             used[self.simulated.first] |= self.named
             vectors = np.concatenate([vectors, self.simulated.vectors[view][used]])

@@ -130,5 +130,7 @@ def _band(vectors, recording):
     own = recording[:, None] == recording[rows][None]
     # A patch resembles those of its own recording, so these are ignored unless there are no others.
     distance = np.where(own & ~own.all(), np.inf, distance).min(1)
+    # A patch whose kept rivals are all of its own recording has no distance.
     distance = distance[np.isfinite(distance)]
+    # Copies of one patch have no deviation, and the heat divides by it.
     return vectors[rows], recording[rows], (distance.mean(), max(distance.std(), 1e-6))

@@ -43,6 +43,7 @@ class Preparation:
             raise InputError(
                 f"layers {layers!r}: must be mean_score, mean_vector or the number of a layer"
             )
+        # The statistics of the source clips hold for both domains: target clips are too few.
         given = [
             v
             for domain, v in training.items()

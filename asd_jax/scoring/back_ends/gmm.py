@@ -33,6 +33,7 @@ def _scorer(vectors, components, seed):
     model = GaussianMixture(
         max(1, min(components, len(vectors) // _CLIPS_PER_COMPONENT)),
         covariance_type="diag",
+        # Clips that are all alike have no variance, for which the fit would fail.
         reg_covar=max(_VARIANCE_FLOOR * vectors.var(0).mean(), 1e-12),
         max_iter=500,
         random_state=seed,

@@ -71,6 +71,7 @@ def density_and_weight(
     of_nearest = density[rows[:, 0]]
     centred = of_nearest - of_nearest.mean()
     variance = np.mean(centred**2)
+    # Clips of one density leave nothing to adjust.
     if variance <= _LEAST_VARIANCE:
         return density, 0.0
     return density, float(np.mean(centred * (own - own.mean())) / variance)
