@@ -61,7 +61,8 @@ def in_process(workdir):
 
     from asd_jax.runtime.command import run
 
-    before, argv = set(flags.FLAGS), sys.argv
+    before = set(flags.FLAGS)
+    argv = sys.argv
     sys.argv = ["asd_jax.train", *SMOKE, f"--workdir={workdir}"]
     try:
         with pytest.raises(SystemExit) as stop:
@@ -120,7 +121,8 @@ def test_sigterm_saves_and_the_printed_command_ends_as_if_undisturbed(
 
 def test_what_is_there_is_not_embedded_again(copied, undisturbed, command, monkeypatch):
     workdir, flags = copied
-    embedded, embed_machine = [], asd_jax.run.embed.embed_machine
+    embedded = []
+    embed_machine = asd_jax.run.embed.embed_machine
 
     def counting(config, encoder, params, clips):
         embedded.append(clips[0].machine)
@@ -225,7 +227,8 @@ def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(co
 def test_full_disk_is_one_message_and_the_run_continues(
     undisturbed, command, monkeypatch, tmp_path
 ):
-    flags, save = [*SMOKE, f"--workdir={tmp_path}"], Checkpoints.save
+    flags = [*SMOKE, f"--workdir={tmp_path}"]
+    save = Checkpoints.save
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full(self, step, state):
@@ -263,7 +266,8 @@ def test_clip_that_changes_while_training_stops_the_run_without_loss(
         / "train"
         / "section_00_source_train_normal_0003_spd_1_load_0.wav"
     )
-    report, kept = loop._report, {}
+    report = loop._report
+    kept = {}
 
     def disturb(log, done, *rest):
         if done and done[0] == 1 and not kept:

@@ -122,6 +122,7 @@ class EncoderConfig:
         if self.eat is None:
             return self.front_end.bins
         statistics = 2 if self.pooling.kind == "attentive_statistics" else 1
+        # Joined bands are one vector.
         joined = self.eat.mel_bins // PATCH if self.pooling.bands == "joined" else 1
         return self.pooling.embedding_dim or statistics * joined * self.eat.embed_dim
 

@@ -103,6 +103,7 @@ def template_environment(package: str) -> jinja2.Environment:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        # A mistyped name in a template is an error, not an empty text.
         undefined=jinja2.StrictUndefined,
         # Names may contain control characters, which are escaped.
         finalize=lambda part: part if isinstance(part, Markup) else printable(str(part)),
@@ -123,6 +124,7 @@ def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:
     audible.
     """
     wave = np.asarray(wave[: round(SOUND_SECONDS * sample_rate)], np.float32)
+    # The floor keeps silence silent.
     wave = 0.9 * wave / max(np.abs(wave).max(), 1e-6)
     file = io.BytesIO()
     soundfile.write(file, wave, sample_rate, format="MP3", subtype="MPEG_LAYER_III")

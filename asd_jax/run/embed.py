@@ -68,6 +68,7 @@ def embed_clips(
         InputError: a clip cannot be read, unless `data.on_bad_clip` is "skip"; or no clip of a
             machine can be read.
     """
+    # The hash of the weights, not their path: a file of the same name may have changed.
     made_of_clips = functools.partial(
         provenance_hash, embedding_settings(config, encoder), checksum(params)
     )
@@ -91,6 +92,7 @@ def embed_clips(
         count += ours
         if join and processes.is_first():
             join_shards(parts, machine, folder)
+            # Recorded once the joined files are complete.
             Manifest(folder).record(names, made_of)
         # If another process joined the shards meanwhile, this one may have begun new ones.
         if processes.is_first() and (join or joined()):
@@ -203,6 +205,7 @@ def window_embeddings(
 
     files = np.array([Path(window.path).name for window in windows])
     columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
+    # A clip that is one window needs no start.
     windowed = len(set(column("path").tolist())) < len(windows)
     starts = column("start") / FrontEnd.sample_rate if windowed else None
     return Embeddings(vectors, files, *columns, axes=axes, window_start_seconds=starts)

@@ -43,6 +43,7 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
     """
     config.validate()
     allow_own(config.features.spacing)
+    # Without clips, it checks the lengths alone.
     clip_windows(config, [])
     if config.model.runtime != "jax":
         check_runtime(config.model.runtime)
@@ -83,6 +84,7 @@ def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
     elif features.statistics == "weights":
         own = front_end_of_weights(config.model.weights)
         front = dataclasses.replace(front, mean=own.mean, std=own.std)
+    # Rounded up to whole tiles of SimAM, which the padding fills.
     frames = front.real_frames(round(config.data.clip_seconds * FrontEnd.sample_rate))
     return dataclasses.replace(front, frames=frames + -frames % FRAME_MULTIPLE)
 

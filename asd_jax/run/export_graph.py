@@ -72,6 +72,7 @@ def export_model(
         waves += recorded_waveforms(model, clips, seconds)
     with atomic_file(output) as file:
         content, exported = EXPORTERS[form](model)
+        # Before the file appears under its name: what does not agree is never written.
         worst = check(model, exported, waves)
         file.write(content)
     print_line(
@@ -125,6 +126,7 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         )
     samples = model.about["samples"]
     frame = model.samples(0.025)
+    # Open sizes, so that one file takes any number of clips, and any length if wanted.
     shape = jax.export.symbolic_shape(
         f"b, {samples or 's'}", constraints=() if samples else (f"s >= {frame}",)
     )

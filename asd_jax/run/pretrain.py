@@ -155,6 +155,7 @@ def sound_batches(
     """
     data = config.data
     from_zoo = clips_from_zoo(config, files)
+    # Apart from the keys of weights and steps, which come from the same seed.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batches(start: int) -> Iterator[dict]:
@@ -162,6 +163,7 @@ def sound_batches(
         for step in range(start, config.pretraining.steps):
             # Steps with one long clip and steps with several short ones alternate.
             pieces = data.pieces if step % 2 else 1
+            # Shorter pieces, and as many more of them, so that every step costs about the same.
             samples = FrontEnd().samples(data.frames // pieces)
             step_key = jax.random.fold_in(key, step)
             parts = []

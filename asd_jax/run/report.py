@@ -57,12 +57,14 @@ def write_report(
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     )
     parts = [sections.score_section(found, scored), words_section()]
+    # A section without test clips has no threshold, and nothing to show.
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
     try:
         front, waveform_of = _recordings(config, list(machines), run)
     except InputError as error:
         front = None
         waveform_of = None
+        # The page shows the scores all the same.
         silent = str(error)
     for machine, section in places:
         one = sections.ScoredSection.of(machine, section, machines[machine], scored[machine])

@@ -190,6 +190,7 @@ def embed_and_score(
     run = Run(workdir)
     folder = run.embeddings
     begin = time.perf_counter()
+    # Before embedding, so that an interrupted run knows its bad clips.
     write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)

@@ -45,6 +45,7 @@ def run(
     _open_streams()
     status = _status(main, define_flags, sys.argv)
     # Output that is still buffered may fail to be written now, e.g. on a full disk.
+    # A program that embeds the command may have closed its output, or replaced it.
     with contextlib.suppress(AttributeError, ValueError):
         try:
             sys.stdout.flush()
@@ -164,6 +165,7 @@ def docstring(thing) -> str:
 def _resume_command(main, argv: list[str]) -> str:
     """Returns the text that tells the user how to continue."""
     words = called or ["python", "-m", _name(main)]
+    # --overwrite would remove what is to be continued.
     again = shlex.join([*words, *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
     return f"to continue:\n  {again}"
 

@@ -130,6 +130,7 @@ def class_numbers(
             "encoder as it is, without training:\n"
             "  python -m asd_jax.evaluate --config=FILE --weights=FILE.safetensors --workdir=DIR"
         )
+    # Sorted classes have the same numbers in every run.
     number = {c: n for n, c in enumerate(classes)}
     return classes, [
         {

@@ -76,6 +76,7 @@ def embed_windows(
             batch_size=batch_size,
             threads=batching.threads,
         )
+        # Rows of this length; batches of different lengths would be compiled again and again.
         found = []
         waiting = []
         for batch in progress(batches, len(own), what, batch_size):

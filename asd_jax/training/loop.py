@@ -272,6 +272,7 @@ def stop_requested() -> Iterator[list[int]]:
 
     def ask(number, _):
         asked.append(number)
+        # The first signal waits for the step; whoever sends two does not want to wait.
         if len(asked) > 1:
             raise KeyboardInterrupt
 

@@ -66,6 +66,7 @@ def adamw(
         )
         return jax.tree.map(lambda u, m: u * m, updates, multipliers)
 
+    # Decay after Adam's scaling: decoupled, as in AdamW.
     adam = optax.chain(
         optax.scale_by_adam(b2=b2),
         optax.add_decayed_weights(weight_decay, None if decay_everything else matrices),

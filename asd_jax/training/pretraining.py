@@ -171,6 +171,7 @@ def initial_state(
     """
     config = student.config
     settings = student.settings
+    # Keys apart, so that another decoder leaves the encoder as it was.
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 
@@ -182,6 +183,7 @@ def initial_state(
         return {"eat": eat, "decoder": _initial_decoder(config, settings, decoder_key)}
 
     params = {**init(), **(pretrained or {})}
+    # A copy, because the step donates the buffers of the state.
     teacher = jax.tree.map(jnp.copy, params["eat"]) if settings.objective == "eat" else {}
     return PretrainingState(jnp.zeros((), jnp.int32), params, optimizer.init(params), teacher)
 

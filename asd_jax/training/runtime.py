@@ -65,6 +65,7 @@ def embed_in(name: str, config: EncoderConfig, params: dict) -> Embed:
     return _embed_in(name, config, _Same(params))
 
 
+# A few encoders at a time; every program holds a copy of the weights.
 @functools.lru_cache(maxsize=8)
 def _embed_in(name: str, config: EncoderConfig, held: _Same) -> Embed:
     check_runtime(name)

@@ -203,6 +203,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
     def __post_init__(self):
         super().__post_init__()
+        # Tokens that are computed once must be those of every step.
         if not self.cache_tokens:
             return
         masks = self.mask_probability and (self.mask_frames or self.mask_filters)

@@ -121,6 +121,7 @@ def initial_state(
         params = {**params, "eat": join(params["eat"], pretrained)}
     params = {"encoder": params, "head": variables.pop("params")}
     trained, _ = split(params, settings.trains)
+    # A copy, because the step donates the buffers of the state.
     average = jax.tree.map(jnp.copy, trained.get("encoder", {})) if settings.ema else {}
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(trained), variables, average)
 
@@ -201,6 +202,7 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
             loss, (head_state, metrics) = found
             return (jax.tree.map(jnp.add, gradients, more), head_state), {"loss": loss, **metrics}
 
+        # Sums begin at zero, also for a single part: one path for both.
         none = jax.tree.map(jnp.zeros_like, trained)
         if count == 1:
             (gradients, head_state), metrics = add((none, head_state), shard_by_clip(whole))

@@ -12,8 +12,10 @@ def test_a_clip_is_ranked_among_its_section():
     """Section 01's anomalies stand out a thousand times as far, which says nothing of section
     00's.
     """
-    n, rng = 40, np.random.default_rng(0)
-    section, split = np.repeat(["00", "01"], 20), np.array(["train", "test"] * 20)
+    n = 40
+    rng = np.random.default_rng(0)
+    section = np.repeat(["00", "01"], 20)
+    split = np.array(["train", "test"] * 20)
     vectors = rng.normal(size=(n, 5)) + np.outer(
         (section == "01") & (split == "test"), np.full(5, 1e3)
     )

@@ -37,7 +37,8 @@ EAT = (SIZES, jax.tree.map(np.asarray, random_eat(SIZES, 0)))
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
-    folder, clips = tmp_path_factory.mktemp("clips"), []
+    folder = tmp_path_factory.mktemp("clips")
+    clips = []
     for n in range(10):
         path = folder / f"{n}.wav"
         soundfile.write(path, sound(n, 0.5, fault=0.1 * (n % 2)), 16000)

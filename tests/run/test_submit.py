@@ -31,7 +31,8 @@ AUTHORS = {
 
 def run_of(folder, year, *, clips=4, label=""):
     """A finished run on development and evaluation machines, without an encoder."""
-    of, rng = edition(year), np.random.default_rng(year)
+    of = edition(year)
+    rng = np.random.default_rng(year)
     folder.mkdir()
     config = to_dict(RunConfig())
     config["data"]["year"] = year

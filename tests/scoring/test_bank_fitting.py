@@ -35,7 +35,8 @@ def test_bands_are_compared_apart_where_vectors_have_them():
     cosine = Scoring(distance="cosine", normalization="train")
     raw = fit({"a": x}, scoring={"a": cosine}).self_scores.values["a/knn"][:, 0]
     unit = x / np.linalg.norm(x.astype(np.float64), axis=2, keepdims=True)
-    fold, distance = np.arange(40) % 10, 1 - np.einsum("nbd,mbd->nm", unit, unit) / 3
+    fold = np.arange(40) % 10
+    distance = 1 - np.einsum("nbd,mbd->nm", unit, unit) / 3
     np.testing.assert_allclose(
         raw, [distance[n, fold != fold[n]].min() for n in range(40)], rtol=1e-6
     )

@@ -35,7 +35,8 @@ def test_one_view_alone_can_call_a_sound_odd():
 
 def test_a_reserved_view_counts_from_one_standard_deviation_above_its_usual_score_on():
     x = {"a": vectors(), "b": vectors(seed=1)}
-    plain, bank = fit(x), fit(x, reserved=("b",))
+    plain = fit(x)
+    bank = fit(x, reserved=("b",))
     test = {"a": vectors(5, 2), "b": vectors(5, 3)}
     for one, shift in (("a/knn", 0.0), ("b/knn", 1.0)):
         np.testing.assert_allclose(bank.score(test)[one], plain.score(test)[one] - shift)
@@ -73,14 +74,16 @@ def test_one_odd_sound_neither_hides_itself_nor_widens_the_scale():
     x = vectors()
     odd = x.copy()
     odd[7] += 100
-    clean, contaminated = fit({"a": x}), fit({"a": odd})
+    clean = fit({"a": x})
+    contaminated = fit({"a": odd})
     assert contaminated.normal[7] > 50
     of = [bank.standardization.statistics["a/knn"]["pooled"][1] for bank in (clean, contaminated)]
     assert of[1] < 1.5 * of[0]  # measured 1.02: a standard deviation grows tenfold
 
 
 def test_simulated_windows_stand_for_sessions_that_nobody_recorded():
-    x, session = vectors(), np.zeros(40, np.int64)
+    x = vectors()
+    session = np.zeros(40, np.int64)
     copies = x + np.random.default_rng(5).normal(size=(40, 1)).astype(np.float32) * 20
     bank = fit({"a": x}, session=session, simulated=SimulatedWindows(np.arange(40), {"a": copies}))
     assert bank.by_sessions == {"pooled": False} and len(bank.training("a")[0]) == 80
@@ -101,7 +104,8 @@ def test_a_domain_of_few_recordings_raises_no_more_false_alarms_than_asked():
         )
         rng = np.random.default_rng(number)
         for _ in range(12):
-            s, t = rng.permutation(200), rng.permutation(200)
+            s = rng.permutation(200)
+            t = rng.permutation(200)
             known = {
                 view: np.concatenate([source[view][s[:40]], target[view][t[:10]]])
                 for view in source

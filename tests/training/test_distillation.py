@@ -103,7 +103,8 @@ SCALES = tuple(
 @pytest.fixture(scope="module")
 def losses():
     """(parameters, batch, the function of both that gives the loss, its parts and gradients)."""
-    eat, heads = random_eat(SMALL, 0), initial_heads(SMALL, SCALES, jax.random.key(0))
+    eat = random_eat(SMALL, 0)
+    heads = initial_heads(SMALL, SCALES, jax.random.key(0))
     rng = np.random.default_rng(1)
     spectrogram = jnp.asarray(rng.normal(size=(4, 32, 128)), jnp.float32)
     kept = jnp.asarray([[rng.permutation(16)[:9] for _ in range(2)] for _ in range(4)], jnp.int32)

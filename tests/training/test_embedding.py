@@ -21,7 +21,8 @@ def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count
         Window(f"{n}", "fan", "00", "test", "source", 0, "", 0, (4000, 6000)[n % 3 == 0])
         for n in range(count)
     ]
-    params, found = {"eat": random_eat(CONFIG.eat, 0)}, {}
+    params = {"eat": random_eat(CONFIG.eat, 0)}
+    found = {}
 
     def read(window):
         return (

@@ -11,7 +11,8 @@ from asd_jax.training.settings import FineTuning
 
 
 def test_augmentation_keeps_the_order_of_the_method():
-    wave, labels = jax.random.normal(jax.random.key(0), (4, 800)), jnp.eye(4)
+    wave = jax.random.normal(jax.random.key(0), (4, 800))
+    labels = jnp.eye(4)
     key = jax.random.key(1)
     certain = {"mixup_probability": 1.0, "mask_probability": 0.0}
     on_waves = augmented_batch(wave, labels, key, FineTuning(mixup="waveform", **certain))

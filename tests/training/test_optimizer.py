@@ -64,7 +64,8 @@ PARAMS = {
 
 def moves(optimizer, steps):
     """What each step does to each parameter, under a gradient of ones."""
-    state, seen = optimizer.init(PARAMS), []
+    state = optimizer.init(PARAMS)
+    seen = []
     for _ in range(steps):
         updates, state = optimizer.update(jax.tree.map(jnp.ones_like, PARAMS), state, PARAMS)
         seen.append({"/".join(path): float(u[0, 0]) for path, u in flatten_dict(updates).items()})
