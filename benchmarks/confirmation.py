@@ -25,7 +25,7 @@ from absl import flags
 from jaxtyping import Float
 
 from asd_jax.data.audio import read_clip
-from asd_jax.data.clips import Clip, find_clips
+from asd_jax.data.clips import Clip, parse_clip
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.views import views
@@ -88,9 +88,11 @@ def machines_below(root: Path) -> dict[str, list[Clip]]:
     if not root.is_dir():
         raise InputError(f"--root={root}: no such folder")
     found: dict[str, list[Clip]] = {}
-    for edition in sorted(path for path in root.iterdir() if path.is_dir()):
-        for clip in find_clips(edition):
-            found.setdefault(f"{edition.name}/{clip.machine}", []).append(clip)
+    # A machine may have no recording below train, which a data set must have.
+    for path in sorted(root.glob("*/*/*/*.wav")):
+        edition, machine, split = path.relative_to(root).parts[:3]
+        if split in ("train", "test"):
+            found.setdefault(f"{edition}/{machine}", []).append(parse_clip(path, machine, split))
     found = {
         name: of for name, of in found.items() if sum(clip.label != 1 for clip in of) >= FEWEST
     }
