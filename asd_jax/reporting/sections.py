@@ -139,7 +139,7 @@ def machine_section(
     """
     clips = scored.clips
     parts = {
-        domain: {
+        f"{domain} domain": {
             kind: scored.score[own]
             for label, kind in KINDS.items()
             if (own := (clips.domain == domain) & (clips.label == label)).any()

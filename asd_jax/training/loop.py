@@ -106,7 +106,7 @@ def run_steps(steps: Steps[State], job: Job) -> State:
     # would be compiled again.
     carried = state, sound = place_state(job.mesh, (steps.state, jnp.array(True)))
     take = guard_step(steps.take, job.mesh, carried, skip=steps.on_bad_loss == "skip")
-    reports = _Reports(steps)
+    reports = Reports(steps)
     stop = False
     # The signal handlers must stay in place while the last checkpoint is written.
     with (
@@ -185,13 +185,17 @@ def guard_step(step_fn, mesh: Mesh, carried, *, skip: bool):
     return jax.jit(guarded, donate_argnums=0, out_shardings=(*shardings(mesh, carried), None))
 
 
-class _Reports:
-    """Reads the metrics of each step after the next one was dispatched, and logs them."""
+class Reports:
+    """Reads the metrics of each step after the next one was dispatched, and logs them.
+
+    Attributes:
+        waiting: (step, batch, metrics) that was dispatched last and is not logged yet, or None.
+    """
 
     def __init__(self, steps: Steps):
         self._steps = steps
         self._begun = 0  # the last step that this process has dispatched
-        self._waiting: tuple[int, Any, Metrics] | None = None
+        self.waiting: tuple[int, Any, Metrics] | None = None
 
     def open(self, job: Job, start: int) -> None:
         """Opens the log of the steps after `start`."""
@@ -205,7 +209,7 @@ class _Reports:
 
     def add(self, step: int, batch: Any, metrics: Metrics) -> None:
         """Keeps the metrics of a step that was dispatched, to be read by the next `write`."""
-        self._waiting = (step, batch, metrics)
+        self.waiting = (step, batch, metrics)
         self._begun = step
 
     def at_work(self) -> str:
@@ -220,9 +224,9 @@ class _Reports:
         Raises:
             InputError: a metric is not finite, and such steps must not be skipped.
         """
-        if self._waiting is None:
+        if self.waiting is None:
             return
-        step, batch, metrics = self._waiting
+        step, batch, metrics = self.waiting
         values = {name: float(value) for name, value in metrics.items()}
         bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
         if bad:
@@ -231,7 +235,7 @@ class _Reports:
             self._log.write(step, values)
             self._steps.watch(step, values)
         # Metrics that were refused stay, so that a second attempt refuses them again.
-        self._waiting = None
+        self.waiting = None
 
     def _report_bad(self, step: int, batch: Any, bad: Sequence[str]) -> None:
         # A loss that is not finite says more than the gradients that follow from it.
