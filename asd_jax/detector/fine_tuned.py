@@ -12,7 +12,9 @@ from asd_jax.data.clips import Clip, clip_class
 from asd_jax.data.windows import Window, windows_of
 from asd_jax.models.encoder import Pooling
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import FineTuning, fine_tune
+from asd_jax.training.loop import Job
 from asd_jax.training.weights import Pipeline
 
 # Share of each class that is held out. An encoder finds everything it was trained on normal, so
@@ -72,11 +74,9 @@ def fine_tuned(
         params = fine_tune(
             config,
             pipeline.params["eat"],
-            windows,
-            read_window,
+            TrainingClips(windows, read_window),
             settings,
-            workdir=folder,
-            seed=seed,
+            Job(folder, seed=seed),
         )
     return Pipeline(config, params), trained
 

@@ -14,9 +14,10 @@ from asd_jax.detector.sessions import stretches
 from asd_jax.detector.settings import Settings
 from asd_jax.detector.views import RESERVED
 from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.bank_fitting import Known, NormalSounds, Views, fit_normal_bank
 from asd_jax.scoring.coreset import coreset
 from asd_jax.scoring.new_session import new_session_threshold
-from asd_jax.scoring.normal_bank import Known, NormalBank
+from asd_jax.scoring.normal_bank import NormalBank
 from asd_jax.scoring.normal_windows import NormalWindows
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.standardization import SIMULATION_MARGIN
@@ -128,7 +129,7 @@ def fit_bank(
         first_removable: number of the first recording that may be left out; None keeps all.
 
     Raises:
-        InputError: as for `NormalBank.fit`.
+        InputError: as for `fit_normal_bank`.
     """
     fit = functools.partial(_bank, scoring, settings, coreset_size, known)
     bank, notes = fit(processed, recordings)
@@ -187,17 +188,14 @@ def _bank(
         session=session,
         scored=~np.asarray(recordings.trained, bool)[windows.recording],
     )
-    bank = NormalBank.fit(
-        scoring,
-        processed.vectors,
-        windows,
+    bank = fit_normal_bank(
+        # The encoder was not trained for this machine, so it votes only if it helps.
+        Views(scoring, on_trial=("encoder",), reserved=RESERVED),
+        NormalSounds(
+            windows, processed.vectors, processed.simulated, named=recordings.sessions_given
+        ),
         rows=_rows(scoring, processed, coreset_size) if known is None else known.rows,
         known=known,
-        simulated=processed.simulated,
-        # The encoder was not trained for this machine, so it votes only if it helps.
-        on_trial=("encoder",),
-        reserved=RESERVED,
-        named=recordings.sessions_given,
     )
     return bank, notes
 

@@ -12,7 +12,7 @@ from asd_jax.detector.processing import Processed, process
 from asd_jax.detector.settings import Settings, check_window, usual_window
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
-from asd_jax.scoring.normal_bank import Known
+from asd_jax.scoring.bank_fitting import Known
 from asd_jax.scoring.normal_windows import SimulatedWindows
 from asd_jax.scoring.patch_bank import PatchBank
 

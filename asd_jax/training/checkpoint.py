@@ -73,6 +73,7 @@ class Checkpoints:
             except Exception as error:
                 damaged[step] = str(error).strip().partition("\n")[0][:200] or type(error).__name__
                 continue
+            # Removed, as Orbax refuses to write a step that is older than its newest one.
             for newer, reason in damaged.items():
                 print_line(
                     f"WARNING: {self.folder / str(newer)} is damaged ({reason}); falling back to "

@@ -80,6 +80,7 @@ def _scale(name: str, parts: Sequence[np.ndarray]) -> TargetScale:
             f"pretraining.teachers: {name} gives frames of {widths[0]} and of {widths[1]} values; "
             "their number must not depend on the length of the sound"
         )
+    # float64, as the mean of many frames loses digits in float32.
     frames = np.asarray(unit(jnp.asarray(np.concatenate(parts))), np.float64)
     mean = frames.mean(0)
     deviation = float(np.sqrt(np.square(frames - mean).mean()))

@@ -203,6 +203,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
     def __post_init__(self):
         super().__post_init__()
+        # Tokens that are computed once must be those of every step.
         if not self.cache_tokens:
             return
         masks = self.mask_probability and (self.mask_frames or self.mask_filters)
@@ -228,6 +229,14 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
         if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
             return True
         return self.strategy == "lora" and path.endswith(("/lora_a", "/lora_b"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Log(CheckedSettings):
+    """How often a run writes log lines and checkpoints."""
+
+    every: int = key(20, "steps between lines", least=1)
+    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
 
 
 @dataclasses.dataclass(frozen=True)

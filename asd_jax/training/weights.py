@@ -39,6 +39,7 @@ BOX_FILE = Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"
 
 def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
     """Writes parameters and the JSON header atomically; the same input gives the same bytes."""
+    # Sorted keys: the same weights give the same file.
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True)
     write_safetensors(path, flatten_dict(params, sep="/"), {"asd_jax": text})
 
@@ -282,6 +283,7 @@ class Pipeline:
 
     def __getstate__(self) -> dict[str, object]:
         """Returns what pickle and copy keep: the fields, without the copies on devices."""
+        # Arrays on a device cannot be pickled.
         params = jax.tree.map(np.asarray, self.params)
         return {"config": self.config, "params": params, "runtime": self.runtime}
 

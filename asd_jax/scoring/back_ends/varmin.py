@@ -1,6 +1,7 @@
 """Variance-minimising normalisation: takes from a distance what the bank's own density explains."""
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
@@ -70,6 +71,7 @@ def density_and_weight(
     of_nearest = density[rows[:, 0]]
     centred = of_nearest - of_nearest.mean()
     variance = np.mean(centred**2)
+    # Clips of one density leave nothing to adjust.
     if variance <= _LEAST_VARIANCE:
         return density, 0.0
     return density, float(np.mean(centred * (own - own.mean())) / variance)
@@ -107,8 +109,6 @@ def _least(queries, bank, offset, distance, in_log):
 
 
 def _distances(query, bank, distance):
-    from scipy.spatial.distance import cdist
-
     if distance == "euclidean":
         return cdist(query, bank)
     # From the differences, because 1 - cos loses the digits of near-duplicates. For unit vectors
