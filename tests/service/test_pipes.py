@@ -42,7 +42,8 @@ def test_a_sound_card_that_is_unplugged_and_plugged_in_again_is_heard_again(tmp_
     )
     arecord.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    stop, taken = threading.Event(), []
+    stop = threading.Event()
+    taken = []
 
     def take(item):
         taken.append(item)

@@ -62,7 +62,8 @@ def test_a_stream_is_scored_stalls_and_comes_back_and_a_flood_of_recordings_dela
         # Four clients send recordings as fast as they are answered.
         file = io.BytesIO()
         soundfile.write(file, np.tile(sound(0, 10.0), 6), RATE, format="WAV")
-        began, before = time.monotonic(), service.state("pump")["windows"]
+        began = time.monotonic()
+        before = service.state("pump")["windows"]
 
         def send(_):
             path = f"{service.address}/api/machines/pump/score"
@@ -85,7 +86,8 @@ def test_a_stream_is_scored_stalls_and_comes_back_and_a_flood_of_recordings_dela
         assert time.monotonic() - stalled <= 10
         assert seen("source_lost") and service.state("pump")["microphone"] == "lost"
         assert listener.of("asd_jax/availability") == ["online"]
-        radio.stalled, radio.fault = False, 0.3
+        radio.stalled = False
+        radio.fault = 0.3
         until(lambda: seen("alarm_announced"))
         kinds = [event["event"] for event in events()]
         assert kinds == [

@@ -136,12 +136,15 @@ def test_a_shelved_machine_and_quiet_hours_delay_the_announcement(watcher, clock
 def test_memory_does_not_grow_over_a_day(watcher, clock, monkeypatch, tmp_path):
     from asd_jax.detector.watch import memory_mb
 
-    store, verdict = watcher.recorder.store, watcher.detector.examine(sound(0, 1.0), RATE)
+    store = watcher.recorder.store
+    verdict = watcher.detector.examine(sound(0, 1.0), RATE)
     delivery = Delivery("receiver", store, lambda event, stop: True)
     service = types.SimpleNamespace(
         watchers={"pump": watcher}, web_store=store, receivers=lambda: []
     )
-    wave, trends, memory = sound(0, 1.0), Trends(store), []
+    wave = sound(0, 1.0)
+    trends = Trends(store)
+    memory = []
     # The scores are given, as those of a day would take an hour: an alarm every two hours.
     window = iter(range(8640))
     monkeypatch.setattr(
