@@ -21,6 +21,7 @@ import soundfile
 import uvicorn
 from machine_sound import RATE, sound
 
+from asd_jax.service import watcher
 from asd_jax.service.api import application
 from asd_jax.service.configuration import Machine, read_configuration
 from asd_jax.service.connections import TimedProtocol
@@ -89,6 +90,11 @@ class Clock:
     def pass_by(self, seconds):
         self.wall += seconds
         self.steady += seconds
+
+    @property
+    def both(self):
+        """Returns the clocks of a watcher, which read this time."""
+        return watcher.Clock(lambda: self.wall, lambda: self.steady)
 
 
 def play(watcher, clock, wave):

@@ -72,6 +72,7 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
     Raises:
         InputError: as for `load_pipeline`.
     """
+    # The header says what a file holds without reading its weights.
     header = read_header(path)
     if header["kind"] == "encoder":
         return load_pipeline(path)
@@ -87,6 +88,7 @@ def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
         InputError: the mode depends on the machine, but the machine is not given or is unknown.
     """
     simam = pipeline.config.front_end.simam
+    # A text is one mode for all machines; otherwise there is a mode for each.
     if isinstance(simam.mode, str):
         return pipeline
     if machine is None:
@@ -130,6 +132,7 @@ def views_and_unsteadiness(
     The unsteadiness is the root mean square difference between the log energies of a window's
     halves.
     """
+    # Another runtime computes the embedding only; the filter bank stays with JAX.
     other_runtime = pipeline is not None and pipeline.runtime != "jax"
     config, params = _of_one_window(pipeline)
     if other_runtime:
@@ -171,6 +174,7 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
     They are computed in batches of 8 windows per device.
     """
     # A single window is typical of a live stream, which gets a program of its own on one device.
+    # The results of a batch and of one window differ by rounding only.
     if len(windows) == 1:
         return [np.asarray(array) for array in jax.tree.leaves(function(windows))]
     mesh = own_devices()
@@ -178,6 +182,8 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
     batches = []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
+        # Batches of one size need one compiled program; the copies that fill the last one are cut
+        # off.
         padded = {"wave": np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])}
         with jax.set_mesh(mesh):
             arrays = jax.tree.leaves(function(shard_batch(mesh, padded)["wave"]))
@@ -225,6 +231,7 @@ def traced_views(
     seconds = jnp.stack(
         [energies[:, n : n + second].mean(1) for n in second_starts(energies.shape[1])], 1
     )
+    # A window may be a single frame long.
     half = max(1, energies.shape[1] // 2)
     difference = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
     outputs = {

@@ -99,6 +99,7 @@ class Watch:
             self.score.news = None
             yield {**news, "at": round(end, 3)}
         self.windows += 1
+        # Windows may overlap, so each adds only a hop of new sound.
         self._seconds += self.settings.hop_seconds
         yield from self._changed_defects(flags, start, of_file)
         if change:
@@ -164,6 +165,7 @@ class Watch:
         wall = time.perf_counter() - self._began
         cpu = time.process_time() - self._cpu_at_start
         latency = np.array(self._latency_ms)
+        # Windows at the end of a stream and of files have no arrival, and so no latency.
         latency = latency[np.isfinite(latency)]
         state = {
             "windows": self.windows,

@@ -29,11 +29,13 @@ def clock(time: float | None) -> str:
     """Returns a Unix time as local date and time with its offset; "" for None."""
     if time is None:
         return ""
+    # With its offset, as the hour that comes twice in autumn is ambiguous without.
     return datetime.datetime.fromtimestamp(time).astimezone().isoformat(" ", "seconds")
 
 
 def row_of(case: Case, now: float) -> dict[str, str | int | float]:
-    """Returns {column: value} of a case, as of COLUMNS."""
+    """Returns {column: value} of a case; the columns are COLUMNS."""
+    # Threshold, message and evidence may differ between occurrences; the last one counts.
     last = case.occurrences[-1]
     values = (
         case.id,
@@ -83,6 +85,7 @@ def as_audacity_labels(cases: Sequence[Case], start: float, now: float) -> str:
         for one in case.occurrences
     )
     labels = [
+        # An alarm that was on before the recording began is labelled from its beginning.
         f"{max(began - start, 0):.6f}\t{ended - start:.6f}\t{' '.join(text.split())}\n"
         for began, ended, text in occurrences
         if ended >= start

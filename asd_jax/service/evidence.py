@@ -30,7 +30,7 @@ class EvidenceKeeper:
     def keep(
         self, folder: Path, detector: Detector, wave: np.ndarray, rate: int, verdict: Verdict
     ) -> None:
-        """Has the evidence of a window written soon; arguments as for `write_evidence`."""
+        """Queues the evidence of a window for writing; arguments as for `write_evidence`."""
         # The scoring thread must not wait for the disk.
         try:
             self._queue.put_nowait((folder, detector, wave, rate, verdict))
@@ -41,11 +41,13 @@ class EvidenceKeeper:
         """Writes what comes, until `stop` is set."""
         while not stop.is_set():
             try:
+                # With a timeout, so that the end of the service is noticed.
                 evidence = self._queue.get(timeout=0.5)
             except queue.Empty:
                 continue
             while not stop.is_set():
                 try:
+                    # The same piece again after a failure, as later ones would meet the same disk.
                     write_evidence(*evidence)
                     break
                 except InputError as error:

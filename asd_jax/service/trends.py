@@ -68,6 +68,7 @@ class Trends:
 
     def _cached(self, kind: str, machine: str, seconds: float, make: Callable[[str], str]) -> str:
         time_made, text = self._kept.get((kind, machine), (float("-inf"), ""))
+        # Pages of several browsers share one drawing.
         if time.monotonic() - time_made >= seconds:
             text = make(machine)
             self._kept[kind, machine] = time.monotonic(), text
@@ -102,6 +103,7 @@ def svg_of(scores: dict) -> str:
     if len(times) < 2:
         return ""
     threshold = scores["threshold"][-1]
+    # The threshold is always in the picture, as scores mean little without it.
     low = min(*highest, threshold)
     high = max(*highest, threshold)
 

@@ -15,14 +15,15 @@ from machine_sound import RATE, sound
 from watch_service import MACHINE, TOKEN, Listener, Radio, Served, kinds, play, until
 
 from asd_jax.monitoring import recorder
-from asd_jax.monitoring.cases import Occurrence, cases, raise_case, shelve
+from asd_jax.monitoring.cases import Occurrence, cases, raise_case
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.monitoring.recorder import Recorder
 from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.shelving import shelve
 from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import reported_trend
 from asd_jax.service.configuration import Machine
-from asd_jax.service.sources import reader_of
+from asd_jax.service.readers import reader_of
 from asd_jax.service.watcher import Watcher
 
 HOUR = 3600.0

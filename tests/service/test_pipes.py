@@ -11,7 +11,8 @@ from watch_service import machine
 
 from asd_jax.detector.stream import Event
 from asd_jax.service import pipes
-from asd_jax.service.sources import SourceLost, listen, reader_of
+from asd_jax.service.readers import reader_of
+from asd_jax.service.sources import SourceLost, listen
 
 
 def test_alsa_is_heard_through_arecord_and_told_when_it_ends(tmp_path, monkeypatch):
