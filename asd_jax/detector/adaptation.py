@@ -161,7 +161,8 @@ class Settling:
         if len(self._windows) < self._wanted:
             self._windows.append(resample(wave, self.rate, self.detector.input_rate))
             if len(self._windows) == self._wanted:
-                # One decision only: adapting again and again would follow a slow fault.
+                # The detector adapts once, because adapting again and again would follow a slow
+                # fault.
                 adaptation = adapted_to_windows(self.detector, np.stack(self._windows))
                 self.detector = adaptation.detector
                 # The windows are minutes of sound, which nobody needs any more.

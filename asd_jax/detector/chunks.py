@@ -94,7 +94,7 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
     arrivals: queue.Queue = queue.Queue(maxsize=_QUEUE)
 
     def read():
-        # Anything but empty bytes, which mean the end.
+        # The first value is anything but empty bytes, which mean the end.
         chunk: bytes | OSError = b"?"
         while chunk and isinstance(chunk, bytes):
             try:

@@ -24,7 +24,7 @@ MESSAGES = {
 
 def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
     """Returns the defects of a window: clipping, silence, dropout."""
-    # First, as silence would be one long dropout as well.
+    # Silence is checked first, because it is also one long dropout.
     if np.ptp(wave) < SILENT:
         return frozenset(["silence"])
     names = set()

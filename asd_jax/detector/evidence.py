@@ -23,7 +23,7 @@ MOST_FOLDERS = 100  # of a machine; windows of 10 s take about half a megabyte e
 
 def evidence_folder(root: Path, machine: str, time: float) -> Path:
     """Returns the folder of the evidence of an alarm that began at a Unix time."""
-    # UTC: local time comes twice when a clock is put back, and names must be in order.
+    # Names must be in order, and local time comes twice when a clock is put back.
     moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
     return root / machine / moment.strftime("%Y%m%dT%H%M%S.%fZ")
 

@@ -30,7 +30,7 @@ def examine_all(
     detector: "Detector", waves: Sequence[np.ndarray], settings: Settings
 ) -> list[Verdict]:
     """Returns the verdict of each waveform (see `Detector.examine_all`)."""
-    # The most common mistake, for which NumPy's own error would not help.
+    # A name is the most common mistake, which NumPy's own error would not explain.
     for wave in waves:
         if isinstance(wave, str | bytes) or hasattr(wave, "__fspath__"):
             raise InputError(

@@ -96,6 +96,6 @@ def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
                 f"--fine_tune: {len(members)} recordings of class {label[-1]!r}; at least 3 are "
                 "needed"
             )
-        # At least one of each class, as the threshold must know them all.
+        # At least one of each class is held out, because the threshold must know them all.
         held_out[members[: max(1, round(HELD_OUT * len(members)))]] = True
     return held_out

@@ -229,7 +229,7 @@ def above_threshold(
         windows: the windows.
         recordings: what is known of the recordings.
     """
-    # The median, as a single loud window is no reason to suspect a recording.
+    # The median is used, because a single loud window is no reason to suspect a recording.
     median = [np.median(scores[windows.recording == n]) for n in range(len(recordings.names))]
     above = [n for n, score in enumerate(median) if score > threshold]
     if not above:

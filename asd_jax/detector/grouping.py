@@ -42,7 +42,6 @@ def groups(recording: np.ndarray, level: np.ndarray, window_seconds: float) -> n
         stretch = np.concatenate([np.arange(n) * min(FOLDS, n) // max(n, 1) for n in counts])
         return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
     # A copy of a recording would make it look normal, so both are one group.
-    # Windows of one recording resemble each other more than those of another day would.
     group = recording.copy()
     for a, b in copies(recording, level):
         group[group == group[recording == b][0]] = group[recording == a][0]

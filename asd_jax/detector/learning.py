@@ -118,7 +118,6 @@ def updated_attributes(
     old = len(detector.names)
     table = RecordingTable.of(further.names(names, old), known)
     # Scored before they are learned: afterwards a fault among them would be normal.
-    # How anomalous the recordings are for what was known until now.
     scores = fused(detector.bank.score(further.vectors))
     notes = [*notes, *above_threshold(scores, detector.threshold, further.windows, table)]
     if pooled:

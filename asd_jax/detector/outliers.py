@@ -19,7 +19,7 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
     """
     recording = bank.windows.recording[bank.self_scores.of]
     numbers, position = np.unique(recording, return_inverse=True)
-    # The mean over windows: one loud window does not make a recording an outlier.
+    # The mean over windows counts, so that one loud window makes no outlier of a recording.
     score = np.bincount(position, bank.deviations) / np.bincount(position)
     descending = np.argsort(-score, kind="stable")
     # Outliers of one kind are found together only: each alone is close to the others.

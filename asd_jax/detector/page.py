@@ -49,7 +49,7 @@ def write_score_page(
             rate; None if those recordings are not available.
         name: name of the detector, for the title.
     """
-    # The highest scores first: they are what somebody opens the page for.
+    # The highest scores come first, because they are what somebody opens the page for.
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
     anomalous = sum(verdict.is_anomaly for _, verdict in verdicts)
     cards = [_card(detector, file, v, read(file), read_normal) for file, v in ranked[:CARDS]]

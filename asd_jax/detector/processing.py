@@ -131,7 +131,7 @@ def process(
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         processed.append(_processed(pipeline, windows, starts, SIMULATED - simulated))
         simulated += len(processed[-1].simulated)
-        # Only counted: a single note names how many there are.
+        # They are only counted, because a single note says how many there are.
         short += bool(settings.short(len(wave)))
         # A recording is named once, however many of its windows have the defect.
         names_of_defects = set().union(*(defects(one, rate_of(pipeline)) for one in windows))
@@ -169,7 +169,7 @@ def _processed(
 ) -> Processed:
     """Returns one recording with the views of its windows and of at most `most` simulated ones."""
     rate = rate_of(pipeline)
-    # One window of each recording, even when the limit is reached.
+    # One window of each recording is simulated even when the limit is reached.
     chosen = windows[: max(1, most)]
     copies = min(COPIES, max(1, most // len(chosen)))
     vectors, _, unsteadiness = views_and_unsteadiness(pipeline, windows)
@@ -234,6 +234,6 @@ def windows_of(
     # Resampling may overshoot the range of the samples.
     wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
     samples = round(settings.window_seconds * rate)
-    # Without overlap, so that each second counts once in the mean score.
+    # Windows do not overlap, so that each second counts once in the mean score.
     windows, starts = cut_windows(wave, samples, samples)
     return windows, starts / rate

@@ -21,7 +21,7 @@ from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 
 MOST_EVIDENCE = 200  # folders that are kept of each machine
-# What a folder's name may not have on some system.
+# Some systems do not allow these characters in the name of a folder.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -52,7 +52,7 @@ class Record:
         self.detector = detector
         self.rate = rate
         self.began = began
-        # Beside the store, so that both are moved and copied together.
+        # The folder lies beside the store, so that both are moved and copied together.
         self.evidence = store.path.with_name(store.path.name + ".evidence")
 
     def resume(self, alarm: Alarm) -> None:

@@ -38,7 +38,7 @@ def normal_recordings(place: str | Path) -> list[Clip]:
         root = place
         table = place / "clips.csv"
         names = [str(path.relative_to(root)) for path in sound_files(place)]
-    # In the order of names, whatever the order of the file system or the list.
+    # The order is that of the names, whatever the file system or the list has.
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(add_table(table, clips).values())
 

@@ -51,7 +51,7 @@ def restored_attributes(tensors, header: Header, encoder: Pipeline | None) -> di
         raise InputError("sessions of other recordings than it names")
     if len(header.colour) not in (0, len(COLOUR_DB)):
         raise InputError(f"a colour of {len(header.colour)} numbers")
-    # Before any of them is used as an index.
+    # The numbers are checked before any of them is used as an index.
     _check_numbers(tensors, header)
     # Files of earlier versions have notes without kinds.
     kinds = header.note_kinds or (Kind.OTHER,) * len(header.notes)

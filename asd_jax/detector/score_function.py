@@ -35,7 +35,7 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     bank = detector.bank
     pipeline = detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
-    # One entry for each domain and scorer that votes.
+    # The list has an entry for each domain and scorer that votes.
     scorers = []
     # Undoing a colour takes a filter of the waveform, which the function does not have.
     if detector.colour:
@@ -92,7 +92,7 @@ def _back_end(scoring: Scoring, vectors) -> Score:
         "mahalanobis": _mahalanobis,
         "local_density": _local_density,
     }
-    # What a detector of ours uses; other options have no JAX version.
+    # Detectors use these options only; the others have no JAX version.
     plain = scoring.k == 1 and scoring.distance != "unit_euclidean" and not scoring.whiten
     if scoring.back_end not in back_ends or not plain:
         raise InputError(

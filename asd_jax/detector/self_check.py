@@ -181,7 +181,7 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     """Returns the number of windows above the threshold in a day of sound."""
     windows = 86400 / detector.settings.window_seconds
     bank = detector.bank
-    # Scores against the other windows of the same session, as on the day of the fit.
+    # These are scores against other windows of the same session, as on the day of the fit.
     same_session = np.mean(bank.own_session > detector.threshold)
     # n sessions cannot show a rate below 1 / (n + 1).
     least = 1 / (1 + len(np.unique(bank.normal_session)))

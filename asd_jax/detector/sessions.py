@@ -80,7 +80,7 @@ def stretches(
 
     numbers, position = np.unique(recording, return_inverse=True)
     means = [level[position == n].mean(0) for n in range(len(numbers))]
-    # In float64, as the differences of similar spectra are small.
+    # The spectra are in float64, because the differences of similar ones are small.
     spectra = np.stack(means).astype(np.float64)
     # The measure of similarity is the machine itself: how much it changes within a window.
     limit = _LIKE * float(np.median(unsteadiness))

@@ -95,7 +95,7 @@ class Decoder:
 
     def _read_start(self):
         """Recognises the format of the stream by its first bytes."""
-        # More bytes than a header needs, as they also tell compressed files from samples.
+        # More bytes than a header are needed to tell compressed files from samples.
         head = self._bytes[:ENOUGH]
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
         # A wav is recognised by its header; samples without a header need more bytes to be
@@ -207,7 +207,7 @@ class Decoder:
         ready = (
             len(self._bytes) if self._remaining is None else min(len(self._bytes), self._remaining)
         )
-        # Whole frames only, so that no channel slips into the place of another.
+        # Only whole frames are decoded, so that no channel slips into the place of another.
         ready = min(ready // frame, _BLOCK) * frame
         if ready:
             content = self._bytes[:ready]

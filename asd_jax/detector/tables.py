@@ -88,7 +88,7 @@ def check_tables(tensors: Mapping[str, Any], views: Collection[str], scorers: Co
     if any(name.startswith("patches/") for name in tensors):
         expected |= PATCHES
     present = {name for name in tensors if not name.startswith("encoder/")}
-    # The first in the alphabet, so that the message is always the same.
+    # The first in the alphabet is named, so that the message is always the same.
     if differing := sorted(set(expected) ^ present):
         problem = "lacks" if differing[0] in expected else "does not know"
         raise InputError(f"not a whole detector: {problem} the table {differing[0][:80]!r}")

@@ -41,7 +41,7 @@ class _Stream:
             yield from self._gap(chunk, arrived)
         if chunk:
             yield from self._lines(self.decoder.feed(chunk), arrived)
-            # After the lines of the chunk, in which the header of the new rate was.
+            # The event follows the lines of the chunk in which the header of the new rate was.
             yield from self._change_of_rate()
 
     def finish(self) -> Iterator[dict]:

@@ -73,7 +73,7 @@ class _Folder:
         files, _ = _files(self.folder)
         count = sum(self._is_recorded(name, state) for name, state in files.items())
         if count:
-            # Said once at the beginning, as a folder of months may have thousands of files.
+            # This is said once, because a folder of months may have thousands of files.
             message = f"{count} recordings are in the record already, and are not scored again"
             yield self.watch.event(Event("read_before", message), 0.0)
 
@@ -142,7 +142,8 @@ class _Folder:
             )
         self.seconds += len(wave) / rate
         if self.recorder:
-            # Only now, so that a file whose scoring was interrupted is scored again.
+            # The file is recorded only now, so that a file whose scoring was interrupted is scored
+            # again.
             self.recorder.read(name, state[0] // 1000)
 
 

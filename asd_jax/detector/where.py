@@ -51,7 +51,7 @@ def band_of(
         edges_hz: the f + 1 edges of the filters' bands.
     """
     difference = (second - usual) / deviation
-    # In deviations, not in dB: some filters vary a lot among normal sounds.
+    # Differences are in deviations, not in dB, because some filters vary a lot among normal sounds.
     peak = int(np.abs(difference).argmax())
     in_band = difference * np.sign(difference[peak]) >= _SHARE * abs(difference[peak])
     # The band reaches to the nearest filters on either side that are not in it.

@@ -71,7 +71,7 @@ class WindowCutter:
         self._buffer = np.concatenate([self._buffer, block])
         while self.next + self.samples <= self._buffer_start + len(self._buffer):
             at = self.next - self._buffer_start
-            # A copy, as a view would keep the whole buffer in memory.
+            # A copy is made, because a view would keep the whole buffer in memory.
             yield self.next, self._buffer[at : at + self.samples].copy()
             # The next window starts a hop later, even if no sample of it has arrived.
             self.next += self.hop

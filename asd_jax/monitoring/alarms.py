@@ -80,8 +80,8 @@ class Alarm:
                 self._end = end
                 self._peak = max(self._peak, score)
                 return None
-            # From the end of the last window above `release`, so that a score that hovers keeps the
-            # alarm on.
+            # Time counts from the last window above `release`, so that a score that hovers there
+            # keeps the alarm on.
             quiet = end.processed - self._end.processed
             return self.finish(False) if quiet >= self.hold_seconds else None
         self._recent.append((start, score))

@@ -199,7 +199,7 @@ def clear_case(
         store.event(
             machine, ended, "alarm_cleared", f"after {seconds:.0f} s", case=case.id, peak=peak
         )
-        # Read again, as the case that was read above is not cleared yet.
+        # The case is read again, because the one above is not cleared yet.
         _close(store, execute, case_of(store, case.id), ended)
         return case_of(store, case.id)
 
@@ -219,7 +219,7 @@ def acknowledge(store: Store, number: int, time: float, by: str = "", note: str 
             (time, by, note, number),
         )
         store.event(case.machine, time, "alarm_acknowledged", note, case=number, by=by)
-        # Read again, as the case that was read above is not acknowledged yet.
+        # The case is read again, because the one above is not acknowledged yet.
         _close(store, execute, case_of(store, number), time)
         return case_of(store, number)
 
@@ -238,7 +238,8 @@ def announce_due(
     if silent:
         return []
     with store.transaction() as execute:
-        # Marked in the transaction that finds them, so that two processes announce no case twice.
+        # Cases are marked in the transaction that finds them, so that two processes announce none
+        # twice.
         due = [
             case
             for case in cases(store, machine, only_open=True)
@@ -273,7 +274,7 @@ def _case(store: Store, row) -> Case:
         "WHERE case_id = ? ORDER BY id",
         row["id"],
     )
-    # Columns of the table that are attributes of a case by the same name.
+    # These columns of the table are attributes of a case by the same name.
     names = ("id", "raised", "cleared", "acknowledged", "acknowledged_by", "announced", "closed")
     return Case(
         **{name: row[name] for name in (*names, "note", "shelved_until")},

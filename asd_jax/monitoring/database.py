@@ -89,8 +89,8 @@ class Database:
             raise InputError(
                 f"{path}: no such store; python -m asd_jax.detect watch --store={path} makes one"
             )
-        # Reentrant, since a transaction may contain others. It replaces SQLite's own check of
-        # threads.
+        # The lock is reentrant, because a transaction may contain others. It replaces SQLite's own
+        # check of threads.
         self._lock = threading.RLock()
         with self._translated_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ class Database:
         """Context manager: turns the errors of SQLite and of the disk into InputError."""
         try:
             yield
-        # Locked, full, read-only: trying again may help, which it does not with a damaged file.
+        # A lock or a full disk may pass, so trying again helps; it does not with a damaged file.
         except sqlite3.OperationalError as error:
             raise NotStored(f"{self.path}: cannot be used as a store ({error})") from error
         except sqlite3.DatabaseError as error:

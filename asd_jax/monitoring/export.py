@@ -29,7 +29,7 @@ def clock(time: float | None) -> str:
     """Returns a Unix time as local date and time with its offset; "" for None."""
     if time is None:
         return ""
-    # With its offset, as the hour that comes twice in autumn is ambiguous without.
+    # The offset is shown, because the hour that comes twice in autumn is ambiguous without it.
     return datetime.datetime.fromtimestamp(time).astimezone().isoformat(" ", "seconds")
 
 

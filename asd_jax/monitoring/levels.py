@@ -36,7 +36,7 @@ def band_gains(
     """
     # The DFT begins at 0 Hz, where the gain is 0 but the ratio infinite.
     ratio = np.maximum(hz, 1e-3)[None] / centres[:, None]
-    # Of a band-pass filter whose edges are a sixth of an octave from its centre.
+    # This is the quality of a band-pass filter with edges a sixth of an octave from its centre.
     quality = 1 / (_G ** (1 / 6) - _G ** (-1 / 6))
     return 1 / (1 + (quality * (ratio - 1 / ratio)) ** (2 * _ORDER))
 

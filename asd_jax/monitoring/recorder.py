@@ -42,7 +42,7 @@ class Recorder:
         self.lost = 0
         self._waiting: collections.deque[Callable[[], object]] = collections.deque()
         self._failure_reported = False
-        # Neither was ever done.
+        # The store was never tried, and the trend never computed.
         self._tried = -np.inf
         self._trend_at = -np.inf
 
@@ -50,7 +50,7 @@ class Recorder:
         self, time: float, wave: np.ndarray, rate: int, *, score: float, threshold: float
     ) -> None:
         """Records the score and the sound levels of a window that starts at a Unix time."""
-        # Computed now: an entry that waits holds levels, not a waveform.
+        # The levels are computed now, so that an entry that waits holds no waveform.
         level, bands = sound_levels(wave, rate)
         reading = Reading(
             time=time,
@@ -102,7 +102,7 @@ class Recorder:
         """
         self._flush()
         if self.failure:
-            # Once for each time that the store fails, not with every window.
+            # A failure of the store is reported once, not with every window.
             first = not self._failure_reported
             self._failure_reported = True
             return [{"event": "not_recorded", "message": self.failure}] if first else []
@@ -152,7 +152,7 @@ class Recorder:
         self._tried = clock.monotonic()
         while self._waiting:
             try:
-                # Removed only after it was written, so that a refusal loses nothing.
+                # An entry is removed only after it was written, so that a refusal loses nothing.
                 self._waiting[0]()
             except NotStored as error:
                 self.failure = str(error)

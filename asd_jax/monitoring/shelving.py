@@ -22,7 +22,7 @@ def shelve(store: Store, machine: str, time: float, until: float, by: str = "") 
     if machine not in store.machines():
         known = ", ".join(store.machines()) or "none"
         raise InputError(f"no machine {machine!r} in {store.path}; it knows: {known}")
-    # Written so that NaN is refused, too.
+    # The condition is written so that NaN is refused, too.
     if not 0 < until - time <= LONGEST_SHELF:
         raise InputError(
             f"shelved for {(until - time) / 3600:g} h: must be above 0 and at most "

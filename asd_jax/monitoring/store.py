@@ -68,11 +68,13 @@ class Store(Database):
                     "INSERT OR REPLACE INTO readings VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (number, reading.time, *_values(reading)),
                 )
-            # By the time of the readings, not by the clock: recordings may be of last year.
+            # Age is measured by the readings, not by the clock, because recordings may be of last
+            # year.
             latest = max(reading.time for reading in readings)
             # A clock that was set back must not postpone the next merger.
             if abs(latest - self._rolled_up.get(machine, -np.inf)) >= _ROLL_UP_EVERY:
-                # In the same transaction, so that a reading is never counted both alone and merged.
+                # Merging is part of the transaction, so that a reading never counts both alone and
+                # merged.
                 self.roll_up(machine, latest)
                 self._rolled_up[machine] = latest
 
@@ -201,7 +203,7 @@ class Store(Database):
 
 def _values(reading: Reading) -> tuple:
     """Returns the columns of a reading of one window, from its seconds on."""
-    # Four bytes a band are exact to 0.00001 dB, and half the size of floats.
+    # Four bytes for each band are exact to 0.00001 dB, and half the size of floats.
     bands = None if reading.bands is None else np.asarray(reading.bands, "<f4").tobytes()
     score = reading.score
     return (reading.seconds, 1, score, score, reading.threshold, reading.level, bands)

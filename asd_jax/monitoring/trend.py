@@ -166,7 +166,7 @@ def trend(
     Raises:
         InputError: fewer than 7 days have values.
     """
-    # Days, not readings: the windows of a day are far from independent.
+    # Days are compared, not readings, because the windows of a day are far from independent.
     start, median = daily(time, value, count, now, days)
     if len(start) < FEWEST_DAYS:
         raise InputError(

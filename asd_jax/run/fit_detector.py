@@ -35,7 +35,8 @@ def fit(args: argparse.Namespace) -> None:
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
     start_quickly()
-    # From the headers: window and rate must be known before the first recording is decoded.
+    # Window and rate must be known before the first recording is decoded, so headers are read
+    # first.
     seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
     pipeline, origin = _encoder(args)
@@ -200,7 +201,7 @@ def info(args: argparse.Namespace) -> None:
 
 def _save(detector: Detector, output: str, *, as_json: bool = False) -> None:
     """Writes a detector, then prints the check of its recordings."""
-    # Written first, so that nothing that was computed is lost if the terminal is gone.
+    # The file is written first, so that nothing that was computed is lost if the terminal is gone.
     detector.save(output)
     check = self_check(detector)
     if as_json:

@@ -36,7 +36,7 @@ def watch(args: argparse.Namespace) -> int:
     seconds of the stream; for a folder, they are in seconds of the file that the line names
     (start_file, at_file, end_file). Where sound arrives, `time` is when the line was printed.
     """
-    # Written so that NaN is refused, too.
+    # The condition is written so that NaN is refused, too.
     if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
         raise InputError(
             "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"

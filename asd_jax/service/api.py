@@ -112,7 +112,7 @@ def _add_machines(app: FastAPI, service: Service) -> None:
     @app.get("/api/machines/{name}/trend")
     def trend(name: str, days: float = 7.0):
         _watcher(service, name)
-        # Written so that NaN is refused, too.
+        # The condition is written so that NaN is refused, too.
         if not 0 < days <= 4000:
             raise InputError(f"days={days:g}: give 0 to 4000")
         now = time.time()
@@ -163,7 +163,7 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/alarms/{number}/acknowledge")
     def acknowledge(number: int, by: str = "", note: str = ""):
-        # Cut rather than refused: the acknowledgement matters more than its note.
+        # Long texts are cut, because the acknowledgement matters more than its note.
         by = by[:_LONGEST_TEXT]
         note = note[:_LONGEST_TEXT]
         return as_json(cases.acknowledge(store, number, time.time(), by, note))

@@ -17,7 +17,7 @@ from asd_jax.runtime.schema import build_checked
 from asd_jax.runtime.settings import CheckedSettings, key
 
 SHORTEST_TOKEN = 16  # characters; a shorter token can be guessed
-# Safe in topics, addresses, file names and labels of metrics alike.
+# Such names are safe in topics, addresses, file names and labels of metrics alike.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -109,7 +109,7 @@ class Mqtt(CheckedSettings):
     def __post_init__(self):
         super().__post_init__()
         for field in ("topic", "discovery"):
-            # Wildcards of MQTT, and what a topic must not hold.
+            # These are the wildcards of MQTT, and a character that no topic may hold.
             if set("+#\0") & set(getattr(self, field)) or getattr(self, field).startswith("/"):
                 raise InputError(f"{field}={getattr(self, field)!r} is no part of an MQTT topic")
         if not self.topic:

@@ -11,7 +11,7 @@ class TimedProtocol(H11Protocol):
     """HTTP/1.1 with a time limit for the head of each request."""
 
     def connection_made(self, transport) -> None:  # of asyncio, or of uvloop where it is installed
-        # First, as it counts the connection.
+        # This call comes first, because it counts the connection.
         super().connection_made(transport)
         if len(self.connections) > MOST_OPEN:
             transport.abort()

@@ -44,7 +44,8 @@ class Delivery:
         self.send = send
         self.longest_wait = longest_wait
         self.stop = threading.Event()
-        # A daemon, as a receiver that does not answer must not keep the process alive.
+        # The thread is a daemon, because a receiver that does not answer must not keep the process
+        # alive.
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         # A new receiver gets what happens from now on, not the events of past months.
         if not store.query("SELECT 1 FROM marks WHERE name = ?", name):

@@ -41,13 +41,14 @@ class EvidenceKeeper:
         """Writes what comes, until `stop` is set."""
         while not stop.is_set():
             try:
-                # With a timeout, so that the end of the service is noticed.
+                # The timeout lets the thread notice the end of the service.
                 evidence = self._queue.get(timeout=0.5)
             except queue.Empty:
                 continue
             while not stop.is_set():
                 try:
-                    # The same piece again after a failure, as later ones would meet the same disk.
+                    # After a failure the same piece is tried again, because later ones would meet
+                    # the same disk.
                     write_evidence(*evidence)
                     break
                 except InputError as error:

@@ -61,7 +61,7 @@ def _seconds(path: Path) -> float:
 
 def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
     """Yields a tenth of a second of sound at a time."""
-    # Short blocks, so that a file that is played sounds like a microphone.
+    # Blocks are short, so that a file that is played behaves like a microphone.
     step = max(rate // 10, 1)
     with open_recording(path) as sound:
         for block in sound.blocks():
@@ -109,7 +109,8 @@ class _Folder:
         # An empty folder may be a share that is not mounted.
         if files:
             self._forget_removed(files)
-        # In the order of their changes, so that alarms come in the order of the recordings.
+        # Files are read in the order of their changes, so that alarms come in the order of
+        # recording.
         for path in sorted(files, key=lambda path: (files[path], path)):
             state = files[path]
             # A file that still grows is looked at again.
@@ -147,7 +148,7 @@ class _Folder:
             rate = sampling_rate(path)
             wave = read_clip(path, sample_rate=rate, channel=self.channel)
         except InputError as error:
-            # Once: the store knows the file afterwards.
+            # The event comes once, because the store knows the file afterwards.
             yield Event("unreadable", str(error))
             if self.store:
                 with contextlib.suppress(NotStored):

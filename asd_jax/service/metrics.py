@@ -28,7 +28,8 @@ class Metrics:
 
     def __init__(self, service: Service):
         self._service = service
-        # A registry of its own, as the global one keeps collectors of services that have ended.
+        # The service has its own registry, because the global one keeps collectors of services that
+        # have ended.
         self.registry = CollectorRegistry()
         self.registry.register(self)  # pyright: ignore[reportArgumentType] has collect()
         PlatformCollector(registry=self.registry)
@@ -53,7 +54,7 @@ class Metrics:
             "asd_microphone", "1 at the present state", labels=["machine", "state"]
         )
         for state in states:
-            # One series for each state, of which one is 1, as Prometheus has no texts.
+            # Prometheus has no texts, so each state is a series, of which one is 1.
             for kind in MICROPHONE:
                 microphones.add_metric([state["machine"], kind], float(state["microphone"] == kind))
         yield microphones

@@ -45,7 +45,8 @@ class Publisher:
 
     def start(self) -> None:
         """Begins to connect, in a thread of its own."""
-        # Without waiting: the watch begins even if the broker is away.
+        # The connection is made in the background, so that the watch begins even if the broker is
+        # away.
         self.client.connect_async(self.settings.host, self.settings.port, keepalive=15)
         self.client.loop_start()
 
@@ -62,7 +63,8 @@ class Publisher:
             self._report(f"refused the connection ({reason})")
             return
         self._report("connected")
-        # After each reconnection, as the broker has published the will in between.
+        # This is published after each reconnection, because the broker has published the will in
+        # between.
         client.publish(self.availability, "online", 1, True)
         for machine in self.machines:
             for topic, content in discovery(self.settings, machine).items():
@@ -99,7 +101,7 @@ class Publisher:
             message.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
             self._sent[event["id"]] = message
         while not stop.is_set():
-            # Short waits, so that the end of the service is noticed.
+            # Waits are short, so that the end of the service is noticed.
             message.wait_for_publish(0.5)
             if message.is_published():
                 # Events are sent one at a time, so nothing else is under way.

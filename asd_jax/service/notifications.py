@@ -42,7 +42,7 @@ class Notifier:
                 f"notify: {scheme}://... is no address that apprise knows; see "
                 "https://github.com/caronc/apprise/wiki"
             )
-        # A hash, as an address holds secrets and the name is shown.
+        # The name holds a hash, because an address holds secrets and the name is shown.
         self.name = "notify_" + hashlib.sha256(address.encode()).hexdigest()[:12]
 
     def send(self, event: dict, stop: threading.Event) -> bool:

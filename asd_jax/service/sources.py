@@ -88,7 +88,7 @@ def listen(
         now = clock()
         if back is not None or lost is None:
             lost = now
-            # Once for each loss, however often it is tried again.
+            # A loss is reported once, however often the source is tried again.
             take(Event("source_lost", f"{reason}; trying again"))
         if back is not None and now - back >= LONGEST_WAIT:
             wait = first_wait

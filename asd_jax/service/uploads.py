@@ -42,12 +42,12 @@ class Uploads:
         if self._slots.locked():
             raise HTTPException(429, "busy with other recordings", {"Retry-After": "5"})
         async with self._slots:
-            # On disk, as decoding needs a file, and memory is bounded by the uploads at once.
+            # The recording is kept on disk, because decoding needs a file.
             handle, path = tempfile.mkstemp(prefix="asd_jax_", suffix=".upload")
             try:
                 with os.fdopen(handle, "wb") as file:
                     await _receive(request, file, round(self.web.upload_mb * 1e6), UPLOAD_SECONDS)
-                # In a thread, as scoring would block all other requests.
+                # Scoring runs in a thread, because it would block all other requests.
                 return await asyncio.to_thread(
                     _verdict, detector, Path(path), self.web.upload_seconds
                 )
@@ -86,7 +86,7 @@ def _verdict(detector: Detector, path: Path, most_seconds: float) -> dict:
     """Returns the row that `detect score --json` gives, without the file's name."""
     try:
         seconds = audio_format(path)[0]
-        # By its header, before anything is decoded.
+        # The length comes from the header, so that nothing is decoded yet.
         if seconds > most_seconds:
             raise InputError(f"{seconds:.0f} s of sound; at most {most_seconds:g} s are scored")
         read = functools.partial(read_clip, sample_rate=detector.settings.sample_rate)
