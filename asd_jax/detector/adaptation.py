@@ -174,5 +174,6 @@ class Settling:
         return score
 
     def _score(self, wave):
+        """Returns the score of one window at the recorded rate."""
         window = resample(wave, self.rate, self.detector.input_rate)[None]
         return float(fused(self.detector.process(window)[0])[0])

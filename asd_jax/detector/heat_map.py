@@ -113,11 +113,13 @@ def anomalous_cells(
 
 @functools.partial(jax.jit, static_argnames="front_end")
 def _energies(front_end: FrontEnd, wave):
+    """Returns patches "b t f e" of log energies."""
     return energy_patches(front_end.log_energies(wave))
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def _tokens(config: EncoderConfig, params, wave):
+    """Returns the tokens of the middle block of EAT as patches "b t f e"."""
     # Tokens of the padding to whole tiles are dropped.
     times = config.front_end.real_frames(wave.shape[1]) // PATCH
     # The first token, which is left out, is that of the class and has no place.

@@ -235,6 +235,7 @@ class Decoder:
             self._remaining = None
 
     def _decode(self, content: bytes):
+        """Yields the mono block of whole frames, after the events that it causes."""
         values = to_floats(content, self.format.encoding).reshape(-1, self.format.channels)
         if not np.isfinite(values).all():
             yield Event("not_finite", "samples that are no numbers, taken as silence")

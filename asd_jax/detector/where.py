@@ -69,4 +69,5 @@ def filter_edges(front_end: FrontEnd) -> np.ndarray:
 
 
 def _kilohertz(hz: float) -> str:
+    """Returns a frequency in kHz, with more digits for a low one."""
     return f"{hz / 1000:.1f}" if hz >= 1000 else f"{hz / 1000:.2f}"

@@ -68,6 +68,7 @@ class WindowCutter:
         return self.received - max(0, self.next - self.hop + self.samples if self.next else 0)
 
     def _cut(self, block):
+        """Yields the windows that a block at the rate of the windows completes."""
         self._buffer = np.concatenate([self._buffer, block])
         while self.next + self.samples <= self._buffer_start + len(self._buffer):
             at = self.next - self._buffer_start

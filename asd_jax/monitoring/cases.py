@@ -269,6 +269,7 @@ def _close(store: Store, execute: Callable, case: Case, time: float) -> None:
 
 
 def _case(store: Store, row) -> Case:
+    """Returns the case of a row, with its occurrences."""
     occurrences = store.query(
         "SELECT started, peak, threshold, message, evidence, ended FROM occurrences "
         "WHERE case_id = ? ORDER BY id",

@@ -32,4 +32,5 @@ def trends(store: Store, machine: str, now: float, days: int) -> list[tuple[str,
 
 
 def _level_trend(series: Series, value: np.ndarray, now: float, days: int, looks: int) -> Trend:
+    """Returns the trend of a level, which has no threshold."""
     return trend(series.time, value, series.count, now=now, days=days, looks=looks)

@@ -157,6 +157,7 @@ def read_configuration(path: str | Path) -> Configuration:
 
 
 def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
+    """Returns the configuration that the content of a file describes."""
     known = ("state", "machine", "web", "mqtt", "notify")
     # A key with a typing error would otherwise be ignored in silence.
     for name in content:
@@ -196,11 +197,13 @@ def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
 
 
 def _section(cls: type, name: str, content: Mapping[str, Any]) -> Any:
+    """Returns the settings of a section, whose name precedes every error."""
     with error_context(name):
         return build_checked(cls, content.get(name, {}))
 
 
 def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
+    """Returns the machines of the tables [[machine]]."""
     if not isinstance(tables, list) or not tables:
         raise InputError("names no machine: begin a table [[machine]] for each")
     machines: dict[str, Machine] = {}

@@ -70,9 +70,11 @@ class Delivery:
             return None
 
     def _latest(self) -> int:
+        """Returns the id of the latest event, 0 if there is none."""
         return self.store.query("SELECT coalesce(max(id), 0) AS id FROM events")[0]["id"]
 
     def _run(self) -> None:
+        """Delivers until the end; waits longer after each failure."""
         wait = FIRST_WAIT
         while not self.stop.is_set():
             if self.deliver():

@@ -59,6 +59,7 @@ class Publisher:
         self.client.loop_stop()
 
     def _connected(self, client, data, flags, reason, properties) -> None:
+        """Announces the service and its machines, whenever a connection was made."""
         if reason.is_failure:
             self._report(f"refused the connection ({reason})")
             return
@@ -71,6 +72,7 @@ class Publisher:
                 client.publish(topic, json.dumps(content), 1, True)
 
     def _disconnected(self, client, data, flags, reason, properties) -> None:
+        """Reports that the connection is gone."""
         self._report(f"disconnected ({reason})")
 
     def _report(self, status: str) -> None:

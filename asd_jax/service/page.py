@@ -20,6 +20,7 @@ from asd_jax.service.watcher import Watcher
 
 @functools.cache
 def _template(name: str) -> jinja2.Template:
+    """Returns a template of this room, read once."""
     return template_environment("asd_jax.service").get_template(name)
 
 
@@ -70,6 +71,7 @@ def _card(store: Store, trends: Trends, watcher: Watcher) -> dict:
 
 
 def _case(case: Case) -> dict:
+    """Returns what the page shows of a case."""
     last = case.occurrences[-1]
     return {
         "number": case.id,

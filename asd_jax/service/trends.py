@@ -67,6 +67,7 @@ class Trends:
         return self._cached("sentence", machine, _TREND_SECONDS, self._sentence)
 
     def _cached(self, kind: str, machine: str, seconds: float, make: Callable[[str], str]) -> str:
+        """Returns the text that was made last, or makes it again if it is too old."""
         time_made, text = self._kept.get((kind, machine), (float("-inf"), ""))
         # Pages of several browsers share one drawing.
         if time.monotonic() - time_made >= seconds:
@@ -75,6 +76,7 @@ class Trends:
         return text
 
     def _drawing(self, machine: str) -> str:
+        """Returns the SVG of `drawing`, drawn now."""
         now = time.time()
         first = self._store.query(
             "SELECT min(time) AS time FROM readings r JOIN machines m ON m.id = r.machine "
@@ -88,6 +90,7 @@ class Trends:
         return svg_of(highest_scores(self._store, machine, first, now, _POINTS))
 
     def _sentence(self, machine: str) -> str:
+        """Returns the text of `sentence`, computed now."""
         try:
             return score_trend(self._store, machine, time.time()).message("score")
         except NotStored:

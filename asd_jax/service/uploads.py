@@ -63,6 +63,7 @@ async def received_form(request: Request) -> str:
 
 
 async def _receive(request: Request, file: BinaryIO, most_bytes: int, seconds: float) -> None:
+    """Writes the body of a request to a file; bounded in size and time."""
     too_large = HTTPException(413, f"a request may have {most_bytes} bytes here")
     # A client may state no length, or a wrong one, so the bytes are counted as well.
     stated = request.headers.get("content-length", "")
