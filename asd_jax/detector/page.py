@@ -129,8 +129,9 @@ def _card(
     heat_map = None if detector.patches is None else detector.explain(wave)
     # The pictures of a card share the frequency axis of the heat map, if that reaches as high as
     # the recording.
-    shared = heat_map is not None and heat_map.front_end.sample_rate >= rate
-    front_end = heat_map.front_end if shared else mel_front_end(rate)
+    front_end = mel_front_end(rate)
+    if heat_map is not None and heat_map.front_end.sample_rate >= rate:
+        front_end = heat_map.front_end
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     minute = resample(wave[begin : begin + 60 * rate], rate, front_end.sample_rate)

@@ -200,7 +200,7 @@ def _join(parts: Sequence[Processed], patches: Considered) -> Processed:
     )
 
 
-def _join_views(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _join_views(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Returns {view: vectors of all parts}."""
     return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
 

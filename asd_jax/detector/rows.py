@@ -16,7 +16,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.log import print_error, print_line, print_result
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "file",
     "score",
     "threshold",

@@ -241,6 +241,6 @@ def _on_few_sessions(detector: Detector, sessions, recordings: str) -> str:
     )
 
 
-def _many(count: int, name: str) -> str:
+def _many(count: int | float, name: str) -> str:
     """Returns a number and a noun, in the plural unless it is one."""
     return f"{count} {name}{'s' * (count != 1)}"

@@ -55,7 +55,7 @@ def scoring_of(
         pipeline: the encoder, if there is one.
         normal: {view: vectors of normal windows "n ..."}; None for all views.
     """
-    scoring = dict.fromkeys(("level", "fluctuation", "rhythm"), FILTER_BANK)
+    scoring = {view: FILTER_BANK for view in ("level", "fluctuation", "rhythm")}
     if normal is not None and np.median(normal["rhythm"][:, 0]) < RHYTHMIC:
         del scoring["rhythm"]
     if pipeline is not None:
@@ -133,11 +133,11 @@ def views_and_unsteadiness(
     halves.
     """
     # Another runtime computes the embedding only; the filter bank stays with JAX.
-    other_runtime = pipeline is not None and pipeline.runtime != "jax"
+    elsewhere = pipeline if pipeline is not None and pipeline.runtime != "jax" else None
     config, params = _of_one_window(pipeline)
-    if other_runtime:
+    if elsewhere is not None:
         # The filter bank alone stands for the encoder, whose embedding is computed below.
-        config = EncoderConfig(pipeline.config.front_end, None)
+        config = EncoderConfig(elsewhere.config.front_end, None)
         params = {}
     elif pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
@@ -146,8 +146,8 @@ def views_and_unsteadiness(
     # jax.tree.leaves orders the entries of a dictionary by their keys.
     names = sorted([*view_names(pipeline, with_rhythm), "seconds", "unsteadiness"])
     vectors = dict(zip(names, arrays, strict=True))
-    if other_runtime:
-        embed = embed_in(pipeline.runtime, pipeline.config, pipeline.params)
+    if elsewhere is not None:
+        embed = embed_in(elsewhere.runtime, elsewhere.config, elsewhere.params)
         batches = range(0, len(windows), batch_size())
         vectors["encoder"] = np.concatenate(
             [embed(windows[n : n + batch_size()])[0] for n in batches]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from asd_jax.monitoring.cases import Case
 from asd_jax.runtime.errors import InputError
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "case",
     "machine",
     "state",

@@ -72,12 +72,13 @@ class Trend:
         room = self.threshold - self.present
         low, high = self.slope_interval
         if np.isnan(room) or self.shape == "step":
-            return (np.inf,) * 3
+            return np.inf, np.inf, np.inf
+
+        def days_at(slope: float) -> float:
+            return max(room, 0.0) / slope if slope > 0 else np.inf
+
         # The steepest slope of the interval reaches the threshold first.
-        best, earliest, latest = (
-            max(room, 0.0) / slope if slope > 0 else np.inf for slope in (self.slope, high, low)
-        )
-        return best, earliest, latest
+        return days_at(self.slope), days_at(high), days_at(low)
 
     @property
     def due(self) -> bool:
