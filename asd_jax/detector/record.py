@@ -120,5 +120,11 @@ class Record:
         # The page reads sound at the rate of the fit.
         rate = self.detector.settings.sample_rate
         resampled = resample(wave, self.rate, rate)
-        page = str(folder / "page.html")
-        write_score_page(page, self.detector, [(SOUND, verdict)], lambda _: resampled, None)
+        name = f"{self.recorder.machine}, alarm of {folder.name}"
+        write_score_page(
+            folder / "page.html",
+            self.detector,
+            [(SOUND, verdict)],
+            lambda _: resampled,
+            name=name,
+        )
