@@ -46,6 +46,7 @@ def alsa(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
             f"source={machine.source}: arecord is missing (Debian: apt install alsa-utils)"
         )
     device = machine.source.removeprefix("alsa:") or "default"
+    # The device has the rate and the format that the configuration says, or arecord fails.
     command = ["arecord", "-q", "-D", device, "-t", "raw", "-f", _FORMATS[machine.encoding]]
     command += ["-r", str(machine.rate), "-c", str(machine.channels)]
 
@@ -57,7 +58,9 @@ def alsa(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
             try:
                 yield from _decode(process.stdout.fileno(), machine, stop, stalled)
             finally:
+                # arecord does not notice that nobody reads, so it would hold the device.
                 process.kill()
+            # Its last line says why it ended; the limit bounds the memory.
             errors = process.stderr.read(2000).decode(errors="replace").strip()
         if not stop.is_set():
             reason = errors.splitlines()[-1] if errors else "no message"
@@ -85,6 +88,7 @@ def _decode(
             continue
         chunk = os.read(number, CHUNK)
         latest = time.monotonic()
+        # The last sample of a chunk was recorded when the chunk arrived.
         now = time.time()
         for item in decoder.feed(chunk) if chunk else decoder.finish():
             yield item if isinstance(item, Event) else Sound(item, decoder.format.rate, now)
