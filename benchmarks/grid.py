@@ -171,6 +171,7 @@ def run_grid(
         for spec in args.encoder
         if spec not in {cell.encoder for cell in cells}
     ]
+    # A finished run has the filter bank's embeddings, but none of random weights.
     standing = standing_cells()[:1] if finished else standing_cells()
     cells = [*standing, *chosen([*cells, *added], args.row, reference)]
     config = read_config(RunConfig, args.config)

@@ -197,12 +197,14 @@ def _nearest_normal(own: Embeddings, scoring: Scoring) -> Callable[[str], Neares
     by_domain = {
         d: own.vectors[train][own.domain[train] == d] for d in ("source", "target", "unknown")
     }
+    # The neighbours of the page are those of the scoring, so vectors are prepared alike.
     prepare = Preparation.fit(by_domain, scoring, own.axes)
     bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
     distances, rows = nearest(queries, bank, 1, scoring.metric)
 
     def of(file):
         here = np.flatnonzero(own.files[test] == file)
+        # The window that is farthest from normal shows best what is odd.
         place = here[np.argmax(distances[here, 0])]
         return Nearest(distances[place, 0], int(test[place]), int(train[rows[place, 0]]))
 

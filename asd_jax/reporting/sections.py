@@ -44,6 +44,7 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
             )
             here = scored[machine].clips.section == section
             clips = scored[machine].clips[here]
+            # Intervals of the plot are computed here, as results.json has none.
             bars[rows[-1][0]] = section_intervals(
                 clips.domain, clips.label, scored[machine].score[here], found["year"]
             )
@@ -238,6 +239,7 @@ def _roc(clips, score):
     curves = {}
     for domain in sorted(set(clips.domain.tolist())):
         mask = (clips.label == 1) | ((clips.domain == domain) & (clips.label == 0))
+        # A curve needs clips of both kinds.
         if len(set(clips.label[mask].tolist())) == 2:
             curves[f"{domain} domain"] = (clips.label[mask], score[mask])
     return curves

@@ -148,6 +148,7 @@ def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, floa
     count = 0
     total = 0.0
     squares = 0.0
+    # One batch at a time, as the energies of a data set do not fit into memory.
     for wave in waves:
         # Sums over many frames would lose precision in float32.
         energies = np.asarray(front.log_energies(wave), np.float64)

@@ -192,6 +192,7 @@ def _front_end(config, clips, run):
     config.
     """
     allow_own(config.features.spacing)
+    # Measured statistics need not be measured again.
     noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:

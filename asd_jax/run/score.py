@@ -137,6 +137,7 @@ def embed_frozen(
         )
     # The filter bank may take its statistics from the config's weights.
     if config.model.encoder == "eat" or weights:
+        # --weights wins over the key of the same meaning.
         config = with_values(config, {"model.weights": weights or "none"})
     check_run(config, training=False)
     keep_compiled(config.compiled)
@@ -222,6 +223,7 @@ def score_embeddings(
     include the filter-bank baseline if the folder has its embeddings.
     """
     new = Run(output or workdir)
+    # Machines without test clips are named in the notes, not refused.
     machines, notes = load_tested(folder)
     scoring = config.scoring
     year = config.data.year

@@ -103,6 +103,7 @@ def train_and_score(
         # These checks fail before the workdir is claimed and anything is written.
         if encoder.eat:
             note_other_front_end(config.model.weights, encoder.front_end)
+            # The library names its argument; the user set a key of this section.
             with config_section("optimizer."):
                 config.optimizer.total_steps(len(windows))
             if not config.data.pseudo_classes:

@@ -219,6 +219,7 @@ class SectionScorer:
         domains = "min" if domains == "pooled" else domains
         scores = self.bank_scores(vectors, clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
+        # Self-scores of a bank's own clips only: other banks would be another scale.
         statistics, remarks = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )

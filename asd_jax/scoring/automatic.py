@@ -52,6 +52,7 @@ def chosen_scoring(
         others = [of for name, of in machines.items() if name != machine]
         values = {}
         reasons = []
+        # A candidate that cannot be fitted to one machine may be the best for another.
         options = dict(candidates(scoring, embeddings))
         for name, candidate in options.items():
             try:

@@ -77,6 +77,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
+        # One score over both sets means nothing to the challenge.
         if by_set := scores_by_set(known, year):
             found["by_set"] = by_set
         notes += [f"{reason}; the official score leaves it out" for reason in remarks]

@@ -46,7 +46,6 @@ def alsa(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
             f"source={machine.source}: arecord is missing (Debian: apt install alsa-utils)"
         )
     device = machine.source.removeprefix("alsa:") or "default"
-    # The device has the rate and the format that the configuration says, or arecord fails.
     command = ["arecord", "-q", "-D", device, "-t", "raw", "-f", _FORMATS[machine.encoding]]
     command += ["-r", str(machine.rate), "-c", str(machine.channels)]
 

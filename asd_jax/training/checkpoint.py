@@ -27,6 +27,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, keep: int = 2):
         self.folder = Path(folder).resolve()
+        # Two by default: where the newest is damaged, the one before it is still there.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
         )

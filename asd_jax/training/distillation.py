@@ -136,6 +136,7 @@ def distillation_losses(
         target = jnp.repeat(scale.scaled(batch[f"target_{n}"]), views, axis=0)
         known = jnp.repeat(batch[f"known_{n}"], views)
         error = _error(prediction, target, known)
+        # Scaled targets have the mean 0: this is the error of predicting their mean.
         nothing = _error(jnp.zeros_like(target), target, known)
         loss += error
         parts[f"explained_{n}"] = jnp.where(nothing > 0, 1 - error / jnp.maximum(nothing, 1e-6), 0)

@@ -74,6 +74,7 @@ def adamw(
     return optax.chain(
         # Excludes the gradients of frozen parameters from the norm.
         _by_stage(optax.identity(), layers),
+        # Before Adam, as it divides by the size of the gradients and would hide a large one.
         optax.clip_by_global_norm(clip_norm),
         _by_stage(adam, layers),
         optax.stateless(decayed) if layers.decay != 1 else optax.identity(),

@@ -252,6 +252,7 @@ def losses(
     bands = student.config.mel_bins // PATCH
     tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
     rows = kept.reshape(-1, kept.shape[2])
+    # 1 where the student does not see a patch.
     masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
     places = (tokens[:, 1:], rows, times, bands)
     decoder = {"params": params["decoder"]}
@@ -272,6 +273,7 @@ def losses(
     if settings.objective == "masked_autoencoder":
         return (jnp.square(predictions - targets).mean(-1) * masked).sum() / masked.sum(), parts
     frame, utterance = eat_losses(predictions, tokens[:, 0].astype(jnp.float32), targets, masked)
+    # Per masked patch, so that the share of masked ones does not change the scale.
     frame = frame / masked.sum()
     if settings.weighting == "mean":
         utterance = utterance / len(rows)

@@ -125,6 +125,7 @@ def _with_attributes(
 ) -> list[Window]:
     """Returns the clips, with the clusters in the file as the attributes of the groups' clips."""
     kept = read_json(path)
+    # The file may be of other clips, or edited: only a list for each group fits.
     sizes = {key: len(found) if isinstance(found, list) else 0 for key, found in kept.items()}
     if sizes != {key: len(numbers) for key, numbers in groups.items()}:
         raise InputError(f"{path}: not the classes of these clips; remove it to have them found")

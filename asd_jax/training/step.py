@@ -79,6 +79,7 @@ def make_optimizer(
     layers = Layerwise(
         depth=depth,
         decay=settings.layer_decay,
+        # The lowest block thaws when that share of the steps is done.
         thaw_every=settings.thaw_fraction * steps / depth if gradual else 0.0,
     )
     optimizer = adamw(
@@ -112,6 +113,7 @@ def initial_state(
         params = encoder.init(key_encoder, jnp.zeros((1, len(wave))), jnp.zeros(1, jnp.int32))[
             "params"
         ]
+        # Only shapes matter here, so zeros are enough.
         embedding = jnp.zeros((1, encoder.config.embedding_dim))
         return params, head.init(key_head, embedding, jnp.zeros((1, head.classes)))
 
@@ -156,6 +158,7 @@ def make_train_step(
         gradients, head_state, metrics = loss_and_gradients(
             *gather_params((trained, frozen)), state.head, batch, step_key
         )
+        # Whole for the computation above, in shards for the update.
         gradients = shard_gradients(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
         trained = optax.apply_updates(trained, updates)

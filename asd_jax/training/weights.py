@@ -143,6 +143,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
             or a tensor contains NaN or infinity.
     """
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
+    # All of them at once, as another size of the model shows in every tensor.
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
     problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
@@ -235,6 +236,7 @@ def load_pipeline(
     tensors, header = open_weights(path)
     if header["kind"] == "eat":
         return _with_pooling(path, pooling, spacing, block)
+    # What the file says is not overridden in silence.
     if pooling or spacing or block != -1:
         raise InputError(f"{path}: an encoder with its own front end and pooling; leave them out")
     config = _built(
@@ -326,6 +328,7 @@ class Pipeline:
         return embed(self.config, self.params, wave, modes)[0]
 
 
+# The config is static: each encoder has its own program, kept between calls.
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def embed(config: EncoderConfig, params: dict, wave, simam_mode=None, dtype=jnp.float32):
     """Returns the embeddings of waveforms "b s", and the embeddings "b f" of the filter-bank
@@ -353,6 +356,7 @@ def abstract_encoder(config: EncoderConfig) -> dict:
     """Returns the shapes and dtypes of an encoder's parameters ({} for the bare filter bank)."""
     if config.eat is None:
         return {}
+    # The one block that is traced has no others to average with.
     tokens = dataclasses.replace(config.pooling.tokens, blocks="")
     one_block = dataclasses.replace(
         config,
