@@ -88,7 +88,7 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _check_room(output: Path, needed: float, free: float) -> None:
+def _check_room(output: Path, needed: int, free: int) -> None:
     if needed > free:
         raise InputError(
             f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; "

@@ -156,7 +156,7 @@ def _check(machine: str, domain: str, fault_kind: str) -> None:
         raise InputError(f"factory: a {machine} has no beat, so it cannot have {fault_kind!r}")
 
 
-def _check_range(grade: float, clip_seconds: float, seed: int) -> None:
+def _check_range(grade: float | int, clip_seconds: float | int, seed: int) -> None:
     if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
         raise InputError(
             "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
