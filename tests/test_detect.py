@@ -93,7 +93,7 @@ def test_the_rate_is_changed_and_shown_without_recordings(command, fitted, tmp_p
     status, _, err = command(asd_jax.detect, "set-rate", *flags)
     assert status == 0 and "will be replaced" not in err
     assert re.search(
-        r"(\b1 stretch|[^1] stretches) of like sound, 0.01 hours, (1 .*mode|[^1] .*modes);", err
+        r"(\b1 stretch|[^1] stretches) of similar sound, 0.7 minutes, (1 .*mode|[^1] .*modes);", err
     )
     status, _, err = command(asd_jax.detect, "set-rate", *flags)
     assert status == 0 and "rare.detector is there and will be replaced" in err

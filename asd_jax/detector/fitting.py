@@ -252,11 +252,11 @@ def few_sessions(bank: NormalBank, given: bool) -> list[Note]:
     known = (
         f"{count} session{'s' * (count > 1)}"
         if given
-        else f"{count} stretch{'es' * (count > 1)} of like sound, as of one session,"
+        else f"{count} stretch{'es' * (count > 1)} of similar sound, as of one session,"
     )
     message = (
         f"{known} cannot show how the machine sounds on another day, so a usual difference of "
         f"microphone and speed is assumed: record ten minutes on {max(1, 3 - count)} more days, "
-        "set up anew each time, and fit to all of them, a subfolder a day"
+        "with the microphone set up again each time, and fit to all of them, one subfolder per day"
     )
     return [Note(Kind.SESSIONS, message)]

@@ -69,11 +69,11 @@ class SelfCheck:
         """Returns the summary as lines of text."""
         scores = self.scores
         lines = [
-            f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
-            f"median {scores['median']:.2f}, highest {scores['highest']:.2f}, threshold "
-            f"{scores['threshold']:.2f}",
+            f"{_many(self.recordings, 'normal recording')}, {_many(self.windows, 'window')}; their "
+            f"own scores: median {scores['median']:.2f}, highest {scores['highest']:.2f}, "
+            f"threshold {scores['threshold']:.2f}",
             f"  {scores['least']:.2f} {self.histogram} {scores['highest']:.2f}",
-            f"{self._sessions()}, {self.sessions['hours']:.2f} hours, "
+            f"{self._sessions()}, {_duration(self.sessions['hours'])}, "
             f"{_many(self.sessions['modes'], 'operating mode')}; noise floor "
             f"{self.floor_db:.0f} dB, {'' if self.clipped else 'no '}clipping",
             "false alarms a day, listening all the time: about "
@@ -101,7 +101,7 @@ class SelfCheck:
         count = self.sessions["count"]
         if self.sessions["known"] or self.recordings == 1:
             return _many(count, "session")
-        return f"{count} stretch{'es' * (count > 1)} of like sound"
+        return f"{count} stretch{'es' * (count > 1)} of similar sound"
 
 
 def self_check(detector: Detector) -> SelfCheck:
@@ -236,9 +236,14 @@ def _on_few_sessions(detector: Detector, sessions, recordings: str) -> str:
     else:
         recorded = f"{recordings} of unknown sessions"
     return (
-        f"another day is assumed, not recorded ({recorded}): record on three days or more, set up "
-        "anew each time, a subfolder a day"
+        f"another day is assumed, not recorded ({recorded}): record on three days or more, with "
+        "the microphone set up again each time, one subfolder per day"
     )
+
+
+def _duration(hours: float) -> str:
+    """Returns hours as text, in minutes if it is less than one."""
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
 
 
 def _many(count: int | float, name: str) -> str:
