@@ -243,7 +243,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
             raise InputError(
                 "cache_tokens=True computes the tokens of a clip once, but with "
                 f"{', '.join(instead)} they differ from step to step; set "
-                f"{' '.join(f'`{other}`' for other in instead.values())}"
+                f"{' '.join(f'`{other}`' for other in instead.values())}, or `cache_tokens=False`"
             )
 
     def trains(self, path: str) -> bool:
