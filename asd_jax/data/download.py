@@ -77,6 +77,7 @@ def main() -> int:
                     f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are "
                     "free; choose another --output, or fewer --machines"
                 )
+            edition_files.remove_leftovers(archives, output)
             failures = edition_files.fetch_all(session, missing, output, asked.parallel)
             if asked.subset in (None, "eval"):
                 failures += edition_files.fetch_ground_truth(session, table, output, asked.base_url)

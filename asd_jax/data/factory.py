@@ -20,8 +20,6 @@ import io
 import itertools
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +35,7 @@ from asd_jax.data.machines import (
 )
 from asd_jax.data.synthesis import FactoryClip, factory_clip
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.files import part_folder
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
 VERSION = 2
@@ -115,31 +114,35 @@ def write_factory(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
             "this one first"
         )
-    # The set is written to a temporary folder and renamed, so that it is complete or absent.
-    part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
-        for machine, split in itertools.product(machines, ("train", "test")):
-            (part / machine / split).mkdir(parents=True)
-        # Threads are enough because NumPy releases the interpreter lock.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda recipe: _write_wav(part, recipe, seed, clip_seconds), recipes))
-        for machine in machines:
-            _write_tables(
-                part, machine, [recipe for recipe in recipes if recipe.machine == machine]
-            )
-        (part / "factory.json").write_text(note)
-        if replaced:
-            shutil.rmtree(root)
-        try:
-            os.replace(part, root)
-        except OSError:
-            # Another process may have written the same set in the meantime.
-            if not _holds(root, recipes, note):
-                raise
+        # The set is written to a temporary folder and renamed, so that it is complete or absent.
+        with part_folder(root) as part:
+            new = part / "new"
+            for machine, split in itertools.product(machines, ("train", "test")):
+                (new / machine / split).mkdir(parents=True)
+            # Threads are enough because NumPy releases the interpreter lock.
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(lambda recipe: _write_wav(new, recipe, seed, clip_seconds), recipes))
+            for machine in machines:
+                _write_tables(
+                    new, machine, [recipe for recipe in recipes if recipe.machine == machine]
+                )
+            (new / "factory.json").write_text(note)
+            # A set that is half removed would be taken for other recordings.
+            if replaced:
+                os.replace(root, part / "old")
+            _rename(new, root, recipes, note)
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _rename(new: Path, root: Path, recipes: Sequence[_Recipe], note: str) -> None:
+    try:
+        os.replace(new, root)
+    except OSError:
+        # Another process may have written the same set in the meantime.
+        if not _holds(root, recipes, note):
+            raise
 
 
 def read_factory_clip(path: str | Path) -> FactoryClip:

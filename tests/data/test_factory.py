@@ -121,6 +121,19 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_replacement_that_fails_leaves_no_half_of_the_old_set(tmp_path, monkeypatch):
+    write_factory(tmp_path / "set", **TINY)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(factory, "_rename", killed)
+        write_factory(tmp_path / "set", **TINY | {"seed": 1}, overwrite=True)
+    assert not list(tmp_path.iterdir())
+    write_factory(tmp_path / "set", **TINY | {"seed": 1}, overwrite=True)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
