@@ -202,6 +202,9 @@ class Bench:
                     self.scenario.act(self.place)
                 except InputError as error:
                     how, message = "refused", str(error)
+                # The library raises it as it is; a command makes one message of it.
+                except MemoryError as error:
+                    how, message = "refused", f"out of memory: {error}"
                 except BaseException:
                     how, message = "failed", _last_lines(traceback.format_exc())
             modules = [] if number else list(sys.modules)

@@ -270,55 +270,48 @@ def _pretrain(folder: Path) -> None:
     )
 
 
-class _Zenodo(http.server.BaseHTTPRequestHandler):
-    """Answers with what Zenodo holds of one machine."""
-
-    pages: dict[str, bytes]  # of a subclass
-
-    def log_message(self, *_) -> None:
-        """Says nothing."""
-
-    def do_GET(self) -> None:
-        """Sends a page, or the rest of it."""
-        content = self.pages.get(self.path)
-        if content is None:
-            self.send_error(404)
-            return
-        asked = self.headers.get("Range")
-        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        self.send_response(206 if asked else 200)
-        if asked:
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - first))
-        self.end_headers()
-        self.wfile.write(content[first:])
-
-
-@contextlib.contextmanager
-def _zenodo() -> Iterator[str]:
-    """Context manager: yields the address of a server that has the fan of 2024."""
-    from asd_jax.data.dcase import EDITIONS
-
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name in (
-            "train/section_00_source_train_normal_0000",
-            "test/section_00_target_test_normal",
-        ):
+def _archived(folder: Path) -> None:
+    """Writes what Zenodo holds of the fan of 2024: an archive, and the record that lists it."""
+    path = folder / "zenodo" / "dev_fan.zip"
+    path.parent.mkdir()
+    names = "train/section_00_source_train_normal_0000", "test/section_00_target_test_normal"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
             entry = zipfile.ZipInfo(f"fan/{name}.wav")
             archive.writestr(entry, np.random.default_rng(0).bytes(600_000))
         archive.writestr(zipfile.ZipInfo("fan/attributes_00.csv"), "file_name,d1p,d1v\n")
-    content = packed.getvalue()
+    content = path.read_bytes()
     file = {
-        "key": "dev_fan.zip",
+        "key": path.name,
         "size": len(content),
         "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
-        "links": {"self": "https://zenodo.org/dev_fan.zip"},
+        "links": {"self": f"https://zenodo.org/{path.name}"},
     }
-    record = f"/api/records/{EDITIONS[2024].records[0]}"
-    pages = {record: json.dumps({"files": [file]}).encode(), "/dev_fan.zip": content}
-    handler = type("Handler", (_Zenodo,), {"pages": pages})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    path.with_name("record.json").write_text(json.dumps({"files": [file]}))
+
+
+@contextlib.contextmanager
+def _zenodo(folder: Path) -> Iterator[str]:
+    """Context manager: yields the address of a server of the archive that `_archived` wrote."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            name = "dev_fan.zip" if self.path == "/dev_fan.zip" else "record.json"
+            asked = self.headers.get("Range")
+            first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            content = (folder / "zenodo" / name).read_bytes()
+            self.send_response(206 if asked else 200)
+            if asked:
+                last = f"{len(content) - 1}/{len(content)}"
+                self.send_header("Content-Range", f"bytes {first}-{last}")
+            self.send_header("Content-Length", str(len(content) - first))
+            self.end_headers()
+            self.wfile.write(content[first:])
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -326,7 +319,7 @@ def _zenodo() -> Iterator[str]:
 
 def _download(folder: Path) -> None:
     os.environ["NO_PROXY"] = "*"
-    with _zenodo() as address:
+    with _zenodo(folder) as address:
         command(
             "asd_jax.data.download",
             "--year=2024",
@@ -343,7 +336,7 @@ _TIMED = ("*/timing.json", "*/metrics.jsonl", "*/checkpoints*")
 _STEPS = ("run/*", "first/*")
 
 SCENARIOS: dict[str, Scenario] = {
-    "download": Scenario(nothing, _download, growing=("dcase/*",)),
+    "download": Scenario(_archived, _download, growing=("dcase/*",)),
     "convert": Scenario(_public, _convert),
     "detect fit": Scenario(_normal, _fit),
     "detect adapt": Scenario(_fitted, _adapt),

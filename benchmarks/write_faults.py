@@ -21,7 +21,7 @@ from absl import flags
 
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import write_json
+from asd_jax.runtime.files import read_json, write_json
 from benchmarks.fault_cases import Bench, sweep
 from benchmarks.fault_scenarios import SCENARIOS
 from benchmarks.faults import Kind, restart
@@ -50,29 +50,35 @@ def main() -> int:
     # The commands of the scenarios define flags of the same names.
     for flag in ("scenarios", "kinds", "distinct", "output"):
         delattr(FLAGS, flag)
-    found: dict = {}
-    defects = 0
+    path = Path(output or "") / "write_faults.json"
+    # The scenarios of an earlier sweep stay, so that a sweep can be done in parts.
+    found = read_json(path)["scenarios"] if output and path.exists() else {}
     for name in names:
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(SCENARIOS[name], Path(folder).resolve())
             tell = functools.partial(print, flush=True)
             counts, wrong = sweep(bench, kinds, distinct=distinct, tell=tell)
-        defects += len(wrong)
         found[name] = {
             "calls": bench.wanted.calls,
             "allocations": bench.wanted.allocations,
+            "distinct": distinct,
             "cases": sum(sum(ends.values()) for ends in counts.values()),
             "ends": counts,
             "defects": len(wrong),
         }
         seconds = time.perf_counter() - begin
         print(f"{name}: {json.dumps(found[name])} in {seconds:.1f} s", flush=True)
-    total = sum(one["cases"] for one in found.values())
-    result = {"scenarios": found, "distinct": distinct, "cases": total, "defects": defects}
+    # Written at the end: it asks JAX for its devices, after which no process may be forked.
     if output:
-        write_json(Path(output) / "write_faults.json", result | provenance())
-    return 1 if defects else 0
+        write_json(path, _totals(found) | {"scenarios": found} | provenance())
+    return 1 if any(found[name]["defects"] for name in names) else 0
+
+
+def _totals(found: dict) -> dict[str, int]:
+    """Returns the sums over the scenarios."""
+    sums = {key: sum(one[key] for one in found.values()) for key in ("calls", "cases", "defects")}
+    return {"count": len(found), **sums}
 
 
 if __name__ == "__main__":

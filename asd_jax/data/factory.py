@@ -35,7 +35,7 @@ from asd_jax.data.machines import (
 )
 from asd_jax.data.synthesis import FactoryClip, factory_clip
 from asd_jax.runtime.errors import InputError, did_you_mean
-from asd_jax.runtime.files import part_folder
+from asd_jax.runtime.files import part_folder, remove_parts
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
 VERSION = 2
@@ -106,6 +106,7 @@ def write_factory(
         },
         indent=2,
     )
+    remove_parts(root.parent)
     if _holds(root, recipes, note):
         return
     replaced = overwrite and (root / "factory.json").is_file()
