@@ -50,9 +50,10 @@ def main() -> None:
         for kind, session in itertools.product(("", *KINDS), NEW):
             rows.append(measured(detector, machine, kind, session))
         print_line(f"{machine}: {len(rows)} cases so far")
-    output = Path(FLAGS.output)
-    write_json(output / "adaptation.json", {"rows": rows})
-    text = markdown(rows, provenance())
+    output, made = Path(FLAGS.output), provenance()
+    found = summary(rows)
+    write_json(output / "adaptation.json", {"summary": found, "rows": rows, **made})
+    text = markdown(found, made)
     with atomic_file(output / "adaptation.md") as file:
         file.write(text.encode())
     print_line(text)
@@ -103,26 +104,39 @@ def clip(machine: str, session: int, number: int, fault: str = "") -> np.ndarray
     return made.wave
 
 
-def markdown(rows: Sequence[Mapping], made: Mapping[str, str]) -> str:
-    """Returns the table as Markdown, a row per fault."""
+def summary(rows: Sequence[Mapping]) -> dict[str, dict]:
+    """Returns {fault, or "none": how many sessions are above the threshold and reported, and the
+    share of the score that is absorbed}.
+    """
+    found = {}
+    for kind in ("", *KINDS):
+        own = [row for row in rows if row["fault"] == kind]
+        # A healthy session that is refused is counted, wherever it scores.
+        loud = [row for row in own if not kind or row["score"] > row["threshold"]]
+        absorbed = [row["absorbed"] for row in loud] or [0.0]
+        found[kind or "none"] = {
+            "sessions": len(own),
+            "above": sum(row["score"] > row["threshold"] for row in own),
+            "counted": len(loud),
+            "reported": sum(row["reported"] for row in loud),
+            "absorbed_mean": float(np.mean(absorbed)),
+            "absorbed_most": max(absorbed),
+        }
+    return found
+
+
+def markdown(found: Mapping[str, Mapping], made: Mapping[str, str]) -> str:
+    """Returns the summary as a table in Markdown, a row per fault."""
     lines = [
         f"{made['device']}, {made['date']}, commit {made['commit']}: `{made['command']}`",
         "",
         "| fault | above the threshold | reported | absorbed, mean | most |",
         "|---|---|---|---|---|",
     ]
-    for kind in ("", *KINDS):
-        own = [row for row in rows if row["fault"] == kind]
-        # A healthy session that is refused is counted, wherever it scores.
-        loud = [row for row in own if not kind or row["score"] > row["threshold"]]
-        above = sum(row["score"] > row["threshold"] for row in own)
-        absorbed = [row["absorbed"] for row in loud] or [0.0]
-        reported = sum(row["reported"] for row in loud)
-        mean = 100 * np.mean(absorbed)
-        most = 100 * max(absorbed)
+    for kind, of in found.items():
         lines.append(
-            f"| {kind or 'none'} | {above} of {len(own)} | {reported} of {len(loud)} "
-            f"| {mean:.1f} % | {most:.1f} % |"
+            f"| {kind} | {of['above']} of {of['sessions']} | {of['reported']} of {of['counted']} "
+            f"| {100 * of['absorbed_mean']:.1f} % | {100 * of['absorbed_most']:.1f} % |"
         )
     return "\n".join(lines) + "\n"
 

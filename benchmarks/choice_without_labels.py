@@ -4,12 +4,13 @@
 
 For every machine below --root, half of the normal training clips are the bank. The others are given
 the sound of another session, without and with a simulated fault, and the AUC separates these two.
-The rows are the blocks, the poolings over time (mean by band, mean and deviation by band, mean over
-all bands), the level (kept or normalised) and the scores (1-NN by cosine, 1-NN of standardised
-vectors, Ledoit-Wolf Mahalanobis). No test clip is read. The command writes
-choice_without_labels.json and prints the best rows.
+The rows are the SimAM modes of the front end, the blocks, the poolings of their tokens (mean, mean
+and deviation, GeM, maximum; by band or not), the level (kept or normalised) and the scores (1-NN by
+cosine, 1-NN of standardised vectors, Ledoit-Wolf Mahalanobis). No test clip is read. The command
+writes choice_without_labels.json and prints the best rows.
 """
 
+import dataclasses
 import functools
 import itertools
 import statistics
@@ -21,15 +22,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from einops import rearrange
 from jaxtyping import Float
 
 from asd_jax.data.audio import fit_length, leveled, read_clip
 from asd_jax.data.clips import find_clips
 from asd_jax.data.simulated_session import simulated_session
 from asd_jax.features.front_end import FrontEnd
+from asd_jax.features.simam import MODES
 from asd_jax.models.eat import PATCH
 from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.models.settings import Tokens
+from asd_jax.models.token_pooling import by_band, pooled
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
@@ -48,6 +51,7 @@ SCORINGS = {
     "standardised": Scoring(distance="euclidean", standardize=True),
     "Mahalanobis": Scoring(back_end="mahalanobis"),
 }
+POOLINGS = ("mean", "gem", "max")
 AXES = ("clip", "embedding")
 
 
@@ -55,6 +59,7 @@ def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("root", None, "folder of machines", required=True)
     flags.DEFINE_string("weights", "box", "file of the encoder")
+    flags.DEFINE_list("modes", ["none", "local"], "SimAM modes of the front end")
     flags.DEFINE_integer("clips", 80, "normal clips of each machine", lower_bound=8)
     flags.DEFINE_integer("seed", 0, "of the choice of the clips")
     flags.DEFINE_string("output", None, "folder for choice_without_labels.json", required=True)
@@ -63,6 +68,8 @@ def define_flags(argv: Sequence[str]) -> None:
 def main() -> None:
     """Prints the rows of the highest mean AUC, and writes all of them."""
     args = flags.FLAGS
+    if unknown := set(args.modes) - set(MODES):
+        raise InputError(f"--modes={min(unknown)}: known are {', '.join(MODES)}")
     pipeline = load_pipeline(args.weights)
     machines: dict[str, list[str]] = {}
     for clip in find_clips(args.root):
@@ -75,8 +82,10 @@ def main() -> None:
         print_line(name)
         rng = np.random.default_rng(args.seed)
         chosen = sorted(rng.permutation(len(paths))[: args.clips])
-        for row, value in rated(pipeline.config, pipeline.params, [paths[n] for n in chosen]):
-            found.setdefault(row, {})[name] = value
+        for mode in args.modes:
+            config = with_simam(pipeline.config, mode)
+            for row, value in rated(config, pipeline.params, [paths[n] for n in chosen]):
+                found.setdefault(f"SimAM {mode}, {row}", {})[name] = value
     means = {row: statistics.fmean(of.values()) for row, of in found.items()}
     best = sorted(means, key=means.__getitem__, reverse=True)
     rows = [{"row": row, "mean": means[row], "machines": found[row]} for row in best]
@@ -84,6 +93,12 @@ def main() -> None:
     for row in best[:10]:
         each = ", ".join(f"{name} {value:.3f}" for name, value in found[row].items())
         print_line(f"{means[row]:.3f}  {row}  ({each})")
+
+
+def with_simam(config: EncoderConfig, mode: str) -> EncoderConfig:
+    """Returns the encoder with another SimAM mode in its front end."""
+    simam = dataclasses.replace(config.front_end.simam, mode=mode)
+    return dataclasses.replace(config, front_end=dataclasses.replace(config.front_end, simam=simam))
 
 
 def rated(config: EncoderConfig, params: dict, paths: Sequence[str]):
@@ -139,14 +154,14 @@ def _pooled(config: EncoderConfig, params: dict, wave) -> dict[str, jax.Array]:
     blocks = Encoder(config).apply({"params": params}, wave)[1]["blocks"]
     found = {}
     for number, block in enumerate(blocks):
-        tokens = rearrange(
-            block[:, 1:], "b (t f) d -> b t f d", f=config.backbone.mel_bins // PATCH
-        )
-        mean = rearrange(tokens.mean(1), "b f d -> b (f d)")
-        deviation = rearrange(tokens.std(1), "b f d -> b (f d)")
-        found[f"block {number}, mean by band"] = mean
-        found[f"block {number}, mean and deviation by band"] = jnp.concatenate([mean, deviation], 1)
-        found[f"block {number}, mean"] = tokens.mean((1, 2))
+        patches = block[:, 1:]
+        tokens = by_band(patches, config.backbone.mel_bins // PATCH)
+        of_block = {f"{kind} by band": pooled(tokens, kind, Tokens()) for kind in POOLINGS}
+        of_block |= {kind: pooled(patches, kind, Tokens()) for kind in POOLINGS}
+        mean_and_deviation = jnp.concatenate([tokens.mean(1), tokens.std(1)], -1)
+        of_block["mean and deviation by band"] = mean_and_deviation
+        for name, of in of_block.items():
+            found[f"block {number}, {name}"] = of.reshape(len(of), -1)
     energies = config.front_end.log_energies(wave)
     found["filter bank, mean"] = energies.mean(1)
     found["filter bank, mean and deviation"] = jnp.concatenate(

@@ -22,6 +22,7 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
 from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.back_ends.fusion import fused
+from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
 RATE = 16000
@@ -46,7 +47,7 @@ def main() -> None:
         for machine in FLAGS.machines
         for by_sessions in (False, True)
     ]
-    write_json(Path(FLAGS.output) / "timing.json", rows)
+    write_json(Path(FLAGS.output) / "timing.json", {"rows": rows, **provenance()})
 
 
 def measured(

@@ -150,3 +150,5 @@ def test_wrong_flags_end_in_status_2_and_one_message(flags, said):
 def test_help_shows_how_to_call_it():
     done = command("--help")
     assert done.returncode == 0 and "--scores=DIR" in done.stdout
+    # A default is shown where there is one.
+    assert "(default: '1000')" in done.stdout and "(default: '')" not in done.stdout

@@ -71,20 +71,16 @@ def write_score_page(
 def _histogram(detector: Detector, verdicts: Sequence[tuple[str, Verdict]]) -> Plot:
     """Returns the histograms of normal and of scored sounds, with the threshold."""
     scores = {
-        "normal": detector.bank.normal,
-        "anomaly": np.array([v.score for _, v in verdicts if v.is_anomaly]),
-        "scored": np.array([v.score for _, v in verdicts if not v.is_anomaly]),
+        "learned from": detector.bank.normal,
+        "called anomalous": np.array([v.score for _, v in verdicts if v.is_anomaly]),
+        "called normal": np.array([v.score for _, v in verdicts if not v.is_anomaly]),
     }
     picture = plots.score_histograms(
-        {"every": {name: values for name, values in scores.items() if len(values)}},
+        {"sounds": {name: values for name, values in scores.items() if len(values)}},
         threshold=detector.threshold,
         unit="standard deviations of normal sounds",
     )
-    caption = (
-        "Normal: the sounds the detector was fitted to. Scored, anomaly: the recordings given, "
-        "by verdict."
-    )
-    return Plot(picture, caption)
+    return Plot(picture, "The normal sounds that the detector learned from, and these recordings.")
 
 
 def _table(ranked: Sequence[tuple[str, Verdict]]) -> Table:

@@ -115,5 +115,11 @@ class Record:
         write_window(folder, wave, self.rate, verdict)
         rate = self.detector.settings.sample_rate
         resampled = resample(wave, self.rate, rate)
-        page = str(folder / "page.html")
-        write_score_page(page, self.detector, [(SOUND, verdict)], lambda _: resampled, None)
+        name = f"{self.recorder.machine}, alarm of {folder.name}"
+        write_score_page(
+            folder / "page.html",
+            self.detector,
+            [(SOUND, verdict)],
+            lambda _: resampled,
+            name=name,
+        )

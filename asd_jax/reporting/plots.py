@@ -85,7 +85,10 @@ def difference_bars(
             )
         axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(differences)), [_short(printable(name)) for name in differences])
-        axes.set_xlabel(f"minus {_short(printable(reference))}, {unit} (hollow: may be chance)")
+        # Below the names as well, because beside long names the axis is too short for this text.
+        axes.figure.supxlabel(
+            f"minus {_short(printable(reference))}\n{unit} (hollow: may be chance)", fontsize=9
+        )
         axes.set_ylim(len(differences) - 0.5, -0.5)
     return svg[0]
 
@@ -93,10 +96,11 @@ def difference_bars(
 def score_histograms(
     scores: Mapping[str, Mapping[str, np.ndarray]], *, threshold: float | None, unit: str
 ) -> str:
-    """Returns one histogram per domain, on a common scale.
+    """Returns one histogram per panel, on a common scale.
 
     Args:
-        scores: {domain: {"normal" or "anomaly": anomaly scores}}.
+        scores: {title of a panel: {name: anomaly scores}}; the names "normal" and "anomaly", and
+            "learned from" and "called anomalous" of a detector, have looks of their own.
         threshold: score to mark, or None.
         unit: unit of the scores, for the axis.
     """
@@ -106,8 +110,9 @@ def score_histograms(
         "normal": {"color": NORMAL, "alpha": 0.8},
         "anomaly": {"color": ANOMALY, "hatch": "////", "fill": False},
     }
+    looks |= {"learned from": looks["normal"], "called anomalous": looks["anomaly"]}
     with svg_axes(0.8 + 1.25 * len(scores), len(scores), sharex=True, squeeze=False) as (axes, svg):
-        for panel, (domain, parts) in zip(axes[:, 0], scores.items(), strict=True):
+        for panel, (title, parts) in zip(axes[:, 0], scores.items(), strict=True):
             for name, part in parts.items():
                 look = looks.get(name, {"color": FAINT, "alpha": 0.8})
                 panel.hist(
@@ -116,7 +121,7 @@ def score_histograms(
             if threshold is not None and np.isfinite(threshold):
                 panel.axvline(threshold, color=INK, linestyle="--", linewidth=1, label="threshold")
             counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
-            panel.set_title(f"{domain} domain: {counts}", loc="left")
+            panel.set_title(f"{title}: {counts}", loc="left")
             panel.set_ylabel("clips")
             panel.yaxis.get_major_locator().set_params(integer=True)
         drawn = [panel.get_legend_handles_labels() for panel in axes[:, 0]]

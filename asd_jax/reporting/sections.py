@@ -114,7 +114,7 @@ def machine_section(
     score = scores.score[here]
     threshold = scores.threshold[section]
     parts = {
-        domain: {
+        f"{domain} domain": {
             kind: score[own]
             for label, kind in KINDS.items()
             if (own := (clips.domain == domain) & (clips.label == label)).any()

@@ -231,8 +231,8 @@ def _flags_help() -> str:
     ]
     text = "\n".join(flags.FLAGS.module_help(name).partition(":\n")[2] for name in modules)
     # The default of --config may be the whole config of a run, which is too long to print here;
-    # python -m asd_jax.config lists the keys.
-    return re.sub(r"\n *\(default: '\w+:\n[^)]*\)", "", text)
+    # python -m asd_jax.config lists the keys. A default of nothing says nothing.
+    return re.sub(r"\n *\(default: '(\w+:\n[^)]*|None'|'|\[\]')\)", "", text)
 
 
 def _name(main) -> str:

@@ -5,7 +5,7 @@ The predictions come from the scores of known sessions.
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import gammaincinv, ndtri, stdtrit
+from scipy.special import ndtri, stdtrit
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.conformal import min_normal_sounds, percent_text
@@ -13,10 +13,6 @@ from asd_jax.scoring.threshold import FEWEST
 
 _NORMAL_MAD = 1.4826  # ratio of standard to median absolute deviation of a normal distribution
 _LEAST_DEVIATION = 0.05  # smallest deviation relative to the median score; no view is more precise
-# Skewness of the scores of new sessions: those of a half-normal distribution, as of the distance
-# along one direction, have 1.0, and in two directions 0.63. The median of synthetic machines is 0.9
-# (benchmarks/false_alarms.py).
-SKEWNESS = 0.9
 _AT = 0.95  # quantile at which the deviation of few scores is widened to match Student's t
 
 
@@ -87,7 +83,7 @@ def new_session_threshold(
     The threshold is the quantile of the scores. With `random_effects`, the sessions are treated as
     a random sample of all sessions: if they are too few for a quantile of their own, the threshold
     is at least the quantile for a clip of one more session, by the variance between and within
-    sessions and the usual skewness of scores.
+    sessions, if scores have an exponential tail.
 
     Args:
         scores: scores "n" of normal sounds, each computed as if its session were new.
@@ -125,15 +121,7 @@ def new_session_threshold(
     deviation = np.sqrt(mean.var(ddof=1) / sessions + between + within)
     # A session that is left out is compared with one session fewer than a new one will be, and
     # therefore scores higher. Student's t would correct for the small number of sessions twice.
-    quantile = pearson3_quantile(1 - rate, SKEWNESS)
+    # Distances are skewed to the right. On synthetic machines, an exponential tail gives about the
+    # 1 and 5 % of false alarms that are asked for (benchmarks/false_alarms.py).
+    quantile = -np.log(rate) - 1
     return max(threshold, float(mean.mean() + quantile * deviation)), weak
-
-
-def pearson3_quantile(share: float, skewness: float) -> float:
-    """Returns the quantile of a Pearson type III distribution of mean 0 and variance 1.
-
-    It is a gamma distribution, shifted and scaled (scipy.stats has it, too, but takes long to
-    import).
-    """
-    shape = 4 / skewness**2
-    return float((gammaincinv(shape, share) - shape) / np.sqrt(shape))

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from asd_jax.data.factory import factory_clip
-from benchmarks.adaptation import KINDS, MOST_ABSORBED, NEW, clip, fitted, markdown, measured
+from benchmarks.adaptation import (
+    KINDS,
+    MOST_ABSORBED,
+    NEW,
+    clip,
+    fitted,
+    markdown,
+    measured,
+    summary,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -36,5 +45,5 @@ def test_loudness_and_noise_change_what_they_say():
 
 def test_the_table_has_a_row_per_fault():
     row = {"fault": "tone", "score": 9.0, "threshold": 3.0, "reported": False, "absorbed": 0.02}
-    text = markdown([row], {"device": "a", "date": "b", "commit": "c", "command": "d"})
+    text = markdown(summary([row]), {"device": "a", "date": "b", "commit": "c", "command": "d"})
     assert "| tone | 1 of 1 | 0 of 1 | 2.0 % | 2.0 % |" in text and text.count("\n|") == 10

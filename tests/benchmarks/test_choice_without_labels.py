@@ -23,8 +23,8 @@ def test_every_row_is_rated_from_normal_clips_alone(command, tmp_path, encoder_f
         assert status == 0, err
         found.append(json.loads((output / "choice_without_labels.json").read_text()))
     assert found[0] == found[1]
-    # Three poolings of one block and two of the filter bank, two levels, three scores.
-    assert len(found[0]["rows"]) == (3 + 2) * 2 * 3
+    # Seven poolings of one block and two of the filter bank, two modes, two levels, three scores.
+    assert len(found[0]["rows"]) == (7 + 2) * 2 * 2 * 3
     assert all(0 <= row["machines"]["fan"] <= 1 for row in found[0]["rows"])
     assert "level=keep" in out
 

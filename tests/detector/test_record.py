@@ -49,7 +49,8 @@ def test_a_watch_keeps_readings_the_case_and_its_evidence(plain, tmp_path):
     wave, rate = soundfile.read(kept / "sound.wav")
     assert rate == RATE and len(wave) == 2 * RATE
     assert json.loads((kept / "verdict.json").read_text())["score"] > plain.threshold
-    assert "<svg" in (kept / "page.html").read_text()
+    page = (kept / "page.html").read_text()
+    assert "<svg" in page and f"<h1>pump, alarm of {kept.name}: 1 of 1 anomalous</h1>" in page
 
 
 def test_an_alarm_that_was_on_is_taken_up_after_a_restart(plain, tmp_path):

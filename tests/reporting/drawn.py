@@ -20,7 +20,7 @@ PLOTS = {
     ),
     "histogram": (
         lambda: plots.score_histograms(
-            {"source": {"normal": SCORE, "anomaly": SCORE + 1}},
+            {"source domain": {"normal": SCORE, "anomaly": SCORE + 1}},
             threshold=0.5,
             unit="standard deviations",
         ),
@@ -30,6 +30,21 @@ PLOTS = {
             "anomaly score (standard deviations)",
             "clips",
         ],
+    ),
+    "histogram of a detector": (
+        lambda: plots.score_histograms(
+            {"sounds": {"learned from": SCORE, "called anomalous": SCORE + 1}},
+            threshold=None,
+            unit="standard deviations of normal sounds",
+        ),
+        ["sounds: 60 learned from, 60 called anomalous", "learned from", "called anomalous"],
+    ),
+    "differences": (
+        lambda: plots.difference_bars(
+            {"the longest name that is shown": Interval(0.1, -0.1, 0.2)},
+            "a reference of a long name, too",
+        ),
+        ["minus a reference of a long name, too", "percentage points (hollow: may be chance)"],
     ),
     "roc": (
         lambda: plots.roc_curves({"source": (LABEL, SCORE)}),
