@@ -19,7 +19,9 @@ machine, a criterion chooses the candidate that it rates highest:
                        the official score
     spectral surgery   pseudo-anomalies: held-out clips with one band of half an octave raised or
                        cut by 9 dB
-    all four           the candidate of the best mean rank
+    simulated faults   held-out clips in another session, without and with a squeal, strikes,
+                       rubbing, a missing band or a modulation, the AUC
+    all five           the candidate of the best mean rank
 
 For comparison, the table shows two choices that cannot be known in advance: the oracle (for each
 machine, the candidate with the best result on its test clips) and the candidate that is best on all
@@ -42,6 +44,7 @@ from scipy.stats import rankdata, spearmanr
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.clips import Clip
 from asd_jax.data.factory import write_factory
+from asd_jax.data.simulated_session import simulated_session
 from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
@@ -61,12 +64,14 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from benchmarks import choice_regret, grid, verdict
 from benchmarks.provenance import write_provenance
+from benchmarks.simulated_faults import simulated_fault
 from benchmarks.token_views import BARE, MADE_OF, View, view_embeddings, with_front_end
 from benchmarks.verdict import Row, row_of
 
 BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
 MIXED = "mixed"
 SURGERY = "surgery"
+FAULTS = "faults"
 ORACLE = "oracle, by the test clips"
 # These values were set before any result was seen.
 MIXED_DB = -10.0
@@ -201,7 +206,7 @@ def judged(
     foreign = factory_normals(config, folder) if len({clip.machine for clip in clips}) == 1 else []
     machines = sorted({clip.machine for clip in clips})
     tests: dict[str, Row] = {}
-    names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery"]
+    names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery", "simulated faults"]
     likes: dict[str, Ratings] = {name: {} for name in names}
     for number, (bank, mode) in enumerate(front_ends, 1):
         print_line(f"front end {number} of {len(front_ends)}: {bank}, {mode}")
@@ -227,7 +232,7 @@ def judged(
                 tests[name] = row_of(labelled, np.array(of["scores"]), config.data.year)
                 for criterion, rating in of["rated"].items():
                     likes[criterion][name] = rating
-    likes["all four"] = mean_ranks(list(likes.values()))
+    likes["all five"] = mean_ranks(list(likes.values()))
     likes[ORACLE] = {
         name: {machine: machine_score(row, machine) for machine in machines}
         for name, row in tests.items()
@@ -319,6 +324,7 @@ def rate(
         "domain gap": {m: -gaps[m] for m in own},
         "mixed in": {m: machine_score(row, f"{m}__{MIXED}") for m in own},
         "spectral surgery": {m: machine_score(row, f"{m}__{SURGERY}") for m in own},
+        "simulated faults": {m: auc_of(row, f"{m}__{FAULTS}") for m in own},
     }
 
 
@@ -326,14 +332,15 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     """Writes a data set made from normal training clips, and returns its folder.
 
     Most clips are for training. The rest are for testing, both unchanged and altered. Every machine
-    becomes two, <machine>__mixed and <machine>__surgery. If the data set has only one machine,
-    another machine of the factory is mixed in.
+    becomes three, <machine>__mixed, <machine>__surgery and <machine>__faults. If the data set has
+    only one machine, another machine of the factory is mixed in.
 
     Raises:
         InputError: The existing data set was made from other clips.
     """
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
+    made_of["kinds"] = [MIXED, SURGERY, FAULTS]
     made_of["recordings"] = summarize_recordings(clips)
     if written.is_file():
         if read_json(written) != made_of:
@@ -361,12 +368,18 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
             other = read(others[rng.integers(len(others))].path)
         else:
             other = factory_clip("gearbox", clip_seconds=len(wave) / 16000, seed=number).wave
-        altered = {MIXED: mixed(wave, other), SURGERY: surgery(wave, rng)}
-        for kind, anomaly in altered.items():
+        # Faults are in another session, so that the session itself is not taken for one.
+        session = simulated_session(wave, 16000)
+        pairs = {
+            MIXED: (wave, mixed(wave, other)),
+            SURGERY: (wave, surgery(wave, rng)),
+            FAULTS: (session, simulated_fault(session, 16000, rng).clip(-1, 1)),
+        }
+        for kind, (healthy, anomaly) in pairs.items():
             if clip.split == "train":
                 write(wave, clip, kind, "train", "normal")
             else:
-                write(wave, clip, kind, "test", "normal")
+                write(healthy, clip, kind, "test", "normal")
                 write(anomaly, clip, kind, "test", "anomaly")
     write_json(written, made_of)
     return root
@@ -425,6 +438,13 @@ def machine_score(row: Row, machine: str) -> float:
         for v in of.values()
     ]
     return statistics.harmonic_mean(values)
+
+
+def auc_of(row: Row, machine: str) -> float:
+    """Returns the AUC over all clips of a machine."""
+    of = np.array([clip[0] == machine for clip in row.clips])
+    label = np.array([clip[3] for clip in row.clips])
+    return float(auc(*tie_groups(label[of], row.scores[0, of])))
 
 
 def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

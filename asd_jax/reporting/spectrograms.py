@@ -1,6 +1,5 @@
 """Draws spectrograms with the attention and the oddness of each cell."""
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
 
@@ -75,6 +74,9 @@ def spectrograms(
 
 
 def _image(axes, values, colours, limits, hop_seconds):
+    # Only what draws imports Matplotlib, which takes half a second.
+    import matplotlib
+
     frames, filters = values.shape
     pooled = -(-frames // _IMAGE_COLUMNS)
     edges = np.arange(0, frames, pooled)

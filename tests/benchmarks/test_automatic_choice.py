@@ -98,7 +98,11 @@ def test_every_view_is_what_the_encoder_gives_and_is_kept(tmp_path, monkeypatch)
 
 def test_ratings_are_kept_until_the_embeddings_change(tmp_path, monkeypatch):
     own = {"fan": machine(source=12, target=2)}
-    altered = {"fan__mixed": machine(seed=1), "fan__surgery": machine(seed=2)}
+    altered = {
+        "fan__mixed": machine(seed=1),
+        "fan__surgery": machine(seed=2),
+        "fan__faults": machine(seed=3),
+    }
     given = (own, altered, [machine(seed=3)], RunConfig(), tmp_path, "mean")
     write_json(tmp_path / "clips" / "fan" / "made_of.json", {"made_of": "a"})
     first = automatic_choice.rated_view(*given)

@@ -1,7 +1,6 @@
 """Variance-minimising normalisation: takes from a distance what the bank's own density explains."""
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
@@ -109,6 +108,9 @@ def _least(queries, bank, offset, distance, in_log):
 
 
 def _distances(query, bank, distance):
+    # The official score of a file of scores needs no distances, and nothing of SciPy.
+    from scipy.spatial.distance import cdist
+
     if distance == "euclidean":
         return cdist(query, bank)
     # From the differences, because 1 - cos loses the digits of near-duplicates. For unit vectors

@@ -6,7 +6,7 @@ import inspect
 import numpy as np
 import pytest
 
-from asd_jax.detector.file import Header
+from asd_jax.detector.header import Header
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.chosen import fit_back_end
 from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
