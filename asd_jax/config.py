@@ -31,6 +31,7 @@ from asd_jax.training.settings import (
     Backbone,
     FineTuning,
     Head,
+    Log,
     Objective,
     Optimizer,
     Pretraining,
@@ -248,14 +249,6 @@ class Parallel(CheckedSettings):
     """How several devices share the training state; every batch is divided among all of them."""
 
     shards: int = key(1, SHARDS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Log(CheckedSettings):
-    """How often a run writes log lines and checkpoints."""
-
-    every: int = key(20, "steps between lines", least=1)
-    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
 
 
 @dataclasses.dataclass(frozen=True)

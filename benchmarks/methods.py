@@ -21,6 +21,8 @@ from absl import flags
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.models.settings import CONDITIONINGS, Tokens
+from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import find_data, readable_clips
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
@@ -64,9 +66,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes a row per method; the reference is REFERENCE."""
-    from asd_jax.reporting.table import print_table, text_table
-    from asd_jax.run.clips import find_data, readable_clips
-
     output = Path(flags.FLAGS.output)
     if flags.FLAGS.join:
         print_line(markdown([Path(folder) for folder in flags.FLAGS.join]))

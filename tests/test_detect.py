@@ -33,7 +33,8 @@ def test_fit_score_update(command, normal, tmp_path):
     status, out, err = command(asd_jax.detect, "fit", *flags)
     assert status == 0 and not out and "20 normal recordings" in err and str(fitted) in err, err
     test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
-    table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
+    table = tmp_path / "scores.csv"
+    page = tmp_path / "scores.html"
     flags = [
         f"--detector={fitted}",
         "--json",

@@ -60,6 +60,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
         InputError: There is not enough room on the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # In the same file system, as a rename cannot cross to another one.
     part = folder.with_name(f".{archive.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

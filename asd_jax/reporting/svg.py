@@ -57,6 +57,7 @@ def svg_axes(
 
     The height is in inches.
     """
+    # Only what draws imports Matplotlib, which takes half a second.
     import matplotlib
     from cycler import cycler
     from matplotlib.figure import Figure
@@ -80,6 +81,7 @@ def _inline(svg: str) -> str:
     It has theme colours, and identifiers that no other plot on the page has.
     """
     svg = svg[svg.index("<svg") :]
+    # It names the version of Matplotlib, which must not change the bytes.
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)

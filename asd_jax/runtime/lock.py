@@ -97,6 +97,7 @@ def _open_lock(path: Path) -> TextIO:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(number)
         raise foreign
+    # Appending: the owner's line is read before this process writes its own.
     file = open(number, "a+", errors="replace")
     file.seek(0)
     if not _OWNER.fullmatch(file.read(1000)):

@@ -123,6 +123,7 @@ class Scoring:
 
     def __post_init__(self):
         check_settings(self)
+        # Names are checked here, so that a mistyped one fails before anything is read.
         for name in self.back_end.split("+") if self.back_end != AUTO else ():
             if name not in BACK_ENDS and not names_function(name):
                 raise InputError(

@@ -227,6 +227,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
     def __post_init__(self):
         super().__post_init__()
+        # Tokens that are computed once must be those of every step.
         if not self.cache_tokens:
             return
         masks = self.mask_probability and (self.mask_frames or self.mask_filters)
@@ -242,7 +243,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
             raise InputError(
                 "cache_tokens=True computes the tokens of a clip once, but with "
                 f"{', '.join(instead)} they differ from step to step; set "
-                f"{' '.join(f'`{other}`' for other in instead.values())}"
+                f"{' '.join(f'`{other}`' for other in instead.values())}, or `cache_tokens=False`"
             )
 
     def trains(self, path: str) -> bool:
@@ -252,6 +253,14 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
         if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
             return True
         return self.strategy == "lora" and path.endswith(("/lora_a", "/lora_b"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Log(CheckedSettings):
+    """How often a run writes log lines and checkpoints."""
+
+    every: int = key(20, "steps between lines", least=1)
+    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
 
 
 @dataclasses.dataclass(frozen=True)

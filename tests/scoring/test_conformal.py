@@ -26,7 +26,9 @@ def test_threshold_is_the_order_statistic_of_the_theory():
 
 
 def test_further_normal_sounds_alarm_no_more_often_than_asked_for():
-    rng, n, rate = np.random.default_rng(1), 39, 0.1
+    rng = np.random.default_rng(1)
+    n = 39
+    rate = 0.1
     alarms = [
         np.mean(rng.gamma(2, size=50) > threshold_of(rng.gamma(2, size=n), rate)[0])
         for _ in range(2000)
