@@ -18,17 +18,17 @@ from asd_jax.run.export_graph import model_of_weights, to_onnx
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
-from asd_jax.training.onnx_model import onnx_model
 from asd_jax.training.runtime import PRECISIONS, embed_in, openvino_module
 from asd_jax.training.weights import BOX
 from benchmarks.grid import scored
 from benchmarks.stages import SAMPLES
 
 try:
-    import jax2onnx  # noqa: F401  used by converted; imported here to report its absence
     import onnx
     import onnxruntime
     from onnxruntime import quantization
+
+    from asd_jax.training.onnx_model import onnx_model
 except ImportError as error:
     raise InputError(f"--exported: pip install 'asd_jax[export]' ({error})") from error
 

@@ -74,6 +74,7 @@ def main() -> int:
             if asked.dry_run:
                 return 0
             _check_room(output, needed, free)
+            edition_files.remove_leftovers(archives, output)
             failures = edition_files.fetch_all(session, missing, output, asked.parallel)
             if asked.subset in (None, "eval"):
                 failures += edition_files.fetch_ground_truth(session, table, output, asked.base_url)

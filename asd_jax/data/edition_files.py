@@ -12,7 +12,7 @@ import rich.progress as rp
 from asd_jax.data.dcase import GROUND_TRUTH_LICENCE, ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, fetch_file, get
 from asd_jax.data.ground_truth import DOMAINS, LABELS, evaluator_rows, read_ground_truth
-from asd_jax.data.unpack import unpack_machine
+from asd_jax.data.unpack import unpack_machine, unpacking_folder
 from asd_jax.data.zenodo import Archive, at_base
 from asd_jax.runtime.errors import InputError, did_you_mean
 from asd_jax.runtime.log import print_error, print_line
@@ -78,6 +78,16 @@ def is_done(archive: Archive, output: Path) -> bool:
         and note.read_text() == archive.md5
         and machine_folder(archive, output).is_dir()
     )
+
+
+def remove_leftovers(archives: Sequence[Archive], output: Path) -> None:
+    """Removes what a killed process left of archives that it had unpacked: zips, unpacked parts."""
+    for archive in archives:
+        zipped = output / STATE / archive.name
+        if is_done(archive, output):
+            zipped.unlink(missing_ok=True)
+            part = unpacking_folder(zipped, machine_folder(archive, output))
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def machine_folder(archive: Archive, output: Path) -> Path:

@@ -20,8 +20,6 @@ import io
 import itertools
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +35,7 @@ from asd_jax.data.machines import (
 )
 from asd_jax.data.synthesis import FactoryClip, factory_clip
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.files import part_folder, remove_parts
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
 VERSION = 2
@@ -100,6 +99,7 @@ def write_factory(
     recipes = [recipe for machine in machines for recipe in _recipes(machine, **counts)]
     facts = {"version": VERSION, "seed": seed, "clip_seconds": clip_seconds}
     note = json.dumps({**facts, "machines": list(machines), **counts}, indent=2)
+    remove_parts(root.parent)
     if _holds(root, recipes, note):
         return
     # Only a synthetic set is ever replaced, never recordings.
@@ -109,23 +109,27 @@ def write_factory(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
             "this one first"
         )
-    # The set is written to a temporary folder and renamed, so that it is complete or absent.
-    part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
-        _write_set(part, recipes, seed, clip_seconds)
-        (part / "factory.json").write_text(note)
-        if replaced:
-            shutil.rmtree(root)
-        try:
-            os.replace(part, root)
-        except OSError:
-            # Another process may have written the same set in the meantime.
-            if not _holds(root, recipes, note):
-                raise
+        # The set is written to a temporary folder and renamed, so that it is complete or absent.
+        with part_folder(root) as part:
+            new = part / "new"
+            _write_set(new, recipes, seed, clip_seconds)
+            (new / "factory.json").write_text(note)
+            # A set that is half removed would be taken for other recordings.
+            if replaced:
+                os.replace(root, part / "old")
+            _rename(new, root, recipes, note)
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _rename(new: Path, root: Path, recipes: Sequence[_Recipe], note: str) -> None:
+    try:
+        os.replace(new, root)
+    except OSError:
+        # Another process may have written the same set in the meantime.
+        if not _holds(root, recipes, note):
+            raise
 
 
 def read_factory_clip(path: str | Path) -> FactoryClip:

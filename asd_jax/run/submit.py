@@ -110,7 +110,8 @@ def _system(
     description = merged(described(workdir, name, of), given)
     description["submission"]["label"] = name
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=100)
-    (folder / f"{name}.meta.yaml").write_text(text, encoding="utf-8")
+    with atomic_file(folder / f"{name}.meta.yaml") as file:
+        file.write(text.encode())
     sections = len({clip[:2] for clip in clips})
     print_line(f"{name}: {workdir}; {sections} sections, {len(clips)} clips, nothing wrong")
     for section in _incomplete(clips, of):

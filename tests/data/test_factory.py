@@ -122,6 +122,22 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_replacement_that_fails_leaves_no_half_of_the_old_set(tmp_path, monkeypatch):
+    write_factory(tmp_path / "set", **TINY)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(factory, "_rename", killed)
+        write_factory(tmp_path / "set", **TINY | {"seed": 1}, overwrite=True)
+    assert not list(tmp_path.iterdir())
+    write_factory(tmp_path / "set", **TINY | {"seed": 1}, overwrite=True)
+    (tmp_path / ".asd_jax_0123456789abcdef.part").mkdir()  # its process was killed at the end
+    write_factory(tmp_path / "set", **TINY | {"seed": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

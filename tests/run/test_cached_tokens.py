@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 
 import jax
 import numpy as np
@@ -99,3 +100,15 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_computed(
         cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
     with pytest.raises(InputError, match="`weights=FILE`"):
         cached_tokens(CONFIG, ENCODER, None, windows, tmp_path)
+
+
+def test_a_full_disk_is_one_message_and_ends_no_process(windows, tmp_path):
+    """Memory-mapped tokens would meet SIGBUS; a limit of the file's size is a disk that is full."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"tokens.npy: cannot be written \(File too large"):
+            cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    assert not list(tmp_path.rglob("*.part"))
