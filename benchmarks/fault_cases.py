@@ -16,11 +16,13 @@ import fnmatch
 import hashlib
 import importlib
 import json
+import math
 import os
 import re
 import shutil
 import sqlite3
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -214,7 +216,12 @@ class Bench:
 
 
 def sweep(
-    bench: Bench, kinds: tuple[Kind, ...], *, distinct: bool, tell: Callable[[str], None]
+    bench: Bench,
+    kinds: tuple[Kind, ...],
+    *,
+    distinct: bool,
+    most: int,
+    tell: Callable[[str], None],
 ) -> tuple[dict, list[str]]:
     """Returns {kind: {end: cases}} of a scenario, and a line for each defect.
 
@@ -223,13 +230,16 @@ def sweep(
         kinds: of faults.
         distinct: of equal calls on the same file only the first one fails, of the allocations only
             ALLOCATIONS.
+        most: of all of them, only so many fail, evenly spread; 0: all.
         tell: prints a line.
     """
     counts: dict[str, dict[str, int]] = {}
     defects = []
     for kind in kinds:
         ends: Counter[str] = Counter()
-        for number in bench.numbers(kind, distinct):
+        numbers = bench.numbers(kind, distinct)
+        step = math.ceil(len(numbers) / most) if most else 1
+        for number in numbers[:: step or 1]:
             how, wrong = bench.case(kind, number)
             ends[how] += 1
             for fault in wrong:
@@ -254,8 +264,12 @@ def _content(path: Path) -> str:
     """Returns the hash of a file, or of what a database holds."""
     content = path.read_bytes()
     if content.startswith(b"SQLite format 3"):
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as opened:
-            content = "\n".join(opened.iterdump()).encode()
+        # Of a copy, since reading a database writes what its process left undone.
+        with tempfile.TemporaryDirectory() as folder:
+            for part in path.parent.glob(f"{path.name}*"):
+                shutil.copy(part, folder)
+            with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as opened:
+                content = "\n".join(opened.iterdump()).encode()
     return hashlib.sha256(content).hexdigest()
 
 

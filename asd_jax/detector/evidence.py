@@ -1,6 +1,8 @@
 """Keeps the evidence of an alarm in a folder: its sound, a picture and the verdict."""
 
+import contextlib
 import datetime
+import io
 import shutil
 from pathlib import Path
 
@@ -56,16 +58,21 @@ def write_window(folder: Path, wave: Float[np.ndarray, "s"], rate: int, verdict:
     """Writes the sound of a window and its verdict; arguments and errors as for
     `write_evidence`.
     """
+    # soundfile does not raise what a file raises while it writes, such as a full disk.
+    sound = io.BytesIO()
+    soundfile.write(sound, wave, rate, format="WAV", subtype="PCM_16")
     with atomic_file(folder / SOUND) as file:
-        soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
+        file.write(sound.getvalue())
     write_json(folder / VERDICT, row(SOUND, verdict))
 
 
 def remove_older(root: Path, most: int) -> None:
     """Removes all folders below `root` but the `most` last ones by name, which tells the time."""
-    kept = sorted(path for path in root.iterdir() if path.is_dir())
-    for old in kept[:-most]:
-        shutil.rmtree(old, ignore_errors=True)
+    # What cannot be listed now is removed after the next alarm.
+    with contextlib.suppress(OSError):
+        kept = sorted(path for path in root.iterdir() if path.is_dir())
+        for old in kept[:-most]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _picture(detector: Detector, wave: np.ndarray, rate: int) -> str:
