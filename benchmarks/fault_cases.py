@@ -204,9 +204,12 @@ class Bench:
                     self.scenario.act(self.place)
                 except InputError as error:
                     how, message = "refused", str(error)
-                # The library raises it as it is; a command makes one message of it.
+                # The library raises these as they are; a command makes one message of each.
                 except MemoryError as error:
                     how, message = "refused", f"out of memory: {error}"
+                except OSError as error:
+                    name = error.filename2 or error.filename
+                    how, message = "refused" if name else "failed", f"{name}: {error.strerror}"
                 except BaseException:
                     how, message = "failed", _last_lines(traceback.format_exc())
             modules = [] if number else list(sys.modules)
