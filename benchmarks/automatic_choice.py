@@ -19,7 +19,9 @@ machine, a criterion chooses the candidate that it rates highest:
                        the official score
     spectral surgery   pseudo-anomalies: held-out clips with one band of half an octave raised or
                        cut by 9 dB
-    all four           the candidate of the best mean rank
+    simulated faults   held-out clips in another session, without and with a squeal, strikes,
+                       rubbing, a missing band or a modulation, the AUC
+    all five           the candidate of the best mean rank
 
 For comparison, the table shows two choices that cannot be known in advance: the oracle (for each
 machine, the candidate with the best result on its test clips) and the candidate that is best on all
@@ -35,28 +37,41 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from absl import flags
+from scipy.stats import rankdata, spearmanr
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.clips import Clip
+from asd_jax.data.factory import write_factory
+from asd_jax.data.simulated_session import simulated_session
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
+from asd_jax.reporting.page import Page, Section, Table, write_page
+from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import file_reader, find_data, mark_held_out, readable_clips
+from asd_jax.run.manifest import summarize_recordings
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
+from asd_jax.scoring.anomaly_score import fit_sections
+from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.automatic import CANDIDATES, pseudo_auc
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from benchmarks import choice_regret, grid, verdict
 from benchmarks.provenance import write_provenance
+from benchmarks.simulated_faults import simulated_fault
 from benchmarks.token_views import BARE, MADE_OF, View, view_embeddings, with_front_end
 from benchmarks.verdict import Row, row_of
 
 BANKS = {"m-FB": "even", "o-FB": "mel", "g-FB": "gammatone"}
 MIXED = "mixed"
 SURGERY = "surgery"
+FAULTS = "faults"
 ORACLE = "oracle, by the test clips"
 # These values were set before any result was seen.
 MIXED_DB = -10.0
@@ -81,9 +96,6 @@ def main() -> None:
     """Prints and writes a row per criterion next to the oracle; the reference is the paper's
     choice.
     """
-    from asd_jax.reporting.page import Page, Section, Table, write_page
-    from asd_jax.reporting.table import print_table, text_table
-
     args = flags.FLAGS
     output = Path(args.output)
     if args.join:
@@ -120,21 +132,27 @@ def main() -> None:
     }
     write_json(output / "automatic_choice.json", found)
     write_provenance(output, {})
-    print_table(text_table(*verdict.as_table(found), title=f"official score {config.data.year}, %"))
+    report(found, machines, len(tests), output)
+
+
+def report(found: dict, machines: Sequence[str], candidates: int, output: Path) -> None:
+    """Prints the tables of a result, and writes its page."""
+    print_table(text_table(*verdict.as_table(found), title=f"official score {found['year']}, %"))
     correlations = [
         [criterion, *(f"{of[machine]:+.2f}" for machine in machines)]
         for criterion, of in found["rank_correlation_with_test"].items()
     ]
-    title = f"rank correlation with the test clips' score, over {len(tests)} candidates"
+    title = f"rank correlation with the test clips' score, over {candidates} candidates"
     print_table(text_table(["criterion", *machines], correlations, title=title))
     regrets = choice_regret.table(found["regret"], machines)
     print_table(text_table(*regrets, title="regret, points"))
     lead = [str(__doc__).splitlines()[0], found["verdict"]]
-    lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
+    lead.append(f"Mean of the {candidates} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
         print_line(line)
     choices = [
-        [criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()
+        [criterion, *(of[machine] for machine in machines)]
+        for criterion, of in found["chosen"].items()
     ]
     sections = [
         *verdict.result_sections("Scores", found),
@@ -181,8 +199,6 @@ def judged(
 
     The ratings are {criterion: {candidate: {machine: rating}}}, and higher is better.
     """
-    from asd_jax.run.clips import find_data, readable_clips
-
     clips, _ = readable_clips(config, find_data(config, folder))
     root = str(write_pseudo_anomalies(config, clips, folder / "pseudo"))
     pseudo = with_values(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
@@ -190,7 +206,7 @@ def judged(
     foreign = factory_normals(config, folder) if len({clip.machine for clip in clips}) == 1 else []
     machines = sorted({clip.machine for clip in clips})
     tests: dict[str, Row] = {}
-    names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery"]
+    names = ["pseudo AUC", "domain gap", "mixed in", "spectral surgery", "simulated faults"]
     likes: dict[str, Ratings] = {name: {} for name in names}
     for number, (bank, mode) in enumerate(front_ends, 1):
         print_line(f"front end {number} of {len(front_ends)}: {bank}, {mode}")
@@ -216,7 +232,7 @@ def judged(
                 tests[name] = row_of(labelled, np.array(of["scores"]), config.data.year)
                 for criterion, rating in of["rated"].items():
                     likes[criterion][name] = rating
-    likes["all four"] = mean_ranks(list(likes.values()))
+    likes["all five"] = mean_ranks(list(likes.values()))
     likes[ORACLE] = {
         name: {machine: machine_score(row, machine) for machine in machines}
         for name, row in tests.items()
@@ -268,9 +284,6 @@ def rated_view(
 
 def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
     """Returns normal clips of the factory's machines, which stand beside a set of one machine."""
-    from asd_jax.data.factory import write_factory
-    from asd_jax.run.clips import find_data
-
     root = folder / "foreign"
     few = {"train_source": FOREIGN_CLIPS, "train_target": 1, "test_per_condition": 1}
     write_factory(root, clip_seconds=config.data.clip_seconds, **few)
@@ -311,6 +324,7 @@ def rate(
         "domain gap": {m: -gaps[m] for m in own},
         "mixed in": {m: machine_score(row, f"{m}__{MIXED}") for m in own},
         "spectral surgery": {m: machine_score(row, f"{m}__{SURGERY}") for m in own},
+        "simulated faults": {m: auc_of(row, f"{m}__{FAULTS}") for m in own},
     }
 
 
@@ -318,20 +332,15 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     """Writes a data set made from normal training clips, and returns its folder.
 
     Most clips are for training. The rest are for testing, both unchanged and altered. Every machine
-    becomes two, <machine>__mixed and <machine>__surgery. If the data set has only one machine,
-    another machine of the factory is mixed in.
+    becomes three, <machine>__mixed, <machine>__surgery and <machine>__faults. If the data set has
+    only one machine, another machine of the factory is mixed in.
 
     Raises:
         InputError: The existing data set was made from other clips.
     """
-    import soundfile
-
-    from asd_jax.data.synthesis import factory_clip
-    from asd_jax.run.clips import file_reader, mark_held_out
-    from asd_jax.run.manifest import summarize_recordings
-
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
+    made_of["kinds"] = [MIXED, SURGERY, FAULTS]
     made_of["recordings"] = summarize_recordings(clips)
     if written.is_file():
         if read_json(written) != made_of:
@@ -359,12 +368,18 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
             other = read(others[rng.integers(len(others))].path)
         else:
             other = factory_clip("gearbox", clip_seconds=len(wave) / 16000, seed=number).wave
-        altered = {MIXED: mixed(wave, other), SURGERY: surgery(wave, rng)}
-        for kind, anomaly in altered.items():
+        # Faults are in another session, so that the session itself is not taken for one.
+        session = simulated_session(wave, 16000)
+        pairs = {
+            MIXED: (wave, mixed(wave, other)),
+            SURGERY: (wave, surgery(wave, rng)),
+            FAULTS: (session, simulated_fault(session, 16000, rng).clip(-1, 1)),
+        }
+        for kind, (healthy, anomaly) in pairs.items():
             if clip.split == "train":
                 write(wave, clip, kind, "train", "normal")
             else:
-                write(wave, clip, kind, "test", "normal")
+                write(healthy, clip, kind, "test", "normal")
                 write(anomaly, clip, kind, "test", "anomaly")
     write_json(written, made_of)
     return root
@@ -397,9 +412,6 @@ def domain_gaps(scoring: Scoring, machines: Mapping[str, Embeddings]) -> dict[st
 
     The value is the mean over sections; it is 0 if there is only one domain.
     """
-    from asd_jax.scoring.anomaly_score import fit_sections
-    from asd_jax.scoring.auc import auc, tie_groups
-
     found = {}
     for machine, embeddings in machines.items():
         gaps = []
@@ -428,12 +440,17 @@ def machine_score(row: Row, machine: str) -> float:
     return statistics.harmonic_mean(values)
 
 
+def auc_of(row: Row, machine: str) -> float:
+    """Returns the AUC over all clips of a machine."""
+    of = np.array([clip[0] == machine for clip in row.clips])
+    label = np.array([clip[3] for clip in row.clips])
+    return float(auc(*tie_groups(label[of], row.scores[0, of])))
+
+
 def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
     """Returns {candidate: {machine: mean rank}} over several ratings of the same form; higher is
     better.
     """
-    from scipy.stats import rankdata
-
     names = list(likes[0])
     machines = list(likes[0][names[0]])
     ranks = {
@@ -447,8 +464,6 @@ def rank_correlation(like: Mapping, truth: Mapping, machine: str) -> float:
     """Returns Spearman's rank correlation over candidates, or 0 if either side rates all of them
     equally.
     """
-    from scipy.stats import spearmanr
-
     ours, theirs = ([of[name][machine] for name in truth] for of in (like, truth))
     return float(spearmanr(ours, theirs)[0]) if len(set(ours)) > 1 and len(set(theirs)) > 1 else 0.0
 

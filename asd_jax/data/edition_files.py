@@ -59,6 +59,7 @@ def report(archives: list[Archive], output: Path, parallel: int) -> tuple[list[A
     disk = next(
         folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
     )
+    # All archives unpacked, and the largest zips that are fetched at once beside them.
     needed = int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:])
     free = shutil.disk_usage(disk).free
     print_line(
@@ -164,6 +165,7 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
     folder.mkdir(parents=True, exist_ok=True)
     for url in table.ground_truth:
         *_, above, name = urlsplit(url).path.split("/")
+        # Files of an evaluator keep their folder, which says what they hold.
         evaluators = above in (LABELS, DOMAINS)
         path = folder / above / name if evaluators else folder / name
         if path.exists():

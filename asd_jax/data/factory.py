@@ -84,6 +84,7 @@ def write_factory(
         InputError: `root` holds something else, a machine is unknown, or a count is below 1.
     """
     root = Path(os.path.realpath(root))
+    # A machine that is named twice is written once.
     machines = tuple(dict.fromkeys(machines))
     counts = {
         "train_source": train_source,
@@ -96,19 +97,12 @@ def write_factory(
             f"{counts}"
         )
     recipes = [recipe for machine in machines for recipe in _recipes(machine, **counts)]
-    note = json.dumps(
-        {
-            "version": VERSION,
-            "seed": seed,
-            "clip_seconds": clip_seconds,
-            "machines": list(machines),
-            **counts,
-        },
-        indent=2,
-    )
+    facts = {"version": VERSION, "seed": seed, "clip_seconds": clip_seconds}
+    note = json.dumps({**facts, "machines": list(machines), **counts}, indent=2)
     remove_parts(root.parent)
     if _holds(root, recipes, note):
         return
+    # Only a synthetic set is ever replaced, never recordings.
     replaced = overwrite and (root / "factory.json").is_file()
     if not replaced and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
@@ -119,15 +113,7 @@ def write_factory(
         # The set is written to a temporary folder and renamed, so that it is complete or absent.
         with part_folder(root) as part:
             new = part / "new"
-            for machine, split in itertools.product(machines, ("train", "test")):
-                (new / machine / split).mkdir(parents=True)
-            # Threads are enough because NumPy releases the interpreter lock.
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                list(pool.map(lambda recipe: _write_wav(new, recipe, seed, clip_seconds), recipes))
-            for machine in machines:
-                _write_tables(
-                    new, machine, [recipe for recipe in recipes if recipe.machine == machine]
-                )
+            _write_set(new, recipes, seed, clip_seconds)
             (new / "factory.json").write_text(note)
             # A set that is half removed would be taken for other recordings.
             if replaced:
@@ -230,6 +216,20 @@ def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> Factor
     # Each clip has its own seed, so it does not depend on the other clips.
     own_seed = hashlib.blake2b(f"{seed}/{fields.pop('path')}".encode(), digest_size=8).digest()
     return factory_clip(**fields, clip_seconds=clip_seconds, seed=int.from_bytes(own_seed))
+
+
+def _write_set(
+    root: Path, recipes: Sequence[_Recipe], seed: int, clip_seconds: float | int
+) -> None:
+    """Writes the files and tables of all machines into a new folder."""
+    machines = list(dict.fromkeys(recipe.machine for recipe in recipes))
+    for machine, split in itertools.product(machines, ("train", "test")):
+        (root / machine / split).mkdir(parents=True)
+    # Threads are enough because NumPy releases the interpreter lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda recipe: _write_wav(root, recipe, seed, clip_seconds), recipes))
+    for machine in machines:
+        _write_tables(root, machine, [recipe for recipe in recipes if recipe.machine == machine])
 
 
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:

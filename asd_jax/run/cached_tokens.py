@@ -85,6 +85,7 @@ def _write_tokens(
     dtype = compute_dtype(config.model)
     tokens_of = jax.jit(functools.partial(_tokens_of, encoder, dtype))
     size = config.optimizer.batch_size
+    # Once, not with every batch.
     params = jax.device_put(params)
     simam = encoder.front_end.simam
     batches = clip_batches(
@@ -118,6 +119,7 @@ def _check_room(
     wave = jax.ShapeDtypeStruct((1, windows[0].samples), np.float32)
     mode = jax.ShapeDtypeStruct((1,), np.int32)
     of_one = jax.eval_shape(functools.partial(_tokens_of, encoder, np.float32, params), wave, mode)
+    # float32, without computing a single token.
     needed = 4 * of_one.size * len(windows)
     held = sum(file.stat().st_size for file in folder.glob(f"*/{FILE}"))
     folder.mkdir(parents=True, exist_ok=True)

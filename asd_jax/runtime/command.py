@@ -48,6 +48,7 @@ def run(
     _open_streams()
     status = _status(main, define_flags, sys.argv)
     # Output that is still buffered may fail to be written now, e.g. on a full disk.
+    # A program that embeds the command may have closed its output, or replaced it.
     with contextlib.suppress(AttributeError, ValueError):
         try:
             sys.stdout.flush()
@@ -114,15 +115,14 @@ def _with_flags(text: str) -> str:
 
     The library does not know in which section of the config a setting stands, or that there is one.
     """
-    from ml_collections import ConfigDict
-
     given = flags.FLAGS.is_parsed() and "config" in flags.FLAGS
     config = flags.FLAGS["config"].value if given else None
-    sections = dict(config.items()) if isinstance(config, ConfigDict) else {}
+    # A ConfigDict, known by its items, as some commands have no need to import ml_collections.
+    sections = dict(config.items()) if hasattr(config, "items") else {}
 
     def flag(match: re.Match) -> str:
         name, value = match.groups()
-        own = [n for n, of in sections.items() if isinstance(of, ConfigDict) and name in of]
+        own = [n for n, of in sections.items() if hasattr(of, "items") and name in of]
         return f"--config.{own[0]}.{name}{value}" if len(own) == 1 else match[0]
 
     return re.sub(r"`(\w+)(=[^`\s]*|)`", flag, text)
@@ -180,6 +180,7 @@ def docstring(thing) -> str:
 def _resume_command(main, argv: list[str]) -> str:
     """Returns the text that tells the user how to continue."""
     words = called or ["python", "-m", _name(main)]
+    # --overwrite would remove what is to be continued.
     again = shlex.join([*words, *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
     return f"to continue:\n  {again}"
 

@@ -115,6 +115,7 @@ def _stream(path: str | Path) -> BinaryIO:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return open(os.dup(own), "wb")
+    # The reader of a pipe may be starting at the same moment.
     until = time.monotonic() + READER_SECONDS
     while True:
         # Without O_NONBLOCK, opening a pipe that has no reader blocks forever.
@@ -258,6 +259,7 @@ def remove_new_folder_on_error(folder: str | Path, *, unless: str = "") -> Itera
         InputError: the folder cannot be created, or the block raised it.
     """
     folder = Path(folder)
+    # Parents that this call creates are removed, too.
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     with contextlib.ExitStack() as stack:
         try:

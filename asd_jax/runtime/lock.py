@@ -110,6 +110,7 @@ def _open_lock(path: Path) -> TextIO:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(number)
         raise foreign
+    # Appending: the owner's line is read before this process writes its own.
     file = open(number, "a+", errors="replace")
     file.seek(0)
     content = file.read(1000)

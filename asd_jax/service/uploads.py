@@ -61,6 +61,7 @@ async def received_form(request: Request) -> str:
 
 
 async def _receive(request: Request, file: IO[bytes], most_bytes: int, seconds: float) -> None:
+    """Writes the body of a request to a file; bounded in size and time."""
     too_large = HTTPException(413, f"a request may have {most_bytes} bytes here")
     # A client may state no length, or a wrong one, so the bytes are counted as well.
     stated = request.headers.get("content-length", "")
@@ -82,6 +83,7 @@ def _verdict(detector: Detector, path: Path, most_seconds: float) -> dict:
     """Returns the row that `detect score --json` gives, without the file's name."""
     try:
         seconds = audio_format(path)[0]
+        # The length comes from the header, so that nothing is decoded yet.
         if seconds > most_seconds:
             raise InputError(f"{seconds:.0f} s of sound; at most {most_seconds:g} s are scored")
         read = functools.partial(read_clip, sample_rate=detector.settings.sample_rate)
@@ -89,5 +91,6 @@ def _verdict(detector: Detector, path: Path, most_seconds: float) -> dict:
         if isinstance(verdict, InputError):
             raise verdict
     except InputError as error:
+        # The client knows nothing of the temporary file.
         raise InputError(str(error).replace(str(path), "the recording")) from error
     return {name: value for name, value in row("", verdict).items() if name != "file"}

@@ -22,10 +22,8 @@ RNG = np.random.default_rng(0)
 
 
 def test_the_other_machine_is_mixed_in_10_db_below():
-    wave, other = (
-        RNG.normal(size=16000).astype(np.float32),
-        RNG.normal(size=5000).astype(np.float32) * 40,
-    )
+    wave = RNG.normal(size=16000).astype(np.float32)
+    other = RNG.normal(size=5000).astype(np.float32) * 40
     added = automatic_choice.mixed(wave, other) - wave
     assert 10 * np.log10(np.mean(added**2) / np.mean(wave**2)) == pytest.approx(-10, abs=1e-3)
     np.testing.assert_array_equal(automatic_choice.mixed(wave, np.zeros(10, np.float32)), wave)
@@ -100,7 +98,11 @@ def test_every_view_is_what_the_encoder_gives_and_is_kept(tmp_path, monkeypatch)
 
 def test_ratings_are_kept_until_the_embeddings_change(tmp_path, monkeypatch):
     own = {"fan": machine(source=12, target=2)}
-    altered = {"fan__mixed": machine(seed=1), "fan__surgery": machine(seed=2)}
+    altered = {
+        "fan__mixed": machine(seed=1),
+        "fan__surgery": machine(seed=2),
+        "fan__faults": machine(seed=3),
+    }
     given = (own, altered, [machine(seed=3)], RunConfig(), tmp_path, "mean")
     write_json(tmp_path / "clips" / "fan" / "made_of.json", {"made_of": "a"})
     first = automatic_choice.rated_view(*given)

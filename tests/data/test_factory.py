@@ -52,7 +52,8 @@ def contents(root):
 def test_same_seed_same_bytes_other_seed_other_sounds(tiny, tmp_path):
     write_factory(tmp_path / "again", **TINY)
     write_factory(tmp_path / "other", **TINY, seed=1)
-    first, other = contents(tiny), contents(tmp_path / "other")
+    first = contents(tiny)
+    other = contents(tmp_path / "other")
     assert first == contents(tmp_path / "again")
     assert first.keys() == other.keys()
     assert all(first[name] != other[name] for name in first if name.suffix == ".wav")

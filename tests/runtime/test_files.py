@@ -89,7 +89,8 @@ def test_a_link_that_names_itself_is_refused(tmp_path):
 
 
 def test_a_named_pipe_is_written_into(tmp_path):
-    pipe, found = tmp_path / "pipe", []
+    pipe = tmp_path / "pipe"
+    found = []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
     check_output(pipe)
