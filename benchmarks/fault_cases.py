@@ -16,11 +16,13 @@ import fnmatch
 import hashlib
 import importlib
 import json
+import math
 import os
 import re
 import shutil
 import sqlite3
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -30,7 +32,7 @@ from pathlib import Path
 from asd_jax.runtime.errors import InputError
 from benchmarks.faults import Kind, faults
 
-SECONDS = 300  # after which a case counts as stuck
+SECONDS = 900  # after which a case counts as stuck
 _UNIQUE = re.compile(r"[0-9a-f]{32}")  # random names: packs of the clip cache
 _VARIABLE = re.compile(r"[0-9a-f]{8,}|\d+")  # parts of names that differ from file to file
 ALLOCATIONS = 20  # that fail in a sweep of distinct calls
@@ -202,9 +204,12 @@ class Bench:
                     self.scenario.act(self.place)
                 except InputError as error:
                     how, message = "refused", str(error)
-                # The library raises it as it is; a command makes one message of it.
+                # The library raises these as they are; a command makes one message of each.
                 except MemoryError as error:
                     how, message = "refused", f"out of memory: {error}"
+                except OSError as error:
+                    name = error.filename2 or error.filename
+                    how, message = "refused" if name else "failed", f"{name}: {error.strerror}"
                 except BaseException:
                     how, message = "failed", _last_lines(traceback.format_exc())
             modules = [] if number else list(sys.modules)
@@ -214,7 +219,12 @@ class Bench:
 
 
 def sweep(
-    bench: Bench, kinds: tuple[Kind, ...], *, distinct: bool, tell: Callable[[str], None]
+    bench: Bench,
+    kinds: tuple[Kind, ...],
+    *,
+    distinct: bool,
+    most: int,
+    tell: Callable[[str], None],
 ) -> tuple[dict, list[str]]:
     """Returns {kind: {end: cases}} of a scenario, and a line for each defect.
 
@@ -223,13 +233,16 @@ def sweep(
         kinds: of faults.
         distinct: of equal calls on the same file only the first one fails, of the allocations only
             ALLOCATIONS.
+        most: of all of them, only so many fail, evenly spread; 0: all.
         tell: prints a line.
     """
     counts: dict[str, dict[str, int]] = {}
     defects = []
     for kind in kinds:
         ends: Counter[str] = Counter()
-        for number in bench.numbers(kind, distinct):
+        numbers = bench.numbers(kind, distinct)
+        step = math.ceil(len(numbers) / most) if most else 1
+        for number in numbers[:: step or 1]:
             how, wrong = bench.case(kind, number)
             ends[how] += 1
             for fault in wrong:
@@ -254,8 +267,12 @@ def _content(path: Path) -> str:
     """Returns the hash of a file, or of what a database holds."""
     content = path.read_bytes()
     if content.startswith(b"SQLite format 3"):
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as opened:
-            content = "\n".join(opened.iterdump()).encode()
+        # Of a copy, since reading a database writes what its process left undone.
+        with tempfile.TemporaryDirectory() as folder:
+            for part in path.parent.glob(f"{path.name}*"):
+                shutil.copy(part, folder)
+            with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as opened:
+                content = "\n".join(opened.iterdump()).encode()
     return hashlib.sha256(content).hexdigest()
 
 

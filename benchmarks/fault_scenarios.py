@@ -1,6 +1,7 @@
 """What the sweep of faults runs: small cases of everything that writes files."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -103,6 +104,75 @@ def _factory(folder: Path) -> None:
     write_factory(folder / "factory", machines=["fan"], clip_seconds=0.5, **sizes)
 
 
+class _State(NamedTuple):
+    """What the training loop carries here."""
+
+    step: Any
+    weights: Any
+
+
+def _steps(folder: Path) -> None:
+    """Trains something tiny, by the loop and the checkpoints of every training."""
+    import jax
+    import jax.numpy as jnp
+
+    from asd_jax.runtime.files import write_json
+    from asd_jax.training.loop import run_steps
+
+    def step_fn(state: _State, batch, key):
+        weights = state.weights + batch * jax.random.normal(key, state.weights.shape)
+        return _State(state.step + 1, weights), {"loss": weights.sum()}
+
+    state = run_steps(
+        step_fn,
+        _State(jnp.array(0), jnp.zeros(1000)),
+        lambda done: (jnp.float32(number) for number in range(done, 6)),
+        workdir=folder / "run",
+        steps=6,
+        key=jax.random.key(0),
+        batch_size=1,
+        log_every=1,
+        checkpoint_every=2,
+    )
+    write_json(folder / "run" / "weights.json", {"weights": state.weights.tolist()})
+
+
+def _vectors(config, encoder, params, clips):
+    """Returns embeddings as those of a model, which is not there."""
+    from asd_jax.scoring.embeddings import Embeddings
+
+    names = ("section", "split", "domain", "label", "attribute")
+    columns = [np.array([getattr(clip, name) for clip in clips]) for name in names]
+    files = np.array([Path(clip.path).name for clip in clips])
+    vectors = np.stack([soundfile.read(clip.path)[0][:500] for clip in clips]).astype(np.float32)
+    one = Embeddings(vectors, files, *columns)
+    return one, one
+
+
+def _embed(folder: Path) -> None:
+    """Claims a workdir, and embeds its recordings shard by shard, without a model."""
+    from asd_jax.config import RunConfig
+    from asd_jax.data.clips import Clip
+    from asd_jax.features.front_end import FrontEnd
+    from asd_jax.models.eat import EATConfig
+    from asd_jax.models.encoder import EncoderConfig, Pooling
+    from asd_jax.run import embed, shards
+    from asd_jax.run.workdir import Run
+    from asd_jax.runtime.settings import to_dict
+
+    shards.SHARD = 2
+    embed.embed_machine = _vectors
+    config = RunConfig()
+    encoder = EncoderConfig(FrontEnd("even"), EATConfig(32, 1, 2), Pooling("mean", -1, 0))
+    clips = [
+        Clip(str(path), "fan", "00", "train", "source", 0, "")
+        for path in sorted((folder / "sounds").iterdir())
+    ]
+    run = Run(folder / "run")
+    with run.claim(to_dict(config), clips):
+        embed.embed_clips(config, encoder, {}, clips, run.embeddings)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "one file": Scenario(_old_json, _write_json),
     "lock": Scenario(nothing, _locked),
@@ -110,5 +180,12 @@ SCENARIOS: dict[str, Scenario] = {
     "recorder": Scenario(nothing, _recorder, varying=("*.db",)),
     "clip cache": Scenario(_cached, _cache, varying=("cache/*",), growing=("cache",)),
     "factory": Scenario(nothing, _factory),
+    "steps": Scenario(
+        nothing,
+        _steps,
+        varying=("run/metrics.jsonl", "run/checkpoints/*"),
+        growing=("run", "run/checkpoints"),
+    ),
+    "embed": Scenario(_cached, _embed, growing=("run", "run/*")),
     **fault_commands.SCENARIOS,
 }

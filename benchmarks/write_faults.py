@@ -3,10 +3,11 @@
     python -m benchmarks.write_faults --output=DIR [--scenarios=store,train] [--distinct]
 
 For each scenario (benchmarks/fault_scenarios.py) and each kind of fault (benchmarks/faults.py), the
-n-th call fails, for every n; with --distinct, only the first of equal calls on the same file.
+n-th call fails, for every n; with --distinct, only the first of equal calls on the same file, with
+--most=9, nine of them. A sweep can be done in parts: scenarios of the file that is there stay.
 benchmarks/fault_cases.py says what is asked of what is left. Allocations of 64 KiB and more fail in
-the same way. Needs Linux and a C compiler. It
-prints each defect, writes write_faults.json, and ends with status 1 if there is a defect.
+the same way. It prints each defect, writes write_faults.json, and ends with status 1 if there is a
+defect. It needs Linux and a C compiler.
 """
 
 import functools
@@ -36,6 +37,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("scenarios", list(SCENARIOS), "Which.")
     flags.DEFINE_list("kinds", [kind.name.lower() for kind in KINDS], "Of faults.")
     flags.DEFINE_bool("distinct", False, "Of equal calls only the first one fails.")
+    flags.DEFINE_integer("most", 0, "Calls that fail of each kind; 0: all.", lower_bound=0)
     flags.DEFINE_string("output", None, "Folder for write_faults.json; nothing without it.")
 
 
@@ -43,42 +45,43 @@ def main() -> int:
     """Prints the defects, and writes the counts."""
     names = FLAGS.scenarios
     distinct = FLAGS.distinct
+    most = FLAGS.most
     output = FLAGS.output
     if unknown := sorted({*names} - {*SCENARIOS}):
         raise InputError(f"--scenarios: no {', '.join(unknown)}; known: {', '.join(SCENARIOS)}")
     kinds = tuple(kind for kind in KINDS if kind.name.lower() in FLAGS.kinds)
     # The commands of the scenarios define flags of the same names.
-    for flag in ("scenarios", "kinds", "distinct", "output"):
+    for flag in ("scenarios", "kinds", "distinct", "most", "output"):
         delattr(FLAGS, flag)
-    path = Path(output or "") / "write_faults.json"
-    # The scenarios of an earlier sweep stay, so that a sweep can be done in parts.
-    found = read_json(path)["scenarios"] if output and path.exists() else {}
+    found: dict[str, dict] = {}
     for name in names:
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(SCENARIOS[name], Path(folder).resolve())
             tell = functools.partial(print, flush=True)
-            counts, wrong = sweep(bench, kinds, distinct=distinct, tell=tell)
+            counts, wrong = sweep(bench, kinds, distinct=distinct, most=most, tell=tell)
         found[name] = {
             "calls": bench.wanted.calls,
             "allocations": bench.wanted.allocations,
-            "distinct": distinct,
+            "distinct": distinct or most > 0,
             "cases": sum(sum(ends.values()) for ends in counts.values()),
             "ends": counts,
             "defects": len(wrong),
         }
         seconds = time.perf_counter() - begin
         print(f"{name}: {json.dumps(found[name])} in {seconds:.1f} s", flush=True)
-    # Written at the end: it asks JAX for its devices, after which no process may be forked.
     if output:
-        write_json(path, _totals(found) | {"scenarios": found} | provenance())
-    return 1 if any(found[name]["defects"] for name in names) else 0
+        _write(Path(output) / "write_faults.json", found)
+    return 1 if any(one["defects"] for one in found.values()) else 0
 
 
-def _totals(found: dict) -> dict[str, int]:
-    """Returns the sums over the scenarios."""
-    sums = {key: sum(one[key] for one in found.values()) for key in ("calls", "cases", "defects")}
-    return {"count": len(found), **sums}
+def _write(path: Path, found: dict[str, dict]) -> None:
+    """Writes the scenarios and their sums; others that the file holds stay, as of another part."""
+    earlier = read_json(path)["scenarios"] if path.exists() else {}
+    every = {name: (earlier | found)[name] for name in SCENARIOS if name in earlier | found}
+    sums = {key: sum(one[key] for one in every.values()) for key in ("calls", "cases", "defects")}
+    # At the end: this asks JAX for its devices, after which no process may be forked.
+    write_json(path, {"count": len(every), **sums, "scenarios": every, **provenance()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Keeps the evidence of an alarm in a folder: its sound, a picture and the verdict."""
 
+import contextlib
 import datetime
+import io
 import shutil
 from pathlib import Path
 
@@ -58,17 +60,22 @@ def write_window(folder: Path, wave: Float[np.ndarray, "s"], rate: int, verdict:
 
     Arguments and errors are those of `write_evidence`.
     """
+    # soundfile does not raise what a file raises while it writes, such as a full disk.
+    sound = io.BytesIO()
+    soundfile.write(sound, wave, rate, format="WAV", subtype="PCM_16")
     with atomic_file(folder / SOUND) as file:
-        soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
+        file.write(sound.getvalue())
     write_json(folder / VERDICT, row(SOUND, verdict))
 
 
 def remove_older(root: Path, most: int) -> None:
     """Removes the folders in `root` except the last `most`, in the order of their names."""
-    kept = sorted(path for path in root.iterdir() if path.is_dir())
-    for old in kept[:-most]:
-        # What cannot be removed now, e.g. while somebody looks at it, is tried again next time.
-        shutil.rmtree(old, ignore_errors=True)
+    # What cannot be listed or removed now, e.g. while somebody looks at it, is tried again next
+    # time.
+    with contextlib.suppress(OSError):
+        kept = sorted(path for path in root.iterdir() if path.is_dir())
+        for old in kept[:-most]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _picture(detector: Detector, wave: np.ndarray, rate: int) -> str:

@@ -78,16 +78,18 @@ def embed_clips(
         names = [name.format(machine) for name in KINDS.values()]
         made_of = made_of_clips(own)
         joined = functools.partial(_joined, folder, names, made_of)
+        shards = Shards(
+            folder / "shards" / machine, (*KINDS, SKIPPED), made_of_clips, f"clips of {machine}"
+        )
         if joined():
+            # A process that was killed may have left shards that it had joined.
+            _remove(shards)
             continue
         if (folder / names[0]).exists():
             print_line(
                 f"{machine}: other recordings, weights or settings than before, or a damaged "
                 "file; embedded again"
             )
-        shards = Shards(
-            folder / "shards" / machine, (*KINDS, SKIPPED), made_of_clips, f"clips of {machine}"
-        )
         parts, ours = shards.process(own, work, wait=join, joined=joined)
         count += ours
         if join and processes.is_first():
@@ -95,12 +97,17 @@ def embed_clips(
             # Recorded once the joined files are complete.
             Manifest(folder).record(names, made_of)
         # If another process joined the shards meanwhile, this one may have begun new ones.
-        if processes.is_first() and (join or joined()):
-            shards.remove()
-            # The folder stays while it holds the shards of other machines.
-            with contextlib.suppress(OSError):
-                shards.folder.parent.rmdir()
+        if join or joined():
+            _remove(shards)
     return count
+
+
+def _remove(shards: Shards) -> None:
+    if processes.is_first():
+        shards.remove()
+        # The folder stays while it holds the shards of other machines.
+        with contextlib.suppress(OSError):
+            shards.folder.parent.rmdir()
 
 
 def _joined(folder: Path, names: Sequence[str], made_of: str) -> bool:

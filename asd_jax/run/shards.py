@@ -112,6 +112,9 @@ class Shards:
         for shard in self.folder.glob("[0-9]" * 6):
             if not shard.is_symlink():
                 self._empty(shard)
+                # Taking the lock over removes the lock file of a process that was killed.
+                with contextlib.suppress(InputError), lock_folder(shard):
+                    pass
             # The folder stays if another process works there or if it holds other files.
             with contextlib.suppress(OSError):
                 shard.rmdir()

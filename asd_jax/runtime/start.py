@@ -16,6 +16,7 @@ import jax
 import jaxlib.version
 from threadpoolctl import threadpool_limits
 
+from asd_jax.runtime.cut_programs import remove_cut_programs
 from asd_jax.runtime.log import print_error
 
 FOLDER = "~/.cache/asd_jax"
@@ -57,6 +58,7 @@ def keep_compiled(folder: str | Path = FOLDER) -> None:
     if why := _unfit(place):
         print_error(f"note: compiled programs are not kept in {place}: {why}")
         return
+    remove_cut_programs(place)
     jax.config.update("jax_compilation_cache_dir", str(place))
 
 

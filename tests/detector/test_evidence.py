@@ -1,6 +1,7 @@
 """Claims about the evidence of an alarm."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from machine_sound import RATE, sound
 
 from asd_jax.detector import evidence
 from asd_jax.detector.evidence import evidence_folder, write_evidence
+from asd_jax.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +41,18 @@ def test_only_the_latest_folders_are_kept(fault, tmp_path, monkeypatch):
         write_evidence(evidence_folder(tmp_path, "pump", 1.7e9 + 3600 * hour), *fault)
     names = sorted(path.name for path in (tmp_path / "pump").iterdir())
     assert names == ["20231115T001320.000000Z", "20231115T011320.000000Z"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_sound_so_that_it_is_written_later(fault, tmp_path):
+    """soundfile passes over what a file raises: an AssertionError ended the service."""
+    folder = evidence_folder(tmp_path, "pump", 1.7e9)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"sound.wav: cannot be written \(File too large"):
+            write_evidence(folder, *fault)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(folder.iterdir()) == []
+    write_evidence(folder, *fault)
+    assert len(list(folder.iterdir())) == 3
