@@ -96,6 +96,7 @@ def tree() -> dict[tuple[str, ...], list[str]]:
             found[word, *below] = options
     for word, (command, *_) in SHORT_FOR.items():
         found[word,] = found[command,]
+    # This command takes its argument before absl sees it, so it defines no flag.
     found["completion",] = list(SCRIPTS)
     return found
 
@@ -109,6 +110,7 @@ def _options(module) -> Iterator[tuple[tuple[str, ...], list[str]]]:
 
 
 def _of_parser(parser: argparse.ArgumentParser, below) -> Iterator:
+    """Yields (sub-commands, flags) of a parser and of those below it."""
     options = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -123,11 +125,13 @@ def _of_parser(parser: argparse.ArgumentParser, below) -> Iterator:
 
 def _of_absl(module) -> list[str]:
     """Returns the flags that a command defines; afterwards they are not defined any more."""
+    # Importing a command's libraries may have defined flags that are not the command's.
     known = set(flags.FLAGS)
     options = ["--help"]
     try:
         module.define_flags([module.__name__])
         for name in sorted(set(flags.FLAGS) - known):
+            # Flags with fixed values are completed whole.
             flag = flags.FLAGS[name]
             values = getattr(flag, "enum_values", None) or getattr(flag.parser, "enum_values", ())
             options += [f"--{name}={value}" for value in values]
@@ -136,6 +140,7 @@ def _of_absl(module) -> list[str]:
     finally:
         for name in set(flags.FLAGS) - known:
             delattr(flags.FLAGS, name)
+    # The keys of the config are many, so the script holds them once, in a variable.
     if of_file and "--config=" in options:
         options += [f"--config={name}" for name in config_names()]
         options.append("$pretrain_keys" if module.__name__ == "asd_jax.pretrain" else "$run_keys")
@@ -146,9 +151,11 @@ def _of_absl(module) -> list[str]:
 
 def _keys(name: str) -> Sequence[str]:
     """Returns the flags of every key of a config, with the values of those that have choices."""
+    # Most words are completed without the config, which takes a fifth of a second to import.
     from asd_jax import config
 
     def of(settings, where):
+        """Yields the flags of a section of the config, and of the sections in it."""
         for field in dataclasses.fields(settings):
             value = getattr(settings, field.name)
             key = f"{where}{field.name}"

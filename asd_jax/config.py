@@ -31,6 +31,7 @@ from asd_jax.training.settings import (
     Backbone,
     FineTuning,
     Head,
+    Log,
     Objective,
     Optimizer,
     Pretraining,
@@ -40,8 +41,8 @@ from asd_jax.training.settings import (
 DTYPES = ("float32", "bfloat16")
 SIZES = ("base", "large", "tiny")
 SHARDS = (
-    "devices that share one copy of parameters and optimiser state (FSDP): less memory each, "
-    "more traffic; 1: each has its own copy; 0: all share one"
+    "number of devices that share one copy of parameters and optimiser state (FSDP): less memory "
+    "each, more traffic; 1: each has its own copy; 0: all share one"
 )
 T = TypeVar("T", "RunConfig", "PretrainConfig")
 
@@ -53,19 +54,20 @@ class Recordings(CheckedSettings):
     root: str = key("", "folder of recordings")
     channel: str = key(
         "mean",
-        "of recordings with several: mean, near, far, difference, cancelled (the near one without "
-        "what the far one predicts of it), guarded (likewise, the machine kept), or a number",
+        "sound of recordings with several channels: mean, near, far, difference, cancelled "
+        "(the near channel without what the far one predicts of it), guarded (cancelled, but "
+        "the machine is kept), or the number of a channel",
     )
     resampler: str = key(
         "soxr",
-        "or torchaudio: sample for sample what torchaudio.functional.resample gives",
+        "soxr, or torchaudio: sample for sample what torchaudio.functional.resample gives",
         choices=RESAMPLERS,
     )
     cache: str = key(
         "",
         "folder for decoded clips; worth it where recordings are compressed, resampled or far away",
     )
-    threads: int = key(4, "that read recordings ahead", least=1)
+    threads: int = key(4, "number of threads that read recordings ahead", least=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,36 +76,40 @@ class Data(Recordings):
 
     root: str = key("", 'folder of recordings, see README; "factory": built-in synthetic machines')
     machines: str = key("", "comma-separated machine types; empty: all found")
-    year: int = key(2024, "of the DCASE edition whose official score is computed")
+    year: int = key(2024, "edition of DCASE whose rule gives the official score")
     clip_seconds: float = key(10.0, "seconds of a clip that are used, from its start")
     length: str = key(
         "fit",
-        "fit: longer clips cut, shorter ones padded; window: overlapping windows of clip_seconds, "
-        "scores merged by scoring.windows; bucket: every clip at its own length (training: fit)",
+        "fit: longer clips are cut and shorter ones padded; window: overlapping windows of "
+        "clip_seconds, whose scores scoring.windows merges; bucket: every clip at its own "
+        "length (in training: fit)",
         choices=("fit", "window", "bucket"),
     )
     pad: str = key(
         "repeat",
-        "what fills shorter clips: repeat, their own beginning, or zeros",
+        "what fills clips that are too short: repeat, their own beginning; or zeros",
         choices=("repeat", "zeros"),
     )
     level: str = key(
         "keep",
-        "or normalize: each window is scaled to an RMS of -30 dB, for recordings whose level says "
-        "nothing",
+        "keep, or normalize: each window is scaled to an RMS of -30 dB, for recordings whose "
+        "level says nothing about the machine",
         choices=("keep", "normalize"),
     )
-    hop_seconds: float = key(5.0, "between windows", above=0)
+    hop_seconds: float = key(5.0, "time between the starts of two windows, in seconds", above=0)
     on_bad_clip: str = key(
         "error",
-        "or skip: clips that cannot be read are left out and listed in results.json",
+        "what to do with clips that cannot be read: error, or skip: they are left out and "
+        "listed in results.json",
         choices=("error", "skip"),
     )
-    domain_in_class: bool = key(False, "also separate source from target in training")
+    domain_in_class: bool = key(
+        False, "whether source and target clips are different classes in training"
+    )
     supplemental: bool = key(
         False,
-        "also train on the supplemental clips of clean machine sound (DCASE 2025), a class of "
-        "each machine",
+        "whether to train on the supplemental clips of clean machine sound (DCASE 2025) as "
+        "well, as one class of each machine",
     )
     held_out: float = key(
         0.0,
@@ -113,11 +119,13 @@ class Data(Recordings):
     )
     resident: bool = key(
         False,
-        "keep all training clips on the accelerator, 0.32 GB a thousand of 10 s, not read batches",
+        "whether all training clips stay on the accelerator (0.32 GB for a thousand clips of "
+        "10 s) instead of being read in batches",
     )
     pseudo_classes: int = key(
         0,
-        "of a machine without attributes, by Ward clustering of frozen embeddings; 0: one class",
+        "number of classes of a machine without attributes, by Ward clustering of frozen "
+        "embeddings; 0: one class",
         least=0,
     )
 
@@ -135,29 +143,31 @@ class Data(Recordings):
 class Factory(CheckedSettings):
     """The size of the synthetic data set, used with data.root=factory."""
 
-    seed: int = key(0, "another seed, other recordings of the same machines", least=0)
+    seed: int = key(0, "seed of the recordings; the machines are the same with every seed", least=0)
     machines: str = key(
         "", "comma-separated machines to write; empty: those of data.machines, or all"
     )
     train_source: int = key(80, "normal training clips of a machine in the source domain")
     train_target: int = key(10, "normal training clips of a machine in the target domain")
-    test_per_condition: int = key(15, "test clips per (normal, anomaly) x (source, target)")
+    test_per_condition: int = key(
+        15, "test clips of each label (normal, anomaly) in each domain (source, target)"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Size(CheckedSettings):
     """The size of EAT: the keys that training and pre-training share."""
 
-    size: str = key("base", "base, large or tiny", choices=SIZES)
-    depth: int = key(
-        0, "number of blocks; 0: the size's own; set to cut the model down", least=0, most=64
+    size: str = key("base", "size of EAT: base, large or tiny", choices=SIZES)
+    depth: int = key(0, "number of blocks; 0: as the size has", least=0, most=64)
+    width: int = key(0, "width of the tokens; 0: as the size has", least=0, most=8192)
+    heads: int = key(0, "number of attention heads; 0: as the size has", least=0, most=64)
+    block: int = key(
+        -1, "number of the block whose output is pooled; -1 is the last", least=-64, most=63
     )
-    width: int = key(0, "of the tokens; 0: the size's own", least=0, most=8192)
-    heads: int = key(0, "of attention; 0: the size's own", least=0, most=64)
-    block: int = key(-1, "whose output is pooled; -1 is the last", least=-64, most=63)
     dtype: str = key(
         "float32",
-        "of EAT's computation: float32 or bfloat16; parameters stay float32",
+        "number format in which EAT computes: float32 or bfloat16; parameters stay float32",
         choices=DTYPES,
     )
 
@@ -168,22 +178,26 @@ class Model(Size):
 
     encoder: str = key(
         "eat",
-        "or filter_bank: the time-averaged front end, the free baseline without a model",
+        "eat, or filter_bank: the time-averaged front end, a baseline without a model",
         choices=("eat", "filter_bank"),
     )
     weights: str = key(
-        "", "safetensors file made by convert.eat or a run; none: from scratch, on purpose"
+        "",
+        "file to start from (.safetensors, made by convert.eat or a run); box: the encoder "
+        "in the package; none: random weights",
     )
     pooling: str = key(
         "attentive_statistics",
-        "attentive_statistics, mean, cls, gem, max, gwrp, rdp or rdp_gem",
+        "how tokens become one embedding: attentive_statistics, mean, cls, gem, max, gwrp, "
+        "rdp or rdp_gem",
         choices=POOLINGS,
     )
     embedding_dim: int = key(
-        256, "width of the embedding; 0: the pooled vector itself", least=0, most=65_536
+        256, "width of the embedding; 0: that of the pooled vector", least=0, most=65_536
     )
     attention: str = key(
-        "none", "a trainable rival in SimAM's place, with features.simam=none: se, cbam or spatial"
+        "none",
+        "a trainable attention in place of SimAM (with features.simam=none): se, cbam or spatial",
     )
     runtime: str = key("jax", RUNTIME, choices=RUNTIMES)
 
@@ -194,18 +208,20 @@ class Frozen(CheckedSettings):
 
     pooling: str = key(
         "",
-        "band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; empty: the file's own, or band_mean "
-        "if it has none",
+        "pooling of frozen weights: band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; "
+        "empty: that of the file, or band_mean if it has none",
         choices=("band_mean", *(p for p in POOLINGS[1:] if p != "band_mean"), ""),
     )
     features: str = key(
         "weights",
-        "weights: the front end in the file's header; names of keys of `features`, with commas: "
-        "likewise but for these keys (evaluate writes those that are set); config: `features`",
+        "front end of frozen weights: weights: that of the file's header; config: the "
+        "section `features`; comma-separated names of keys of `features`: that of the header "
+        "except for these keys (evaluate writes those that are set)",
     )
     block: int = key(
         -2,
-        "whose output is pooled; the last is the most specialised on the pre-training",
+        "number of the block whose output is pooled; -1, the last, is the most specialised "
+        "in pre-training",
         least=-64,
         most=63,
     )
@@ -236,22 +252,17 @@ class Parallel(CheckedSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Log(CheckedSettings):
-    """How often a run writes log lines and checkpoints."""
-
-    every: int = key(20, "steps between lines", least=1)
-    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
-
-
-@dataclasses.dataclass(frozen=True)
 class Report(CheckedSettings):
     """The HTML report of a run."""
 
     page: bool = key(True, "whether to write report/index.html")
-    map: str = key("pca", "of the embeddings; or umap (extra `umap`)", choices=("pca", "umap"))
+    map: str = key(
+        "pca", "projection of the embeddings: pca or umap (extra `umap`)", choices=("pca", "umap")
+    )
     clips: int = key(
         2,
-        "of each machine and section: highest-scored, and as many most wrong, to see and hear",
+        "clips of each machine and section with a picture and a player: so many with the "
+        "highest scores, and so many that are most wrong",
         least=0,
     )
 
@@ -273,18 +284,18 @@ class RunConfig(CheckedSettings):
 
     seed: int = key(
         0,
-        "of the initial weights, the order of clips, the augmentation and the held-out clips",
+        "seed of the initial weights, the order of clips, the augmentation and the held-out clips",
         least=0,
     )
     seeds: int = key(
         1,
-        "number of runs, with seeds seed, seed + 1, ...: mean and deviation are reported",
+        "number of runs, with the seeds seed, seed + 1, ...; their mean and deviation are reported",
         least=1,
         most=1000,
     )
     compiled: str = key(
         "~/.cache/asd_jax",
-        "folder for compiled programs; empty: compile anew in every run",
+        "folder for compiled programs; empty: every run compiles again",
     )
     data: Data = Data()
     factory: Factory = Factory()
@@ -343,33 +354,48 @@ class PretrainingData(Recordings):
 
     root: str = key(
         "",
-        "folder of sound files, searched through (folders named test are left out); empty: the "
-        "zoo alone",
+        "folder of sound files, searched with its subfolders (folders named test are left "
+        "out); empty: only the zoo",
     )
     zoo_share: float = key(
-        0.0, "of every batch that comes from the zoo of synthetic machines", least=0, most=1
+        0.0, "share of every batch that comes from the zoo of synthetic machines", least=0, most=1
     )
-    frames: int = key(1024, "of a clip, 10 ms each; a multiple of 16 x pieces", least=1)
+    frames: int = key(
+        1024, "length of a clip in frames of 10 ms, a multiple of 16 x pieces", least=1
+    )
     pieces: int = key(
         1,
-        "every other step, clips are cut into so many: so that training includes short clips",
+        "number of pieces into which clips are cut in every second step, so that training "
+        "includes short clips",
         least=1,
     )
     mix_share: float = key(
         0.0,
-        "of clips that are mixed with another of their batch, of which distill's student hears the "
-        "sum",
+        "share of clips that are mixed with another one of their batch; the student of "
+        "distill gets the sum",
         least=0,
         most=1,
     )
-    mix_low_db: float = key(-10.0, "of a mixed clip over the other, at least", least=-60, most=60)
-    mix_high_db: float = key(15.0, "of a mixed clip over the other, at most", least=-60, most=60)
-    gain_db: float = key(0.0, "largest random gain, up or down, of distill", least=0, most=60)
+    mix_low_db: float = key(
+        -10.0, "lowest power of a mixed clip over the other", least=-60, most=60
+    )
+    mix_high_db: float = key(
+        15.0, "highest power of a mixed clip over the other", least=-60, most=60
+    )
+    gain_db: float = key(
+        0.0, "largest random gain of the student's input in distill, up or down", least=0, most=60
+    )
     equalizer_db: float = key(
-        0.0, "deviation of distill's random equaliser at its points", least=0, most=30
+        0.0,
+        "standard deviation of the random frequency response of the student's input in distill",
+        least=0,
+        most=30,
     )
     speed: float = key(
-        0.0, "largest relative change of speed, of a quarter of the recordings", least=0, most=0.5
+        0.0,
+        "largest relative change of speed, which a quarter of the recordings get",
+        least=0,
+        most=0.5,
     )
 
     def __post_init__(self):
@@ -394,18 +420,18 @@ class PretrainingModel(Size):
 
     weights: str = key(
         "none",
-        "or a file to continue from, of any filter bank: made by convert.eat (--with_decoder: "
-        "its decoder continues too), a run, or pre-training",
+        "none, or a file to continue from, of any filter bank: made by convert.eat (with "
+        "--with_decoder, its decoder continues too), a run, or pre-training",
     )
     block: int = key(
         -2,
-        "whose output is pooled when the file is used as it is, without fine-tuning",
+        "number of the block whose output is pooled when the file is used without fine-tuning",
         least=-64,
         most=63,
     )
     file_dtype: str = key(
         "float32",
-        "of the weights written; float16: half the size",
+        "number format of the weights that are written; float16 takes half the space",
         choices=("float32", "float16"),
     )
 
@@ -423,7 +449,7 @@ class PretrainConfig(CheckedSettings):
     bank.
     """
 
-    seed: int = key(0, "of the initial weights, the sounds, the crops and the masks", least=0)
+    seed: int = key(0, "seed of the initial weights, the sounds, the crops and the masks", least=0)
     data: PretrainingData = PretrainingData()
     features: PretrainingFeatures = PretrainingFeatures()
     model: PretrainingModel = PretrainingModel()

@@ -100,6 +100,7 @@ def main() -> None:
     if FLAGS.against:
         others = _labelled(FLAGS.against, _read(FLAGS.against, labels))
         found["against"] = compare_systems(runs, others, FLAGS.year, **resampling)
+    # --check, --help and a wrong flag draw no table.
     from asd_jax.reporting.table import print_table, results_table
 
     print_table(results_table(found))

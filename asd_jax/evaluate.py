@@ -27,6 +27,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from asd_jax.config import RunConfig, config_dict, read_config, with_set_features
+from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
@@ -75,9 +77,6 @@ def define_flags(argv: Sequence[str]) -> None:
             "config", None, "config file; default: the run's own config.json"
         )
         return
-    from asd_jax.config import RunConfig, config_dict
-    from asd_jax.run.workdir import Run
-
     config = config_dict(RunConfig())
     own = Run(value_of_flag(argv, "workdir") or "").config
     if own.is_file():
@@ -92,7 +91,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
-    from asd_jax.config import RunConfig, read_config, with_set_features
+    # JAX and the models are imported only now, so that --help and a wrong flag cost nothing.
     from asd_jax.run.score import embed_frozen, score_again
     from asd_jax.run.stacked import stack_folders
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from asd_jax.config import PretrainConfig, read_config
 from asd_jax.runtime.command import define_process_flags, run
 
 
@@ -37,7 +38,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Pre-trains EAT and writes the student's weights."""
-    from asd_jax.config import PretrainConfig, read_config
+    # JAX and the models are imported only now, so that --help and a wrong flag cost nothing.
     from asd_jax.run.pretrain import pretrain
 
     args = flags.FLAGS

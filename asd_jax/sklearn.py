@@ -90,8 +90,10 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
             names=names_of_sounds(sounds),
             sessions=sessions,
             domains=domains,
+            # The parameters are those of Detector.fit, by the same names.
             **self.get_params(deep=False),
         )
+        # Higher is more normal in scikit-learn, so every sign is reversed.
         self.offset_ = -self.detector_.threshold
         return self
 
@@ -104,6 +106,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         sounds = list_of_sounds(X)
+        # Chunks bound the memory; a chunk fills several batches.
         verdicts = []
         for first in range(0, len(sounds), _CHUNK):
             verdicts += self.detector_.examine_all(

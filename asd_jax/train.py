@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from asd_jax.config import RunConfig, read_config
 from asd_jax.runtime.command import define_process_flags, run
 
 
@@ -32,7 +33,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Runs the training and the scoring that the config describes."""
-    from asd_jax.config import RunConfig, read_config
+    # JAX and the models are imported only now, so that --help and a wrong flag cost nothing.
     from asd_jax.run.train import train_seeds
 
     args = flags.FLAGS

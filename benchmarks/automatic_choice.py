@@ -37,18 +37,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from absl import flags
+from scipy.stats import rankdata, spearmanr
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.clips import Clip
+from asd_jax.data.factory import write_factory
 from asd_jax.data.simulated_session import simulated_session
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.simam import MODES
 from asd_jax.models.settings import POOLINGS
+from asd_jax.reporting.page import Page, Section, Table, write_page
+from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import file_reader, find_data, mark_held_out, readable_clips
+from asd_jax.run.manifest import summarize_recordings
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
+from asd_jax.scoring.anomaly_score import fit_sections
 from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.automatic import CANDIDATES, pseudo_auc
 from asd_jax.scoring.embeddings import Embeddings
@@ -87,9 +96,6 @@ def main() -> None:
     """Prints and writes a row per criterion next to the oracle; the reference is the paper's
     choice.
     """
-    from asd_jax.reporting.page import Page, Section, Table, write_page
-    from asd_jax.reporting.table import print_table, text_table
-
     args = flags.FLAGS
     output = Path(args.output)
     if args.join:
@@ -126,21 +132,27 @@ def main() -> None:
     }
     write_json(output / "automatic_choice.json", found)
     write_provenance(output, {})
-    print_table(text_table(*verdict.as_table(found), title=f"official score {config.data.year}, %"))
+    report(found, machines, len(tests), output)
+
+
+def report(found: dict, machines: Sequence[str], candidates: int, output: Path) -> None:
+    """Prints the tables of a result, and writes its page."""
+    print_table(text_table(*verdict.as_table(found), title=f"official score {found['year']}, %"))
     correlations = [
         [criterion, *(f"{of[machine]:+.2f}" for machine in machines)]
         for criterion, of in found["rank_correlation_with_test"].items()
     ]
-    title = f"rank correlation with the test clips' score, over {len(tests)} candidates"
+    title = f"rank correlation with the test clips' score, over {candidates} candidates"
     print_table(text_table(["criterion", *machines], correlations, title=title))
     regrets = choice_regret.table(found["regret"], machines)
     print_table(text_table(*regrets, title="regret, points"))
     lead = [str(__doc__).splitlines()[0], found["verdict"]]
-    lead.append(f"Mean of the {len(tests)} candidates: {100 * found['mean_of_candidates']:.2f} %.")
+    lead.append(f"Mean of the {candidates} candidates: {100 * found['mean_of_candidates']:.2f} %.")
     for line in lead[1:]:
         print_line(line)
     choices = [
-        [criterion, *(of[machine] for machine in machines)] for criterion, of in chosen.items()
+        [criterion, *(of[machine] for machine in machines)]
+        for criterion, of in found["chosen"].items()
     ]
     sections = [
         *verdict.result_sections("Scores", found),
@@ -187,8 +199,6 @@ def judged(
 
     The ratings are {criterion: {candidate: {machine: rating}}}, and higher is better.
     """
-    from asd_jax.run.clips import find_data, readable_clips
-
     clips, _ = readable_clips(config, find_data(config, folder))
     root = str(write_pseudo_anomalies(config, clips, folder / "pseudo"))
     pseudo = with_values(config, {"data.root": root, "data.machines": "", "data.channel": "mean"})
@@ -274,9 +284,6 @@ def rated_view(
 
 def factory_normals(config: RunConfig, folder: Path) -> list[Clip]:
     """Returns normal clips of the factory's machines, which stand beside a set of one machine."""
-    from asd_jax.data.factory import write_factory
-    from asd_jax.run.clips import find_data
-
     root = folder / "foreign"
     few = {"train_source": FOREIGN_CLIPS, "train_target": 1, "test_per_condition": 1}
     write_factory(root, clip_seconds=config.data.clip_seconds, **few)
@@ -331,12 +338,6 @@ def write_pseudo_anomalies(config, clips, root: Path) -> Path:
     Raises:
         InputError: The existing data set was made from other clips.
     """
-    import soundfile
-
-    from asd_jax.data.synthesis import factory_clip
-    from asd_jax.run.clips import file_reader, mark_held_out
-    from asd_jax.run.manifest import summarize_recordings
-
     written = root.with_suffix(".json")
     made_of = {"of": str(config.data.root), "channel": config.data.channel, "seed": config.seed}
     made_of["kinds"] = [MIXED, SURGERY, FAULTS]
@@ -411,8 +412,6 @@ def domain_gaps(scoring: Scoring, machines: Mapping[str, Embeddings]) -> dict[st
 
     The value is the mean over sections; it is 0 if there is only one domain.
     """
-    from asd_jax.scoring.anomaly_score import fit_sections
-
     found = {}
     for machine, embeddings in machines.items():
         gaps = []
@@ -452,8 +451,6 @@ def mean_ranks(likes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, 
     """Returns {candidate: {machine: mean rank}} over several ratings of the same form; higher is
     better.
     """
-    from scipy.stats import rankdata
-
     names = list(likes[0])
     machines = list(likes[0][names[0]])
     ranks = {
@@ -467,8 +464,6 @@ def rank_correlation(like: Mapping, truth: Mapping, machine: str) -> float:
     """Returns Spearman's rank correlation over candidates, or 0 if either side rates all of them
     equally.
     """
-    from scipy.stats import spearmanr
-
     ours, theirs = ([of[name][machine] for name in truth] for of in (like, truth))
     return float(spearmanr(ours, theirs)[0]) if len(set(ours)) > 1 and len(set(theirs)) > 1 else 0.0
 

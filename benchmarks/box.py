@@ -19,11 +19,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
+from asd_jax.config import RunConfig, read_config
+from asd_jax.models.eat import PATCH
+from asd_jax.models.encoder import Encoder
+from asd_jax.models.token_pooling import pool_tokens
+from asd_jax.reporting.table import percent, print_table, text_table
+from asd_jax.run.clips import clip_windows, find_data, readable_clips, window_reader
+from asd_jax.run.embed import window_embeddings
 from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
+from asd_jax.runtime.log import print_line
+from asd_jax.scoring.options import Scoring
+from asd_jax.training.embedding import Batching, embed_windows
+from asd_jax.training.weights import load_pipeline, random_eat
 from benchmarks import grid
 
 SCORINGS = {
@@ -51,12 +63,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes the tables."""
-    from asd_jax.config import RunConfig, read_config
-    from asd_jax.reporting.table import percent, print_table, text_table
-    from asd_jax.run.clips import find_data, readable_clips
-    from asd_jax.runtime.log import print_line
-    from asd_jax.training.weights import load_pipeline, random_eat
-
     config = read_config(RunConfig, flags.FLAGS.config)
     output = Path(flags.FLAGS.output)
     clips, _ = readable_clips(config, find_data(config, output))
@@ -101,8 +107,6 @@ def scores_of(config, pipeline, clips, alone: dict) -> dict[int, dict[str, float
 
     The front end's own scores are added to `alone` once.
     """
-    from asd_jax.scoring.options import Scoring
-
     machines = sorted({clip.machine for clip in clips})
     embedded = {
         m: block_embeddings(config, pipeline, [clip for clip in clips if clip.machine == m])
@@ -126,15 +130,6 @@ def block_embeddings(config, pipeline, clips) -> list:
     """Returns the embeddings of one machine's clips: the time mean of the filter bank, followed by
     the per-band time means of every block.
     """
-    import jax
-
-    from asd_jax.models.eat import PATCH
-    from asd_jax.models.encoder import Encoder
-    from asd_jax.models.token_pooling import pool_tokens
-    from asd_jax.run.clips import clip_windows, window_reader
-    from asd_jax.run.embed import window_embeddings
-    from asd_jax.training.embedding import embed_windows
-
     bands = pipeline.config.backbone.mel_bins // PATCH
 
     @jax.jit
@@ -150,9 +145,8 @@ def block_embeddings(config, pipeline, clips) -> list:
         lambda batch: embed(pipeline.params, batch["wave"]),
         heard,
         window_reader(config),
+        Batching(config.optimizer.batch_size, config.data.threads),
         what=f"clips of {clips[0].machine} embedded",
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
     )
     return [
         window_embeddings(bank, heard, ("clip", "embedding")),

@@ -27,8 +27,10 @@ from asd_jax.run.cached_tokens import cached_tokens
 from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune
-from asd_jax.training.settings import Augmentation
+from asd_jax.training.loop import Job
+from asd_jax.training.settings import Augmentation, Log
 from asd_jax.training.weights import random_eat
 from benchmarks.provenance import machine
 
@@ -58,12 +60,9 @@ def main() -> None:
         fine_tune(
             encoder,
             eat,
-            windows,
-            window_reader(config, windows),
+            TrainingClips(windows, window_reader(config, windows), tokens=tokens),
             config.fine_tuning,
-            workdir=Path(folder) / "run",
-            tokens=tokens,
-            log_every=1,
+            Job(Path(folder) / "run", log=Log(every=1)),
         )
         lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
         # The first step compiles.

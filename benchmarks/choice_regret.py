@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from asd_jax.reporting.table import print_table, text_table
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 
@@ -53,8 +54,6 @@ def join(folders: Sequence[Path], output: Path) -> dict:
     Raises:
         InputError: A folder has no result, or the sets have no candidate in common.
     """
-    from asd_jax.reporting.table import print_table, text_table
-
     found = {}
     for folder in folders:
         if not (folder / "automatic_choice.json").is_file():

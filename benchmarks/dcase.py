@@ -20,6 +20,8 @@ from absl import flags
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.data.dcase import EDITIONS
+from asd_jax.reporting.page import Page, write_page
+from asd_jax.reporting.table import print_table, text_table
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
@@ -72,9 +74,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes a table per year and subset."""
-    from asd_jax.reporting.page import Page, write_page
-    from asd_jax.reporting.table import print_table, text_table
-
     args = flags.FLAGS
     output = Path(flags.FLAGS.output)
     years = _years(args.years, args.subset)

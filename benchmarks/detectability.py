@@ -18,6 +18,9 @@ from absl import flags
 from jaxtyping import Float
 
 from asd_jax.features.filter_bank import log_filter_bank
+from asd_jax.reporting import plots
+from asd_jax.reporting.page import Page, Plot, Section, Table, write_page
+from asd_jax.reporting.table import print_table, text_table
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
@@ -26,6 +29,7 @@ from asd_jax.scoring.auc import auc, tie_groups
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
 from benchmarks.provenance import provenance
+from benchmarks.verdict import Row, compared
 
 FLAGS = flags.FLAGS
 SAMPLE_RATE = 16000
@@ -55,8 +59,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints a table of AUCs per signal, frequency and bank, and the verdict by frequency range."""
-    from asd_jax.reporting.table import print_table, text_table
-
     if FLAGS.clips < 4 or FLAGS.seconds < 0.1:
         raise InputError("--clips must be at least 4 and --seconds at least 0.1")
     scores = detect(FLAGS.snr, FLAGS.clips, FLAGS.seconds, FLAGS.seed)
@@ -130,8 +132,6 @@ SIGNALS = {"tone": tone, "click train": click_train, "noise band": noise_band}
 
 def by_range(scores: dict) -> dict[str, dict]:
     """Returns, for each frequency range, the differences in AUC and pAUC to o-FB, and a verdict."""
-    from benchmarks.verdict import Row, compared
-
     found = {}
     for title, (low, high) in RANGES.items():
         rows = {}
@@ -181,9 +181,6 @@ def _scored(vectors, clips) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _write_page(found, columns, rows) -> None:
-    from asd_jax.reporting import plots
-    from asd_jax.reporting.page import Page, Plot, Section, Table, write_page
-
     drawn = []
     for kind in SIGNALS:
         curves = {

@@ -16,6 +16,9 @@ banks.
 from collections.abc import Sequence
 from pathlib import Path
 
+from absl import flags
+
+from asd_jax.scoring.domain_normalization import MODES
 from benchmarks import grid
 from benchmarks.grid import Cell
 
@@ -25,8 +28,6 @@ REFERENCE = "min, train"
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    from absl import flags
-
     grid.define_flags(argv)
     flags.DEFINE_string(
         "runs", None, "folder of a finished run, with embeddings/ or seed_*/embeddings/"
@@ -35,10 +36,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints a row per choice of domains and statistics; the reference is the default."""
-    from absl import flags
-
-    from asd_jax.scoring.domain_normalization import MODES
-
     args = flags.FLAGS
     cells = []
     for domains in ("min", "source", "target"):

@@ -9,20 +9,26 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from asd_jax.data.audio import read_clip
+from asd_jax.data.clips import find_clips
+from asd_jax.data.factory import write_factory
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.run.export_graph import model_of_weights, to_onnx
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.onnx_model import onnx_model
+from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.options import Scoring
 from asd_jax.training.runtime import PRECISIONS, embed_in, openvino_module
 from asd_jax.training.weights import BOX
+from benchmarks.grid import scored
 from benchmarks.stages import SAMPLES
 
 try:
-    import jax2onnx  # noqa: F401  used by converted; imported here to report its absence
     import onnx
     import onnxruntime
     from onnxruntime import quantization
+
+    from asd_jax.training.onnx_model import onnx_model
 except ImportError as error:
     raise InputError(f"--exported: pip install 'asd_jax[export]' ({error})") from error
 
@@ -128,13 +134,6 @@ def scores(folder: Path, weights: str | Path = BOX, **counts) -> dict[str, float
         weights: The weight file.
         counts: Numbers of clips of the factory, see write_factory.
     """
-    from asd_jax.data.audio import read_clip
-    from asd_jax.data.clips import find_clips
-    from asd_jax.data.factory import write_factory
-    from asd_jax.scoring.embeddings import Embeddings
-    from asd_jax.scoring.options import Scoring
-    from benchmarks.grid import scored
-
     write_factory(folder / "factory", clip_seconds=2.0, **counts)
     clips = find_clips(folder / "factory")
     waves = np.stack([read_clip(clip.path) for clip in clips])

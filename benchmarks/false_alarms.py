@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from asd_jax.detector.fitting import FittedBank, RecordingTable, fit_bank, threshold_of
+from asd_jax.detector.fitting import FittedBank, fit_bank, threshold_of
 from asd_jax.detector.processing import Processed, process
+from asd_jax.detector.recording_table import RecordingTable
 from asd_jax.detector.settings import Settings, usual_window
 from asd_jax.detector.views import scoring_of
 from asd_jax.runtime.command import run
@@ -127,7 +128,7 @@ class Features:
         others = np.setdiff1d(np.arange(len(self.sessions)), recordings)
         own = self.normal.without(others.tolist())
         sessions = self.sessions[np.sort(recordings)].tolist() if named else None
-        table = RecordingTable.of(own.names(None), sessions=sessions, domains=None)
+        table = RecordingTable.of(own.names(None), {"sessions": sessions})
         return fit_bank(scoring_of(None, own.vectors), self.settings, own, table)
 
 

@@ -11,6 +11,8 @@ training clips), with frozen weights or --fine_tune, and each bank alone without
 detectability.py tests the same claim on known signals.
 """
 
+from absl import flags
+
 from benchmarks import grid
 from benchmarks.grid import Cell, define_flags
 
@@ -19,8 +21,6 @@ BANKS = {"o-FB": "mel", "g-FB": "gammatone", "m-FB": "even"}
 
 def main() -> None:
     """Prints and writes a row per bank and statistics; the reference is o-FB with AudioSet's."""
-    from absl import flags
-
     fine_tune = flags.FLAGS.fine_tune
     cells = []
     for name, spacing in BANKS.items():

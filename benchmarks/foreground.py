@@ -26,6 +26,9 @@ from asd_jax.data.synthesis import factory_clip
 from asd_jax.features.filter_bank import normalize
 from asd_jax.features.front_end import FRAME_MULTIPLE, FrontEnd
 from asd_jax.features.simam import LOCAL_TILE, simam_weights
+from asd_jax.reporting import plots
+from asd_jax.reporting.page import Page, Plot, Section, Table, write_page
+from asd_jax.reporting.table import print_table, text_table
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
@@ -51,8 +54,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes two tables and their verdicts."""
-    from asd_jax.reporting.table import print_table, text_table
-
     if FLAGS.clips < 2 or FLAGS.seconds < 1:
         raise InputError("--clips must be at least 2 and --seconds at least 1")
     front_end = FrontEnd(spacing=FLAGS.spacing)
@@ -194,9 +195,6 @@ def _cells(rows, form) -> list[list[str]]:
 
 
 def _write_page(found, tables) -> None:
-    from asd_jax.reporting import plots
-    from asd_jax.reporting.page import Page, Plot, Section, Table, write_page
-
     shown = {mode: [row[mode][0] for row in found["squares"].values()] for mode in TILES}
     plot = Plot(
         plots.curves(SIZES, shown, "side of the square (cells)", "AUC of the weights"),

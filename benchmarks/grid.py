@@ -10,6 +10,7 @@ command, commit, date) and report/index.html.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import operator
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import flags
 from ml_collections import config_flags
@@ -26,8 +28,13 @@ from ml_collections import config_flags
 from asd_jax.config import RunConfig, read_config, with_set_features
 from asd_jax.reporting.page import Page, write_page
 from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import find_data, readable_clips
 from asd_jax.run.embed import embed_machine
+from asd_jax.run.encoder import check_run, front_end_of_weights
+from asd_jax.run.frozen import frozen_encoder
+from asd_jax.run.manifest import summarize_recordings
 from asd_jax.run.score import BASELINE, load_embeddings
+from asd_jax.run.train import train_and_score
 from asd_jax.run.workdir import BASELINE_FOLDER, Run
 from asd_jax.runtime.command import value_of_flag
 from asd_jax.runtime.errors import InputError
@@ -38,6 +45,8 @@ from asd_jax.runtime.settings import to_dict, with_values
 from asd_jax.scoring.anomaly_score import fit_sections, score_sections
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
+from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin_entries
+from benchmarks import own_encoder
 from benchmarks.provenance import cost_section, machine, write_provenance
 from benchmarks.verdict import Row, as_table, compared, result_sections, row_of, write_tables
 
@@ -156,32 +165,32 @@ def run_grid(
         finished: A finished run whose embeddings every cell scores, instead of computing its own.
     """
     args = flags.FLAGS
-    output = Path(flags.FLAGS.output)
-    cells_folder = Path(args.cells or output)
+    output = Path(args.output)
     added = [
         Cell(spec, encoder=spec)
         for spec in args.encoder
         if spec not in {cell.encoder for cell in cells}
     ]
+    # A finished run has the filter bank's embeddings, but none of random weights.
     standing = standing_cells()[:1] if finished else standing_cells()
     cells = [*standing, *chosen([*cells, *added], args.row, reference)]
     config = read_config(RunConfig, args.config)
-    if not finished:
-        config = prepared(config, cells_folder)
-    if finished and (own := Run(finished).config).is_file():
-        # The scores must follow the edition of the recordings in the finished run.
-        config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
-    seeds = number_of_seeds()
+    if finished:
+        if (own := Run(finished).config).is_file():
+            # The scores must follow the edition of the recordings in the finished run.
+            config = with_values(config, {"data.year": read_json(own)["data"]["year"]})
+        row_of_cell = functools.partial(score_run, config=config, run=finished)
+    else:
+        folder = Path(args.cells or output)
+        config = prepared(config, folder)
+        seeds = number_of_seeds()
+        row_of_cell = functools.partial(run_cell, config=config, seeds=seeds, output=folder)
     rows = {}
     not_scored: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
         print_line(f"{name}: cell {number} of {len(cells)}, {cell.name}")
         try:
-            rows[cell.name] = (
-                score_run(cell, config, finished)
-                if finished
-                else run_cell(cell, config, seeds, cells_folder)
-            )
+            rows[cell.name] = row_of_cell(cell)
         except NotScored as error:
             # The others can still be compared with the reference, but not without it.
             if cell.name == reference:
@@ -200,15 +209,21 @@ def run_grid(
     write_tables(output, name, found)
     seconds = {cell: row.seconds for cell, row in rows.items()}
     write_provenance(output, seconds)
-    print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
-    for line in [found["verdict"], *notes]:
-        print_line(line)
-    lead = [question, found["verdict"], *notes]
-    files = [(f, f"../{f}") for f in (f"{name}.{e}" for e in ("json", "csv", "md", "tex"))]
-    sections = [*result_sections("Scores", found), cost_section(seconds)]
-    page = Page(name, sections, lead, [*files, ("timing.json", "../timing.json")])
-    write_page(output / "report" / "index.html", page)
+    report(name, found, seconds, output)
     return found
+
+
+def report(name: str, found: dict, seconds: Mapping[str, float], output: Path) -> None:
+    """Prints the table of an experiment with its verdict and notes, and writes its page."""
+    print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
+    said = [found["verdict"], *found["notes"]]
+    for line in said:
+        print_line(line)
+    names = [*(f"{name}.{ending}" for ending in ("json", "csv", "md", "tex")), "timing.json"]
+    files = [(file, f"../{file}") for file in names]
+    sections = [*result_sections("Scores", found), cost_section(seconds)]
+    page = Page(name, sections, [found["question"], *said], files)
+    write_page(output / "report" / "index.html", page)
 
 
 def standing_cells() -> list[Cell]:
@@ -237,11 +252,6 @@ def prepared(config: RunConfig, output: Path) -> RunConfig:
     Raises:
         InputError: The weights are neither given nor declared as "none", or there is no data.
     """
-    import jax
-
-    from asd_jax.run.clips import find_data
-    from asd_jax.run.encoder import check_run, front_end_of_weights
-
     # With a persistent cache, all seeds, and cells that differ only in their data, compile once.
     # The attribute is made at run time, so pyright does not know it.
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
@@ -318,10 +328,6 @@ def made_of(config: RunConfig, folder: Path) -> dict:
     Raises:
         InputError: The weights or recordings do not exist.
     """
-    from asd_jax.run.clips import find_data
-    from asd_jax.run.manifest import summarize_recordings
-    from asd_jax.training.weights import HOW_TO_GET_WEIGHTS, origin_entries
-
     name = config.model.weights
     clips = find_data(config, folder)
     try:
@@ -349,11 +355,6 @@ def _fixed(cell: Cell, weights: str) -> bool:
 
 def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
     """Writes the embeddings of one seed of a cell into its folder."""
-    from asd_jax.run.clips import find_data, readable_clips
-    from asd_jax.run.frozen import frozen_encoder
-    from asd_jax.run.train import train_and_score
-    from benchmarks import encoders
-
     if cell.fine_tune:
         train_and_score(config, folder, folder)
         return
@@ -367,7 +368,7 @@ def embed_cell(cell: Cell, config: RunConfig, folder: Path) -> None:
         for machine in sorted({clip.machine for clip in clips}):
             own = [clip for clip in clips if clip.machine == machine]
             if cell.encoder:
-                encoders.embed_machine(function, cell.encoder, config, own).save(
+                own_encoder.embed_machine(function, cell.encoder, config, own).save(
                     run.embeddings / f"{machine}.npz"
                 )
             else:

@@ -35,6 +35,7 @@ from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
 from asd_jax.scoring.anomaly_score import score_machine
+from asd_jax.scoring.bank_fitting import NormalSounds, Views, fit_normal_bank
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.evaluation import evaluate_system
 from asd_jax.scoring.normal_bank import NormalBank
@@ -258,7 +259,8 @@ def _scored(count: int, each: int) -> list[ScoredClip]:
 
 def _bank(n: int) -> NormalBank:
     windows = NormalWindows.of_recordings(np.arange(n))
-    return NormalBank.fit({"level": FILTER_BANK}, {"level": _vectors(n)}, windows)
+    sounds = NormalSounds(windows, {"level": _vectors(n)})
+    return fit_normal_bank(Views({"level": FILTER_BANK}), sounds)
 
 
 STEPS: dict[str, tuple[Callable[[int], Step], tuple[int, ...]]] = {

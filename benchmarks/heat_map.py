@@ -20,9 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
+from sklearn.metrics import average_precision_score
 
 from asd_jax.data.machines import FAULTS, MACHINES
 from asd_jax.data.synthesis import FactoryClip, factory_clip
+from asd_jax.detector import heat_map
+from asd_jax.detector.views import load_pipeline_or_eat
 from asd_jax.features.filter_bank import filter_bank
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.runtime.command import run
@@ -66,9 +69,6 @@ def main() -> None:
         hear = functools.partial(_energies, front_end)
         found[f"patches, {spacing}"] = measured(front_end, hear, FRAMES, FILTERS)
     if FLAGS.weights:
-        from asd_jax.detector import heat_map
-        from asd_jax.detector.views import load_pipeline_or_eat
-
         pipeline = load_pipeline_or_eat(FLAGS.weights)
         of = heat_map.grid(pipeline, tokens=True)
         name = f"tokens of {Path(FLAGS.weights).name}, {of.front_end.spacing}"
@@ -93,8 +93,6 @@ def measured(
         frames: Frames of the filter bank per patch.
         filters: Filters of the filter bank per patch.
     """
-    from sklearn.metrics import average_precision_score
-
     values: dict[str, list] = {fault: [] for fault in FAULTS}
     for machine in MACHINES:
         normal = [_clip(machine, n) for n in range(FLAGS.normal)]

@@ -11,24 +11,26 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import soundfile
 
+from asd_jax.config import RunConfig, read_config
+from asd_jax.data.audio import read_clip
+from asd_jax.data.batches import clip_batches
+from asd_jax.data.clips import Clip
+from asd_jax.data.dcase import EDITIONS
 from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import Encoder, EncoderConfig
+from asd_jax.run.train import train_and_score
 from asd_jax.runtime.files import read_json
+from asd_jax.training.weights import embed
 from benchmarks.stages import SAMPLES
+from configs.dcase2024 import get_config
 
 PIPELINE_BATCHES = 4
 
 
 def pipeline(eat: EATConfig, batch: int, dtype, folder: Path) -> Callable[[], object]:
     """Returns a function that computes embeddings from wav files as `evaluate` does."""
-    import soundfile
-
-    from asd_jax.data.audio import read_clip
-    from asd_jax.data.batches import clip_batches
-    from asd_jax.data.clips import Clip
-    from asd_jax.models.encoder import Encoder, EncoderConfig
-    from asd_jax.training.weights import embed
-
     config = EncoderConfig(eat=eat)
     clips = []
     params = jax.jit(Encoder(config).init)(jax.random.key(0), jnp.zeros((1, SAMPLES)))["params"]
@@ -65,13 +67,6 @@ def experiment(clips_per_machine: int) -> dict:
     The job trains, embeds and scores. The time to write the clips is not counted; everything that a
     user waits for is, starting with finding the clips.
     """
-    import soundfile
-
-    from asd_jax.config import RunConfig, read_config
-    from asd_jax.data.dcase import EDITIONS
-    from asd_jax.run.train import train_and_score
-    from configs.dcase2024 import get_config
-
     edition = EDITIONS[2024]
     noise = np.random.default_rng(0).integers(-3000, 3000, SAMPLES + 5000).astype(np.int16)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,8 @@ from absl import flags
 
 from asd_jax.config import RunConfig, read_config
 from asd_jax.models.settings import CONDITIONINGS, Tokens
+from asd_jax.reporting.table import print_table, text_table
+from asd_jax.run.clips import find_data, readable_clips
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
@@ -30,7 +32,7 @@ from asd_jax.scoring.automatic import chosen_scoring
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import AUTO, Scoring
 from benchmarks import grid, verdict
-from benchmarks.provenance import write_provenance
+from benchmarks.provenance import provenance, write_provenance
 from benchmarks.token_views import BARE, View, view_embeddings
 from benchmarks.verdict import Row
 
@@ -64,12 +66,11 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes a row per method; the reference is REFERENCE."""
-    from asd_jax.reporting.table import print_table, text_table
-    from asd_jax.run.clips import find_data, readable_clips
-
     output = Path(flags.FLAGS.output)
     if flags.FLAGS.join:
-        print_line(markdown([Path(folder) for folder in flags.FLAGS.join]))
+        sets = joined([Path(folder) for folder in flags.FLAGS.join])
+        write_json(output / "methods_joined.json", {"sets": sets, **provenance()})
+        print_line(markdown(sets))
         return
     config = grid.prepared(read_config(RunConfig, flags.FLAGS.config), output)
     # A file's own pooling is replaced, because views pool by themselves.
@@ -127,8 +128,8 @@ def row(name: str, machines: Mapping[str, Embeddings], scoring: Scoring, year: i
     return verdict.row_of(clips, np.concatenate([part.scores for part in parts], axis=1), year)
 
 
-def markdown(folders: Sequence[Path]) -> str:
-    """Returns a Markdown table of the scores of several outputs, in percent, a column each.
+def joined(folders: Sequence[Path]) -> dict[str, dict[str, dict]]:
+    """Returns {set: {row: score, interval and verdict}} of several outputs.
 
     Raises:
         InputError: A folder has no result.
@@ -137,7 +138,16 @@ def markdown(folders: Sequence[Path]) -> str:
     for folder in folders:
         if not (folder / "methods.json").is_file():
             raise InputError(f"--join={folder}: no methods.json; it wants finished runs")
-        sets[folder.name] = read_json(folder / "methods.json")["cells"]
+        cells = read_json(folder / "methods.json")["cells"]
+        sets[folder.name] = {
+            name: {key: of[key] for key in ("official_score", "interval", "verdict")}
+            for name, of in cells.items()
+        }
+    return sets
+
+
+def markdown(sets: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """Returns a Markdown table of the scores of several sets, in percent, a column each."""
     lines = [f"| row | {' | '.join(sets)} |", "|" + "---|" * (len(sets) + 1)]
     for name in next(iter(sets.values())):
         cells = [_cell(cells[name]) if name in cells else "-" for cells in sets.values()]

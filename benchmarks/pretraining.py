@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from asd_jax.runtime.command import run
+from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
 from benchmarks import grid
 from benchmarks.grid import Cell
 
@@ -61,8 +62,6 @@ def random_twins(files: str, seeds: int, twins: str) -> str:
 
     {seed} in `twins` is replaced as in `files`.
     """
-    from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
-
     for seed in map(str, range(seeds)):
         config = load_pipeline(files.replace("{seed}", seed)).config
         params = {"eat": random_eat(config.backbone, int(seed))}
@@ -74,8 +73,6 @@ def front_end_keys(files: str) -> dict[str, object]:
     """Returns the config keys that give fine-tuning the front end and size that the first file was
     pre-trained with.
     """
-    from asd_jax.training.weights import load_pipeline
-
     config = load_pipeline(files.replace("{seed}", "0")).config
     sizes = dataclasses.asdict(config.backbone)
     model = {"width": "embed_dim", "depth": "depth", "heads": "num_heads"}

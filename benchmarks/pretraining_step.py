@@ -27,7 +27,7 @@ from asd_jax.training.masks import kept_patches
 from asd_jax.training.optimizer import adamw
 from asd_jax.training.pretraining import (
     Pretraining,
-    decoder_of,
+    Student,
     initial_state,
     make_pretraining_step,
 )
@@ -85,15 +85,9 @@ def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, 
     optimizer = adamw(lambda step: 1e-4, weight_decay=0.05, clip_norm=4.0)
     key = jax.random.key(0)
     samples = front.samples(frames)
-    state = initial_state(config, settings, optimizer, key)
-    step = make_pretraining_step(
-        config=config,
-        front_end=front,
-        settings=settings,
-        optimizer=optimizer,
-        schedule=lambda step: 1e-4,
-        dtype=jnp.dtype(dtype),
-    )
+    learner = Student(config, settings, jnp.dtype(dtype))
+    state = initial_state(learner, optimizer, key)
+    step = make_pretraining_step(learner, front, optimizer, schedule=lambda step: 1e-4)
     step = jax.jit(step, donate_argnums=0)
     wave = zoo_waves(key, clips=clips, samples=samples)
     spectrogram = front.spectrogram(wave)
@@ -101,7 +95,6 @@ def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, 
         key, clips, settings.views, (frames // PATCH, 8), mask_share=0.8, adjust=0.07, block=5
     )
     eat = EAT(config, jnp.dtype(dtype))
-    decoder = decoder_of(settings, jnp.dtype(dtype))
 
     @jax.jit
     def teacher(params):
@@ -121,7 +114,8 @@ def rounds(size: str, dtype: str, clips: int, count: int) -> Iterator[dict[str, 
     def student(params):
         tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
         place = (tokens[:, 1:], kept.reshape(-1, kept.shape[2]), frames // PATCH, 8)
-        predictions: Any = decoder.apply({"params": params["decoder"]}, *place, rngs={"noise": key})
+        weights = {"params": params["decoder"]}
+        predictions: Any = learner.decoder.apply(weights, *place, rngs={"noise": key})
         return jnp.square(predictions).mean().astype(jnp.float32)
 
     for _ in range(count):

@@ -18,7 +18,7 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.training import mesh as meshes
 from asd_jax.training import pretraining, step
-from asd_jax.training.fine_tuning import draw_from_resident
+from asd_jax.training.clips import draw_from_resident
 from asd_jax.training.loop import guard_step
 from asd_jax.training.optimizer import adamw, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
@@ -189,22 +189,13 @@ def _fine_tuning(program: Program, mesh: Mesh) -> Lowered:
 def _pretraining(program: Program, mesh: Mesh) -> Lowered:
     settings = pretraining.Pretraining(batch_size=program.clips * mesh.size, **program.settings)
     s = settings
-    eat = program.eat
     front = FrontEnd(simam=SimAM("none"), frames=FRAMES)
     schedule = learning_rate_schedule(s.learning_rate, s.steps, s.warmup_fraction)
     optimizer = adamw(schedule, weight_decay=s.weight_decay, clip_norm=s.clip_norm, b2=0.95)
-    state = jax.eval_shape(
-        lambda: pretraining.initial_state(eat, settings, optimizer, jax.random.key(0))
-    )
-    dtype = jnp.dtype(program.dtype)
-    train_step = pretraining.make_pretraining_step(
-        config=eat,
-        front_end=front,
-        settings=settings,
-        optimizer=optimizer,
-        schedule=schedule,
-        dtype=dtype,
-    )
+    student = pretraining.Student(program.eat, settings, jnp.dtype(program.dtype))
+    key = jax.random.key(0)
+    state = jax.eval_shape(lambda: pretraining.initial_state(student, optimizer, key))
+    train_step = pretraining.make_pretraining_step(student, front, optimizer, schedule)
     batch = {"wave": jax.ShapeDtypeStruct((s.batch_size, program.samples), jnp.float32)}
     lowered = _training(program, train_step, state, batch, mesh)
     return lowered._replace(reduced=_bytes(state.params))

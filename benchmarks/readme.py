@@ -12,9 +12,14 @@ synthetic factory.
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from absl import flags
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from asd_jax import log_filter_bank, normalize, simam_weights
+from asd_jax.data.synthesis import factory_clip
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file, read_json
@@ -90,10 +95,6 @@ def results_table(workdir: Path) -> str:
 
 def draw(theme: str, path: Path) -> None:
     """Writes the picture in the text colour of the theme "light" or "dark"."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
     ink = INK[theme]
     with matplotlib.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "asd_jax", "font.size": 9, "text.color": ink}
@@ -131,9 +132,6 @@ def draw(theme: str, path: Path) -> None:
 
 def _computed(every: Sequence, ink: str) -> None:
     """Plots a valve with a fault: its waveform, its filter bank, and the output of SimAM."""
-    from asd_jax import log_filter_bank, normalize, simam_weights
-    from asd_jax.data.synthesis import factory_clip
-
     wave = factory_clip("valve", fault_kind="rubbing", grade=1).wave
     features = normalize(log_filter_bank(wave[None]))
     every[0].plot(wave[::16], color=ink, linewidth=0.4)

@@ -37,6 +37,7 @@ from asd_jax.runtime.functions import named_function
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.official_score import YEARS
+from asd_jax.training.weights import load_pipeline
 from benchmarks import grid
 from benchmarks.grid import BARE, RANDOM, Cell
 from benchmarks.provenance import provenance, write_provenance
@@ -101,8 +102,6 @@ def rows_of(weights: Sequence[str], functions: Sequence[str], back_ends: Sequenc
 
     Random weights have the sizes and the front end of the encoder that comes with the package.
     """
-    from asd_jax.training.weights import load_pipeline
-
     own = load_pipeline(BUNDLED).config
     sizes = {
         "model.size": "tiny",

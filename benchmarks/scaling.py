@@ -12,6 +12,7 @@ network, which the table states. The command takes two minutes on two cores.
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 from absl import flags
 
 from asd_jax.models.eat import EATConfig
@@ -138,8 +139,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints the tables, and writes them into the file."""
-    import jax
-
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
     text = "\n\n".join([tables(), collective_table(), operation_table(), rounding_table()])

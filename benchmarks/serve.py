@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from asd_jax.detector.detector import Detector
 from asd_jax.runtime.command import run
 from asd_jax.runtime.files import write_json
 from benchmarks.provenance import provenance
@@ -60,8 +61,6 @@ def main() -> int:
 
 def measured(folder: Path) -> dict:
     """Returns the figures of a service that is configured in an empty folder."""
-    from asd_jax.detector.detector import Detector
-
     normal = [sound(seed, FLAGS.window_seconds) for seed in range(24)]
     Detector.fit(normal, RATE).save(folder / "machine.detector")
     radio = Radio(sound(0, 60))

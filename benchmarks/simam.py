@@ -14,6 +14,8 @@ tests the same claims on known signals.
 
 from collections.abc import Sequence
 
+from absl import flags
+
 from benchmarks import grid
 from benchmarks.grid import Cell
 
@@ -30,8 +32,6 @@ RIVALS = ("se", "cbam", "spatial")
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    from absl import flags
-
     grid.define_flags(argv)
     flags.DEFINE_string(
         "customized",
@@ -42,8 +42,6 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints and writes a row per mode and variation; the reference is no attention."""
-    from absl import flags
-
     args = flags.FLAGS
     modes = {"none": "none", "global": "global", "local": "local"}
     modes |= {"customized": args.customized} if args.customized else {}

@@ -21,13 +21,14 @@ precision. --against=FILE compares with an earlier run on the same machine, and 
 another machine.
 """
 
+import dataclasses
 import functools
 import itertools
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -149,71 +150,74 @@ def _tasks(gpu: bool) -> list[tuple[str, Callable[[], dict]]]:
     return tasks
 
 
+@dataclasses.dataclass(frozen=True)
+class Contenders:
+    """What is timed in one stage.
+
+    Attributes:
+        once: {name: a function that performs the stage once}.
+        flops: floating-point operations of ours, where they are known.
+        peak_bytes: peak memory of ours on the device, where it is known.
+        missing: {contender: why it cannot be measured}.
+    """
+
+    once: Mapping[str, Callable[[], object]]
+    flops: float | None
+    peak_bytes: float | None
+    missing: Mapping[str, str]
+
+
+def contenders_of(
+    stage: str, eat: EATConfig, dtype: str, batch: int, ways: Sequence[str], folder: Path
+) -> Contenders:
+    """Returns everything that performs a stage: ours, PyTorch in several ways, exported files."""
+    if stage == "pipeline":
+        return Contenders({"asd_jax": pipeline(eat, batch, DTYPES[dtype], folder)}, None, None, {})
+    ours, peak, flops = stages.prepare(stage, eat, batch, DTYPES[dtype])
+    once = {"asd_jax": ours}
+    missing = {}
+    spectrogram = np.array(jax.random.normal(jax.random.key(0), (batch, 1024, 128)))
+    for way in ways if stage in ("forward", "train") else []:
+        # PyTorch is optional.
+        try:
+            from benchmarks import torch_stages
+        except ImportError:
+            missing[way] = "PyTorch is not installed"
+            continue
+        once[f"torch {way}"] = torch_stages.prepare(stage, way, eat, spectrogram)
+    if FLAGS.exported and stage in ("forward", "embedding"):
+        # The runtimes of exported files are optional.
+        from benchmarks import exported_stages
+
+        if stage == "forward":
+            once |= exported_stages.prepare(eat, spectrogram, folder)
+        else:
+            once |= exported_stages.embedding(eat, batch)
+    return Contenders(once, flops, peak, missing)
+
+
 def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) -> dict:
     """Measures one stage for every contender, in turn, and returns seconds, rates and ratios."""
     eat = getattr(EATConfig, size)()
     square = 8192 if jax.default_backend() != "cpu" else 2048
     rate = stages.matmul_rate(DTYPES[dtype], square)
-    spectrogram = np.array(jax.random.normal(jax.random.key(0), (batch, 1024, 128)))
     with tempfile.TemporaryDirectory() as folder:
-        contenders = {}
-        flops = None
-        peak = {}
-        missing = {}
-        if stage == "pipeline":
-            contenders["asd_jax"] = pipeline(eat, batch, DTYPES[dtype], Path(folder))
-        else:
-            contenders["asd_jax"], peak["asd_jax"], flops = stages.prepare(
-                stage, eat, batch, DTYPES[dtype]
-            )
-        for way in ways if stage in ("forward", "train") else []:
-            try:
-                from benchmarks import torch_stages
-            except ImportError:
-                missing[way] = "PyTorch is not installed"
-                continue
-            contenders[f"torch {way}"] = torch_stages.prepare(stage, way, eat, spectrogram)
-        if FLAGS.exported and stage == "forward":
-            from benchmarks import exported_stages
-
-            contenders |= exported_stages.prepare(eat, spectrogram, Path(folder))
-        if FLAGS.exported and stage == "embedding":
-            from benchmarks import exported_stages
-
-            contenders |= exported_stages.embedding(eat, batch)
-        # The first call compiles and warms up.
-        for once in contenders.values():
-            once()
-        seconds = {name: [] for name in contenders}
-        rates = []
-        for _ in range(FLAGS.repeats):
-            rates.append(rate())
-            for name, once in contenders.items():
-                began = time.perf_counter()
-                once()
-                seconds[name].append(time.perf_counter() - began)
+        contenders = contenders_of(stage, eat, dtype, batch, ways, Path(folder))
+        seconds, rates = timed_in_turn(contenders.once, rate)
         profile = {}
         if FLAGS.profile and stage == "forward":
             for name, (once, times) in stages.parts(eat, batch, DTYPES[dtype]).items():
                 once()
-                profile[name] = times * statistics.median(
-                    _timed(once) for _ in range(FLAGS.repeats)
-                )
+                taken = [_timed(once) for _ in range(FLAGS.repeats)]
+                profile[name] = times * statistics.median(taken)
     ours = statistics.median(seconds["asd_jax"])
-    found = {
-        "stage": stage,
-        "size": size,
-        "dtype": dtype,
-        "batch": batch,
-        "matmul_flops": statistics.median(rates),
-    }
+    matmul = statistics.median(rates)
+    found = {"stage": stage, "size": size, "dtype": dtype, "batch": batch, "matmul_flops": matmul}
     found["clips_per_second"] = batch / ours * (PIPELINE_BATCHES if stage == "pipeline" else 1)
-    if flops:
-        found |= {
-            "model_flops": flops / ours,
-            "share_of_matmul": flops / ours / found["matmul_flops"],
-        }
-    found["peak_bytes"] = peak.get("asd_jax")
+    if contenders.flops:
+        flops = contenders.flops / ours
+        found |= {"model_flops": flops, "share_of_matmul": flops / matmul}
+    found["peak_bytes"] = contenders.peak_bytes
     found["seconds"] = {name: _summary(values) for name, values in seconds.items()}
     # Ratios are taken within a round, so that a slowdown of both cancels.
     found["ratio_to_torch"] = {
@@ -223,15 +227,30 @@ def group(stage: str, size: str, dtype: str, batch: int, ways: Sequence[str]) ->
         for name, values in seconds.items()
         if name.startswith("torch ")
     }
-    return (
-        found
-        | ({"not_measured": missing} if missing else {})
-        | ({"profile_seconds": profile} if profile else {})
-    )
+    if contenders.missing:
+        found["not_measured"] = dict(contenders.missing)
+    return found | ({"profile_seconds": profile} if profile else {})
+
+
+def timed_in_turn(
+    contenders: Mapping[str, Callable[[], object]], rate: Callable[[], float]
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Returns the seconds of each contender, round by round, and the rates of a matrix product."""
+    # The first call compiles and warms up.
+    for once in contenders.values():
+        once()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    rates = []
+    for _ in range(FLAGS.repeats):
+        rates.append(rate())
+        for name, once in contenders.items():
+            seconds[name].append(_timed(once))
+    return seconds, rates
 
 
 def exported_scores() -> dict[str, float]:
     """Returns {runtime and precision: official score} of the bundled encoder on the factory."""
+    # The runtimes of exported files are optional.
     from benchmarks import exported_stages
 
     with tempfile.TemporaryDirectory() as folder:
@@ -242,69 +261,67 @@ def exported_scores() -> dict[str, float]:
 
 def markdown(result: dict, earlier: dict | None) -> str:
     """Returns the tables of a run in Markdown."""
-    lines = [f"# {result['machine']['device']}, JAX {result['machine']['jax']}", ""]
     before = {_name(found): found for found in (earlier or {}).get("groups", [])}
-    lines += [
+    lines = [
+        f"# {result['machine']['device']}, JAX {result['machine']['jax']}",
+        "",
         "| stage | clips/s | TFLOP/s | of matmul | peak GB | seconds (least, most) | times "
         "PyTorch | times before |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for found in result["groups"]:
-        own = found["seconds"]["asd_jax"]
-        flops = found.get("model_flops")
-        share = found.get("share_of_matmul")
-        old = before.get(_name(found))
-        ratios = [
-            f"{name.removeprefix('torch ')} {ratio:.2f}"
-            for name, ratio in found["ratio_to_torch"].items()
-        ]
-        missing = [f"{way}: {why}" for way, why in found.get("not_measured", {}).items()]
-        cells = [
-            _name(found),
-            f"{found['clips_per_second']:.3g}",
-            f"{flops / 1e12:.3g}" if flops else "",
-            f"{share:.0%}" if share else "",
-            f"{found['peak_bytes'] / 1e9:.2f}" if found["peak_bytes"] else "",
-            f"{own['median']:.3g} ({own['least']:.3g}, {own['most']:.3g})",
-            "; ".join(ratios + missing),
-            f"{old['seconds']['asd_jax']['median'] / own['median']:.2f}" if old else "",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    for found in result["groups"]:
+    groups = result["groups"]
+    lines += [_row(found, before.get(_name(found))) for found in groups]
+    for found in groups:
         if profile := found.get("profile_seconds"):
             whole = found["seconds"]["asd_jax"]["median"]
             lines += ["", f"Parts of {_name(found)}, timed alone, as shares of the whole:", ""]
-            lines += [
-                f"- {name}: {seconds:.3g} s, {seconds / whole:.0%}"
-                for name, seconds in profile.items()
-            ]
-    for found in result["groups"]:
+            lines += [f"- {n}: {s:.3g} s, {s / whole:.0%}" for n, s in profile.items()]
+    for found in groups:
         if len(seconds := found["seconds"]) > 1 + len(found["ratio_to_torch"]):
             lines += ["", f"{_name(found)} by every runtime, seconds (least, most):", ""]
             ranked = sorted(seconds.items(), key=lambda item: item[1]["median"])
-            lines += [
-                f"- {n}: {s['median']:.3g} ({s['least']:.3g}, {s['most']:.3g})" for n, s in ranked
-            ]
+            lines += [f"- {name}: {_range(taken)}" for name, taken in ranked]
     if found := result["exported_scores"]:
-        lines += [
-            "",
-            "Official score of the exported encoder in the box on the factory, Mahalanobis, %:",
-            "",
-        ]
+        title = "Official score of the exported encoder in the box on the factory, Mahalanobis, %:"
         own = found["asd_jax"]
+        lines += ["", title, ""]
         lines += [
             f"- {name}: {100 * value:.2f} ({100 * (value - own):+.2f})"
             for name, value in found.items()
         ]
     if found := result["experiment"]:
-        lines += [
-            "",
-            f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, "
-            f"{json.dumps(found['parts'])}",
-        ]
+        parts = json.dumps(found["parts"])
+        lines += ["", f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, {parts}"]
     if result["left_out"]:
         lines += ["", f"Left out for want of time: {', '.join(result['left_out'])}"]
     return "\n".join(lines) + "\n"
+
+
+def _row(found: dict, old: dict | None) -> str:
+    """Returns the row of one group, beside the same group of an earlier run, if there is one."""
+    own = found["seconds"]["asd_jax"]
+    flops = found.get("model_flops")
+    share = found.get("share_of_matmul")
+    ratios = [
+        f"{name.removeprefix('torch ')} {ratio:.2f}"
+        for name, ratio in found["ratio_to_torch"].items()
+    ]
+    missing = [f"{way}: {why}" for way, why in found.get("not_measured", {}).items()]
+    cells = [
+        _name(found),
+        f"{found['clips_per_second']:.3g}",
+        f"{flops / 1e12:.3g}" if flops else "",
+        f"{share:.0%}" if share else "",
+        f"{found['peak_bytes'] / 1e9:.2f}" if found["peak_bytes"] else "",
+        _range(own),
+        "; ".join(ratios + missing),
+        f"{old['seconds']['asd_jax']['median'] / own['median']:.2f}" if old else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _range(seconds: dict) -> str:
+    return f"{seconds['median']:.3g} ({seconds['least']:.3g}, {seconds['most']:.3g})"
 
 
 def _name(found):

@@ -25,7 +25,7 @@ from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.settings import with_values
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
-from asd_jax.training.embedding import embed_windows
+from asd_jax.training.embedding import Batching, embed_windows
 
 BARE = "filter bank"  # the view without EAT: the mean over time of the spectrogram after SimAM
 MADE_OF = "made_of.json"
@@ -112,9 +112,8 @@ def _embed(config, encoder: EncoderConfig, params, clips, views):
         lambda batch: embed(params, batch["wave"], batch["simam_mode"]),
         windows,
         window_reader(config, clips),
+        Batching(config.optimizer.batch_size, config.data.threads),
         what=f"clips of {clips[0].machine} embedded",
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
         extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
     )
     axes = [("clip", "embedding"), *(view.axes for view in views)]

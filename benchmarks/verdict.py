@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from asd_jax.reporting import plots
 from asd_jax.reporting.page import Plot, Section, Table
+from asd_jax.reporting.plots import column_title
 from asd_jax.reporting.table import percent
 from asd_jax.runtime.files import atomic_file
 from asd_jax.scoring.intervals import Comparison, Interval, bootstrap, paired_bootstrap
@@ -180,8 +182,6 @@ def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
     """Returns the headings and cells of a table of every machine's values in every cell, mean over
     seeds in percent.
     """
-    from asd_jax.reporting.plots import column_title
-
     names = list(
         dict.fromkeys(
             c for of in found["cells"].values() for row in of["machines"].values() for c in row
@@ -212,8 +212,6 @@ def result_sections(
         found: The content of <name>.json.
         more: Further rows of the table.
     """
-    from asd_jax.reporting import plots
-
     columns, rows = as_table(found)
     differences = {
         cell: Interval(*(of["minus_reference"][key] for key in ("difference", "low", "high")))

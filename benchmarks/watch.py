@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 from absl import flags
 
+from asd_jax.detector.detector import Detector
 from asd_jax.detector.sample_format import SampleFormat
 from asd_jax.detector.stream import Decoder
 from asd_jax.detector.watch import Watch, memory_mb
@@ -32,6 +33,7 @@ from asd_jax.detector.watch_settings import WatchSettings
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import write_json
+from asd_jax.scoring.back_ends.fusion import fused
 from benchmarks.provenance import provenance
 
 FLAGS = flags.FLAGS
@@ -153,9 +155,6 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
     """Returns a compiled function that computes a detector's score of a window, and the window's
     length in seconds.
     """
-    from asd_jax.detector.detector import Detector
-    from asd_jax.scoring.back_ends.fusion import fused
-
     if path:
         detector = Detector.load(path)
     else:

@@ -5,7 +5,7 @@
 Data: recordings/<machine>/train/*.wav (normal sound) and recordings/<machine>/test/*.wav, of 10 s;
 others are cut or padded (--config.data.clip_seconds, --config.data.length=window). The classes that
 the training tells apart are the attributes, where clips have any, else four clusters of sounds.
-Weights of public checkpoints do better: configs/toycar.py names the commands.
+The paper's encoder is a larger one: configs/toycar.py names the commands.
 """
 
 from ml_collections import ConfigDict

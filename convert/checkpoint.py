@@ -158,6 +158,7 @@ def _read_torch(path: Path):
             f"{path}: no named tensors here, neither a state_dict itself nor one under "
             f"{', '.join(STATES)}; found {keys}"
         )
+    # A copy, because the teacher is taken out.
     model = dict(saved if plain else model)
     teacher = model.pop("_ema", {})
     settings = None if plain else _get(saved, "cfg", "model") or _get(saved, "args")
@@ -225,6 +226,7 @@ def _without_prefix(path, named):
         raise InputError(
             f"{path}: holds {len(prefixes)} models, under {parts}: save the state_dict() of one"
         )
+    # At most one, and none if the file is no EAT, which is reported later.
     prefix = "".join(prefixes)
     found = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     if len(found) < len(named):
@@ -233,6 +235,7 @@ def _without_prefix(path, named):
 
 
 def _from_hub(repository, revision):
+    # huggingface_hub is optional.
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:

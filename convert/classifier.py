@@ -5,13 +5,12 @@
   python -m convert.classifier --weights=weights/eat_as2m.safetensors --recording=a.wav
 
 Prints number and probability of the most probable classes, with their names where --labels gives
-AudioSet's class_labels_indices.csv. In Python: `load_classifier` and `audioset_logits`.
+AudioSet's class_labels_indices.csv. In Python: convert/audioset.py.
 """
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -19,70 +18,7 @@ from asd_jax.runtime import command
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_result
 
-# jax and flax take seconds to import, which --help should not have to wait for.
-if TYPE_CHECKING:
-    from jaxtyping import Array, Float
-
 FLAGS = flags.FLAGS
-
-
-def load_classifier(path: str | Path) -> tuple[dict, float]:
-    """Returns the parameters "fc_norm" and "head" of a weight file, and the eps of the norm.
-
-    The eps is 1e-6 for fairseq and 1e-5 for Hugging Face.
-
-    Raises:
-        InputError: For the same reasons as `read_weights`, or because the file has no classifier.
-    """
-    from flax.traverse_util import unflatten_dict
-
-    from asd_jax.training.weights import read_weights
-
-    tensors, header = read_weights(path)
-    if "classifier" not in header:
-        raise InputError(
-            f"{path}: holds no classifier; convert a fine-tuned checkpoint with --with_head"
-        )
-    kept = {name: t for name, t in tensors.items() if name.startswith(("fc_norm/", "head/"))}
-    return unflatten_dict(kept, sep="/"), header["classifier"]["eps"]
-
-
-def audioset_logits(
-    params: dict, tokens: "Float[Array, 'b n d']", eps: float
-) -> "Float[Array, 'b c']":
-    """Returns the logits "b c" of the AudioSet classes, computed from the CLS token of EAT's
-    tokens.
-
-    A sigmoid turns them into probabilities.
-    """
-    import flax.linen as nn
-
-    cls = nn.LayerNorm(eps).apply({"params": params["fc_norm"]}, tokens[:, 0])
-    logits: Any = nn.Dense(params["head"]["bias"].size).apply({"params": params["head"]}, cls)
-    return logits
-
-
-def probabilities(weights: str | Path, recording: str | Path) -> Any:
-    """Returns the probability of each class for a recording, "c".
-
-    Raises:
-        InputError: As for `load_classifier`, or the recording cannot be read.
-    """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from asd_jax.data.audio import read_clip
-    from asd_jax.features.front_end import FrontEnd, SimAM
-    from asd_jax.models.eat import EAT
-    from asd_jax.training.weights import front_end_of, load_encoder
-
-    head, eps = load_classifier(weights)
-    sizes, params = load_encoder(weights)
-    front_end = front_end_of(weights) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
-    spectrogram = front_end.spectrogram(jnp.asarray(read_clip(recording))[None])
-    tokens = EAT(sizes).apply({"params": params}, spectrogram)[0]
-    return np.asarray(jax.nn.sigmoid(audioset_logits(head, tokens, eps)[0]))
 
 
 def class_names(path: str | Path) -> list[str]:
@@ -109,6 +45,9 @@ def define_flags(argv: Sequence[str]) -> None:
 def main() -> None:
     """Prints the most probable classes."""
     names = class_names(FLAGS.labels) if FLAGS.labels else []
+    # jax and flax take seconds to import, which --help should not have to wait for.
+    from convert.audioset import probabilities
+
     found = probabilities(FLAGS.weights, FLAGS.recording)
     for number in (-found).argsort(kind="stable")[: FLAGS.top]:
         name = names[number] if number < len(names) else ""

@@ -11,9 +11,10 @@ Nothing in a source file is ever executed. convert/README.md lists the public ch
 """
 
 import dataclasses
+import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from asd_jax.runtime import command
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256
 from asd_jax.runtime.log import print_line
+from convert import table
 from convert.checkpoint import is_ours, open_checkpoint
 from convert.places import ENDINGS
 
@@ -75,9 +77,7 @@ def convert(
         revision=revision,
         heads=heads,
     )
-    return found.config, _nested(
-        {name: np.asarray(parameter) for name, parameter in found.parameters.items()}
-    )
+    return found.config, found.nested(np.asarray)
 
 
 def write(source: str | Path, output: str | Path, **options) -> "Found":
@@ -96,9 +96,10 @@ def write(source: str | Path, output: str | Path, **options) -> "Found":
             f"{output}: weights are written as safetensors: name it {Path(output).stem}.safetensors"
         )
     found = find(source, **options)
+    # jax and flax, which take seconds to import, are needed only for a source that was accepted.
     from asd_jax.training.weights import save_weights
 
-    save_weights(output, _nested(found.parameters), found.header)
+    save_weights(output, found.nested(), found.header)
     return found
 
 
@@ -118,20 +119,19 @@ def write_huggingface(source: str | Path, output: str | Path, **options) -> "Fou
         raise InputError(f"{output}: with --to=huggingface the output is a folder")
     if options.get("with_decoder"):
         raise InputError("--with_decoder: the Hugging Face layout has no place for a decoder")
+    # jax and flax, which take seconds to import, are needed only now.
+    from convert import huggingface
+
     if is_ours(source):
         if options.get("weights", "student") != "student":
             raise InputError(f"{source}: weights of ours hold no EMA teacher")
-        from convert.huggingface import read_ours
-
-        config, parameters, front_end, left, classifier = read_ours(source)
+        config, parameters, front_end, left, classifier = huggingface.read_ours(source)
         dropped = dict.fromkeys(left, "the Hugging Face layout has no place for it")
         header = {"front_end": front_end, "sha256": file_sha256(source), "classifier": classifier}
         found = Found(config, parameters, header, dropped, None)
     else:
         found = find(source, **options)
-    from convert.huggingface import write_public
-
-    write_public(output, found.config, found.parameters, found.header["front_end"])
+    huggingface.write_public(output, found.config, found.parameters, found.header["front_end"])
     return found
 
 
@@ -153,6 +153,16 @@ class Found:
     header: Mapping[str, Any]
     dropped: Mapping[str, str]
     position_difference: float | None
+
+    def nested(self, value: Callable[[Any], Any] = lambda parameter: parameter) -> dict:
+        """Returns the values of the parameters as a tree, by our names."""
+        tree: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            *parents, leaf = name.split("/")
+            # Made here, as flax takes a second to import.
+            branch = functools.reduce(lambda of, part: of.setdefault(part, {}), parents, tree)
+            branch[leaf] = value(parameter)
+        return tree
 
 
 # The parts of which the EMA teacher has no copy of its own.
@@ -193,8 +203,8 @@ def find(
     if weights not in ("student", "ema"):
         raise InputError(f"weights={weights!r}; known: student, ema")
     checkpoint = open_checkpoint(source, revision)
-    # jax is imported from here on.
-    from convert import sizes, table
+    # It imports jax and flax, for which a source that cannot be opened need not wait.
+    from convert import sizes
 
     path = checkpoint.path
     tensors = dict(checkpoint.tensors)
@@ -204,8 +214,7 @@ def find(
     wanted = table.rows(table.ENCODER, config.depth)
     template = sizes.encoder_template(config)
     if with_decoder:
-        name = re.compile(r"decoder\.blocks\.\d+\.0\.weight")
-        layers = sum(name.fullmatch(one) is not None for one in tensors)
+        layers = _decoder_layers(tensors)
         wanted += table.rows(table.DECODER, layers)
         template |= sizes.decoder_template(path, tensors, layers)
     if with_head:
@@ -226,15 +235,19 @@ def find(
             "classes": template["head/bias"][0],
             "eps": CLASSIFIER_EPS[checkpoint.layout],
         }
-    parameters = {
-        row.ours: Parameter(
-            tensors[row.public], row.transform, template[row.ours], f"{path}: {row.public}"
-        )
-        for row in wanted
-    }
+    parameters = {}
+    for row in wanted:
+        place = f"{path}: {row.public}"
+        shape = template[row.ours]
+        parameters[row.ours] = Parameter(tensors[row.public], row.transform, shape, place)
     dropped |= _of_other_model(checkpoint, weights)
     difference = sizes.position_difference(path, tensors, config)
     return Found(config, parameters, header, dropped, difference)
+
+
+def _decoder_layers(tensors: Mapping[str, Any]) -> int:
+    name = re.compile(r"decoder\.blocks\.\d+\.0\.weight")
+    return sum(name.fullmatch(one) is not None for one in tensors)
 
 
 def _of_teacher(checkpoint) -> dict:
@@ -270,12 +283,6 @@ def _check_size(checkpoint, tensors) -> None:
             f"{checkpoint.path}: tensors of {size} bytes in a file of {checkpoint.size}: they "
             "share their numbers, which no model of ours does; refused"
         )
-
-
-def _nested(parameters):
-    from flax.traverse_util import unflatten_dict
-
-    return unflatten_dict(dict(parameters), sep="/")
 
 
 def define_flags(argv: Sequence[str]) -> None:

@@ -73,6 +73,7 @@ def write_public(
         "torch_dtype": "float32",
         "asd_jax_front_end": front_end,
     }
+    # Sorted, so that two exports can be compared line by line.
     write_json(path / "config.json", dict(sorted(settings.items())))
 
 

@@ -92,6 +92,7 @@ def _snapshot(folder: Path) -> Path:
     snapshots = folder if folder.name == "snapshots" else folder / "snapshots"
     if not snapshots.is_dir():
         return folder
+    # The cache keeps every commit that was ever fetched.
     there = sorted(path for path in snapshots.iterdir() if path.is_dir())
     main = snapshots.with_name("refs") / "main"
     if main.is_file():

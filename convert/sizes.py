@@ -52,6 +52,7 @@ def sizes(
     """
     path = checkpoint.path
     settings = encoder_settings(checkpoint.settings or {})
+    # The settings count the blocks; without them, the names of the tensors do.
     depth = settings.get("depth")
     if type(depth) is not int:
         blocks = [re.match(r"blocks\.(\d{1,4})\.", name) for name in tensors]
@@ -101,6 +102,7 @@ def _heads(
     if said is None and checkpoint.layout == "huggingface" and checkpoint.settings is not None:
         said = 12  # the public code's default
     elif said is None and checkpoint.layout == "fairseq":
+        # The public sizes.
         said = {768: 12, 1024: 16}.get(width)
     if said is None:
         raise InputError(

@@ -102,6 +102,7 @@ def public_name(name: str) -> str:
     """Returns the table's name for a key of a fairseq or Hugging Face file, wrapped or not."""
     for wrapper in WRAPPERS:
         name = name.replace(wrapper, "")
+    # Wrappers may be nested, as in module.model.
     while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
         name = name.removeprefix(prefix)
     for fairseq, ours in FAIRSEQ_PARTS:

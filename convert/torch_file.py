@@ -120,6 +120,7 @@ class Tensor:
             ) from error
         if len(data) != span * itemsize:
             raise InputError(f"{storage.archive.filename}: {storage.entry} ends early")
+        # Strides are counted in elements there, in bytes by NumPy.
         steps = [stride * itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(np.frombuffer(data, self.dtype), self.shape, steps)
 
@@ -381,6 +382,7 @@ def _tensor(storage, offset, shape, strides):
 
 
 def _span(shape, strides):
+    # An empty tensor spans nothing, whatever its strides say.
     if 0 in shape:
         return 0
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))

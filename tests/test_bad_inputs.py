@@ -83,7 +83,8 @@ def make_recordings(root):
 
 def make_weights(folder):
     sizes = EATConfig(64, 2, 2)
-    params, header = random_eat(sizes, 0), {"kind": "eat", "eat": sizes.__dict__}
+    params = random_eat(sizes, 0)
+    header = {"kind": "eat", "eat": sizes.__dict__}
     save_weights(folder / "good.safetensors", params, header)
     whole = (folder / "good.safetensors").read_bytes()
     (folder / "truncated.safetensors").write_bytes(whole[:-100])
@@ -108,7 +109,8 @@ def make_weights(folder):
 
 
 def make_embeddings(root):
-    rng, n = np.random.default_rng(0), 8
+    rng = np.random.default_rng(0)
+    n = 8
     split = np.array(["train"] * 4 + ["test"] * 4)
     text = {
         "files": np.array([f"{i}.wav" for i in range(n)]),

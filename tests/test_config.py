@@ -42,7 +42,8 @@ def test_every_key_says_what_it_means_and_is_listed_once(config):
 def test_the_listing_shows_every_key_with_its_default_and_its_meaning(command):
     status, said, _ = command(asd_jax.config)
     assert status == 0
-    assert "--config.optimizer.batch_size=32\n    clips a step, and a batch of embedding" in said
+    meaning = "clips in a training step, and in a batch of embedding"
+    assert f"--config.optimizer.batch_size=32\n    {meaning}" in said
     assert "--config.data.zoo_share=0.0" in command(asd_jax.config, "--pretrain")[1]
 
 

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from scoring.submissions import write as write_section
 
 from asd_jax.data.dcase import edition
-from asd_jax.scoring.submission import write_submission
 
 FILES = [
     f"section_00_{domain}_test_{label}_{i:04d}_a.wav"
@@ -23,7 +23,7 @@ def write(folder, machines, files=FILES, shift=1.0, seed=0):
     rng = np.random.default_rng(seed)
     for machine in machines:
         scores = rng.normal(size=len(files)) + shift * ANOMALOUS
-        write_submission(folder, machine, ["00"] * len(files), files, scores, scores > 1)
+        write_section(folder, machine, files, scores, scores > 1)
     return folder
 
 
@@ -99,9 +99,7 @@ def test_what_a_score_is_over_is_said_beside_it(tmp_path):
     labelled = [m for m in edition(2024).evaluation if m not in ("Scanner", "HairDryer")]
     write(tmp_path, labelled)
     write(tmp_path, ["Scanner"], files=[f"section_00_{i:04d}.wav" for i in range(len(FILES))])
-    write_submission(
-        tmp_path, "ToyCircuit", ["00"] * len(FILES), FILES, [1.0] * len(FILES), ANOMALOUS
-    )
+    write_section(tmp_path, "ToyCircuit", FILES, [1.0] * len(FILES), ANOMALOUS)
     done = command(f"--scores={tmp_path}", "--year=2024", f"--json={tmp_path}/s.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "s.json").read_text())
@@ -124,8 +122,8 @@ def test_a_submission_of_2021_needs_both_domains_of_every_section(tmp_path):
     for machine, sections in edition(2021).evaluation.items():
         for section in sections:
             names = [f"section_{section}_source_test_{i:04d}.wav" for i in range(3)]
-            columns = ([section] * 3, names, [0.5, 1.0, 2.0], [0, 0, 1])
-            write_submission(tmp_path, machine, *columns, year=2021, domain=["source"] * 3)
+            columns = (names, [0.5, 1.0, 2.0], [0, 0, 1])
+            write_section(tmp_path, machine, *columns, section=section, year=2021)
     done = command(f"--scores={tmp_path}", "--year=2021", "--check")
     assert done.returncode == 2 and "21 problem(s)" in done.stderr
     assert "no anomaly scores of fan section 03, target domain" in done.stderr

@@ -33,7 +33,8 @@ def test_fit_score_update(command, normal, tmp_path):
     status, out, err = command(asd_jax.detect, "fit", *flags)
     assert status == 0 and not out and "20 normal recordings" in err and str(fitted) in err, err
     test = write(tmp_path / "test", [sound(300), sound(301, fault=0.05), sound(302, 5.0)])
-    table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
+    table = tmp_path / "scores.csv"
+    page = tmp_path / "scores.html"
     flags = [
         f"--detector={fitted}",
         "--json",
@@ -92,7 +93,7 @@ def test_the_rate_is_changed_and_shown_without_recordings(command, fitted, tmp_p
     status, _, err = command(asd_jax.detect, "set-rate", *flags)
     assert status == 0 and "will be replaced" not in err
     assert re.search(
-        r"(\b1 stretch|[^1] stretches) of like sound, 0.01 hours, (1 .*mode|[^1] .*modes);", err
+        r"(\b1 stretch|[^1] stretches) of similar sound, 0.7 minutes, (1 .*mode|[^1] .*modes);", err
     )
     status, _, err = command(asd_jax.detect, "set-rate", *flags)
     assert status == 0 and "rare.detector is there and will be replaced" in err

@@ -53,20 +53,16 @@ def in_a_fresh_process(file, wave, tmp_path):
 def test_stablehlo_needs_jax_alone_and_takes_any_batch_and_length(command, tmp_path, encoder_file):
     file = exported(command, tmp_path, "weights", encoder_file, "stablehlo", "--seconds=1")
     wave = WAVES[:, :7777]
-    found, expected = (
-        in_a_fresh_process(file, wave, tmp_path),
-        load_pipeline(encoder_file).embed(wave),
-    )
+    found = in_a_fresh_process(file, wave, tmp_path)
+    expected = load_pipeline(encoder_file).embed(wave)
     assert found["samples"] == 0 and found["sample_rate"] == RATE
     assert np.abs(found["embedding"] - expected).max() < 5e-7  # measured 2.4e-7
 
 
 @pytest.mark.slow
 def test_stablehlo_of_a_detector_gives_score_and_threshold(command, tmp_path, detector_file):
-    file, detector = (
-        exported(command, tmp_path, "detector", detector_file, "stablehlo"),
-        Detector.load(detector_file),
-    )
+    file = exported(command, tmp_path, "detector", detector_file, "stablehlo")
+    detector = Detector.load(detector_file)
     found = in_a_fresh_process(file, WAVES, tmp_path)
     assert found["score"] == pytest.approx([detector.score(wave) for wave in WAVES], abs=1e-4)
     assert found["threshold"] == np.float32(detector.threshold) and found["samples"] == RATE
@@ -90,10 +86,8 @@ def test_onnx_runs_in_onnxruntime_and_openvino(command, tmp_path, encoder_file):
 
 @pytest.mark.slow
 def test_onnx_of_a_detector_gives_score_and_threshold(command, tmp_path, detector_file):
-    file, detector = (
-        exported(command, tmp_path, "detector", detector_file, "onnx"),
-        Detector.load(detector_file),
-    )
+    file = exported(command, tmp_path, "detector", detector_file, "onnx")
+    detector = Detector.load(detector_file)
     score, threshold = onnxruntime.InferenceSession(file).run(
         ["score", "threshold"], {"wave": WAVES}
     )

@@ -95,9 +95,7 @@ def test_the_service_neither_gets_used_to_a_fault_nor_changes_its_detector(detec
     clock = Clock()
     detector.save(tmp_path / "before.detector")
     with Store(tmp_path / "s.db") as store:
-        watcher = Watcher(
-            MACHINE, detector, store, clock=lambda: clock.wall, monotonic=lambda: clock.steady
-        )
+        watcher = Watcher(MACHINE, detector, store, clock=clock.both)
         limits = watcher.alarm.threshold, watcher.alarm.release
         for _ in range(12):
             play(watcher, clock, sound(800, fault=0.05))

@@ -142,7 +142,8 @@ def test_pipelines_and_cross_validation_take_lists_of_sounds():
     louder = FunctionTransformer(lambda waves: [2 * wave for wave in waves])
     estimator = make_pipeline(louder, SoundAnomalyDetector(weights=None))
     assert estimator.fit(HEALTHY).predict(TODAY).tolist() == [1, -1] * 3
-    sounds, truth = HEALTHY + TODAY[1::2], [1] * len(HEALTHY) + [-1] * 3
+    sounds = HEALTHY + TODAY[1::2]
+    truth = [1] * len(HEALTHY) + [-1] * 3
     folds = [(np.arange(8), np.arange(8, 15))]
     found = cross_val_score(
         SoundAnomalyDetector(weights=None), sounds, truth, cv=folds, scoring="roc_auc"

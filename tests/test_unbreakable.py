@@ -61,7 +61,8 @@ def in_process(workdir):
 
     from asd_jax.runtime.command import run
 
-    before, argv = set(flags.FLAGS), sys.argv
+    before = set(flags.FLAGS)
+    argv = sys.argv
     sys.argv = ["asd_jax.train", *SMOKE, f"--workdir={workdir}"]
     try:
         with pytest.raises(SystemExit) as stop:
@@ -91,7 +92,7 @@ def terminating(function, at):
     ("owner", "name", "at"),
     [
         pytest.param(Checkpoints, "save", 1, marks=pytest.mark.slow),
-        pytest.param(loop, "_report", 3, marks=pytest.mark.slow),
+        pytest.param(loop.Reports, "write", 3, marks=pytest.mark.slow),
         (asd_jax.run.embed, "embed_machine", 2),
         pytest.param(asd_jax.run.score, "score_machine", 2, marks=pytest.mark.slow),
     ],
@@ -113,14 +114,15 @@ def test_sigterm_saves_and_the_printed_command_ends_as_if_undisturbed(
     assert left(tmp_path / "run") == undisturbed
     assert (
         "continuing after step" in out
-        if owner in (Checkpoints, loop)
+        if owner in (Checkpoints, loop.Reports)
         else "training is finished" in out
     )
 
 
 def test_what_is_there_is_not_embedded_again(copied, undisturbed, command, monkeypatch):
     workdir, flags = copied
-    embedded, embed_machine = [], asd_jax.run.embed.embed_machine
+    embedded = []
+    embed_machine = asd_jax.run.embed.embed_machine
 
     def counting(config, encoder, params, clips):
         embedded.append(clips[0].machine)
@@ -225,7 +227,8 @@ def test_second_process_on_a_workdir_is_refused_and_a_killed_ones_lock_is_not(co
 def test_full_disk_is_one_message_and_the_run_continues(
     undisturbed, command, monkeypatch, tmp_path
 ):
-    flags, save = [*SMOKE, f"--workdir={tmp_path}"], Checkpoints.save
+    flags = [*SMOKE, f"--workdir={tmp_path}"]
+    save = Checkpoints.save
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full(self, step, state):
@@ -263,18 +266,19 @@ def test_clip_that_changes_while_training_stops_the_run_without_loss(
         / "train"
         / "section_00_source_train_normal_0003_spd_1_load_0.wav"
     )
-    report, kept = loop._report, {}
+    write = loop.Reports.write
+    kept = {}
 
-    def disturb(log, done, *rest):
-        if done and done[0] == 1 and not kept:
+    def disturb(reports):
+        if reports.waiting and reports.waiting[0] == 1 and not kept:
             found = sorted(clip.parent.glob("*.wav"))
             for path in found:
                 kept[path] = path.read_bytes(), path.stat().st_mtime_ns
                 path.unlink() if change == "removed" else path.write_bytes(kept[path][0] + b"\0\0")
-        report(log, done, *rest)
+        write(reports)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_report", disturb)
+        patch.setattr(loop.Reports, "write", disturb)
         status, _, err = command(asd_jax.train, *flags, "--config.data.threads=1")
     assert status == 2 and "fan/train/section_00" in err and "Traceback" not in err
     assert ("no such file" in err) == (change == "removed") and ("changed since" in err) == (

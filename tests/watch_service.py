@@ -21,6 +21,7 @@ import soundfile
 import uvicorn
 from machine_sound import RATE, sound
 
+from asd_jax.service import watcher
 from asd_jax.service.api import application
 from asd_jax.service.configuration import Machine, read_configuration
 from asd_jax.service.connections import TimedProtocol
@@ -83,11 +84,17 @@ class Clock:
     """The time on the wall, which can be set, and the steady one; the watcher has no other."""
 
     def __init__(self):
-        self.wall, self.steady = 1.7e9, 0.0
+        self.wall = 1.7e9
+        self.steady = 0.0
 
     def pass_by(self, seconds):
         self.wall += seconds
         self.steady += seconds
+
+    @property
+    def both(self):
+        """Returns the clocks of a watcher, which read this time."""
+        return watcher.Clock(lambda: self.wall, lambda: self.steady)
 
 
 def play(watcher, clock, wave):
@@ -154,7 +161,9 @@ class Broker:
     """mosquitto where it is installed, else amqtt; a process that can be stopped and started."""
 
     def __init__(self, folder):
-        self.port, self.folder, self.process = free_port(), folder, None
+        self.port = free_port()
+        self.folder = folder
+        self.process = None
 
     def start(self):
         path = "/usr/sbin:" + os.environ.get("PATH", "")
@@ -186,7 +195,8 @@ class Listener:
     """An MQTT client that keeps what it receives, with the time."""
 
     def __init__(self, port, name="listener"):
-        self.messages, subscribed = [], threading.Event()
+        self.messages = []
+        subscribed = threading.Event()
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name)
         self.client.on_connect = lambda client, *_: client.subscribe("#", 2)
         self.client.on_subscribe = lambda *_: subscribed.set()
@@ -216,7 +226,10 @@ class Radio:
     """
 
     def __init__(self, form="wav"):
-        self.form, self.fault, self.stalled, self.refusing = form, 0.0, False, False
+        self.form = form
+        self.fault = 0.0
+        self.stalled = False
+        self.refusing = False
         handler = _rtsp_handler(self) if form == "rtsp" else _http_handler(self)
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -226,7 +239,8 @@ class Radio:
 
     def blocks(self, step):
         """Yields `step` seconds of int16 samples at a time, at their own speed."""
-        began, sent = time.monotonic(), 0
+        began = time.monotonic()
+        sent = 0
         while not self.refusing:
             while self.stalled and not self.refusing:
                 time.sleep(0.05)
@@ -237,7 +251,8 @@ class Radio:
             time.sleep(max(0.0, began + sent * step - time.monotonic()))
 
     def end(self):
-        self.stalled, self.refusing = False, True
+        self.stalled = False
+        self.refusing = True
         self.server.shutdown()
         self.server.server_close()
 
@@ -280,7 +295,8 @@ def _send_encoded(radio, file):
     stream = container.add_stream(codec, rate=RATE, layout="mono")
     for number, block in enumerate(radio.blocks(0.25)):
         frame = av.AudioFrame.from_ndarray(block[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts = RATE, number * len(block)
+        frame.sample_rate = RATE
+        frame.pts = number * len(block)
         container.mux(stream.encode(frame))
 
 

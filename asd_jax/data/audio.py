@@ -130,6 +130,7 @@ def resample(
     """
     if method not in RESAMPLERS:
         raise InputError(f"no resampler {method!r}; choose {' or '.join(RESAMPLERS)}")
+    # soxr would return float64 for float64, and every later step expects float32.
     wave = wave.astype(np.float32, copy=False)
     if rate == to:
         return wave
@@ -138,6 +139,7 @@ def resample(
     divisor = math.gcd(rate, to)
     step = rate // divisor
     phases = to // divisor
+    # At a ratio of step to phases, the filters repeat after `phases` output samples.
     kernel, width = _sinc_kernel(step, phases)
     padded = np.pad(wave, (width, width + step))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[1])[::step]
@@ -164,6 +166,7 @@ def fit_length(
         raise InputError(f"data.pad={pad!r}; known: repeat, zeros")
     if pad == "zeros" and len(wave) < samples:
         return np.pad(wave, (0, samples - len(wave)))
+    # np.resize repeats from the start, and cuts where there is more.
     return np.resize(wave, samples)
 
 
@@ -198,6 +201,7 @@ def _read(
 ) -> Shaped[np.ndarray, "s"]:
     """Returns the checked waveform: int16 as stored if that is exact, otherwise float32."""
     with open_recording(path) as sound:
+        # The filter needs both channels; every other choice is decided block by block.
         pair = channel in ("cancelled", "guarded")
         names = ("near", "far") if pair else (channel,)
         blocks = [[_pick(block, name) for name in names] for block in _limited(sound)]

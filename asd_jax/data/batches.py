@@ -2,6 +2,7 @@
 ahead by grain's threads.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,22 +12,28 @@ import numpy as np
 Batch = dict[str, np.ndarray]
 # Reads a clip or one of its windows.
 Reader = Callable[[Any], np.ndarray]
+# Maps a waveform and a random generator to the waveform to train on.
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-class _Source:
-    """A grain source that returns clips by number."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Clips that are read by number, with what belongs to each: a source for grain.
 
-    def __init__(
-        self,
-        clips: Sequence,
-        extras: Sequence[dict[str, int]],
-        read: Reader,
-        reads: str = "wave",
-    ):
-        self.clips = clips
-        self.extras = extras
-        self.read = read
-        self.reads = reads
+    Attributes:
+        clips: The clips, or windows of them.
+        extras: Integers that belong to each clip and are added to the batch, e.g. {"label": 3}.
+        read: Returns the waveform of a clip. All waveforms must have the same length.
+        reads: The name in the batch of what `read` returns.
+        change: In training, maps a waveform and a random generator, which depends on the seed and
+            the place in the order alone, to the waveform to train on; None for the waveform itself.
+    """
+
+    clips: Sequence
+    extras: Sequence[dict[str, int]]
+    read: Reader
+    reads: str = "wave"
+    change: Change | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -63,56 +70,40 @@ class _Share:
 
 
 def training_batches(
-    clips: Sequence,
-    extras: Sequence[dict[str, int]],
-    read: Reader,
+    examples: Examples,
     *,
     batch_size: int,
     epochs: int,
     seed: int,
     start: int = 0,
-    threads: int = 4,
     share: tuple[int, int] = (0, 1),
-    change: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
-    reads: str = "wave",
+    threads: int = 4,
 ) -> Iterator[Batch]:
-    """Returns the batches of `epochs` passes over the clips, each in a new order, from batch
+    """Returns the batches of `epochs` passes over the examples, each in a new order, from batch
     `start` on.
 
     Batch number i depends only on the seed and i, so a run can resume at any step. There are epochs
     * clips // batch_size batches: an incomplete last batch is dropped.
 
     Args:
-        clips: The clips to train on.
-        extras: Integers that belong to each clip and are added to the batch, e.g. {"label": 3}.
-        read: Returns the waveform of a clip. All waveforms must have the same length.
+        examples: The clips to train on.
         batch_size: Clips per batch.
         epochs: Number of passes over the clips.
         seed: Seed of the order.
         start: Number of batches already used.
-        threads: Number of threads that read ahead.
         share: (i, n) reads only the i-th of n equal parts of every batch.
-        change: Maps a waveform and a random generator, which depends on the seed and the place in
-            the order alone, to the waveform to train on; None for the waveform itself.
-        reads: The name in the batch of what `read` returns.
+        threads: Number of threads that read ahead.
     """
-    if start >= epochs * len(clips) // batch_size:
+    change = examples.change
+    if start >= epochs * len(examples) // batch_size:
         return iter(())
-    order = (
-        grain.MapDataset.source(_Source(clips, extras, read, reads))
-        .seed(seed)
-        .shuffle()
-        .repeat(epochs)
-    )
+    order = grain.MapDataset.source(examples).seed(seed).shuffle().repeat(epochs)
     if change:
         order = order.random_map(lambda clip, rng: clip | {"wave": change(clip["wave"], rng)})
+    # Every process draws the same order, and reads its own part of each batch.
     own = grain.MapDataset.source(_Share(order, batch_size, *share))
     batches = own.batch(batch_size // share[1], drop_remainder=True)[start:]
-    return iter(
-        batches.to_iter_dataset(
-            grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-        )
-    )
+    return _read_ahead(batches, threads)
 
 
 def clip_batches(
@@ -130,6 +121,11 @@ def clip_batches(
     """
     fill = -len(clips) % batch_size
     numbers = [*range(len(clips)), *[len(clips) - len(clips) % batch_size] * fill]
-    source = _Source([clips[n] for n in numbers], [extras[n] for n in numbers], read)
+    examples = Examples([clips[n] for n in numbers], [extras[n] for n in numbers], read)
+    return _read_ahead(grain.MapDataset.source(examples).batch(batch_size), threads)
+
+
+def _read_ahead(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
+    # Two batches per thread bridge a slow read, e.g. of a compressed file.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return iter(grain.MapDataset.source(source).batch(batch_size).to_iter_dataset(options))
+    return iter(batches.to_iter_dataset(options))

@@ -142,10 +142,12 @@ class ClipCache:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     name = self.folder / uuid.uuid4().hex
                     self._files = [
+                        # A new name for each process: nobody else appends to its pack.
                         open(name.with_suffix(end), "xb", buffering=0)
                         for end in (".int16", ".index")
                     ]
                 pack, index = self._files
+                # The lock keeps samples and index lines of several reading threads apart.
                 first = pack.tell() // 2
                 _write_whole(pack, samples.tobytes())
                 summed = zlib.crc32(samples)
@@ -177,6 +179,7 @@ def _read_index(index: Path) -> dict[str, Place]:
             lines = file.readlines()
     except OSError as error:
         raise CacheError(f"{index}: cannot be read ({error.strerror or error})") from error
+    # A crash may have cut the last line, or left samples that it names unwritten.
     for line in lines:
         if match := _LINE.fullmatch(line):
             first, count, summed = (int(number) for number in match.groups()[1:])
@@ -220,6 +223,7 @@ def screen_clips(
 
     kept = []
     skipped = []
+    # Not a `with` block: after an error, the clips that are waiting must not be read.
     pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:
         for clip, why in zip(clips, pool.map(reason, clips), strict=True):

@@ -59,6 +59,7 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
         size = size - kind.counted if size != -1 else 0xFFFFFFFF
         if name == kind.names[1]:
             size = max(size, 0)
+        # A known name is believed, even if its size exceeds the file.
         known = size >= 0 and (name == kind.names[1] or name in _KNOWN)
         if not known and not (_is_name(name) and 0 <= size <= end - place - width):
             no_more_sound(file, place, end, found_samples)
@@ -85,6 +86,7 @@ def known_size(
     """
     left = end - place
     if stated == 0 and left and formed:
+        # A bounded number, as samples may look like an endless row of empty chunks.
         chunks = itertools.islice(_walkable(file, place, end, kind), 1 << 12)
         # If only chunks follow until the end of the file, nothing was recorded.
         return 0 if all(chunks) else None

@@ -82,6 +82,7 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     """
     path = str(path)
     name = labelled or os.path.basename(path)
+    # Training clips are normal by definition, others unknown until something says so.
     unsaid = 0 if split == "train" else -1
     said = parse_name(name, supplemental=split == "supplemental")
     if said is None and name.startswith("section_"):
@@ -197,6 +198,7 @@ def machine_folders(root: str | Path, left_out: list[str] | None = None) -> dict
         raise InputError(f"{root}: no such folder; {EXPECTED_TREE}")
     if split_folders(root):
         return {root.resolve().name: [root]}
+    # Breadth first, one level at a time; the folder of a machine is not searched further.
     level = [root]
     folders = []
     for _ in range(4):

@@ -61,6 +61,7 @@ def add_table(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
+        # Spreadsheets write a byte order mark.
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             columns = list(table.fieldnames or ())

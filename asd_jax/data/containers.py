@@ -46,6 +46,7 @@ def find_sound(file: BinaryIO) -> Sound:
     if not end:
         raise InputError("empty, no bytes in it")
     begin = 0
+    # Several tags may precede the sound.
     while length := id3_length(read_at(file, begin, 10)):
         begin += length
     head = read_at(file, begin, 16)
@@ -116,6 +117,7 @@ def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: Kind) 
     """Returns the same sound with the actual size inserted into the header, which does not state
     it.
     """
+    # The size stands right before the samples.
     field = struct.pack(kind.head[0] + kind.head[-1], min(size + kind.counted, _MOST))
     head = read_at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
     return dataclasses.replace(sound, head=head, at=place, size=size)
@@ -155,6 +157,7 @@ def _wav(file: BinaryIO, place: int, size: int, kind: Kind, form: bytes, fact: b
         if found := find_mp3(file, place, place + size):
             return found
         raise InputError("a wav said to hold MP3, but no MP3 is in it")
+    # Such samples need no decoder, see _PlainWav.
     plain = order == "<" and channels and (tag, step, bits) == (1, 2 * channels, 16)
     endless = struct.pack(f"{order}I", 0xFFFFFFFF)
     # libsndfile reads to the end of its input if the stated size is the maximum.

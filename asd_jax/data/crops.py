@@ -2,6 +2,7 @@
 sound files.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -61,51 +62,27 @@ class Crop(NamedTuple):
         ]
 
 
-def crop_batches(
-    files: Sequence[Path],
-    read: Callable[[Path], np.ndarray],
-    *,
-    clips: int,
-    samples: int,
-    seed: int,
-    start: int,
-    steps: int,
-    speed: float = 0.0,
-    threads: int = 4,
-) -> Iterator[tuple[np.ndarray, list[Crop]]]:
-    """Yields batches (waves "b s", their b places) of random crops for the steps start + 1 to
-    `steps`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class RandomCrops:
+    """Batches of random crops by step, a source for grain; each depends on seed and step alone.
 
-    Each batch depends only on the seed and its step.
-
-    Args:
+    Attributes:
         files: Files to draw from, all equally likely.
         read: Returns the waveform of a file.
         clips: Crops b per batch.
         samples: Samples s of each crop. Shorter recordings are repeated.
         seed: Seed of the draws.
-        start: Number of steps already done.
         steps: Total number of steps.
         speed: Largest relative change of speed, which a quarter of the crops get.
-        threads: Number of threads that read ahead.
     """
-    if start >= steps:
-        return iter(())
-    source = _Crops(
-        files=files, read=read, clips=clips, samples=samples, seed=seed, steps=steps, speed=speed
-    )
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
 
-
-class _Crops:
-    def __init__(self, files, read, clips, samples, seed, steps, speed):
-        self.files = files
-        self.read = read
-        self.shape = (clips, samples)
-        self.seed = seed
-        self.steps = steps
-        self.speed = speed
+    files: Sequence[Path]
+    read: Callable[[Path], np.ndarray]
+    clips: int
+    samples: int
+    seed: int
+    steps: int
+    speed: float = 0.0
 
     def __len__(self) -> int:
         return self.steps
@@ -113,15 +90,16 @@ class _Crops:
     def __getitem__(self, step: int) -> tuple[np.ndarray, list[Crop]]:
         # Seeding by the step makes every batch independent of the steps before it.
         rng = np.random.default_rng([self.seed, step])
-        clips, samples = self.shape
-        chosen = rng.integers(len(self.files), size=(clips,))
-        found = [self._crop(int(n), samples, rng) for n in chosen]
+        chosen = rng.integers(len(self.files), size=(self.clips,))
+        found = [self._crop(int(n), rng) for n in chosen]
         return np.stack([wave for wave, _ in found]), [crop for _, crop in found]
 
-    def _crop(self, file, samples, rng):
+    def _crop(self, file: int, rng: np.random.Generator) -> tuple[np.ndarray, Crop]:
+        samples = self.samples
         wave = self.read(self.files[file])
         span = samples
         if self.speed and rng.uniform() < SPEED_SHARE:
+            # More or fewer samples of the recording, resampled to one length below.
             span = round(samples * (1 + rng.uniform(-self.speed, self.speed)))
         begin = int(rng.integers(max(len(wave) - span, 0) + 1))
         crop = Crop(file, begin, samples, span / samples, len(wave))
@@ -131,3 +109,15 @@ class _Crops:
 
     def __repr__(self) -> str:
         return f"crops of {len(self.files)} recordings"
+
+
+def crop_batches(
+    crops: RandomCrops, *, start: int, threads: int = 4
+) -> Iterator[tuple[np.ndarray, list[Crop]]]:
+    """Returns the batches (waves "b s", their b places) of the steps after `start`, read ahead by
+    a number of threads.
+    """
+    if start >= crops.steps:
+        return iter(())
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    return iter(grain.MapDataset.source(crops)[start:].to_iter_dataset(options))

@@ -34,6 +34,7 @@ def _machines(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
         for sections, names in table.items()
         for machine in names.split()
     ]
+    # The order of every table and of the downloads.
     return dict(sorted(pairs, key=lambda pair: pair[0].lower()))
 
 

@@ -60,6 +60,7 @@ class _PlainWav:
         self.channels, self.samplerate = sound.plain
         self.file = file
         self.frames = sound.size // (2 * self.channels)
+        # np.fromfile reads from here on.
         file.seek(sound.at)
 
     def read(self, frames: int, **_) -> Int16[np.ndarray, "s c"]:
@@ -119,6 +120,7 @@ class Recording:
         Raises:
             InputError: There are fewer samples than required, or more.
         """
+        # Channels count, too: a header may state thousands.
         most = _BLOCK // self.channels
         count = 0
         dtype = "int16" if self._decoder.subtype == "PCM_16" else "float32"
@@ -133,6 +135,7 @@ class Recording:
             raise InputError(
                 f"truncated, the header states {self._frames} samples but {count} are there"
             )
+        # The decoder was told of no end, so that it would reveal what the header hides.
         if self._sound.open_end and self._sound.frames is not None and self._more():
             raise InputError(f"more samples than the {count} that the header states; {TO_WAV}")
         if not self._sound.plain and self._pieces.failed:

@@ -60,6 +60,7 @@ def main() -> int:
         ) from error
     machines = edition_files.machines_of(table, asked.machines, asked.subset)
     session = fetch.new_session()
+    # A dry run writes nothing, so that it may look on beside another process.
     ours = contextlib.nullcontext()
     # A process would remove the partly unpacked files of another one.
     if not asked.dry_run:
@@ -72,11 +73,8 @@ def main() -> int:
             missing, needed, free = edition_files.report(archives, output, asked.parallel)
             if asked.dry_run:
                 return 0
-            if needed > free:
-                raise InputError(
-                    f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are "
-                    "free; choose another --output, or fewer --machines"
-                )
+            _check_room(output, needed, free)
+            edition_files.remove_leftovers(archives, output)
             failures = edition_files.fetch_all(session, missing, output, asked.parallel)
             if asked.subset in (None, "eval"):
                 failures += edition_files.fetch_ground_truth(session, table, output, asked.base_url)
@@ -89,6 +87,14 @@ def main() -> int:
     if any(isinstance(failure, fetch.WrongResponse) for failure in failures):
         return 2
     return 1 if failures else 0
+
+
+def _check_room(output: Path, needed: int, free: int) -> None:
+    if needed > free:
+        raise InputError(
+            f"{output}: about {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; "
+            "choose another --output, or fewer --machines"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import rich.progress as rp
 from asd_jax.data.dcase import GROUND_TRUTH_LICENCE, ZENODO, Edition
 from asd_jax.data.fetch import DownloadError, fetch_file, get
 from asd_jax.data.ground_truth import DOMAINS, LABELS, evaluator_rows, read_ground_truth
-from asd_jax.data.unpack import unpack_machine
+from asd_jax.data.unpack import unpack_machine, unpacking_folder
 from asd_jax.data.zenodo import Archive, at_base
 from asd_jax.runtime.errors import InputError, did_you_mean
 from asd_jax.runtime.log import print_error, print_line
@@ -59,6 +59,7 @@ def report(archives: list[Archive], output: Path, parallel: int) -> tuple[list[A
     disk = next(
         folder for folder in [output.absolute(), *output.absolute().parents] if folder.is_dir()
     )
+    # All archives unpacked, and the largest zips that are fetched at once beside them.
     needed = int(sum(sizes) * UNPACKED_TO_ZIP) + sum(sizes[-parallel:])
     free = shutil.disk_usage(disk).free
     print_line(
@@ -77,6 +78,16 @@ def is_done(archive: Archive, output: Path) -> bool:
         and note.read_text() == archive.md5
         and machine_folder(archive, output).is_dir()
     )
+
+
+def remove_leftovers(archives: Sequence[Archive], output: Path) -> None:
+    """Removes what a killed process left of archives that it had unpacked: zips, unpacked parts."""
+    for archive in archives:
+        zipped = output / STATE / archive.name
+        if is_done(archive, output):
+            zipped.unlink(missing_ok=True)
+            part = unpacking_folder(zipped, machine_folder(archive, output))
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def machine_folder(archive: Archive, output: Path) -> Path:
@@ -154,6 +165,7 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
     folder.mkdir(parents=True, exist_ok=True)
     for url in table.ground_truth:
         *_, above, name = urlsplit(url).path.split("/")
+        # Files of an evaluator keep their folder, which says what they hold.
         evaluators = above in (LABELS, DOMAINS)
         path = folder / above / name if evaluators else folder / name
         if path.exists():

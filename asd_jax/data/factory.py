@@ -20,8 +20,6 @@ import io
 import itertools
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +35,7 @@ from asd_jax.data.machines import (
 )
 from asd_jax.data.synthesis import FactoryClip, factory_clip
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.files import part_folder, remove_parts
 
 # Version of the sounds. Raise it when the same parameters give different bytes.
 VERSION = 2
@@ -85,6 +84,7 @@ def write_factory(
         InputError: `root` holds something else, a machine is unknown, or a count is below 1.
     """
     root = Path(os.path.realpath(root))
+    # A machine that is named twice is written once.
     machines = tuple(dict.fromkeys(machines))
     counts = {
         "train_source": train_source,
@@ -97,49 +97,39 @@ def write_factory(
             f"{counts}"
         )
     recipes = [recipe for machine in machines for recipe in _recipes(machine, **counts)]
-    note = json.dumps(
-        {
-            "version": VERSION,
-            "seed": seed,
-            "clip_seconds": clip_seconds,
-            "machines": list(machines),
-            **counts,
-        },
-        indent=2,
-    )
+    facts = {"version": VERSION, "seed": seed, "clip_seconds": clip_seconds}
+    note = json.dumps({**facts, "machines": list(machines), **counts}, indent=2)
+    remove_parts(root.parent)
     if _holds(root, recipes, note):
         return
+    # Only a synthetic set is ever replaced, never recordings.
     replaced = overwrite and (root / "factory.json").is_file()
     if not replaced and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
             f"{root}: holds something other than this synthetic set; name a new folder, or delete "
             "this one first"
         )
-    # The set is written to a temporary folder and renamed, so that it is complete or absent.
-    part = root.with_name(f".{root.name}.{secrets.token_hex(8)}.part")
     try:
-        for machine, split in itertools.product(machines, ("train", "test")):
-            (part / machine / split).mkdir(parents=True)
-        # Threads are enough because NumPy releases the interpreter lock.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda recipe: _write_wav(part, recipe, seed, clip_seconds), recipes))
-        for machine in machines:
-            _write_tables(
-                part, machine, [recipe for recipe in recipes if recipe.machine == machine]
-            )
-        (part / "factory.json").write_text(note)
-        if replaced:
-            shutil.rmtree(root)
-        try:
-            os.replace(part, root)
-        except OSError:
-            # Another process may have written the same set in the meantime.
-            if not _holds(root, recipes, note):
-                raise
+        # The set is written to a temporary folder and renamed, so that it is complete or absent.
+        with part_folder(root) as part:
+            new = part / "new"
+            _write_set(new, recipes, seed, clip_seconds)
+            (new / "factory.json").write_text(note)
+            # A set that is half removed would be taken for other recordings.
+            if replaced:
+                os.replace(root, part / "old")
+            _rename(new, root, recipes, note)
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _rename(new: Path, root: Path, recipes: Sequence[_Recipe], note: str) -> None:
+    try:
+        os.replace(new, root)
+    except OSError:
+        # Another process may have written the same set in the meantime.
+        if not _holds(root, recipes, note):
+            raise
 
 
 def read_factory_clip(path: str | Path) -> FactoryClip:
@@ -226,6 +216,20 @@ def _synthesise(recipe: _Recipe, seed: int, clip_seconds: float | int) -> Factor
     # Each clip has its own seed, so it does not depend on the other clips.
     own_seed = hashlib.blake2b(f"{seed}/{fields.pop('path')}".encode(), digest_size=8).digest()
     return factory_clip(**fields, clip_seconds=clip_seconds, seed=int.from_bytes(own_seed))
+
+
+def _write_set(
+    root: Path, recipes: Sequence[_Recipe], seed: int, clip_seconds: float | int
+) -> None:
+    """Writes the files and tables of all machines into a new folder."""
+    machines = list(dict.fromkeys(recipe.machine for recipe in recipes))
+    for machine, split in itertools.product(machines, ("train", "test")):
+        (root / machine / split).mkdir(parents=True)
+    # Threads are enough because NumPy releases the interpreter lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda recipe: _write_wav(root, recipe, seed, clip_seconds), recipes))
+    for machine in machines:
+        _write_tables(root, machine, [recipe for recipe in recipes if recipe.machine == machine])
 
 
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from jaxtyping import Float
+from scipy.signal import fftconvolve
 
 from asd_jax.data.machines import SAMPLE_RATE
 from asd_jax.data.synthesis import FactoryClip
@@ -59,6 +60,7 @@ def stereo_clip(
     fault = clip.fault.astype(np.float64)
     room = clip.background * 10 ** (room_db / 20) * _level(machine) / _level(clip.background)
     leak = 10 ** (leak_db / 20) * _path(of_machine, metres=of_machine.uniform(2, 4))
+    # Played backwards, it has the same spectrum and nothing else in common.
     other = np.roll(room[::-1], len(room) // 2)
     at_far = np.sqrt(_SHARED) * _through(room, _path(of_room, metres=of_room.uniform(0.2, 1)))
     at_far += np.sqrt(1 - _SHARED) * other
@@ -86,8 +88,6 @@ def _path(rng: np.random.Generator, *, metres: float) -> np.ndarray:
 
 
 def _through(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
-    from scipy.signal import fftconvolve
-
     return fftconvolve(wave, response)[: len(wave)]
 
 

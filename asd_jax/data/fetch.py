@@ -108,7 +108,7 @@ def get(session: requests.Session, url: str) -> bytes:
 
     Raises:
         DownloadError: There is no response, or it is not a success.
-        WrongAnswer: The response is too large.
+        WrongResponse: The response is too large.
     """
     patience = _Patience(url)
     while True:
@@ -159,12 +159,13 @@ def fetch_file(
 
     Raises:
         DownloadError: The server refuses, the connection stays dead, or the MD5 sum is wrong twice.
-        WrongAnswer: The response is of another kind or size.
+        WrongResponse: The response is of another kind or size.
     """
     part = path.with_name(path.name + ".part")
     # A file at `path` was verified by an earlier run that was interrupted before using it.
     if path.exists():
         os.replace(path, part)
+    # A second try, as the first file may have been damaged on the way or on the disk.
     for _ in range(2):
         _complete(session, url, part, size, progress)
         with open(part, "rb") as file:

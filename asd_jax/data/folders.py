@@ -50,6 +50,7 @@ def listing(folder: str | Path) -> Listing:
     found = Listing()
     try:
         with os.scandir(folder) as entries:
+            # Links come last, so that the file itself is listed under its own name.
             for entry in sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name)):
                 if not _of_the_system(entry.name):
                     _sort_in(entry, found)

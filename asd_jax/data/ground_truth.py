@@ -39,6 +39,7 @@ def find_ground_truth(root: str | Path, ground_truth: str | Path | None = None) 
     Raises:
         InputError: There is no list at `ground_truth`, or a file is not such a list.
     """
+    # The download puts the lists into ground_truth/, below the recordings.
     at = Path(ground_truth or root)
     folders = (at, at / "ground_truth")
     listed = [f for folder in folders for p in _PATTERNS for f in sorted(folder.glob(p))]
@@ -100,6 +101,7 @@ def read_evaluator(files: Sequence[Path]) -> GroundTruth:
         if set(domains) != set(labels):
             raise InputError(f"{path}: its clips are not those of {DOMAINS}/{path.name}")
         for name, label in labels.items():
+            # A labelled name of our own, which the one parser of names can read.
             number = Path(name).stem.split("_")[-1]
             labelled[match["machine"], name] = (
                 f"section_{match['section']}_{domains[name]}_test_"

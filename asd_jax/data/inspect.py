@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from absl import flags
+from rich.table import Table
 
+from asd_jax.data.audio import audio_format, read_clip
 from asd_jax.data.clips import Clip, machine_clips, machine_folders, training_classes
 from asd_jax.data.folders import left_out_lines
 from asd_jax.data.ground_truth import find_ground_truth
@@ -100,7 +102,6 @@ def describe_machine(
     """Returns counts of one machine's clips by split, domain and label, with their attributes,
     lengths, formats and problems.
     """
-    from asd_jax.data.audio import audio_format, read_clip
 
     def look(clip: Clip) -> tuple[float, int, int] | str:
         try:
@@ -110,6 +111,7 @@ def describe_machine(
         except InputError as error:
             return str(error)
 
+    # Threads: reading waits for the disk, and decoding releases the interpreter lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = list(pool.map(look, clips))
     formats = [look for look in looks if not isinstance(look, str)]
@@ -174,8 +176,7 @@ def _cells(said: dict) -> dict[str, str]:
 
 def show(found: dict) -> None:
     """Prints the table, followed by the problems."""
-    from rich.table import Table
-
+    # Only the command draws tables: data/ stands below reporting/.
     from asd_jax.reporting.table import print_table
 
     title = (

@@ -265,6 +265,7 @@ def excite(
         timing: a fault of timing, if there is one.
     """
     seconds = np.arange(samples) / SAMPLE_RATE
+    # A constant offset, as of load and mains, and a slow change within the clip.
     drift = rng.uniform(-0.008, 0.008) + 0.004 * _cosine(
         rng.uniform(0.2, 0.8) * seconds + rng.random()
     )
@@ -275,7 +276,9 @@ def excite(
 
     orders, level, per_load = np.array(machine.lines).T
     amplitude = _amplitude(level + per_load * (load - 1) + rng.normal(0, 1, len(orders)))
+    # Eccentricity modulates the lines once per cycle, more so under load.
     sidebands = 1 + machine.sidebands * (1 + 0.5 * (load - 1)) * _cosine(cycle + rng.random())
+    # Random phases, so that no clip has the waveform of another one.
     phasors = amplitude * np.exp(2j * np.pi * rng.random(len(orders)))
     harmonics = _harmonics(rotor, orders.astype(int).tolist())
     lines = np.stack([(a * z).real for a, z in zip(phasors, harmonics, strict=True)]) * (
@@ -312,6 +315,7 @@ def body(machine: Machine, load: int, hz: np.ndarray, rng: np.random.Generator) 
     """
     shift = 1 + 0.06 * (load - 1) + rng.normal(0, 0.01)
     return np.asarray(
+        # The constant is what the body passes on between its resonances.
         0.25 + sum(gain * resonance(hz, f0 * shift, q) for f0, q, gain in machine.resonances)
     )
 
@@ -347,6 +351,7 @@ def fault_excitation(
             run.rotor[0]
             + np.cumsum(1 + rng.normal(0, 0.015, int(rate * np.ptp(run.rotor)) + 1)) / rate
         )
+        # The slip may carry the last strikes beyond the end of the clip.
         turns = turns[turns < run.rotor[-1]]
         strikes = np.zeros(samples)
         # The load zone modulates the inner race strongly, and the outer race only slightly.
@@ -364,8 +369,10 @@ def fault_excitation(
         loudness = run.lines.std(1) * np.interp(orders * run.rotor_hz, hz, np.abs(response))
         return -run.lines[rng.choice(np.argsort(loudness)[-2:])]
     if kind == "modulation":
+        # The cage turns at (1 - d/D cos a) / 2 of the speed of the shaft.
         swell = _cosine((1 - geometry) / 2 * run.rotor + rng.random())
         return swell * (run.lines.sum(0) + run.noise + run.impacts)
+    # Rubbing: a short contact in each cycle, at an angle of its own.
     low_hz = rng.uniform(1000, 4500)
     contact = np.exp(5 * (_cosine(run.cycle + rng.random()) - 1))
     return contact * band_noise(low_hz, low_hz * rng.uniform(1.3, 1.7), samples, rng)
@@ -387,6 +394,7 @@ def background(
     seconds = np.arange(samples) / SAMPLE_RATE
     white = rng.standard_normal(samples)
     if noise == "workshop":
+        # Amplitudes; pink noise would have the exponent 0.5.
         colour = np.maximum(hz, 40) ** -lasting.uniform(0.35, 0.75)
         sound = unit_power(filtered(white, colour))
         sound += lasting.uniform(0, 0.4) * sum(

@@ -33,6 +33,7 @@ def mixtures(
     ratio = jax.random.uniform(key_ratio, (len(wave),), minval=low_db, maxval=high_db)
     mixed = jax.random.bernoulli(key_chosen, share, (len(wave),))
     ratio = jnp.where(mixed, ratio, jnp.inf)
+    # The order of the batch is random, so that neighbours are random partners.
     partner = jnp.roll(clip, 1, axis=0)
     mixture = _leveled(clip + 10 ** (-ratio[:, None] / 20) * partner)
     silent = _rms(wave)[:, 0] < QUIETEST
@@ -61,6 +62,7 @@ def recolored(
         response = jax.vmap(lambda row: jnp.interp(place, jnp.arange(EQUALIZER_POINTS), row))(
             points
         )
+        # Circular filtering: the response is smooth, so that it rings for a few samples only.
         wave = jnp.fft.irfft(jnp.fft.rfft(wave) * 10 ** (response / 20), samples)
     return jnp.clip(wave * 10 ** (gain / 20), -1, 1)
 

@@ -40,6 +40,7 @@ def noise_adder(
             return wave
         other = read(noise[number])
         other = np.resize(np.roll(other, -int(start * len(other))), len(wave))
+        # Silent noise cannot be scaled to any ratio.
         power = np.mean(np.square(other, dtype=np.float64))
         if not power:
             return wave

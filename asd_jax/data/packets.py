@@ -87,6 +87,7 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
     if len(after) == 4 and not mpeg_frame(after) and not after.startswith((*_TAGS, bytes(4))):
         # Two bytes of arbitrary data may look like a frame header, so a second frame must follow.
         return None
+    # Encoders write a first frame without sound, which states the number of the others.
     stated, tagged = _stated_frames(read_at(file, begin, min(first.size, 512)))
     count = 0
     place = begin + first.size * tagged
@@ -95,6 +96,7 @@ def find_mp3(file: BinaryIO, begin: int, end: int) -> Sound | None:
         place = place + frame.size
     if not count:
         raise InputError("empty, a header and no sound in it")
+    # Encoders differ in whether they count that frame, so that one more or less is right.
     if stated and stated - count > 1:
         raise InputError(f"truncated, the header states {stated} frames but {count} are there")
     if stated and count - stated > 1:
@@ -173,6 +175,7 @@ def find_flac(file: BinaryIO, begin: int, end: int) -> Sound:
             raise InputError(
                 f"another recording begins at byte {another.start()}: split it, or convert it"
             )
+    # The last 36 bits of this field are the total.
     field = int.from_bytes(head[21:], "big")
     total = field & _MOST_SAMPLES
     head = head[:21] + (field | _MOST_SAMPLES).to_bytes(5, "big")
@@ -210,6 +213,7 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
                 )
             codecs[serial] = read_at(file, place + 27 + len(table), 8)
         else:
+            # Pages that begin a stream stand before all others, so that one further on is new.
             began = True
             if number != pages.get(serial, number - 1) + 1:
                 raise InputError(f"damaged, pages are missing before byte {place}")

@@ -53,6 +53,7 @@ class Pieces(io.RawIOBase):
         self.failed = None
         self._at = 0
         self._end = len(sound.head) + sound.size
+        # Zeros fill what is claimed beyond the end of the file.
         self._said_end = max(self._end, sound.claimed)
 
     def readable(self) -> bool:

@@ -36,6 +36,7 @@ def resident_clips(
     Raises:
         InputError: The clips do not fit into the device's memory, or one cannot be read.
     """
+    # Its length is that of all, and gives the room needed before anything is read.
     first = read(clips[0])
     _check_room(len(clips) * len(first) * 2)
     waves = np.empty((len(clips), len(first)), np.int16)

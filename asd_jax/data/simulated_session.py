@@ -40,6 +40,7 @@ def simulated_session(
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(wave)) + number)
     samples = np.arange(len(wave))
     place = samples * (1 + rng.uniform(-SPEED, SPEED))
+    # A faster clip ends early; it is reflected at its end, which has no click.
     wave = np.interp(np.where(place > samples[-1], 2 * samples[-1] - place, place), samples, wave)
     hz = np.fft.rfftfreq(len(wave), 1 / rate)
     octaves = np.log2(np.maximum(hz, 60) / 1000)

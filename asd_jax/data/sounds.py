@@ -37,6 +37,7 @@ def list_of_sounds(sounds: Sounds) -> Sounds:
     Raises:
         InputError: it is no list of sounds.
     """
+    # scikit-learn passes sparse arrays on to estimators unless they refuse.
     if hasattr(sounds, "toarray"):
         raise InputError("a sparse array: waveforms are dense")
     if hasattr(sounds, "__array__"):

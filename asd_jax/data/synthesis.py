@@ -99,11 +99,7 @@ def factory_clip(
         InputError: The machine, domain or fault is unknown, or a number is out of range.
     """
     _check(machine, domain, fault_kind)
-    if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
-        raise InputError(
-            "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
-            f"{grade}, {clip_seconds}, {seed}"
-        )
+    _check_range(grade, clip_seconds, seed)
     kind = (MACHINES | CYCLIC)[machine]
     speed = kind.speeds[domain][0] if speed is None else speed
     load = kind.loads[domain][0] if load is None else load
@@ -111,14 +107,7 @@ def factory_clip(
     of_machine, of_room, of_fault = np.random.default_rng(seed).spawn(3)
     hz = np.fft.rfftfreq(round(clip_seconds * SAMPLE_RATE), 1 / SAMPLE_RATE)
     day = _recording_day(machine, session, of_room, hz)
-    source = _source(
-        kind=kind,
-        speed=speed * day.warmth,
-        load=load,
-        clip_seconds=clip_seconds,
-        rng=of_machine,
-        day=day,
-    )
+    source = _source(kind, speed * day.warmth, load, clip_seconds, rng=of_machine, day=day)
     stem = source.sound()
     room = _room(machine, domain, len(stem), of_room, day)
     fault = _fault(source, fault_kind, grade, of_fault)
@@ -167,6 +156,14 @@ def _check(machine: str, domain: str, fault_kind: str) -> None:
         raise InputError(f"factory: a {machine} has no beat, so it cannot have {fault_kind!r}")
 
 
+def _check_range(grade: float | int, clip_seconds: float | int, seed: int) -> None:
+    if not (0 <= grade <= 1 and clip_seconds >= 0.5 and seed >= 0):
+        raise InputError(
+            "factory: grade must lie in 0..1, clip_seconds be at least 0.5, seed at least 0; not "
+            f"{grade}, {clip_seconds}, {seed}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Day:
     """The conditions of a recording.
@@ -205,6 +202,7 @@ def _recording_day(
         place = np.random.default_rng([number, 2**32])
         own = np.random.default_rng([number, session])
         warmth = 1 + own.uniform(-_WARMTH, _WARMTH)
+        # Other machines are audible, and quieter than the one of interest.
         neighbour = (own.random() < _NEIGHBOUR) * 10 ** (-own.uniform(12, 24) / 20)
         shift = physics.repositioned_microphone(hz, own)
     gain = _LEVEL * 10 ** (place.uniform(-6, 6) / 20)
@@ -261,6 +259,7 @@ def _source(
     """Returns a healthy run at the level of the recording."""
     samples = round(clip_seconds * SAMPLE_RATE)
     hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+    # Kept to run the machine once more with a fault of timing, but the same noise.
     again = copy.deepcopy(rng)
     run = physics.excite(kind, speed, load, samples, rng)
     response = physics.body(kind, load, hz, rng) * day.microphone
@@ -330,6 +329,7 @@ def _fault(
 def _support(fault: np.ndarray) -> np.ndarray:
     power = spectrogram(fault)
     falling = np.sort(power, axis=None)[::-1]
+    # The loudest cells that together hold the share of the energy.
     enough = np.searchsorted(np.cumsum(falling), SUPPORT_ENERGY * falling.sum())
     return power >= falling[enough]
 

@@ -47,6 +47,7 @@ class TargetFile:
                     f"{kind} with {axes} axes"
                 )
         files, frames, self.vectors = (found[name] for name in ARRAYS)
+        # Checked before the sum, which could overflow.
         possible = ((frames >= 1) & (frames <= len(self.vectors))).all()
         if len(files) != len(frames) or not possible or frames.sum() != len(self.vectors):
             raise InputError(
@@ -80,6 +81,7 @@ def crop_frames(
     A crop that is longer than its recording repeats it; so do the frames.
     """
     edges = crop.begin + np.arange(count + 1) / count * crop.samples * crop.speed
+    # In frames: how often the recording was repeated before each edge, and where it is.
     repeats, place = np.divmod(edges / crop.length * len(frames), len(frames))
     # The integral of the frames from the beginning of the recording to each edge.
     total = np.pad(np.cumsum(frames, axis=0, dtype=np.float64), ((1, 0), (0, 0)))

@@ -38,6 +38,7 @@ def cancelled(
     peak = max(np.abs(near).max(), np.abs(far).max())
     if not peak:
         return near.astype(np.float32)
+    # The public code scales before it fits; the floor of the filter makes a difference.
     scale = _PEAK / float(peak)
     c = _spectra(near * scale)
     f = _spectra(far * scale)
@@ -97,6 +98,7 @@ def _spectra(wave: Float[np.ndarray, "s"]) -> Complex[np.ndarray, "t k"]:
     """Returns centred, reflected frames' spectra; a clip shorter than a frame is filled up."""
     wave = np.asarray(wave, np.float64)
     padded = np.pad(wave, FRAME // 2, mode="reflect" if len(wave) > FRAME // 2 else "symmetric")
+    # A whole number of hops, so that no sample is left without a frame.
     padded = np.pad(padded, (0, -(len(padded) - FRAME) % HOP))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
     return np.fft.rfft(frames * _window(), axis=1)

@@ -60,7 +60,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
         InputError: There is not enough room on the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{archive.name}.part")
+    part = unpacking_folder(archive, folder)
     shutil.rmtree(part, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -86,6 +86,11 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
         raise DownloadError(f"{archive.name}: not a sound zip ({error})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def unpacking_folder(archive: Path, folder: Path) -> Path:
+    """Returns where an archive is unpacked before its files are moved into `folder`."""
+    return folder.with_name(f".{archive.name}.part")
 
 
 def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:

@@ -50,6 +50,7 @@ def windows_of(
     windows = []
     for clip in clips:
         known = vars(clip)
+        # The length of a clip that is cut or repeated anyway need not be known.
         whole = samples if length == "fit" else round(audio_format(clip.path)[0] * sample_rate)
         if length == "bucket":
             windows.append(Window(**known, samples=bucket_samples(whole, sample_rate=sample_rate)))

@@ -73,6 +73,7 @@ def plan(
     for subset, record in zip(SUBSETS, table.records, strict=True):
         if wanted := machines.get(subset):
             found = archives_of(session, record, SUBSETS[subset], wanted, base_url)
+            # A mirror may hold a part of the edition.
             if absent := [machine for machine in wanted if machine not in found]:
                 message = f"record {record}, {subset}: no archive of {', '.join(absent)}"
                 if strict or not found:
@@ -90,7 +91,7 @@ def archives_of(
 
     Raises:
         DownloadError: There is no answer.
-        WrongAnswer: The answer is not that of Zenodo's API.
+        WrongResponse: The answer is not that of Zenodo's API.
     """
     url = at_base(f"{ZENODO}/api/records/{record}", base_url)
     found = {}

@@ -60,6 +60,7 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
         flow_key, burst_key = jax.random.split(moment)
     draw = Draws(key)
     t = jnp.arange(samples) / SAMPLE_RATE
+    # Every branch is computed and one selected: a program for all kinds compiles once.
     kind = draw.whole(0, len(KINDS))
     levels = jnp.array(list(KINDS.values()))[kind] + 6 * draw.normal(4)
     lines_gain, mesh_gain, impacts_gain, flow_gain = amplitude(levels)
@@ -72,6 +73,7 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
     lines = _harmonics(draw, turns, hz, HARMONICS, tilt=draw.uniform(-9.0, 0.0))
     teeth = draw.whole(5, 60)
     mesh = _harmonics(draw, teeth * turns, teeth * hz, MESH_HARMONICS, tilt=-3.0)
+    # Wheels that run out of true modulate the mesh once per turn.
     mesh = mesh * (1 + draw.uniform(0.0, 1.0) * jnp.cos(2 * jnp.pi * turns))
     impacts = _impacts(draw, burst_key, turns, hz)
     beat = draw.uniform(0.0, 1.0) * jnp.cos(2 * jnp.pi * draw.whole(1, 6) * turns)
@@ -100,6 +102,7 @@ def _room(key, machine, neighbour, samples):
     spectrum = unit_power(machine * (1 + amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
     white = jax.random.normal(white_key, (2, len(machine)))
     background = unit_power((white[0] + 1j * white[1]) * body(draw, samples, resonances=1))
+    # Three rooms in ten.
     near = (draw.uniform(0.0, 1.0) < 0.3) * amplitude(draw.uniform(-20.0, 0.0))
     spectrum = spectrum + amplitude(draw.uniform(-20.0, 10.0)) * background + near * neighbour
     spectrum = unit_power(spectrum * microphone(draw, samples))

@@ -52,6 +52,7 @@ class Adaptation:
             )
         if self.settled:
             return f"adapted: {correction}; {scores}"
+        # The colour is clipped, so a value at its limit stands for that much or more.
         if any(abs(value) >= most for value, most in zip(self.colour, COLOUR_DB, strict=True)):
             return (
                 f"not adapted: the sound differs by more than another place of the microphone does "
@@ -86,6 +87,7 @@ def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adap
 
 def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) -> Adaptation:
     """Returns the same as `adapted`, for windows at the sampling rate of the encoder."""
+    # The reference is the fit, not an earlier session that the detector was adapted to.
     plain = dataclasses.replace(detector, colour=())
     level = views(detector.pipeline, windows)[0]["level"]
     normal = detector.bank.vectors["level"]
@@ -96,15 +98,19 @@ def adapted_to_windows(detector: Detector, windows: Float[np.ndarray, "b s"]) ->
     fine = level - level @ inverse @ shapes
     fine_normal = normal - normal @ inverse @ shapes
     nearest = np.square(fine[:, None] - fine_normal[None]).sum(2).argmin(1)
+    # A burst, such as a voice, is in few windows, so the median does not see it.
     difference_db = np.median(DECIBELS * (level - normal[nearest]), axis=0)
     # A filter whose level varies among normal sounds is less reliable.
     reliability = 1 / (normal.std(0) + np.median(normal.std(0)))
+    # A fault changes few filters. Least squares would follow them, and so hide the fault.
     estimate = _least_absolute(shapes * reliability, difference_db * reliability)
+    # What lies beyond the limits stays uncorrected and keeps the score high.
     limited = estimate.clip(-np.array(COLOUR_DB), COLOUR_DB)
     colour = tuple(float(round(value, 4)) for value in limited)
     corrected = dataclasses.replace(detector, colour=colour)
     before = float(np.median(fused(plain.process(windows)[0])))
     after = float(np.median(fused(corrected.process(windows)[0])))
+    # Healthy minutes must come close to the usual score; below the threshold is not enough.
     usual = float(np.median(detector.bank.normal))
     # A microphone does not explain a larger change of level or colour, but a louder machine does.
     explained = bool((np.abs(estimate) <= COLOUR_DB).all())
@@ -124,6 +130,7 @@ def _least_absolute(shapes: np.ndarray, values: np.ndarray) -> np.ndarray:
     for _ in range(_ROUNDS):
         root = np.sqrt(weight)
         coefficients = np.linalg.lstsq((shapes * root).T, values * root, rcond=None)[0]
+        # An error of zero would get an infinite weight.
         weight = 1 / np.maximum(np.abs(values - coefficients @ shapes), 1e-6)
     return coefficients
 
@@ -140,6 +147,7 @@ class Settling:
         self.detector = detector
         self.rate = rate
         count = round(60 * minutes / detector.settings.window_seconds)
+        # Less than half a window still means one window.
         self._wanted = count or int(minutes > 0)  # windows to adapt to
         self._windows: list[np.ndarray] = []
         self.news: dict | None = None
@@ -153,8 +161,11 @@ class Settling:
         if len(self._windows) < self._wanted:
             self._windows.append(resample(wave, self.rate, self.detector.input_rate))
             if len(self._windows) == self._wanted:
+                # The detector adapts once, because adapting again and again would follow a slow
+                # fault.
                 adaptation = adapted_to_windows(self.detector, np.stack(self._windows))
                 self.detector = adaptation.detector
+                # The windows are minutes of sound, which nobody needs any more.
                 self._windows = []
                 self._wanted = 0
                 event = "settled" if adaptation.settled else "not_settled"
@@ -163,5 +174,6 @@ class Settling:
         return score
 
     def _score(self, wave):
+        """Returns the score of one window at the recorded rate."""
         window = resample(wave, self.rate, self.detector.input_rate)[None]
         return float(fused(self.detector.process(window)[0])[0])

@@ -49,10 +49,12 @@ def _is_stream_wav(path: Path) -> bool:
 
     The stream decoder accepts truncated and endless files.
     """
+    # The default is for an empty file, which yields nothing.
     head = next(chunks_of_file(path), (b"", None))[0]
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return False
     start = head.find(b"fmt ", 12)
+    # If the format is not among the first bytes, the stream decoder says what is wrong.
     return start < 0 or wav_encoding(head[start + 8 :]) is not None
 
 
@@ -60,6 +62,7 @@ def _decoded(path: Path) -> Iterator[tuple[bytes, None]]:
     """Yields the samples of a compressed file as the bytes of floats."""
     with open_recording(path) as sound:
         for block in sound.blocks():
+            # Recordings of 16 bits are decoded to integers, all others to floats.
             scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
             for start in range(0, len(block), CHUNK):
                 yield (block[start : start + CHUNK] * scale).astype("<f4").tobytes(), None
@@ -91,6 +94,7 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
     arrivals: queue.Queue = queue.Queue(maxsize=_QUEUE)
 
     def read():
+        # The first value is anything but empty bytes, which mean the end.
         chunk: bytes | OSError = b"?"
         while chunk and isinstance(chunk, bytes):
             try:
@@ -100,6 +104,7 @@ def chunks_of_stream(file: BinaryIO, *, gap_seconds: float = 2.0) -> Iterator[tu
                 continue
             except OSError as error:
                 chunk = error
+            # An error is handed over like bytes, and raised in the thread of the caller.
             arrivals.put((chunk, time.perf_counter()))
 
     # A daemon thread does not keep the process alive while it waits for bytes.

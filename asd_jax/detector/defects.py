@@ -24,9 +24,11 @@ MESSAGES = {
 
 def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
     """Returns the defects of a window: clipping, silence, dropout."""
+    # Silence is checked first, because it is also one long dropout.
     if np.ptp(wave) < SILENT:
         return frozenset(["silence"])
     names = set()
+    # A single peak at full scale may be genuine.
     if np.mean(np.abs(wave) >= CLIPPED) > CLIPPED_SHARE:
         names.add("clipping")
     # The samples at which the value changes; between them it is constant.
@@ -53,6 +55,7 @@ class ArrivalRate:
         if self._since is None:
             self._since = now
             return None
+        # The first block only starts the count: it may have waited in a pipe for long.
         self._samples += samples
         if self._reported or now - self._since < _RATE_AFTER_S:
             return None
@@ -71,6 +74,7 @@ class ArrivalRate:
                 f"{100 * (1 - arrival_rate / claimed):.0f} % of the samples are missing: they come "
                 "too slowly",
             )
+        # A busy machine disturbs a single count, so two in a row must agree.
         self._reported = (
             event is not None and self._previous is not None and event.event == self._previous.event
         )

@@ -3,33 +3,25 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.simulated_session import coloured, smooth_colours
-from asd_jax.detector import examination, learning
-from asd_jax.detector.fitting import RecordingTable, fit_bank, threshold_of
-from asd_jax.detector.grouping import check_domains
+from asd_jax.detector import examination, file, learning
+from asd_jax.detector.fitting import threshold_of
 from asd_jax.detector.heat_map import HeatMap
 from asd_jax.detector.notes import Kind, Note
-from asd_jax.detector.processing import process
-from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings
+from asd_jax.detector.options import FitOptions, RecordingOptions, check_options
+from asd_jax.detector.settings import Settings
 from asd_jax.detector.verdict import Verdict
-from asd_jax.detector.views import (
-    for_machine,
-    load_pipeline_or_eat,
-    rate_of,
-    scoring_of,
-    views,
-)
-from asd_jax.runtime.errors import InputError
+from asd_jax.detector.views import rate_of, views
 from asd_jax.scoring.conformal import p_values
 from asd_jax.scoring.normal_bank import NormalBank
 from asd_jax.scoring.patch_bank import PatchBank
 from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import BOX, Pipeline
-from asd_jax.training.weights import origin_entries as origin_of
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -74,47 +66,23 @@ class Detector:
         waves: Iterable[Float[np.ndarray, "s"]],
         sample_rate: int = 16000,
         *,
-        names: Sequence[str] | None = None,
-        domains: Sequence[str] | None = None,
         weights: str | Path | Pipeline | None = BOX,
-        machine: str | None = None,
-        window_seconds: float | None = None,
-        false_alarm_rate: float = 0.05,
-        coreset_size: int = 0,
-        tokens: bool = False,
-        trained: Sequence[bool] | np.ndarray | None = None,
-        origin: Mapping[str, str] | None = None,
-        sessions: Sequence[str] | None = None,
-        keep_odd: bool = False,
+        **options: Unpack[FitOptions],
     ) -> "Detector":
         """Returns a detector fitted to recordings of the healthy machine.
 
         `notes` of the result lists what was unusual.
 
+            Detector.fit(waves, 16000, sessions=["monday", "tuesday", ...], false_alarm_rate=0.01)
+
         Args:
             waves: mono float arrays in [-1, 1]; each is released after processing. A note reports
                 recordings that are much shorter than the window.
             sample_rate: sampling rate of the waveforms, in Hz.
-            names: names of the recordings, for messages.
-            domains: "source" or "target" for each recording, if conditions differ; otherwise only
-                the local density of the bank compensates for different conditions.
             weights: weight file of an encoder ("box": the one that comes with the package), or a
                 loaded encoder; None uses the filter bank alone.
-            machine: selects the SimAM mode, if the weights have one per machine.
-            window_seconds: length of a window; by default the median length of the recordings, at
-                most 10.
-            false_alarm_rate: share of normal windows of a new session that may exceed the
-                threshold.
-            coreset_size: number of the encoder's vectors to keep; 0 keeps all.
-            tokens: whether `explain` compares the encoder's tokens, which localise less well than
-                patches of the filter bank.
-            trained: for each recording, whether the encoder was trained on it, so that its score is
-                not meaningful.
-            origin: description to store for loaded weights; for a weight file, its name and hash
-                are stored.
-            sessions: the day, or the microphone setup, of each recording; by default stretches of
-                similar sound are used.
-            keep_odd: whether to learn from recordings that are far from all others, too.
+            options: attributes of `FitOptions`: names, sessions and domains of the recordings,
+                window_seconds, false_alarm_rate and others.
 
         Raises:
             InputError: there are fewer than three windows in all, or fewer than three recordings
@@ -122,47 +90,15 @@ class Detector:
                 the number of names, domains, sessions or trained differs from that of the
                 recordings.
         """
-        if not isinstance(coreset_size, int | np.integer) or coreset_size < 0:
-            raise InputError(
-                f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all"
-            )
-        seconds = LONGEST_WINDOW_S if window_seconds is None else window_seconds
-        settings = Settings(sample_rate, seconds, false_alarm_rate, tokens)
-        check_domains(() if domains is None else domains)
-        if isinstance(weights, str | Path):
-            path = weights
-            weights = load_pipeline_or_eat(path)
-            origin = origin_of(path)
-        pipeline = weights if weights is None else for_machine(weights, machine)
-        waves, settings = learning.with_window(waves, settings, default=window_seconds is None)
-        processed, notes = process(pipeline, settings, waves, names)
-        learning.check_names(names, processed)
-        recordings = RecordingTable.of(
-            processed.names(names), sessions=sessions, domains=domains, trained=trained
-        )
-        fitted = fit_bank(
-            scoring_of(pipeline, processed.vectors),
-            settings,
-            processed,
-            recordings,
-            coreset_size=coreset_size,
-            first_removable=None if keep_odd else 0,
-        )
-        return cls(
-            pipeline=pipeline,
-            settings=settings,
-            origin=origin or {},
-            **learning.learned_attributes(fitted, notes),
-        )
+        check_options(options, FitOptions)
+        return cls(**learning.fitted_attributes(waves, sample_rate, weights, options))
 
     def update(
         self,
         waves: Iterable[Float[np.ndarray, "s"]],
         *,
-        names: Sequence[str] | None = None,
-        domains: Sequence[str] | None = None,
-        sessions: Sequence[str] | None = None,
         keep_odd: bool = False,
+        **known: Unpack[RecordingOptions],
     ) -> "Detector":
         """Returns a new detector that also knows further normal recordings.
 
@@ -170,18 +106,16 @@ class Detector:
 
         Args:
             waves: further recordings, as for `fit`.
-            names: names of these recordings.
-            domains: domains of these recordings; required if the detector distinguishes domains.
-            sessions: sessions of these recordings.
             keep_odd: whether to learn from recordings that are far from all others, too.
+            known: names, domains and sessions of these recordings, attributes of
+                `RecordingOptions`; domains are required if the detector distinguishes them.
 
         Raises:
             InputError: as for `fit`; or a recording has no domain, but the detector distinguishes
                 domains.
         """
-        learned = learning.updated_attributes(
-            self, waves, names=names, domains=domains, sessions=sessions, keep_outliers=keep_odd
-        )
+        check_options(known, RecordingOptions)
+        learned = learning.updated_attributes(self, waves, known, keep_odd=keep_odd)
         return dataclasses.replace(self, **learned)
 
     def with_false_alarm_rate(self, rate: float) -> "Detector":
@@ -194,6 +128,7 @@ class Detector:
         """
         settings = dataclasses.replace(self.settings, false_alarm_rate=rate)
         threshold, weakness = threshold_of(self.bank, settings, learning.recording_table(self))
+        # What these notes say depends on the rate.
         about_rate = (Kind.TOO_FEW, Kind.THRESHOLD)
         notes = [note for note in self.notes if note.kind not in about_rate]
         notes += [Note(Kind.TOO_FEW, weakness)] if weakness else []
@@ -207,6 +142,7 @@ class Detector:
         """
         if self.pipeline is None or name == "jax":
             return self
+        # A file names no runtime, which is a matter of the computer and not of the detector.
         check_runtime(name)
         return dataclasses.replace(self, pipeline=dataclasses.replace(self.pipeline, runtime=name))
 
@@ -266,6 +202,7 @@ class Detector:
 
         The windows have the sampling rate `input_rate`.
         """
+        # The program of the rhythm takes long to compile, and a bank without it does not need it.
         with_rhythm = "rhythm" in self.bank.scoring
         vectors, seconds = views(self.pipeline, self.as_fitted(windows), with_rhythm=with_rhythm)
         return self.bank.score(vectors), seconds
@@ -275,6 +212,7 @@ class Detector:
         if not self.colour:
             return windows
         hz = np.fft.rfftfreq(windows.shape[1], 1 / self.input_rate)
+        # The colour is what the session adds, so its negative takes it away.
         decibels = -np.asarray(self.colour) @ smooth_colours(hz)
         return np.stack([coloured(window, decibels) for window in windows])
 
@@ -307,10 +245,7 @@ class Detector:
 
     def save(self, path: str | Path) -> None:
         """Writes the detector to one safetensors file."""
-        # The import is local because file.py imports this module.
-        from asd_jax.detector.file import save
-
-        save(path, self)
+        file.save(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Detector":
@@ -320,10 +255,7 @@ class Detector:
             InputError: the file is missing, truncated, altered, of another kind or of a newer
                 format.
         """
-        # The import is local because file.py imports this module.
-        from asd_jax.detector.file import load
-
-        return load(path)
+        return cls(**file.load_attributes(path))
 
     def _settings_at(self, sample_rate: int | None) -> Settings:
         """Returns the settings for sound of this rate."""

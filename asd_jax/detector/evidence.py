@@ -23,6 +23,7 @@ MOST_FOLDERS = 100  # of a machine; windows of 10 s take about half a megabyte e
 
 def evidence_folder(root: Path, machine: str, time: float) -> Path:
     """Returns the folder of the evidence of an alarm that began at a Unix time."""
+    # Names must be in order, and local time comes twice when a clock is put back.
     moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
     return root / machine / moment.strftime("%Y%m%dT%H%M%S.%fZ")
 
@@ -53,8 +54,9 @@ def write_evidence(
 
 
 def write_window(folder: Path, wave: Float[np.ndarray, "s"], rate: int, verdict: Verdict) -> None:
-    """Writes the sound of a window and its verdict; arguments and errors as for
-    `write_evidence`.
+    """Writes the sound of a window and its verdict.
+
+    Arguments and errors are those of `write_evidence`.
     """
     with atomic_file(folder / SOUND) as file:
         soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
@@ -62,9 +64,10 @@ def write_window(folder: Path, wave: Float[np.ndarray, "s"], rate: int, verdict:
 
 
 def remove_older(root: Path, most: int) -> None:
-    """Removes all folders below `root` but the `most` last ones by name, which tells the time."""
+    """Removes the folders in `root` except the last `most`, in the order of their names."""
     kept = sorted(path for path in root.iterdir() if path.is_dir())
     for old in kept[:-most]:
+        # What cannot be removed now, e.g. while somebody looks at it, is tried again next time.
         shutil.rmtree(old, ignore_errors=True)
 
 

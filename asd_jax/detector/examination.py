@@ -30,6 +30,7 @@ def examine_all(
     detector: "Detector", waves: Sequence[np.ndarray], settings: Settings
 ) -> list[Verdict]:
     """Returns the verdict of each waveform (see `Detector.examine_all`)."""
+    # A name is the most common mistake, which NumPy's own error would not explain.
     for wave in waves:
         if isinstance(wave, str | bytes) or hasattr(wave, "__fspath__"):
             raise InputError(
@@ -55,6 +56,7 @@ def examine_all(
                 *settings.short(len(wave)), *notes, *low_rate(detector, settings.sample_rate)
             )
         )
+        # The scores of all waveforms lie one after the other.
         first += len(starts)
     return verdicts
 
@@ -79,7 +81,9 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
     windows = detector.as_fitted(windows)
     vectors, _ = views(detector.pipeline, windows, with_rhythm="rhythm" in bank.scoring)
     worst = int(fused(bank.score(vectors)).argmax())
+    # One view must do: an embedding says more than a mean spectrum.
     view = "encoder" if "encoder" in vectors else "level"
+    # Banks may have several bands or layers; distances are of flat vectors.
     vector = vectors[view][worst].reshape(1, -1)
     normal = bank.vectors[view].reshape(len(bank.vectors[view]), -1)
     position = nearest(vector, normal, 1, bank.scoring[view].metric)[1][0, 0]
@@ -107,6 +111,7 @@ def _verdict(
     worst = int(window_scores.argmax())
     moment, band = worst_second(detector, seconds[worst])
     # A sound shorter than a window is repeated in it, so the moment is mapped back into the sound.
+    # The second must not begin so late that it reaches beyond the end.
     begin = min((starts[worst] + moment) % length, max(length - 1, 0))
     end = min(begin + 1, length)
     score = float(window_scores.mean())
@@ -134,6 +139,7 @@ def worst_second(detector: "Detector", seconds: Float[np.ndarray, "m f"]) -> tup
     """
     vectors = detector.bank.vectors
     usual, variation = (vectors[view].mean(0) for view in ("level", "fluctuation"))
+    # A filter counts by how much it usually varies, so that a restless one does not decide.
     worst = np.square((seconds - usual) / np.maximum(variation, _LEAST)).mean(1).argmax()
     samples = round(detector.settings.window_seconds * detector.input_rate)
     frames = grid(detector.pipeline, False).front_end.real_frames(samples)

@@ -12,7 +12,9 @@ from asd_jax.data.clips import Clip, clip_class
 from asd_jax.data.windows import Window, windows_of
 from asd_jax.models.encoder import Pooling
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import FineTuning, fine_tune
+from asd_jax.training.loop import Job
 from asd_jax.training.weights import Pipeline
 
 # Share of each class that is held out. An encoder finds everything it was trained on normal, so
@@ -58,6 +60,7 @@ def fine_tuned(
             "machines), or a csv list with the column attribute"
         )
     trained = ~_held_out(clips, seed)
+    # Distinguishing classes needs a trained embedding on top, whatever the encoder had.
     config = dataclasses.replace(pipeline.config, pooling=Pooling("attentive_statistics", -1, 256))
     rate = config.front_end.sample_rate
     samples = round(window_seconds * config.front_end.sample_rate)
@@ -67,16 +70,15 @@ def fine_tuned(
     def read_window(window: Window) -> np.ndarray:
         return fit_length(read(window)[window.start :], window.samples)
 
+    # There may be fewer windows than a usual batch holds.
     settings = FineTuning(epochs=epochs, batch_size=min(16, len(windows)))
     with workdir as folder:
         params = fine_tune(
             config,
             pipeline.params["eat"],
-            windows,
-            read_window,
+            TrainingClips(windows, read_window),
             settings,
-            workdir=folder,
-            seed=seed,
+            Job(folder, seed=seed),
         )
     return Pipeline(config, params), trained
 
@@ -84,6 +86,7 @@ def fine_tuned(
 def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
     """Returns a mask of the recordings held out, a share of each class."""
     held_out = np.zeros(len(clips), bool)
+    # The choice must be the same when an interrupted training goes on.
     rng = np.random.default_rng(seed)
     classes = [clip_class(clip) for clip in clips]
     for label in sorted(set(classes)):
@@ -93,5 +96,6 @@ def _held_out(clips: Sequence[Clip], seed: int) -> np.ndarray:
                 f"--fine_tune: {len(members)} recordings of class {label[-1]!r}; at least 3 are "
                 "needed"
             )
+        # At least one of each class is held out, because the threshold must know them all.
         held_out[members[: max(1, round(HELD_OUT * len(members)))]] = True
     return held_out

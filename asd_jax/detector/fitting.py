@@ -10,13 +10,14 @@ from asd_jax.detector.grouping import domains_of, groups
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.outliers import BESIDE, most_anomalous, of_rare_domain, outlier_recordings
 from asd_jax.detector.processing import Processed
+from asd_jax.detector.recording_table import RecordingTable
 from asd_jax.detector.sessions import stretches
 from asd_jax.detector.settings import Settings
 from asd_jax.detector.views import RESERVED
-from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.bank_fitting import Known, NormalSounds, Views, fit_normal_bank
 from asd_jax.scoring.coreset import coreset
 from asd_jax.scoring.new_session import new_session_threshold
-from asd_jax.scoring.normal_bank import Known, NormalBank
+from asd_jax.scoring.normal_bank import NormalBank
 from asd_jax.scoring.normal_windows import NormalWindows
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.standardization import SIMULATION_MARGIN
@@ -24,63 +25,6 @@ from asd_jax.scoring.standardization import SIMULATION_MARGIN
 _SILENT = 1e-3  # range of log energies below which a recording holds only the numerical floor
 # Without a recording that sets the threshold alone, it is at most this share of it.
 _LOWER = 0.75
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordingTable:
-    """What is known of each normal recording.
-
-    Attributes:
-        names: names for messages.
-        sessions: the day, or the microphone setup; "" if the user gave none.
-        domains: "source" or "target"; "pooled" or "unknown" for all.
-        trained: whether the encoder was trained on the recording.
-    """
-
-    names: tuple[str, ...]
-    sessions: tuple[str, ...]
-    domains: tuple[str, ...]
-    trained: tuple[bool, ...]
-
-    @classmethod
-    def of(
-        cls,
-        names: Sequence[str],
-        *,
-        sessions: Sequence[str] | None,
-        domains: Sequence[str] | None,
-        trained: Sequence[bool] | np.ndarray | None = None,
-    ) -> "RecordingTable":
-        """Returns the table of recordings with these names; None stands for nothing known.
-
-        Raises:
-            InputError: the number of sessions, domains or trained differs from that of the names.
-        """
-        count = len(names)
-        for what, given in (("sessions", sessions), ("domains", domains), ("trained", trained)):
-            if given is not None and len(given) != count:
-                raise InputError(f"{what} of {len(given)} recordings, but {count} are given")
-        return cls(
-            names=tuple(names),
-            sessions=("",) * count if sessions is None else tuple(map(str, sessions)),
-            domains=("unknown",) * count if domains is None else tuple(domains),
-            trained=(False,) * count if trained is None else tuple(map(bool, trained)),
-        )
-
-    def __add__(self, more: "RecordingTable") -> "RecordingTable":
-        columns = [field.name for field in dataclasses.fields(self)]
-        return RecordingTable(**{c: getattr(self, c) + getattr(more, c) for c in columns})
-
-    def without(self, recordings: Sequence[int]) -> "RecordingTable":
-        """Returns the table without some recordings."""
-        remaining = [n for n in range(len(self.names)) if n not in set(recordings)]
-        columns = [field.name for field in dataclasses.fields(self)]
-        return RecordingTable(**{c: tuple(getattr(self, c)[n] for n in remaining) for c in columns})
-
-    @property
-    def sessions_given(self) -> bool:
-        """Returns whether the user gave the session of every recording."""
-        return bool(self.sessions) and all(self.sessions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +72,7 @@ def fit_bank(
         first_removable: number of the first recording that may be left out; None keeps all.
 
     Raises:
-        InputError: as for `NormalBank.fit`.
+        InputError: as for `fit_normal_bank`.
     """
     fit = functools.partial(_bank, scoring, settings, coreset_size, known)
     bank, notes = fit(processed, recordings)
@@ -176,8 +120,10 @@ def _bank(
     level = processed.vectors["level"]
     group = groups(windows.recording, level, settings.window_seconds)
     domain, notes = domains_of(recordings.domains, windows.recording, group)
+    # Sessions that the user gave are taken as they are.
     session = np.unique(recordings.sessions, return_inverse=True)[1][windows.recording]
     if not recordings.sessions_given:
+        # A stretch never spans two domains, which differ by definition.
         number = np.unique(domain, return_inverse=True)[1]
         session = stretches(level, windows.unsteadiness, windows.recording, number)
     windows = dataclasses.replace(
@@ -187,17 +133,14 @@ def _bank(
         session=session,
         scored=~np.asarray(recordings.trained, bool)[windows.recording],
     )
-    bank = NormalBank.fit(
-        scoring,
-        processed.vectors,
-        windows,
+    bank = fit_normal_bank(
+        # The encoder was not trained for this machine, so it votes only if it helps.
+        Views(scoring, on_trial=("encoder",), reserved=RESERVED),
+        NormalSounds(
+            windows, processed.vectors, processed.simulated, named=recordings.sessions_given
+        ),
         rows=_rows(scoring, processed, coreset_size) if known is None else known.rows,
         known=known,
-        simulated=processed.simulated,
-        # The encoder was not trained for this machine, so it votes only if it helps.
-        on_trial=("encoder",),
-        reserved=RESERVED,
-        named=recordings.sessions_given,
     )
     return bank, notes
 
@@ -224,6 +167,7 @@ def threshold_of(
     It uses the scores of all normal sounds, or those in `rows`.
     """
     rows = np.ones(len(bank.normal), bool) if rows is None else rows
+    # Without recorded sessions the threshold rests on simulated ones, hence the margin below.
     by_sessions = any(bank.by_sessions.values())
     threshold, weakness = new_session_threshold(
         bank.normal[rows],
@@ -237,6 +181,7 @@ def threshold_of(
 def _left_out(number: int, processed: Processed, recordings: RecordingTable) -> Note:
     """Returns the note that a recording was left out."""
     level = processed.vectors["level"][processed.windows.recording == number]
+    # Silence is far from every sound, and needs another remedy than a fault.
     silent = " (silence)" if np.ptp(level) < _SILENT else ""
     name = recordings.names[number]
     return Note(Kind.LEFT_OUT, f"left out, as it is far from all others: {name}{silent}")
@@ -282,6 +227,7 @@ def above_threshold(
         windows: the windows.
         recordings: what is known of the recordings.
     """
+    # The median is used, because a single loud window is no reason to suspect a recording.
     median = [np.median(scores[windows.recording == n]) for n in range(len(recordings.names))]
     above = [n for n, score in enumerate(median) if score > threshold]
     if not above:
@@ -306,11 +252,11 @@ def few_sessions(bank: NormalBank, given: bool) -> list[Note]:
     known = (
         f"{count} session{'s' * (count > 1)}"
         if given
-        else f"{count} stretch{'es' * (count > 1)} of like sound, as of one session,"
+        else f"{count} stretch{'es' * (count > 1)} of similar sound, as of one session,"
     )
     message = (
         f"{known} cannot show how the machine sounds on another day, so a usual difference of "
         f"microphone and speed is assumed: record ten minutes on {max(1, 3 - count)} more days, "
-        "set up anew each time, and fit to all of them, a subfolder a day"
+        "with the microphone set up again each time, and fit to all of them, one subfolder per day"
     )
     return [Note(Kind.SESSIONS, message)]

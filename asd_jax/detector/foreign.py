@@ -6,6 +6,8 @@ from asd_jax.data.packets import mpeg_frame
 
 ENOUGH = 4096  # number of bytes that are examined
 _TEXT = 16  # bytes of text needed; as samples they would be a large constant offset
+# The first bytes of what people pipe by mistake. Played as samples it would be noise, and scored as
+# such.
 _BEGINNINGS = {
     b"fLaC": "flac",
     b"OggS": "ogg",
@@ -65,6 +67,7 @@ def foreign(head: bytes, encoding: str) -> str:
         return "mp3"
     if _frames(head, lambda at: _aac_frame(head[at : at + 7])):
         return "aac"
+    # A transport stream has a sync byte at the start of each packet of 188 bytes.
     if len(head) > 564 and {head[at] for at in (0, 188, 376, 564)} == {0x47}:
         return "mpeg transport stream"
     if len(head) >= _TEXT and _is_text(head):
@@ -79,6 +82,7 @@ def foreign(head: bytes, encoding: str) -> str:
 def _frames(head: bytes, size_at) -> bool:
     """Returns whether the bytes begin with a frame and another frame begins where it ends."""
     first = size_at(0)
+    # One header occurs in sound by chance, but hardly a second one where the first frame ends.
     return bool(first and first < len(head) and size_at(first))
 
 
@@ -87,11 +91,13 @@ def _aac_frame(head: bytes) -> int:
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
         return 0
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    # A frame is larger than its header of 7 bytes.
     return size if size > 7 else 0
 
 
 def _is_text(head: bytes) -> bool:
     """Returns whether the bytes are printable text in UTF-8 or UTF-16."""
+    # UTF-16 is recognised by its byte-order mark; UTF-8 has one sometimes.
     coding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     for cut in range(4):  # the last character may be incomplete
         try:
@@ -108,6 +114,7 @@ def _is_random(head: bytes) -> bool:
     The chi-square statistic must be at most six standard deviations above chance. Loud white noise
     of 16 bits (-10 dB) is 28 above.
     """
+    # Sound has many small values, so its bytes are never equally frequent.
     counts = np.bincount(np.frombuffer(head, np.uint8), minlength=256)
     expected = len(head) / 256
     return float(np.square(counts - expected).sum() / expected) < 255 + 6 * (2 * 255) ** 0.5

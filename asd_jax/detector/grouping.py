@@ -37,6 +37,7 @@ def groups(recording: np.ndarray, level: np.ndarray, window_seconds: float) -> n
             "longer, or use shorter windows"
         )
     if recording.max() + 1 < FEWEST_TO_COMPARE:
+        # Neighbouring windows are alike, so they are held out together, as a stretch.
         counts = [(recording == number).sum() for number in np.unique(recording)]
         stretch = np.concatenate([np.arange(n) * min(FOLDS, n) // max(n, 1) for n in counts])
         return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
@@ -51,6 +52,7 @@ def copies(recording: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
     """Returns pairs of recordings, lower number first, that share an almost identical window."""
     distance, row = nearest(level, level, 1, "euclidean", leave_one_out=True)
     limit = _DUPLICATE * np.median(distance[:, 0])
+    # If most windows are equal, the limit is 0 but for rounding.
     close = distance[:, 0] <= max(limit, 1e-6)
     pairs = {
         tuple(sorted(pair)) for pair in zip(recording[close], recording[row[close, 0]], strict=True)
@@ -89,7 +91,9 @@ def domains_of(
     if len(set(domains)) < 2:
         return pooled, ()
     domain = np.asarray(domains)[recording]
+    # Both domains must be large enough; one bank alone would call the other domain a fault.
     for name in ("source", "target"):
+        # Copies are different recordings of one group, so the smaller number counts.
         count = min(len(np.unique(number[domain == name])) for number in (recording, group))
         if count < FEWEST_OF_A_DOMAIN:
             message = (

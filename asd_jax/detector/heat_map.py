@@ -80,6 +80,7 @@ def grid(pipeline: Pipeline | None, tokens: bool) -> Grid:
         )
     if pipeline is None or pipeline.config.eat is None:
         raise InputError("a heat map of tokens needs an encoder that has them, an EAT")
+    # A token stands for a square patch of the spectrogram.
     return Grid(pipeline.config.front_end, PATCH, PATCH, pipeline.config.eat.embed_dim)
 
 
@@ -104,6 +105,7 @@ def anomalous_cells(
     The values are in standard deviations of normal patches.
     """
     cells = grid(pipeline, tokens)
+    # Patches are coarser than cells, so each cell takes its value from those that cover it.
     heat = normal.heat(patches(pipeline, tokens, window[None])[0])
     frames = cells.front_end.real_frames(len(window))
     return over_cells(heat, (cells.frames, cells.filters), frames, cells.front_end.bins)
@@ -111,13 +113,16 @@ def anomalous_cells(
 
 @functools.partial(jax.jit, static_argnames="front_end")
 def _energies(front_end: FrontEnd, wave):
+    """Returns patches "b t f e" of log energies."""
     return energy_patches(front_end.log_energies(wave))
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def _tokens(config: EncoderConfig, params, wave):
+    """Returns the tokens of the middle block of EAT as patches "b t f e"."""
     # Tokens of the padding to whole tiles are dropped.
     times = config.front_end.real_frames(wave.shape[1]) // PATCH
+    # The first token, which is left out, is that of the class and has no place.
     tokens = Encoder(config).apply({"params": params}, wave)[1]["blocks"][
         (config.backbone.depth - 1) // 2
     ][:, 1:]

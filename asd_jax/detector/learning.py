@@ -1,23 +1,84 @@
 """What a detector learns from normal recordings, at its fit and when further ones are added."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asd_jax.detector.fitting import FittedBank, RecordingTable, above_threshold, fit_bank
+from asd_jax.detector.fitting import FittedBank, above_threshold, fit_bank
+from asd_jax.detector.grouping import check_domains
 from asd_jax.detector.notes import Note
+from asd_jax.detector.options import FitOptions, RecordingOptions
 from asd_jax.detector.processing import Processed, process
-from asd_jax.detector.settings import Settings, check_window, usual_window
+from asd_jax.detector.recording_table import RecordingTable
+from asd_jax.detector.settings import LONGEST_WINDOW_S, Settings, check_window, usual_window
+from asd_jax.detector.views import for_machine, load_pipeline_or_eat, scoring_of
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
-from asd_jax.scoring.normal_bank import Known
+from asd_jax.scoring.bank_fitting import Known
 from asd_jax.scoring.normal_windows import SimulatedWindows
 from asd_jax.scoring.patch_bank import PatchBank
+from asd_jax.training.weights import Pipeline, origin_entries
 
 if TYPE_CHECKING:
     from asd_jax.detector.detector import Detector
+
+
+def fitted_attributes(
+    waves: Iterable[np.ndarray],
+    sample_rate: int,
+    weights: str | Path | Pipeline | None,
+    options: FitOptions,
+) -> dict:
+    """Returns the attributes of a detector that is fitted to recordings.
+
+    Arguments and errors are those of `Detector.fit`.
+    """
+    names = options.get("names")
+    domains = options.get("domains")
+    window_seconds = options.get("window_seconds")
+    coreset_size = options.get("coreset_size", 0)
+    if not isinstance(coreset_size, int | np.integer) or coreset_size < 0:
+        raise InputError(
+            f"a coreset of {coreset_size} windows: must be at least 1, or 0 to keep all"
+        )
+    # Everything that can be wrong is checked before the first recording is processed.
+    settings = Settings(
+        sample_rate,
+        LONGEST_WINDOW_S if window_seconds is None else window_seconds,
+        options.get("false_alarm_rate", Settings.false_alarm_rate),
+        options.get("tokens", Settings.tokens),
+    )
+    check_domains(() if domains is None else domains)
+    pipeline, origin = _encoder(weights, options)
+    waves, settings = with_window(waves, settings, default=window_seconds is None)
+    processed, notes = process(pipeline, settings, waves, names)
+    check_names(names, processed)
+    fitted = fit_bank(
+        scoring_of(pipeline, processed.vectors),
+        settings,
+        processed,
+        RecordingTable.of(processed.names(names), options),
+        coreset_size=coreset_size,
+        first_removable=None if options.get("keep_odd", False) else 0,
+    )
+    learned = learned_attributes(fitted, notes)
+    return {"pipeline": pipeline, "settings": settings, "origin": origin} | learned
+
+
+def _encoder(
+    weights: str | Path | Pipeline | None, options: FitOptions
+) -> tuple[Pipeline | None, Mapping[str, str]]:
+    """Returns (the encoder or None, where its weights come from)."""
+    origin = options.get("origin") or {}
+    if isinstance(weights, str | Path):
+        path = weights
+        weights = load_pipeline_or_eat(path)
+        origin = origin_entries(path)
+    pipeline = weights if weights is None else for_machine(weights, options.get("machine"))
+    return pipeline, origin
 
 
 def learned_attributes(fitted: FittedBank, notes: Sequence[Note]) -> dict:
@@ -37,16 +98,16 @@ def learned_attributes(fitted: FittedBank, notes: Sequence[Note]) -> dict:
 def updated_attributes(
     detector: "Detector",
     waves: Iterable[np.ndarray],
+    known: RecordingOptions,
     *,
-    names: Sequence[str] | None,
-    domains: Sequence[str] | None,
-    sessions: Sequence[str] | None,
-    keep_outliers: bool,
+    keep_odd: bool,
 ) -> dict:
     """Returns the attributes of a detector that learns further recordings, too.
 
     Arguments and errors are those of `Detector.update`.
     """
+    names = known.get("names")
+    domains = known.get("domains")
     pooled = detector.bank.domains == ["pooled"]
     if not pooled and (domains is None or set(domains) - {"source", "target"}):
         raise InputError(
@@ -55,11 +116,12 @@ def updated_attributes(
     further, notes = process(detector.pipeline, detector.settings, waves, names)
     check_names(names, further)
     old = len(detector.names)
-    table = RecordingTable.of(further.names(names, old), sessions=sessions, domains=domains)
+    table = RecordingTable.of(further.names(names, old), known)
     # Scored before they are learned: afterwards a fault among them would be normal.
     scores = fused(detector.bank.score(further.vectors))
     notes = [*notes, *above_threshold(scores, detector.threshold, further.windows, table)]
     if pooled:
+        # A detector that does not distinguish domains ignores those of further recordings.
         table = dataclasses.replace(table, domains=("pooled",) * further.recordings)
     fitted = fit_bank(
         detector.bank.scoring,
@@ -67,8 +129,9 @@ def updated_attributes(
         _processed(detector).with_more(further, old),
         recording_table(detector) + table,
         known=_known(detector, len(further.windows)) if detector.reduced else None,
-        first_removable=None if keep_outliers else old,
+        first_removable=None if keep_odd else old,
     )
+    # What depends on the number of recordings is said anew by the fit.
     lasting = [note for note in detector.notes if note.lasts]
     return learned_attributes(fitted, (*lasting, *notes))
 

@@ -23,6 +23,7 @@ def heat_map_html(heat) -> str:
 
 def heat_map_svg(heat) -> str:
     """Returns a picture of a `HeatMap`: the window's spectrogram, and below it the heat map."""
+    # The front end takes a batch, here of one window.
     energies = np.asarray(heat.front_end.log_energies(heat.window[None]))[0]
     return spectrograms.spectrograms(
         energies,

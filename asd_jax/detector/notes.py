@@ -26,6 +26,7 @@ class Kind(enum.StrEnum):
     OTHER = "other"
 
 
+# What further recordings may cure.
 _PASSING = frozenset([Kind.THRESHOLD, Kind.TOO_FEW, Kind.SESSIONS])
 
 
@@ -44,6 +45,7 @@ class Note(str):
         return note
 
     def __getnewargs__(self) -> tuple[Kind, str]:
+        # Copies and pickles are made by __new__, which needs both.
         return self.kind, str(self)
 
     @property

@@ -19,6 +19,7 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
     """
     recording = bank.windows.recording[bank.self_scores.of]
     numbers, position = np.unique(recording, return_inverse=True)
+    # The mean over windows counts, so that one loud window makes no outlier of a recording.
     score = np.bincount(position, bank.deviations) / np.bincount(position)
     descending = np.argsort(-score, kind="stable")
     # Outliers of one kind are found together only: each alone is close to the others.
@@ -27,6 +28,7 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
         others = score[descending[count:]]
         if len(numbers) < FEWEST_BESIDE or outliers.min() <= FAR_OUT:
             continue
+        # Only a clear gap makes outliers; a long tail is how the machine varies.
         if outliers.min() > 2 * max(others.max(), 1) and numbers[descending[:count]].min() >= first:
             return sorted(int(n) for n in numbers[descending[:count]])
     return []
@@ -49,6 +51,7 @@ def most_anomalous(bank: NormalBank) -> tuple[int, np.ndarray] | None:
     Returns None if there are too few recordings to tell.
     """
     recording = bank.windows.recording[bank.new_session_scores.of]
+    # Among so few, one always sets the threshold.
     if len(np.unique(recording)) <= FEWEST_BESIDE // 2:
         return None
     highest = int(recording[bank.normal.argmax()])

@@ -49,6 +49,7 @@ def write_score_page(
             rate; None if those recordings are not available.
         name: name of the detector, for the title.
     """
+    # The highest scores come first, because they are what somebody opens the page for.
     ranked = sorted(verdicts, key=lambda pair: -pair[1].score)
     anomalous = sum(verdict.is_anomaly for _, verdict in verdicts)
     cards = [_card(detector, file, v, read(file), read_normal) for file, v in ranked[:CARDS]]
@@ -85,6 +86,7 @@ def _histogram(detector: Detector, verdicts: Sequence[tuple[str, Verdict]]) -> P
 
 def _table(ranked: Sequence[tuple[str, Verdict]]) -> Table:
     """Returns the table of all recordings, from the highest score down."""
+    # The verdict is near the front and the folder last, as a phone shows only the first columns.
     columns = [
         "recording",
         "verdict",
@@ -123,8 +125,9 @@ def _card(
     heat_map = None if detector.patches is None else detector.explain(wave)
     # The pictures of a card share the frequency axis of the heat map, if that reaches as high as
     # the recording.
-    shared = heat_map is not None and heat_map.front_end.sample_rate >= rate
-    front_end = heat_map.front_end if shared else mel_front_end(rate)
+    front_end = mel_front_end(rate)
+    if heat_map is not None and heat_map.front_end.sample_rate >= rate:
+        front_end = heat_map.front_end
     # A spectrogram shows at most the minute around the worst moment.
     begin = max(0, round((verdict.worst_seconds[0] - 30) * rate))
     minute = resample(wave[begin : begin + 60 * rate], rate, front_end.sample_rate)
@@ -155,6 +158,7 @@ def _card(
 def _nearest_normal(heat_map: HeatMap, normal: np.ndarray, rate: int) -> tuple[Plot, Sound]:
     """Returns the spectrogram and the player of the nearest normal window of a recording."""
     front_end = heat_map.front_end
+    # The detector keeps no sound, only where the nearest window was.
     normal = normal[round(heat_map.nearest_start * rate) :]
     normal = resample(normal, rate, front_end.sample_rate)[: len(heat_map.window)]
     name = "the nearest normal sound"
@@ -175,6 +179,7 @@ def _spectrogram(
     If `beside` is given, the spectrogram uses the colour range of that sound.
     """
     energies = np.asarray(front_end.log_energies(wave[None]))[0]
+    # Two pictures can be compared only if a colour means the same level in both.
     reference = energies if beside is None else np.asarray(front_end.log_energies(beside[None]))[0]
     picture = spectrograms.spectrograms(
         energies,

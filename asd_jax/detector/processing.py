@@ -84,10 +84,13 @@ class Processed:
     def without(self, recordings: Sequence[int]) -> "Processed":
         """Returns the same without some recordings; the others are renumbered."""
         kept = ~np.isin(self.windows.recording, recordings)
+        # Numbers of recordings are rows of their table, so no gap may remain.
         number = np.cumsum(~np.isin(np.arange(self.recordings), recordings)) - 1
         patches = None
         if self.patches is not None:
             vectors, recording = self.patches
+            # All frequencies keep the same number of patches, so a patch is dropped from all of
+            # them.
             kept_patches = ~np.isin(recording, recordings).any(0)
             renumbered = number[recording[:, kept_patches]].astype(np.int32)
             patches = vectors[:, kept_patches], renumbered
@@ -128,7 +131,9 @@ def process(
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         processed.append(_processed(pipeline, windows, starts, SIMULATED - simulated))
         simulated += len(processed[-1].simulated)
+        # They are only counted, because a single note says how many there are.
         short += bool(settings.short(len(wave)))
+        # A recording is named once, however many of its windows have the defect.
         names_of_defects = set().union(*(defects(one, rate_of(pipeline)) for one in windows))
         for name in names_of_defects & set(_DEFECTS):
             defective[name].append(number)
@@ -164,6 +169,7 @@ def _processed(
 ) -> Processed:
     """Returns one recording with the views of its windows and of at most `most` simulated ones."""
     rate = rate_of(pipeline)
+    # One window of each recording is simulated even when the limit is reached.
     chosen = windows[: max(1, most)]
     copies = min(COPIES, max(1, most // len(chosen)))
     vectors, _, unsteadiness = views_and_unsteadiness(pipeline, windows)
@@ -194,7 +200,7 @@ def _join(parts: Sequence[Processed], patches: Considered) -> Processed:
     )
 
 
-def _join_views(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _join_views(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Returns {view: vectors of all parts}."""
     return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
 
@@ -222,10 +228,12 @@ def windows_of(
         raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
     if not np.isfinite(wave).all():
         raise InputError("a waveform with NaN or infinity among the samples")
+    # Integers converted without scaling would be clipped to noise.
     if (loudest := float(np.abs(wave).max())) > LOUDEST:
         raise InputError(f"a waveform of samples up to {loudest:.4g}: scale it to [-1, 1]")
     # Resampling may overshoot the range of the samples.
     wave = resample(wave.astype(np.float32, copy=False), settings.sample_rate, rate).clip(-1, 1)
     samples = round(settings.window_seconds * rate)
+    # Windows do not overlap, so that each second counts once in the mean score.
     windows, starts = cut_windows(wave, samples, samples)
     return windows, starts / rate

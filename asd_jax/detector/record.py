@@ -11,6 +11,7 @@ import soundfile
 from asd_jax.data.audio import resample
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.evidence import SOUND, remove_older, write_window
+from asd_jax.detector.page import write_score_page
 from asd_jax.detector.verdict import Verdict
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
@@ -20,6 +21,7 @@ from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 
 MOST_EVIDENCE = 200  # folders that are kept of each machine
+# Some systems do not allow these characters in the name of a folder.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -50,12 +52,15 @@ class Record:
         self.detector = detector
         self.rate = rate
         self.began = began
+        # The folder lies beside the store, so that both are moved and copied together.
         self.evidence = store.path.with_name(store.path.name + ".evidence")
 
     def resume(self, alarm: Alarm) -> None:
         """Takes up an alarm that was on when an earlier process ended."""
         case = self.recorder.open_case()
         if case is not None and case.cleared is None:
+            # Moments are counted from the start of this stream, so the alarm seems to begin with
+            # it.
             alarm.resume(Moment(0.0), Moment(0.0), case.peak)
 
     def time(self, start: float, seconds: float) -> float:
@@ -83,7 +88,9 @@ class Record:
         threshold = alarm.threshold
         self.recorder.window(time, wave, self.rate, score=score, threshold=threshold)
         if change and change["event"] == "alarm_start":
+            # Only the start of an alarm is explained, as that costs another pass of the encoder.
             message, folder = self._keep_evidence(time, wave)
+            # The alarm dates from the first window that counted, which was some windows ago.
             started = time - (alarm.ended.processed - seconds - alarm.started.processed)
             self.recorder.raised(
                 Occurrence(started, float(alarm.peak), threshold, message, evidence=folder)
@@ -109,10 +116,8 @@ class Record:
 
     def _write(self, folder: Path, verdict: Verdict, wave: np.ndarray) -> None:
         """Writes the sound, the verdict and the page of a window."""
-        # The page draws plots, which a watch without an alarm never needs.
-        from asd_jax.detector.page import write_score_page
-
         write_window(folder, wave, self.rate, verdict)
+        # The page reads sound at the rate of the fit.
         rate = self.detector.settings.sample_rate
         resampled = resample(wave, self.rate, rate)
         name = f"{self.recorder.machine}, alarm of {folder.name}"

@@ -38,6 +38,7 @@ def normal_recordings(place: str | Path) -> list[Clip]:
         root = place
         table = place / "clips.csv"
         names = [str(path.relative_to(root)) for path in sound_files(place)]
+    # The order is that of the names, whatever the file system or the list has.
     clips = {Path(name).as_posix(): _clip(root, name) for name in sorted(names)}
     return list(add_table(table, clips).values())
 
@@ -59,11 +60,13 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     is_list = place.suffix.lower() == ".csv"
     root = place.parent if is_list else place
     sessions = _session_column(place if is_list else place / "clips.csv")
+    # A list may name files outside its folder.
     names = [os.path.relpath(clip.path, root) for clip in clips]
     names = [Path(name).as_posix() for name in names]
     folders = [
         "/".join(part for part in Path(name).parts[:-1] if part not in DOMAINS) for name in names
     ]
+    # A column that is empty throughout says nothing, so the folders decide.
     if any(sessions.get(name) for name in names):
         folders = [sessions.get(name, "") for name in names]
     return named_sessions(names, folders, [os.path.getmtime(clip.path) for clip in clips])
@@ -92,6 +95,7 @@ def recordings(paths: Sequence[str]) -> list[Path]:
     Raises:
         InputError: a path does not exist, or a folder or a list has no recordings.
     """
+    # A dict keeps the order and holds each file once, however it was named.
     files: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
@@ -152,6 +156,7 @@ def _listed(path: Path) -> list[str]:
     if not names:
         raise InputError(f"{path}: names no recordings")
     for name in names:
+        # A list may come from anywhere, and its names are printed and stored.
         check_name("attribute", name, at=str(path))
     if missing := [name for name in names if not os.path.isfile(path.parent / name)]:
         raise InputError(

@@ -6,13 +6,17 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from rich.table import Table
+from rich.text import Text
+
 from asd_jax.detector.notes import Kind
 from asd_jax.detector.verdict import VIEW_WORDS, Verdict
+from asd_jax.reporting.table import print_table
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.log import print_error, print_line, print_result
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "file",
     "score",
     "threshold",
@@ -56,6 +60,7 @@ def row(path: str, verdict: Verdict | InputError) -> dict:
         "decibels": band.decibels if band else 0.0,
     }
     return {
+        # A score has no more digits than float32.
         name: round(value, 6) if isinstance(value, float) else value
         for name, value in values.items()
     }
@@ -93,12 +98,6 @@ def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
 
 def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
     """Prints the number of anomalous recordings to stderr, after a table if `table`."""
-    # rich is slow to import, and JSON and csv need no table.
-    from rich.table import Table
-    from rich.text import Text
-
-    from asd_jax.reporting.table import print_table
-
     screen = Table(title=f"threshold {threshold:.3f}", header_style="bold")
     # Long names are folded, because names that are cut off all look alike.
     screen.add_column("file", overflow="fold")
@@ -124,6 +123,7 @@ def print_rows(rows: Iterable[dict], threshold: float, *, table: bool) -> None:
 
 def report_short(rows: Iterable[dict], window_seconds: float) -> None:
     """Prints to stderr how many recordings are too short for the detector, if any."""
+    # Rows may come from an archive's files, so the kinds are read back from their text.
     flags = [values["flags"].split() for values in rows if "error" not in values]
     if short := sum(Kind.SHORT in kinds for kinds in flags):
         print_error(

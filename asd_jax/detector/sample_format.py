@@ -39,6 +39,7 @@ class SampleFormat:
             raise InputError(
                 f"a sampling rate of {self.rate} Hz; expected {SLOWEST_HZ} to {FASTEST_HZ}"
             )
+        # More channels are a sign of a header that was misread.
         if not 1 <= self.channels <= 64:
             raise InputError(f"{self.channels} channels; expected 1 to 64")
 
@@ -59,6 +60,7 @@ def wav_encoding(chunk: bytes) -> str | None:
 
 def to_floats(content: bytes, encoding: str) -> np.ndarray:
     """Returns the samples that bytes hold, in [-1, 1] unless they are floats already."""
+    # Floats need no conversion and may exceed full scale; the decoder reports that.
     if encoding == "f32le":
         return np.frombuffer(content, "<f4")
     scale = np.float32(1 / ENCODINGS[encoding][1])

@@ -35,7 +35,9 @@ def score_function(detector: Detector) -> Callable[[Float[Array, "b s"]], Float[
     bank = detector.bank
     pipeline = detector.pipeline
     config, params = (pipeline.config, pipeline.params) if pipeline is not None else (None, {})
+    # The list has an entry for each domain and scorer that votes.
     scorers = []
+    # Undoing a colour takes a filter of the waveform, which the function does not have.
     if detector.colour:
         raise InputError("a detector that is adapted to one session cannot be exported")
     for scorer in bank.voting:
@@ -90,6 +92,7 @@ def _back_end(scoring: Scoring, vectors) -> Score:
         "mahalanobis": _mahalanobis,
         "local_density": _local_density,
     }
+    # Detectors use these options only; the others have no JAX version.
     plain = scoring.k == 1 and scoring.distance != "unit_euclidean" and not scoring.whiten
     if scoring.back_end not in back_ends or not plain:
         raise InputError(
@@ -133,6 +136,7 @@ def _local_density(scoring: Scoring, vectors) -> Score:
     cosine = scoring.distance == "cosine"
     scale = jnp.asarray(sparsity(vectors, scoring.distance, scoring.density_k), jnp.float32)
     bank = jnp.asarray(vectors, jnp.float32)
+    # Between unit vectors, the squared distance is twice the cosine distance.
     bank = _unit(bank) if cosine else bank
 
     def density(x):

@@ -69,11 +69,11 @@ class SelfCheck:
         """Returns the summary as lines of text."""
         scores = self.scores
         lines = [
-            f"{self.recordings} normal recordings, {self.windows} windows; their own scores: "
-            f"median {scores['median']:.2f}, highest {scores['highest']:.2f}, threshold "
-            f"{scores['threshold']:.2f}",
+            f"{_many(self.recordings, 'normal recording')}, {_many(self.windows, 'window')}; their "
+            f"own scores: median {scores['median']:.2f}, highest {scores['highest']:.2f}, "
+            f"threshold {scores['threshold']:.2f}",
             f"  {scores['least']:.2f} {self.histogram} {scores['highest']:.2f}",
-            f"{self._sessions()}, {self.sessions['hours']:.2f} hours, "
+            f"{self._sessions()}, {_duration(self.sessions['hours'])}, "
             f"{_many(self.sessions['modes'], 'operating mode')}; noise floor "
             f"{self.floor_db:.0f} dB, {'' if self.clipped else 'no '}clipping",
             "false alarms a day, listening all the time: about "
@@ -97,16 +97,18 @@ class SelfCheck:
         return lines
 
     def _sessions(self) -> str:
+        """Returns the number of sessions in words; stretches are no more than a guess."""
         count = self.sessions["count"]
         if self.sessions["known"] or self.recordings == 1:
             return _many(count, "session")
-        return f"{count} stretch{'es' * (count > 1)} of like sound"
+        return f"{count} stretch{'es' * (count > 1)} of similar sound"
 
 
 def self_check(detector: Detector) -> SelfCheck:
     """Returns the summary of a detector's normal sounds, from their self-scores and vectors."""
     bank = detector.bank
     normal = bank.normal
+    # Copies add no evidence, so whoever counts recordings should know of them.
     duplicates = copies(bank.windows.recording[bank.rows["level"]], bank.vectors["level"])
     sessions = _sessions(detector)
     verdict, why = _verdict(detector, sessions)
@@ -146,6 +148,7 @@ def _suspects(detector: Detector) -> list[tuple[str, float, float]]:
     scores = bank.deviations
     window = np.flatnonzero(bank.self_scores.of)
     low, high = np.quantile(scores, [0.25, 0.75])
+    # The fence follows the spread of the scores; FAR_OUT keeps it from being narrow.
     far_out = np.flatnonzero(scores > max(high + _TUKEY * (high - low), FAR_OUT))
     far_out = far_out[np.argsort(-scores[far_out], kind="stable")]
     return [
@@ -163,6 +166,7 @@ def _sessions(detector: Detector) -> dict[str, int | float | bool]:
     windows = detector.bank.windows
     level = detector.bank.vectors["level"]
     recording = windows.recording[detector.bank.rows["level"]]
+    # A mode may span sessions and domains, so nothing is kept apart.
     one_part = np.zeros(len(level), np.int64)
     modes = stretches(level, _MODES * windows.unsteadiness, recording, one_part)
     return {
@@ -177,7 +181,9 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     """Returns the number of windows above the threshold in a day of sound."""
     windows = 86400 / detector.settings.window_seconds
     bank = detector.bank
+    # These are scores against other windows of the same session, as on the day of the fit.
     same_session = np.mean(bank.own_session > detector.threshold)
+    # n sessions cannot show a rate below 1 / (n + 1).
     least = 1 / (1 + len(np.unique(bank.normal_session)))
     too_few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)
     # With too few sounds, the rate that was asked for cannot be verified.
@@ -215,6 +221,7 @@ def _verdict(detector: Detector, sessions) -> tuple[str, str]:
     if any(note.kind == Kind.CLIPPED_RECORDINGS for note in detector.notes):
         reasons.append("some recordings are clipped: turn the input level down, and record again")
     level = detector.bank.vectors["level"].mean(0)
+    # At the floor, rounding is all there is to compare.
     if np.mean(level < np.log(2 * ENERGY_FLOOR)) > _TOO_QUIET:
         reasons.append("the sound is as quiet as the rounding of samples: turn the input level up")
     return ("usable, but", "; ".join(reasons)) if reasons else ("enough", "")
@@ -229,11 +236,16 @@ def _on_few_sessions(detector: Detector, sessions, recordings: str) -> str:
     else:
         recorded = f"{recordings} of unknown sessions"
     return (
-        f"another day is assumed, not recorded ({recorded}): record on three days or more, set up "
-        "anew each time, a subfolder a day"
+        f"another day is assumed, not recorded ({recorded}): record on three days or more, with "
+        "the microphone set up again each time, one subfolder per day"
     )
 
 
-def _many(count: int, name: str) -> str:
+def _duration(hours: float) -> str:
+    """Returns hours as text, in minutes if it is less than one."""
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+
+
+def _many(count: int | float, name: str) -> str:
     """Returns a number and a noun, in the plural unless it is one."""
     return f"{count} {name}{'s' * (count != 1)}"

@@ -31,10 +31,12 @@ def named_sessions(
     if len(set(given)) > 1:
         return [session or "unnamed" for session in given], "named"
     dates = [_date(name) for name in names]
+    # One date alone is enough: all recordings are then of one session.
     if all(dates):
         return dates, "dates in the names"
     if modified is not None and len(modified) > 1:
         order = np.argsort(modified, kind="stable")
+        # Copying may give all files one time, which makes no gap and one session.
         gaps = np.diff(np.asarray(modified, np.float64)[order]) > 60 * GAP_MINUTES
         number = np.empty(len(order), np.int64)
         number[order] = np.concatenate([[0], np.cumsum(gaps)])
@@ -72,13 +74,15 @@ def stretches(
         recording: recording of each window.
         apart: windows with different numbers here never belong to one stretch.
     """
-    # Only fits need scipy, which is slow to import.
+    # Only fits need these parts of scipy, which would make each score start 0.1 s later.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist
 
     numbers, position = np.unique(recording, return_inverse=True)
     means = [level[position == n].mean(0) for n in range(len(numbers))]
+    # The spectra are in float64, because the differences of similar ones are small.
     spectra = np.stack(means).astype(np.float64)
+    # The measure of similarity is the machine itself: how much it changes within a window.
     limit = _LIKE * float(np.median(unsteadiness))
     stretch = np.zeros(len(numbers), np.int64)
     for part in np.unique(apart):

@@ -45,6 +45,7 @@ class Settings:
 
     def short(self, samples: int) -> tuple[Note, ...]:
         """Returns a note if this many samples are much shorter than the window."""
+        # Recorders stop a little early, which changes nothing.
         if samples >= SHORT * self.window_seconds * self.sample_rate:
             return ()
         return (
@@ -73,4 +74,5 @@ def usual_window(seconds: Sequence[float]) -> float:
     """Returns the default window: the median length of recordings, from 0.2 to 10 s."""
     if not len(seconds):
         raise InputError("no normal recordings to learn from")
+    # The median is used, because one long recording among short ones must not decide.
     return float(np.clip(np.median(seconds), SHORTEST_WINDOW_S, LONGEST_WINDOW_S))

@@ -95,6 +95,7 @@ class Decoder:
 
     def _read_start(self):
         """Recognises the format of the stream by its first bytes."""
+        # More bytes than a header are needed to tell compressed files from samples.
         head = self._bytes[:ENOUGH]
         wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
         # A wav is recognised by its header; samples without a header need more bytes to be
@@ -140,6 +141,7 @@ class Decoder:
                     f"a wav header of {self.format.encoding} with the PEAK of float samples",
                 )
             self._bytes = self._bytes[8:]
+            # Chunks are padded to an even number of bytes.
             self._skip = size + size % 2
         else:
             yield from self._bad_header(f"a chunk {name!r} of {size} bytes in it")
@@ -174,6 +176,7 @@ class Decoder:
         except InputError as error:
             yield from self._bad_header(str(error))
             return
+        # Some programs write 0. Of two values that disagree, the rate is the one that is used.
         if per_second not in (0, rate * step):
             yield Event(
                 "odd_header",
@@ -204,6 +207,7 @@ class Decoder:
         ready = (
             len(self._bytes) if self._remaining is None else min(len(self._bytes), self._remaining)
         )
+        # Only whole frames are decoded, so that no channel slips into the place of another.
         ready = min(ready // frame, _BLOCK) * frame
         if ready:
             content = self._bytes[:ready]
@@ -231,6 +235,7 @@ class Decoder:
             self._remaining = None
 
     def _decode(self, content: bytes):
+        """Yields the mono block of whole frames, after the events that it causes."""
         values = to_floats(content, self.format.encoding).reshape(-1, self.format.channels)
         if not np.isfinite(values).all():
             yield Event("not_finite", "samples that are no numbers, taken as silence")
@@ -240,7 +245,9 @@ class Decoder:
                 "not_scaled",
                 f"samples up to {np.abs(values).max():.3g}: scale the sound to [-1, 1]",
             )
+        # Resamplers overshoot full scale by a little, which is no reason for an event.
         values = values.clip(-1, 1)
+        # The number of channels may change with a new header, so it is checked here.
         if self.channel is not None and self.channel >= self.format.channels:
             raise InputError(f"{self.name}: no channel {self.channel} among {self.format.channels}")
         mono = values.mean(1) if self.channel is None else values[:, self.channel]
@@ -249,6 +256,7 @@ class Decoder:
 
 def _is_chunk(head: bytes) -> bool:
     """Returns whether bytes in the middle of a stream begin a chunk rather than being samples."""
+    # Four letters and a small size are a chunk; samples hardly ever look like that.
     name, size = struct.unpack("<4sI", head[:8])
     return all(byte == 0x20 or chr(byte).isalnum() or byte == 0x5F for byte in name) and (
         name.isascii() and size < _LONGEST_CHUNK

@@ -57,6 +57,7 @@ def _examined(
 ) -> Iterator[tuple[Path, Verdict | InputError]]:
     """Yields each recording of a batch with its verdict or its error."""
     waves = [one.wave for _, one in batch if isinstance(one, Recording)]
+    # Recordings with errors have no waveform, so there are fewer verdicts than recordings.
     verdicts = iter(detector.examine_all(waves))
     for path, recording in batch:
         if isinstance(recording, InputError):
@@ -73,9 +74,11 @@ def _read_ahead(
     def read_or_error(path: Path) -> Recording | InputError:
         try:
             return Recording(read(path), sampling_rate(path))
+        # A recording that cannot be read must not end the pass over all others.
         except InputError as error:
             return error
 
+    # Decoding releases the interpreter's lock, so threads read while others compute.
     with ThreadPoolExecutor(AHEAD) as pool:
         waiting: collections.deque = collections.deque()
         for path in paths:

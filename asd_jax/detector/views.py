@@ -55,7 +55,7 @@ def scoring_of(
         pipeline: the encoder, if there is one.
         normal: {view: vectors of normal windows "n ..."}; None for all views.
     """
-    scoring = dict.fromkeys(("level", "fluctuation", "rhythm"), FILTER_BANK)
+    scoring = {view: FILTER_BANK for view in ("level", "fluctuation", "rhythm")}
     if normal is not None and np.median(normal["rhythm"][:, 0]) < RHYTHMIC:
         del scoring["rhythm"]
     if pipeline is not None:
@@ -72,6 +72,7 @@ def load_pipeline_or_eat(path: str | Path) -> Pipeline:
     Raises:
         InputError: as for `load_pipeline`.
     """
+    # The header says what a file holds without reading its weights.
     header = read_header(path)
     if header["kind"] == "encoder":
         return load_pipeline(path)
@@ -87,6 +88,7 @@ def for_machine(pipeline: Pipeline, machine: str | None) -> Pipeline:
         InputError: the mode depends on the machine, but the machine is not given or is unknown.
     """
     simam = pipeline.config.front_end.simam
+    # A text is one mode for all machines; otherwise there is a mode for each.
     if isinstance(simam.mode, str):
         return pipeline
     if machine is None:
@@ -130,11 +132,12 @@ def views_and_unsteadiness(
     The unsteadiness is the root mean square difference between the log energies of a window's
     halves.
     """
-    other_runtime = pipeline is not None and pipeline.runtime != "jax"
+    # Another runtime computes the embedding only; the filter bank stays with JAX.
+    elsewhere = pipeline if pipeline is not None and pipeline.runtime != "jax" else None
     config, params = _of_one_window(pipeline)
-    if other_runtime:
+    if elsewhere is not None:
         # The filter bank alone stands for the encoder, whose embedding is computed below.
-        config = EncoderConfig(pipeline.config.front_end, None)
+        config = EncoderConfig(elsewhere.config.front_end, None)
         params = {}
     elif pipeline is not None and len(windows) > 1:
         params = pipeline.on_devices
@@ -143,8 +146,8 @@ def views_and_unsteadiness(
     # jax.tree.leaves orders the entries of a dictionary by their keys.
     names = sorted([*view_names(pipeline, with_rhythm), "seconds", "unsteadiness"])
     vectors = dict(zip(names, arrays, strict=True))
-    if other_runtime:
-        embed = embed_in(pipeline.runtime, pipeline.config, pipeline.params)
+    if elsewhere is not None:
+        embed = embed_in(elsewhere.runtime, elsewhere.config, elsewhere.params)
         batches = range(0, len(windows), batch_size())
         vectors["encoder"] = np.concatenate(
             [embed(windows[n : n + batch_size()])[0] for n in batches]
@@ -171,6 +174,7 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
     They are computed in batches of 8 windows per device.
     """
     # A single window is typical of a live stream, which gets a program of its own on one device.
+    # The results of a batch and of one window differ by rounding only.
     if len(windows) == 1:
         return [np.asarray(array) for array in jax.tree.leaves(function(windows))]
     mesh = own_devices()
@@ -178,6 +182,8 @@ def in_batches(function: Callable, windows: Float[np.ndarray, "b s"]) -> list[np
     batches = []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
+        # Batches of one size need one compiled program; the copies that fill the last one are cut
+        # off.
         padded = {"wave": np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])}
         with jax.set_mesh(mesh):
             arrays = jax.tree.leaves(function(shard_batch(mesh, padded)["wave"]))
@@ -225,6 +231,7 @@ def traced_views(
     seconds = jnp.stack(
         [energies[:, n : n + second].mean(1) for n in second_starts(energies.shape[1])], 1
     )
+    # A window may be a single frame long.
     half = max(1, energies.shape[1] // 2)
     difference = energies[:, :half].mean(1) - energies[:, -half:].mean(1)
     outputs = {

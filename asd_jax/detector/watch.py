@@ -93,12 +93,13 @@ class Watch:
             Moment(start, file, seconds_before), Moment(end, file, seconds_before), score
         )
         of_file = {"file": file} if file else {}
-        yield self._window_line(start, end, score, flags, arrived, of_file)
+        yield self._window_line(start, end, score, flags=flags, arrived=arrived, of_file=of_file)
         # A scorer that adapts to the session leaves its message in `news`.
         if news := getattr(self.score, "news", None):
             self.score.news = None
             yield {**news, "at": round(end, 3)}
         self.windows += 1
+        # Windows may overlap, so each adds only a hop of new sound.
         self._seconds += self.settings.hop_seconds
         yield from self._changed_defects(flags, start, of_file)
         if change:
@@ -117,7 +118,16 @@ class Watch:
             self._seconds_at_status = self._seconds
             yield {"event": "status", **self.status()}
 
-    def _window_line(self, start, end, score, flags, arrived, of_file) -> dict:
+    def _window_line(
+        self,
+        start: float,
+        end: float,
+        score: float,
+        *,
+        flags: frozenset[str],
+        arrived: float | None,
+        of_file: dict[str, str],
+    ) -> dict:
         """Returns the line of a window, and counts its latency."""
         latency = np.nan if arrived is None else 1000 * (time.perf_counter() - arrived)
         self._latency_ms.append(latency)
@@ -164,6 +174,7 @@ class Watch:
         wall = time.perf_counter() - self._began
         cpu = time.process_time() - self._cpu_at_start
         latency = np.array(self._latency_ms)
+        # Windows at the end of a stream and of files have no arrival, and so no latency.
         latency = latency[np.isfinite(latency)]
         state = {
             "windows": self.windows,

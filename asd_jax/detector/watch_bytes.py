@@ -41,11 +41,13 @@ class _Stream:
             yield from self._gap(chunk, arrived)
         if chunk:
             yield from self._lines(self.decoder.feed(chunk), arrived)
+            # The event follows the lines of the chunk in which the header of the new rate was.
             yield from self._change_of_rate()
 
     def finish(self) -> Iterator[dict]:
         """Yields the lines of what remains at the end of the stream, and of the end."""
         yield from self._lines(self.decoder.finish(), None)
+        # The resampler holds back some samples, which may complete a window.
         for start, wave in self.cutter.finish():
             yield from self.watch.window(start / self.cutter.rate, wave)
         if not self.watch.windows:
@@ -80,6 +82,7 @@ class _Stream:
                 continue
             for start, wave in self.cutter.feed(item, self.decoder.format.rate):
                 yield from self.watch.window(start / rate, wave, arrived)
+            # A file is read as fast as possible, so its arrival says nothing about its rate.
             if arrived is None:
                 continue
             if event := self.arrival_rate.feed(len(item), self.decoder.format.rate, arrived):
@@ -91,5 +94,6 @@ class _Stream:
         if rate == self.reported_rate:
             return
         self.reported_rate = rate
+        # A stream may also go back to the detector's rate, which needs no event.
         if rate != self.cutter.rate:
             yield self.watch.event(another_rate(rate, self.cutter.rate), self._seconds)

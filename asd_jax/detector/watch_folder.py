@@ -73,6 +73,7 @@ class _Folder:
         files, _ = _files(self.folder)
         count = sum(self._is_recorded(name, state) for name, state in files.items())
         if count:
+            # This is said once, because a folder of months may have thousands of files.
             message = f"{count} recordings are in the record already, and are not scored again"
             yield self.watch.event(Event("read_before", message), 0.0)
 
@@ -113,6 +114,7 @@ class _Folder:
         samples, hop = self.watch.settings.samples
         rate = self.watch.settings.rate
         try:
+            # Reading may fail although the size no longer changes: the file is no sound.
             wave = read_clip(self.folder / name, sample_rate=rate, channel=self.channel)
             rate_of_file = sampling_rate(self.folder / name)
         except InputError as error:
@@ -140,6 +142,8 @@ class _Folder:
             )
         self.seconds += len(wave) / rate
         if self.recorder:
+            # The file is recorded only now, so that a file whose scoring was interrupted is scored
+            # again.
             self.recorder.read(name, state[0] // 1000)
 
 

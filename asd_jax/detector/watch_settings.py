@@ -66,6 +66,7 @@ class WatchSettings:
     @property
     def samples(self) -> tuple[int, int]:
         """Returns the length of a window and of a hop, in samples."""
+        # A hop of no sample would never come to an end.
         return round(self.window_seconds * self.rate), max(1, round(self.hop_seconds * self.rate))
 
     def start_line(self, false_alarm_rate: float) -> dict:

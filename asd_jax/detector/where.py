@@ -51,8 +51,10 @@ def band_of(
         edges_hz: the f + 1 edges of the filters' bands.
     """
     difference = (second - usual) / deviation
+    # Differences are in deviations, not in dB, because some filters vary a lot among normal sounds.
     peak = int(np.abs(difference).argmax())
     in_band = difference * np.sign(difference[peak]) >= _SHARE * abs(difference[peak])
+    # The band reaches to the nearest filters on either side that are not in it.
     outside = np.flatnonzero(~in_band)
     first = int(outside[outside < peak].max(initial=-1)) + 1
     last = int(outside[outside > peak].min(initial=len(difference)))
@@ -67,4 +69,5 @@ def filter_edges(front_end: FrontEnd) -> np.ndarray:
 
 
 def _kilohertz(hz: float) -> str:
+    """Returns a frequency in kHz, with more digits for a low one."""
     return f"{hz / 1000:.1f}" if hz >= 1000 else f"{hz / 1000:.2f}"

@@ -68,12 +68,15 @@ class WindowCutter:
         return self.received - max(0, self.next - self.hop + self.samples if self.next else 0)
 
     def _cut(self, block):
+        """Yields the windows that a block at the rate of the windows completes."""
         self._buffer = np.concatenate([self._buffer, block])
         while self.next + self.samples <= self._buffer_start + len(self._buffer):
             at = self.next - self._buffer_start
+            # A copy is made, because a view would keep the whole buffer in memory.
             yield self.next, self._buffer[at : at + self.samples].copy()
             # The next window starts a hop later, even if no sample of it has arrived.
             self.next += self.hop
+        # With a hop beyond a window, the next start may lie after the end of the buffer.
         gone = min(self.next - self._buffer_start, len(self._buffer))
         self._buffer = self._buffer[gone:]
         self._buffer_start = self._buffer_start + gone

@@ -15,6 +15,7 @@ def mixup_pairs(
     """
     key_weight, key_chosen, key_partner = jax.random.split(key, 3)
     weight = jax.random.beta(key_weight, alpha, alpha, (b,))
+    # A clip of weight 1 is left as it is.
     weight = jnp.where(jax.random.bernoulli(key_chosen, probability, (b,)), weight, 1.0)
     return weight, jax.random.permutation(key_partner, b)
 
@@ -57,6 +58,7 @@ def _outside_stripe(key, b, size, widest, probability):
     key_width, key_start, key_chosen = jax.random.split(key, 3)
     width = jnp.floor(jax.random.uniform(key_width, (b, 1), maxval=widest))
     width = jnp.where(jax.random.bernoulli(key_chosen, probability, (b, 1)), width, 0.0)
+    # The stripe always lies inside the spectrogram.
     start = jnp.floor(jax.random.uniform(key_start, (b, 1)) * (size - width))
     position = jnp.arange(size)[None, :]
     return (position < start) | (position >= start + width)

@@ -110,6 +110,7 @@ def frame_matrix(sample_rate: int = 16000) -> Float[np.ndarray, "k s"]:
     pre_emphasis = np.eye(size) - PRE_EMPHASIS * np.eye(size, k=-1)
     # A frame's first sample has no predecessor, so Kaldi subtracts the sample itself.
     pre_emphasis[0, 0] = 1 - PRE_EMPHASIS
+    # np.hanning is symmetric, as Kaldi's window.
     hann = np.diag(np.hanning(size))
     angles = 2 * np.pi / points * np.outer(np.arange(points // 2 + 1), np.arange(size))
     dft = np.concatenate([np.cos(angles), -np.sin(angles)])
@@ -149,6 +150,7 @@ def filter_bank(
         return (1 + ((hz - centre) / bandwidth) ** 2) ** -4.0
     if spacing not in SPACINGS:
         raise ValueError(f"spacing {spacing!r}; known: {', '.join(SPACINGS)}")
+    # Even spacing is the same bank on the axis of Hz itself.
     scale = _mel if spacing == "mel" else np.asarray
     edges = np.linspace(scale(low_hz), scale(high_hz), bins + 2)[:, None]
     left = edges[:-2]

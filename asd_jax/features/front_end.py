@@ -149,6 +149,7 @@ class FrontEnd:
         """
         filters = self.filters
         hz = np.linspace(0, self.sample_rate / 2, filters.shape[1])
+        # A narrow filter may hold no DFT bin; it then takes the centre of the one below.
         weight = filters.sum(1)
         return np.maximum.accumulate(
             np.where(weight > 0, filters @ hz / np.where(weight > 0, weight, 1), 0.0)

@@ -23,22 +23,25 @@ class FilterBank(CheckedSettings):
 
     spacing: str = key(
         "even",
-        "even: m-FB, the paper's; mel: o-FB, as EAT was pre-trained; gammatone: g-FB; or "
-        "package.module:function",
+        "spacing of the filters: even (m-FB, the paper's); mel (o-FB, with which EAT was "
+        "pre-trained); gammatone (g-FB); or package.module:function",
         choices=SPACINGS,
         function=True,
     )
     bins: int = key(128, "number of filters", least=1, most=512)
-    low_hz: float = key(LOW_HZ, "lower edge of the filter bank", least=0, most=48_000)
-    high_hz: float = key(8000.0, "upper edge of the filter bank", above=0, most=48_000)
+    low_hz: float = key(LOW_HZ, "lower edge of the filter bank, in Hz", least=0, most=48_000)
+    high_hz: float = key(8000.0, "upper edge of the filter bank, in Hz", above=0, most=48_000)
     mean: float = key(
         AUDIOSET_MEAN,
-        "of the log energies; AudioSet's, kept for all filter banks",
+        "mean of the log energies, subtracted from them; that of AudioSet",
         least=-1000,
         most=1000,
     )
     std: float = key(
-        AUDIOSET_STD, "standard deviation of the log energies, likewise", above=0, most=1000
+        AUDIOSET_STD,
+        "standard deviation of the log energies; they are divided by twice this; that of AudioSet",
+        above=0,
+        most=1000,
     )
 
 
@@ -48,26 +51,35 @@ class Features(FilterBank):
 
     statistics: str = key(
         "given",
-        "given: mean and std as set; train: measured on the training clips; weights: those of "
-        "model.weights, where these were pre-trained here",
+        "where mean and std come from: given: the two keys; train: measured on the training "
+        "clips; weights: the file of model.weights, if it was pre-trained here",
         choices=("given", "train", "weights"),
     )
     simam: Any = key(
         "local",
-        'none, global, local (in tiles), or by machine: "{ToyCar: local, fan: global}"',
+        'region of SimAM: none, global, local (tiles), or one for each machine: "{ToyCar: '
+        'local, fan: global}"',
         mapping=True,
     )
     simam_lambda: float = key(
-        LAMBDA, "keeps constant maps safe; the public code's", above=0, most=1e9
+        LAMBDA,
+        "what SimAM adds to the variance, so that constant maps give finite weights; the "
+        "value of the public code",
+        above=0,
+        most=1e9,
     )
-    simam_tile_frames: int = key(LOCAL_TILE[0], "of local SimAM, a divisor of 32", least=1, most=32)
+    simam_tile_frames: int = key(
+        LOCAL_TILE[0], "frames of a tile of local SimAM, a divisor of 32", least=1, most=32
+    )
     simam_tile_filters: int = key(
-        LOCAL_TILE[1], "of local SimAM, a divisor of bins", least=1, most=512
+        LOCAL_TILE[1], "filters of a tile of local SimAM, a divisor of bins", least=1, most=512
     )
     simam_before_normalization: bool = key(
-        False, "attend the log energies instead of the normalised spectrogram"
+        False, "whether SimAM weights the log energies instead of the normalised spectrogram"
     )
-    simam_ignores_padding: bool = key(False, "take the statistics of SimAM from real frames only")
+    simam_ignores_padding: bool = key(
+        False, "whether SimAM takes its statistics from real frames only, not from padding"
+    )
 
     @property
     def simam_modes(self) -> str | dict[str, str]:
@@ -87,7 +99,7 @@ class PretrainingFeatures(FilterBank):
 
     statistics: str = key(
         "given",
-        "given: mean and std as set; train: measured on the first batches",
+        "where mean and std come from: given: the two keys; train: measured on the first batches",
         choices=("given", "train"),
     )
 

@@ -79,6 +79,7 @@ def simam_weights(
     cells = jnp.maximum(counted.sum(-1, keepdims=True), 2)
     mean = (maps * counted).sum(-1, keepdims=True) / cells
     distance = jnp.square(maps - mean)
+    # Unbiased, M - 1, as in the paper.
     variance = (distance * counted).sum(-1, keepdims=True) / (cells - 1)
     weights = jax.nn.sigmoid(distance / (4 * (variance + e_lambda)) + 0.5)
     return rearrange(weights, "b i j (r c) -> b (i r) (j c)", i=t // rows, r=rows)

@@ -39,8 +39,10 @@ class AdaCos(nn.Module):
         start = initial_scale(*shape[:1])
         scale = self.variable("adacos", "scale", jnp.full, (), start, jnp.float32)
         cosine = cosine_similarity(embeddings.astype(jnp.float32), centres)
+        # The centres of a class lie one after the other.
         cosine = cosine.reshape(-1, self.classes, self.subclusters)
         if self.is_mutable_collection("adacos") and not self.is_initializing():
+            # The scale follows the batch, and is not learnt by gradients.
             cosines = jax.lax.stop_gradient(cosine)
             scale.value = next_scale(scale.value, cosines, labels, rule=self.scale_rule)
         return jax.nn.logsumexp(scale.value * cosine, axis=-1), cosine.max(-1)
@@ -79,6 +81,7 @@ def next_scale(
     others = jnp.log(jnp.maximum(1 - labels, 1e-12))[:, :, None] if cosine.shape[-1] == 1 else 0.0
     log_sums = jax.nn.logsumexp(scale * cosine + others, axis=(1, 2))
     log_mean = jax.nn.logsumexp(log_sums) - math.log(len(cosine))
+    # arccos has an infinite slope at 1.
     angle = jnp.arccos(jnp.clip(cosine.max(-1), -COSINE_LIMIT, COSINE_LIMIT))
     median = jnp.median((labels * angle).sum(-1))
     # With two classes that are far apart, B falls below 1 and its logarithm below 0.
@@ -88,6 +91,7 @@ def next_scale(
 def _public_scale(scale, cosine, labels):
     logits = scale * cosine
     if cosine.shape[-1] == 1:
+        # exp(0) for a clip's own class, as the public systems have it.
         logits = jnp.where(labels[:, :, None] < 1, logits, 0.0)
     log_mean = jax.nn.logsumexp(logits) - math.log(len(cosine))
     angle = jnp.arccos(jnp.clip(cosine, -COSINE_LIMIT, COSINE_LIMIT)).sum(-1)

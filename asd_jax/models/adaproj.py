@@ -52,6 +52,7 @@ def projection_cosine(
     x = _unit(x)
     w = _unit(vectors)
     near = jnp.einsum("be,cke->bck", x, w, precision="highest")
+    # Full float32, as TF32 would shift the angles.
     gram = jnp.einsum("cke,cle->ckl", w, w, precision="highest")
     square = jnp.einsum("bck,ckl,bcl->bc", near, gram, near, precision="highest")
     return (near**2).sum(-1) / jnp.sqrt(jnp.maximum(square, _FLOOR))

@@ -32,6 +32,7 @@ class ArcFace(nn.Module):
 
     @nn.compact
     def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
+        # One centre each keeps the shape, and so the numbers, of the plain head.
         several = self.subcentres and max(self.subcentres) > 1
         count = sum(self.subcentres) if several else self.classes
         centres = self.param("centres", nn.initializers.normal(0.02), (count, embeddings.shape[-1]))
@@ -68,6 +69,7 @@ def arcface_logits(
     class has a margin. Past theta = pi - m y, where the cosine would rise again, cos(theta) - m y
     sin(m y) keeps the logit monotonic.
     """
+    # Before the root, whose slope is infinite where a cosine is 1.
     cosine = jnp.clip(cosine, -COSINE_LIMIT, COSINE_LIMIT)
     margins = margin * labels
     shifted = cosine * jnp.cos(margins) - jnp.sqrt(1 - cosine**2) * jnp.sin(margins)

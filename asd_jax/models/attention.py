@@ -40,6 +40,7 @@ class SpectrogramAttention(nn.Module):
                 excite(jax.nn.relu(hidden(pooled))) for pooled in (x.mean(1), x.max(1))
             )
             x = x * jax.nn.sigmoid(mean + largest)[:, None]
+            # The frames are weighted after the filters, as in the paper.
             frames = jnp.stack([x.mean(-1), x.max(-1)], axis=-1)
             return x * jax.nn.sigmoid(nn.Conv(1, (KERNEL,), name="spatial")(frames))
         return x * jax.nn.sigmoid(

@@ -50,6 +50,7 @@ def decibel_mel(wave: Float[Array, "b s"]) -> Float[Array, "b t f"]:
     padded = jnp.pad(wave, ((0, 0), (DFT // 2, DFT // 2)), mode="reflect")
     starts = np.arange(0, padded.shape[1] - DFT + 1, HOP)
     frames = padded[:, starts[:, None] + np.arange(DFT)]
+    # hanning(n + 1) without its last value is the periodic window of length n.
     window = jnp.asarray(np.hanning(DFT + 1)[:-1], wave.dtype)
     power = jnp.abs(jnp.fft.rfft(frames * window[None, None])) ** 2
     energy = jnp.matmul(power, jnp.asarray(mel_filters().T, wave.dtype), precision="highest")
@@ -153,6 +154,7 @@ def ced_params(
     """
     own = {name.removeprefix("encoder."): np.asarray(of) for name, of in tensors.items()}
     own = {name: of for name, of in own.items() if not _LEFT_OUT.match(name)}
+    # Batch normalisation at inference is a scale and a shift, computed here once.
     found: dict[str, np.ndarray] = {}
     try:
         bn = "init_bn.1." if "init_bn.1.weight" in own else "init_bn."

@@ -47,6 +47,7 @@ class ConvolutionDecoder(nn.Module):
         x = rearrange(x, "r (t f) d -> r t f d", f=bands)
         for i in range(self.layers):
             convolution = GroupedConvolution(self.kernel, self.groups, self.dtype, name=f"conv_{i}")
+            # Without scale and bias, as in the public code.
             norm = nn.LayerNorm(NORM_EPS, use_scale=False, use_bias=False, dtype=self.dtype)
             x = x + gelu(norm(convolution(x)))
         return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(
@@ -126,6 +127,7 @@ class PixelDecoder(nn.Module):
         self, tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], times: int, bands: int
     ) -> Float[Array, "r n p"]:
         x = nn.Dense(self.width, dtype=self.dtype, name="in")(tokens)
+        # One token for every hidden place; the position tells them apart.
         masked = self.param("masked", nn.initializers.normal(0.02), (self.width,)).astype(
             self.dtype
         )

@@ -32,6 +32,7 @@ def map_own_clips(function: Callable, clips: jax.Array, *whole: jax.Array) -> ja
         whole: arrays that are the same on all devices.
     """
     mesh = jax.sharding.get_abstract_mesh()
+    # Inside shard_map already, every device has its own clips.
     if mesh.size < 2 or mesh.manual_axes:
         return function(clips, *whole)
     own = jax.P(mesh.axis_names)

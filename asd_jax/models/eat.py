@@ -130,6 +130,7 @@ class EAT(nn.Module):
         )
         x = nn.LayerNorm(NORM_EPS, dtype=self.dtype, name="pre_norm")(x)
         out = {"pre_norm": x, "blocks": [], "ffn": []}
+        # The parameters decide, so that callers need no flag.
         if self.has_variable("params", STACKED):
             return self._in_a_loop(x, out)
         kind = nn.remat(Block) if self.remat else Block
@@ -248,6 +249,7 @@ def position_table(embed_dim: int, times: Length, bands: int) -> Float[Array | n
     """
     # NumPy gives a constant; a symbolic length in an export needs jnp.
     xp = np if isinstance(times, int) else jnp
+    # Sine and cosine of band and time: four parts.
     quarter = embed_dim // 4
     omega = np.float32(1) / np.float32(10000) ** (
         np.arange(quarter, dtype=np.float32) / np.float32(quarter)

@@ -112,11 +112,17 @@ class EncoderConfig:
         return [block % self.backbone.depth for block in self.blocks]
 
     @property
+    def used_depth(self) -> int:
+        """The number of blocks up to the pooled one; those above do not affect the embedding."""
+        return self.pooling.block % self.backbone.depth + 1
+
+    @property
     def embedding_dim(self) -> int:
         """The width e of the embeddings (of one band's, where bands are kept separate)."""
         if self.eat is None:
             return self.front_end.bins
         statistics = 2 if self.pooling.kind == "attentive_statistics" else 1
+        # Joined bands are one vector.
         joined = self.eat.mel_bins // PATCH if self.pooling.bands == "joined" else 1
         return self.pooling.embedding_dim or statistics * joined * self.eat.embed_dim
 

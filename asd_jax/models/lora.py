@@ -50,6 +50,7 @@ class Dense(nn.Module):
 def merge(params: dict, lora: LoRA) -> dict:
     """Returns the parameters of the same layers without LoRA: every kernel plus its update."""
     flat: dict[tuple, Any] = flatten_dict(params)
+    # A copy, because the updates leave the dictionary.
     for *layer, name in list(flat):
         if name == "lora_a":
             a = flat.pop((*layer, "lora_a"))

@@ -33,6 +33,7 @@ def own_head(name: str, classes: int) -> nn.Module:
     embeddings = jnp.zeros((2, 8))
     labels = jnp.zeros((2, classes))
     key = jax.random.key(0)
+    # Shapes alone: nothing is computed or compiled.
     found, _ = jax.eval_shape(head.init_with_output, key, embeddings, labels)
     shapes = [getattr(one, "shape", one) for one in found] if isinstance(found, tuple) else found
     if shapes != [(2, classes)] * 2:

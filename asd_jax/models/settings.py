@@ -10,7 +10,7 @@ TARGETS = ("qkv", "out", "fc1", "fc2")
 # What computes embeddings without training: JAX, or OpenVINO in float32 or bfloat16, on CPUs.
 RUNTIMES = ("jax", "openvino", "openvino_bfloat16")
 RUNTIME = (
-    "that embeds: jax, on any device; openvino, on CPUs, the same within 1e-4; or "
+    "library that embeds: jax, on any device; openvino, on CPUs, the same within 1e-4; or "
     "openvino_bfloat16, on CPUs that compute it, faster and less exact (extra `export`)"
 )
 
@@ -65,7 +65,8 @@ class Tokens(CheckedSettings):
 
     blocks: str = key(
         "",
-        "blocks whose tokens are averaged, e.g. 3,4,5 or all; empty: model.block, frozen.block",
+        "blocks whose tokens are averaged, e.g. 3,4,5 or all; empty: the one block of "
+        "model.block or frozen.block",
     )
     conditioning: str = key(
         "none",
@@ -73,20 +74,27 @@ class Tokens(CheckedSettings):
         "above condition_high), clamp+tanh or zero+tanh",
         choices=CONDITIONINGS,
     )
-    condition_low: float = key(0.1, "of clamp and zero; arXiv 2603.04605", least=-1e6, most=1e6)
-    condition_high: float = key(0.5, "of tanh; arXiv 2603.04605", least=-1e6, most=1e6)
+    condition_low: float = key(
+        0.1, "value of clamp and zero; that of arXiv 2603.04605", least=-1e6, most=1e6
+    )
+    condition_high: float = key(
+        0.5, "value of tanh; that of arXiv 2603.04605", least=-1e6, most=1e6
+    )
     bands: str = key(
         "mixed",
-        "mixed: pooled over time and frequency; apart: over time, an embedding for each frequency "
-        "band (frozen encoders); joined: likewise, the bands as one vector",
+        "mixed: tokens are pooled over time and frequency; apart: over time, which gives an "
+        "embedding for each frequency band (frozen encoders); joined: over time, with the "
+        "bands as one vector",
         choices=("mixed", "apart", "joined"),
     )
-    gem_power: float = key(3.0, "p of the generalised mean gem and rdp_gem", above=0, most=100)
+    gem_power: float = key(
+        3.0, "power p of the generalised mean in gem and rdp_gem", above=0, most=100
+    )
     gwrp_decay: float = key(
-        0.9, "r of gwrp, the weight r^i of the i-th largest value", least=0, most=1
+        0.9, "decay r of gwrp, in which the i-th largest value has the weight r^i", least=0, most=1
     )
     rdp_gamma: float = key(
-        1.0, "of rdp and rdp_gem, the power of a token's deviation", least=0, most=100
+        1.0, "power of a token's deviation in rdp and rdp_gem", least=0, most=100
     )
 
     def __post_init__(self):

@@ -116,4 +116,5 @@ def relative_deviation_weights(
     distance = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
     largest = distance.max(1, keepdims=True)
     relative = distance / jnp.where(largest > 0, largest, 1.0)
+    # (1 + r)^gamma by its logarithm, which no gamma overflows.
     return jax.nn.softmax(gamma * jnp.log1p(relative), axis=1)

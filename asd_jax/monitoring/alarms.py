@@ -63,6 +63,7 @@ class Alarm:
     _peak: float = float("-inf")
 
     def __post_init__(self):
+        # Memory holds as many windows as are counted.
         self._recent: collections.deque = collections.deque(maxlen=max(self.of, self.confirm))
 
     def feed(self, start: Moment, end: Moment, score: float) -> dict | None:
@@ -79,6 +80,8 @@ class Alarm:
                 self._end = end
                 self._peak = max(self._peak, score)
                 return None
+            # Time counts from the last window above `release`, so that a score that hovers there
+            # keeps the alarm on.
             quiet = end.processed - self._end.processed
             return self.finish(False) if quiet >= self.hold_seconds else None
         self._recent.append((start, score))

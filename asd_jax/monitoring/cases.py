@@ -1,26 +1,24 @@
-"""The record of alarms, in the words of ISA-18.2: raised, acknowledged, shelved, cleared.
+"""The record of alarms, in the words of ISA-18.2: raised, acknowledged, cleared, closed.
 
     raise_case(store, "pump 3", Occurrence(started=time, peak=4.2, threshold=2.0, message="..."))
     clear_case(store, "pump 3", ended=time, peak=5.1)
     acknowledge(store, case.id, time, by="Ann", note="bearing ordered")
-    shelve(store, "pump 3", time, until=time + 8 * 3600, by="Ann")
     for case in announce_due(store, time, silent=quiet_hours.at(time)):
         notify(case)
 
 A machine has at most one open case. A case is open until it is both cleared and acknowledged; if
 the alarm comes back before, it is a further occurrence of the same case. A case is announced once:
-when it is raised, or, if the machine is shelved or it is a quiet hour then, when that ends and the
-alarm is still on and not acknowledged. Every change is also an event of the store: alarm_raised,
-alarm_announced, alarm_acknowledged, alarm_cleared, alarm_closed, alarm_shelved, alarm_unshelved.
+when it is raised, or, if the machine is shelved (shelving.py) or it is a quiet hour then, when that
+ends and the alarm is still on and not acknowledged. Every change is also an event of the store:
+alarm_raised, alarm_announced, alarm_acknowledged, alarm_cleared, alarm_closed.
 """
 
 import dataclasses
 from collections.abc import Callable
 
-from asd_jax.monitoring.store import DAY, Store
+from asd_jax.monitoring.shelving import LONGEST_SHELF
+from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
-
-LONGEST_SHELF = 30 * DAY  # seconds; a shelved alarm must come back
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +79,7 @@ class Case:
         # A clock that was set back by years must not shelve a machine for years.
         if self.shelved_until is not None and 0 < self.shelved_until - now <= LONGEST_SHELF:
             return "shelved"
+        # Checked after the shelving, since nothing of a shelved machine is announced.
         if self.cleared is not None:
             return "cleared"
         return "raised" if self.acknowledged is None else "acknowledged"
@@ -124,6 +123,7 @@ def case_of(store: Store, number: int) -> Case:
 
 def open_case(store: Store, machine: str) -> Case | None:
     """Returns the open case of a machine, or None."""
+    # There is at most one, which an index of the table guarantees.
     open_cases = cases(store, machine, only_open=True)
     return open_cases[0] if open_cases else None
 
@@ -199,6 +199,7 @@ def clear_case(
         store.event(
             machine, ended, "alarm_cleared", f"after {seconds:.0f} s", case=case.id, peak=peak
         )
+        # The case is read again, because the one above is not cleared yet.
         _close(store, execute, case_of(store, case.id), ended)
         return case_of(store, case.id)
 
@@ -218,51 +219,9 @@ def acknowledge(store: Store, number: int, time: float, by: str = "", note: str 
             (time, by, note, number),
         )
         store.event(case.machine, time, "alarm_acknowledged", note, case=number, by=by)
+        # The case is read again, because the one above is not acknowledged yet.
         _close(store, execute, case_of(store, number), time)
         return case_of(store, number)
-
-
-def shelve(store: Store, machine: str, time: float, until: float, by: str = "") -> None:
-    """Announces no alarm of a machine for a limited time; they are recorded all the same.
-
-    Raises:
-        InputError: the store knows no such machine, or the time is in the past or too long.
-    """
-    if machine not in store.machines():
-        known = ", ".join(store.machines()) or "none"
-        raise InputError(f"no machine {machine!r} in {store.path}; it knows: {known}")
-    if not 0 < until - time <= LONGEST_SHELF:
-        raise InputError(
-            f"shelved for {(until - time) / 3600:g} h: must be above 0 and at most "
-            f"{LONGEST_SHELF / 3600:g} h"
-        )
-    with store.transaction() as execute:
-        execute(
-            "UPDATE machines SET shelved_until = ?, shelved_by = ? WHERE name = ?",
-            (until, by, machine),
-        )
-        store.event(machine, time, "alarm_shelved", "", until=until, by=by)
-
-
-def unshelve(store: Store, machine: str, time: float, by: str = "") -> None:
-    """Ends the shelving of a machine before its time."""
-    with store.transaction() as execute:
-        changed = execute(
-            "UPDATE machines SET shelved_until = NULL, shelved_by = '' "
-            "WHERE name = ? AND shelved_until IS NOT NULL",
-            (machine,),
-        ).rowcount
-        if changed:
-            store.event(machine, time, "alarm_unshelved", "", by=by)
-
-
-def move_shelving(store: Store, machine: str, seconds: float) -> None:
-    """Moves the end of a shelving with a clock that was set, so that it lasts as long as meant."""
-    with store.transaction() as execute:
-        execute(
-            "UPDATE machines SET shelved_until = shelved_until + ? WHERE name = ?",
-            (seconds, machine),
-        )
 
 
 def announce_due(
@@ -279,6 +238,8 @@ def announce_due(
     if silent:
         return []
     with store.transaction() as execute:
+        # Cases are marked in the transaction that finds them, so that two processes announce none
+        # twice.
         due = [
             case
             for case in cases(store, machine, only_open=True)
@@ -308,11 +269,13 @@ def _close(store: Store, execute: Callable, case: Case, time: float) -> None:
 
 
 def _case(store: Store, row) -> Case:
+    """Returns the case of a row, with its occurrences."""
     occurrences = store.query(
         "SELECT started, peak, threshold, message, evidence, ended FROM occurrences "
         "WHERE case_id = ? ORDER BY id",
         row["id"],
     )
+    # These columns of the table are attributes of a case by the same name.
     names = ("id", "raised", "cleared", "acknowledged", "acknowledged_by", "announced", "closed")
     return Case(
         **{name: row[name] for name in (*names, "note", "shelved_until")},

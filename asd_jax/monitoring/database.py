@@ -89,9 +89,13 @@ class Database:
             raise InputError(
                 f"{path}: no such store; python -m asd_jax.detect watch --store={path} makes one"
             )
+        # The lock is reentrant, because a transaction may contain others. It replaces SQLite's own
+        # check of threads.
         self._lock = threading.RLock()
         with self._translated_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Without an isolation level, Python begins no transactions of its own, which could not
+            # be nested.
             self._connection = sqlite3.connect(
                 self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -103,7 +107,7 @@ class Database:
                 raise
 
     def _prepare(self) -> None:
-        """Checks whose file it is, and makes the tables in a new one."""
+        """Checks that the file is a store, and makes the tables in a new one."""
         # The file of another program must not be touched, so it is recognised before any PRAGMA
         # that writes.
         tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -150,6 +154,7 @@ class Database:
             NotStored: the file cannot be written or read.
         """
         with self._lock, self._translated_errors():
+            # SQLite does not nest transactions; inner ones are part of the outermost.
             outermost = not self._connection.in_transaction
             if outermost:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -186,6 +191,7 @@ class Database:
         """Context manager: turns the errors of SQLite and of the disk into InputError."""
         try:
             yield
+        # A lock or a full disk may pass, so trying again helps; it does not with a damaged file.
         except sqlite3.OperationalError as error:
             raise NotStored(f"{self.path}: cannot be used as a store ({error})") from error
         except sqlite3.DatabaseError as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from asd_jax.monitoring.cases import Case
 from asd_jax.runtime.errors import InputError
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "case",
     "machine",
     "state",
@@ -29,11 +29,13 @@ def clock(time: float | None) -> str:
     """Returns a Unix time as local date and time with its offset; "" for None."""
     if time is None:
         return ""
+    # The offset is shown, because the hour that comes twice in autumn is ambiguous without it.
     return datetime.datetime.fromtimestamp(time).astimezone().isoformat(" ", "seconds")
 
 
 def row_of(case: Case, now: float) -> dict[str, str | int | float]:
-    """Returns {column: value} of a case, as of COLUMNS."""
+    """Returns {column: value} of a case; the columns are COLUMNS."""
+    # Threshold, message and evidence may differ between occurrences; the last one counts.
     last = case.occurrences[-1]
     values = (
         case.id,
@@ -83,6 +85,7 @@ def as_audacity_labels(cases: Sequence[Case], start: float, now: float) -> str:
         for one in case.occurrences
     )
     labels = [
+        # An alarm that was on before the recording began is labelled from its beginning.
         f"{max(began - start, 0):.6f}\t{ended - start:.6f}\t{' '.join(text.split())}\n"
         for began, ended, text in occurrences
         if ended >= start

@@ -22,6 +22,7 @@ def mid_band_hz(count: int) -> Float[np.ndarray, "b"]:
 
 def third_octaves(rate: int) -> Float[np.ndarray, "b"]:
     """Returns the mid-band frequencies in Hz of the one-third octaves below half the rate."""
+    # 60 third octaves reach 20 octaves up from 25 Hz, beyond every rate.
     centres = mid_band_hz(60)
     return centres[centres * _G ** (1 / 6) <= rate / 2]
 
@@ -33,7 +34,9 @@ def band_gains(
 
     They are analogue Butterworth band-pass filters of order 3, which meet class 1 of IEC 61260-1.
     """
+    # The DFT begins at 0 Hz, where the gain is 0 but the ratio infinite.
     ratio = np.maximum(hz, 1e-3)[None] / centres[:, None]
+    # This is the quality of a band-pass filter with edges a sixth of an octave from its centre.
     quality = 1 / (_G ** (1 / 6) - _G ** (-1 / 6))
     return 1 / (1 + (quality * (ratio - 1 / ratio)) ** (2 * _ORDER))
 
@@ -44,6 +47,7 @@ def sound_levels(wave: Float[np.ndarray, "s"], rate: int) -> tuple[float, Float[
     The level is that of the mean square over the whole waveform, without a frequency weighting; 0
     dB is a mean square of 1, so a sine at full scale has -3 dB.
     """
+    # The constant offset of a sound card is no sound.
     power = np.square(np.abs(np.fft.rfft(wave - np.mean(wave)))) / len(wave) ** 2
     # All bins but the first and, of an even length, the last stand for two.
     power[1 : (len(wave) + 1) // 2] *= 2
@@ -60,5 +64,6 @@ def _gains(samples: int, rate: int) -> np.ndarray:
 
 def _decibels(power):
     """Returns a level in dB, at least that of silence."""
+    # Silence has no logarithm.
     level = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))
     return float(level) if np.ndim(level) == 0 else level

@@ -39,4 +39,5 @@ class QuietHours:
         """Returns whether a Unix time lies in the quiet hours."""
         local = datetime.datetime.fromtimestamp(time).astimezone()
         minute = 60 * local.hour + local.minute
+        # Minutes are counted from the beginning, modulo a day, so that hours may span midnight.
         return (minute - self.first) % 1440 < (self.last - self.first) % 1440

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from asd_jax.monitoring import cases
+from asd_jax.monitoring import cases, shelving
 from asd_jax.monitoring.cases import Case, Occurrence
 from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.levels import sound_levels
@@ -42,6 +42,7 @@ class Recorder:
         self.lost = 0
         self._waiting: collections.deque[Callable[[], object]] = collections.deque()
         self._failure_reported = False
+        # The store was never tried, and the trend never computed.
         self._tried = -np.inf
         self._trend_at = -np.inf
 
@@ -49,6 +50,7 @@ class Recorder:
         self, time: float, wave: np.ndarray, rate: int, *, score: float, threshold: float
     ) -> None:
         """Records the score and the sound levels of a window that starts at a Unix time."""
+        # The levels are computed now, so that an entry that waits holds no waveform.
         level, bands = sound_levels(wave, rate)
         reading = Reading(
             time=time,
@@ -83,7 +85,7 @@ class Recorder:
 
     def clock_set(self, seconds: float) -> None:
         """Records that the clock was set by so many seconds, so that a shelving ends when meant."""
-        self._write(lambda: cases.move_shelving(self.store, self.machine, seconds))
+        self._write(lambda: shelving.move_shelving(self.store, self.machine, seconds))
 
     def open_case(self) -> Case | None:
         """Returns the open case of the machine; None also if the store cannot be read."""
@@ -100,12 +102,14 @@ class Recorder:
         """
         self._flush()
         if self.failure:
+            # A failure of the store is reported once, not with every window.
             first = not self._failure_reported
             self._failure_reported = True
             return [{"event": "not_recorded", "message": self.failure}] if first else []
         events = []
         if self._failure_reported:
             lost = f"{self.lost} entries were lost" if self.lost else "nothing was lost"
+            # The gap in the record would otherwise go unnoticed.
             message = f"the store can be written again; {lost}"
             events.append({"event": "recorded_again", "message": message})
             self._failure_reported = False
@@ -148,6 +152,7 @@ class Recorder:
         self._tried = clock.monotonic()
         while self._waiting:
             try:
+                # An entry is removed only after it was written, so that a refusal loses nothing.
                 self._waiting[0]()
             except NotStored as error:
                 self.failure = str(error)

@@ -58,6 +58,7 @@ def series_of(rows: Sequence) -> Series:
         name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64)
         for name in ("time", "seconds", "count", "score", "highest", "threshold", "level")
     }
+    # Readings of different sampling rates have different numbers of bands.
     bands = [np.frombuffer(row["bands"] or b"", "<f4") for row in rows]
     width = max(map(len, bands), default=0)
     table = np.full((len(rows), width), np.nan)
@@ -73,6 +74,7 @@ def merged(series: Series) -> tuple:
     bands = _mean_level(series.bands, count)
     return (
         int(count.sum()),
+        # Readings that stand for many windows weigh more.
         float(np.average(series.score, weights=count)),
         float(series.highest.max()),
         float(series.threshold[-1]),
@@ -85,6 +87,7 @@ def _mean_level(levels: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Returns the level of the mean energy of levels "n b" in dB, unknown ones left out."""
     known = ~np.isnan(levels)
     weights = known * count[:, None]
+    # Decibels cannot be averaged: the mean level is that of the mean energy.
     energy = np.where(known, 10 ** (np.nan_to_num(levels) / 10), 0) * weights
     total = weights.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):

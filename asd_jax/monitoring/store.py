@@ -41,12 +41,13 @@ class Store(Database):
         self._rolled_up: dict[str, float] = {}
 
     def machines(self) -> list[str]:
-        """Returns the names of the machines, in the order in which they came."""
+        """Returns the names of the machines, in the order in which they were added."""
         return [row["name"] for row in self.query("SELECT name FROM machines ORDER BY id")]
 
     def number(self, machine: str) -> int:
         """Returns the number of a machine in the tables; a new machine gets one."""
         with self.transaction() as execute:
+            # Two processes may meet a new machine at once.
             execute("INSERT OR IGNORE INTO machines (name) VALUES (?)", (machine,))
             return execute("SELECT id FROM machines WHERE name = ?", (machine,)).fetchone()[0]
 
@@ -67,9 +68,13 @@ class Store(Database):
                     "INSERT OR REPLACE INTO readings VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (number, reading.time, *_values(reading)),
                 )
+            # Age is measured by the readings, not by the clock, because recordings may be of last
+            # year.
             latest = max(reading.time for reading in readings)
             # A clock that was set back must not postpone the next merger.
             if abs(latest - self._rolled_up.get(machine, -np.inf)) >= _ROLL_UP_EVERY:
+                # Merging is part of the transaction, so that a reading never counts both alone and
+                # merged.
                 self.roll_up(machine, latest)
                 self._rolled_up[machine] = latest
 
@@ -180,6 +185,7 @@ class Store(Database):
 
     def read_files(self, machine: str) -> dict[str, int]:
         """Returns {name: time of change in us} of the recordings of a machine that were read."""
+        # Marks of files and of receivers share a table; the beginning of the name tells them apart.
         first = _file_mark(machine, "")
         rows = self.query("SELECT * FROM marks WHERE substr(name, 1, ?) = ?", len(first), first)
         return {row["name"][len(first) :]: row["event"] for row in rows}
@@ -197,6 +203,7 @@ class Store(Database):
 
 def _values(reading: Reading) -> tuple:
     """Returns the columns of a reading of one window, from its seconds on."""
+    # Four bytes for each band are exact to 0.00001 dB, and half the size of floats.
     bands = None if reading.bands is None else np.asarray(reading.bands, "<f4").tobytes()
     score = reading.score
     return (reading.seconds, 1, score, score, reading.threshold, reading.level, bands)

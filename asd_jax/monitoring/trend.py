@@ -72,11 +72,13 @@ class Trend:
         room = self.threshold - self.present
         low, high = self.slope_interval
         if np.isnan(room) or self.shape == "step":
-            return (np.inf,) * 3
-        best, earliest, latest = (
-            max(room, 0.0) / slope if slope > 0 else np.inf for slope in (self.slope, high, low)
-        )
-        return best, earliest, latest
+            return np.inf, np.inf, np.inf
+
+        def days_at(slope: float) -> float:
+            return max(room, 0.0) / slope if slope > 0 else np.inf
+
+        # The steepest slope of the interval reaches the threshold first.
+        return days_at(self.slope), days_at(high), days_at(low)
 
     @property
     def due(self) -> bool:
@@ -98,6 +100,7 @@ class Trend:
         text = f"{name} {'rising' if self.direction > 0 else 'falling'}"
         at_least = "at least " if self.shape == "line" else ""
         text += f" since {at_least}{date(self.since)}"
+        # A step is over, so it has no rate, and no date at which it reaches anything.
         if self.shape == "step":
             return f"{text}, by {self.change:+.3g}{unit} at once, to {self.present:.3g}"
         text += f", by {rate}, now {self.present:.3g}"
@@ -114,7 +117,7 @@ class Trend:
 
 
 def date(time: float) -> str:
-    """Returns the day of a Unix time here, e.g. "14 March 2026"."""
+    """Returns the local date of a Unix time, e.g. "14 March 2026"."""
     local = datetime.datetime.fromtimestamp(time).astimezone()
     return f"{local.day} {local:%B %Y}"
 
@@ -130,6 +133,7 @@ def daily(
 
     A day is one of 24 hours, counted back from `now`; a value counts as `count` windows.
     """
+    # Readings of a clock that ran ahead are left out.
     known = ~np.isnan(value) & (time < now) & (time >= now - days * DAY)
     number = np.ceil((now - time[known]) / DAY).astype(int)
     value = value[known]
@@ -163,6 +167,7 @@ def trend(
     Raises:
         InputError: fewer than 7 days have values.
     """
+    # Days are compared, not readings, because the windows of a day are far from independent.
     start, median = daily(time, value, count, now, days)
     if len(start) < FEWEST_DAYS:
         raise InputError(
@@ -171,6 +176,7 @@ def trend(
         )
     at = (start - start[0]) / DAY
     shape, first, residual = shape_of(at, median)
+    # Successive days resemble each other, so they say less than as many independent ones.
     wider = np.sqrt(variance_inflation(residual))
     p_value, direction = significance(at, median, wider, SIGNIFICANCE / looks)
     segment = slice(first if shape == "bend" else 0, None)
@@ -214,6 +220,7 @@ def reported_trend(store: Store, machine: str, now: float) -> str:
         NotStored: the store cannot be read or written.
     """
     try:
+        # Levels are shown, but not reported: they change with the load.
         scores = score_trend(store, machine, now)
     except NotStored:
         raise

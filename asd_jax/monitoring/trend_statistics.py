@@ -18,6 +18,7 @@ def shape_of(at: np.ndarray, values: np.ndarray) -> tuple[str, int, np.ndarray]:
     """
     values = values - values.mean()
     count = len(values)
+    # Every shape and every date is fitted, and the best one is kept.
     explanations = []
     for (shape, first), column in zip(*_candidates(tuple(at)), strict=True):
         residual = values - column * (column @ values)
@@ -43,15 +44,17 @@ def significance(
         wider: factor on deviations due to the correlation of successive days.
         limit: largest p-value that counts as a change.
     """
-    # scipy.stats is slow to import, and most commands look at no trend.
+    # scipy.stats takes 0.3 s to import, and a watch looks at the trend once a day.
     from scipy.stats import rankdata
 
     if np.ptp(values) == 0:
         return 1.0, 0
+    # By ranks, a single alarm counts no more than the next highest day.
     ranks = rankdata(values) - (len(values) + 1) / 2
     correlation = _candidates(tuple(at))[1] @ (ranks / np.linalg.norm(ranks))
     strongest = correlation[np.abs(correlation).argmax()]
     statistic = _fisher(np.abs(strongest)) / wider
+    # The observed order is one of the permutations, so p is never 0.
     p_value = (1 + np.sum(_without_change(tuple(at)) >= statistic)) / (1 + _PERMUTATIONS)
     return float(p_value), int(np.sign(strongest)) if p_value <= limit else 0
 
@@ -69,13 +72,14 @@ def variance_inflation(residual: np.ndarray) -> float:
     r = float((residual[1:] * residual[:-1]).sum() / power)
     count = len(residual)
     r = (count * r + 1) / (count - 4) * count / (count + _PRIOR_DAYS)
+    # A correlation near 1 would make every trend insignificant.
     r = min(max(r, 0.0), 0.9)
     return (1 + r) / (1 - r)
 
 
 def slope_of(at: np.ndarray, values: np.ndarray, wider: float) -> tuple[float, tuple[float, float]]:
     """Returns (Theil-Sen slope, its interval)."""
-    # As above.
+    # Imported here for the same reason as in `significance`.
     from scipy.stats import theilslopes
 
     slope, _, low, high = map(float, theilslopes(values, at, CONFIDENCE))
@@ -89,6 +93,7 @@ def _candidates(at: tuple[float, ...]) -> tuple[list[tuple[str, int]], np.ndarra
     count = len(at)
     names = [("line", 0)]
     columns = [days]
+    # A step needs two days on either side; a bend is a line and needs more.
     for first in range(2, count - 2):
         names.append(("step", first))
         columns.append((np.arange(count) >= first).astype(float))
@@ -103,6 +108,7 @@ def _candidates(at: tuple[float, ...]) -> tuple[list[tuple[str, int]], np.ndarra
 def _without_change(at: tuple[float, ...]) -> np.ndarray:
     """Returns the statistic of `significance` for permuted values."""
     ranks = np.arange(len(at)) - (len(at) - 1) / 2
+    # The same days always give the same p-value.
     order = np.random.default_rng(0).permuted(np.tile(ranks, (_PERMUTATIONS, 1)), axis=1)
     shapes = _candidates(at)[1] / np.linalg.norm(ranks)
     return _fisher(np.abs(order @ shapes.T).max(1))

@@ -11,17 +11,15 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jinja2
 import numpy as np
 import soundfile
 from jaxtyping import Float
+from markupsafe import Markup
 
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.printable import printable
-
-if TYPE_CHECKING:
-    import jinja2
 
 SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
@@ -98,16 +96,14 @@ def render(page: Page) -> str:
     return environment.get_template("page.html").render(page=page)
 
 
-def template_environment(package: str) -> "jinja2.Environment":
+def template_environment(package: str) -> jinja2.Environment:
     """Returns the environment of the templates beside a package's modules, which escapes text."""
-    import jinja2
-    from markupsafe import Markup
-
     return jinja2.Environment(
         loader=jinja2.PackageLoader(package, "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        # A mistyped name in a template is an error, not an empty text.
         undefined=jinja2.StrictUndefined,
         # Names may contain control characters, which are escaped.
         finalize=lambda part: part if isinstance(part, Markup) else printable(str(part)),
@@ -128,6 +124,7 @@ def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:
     audible.
     """
     wave = np.asarray(wave[: round(SOUND_SECONDS * sample_rate)], np.float32)
+    # The floor keeps silence silent.
     wave = 0.9 * wave / max(np.abs(wave).max(), 1e-6)
     file = io.BytesIO()
     soundfile.write(file, wave, sample_rate, format="MP3", subtype="MPEG_LAYER_III")

@@ -244,6 +244,7 @@ def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: in
     hz = np.linspace(0, sample_rate / 2, bank.shape[1]) / 1000
     with svg_axes(3.2, 2, sharex=True) as ((shapes, density), svg):
         for number, weights in enumerate(bank[::every]):
+            # Each filter without its zeros, which would be most of the file.
             seen = np.flatnonzero(weights > 1e-3 * bank.max())
             if len(seen):
                 part = slice(max(seen[0] - 1, 0), seen[-1] + 2)

@@ -3,6 +3,7 @@
 It does not depend on configs or files.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -43,6 +44,7 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
             )
             here = scored[machine].clips.section == section
             clips = scored[machine].clips[here]
+            # Intervals of the plot are computed here, as results.json has none.
             bars[rows[-1][0]] = section_intervals(
                 clips.domain, clips.label, scored[machine].score[here], found["year"]
             )
@@ -89,80 +91,105 @@ def mean_section(found: Mapping) -> Section:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class ScoredSection:
+    """One section of a machine, with its embeddings and the scores of its test clips.
+
+    Attributes:
+        machine: name of the machine.
+        section: name of the section.
+        embeddings: "n ...", of its training and test clips.
+        clips: its test clips.
+        score: the score of each test clip.
+        threshold: the score above which a clip is called anomalous.
+    """
+
+    machine: str
+    section: str
+    embeddings: Embeddings
+    clips: Embeddings
+    score: np.ndarray
+    threshold: float
+
+    @classmethod
+    def of(
+        cls, machine: str, section: str, embeddings: Embeddings, scores: MachineScores
+    ) -> "ScoredSection":
+        """Returns a section of a machine's embeddings and scores."""
+        here = scores.clips.section == section
+        return cls(
+            machine=machine,
+            section=section,
+            embeddings=embeddings[embeddings.section == section],
+            clips=scores.clips[here],
+            score=scores.score[here],
+            threshold=scores.threshold[section],
+        )
+
+
 def machine_section(
-    machine: str,
-    section: str,
-    embeddings: Embeddings,
-    scores: MachineScores,
-    unit: str,
-    way: str,
-    links: Sequence[tuple[str, str]] = (),
+    scored: ScoredSection, unit: str, way: str, links: Sequence[tuple[str, str]] = ()
 ) -> Section:
     """Returns histograms, ROC, embedding map and table of clips for one section of a machine.
 
     Args:
-        machine: name of the machine.
-        section: name of the section.
-        embeddings: embeddings "n ..." of the machine.
-        scores: scores of the machine.
+        scored: the section.
         unit: unit of the scores, for the axis.
         way: projection of the embeddings, "pca" or "umap".
         links: (text, relative address) of the files with these scores.
     """
-    here = scores.clips.section == section
-    clips = scores.clips[here]
-    score = scores.score[here]
-    threshold = scores.threshold[section]
+    clips = scored.clips
     parts = {
         f"{domain} domain": {
-            kind: score[own]
+            kind: scored.score[own]
             for label, kind in KINDS.items()
             if (own := (clips.domain == domain) & (clips.label == label)).any()
         }
         for domain in sorted(set(clips.domain.tolist()))
     }
-    histogram = plots.score_histograms(parts, threshold=threshold, unit=unit)
-    shown: list[Plot | Table] = [
-        Plot(histogram, f"Anomaly scores of the test clips of {machine}, by domain.")
-    ]
-    if curves := _roc(clips, score):
-        shown.append(
-            Plot(plots.roc_curves(curves), "ROC: a domain's normal clips against all anomalies.")
-        )
-    points, axes, caption = project(embeddings[embeddings.section == section], way)
+    histogram = plots.score_histograms(parts, threshold=scored.threshold, unit=unit)
+    title = f"Anomaly scores of the test clips of {scored.machine}, by domain."
+    shown: list[Plot | Table] = [Plot(histogram, title)]
+    if curves := _roc(clips, scored.score):
+        title = "ROC: a domain's normal clips against all anomalies."
+        shown.append(Plot(plots.roc_curves(curves), title))
+    shown += [_embedding_map(scored.embeddings, way), _clip_table(scored)]
+    return Section(f"{scored.machine} {scored.section}", shown, links=links)
+
+
+def _embedding_map(embeddings: Embeddings, way: str) -> Plot:
+    points, axes, caption = project(embeddings, way)
+    columns = (embeddings.split, embeddings.label, embeddings.domain)
     groups = [
         f"{'training' if split != 'test' else KINDS[label]}, {domain}"
-        for split, label, domain in zip(
-            *_columns(embeddings[embeddings.section == section]), strict=True
-        )
+        for split, label, domain in zip(*(of.tolist() for of in columns), strict=True)
     ]
-    shown.append(Plot(plots.embedding_map(points, groups, axes), caption))
-    order = np.argsort(-score, kind="stable")
+    return Plot(plots.embedding_map(points, groups, axes), caption)
+
+
+def _clip_table(scored: ScoredSection) -> Table:
+    """Returns the table of the test clips, the highest score first."""
+    clips = scored.clips
     rows = [
         [
             str(clips.files[n]),
             str(clips.domain[n]),
             KINDS[int(clips.label[n])],
-            f"{score[n]:.3f}",
-            called(score[n], threshold),
+            f"{scored.score[n]:.3f}",
+            called(scored.score[n], scored.threshold),
         ]
-        for n in order
+        # A stable order, so that equal scores give the same page again.
+        for n in np.argsort(-scored.score, kind="stable")
     ]
-    shown.append(
-        Table(
-            ["clip", "domain", "truth", "score", "decision"],
-            rows,
-            f"All {len(rows)} test clips",
-            folded=True,
-        )
-    )
-    return Section(f"{machine} {section}", shown, links=links)
+    titles = ["clip", "domain", "truth", "score", "decision"]
+    return Table(titles, rows, f"All {len(rows)} test clips", folded=True)
 
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
     """Returns (map "n 2", axis labels, caption) of embeddings "n ...", by "pca" or "umap"."""
     vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     if way == "umap":
+        # UMAP is optional, and takes seconds to import.
         from umap import UMAP
 
         neighbours = max(2, min(15, len(vectors) - 1))  # UMAP's default
@@ -174,6 +201,7 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
             "have no unit."
         )
         return points, ["UMAP 1", "UMAP 2"], caption
+    # scikit-learn takes more than half a second to import, at the start of every run.
     from sklearn.decomposition import PCA
 
     pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
@@ -211,13 +239,10 @@ def _roc(clips, score):
     curves = {}
     for domain in sorted(set(clips.domain.tolist())):
         mask = (clips.label == 1) | ((clips.domain == domain) & (clips.label == 0))
+        # A curve needs clips of both kinds.
         if len(set(clips.label[mask].tolist())) == 2:
             curves[f"{domain} domain"] = (clips.label[mask], score[mask])
     return curves
-
-
-def _columns(of: Embeddings):
-    return of.split.tolist(), of.label.tolist(), of.domain.tolist()
 
 
 def called(score: float, threshold: float) -> str:

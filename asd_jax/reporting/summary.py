@@ -65,8 +65,10 @@ def verdict_lines(
     said = f"The filter bank alone, without a model: {percent(baseline)} %."
     if plain is None:
         return [*lines, said]
+    # By file name, as the two may list the clips in different orders.
     others = dict(zip(*_clips(plain, files=True), strict=True))
     keys, _ = _clips(scored, files=True)
+    # A paired comparison needs the same clips.
     if set(keys) != set(others):
         return [*lines, said]
     less = paired_bootstrap(clips, scores, [others[key] for key in keys], year)

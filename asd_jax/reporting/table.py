@@ -87,6 +87,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
 def print_table(table: Table) -> None:
     """Prints a table to standard output; in a file, it is wide enough for all columns."""
     console = _PlainConsole()
+    # A file has no width; 80 columns would fold the tables of logs.
     console = console if console.is_terminal else _PlainConsole(width=160)
     with console.capture() as shown:
         console.print(table)

@@ -25,6 +25,7 @@ from asd_jax.run.manifest import provenance_hash
 from asd_jax.run.shards import SHARD, Shards
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.log import progress
 from asd_jax.training.checkpoint import checksum
 
@@ -84,6 +85,7 @@ def _write_tokens(
     dtype = compute_dtype(config.model)
     tokens_of = jax.jit(functools.partial(_tokens_of, encoder, dtype))
     size = config.optimizer.batch_size
+    # Once, not with every batch.
     params = jax.device_put(params)
     simam = encoder.front_end.simam
     batches = clip_batches(
@@ -93,16 +95,16 @@ def _write_tokens(
         batch_size=size,
         threads=config.data.threads,
     )
-    made = None
-    for n, batch in enumerate(progress(batches, len(windows), "clips, their tokens", size)):
-        found = np.asarray(tokens_of(params, batch["wave"], batch["simam_mode"]))
-        if made is None:
-            shape = (len(windows), *found.shape[1:])
-            made = np.lib.format.open_memmap(shard / FILE, "w+", np.float32, shape)
-        rows = made[n * size : (n + 1) * size]
-        rows[:] = found[: len(rows)]  # the last batch repeats clips
-    assert made is not None  # a shard has at least one window
-    made.flush()
+    # Written, not memory-mapped: there a full disk ends the process at the first page without room.
+    with atomic_file(shard / FILE) as file:
+        for n, batch in enumerate(progress(batches, len(windows), "clips, their tokens", size)):
+            found = np.asarray(tokens_of(params, batch["wave"], batch["simam_mode"]))
+            if n == 0:
+                shape = (len(windows), *found.shape[1:])
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            rows = found[: len(windows) - n * size]  # the last batch repeats clips
+            file.write(np.ascontiguousarray(rows, "<f4").data)
 
 
 def _tokens_of(encoder: EncoderConfig, dtype: DTypeLike, params: dict, wave, mode):
@@ -117,6 +119,7 @@ def _check_room(
     wave = jax.ShapeDtypeStruct((1, windows[0].samples), np.float32)
     mode = jax.ShapeDtypeStruct((1,), np.int32)
     of_one = jax.eval_shape(functools.partial(_tokens_of, encoder, np.float32, params), wave, mode)
+    # float32, without computing a single token.
     needed = 4 * of_one.size * len(windows)
     held = sum(file.stat().st_size for file in folder.glob(f"*/{FILE}"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
 
 def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: bool) -> None:
     print_line(f"synthetic machines: {root}")
+    # The others find the finished set, and leave it as it is.
     with processes.first_before_others():
         replace = overwrite and processes.is_first()
         sizes = to_dict(config.factory)
@@ -130,6 +131,7 @@ def with_held_out(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
     """Returns the clips with `data.held_out` of the normal training clips marked, and prints a
     summary.
     """
+    # Printed before hours of work, so that a wrong folder is noticed.
     machines = {clip.machine for clip in clips}
     print_line(f"{len(clips)} clips of {', '.join(sorted(machines))}")
     if untested := sorted(machines - {clip.machine for clip in clips if clip.split == "test"}):
@@ -204,6 +206,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
 def file_reader(data: Recordings) -> Callable[[str], np.ndarray]:
     """Returns a function that reads a path's waveform, through the cache if one is configured."""
+    # A key holds text; a number in it means the channel itself.
     channel = int(data.channel) if data.channel.isdigit() else data.channel
     settings = {
         "sample_rate": FrontEnd.sample_rate,

@@ -34,6 +34,7 @@ def compare_runs(folders: Sequence[Path], output: Path | None = None) -> None:
     paths = [path for folder in folders for path in finished_runs(folder)]
     names = _names(paths)
     runs = {name: _read(path) for name, path in zip(names, paths, strict=True)}
+    # Runs without a score, e.g. without labels, come last.
     order = sorted(runs, key=lambda name: -(runs[name][0]["official score"] or -1))
     differing = _differing([config for _, config in runs.values()])
     scores = [c for c in _SCORES if any(found[c] is not None for found, _ in runs.values())]
@@ -65,6 +66,7 @@ def finished_runs(folder: Path) -> list[Path]:
     for path, folders, _ in os.walk(folder):
         if Run(path).results.is_file():
             found.append(Path(path))
+            # What lies below a run belongs to it.
             folders.clear()
         folders.sort()
     if not found:

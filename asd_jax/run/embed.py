@@ -29,7 +29,7 @@ from asd_jax.runtime.log import print_line
 from asd_jax.runtime.sign_of_life import doing
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.training.checkpoint import checksum
-from asd_jax.training.embedding import embed_windows
+from asd_jax.training.embedding import Batching, embed_windows
 from asd_jax.training.mesh import own_devices, replicated
 from asd_jax.training.runtime import embed_in
 from asd_jax.training.weights import embed
@@ -68,6 +68,7 @@ def embed_clips(
         InputError: a clip cannot be read, unless `data.on_bad_clip` is "skip"; or no clip of a
             machine can be read.
     """
+    # The hash of the weights, not their path: a file of the same name may have changed.
     made_of_clips = functools.partial(
         provenance_hash, embedding_settings(config, encoder), checksum(params)
     )
@@ -91,6 +92,7 @@ def embed_clips(
         count += ours
         if join and processes.is_first():
             join_shards(parts, machine, folder)
+            # Recorded once the joined files are complete.
             Manifest(folder).record(names, made_of)
         # If another process joined the shards meanwhile, this one may have begun new ones.
         if processes.is_first() and (join or joined()):
@@ -185,10 +187,8 @@ def embed_machine(
         embed_batch,
         windows,
         window_reader(config, clips),
+        Batching(config.optimizer.batch_size, config.data.threads, mesh),
         what=f"clips of {clips[0].machine} embedded",
-        mesh=mesh,
-        batch_size=config.optimizer.batch_size,
-        threads=config.data.threads,
         extras={"simam_mode": mode},
     )
     embeddings = window_embeddings(vectors, windows, encoder.axes)
@@ -205,6 +205,7 @@ def window_embeddings(
 
     files = np.array([Path(window.path).name for window in windows])
     columns = [column(name) for name in ("section", "split", "domain", "label", "attribute")]
+    # A clip that is one window needs no start.
     windowed = len(set(column("path").tolist())) < len(windows)
     starts = column("start") / FrontEnd.sample_rate if windowed else None
     return Embeddings(vectors, files, *columns, axes=axes, window_start_seconds=starts)

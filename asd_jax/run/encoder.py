@@ -23,10 +23,12 @@ from asd_jax.run.clips import clip_windows, window_reader
 from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.log import print_line
 from asd_jax.training import pseudo_classes
-from asd_jax.training.mesh import make_mesh
+from asd_jax.training.embedding import Batching
+from asd_jax.training.mesh import make_mesh, own_devices
 from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import (
     HOW_TO_GET_WEIGHTS,
+    Pipeline,
     front_end_of,
     load_encoder,
     random_eat,
@@ -41,6 +43,7 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
     """
     config.validate()
     allow_own(config.features.spacing)
+    # Without clips, it checks the lengths alone.
     clip_windows(config, [])
     if config.model.runtime != "jax":
         check_runtime(config.model.runtime)
@@ -81,6 +84,7 @@ def front_end(config: RunConfig, clips: Sequence[Clip] = ()) -> FrontEnd:
     elif features.statistics == "weights":
         own = front_end_of_weights(config.model.weights)
         front = dataclasses.replace(front, mean=own.mean, std=own.std)
+    # Rounded up to whole tiles of SimAM, which the padding fills.
     frames = front.real_frames(round(config.data.clip_seconds * FrontEnd.sample_rate))
     return dataclasses.replace(front, frames=frames + -frames % FRAME_MULTIPLE)
 
@@ -144,6 +148,7 @@ def log_energy_statistics(front: FrontEnd, waves: Iterable) -> tuple[float, floa
     count = 0
     total = 0.0
     squares = 0.0
+    # One batch at a time, as the energies of a data set do not fit into memory.
     for wave in waves:
         # Sums over many frames would lose precision in float32.
         energies = np.asarray(front.log_energies(wave), np.float64)
@@ -246,16 +251,15 @@ def with_pseudo_classes(
     """
     eat = pretrained[1] if pretrained else random_eat(encoder.backbone, config.seed)
     # The pooling and the attention of the run are not trained yet, so frozen ones replace them.
-    return pseudo_classes.with_pseudo_classes(
-        windows,
+    frozen = dataclasses.replace(encoder, pooling=frozen_pooling(config), attention="none")
+    embed_clips = pseudo_classes.frozen_embedder(
+        Pipeline(frozen, {"eat": eat}),
         window_reader(config),
-        dataclasses.replace(encoder, pooling=frozen_pooling(config), attention="none"),
-        {"eat": eat},
-        clusters=config.data.pseudo_classes,
-        path=path,
-        batch_size=config.optimizer.batch_size,
-        dtype=compute_dtype(config.model),
-        threads=config.data.threads,
+        Batching(config.optimizer.batch_size, config.data.threads, own_devices()),
+        compute_dtype(config.model),
+    )
+    return pseudo_classes.with_pseudo_classes(
+        windows, embed_clips, clusters=config.data.pseudo_classes, path=path
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,7 @@ def export_model(
         waves += recorded_waveforms(model, clips, seconds)
     with atomic_file(output) as file:
         content, exported = EXPORTERS[form](model)
+        # Before the file appears under its name: what does not agree is never written.
         worst = check(model, exported, waves)
         file.write(content)
     print_line(
@@ -118,14 +120,13 @@ def model_of_detector(path: str | Path) -> Model:
 def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     """Returns the content of a StableHLO file, and a function that runs it."""
     # JAX needs flatbuffers, which is optional here and not imported by `import jax`.
-    try:
-        import flatbuffers  # noqa: F401
-    except ImportError as error:
+    if importlib.util.find_spec("flatbuffers") is None:
         raise InputError(
             "--format=stablehlo: pip install 'asd_jax[export]' (flatbuffers is missing)"
-        ) from error
+        )
     samples = model.about["samples"]
     frame = model.samples(0.025)
+    # Open sizes, so that one file takes any number of clips, and any length if wanted.
     shape = jax.export.symbolic_shape(
         f"b, {samples or 's'}", constraints=() if samples else (f"s >= {frame}",)
     )
@@ -142,19 +143,20 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     """Returns the content of an ONNX file, and a function that runs it with onnxruntime."""
     # These libraries are optional, and take seconds to import.
     try:
-        import jax2onnx  # noqa: F401  onnx_model needs it
-        import onnx
         import onnxruntime
+
+        from asd_jax.training.onnx_model import onnx_model
     except ImportError as error:
         raise InputError(f"--format=onnx: pip install 'asd_jax[export]' ({error})") from error
-    from asd_jax.training.onnx_model import onnx_model
-
     names = model.about["outputs"]
     shape = ("batch", model.about["samples"])
     graph = onnx_model(
-        lambda wave: tuple(model.function(wave)[name] for name in names), shape, "wave", names
+        lambda wave: tuple(model.function(wave)[name] for name in names),
+        shape,
+        "wave",
+        names,
+        properties={"asd_jax": json.dumps(model.about)},
     )
-    onnx.helper.set_model_props(graph, {"asd_jax": json.dumps(model.about)})
     content = graph.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))

@@ -1,12 +1,15 @@
-"""What `detect fit`, `update`, `adapt`, `set-rate` and `info` do, from their arguments."""
+"""Runs `detect fit`, `update`, `adapt`, `set-rate` and `info`, given their arguments."""
 
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from asd_jax.data.audio import audio_format, read_clip, sampling_rate
+from asd_jax.data.clips import Clip
 from asd_jax.detector.adaptation import adapted
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.grouping import check_domains
@@ -21,7 +24,7 @@ from asd_jax.runtime.files import check_output, read_json, write_json
 from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_error, print_result, progress, report_replaced
 from asd_jax.runtime.start import start_quickly
-from asd_jax.training.weights import origin_entries
+from asd_jax.training.weights import Pipeline, origin_entries
 
 
 def fit(args: argparse.Namespace) -> None:
@@ -32,16 +35,11 @@ def fit(args: argparse.Namespace) -> None:
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
     start_quickly()
+    # Window and rate must be known before the first recording is decoded, so headers are read
+    # first.
     seconds, rates, _ = zip(*(audio_format(clip.path) for clip in clips), strict=True)
     window = usual_window(seconds) if args.window_seconds is None else args.window_seconds
-    pipeline = None
-    trained = None
-    origin: dict[str, str] = {}
-    if args.weights == "none":
-        raise InputError("--weights=none: write --weights=filter_bank for no encoder, or box")
-    if args.weights != "filter_bank":
-        pipeline = for_machine(load_pipeline_or_eat(args.weights), args.machine)
-        origin = origin_entries(args.weights)
+    pipeline, origin = _encoder(args)
     # A rate above that of the recordings adds nothing, and the encoder uses nothing above its own.
     rate = min(max(rates), rate_of(pipeline))
     _report_slow(rates, rate)
@@ -53,23 +51,12 @@ def fit(args: argparse.Namespace) -> None:
     sessions, known_by = sessions_of(clips, args.normal)
     if sessions:
         print_error(f"{len(set(sessions))} sessions: {known_by}")
+    trained = None
     if args.fine_tune:
-        # What trains is imported only where it is asked for, so that a fit starts sooner.
-        from asd_jax.detector.fine_tuned import fine_tuned
-
-        pipeline, trained = fine_tuned(
-            pipeline,
-            clips,
-            _reader(args.channel, rate_of(pipeline)),
-            window_seconds=window,
-            epochs=args.epochs,
-            seed=args.seed,
-            workdir=_training_of(args, clips, weights=origin, window_seconds=window),
-        )
+        pipeline, trained = _fine_tuned(args, clips, pipeline, origin, window)
         origin |= {"fine_tuned": "on these recordings"}
-    read = _reader(args.channel, rate)
     detector = Detector.fit(
-        progress((read(clip) for clip in clips), len(clips), "recordings", report=print_error),
+        _waves(clips, _reader(args.channel, rate)),
         rate,
         names=names_of(clips, args.normal),
         domains=[clip.domain for clip in clips],
@@ -86,8 +73,45 @@ def fit(args: argparse.Namespace) -> None:
     _save(detector, args.output, as_json=args.json)
 
 
+def _encoder(args: argparse.Namespace) -> tuple[Pipeline | None, dict[str, str]]:
+    """Returns (the encoder of --weights or None, where its weights come from)."""
+    if args.weights == "none":
+        raise InputError("--weights=none: write --weights=filter_bank for no encoder, or box")
+    if args.weights == "filter_bank":
+        return None, {}
+    pipeline = for_machine(load_pipeline_or_eat(args.weights), args.machine)
+    return pipeline, origin_entries(args.weights)
+
+
+def _fine_tuned(
+    args: argparse.Namespace,
+    clips: Sequence[Clip],
+    pipeline: Pipeline | None,
+    origin: Mapping[str, str],
+    window: float,
+) -> tuple[Pipeline, np.ndarray]:
+    """Returns the encoder after --fine_tune, and for each clip whether it was trained on."""
+    # What trains takes a third of a second to import, and few fits train.
+    from asd_jax.detector.fine_tuned import fine_tuned
+
+    return fine_tuned(
+        pipeline,
+        clips,
+        _reader(args.channel, rate_of(pipeline)),
+        window_seconds=window,
+        epochs=args.epochs,
+        seed=args.seed,
+        workdir=_training_of(args, clips, weights=origin, window_seconds=window),
+    )
+
+
+def _waves(clips: Sequence[Clip], read: Callable[[Clip], np.ndarray]) -> Iterable[np.ndarray]:
+    """Yields the waveforms of clips one at a time, and reports the progress."""
+    return progress((read(clip) for clip in clips), len(clips), "recordings", report=print_error)
+
+
 @contextlib.contextmanager
-def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]:
+def _training_of(args: argparse.Namespace, clips: Sequence[Clip], **made_with) -> Iterator[Path]:
     """Context manager: yields the folder of the fine-tuning, locked for this process.
 
     A training that was begun there with other recordings or settings is removed first.
@@ -95,6 +119,7 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
     run = Run(args.output + ".training")
     made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
     config = {"made_of": provenance_hash(made_with, [], clips)}
+    # Two fits with one output would train in the same folder.
     with lock_folder(run.workdir):
         if not run.config.exists() or read_json(run.config) != config:
             if run.checkpoints.exists():
@@ -108,6 +133,7 @@ def _training_of(args: argparse.Namespace, clips, **made_with) -> Iterator[Path]
 
 
 def _report_slow(rates: Sequence[int], rate: int) -> None:
+    """Reports recordings whose rate is lower than the detector's."""
     if slow := sum(one < rate for one in rates):
         print_error(
             f"{slow} of {len(rates)} recordings are of less than {rate} Hz, which spoils the "
@@ -121,18 +147,15 @@ def update(args: argparse.Namespace) -> None:
     clips = normal_recordings(args.normal)
     _check_output("--output", args.output)
     _report_slow([sampling_rate(clip.path) for clip in clips], detector.recorded_rate)
-    read = _reader(args.channel, detector.settings.sample_rate)
-    waves = progress((read(clip) for clip in clips), len(clips), "recordings", report=print_error)
-    domains = [clip.domain for clip in clips]
     before = detector.threshold
     sessions, _ = sessions_of(clips, args.normal)
     # The detector knows sessions but these recordings name none, so they count as one new session.
     if sessions is None and any(detector.sessions):
         sessions = [f"added to {len(set(detector.sessions))}"] * len(clips)
     detector = detector.update(
-        waves,
+        _waves(clips, _reader(args.channel, detector.settings.sample_rate)),
         names=names_of(clips, args.normal, detector.names),
-        domains=domains,
+        domains=[clip.domain for clip in clips],
         sessions=sessions,
         keep_odd=args.keep_odd,
     )
@@ -152,6 +175,7 @@ def adapt(args: argparse.Namespace) -> None:
     read = _reader(args.channel, detector.settings.sample_rate)
     found = adapted(detector, [read(clip) for clip in clips])
     print_error(found.message())
+    # A file would look as if the adaptation had worked.
     if not found.settled:
         raise InputError(f"{args.normal}: {found.message()}; {args.output} is not written")
     found.detector.save(args.output)
@@ -175,7 +199,9 @@ def info(args: argparse.Namespace) -> None:
         print_result(line)
 
 
-def _save(detector, output: str, *, as_json: bool = False) -> None:
+def _save(detector: Detector, output: str, *, as_json: bool = False) -> None:
+    """Writes a detector, then prints the check of its recordings."""
+    # The file is written first, so that nothing that was computed is lost if the terminal is gone.
     detector.save(output)
     check = self_check(detector)
     if as_json:
@@ -185,7 +211,7 @@ def _save(detector, output: str, *, as_json: bool = False) -> None:
     print_error(f"wrote {output}")
 
 
-def _reader(channel: str, rate: int):
+def _reader(channel: str, rate: int) -> Callable[[Clip], np.ndarray]:
     """Returns a function that reads a clip's waveform, of this channel and sampling rate in Hz."""
     return lambda clip: read_clip(clip.path, sample_rate=rate, channel=channel)
 

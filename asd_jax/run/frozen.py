@@ -40,6 +40,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
         return encoder, {}
     front = frozen_front_end(config, clips)
     if config.model.weights == "none":
+        # Without a file, the config alone says what to build.
         eat = eat_config(config.model, config.features.bins)
         return _encoder(config, front, eat), {"eat": random_eat(eat, config.seed)}
     if read_header(config.model.weights)["kind"] != "encoder":
@@ -48,6 +49,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
     pipeline = load_pipeline(config.model.weights)
     encoder = dataclasses.replace(pipeline.config, front_end=front)
     if not config.frozen.pooling:
+        # A key that changes nothing would mislead.
         if config.tokens not in (Tokens(), encoder.pooling.tokens):
             raise InputError(
                 f"{config.model.weights} pools its tokens in its own way, so tokens.* would not "

@@ -7,7 +7,7 @@ import json
 import math
 import time
 
-from asd_jax.monitoring import cases
+from asd_jax.monitoring import cases, shelving
 from asd_jax.monitoring.export import as_audacity_labels, as_csv, clock, row_of
 from asd_jax.monitoring.report import trends
 from asd_jax.monitoring.store import Store
@@ -41,14 +41,14 @@ def shelve(args: argparse.Namespace) -> None:
     now = time.time()
     until = now + 3600 * args.hours
     with Store(args.store, new=False) as store:
-        cases.shelve(store, args.name, now, until, args.by)
+        shelving.shelve(store, args.name, now, until, args.by)
     print_result(f"{args.name}: shelved until {clock(until)}")
 
 
 def unshelve(args: argparse.Namespace) -> None:
     """Ends the shelving of a machine before its time."""
     with Store(args.store, new=False) as store:
-        cases.unshelve(store, args.name, time.time(), args.by)
+        shelving.unshelve(store, args.name, time.time(), args.by)
     print_result(f"{args.name}: not shelved")
 
 

@@ -57,6 +57,7 @@ def provenance_hash(
 
     These are the settings, the checksum of the weights, and the recordings.
     """
+    # Size and time of modification: hashing an archive would take as long as embedding it.
     stamps = recording_stamps(clips)
     rows = [
         {**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]}
@@ -72,6 +73,7 @@ def summarize_recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for machine, of in by_machine(clips).items():
+        # Sorted, because the order of a folder depends on the file system.
         own = sorted((clip.split, Path(clip.path).name, file_stamp(clip.path)[0]) for clip in of)
         found[machine] = {"clips": len(own), "sha256": sha256_of(own)}
     return found

@@ -33,6 +33,7 @@ def check_cancelling(data: Recordings, clips: Sequence[Clip]) -> None:
     """
     for machine in sorted({clip.machine for clip in clips}):
         train = [clip for clip in clips if clip.machine == machine and clip.split == "train"]
+        # Spread over all training clips; reading every one would take minutes.
         chosen = [train[n] for n in np.linspace(0, len(train) - 1, CHECKED).astype(int)]
         found = [cancelling(*_channels(data, clip.path)) for clip in dict.fromkeys(chosen)]
         removed = float(np.mean([one.removed for one in found]))
@@ -43,6 +44,7 @@ def check_cancelling(data: Recordings, clips: Sequence[Clip]) -> None:
                 "so that nothing would be left of it; use --config.data.channel=near"
             )
         if data.channel == "guarded":
+            # That share stays.
             removed -= of_machine
         said = f"{machine}: cancelling removes {100 * removed:.0f} % of the near channel's energy"
         if data.channel == "cancelled" and of_machine > MACHINE_SHARE:

@@ -11,7 +11,7 @@ import numpy as np
 
 from asd_jax.config import PretrainConfig, PretrainingData
 from asd_jax.data.clips import Clip
-from asd_jax.data.crops import Crop, crop_batches, training_files
+from asd_jax.data.crops import Crop, RandomCrops, crop_batches, training_files
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 from asd_jax.data.zoo import zoo_waves
 from asd_jax.features.front_end import FrontEnd, SimAM
@@ -32,20 +32,22 @@ from asd_jax.run.workdir import Run
 from asd_jax.runtime.errors import InputError, config_section
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
-from asd_jax.training.distillation import target_scales
-from asd_jax.training.loop import run_steps
+from asd_jax.training.distillation import TargetScale, target_scales
+from asd_jax.training.loop import Job, Steps, run_steps
 from asd_jax.training.mesh import fetch_whole, make_mesh, process_part, shard_batch
-from asd_jax.training.optimizer import adamw, learning_rate_schedule
 from asd_jax.training.pretraining import (
     CollapseWatch,
+    Student,
     abstract_decoder,
     initial_state,
+    make_optimizer,
     make_pretraining_step,
 )
-from asd_jax.training.settings import Pretraining
 from asd_jax.training.weights import load_decoder, origin_entries, save_encoder
 
 SCALE_BATCHES = 16  # over which the teachers' values are measured
+# Maps the number of steps done to the batches {"wave": "b s", ...} that follow.
+Sounds = Callable[[int], Iterator[dict]]
 
 
 def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) -> Path:
@@ -60,68 +62,67 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
         InputError: a value is wrong, there are no sounds, the weights do not fit, or the training
             collapses.
     """
-    settings = config.settings
     eat = eat_config(config.model, config.features.bins)
-    dtype = compute_dtype(config.model)
     note_slow_dtype(config.model)
-    mesh = make_mesh(settings.batch_size, shards=config.parallel.shards)
+    job = Job(
+        workdir,
+        seed=config.seed,
+        dtype=compute_dtype(config.model),
+        mesh=make_mesh(config.optimizer.batch_size, shards=config.parallel.shards),
+        log=config.log,
+    )
     files = training_files(config.data.root) if config.data.root else []
-    teachers = Teachers.load(settings.teacher_names, config.data.root, files)
+    teachers = Teachers.load(config.settings.teacher_names, config.data.root, files)
     sounds = sound_batches(config, files, teachers)
-    if settings.teacher_names:
-        print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
-    scales = target_scales(settings.teacher_names, itertools.islice(sounds(0), SCALE_BATCHES))
-    pretrained, source = initial_parameters(config, eat, settings)
+    student = Student(eat, config.settings, job.dtype, measured_scales(config, sounds))
+    pretrained, source = initial_parameters(config, eat)
     front = front_end(config, sounds)
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
-    schedule = learning_rate_schedule(
-        settings.learning_rate, settings.steps, settings.warmup_fraction
-    )
-    optimizer = adamw(
-        schedule,
-        weight_decay=settings.weight_decay,
-        clip_norm=settings.clip_norm,
-        b2=0.95,
-        decay_everything=settings.decay_everything,
-    )
-    init_key, train_key = jax.random.split(jax.random.key(config.seed))
     run = Run(workdir)
+    # Bad settings, sounds or weights were refused above, before anything is written.
     with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
         run.check_origin({**source, **teachers.digests})
-        state = run_steps(
-            make_pretraining_step(
-                config=eat,
-                front_end=front,
-                settings=settings,
-                optimizer=optimizer,
-                schedule=schedule,
-                dtype=dtype,
-                scales=scales,
-            ),
-            initial_state(
-                config=eat,
-                settings=settings,
-                optimizer=optimizer,
-                key=init_key,
-                pretrained=pretrained,
-                scales=scales,
-            ),
-            lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
-            workdir=workdir,
-            mesh=mesh,
-            steps=settings.steps,
-            key=train_key,
-            batch_size=settings.batch_size,
-            log_every=config.log.every,
-            checkpoint_every=config.log.checkpoint_every,
-            on_bad_loss=settings.on_bad_loss,
-            watch=CollapseWatch.of(settings),
-        )
-        eat_params = jax.tree.map(
-            lambda x: x.astype(config.model.file_dtype), fetch_whole(mesh, state.params["eat"])
-        )
-        save_encoder(run.weights, encoder, {"eat": eat_params}, **source)
+        params = trained_params(student, front, sounds, pretrained, job)
+        params = jax.tree.map(lambda x: x.astype(config.model.file_dtype), params)
+        save_encoder(run.weights, encoder, {"eat": params}, **source)
         return run.weights
+
+
+def trained_params(
+    student: Student, front: FrontEnd, sounds: Sounds, pretrained: dict | None, job: Job
+) -> dict:
+    """Returns the parameters of EAT after pre-training.
+
+    The training continues from the newest checkpoint in the workdir.
+
+    Raises:
+        InputError: the training collapses, or as for `run_steps`.
+    """
+    settings = student.settings
+    optimizer, schedule = make_optimizer(settings)
+    init_key, train_key = jax.random.split(jax.random.key(job.seed))
+    mesh = job.mesh
+    steps = Steps(
+        make_pretraining_step(student, front, optimizer, schedule),
+        initial_state(student, optimizer, init_key, pretrained),
+        lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
+        total=settings.steps,
+        key=train_key,
+        batch_size=settings.batch_size,
+        on_bad_loss=settings.on_bad_loss,
+        watch=CollapseWatch.of(settings),
+    )
+    return fetch_whole(mesh, run_steps(steps, job).params["eat"])
+
+
+def measured_scales(config: PretrainConfig, sounds: Sounds) -> tuple[TargetScale, ...]:
+    """Returns the scale of each teacher's values, measured on the first batches; none without
+    teachers.
+    """
+    names = config.settings.teacher_names
+    if names:
+        print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
+    return target_scales(names, itertools.islice(sounds(0), SCALE_BATCHES))
 
 
 def clips_of_files(files: Sequence[Path]) -> list[Clip]:
@@ -142,7 +143,7 @@ def clips_of_files(files: Sequence[Path]) -> list[Clip]:
 
 def sound_batches(
     config: PretrainConfig, files: Sequence[Path] = (), teachers: Teachers | None = None
-) -> Callable[[int], Iterator[dict]]:
+) -> Sounds:
     """Returns a function that maps the number of steps done to the batches {"wave": "b s"} that
     follow.
 
@@ -154,6 +155,7 @@ def sound_batches(
     """
     data = config.data
     from_zoo = clips_from_zoo(config, files)
+    # Apart from the keys of weights and steps, which come from the same seed.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batches(start: int) -> Iterator[dict]:
@@ -161,6 +163,7 @@ def sound_batches(
         for step in range(start, config.pretraining.steps):
             # Steps with one long clip and steps with several short ones alternate.
             pieces = data.pieces if step % 2 else 1
+            # Shorter pieces, and as many more of them, so that every step costs about the same.
             samples = FrontEnd().samples(data.frames // pieces)
             step_key = jax.random.fold_in(key, step)
             parts = []
@@ -217,18 +220,17 @@ def recorded_crops(config: PretrainConfig, files: Sequence[Path], start: int) ->
     """Returns the batches of crops of recordings that follow `start` steps, as `crop_batches`."""
     data = config.data
     short = FrontEnd().samples(data.frames // data.pieces)
-    return crop_batches(
+    crops = RandomCrops(
         files,
         file_reader(data),
         clips=config.optimizer.batch_size - clips_from_zoo(config, files),
         # The crops must be long enough for both kinds of steps.
         samples=max(FrontEnd().samples(data.frames), short * data.pieces),
         seed=config.seed,
-        start=start,
         steps=config.pretraining.steps,
         speed=data.speed,
-        threads=data.threads,
     )
+    return crop_batches(crops, start=start, threads=data.threads)
 
 
 def distilled_batch(
@@ -259,7 +261,7 @@ def distilled_batch(
     return {"wave": wave, **targets}
 
 
-def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], batches: int = 8):
+def front_end(config: PretrainConfig, sounds: Sounds, batches: int = 8) -> FrontEnd:
     """Returns the front end of `config.features`, without SimAM.
 
     If requested, its statistics are measured on the first batches.
@@ -275,9 +277,7 @@ def front_end(config: PretrainConfig, sounds: Callable[[int], Iterator[dict]], b
     return dataclasses.replace(front, mean=mean, std=std, frames=config.data.frames)
 
 
-def initial_parameters(
-    config: PretrainConfig, eat: EATConfig, settings: Pretraining
-) -> tuple[dict | None, dict]:
+def initial_parameters(config: PretrainConfig, eat: EATConfig) -> tuple[dict | None, dict]:
     """Returns the parameters to continue from (None for random ones) and the header entries on
     their origin.
 
@@ -289,7 +289,8 @@ def initial_parameters(
         return None, {"source": "none"}
     params = {"eat": found[1]}
     # The heads of distillation are those of its teachers, and always new.
-    if settings.objective != "distill":
-        decoder = load_decoder(config.model.weights, abstract_decoder(eat, settings))
+    if config.pretraining.objective != "distill":
+        template = abstract_decoder(eat, config.settings)
+        decoder = load_decoder(config.model.weights, template)
         params |= {"decoder": decoder} if decoder is not None else {}
     return params, origin_entries(config.model.weights)

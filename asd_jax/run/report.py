@@ -57,22 +57,22 @@ def write_report(
         "a distance" if scoring.normalization == "none" else "standard deviations of normal clips"
     )
     parts = [sections.score_section(found, scored), words_section()]
+    # A section without test clips has no threshold, and nothing to show.
     places = [(machine, s) for machine, scores in scored.items() for s in sorted(scores.threshold)]
     try:
         front, waveform_of = _recordings(config, list(machines), run)
     except InputError as error:
         front = None
         waveform_of = None
+        # The page shows the scores all the same.
         silent = str(error)
     for machine, section in places:
-        about = machines[machine], scored[machine]
+        one = sections.ScoredSection.of(machine, section, machines[machine], scored[machine])
         links = _score_files(output, machine, section)
-        parts.append(
-            sections.machine_section(machine, section, *about, unit, config.report.map, links)
-        )
+        parts.append(sections.machine_section(one, unit, config.report.map, links))
         if front is not None:
-            more = scoring, waveform_of(machine), front, config.report.clips
-            parts += clip_cards.clip_sections(machine, section, *about, *more)
+            recordings = clip_cards.Recordings(waveform_of(machine), front, machine)
+            parts += clip_cards.clip_sections(one, recordings, scoring, config.report.clips)
     parts.append(
         Section("Clips", [], [silent]) if front is None else sections.filter_section(front)
     )
@@ -192,6 +192,7 @@ def _front_end(config, clips, run):
     config.
     """
     allow_own(config.features.spacing)
+    # Measured statistics need not be measured again.
     noted = run.embeddings / FRONT_END
     if noted.is_file():
         try:

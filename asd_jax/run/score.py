@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -41,6 +41,7 @@ from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.ensemble import mean_scores
 from asd_jax.scoring.options import AUTO
 from asd_jax.scoring.results import over_seeds, results
+from asd_jax.scoring.score_files import ScoredClip
 from asd_jax.scoring.submission import submission_files, write_submission
 
 # The baseline of every table, which needs no model: the front end's mean over time, standardised,
@@ -136,6 +137,7 @@ def embed_frozen(
         )
     # The filter bank may take its statistics from the config's weights.
     if config.model.encoder == "eat" or weights:
+        # --weights wins over the key of the same meaning.
         config = with_values(config, {"model.weights": weights or "none"})
     check_run(config, training=False)
     keep_compiled(config.compiled)
@@ -189,6 +191,7 @@ def embed_and_score(
     run = Run(workdir)
     folder = run.embeddings
     begin = time.perf_counter()
+    # Before embedding, so that an interrupted run knows its bad clips.
     write_json(folder / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
     write_front_end(folder, encoder.front_end)
     count = embed_clips(config, encoder, params, clips, folder)
@@ -220,6 +223,7 @@ def score_embeddings(
     include the filter-bank baseline if the folder has its embeddings.
     """
     new = Run(output or workdir)
+    # Machines without test clips are named in the notes, not refused.
     machines, notes = load_tested(folder)
     scoring = config.scoring
     year = config.data.year
@@ -275,14 +279,26 @@ def score_machines(
 
 def write_scores(scored: Mapping[str, MachineScores], folder: Path, year: int) -> None:
     """Writes the submission's files, and removes other such files from the folder."""
-    written = []
-    for machine, scores in scored.items():
-        clips = scores.clips
-        columns = (clips.section, clips.files, scores.score, scores.decision)
-        written += write_submission(folder, machine, *columns, year=year, domain=clips.domain)
+    clips = [clip for machine, scores in scored.items() for clip in _rows(machine, scores)]
+    written = write_submission(folder, clips, year=year)
     # Files of machines or years that were scored before must not stay in the submission.
     for old in submission_files(folder) - set(written):
         old.unlink()
+
+
+def _rows(machine: str, scores: MachineScores) -> Iterator[ScoredClip]:
+    """Yields the rows of a submission that a machine's test clips make."""
+    clips = scores.clips
+    for n, file in enumerate(clips.files):
+        yield ScoredClip(
+            machine=machine,
+            section=str(clips.section[n]),
+            file=Path(str(file)).name,
+            domain=str(clips.domain[n]),
+            label=int(clips.label[n]),
+            score=float(scores.score[n]),
+            decision=int(scores.decision[n]),
+        )
 
 
 def compare(config: RunConfig, folder: Path, workdir: Path) -> None:

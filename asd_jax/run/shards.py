@@ -87,6 +87,7 @@ class Shards:
         begin = time.perf_counter()
         ours = 0
         while left:
+            # A copy, because shards that are done leave the dictionary.
             for shard, part in list(left.items()):
                 made_of = self.made_of(part)
                 with self._claimed(shard, made_of, joined) as claim:
@@ -134,6 +135,7 @@ class Shards:
                 else:
                     if self._is_done(shard, made_of, joined):
                         claim = Claim.DONE
+            # All processes of a run must take the same branch, or they would wait forever.
             if processes.any_process(claim is Claim.OTHERS):
                 claim = Claim.OTHERS
             elif processes.any_process(claim is Claim.DONE):

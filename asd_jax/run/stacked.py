@@ -30,5 +30,6 @@ def stack_folders(folders: Sequence[str | Path], workdir: Path) -> Path:
     for machine in machines:
         with error_context(f"machine {machine}"):
             joined = stacked({folder: of[machine] for folder, of in loaded.items()})
+        # One machine at a time, so that memory holds one.
         joined.save(output / f"{machine}.npz")
     return output

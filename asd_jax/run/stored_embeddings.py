@@ -36,6 +36,7 @@ class StoredEmbeddings(Mapping[str, Embeddings]):
             )
         check_names("machine", machines, at=str(folder))
         self.splits = dict.fromkeys(machines, frozenset())
+        # Bad files are found now, not after the first machines were scored.
         for machine in machines:
             self.splits[machine] = frozenset(self[machine].split.tolist())
 

@@ -67,6 +67,7 @@ def submit(
             raise InputError(f"--workdir={workdir}: no such folder")
     path = Path(output) if output else workdirs[0] / "submission.zip"
     check_output(path)
+    # Nothing is written beside the runs until everything was checked.
     with tempfile.TemporaryDirectory() as folder:
         task = Path(folder) / "task2"
         for number, workdir in enumerate(workdirs, 1):
@@ -109,7 +110,8 @@ def _system(
     description = merged(described(workdir, name, of), given)
     description["submission"]["label"] = name
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=100)
-    (folder / f"{name}.meta.yaml").write_text(text, encoding="utf-8")
+    with atomic_file(folder / f"{name}.meta.yaml") as file:
+        file.write(text.encode())
     sections = len({clip[:2] for clip in clips})
     print_line(f"{name}: {workdir}; {sections} sections, {len(clips)} clips, nothing wrong")
     for section in _incomplete(clips, of):
@@ -158,6 +160,7 @@ def _ends(section: str, of: Edition) -> list[str]:
 
 def _copy_report(report: Path, target: Path) -> None:
     with error_context("--report"), open_regular(report) as file:
+        # The first bytes, as an ending says little.
         start = file.read(5)
     if start != b"%PDF-":
         raise InputError(f"--report={report}: not a pdf file")
@@ -190,5 +193,6 @@ def _write_zip(path: Path, folder: Path) -> None:
         for one in sorted(place for place in folder.rglob("*") if place.is_file()):
             name = zipfile.ZipInfo(one.relative_to(folder).as_posix(), _DATE)
             name.compress_type = zipfile.ZIP_DEFLATED
+            # Without it, zip files made on Unix unpack to files that nobody may read.
             name.external_attr = 0o644 << 16
             archive.writestr(name, one.read_bytes())

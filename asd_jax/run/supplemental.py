@@ -60,6 +60,7 @@ def noise_change(
 def _supplemental(config: RunConfig) -> list[Clip]:
     root = config.data.root
     names = config.data.machine_names
+    # The synthetic factory has no supplemental clips.
     if root == "factory":
         return []
     return find_clips(root, names, splits=["supplemental"])

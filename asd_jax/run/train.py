@@ -34,7 +34,9 @@ from asd_jax.runtime.files import remove_new_folder_on_error
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import to_dict
 from asd_jax.runtime.start import keep_compiled
-from asd_jax.training.fine_tuning import class_numbers, fine_tune
+from asd_jax.training.clips import TrainingClips, class_numbers
+from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.loop import Job
 from asd_jax.training.weights import load_pipeline, origin_entries, save_encoder
 
 
@@ -101,6 +103,7 @@ def train_and_score(
         # These checks fail before the workdir is claimed and anything is written.
         if encoder.eat:
             note_other_front_end(config.model.weights, encoder.front_end)
+            # The library names its argument; the user set a key of this section.
             with config_section("optimizer."):
                 config.optimizer.total_steps(len(windows))
             if not config.data.pseudo_classes:
@@ -114,6 +117,7 @@ def train_and_score(
             workdir=workdir,
             change=change,
         )
+        # Before scoring, which joins them to the embeddings by the final weights.
         embed_snapshots(config, encoder, clips, Run(workdir))
         return embed_and_score(
             config, encoder, params, clips, workdir, skipped=skipped, timing=seconds
@@ -134,15 +138,8 @@ def trained_params(
     {}.
     """
     run = Run(workdir)
-    if run.weights.exists():
-        try:
-            pipeline = load_pipeline(run.weights)
-            # The config alone does not fix the encoder: statistics are measured on the recordings.
-            if pipeline.config == encoder:
-                print_line(f"training is finished: {run.weights}")
-                return pipeline.params, {}
-        except InputError as error:
-            print_line(f"WARNING: {error}; it is made again")
+    if (params := _finished(run, encoder)) is not None:
+        return params, {}
     if encoder.eat is None:
         print_line("the filter bank itself is the encoder: nothing to train")
         save_encoder(run.weights, encoder, {}, source="none")
@@ -153,7 +150,6 @@ def trained_params(
     run.check_origin(source)
     if config.data.pseudo_classes:
         windows = with_pseudo_classes(config, windows, encoder, pretrained, run.pseudo_classes)
-
     shards = tokens = None
     if config.backbone.cache_tokens:
         shards, tokens = cached_tokens(config, encoder, pretrained, windows, run.tokens)
@@ -161,26 +157,44 @@ def trained_params(
     def keep(step, params):
         save_encoder(run.snapshots / f"step_{step:07}.safetensors", encoder, params, **source)
 
-    params = fine_tune(
-        encoder,
-        pretrained[1] if pretrained else None,
+    data = TrainingClips(
         windows,
         window_reader(config, windows),
-        config.fine_tuning,
-        workdir=workdir,
-        mesh=training_mesh(config),
-        seed=config.seed,
-        dtype=compute_dtype(config.model),
         with_domain=config.data.domain_in_class,
-        resident=config.data.resident,
-        threads=config.data.threads,
-        log_every=config.log.every,
-        checkpoint_every=config.log.checkpoint_every,
         change=change,
         tokens=tokens,
-        keep=keep,
+        resident=config.data.resident,
+        threads=config.data.threads,
     )
+    eat = pretrained[1] if pretrained else None
+    params = fine_tune(encoder, eat, data, config.fine_tuning, _job(config, workdir), keep=keep)
     save_encoder(run.weights, encoder, params, **source)
     if shards:
         shards.remove()
     return params, {"training_seconds": time.perf_counter() - begin}
+
+
+def _finished(run: Run, encoder: EncoderConfig) -> dict | None:
+    """Returns the parameters that an earlier call fine-tuned, None if there are none."""
+    if not run.weights.exists():
+        return None
+    try:
+        pipeline = load_pipeline(run.weights)
+    except InputError as error:
+        print_line(f"WARNING: {error}; it is made again")
+        return None
+    # The config alone does not fix the encoder: statistics are measured on the recordings.
+    if pipeline.config != encoder:
+        return None
+    print_line(f"training is finished: {run.weights}")
+    return pipeline.params
+
+
+def _job(config: RunConfig, workdir: Path) -> Job:
+    return Job(
+        workdir,
+        seed=config.seed,
+        dtype=compute_dtype(config.model),
+        mesh=training_mesh(config),
+        log=config.log,
+    )

@@ -1,4 +1,4 @@
-"""What `detect watch` does, from its arguments."""
+"""Runs `detect watch`, given its arguments."""
 
 import argparse
 import datetime
@@ -36,6 +36,7 @@ def watch(args: argparse.Namespace) -> int:
     seconds of the stream; for a folder, they are in seconds of the file that the line names
     (start_file, at_file, end_file). Where sound arrives, `time` is when the line was printed.
     """
+    # The condition is written so that NaN is refused, too.
     if not (0 <= args.hysteresis <= 1 and args.gap_seconds > 0 and args.settle >= 0):
         raise InputError(
             "--hysteresis must lie in 0..1, --gap_seconds above 0, --settle at least 0 minutes"
@@ -45,6 +46,7 @@ def watch(args: argparse.Namespace) -> int:
     raw = SampleFormat(args.encoding, args.rate, args.channels)
     settings = _watch_settings(args, detector)
     record = _record(args, detector, raw)
+    # It is the scorer, and may replace its detector after the first minutes.
     settling = Settling(detector, settings.rate, args.settle)
     # Compiling now avoids a delay once audio arrives.
     settling.compile(settings.samples[0])
@@ -55,6 +57,7 @@ def watch(args: argparse.Namespace) -> int:
     watcher = Watch(settings, settling, detector.p_value, record, explain)
     lines = _lines(args, watcher, raw)
     started = settings.start_line(detector.settings.false_alarm_rate)
+    # A named pipe is no regular file, so its sound arrives, too.
     arrives = args.input == "-" or not Path(args.input).is_file()
     try:
         for line in itertools.chain([started], lines):
@@ -125,6 +128,7 @@ def _lines(args: argparse.Namespace, watcher: Watch, raw: SampleFormat) -> Itera
     if args.input != "-" and not place.exists():
         raise InputError(f"--input={place}: no such file or folder; - is standard input")
     if args.input != "-" and place.is_dir():
+        # Files of a folder may have any number of channels.
         channel = "mean" if args.channel is None else args.channel
         return watch_folder(watcher, place, once=args.once, channel=channel)
     if args.input != "-" and place.is_file():

@@ -138,9 +138,11 @@ class Run:
                 self.remove()
             config = dict(config)
             recordings = summarize_recordings(clips)
+            # A run that has no result yet may begin again with another config.
             if any(run.has_results() for run in (self, *self.seeds())):
                 self.check_config(config)
                 self._check_recordings(recordings, may_change)
+            # Written before anything is computed, so that every result has its config beside it.
             write_json(self.config, config)
             write_json(self.data, recordings)
             # The other processes wait at their own call until the folder is ready.

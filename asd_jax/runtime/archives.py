@@ -85,6 +85,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     with open_archive(path, "npz file") as archive:
         entries = archive.infolist()
         size = Path(path).stat().st_size
+        # Before anything is unpacked: a small file may claim terabytes.
         if sum(entry.file_size for entry in entries) > LARGEST_TEXT + RATIO * size:
             raise InputError(f"{path}: unpacks to far more than its {size} bytes; refused")
         try:
@@ -103,6 +104,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         if version not in _HEADERS:
             raise ValueError(f"{entry.filename[:80]!r} of npy version {version}")
         shape, _, dtype = _HEADERS[version](file)
+        # math.prod counts in Python's integers, which do not overflow.
         promised = math.prod(shape) * dtype.itemsize
         present = entry.file_size - file.tell()
         # Only numbers and text are accepted; objects would be unpickled, which can execute code.

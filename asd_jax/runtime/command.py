@@ -8,6 +8,7 @@ completed or removed, and the command that continues the work is printed.
 
 import ast
 import contextlib
+import errno
 import inspect
 import io
 import itertools
@@ -30,6 +31,8 @@ from asd_jax.runtime.shipped import CONFIGS, config_file, use_own
 
 # The words that started the command, e.g. ["asd-jax", "train"]; empty for python -m.
 called: list[str] = []
+# What a disk answers to a write or a read of a file that is open; such an error names no file.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 KEYS = "all keys, with meanings: python -m asd_jax.config, of pre-training: --pretrain"
 
 
@@ -45,6 +48,7 @@ def run(
     _open_streams()
     status = _status(main, define_flags, sys.argv)
     # Output that is still buffered may fail to be written now, e.g. on a full disk.
+    # A program that embeds the command may have closed its output, or replaced it.
     with contextlib.suppress(AttributeError, ValueError):
         try:
             sys.stdout.flush()
@@ -80,15 +84,23 @@ def _status(main, define_flags, argv: list[str]) -> int:
             print_error(stop.code)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
+        again = _resume_command(main, argv)
         if isinstance(error, OSError) and not processes.is_distributed():
-            return _print_os_error(error)
+            return _print_os_error(error, again)
+        if isinstance(error, MemoryError) and not processes.is_distributed():
+            reason = str(error).partition("\n")[0][:300]
+            print_error(
+                f"error: out of memory ({reason or 'no more is to be had'}); free some, or give "
+                f"the command less at a time; {again}"
+            )
+            return 2
         if not processes.is_distributed():
             raise
         # The message for a lost connection differs by machine and version, so it is printed too.
         reason = str(error).strip().partition("\n")[0][:300]
         print_error(
             "error: this process of several could not go on; if another one ended, see why "
-            f"there. {_resume_command(main, argv)} ({type(error).__name__}: {reason})"
+            f"there. {again} ({type(error).__name__}: {reason})"
         )
         return 1
     except KeyboardInterrupt as stop:
@@ -103,15 +115,14 @@ def _with_flags(text: str) -> str:
 
     The library does not know in which section of the config a setting stands, or that there is one.
     """
-    from ml_collections import ConfigDict
-
     given = flags.FLAGS.is_parsed() and "config" in flags.FLAGS
     config = flags.FLAGS["config"].value if given else None
-    sections = dict(config.items()) if isinstance(config, ConfigDict) else {}
+    # A ConfigDict, known by its items, as some commands have no need to import ml_collections.
+    sections = dict(config.items()) if hasattr(config, "items") else {}
 
     def flag(match: re.Match) -> str:
         name, value = match.groups()
-        own = [n for n, of in sections.items() if isinstance(of, ConfigDict) and name in of]
+        own = [n for n, of in sections.items() if hasattr(of, "items") and name in of]
         return f"--config.{own[0]}.{name}{value}" if len(own) == 1 else match[0]
 
     return re.sub(r"`(\w+)(=[^`\s]*|)`", flag, text)
@@ -138,7 +149,7 @@ def _open_streams() -> None:
                 os.set_blocking(stream.fileno(), True)
 
 
-def _print_os_error(error: OSError) -> int:
+def _print_os_error(error: OSError, again: str) -> int:
     """Prints what the operating system refused, and returns the exit status."""
     # An error that names no file may come from a deleted working directory.
     if error.filename is None:
@@ -147,8 +158,12 @@ def _print_os_error(error: OSError) -> int:
         except OSError:
             print_error("error: the working directory was deleted; cd to one that is there")
             return 2
-        raise error
-    print_error(f"error: {error.filename}: {error.strerror or error}")
+        if error.errno not in _DISK:
+            raise error
+        print_error(f"error: a file cannot be written or read ({error.strerror}); {again}")
+        return 2
+    # Of a copy or a rename, the second name is the one that is written.
+    print_error(f"error: {error.filename2 or error.filename}: {error.strerror or error}")
     return 2
 
 
@@ -165,6 +180,7 @@ def docstring(thing) -> str:
 def _resume_command(main, argv: list[str]) -> str:
     """Returns the text that tells the user how to continue."""
     words = called or ["python", "-m", _name(main)]
+    # --overwrite would remove what is to be continued.
     again = shlex.join([*words, *(a for a in argv[1:] if a.lstrip("-") != "overwrite")])
     return f"to continue:\n  {again}"
 

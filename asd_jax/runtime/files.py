@@ -115,6 +115,7 @@ def _stream(path: str | Path) -> BinaryIO:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return open(os.dup(own), "wb")
+    # The reader of a pipe may be starting at the same moment.
     until = time.monotonic() + READER_SECONDS
     while True:
         # Without O_NONBLOCK, opening a pipe that has no reader blocks forever.
@@ -142,27 +143,73 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
     # os.replace would overwrite even a read-only file.
     if exists and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    part = target.with_name(f".asd_jax_{secrets.token_hex(8)}.part")
-    with open(part, "xb") as file:
+    # The next process that writes into the folder removes what a killed one left there.
+    remove_parts(target.parent)
+    with _new_part(target) as file:
         try:
             if exists:
                 # Not every file system has permissions.
                 with contextlib.suppress(OSError):
-                    shutil.copymode(target, part)
+                    shutil.copymode(target, file.name)
             yield file
         finally:
             with contextlib.suppress(OSError):
-                part.unlink()
+                os.unlink(file.name)
+
+
+def _new_part(target: Path) -> BinaryIO:
+    """Returns a new file beside the target, locked as long as it is open."""
+    while True:
+        part = _part_name(target)
+        file = open(part, "xb")
+        # Not every file system has locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # Another process may have removed the file before it was locked.
+        if part.exists():
+            return file
+        file.close()
+
+
+def _part_name(target: Path) -> Path:
+    return target.with_name(f".asd_jax_{secrets.token_hex(8)}.part")
+
+
+@contextlib.contextmanager
+def part_folder(target: Path) -> Iterator[Path]:
+    """Context manager: yields a new folder beside the target, to be filled and then renamed.
+
+    It is removed at the end unless it was renamed, and by the next process after a kill.
+
+    Raises:
+        OSError: the folder cannot be created.
+    """
+    remove_parts(target.parent)
+    part = _part_name(target)
+    with folder_in_use(part):
+        try:
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes the unfinished files of `atomic_file` that killed processes left in a folder.
-
-    No other process may be writing to the folder.
-    """
+    """Removes what killed processes left in a folder: files of `atomic_file`, part folders."""
     for path in folder.glob(".asd_jax_*.part"):
-        if _PART.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+        # What is locked is being written. Without locks, or without permission, it stays.
+        with contextlib.suppress(OSError):
+            if _PART.fullmatch(path.name):
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Removes a file or a folder; raises OSError if another process holds a lock on it."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
@@ -212,6 +259,7 @@ def remove_new_folder_on_error(folder: str | Path, *, unless: str = "") -> Itera
         InputError: the folder cannot be created, or the block raised it.
     """
     folder = Path(folder)
+    # Parents that this call creates are removed, too.
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     with contextlib.ExitStack() as stack:
         try:

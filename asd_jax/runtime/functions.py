@@ -33,6 +33,7 @@ def named_function(name: str, what: str) -> Callable[..., Any]:
     """
     if not names_function(name):
         raise InputError(f"{what}={name}: write package.module:function")
+    # A console script has its own folder there, not the working directory.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     module, _, function = name.partition(":")

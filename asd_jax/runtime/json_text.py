@@ -51,6 +51,7 @@ def _finite(digits: str) -> float:
 
 
 def _whole(digits: str) -> int:
+    # No integer of ours is longer, and a long one takes long to convert.
     if len(digits) > _DIGITS:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)

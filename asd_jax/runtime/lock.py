@@ -15,7 +15,9 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import folder_in_use
 from asd_jax.runtime.log import print_line
 
-_OWNER = re.compile(r"(process \d+ on .*\n?)?")  # the only content that a lock file may have
+# The only content that a lock file may have, or a part of it that a killed process wrote.
+_START = "process "
+_OWNER = re.compile(rf"{_START}(\d+( (o(n( .*\n?)?)?)?)?)?")
 
 
 class InUse(InputError):
@@ -43,22 +45,33 @@ def lock_folder(folder: Path, flag: str = "--workdir") -> Iterator[None]:
             stack.enter_context(folder_in_use(folder))
             file = stack.enter_context(_open_lock(path))
         except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{folder}: no folder to write to ({reason})") from error
+            raise _no_folder(folder, error) from error
         if not _acquire(file, path):
             file.seek(0)
             owner = file.read().strip() or "another process"
             raise InUse(
                 f"{folder} is in use by {owner}: wait for it, stop it, or use another {flag}"
             )
-        # Other processes show the owner in their messages.
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        stack.callback(_remove, path)
         try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+            # Other processes show the owner in their messages. Nothing is buffered, as closing the
+            # file would try to write it again.
+            os.ftruncate(file.fileno(), 0)
+            owner = f"{_START}{os.getpid()} on {socket.gethostname()}\n"
+            os.write(file.fileno(), owner.encode())
+        except OSError as error:
+            raise _no_folder(folder, error) from error
+        yield
+
+
+def _no_folder(folder: Path, error: OSError) -> InputError:
+    return InputError(f"{folder}: no folder to write to ({error.strerror or error})")
+
+
+def _remove(path: Path) -> None:
+    # A lock file that stays is taken over by the next process.
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _acquire(file: TextIO, path: Path) -> bool:
@@ -97,9 +110,11 @@ def _open_lock(path: Path) -> TextIO:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(number)
         raise foreign
+    # Appending: the owner's line is read before this process writes its own.
     file = open(number, "a+", errors="replace")
     file.seek(0)
-    if not _OWNER.fullmatch(file.read(1000)):
+    content = file.read(1000)
+    if not (_START.startswith(content) or _OWNER.fullmatch(content)):
         file.close()
         raise foreign
     return file

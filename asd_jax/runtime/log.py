@@ -111,6 +111,7 @@ class TrainingLog:
         self._since = time.perf_counter()
         self._last = start
         self._first = True
+        # A resumed run keeps the lines of the steps that it does not repeat.
         rows = read_metrics(self.path) if self.path.exists() else []
         with atomic_file(self.path) as file:
             for row in rows:
@@ -151,6 +152,7 @@ class TrainingLog:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror or error})"
             ) from error
+        # The rate counts clips, so that the time left is in clips, too.
         left = (self.steps - step) * self.batch_size / rate if rate else 0
         values = "  ".join(
             f"{name} {row[name]:.4g}"

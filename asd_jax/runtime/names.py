@@ -65,6 +65,7 @@ def _wrong(kind: Kind, name: str) -> str:
         return "leaves the folder"
     if not any(part.strip() for part in parts):
         return "is no name"
+    # Every folder on the way must fit the file system, too.
     if any(len(part.encode("utf-8", "surrogateescape")) > LONGEST["file"] for part in parts):
         return f"is longer than {LONGEST['file']} bytes"
     return ""

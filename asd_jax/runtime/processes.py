@@ -1,7 +1,6 @@
 """Coordinates several processes, on one or many machines, that perform one run (jax.distributed).
 
-Only the first process writes files. Every command imports this module, and most runs are of one
-process, so JAX and NumPy are imported only where several processes need them.
+Only the first process writes files. What several processes do together stands in collectives.py.
 """
 
 import atexit
@@ -41,8 +40,6 @@ def join(
             processes do not connect.
     """
     global _number, _count, _witness
-    import jax
-
     named = coordinator != "auto"
     if named and (
         processes is None
@@ -55,21 +52,15 @@ def join(
             "HOST:PORT of the first process, how many there are, and the number of this one, "
             "from 0; or --coordinator=auto on Slurm and TPU"
         )
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # gloo itself detects that another process ended and raises an ordinary error.
-    # The attribute is made at run time, so pyright does not know it.
-    if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue]
-        jax.config.update("jax_enable_recoverability", True)
     # The shell notices the end of this process, because its standard input closes without a line.
     script = 'read -r _ || printf "%s\\n" "$0" >&2'
+    # JAX ends a process by abort, which runs nothing of Python.
     _witness = subprocess.Popen(["sh", "-c", script, last_words], stdin=subprocess.PIPE)
     atexit.register(_dismiss)
     given = (coordinator, processes, process) if named else (None, None, None)
     try:
-        jax.distributed.initialize(
-            *given,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=SCORING_SECONDS,
+        _number, _count = _collectives().connect(
+            *given, heartbeat_seconds=HEARTBEAT_SECONDS, shutdown_seconds=SCORING_SECONDS
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -81,8 +72,6 @@ def join(
         raise InputError(
             f"--coordinator={coordinator}: the processes did not find each other ({reason})"
         ) from error
-    _number = jax.process_index()
-    _count = jax.process_count()
 
 
 def is_first() -> bool:
@@ -108,9 +97,7 @@ def is_distributed() -> bool:
 def wait() -> None:
     """Blocks until every process has called it."""
     if is_distributed():
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices("asd_jax")
+        _collectives().wait()
 
 
 @contextlib.contextmanager
@@ -125,21 +112,12 @@ def first_before_others() -> Iterator[None]:
 
 def any_process(flag: bool) -> bool:
     """Returns whether the flag is true in any process; every process must call this."""
-    if not is_distributed():
-        return flag
-    import numpy as np
-    from jax.experimental import multihost_utils
-
-    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+    return _collectives().any_process(flag) if is_distributed() else flag
 
 
 def gather(rows):
     """Returns the rows "n ..." of all processes, in the order of the processes."""
-    if not is_distributed():
-        return rows
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.process_allgather(rows, tiled=True)
+    return _collectives().gather(rows) if is_distributed() else rows
 
 
 def wait_for_the_others() -> None:
@@ -147,18 +125,8 @@ def wait_for_the_others() -> None:
 
     They depend on JAX's coordination service, which ends with the first process.
     """
-    if not (is_distributed() and is_first()):
-        return
-    import jax
-    from jax.experimental import multihost_utils
-
-    # The attribute is made at run time, so pyright does not know it.
-    recovers = jax.config.jax_enable_recoverability  # pyright: ignore[reportAttributeAccessIssue]
-    # Otherwise JAX's own shutdown waits.
-    if recovers:
-        # Waits for the processes that are still alive, and not for those that have left.
-        with multihost_utils.live_devices(jax.devices()):
-            pass
+    if is_distributed() and is_first():
+        _collectives().wait_for_the_living()
 
 
 def exit_process(status: int) -> None:
@@ -172,6 +140,13 @@ def exit_process(status: int) -> None:
         time.sleep(LAST_SECONDS)
     _dismiss()
     os._exit(status)
+
+
+def _collectives():
+    # Every command imports this module, most runs are of one process, and JAX takes half a second.
+    from asd_jax.runtime import collectives
+
+    return collectives
 
 
 def _dismiss() -> None:

@@ -29,6 +29,7 @@ def without_folders(argument: str) -> str:
     flag, equals, value = (
         argument.partition("=") if argument.startswith("-") else ("", "", argument)
     )
+    # A flag may hold several paths with commas.
     files = re.split(r",(?=[/~]|\.\.)", value)
     return (
         flag

@@ -31,6 +31,7 @@ def build_checked(kind: Any, values: Any) -> Any:
 
 def _all_known(given: Any, made: Any, where: str = "") -> None:
     """Raises InputError if a key was given that the resulting dataclass does not have."""
+    # A text or a list has no names to check.
     if not isinstance(given, Mapping) or isinstance(made, str | list | tuple):
         return
     of_class = dataclasses.is_dataclass(made)

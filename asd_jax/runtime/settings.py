@@ -119,7 +119,7 @@ def limits_text(limits: Mapping[str, float | int]) -> str:
     """Returns the limits of `key` as the end of a sentence with "must".
 
     Example:
-        limits_in_words({"least": 0, "below": 1})  # "be at least 0 and below 1"
+        limits_text({"least": 0, "below": 1})  # "be at least 0 and below 1"
     """
     if limits.keys() == {"least", "most"}:
         return f"lie in {limits['least']}..{limits['most']}"
@@ -161,6 +161,7 @@ def settings_from(cls: type, values: Any, where: str = "") -> Any:
             continue
         with config_section(where):
             _check(field, values[name])
+        # As a float from here on, so that files always record it in the same way.
         whole = type(field.default) is float and type(values[name]) is int
         given[name] = float(values[name]) if whole else values[name]
     with config_section(where):
@@ -171,7 +172,7 @@ def with_values(settings: Any, values: Mapping[str, Any]) -> Any:
     """Returns the settings with some values replaced: {"section.key": value, ...}.
 
     Example:
-        changed(config, {"model.weights": "none"})
+        with_values(config, {"model.weights": "none"})
 
     Raises:
         InputError: a key is unknown or a value is not permitted; the message names it.

@@ -52,6 +52,7 @@ def first_line(module: str) -> str:
 def use_own(package: str) -> None:
     """Imports a package from beside asd_jax, so that another one of its name is not taken."""
     folder = HERE / package
+    # It may be the right one already, imported by another command of this process.
     known = sys.modules.get(package)
     if known is not None and str(folder) in map(str, getattr(known, "__path__", ())):
         return

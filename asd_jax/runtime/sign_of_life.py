@@ -34,6 +34,7 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
                 print_line(f"  {words}: {clock(time.monotonic() - begin)} so far")
                 wait = SECONDS
 
+    # A daemon, as it must not keep the process alive.
     thread = threading.Thread(target=remind, daemon=True)
     thread.start()
     try:

@@ -71,6 +71,7 @@ def fit_sections(embeddings: Embeddings, scoring: Scoring = DEFAULT) -> dict[str
         own = embeddings[embeddings.section == section]
         train = _by_domain(own, "train")
         held_out = _by_domain(own, "held_out")
+        # Windows of one clip are left out together, so the clip of each must be known.
         windows = None
         if embeddings.window_start_seconds is not None:
             windows = {split: _by_domain(own, split, own.clip) for split in ("train", "held_out")}
@@ -167,6 +168,7 @@ class SectionScorer:
         )
         if not bank:
             raise InputError("no normal training clips to compare with (split train)")
+        # Held-out clips give statistics and thresholds, and are never compared with.
         normal, _ = _bank(
             {domain: prepare(v) for domain, v in (held_out or {}).items() if len(v)}, scoring
         )
@@ -217,9 +219,11 @@ class SectionScorer:
         domains = "min" if domains == "pooled" else domains
         scores = self.bank_scores(vectors, clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
+        # Self-scores of a bank's own clips only: other banks would be another scale.
         statistics, remarks = domain_statistics(
             scores, {name: normal[name][name] for name in scores}, mode
         )
+        # As in systems that divide the scores of both banks by the deviation of the target one.
         if self.scoring.deviation == "target" and "target" in statistics:
             std = statistics["target"][1]
             statistics = {name: (mean, std) for name, (mean, _) in statistics.items()}
@@ -340,5 +344,6 @@ def _by_domain(
 ) -> dict[str, np.ndarray]:
     """Returns {domain: rows of one split} of the vectors, or of `values` if given."""
     values = embeddings.vectors if values is None else values
+    # Rows of the other splits get a domain that no bank has.
     domain = np.where(embeddings.split == split, embeddings.domain, "")
     return {name: values[domain == name] for name in ("source", "target", "unknown")}

@@ -51,6 +51,7 @@ def pauc(normals, anomalies, max_fpr: float = MAX_FPR) -> np.ndarray | np.floati
     """
     above = np.cumsum(anomalies, axis=-1) - anomalies
     before = np.cumsum(normals, axis=-1) - normals
+    # The normal clips of each group that lie before the cut.
     inside = np.clip(max_fpr * normals.sum(-1, keepdims=True) - before, 0, normals)
     share = inside / np.where(normals > 0, normals, 1)
     area = (inside * (above + share * anomalies / 2)).sum(-1) / (

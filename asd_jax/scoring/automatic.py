@@ -52,12 +52,14 @@ def chosen_scoring(
         others = [of for name, of in machines.items() if name != machine]
         values = {}
         reasons = []
+        # A candidate that cannot be fitted to one machine may be the best for another.
         options = dict(candidates(scoring, embeddings))
         for name, candidate in options.items():
             try:
                 values[name] = pseudo_auc(embeddings, candidate, others)
             except InputError as error:
                 reasons.append(f"{name}: {error}")
+        # NaN: no normal clip could be left out, so the candidate was not judged.
         values = {name: value for name, value in values.items() if not np.isnan(value)}
         if not values:
             why = "; ".join(reasons) or "there are too few normal clips to compare with"
@@ -128,6 +130,7 @@ def _of_section(own, scoring, strangers, rng):
         windows=windows if windowed else None,
     )
     banks = scorer.self_scores
+    # The other normalisations need test clips or held-out ones, which are not used here.
     mode = "none" if scoring.normalization == "none" else "train"
     statistics, _ = domain_statistics({}, {name: banks[name][name] for name in banks}, mode)
 
@@ -139,16 +142,20 @@ def _of_section(own, scoring, strangers, rng):
 
     normal = np.concatenate([one_scale(of) for of in banks.values()])
     mixed = _features(own.vectors, rng)
+    # Feature.
     pseudo = [scored(mixed, np.arange(len(mixed)))]
+    # Cross-class.
     for of in strangers:
         some = _some_clips(of, _MOST // len(strangers), rng)
         pseudo.append(scored(some.vectors, some.clip))
     pseudo += [
+        # Cross-domain: each clip against the banks of which it is not.
         normalized({name: scores}, statistics, "min")
         for clips, of in banks.items()
         for name, scores in of.items()
         if name != clips
     ]
+    # Cross-attribute.
     without = scorer.self_scores_without(_attributes(own, scorer))
     pseudo += [one_scale(of) for of in without.values()]
     return _auc(normal, np.concatenate(pseudo))

@@ -54,6 +54,7 @@ def compare_back_ends(
             except InputError as error:
                 notes[str(error)] = None
                 continue
+            # Fitted once, scored under every normalisation.
             options = dataclasses.replace(of_name, normalization=mode)
             found = results(scored, options, year)
             grid[name][mode] = found["official_score"]

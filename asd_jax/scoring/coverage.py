@@ -39,6 +39,7 @@ def coverage_notes(sections: Iterable[tuple[str, str]], year: int) -> list[str]:
         missing = [place for place in wanted if place not in found]
         if not missing or len(missing) == len(wanted):
             continue
+        # Machines of one section are named without it.
         several = len(wanted) > len(machines)
         places = [f"{machine} {section}" if several else machine for machine, section in missing]
         notes.append(

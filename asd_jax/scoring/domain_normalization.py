@@ -89,6 +89,7 @@ def domain_statistics(
         for name, v in (test if mode == "test" else reference).items()
     }
     values = {name: v[~np.isnan(v)] for name, v in values.items()}
+    # The score of a single normal clip has no deviation; a test clip may be alone.
     if not any(len(v) > (mode != "test") for v in values.values()):
         raise InputError(
             f"normalization {mode}: needs at least two "

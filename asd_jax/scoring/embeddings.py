@@ -52,6 +52,22 @@ class Embeddings:
     window_start_seconds: np.ndarray | None = None
 
     def __post_init__(self):
+        self._check_axes()
+        self._check_columns()
+        if self.window_start_seconds is not None:
+            self._check_windows()
+        if 0 in self.vectors.shape[1:]:
+            raise InputError(f"embeddings: vectors {self.vectors.shape}, without any value")
+        # Files hold float32, in which larger values would become infinite. NaN fails the comparison
+        # too.
+        fits = np.abs(self.vectors) <= np.finfo(np.float32).max
+        if not fits.all():
+            bad = self.files[~fits.reshape(len(fits), -1).all(1)][0]
+            raise InputError(
+                f"embeddings: NaN or infinity in the vector of {bad}, or a value beyond float32"
+            )
+
+    def _check_axes(self) -> None:
         if self.axes not in _AXES:
             raise InputError(f"embeddings: axes {self.axes}; known: {', '.join(map(str, _AXES))}")
         if len(self.axes) != self.vectors.ndim:
@@ -61,6 +77,9 @@ class Embeddings:
             )
         if self.vectors.dtype.kind not in "fiu":
             raise InputError(f"embeddings: vectors of {self.vectors.dtype}, not real numbers")
+
+    def _check_columns(self) -> None:
+        # The kinds of NumPy's dtypes: U text; i, u, f, b numbers.
         kinds = {**dict.fromkeys(_TEXT, "U"), "label": "iufb"}
         kinds |= {"window_start_seconds": "iuf"} if self.window_start_seconds is not None else {}
         for name, kind in kinds.items():
@@ -79,32 +98,17 @@ class Embeddings:
                 raise InputError(
                     f"embeddings: {name} {wrong[0]!r}; known: {', '.join(map(str, sorted(known)))}"
                 )
-        if self.window_start_seconds is not None:
-            # Windows are grouped into clips by file name, so a name may occur in only one section
-            # of a split.
-            clips = sorted(
-                set(
-                    zip(
-                        self.split.tolist(), self.files.tolist(), self.section.tolist(), strict=True
-                    )
+
+    def _check_windows(self) -> None:
+        # Windows are grouped into clips by file name, so a name may occur in only one section of a
+        # split.
+        columns = (self.split.tolist(), self.files.tolist(), self.section.tolist())
+        for one, other in itertools.pairwise(sorted(set(zip(*columns, strict=True)))):
+            if one[:2] == other[:2]:
+                raise InputError(
+                    f"embeddings: windows of {one[1]} in sections {one[2]} and {other[2]}; "
+                    "windows of one name are of one clip, so names must differ"
                 )
-            )
-            for one, other in itertools.pairwise(clips):
-                if one[:2] == other[:2]:
-                    raise InputError(
-                        f"embeddings: windows of {one[1]} in sections {one[2]} and {other[2]}; "
-                        "windows of one name are of one clip, so names must differ"
-                    )
-        if 0 in self.vectors.shape[1:]:
-            raise InputError(f"embeddings: vectors {self.vectors.shape}, without any value")
-        # Files hold float32, in which larger values would become infinite. NaN fails the comparison
-        # too.
-        fits = np.abs(self.vectors) <= np.finfo(np.float32).max
-        if not fits.all():
-            bad = self.files[~fits.reshape(len(fits), -1).all(1)][0]
-            raise InputError(
-                f"embeddings: NaN or infinity in the vector of {bad}, or a value beyond float32"
-            )
 
     def __getitem__(self, index) -> "Embeddings":
         """Returns the rows selected by a mask, a slice or an index array."""
@@ -158,6 +162,7 @@ class Embeddings:
         arrays |= {name: np.asarray(getattr(self, name), dtype=str) for name in ("axes", *_TEXT)}
         if self.window_start_seconds is not None:
             arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
+        # No pickles: a file of embeddings may come from anybody.
         with atomic_file(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -175,6 +180,7 @@ class Embeddings:
                 f"{path}: lacks {', '.join(sorted(missing))}; see Embeddings for the fields "
                 "expected"
             )
+        # A hostile file may name any number of axes, all of which the message would list.
         axes = tuple(str(a) for a in np.ravel(arrays.get("axes", ("clip", "embedding")))[:4])
         try:
             columns = {name: arrays[name] for name in ("vectors", "label", *_TEXT)}

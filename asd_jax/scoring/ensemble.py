@@ -28,6 +28,7 @@ def mean_scores(runs: Sequence[Mapping[str, MachineScores]]) -> dict[str, Machin
             section: float(np.mean([one.threshold[section] for one in of]))
             for section in first.threshold
         }
+        # Each clip is judged by the mean threshold of its section.
         cut = np.array([threshold[section] for section in first.clips.section.tolist()])
         decision = (score > cut).astype(np.int64)
         found[machine] = MachineScores(first.clips, score, decision, threshold, ())

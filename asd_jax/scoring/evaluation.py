@@ -8,6 +8,7 @@ import numpy as np
 from asd_jax.data.dcase import edition, set_of
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.coverage import coverage_notes, scores_by_set
+from asd_jax.scoring.intervals import bootstrap, jackknife, paired_bootstrap
 from asd_jax.scoring.official_score import (
     decision_values,
     mean_of_machine_means,
@@ -120,8 +121,6 @@ def intervals(
 
     The jackknife is that of the pooled AUC and pAUC of the first run.
     """
-    from asd_jax.scoring.intervals import bootstrap, jackknife
-
     clips, scores = aligned(runs)
     interval = bootstrap(clips, scores, year, replicates=replicates, seed=seed)
     pooled = jackknife([clip[3] for clip in clips], scores[0])
@@ -144,8 +143,6 @@ def compare_systems(
     seed: int,
 ) -> dict:
     """Returns the paired bootstrap of the difference between two systems' official scores."""
-    from asd_jax.scoring.intervals import paired_bootstrap
-
     clips, scores = aligned([*runs, *others])
     ours = scores[: len(runs)]
     theirs = scores[len(runs) :]

@@ -79,6 +79,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     Raises:
         InputError: fewer than two normal or two anomalous clips.
     """
+    # The official score without intervals needs no SciPy, and its command starts without it.
     from scipy.special import stdtrit
 
     n = len(label)
@@ -89,6 +90,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     ):
         spread = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
         half_width = float(stdtrit(n - 1, 0.975) * spread)
+        # The jackknife's correction of the bias.
         estimate = n * float(metric(*groups)) - (n - 1) * float(left_out.mean())
         found[name] = Jackknife(estimate, half_width, (n - 1) * half_width)
     return found
@@ -110,13 +112,35 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
         raise InputError(
             f"jackknife: needs two normal and two anomalous clips, found {n:.0f} and {p:.0f}"
         )
+    end = np.cumsum(normals)
+    column = np.cumsum(anomalies) - anomalies / 2  # area that one normal clip of the group adds
+    area = np.sum(normals * column)
+    without_anomaly = (area - (n - end + normals / 2)) / (n * (p - 1))
+    without_normal = (area - column) / ((n - 1) * p)
+    # The groups run from the highest score to the lowest.
+    group = len(end) - 1 - np.unique(score, return_inverse=True)[1]
+    partial_without_anomaly, partial_without_normal = _partial_areas(normals, anomalies, max_fpr)
+    chance = max_fpr**2 / 2
+    partial = np.where(label == 1, partial_without_anomaly[group], partial_without_normal[group])
+    return (
+        np.where(label == 1, without_anomaly[group], without_normal[group]),
+        0.5 * (1 + (partial - chance) / (max_fpr - chance)),
+    )
+
+
+def _partial_areas(
+    normals: np.ndarray, anomalies: np.ndarray, max_fpr: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the areas up to max_fpr without an anomaly, and without a normal clip, of each tie
+    group.
+    """
+    n = normals.sum()
+    p = anomalies.sum()
     above = np.cumsum(anomalies) - anomalies
     end = np.cumsum(normals)
     before = end - normals
-    area = np.cumsum(normals * (above + anomalies / 2))
-    column = above + anomalies / 2  # area that one normal clip of the group adds
-    without_anomaly = (area[-1] - (n - end + normals / 2)) / (n * (p - 1))
-    without_normal = (area[-1] - column) / ((n - 1) * p)
+    column = above + anomalies / 2
+    area = np.cumsum(normals * column)
 
     # The area up to `cut` normal clips may end inside a tie group, where the curve is linear.
     def area_up_to(cut):
@@ -132,10 +156,12 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
     inside = np.clip(max_fpr * n - before, 0, normals)
     # Area up to the cut that one anomaly adds.
     steps = np.maximum(cut - end, 0) + inside**2 / 2 / np.maximum(normals, 1)
-    partial_without_anomaly = (area_up_to(cut) - steps) / (n * (p - 1))
+    # The cut stays, and every group loses the area that one of its anomalies adds.
+    without_anomaly = (area_up_to(cut) - steps) / (n * (p - 1))
+    # One normal clip fewer moves the cut.
     cut = max_fpr * (n - 1)
     inside = np.clip(cut - before, 0, None)
-    partial_without_normal = np.select(
+    without_normal = np.select(
         [end - 1 <= cut, before >= cut],
         [
             # The cut lies behind the group.
@@ -147,14 +173,7 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
         - normals * column
         + inside * (above + inside * anomalies / 2 / np.maximum(normals - 1, 1)),
     ) / ((n - 1) * p)
-
-    group = len(end) - 1 - np.unique(score, return_inverse=True)[1]
-    chance = max_fpr**2 / 2
-    partial = np.where(label == 1, partial_without_anomaly[group], partial_without_normal[group])
-    return (
-        np.where(label == 1, without_anomaly[group], without_normal[group]),
-        0.5 * (1 + (partial - chance) / (max_fpr - chance)),
-    )
+    return without_anomaly, without_normal
 
 
 def bootstrap(
@@ -189,6 +208,7 @@ def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
     Clips are drawn as in `bootstrap`. Columns without normal clips or without anomalies are left
     out.
     """
+    # A fixed seed, so that the same scores give the same page.
     weight = _drawn_counts(domain, label, 1000, np.random.default_rng(0))
     found = {}
     for column, (metric, mask) in section_columns(domain, label, year).items():

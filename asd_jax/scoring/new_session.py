@@ -66,7 +66,9 @@ def weighted_quantile(
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     order = np.argsort(scores, kind="stable")
     n = len(scores)
+    # The new score is one of n + 1, so the known ones have n / (n + 1) of the weight.
     weight = np.cumsum(1 / counts[number][order]) / len(counts) * n / (n + 1)
+    # Rounded, because a sum that misses 1 - rate by its last bit would cost a rank.
     enough = np.searchsorted(np.round(weight, 9), round(1 - rate, 9))
     return float(scores[order][min(enough, n - 1)])
 
@@ -115,9 +117,11 @@ def new_session_threshold(
     sessions = len(counts)
     if not random_effects or not FEWEST <= sessions < min(min_normal_sounds(rate), len(scores)):
         return threshold, weak
+    # Variances between and within sessions by the method of moments.
     mean = np.bincount(number, scores) / counts
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
+    # Of a clip of one more session about the mean of the known ones.
     deviation = np.sqrt(mean.var(ddof=1) / sessions + between + within)
     # A session that is left out is compared with one session fewer than a new one will be, and
     # therefore scores higher. Student's t would correct for the small number of sessions twice.

@@ -1,12 +1,12 @@
 """Stores several views of a machine's normal sounds and scores further sounds against them.
 
-The scores of all views are fused into one.
+The scores of all views are fused into one. bank_fitting.py makes a bank of normal sounds.
 """
 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,27 +14,12 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.normal_windows import NormalWindows, SelfScores, SimulatedWindows
 from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.scorers import fit_scorer, folds, scorers_of
+from asd_jax.scoring.scorers import fit_scorer, scorers_of
 from asd_jax.scoring.standardization import Standardization, scale_of, statistics_of
 
 # Smallest number of windows, recordings or sessions that can be compared with each other.
 FEWEST_TO_COMPARE = 3
 LEAST_RANGE = 1e-9  # smallest range of normal scores over the largest; anything less is rounding
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """What a detector keeps of its bank when it learns further sounds.
-
-    Attributes:
-        self_scores: the self-scores of the first windows.
-        new_session_scores: their scores as windows of a new session.
-        rows: {view: the windows whose vectors are kept}.
-    """
-
-    self_scores: SelfScores
-    new_session_scores: SelfScores
-    rows: Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,76 +65,6 @@ class NormalBank:
     reserved: tuple[str, ...] = ()
     named: bool = False
 
-    @classmethod
-    def fit(
-        cls,
-        scoring: Mapping[str, Scoring],
-        vectors: Mapping[str, np.ndarray],
-        windows: NormalWindows,
-        *,
-        rows: Mapping[str, np.ndarray] | None = None,
-        known: Known | None = None,
-        simulated: SimulatedWindows | None = None,
-        on_trial: Sequence[str] = (),
-        reserved: Sequence[str] = (),
-        named: bool = False,
-    ) -> "NormalBank":
-        """Returns a bank of normal sounds with their self-scores.
-
-        Args:
-            scoring: {view: its back ends}.
-            vectors: {view: "n ..."}.
-            windows: the windows "n" that the vectors describe.
-            rows: {view: the windows whose vectors are kept}, if a coreset was chosen; all by
-                default.
-            known: what is known of the first windows, and need not be computed again.
-            simulated: windows as they might sound in another session.
-            on_trial: views that are used only if they recognise the normal sounds of new sessions
-                at least as well as one of the other views does.
-            reserved: views that count only well above their usual scores.
-            named: whether the sessions were recorded as such.
-
-        Raises:
-            InputError: fewer than 3 windows count, or a bank has fewer than 3 recordings.
-        """
-        if windows.scored.sum() < FEWEST_TO_COMPARE:
-            raise InputError(
-                f"{windows.scored.sum()} normal sounds to learn from: at least "
-                f"{FEWEST_TO_COMPARE} are needed, 20 or more are better"
-            )
-        rows = dict.fromkeys(scoring, np.arange(len(windows))) if rows is None else rows
-        none = SelfScores.none(len(windows), len(windows.domains), scorers_of(scoring))
-        bank = cls(
-            scoring=scoring,
-            vectors={view: vectors[view][rows[view]] for view in scoring},
-            rows=rows,
-            windows=windows,
-            self_scores=none,
-            new_session_scores=none,
-            simulated=SimulatedWindows() if simulated is None else simulated,
-            on_trial=tuple(on_trial),
-            reserved=tuple(reserved),
-            named=named,
-        )
-        bank.check_recordings()
-        new = np.ones(len(windows), bool)
-        if known is not None:
-            new[: len(known.self_scores.of)] = False
-            known = dataclasses.replace(
-                known,
-                self_scores=known.self_scores.extended(len(windows)),
-                new_session_scores=known.new_session_scores.extended(len(windows)),
-            )
-        wanted = windows.scored & new
-        found = bank._without(folds(windows.domain, windows.group), vectors, wanted)
-        scores = (none if known is None else known.self_scores).with_scores(wanted, found)
-        bank = dataclasses.replace(bank, self_scores=scores)
-        scores = bank._as_new_session(
-            vectors, none if known is None else known.new_session_scores, wanted
-        )
-        bank = dataclasses.replace(bank, new_session_scores=scores)
-        return dataclasses.replace(bank, voting=bank._electorate())
-
     def __getstate__(self) -> dict[str, object]:
         """Returns what pickle and copy keep: the fields, without the cached functions."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -167,6 +82,7 @@ class NormalBank:
         domain = self.windows.domain[self.self_scores.of]
         for scorer, scores in self.self_scores.values.items():
             own = [scores[domain == name, n] for n, name in enumerate(self.domains)]
+            # One bank with different scores is enough to judge by.
             if not any(len(of) and np.ptp(of) > LEAST_RANGE * np.abs(of).max() for of in own):
                 raise InputError(f"the scores that {scorer} gives normal sounds are all equal")
 
@@ -213,7 +129,8 @@ class NormalBank:
         It is the recording if simulated windows stand for sessions.
         """
         windows = self.windows
-        known = self._of_compared_sessions
+        known = self.of_compared_sessions
+        # Recordings that stand for sessions are numbered after the real sessions.
         session = np.where(known, windows.session, windows.session.max() + 1 + windows.group)
         return session[self.new_session_scores.of]
 
@@ -227,7 +144,7 @@ class NormalBank:
     def deviations(self) -> np.ndarray:
         """Returns the fused self-scores in robust standard deviations of the self-scores."""
         values = {one: self.self_scores.values[one] for one in self.voting}
-        own = {one: self._own_statistics[one] for one in self.voting}
+        own = {one: self.own_statistics[one] for one in self.voting}
         of_each = Standardization(self.domains, own, dict.fromkeys(self.domains, 1.0))
         return fused(
             {
@@ -256,7 +173,8 @@ class NormalBank:
         of = self.rows[view]
         if len(self.simulated) and view not in self.on_trial:
             rows = self.simulated.rows
-            used = ~self._of_compared_sessions[rows]
+            # Beside recorded sessions that are compared, only the first copy of a window counts.
+            used = ~self.of_compared_sessions[rows]
             used[self.simulated.first] |= self.named
             vectors = np.concatenate([vectors, self.simulated.vectors[view][used]])
             of = np.concatenate([of, rows[used]])
@@ -294,13 +212,13 @@ class NormalBank:
         return dataclasses.replace(plain, scale=scale)
 
     @functools.cached_property
-    def _own_statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
+    def own_statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Returns {scorer: {bank: (usual score, deviation) of the self-scores}}."""
         scores = dict.fromkeys(self.domains, self.self_scores)
         return {one: statistics_of(one, self.windows, scores) for one in self.scorers}
 
     @functools.cached_property
-    def _of_compared_sessions(self) -> np.ndarray:
+    def of_compared_sessions(self) -> np.ndarray:
         """Returns a mask "n" of the windows in whose domain sessions can be compared."""
         return np.array([self.by_sessions[name] for name in self.windows.domain], bool)
 
@@ -310,67 +228,3 @@ class NormalBank:
             one: fit_scorer(scoring, *self.training(view), self.domains)
             for one, (view, scoring) in self.scorers.items()
         }
-
-    def _without(self, fold, vectors: Mapping[str, np.ndarray], wanted) -> dict[str, np.ndarray]:
-        """Returns {scorer: scores of the wanted windows, each by a bank without its fold}."""
-        found = {}
-        for one, (view, scoring) in self.scorers.items():
-            scores = np.empty((len(wanted), len(self.domains)))
-            for left_out in np.unique(fold[wanted]):
-                out = (fold == left_out) & wanted
-                bank = self.training(view, fold != left_out)
-                scores[out] = fit_scorer(scoring, *bank, self.domains)(vectors[view][out])
-            found[one] = scores[wanted]
-        return found
-
-    def _as_new_session(self, vectors, known: SelfScores, new: np.ndarray) -> SelfScores:
-        """Returns the known scores and those of new windows, as windows of a new session."""
-        windows = self.windows
-        compared = self._of_compared_sessions
-        # If each recording is a session, the self-scores already leave out whole sessions.
-        if np.array_equal(windows.session, windows.group) and compared.all():
-            return self.self_scores
-        separable = np.zeros(len(windows), bool)
-        for name in self.domains:
-            own = windows.domain == name
-            separable |= own & np.isin(windows.session, windows.separable_sessions(name))
-        out = new & compared & separable
-        found = self._without(folds(windows.domain, windows.session), vectors, out)
-        scores = known.with_scores(out, found)
-        # Without simulated windows, the self-scores are the only estimate.
-        if not len(self.simulated):
-            rest = self.self_scores.of & ~compared
-            return scores.with_scores(rest, self.self_scores.only(rest))
-        first = self.simulated.first
-        rows = self.simulated.rows[first]
-        copies = {}
-        for view, of in self.simulated.vectors.items():
-            copies[view] = np.zeros((len(windows), *of.shape[1:]), np.float32)
-            copies[view][rows] = of[first]
-        out = new & ~compared & np.isin(np.arange(len(windows)), rows)
-        found = self._without(folds(windows.domain, windows.group), copies, out)
-        return scores.with_scores(out, found)
-
-    def _electorate(self) -> tuple[str, ...]:
-        """Returns the scorers that vote.
-
-        A scorer of a view on trial is excluded if the median score that it gives to windows of new
-        sessions is higher than that of every trusted scorer.
-        """
-        # Only windows whose session was left out show how a scorer reacts to a new session.
-        scores = self.new_session_scores
-        rows = self._of_compared_sessions[scores.of]
-        trusted = [one for one, (view, _) in self.scorers.items() if view not in self.on_trial]
-        same = np.array_equal(self.windows.session, self.windows.group)
-        if not rows.any() or not trusted or same:
-            return tuple(self.scorers)
-        usual = {}
-        domain = self.windows.domain[scores.of][rows]
-        column = np.array([self.domains.index(name) for name in domain])
-        for one, values in scores.values.items():
-            own = values[rows][np.arange(len(column)), column]
-            of = self._own_statistics[one]
-            centre, deviation = np.array([of[name] for name in domain]).T
-            usual[one] = float(np.median((own - centre) / deviation))
-        limit = max(usual[one] for one in trusted)
-        return tuple(one for one in self.scorers if one in trusted or usual[one] <= limit)

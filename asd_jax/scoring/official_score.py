@@ -73,6 +73,7 @@ def summary(machines: Machines, year: int) -> OfficialScore:
     rule = [
         values
         for column, values in columns.items()
+        # In 2021 these columns repeat the values of each domain.
         if year != 2021 or column not in ("auc", "pauc")
     ]
     return OfficialScore(

@@ -31,13 +31,13 @@ class Scoring:
 
     back_end: str = key(
         "knn",
-        "a name of asd_jax/scoring/back_ends/ or package.module:function, several joined by + and "
-        "fused, or auto: chosen for each machine from its normal clips",
+        "name of a back end (asd_jax/scoring/back_ends/) or package.module:function; several "
+        "joined by + are fused; auto: chosen for each machine from its normal clips",
     )
     distance: str = key(
         "cosine",
-        "of the back ends that have one: cosine, euclidean, or unit_euclidean, of vectors (bands) "
-        "of length 1",
+        "distance of the back ends that have one: cosine, euclidean, or unit_euclidean "
+        "(between vectors of length 1)",
         choices=("cosine", "euclidean", "unit_euclidean"),
     )
     k: int = key(
@@ -47,14 +47,22 @@ class Scoring:
         most=MOST,
     )
     standardize: bool = key(
-        False, "each dimension, by mean and deviation of the source training clips"
+        False, "whether each dimension is standardised by the source training clips"
     )
-    whiten: int = key(0, "PCA-whiten to so many components; 0: not", least=0, most=MOST)
+    whiten: int = key(
+        0,
+        "number of components to which PCA whitens the embeddings; 0: no whitening",
+        least=0,
+        most=MOST,
+    )
     layers: str = key(
-        "mean_score", "of embeddings with layers: mean_score, mean_vector or a layer's number"
+        "mean_score",
+        "how embeddings with layers are used: mean_score, mean_vector, or the number of a layer",
     )
     windows: str = key(
-        "mean", "mean or max, of the scores of a clip's windows", choices=("mean", "max")
+        "mean",
+        "how the scores of a clip's windows become one: mean or max",
+        choices=("mean", "max"),
     )
     normalization: str = key(
         "train",
@@ -63,49 +71,59 @@ class Scoring:
     )
     domains: str = key(
         "min",
-        "min, over the domains; source, target: one alone; pooled: one bank of both",
+        "min: the smaller score of the two domains; source or target: that domain alone; "
+        "pooled: one bank of both",
         choices=DOMAINS,
     )
     deviation: str = key(
         "own",
-        "what each domain's scores are divided by: own standard deviation, or target: the target's",
+        "standard deviation that divides the scores of a domain: own, or target: that of the "
+        "target domain for both",
         choices=("own", "target"),
     )
     fusion: str = key(
         "z_min",
-        "of several back ends: z_min, mean, rank or raw_mean",
+        "how several back ends become one score: z_min, mean, rank or raw_mean",
         choices=("z_min", "mean", "rank", "raw_mean"),
     )
     smote_ratio: float = key(0.2, "target clips per source clip after SMOTE", above=0, most=1)
-    smote_k: int = key(2, "neighbours SMOTE interpolates between", least=1, most=MOST)
+    smote_k: int = key(2, "neighbours between which smote interpolates", least=1, most=MOST)
     density_k: int = key(
         4, "neighbours that give the density in local_density and varmin", least=1, most=MOST
     )
-    centres: int = key(16, "of k_means", least=1, most=MOST)
+    centres: int = key(16, "number of centres of k_means", least=1, most=MOST)
     mixup_k: int = key(
         990, "source clips mixed with each target clip in mem_mixup", least=1, most=MOST
     )
-    mixup_weight: float = key(0.9, "of the target clip in mem_mixup", least=0, most=1)
-    varmin_log: bool = key(False, "varmin takes logarithms of distance and density")
+    mixup_weight: float = key(0.9, "weight of the target clip in mem_mixup", least=0, most=1)
+    varmin_log: bool = key(False, "whether varmin takes logarithms of distance and density")
     varmin_by_band: bool = key(
-        True, "varmin finds neighbours and weight in each band, where embeddings keep their bands"
+        True,
+        "whether varmin finds neighbours and weight in each band, if embeddings keep their bands",
     )
-    shrinkage: float = key(0.0, "of mahalanobis' covariance; 0: Ledoit-Wolf", least=0, most=1)
-    components: int = key(20, "of pca_residual", least=1, most=MOST)
-    mixture: int = key(4, "components of gmm", least=1, most=MOST)
+    shrinkage: float = key(
+        0.0, "shrinkage of the covariance of mahalanobis; 0: Ledoit-Wolf's", least=0, most=1
+    )
+    components: int = key(20, "number of components of pca_residual", least=1, most=MOST)
+    mixture: int = key(4, "number of components of gmm", least=1, most=MOST)
     decision: str = key(
         "gamma",
-        "threshold from training scores: gamma, quantile or extreme_value",
+        "how the threshold comes from the training scores: gamma, quantile or extreme_value",
         choices=DECISIONS,
     )
-    decision_quantile: float = key(0.9, "the DCASE baseline's", above=0, below=1)
-    on_device: bool = key(
-        False, "knn's distances in float32 on the accelerator, for banks above 1e5 clips"
+    decision_quantile: float = key(
+        0.9, "quantile of the training scores; 0.9 is that of DCASE's baseline", above=0, below=1
     )
-    seed: int = key(0, "of smote, k_means and gmm", least=0, most=2**32 - 1)
+    on_device: bool = key(
+        False,
+        "whether knn computes its distances in float32 on the accelerator, for banks above "
+        "1e5 clips",
+    )
+    seed: int = key(0, "seed of smote, k_means and gmm", least=0, most=2**32 - 1)
 
     def __post_init__(self):
         check_settings(self)
+        # Names are checked here, so that a mistyped one fails before anything is read.
         for name in self.back_end.split("+") if self.back_end != AUTO else ():
             if name not in BACK_ENDS and not names_function(name):
                 raise InputError(

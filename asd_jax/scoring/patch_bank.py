@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.spatial.distance import cdist
 
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.coreset import coreset
@@ -124,12 +125,12 @@ class Considered:
 
 
 def _band(vectors, recording):
-    from scipy.spatial.distance import cdist
-
     rows = coreset(vectors, KEPT)
     distance = cdist(vectors.astype(np.float64), vectors[rows].astype(np.float64))
     own = recording[:, None] == recording[rows][None]
     # A patch resembles those of its own recording, so these are ignored unless there are no others.
     distance = np.where(own & ~own.all(), np.inf, distance).min(1)
+    # A patch whose kept rivals are all of its own recording has no distance.
     distance = distance[np.isfinite(distance)]
+    # Copies of one patch have no deviation, and the heat divides by it.
     return vectors[rows], recording[rows], (distance.mean(), max(distance.std(), 1e-6))

@@ -43,6 +43,7 @@ class Preparation:
             raise InputError(
                 f"layers {layers!r}: must be mean_score, mean_vector or the number of a layer"
             )
+        # The statistics of the source clips hold for both domains: target clips are too few.
         given = [
             v
             for domain, v in training.items()
@@ -68,6 +69,7 @@ class Preparation:
             std = np.where(std > 1e-12 * np.abs(vectors).max(), std, 1.0)
             self = dataclasses.replace(self, mean=mean, std=std)
         if scoring.whiten:
+            # scikit-learn takes more than half a second to import, and few runs whiten.
             from sklearn.decomposition import PCA
 
             if (components := min(scoring.whiten, len(vectors) - 1, vectors.shape[2])) < 1:

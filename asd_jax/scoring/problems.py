@@ -35,6 +35,7 @@ class Problems(list[Problem]):
             for here in list(places.values())[:MOST_PLACES]:
                 first, *more = here
                 lines += here if len(here) <= FEW else [f"{first} (and {len(more)} more like it)"]
+            # One mistake in a hundred files is one problem.
             if hidden := list(places.values())[MOST_PLACES:]:
                 count = sum(map(len, hidden))
                 lines.append(f"... and {count} more like the last, in {len(hidden)} other places")

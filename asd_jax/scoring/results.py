@@ -64,6 +64,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
         except InputError as error:
             missing.append(str(error))
             continue
+        # A section may lack every column, e.g. when all its clips are normal.
         if values:
             known.setdefault(machine, {})[section] = values
             found["machines"].setdefault(machine, {})[section] = values | _decisions(
@@ -76,10 +77,12 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
             "harmonic_mean": official.harmonic_mean,
         }
         found["official_score"] = None if missing else official.official_score
+        # One score over both sets means nothing to the challenge.
         if by_set := scores_by_set(known, year):
             found["by_set"] = by_set
         notes += [f"{reason}; the official score leaves it out" for reason in remarks]
     else:
+        # Without any labelled section, that is why there is no score.
         missing += remarks
     return found | {"notes": notes + [f"no official score: {reason}" for reason in missing]}
 

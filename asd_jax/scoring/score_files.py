@@ -65,6 +65,7 @@ def score_file(path: Path) -> ScoreFile | None:
     """
     if not (match := _NAME.fullmatch(path.name)):
         return None
+    # Names of the baseline's runs can be scored, and are refused in a submission.
     ours = match["edition"] is None and match["run"] is None
     return ScoreFile(
         path=path,

@@ -47,6 +47,7 @@ def prepared(
         domains: the domains to return.
     """
     training = {name: vectors[domain == name] for name in domains}
+    # Preparation reads the statistics of source clips, and takes all where there are none.
     by_domain = {"source": training.get("source", vectors[:0]), **training}
     prepare = Preparation.fit(by_domain, scoring, _AXES)
     return prepare, {name: prepare(rows) for name, rows in training.items()}

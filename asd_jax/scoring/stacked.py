@@ -52,6 +52,7 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
 def _order(part: Embeddings) -> np.ndarray:
     start = part.window_start_seconds
     start = np.zeros(len(part.files)) if start is None else start
+    # The parts may list the same clips in different orders.
     return np.lexsort((start, part.files, part.split))
 
 

@@ -6,10 +6,8 @@ A submission holds the anomaly scores and the decisions for every machine and se
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import atomic_file
@@ -27,52 +25,44 @@ from asd_jax.scoring.submission_checks import (
 
 
 def write_submission(
-    folder: str | Path,
-    machine: str,
-    section,
-    files,
-    score,
-    decision,
-    *,
-    year: int = 2022,
-    domain=(),
+    folder: str | Path, clips: Iterable[ScoredClip], *, year: int = 2022
 ) -> list[Path]:
-    """Writes the anomaly_score_ and decision_result_ csv files of one machine, a pair per section.
+    """Writes the anomaly_score_ and decision_result_ csv files of scored clips.
 
-    Returns the paths of the files. Rows are `<file name>,<value>`, sorted by file name; scores are
-    written with enough digits to be read back exactly. File names follow the year: they contain the
-    machine ID in 2020, and the section and the domain (which must be given) in 2021.
+    There is a pair of files for each machine and section; their paths are returned. Rows are `<file
+    name>,<value>`, sorted by file name; scores are written with enough digits to be read back
+    exactly. File names follow the year: they contain the machine ID in 2020, and the section and
+    the domain in 2021.
 
     Args:
         folder: where the files are written.
-        machine: the machine's name.
-        section: section (or machine ID) of each clip, "n".
-        files: file name of each clip, "n".
-        score: anomaly score of each clip, "n".
-        decision: 1 (anomalous) or 0 (normal) for each clip, "n".
+        clips: the clips, all with a decision.
         year: the year of the challenge.
-        domain: domain of each clip, "n"; needed for 2021 only.
     """
-    section = np.asarray(section)
-    files = np.array([Path(str(name)).name for name in files])
-    ends = [f"section_{s}_test" for s in section]
-    if year == 2020:
-        ends = [f"id_{s}" for s in section]
-    elif year == 2021:
-        ends = [f"section_{s}_{d}_test" for s, d in zip(section, domain, strict=True)]
+    files: dict[str, list[ScoredClip]] = {}
+    for clip in clips:
+        files.setdefault(_end_of_name(clip, year), []).append(clip)
     written = []
-    for one in sorted(set(ends)):
-        rows = [i for i in np.argsort(files, kind="stable") if ends[i] == one]
+    for end, own in sorted(files.items()):
+        own.sort(key=lambda clip: clip.file)
         for kind, values in (
-            ("anomaly_score", [float(score[i]) for i in rows]),
-            ("decision_result", [int(decision[i]) for i in rows]),
+            ("anomaly_score", [float(clip.score) for clip in own]),
+            ("decision_result", [clip.decision for clip in own]),
         ):
-            path = Path(folder) / f"{kind}_{machine}_{one}.csv"
-            _write_csv(
-                path, [(files[i], repr(value)) for i, value in zip(rows, values, strict=True)]
-            )
+            path = Path(folder) / f"{kind}_{end}.csv"
+            rows = zip(own, values, strict=True)
+            _write_csv(path, [(clip.file, repr(value)) for clip, value in rows])
             written.append(path)
     return written
+
+
+def _end_of_name(clip: ScoredClip, year: int) -> str:
+    """Returns how the name of the file of a clip ends."""
+    if year == 2020:
+        return f"{clip.machine}_id_{clip.section}"
+    if year == 2021:
+        return f"{clip.machine}_section_{clip.section}_{clip.domain}_test"
+    return f"{clip.machine}_section_{clip.section}_test"
 
 
 def submission_files(folder: Path) -> set[Path]:
@@ -206,49 +196,57 @@ def _clips(
 ) -> list[ScoredClip]:
     """Returns the rows of one score file with what is known about their clips."""
     path = file.path
-    machine = file.machine
-    section = file.section
     if decisions is not None and set(decisions) != set(scores):
         odd = sorted(set(decisions) ^ set(scores))
         said = f"its clips are not those of the decision file, {some(odd)}"
         problems.add("other clips", path, f"{path}: {said}")
     clips = []
-    here = set()
     for written, score in scores.items():
         name = written if Path(written).suffix else f"{written}.wav"
         if strict and name != written:
             problems.add("ending", path, f"{path}: {written} lacks the clip's ending .wav")
-        try:
-            in_name, domain, label = labels_from_name(name, machine)
-        except InputError:
-            problems.add("clip", path, f"{path}: {name} is no DCASE file name")
+        known = _domain_and_label(file, name, labels, problems)
+        if known is None:
             continue
-        if name.startswith(("section_", "id_", "normal_id_", "anomaly_id_")) and in_name != section:
-            problems.add("section", path, f"{path}: {name} is a clip of section {in_name}")
-        if labels is not None and (machine, name) in labels:
-            domain, label = labels[machine, name]
-        domain = file.domain if domain == "unknown" and file.domain else domain
-        if file.domain not in (None, domain):
-            problems.add("domain", path, f"{path}: {name} is a clip of the {domain} domain")
-        here.add(label)
         decided = None if decisions is None else decisions.get(written)
-        # _read_values has already reported any other value.
-        decision = int(decided) if decided in (0, 1) else None
         clips.append(
             ScoredClip(
-                machine=machine,
-                section=section,
+                machine=file.machine,
+                section=file.section,
                 file=name,
-                domain=domain,
-                label=label,
+                domain=known[0],
+                label=known[1],
                 score=score,
-                decision=decision,
+                # _read_values has already reported any other value.
+                decision=int(decided) if decided in (0, 1) else None,
             )
         )
-    if here and -1 not in here and len(here) == 1:
-        kind = "anomalous" if 1 in here else "normal"
+    found = {clip.label for clip in clips}
+    if found in ({0}, {1}):
+        kind = "anomalous" if 1 in found else "normal"
         problems.add("one label", path, f"{path}: only {kind} clips; a score needs both")
     return clips
+
+
+def _domain_and_label(
+    file: ScoreFile, name: str, labels: Labels | None, problems: Problems
+) -> tuple[str, int] | None:
+    """Returns what is known of a clip; None if its name is not that of a DCASE clip."""
+    path = file.path
+    try:
+        in_name, domain, label = labels_from_name(name, file.machine)
+    except InputError:
+        problems.add("clip", path, f"{path}: {name} is no DCASE file name")
+        return None
+    named = name.startswith(("section_", "id_", "normal_id_", "anomaly_id_"))
+    if named and in_name != file.section:
+        problems.add("section", path, f"{path}: {name} is a clip of section {in_name}")
+    if labels is not None and (file.machine, name) in labels:
+        domain, label = labels[file.machine, name]
+    domain = file.domain if domain == "unknown" and file.domain else domain
+    if file.domain not in (None, domain):
+        problems.add("domain", path, f"{path}: {name} is a clip of the {domain} domain")
+    return domain, label
 
 
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:

@@ -30,6 +30,7 @@ def check_sections(
     strict: bool,
 ) -> None:
     """Reports sections that are expected and missing, and those that are not expected."""
+    # A missing section is reported once, not as an empty folder, too.
     before = len(problems)
     found = {(clip.machine, clip.section, domain) for clip in clips for domain in ("", clip.domain)}
     wanted = {(machine, *place) for machine, places in (expected or {}).items() for place in places}
@@ -38,6 +39,7 @@ def check_sections(
         said = f"no anomaly scores of {machine} section {section}"
         said += f", {domain} domain" if domain else ""
         problems.add("missing", machine, f"{folder}: {said}")
+    # A machine that was asked for and is nowhere is a mistyped name.
     known = {machine for machine, *_ in found | wanted}
     for machine in sorted(set(machines) - known):
         problems.add("machine", machine, f"{folder}: no files of machine {machine}")

@@ -43,33 +43,32 @@ def threshold(normal_scores, *, decision: str = "gamma", quantile: float = 0.9) 
         )
     if decision == "quantile":
         return float(np.quantile(scores, quantile))
-    return _gamma(scores, quantile) if decision == "gamma" else _extreme_value(scores, quantile)
-
-
-def _gamma(scores, quantile):
+    # scipy.stats takes half a second to import, and scoring a file learns no threshold.
     from scipy import stats
 
+    if decision == "gamma":
+        return _gamma(stats.gamma, scores, quantile)
+    return _extreme_value(stats.genpareto, scores, quantile)
+
+
+def _gamma(gamma, scores, quantile):
     # A joint search over shape, start and scale often stops far from the maximum of the likelihood,
     # or at a start so close to the lowest score that the likelihood is unbounded. For a fixed start
     # the maximum over shape and scale is unique.
     mean = scores.mean()
     std = scores.std()
     scores = (scores - mean) / std
-    fits = [stats.gamma.fit(scores, floc=scores.min() - below) for below in _STARTS]
-    likeliest = min(fits, key=lambda fit: stats.gamma.nnlf(fit, scores))
-    return float(mean + std * stats.gamma.ppf(quantile, *likeliest))
+    fits = [gamma.fit(scores, floc=scores.min() - below) for below in _STARTS]
+    likeliest = min(fits, key=lambda fit: gamma.nnlf(fit, scores))
+    return float(mean + std * gamma.ppf(quantile, *likeliest))
 
 
-def _extreme_value(scores, quantile):
-    from scipy import stats
-
+def _extreme_value(genpareto, scores, quantile):
     start = np.quantile(scores, 1 - _TAIL)
     excess = scores[scores > start] - start
     # The quantile lies inside the body of the scores, or the tail is too small to fit.
     if quantile <= 1 - _TAIL or len(np.unique(excess)) < FEWEST:
         return float(np.quantile(scores, quantile))
-    shape, _, scale = stats.genpareto.fit(excess, floc=0)
-    return float(
-        start
-        + stats.genpareto.ppf(1 - (1 - quantile) / (len(excess) / len(scores)), shape, 0, scale)
-    )
+    shape, _, scale = genpareto.fit(excess, floc=0)
+    inside = 1 - (1 - quantile) / (len(excess) / len(scores))
+    return float(start + genpareto.ppf(inside, shape, 0, scale))

@@ -26,5 +26,6 @@ def merge_windows(
     if how == "mean":
         return np.bincount(clip, scores) / np.bincount(clip)
     merged = np.full(clip.max() + 1, -np.inf)
+    # Unlike an indexed maximum, `at` takes every window of a clip into account.
     np.maximum.at(merged, clip, scores)
     return merged

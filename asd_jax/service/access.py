@@ -1,4 +1,4 @@
-"""Lets only those in who have the token, and keeps other web sites out."""
+"""Admits only clients that have the token, and refuses requests that other web sites cause."""
 
 import hashlib
 import secrets
@@ -13,6 +13,8 @@ from asd_jax.service.page import login_page
 COOKIE = "asd_jax"
 OPEN = ("/healthz", "/login")  # paths without a token
 _LOCAL = ["localhost", "127.0.0.1", "[::1]"]
+# The page loads nothing from elsewhere, so whatever an attacker smuggles into it loads nothing
+# either.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -42,6 +44,7 @@ def guard(app: FastAPI, token: str) -> None:
     caused is refused.
     """
     if not token:
+        # A name that an attacker bound to 127.0.0.1 would be another host.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOCAL)
 
     def known(request: Request) -> bool:
@@ -52,9 +55,11 @@ def guard(app: FastAPI, token: str) -> None:
     async def guarded(request: Request, answer):
         path = request.url.path
         origin = request.headers.get("origin", "null")
+        # Programs send no origin; browsers send it with each request that changes something.
         if origin != "null" and urlsplit(origin).netloc != request.headers.get("host"):
             return JSONResponse({"error": "a request of another web site"}, 403, _HEADERS)
         if token and path not in OPEN and not known(request):
+            # A person gets a form, a program a message.
             if path == "/":
                 return HTMLResponse(login_page(), 401, _HEADERS)
             return JSONResponse({"error": "give Authorization: Bearer TOKEN"}, 401, _HEADERS)

@@ -17,7 +17,7 @@ from fastapi.responses import (
     Response,
 )
 
-from asd_jax.monitoring import cases
+from asd_jax.monitoring import cases, shelving
 from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.store import DAY
 from asd_jax.runtime.errors import InputError
@@ -41,6 +41,7 @@ def application(service: Service) -> FastAPI:
 
     @app.exception_handler(InputError)
     async def refused(request: Request, error: InputError):
+        # 503 says that the same request may succeed later; 400, that it never will.
         return JSONResponse({"error": str(error)}, 503 if isinstance(error, NotStored) else 400)
 
     _add_pages(app, service)
@@ -53,6 +54,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
     """Adds the page, the login, the metrics and the health."""
     token = service.configuration.token
     metrics = Metrics(service)
+    # A page that reads a week must not hold up the record, hence the other connection.
     trends = Trends(service.web_store)
 
     @app.get("/healthz")
@@ -110,6 +112,7 @@ def _add_machines(app: FastAPI, service: Service) -> None:
     @app.get("/api/machines/{name}/trend")
     def trend(name: str, days: float = 7.0):
         _watcher(service, name)
+        # The condition is written so that NaN is refused, too.
         if not 0 < days <= 4000:
             raise InputError(f"days={days:g}: give 0 to 4000")
         now = time.time()
@@ -125,6 +128,7 @@ def _add_machines(app: FastAPI, service: Service) -> None:
         if last is None:
             raise HTTPException(404, "no window was scored yet")
         file = io.BytesIO()
+        # Browsers play 16-bit wav; few play floats.
         soundfile.write(file, last.wave, last.rate, format="WAV", subtype="PCM_16")
         return Response(file.getvalue(), media_type="audio/wav")
 
@@ -150,6 +154,7 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/alarms/{number}/{file}")
     def evidence(number: int, file: Literal["sound.wav", "heat_map.svg", "verdict.json"]):
+        # The type allows three names only: a path of the client's own could leave the folder.
         folder = cases.case_of(store, number).occurrences[-1].evidence
         path = Path(folder) / file
         if not (folder and path.is_file()):
@@ -158,6 +163,7 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/alarms/{number}/acknowledge")
     def acknowledge(number: int, by: str = "", note: str = ""):
+        # Long texts are cut, because the acknowledgement matters more than its note.
         by = by[:_LONGEST_TEXT]
         note = note[:_LONGEST_TEXT]
         return as_json(cases.acknowledge(store, number, time.time(), by, note))
@@ -167,11 +173,11 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
         _watcher(service, name)
         now = time.time()
         until = now + 3600 * hours
-        cases.shelve(store, name, now, until, by[:_LONGEST_TEXT])
+        shelving.shelve(store, name, now, until, by[:_LONGEST_TEXT])
         return {"machine": name, "shelved_until": until}
 
     @app.post("/api/machines/{name}/unshelve")
     def unshelve(name: str, by: str = ""):
         _watcher(service, name)
-        cases.unshelve(store, name, time.time(), by[:_LONGEST_TEXT])
+        shelving.unshelve(store, name, time.time(), by[:_LONGEST_TEXT])
         return {"machine": name, "shelved_until": None}

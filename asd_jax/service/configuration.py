@@ -17,6 +17,7 @@ from asd_jax.runtime.schema import build_checked
 from asd_jax.runtime.settings import CheckedSettings, key
 
 SHORTEST_TOKEN = 16  # characters; a shorter token can be guessed
+# Such names are safe in topics, addresses, file names and labels of metrics alike.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -73,6 +74,7 @@ class Machine(CheckedSettings):
         for field, example in (("detector", "pump.detector"), ("source", "alsa:hw:1")):
             if not getattr(self, field):
                 raise InputError(f'{field} is missing, e.g. {field} = "{example}"')
+        # 3 of the last 2 windows can never be above the threshold.
         if 0 < self.of < self.confirm:
             raise InputError(f"of={self.of} is below confirm={self.confirm}")
         # Both report values that they cannot read.
@@ -107,6 +109,7 @@ class Mqtt(CheckedSettings):
     def __post_init__(self):
         super().__post_init__()
         for field in ("topic", "discovery"):
+            # These are the wildcards of MQTT, and a character that no topic may hold.
             if set("+#\0") & set(getattr(self, field)) or getattr(self, field).startswith("/"):
                 raise InputError(f"{field}={getattr(self, field)!r} is no part of an MQTT topic")
         if not self.topic:
@@ -154,7 +157,9 @@ def read_configuration(path: str | Path) -> Configuration:
 
 
 def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
+    """Returns the configuration that the content of a file describes."""
     known = ("state", "machine", "web", "mqtt", "notify")
+    # A key with a typing error would otherwise be ignored in silence.
     for name in content:
         if name not in known:
             raise InputError(
@@ -169,6 +174,7 @@ def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
     web = _section(Web, "web", content)
     mqtt = _section(Mqtt, "mqtt", content)
     token = _secret(folder, web.token_file)
+    # Whoever reaches the port can try tokens all day.
     if token and len(token) < SHORTEST_TOKEN:
         raise InputError(
             f"web.token_file: a token of {len(token)} characters can be guessed; make one of at "
@@ -191,11 +197,13 @@ def _checked(content: Mapping[str, Any], folder: Path) -> Configuration:
 
 
 def _section(cls: type, name: str, content: Mapping[str, Any]) -> Any:
+    """Returns the settings of a section, whose name precedes every error."""
     with error_context(name):
         return build_checked(cls, content.get(name, {}))
 
 
 def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
+    """Returns the machines of the tables [[machine]]."""
     if not isinstance(tables, list) or not tables:
         raise InputError("names no machine: begin a table [[machine]] for each")
     machines: dict[str, Machine] = {}
@@ -208,6 +216,7 @@ def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
             # Names of files are relative to the folder of the configuration.
             place = machine.source
             if not (place == "-" or place.startswith("alsa:") or "://" in place):
+                # A service has another working folder than the shell in which the file was tried.
                 place = str(folder / os.path.expanduser(place))
             elif "://" in place and not place.startswith(
                 ("rtsp://", "rtsps://", "http://", "https://")
@@ -216,6 +225,7 @@ def _machines(tables: Any, folder: Path) -> tuple[Machine, ...]:
             machines[machine.name] = dataclasses.replace(
                 machine, source=place, detector=str(folder / machine.detector)
             )
+    # Each would get some of the bytes.
     if sum(machine.source == "-" for machine in machines.values()) > 1:
         raise InputError('two machines have source = "-", but there is one standard input')
     return tuple(machines.values())

@@ -11,6 +11,7 @@ class TimedProtocol(H11Protocol):
     """HTTP/1.1 with a time limit for the head of each request."""
 
     def connection_made(self, transport) -> None:  # of asyncio, or of uvloop where it is installed
+        # This call comes first, because it counts the connection.
         super().connection_made(transport)
         if len(self.connections) > MOST_OPEN:
             transport.abort()
@@ -22,7 +23,9 @@ class TimedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         latest = self.cycle
+        # A request that is being answered may take longer.
         if latest is seen and (latest is None or latest.response_complete):
             self.transport.close()
             return
+        # A kept connection gets the same time for each further request.
         self.loop.call_later(REQUEST_SECONDS, self._close_if_idle, latest)

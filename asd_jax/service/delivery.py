@@ -27,7 +27,7 @@ class Delivery:
         *,
         longest_wait: float = LONGEST_WAIT,
     ):
-        """Takes the receiver's name and how to reach it.
+        """Makes the delivery to one receiver, which `start` begins.
 
         Args:
             name: of the receiver, unique in the store.
@@ -44,6 +44,8 @@ class Delivery:
         self.send = send
         self.longest_wait = longest_wait
         self.stop = threading.Event()
+        # The thread is a daemon, because a receiver that does not answer must not keep the process
+        # alive.
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         # A new receiver gets what happens from now on, not the events of past months.
         if not store.query("SELECT 1 FROM marks WHERE name = ?", name):
@@ -68,9 +70,11 @@ class Delivery:
             return None
 
     def _latest(self) -> int:
+        """Returns the id of the latest event, 0 if there is none."""
         return self.store.query("SELECT coalesce(max(id), 0) AS id FROM events")[0]["id"]
 
     def _run(self) -> None:
+        """Delivers until the end; waits longer after each failure."""
         wait = FIRST_WAIT
         while not self.stop.is_set():
             if self.deliver():
@@ -78,12 +82,14 @@ class Delivery:
                 self.stop.wait(FIRST_WAIT)
             else:
                 self.stop.wait(wait)
+                # A receiver that has been away for a day is not asked every second.
                 wait = min(2 * wait, self.longest_wait)
 
     def deliver(self) -> bool:
         """Delivers what waits, and returns whether all of it was received."""
         try:
             for event in self.store.events(after=self.store.mark(self.name)):
+                # The rest stays in order behind the event that was refused.
                 if self.stop.is_set() or not self.send(event, self.stop):
                     return False
                 # After each event, so that a kill repeats one event at most.

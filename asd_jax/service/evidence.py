@@ -30,7 +30,7 @@ class EvidenceKeeper:
     def keep(
         self, folder: Path, detector: Detector, wave: np.ndarray, rate: int, verdict: Verdict
     ) -> None:
-        """Has the evidence of a window written soon; arguments as for `write_evidence`."""
+        """Queues the evidence of a window for writing; arguments as for `write_evidence`."""
         # The scoring thread must not wait for the disk.
         try:
             self._queue.put_nowait((folder, detector, wave, rate, verdict))
@@ -41,11 +41,14 @@ class EvidenceKeeper:
         """Writes what comes, until `stop` is set."""
         while not stop.is_set():
             try:
+                # The timeout lets the thread notice the end of the service.
                 evidence = self._queue.get(timeout=0.5)
             except queue.Empty:
                 continue
             while not stop.is_set():
                 try:
+                    # After a failure the same piece is tried again, because later ones would meet
+                    # the same disk.
                     write_evidence(*evidence)
                     break
                 except InputError as error:

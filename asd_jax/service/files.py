@@ -25,8 +25,8 @@ FileState = tuple[int, int]  # (time of the last change in ns, size in bytes)
 def file(machine: Machine) -> Reader:
     """Returns a reader of one recording.
 
-    A machine with `realtime` plays it now, at its own speed. Else it is read as fast as it can be
-    scored; the file's time of change is then taken as the end of the recording.
+    With `realtime`, the recording is played now, at its own speed. Otherwise it is read as fast as
+    it can be scored, and the file's time of change is taken as the end of the recording.
 
     Raises:
         InputError: the file is missing or not sound.
@@ -37,6 +37,7 @@ def file(machine: Machine) -> Reader:
 
     def read(stop: threading.Event) -> Iterator[Item]:
         began = time.monotonic()
+        # Only a rehearsal happens now; otherwise the sound is as old as the file.
         first = None if machine.realtime else path.stat().st_mtime - _seconds(path)
         count = 0
         for block in _blocks(path, machine, rate):
@@ -60,6 +61,7 @@ def _seconds(path: Path) -> float:
 
 def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
     """Yields a tenth of a second of sound at a time."""
+    # Blocks are short, so that a file that is played behaves like a microphone.
     step = max(rate // 10, 1)
     with open_recording(path) as sound:
         for block in sound.blocks():
@@ -107,8 +109,11 @@ class _Folder:
         # An empty folder may be a share that is not mounted.
         if files:
             self._forget_removed(files)
+        # Files are read in the order of their changes, so that alarms come in the order of
+        # recording.
         for path in sorted(files, key=lambda path: (files[path], path)):
             state = files[path]
+            # A file that still grows is looked at again.
             if self.processed.get(path) == state or self.previous.get(path) != state:
                 continue
             self.processed[path] = state
@@ -143,6 +148,7 @@ class _Folder:
             rate = sampling_rate(path)
             wave = read_clip(path, sample_rate=rate, channel=self.channel)
         except InputError as error:
+            # The event comes once, because the store knows the file afterwards.
             yield Event("unreadable", str(error))
             if self.store:
                 with contextlib.suppress(NotStored):

@@ -1,4 +1,4 @@
-"""Gives the states of all machines to Prometheus."""
+"""Exports the states of all machines to Prometheus."""
 
 from collections.abc import Iterator
 
@@ -28,6 +28,8 @@ class Metrics:
 
     def __init__(self, service: Service):
         self._service = service
+        # The service has its own registry, because the global one keeps collectors of services that
+        # have ended.
         self.registry = CollectorRegistry()
         self.registry.register(self)  # pyright: ignore[reportArgumentType] has collect()
         PlatformCollector(registry=self.registry)
@@ -44,6 +46,7 @@ class Metrics:
             for name, meaning in names.items():
                 metric = family(f"asd_{name}", meaning, labels=["machine"])
                 for state in states:
+                    # Before the first window there is no score, and a gap says that better than 0.
                     if state[name] is not None:
                         metric.add_metric([state["machine"]], float(state[name]))
                 yield metric
@@ -51,6 +54,7 @@ class Metrics:
             "asd_microphone", "1 at the present state", labels=["machine", "state"]
         )
         for state in states:
+            # Prometheus has no texts, so each state is a series, of which one is 1.
             for kind in MICROPHONE:
                 microphones.add_metric([state["machine"], kind], float(state["microphone"] == kind))
         yield microphones

@@ -1,4 +1,4 @@
-"""Publishes states and events to an MQTT broker, and tells Home Assistant what there is."""
+"""Publishes states and events to an MQTT broker, and announces machines to Home Assistant."""
 
 import json
 import threading
@@ -36,6 +36,7 @@ class Publisher:
             client.username_pw_set(settings.user, password or None)
         if settings.tls:
             client.tls_set(ca_certs=settings.ca_file or None)
+        # The broker publishes it when the connection breaks, even after a kill.
         client.will_set(self.availability, "offline", qos=1, retain=True)
         client.reconnect_delay_set(1, 30)
         client.on_connect = self._connected
@@ -44,31 +45,38 @@ class Publisher:
 
     def start(self) -> None:
         """Begins to connect, in a thread of its own."""
+        # The connection is made in the background, so that the watch begins even if the broker is
+        # away.
         self.client.connect_async(self.settings.host, self.settings.port, keepalive=15)
         self.client.loop_start()
 
     def end(self) -> None:
         """Publishes that the service is offline, and disconnects."""
         if self.client.is_connected():
+            # An orderly disconnection does not trigger the will.
             self.client.publish(self.availability, "offline", 1, True).wait_for_publish(3)
         self.client.disconnect()
         self.client.loop_stop()
 
     def _connected(self, client, data, flags, reason, properties) -> None:
+        """Announces the service and its machines, whenever a connection was made."""
         if reason.is_failure:
             self._report(f"refused the connection ({reason})")
             return
         self._report("connected")
+        # This is published after each reconnection, because the broker has published the will in
+        # between.
         client.publish(self.availability, "online", 1, True)
         for machine in self.machines:
             for topic, content in discovery(self.settings, machine).items():
                 client.publish(topic, json.dumps(content), 1, True)
 
     def _disconnected(self, client, data, flags, reason, properties) -> None:
+        """Reports that the connection is gone."""
         self._report(f"disconnected ({reason})")
 
     def _report(self, status: str) -> None:
-        """Prints what became of the connection, once however often it is tried again."""
+        """Prints the status of the connection when it changes, not at each attempt."""
         if status != self._status:
             self._status = status
             print_error(f"MQTT broker {self.settings.host}:{self.settings.port}: {status}")
@@ -95,8 +103,10 @@ class Publisher:
             message.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
             self._sent[event["id"]] = message
         while not stop.is_set():
+            # Waits are short, so that the end of the service is noticed.
             message.wait_for_publish(0.5)
             if message.is_published():
+                # Events are sent one at a time, so nothing else is under way.
                 self._sent.clear()
                 return True
             if not self.client.is_connected():
@@ -134,6 +144,7 @@ def discovery(settings: Mqtt, machine: str) -> dict[str, dict]:
             **fields,
             "name": name,
             "unique_id": f"{identity}_{name}",
+            # A service that hangs publishes no state, and must not look healthy.
             "expire_after": _EXPIRES_S,
         }
         for (kind, name), fields in entities.items()

@@ -4,6 +4,8 @@ import datetime
 import hashlib
 import threading
 
+import apprise
+
 from asd_jax.monitoring.cases import case_of
 from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.store import Store
@@ -22,26 +24,30 @@ class Notifier:
     """One address of apprise; each has a mark of its own, so a dead one holds up no other."""
 
     def __init__(self, address: str, store: Store):
-        """Takes an address and the store of the alarms.
+        """Makes the notifier of one address.
+
+        Args:
+            address: of a person or a group, as apprise writes it.
+            store: of the alarms.
 
         Raises:
             InputError: apprise does not know such an address. The message leaves out its secrets.
         """
-        # apprise is slow to import, and optional.
-        import apprise
-
         self._apprise = apprise.Apprise()
         self._store = store
         if not self._apprise.add(address):
+            # The rest of an address may be a password.
             scheme = address.partition("://")[0]
             raise InputError(
                 f"notify: {scheme}://... is no address that apprise knows; see "
                 "https://github.com/caronc/apprise/wiki"
             )
+        # The name holds a hash, because an address holds secrets and the name is shown.
         self.name = "notify_" + hashlib.sha256(address.encode()).hexdigest()[:12]
 
     def send(self, event: dict, stop: threading.Event) -> bool:
         """Sends an event that people should know of, and returns whether it was received."""
+        # True means delivered: what nobody needs to know must not wait.
         if event["event"] not in TITLES or self._never_announced(event):
             return True
         title = f"{event['machine']}: {TITLES[event['event']]}"

@@ -20,12 +20,14 @@ from asd_jax.service.watcher import Watcher
 
 @functools.cache
 def _template(name: str) -> jinja2.Template:
+    """Returns a template of this room, read once."""
     return template_environment("asd_jax.service").get_template(name)
 
 
 @functools.cache
 def _style() -> str:
     """Returns the style sheet of the reports' page."""
+    # The style is read from the reports' page, so that both change together.
     page = Path(asd_jax.reporting.__file__ or "").parent / "page.html"
     return re.findall(r"<style>(.*?)</style>", page.read_text(), re.DOTALL)[0]
 
@@ -58,15 +60,18 @@ def _card(store: Store, trends: Trends, watcher: Watcher) -> dict:
     try:
         card["drawing"] = trends.drawing(name)
         card["trend"] = trends.sentence(name)
+        # The latest case only; the record has all of them.
         for case in cases(store, name, most=1):
             card["case"] = _case(case)
             card["needs_somebody"] |= card["case"]["state"] in ("raised", "cleared")
+    # The state of a machine is known without the disk.
     except NotStored as error:
         card["message"] = str(error)
     return card
 
 
 def _case(case: Case) -> dict:
+    """Returns what the page shows of a case."""
     last = case.occurrences[-1]
     return {
         "number": case.id,

@@ -57,7 +57,9 @@ def alsa(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
             try:
                 yield from _decode(process.stdout.fileno(), machine, stop, stalled)
             finally:
+                # arecord does not notice that nobody reads, so it would hold the device.
                 process.kill()
+            # Its last line says why it ended; the limit bounds the memory.
             errors = process.stderr.read(2000).decode(errors="replace").strip()
         if not stop.is_set():
             reason = errors.splitlines()[-1] if errors else "no message"
@@ -85,6 +87,7 @@ def _decode(
             continue
         chunk = os.read(number, CHUNK)
         latest = time.monotonic()
+        # The last sample of a chunk was recorded when the chunk arrived.
         now = time.time()
         for item in decoder.feed(chunk) if chunk else decoder.finish():
             yield item if isinstance(item, Event) else Sound(item, decoder.format.rate, now)

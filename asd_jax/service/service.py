@@ -16,7 +16,8 @@ from asd_jax.service.delivery import Delivery
 from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.mqtt import Publisher
 from asd_jax.service.notifications import Notifier
-from asd_jax.service.sources import Item, Reader, listen, reader_of
+from asd_jax.service.readers import reader_of
+from asd_jax.service.sources import Item, Reader, listen
 from asd_jax.service.watcher import Watcher
 
 STATE_SECONDS = 10.0  # between two states of a machine at the broker: the heartbeat
@@ -94,9 +95,10 @@ class Service:
         self._work.set()
         # Readers of files may wait for room in the queue.
         for watcher in self.watchers.values():
-            watcher.closed = True
+            watcher.queue.close()
         for delivery in self.deliveries:
             delivery.end()
+        # Threads that hang are daemons, and end with the process.
         for thread in self._threads:
             thread.join(10)
         if self.publisher:
@@ -150,7 +152,7 @@ class Service:
         thread.start()
 
     def _fail(self, reason: str) -> None:
-        """Ends the service: a supervisor starts it again, which a half-dead one would prevent."""
+        """Ends the service, so that a supervisor can start it again."""
         if not self.failure and not self._stop.is_set():
             self.failure = reason
             print_error(f"the service ends: {reason}")
@@ -170,6 +172,7 @@ class Service:
         # Compiling now, while the first window is still being recorded, avoids a delay.
         for detector in self._detectors:
             samples = round(detector.settings.window_seconds * detector.recorded_rate)
+            # Any sound compiles the programs; noise has no defects to report, as silence has.
             noise = np.random.default_rng(0).normal(0, 0.01, samples).astype(np.float32)
             detector.examine(noise, detector.recorded_rate)
         while not self._stop.is_set():
@@ -194,9 +197,11 @@ class Service:
     def _supervise(self) -> None:
         """Ticks the watchers once a second, publishes states, and notices a stuck thread."""
         published: dict[str, tuple] = {}
+        # The first states are published at once.
         heartbeat = float("-inf")
         while not self._stop.wait(1.0):
             now = time.monotonic()
+            # A thread that hangs raises no error, so nothing else would notice.
             if self._scoring_at is not None and now - self._scoring_at > STUCK_SECONDS:
                 self._fail(f"no window was scored for {STUCK_SECONDS:.0f} s")
             due = now - heartbeat >= STATE_SECONDS
@@ -204,6 +209,7 @@ class Service:
             for name, watcher in self.watchers.items():
                 watcher.tick()
                 state = watcher.state()
+                # A change is published at once, all else with the heartbeat.
                 change = (state["microphone"], state["alarm"], state["windows"])
                 if self.publisher and (due or published.get(name) != change):
                     self.publisher.state(state)

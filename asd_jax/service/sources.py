@@ -1,20 +1,17 @@
-"""Opens the source of a machine's sound and yields it as timestamped blocks."""
+"""What a source of sound yields, and how a source that failed is opened again."""
 
 import dataclasses
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from asd_jax.detector.stream import Event
-from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import print_error
-from asd_jax.service.configuration import Machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,29 +46,9 @@ Reader = Callable[[threading.Event], Iterator[Item]]  # yields until the event i
 # Seconds between two attempts to open a source that failed.
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 30.0
-# A live source that sends nothing for so long has stalled, and is opened again.
+# Some drivers and networks fail without an error. A live source that sends nothing for so long has
+# stalled, and is opened again.
 STALLED_SECONDS = 5.0
-
-
-def reader_of(machine: Machine, store: Store | None = None) -> tuple[Reader, bool]:
-    """Returns (function that yields the sound of a machine, whether the source is live).
-
-    A live source goes on whether or not anyone listens; files wait for their reader. The recordings
-    of a folder that the store knows as read are left out.
-    """
-    # These modules import this one.
-    from asd_jax.service import files, pipes, streams
-
-    source = machine.source
-    if source == "-":
-        return pipes.standard_input(machine), True
-    if source.startswith("alsa:"):
-        return pipes.alsa(machine), True
-    if "://" in source:
-        return streams.stream(machine), True
-    if Path(source).is_dir():
-        return files.folder(machine, store), False
-    return files.file(machine), machine.realtime
 
 
 def listen(
@@ -95,6 +72,7 @@ def listen(
     while not stop.is_set():
         try:
             for item in read(stop):
+                # Only sound shows that a source is back; some open and then say nothing.
                 if isinstance(item, Sound) and back is None:
                     back = clock()
                     if lost is not None:
@@ -110,6 +88,7 @@ def listen(
         now = clock()
         if back is not None or lost is None:
             lost = now
+            # A loss is reported once, however often the source is tried again.
             take(Event("source_lost", f"{reason}; trying again"))
         if back is not None and now - back >= LONGEST_WAIT:
             wait = first_wait

@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 
+import av
 import numpy as np
+from av.error import FFmpegError
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.service.configuration import Machine
@@ -20,13 +22,10 @@ def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
     The reader raises InputError for a channel that does not exist, and SourceLost for every other
     failure, the end of the stream included.
     """
-    # PyAV is slow to import, and other sources do not need it.
-    import av
-    from av.error import FFmpegError
-
     address = without_password(machine.source)
 
     def read(stop: threading.Event) -> Iterator[Item]:
+        # Over UDP, a lost packet is a click, which may be taken for a fault.
         options = {"rtsp_transport": "tcp"} if machine.source.startswith("rtsp") else {}
         # The sound is live, so a long analysis of the format would delay the first window.
         options["analyzeduration"] = "1000000"
@@ -38,6 +37,7 @@ def stream(machine: Machine, *, stalled: float = STALLED_SECONDS) -> Reader:
             ) as container:
                 if not container.streams.audio:
                     raise SourceLost(f"{address}: a stream without sound")
+                # Codecs differ in sample format; planar floats have a row for each channel.
                 resampler = av.AudioResampler(format="fltp")
                 latest = time.monotonic()
                 for frame in container.decode(container.streams.audio[0]):
@@ -64,6 +64,7 @@ def _mono(values: np.ndarray, machine: Machine) -> np.ndarray:
     if machine.channel >= len(values):
         raise InputError(f"machine {machine.name}: no channel {machine.channel} of {len(values)}")
     mono = values.mean(0) if machine.channel < 0 else values[machine.channel]
+    # Damaged packets may decode to anything.
     return np.nan_to_num(mono).clip(-1, 1).astype(np.float32)
 
 

@@ -67,13 +67,16 @@ class Trends:
         return self._cached("sentence", machine, _TREND_SECONDS, self._sentence)
 
     def _cached(self, kind: str, machine: str, seconds: float, make: Callable[[str], str]) -> str:
+        """Returns the text that was made last, or makes it again if it is too old."""
         time_made, text = self._kept.get((kind, machine), (float("-inf"), ""))
+        # Pages of several browsers share one drawing.
         if time.monotonic() - time_made >= seconds:
             text = make(machine)
             self._kept[kind, machine] = time.monotonic(), text
         return text
 
     def _drawing(self, machine: str) -> str:
+        """Returns the SVG of `drawing`, drawn now."""
         now = time.time()
         first = self._store.query(
             "SELECT min(time) AS time FROM readings r JOIN machines m ON m.id = r.machine "
@@ -87,6 +90,7 @@ class Trends:
         return svg_of(highest_scores(self._store, machine, first, now, _POINTS))
 
     def _sentence(self, machine: str) -> str:
+        """Returns the text of `sentence`, computed now."""
         try:
             return score_trend(self._store, machine, time.time()).message("score")
         except NotStored:
@@ -102,6 +106,7 @@ def svg_of(scores: dict) -> str:
     if len(times) < 2:
         return ""
     threshold = scores["threshold"][-1]
+    # The threshold is always in the picture, as scores mean little without it.
     low = min(*highest, threshold)
     high = max(*highest, threshold)
 

@@ -3,10 +3,9 @@
 import asyncio
 import functools
 import io
-import os
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from fastapi import HTTPException, Request
 
@@ -42,15 +41,16 @@ class Uploads:
         if self._slots.locked():
             raise HTTPException(429, "busy with other recordings", {"Retry-After": "5"})
         async with self._slots:
-            handle, path = tempfile.mkstemp(prefix="asd_jax_", suffix=".upload")
             try:
-                with os.fdopen(handle, "wb") as file:
+                with tempfile.NamedTemporaryFile(prefix="asd_jax_", suffix=".upload") as file:
                     await _receive(request, file, round(self.web.upload_mb * 1e6), UPLOAD_SECONDS)
-                return await asyncio.to_thread(
-                    _verdict, detector, Path(path), self.web.upload_seconds
-                )
-            finally:
-                os.unlink(path)
+                    file.flush()
+                    return await asyncio.to_thread(
+                        _verdict, detector, Path(file.name), self.web.upload_seconds
+                    )
+            except OSError as error:
+                reason = error.strerror or error
+                raise HTTPException(507, f"cannot be kept ({reason})") from error
 
 
 async def received_form(request: Request) -> str:
@@ -60,7 +60,8 @@ async def received_form(request: Request) -> str:
     return file.getvalue().decode(errors="replace")
 
 
-async def _receive(request: Request, file: BinaryIO, most_bytes: int, seconds: float) -> None:
+async def _receive(request: Request, file: IO[bytes], most_bytes: int, seconds: float) -> None:
+    """Writes the body of a request to a file; bounded in size and time."""
     too_large = HTTPException(413, f"a request may have {most_bytes} bytes here")
     # A client may state no length, or a wrong one, so the bytes are counted as well.
     stated = request.headers.get("content-length", "")
@@ -76,14 +77,13 @@ async def _receive(request: Request, file: BinaryIO, most_bytes: int, seconds: f
                 file.write(chunk)
     except TimeoutError:
         raise HTTPException(408, f"not received within {seconds:g} s") from None
-    except OSError as error:
-        raise HTTPException(507, f"cannot be kept ({error.strerror or error})") from error
 
 
 def _verdict(detector: Detector, path: Path, most_seconds: float) -> dict:
     """Returns the row that `detect score --json` gives, without the file's name."""
     try:
         seconds = audio_format(path)[0]
+        # The length comes from the header, so that nothing is decoded yet.
         if seconds > most_seconds:
             raise InputError(f"{seconds:.0f} s of sound; at most {most_seconds:g} s are scored")
         read = functools.partial(read_clip, sample_rate=detector.settings.sample_rate)
@@ -91,5 +91,6 @@ def _verdict(detector: Detector, path: Path, most_seconds: float) -> dict:
         if isinstance(verdict, InputError):
             raise verdict
     except InputError as error:
+        # The client knows nothing of the temporary file.
         raise InputError(str(error).replace(str(path), "the recording")) from error
     return {name: value for name, value in row("", verdict).items() if name != "file"}

@@ -1,6 +1,5 @@
 """Watches one machine: blocks of sound -> windows -> scores -> readings, events and alarms."""
 
-import collections
 import dataclasses
 import threading
 import time
@@ -20,11 +19,24 @@ from asd_jax.monitoring.store import Store
 from asd_jax.service.configuration import Machine
 from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.sources import Item, Sound
+from asd_jax.service.window_queue import WindowQueue
 
 # Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
 SILENT = 1e-4
-WAITING = 8  # windows of a live source that may wait; the oldest is dropped then
 JUMP_SECONDS = 2.0  # by which the clock must move against the monotonic clock to be reported
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """The two clocks of a computer, in seconds.
+
+    Attributes:
+        wall: returns the Unix time, which may be set at any moment.
+        steady: returns a time that only moves forward, from an arbitrary beginning.
+    """
+
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,45 +64,56 @@ class Watcher:
         *,
         live: bool = True,
         evidence: EvidenceKeeper | None = None,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = Clock(),
     ):
+        """Makes the state of a machine, whose alarm is on if it was when the service ended.
+
+        Args:
+            machine: the machine and its microphone.
+            detector: scores the windows.
+            store: where readings, events and alarms are recorded.
+            live: whether the source goes on when nobody reads it; a file waits.
+            evidence: keeps the sound of alarms, if anything does.
+            clock: the clocks of this computer.
+        """
         self.machine = machine
         self.detector = detector
         self.live = live
-        self._evidence = evidence
-        self._folder: Path | None = None  # of the evidence of the present alarm
-        self._clock = clock
-        self._monotonic = monotonic
+        self.clock = clock
         self.recorder = Recorder(store, machine.name, quiet=machine.quiet)
         self._recording = threading.Lock()  # the recorder is used by all three threads
-        self.rate = detector.recorded_rate
-        window = detector.settings.window_seconds
-        hop = min(machine.hop_seconds or window, window)
-        self.samples = round(window * self.rate)
-        self.hop = max(1, round(hop * self.rate))
-        self.alarm = _alarm(machine, detector)
+        # What the microphone does.
         self.microphone = "starting"
         self.message = ""
-        self.last: Scored | None = None
-        self.worst: Scored | None = None  # of the present alarm
-        self._last_kept: Scored | None = None  # the latest window of which evidence was kept
+        self._last_sound = clock.steady()
+        self._quiet = False
+        self._offset = clock.wall() - clock.steady()
+        # Windows: cut by the thread that reads, scored by another.
+        window = detector.settings.window_seconds
+        self.rate = detector.recorded_rate
+        self.samples = round(window * self.rate)
+        self.hop = max(1, round(min(machine.hop_seconds or window, window) * self.rate))
         self.windows = 0
-        self.dropped = 0
-        self.closed = False
         self._cutter = WindowCutter(self.samples, self.hop, self.rate)
         self._file = ""
-        self._last_sound = monotonic()
-        self._quiet = False
-        self._queue: collections.deque = collections.deque()
-        self._queue_changed = threading.Condition()
-        self._offset = clock() - monotonic()
-        # An alarm that was on when the service ended is still on.
+        # A window and the time of its end, or a recording after its last window.
+        self.queue: WindowQueue[tuple[np.ndarray, float] | Sound] = WindowQueue(live=live)
+        # The alarm and its evidence.
+        self.last: Scored | None = None
+        self.worst: Scored | None = None  # of the present alarm
+        self._evidence = evidence
+        self._folder: Path | None = None  # of the evidence of the present alarm
+        self._last_kept: Scored | None = None  # the latest window of which evidence was kept
+        self.alarm = _alarm(machine, detector)
+        self._resume_alarm()
+
+    def _resume_alarm(self) -> None:
+        """Takes up an alarm that was on when an earlier process ended."""
         case = self.recorder.open_case()
         if case is not None and case.cleared is None:
             began = case.occurrences[-1].started
             # The alarm has been on for this long, so it began before the first window.
-            elapsed = max(clock() - began, 0.0)
+            elapsed = max(self.clock.wall() - began, 0.0)
             self.alarm.resume(Moment(-elapsed, time=began), Moment(0.0), case.peak)
 
     def take(self, item: Item) -> None:
@@ -111,39 +134,25 @@ class Watcher:
         if np.ptp(item.wave) >= SILENT:
             self._note_sound()
         for start, wave in self._cutter.feed(item.wave, item.rate):
+            # The block ended now, so each window in it ended a little earlier.
             after = (self._cutter.received - start - self.samples) / self.rate
-            self._put((wave, item.ended - after))
+            self.queue.put((wave, item.ended - after))
         if item.file:
-            self._put(item)
+            self.queue.put(item)
 
     def _note_sound(self) -> None:
-        """Notes that the microphone gives sound."""
-        self._last_sound = self._monotonic()
+        """Records that the microphone gives sound, if it was silent before."""
+        self._last_sound = self.clock.steady()
         self.microphone = "listening"
         self.message = ""
         if self._quiet:
             self._quiet = False
             self.note("sound_again", "the microphone gives sound again")
 
-    def _put(self, waiting: tuple[np.ndarray, float] | Sound) -> None:
-        """Queues a window and the time of its end, or a recording after its last window."""
-        with self._queue_changed:
-            # A live source does not wait, so the oldest window is given up.
-            if self.live and len(self._queue) >= WAITING:
-                self._queue.popleft()
-                self.dropped += 1
-            # The reader of files waits, so that memory holds a few windows only.
-            while not self.live and not self.closed and len(self._queue) >= WAITING:
-                self._queue_changed.wait(1.0)
-            self._queue.append(waiting)
-
     def score_next(self) -> bool:
         """Scores the oldest window that waits, and returns whether there was one."""
-        with self._queue_changed:
-            if not self._queue:
-                return False
-            waiting = self._queue.popleft()
-            self._queue_changed.notify()
+        if (waiting := self.queue.get()) is None:
+            return False
         if isinstance(waiting, Sound):
             with self._recording:
                 self.recorder.read(waiting.file, waiting.changed_us)
@@ -184,12 +193,13 @@ class Watcher:
 
     def tick(self) -> None:
         """Notices a silent microphone and a clock that jumped; announces what is due."""
-        quiet = self._monotonic() - self._last_sound
+        quiet = self.clock.steady() - self._last_sound
         if self.live and self.microphone != "ended" and not self._quiet:
             if quiet >= self.machine.silent_seconds:
                 self._report_silence(quiet)
-        now = self._clock()
-        offset = now - self._monotonic()
+        now = self.clock.wall()
+        # The clocks move together, so only a wall clock that was set changes their difference.
+        offset = now - self.clock.steady()
         if abs(jump := offset - self._offset) > JUMP_SECONDS:
             self.note("clock_jump", f"the clock of this computer jumped by {jump:+.0f} s")
             with self._recording:
@@ -201,7 +211,7 @@ class Watcher:
     def note(self, kind: str, message: str, **fields) -> None:
         """Records an event of the machine."""
         with self._recording:
-            self.recorder.event(self._clock(), kind, message, **fields)
+            self.recorder.event(self.clock.wall(), kind, message, **fields)
 
     def state(self) -> dict:
         """Returns the present state of the machine, for JSON."""
@@ -216,7 +226,7 @@ class Watcher:
             "note": "" if last is None else last.verdict.note,
             "time": None if last is None else round(last.ended, 3),
             "windows": self.windows,
-            "dropped": self.dropped,
+            "dropped": self.queue.dropped,
             "unwritten": self.recorder.unwritten,
             "message": self.recorder.failure or self.message,
         }
@@ -248,7 +258,7 @@ class Watcher:
             self.recorder.raised(occurrence)
 
     def _keep(self, scored: Scored) -> None:
-        """Has the evidence of a window written, unless an earlier process began the alarm."""
+        """Queues the evidence of a window, unless an earlier process began the alarm."""
         self._last_kept = scored
         if self._evidence and self._folder:
             self._evidence.keep(

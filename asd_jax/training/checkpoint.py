@@ -27,6 +27,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, keep: int = 2):
         self.folder = Path(folder).resolve()
+        # Two by default: where the newest is damaged, the one before it is still there.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
         )
@@ -73,6 +74,7 @@ class Checkpoints:
             except Exception as error:
                 damaged[step] = str(error).strip().partition("\n")[0][:200] or type(error).__name__
                 continue
+            # Removed, as Orbax refuses to write a step that is older than its newest one.
             for newer, reason in damaged.items():
                 print_line(
                     f"WARNING: {self.folder / str(newer)} is damaged ({reason}); falling back to "

@@ -80,6 +80,7 @@ def _scale(name: str, parts: Sequence[np.ndarray]) -> TargetScale:
             f"pretraining.teachers: {name} gives frames of {widths[0]} and of {widths[1]} values; "
             "their number must not depend on the length of the sound"
         )
+    # float64, as the mean of many frames loses digits in float32.
     frames = np.asarray(unit(jnp.asarray(np.concatenate(parts))), np.float64)
     mean = frames.mean(0)
     deviation = float(np.sqrt(np.square(frames - mean).mean()))
@@ -135,6 +136,7 @@ def distillation_losses(
         target = jnp.repeat(scale.scaled(batch[f"target_{n}"]), views, axis=0)
         known = jnp.repeat(batch[f"known_{n}"], views)
         error = _error(prediction, target, known)
+        # Scaled targets have the mean 0: this is the error of predicting their mean.
         nothing = _error(jnp.zeros_like(target), target, known)
         loss += error
         parts[f"explained_{n}"] = jnp.where(nothing > 0, 1 - error / jnp.maximum(nothing, 1e-6), 0)

@@ -1,5 +1,6 @@
 """Embeds the windows of many clips, in batches of equal length, and returns the rows in order."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -16,15 +17,28 @@ from asd_jax.training.mesh import one_device, shard_batch
 Embed = Callable[[dict[str, jax.Array]], Sequence]
 
 
+@dataclasses.dataclass(frozen=True)
+class Batching:
+    """How windows are put into batches.
+
+    Attributes:
+        batch_size: windows per batch, rounded up to a multiple of the number of devices.
+        threads: number of threads that read ahead.
+        mesh: the devices that share every batch; by default the first one alone.
+    """
+
+    batch_size: int = 32
+    threads: int = 4
+    mesh: Mesh = dataclasses.field(default_factory=one_device)
+
+
 def embed_windows(
     embed: Embed,
     windows: Sequence[Window],
     read: Reader,
+    batching: Batching,
     *,
     what: str,
-    mesh: Mesh | None = None,
-    batch_size: int = 32,
-    threads: int = 4,
     extras: Mapping[str, int] | None = None,
 ) -> list[np.ndarray]:
     """Returns the rows of all windows, "n ..." in order, for each array "b ..." that `embed` makes.
@@ -37,17 +51,15 @@ def embed_windows(
             not depend on the length.
         windows: of any lengths; each length has its own batches and its own compiled program.
         read: returns a window's waveform.
+        batching: the size of batches, and the devices.
         what: the name of the items, for the progress on the screen.
-        mesh: the devices that share every batch; None for the first device alone.
-        batch_size: windows per batch, rounded up to a multiple of the number of devices.
-        threads: number of threads that read ahead.
         extras: integers that are added to the batch for every window.
 
     Raises:
         InputError: there is not enough memory for a batch, or `read` raises.
     """
-    mesh = mesh or one_device()
-    batch_size += -batch_size % mesh.size
+    mesh = batching.mesh
+    batch_size = batching.batch_size + -batching.batch_size % mesh.size
     rows: list = [None] * len(windows)
     for samples in sorted({window.samples for window in windows}):
         places = [place for place, window in enumerate(windows) if window.samples == samples]
@@ -58,8 +70,13 @@ def embed_windows(
             for n in range(shared)
         ]
         batches = clip_batches(
-            own, [dict(extras or {})] * len(own), read, batch_size=batch_size, threads=threads
+            own,
+            [dict(extras or {})] * len(own),
+            read,
+            batch_size=batch_size,
+            threads=batching.threads,
         )
+        # Rows of this length; batches of different lengths would be compiled again and again.
         found = []
         waiting = []
         for batch in progress(batches, len(own), what, batch_size):

@@ -4,16 +4,18 @@ It saves the state regularly and when it is interrupted.
 """
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jax.typing import DTypeLike
 
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
@@ -21,6 +23,7 @@ from asd_jax.runtime.log import TrainingLog, print_line
 from asd_jax.runtime.sign_of_life import acknowledged, doing
 from asd_jax.training.checkpoint import Checkpoints
 from asd_jax.training.mesh import one_device, place_state, shardings
+from asd_jax.training.settings import Log
 
 STOPPING = "stopping: the steps in hand are finished first, and their state is saved"
 State = TypeVar("State", bound=Any)  # a NamedTuple with `.step`
@@ -35,101 +38,98 @@ class BadState(InputError):
     """The state itself is bad, as `watch` found, and is not saved."""
 
 
-def run_steps(
-    step_fn: Callable[[State, Any, jax.Array], tuple[State, Metrics]],
-    state: State,
-    batches: Callable[[int], Iterable[Any]],
-    *,
-    workdir: Path,
-    steps: int,
-    key: jax.Array,
-    batch_size: int,
-    mesh: Mesh | None = None,
-    log_every: int = 20,
-    checkpoint_every: int = 200,
-    on_bad_loss: str = "stop",
-    files_of: Callable[[Any], Sequence[str]] = lambda batch: (),
-    watch: Callable[[int, dict[str, float]], None] = lambda step, values: None,
-    after_step: Callable[[int, State], None] = lambda step, state: None,
-) -> State:
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Where a training is computed and recorded.
+
+    Attributes:
+        workdir: metrics.jsonl and checkpoints/ are written here.
+        seed: of initial weights, order and augmentation.
+        dtype: the type that EAT computes in.
+        mesh: the devices, see `make_mesh`; by default the first one alone.
+        log: how often log lines and checkpoints are written.
+    """
+
+    workdir: Path
+    seed: int = 0
+    dtype: DTypeLike = jnp.float32
+    mesh: Mesh = dataclasses.field(default_factory=one_device)
+    log: Log = Log()
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps(Generic[State]):
+    """The steps of a training, and what is done around each.
+
+    Attributes:
+        take: maps (state, batch, key) to (state, metrics). The state is a NamedTuple with `.step`,
+            the steps done, and otherwise any pytree of arrays; metrics are scalars by name.
+        state: the state before the first step, and the template of what is saved.
+        batches: maps the number of steps done to the batches that follow, placed on the devices.
+        total: the number of steps.
+        key: the random key given to every step, which combines it with `state.step`.
+        batch_size: clips per step, from which the rate is computed.
+        on_bad_loss: what to do if a metric is not finite: "stop" before that step, or "skip" the
+            step.
+        files_of: returns the names of a batch's files, for the message.
+        watch: receives the metrics that are logged, and may raise BadState.
+        after_step: receives the number of every step and the state after it, which it must not
+            keep; a step that is repeated after an interruption is received again.
+    """
+
+    take: Callable[[State, Any, jax.Array], tuple[State, Metrics]]
+    state: State
+    batches: Callable[[int], Iterable[Any]]
+    total: int
+    key: jax.Array
+    batch_size: int
+    on_bad_loss: str = "stop"
+    files_of: Callable[[Any], Sequence[str]] = lambda batch: ()
+    watch: Callable[[int, dict[str, float]], None] = lambda step, values: None
+    after_step: Callable[[int, State], None] = lambda step, state: None
+
+
+def run_steps(steps: Steps[State], job: Job) -> State:
     """Returns the state after the last step, starting from the newest checkpoint in the workdir.
 
     The result is the same, bit for bit, however often the run was interrupted: a step depends only
     on its state, the batch of its number, and the key. The metrics of a step are read after the
     next step was dispatched, so that the device does not wait.
 
-    Args:
-        step_fn: maps (state, batch, key) to (state, metrics). The state is a NamedTuple with
-            `.step`, the steps done, and otherwise any pytree of arrays; metrics are scalars by
-            name. It is compiled here, with the state donated.
-        state: the state before the first step, and the template of what is saved.
-        batches: maps the number of steps done to the batches that follow.
-        workdir: metrics.jsonl and checkpoints/ are written here.
-        steps: the total number of steps.
-        key: the random key given to every step, which combines it with `state.step`.
-        batch_size: clips per step, from which the rate is computed.
-        mesh: the devices; None for the first device alone. The state is placed on them here, the
-            batches by `batches`.
-        log_every: steps between log lines.
-        checkpoint_every: steps between checkpoints.
-        on_bad_loss: what to do if a metric is not finite: "stop" before that step, or "skip" the
-            step.
-        files_of: returns the names of a batch's files, for the message.
-        watch: receives the metrics that are logged, and may raise Unsound.
-        after_step: receives the number of every step and the state after it, which it must not
-            keep; a step that is repeated after an interruption is received again.
-
     Raises:
         InputError: a metric is not finite, there is not enough memory for a step, or the disk is
             full. The state is saved.
-        Unsound: raised by `watch`; earlier checkpoints stay.
+        BadState: raised by `watch`; earlier checkpoints stay.
         Interrupted: SIGTERM or Ctrl-C was received. The state is saved.
     """
-    mesh = mesh or one_device()
     # The first call gets its inputs with the placement of the later ones; otherwise the second call
     # would be compiled again.
-    carried = state, sound = place_state(mesh, (state, jnp.array(True)))
-    step_fn = guard_step(step_fn, mesh, carried, skip=on_bad_loss == "skip")
-    step = 0
+    carried = state, sound = place_state(job.mesh, (steps.state, jnp.array(True)))
+    take = guard_step(steps.take, job.mesh, carried, skip=steps.on_bad_loss == "skip")
+    reports = Reports(steps)
     stop = False
-    before = None  # the step whose metrics are not read yet
-
-    def at_work() -> str:
-        # The last step was only begun.
-        return f"step {step - 1} of {steps}" if before else "compiling, and the first step"
-
     # The signal handlers must stay in place while the last checkpoint is written.
     with (
         acknowledged(STOPPING),
         stop_requested() as asked,
-        Checkpoints(workdir / "checkpoints") as checkpoints,
-        doing(at_work),
+        Checkpoints(job.workdir / "checkpoints") as checkpoints,
+        doing(reports.at_work),
     ):
         start, state = checkpoints.restore(state)
-        log = TrainingLog(
-            workdir / "metrics.jsonl",
-            start=start,
-            steps=steps,
-            every=log_every,
-            batch_size=batch_size,
-        )
+        reports.open(job, start)
         step = start
-
-        def report() -> None:
-            _report(log, before, on_bad_loss, files_of, watch)
-
         try:
-            for step, batch in enumerate(batches(start), start + 1):
-                with out_of_memory_advice(batch_size):
-                    state, sound, metrics = step_fn(state, sound, batch, key)
-                    report()
-                    before = (step, batch, metrics)
-                    after_step(step, state)
-                    stop = _all_stop(asked, step, log_every)
-                    last = step == steps or stop
-                    if last or step % checkpoint_every == 0:
-                        report()
-                        before = None
+            for step, batch in enumerate(steps.batches(start), start + 1):
+                with out_of_memory_advice(steps.batch_size):
+                    state, sound, metrics = take(state, sound, batch, steps.key)
+                    reports.write()
+                    reports.add(step, batch, metrics)
+                    steps.after_step(step, state)
+                    stop = _all_stop(asked, step, job.log.every)
+                    last = step == steps.total or stop
+                    if last or step % job.log.checkpoint_every == 0:
+                        # A state whose metrics are not finite must not be saved.
+                        reports.write()
                         checkpoints.save(step, state)
                 if last:
                     break
@@ -140,10 +140,10 @@ def run_steps(
             if _is_newer(state, checkpoints):
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
-                    report()
+                    reports.write()
             raise
     if asked or stop:
-        raise Interrupted(f"after step {step} of {steps}, which is saved")
+        raise Interrupted(f"after step {step} of {steps.total}, which is saved")
     return state
 
 
@@ -185,31 +185,69 @@ def guard_step(step_fn, mesh: Mesh, carried, *, skip: bool):
     return jax.jit(guarded, donate_argnums=0, out_shardings=(*shardings(mesh, carried), None))
 
 
-def _report(
-    log: TrainingLog, done: tuple[int, Any, Metrics] | None, on_bad_loss: str, files_of, watch
-) -> None:
-    """Logs the metrics of a step that was done.
+class Reports:
+    """Reads the metrics of each step after the next one was dispatched, and logs them.
 
-    Raises:
-        InputError: a metric is not finite, and such steps must not be skipped.
+    Attributes:
+        waiting: (step, batch, metrics) that was dispatched last and is not logged yet, or None.
     """
-    if done is None:
-        return
-    step, batch, metrics = done
-    values = {name: float(value) for name, value in metrics.items()}
-    if bad := [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]:
+
+    def __init__(self, steps: Steps):
+        self._steps = steps
+        self._begun = 0  # the last step that this process has dispatched
+        self.waiting: tuple[int, Any, Metrics] | None = None
+
+    def open(self, job: Job, start: int) -> None:
+        """Opens the log of the steps after `start`."""
+        self._log = TrainingLog(
+            job.workdir / "metrics.jsonl",
+            start=start,
+            steps=self._steps.total,
+            every=job.log.every,
+            batch_size=self._steps.batch_size,
+        )
+
+    def add(self, step: int, batch: Any, metrics: Metrics) -> None:
+        """Keeps the metrics of a step that was dispatched, to be read by the next `write`."""
+        self.waiting = (step, batch, metrics)
+        self._begun = step
+
+    def at_work(self) -> str:
+        """Returns what the training is doing, for whoever waits."""
+        # The last step was only begun.
+        done = f"step {self._begun - 1} of {self._steps.total}"
+        return done if self._begun else "compiling, and the first step"
+
+    def write(self) -> None:
+        """Logs the metrics that were kept, if any.
+
+        Raises:
+            InputError: a metric is not finite, and such steps must not be skipped.
+        """
+        if self.waiting is None:
+            return
+        step, batch, metrics = self.waiting
+        values = {name: float(value) for name, value in metrics.items()}
+        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            self._report_bad(step, batch, bad)
+        elif self._log.due(step):
+            self._log.write(step, values)
+            self._steps.watch(step, values)
+        # Metrics that were refused stay, so that a second attempt refuses them again.
+        self.waiting = None
+
+    def _report_bad(self, step: int, batch: Any, bad: Sequence[str]) -> None:
+        # A loss that is not finite says more than the gradients that follow from it.
         worst = max(bad, key=lambda text: text.startswith("loss "))
-        files = "".join(f"\n  {file}" for file in files_of(batch))
-        if on_bad_loss == "stop":
+        files = "".join(f"\n  {file}" for file in self._steps.files_of(batch))
+        if self._steps.on_bad_loss == "stop":
             raise InputError(
                 f"step {step}: the {worst}. Try a smaller `learning_rate` or `dtype=float32`; "
                 "`on_bad_loss=skip` continues here, without what such batches teach."
                 + (f" This one's clips:{files}" if files else "")
             )
         print_line(f"step {step}: the {worst}; skipped{':' if files else ''}{files}")
-    elif log.due(step):
-        log.write(step, values)
-        watch(step, values)
 
 
 @contextlib.contextmanager
@@ -238,6 +276,7 @@ def stop_requested() -> Iterator[list[int]]:
 
     def ask(number, _):
         asked.append(number)
+        # The first signal waits for the step; whoever sends two does not want to wait.
         if len(asked) > 1:
             raise KeyboardInterrupt
 

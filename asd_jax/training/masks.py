@@ -43,6 +43,7 @@ def kept_patches(
     patches = times * bands
     share = 1 - mask_share
     kept = int(patches * share)
+    # As many blocks as would cover the share if none overlapped, and a few more.
     centres = int(patches * (share + adjust) / block**2)
     if not kept:
         raise InputError(

@@ -98,6 +98,7 @@ def replicated(mesh: Mesh, tree: Tree) -> Tree:
 
 def fetch_whole(mesh: Mesh, tree: Tree) -> Tree:
     """Returns arrays of the mesh in full, on the first device of each process."""
+    # By a program, as only a program can move arrays between processes.
     gather = jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))
     return jax.tree.map(lambda array: array.addressable_data(0), gather(tree))
 

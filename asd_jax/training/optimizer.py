@@ -1,5 +1,6 @@
 """Builds the optimiser: which parameters are trained, when, and how fast."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -7,6 +8,24 @@ import jax
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from optax.transforms import conditionally_mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Layerwise:
+    """How the blocks of EAT are trained differently.
+
+    Attributes:
+        depth: number of blocks that the embedding depends on; those above count as the last.
+        decay: block i (from 0) learns at decay^(depth - i) of the rate, all other parameters at the
+            full rate (EAT).
+        thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and one more
+            block thaws after each such number of steps, the last block first and what lies below
+            the blocks together with the first block; 0 for none.
+    """
+
+    depth: int = 0
+    decay: float = 1.0
+    thaw_every: float = 0.0
 
 
 def learning_rate_schedule(peak: float, steps: int, warmup_fraction: float) -> optax.Schedule:
@@ -21,9 +40,7 @@ def adamw(
     *,
     weight_decay: float,
     clip_norm: float,
-    layer_decay: float = 1.0,
-    depth: int = 0,
-    thaw_every: float = 0.0,
+    layers: Layerwise = Layerwise(),
     b2: float = 0.999,
     decay_everything: bool = False,
 ) -> optax.GradientTransformation:
@@ -35,12 +52,7 @@ def adamw(
         schedule: maps a step to the learning rate.
         weight_decay: multiplied by the learning rate and subtracted from every matrix at each step.
         clip_norm: the largest norm of all gradients together.
-        layer_decay: block i of EAT (from 0) learns at layer_decay^(depth - i) of the rate, all
-            other parameters at the full rate (EAT).
-        depth: number of blocks of EAT that the embedding depends on; those above count as the last.
-        thaw_every: gradual unfreezing (Howard & Ruder, ACL 2018): EAT starts frozen, and one more
-            block thaws after each such number of steps, the last block first and what lies below
-            the blocks together with the first block; 0 for none.
+        layers: how the blocks of EAT differ; by default they do not.
         b2: decay of the second moment; 0.95 in EAT's pre-training.
         decay_everything: apply weight decay to biases and norms too.
     """
@@ -49,38 +61,43 @@ def adamw(
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
     def decayed(updates, params=None):
-        multipliers = by_path(updates, lambda path: layer_multiplier(path, layer_decay, depth))
+        multipliers = by_path(
+            updates, lambda path: layer_multiplier(path, layers.decay, layers.depth)
+        )
         return jax.tree.map(lambda u, m: u * m, updates, multipliers)
 
+    # Decay after Adam's scaling: decoupled, as in AdamW.
     adam = optax.chain(
         optax.scale_by_adam(b2=b2),
         optax.add_decayed_weights(weight_decay, None if decay_everything else matrices),
     )
     return optax.chain(
         # Excludes the gradients of frozen parameters from the norm.
-        _by_stage(optax.identity(), thaw_every, depth),
+        _by_stage(optax.identity(), layers),
+        # Before Adam, as it divides by the size of the gradients and would hide a large one.
         optax.clip_by_global_norm(clip_norm),
-        _by_stage(adam, thaw_every, depth),
-        optax.stateless(decayed) if layer_decay != 1 else optax.identity(),
+        _by_stage(adam, layers),
+        optax.stateless(decayed) if layers.decay != 1 else optax.identity(),
         optax.scale_by_learning_rate(schedule),
     )
 
 
 def _by_stage(
-    transform: optax.GradientTransformation, thaw_every: float, depth: int
+    transform: optax.GradientTransformation, layers: Layerwise
 ) -> optax.GradientTransformation:
     """Returns the transform, applied to each stage's parameters only after they have thawed.
 
     Its step count begins when the stage thaws.
     """
-    if not thaw_every:
+    if not layers.thaw_every:
         return transform
-    stages = {
-        stage: conditionally_mask(transform, lambda step, stage=stage: step >= stage * thaw_every)
-        for stage in range(depth + 1)
-    }
+
+    def after_thawing(stage: int):
+        return conditionally_mask(transform, lambda step: step >= stage * layers.thaw_every)
+
     return optax.partition(
-        stages, lambda params: by_path(params, lambda path: thaw_stage(path, depth))
+        {stage: after_thawing(stage) for stage in range(layers.depth + 1)},
+        lambda params: by_path(params, lambda path: thaw_stage(path, layers.depth)),
     )
 
 

@@ -28,6 +28,7 @@ from asd_jax.training.distillation import TargetScale, distillation_losses, init
 from asd_jax.training.loop import BadState
 from asd_jax.training.masks import kept_patches
 from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
+from asd_jax.training.optimizer import adamw, learning_rate_schedule
 from asd_jax.training.settings import Pretraining
 
 COLLAPSE_ADVICE = {
@@ -49,6 +50,30 @@ class PretrainingState(NamedTuple):
     params: dict
     optimizer: Any
     teacher: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """The EAT that is pre-trained, and what it learns.
+
+    Attributes:
+        config: its sizes.
+        settings: the objective, and how fast it learns.
+        dtype: the type to compute in.
+        scales: of each teacher's values, in distillation.
+    """
+
+    config: EATConfig
+    settings: Pretraining
+    dtype: DTypeLike = jnp.float32
+    scales: Sequence[TargetScale] = ()
+
+    @property
+    def decoder(self) -> ConvolutionDecoder | PixelDecoder:
+        """What maps (tokens, kept, times, bands) to one prediction for every patch; that of
+        distillation is apart, see distillation.py.
+        """
+        return decoder_of(self.settings, self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +100,7 @@ class CollapseWatch:
         return cls(least, after, COLLAPSE_ADVICE.get(settings.objective, ""))
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        """Raises Unsound if the metrics show a collapse."""
+        """Raises BadState if the metrics show a collapse."""
         for name in ("target_spread", "prediction_spread"):
             if step > self.after and metrics.get(name, math.inf) < self.least:
                 raise BadState(
@@ -117,19 +142,36 @@ def _initial_decoder(config, settings, key):
     return decoder_of(settings).init(keys, tokens, kept, 1, config.mel_bins // PATCH)["params"]
 
 
-def initial_state(
-    config: EATConfig,
+def make_optimizer(
     settings: Pretraining,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Returns the optimiser of a run and its learning rate schedule."""
+    schedule = learning_rate_schedule(
+        settings.learning_rate, settings.steps, settings.warmup_fraction
+    )
+    optimizer = adamw(
+        schedule,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        b2=0.95,  # EAT's, shorter than Adam's usual 0.999
+        decay_everything=settings.decay_everything,
+    )
+    return optimizer, schedule
+
+
+def initial_state(
+    student: Student,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
-    pretrained=None,
-    scales: Sequence[TargetScale] = (),
+    pretrained: dict | None = None,
 ) -> PretrainingState:
     """Returns the state before the first step, with random parameters made from the key.
 
     {"eat", "decoder"} of `pretrained` replace the random ones; the teacher starts as a copy of EAT.
-    The decoder of distillation predicts the values that `scales` describe.
     """
+    config = student.config
+    settings = student.settings
+    # Keys apart, so that another decoder leaves the encoder as it was.
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 
@@ -137,10 +179,11 @@ def initial_state(
     def init():
         eat = EAT(config).init(eat_key, spectrogram)["params"]
         if settings.objective == "distill":
-            return {"eat": eat, "decoder": initial_heads(config, scales, decoder_key)}
+            return {"eat": eat, "decoder": initial_heads(config, student.scales, decoder_key)}
         return {"eat": eat, "decoder": _initial_decoder(config, settings, decoder_key)}
 
     params = {**init(), **(pretrained or {})}
+    # A copy, because the step donates the buffers of the state.
     teacher = jax.tree.map(jnp.copy, params["eat"]) if settings.objective == "eat" else {}
     return PretrainingState(jnp.zeros((), jnp.int32), params, optimizer.init(params), teacher)
 
@@ -185,36 +228,35 @@ def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
 
 
 def losses(
-    config: EATConfig,
-    settings: Pretraining,
+    student: Student,
     params: dict,
     teacher: dict,
     spectrogram: Float[Array, "b t f"],
     kept: Int[Array, "b m k"],
     key: jax.Array,
-    dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, ""], dict]:
     """Returns the loss to minimise and the metrics: its parts, and the spread of targets and
     predictions.
 
     Args:
-        config, settings: sizes; objective and weighting.
-        params: {"eat": the student, "decoder"}.
+        student: sizes, objective and weighting.
+        params: {"eat": those of the student, "decoder"}.
         teacher: EAT parameters, {} for the masked autoencoder.
         spectrogram: normalised; a whole number of patches.
         kept: indices of the patches that each view keeps.
         key: random key of the decoder's noise.
-        dtype: the type to compute in.
     """
-    eat = EAT(config, dtype)
-    decoder = decoder_of(settings, dtype)
+    settings = student.settings
+    eat = EAT(student.config, student.dtype)
     times = spectrogram.shape[1] // PATCH
-    bands = config.mel_bins // PATCH
-    student, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
+    bands = student.config.mel_bins // PATCH
+    tokens, _ = eat.apply({"params": params["eat"]}, spectrogram, kept)
     rows = kept.reshape(-1, kept.shape[2])
+    # 1 where the student does not see a patch.
     masked = jax.vmap(lambda row: jnp.ones(times * bands).at[row].set(0))(rows)
-    places = (student[:, 1:], rows, times, bands)
-    predictions: Any = decoder.apply({"params": params["decoder"]}, *places, rngs={"noise": key})
+    places = (tokens[:, 1:], rows, times, bands)
+    decoder = {"params": params["decoder"]}
+    predictions: Any = student.decoder.apply(decoder, *places, rngs={"noise": key})
     predictions = predictions.astype(jnp.float32)
     if settings.objective == "eat":
         # The teacher gets no gradient; it only follows the student as a moving average.
@@ -230,7 +272,8 @@ def losses(
     }
     if settings.objective == "masked_autoencoder":
         return (jnp.square(predictions - targets).mean(-1) * masked).sum() / masked.sum(), parts
-    frame, utterance = eat_losses(predictions, student[:, 0].astype(jnp.float32), targets, masked)
+    frame, utterance = eat_losses(predictions, tokens[:, 0].astype(jnp.float32), targets, masked)
+    # Per masked patch, so that the share of masked ones does not change the scale.
     frame = frame / masked.sum()
     if settings.weighting == "mean":
         utterance = utterance / len(rows)
@@ -256,50 +299,31 @@ def teacher_decay(settings: Pretraining, updates: Int[Array, ""]) -> Float[Array
 
 
 def make_pretraining_step(
-    config: EATConfig,
+    student: Student,
     front_end: FrontEnd,
-    settings: Pretraining,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
-    dtype: DTypeLike = jnp.float32,
-    scales: Sequence[TargetScale] = (),
 ):
     """Returns the function (state, batch, key) -> (state, metrics), which is not compiled yet.
 
-    Its randomness depends on the key and the step number alone. `scales` are those of the teachers
-    of distillation.
+    Its randomness depends on the key and the step number alone.
     """
+    settings = student.settings
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
         spectrogram = shard_by_clip(
             front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
         )
-        grid = (spectrogram.shape[1] // PATCH, config.mel_bins // PATCH)
-        kept = kept_patches(
-            mask_key,
-            len(spectrogram),
-            settings.views,
-            grid,
-            mask_share=settings.mask_share,
-            adjust=settings.mask_adjust,
-            block=settings.mask_block,
-        )
+        kept = _kept(student, spectrogram, mask_key)
 
         def loss_of(params):
             if settings.objective == "distill":
-                places = spectrogram, kept
-                return distillation_losses(config, scales, params, *places, batch, dtype)
-            return losses(
-                config=config,
-                settings=settings,
-                params=params,
-                teacher=gather_params(state.teacher),
-                spectrogram=spectrogram,
-                kept=kept,
-                key=noise_key,
-                dtype=dtype,
-            )
+                return distillation_losses(
+                    student.config, student.scales, params, spectrogram, kept, batch, student.dtype
+                )
+            teacher = gather_params(state.teacher)
+            return losses(student, params, teacher, spectrogram, kept, noise_key)
 
         (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             gather_params(state.params)
@@ -308,23 +332,43 @@ def make_pretraining_step(
         gradients = shard_gradients(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        decay = teacher_decay(settings, state.step)
-        teacher = jax.tree.map(
-            lambda old, new: decay * old + (1 - decay) * new,
-            state.teacher,
-            params["eat"] if state.teacher else {},
-        )
-        # Logged because it may become infinite or NaN while the loss is still finite.
-        norm = optax.tree.norm(gradients)
         metrics = {
             "loss": loss,
             "learning_rate": schedule(state.step),
-            "gradient_norm": norm,
+            # Logged because it may become infinite or NaN while the loss is still finite.
+            "gradient_norm": optax.tree.norm(gradients),
             **parts,
         }
+        teacher = _next_teacher(settings, state, params["eat"])
         return PretrainingState(state.step + 1, params, optimizer_state, teacher), metrics
 
     return step
+
+
+def _kept(
+    student: Student, spectrogram: Float[Array, "b t f"], key: jax.Array
+) -> Int[Array, "b m k"]:
+    """Returns the indices of the patches that each view of a batch keeps."""
+    settings = student.settings
+    return kept_patches(
+        key,
+        len(spectrogram),
+        settings.views,
+        (spectrogram.shape[1] // PATCH, student.config.mel_bins // PATCH),
+        mask_share=settings.mask_share,
+        adjust=settings.mask_adjust,
+        block=settings.mask_block,
+    )
+
+
+def _next_teacher(settings: Pretraining, state: PretrainingState, eat: dict) -> dict:
+    """Returns the teacher after a step that ends with these parameters of the student."""
+    decay = teacher_decay(settings, state.step)
+    return jax.tree.map(
+        lambda old, new: decay * old + (1 - decay) * new,
+        state.teacher,
+        eat if state.teacher else {},
+    )
 
 
 def _normalized(x, axis, eps=NORM_EPS):

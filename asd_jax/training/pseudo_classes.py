@@ -1,25 +1,27 @@
 """Makes classes for machines whose clips have no attributes, by clustering frozen embeddings."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
+from scipy.cluster.hierarchy import fcluster, linkage
 
 from asd_jax.data.batches import Reader
 from asd_jax.data.clips import Clip
 from asd_jax.data.windows import Window
-from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.log import print_line
-from asd_jax.training.embedding import embed_windows
-from asd_jax.training.mesh import own_devices, replicated
-from asd_jax.training.weights import embed
+from asd_jax.training.embedding import Batching, embed_windows
+from asd_jax.training.mesh import replicated
+from asd_jax.training.weights import Pipeline, embed
+
+# Maps clips of one machine, and what they are called in the progress, to their embeddings "n ...".
+EmbedClips = Callable[[Sequence[Window], str], np.ndarray]
 
 
 def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.ndarray, "n"]:
@@ -28,9 +30,6 @@ def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.
     Ward linkage of the embeddings scaled to unit length, as for the pseudo-attributes of arXiv
     2509.12845. If there are fewer clips than clusters, each clip is a cluster.
     """
-    # Imported here because it takes half a second, and few runs need it.
-    from scipy.cluster.hierarchy import fcluster, linkage
-
     rows = vectors.reshape(len(vectors), -1).astype(np.float64)
     if len(rows) < 2:
         return np.zeros(len(rows), int)
@@ -54,17 +53,41 @@ def without_attributes(clips: Sequence[Clip]) -> dict[str, list[int]]:
     }
 
 
+def frozen_embedder(
+    pipeline: Pipeline, read: Reader, batching: Batching, dtype: DTypeLike
+) -> EmbedClips:
+    """Returns the function that embeds clips of one machine with a frozen encoder.
+
+    Args:
+        pipeline: the encoder.
+        read: returns a clip's waveform.
+        batching: the size of batches, and the devices.
+        dtype: the type to compute in.
+    """
+    encoder = pipeline.config
+
+    def embed_clips(clips: Sequence[Window], what: str) -> np.ndarray:
+        # Not earlier, because a continued run that has its clusters embeds nothing.
+        params = replicated(batching.mesh, pipeline.params)
+        vectors, _ = embed_windows(
+            lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
+            clips,
+            read,
+            batching,
+            what=what,
+            extras={"simam_mode": encoder.front_end.simam.mode_of(clips[0].machine)},
+        )
+        return vectors
+
+    return embed_clips
+
+
 def with_pseudo_classes(
     clips: Sequence[Window],
-    read: Reader,
-    encoder: EncoderConfig,
-    params: dict,
+    embed_clips: EmbedClips,
     *,
     clusters: int,
     path: Path,
-    batch_size: int = 32,
-    dtype: DTypeLike = jnp.float32,
-    threads: int = 4,
 ) -> list[Window]:
     """Returns the training clips, with clusters as the attributes of machines that have none.
 
@@ -72,14 +95,9 @@ def with_pseudo_classes(
 
     Args:
         clips: the training clips.
-        read: returns a clip's waveform.
-        encoder: the frozen encoder whose embeddings are clustered.
-        params: its parameters.
+        embed_clips: embeds the clips of a machine and section, see `frozen_embedder`.
         clusters: number of clusters of each machine and section.
         path: JSON file that keeps the clusters, so that a continued run trains on the same classes.
-        batch_size: clips per batch.
-        dtype: the type to compute in.
-        threads: number of threads that read ahead.
 
     Raises:
         InputError: the file holds the clusters of other clips.
@@ -88,20 +106,9 @@ def with_pseudo_classes(
     missing = not path.exists()
     processes.wait()  # all processes must have looked for the file before the first one writes it
     if missing:
-        mesh = own_devices()
-        params = replicated(mesh, params)
         found = {}
         for key, numbers in groups.items():
-            vectors, _ = embed_windows(
-                lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
-                [clips[n] for n in numbers],
-                read,
-                what=f"clips of {key} embedded",
-                mesh=mesh,
-                batch_size=batch_size,
-                threads=threads,
-                extras={"simam_mode": encoder.front_end.simam.mode_of(clips[numbers[0]].machine)},
-            )
+            vectors = embed_clips([clips[n] for n in numbers], f"clips of {key} embedded")
             found[key] = ward_clusters(vectors, clusters).tolist()
         write_json(path, found)
     processes.wait()
@@ -118,6 +125,7 @@ def _with_attributes(
 ) -> list[Window]:
     """Returns the clips, with the clusters in the file as the attributes of the groups' clips."""
     kept = read_json(path)
+    # The file may be of other clips, or edited: only a list for each group fits.
     sizes = {key: len(found) if isinstance(found, list) else 0 for key, found in kept.items()}
     if sizes != {key: len(numbers) for key, numbers in groups.items()}:
         raise InputError(f"{path}: not the classes of these clips; remove it to have them found")

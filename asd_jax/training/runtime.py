@@ -65,6 +65,7 @@ def embed_in(name: str, config: EncoderConfig, params: dict) -> Embed:
     return _embed_in(name, config, _Same(params))
 
 
+# A few encoders at a time; every program holds a copy of the weights.
 @functools.lru_cache(maxsize=8)
 def _embed_in(name: str, config: EncoderConfig, held: _Same) -> Embed:
     check_runtime(name)
@@ -89,6 +90,7 @@ def _with_mode(config: EncoderConfig, mode: int) -> EncoderConfig:
 
 
 def _compiled(config: EncoderConfig, params: dict, samples: int, precision: str):
+    # jax2onnx is optional, and takes seconds to import.
     from asd_jax.training.onnx_model import onnx_model
 
     def function(wave):

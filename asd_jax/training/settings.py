@@ -15,35 +15,46 @@ OBJECTIVES = ("eat", "masked_autoencoder", "distill")
 class Optimizer(CheckedSettings):
     """How long fine-tuning takes and how fast it learns."""
 
-    epochs: int = key(10, "passes over the training clips; 0: the weights as they start", least=0)
-    steps: int = key(0, "number of steps, which then replaces epochs; 0: by epochs", least=0)
-    batch_size: int = key(32, "clips a step, and a batch of embedding", least=1)
+    epochs: int = key(10, "passes over the training clips; 0 keeps the initial weights", least=0)
+    steps: int = key(
+        0, "number of training steps, instead of epochs; 0: as many as epochs give", least=0
+    )
+    batch_size: int = key(32, "clips in a training step, and in a batch of embedding", least=1)
     accumulate: int = key(
         1,
-        "parts that a batch goes through the encoder in, to save memory; same gradients, but "
-        "drop_path draws for each part and the scale of adacos moves with each",
+        "number of parts in which a batch passes the encoder, to save memory; the gradients "
+        "are the same, but drop_path draws for each part and the scale of adacos changes "
+        "with each",
         least=1,
     )
-    learning_rate: float = key(5e-5, "at its peak", above=0)
-    warmup_fraction: float = key(0.1, "of all steps", least=0, most=1)
-    weight_decay: float = key(0.05, "on matrices only", least=0)
-    clip_norm: float = key(1.0, "of all gradients together", above=0)
+    learning_rate: float = key(
+        5e-5, "highest learning rate, which is reached at the end of the warm-up", above=0
+    )
+    warmup_fraction: float = key(
+        0.1, "share of all steps in which the learning rate rises", least=0, most=1
+    )
+    weight_decay: float = key(0.05, "weight decay of matrices; vectors have none", least=0)
+    clip_norm: float = key(
+        1.0, "largest norm of all gradients together; longer ones are scaled down", above=0
+    )
     ema: float = key(
         0.0,
-        "decay of a running average of the weights, which then is the result, e.g. 0.999; 0: none",
+        "decay of a running average of the weights, which is then the result, e.g. 0.999; 0: "
+        "no average",
         least=0,
         below=1,
     )
     snapshots: int = key(
         1,
-        "weights at equal distances in the second half of training, the last at its end, that all "
-        "embed every clip; a clip's score is the mean of their standardised scores",
+        "number of checkpoints, at equal distances in the second half of training, that all "
+        "embed every clip; the score of a clip is the mean of their standardised scores",
         least=1,
         most=64,
     )
     on_bad_loss: str = key(
         "stop",
-        "stop or skip, when loss or gradients are not finite; skipped steps change nothing",
+        "what to do when the loss or a gradient is not finite: stop, or skip the step, which "
+        "then changes nothing",
         choices=ON_BAD_LOSS,
     )
 
@@ -82,37 +93,39 @@ class Backbone(CheckedSettings):
 
     strategy: str = key(
         "full",
-        "full; frozen: the rest alone learns; lora: low-rank updates, merged at the end; "
-        "gradual: blocks thaw one by one, the last first",
+        "how EAT learns: full; frozen: only pooling and head learn; lora: low-rank updates, "
+        "merged at the end; gradual: blocks thaw one by one, the last first",
         choices=("full", "frozen", "lora", "gradual"),
     )
     thaw_fraction: float = key(
         0.5, "share of all steps after which gradual has thawed all of EAT", least=0, most=1
     )
-    lora_rank: int = key(64, "with learning_rate 1e-4 the field's usual choice", least=1)
-    lora_alpha: float = key(64.0, "over the rank: the scale of the update", above=0)
+    lora_rank: int = key(64, "rank of the updates of lora", least=1)
+    lora_alpha: float = key(64.0, "alpha of lora: its updates are scaled by alpha / rank", above=0)
     lora_init: str = key(
         "he",
-        "of the factor A, uniform: he, up to sqrt(6 / inputs), or peft, up to sqrt(1 / inputs)",
+        "initial range of the factor A of lora: he, up to sqrt(6 / inputs), or peft, up to "
+        "sqrt(1 / inputs)",
         choices=("he", "peft"),
     )
     lora_targets: str = key("qkv", "comma-separated layers of a block: qkv, out, fc1, fc2")
     layer_decay: float = key(
         1.0,
-        "block i of n learns at layer_decay^(n - i) of the rate; EAT's own recipe: 0.65",
+        "block i of n learns at layer_decay^(n - i) times the learning rate; EAT's own "
+        "recipe: 0.65",
         least=0,
         most=1,
     )
     drop_path: float = key(
-        0.0, "stochastic depth, rate of the last block; EAT's own recipe: 0.1", least=0, below=1
+        0.0, "stochastic depth: rate of the last block; EAT's own recipe: 0.1", least=0, below=1
     )
     remat: bool = key(
         False, "recompute blocks in the backward pass: much less memory, a third more time"
     )
     cache_tokens: bool = key(
         False,
-        "of frozen: compute each clip's tokens once, and keep them on disk while training lasts; "
-        "needs mixup=none, mask_probability=0",
+        "whether a frozen EAT computes each clip's tokens once and keeps them on disk during "
+        "training; needs mixup=none and mask_probability=0",
     )
 
     def __post_init__(self):
@@ -138,31 +151,33 @@ class Head(CheckedSettings):
 
     head: str = key(
         "arcface",
-        "arcface; adacos, whose scale follows the training; subcluster_adacos; adaproj, whose "
-        "classes are subspaces; the last three without a margin; or package.module:function",
+        "classifier and loss: arcface; adacos, whose scale follows the training; "
+        "subcluster_adacos; adaproj, whose classes are subspaces (the last three have no "
+        "margin); or package.module:function",
         choices=("arcface", "adacos", "subcluster_adacos", "adaproj"),
         function=True,
     )
-    scale: float = key(30.0, "of the cosines", above=0)
-    margin: float = key(0.5, "radians, on the true class", least=0)
+    scale: float = key(30.0, "factor of the cosines in arcface", above=0)
+    margin: float = key(0.5, "angle that arcface adds to the true class, in radians", least=0)
     subclusters: int = key(
-        16, "centres a class of subcluster_adacos, dimensions a class of adaproj", least=1
+        16, "centres of a class in subcluster_adacos, dimensions of a class in adaproj", least=1
     )
     scale_rule: str = key(
         "nearest",
-        "of adacos: nearest, the angle to a class's nearest centre; public, as in public systems: "
-        "the sum of the angles to its centres, and exp(0) for a clip's own class",
+        "how adacos sets its scale: nearest, by the angle to the nearest centre of a class; "
+        "public, as public systems do: by the sum of the angles to its centres, and exp(0) "
+        "for a clip's own class",
         choices=("nearest", "public"),
     )
-    subcentres: int = key(1, "centres a class of arcface; the nearest counts", least=1)
+    subcentres: int = key(1, "centres of a class in arcface, of which the nearest counts", least=1)
     subcentres_of: str = key(
         "all",
-        "classes with subcentres: all or without_attributes, those of machines whose attributes "
-        "are concealed; the others have one",
+        "classes that have subcentres: all, or without_attributes: those of machines whose "
+        "attributes are concealed",
         choices=("all", "without_attributes"),
     )
     train_centres: bool = key(
-        True, "False: random ones stay, as in public systems with subcluster_adacos"
+        True, "whether the centres of subcluster_adacos learn; public systems keep random ones"
     )
 
 
@@ -171,18 +186,27 @@ class Augmentation(CheckedSettings):
     """The random changes made to the training clips."""
 
     mixup: str = key(
-        "waveform", "waveform, spectrogram or none", choices=("waveform", "spectrogram", "none")
+        "waveform",
+        "what mixup adds up: waveform, spectrogram, or none (no mixup)",
+        choices=("waveform", "spectrogram", "none"),
     )
-    mixup_alpha: float = key(0.4, "weight ~ Beta(alpha, alpha)", above=0)
-    mixup_probability: float = key(0.5, "that a clip is mixed", least=0, most=1)
+    mixup_alpha: float = key(0.4, "the weights of mixup are drawn from Beta(alpha, alpha)", above=0)
+    mixup_probability: float = key(
+        0.5, "probability that a clip is mixed with another", least=0, most=1
+    )
     noise_probability: float = key(
-        0.0, "that a supplemental noise clip (DCASE 2025) is added to a clip", least=0, most=1
+        0.0,
+        "probability that a supplemental noise clip (DCASE 2025) is added to a clip",
+        least=0,
+        most=1,
     )
-    noise_low_db: float = key(5.0, "lowest signal-to-noise ratio", least=-60, most=60)
-    noise_high_db: float = key(20.0, "highest signal-to-noise ratio", least=-60, most=60)
-    mask_frames: int = key(80, "SpecAugment: widest time stripe", least=0)
-    mask_filters: int = key(80, "SpecAugment: widest frequency stripe", least=0)
-    mask_probability: float = key(0.5, "of each stripe", least=0, most=1)
+    noise_low_db: float = key(5.0, "lowest signal-to-noise ratio of that noise", least=-60, most=60)
+    noise_high_db: float = key(
+        20.0, "highest signal-to-noise ratio of that noise", least=-60, most=60
+    )
+    mask_frames: int = key(80, "SpecAugment: widest stripe in time, in frames", least=0)
+    mask_filters: int = key(80, "SpecAugment: widest stripe in frequency, in filters", least=0)
+    mask_probability: float = key(0.5, "SpecAugment: probability of each stripe", least=0, most=1)
 
     def __post_init__(self):
         super().__post_init__()
@@ -203,6 +227,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
     def __post_init__(self):
         super().__post_init__()
+        # Tokens that are computed once must be those of every step.
         if not self.cache_tokens:
             return
         masks = self.mask_probability and (self.mask_frames or self.mask_filters)
@@ -218,7 +243,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
             raise InputError(
                 "cache_tokens=True computes the tokens of a clip once, but with "
                 f"{', '.join(instead)} they differ from step to step; set "
-                f"{' '.join(f'`{other}`' for other in instead.values())}"
+                f"{' '.join(f'`{other}`' for other in instead.values())}, or `cache_tokens=False`"
             )
 
     def trains(self, path: str) -> bool:
@@ -231,50 +256,82 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
 
 
 @dataclasses.dataclass(frozen=True)
+class Log(CheckedSettings):
+    """How often a run writes log lines and checkpoints."""
+
+    every: int = key(20, "steps between lines", least=1)
+    checkpoint_every: int = key(200, "steps between checkpoints", least=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Objective(CheckedSettings):
     """The objective of pre-training; see asd_jax/training/pretraining.py."""
 
     objective: str = key(
         "eat",
-        "or masked_autoencoder: the normalised pixels of the masked patches, no teacher; or "
-        "distill: the outputs of the encoders in `teachers`",
+        "what the encoder predicts: eat: the outputs of a teacher, a running average of "
+        "itself; masked_autoencoder: the normalised pixels of the masked patches; distill: "
+        "the outputs of the encoders in `teachers`",
         choices=OBJECTIVES,
     )
     teachers: str = key(
         "",
-        "of distill, comma-separated: package.module:function, which is asked at every step, or "
-        "FILE.npz of targets for the recordings of data.root",
+        "encoders to distill, comma-separated: package.module:function, which is called at "
+        "every step, or FILE.npz of targets for the recordings of data.root",
     )
-    steps: int = key(400_000, "of training", least=1)
-    views: int = key(16, "masked views of every clip", least=1)
-    mask_share: float = key(0.8, "of patches hidden; distill: 0 hides none", least=0, below=1)
+    steps: int = key(400_000, "number of training steps", least=1)
+    views: int = key(16, "masked copies of every clip in a step", least=1)
+    mask_share: float = key(
+        0.8, "share of the patches that are hidden; with distill, 0 hides none", least=0, below=1
+    )
     mask_adjust: float = key(
-        0.07, "added to the kept share when block centres are counted", least=0, most=1
+        0.07,
+        "what is added to the share of kept patches when the block centres are counted",
+        least=0,
+        most=1,
     )
-    mask_block: int = key(5, "edge of the blocks kept, in patches", least=1)
+    mask_block: int = key(5, "edge of the blocks that are kept, in patches", least=1)
     mask_noise: float = key(
-        0.01, "what EAT's decoder finds at the masked places, standard deviation", least=0
+        0.01,
+        "standard deviation of the noise that EAT's decoder gets at the masked places",
+        least=0,
     )
-    decoder_layers: int = key(6, "of EAT's convolutions, or blocks of the autoencoder", least=1)
-    decoder_kernel: int = key(3, "of EAT's convolutions, odd", least=1)
-    decoder_groups: int = key(16, "of EAT's convolutions", least=1)
-    decoder_width: int = key(128, "of the masked autoencoder's blocks", least=1)
-    decoder_heads: int = key(4, "of the masked autoencoder's blocks", least=1)
+    decoder_layers: int = key(
+        6, "layers of the decoder: convolutions of EAT, blocks of the masked autoencoder", least=1
+    )
+    decoder_kernel: int = key(
+        3, "width of the decoder's convolutions in EAT, an odd number", least=1
+    )
+    decoder_groups: int = key(16, "groups of the decoder's convolutions in EAT", least=1)
+    decoder_width: int = key(
+        128, "width of the decoder's blocks in the masked autoencoder", least=1
+    )
+    decoder_heads: int = key(
+        4, "attention heads of the decoder's blocks in the masked autoencoder", least=1
+    )
     weighting: str = key(
         "published",
         "published: the utterance loss is a sum over clips and views, the frame loss a mean per "
         "masked patch, so its weight grows with the batch; mean: both are means",
         choices=("published", "mean"),
     )
-    utterance_weight: float = key(1.0, "of the utterance loss", least=0)
+    utterance_weight: float = key(1.0, "factor of the utterance loss", least=0)
     ema_start: float = key(
-        0.9998, "decay of the teacher, linear to ema_end in ema_steps", least=0, most=1
+        0.9998,
+        "decay of the teacher's running average at the start; it changes linearly to ema_end",
+        least=0,
+        most=1,
     )
-    ema_end: float = key(0.99999, "decay of the teacher at the end", least=0, most=1)
-    ema_steps: int = key(100_000, "of the teacher's decay", least=1)
+    ema_end: float = key(
+        0.99999, "decay of the teacher's running average after ema_steps", least=0, most=1
+    )
+    ema_steps: int = key(
+        100_000, "steps in which that decay changes from ema_start to ema_end", least=1
+    )
     least_spread: float = key(
         0.05,
-        "stops when targets or predictions are nearly the same everywhere: collapsed",
+        "training stops when targets or predictions vary less than this over all sounds, "
+        "because they have collapsed",
         least=0,
     )
 
@@ -306,15 +363,23 @@ class Objective(CheckedSettings):
 class PretrainingOptimizer(CheckedSettings):
     """How fast pre-training learns; the defaults are EAT's published values."""
 
-    batch_size: int = key(48, "clips a step", least=1)
-    learning_rate: float = key(5e-4, "at its peak", above=0)
-    warmup_fraction: float = key(53_333 / 400_000, "of all steps", least=0, most=1)
-    weight_decay: float = key(0.05, "of AdamW", least=0)
-    decay_everything: bool = key(True, "biases and norms too, as fairseq does by mistake")
-    clip_norm: float = key(4.0, "of all gradients together", above=0)
+    batch_size: int = key(48, "clips in a training step", least=1)
+    learning_rate: float = key(
+        5e-4, "highest learning rate, which is reached at the end of the warm-up", above=0
+    )
+    warmup_fraction: float = key(
+        53_333 / 400_000, "share of all steps in which the learning rate rises", least=0, most=1
+    )
+    weight_decay: float = key(0.05, "weight decay of AdamW", least=0)
+    decay_everything: bool = key(
+        True, "whether biases and norms decay too, as fairseq does by mistake"
+    )
+    clip_norm: float = key(
+        4.0, "largest norm of all gradients together; longer ones are scaled down", above=0
+    )
     on_bad_loss: str = key(
         "stop",
-        "on NaN or infinity; skip goes on without what that batch teaches",
+        "what to do when the loss or a gradient is not finite: stop, or skip the batch",
         choices=ON_BAD_LOSS,
     )
 

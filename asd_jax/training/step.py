@@ -1,4 +1,4 @@
-"""Defines one step of fine-tuning: augment, front end, encoder, head, gradients, update.
+"""Defines one step of fine-tuning: the gradients of the loss (loss.py), and the update.
 
 The step is a single compiled function.
 """
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.features.augment import mix, mixup_pairs, spec_augment
 from asd_jax.models.adacos import AdaCos
 from asd_jax.models.adaproj import AdaProj
-from asd_jax.models.arcface import ArcFace, arcface_loss
+from asd_jax.models.arcface import ArcFace
 from asd_jax.models.encoder import Encoder
 from asd_jax.models.lora import merge
 from asd_jax.models.own_head import own_head
 from asd_jax.runtime.functions import names_function
+from asd_jax.training.loss import augmented_inputs, make_loss
 from asd_jax.training.mesh import gather_params, shard_by_clip, shard_gradients
-from asd_jax.training.optimizer import adamw, join, learning_rate_schedule, split
+from asd_jax.training.optimizer import Layerwise, adamw, join, learning_rate_schedule, split
 from asd_jax.training.settings import FineTuning
 
 # At step n the decay of the average is at most (1 + n) / (10 + n), so that the average soon forgets
@@ -75,15 +75,18 @@ def make_optimizer(
         depth: number of blocks of EAT that the embedding depends on.
     """
     schedule = learning_rate_schedule(settings.learning_rate, steps, settings.warmup_fraction)
+    gradual = settings.strategy == "gradual"
+    layers = Layerwise(
+        depth=depth,
+        decay=settings.layer_decay,
+        # The lowest block thaws when that share of the steps is done.
+        thaw_every=settings.thaw_fraction * steps / depth if gradual else 0.0,
+    )
     optimizer = adamw(
         schedule,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
-        layer_decay=settings.layer_decay,
-        depth=depth,
-        thaw_every=settings.thaw_fraction * steps / depth
-        if settings.strategy == "gradual"
-        else 0.0,
+        layers=layers,
     )
     return optimizer, schedule
 
@@ -110,6 +113,7 @@ def initial_state(
         params = encoder.init(key_encoder, jnp.zeros((1, len(wave))), jnp.zeros(1, jnp.int32))[
             "params"
         ]
+        # Only shapes matter here, so zeros are enough.
         embedding = jnp.zeros((1, encoder.config.embedding_dim))
         return params, head.init(key_head, embedding, jnp.zeros((1, head.classes)))
 
@@ -119,6 +123,7 @@ def initial_state(
         params = {**params, "eat": join(params["eat"], pretrained)}
     params = {"encoder": params, "head": variables.pop("params")}
     trained, _ = split(params, settings.trains)
+    # A copy, because the step donates the buffers of the state.
     average = jax.tree.map(jnp.copy, trained.get("encoder", {})) if settings.ema else {}
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(trained), variables, average)
 
@@ -153,6 +158,7 @@ def make_train_step(
         gradients, head_state, metrics = loss_and_gradients(
             *gather_params((trained, frozen)), state.head, batch, step_key
         )
+        # Whole for the computation above, in shards for the update.
         gradients = shard_gradients(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
         trained = optax.apply_updates(trained, updates)
@@ -178,105 +184,37 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
     metrics). With settings.accumulate the batch is augmented as a whole, then goes through the
     encoder in that many parts.
     """
-    front_end = encoder.config.front_end
-    loss_of = _make_loss(encoder, head)
+    loss_of = make_loss(encoder, head)
+    count = settings.accumulate
 
     def loss_and_gradients(trained, frozen, head_state, batch, key):
-        labels = jax.nn.one_hot(batch["label"], head.classes)
-        modes = batch["simam_mode"]
-        if "tokens" in batch:
-            sound = {"tokens": batch["tokens"]}
-            samples = 0  # counts for a spectrogram alone
-        else:
-            wave, labels, augment = augmented_batch(batch["wave"], labels, key, settings)
-            sound = {"spectrogram": augment(front_end.spectrogram(wave, modes))}
-            samples = wave.shape[1]
+        inputs, samples = augmented_inputs(batch, encoder, head.classes, settings, key)
+        clips = len(batch["simam_mode"])
         # Each clip carries the number of its part, from which the part's drop_path key is made.
-        whole = sound | {
-            "labels": labels,
-            "simam_mode": modes,
-            "part": jnp.repeat(jnp.arange(settings.accumulate), len(modes) // settings.accumulate),
-        }
+        whole = inputs | {"part": jnp.repeat(jnp.arange(count), clips // count)}
 
         def add(carry, part):
             gradients, head_state = carry
+            # fold_in(key, 2): a stream of its own, apart from the two of the augmentation.
             drop_key = jax.random.fold_in(jax.random.fold_in(key, 2), part["part"][0])
-            found, more = jax.value_and_grad(loss_of, has_aux=True)(
-                trained, frozen, head_state, part, samples, drop_key
-            )
-            loss, (head_state, accuracy) = found
-            return (jax.tree.map(jnp.add, gradients, more), head_state), (loss, accuracy)
 
+            def of_trained(trained):
+                return loss_of(join(trained, frozen), head_state, part, samples, drop_key)
+
+            found, more = jax.value_and_grad(of_trained, has_aux=True)(trained)
+            loss, (head_state, metrics) = found
+            return (jax.tree.map(jnp.add, gradients, more), head_state), {"loss": loss, **metrics}
+
+        # Sums begin at zero, also for a single part: one path for both.
         none = jax.tree.map(jnp.zeros_like, trained)
-        if settings.accumulate == 1:
-            (gradients, head_state), (loss, accuracy) = add(
-                (none, head_state), shard_by_clip(whole)
-            )
+        if count == 1:
+            (gradients, head_state), metrics = add((none, head_state), shard_by_clip(whole))
         else:
-            parts = jax.tree.map(lambda x: x.reshape(settings.accumulate, -1, *x.shape[1:]), whole)
+            parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), whole)
             parts = shard_by_clip(parts, axis=1)
             # The scan processes one part at a time, which limits the memory for activations.
-            (gradients, head_state), (loss, accuracy) = jax.lax.scan(add, (none, head_state), parts)
-        gradients = jax.tree.map(lambda g: g / settings.accumulate, gradients)
-        return gradients, head_state, {"loss": loss.mean(), "accuracy": accuracy.mean()}
+            (gradients, head_state), metrics = jax.lax.scan(add, (none, head_state), parts)
+        gradients = jax.tree.map(lambda g: g / count, gradients)
+        return gradients, head_state, {name: x.mean() for name, x in metrics.items()}
 
     return loss_and_gradients
-
-
-def _make_loss(encoder: Encoder, head: nn.Module):
-    """Returns the function (trained, frozen, head's state, part, samples, key) -> (loss, (head's
-    state, accuracy)) of a part of a batch.
-    """
-
-    def loss_of(trained, frozen, head_state, part, samples, key):
-        params = join(trained, frozen)
-        embeddings, _ = encoder.apply(
-            {"params": params["encoder"]},
-            part.get("spectrogram"),
-            samples,
-            part["simam_mode"],
-            part.get("tokens"),
-            method="embed",
-            rngs={"drop_path": key},
-        )
-        variables = {"params": params["head"], **head_state}
-        (logits, cosine), head_state = head.apply(
-            variables, embeddings, part["labels"], mutable=list(head_state)
-        )
-        # The accuracy uses the cosines, because the margin lowers the logit of the true class.
-        hits = cosine.argmax(-1) == part["labels"].argmax(-1)
-        loss = getattr(head, "loss", arcface_loss)(logits, part["labels"])
-        return loss, (head_state, hits.mean())
-
-    return loss_of
-
-
-def augmented_batch(wave: jax.Array, labels: jax.Array, key: jax.Array, settings: FineTuning):
-    """Returns the mixed waveforms, the soft labels and a function that augments the spectrogram.
-
-    The order of the whole method is: waveform mixup -> filter bank, normalisation, padding ->
-    spectrogram mixup -> SpecAugment -> SimAM.
-    """
-    key_mixup, key_mask = jax.random.split(key)
-    weight, partner = mixup_pairs(
-        key_mixup, len(wave), alpha=settings.mixup_alpha, probability=settings.mixup_probability
-    )
-    # Draws from Beta use rejection sampling, whose loop must not be spread over devices.
-    weight, partner = gather_params((weight, partner))
-    if settings.mixup != "none":
-        labels = mix(labels, weight, partner)
-    if settings.mixup == "waveform":
-        wave = mix(wave, weight, partner)
-
-    def augment(spectrogram):
-        if settings.mixup == "spectrogram":
-            spectrogram = mix(spectrogram, weight, partner)
-        return spec_augment(
-            key_mask,
-            spectrogram,
-            max_frames=settings.mask_frames,
-            max_filters=settings.mask_filters,
-            probability=settings.mask_probability,
-        )
-
-    return wave, labels, augment

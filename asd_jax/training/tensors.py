@@ -72,6 +72,7 @@ def open_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, StoredTens
     path = Path(path)
     try:
         with open_regular(path) as file:
+            # The library would allocate whatever size the file claims.
             size = int.from_bytes(file.read(8), "little")
         if size > LARGEST_HEADER:
             raise InputError(f"{path}: not a readable safetensors file (a header of {size} bytes)")

@@ -39,6 +39,7 @@ BOX_FILE = Path(__file__).parents[1] / "box" / "eat_tiny_even.safetensors"
 
 def save_weights(path: str | Path, params: dict, header: Mapping[str, Any]) -> None:
     """Writes parameters and the JSON header atomically; the same input gives the same bytes."""
+    # Sorted keys: the same weights give the same file.
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True)
     write_safetensors(path, flatten_dict(params, sep="/"), {"asd_jax": text})
 
@@ -142,6 +143,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
             or a tensor contains NaN or infinity.
     """
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
+    # All of them at once, as another size of the model shows in every tensor.
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
     problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
@@ -234,6 +236,7 @@ def load_pipeline(
     tensors, header = open_weights(path)
     if header["kind"] == "eat":
         return _with_pooling(path, pooling, spacing, block)
+    # What the file says is not overridden in silence.
     if pooling or spacing or block != -1:
         raise InputError(f"{path}: an encoder with its own front end and pooling; leave them out")
     config = _built(
@@ -282,6 +285,7 @@ class Pipeline:
 
     def __getstate__(self) -> dict[str, object]:
         """Returns what pickle and copy keep: the fields, without the copies on devices."""
+        # Arrays on a device cannot be pickled.
         params = jax.tree.map(np.asarray, self.params)
         return {"config": self.config, "params": params, "runtime": self.runtime}
 
@@ -324,6 +328,7 @@ class Pipeline:
         return embed(self.config, self.params, wave, modes)[0]
 
 
+# The config is static: each encoder has its own program, kept between calls.
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def embed(config: EncoderConfig, params: dict, wave, simam_mode=None, dtype=jnp.float32):
     """Returns the embeddings of waveforms "b s", and the embeddings "b f" of the filter-bank
@@ -351,6 +356,7 @@ def abstract_encoder(config: EncoderConfig) -> dict:
     """Returns the shapes and dtypes of an encoder's parameters ({} for the bare filter bank)."""
     if config.eat is None:
         return {}
+    # The one block that is traced has no others to average with.
     tokens = dataclasses.replace(config.pooling.tokens, blocks="")
     one_block = dataclasses.replace(
         config,

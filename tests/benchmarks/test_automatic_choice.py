@@ -22,10 +22,8 @@ RNG = np.random.default_rng(0)
 
 
 def test_the_other_machine_is_mixed_in_10_db_below():
-    wave, other = (
-        RNG.normal(size=16000).astype(np.float32),
-        RNG.normal(size=5000).astype(np.float32) * 40,
-    )
+    wave = RNG.normal(size=16000).astype(np.float32)
+    other = RNG.normal(size=5000).astype(np.float32) * 40
     added = automatic_choice.mixed(wave, other) - wave
     assert 10 * np.log10(np.mean(added**2) / np.mean(wave**2)) == pytest.approx(-10, abs=1e-3)
     np.testing.assert_array_equal(automatic_choice.mixed(wave, np.zeros(10, np.float32)), wave)

@@ -55,10 +55,8 @@ def fake(monkeypatch):
 def test_any_function_is_scored_as_ours_are_and_a_second_run_changes_nothing(
     command, fake, root, tmp_path, encoder_file
 ):
-    names, weights = (
-        "--encoder=fake_encoders:level,fake_encoders:by_frame",
-        tmp_path / "w.safetensors",
-    )
+    names = "--encoder=fake_encoders:level,fake_encoders:by_frame"
+    weights = tmp_path / "w.safetensors"
     weights.write_bytes(encoder_file.read_bytes())
     flags = [*SMOKE, root, f"--output={tmp_path / 'o'}", names, f"--weights={weights}"]
     status, out, err = command(benchmarks.encoders, *flags)

@@ -200,12 +200,11 @@ def test_the_boxs_bands_are_the_encoders_own(tmp_path):
         train_target=1,
         test_per_condition=1,
     )
-    sizes, front_end = EATConfig(32, 1, 2, mel_bins=32), FrontEnd(bins=32, simam=SimAM("none"))
+    sizes = EATConfig(32, 1, 2, mel_bins=32)
+    front_end = FrontEnd(bins=32, simam=SimAM("none"))
     encoder = EncoderConfig(front_end, sizes, Pooling("band_mean", 0, 0))
-    pipeline, config = (
-        Pipeline(encoder, {"eat": random_eat(sizes, 0)}),
-        read_config(RunConfig, base.get_config("smoke")),
-    )
+    pipeline = Pipeline(encoder, {"eat": random_eat(sizes, 0)})
+    config = read_config(RunConfig, base.get_config("smoke"))
     clips = find_clips(tmp_path)
     _, block = benchmarks.box.block_embeddings(config, pipeline, clips)
     waves = np.stack([read_clip(clip.path) for clip in clips])
@@ -275,10 +274,8 @@ def shared_cells(tmp_path_factory):
 def test_every_experiment_runs_on_the_synthetic_machines(
     command, shared_cells, tmp_path, name, flags, cells
 ):
-    module, cells_folder = (
-        getattr(benchmarks, name),
-        tmp_path if "--weights=box" in flags else shared_cells,
-    )
+    module = getattr(benchmarks, name)
+    cells_folder = tmp_path if "--weights=box" in flags else shared_cells
     status, out, err = command(
         module, SMOKE, *flags, f"--cells={cells_folder}", f"--output={tmp_path}"
     )

@@ -12,7 +12,8 @@ from asd_jax.runtime.errors import InputError
 from benchmarks.false_alarms import ALIKE, BY_SESSIONS, Features, _drawn, interval, scores_of
 from benchmarks.sessions import Machine, Sounds, machines
 
-DAYS, CLIPS = 4, 4
+DAYS = 4
+CLIPS = 4
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def test_whole_sessions_are_drawn_or_as_many_clips_of_all(features):
 
 def test_an_interval_holds_the_mean_and_narrows_with_repetitions():
     values = np.random.default_rng(0).uniform(size=100)
-    few, many = interval(values[:10]), interval(values)
+    few = interval(values[:10])
+    many = interval(values)
     assert few["low"] < few["mean"] < few["high"]
     assert many["high"] - many["low"] < 0.6 * (few["high"] - few["low"])
 

@@ -22,7 +22,8 @@ def small(name, devices=1):
 
 
 def compiled(name, tmp_path, target="h100", devices=1):
-    target, program = TARGETS / f"{target}.pbtxt", small(name, devices)
+    target = TARGETS / f"{target}.pbtxt"
+    program = small(name, devices)
     described = described_devices(target, devices)
     return compiled_once(program, described, memory_bytes(target), tmp_path / "found.json")
 

@@ -9,7 +9,8 @@ from benchmarks import heat_map
 
 
 def test_support_lies_where_the_fault_is_loud():
-    clip, front_end = factory_clip("fan", fault_kind="tone", grade=1.0), FrontEnd("even")
+    clip = factory_clip("fan", fault_kind="tone", grade=1.0)
+    front_end = FrontEnd("even")
     cells = heat_map.support_cells(clip, front_end)
     loud = np.asarray(front_end.log_energies(clip.fault[None]))[0]
     assert (

@@ -51,7 +51,7 @@ def test_sets_stand_side_by_side(tmp_path):
     for name, word in (("fan", "better"), ("drone", "not distinguishable")):
         cells = {"knn": {"official_score": 0.5, "interval": [0.4, 0.6], "verdict": word}}
         write_json(tmp_path / name / "methods.json", {"cells": cells})
-    text = methods.markdown([tmp_path / "fan", tmp_path / "drone"])
+    text = methods.markdown(methods.joined([tmp_path / "fan", tmp_path / "drone"]))
     assert text.splitlines()[2] == "| knn | 50.0 (40 to 60) + | 50.0 (40 to 60) |"
     with pytest.raises(InputError, match="no methods.json"):
-        methods.markdown([tmp_path / "none"])
+        methods.joined([tmp_path / "none"])

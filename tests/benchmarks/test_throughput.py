@@ -46,7 +46,8 @@ def test_the_readmes_cost_model_is_generated(tmp_path):
 
 
 def test_scanned_blocks_give_the_same_tokens():
-    small, x = EATConfig(64, 3, 2), jax.random.normal(jax.random.key(0), (2, 64, 128))
+    small = EATConfig(64, 3, 2)
+    x = jax.random.normal(jax.random.key(0), (2, 64, 128))
     params = EAT(small).init(jax.random.key(1), x)["params"]
     tokens = EAT(small).apply({"params": params}, x)[0]
     assert abs(stages.scanned(small, jnp.float32, params, x) - tokens).max() < 1e-6  # measured 0

@@ -62,10 +62,8 @@ def test_round_trip_through_huggingface_is_bit_exact(tmp_path, name):
     again, params_again = convert(tmp_path / "public")
     assert again == config
     jax.tree.map(np.testing.assert_array_equal, params, params_again)
-    public, original = (
-        load_file(tmp_path / "public" / "model.safetensors"),
-        load_file(GOLDEN / PRETRAINED[1]),
-    )
+    public = load_file(tmp_path / "public" / "model.safetensors")
+    original = load_file(GOLDEN / PRETRAINED[1])
     assert set(public) == set(original)
     for key in set(public) - {"model.fixed_positional_encoder.positions"}:
         np.testing.assert_array_equal(public[key], original[key])
@@ -79,7 +77,8 @@ def test_way_back_keeps_the_classifier(tmp_path):
     source = GOLDEN / "tiny_eat_finetuned_hf.safetensors"
     write(source, tmp_path / "ours.safetensors", with_head=True)
     write_huggingface(tmp_path / "ours.safetensors", tmp_path / "public")
-    public, original = load_file(tmp_path / "public" / "model.safetensors"), load_file(source)
+    public = load_file(tmp_path / "public" / "model.safetensors")
+    original = load_file(source)
     for key in (
         "model.head.weight",
         "model.head.bias",

@@ -1,6 +1,6 @@
 import numpy as np
 
-from asd_jax.data.batches import clip_batches, training_batches
+from asd_jax.data.batches import Examples, clip_batches, training_batches
 from asd_jax.data.clips import Clip
 
 CLIPS = [Clip(f"{n}.wav", "fan", "00", "train", "source", 0, "") for n in range(10)]
@@ -11,9 +11,12 @@ def read(clip):
     return np.full(4, float(clip.path.removesuffix(".wav")), np.float32)
 
 
+EXAMPLES = Examples(CLIPS, EXTRAS, read)
+
+
 def order(**changes):
     options = {"batch_size": 4, "epochs": 3, "seed": 0} | changes
-    return [batch["clip"].tolist() for batch in training_batches(CLIPS, EXTRAS, read, **options)]
+    return [batch["clip"].tolist() for batch in training_batches(EXAMPLES, **options)]
 
 
 def test_every_epoch_holds_every_clip_once_in_a_new_order():
@@ -39,7 +42,7 @@ def test_seed_decides_the_order():
 
 
 def test_batches_carry_waveforms_and_what_goes_with_them():
-    batch = next(training_batches(CLIPS, EXTRAS, read, batch_size=4, epochs=1, seed=0))
+    batch = next(training_batches(EXAMPLES, batch_size=4, epochs=1, seed=0))
     np.testing.assert_array_equal(batch["wave"][:, 0], batch["clip"])
     np.testing.assert_array_equal(batch["label"], batch["clip"] % 3)
     assert batch["wave"].shape == (4, 4) and batch["wave"].dtype == np.float32

@@ -84,7 +84,8 @@ def test_run_after_a_crash_decodes_what_was_cut_short_and_keeps_the_rest(
     cache = ClipCache(folder)
     for path in wavs[:2]:
         cache.read(path)
-    (index,), (pack,) = folder.glob("*.index"), folder.glob("*.int16")
+    (index,) = folder.glob("*.index")
+    (pack,) = folder.glob("*.int16")
     lines = index.read_bytes().splitlines(keepends=True)
     if damage == "half a line":
         index.write_bytes(index.read_bytes()[:-2])
@@ -130,7 +131,8 @@ def test_an_index_of_absurd_numbers_names_no_clip(wavs, folder, line):
 
 
 def test_folder_deleted_under_an_open_cache_is_filled_again(wavs, folder, decoded):
-    other, cache = ClipCache(folder), ClipCache(folder)
+    other = ClipCache(folder)
+    cache = ClipCache(folder)
     cache.read(wavs[0])
     other = ClipCache(folder)
     shutil.rmtree(folder)

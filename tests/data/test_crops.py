@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import soundfile
 
 from asd_jax.data.audio import read_clip
-from asd_jax.data.crops import Crop, crop_batches, training_files
+from asd_jax.data.crops import Crop, RandomCrops, crop_batches, training_files
 from asd_jax.runtime.errors import InputError
 
 TEST = [f"b/{folder}/three.wav" for folder in ("test", "source_test", "target_test", "test_rename")]
@@ -44,22 +45,22 @@ def test_a_folder_without_sound_is_named(tmp_path, what):
 def test_a_batch_depends_on_seed_and_step_alone(folder):
     files = training_files(folder)
     settings = {"clips": 3, "samples": 4000, "seed": 1, "steps": 6, "speed": 0.2}
-    whole = list(crop_batches(files, read_clip, start=0, **settings))
-    later = list(crop_batches(files, read_clip, start=4, **settings))
+    crops = RandomCrops(files, read_clip, **settings)
+    whole = list(crop_batches(crops, start=0))
+    later = list(crop_batches(crops, start=4))
     assert len(whole) == 6 and len(later) == 2
-    for (wave, crops), (again, crops_again) in zip(whole[4:], later, strict=True):
+    for (wave, places), (again, places_again) in zip(whole[4:], later, strict=True):
         np.testing.assert_array_equal(wave, again)
-        assert crops == crops_again
-    other, _ = next(crop_batches(files, read_clip, start=0, **{**settings, "seed": 2}))
+        assert places == places_again
+    other, _ = next(crop_batches(dataclasses.replace(crops, seed=2), start=0))
     assert not np.array_equal(whole[0][0], other)
 
 
 def test_crops_are_the_places_they_name_and_short_recordings_repeat(folder):
     files = training_files(folder)
     waves = [read_clip(path) for path in files]
-    batch, crops = next(
-        crop_batches(files, read_clip, clips=16, samples=4000, seed=0, start=0, steps=1)
-    )
+    random = RandomCrops(files, read_clip, clips=16, samples=4000, seed=0, steps=1)
+    batch, crops = next(crop_batches(random, start=0))
     assert {crop.file for crop in crops} == {0, 1}
     for wave, crop in zip(batch, crops, strict=True):
         own = waves[crop.file]
@@ -71,8 +72,8 @@ def test_crops_are_the_places_they_name_and_short_recordings_repeat(folder):
 def test_without_a_change_of_speed_the_draws_are_those_of_one_generator_a_step(folder):
     files = training_files(folder)
     lengths = [len(read_clip(path)) for path in files]
-    settings = {"clips": 5, "samples": 2000, "seed": 7, "start": 3, "steps": 4}
-    _, crops = next(crop_batches(files, read_clip, **settings))
+    random = RandomCrops(files, read_clip, clips=5, samples=2000, seed=7, steps=4)
+    _, crops = next(crop_batches(random, start=3))
     rng = np.random.default_rng([7, 3])
     chosen = rng.integers(2, size=5)
     begins = [rng.integers(max(lengths[n] - 2000, 0) + 1) for n in chosen]
@@ -83,8 +84,9 @@ def test_a_quarter_of_the_crops_play_at_the_speed_they_name():
     # A chirp: at each place of the recording another frequency.
     second = np.arange(48000) / 16000
     wave = (0.5 * np.sin(2 * np.pi * (200 + 100 * second) * second)).astype(np.float32)
-    settings = {"clips": 200, "samples": 4000, "seed": 0, "start": 0, "steps": 1, "speed": 0.2}
-    batch, crops = next(crop_batches([Path("chirp")], lambda path: wave, **settings))
+    settings = {"clips": 200, "samples": 4000, "seed": 0, "steps": 1, "speed": 0.2}
+    random = RandomCrops([Path("chirp")], lambda path: wave, **settings)
+    batch, crops = next(crop_batches(random, start=0))
     speeds = np.array([crop.speed for crop in crops])
     assert 0.15 < np.mean(speeds != 1) < 0.35
     assert np.abs(speeds - 1).max() <= 0.2 and np.ptp(speeds) > 0.2
@@ -99,9 +101,8 @@ def test_a_quarter_of_the_crops_play_at_the_speed_they_name():
 
 def test_pieces_of_a_crop_are_the_places_they_name(folder):
     files = training_files(folder)
-    batch, crops = next(
-        crop_batches(files, read_clip, clips=8, samples=4000, seed=0, start=0, steps=1)
-    )
+    random = RandomCrops(files, read_clip, clips=8, samples=4000, seed=0, steps=1)
+    batch, crops = next(crop_batches(random, start=0))
     for wave, crop in zip(batch, crops, strict=True):
         own = read_clip(files[crop.file])
         for number, piece in enumerate(crop.cut(1000, 4)):

@@ -160,3 +160,15 @@ def test_another_file_than_the_records_is_told_and_spares_what_is_there(server, 
     assert "what came begins with b'<html>Sign in</html>'" in done.stderr
     assert (tmp_path / ".download" / "dev_fan.zip.part").read_bytes() == begun
     assert {clip.machine for clip in find_clips(tmp_path)} == {"valve"}
+
+
+def test_what_a_killed_process_left_of_an_unpacked_archive_is_removed(server, download, tmp_path):
+    assert download(tmp_path, "--machines=fan").returncode == 0
+    (tmp_path / ".download" / "dev_fan.zip").write_bytes(b"whole")
+    part = tmp_path / "dev_data" / "raw" / ".dev_fan.zip.part"
+    part.mkdir()
+    (part / "left.wav").write_bytes(b"")
+    assert download(tmp_path, "--machines=fan", "--dry_run").returncode == 0 and part.exists()
+    assert download(tmp_path, "--machines=fan").returncode == 0
+    assert not part.exists() and not (tmp_path / ".download" / "dev_fan.zip").exists()
+    assert len(server.sent("dev_fan.zip")) == 1 and len(find_clips(tmp_path)) == 2

@@ -15,7 +15,8 @@ def names(folder):
 
 def test_second_run_fetches_nothing(server, download, tmp_path):
     download(tmp_path, "--machines=fan,valve")
-    before, files = len(server.log), names(tmp_path)
+    before = len(server.log)
+    files = names(tmp_path)
     done = download(tmp_path, "--machines=fan,valve")
     assert done.returncode == 0 and "0 to fetch" in done.stdout
     assert [what for _, what, _, _ in server.log[before:]] == [f"/api/records/{DEV}"]
@@ -23,7 +24,8 @@ def test_second_run_fetches_nothing(server, download, tmp_path):
 
 
 def test_evaluation_clips_come_with_their_labels_and_licence(server, download, tmp_path):
-    train, test = "section_00_source_train_normal_0000_noAttribute.wav", "section_00_0007.wav"
+    train = "section_00_source_train_normal_0000_noAttribute.wav"
+    test = "section_00_0007.wav"
     server.records[TRAIN] = {
         "eval_data_Scanner_train.zip": zipped({"Scanner/train/" + train: b"old"}),
         "eval_data_Scanner_train_r2.zip": zipped({"Scanner/train/" + train: b"new"}),

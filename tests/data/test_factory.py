@@ -52,7 +52,8 @@ def contents(root):
 def test_same_seed_same_bytes_other_seed_other_sounds(tiny, tmp_path):
     write_factory(tmp_path / "again", **TINY)
     write_factory(tmp_path / "other", **TINY, seed=1)
-    first, other = contents(tiny), contents(tmp_path / "other")
+    first = contents(tiny)
+    other = contents(tmp_path / "other")
     assert first == contents(tmp_path / "again")
     assert first.keys() == other.keys()
     assert all(first[name] != other[name] for name in first if name.suffix == ".wav")
@@ -119,6 +120,22 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"set: cannot be written \(no space left\)"):
         write_factory(tmp_path / "set", **TINY)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_replacement_that_fails_leaves_no_half_of_the_old_set(tmp_path, monkeypatch):
+    write_factory(tmp_path / "set", **TINY)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(factory, "_rename", killed)
+        write_factory(tmp_path / "set", **TINY | {"seed": 1}, overwrite=True)
+    assert not list(tmp_path.iterdir())
+    write_factory(tmp_path / "set", **TINY | {"seed": 1}, overwrite=True)
+    (tmp_path / ".asd_jax_0123456789abcdef.part").mkdir()  # its process was killed at the end
+    write_factory(tmp_path / "set", **TINY | {"seed": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 @pytest.mark.parametrize(

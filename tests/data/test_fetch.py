@@ -82,7 +82,8 @@ def test_no_server_is_waited_for_without_end_or_word(
 ):
     for limit, seconds in (("ANSWER_S", 0.2), ("SLOW_S", 0.1), ("PATIENCE_S", 0.3)):
         monkeypatch.setattr(fetch, limit, seconds)
-    url, begin = serve(ENDLESS[name]), time.monotonic()
+    url = serve(ENDLESS[name])
+    begin = time.monotonic()
     with pytest.raises(DownloadError, match="http://127"):
         if small:
             get(new_session(), url)

@@ -46,7 +46,8 @@ def test_a_fault_of_timing_keeps_the_sound_of_a_beat_and_changes_when_it_comes(k
     clip = factory_clip("press", fault_kind=kind, grade=1, clip_seconds=4, seed=3)
     faulty = clip.machine_stem + clip.fault
     np.testing.assert_array_equal(clip.machine_stem, healthy.machine_stem)
-    power, was = np.mean(np.square(faulty)), np.mean(np.square(healthy.machine_stem))
+    power = np.mean(np.square(faulty))
+    was = np.mean(np.square(healthy.machine_stem))
     # Missing beats take power away; the other faults only move it. Measured: 0.02 dB and less.
     change = 10 * np.log10(power / was)
     assert change < -1 if kind == "missing_beat" else abs(change) < 1.0

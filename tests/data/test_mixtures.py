@@ -7,7 +7,8 @@ import pytest
 
 from asd_jax.data.mixtures import mixtures, own_sound_prevails, recolored
 
-CLIPS, SAMPLES = 6, 8000
+CLIPS = 6
+SAMPLES = 8000
 SETTINGS = {"share": 0.5, "low_db": -10.0, "high_db": 15.0}
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asd_jax.data.batches import training_batches
+from asd_jax.data.batches import Examples, training_batches
 from asd_jax.data.clips import Clip
 from asd_jax.data.noise import noise_adder
 
@@ -51,8 +51,8 @@ def test_silent_noise_changes_nothing():
 def test_a_batch_is_the_same_wherever_the_run_begins():
     def batches(start):
         order = {"batch_size": 2, "epochs": 2, "seed": 3, "start": start, "threads": 1}
-        found = training_batches(CLIPS, [{}] * 6, lambda clip: WAVE, change=adder(0.5), **order)
-        return [batch["wave"] for batch in found]
+        examples = Examples(CLIPS, [{}] * 6, lambda clip: WAVE, change=adder(0.5))
+        return [batch["wave"] for batch in training_batches(examples, **order)]
 
     whole = batches(0)
     np.testing.assert_array_equal(whole[3:], batches(3))

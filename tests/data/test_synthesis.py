@@ -30,7 +30,8 @@ def test_bad_clip_parameters_are_named():
 
 @pytest.mark.parametrize(("machine", "kind"), EVERY)
 def test_a_fault_is_added_to_the_same_machine_in_the_same_room(machine, kind):
-    healthy, faulty = clip_of(machine), clip_of(machine, kind)
+    healthy = clip_of(machine)
+    faulty = clip_of(machine, kind)
     np.testing.assert_array_equal(
         faulty.wave, faulty.machine_stem + faulty.background + faulty.fault
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd_jax.data.crops import Crop, crop_batches
+from asd_jax.data.crops import Crop, RandomCrops, crop_batches
 from asd_jax.data.targets import TargetFile, crop_frames
 from asd_jax.runtime.errors import InputError
 
@@ -72,17 +72,15 @@ def test_crops_of_recordings_get_the_frames_of_the_places_they_play():
     lengths = (48000, 20000, 5000)
     waves = [np.arange(n, dtype=np.float32) / n for n in lengths]
     frames = [((np.arange(n // 100) + 0.5) / (n // 100))[:, None] for n in lengths]
-    batch, crops = next(
-        crop_batches(
-            [Path(str(n)) for n in range(3)],
-            lambda path: waves[int(path.name)],
-            clips=24,
-            samples=16000,
-            seed=0,
-            start=0,
-            steps=1,
-        )
+    random = RandomCrops(
+        [Path(str(n)) for n in range(3)],
+        lambda path: waves[int(path.name)],
+        clips=24,
+        samples=16000,
+        seed=0,
+        steps=1,
     )
+    batch, crops = next(crop_batches(random, start=0))
     assert {crop.file for crop in crops} == {0, 1, 2}
     for wave, crop in zip(batch, crops, strict=True):
         for number, piece in enumerate(crop.cut(4000, 4)):

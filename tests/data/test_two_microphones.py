@@ -47,7 +47,8 @@ def test_cancelling_is_the_published_filter(samples):
     starts = range(0, pair.shape[1] - 1023, 512)
     c, f = np.stack([np.fft.rfft(pair[:, n : n + 1024] * window, axis=1) for n in starts], 1)
     h = (c * f.conj()).sum(0) / ((np.abs(f) ** 2).sum(0) + 1e-12)
-    total, weight = np.zeros(pair.shape[1]), np.zeros(pair.shape[1])
+    total = np.zeros(pair.shape[1])
+    weight = np.zeros(pair.shape[1])
     for n, frame in zip(starts, np.fft.irfft(c - h * f, axis=1), strict=True):
         total[n : n + 1024] += frame * window
         weight[n : n + 1024] += window**2

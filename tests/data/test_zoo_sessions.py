@@ -8,7 +8,9 @@ from asd_jax.data.zoo_sessions import CHANGES, zoo_sessions
 
 # The program takes nine seconds to compile.
 pytestmark = pytest.mark.slow
-SESSIONS, CLIPS, SAMPLES = 6, 3, 8000
+SESSIONS = 6
+CLIPS = 3
+SAMPLES = 8000
 # A machine with spectral lines, which a change of speed moves.
 KEY = jax.random.key(2)
 

@@ -40,10 +40,10 @@ def test_the_training_has_a_share_of_each_class_and_the_rest_is_held_out(
     given = clips(slow=10, fast=3)
     trained_on = []
 
-    def train(config, pretrained, windows, read, settings, *, workdir, seed):
-        trained_on.append([window.path for window in windows])
-        assert workdir == tmp_path and settings.epochs == 2 and settings.batch_size == 9
-        assert read(windows[0]).shape == (4800,)
+    def train(config, pretrained, data, settings, job):
+        trained_on.append([window.path for window in data.clips])
+        assert job.workdir == tmp_path and settings.epochs == 2 and settings.batch_size == 9
+        assert data.read(data.clips[0]).shape == (4800,)
         return {"trained": pretrained}
 
     monkeypatch.setattr("asd_jax.detector.fine_tuned.fine_tune", train)

@@ -40,7 +40,8 @@ CONTENTS = {
 @pytest.mark.parametrize("what", CONTENTS)
 @pytest.mark.parametrize("size", [1 << 16, 777])
 def test_a_stream_of_no_samples_is_refused(what, size):
-    decoder, content = Decoder(SampleFormat()), CONTENTS[what]
+    decoder = Decoder(SampleFormat())
+    content = CONTENTS[what]
     with pytest.raises(InputError, match=f"this is {what}"):
         for start in range(0, len(content), size):
             list(decoder.feed(content[start : start + size]))

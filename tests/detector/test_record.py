@@ -55,7 +55,8 @@ def test_a_watch_keeps_readings_the_case_and_its_evidence(plain, tmp_path):
 
 def test_an_alarm_that_was_on_is_taken_up_after_a_restart(plain, tmp_path):
     with Store(tmp_path / "plant.db") as store:
-        faulty, normal = sound(101, fault=0.1), sound(102)
+        faulty = sound(101, fault=0.1)
+        normal = sound(102)
         list(watch_bytes(watch(plain, store, began=NOW), chunks(faulty), Decoder(SampleFormat())))
         assert cases(store)[0].cleared is None
         later = watch(plain, store, began=NOW + 60)

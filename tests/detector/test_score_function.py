@@ -20,7 +20,8 @@ HEARD = np.stack(
 
 
 def difference(one):
-    ours, theirs = fused(one.process(HEARD)[0]), np.asarray(jax.jit(score_function(one))(HEARD))
+    ours = fused(one.process(HEARD)[0])
+    theirs = np.asarray(jax.jit(score_function(one))(HEARD))
     return np.max(np.abs(theirs - ours) / np.maximum(1, np.abs(ours)))
 
 

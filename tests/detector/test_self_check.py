@@ -33,7 +33,7 @@ def test_one_long_recording_is_usable_as_one_session(normal):
     assert found.verdict == "usable, but" and found.sessions["count"] == 1
     assert "one session: 1 recording, cut into 24 windows" in found.why
     assert "record on three days or more" in found.why
-    assert any(line.startswith("1 session, 0.01 hours") for line in found.lines())
+    assert any(line.startswith("1 session, 0.8 minutes") for line in found.lines())
     assert "not enough" not in "\n".join(found.lines())
 
 

@@ -25,7 +25,8 @@ def heard(content, chunks=(), *, form=None, samples=8000, hop=6000):
     """Bytes cut at the places given -> ([(first sample, window)], [events])."""
     decoder = Decoder(form or SampleFormat())
     windows = WindowCutter(samples, hop, RATE)
-    found, events = [], []
+    found = []
+    events = []
 
     def take(items):
         for item in items:

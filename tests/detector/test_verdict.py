@@ -22,7 +22,8 @@ def test_a_verdict_says_in_what_a_sound_differs(verdict):
 
 
 def test_further_notes_come_after_those_it_has(verdict):
-    short, clipped = Note(Kind.SHORT, "a"), Note(Kind.CLIPPING, "b")
+    short = Note(Kind.SHORT, "a")
+    clipped = Note(Kind.CLIPPING, "b")
     noted = verdict.noted(short).noted(clipped)
     assert noted.notes == (short, clipped) and noted.note == "short: a; clipping: b"
     assert verdict.notes == () and verdict.note == ""

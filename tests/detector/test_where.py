@@ -39,6 +39,7 @@ def test_a_band_is_said_in_kilohertz_and_decibels():
 
 def test_the_edges_lie_between_the_filters_and_reach_from_zero_to_half_the_rate():
     front_end = FrontEnd("even", RATE, high_hz=RATE / 2, simam=SimAM("none"))
-    edges, centres = filter_edges(front_end), front_end.filter_centres
+    edges = filter_edges(front_end)
+    centres = front_end.filter_centres
     assert edges[0] == 0 and edges[-1] == RATE / 2 and len(edges) == len(centres) + 1
     assert (edges[:-1] < centres).all() and (centres < edges[1:]).all()

@@ -9,8 +9,10 @@ KEY = jax.random.key(0)
 
 def test_mixup_mixes_inputs_and_labels_by_the_same_weight():
     weight, partner = mixup_pairs(KEY, 64, alpha=0.4, probability=0.5)
-    wave, labels = jax.random.normal(KEY, (64, 100)), jax.nn.one_hot(jnp.arange(64), 64)
-    mixed, soft = mix(wave, weight, partner), mix(labels, weight, partner)
+    wave = jax.random.normal(KEY, (64, 100))
+    labels = jax.nn.one_hot(jnp.arange(64), 64)
+    mixed = mix(wave, weight, partner)
+    soft = mix(labels, weight, partner)
     for n in range(64):
         np.testing.assert_allclose(
             mixed[n], weight[n] * wave[n] + (1 - weight[n]) * wave[partner[n]], rtol=1e-5
@@ -41,7 +43,8 @@ def test_spec_augment_zeroes_one_stripe_each_way():
     masked = np.asarray(
         spec_augment(KEY, jnp.ones((500, 200, 128)), max_frames=80, max_filters=40, probability=1.0)
     )
-    rows, columns = (masked == 0).all(2), (masked == 0).all(1)
+    rows = (masked == 0).all(2)
+    columns = (masked == 0).all(1)
     np.testing.assert_array_equal(masked == 0, rows[:, :, None] | columns[:, None, :])
     for stripes, widest in ((rows, 80), (columns, 40)):
         assert (np.diff(stripes.astype(int), axis=1) == 1).sum(

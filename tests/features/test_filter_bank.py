@@ -31,7 +31,8 @@ def float64_reference(wave, bank, sample_rate=16000):
     """Kaldi's steps one by one in float64, frame by frame: an independent way to the same
     numbers.
     """
-    size, hop = sample_rate // 40, sample_rate // 100
+    size = sample_rate // 40
+    hop = sample_rate // 100
     rows = []
     for start in range(0, len(wave) - size + 1, hop):
         frame = wave[start : start + size].astype(np.float64)
@@ -49,7 +50,8 @@ def float64_reference(wave, bank, sample_rate=16000):
     ("name", "tolerance"), list(zip(CLIPS, [3e-4, 2e-2, 3.2e-3, 1e-6, 1e-4, 1.2e-4], strict=True))
 )
 def test_mel_bank_agrees_with_torchaudio_in_float32(golden, name, tolerance):
-    arrays, i = golden("fbank"), CLIPS.index(name)
+    arrays = golden("fbank")
+    i = CLIPS.index(name)
     ours = np.asarray(log_filter_bank(wave_of(golden, name), spacing="mel"))[0]
     assert len(ours) == arrays[f"n_frames{i}"]
     np.testing.assert_allclose(
@@ -107,7 +109,8 @@ def test_even_bank_is_evenly_spaced_with_equal_weight():
 
 def test_even_bank_is_torchaudios_linear_fbanks():
     """Its definition in float64: slopes to the left and right of evenly spaced edges."""
-    frequency, edge = np.linspace(0, 8000, 257), np.linspace(20, 8000, 130)
+    frequency = np.linspace(0, 8000, 257)
+    edge = np.linspace(20, 8000, 130)
     step = np.diff(edge)
     slope = edge[None] - frequency[:, None]  # "frequency edge"
     expected = np.maximum(0, np.minimum(-slope[:, :-2] / step[:-1], slope[:, 2:] / step[1:]))

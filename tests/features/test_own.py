@@ -51,7 +51,8 @@ def test_the_same_filters_give_the_same_energies_and_front_end(module):
     own = log_filter_bank(wave, spacing=f"{module}:even")
     np.testing.assert_array_equal(own, log_filter_bank(wave, spacing="even"))
     simam = SimAM("none")
-    ours, theirs = FrontEnd(f"{module}:even", simam=simam), FrontEnd("even", simam=simam)
+    ours = FrontEnd(f"{module}:even", simam=simam)
+    theirs = FrontEnd("even", simam=simam)
     np.testing.assert_array_equal(ours.filter_centres, theirs.filter_centres)
 
 

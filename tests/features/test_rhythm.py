@@ -7,7 +7,8 @@ import pytest
 
 from asd_jax.features.rhythm import autocorrelation, lags, regularity, rhythm
 
-FRAMES, PERIOD = 400, 26
+FRAMES = 400
+PERIOD = 26
 
 
 def beats(at, *, noise=0.3, seed=0):

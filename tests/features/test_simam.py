@@ -55,7 +55,8 @@ def test_constant_map_gets_one_weight():
 def test_local_tiles_do_not_see_each_other():
     louder = MAP.copy()
     louder[:, :32, :32] *= 10
-    before, after = simam_weights(MAP, tile=(32, 32)), simam_weights(louder, tile=(32, 32))
+    before = simam_weights(MAP, tile=(32, 32))
+    after = simam_weights(louder, tile=(32, 32))
     np.testing.assert_array_equal(before[:, 32:], after[:, 32:])
     np.testing.assert_array_equal(before[:, :, 32:], after[:, :, 32:])
 

@@ -23,7 +23,8 @@ def test_scale_starts_at_the_fixed_one():
 
 def test_next_scale_is_the_papers():
     rng = np.random.default_rng(0)
-    cosine, label = rng.uniform(-1, 1, (7, 5)), rng.integers(0, 5, 7)
+    cosine = rng.uniform(-1, 1, (7, 5))
+    label = rng.integers(0, 5, 7)
     others = np.exp(4.0 * cosine)
     others[np.arange(7), label] = 0
     angle = np.median(np.arccos(cosine[np.arange(7), label]))
@@ -36,7 +37,8 @@ def test_next_scale_is_the_papers():
 
 def test_next_scale_of_subclusters_counts_all_centres():
     rng = np.random.default_rng(1)
-    cosine, label = rng.uniform(-1, 1, (7, 5, 3)), rng.integers(0, 5, 7)
+    cosine = rng.uniform(-1, 1, (7, 5, 3))
+    label = rng.integers(0, 5, 7)
     angle = np.median(np.arccos(cosine[np.arange(7), label].max(-1)))
     expected = np.log(np.exp(4.0 * cosine).sum((1, 2)).mean()) / np.cos(min(np.pi / 4, angle))
     got = next_scale(jnp.float32(4.0), jnp.asarray(cosine, jnp.float32), jnp.eye(5)[label])
@@ -83,7 +85,8 @@ def test_two_classes_keep_a_positive_scale():
 @pytest.mark.parametrize("centres", [1, 3])
 def test_public_scale_sums_the_angles_to_a_classs_centres(centres):
     rng = np.random.default_rng(2)
-    cosine, label = rng.uniform(-1, 1, (7, 5, centres)), rng.integers(0, 5, 7)
+    cosine = rng.uniform(-1, 1, (7, 5, centres))
+    label = rng.integers(0, 5, 7)
     exponents = 4.0 * cosine
     if centres == 1:
         exponents[np.arange(7), label] = 0

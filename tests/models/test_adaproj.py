@@ -6,7 +6,8 @@ import pytest
 from asd_jax.models.adaproj import AdaProj, projection_cosine
 
 RNG = np.random.default_rng(0)
-X, VECTORS = RNG.normal(size=(6, 16)), RNG.normal(size=(4, 3, 16))
+X = RNG.normal(size=(6, 16))
+VECTORS = RNG.normal(size=(4, 3, 16))
 LABELS = jnp.eye(4)[jnp.arange(6) % 4]
 
 
@@ -43,7 +44,8 @@ def test_an_embedding_inside_a_classs_subspace_is_at_its_centre():
 
 
 def test_the_scale_follows_the_batch_as_in_adacos():
-    head, x = AdaProj(4, 3), jnp.asarray(X, jnp.float32)
+    head = AdaProj(4, 3)
+    x = jnp.asarray(X, jnp.float32)
     variables = head.init(jax.random.key(0), x, LABELS)
     (logits, cosine), changed = head.apply(variables, x, LABELS, mutable=["adacos"])
     start = np.sqrt(2) * np.log(3)

@@ -16,7 +16,8 @@ def test_margin_only_on_target_class():
 
 
 def test_soft_labels_share_the_margin():
-    cosine, labels = np.array([0.3, -0.2, 0.9]), np.array([0.7, 0.3, 0.0])
+    cosine = np.array([0.3, -0.2, 0.9])
+    labels = np.array([0.7, 0.3, 0.0])
     logits = arcface_logits(jnp.asarray(cosine)[None], jnp.asarray(labels)[None])
     np.testing.assert_allclose(logits[0], 30 * np.cos(np.arccos(cosine) + 0.5 * labels), rtol=1e-5)
 
@@ -62,7 +63,8 @@ def test_length_of_embeddings_does_not_matter():
 
 
 def test_loss_is_soft_cross_entropy():
-    logits, labels = jnp.array([[2.0, 1.0], [0.0, 3.0]]), jnp.array([[0.6, 0.4], [1.0, 0.0]])
+    logits = jnp.array([[2.0, 1.0], [0.0, 3.0]])
+    labels = jnp.array([[0.6, 0.4], [1.0, 0.0]])
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     assert arcface_loss(logits, labels) == pytest.approx(
         float(-(labels * log_p).sum(1).mean()), rel=1e-6
@@ -84,8 +86,10 @@ def test_the_nearest_of_a_classs_subcentres_counts():
 
 
 def test_one_subcentre_each_is_arcface():
-    x, labels = jax.random.normal(jax.random.key(0), (4, 16)), jnp.eye(3)[jnp.arange(4) % 3]
-    plain, each = ArcFace(classes=3), ArcFace(classes=3, subcentres=(1, 1, 1))
+    x = jax.random.normal(jax.random.key(0), (4, 16))
+    labels = jnp.eye(3)[jnp.arange(4) % 3]
+    plain = ArcFace(classes=3)
+    each = ArcFace(classes=3, subcentres=(1, 1, 1))
     params = plain.init(jax.random.key(1), x, labels)
     jax.tree.map(
         np.testing.assert_array_equal, plain.apply(params, x, labels), each.apply(params, x, labels)

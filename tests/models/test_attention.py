@@ -57,7 +57,8 @@ def test_it_stands_in_simams_place_and_leaves_the_baseline_alone():
     front = FrontEnd(simam=SimAM("none"))
     wave = jax.random.normal(jax.random.key(0), (2, 8000)) * 0.1
     parts = (front, EATConfig(32, 2, 2), Pooling(embedding_dim=16))
-    rival, plain = Encoder(EncoderConfig(*parts, "se")), Encoder(EncoderConfig(*parts))
+    rival = Encoder(EncoderConfig(*parts, "se"))
+    plain = Encoder(EncoderConfig(*parts))
     params = jax.jit(rival.init)(jax.random.key(1), wave)["params"]
     others = {name: value for name, value in params.items() if name != "attention"}
     embedding, out = rival.apply({"params": params}, wave)

@@ -13,7 +13,9 @@ from asd_jax.models.ced import CED, CEDConfig, ced_params, decibel_mel
 from asd_jax.runtime.errors import InputError
 from benchmarks.examples import ced as example
 
-WIDTH, DEPTH, HEADS = 48, 2, 4
+WIDTH = 48
+DEPTH = 2
+HEADS = 4
 
 
 def tensors():
@@ -150,7 +152,8 @@ def test_names_of_hugging_face_are_the_same_model():
     renamed = {
         f"encoder.{name.replace('init_bn.1.', 'init_bn.')}": t for name, t in TENSORS.items()
     }
-    one, other = ced_params(TENSORS, HEADS), ced_params(renamed, HEADS)
+    one = ced_params(TENSORS, HEADS)
+    other = ced_params(renamed, HEADS)
     assert one[0] == other[0]
     np.testing.assert_array_equal(one[1]["patch"]["kernel"], other[1]["patch"]["kernel"])
 

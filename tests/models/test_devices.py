@@ -17,7 +17,8 @@ def test_programs_are_made_for_jaxs_default_device():
 
 def test_each_device_does_its_own_clips_and_gradients_of_what_is_whole_add_up():
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "shard"))
-    x, w = jax.random.normal(jax.random.key(0), (16, 4)), jnp.arange(12.0).reshape(4, 3)
+    x = jax.random.normal(jax.random.key(0), (16, 4))
+    w = jnp.arange(12.0).reshape(4, 3)
     rows = []
 
     def product(x, w):

@@ -8,7 +8,8 @@ import pytest
 from asd_jax.models import dot_product_attention as attention
 from asd_jax.models.eat import EAT, EATConfig
 
-BFLOAT16, FLOAT32 = jnp.dtype("bfloat16"), jnp.dtype("float32")
+BFLOAT16 = jnp.dtype("bfloat16")
+FLOAT32 = jnp.dtype("float32")
 
 
 def random(tokens, clips=2, heads=2, width=8):
@@ -58,7 +59,8 @@ def test_unknown_attention_is_refused():
 
 @pytest.mark.parametrize("tokens", [1, 8, 104, 105, 513])
 def test_tokens_filled_up_change_neither_values_nor_gradients(tokens):
-    qkv, towards = random(tokens), random(tokens)[:, :, 0]
+    qkv = random(tokens)
+    towards = random(tokens)[:, :, 0]
 
     def padded(qkv):
         filled = attention.padded_attention(qkv, "xla")
@@ -70,7 +72,8 @@ def test_tokens_filled_up_change_neither_values_nor_gradients(tokens):
         jax.jit(functools.partial(attention.attend, attention="exact")), qkv
     )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)  # measured 4.8e-7
-    (gradient,), (exact,) = back(towards), exact_back(towards)
+    (gradient,) = back(towards)
+    (exact,) = exact_back(towards)
     # max|diff| / max|g|; measured 3.4e-7
     np.testing.assert_allclose(gradient, exact, rtol=0, atol=7e-7 * np.abs(exact).max())
 
@@ -93,7 +96,8 @@ def test_nothing_is_seen_of_what_the_kernel_leaves_in_the_fill(monkeypatch, rema
     config = EATConfig(embed_dim=32, depth=2, num_heads=2)
     x = jax.random.normal(jax.random.key(0), (2, 48, 128))  # 25 tokens
     params = EAT(config).init(jax.random.key(1), x)["params"]
-    plain, calls = jax.nn.dot_product_attention, []
+    plain = jax.nn.dot_product_attention
+    calls = []
 
     def kernel(q, k, v, query_seq_lengths, key_value_seq_lengths, implementation):
         calls.append((q.shape[1], implementation))
@@ -127,7 +131,8 @@ class Device:
 
 def gpu(capability):
     device = Device("gpu")
-    device.compute_capability, device.device_kind = capability, f"GPU {capability}"
+    device.compute_capability = capability
+    device.device_kind = f"GPU {capability}"
     return device
 
 
@@ -149,7 +154,8 @@ def test_the_fused_kernel_is_for_half_precision_on_nvidias_gpus(monkeypatch, dev
 
 def test_what_the_kernel_refuses_is_computed_by_the_formula_and_said_once(monkeypatch, capsys):
     monkeypatch.setattr(attention, "target_device", lambda: old)
-    old, qkv = gpu("7.5"), random(9).astype(jnp.bfloat16)
+    old = gpu("7.5")
+    qkv = random(9).astype(jnp.bfloat16)
     for _ in range(12):
         found = attention.attend(qkv)
     np.testing.assert_array_equal(found, attention.attend(qkv, "exact"))
@@ -180,7 +186,8 @@ def test_a_kernel_that_compiles_is_not_refused_whatever_is_traced_around(monkeyp
         lambda *args, implementation, **lengths: plain(*args, **lengths, implementation="xla"),
     )
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
-    device, found = gpu("9.0"), []
+    device = gpu("9.0")
+    found = []
 
     @jax.jit
     def program(x):

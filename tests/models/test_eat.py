@@ -73,7 +73,8 @@ def test_position_table_is_exact(golden, name):
 def test_position_table_of_the_public_sizes_is_exact(golden, name):
     arrays = golden("sincos")
     width, times = (int(part) for part in name.removeprefix("D").removesuffix("x8").split("_"))
-    rows, values = arrays[f"{name}_rows"], arrays[f"{name}_values"]
+    rows = arrays[f"{name}_rows"]
+    values = arrays[f"{name}_values"]
     np.testing.assert_array_equal(position_table(width, times, 8)[rows], values)
 
 
@@ -149,7 +150,8 @@ def test_recomputing_blocks_changes_nothing(params):
 
 
 def test_blocks_in_a_loop_compute_the_same(params):
-    module, x = EAT(CONFIG), jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 128)), "f4")
+    module = EAT(CONFIG)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 128)), "f4")
     _, plain = module.apply({"params": params}, x)
     _, looped = module.apply({"params": stacked_blocks(params, 2)}, x)
     for name in ("blocks", "ffn"):

@@ -3,7 +3,7 @@
 import pytest
 
 from asd_jax.monitoring import cases
-from asd_jax.monitoring.cases import LONGEST_SHELF, Occurrence
+from asd_jax.monitoring.cases import Occurrence
 from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 
@@ -74,19 +74,6 @@ def test_a_quiet_hour_delays_the_announcement_while_the_alarm_lasts(store):
     assert [case.machine for case in cases.announce_due(store, NOW + 9)] == ["pump"]
 
 
-def test_a_shelved_machine_is_announced_when_the_time_is_over(store):
-    cases.raise_case(store, "pump", alarm())
-    cases.shelve(store, "pump", NOW, until=NOW + 100, by="Ann")
-    assert cases.cases(store)[0].state(NOW + 50) == "shelved"
-    assert cases.announce_due(store, NOW + 50) == []
-    assert [case.id for case in cases.announce_due(store, NOW + 100)] == [1]
-    cases.shelve(store, "pump", NOW, until=NOW + 100)
-    cases.unshelve(store, "pump", NOW + 1)
-    cases.unshelve(store, "pump", NOW + 2)
-    assert cases.cases(store)[0].state(NOW + 2) == "raised"
-    assert kinds(store).count("alarm_unshelved") == 1
-
-
 def test_wrong_requests_say_what_is_there(store):
     cases.raise_case(store, "pump", alarm())
     cases.acknowledge(store, 1, NOW, "Ann")
@@ -94,11 +81,6 @@ def test_wrong_requests_say_what_is_there(store):
         cases.acknowledge(store, 1, NOW)
     with pytest.raises(InputError, match="no case 7"):
         cases.acknowledge(store, 7, NOW)
-    with pytest.raises(InputError, match="no machine 'fan'.*it knows: pump"):
-        cases.shelve(store, "fan", NOW, NOW + 9)
-    for until in (NOW, NOW + LONGEST_SHELF + 1, float("nan")):
-        with pytest.raises(InputError, match="must be above 0 and at most 720 h"):
-            cases.shelve(store, "pump", NOW, until)
 
 
 def test_a_case_survives_a_restart_and_an_alarm_that_was_never_ended(store):

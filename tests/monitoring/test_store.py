@@ -69,7 +69,8 @@ def test_readings_that_come_late_join_the_merged_one_of_their_time(store):
 
 def test_the_number_of_rows_is_bounded_by_the_stages(store):
     # 410 days of four readings each, of which a month stays as it is, and a year as hours.
-    days, a_day = 410, 4
+    days = 410
+    a_day = 4
     for day in range(days):
         times = NOW + DAY * (day + np.arange(a_day) / a_day)
         store.add("pump", *(reading(time, bands=None) for time in times))

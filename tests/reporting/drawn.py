@@ -7,7 +7,8 @@ from asd_jax.reporting import plots, spectrograms
 from asd_jax.scoring.intervals import Interval
 
 RNG = np.random.default_rng(0)
-LABEL, SCORE = RNG.integers(0, 2, 60), RNG.normal(size=60)
+LABEL = RNG.integers(0, 2, 60)
+SCORE = RNG.normal(size=60)
 NOISE = RNG.normal(size=(998, 128))
 ROWS = [
     {"step": n, "loss": 1 / n, "accuracy": 0.5, "learning_rate": 1e-3, "clips_per_second": 9.0}

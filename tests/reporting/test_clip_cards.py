@@ -1,7 +1,8 @@
 import numpy as np
 
 from asd_jax.features.front_end import FrontEnd
-from asd_jax.reporting.clip_cards import clip_sections, most_wrong
+from asd_jax.reporting.clip_cards import Recordings, clip_sections, most_wrong
+from asd_jax.reporting.sections import ScoredSection
 from asd_jax.scoring.anomaly_score import score_machine
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
@@ -11,8 +12,10 @@ def test_a_clip_is_ranked_among_its_section():
     """Section 01's anomalies stand out a thousand times as far, which says nothing of section
     00's.
     """
-    n, rng = 40, np.random.default_rng(0)
-    section, split = np.repeat(["00", "01"], 20), np.array(["train", "test"] * 20)
+    n = 40
+    rng = np.random.default_rng(0)
+    section = np.repeat(["00", "01"], 20)
+    split = np.array(["train", "test"] * 20)
     vectors = rng.normal(size=(n, 5)) + np.outer(
         (section == "01") & (split == "test"), np.full(5, 1e3)
     )
@@ -20,10 +23,9 @@ def test_a_clip_is_ranked_among_its_section():
     embeddings = Embeddings(vectors.astype(np.float32), np.arange(n).astype(str), *columns)
     scoring = Scoring(distance="euclidean")
     scores = score_machine(embeddings, scoring)
-    front_end = FrontEnd("even")
-    (found,) = clip_sections(
-        "pump", "00", embeddings, scores, scoring, lambda *of: None, front_end, 1
-    )
+    recordings = Recordings(lambda *of: None, FrontEnd("even"), "pump")
+    section_00 = ScoredSection.of("pump", "00", embeddings, scores)
+    (found,) = clip_sections(section_00, recordings, scoring, 1)
     assert "rank 1 of 10 test clips" in found.parts[0].facts
 
 

@@ -96,7 +96,8 @@ def test_a_page_is_whole_or_not_there(tmp_path):
 
 
 def test_names_are_shown_as_they_are_and_steer_nothing(tmp_path):
-    name, shown = "<b>\x1b[31m\u202e\udcff\0 [a] $x$", r"&lt;b&gt;\x1b[31m\u202e\udcff\x00 [a] $x$"
+    name = "<b>\x1b[31m\u202e\udcff\0 [a] $x$"
+    shown = r"&lt;b&gt;\x1b[31m\u202e\udcff\x00 [a] $x$"
     card = ClipCard(name, [name], [Plot("<svg>\n</svg>", name)], [Sound(name, "data:,")])
     parts = [Table([name], [[name]], name), card]
     write_page(

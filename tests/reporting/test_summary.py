@@ -26,7 +26,9 @@ def lines(own, plain):
 
 
 def test_the_page_says_whether_the_filter_bank_is_beaten_beyond_chance():
-    good, weak, same = scored(2, 0), scored(0.2, 1), scored(0.2, 2)
+    good = scored(2, 0)
+    weak = scored(0.2, 1)
+    same = scored(0.2, 2)
     assert ": better than the filter bank beyond chance" in lines(good, weak)
     assert ": worse than the filter bank beyond chance" in lines(weak, good)
     assert ": not distinguishable from the filter bank by these clips" in lines(weak, same)
@@ -37,7 +39,8 @@ def test_the_page_says_whether_the_filter_bank_is_beaten_beyond_chance():
 
 
 def test_a_baseline_of_other_clips_is_not_compared():
-    own, plain = scored(2, 0), scored(0, 1)
+    own = scored(2, 0)
+    plain = scored(0, 1)
     clips = plain["fan"].clips[np.arange(120) > 3]
     less = MachineScores(clips, plain["fan"].score[4:], plain["fan"].decision[4:], {"00": 1.0}, ())
     assert "On the same clips" not in lines(own, {"fan": less})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 
 import jax
 import numpy as np
@@ -18,8 +19,10 @@ from asd_jax.run import cached_tokens as module
 from asd_jax.run.cached_tokens import FILE, cached_tokens
 from asd_jax.run.clips import clip_windows
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune
-from asd_jax.training.settings import Augmentation, FineTuning, Optimizer
+from asd_jax.training.loop import Job
+from asd_jax.training.settings import Augmentation, FineTuning, Log, Optimizer
 from asd_jax.training.weights import random_eat
 
 SIZES = EATConfig(32, 2, 2)
@@ -35,7 +38,8 @@ EAT = (SIZES, jax.tree.map(np.asarray, random_eat(SIZES, 0)))
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
-    folder, clips = tmp_path_factory.mktemp("clips"), []
+    folder = tmp_path_factory.mktemp("clips")
+    clips = []
     for n in range(10):
         path = folder / f"{n}.wav"
         soundfile.write(path, sound(n, 0.5, fault=0.1 * (n % 2)), 16000)
@@ -48,7 +52,8 @@ def trained(windows, workdir, tokens):
     if tokens is None:
         settings = dataclasses.replace(settings, cache_tokens=False)
     read = module.window_reader(CONFIG, windows)
-    fine_tune(ENCODER, EAT[1], windows, read, settings, workdir=workdir, log_every=1, tokens=tokens)
+    data = TrainingClips(windows, read, tokens=tokens)
+    fine_tune(ENCODER, EAT[1], data, settings, Job(workdir, log=Log(every=1)))
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
 
@@ -95,3 +100,15 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_computed(
         cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
     with pytest.raises(InputError, match="`weights=FILE`"):
         cached_tokens(CONFIG, ENCODER, None, windows, tmp_path)
+
+
+def test_a_full_disk_is_one_message_and_ends_no_process(windows, tmp_path):
+    """Memory-mapped tokens would meet SIGBUS; a limit of the file's size is a disk that is full."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"tokens.npy: cannot be written \(File too large"):
+            cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    assert not list(tmp_path.rglob("*.part"))

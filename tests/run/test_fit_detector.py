@@ -20,9 +20,9 @@ def test_a_training_goes_on_only_with_what_it_was_begun_with(
         write(normal / name, [sound(n, 0.2) for n in range(3)])
     began = []
 
-    def interrupted(config, pretrained, heard, read, settings, *, workdir, seed):
-        began.append((workdir / "checkpoints").exists())
-        (workdir / "checkpoints").mkdir(exist_ok=True)
+    def interrupted(config, pretrained, data, settings, job):
+        began.append((job.workdir / "checkpoints").exists())
+        (job.workdir / "checkpoints").mkdir(exist_ok=True)
         raise InputError("interrupted")
 
     monkeypatch.setattr("asd_jax.detector.fine_tuned.fine_tune", interrupted)

@@ -81,8 +81,10 @@ def test_a_map_that_needs_an_extra_says_so_before_anything_is_computed(
 
 
 def test_anybodys_embeddings_get_a_page_too(command, tmp_path):
-    n, rng = 40, np.random.default_rng(0)
-    split, label = np.array(["train", "test"] * 20), np.array([0, 0, 0, 1] * 10)
+    n = 40
+    rng = np.random.default_rng(0)
+    split = np.array(["train", "test"] * 20)
+    label = np.array([0, 0, 0, 1] * 10)
     columns = [
         np.full(n, "00"),
         split,

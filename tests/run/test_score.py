@@ -51,10 +51,8 @@ def test_an_error_of_scoring_names_the_machine_and_writes_nothing(command, folde
 
 
 def test_scores_hold_what_the_last_run_scored_and_nothing_older(command, folder, tmp_path):
-    flags, scores = (
-        [f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN],
-        tmp_path / "run" / "scores",
-    )
+    flags = [f"--embeddings={folder}", f"--workdir={tmp_path / 'run'}", PLAIN]
+    scores = tmp_path / "run" / "scores"
     assert command(asd_jax.evaluate, *flags)[0] == 0
     (scores / "own.csv").write_text("mine")
     before = {path.name: path.stat().st_mtime_ns for path in scores.iterdir()}
@@ -63,7 +61,8 @@ def test_scores_hold_what_the_last_run_scored_and_nothing_older(command, folder,
     assert {path.name: path.stat().st_mtime_ns for path in scores.iterdir()} == before
     (folder / "pump.npz").unlink()
     assert command(asd_jax.evaluate, *flags, "--year=2021")[0] == 0
-    kinds, domains = ("anomaly_score", "decision_result"), ("source", "target")
+    kinds = ("anomaly_score", "decision_result")
+    domains = ("source", "target")
     expected = {f"{kind}_fan_section_00_{domain}_test.csv" for kind in kinds for domain in domains}
     assert {path.name for path in scores.iterdir()} == {"own.csv", *expected}
 
@@ -83,7 +82,8 @@ def test_scores_hold_what_the_last_run_scored_and_nothing_older(command, folder,
 def test_what_a_finished_run_cannot_be_scored_by_changes_nothing(
     command, folder, tmp_path, config, flag, said
 ):
-    run, embeddings = tmp_path / "run", "seed_0/embeddings" if "seeds" in config else "embeddings"
+    run = tmp_path / "run"
+    embeddings = "seed_0/embeddings" if "seeds" in config else "embeddings"
     (run / embeddings).parent.mkdir(parents=True, exist_ok=True)
     folder.rename(run / embeddings)
     (run / "config.json").write_text(json.dumps(config))
@@ -105,7 +105,8 @@ def test_a_run_scored_anew_into_another_folder_stays_as_it_was(command, tmp_path
         train_target=2,
         test_per_condition=3,
     )
-    run, other = tmp_path / "run", tmp_path / "other"
+    run = tmp_path / "run"
+    other = tmp_path / "other"
     flags = [
         "--config=quickstart:smoke",  # whose machines are fan and gearbox, of the factory alone
         "--config.model.encoder=filter_bank",

@@ -22,7 +22,8 @@ def test_score_goes_on_after_a_bad_file(command, fitted, tmp_path):
 def test_short_recordings_and_names_that_are_not_utf_8_are_told(command, fitted, tmp_path):
     test = write(tmp_path / "test", [sound(300), sound(301, 1.0)])
     os.rename(os.fsencode(test / "00.wav"), os.fsencode(test) + b"/p\xfcmpe.wav")
-    table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
+    table = tmp_path / "scores.csv"
+    page = tmp_path / "scores.html"
     _, out, err = command(
         asd_jax.detect, "score", f"--detector={fitted}", test, f"--csv={table}", f"--html={page}"
     )
@@ -60,7 +61,8 @@ def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(
 ):
     test = write(tmp_path / "test", [sound(300 + n, fault=0.05 if n == 3 else 0) for n in range(7)])
     (test / "05.wav").write_bytes(b"RIFF")
-    table, flags = tmp_path / "scores.csv", [f"--detector={fitted}", test]
+    table = tmp_path / "scores.csv"
+    flags = [f"--detector={fitted}", test]
     status, _, err = command(asd_jax.detect, "score", *flags, f"--csv={table}")
     assert status == 3 and "05.wav: not readable" in err and "1 of 6 anomalous" in err
     at_once = table.read_bytes()
@@ -75,14 +77,17 @@ def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(
         return examine_all(detector, waves, sample_rate)
 
     monkeypatch.setattr(Detector, "examine_all", pulled)
-    pulled.count, pulled.most = 0, 4
+    pulled.count = 0
+    pulled.most = 4
     assert command(asd_jax.detect, "score", *flags)[0] == 1  # in the second shard
     table.unlink()
-    pulled.count, pulled.most = 0, 6 - 3
+    pulled.count = 0
+    pulled.most = 6 - 3
     status, out, err = command(asd_jax.detect, "score", *flags)
     assert status == 3 and not out and "05.wav: not readable" in err and "1 of 6 anomalous" in err
     assert table.read_bytes() == at_once
-    pulled.count, pulled.most = 0, 0
+    pulled.count = 0
+    pulled.most = 0
     status, out, err = command(asd_jax.detect, "score", *flags, "--json")
     assert (
         status == 3 and [json.loads(line)["file"][-6:] for line in out.splitlines()][-1] == "06.wav"

@@ -27,13 +27,11 @@ class Worker:
     """Squares numbers, remembers which, and may fail at one."""
 
     def __init__(self, folder, *, of="squares", fails_at=None, before=lambda: None, wait=True):
-        self.folder, self.of, self.fails_at, self.before, self.wait = (
-            folder,
-            of,
-            fails_at,
-            before,
-            wait,
-        )
+        self.folder = folder
+        self.of = of
+        self.fails_at = fails_at
+        self.before = before
+        self.wait = wait
         self.did = []
 
     def work(self, shard, part):
@@ -80,7 +78,8 @@ def test_any_number_of_workers_do_every_item_once_and_join_the_same(tmp_path, co
 
 
 def test_an_interruption_costs_one_shard_at_most(tmp_path):
-    first, second = Worker(tmp_path, fails_at=12), Worker(tmp_path)
+    first = Worker(tmp_path, fails_at=12)
+    second = Worker(tmp_path)
     with pytest.raises(InputError, match="12: not a number"):
         first()
     assert first.did == ITEMS[:10]
@@ -170,7 +169,8 @@ def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(
     status, _, err = evaluate(command, recordings, tmp_path / "undisturbed")
     assert status == 0, err
     monkeypatch.setattr(shards, "SHARD", 8)
-    embedded, embed_machine = [], embed.embed_machine
+    embedded = []
+    embed_machine = embed.embed_machine
 
     def counting(config, encoder, params, clips):
         found = embed_machine(config, encoder, params, clips)
@@ -199,10 +199,8 @@ def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(
     ), err
     assert left(tmp_path / "run") == left(tmp_path / "undisturbed")
     # a worker that looked just before the others joined all
-    joined, looks = (
-        embed._joined,
-        iter([False]),
-    )
+    joined = embed._joined
+    looks = iter([False])
     monkeypatch.setattr(embed, "_joined", lambda *of: next(looks, True) and joined(*of))
     status, out, err = evaluate(command, recordings, tmp_path / "run", "--worker")
     assert status == 0 and "0 clips embedded here" in out and len(embedded) == 4, err

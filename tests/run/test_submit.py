@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scoring.submissions import write
 
 import asd_jax.submit
 from asd_jax.config import RunConfig
 from asd_jax.data.dcase import edition
 from asd_jax.runtime.settings import to_dict
-from asd_jax.scoring.submission import read_submission, write_submission
+from asd_jax.scoring.submission import read_submission
 
 YEARS = (2020, 2021, 2022, 2025, 2026)
 AUTHORS = {
@@ -30,7 +31,8 @@ AUTHORS = {
 
 def run_of(folder, year, *, clips=4, label=""):
     """A finished run on development and evaluation machines, without an encoder."""
-    of, rng = edition(year), np.random.default_rng(year)
+    of = edition(year)
+    rng = np.random.default_rng(year)
     folder.mkdir()
     config = to_dict(RunConfig())
     config["data"]["year"] = year
@@ -50,15 +52,15 @@ def run_of(folder, year, *, clips=4, label=""):
             if year == 2021:
                 files = [f"section_{section}_{d}_test_{n:04}.wav" for n, d in enumerate(domain)]
             score = rng.normal(size=2 * clips)
-            write_submission(
+            write(
                 folder / "scores",
                 machine,
-                [section] * len(files),
                 files,
                 score,
                 score > 0,
-                year=year,
+                section=section,
                 domain=domain,
+                year=year,
             )
     return folder
 

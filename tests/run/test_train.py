@@ -25,9 +25,9 @@ def fine_tuned(monkeypatch, pipeline):
     """The calls of fine_tune, which keeps weights in step 3 and ends with twice those."""
     calls = []
 
-    def fine_tune(encoder, pretrained, windows, read, settings, **options):
-        calls.append(options)
-        options["keep"](3, pipeline.params)
+    def fine_tune(encoder, pretrained, data, settings, job, *, keep):
+        calls.append(job)
+        keep(3, pipeline.params)
         return jax.tree.map(lambda x: 2 * x, pipeline.params)
 
     monkeypatch.setattr(train, "fine_tune", fine_tune)
@@ -46,8 +46,8 @@ def test_the_result_and_the_weights_on_the_way_are_written(pipeline, fine_tuned,
     np.testing.assert_array_equal(cls_of(tmp_path / "weights.safetensors"), 2 * first)
     kept = tmp_path / "snapshots" / "step_0000003.safetensors"
     np.testing.assert_array_equal(cls_of(kept), first)
-    (options,) = fine_tuned
-    assert (options["seed"], options["log_every"], options["workdir"]) == (7, 3, tmp_path)
+    (job,) = fine_tuned
+    assert (job.seed, job.log.every, job.workdir) == (7, 3, tmp_path)
     assert set(seconds) == {"training_seconds"}
 
 

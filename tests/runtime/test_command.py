@@ -1,5 +1,8 @@
 """What a command prints of an error that the library raised."""
 
+import errno
+import re
+
 from absl import flags
 from ml_collections import config_dict, config_flags
 
@@ -16,16 +19,16 @@ def define_config(argv):
     config_flags.DEFINE_config_dict("config", config_dict.ConfigDict(sections))
 
 
-def fails(text):
+def fails(error):
     def main():
         with error_context("machine fan"):
-            raise InputError(text)
+            raise InputError(error) if isinstance(error, str) else error
 
     return main
 
 
 def printed(capsys, monkeypatch, text, define_flags):
-    """The line on standard error of a command that fails with the text."""
+    """What is on standard error of a command that fails with a text or with another error."""
     before = set(flags.FLAGS)
     monkeypatch.setattr("sys.argv", ["command"])
     try:
@@ -56,3 +59,22 @@ def test_without_a_config_a_setting_is_named_as_the_library_does(capsys, monkeyp
 def test_what_is_no_setting_or_one_of_two_sections_stays(capsys, monkeypatch):
     text = "a file `batch_size 4`, `other=1`, `threads=3`"
     assert printed(capsys, monkeypatch, text, define_config) == f"error: machine fan: {text}"
+
+
+def test_what_names_no_file_is_one_message_that_says_how_to_go_on(capsys, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    again = r"to continue:\n  python -m \S+"
+    for error, line in (
+        (full, r"a file cannot be written or read \(No space left on device\); "),
+        (MemoryError("9 GiB"), r"out of memory \(9 GiB\); free some, .* less at a time; "),
+        (MemoryError(), r"out of memory \(no more is to be had\); "),
+    ):
+        said = printed(capsys, monkeypatch, error, lambda argv: None)
+        assert re.fullmatch(f"error: {line}.*{again}", said), said
+
+
+def test_of_two_names_that_which_is_written_is_told(capsys, monkeypatch):
+    error = OSError(errno.ENOSPC, "No space left on device", "from", None, "to")
+    assert printed(capsys, monkeypatch, error, lambda argv: None) == (
+        "error: to: No space left on device"
+    )

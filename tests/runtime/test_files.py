@@ -20,6 +20,7 @@ from asd_jax.runtime.files import (
     atomic_file,
     check_output,
     folder_in_use,
+    part_folder,
     read_json,
     remove_new_folder_on_error,
     remove_parts,
@@ -88,7 +89,8 @@ def test_a_link_that_names_itself_is_refused(tmp_path):
 
 
 def test_a_named_pipe_is_written_into(tmp_path):
-    pipe, found = tmp_path / "pipe", []
+    pipe = tmp_path / "pipe"
+    found = []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
     check_output(pipe)
@@ -220,3 +222,17 @@ def test_a_pipe_in_the_place_of_a_json_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(InputError, match="no regular file"):
         read_json(tmp_path / "pipe.json")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write_and_what_is_in_use_stays(tmp_path):
+    killed = tmp_path / ".asd_jax_0123456789abcdef.part"
+    folder = tmp_path / ".asd_jax_fedcba9876543210.part"
+    folder.mkdir()
+    (folder / "half").write_text("")
+    killed.write_text("half")
+    with part_folder(tmp_path / "set") as part, atomic_file(tmp_path / "slow") as file:
+        write(tmp_path / "out")
+        assert part.is_dir() and Path(file.name).exists()
+        assert not killed.exists() and not folder.exists()
+        file.write(b"slow")
+    assert contents(tmp_path) == {"out": b"new", "slow": b"slow"}

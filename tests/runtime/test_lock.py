@@ -1,5 +1,6 @@
 """The lock of a folder: one process at a time, and nobody else's file is followed or emptied."""
 
+import errno
 import os
 
 import pytest
@@ -34,7 +35,10 @@ def test_what_stands_in_the_locks_place_is_neither_followed_nor_emptied(tmp_path
     assert what != "file" or (tmp_path / ".lock").read_text() == "my own lock"
 
 
-@pytest.mark.parametrize("left", ["", "process 1 on a-host\n", "process 12 on ho"])
+LEFT = ["", "proc", "process 12", "process 12 o", "process 12 on ho", "process 1 on a-host\n"]
+
+
+@pytest.mark.parametrize("left", LEFT)
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, left):
     (tmp_path / ".lock").write_text(left)
     with lock_folder(tmp_path):
@@ -54,4 +58,28 @@ def test_a_second_owner_is_refused_and_told_the_first_and_the_flag(tmp_path):
 def test_the_lock_is_released_after_an_error(tmp_path):
     with pytest.raises(KeyError), lock_folder(tmp_path):
         raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_lock_is_one_message_and_leaves_no_lock(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with (
+        pytest.raises(InputError, match=r"no folder to write to \(No space"),
+        lock_folder(tmp_path),
+    ):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_cannot_be_removed_ends_nothing(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch, lock_folder(tmp_path):
+        patch.setattr("pathlib.Path.unlink", denied)
+    with lock_folder(tmp_path):
+        pass
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,8 @@ def test_a_cut_off_line_of_metrics_does_not_stop_a_resumed_run(tmp_path):
 )
 def test_a_line_that_is_no_metrics_is_left_out(tmp_path, odd):
     """6710c64 ended in a traceback, some while training, others in the report."""
-    path, good = tmp_path / "metrics.jsonl", b'{"step": 1, "loss": 2.0}\n'
+    path = tmp_path / "metrics.jsonl"
+    good = b'{"step": 1, "loss": 2.0}\n'
     path.write_bytes(odd + b"\n" + good + odd)
     assert read_metrics(path) == [{"step": 1, "loss": 2.0}]
     log(path, start=2)
@@ -59,7 +60,8 @@ def test_a_line_says_what_the_file_holds(tmp_path, capsys):
 
 
 def test_time_left_is_not_guessed_from_the_step_that_compiles(tmp_path, capsys):
-    metrics, this = {"loss": 1.5, "accuracy": 0.25, "learning_rate": 1e-3}, log(tmp_path / "m")
+    metrics = {"loss": 1.5, "accuracy": 0.25, "learning_rate": 1e-3}
+    this = log(tmp_path / "m")
     this.write(1, metrics)
     this.write(4, metrics)
     first, second = capsys.readouterr().out.splitlines()

@@ -41,7 +41,8 @@ def test_nothing_is_said_while_other_lines_come_or_after_the_end(capsys):
 
 def test_ctrl_c_is_acknowledged_before_the_computation_in_hand_is_over(monkeypatch):
     """The computation takes 0.1 s or more; Python runs the handler only afterwards."""
-    acknowledgements, handled = [], []
+    acknowledgements = []
+    handled = []
     monkeypatch.setattr(
         sign_of_life,
         "print_error",

@@ -1,14 +1,12 @@
 import pytest
-from scoring.submissions import FILES, SCORES
-
-from asd_jax.scoring.submission import write_submission
+from scoring.submissions import FILES, SCORES, write
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A faultless submission of two machines."""
     for machine in ("fan", "ToyCar"):
-        write_submission(tmp_path, machine, ["00"] * len(FILES), FILES, SCORES, SCORES > 0)
+        write(tmp_path, machine, FILES, SCORES, SCORES > 0)
     return tmp_path
 
 
@@ -16,7 +14,7 @@ def folder(tmp_path):
 def released(tmp_path):
     """Unlabelled scores, an evaluator's folder and a baseline's list that say the same of them."""
     names = [f"section_00_{i:04d}.wav" for i in range(len(FILES))]
-    write_submission(tmp_path / "scores", "fan", ["00"] * len(names), names, SCORES, SCORES > 0)
+    write(tmp_path / "scores", "fan", names, SCORES, SCORES > 0)
     for kind, word in (("data", "anomaly"), ("domain", "target")):
         path = (
             tmp_path / "evaluator" / f"ground_truth_{kind}" / "ground_truth_fan_section_00_test.csv"

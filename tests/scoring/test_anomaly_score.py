@@ -55,10 +55,8 @@ def test_standardisation_uses_the_source_training_clips():
 def test_cosine_of_banded_vectors_is_the_mean_over_bands():
     embeddings = machine(shape=(3, 6))
     found = score_machine(embeddings, Scoring(domains="source", normalization="none")).score
-    test, bank = (
-        embeddings[embeddings.split == "test"].vectors.astype(float),
-        split(embeddings, "train", "source"),
-    )
+    test = embeddings[embeddings.split == "test"].vectors.astype(float)
+    bank = split(embeddings, "train", "source")
     cosine = [
         1 - (t * bank).sum(-1) / np.linalg.norm(t, axis=-1) / np.linalg.norm(bank, axis=-1)
         for t in test
@@ -82,7 +80,8 @@ def test_held_out_clips_give_statistics_but_no_neighbours():
     assert np.array_equal(score_machine(embeddings).score, score_machine(without).score)
     found = score_machine(embeddings, Scoring(normalization="held_out")).score
     test = embeddings.vectors[embeddings.split == "test"]
-    to, held = [], []
+    to = []
+    held = []
     for domain in ("source", "target"):
         bank = split(embeddings, "train", domain)
         to.append(nearest(test, bank)[0][:, 0])

@@ -57,7 +57,8 @@ def fitted(name, bank):
 def test_no_back_end_minds_the_order_of_the_clips(name):
     """Scores and self-scores move with their clips, to the rounding of sums in another order."""
     order = RNG.permutation(len(SOURCE))
-    one, other = fitted(name, BANK), fitted(name, {"source": SOURCE[order], "target": TARGET[::-1]})
+    one = fitted(name, BANK)
+    other = fitted(name, {"source": SOURCE[order], "target": TARGET[::-1]})
     for domain, scores in one.score(TEST).items():
         assert other.score(TEST[::-1])[domain][::-1] == pytest.approx(scores, abs=1e-9)
     assert other.self_scores()["source"]["source"] == pytest.approx(

@@ -29,7 +29,8 @@ def scores(score, threshold, label=LABEL):
 
 
 def test_the_ensemble_is_the_mean_of_scores_against_the_mean_of_thresholds():
-    one, other = np.arange(12.0), np.arange(12.0)[::-1] * 3
+    one = np.arange(12.0)
+    other = np.arange(12.0)[::-1] * 3
     found = mean_scores([{"fan": scores(one, 4.0)}, {"fan": scores(other, 9.0)}])["fan"]
     np.testing.assert_array_equal(found.score, (one + other) / 2)
     assert found.threshold == {"00": 6.5}

@@ -14,7 +14,8 @@ def test_leave_one_out_is_scikit_learns_without_each_clip_in_turn():
     worst = 0.0
     for _ in range(5):
         label, score = random_case(rng)
-        label, score = np.r_[label, 0, 1], np.r_[score, score[:2]]
+        label = np.r_[label, 0, 1]
+        score = np.r_[score, score[:2]]
         found = leave_one_out(label, score)
         for i in range(len(label)):
             rest = np.arange(len(label)) != i
@@ -111,7 +112,8 @@ def test_the_paired_bootstrap_sees_what_unpaired_intervals_hide():
     found = paired_bootstrap(clips, better, score, 2024)
     assert 0 < found.low < found.difference < found.high
     assert found.p_value == pytest.approx(2 / 1001)  # none of 1000 replicates on the other side
-    a, b = bootstrap(clips, better, 2024), bootstrap(clips, score, 2024)
+    a = bootstrap(clips, better, 2024)
+    b = bootstrap(clips, score, 2024)
     assert a.low < b.high  # the intervals of the two systems overlap
 
 

@@ -1,9 +1,9 @@
 import pytest
-from scoring.submissions import FILES, SCORES
+from scoring.submissions import FILES, SCORES, write
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.labels import read_labels
-from asd_jax.scoring.submission import read_submission, write_submission
+from asd_jax.scoring.submission import read_submission
 
 
 @pytest.mark.parametrize("source", ["evaluator", "eval_data_list_2024.csv", "."])
@@ -16,7 +16,7 @@ def test_labels_come_from_an_evaluators_folder_or_a_baselines_list(released, sou
 
 def test_a_machine_that_the_ground_truth_does_not_know_is_unlabelled(released):
     names = [f"section_00_{i:04d}.wav" for i in range(3)]
-    write_submission(released / "scores", "mine", ["00"] * 3, names, SCORES[:3], [0, 0, 1])
+    write(released / "scores", "mine", names, SCORES[:3], [0, 0, 1])
     found = read_submission(released / "scores", labels=read_labels(released / "evaluator", 2024))
     assert {clip.label for clip in found if clip.machine == "mine"} == {-1}
 

@@ -36,7 +36,8 @@ def test_results_hold_the_contracts_keys_and_the_same_bytes_each_time(tmp_path):
 
 
 def test_an_unlabelled_machine_is_left_out_of_the_official_score_and_named():
-    fan, pump = machine(), machine()
+    fan = machine()
+    pump = machine()
     pump = dataclasses.replace(pump, label=np.where(pump.split == "test", -1, pump.label))
     scored = {"fan": score_machine(fan), "pump": score_machine(pump)}
     found, alone = (results(of, Scoring(), 2024) for of in (scored, {"fan": scored["fan"]}))

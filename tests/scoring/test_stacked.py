@@ -25,7 +25,8 @@ def embeddings(seed, width=4):
 
 
 def test_the_score_is_the_mean_of_the_standardised_scores_of_each():
-    one, other = embeddings(0), embeddings(1)
+    one = embeddings(0)
+    other = embeddings(1)
     found = score_machine(stacked({"near": one, "far": other}), Scoring(normalization="none")).score
     expected = np.zeros(10)
     for part in (one, other):
@@ -37,7 +38,8 @@ def test_the_score_is_the_mean_of_the_standardised_scores_of_each():
 
 
 def test_the_order_of_clips_does_not_matter():
-    one, other = embeddings(0), embeddings(1)
+    one = embeddings(0)
+    other = embeddings(1)
     shuffled = other[np.random.default_rng(0).permutation(30)]
     np.testing.assert_array_equal(
         stacked({"a": one, "b": shuffled}).vectors, stacked({"a": one, "b": other}).vectors

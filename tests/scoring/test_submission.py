@@ -1,8 +1,8 @@
 import pytest
-from scoring.submissions import FILES, LINES, SCORES, change
+from scoring.submissions import FILES, LINES, SCORES, change, write
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.submission import read_submission, write_submission
+from asd_jax.scoring.submission import read_submission
 
 
 def test_what_is_written_reads_back_bit_for_bit(folder):
@@ -103,16 +103,7 @@ def test_everything_wrong_is_said_at_once(folder):
 )
 def test_file_names_follow_the_year(tmp_path, year, names):
     domain = ["source", "target"]
-    write_submission(
-        tmp_path,
-        "fan",
-        ["00"] * 2,
-        ["a.wav", "b.wav"],
-        [1.0, 2.0],
-        [0, 1],
-        year=year,
-        domain=domain,
-    )
+    write(tmp_path, "fan", ["a.wav", "b.wav"], [1.0, 2.0], [0, 1], year=year, domain=domain)
     kinds = ("anomaly_score", "decision_result")
     assert {p.name for p in tmp_path.iterdir()} == {
         f"{kind}_fan_{name}.csv" for kind in kinds for name in names

@@ -1,9 +1,9 @@
 import pytest
-from scoring.submissions import FILES, SCORES, change
+from scoring.submissions import FILES, SCORES, change, write
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.labels import read_labels
-from asd_jax.scoring.submission import read_submission, write_submission
+from asd_jax.scoring.submission import read_submission
 
 
 def test_dev_files_beside_are_a_fault_of_a_submission(folder):
@@ -57,14 +57,8 @@ def test_clips_the_ground_truth_has_and_the_scores_lack_are_named(released):
 
 def test_clips_that_tell_their_own_label_need_no_ground_truth(released):
     scores = released / "scores"
-    write_submission(
-        scores,
-        "fan",
-        ["01"] * len(FILES),
-        [f.replace("_00_", "_01_", 1) for f in FILES],
-        SCORES,
-        SCORES > 0,
-    )
+    files = [f.replace("_00_", "_01_", 1) for f in FILES]
+    write(scores, "fan", files, SCORES, SCORES > 0, section="01")
     found = read_submission(scores, labels=read_labels(released / "evaluator", 2024))
     assert len(found) == 2 * len(FILES) and {clip.label for clip in found} == {0, 1}
     change(
@@ -79,13 +73,11 @@ def test_clips_that_tell_their_own_label_need_no_ground_truth(released):
 
 def test_labelled_names_go_with_the_ground_truth_of_their_section(released):
     scores = released / "scores"
-    write_submission(scores, "fan", ["00"] * len(FILES), FILES, SCORES, SCORES > 0)
+    write(scores, "fan", FILES, SCORES, SCORES > 0)
     for source in ("evaluator", "eval_data_list_2024.csv"):
         found = read_submission(scores, labels=read_labels(released / source, 2024))
         assert [clip.file for clip in found] == sorted(FILES)
     fewer = [file for file in FILES if "target_test_normal_0003" not in file]
-    write_submission(
-        scores, "fan", ["00"] * len(fewer), fewer, SCORES[: len(fewer)], SCORES[: len(fewer)] > 0
-    )
+    write(scores, "fan", fewer, SCORES[: len(fewer)], SCORES[: len(fewer)] > 0)
     with pytest.raises(InputError, match="fan section 00: no score for 1 target normal"):
         read_submission(scores, labels=read_labels(released / "evaluator", 2024))

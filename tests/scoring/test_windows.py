@@ -11,7 +11,8 @@ from asd_jax.scoring.windows import merge_windows
 
 
 def test_scores_of_windows_are_averaged_or_their_maximum_taken():
-    scores, clip = np.array([1.0, 3.0, -2.0, 5.0, 7.0, 0.0]), np.array([0, 0, 1, 2, 2, 2])
+    scores = np.array([1.0, 3.0, -2.0, 5.0, 7.0, 0.0])
+    clip = np.array([0, 0, 1, 2, 2, 2])
     np.testing.assert_allclose(merge_windows(scores, clip), [2, -2, 4])
     np.testing.assert_array_equal(merge_windows(scores, clip, how="max"), [3, -2, 7])
     with pytest.raises(InputError, match="no way 'median'"):
@@ -28,7 +29,8 @@ def windowed(windows=3, spread=0.01, clips=24, seed=0):
         centre = rng.normal(size=8)
         for start in range(windows):
             vector = centre + spread * rng.normal(size=8)
-            split, domain = ("train", "test")[n % 2], ("source", "target")[n // 2 % 2]
+            split = ("train", "test")[n % 2]
+            domain = ("source", "target")[n // 2 % 2]
             rows.append((vector, f"{n:02}.wav", "00", split, domain, n % 4 // 2, "", float(start)))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return Embeddings(columns[0].astype(np.float32), *columns[1:7], window_start_seconds=columns[7])
@@ -79,10 +81,8 @@ def test_z_scores_of_a_fusion_rest_on_windows_of_other_clips(layers):
     """They have mean 0 on the normal windows; windows of the same clip, 0.01 apart, would make it
     hundreds.
     """
-    embeddings, options = (
-        windowed(),
-        Scoring(distance="euclidean", back_end="knn+mahalanobis", fusion="mean"),
-    )
+    embeddings = windowed()
+    options = Scoring(distance="euclidean", back_end="knn+mahalanobis", fusion="mean")
     if layers:
         vectors = np.stack([embeddings.vectors, embeddings.vectors[:, ::-1]], axis=1)
         embeddings = dataclasses.replace(

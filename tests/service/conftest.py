@@ -24,9 +24,7 @@ def clock():
 @pytest.fixture
 def watcher(plain_detector, tmp_path, clock):
     with Store(tmp_path / "s.db") as store:
-        yield Watcher(
-            MACHINE, plain_detector, store, clock=lambda: clock.wall, monotonic=lambda: clock.steady
-        )
+        yield Watcher(MACHINE, plain_detector, store, clock=clock.both)
 
 
 @pytest.fixture

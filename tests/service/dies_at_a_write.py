@@ -78,7 +78,9 @@ def check_changes(store):
 
 
 def main(path):
-    kills, windows, events = 0, [-1], []
+    kills = 0
+    windows = [-1]
+    events = []
     with Store(path):
         pass
     for limit in range(4096, 200_000, 3067):

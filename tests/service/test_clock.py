@@ -15,17 +15,19 @@ from machine_sound import RATE, sound
 from watch_service import MACHINE, TOKEN, Listener, Radio, Served, kinds, play, until
 
 from asd_jax.monitoring import recorder
-from asd_jax.monitoring.cases import Occurrence, cases, raise_case, shelve
+from asd_jax.monitoring.cases import Occurrence, cases, raise_case
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.monitoring.recorder import Recorder
 from asd_jax.monitoring.series import Reading
+from asd_jax.monitoring.shelving import shelve
 from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import reported_trend
 from asd_jax.service.configuration import Machine
-from asd_jax.service.sources import reader_of
+from asd_jax.service.readers import reader_of
 from asd_jax.service.watcher import Watcher
 
-HOUR, YEAR = 3600.0, 365 * DAY
+HOUR = 3600.0
+YEAR = 365 * DAY
 # A step of NTP, summer time set by hand, a wrong date, and a board whose clock begins in 1970.
 JUMPS = (-5.0, HOUR, -HOUR, -6 * HOUR, 8 * YEAR, -50 * YEAR)
 
@@ -129,7 +131,8 @@ def test_readings_of_before_and_after_are_all_kept_and_old_ones_merged(tmp_path,
 
 def test_a_file_is_played_at_its_own_speed_although_the_clock_jumps(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", sound(0, 0.6), RATE)
-    wall, jumps = time.time, itertools.cycle([0.0, -5 * HOUR, 5 * HOUR])
+    wall = time.time
+    jumps = itertools.cycle([0.0, -5 * HOUR, 5 * HOUR])
     monkeypatch.setattr(time, "time", lambda: wall() + next(jumps))
     machine = Machine(name="a", detector="d", source=str(tmp_path / "a.wav"), realtime=True)
     began = time.monotonic()
@@ -157,7 +160,8 @@ def test_quiet_hours_end_by_the_clock_on_the_wall_on_the_days_it_changes(monkeyp
 def test_a_running_service_goes_on_as_before_while_the_clock_jumps(
     plain_detector, tmp_path, monkeypatch, broker
 ):
-    moved, wall = [0.0], time.time
+    moved = [0.0]
+    wall = time.time
     monkeypatch.setattr(time, "time", lambda: wall() + moved[0])
     timed = functools.partial(Watcher, clock=lambda: time.time())
     monkeypatch.setattr("asd_jax.service.service.Watcher", timed)
@@ -173,15 +177,18 @@ def test_a_running_service_goes_on_as_before_while_the_clock_jumps(
     )
     try:
         until(lambda: served.service.states()[0]["windows"] > 2)
-        began, windows = time.monotonic(), served.service.states()[0]["windows"]
+        began = time.monotonic()
+        windows = served.service.states()[0]["windows"]
         for jump in (6 * HOUR, -12 * HOUR, 8 * YEAR, 0.0):
             moved[0] = jump
             time.sleep(1.5)
         radio.fault = 0.3
         until(lambda: "alarm_announced" in str(listener.of("asd_jax/pump/event")), 10)
-        moved[0], radio.fault = -3 * HOUR, 0.0
+        moved[0] = -3 * HOUR
+        radio.fault = 0.0
         until(lambda: "alarm_cleared" in str(listener.of("asd_jax/pump/event")), 15)
-        state, seconds = served.service.states()[0], time.monotonic() - began
+        state = served.service.states()[0]
+        seconds = time.monotonic() - began
     finally:
         served.end()
         listener.end()

@@ -14,7 +14,9 @@ class Protocol(TimedProtocol):
     """A protocol whose transport notes that it was closed, and whose timers run when told."""
 
     def __init__(self, open_connections=1):
-        self.closed, self.timers, self.cycle = "", [], None
+        self.closed = ""
+        self.timers = []
+        self.cycle = None
         self.connections = set(range(open_connections))
         self.transport = types.SimpleNamespace(
             is_closing=lambda: bool(self.closed),

@@ -17,7 +17,8 @@ def fault(plain_detector):
 
 def test_evidence_that_a_disk_refuses_is_written_later(fault, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(keeper, "_RETRY_SECONDS", 0.05)
-    kept, stop = EvidenceKeeper(tmp_path / "evidence"), threading.Event()
+    kept = EvidenceKeeper(tmp_path / "evidence")
+    stop = threading.Event()
     (tmp_path / "evidence").write_text("in the way of the folder")
     thread = threading.Thread(target=kept.run, args=(stop,))
     thread.start()

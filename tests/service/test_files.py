@@ -12,7 +12,8 @@ from watch_service import machine
 from asd_jax.detector.stream import Event
 from asd_jax.monitoring.store import Store
 from asd_jax.service import files
-from asd_jax.service.sources import Sound, reader_of
+from asd_jax.service.readers import reader_of
+from asd_jax.service.sources import Sound
 
 
 def test_a_file_ends_when_it_was_changed_last(tmp_path):

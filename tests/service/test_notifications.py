@@ -17,7 +17,9 @@ class Receiver:
     """A web hook; nothing answers at its port before `start`."""
 
     def __init__(self):
-        self.port, self.titles, self.bodies = free_port(), [], []
+        self.port = free_port()
+        self.titles = []
+        self.bodies = []
 
     def start(self):
         receiver = self

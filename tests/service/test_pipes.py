@@ -11,7 +11,8 @@ from watch_service import machine
 
 from asd_jax.detector.stream import Event
 from asd_jax.service import pipes
-from asd_jax.service.sources import SourceLost, listen, reader_of
+from asd_jax.service.readers import reader_of
+from asd_jax.service.sources import SourceLost, listen
 
 
 def test_alsa_is_heard_through_arecord_and_told_when_it_ends(tmp_path, monkeypatch):
@@ -42,7 +43,8 @@ def test_a_sound_card_that_is_unplugged_and_plugged_in_again_is_heard_again(tmp_
     )
     arecord.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    stop, taken = threading.Event(), []
+    stop = threading.Event()
+    taken = []
 
     def take(item):
         taken.append(item)

@@ -5,7 +5,6 @@ import io
 import json
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,6 @@ from watch_service import AUTHORIZED, Broker, Listener, Process, Radio, until
 import asd_jax.serve
 from asd_jax.monitoring.cases import cases
 from asd_jax.monitoring.store import Store
-from asd_jax.runtime.lock import lock_folder
 
 
 @pytest.fixture
@@ -62,7 +60,8 @@ def test_a_stream_is_scored_stalls_and_comes_back_and_a_flood_of_recordings_dela
         # Four clients send recordings as fast as they are answered.
         file = io.BytesIO()
         soundfile.write(file, np.tile(sound(0, 10.0), 6), RATE, format="WAV")
-        began, before = time.monotonic(), service.state("pump")["windows"]
+        began = time.monotonic()
+        before = service.state("pump")["windows"]
 
         def send(_):
             path = f"{service.address}/api/machines/pump/score"
@@ -85,7 +84,8 @@ def test_a_stream_is_scored_stalls_and_comes_back_and_a_flood_of_recordings_dela
         assert time.monotonic() - stalled <= 10
         assert seen("source_lost") and service.state("pump")["microphone"] == "lost"
         assert listener.of("asd_jax/availability") == ["online"]
-        radio.stalled, radio.fault = False, 0.3
+        radio.stalled = False
+        radio.fault = 0.3
         until(lambda: seen("alarm_announced"))
         kinds = [event["event"] for event in events()]
         assert kinds == [
@@ -175,24 +175,3 @@ def test_wrong_configuration_and_a_missing_library_are_one_clear_error(
     monkeypatch.setattr(asd_jax.serve, "LIBRARIES", ("no_such_library.at_all",))
     status, _, err = command(asd_jax.serve, f"--config={tmp_path / 'm.toml'}")
     assert status == 2 and "pip install 'asd_jax[service]'" in err
-
-
-def test_what_another_program_uses_is_named(command, folder):
-    soundfile.write(folder / "sound.wav", sound(0, 2.0), RATE)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        (folder / "m.toml").write_text(
-            f"[web]\nport = {port}\n[[machine]]\nname = 'pump'\ndetector = 'pump.detector'\n"
-            "source = 'sound.wav'\n"
-        )
-        status, out, _ = command(asd_jax.serve, f"--config={folder / 'm.toml'}", "--check")
-        assert status == 0 and "1 machine can be watched" in out
-        status, _, err = command(asd_jax.serve, f"--config={folder / 'm.toml'}")
-        assert status == 2 and f"port {port}" in err
-    text = (folder / "m.toml").read_text()
-    (folder / "n.toml").write_text('state = "pump.detector/state"\n' + text)
-    status, _, err = command(asd_jax.serve, f"--config={folder / 'n.toml'}", "--check")
-    assert status == 2 and "state: " in err and "folder that can be written" in err
-    with lock_folder(folder / "state"):
-        status, _, err = command(asd_jax.serve, f"--config={folder / 'm.toml'}")
-        assert status == 2 and "in use" in err

@@ -15,7 +15,9 @@ class Steps:
     seconds: float = 0.0  # of each block
 
     def __post_init__(self):
-        self.now, self.stop, self.taken = 0.0, threading.Event(), []
+        self.now = 0.0
+        self.stop = threading.Event()
+        self.taken = []
 
     def read(self, stop):
         if not self.blocks:
@@ -42,7 +44,8 @@ def test_a_source_that_fails_is_opened_again_and_its_loss_reported_once():
     "seconds, waits", [(1.0, [1, 2, 4, 8, 16]), (40.0, [1, 1, 1, 1, 1])], ids=["flaps", "works"]
 )
 def test_the_wait_begins_anew_only_after_a_source_has_worked_for_long(seconds, waits, monkeypatch):
-    steps, waited = Steps([2] * 5, seconds), []
+    steps = Steps([2] * 5, seconds)
+    waited = []
     monkeypatch.setattr(steps.stop, "wait", waited.append)
     listen(steps.read, steps.take, steps.stop, clock=lambda: steps.now)
     assert waited == waits

@@ -17,7 +17,9 @@ from asd_jax.service.sources import Sound, SourceLost, listen
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["wav", "mp3", "ogg", "rtsp"])
 def test_a_stream_that_stalls_and_breaks_off_is_opened_again_and_heard_as_it_was_sent(form):
-    radio, stop, taken = Radio(form), threading.Event(), []
+    radio = Radio(form)
+    stop = threading.Event()
+    taken = []
     radio.fault = 0.3
 
     def heard():
@@ -80,7 +82,8 @@ def web_radio(tmp_path):
 
 @pytest.mark.parametrize("path", ["/ends", "/stalls"])
 def test_a_stream_that_ends_or_stalls_is_lost_and_its_password_not_told(web_radio, path):
-    blocks, began = [], time.monotonic()
+    blocks = []
+    began = time.monotonic()
     with pytest.raises(SourceLost) as error:
         for item in streams.stream(machine(web_radio + path), stalled=0.7)(threading.Event()):
             blocks.append(item.wave)

@@ -1,5 +1,6 @@
 """Claims about recordings and forms that clients send, with a real HTTP client."""
 
+import errno
 import socket
 import time
 
@@ -35,3 +36,16 @@ def test_a_form_that_comes_too_slowly_is_refused(served, monkeypatch):
         client.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
         began = time.monotonic()
         assert b" 408 " in client.recv(1000) and time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("at", ["NamedTemporaryFile", "write"])
+def test_a_disk_that_keeps_no_recording_is_told_to_the_client(served, monkeypatch, at):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if at == "write":
+        monkeypatch.setattr("asd_jax.service.uploads._receive", full)
+    else:
+        monkeypatch.setattr("asd_jax.service.uploads.tempfile.NamedTemporaryFile", full)
+    post = served.post("/api/machines/pump/score", b"x")
+    assert post.status_code == 507 and "No space left on device" in post.text

@@ -8,13 +8,15 @@ from watch_service import MACHINE, kinds, play
 
 from asd_jax.detector.stream import Event
 from asd_jax.monitoring import recorder
-from asd_jax.monitoring.cases import cases, shelve
+from asd_jax.monitoring.cases import cases
+from asd_jax.monitoring.shelving import shelve
 from asd_jax.monitoring.store import Store
 from asd_jax.service.delivery import Delivery
 from asd_jax.service.page import machines_page
 from asd_jax.service.sources import Sound
 from asd_jax.service.trends import Trends
-from asd_jax.service.watcher import WAITING, Watcher
+from asd_jax.service.watcher import Watcher
+from asd_jax.service.window_queue import WAITING
 
 
 def test_a_fault_raises_one_alarm_with_its_sound_and_it_clears(watcher, clock):
@@ -106,9 +108,7 @@ def test_a_lost_source_is_a_silent_microphone_too_and_both_end(watcher, clock):
 
 def test_an_alarm_outlives_the_process(plain_detector, tmp_path, clock):
     def process():
-        return Watcher(
-            MACHINE, plain_detector, store, clock=lambda: clock.wall, monotonic=lambda: clock.steady
-        )
+        return Watcher(MACHINE, plain_detector, store, clock=clock.both)
 
     with Store(tmp_path / "s.db") as store:
         first = process()
@@ -136,12 +136,15 @@ def test_a_shelved_machine_and_quiet_hours_delay_the_announcement(watcher, clock
 def test_memory_does_not_grow_over_a_day(watcher, clock, monkeypatch, tmp_path):
     from asd_jax.detector.watch import memory_mb
 
-    store, verdict = watcher.recorder.store, watcher.detector.examine(sound(0, 1.0), RATE)
+    store = watcher.recorder.store
+    verdict = watcher.detector.examine(sound(0, 1.0), RATE)
     delivery = Delivery("receiver", store, lambda event, stop: True)
     service = types.SimpleNamespace(
         watchers={"pump": watcher}, web_store=store, receivers=lambda: []
     )
-    wave, trends, memory = sound(0, 1.0), Trends(store), []
+    wave = sound(0, 1.0)
+    trends = Trends(store)
+    memory = []
     # The scores are given, as those of a day would take an hour: an alarm every two hours.
     window = iter(range(8640))
     monkeypatch.setattr(

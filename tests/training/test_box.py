@@ -37,7 +37,8 @@ def test_it_is_small_half_precision_and_embeds():
 @pytest.mark.slow
 def test_a_config_takes_its_front_end_or_replaces_it(command, tmp_path):
     flags = ["--config=configs/base.py:smoke", "--weights=box", "--config.data.machines=fan"]
-    own, other = tmp_path / "own", tmp_path / "other"
+    own = tmp_path / "own"
+    other = tmp_path / "other"
     status, out, err = command(asd_jax.evaluate, *flags, f"--workdir={own}")
     assert status == 0 and "from the header of" in out, err
     flags += ["--config.frozen.features=config", "--config.features.statistics=weights"]

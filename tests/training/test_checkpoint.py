@@ -63,7 +63,8 @@ def damage(path, kind, rng):
 def test_damaged_newest_checkpoint_is_never_taken_and_the_one_before_is(
     saved, tmp_path, capsys, kind
 ):
-    rng, steps = random.Random(0), []
+    rng = random.Random(0)
+    steps = []
     for turn in range(6):
         folder = tmp_path / str(turn)
         shutil.copytree(saved, folder)

@@ -19,7 +19,12 @@ from asd_jax.training.distillation import (
     unit,
 )
 from asd_jax.training.loop import BadState
-from asd_jax.training.pretraining import CollapseWatch, initial_state, make_pretraining_step
+from asd_jax.training.pretraining import (
+    CollapseWatch,
+    Student,
+    initial_state,
+    make_pretraining_step,
+)
 from asd_jax.training.settings import Pretraining
 from asd_jax.training.weights import random_eat
 
@@ -98,7 +103,8 @@ SCALES = tuple(
 @pytest.fixture(scope="module")
 def losses():
     """(parameters, batch, the function of both that gives the loss, its parts and gradients)."""
-    eat, heads = random_eat(SMALL, 0), initial_heads(SMALL, SCALES, jax.random.key(0))
+    eat = random_eat(SMALL, 0)
+    heads = initial_heads(SMALL, SCALES, jax.random.key(0))
     rng = np.random.default_rng(1)
     spectrogram = jnp.asarray(rng.normal(size=(4, 32, 128)), jnp.float32)
     kept = jnp.asarray([[rng.permutation(16)[:9] for _ in range(2)] for _ in range(4)], jnp.int32)
@@ -191,11 +197,10 @@ def test_the_loss_falls_on_a_teacher_that_can_be_learnt(mask_share):
     settings = dataclasses.replace(SETTINGS, mask_share=mask_share, mask_block=1)
     scales = target_scales(["tones"], [batch])
     optimizer = optax.adam(3e-3)
-    state = initial_state(SMALL, settings, optimizer, jax.random.key(0), None, scales)
+    student = Student(SMALL, settings, scales=scales)
+    state = initial_state(student, optimizer, jax.random.key(0))
     front = FrontEnd(simam=SimAM("none"))
-    step = make_pretraining_step(
-        SMALL, front, settings, optimizer, lambda step: 3e-3, jnp.float32, scales
-    )
+    step = make_pretraining_step(student, front, optimizer, lambda step: 3e-3)
     take = jax.jit(step, donate_argnums=0)
     for _ in range(60):
         state, metrics = take(state, batch, jax.random.key(2))

@@ -8,7 +8,7 @@ from asd_jax.data.windows import Window
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
-from asd_jax.training.embedding import embed_windows
+from asd_jax.training.embedding import Batching, embed_windows
 from asd_jax.training.mesh import AXES, own_devices, replicated
 from asd_jax.training.weights import embed, random_eat
 
@@ -21,7 +21,8 @@ def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count
         Window(f"{n}", "fan", "00", "test", "source", 0, "", 0, (4000, 6000)[n % 3 == 0])
         for n in range(count)
     ]
-    params, found = {"eat": random_eat(CONFIG.eat, 0)}, {}
+    params = {"eat": random_eat(CONFIG.eat, 0)}
+    found = {}
 
     def read(window):
         return (
@@ -39,10 +40,8 @@ def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count
                 lambda batch, own=own: embed(CONFIG, own, batch["wave"], batch["simam_mode"]),
                 heard,
                 read,
+                Batching(4, threads=1, mesh=mesh),
                 what="windows",
-                mesh=mesh,
-                batch_size=4,
-                threads=1,
                 extras={"simam_mode": 2},
             )
     alone = np.concatenate([embed(CONFIG, params, read(window)[None])[0] for window in heard])

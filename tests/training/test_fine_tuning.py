@@ -2,7 +2,6 @@ import dataclasses
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,9 +11,10 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import TrainingLog
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune, subcentres
-from asd_jax.training.settings import FineTuning
-from asd_jax.training.step import augmented_batch
+from asd_jax.training.loop import Job
+from asd_jax.training.settings import FineTuning, Log
 from asd_jax.training.weights import random_eat
 
 CONFIG = EncoderConfig(
@@ -32,8 +32,12 @@ def read(clip):
     return (0.1 * tone + 0.03 * rng.normal(size=8000)).astype(np.float32)
 
 
-def run(workdir, settings=SETTINGS, **changes):
-    return fine_tune(CONFIG, None, CLIPS, read, settings, workdir=workdir, log_every=1, **changes)
+def run(
+    workdir, settings=SETTINGS, *, read=read, resident=False, seed=0, checkpoint_every=200, **keep
+):
+    data = TrainingClips(CLIPS, read, resident=resident, threads=1)
+    job = Job(workdir, seed=seed, log=Log(every=1, checkpoint_every=checkpoint_every))
+    return fine_tune(CONFIG, None, data, settings, job, **keep)
 
 
 def lines(workdir):
@@ -79,17 +83,7 @@ def test_interrupted_run_continues_bit_for_bit(finished, tmp_path):
 
     failing.reads = 0
     with pytest.raises(OSError, match="unplugged"):
-        fine_tune(
-            CONFIG,
-            None,
-            CLIPS,
-            failing,
-            SETTINGS,
-            workdir=tmp_path,
-            log_every=1,
-            threads=1,
-            checkpoint_every=3,
-        )
+        run(tmp_path, read=failing, checkpoint_every=3)
     assert 0 < lines(tmp_path)[-1]["step"] < 12
     jax.tree.map(np.testing.assert_array_equal, run(tmp_path), finished[1])
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, 13))
@@ -136,16 +130,8 @@ def test_finished_run_trains_no_further(finished):
 def test_pretrained_weights_are_where_training_starts(tmp_path):
     eat = random_eat(CONFIG.eat, 7)
     settings = FineTuning(epochs=0)
-    params = fine_tune(CONFIG, eat, CLIPS, read, settings, workdir=tmp_path)
+    params = fine_tune(CONFIG, eat, TrainingClips(CLIPS, read), settings, Job(tmp_path))
     jax.tree.map(np.testing.assert_array_equal, params["eat"], eat)
-
-
-def test_one_class_is_refused_with_the_way_out(tmp_path):
-    alone = [clip for clip in CLIPS if clip.attribute == "tone_0"]
-    with pytest.raises(InputError, match="ArcFace needs at least two") as error:
-        fine_tune(CONFIG, None, alone, read, SETTINGS, workdir=tmp_path)
-    assert "domain_in_class" in str(error.value)
-    assert "asd_jax.evaluate --config=FILE --weights=FILE.safetensors" in str(error.value)
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
@@ -155,34 +141,7 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path):
 
 def test_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(InputError, match="step .*: the loss is nan"):
-        fine_tune(
-            CONFIG,
-            None,
-            CLIPS,
-            lambda clip: read(clip) * np.nan,
-            SETTINGS,
-            workdir=tmp_path,
-            log_every=1,
-        )
-
-
-def test_augmentation_keeps_the_order_of_the_method():
-    wave, labels = jax.random.normal(jax.random.key(0), (4, 800)), jnp.eye(4)
-    key = jax.random.key(1)
-    certain = {"mixup_probability": 1.0, "mask_probability": 0.0}
-    on_waves = augmented_batch(wave, labels, key, FineTuning(mixup="waveform", **certain))
-    on_spectrograms = augmented_batch(wave, labels, key, FineTuning(mixup="spectrogram", **certain))
-    spectrogram = jax.random.normal(key, (4, 32, 128))
-    np.testing.assert_allclose(on_waves[0], on_waves[1] @ wave, atol=1e-5)
-    np.testing.assert_array_equal(on_waves[2](spectrogram), spectrogram)
-    np.testing.assert_array_equal(on_spectrograms[0], wave)
-    np.testing.assert_array_equal(on_spectrograms[1], on_waves[1])
-    mixed = jnp.einsum("bc,ctf->btf", on_spectrograms[1], spectrogram)
-    np.testing.assert_allclose(on_spectrograms[2](spectrogram), mixed, atol=1e-5)
-    none = augmented_batch(wave, labels, key, FineTuning(mixup="none", **certain))
-    np.testing.assert_array_equal(none[1], labels)
-    with pytest.raises(InputError, match="mixup='wave'; known: waveform, spectrogram, none"):
-        FineTuning(mixup="wave")
+        run(tmp_path, read=lambda clip: read(clip) * np.nan)
 
 
 def test_weights_are_kept_at_equal_distances_in_the_second_half(tmp_path):
@@ -203,8 +162,3 @@ def test_only_classes_without_attribute_get_subcentres():
     settings = FineTuning(subcentres=4, subcentres_of="without_attributes")
     assert subcentres(classes, settings) == (1, 4)
     assert subcentres(classes, dataclasses.replace(settings, subcentres_of="all")) == (4, 4)
-
-
-def test_resident_clips_cannot_be_changed_as_they_are_read(tmp_path):
-    with pytest.raises(InputError, match="data.resident=True .*augment.noise_probability"):
-        run(tmp_path, resident=True, change=lambda wave, rng: wave)

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.loop import BadState, Interrupted, out_of_memory_advice, run_steps
+from asd_jax.training.loop import (
+    BadState,
+    Interrupted,
+    Job,
+    Steps,
+    out_of_memory_advice,
+    run_steps,
+)
+from asd_jax.training.settings import Log
 
 
 class State(NamedTuple):
@@ -32,20 +40,16 @@ def step_fn(state, batch, key):
 
 
 def run(workdir, batches=lambda start: range(start, 10), **options):
-    return run_steps(
+    steps = Steps(
         step_fn,
         State(jnp.int32(0), jnp.float32(0)),
         lambda start: (jnp.float32(value) for value in batches(start)),
-        workdir=workdir,
-        **{
-            "steps": 10,
-            "key": jax.random.key(0),
-            "batch_size": 1,
-            "log_every": 1,
-            "checkpoint_every": 4,
-            **options,
-        },
+        total=10,
+        key=jax.random.key(0),
+        batch_size=1,
+        **options,
     )
+    return run_steps(steps, Job(workdir, log=Log(every=1, checkpoint_every=4)))
 
 
 def steps_logged(workdir):

@@ -41,13 +41,15 @@ def test_blocks_are_those_of_the_public_generator(golden, size):
     error = np.hypot(pairs.std() / len(pairs) ** 0.5, adjacent_pairs(ours).std() / len(ours) ** 0.5)
     assert abs(adjacent_pairs(ours).mean() - pairs.mean()) < 3 * error
     # How often each band is kept: the edges less, since squares are clamped there.
-    ours, theirs = ours.sum(1), theirs.sum(1)
+    ours = ours.sum(1)
+    theirs = theirs.sum(1)
     error = np.hypot(ours.std(0) / len(ours) ** 0.5, theirs.std(0) / len(theirs) ** 0.5)
     assert (abs(ours.mean(0) - theirs.mean(0)) < 4 * error).all()
 
 
 def test_views_differ_and_the_same_key_gives_the_same_views():
-    a, b = masks("base", 32), masks("base", 32)
+    a = masks("base", 32)
+    b = masks("base", 32)
     np.testing.assert_array_equal(a, b)
     assert len(np.unique(a.reshape(32, -1), axis=0)) == 32
 

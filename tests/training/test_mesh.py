@@ -16,7 +16,9 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints, checksum
+from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune
+from asd_jax.training.loop import Job
 from asd_jax.training.mesh import (
     AXES,
     make_mesh,
@@ -27,7 +29,7 @@ from asd_jax.training.mesh import (
     shardings,
     spec_of,
 )
-from asd_jax.training.settings import FineTuning
+from asd_jax.training.settings import FineTuning, Log
 from asd_jax.training.step import initial_state, make_head, make_loss_and_gradients, make_optimizer
 
 CONFIG = EncoderConfig(
@@ -39,7 +41,8 @@ CLIPS = [Clip(f"{n}", "fan", "00", "train", "source", 0, f"tone_{n % 3}") for n 
 
 def read(clip):
     """A tone per class in noise."""
-    rng, time = np.random.default_rng(int(clip.path)), np.arange(4000) / 16000
+    rng = np.random.default_rng(int(clip.path))
+    time = np.arange(4000) / 16000
     tone = np.sin(2 * np.pi * (500 + 1500 * int(clip.attribute[-1])) * time)
     return (0.1 * tone + 0.03 * rng.normal(size=4000)).astype(np.float32)
 
@@ -53,7 +56,8 @@ def eight():
 
 def gradients(mesh, settings, dtype):
     """One step's, of every parameter by its path, computed on the mesh."""
-    encoder, head = Encoder(CONFIG, dtype), make_head(3, settings)
+    encoder = Encoder(CONFIG, dtype)
+    head = make_head(3, settings)
     optimizer, _ = make_optimizer(settings, 10, CONFIG.eat.depth)
     state = initial_state(
         encoder, head, optimizer, settings, key=jax.random.key(0), wave=read(CLIPS[0])
@@ -94,10 +98,8 @@ def test_gradients_are_those_of_one_device(eight, shards, accumulate, dtype, lim
         SETTINGS, batch_size=8 * accumulate, accumulate=accumulate, drop_path=0.2
     )
     with jax.enable_x64(dtype == "float64"):
-        one, other = (
-            gradients(one_device(), settings, dtype),
-            gradients(eight(shards), settings, dtype),
-        )
+        one = gradients(one_device(), settings, dtype)
+        other = gradients(eight(shards), settings, dtype)
     off = {
         name: np.abs(g - other[name]).max() / np.abs(g).max()
         for name, g in one.items()
@@ -111,7 +113,9 @@ def test_gradients_are_those_of_one_device(eight, shards, accumulate, dtype, lim
 
 
 def state_of(config):
-    encoder, head, settings = Encoder(config), make_head(3, SETTINGS), SETTINGS
+    encoder = Encoder(config)
+    head = make_head(3, SETTINGS)
+    settings = SETTINGS
     optimizer, _ = make_optimizer(settings, 10, config.eat.depth)
     return initial_state(
         encoder, head, optimizer, settings, key=jax.random.key(0), wave=read(CLIPS[0])
@@ -120,7 +124,8 @@ def state_of(config):
 
 def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
     tiny = dataclasses.replace(CONFIG, eat=EATConfig.tiny(), pooling=Pooling())
-    encoder, head = Encoder(tiny), make_head(3, SETTINGS)
+    encoder = Encoder(tiny)
+    head = make_head(3, SETTINGS)
     optimizer, _ = make_optimizer(SETTINGS, 10, 12)
     key = jax.random.key(0)
     state = jax.eval_shape(
@@ -198,14 +203,9 @@ def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_c
     eight, tmp_path
 ):
     def run(name, mesh, read=read):
-        options = {
-            "workdir": tmp_path / name,
-            "mesh": mesh,
-            "log_every": 1,
-            "checkpoint_every": 10,
-            "threads": 1,
-        }
-        return fine_tune(CONFIG, None, CLIPS, read, SETTINGS, **options)
+        data = TrainingClips(CLIPS, read, threads=1)
+        job = Job(tmp_path / name, mesh=mesh, log=Log(every=1, checkpoint_every=10))
+        return fine_tune(CONFIG, None, data, SETTINGS, job)
 
     def failing(clip):
         failing.reads += 1
@@ -214,7 +214,7 @@ def test_twenty_steps_go_the_same_way_on_eight_copies_and_on_eight_shards_that_c
         return read(clip)
 
     failing.reads = 0
-    run("one", None)
+    run("one", one_device())
     with pytest.raises(OSError, match="unplugged"):
         run("eight", eight(), read=failing)
     assert 0 < len(losses(tmp_path / "eight")) < 20

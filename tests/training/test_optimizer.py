@@ -6,6 +6,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from asd_jax.training.optimizer import (
+    Layerwise,
     adamw,
     join,
     layer_multiplier,
@@ -63,7 +64,8 @@ PARAMS = {
 
 def moves(optimizer, steps):
     """What each step does to each parameter, under a gradient of ones."""
-    state, seen = optimizer.init(PARAMS), []
+    state = optimizer.init(PARAMS)
+    seen = []
     for _ in range(steps):
         updates, state = optimizer.update(jax.tree.map(jnp.ones_like, PARAMS), state, PARAMS)
         seen.append({"/".join(path): float(u[0, 0]) for path, u in flatten_dict(updates).items()})
@@ -72,7 +74,10 @@ def moves(optimizer, steps):
 
 def test_layer_decay_is_eats_formula():
     optimizer = adamw(
-        optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.65, depth=3
+        optax.constant_schedule(1e-3),
+        weight_decay=0.0,
+        clip_norm=1e9,
+        layers=Layerwise(3, decay=0.65),
     )
     first = moves(optimizer, 1)[0]
     for block in range(3):  # block i of depth 3: 0.65^(3 - i), so the last 0.65
@@ -88,7 +93,10 @@ def test_layer_decay_is_eats_formula():
 
 def test_blocks_above_the_pooled_one_count_as_the_last():
     optimizer = adamw(
-        optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9, layer_decay=0.5, depth=2
+        optax.constant_schedule(1e-3),
+        weight_decay=0.0,
+        clip_norm=1e9,
+        layers=Layerwise(2, decay=0.5),
     )
     first = moves(optimizer, 1)[0]
     rates = [first[f"encoder/eat/block_{block}/kernel"] / -1e-3 for block in range(3)]
@@ -98,7 +106,10 @@ def test_blocks_above_the_pooled_one_count_as_the_last():
 
 def test_weight_decay_follows_the_layers_rate():
     optimizer = adamw(
-        optax.constant_schedule(0.1), weight_decay=0.5, clip_norm=1.0, layer_decay=0.5, depth=3
+        optax.constant_schedule(0.1),
+        weight_decay=0.5,
+        clip_norm=1.0,
+        layers=Layerwise(3, decay=0.5),
     )
     zero = jax.tree.map(jnp.zeros_like, PARAMS)
     updates, _ = optimizer.update(zero, optimizer.init(PARAMS), PARAMS)
@@ -107,7 +118,10 @@ def test_weight_decay_follows_the_layers_rate():
 
 def test_blocks_thaw_one_by_one_from_the_last():
     optimizer = adamw(
-        optax.constant_schedule(1e-3), weight_decay=0.1, clip_norm=1e9, depth=3, thaw_every=2.0
+        optax.constant_schedule(1e-3),
+        weight_decay=0.1,
+        clip_norm=1e9,
+        layers=Layerwise(3, thaw_every=2.0),
     )
     seen = moves(optimizer, 8)
     thawed = {name: [step[name] != 0 for step in seen].index(True) for name in seen[0]}
@@ -126,7 +140,10 @@ def test_blocks_thaw_one_by_one_from_the_last():
 
 def test_frozen_gradients_do_not_count_in_the_norm():
     optimizer = adamw(
-        optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1.0, depth=3, thaw_every=5.0
+        optax.constant_schedule(1e-3),
+        weight_decay=0.0,
+        clip_norm=1.0,
+        layers=Layerwise(3, thaw_every=5.0),
     )
     _, state = optimizer.update(jax.tree.map(jnp.ones_like, PARAMS), optimizer.init(PARAMS), PARAMS)
     moments = [

@@ -16,6 +16,7 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.training import pretraining
 from asd_jax.training.optimizer import learning_rate_schedule
 from asd_jax.training.pretraining import (
+    Student,
     abstract_decoder,
     initial_state,
     losses,
@@ -55,7 +56,7 @@ def step(published):
     params, teacher, x, kept = published
 
     def loss(params):
-        return losses(CONFIG, SETTINGS, params, teacher, x, kept, jax.random.key(0))
+        return losses(Student(CONFIG, SETTINGS), params, teacher, x, kept, jax.random.key(0))
 
     (value, parts), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     return value, parts, gradients
@@ -166,9 +167,11 @@ def test_a_few_steps_lower_the_loss(objective):
         SMALL_SETTINGS, objective=objective, weighting="mean", decoder_width=32
     )
     optimizer = optax.adam(1e-3)
-    state = initial_state(SMALL, settings, optimizer, jax.random.key(0))
+    student = Student(SMALL, settings)
+    state = initial_state(student, optimizer, jax.random.key(0))
     take = jax.jit(
-        make_pretraining_step(SMALL, EVEN, settings, optimizer, lambda step: 1e-3), donate_argnums=0
+        make_pretraining_step(student, EVEN, optimizer, lambda step: 1e-3),
+        donate_argnums=0,
     )
     batch = {"wave": jax.random.normal(jax.random.key(1), (2, 400 + 63 * 160)) * 0.1}
     seen = []
@@ -183,9 +186,10 @@ def test_a_few_steps_lower_the_loss(objective):
 def test_the_teacher_follows_the_student_by_its_decay():
     settings = dataclasses.replace(SMALL_SETTINGS, ema_start=0.75, ema_end=0.75)
     optimizer = optax.sgd(0.1)
-    state = initial_state(SMALL, settings, optimizer, jax.random.key(0))
+    student = Student(SMALL, settings)
+    state = initial_state(student, optimizer, jax.random.key(0))
     before = jax.tree.map(np.asarray, state.teacher)
-    take = jax.jit(make_pretraining_step(SMALL, EVEN, settings, optimizer, lambda step: 0.1))
+    take = jax.jit(make_pretraining_step(student, EVEN, optimizer, lambda step: 0.1))
     state, _ = take(
         state, {"wave": jax.random.normal(jax.random.key(1), (2, 10480)) * 0.1}, jax.random.key(2)
     )

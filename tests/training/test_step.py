@@ -8,10 +8,10 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.arcface import arcface_loss
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
+from asd_jax.training.loss import augmented_batch
 from asd_jax.training.optimizer import split
 from asd_jax.training.settings import FineTuning
 from asd_jax.training.step import (
-    augmented_batch,
     final_params,
     initial_state,
     make_head,
@@ -38,10 +38,8 @@ def parts(**changes):
     encoder = Encoder(
         CONFIG, lora=settings.lora, drop_path=settings.drop_path, remat=settings.remat
     )
-    head, (optimizer, schedule) = (
-        make_head(3, settings),
-        make_optimizer(settings, 4, CONFIG.eat.depth),
-    )
+    head = make_head(3, settings)
+    (optimizer, schedule) = make_optimizer(settings, 4, CONFIG.eat.depth)
     state = initial_state(
         encoder, head, optimizer, settings, key=KEY, wave=np.zeros(5200, np.float32)
     )
@@ -52,7 +50,8 @@ def trained(steps=4, **changes):
     """(settings, states before and after every step, metrics)."""
     settings, state, *rest = parts(**changes)
     step = jax.jit(make_train_step(*rest, settings))
-    states, metrics = [state], []
+    states = [state]
+    metrics = []
     for _ in range(steps):
         state, found = step(state, BATCH, KEY)
         states.append(state)
@@ -62,7 +61,8 @@ def trained(steps=4, **changes):
 
 def moved(before, after):
     """Paths of the parameters that differ by at least a bit."""
-    before, after = flatten_dict(before, sep="/"), flatten_dict(after, sep="/")
+    before = flatten_dict(before, sep="/")
+    after = flatten_dict(after, sep="/")
     return {path for path in before if not np.array_equal(before[path], after[path])}
 
 
@@ -167,10 +167,8 @@ def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
 def test_gradual_unfreezing_thaws_the_last_block_first():
     # 4 steps: block 1 after two
     _, states, _ = trained(strategy="gradual", thaw_fraction=1.0, train_centres=False)
-    early, late = (
-        moved(states[0].params, states[2].params),
-        moved(states[2].params, states[4].params),
-    )
+    early = moved(states[0].params, states[2].params)
+    late = moved(states[2].params, states[4].params)
     assert (
         not any("eat/" in path for path in early)
         and "encoder/pooling/attention_out/kernel" in early

@@ -130,7 +130,8 @@ def with_text(path, text, tensors=()):
     header = {"__metadata__": {"asd_jax": text}}
     end = 0
     for name, dtype, shape in tensors:
-        start, end = end, end + int(np.prod(shape))
+        start = end
+        end = end + int(np.prod(shape))
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))

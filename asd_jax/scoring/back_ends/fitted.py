@@ -72,9 +72,11 @@ def fit_by_folds(
         return {domain: scorer(np.asarray(test, np.float64)) for domain, scorer in scorers.items()}
 
     def self_scores(groups=None):
+        # Groups come in the order of the caller, the bank is in the canonical one.
         own = {d: np.arange(len(bank[d])) if groups is None else groups[d][orders[d]] for d in bank}
         return {
             domain: {
+                # Back to the order of the caller.
                 name: values[np.argsort(orders[domain])]
                 for name, values in _without(domain, own[domain]).items()
             }

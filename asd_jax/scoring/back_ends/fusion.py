@@ -92,6 +92,7 @@ def _z(scores: Scores, own: dict[str, Scores]) -> Scores:
 
 def _rank(values: np.ndarray) -> np.ndarray:
     """Returns the ranks in (0, 1]; ties get their mean rank, NaN stays NaN."""
+    # scipy.stats takes half a second to import, and few runs fuse by ranks.
     from scipy.stats import rankdata
 
     return rankdata(values, nan_policy="omit") / max(1, np.sum(~np.isnan(values)))

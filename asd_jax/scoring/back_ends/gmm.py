@@ -27,11 +27,13 @@ def gmm(bank: Bank, *, components: int = 4, seed: int = 0) -> Fitted:
 
 
 def _scorer(vectors, components, seed):
+    # scikit-learn takes more than half a second to import, and few runs need it.
     from sklearn.mixture import GaussianMixture
 
     model = GaussianMixture(
         max(1, min(components, len(vectors) // _CLIPS_PER_COMPONENT)),
         covariance_type="diag",
+        # Clips that are all alike have no variance, for which the fit would fail.
         reg_covar=max(_VARIANCE_FLOOR * vectors.var(0).mean(), 1e-12),
         max_iter=500,
         random_state=seed,

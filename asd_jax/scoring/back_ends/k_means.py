@@ -27,6 +27,7 @@ def k_means(bank: Bank, *, distance: str = "cosine", centres: int = 16, seed: in
         }
 
     def condensed(vectors):
+        # scikit-learn takes more than half a second to import, and few runs need it.
         from sklearn.cluster import KMeans
 
         model = KMeans(min(centres, len(vectors)), n_init=4, random_state=seed)

@@ -127,6 +127,7 @@ def nearest(
 def _sieved_rows(query, bank, k, distance, own, on_device):
     """Returns the k rows nearest to each query, found in float32 if its error bound allows it."""
     search = _closest_rows_on_device if on_device else _closest_rows
+    # Values beyond float32 become infinite there; such queries are searched again below.
     with np.errstate(over="ignore", invalid="ignore"):
         found, beyond, longest = search(query.astype(np.float32), bank, k + _SPARE, distance, own)
     exact = _exact(query, bank, found, distance)
@@ -135,8 +136,10 @@ def _sieved_rows(query, bank, k, distance, own, on_device):
     length = np.linalg.norm(query, axis=1)
     # The search ranks by |b|^2 - 2xb, so the exact distances are converted to that.
     value = (2 * last if distance == "cosine" else last**2) - length**2
+    # A safe bound on the rounding of |b|^2 - 2xb, sums of e terms in float32.
     error = 2 * query.shape[1] * np.finfo(np.float32).eps * (length + longest) ** 2
     rows = np.take_along_axis(found, order, 1)
+    # Where the bound leaves a doubt, float64 decides.
     open_ = ~((value + error < beyond) & np.isfinite(beyond))
     if open_.any():
         rows[open_] = _closest_rows(
@@ -166,6 +169,7 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
         # Without a scale, |x|^2 is the same for the whole row and can be left out.
         if scale is not None:
             square += np.einsum("ne,ne->n", query, query)[:, None]
+            # A cosine distance is half a square itself, a Euclidean one is the root of one.
             square /= np.power(scale[start : start + _BANK_ROWS], 1 if distance == "cosine" else 2)
         if own is not None:
             inside = np.flatnonzero((own >= start) & (own < start + len(block)))
@@ -175,6 +179,7 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
         values = np.concatenate([best[closer], square[closer]], 1)
         pick = np.argpartition(values, k - 1, axis=1)[:, :k]
         best[closer] = np.take_along_axis(values, pick, 1)
+        # A pick below k is a neighbour found before, any other a row of this block.
         known = np.take_along_axis(rows[closer], np.minimum(pick, k - 1), 1)
         rows[closer] = np.where(pick < k, known, pick - k + start)
     return rows, best.max(1), longest
@@ -182,8 +187,10 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
 
 def _closest_rows_on_device(query, bank, k, distance, own):
     """Returns the same as `_closest_rows`, computed by JAX."""
+    # Scoring on the host, e.g. of the official score's files, needs no JAX.
     import jax
-    import jax.numpy as jnp
+
+    jnp = jax.numpy
 
     @jax.jit
     def merge(best, rows, block, start, own):
@@ -202,6 +209,7 @@ def _closest_rows_on_device(query, bank, k, distance, own):
     best = jnp.full((len(query), k), jnp.inf)
     rows = jnp.zeros((len(query), k), jnp.int32)
     longest = 0.0
+    # Larger blocks than on the host, because every call to the device costs time.
     for start in range(0, len(bank), 16 * _BANK_ROWS):
         block = unit_or_plain(bank[start : start + 16 * _BANK_ROWS], distance, np.float32)
         best, rows, length = merge(best, rows, jnp.asarray(block), start, own)

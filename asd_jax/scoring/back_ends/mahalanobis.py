@@ -81,6 +81,7 @@ def _scorer(vectors, shrinkage):
     def score(test):
         centred = test - mean
         along = centred @ directions.T
+        # All directions that the bank does not span have one variance.
         outside = np.square(centred - along @ directions).sum(1)
         return np.sqrt((along**2 / inside).sum(1) + outside / rest)
 

@@ -13,9 +13,9 @@ def own_back_end(bank: Bank, name: str) -> Fitted:
     """Returns the back end that a function of the user fits to a bank.
 
     The function takes the bank {domain: "r e"} in float64 and returns {domain: scorer}, where a
-    scorer is a function from vectors "n e" to anomaly scores "n", higher for odder ones. It is also
-    called without each fold of a domain's clips, of which one may be left: that gives the
-    self-scores.
+    scorer is a function from vectors "n e" to anomaly scores "n", higher for more anomalous
+    ones. It is also called without each fold of a domain's clips, of which one may be left: that
+    gives the self-scores.
 
     Args:
         bank: {domain: "r e"}.

@@ -40,6 +40,7 @@ def smote(
         InputError: the source or the target bank is missing, the target bank has one clip, or the
             ratio is outside (0, 1].
     """
+    # It imports scikit-learn, which takes more than half a second, and few runs need it.
     from imblearn.over_sampling import SMOTE
 
     source, target = source_and_target(bank, "smote")

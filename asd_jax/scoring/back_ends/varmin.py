@@ -70,6 +70,7 @@ def density_and_weight(
     of_nearest = density[rows[:, 0]]
     centred = of_nearest - of_nearest.mean()
     variance = np.mean(centred**2)
+    # Clips of one density leave nothing to adjust.
     if variance <= _LEAST_VARIANCE:
         return density, 0.0
     return density, float(np.mean(centred * (own - own.mean())) / variance)
@@ -107,6 +108,7 @@ def _least(queries, bank, offset, distance, in_log):
 
 
 def _distances(query, bank, distance):
+    # The official score of a file of scores needs no distances, and nothing of SciPy.
     from scipy.spatial.distance import cdist
 
     if distance == "euclidean":

@@ -8,7 +8,8 @@ from asd_jax.scoring.back_ends import knn as module
 from asd_jax.scoring.back_ends.knn import knn, nearest
 
 RNG = np.random.default_rng(0)
-BANK, TEST = RNG.normal(size=(70, 12)) + 3, RNG.normal(size=(23, 12)) + 3
+BANK = RNG.normal(size=(70, 12)) + 3
+TEST = RNG.normal(size=(23, 12)) + 3
 
 
 @pytest.fixture(params=[(1024, 4096), (5, 8)], ids=["one block", "many blocks"])

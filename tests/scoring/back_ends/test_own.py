@@ -6,7 +6,7 @@ import inspect
 import numpy as np
 import pytest
 
-from asd_jax.detector.file import Header
+from asd_jax.detector.header import Header
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.chosen import fit_back_end
 from asd_jax.scoring.back_ends.mahalanobis import mahalanobis
@@ -53,7 +53,8 @@ def own(tmp_path, monkeypatch):
 
 def test_it_scores_as_the_same_back_end_of_the_package_and_leaves_each_clip_out(own):
     """Mahalanobis' distance with a spherical covariance is the distance to the mean, scaled."""
-    found, wanted = own("spherical"), mahalanobis(BANK, shrinkage=1.0)
+    found = own("spherical")
+    wanted = mahalanobis(BANK, shrinkage=1.0)
     assert inspect.isfunction(found.score)
     for domain, scores in found.score(TEST).items():
         ratio = scores / wanted.score(TEST)[domain]

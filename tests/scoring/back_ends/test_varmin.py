@@ -21,7 +21,9 @@ def of_one_band(test, bank, k, in_log):
     u = inside.min(1)
     between = distances(test, bank)
     if in_log:
-        b, u, between = np.log(b), np.log(u), np.log(between)
+        b = np.log(b)
+        u = np.log(u)
+        between = np.log(between)
     v = b[inside.argmin(1)]
     alpha = np.cov(u, v)[0, 1] / np.var(v, ddof=1)
     return (between - alpha * b).min(1), u - alpha * v, u
