@@ -162,9 +162,14 @@ class Bench:
 
     def _differences(self, files: Files) -> list[str]:
         wanted = self.wanted.files
-        wrong = [f"{name} is missing" for name in wanted if name not in files]
+        varying = self.scenario.varying
+        wrong = [
+            f"{name} is missing"
+            for name in wanted
+            if name not in files and not self._matches(name, varying)
+        ]
         for name, content in files.items():
-            if self._matches(name, self.scenario.varying):
+            if self._matches(name, varying):
                 continue
             if name not in wanted:
                 wrong.append(name + _LEFT)

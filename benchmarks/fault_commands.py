@@ -330,8 +330,8 @@ def _download(folder: Path) -> None:
         )
 
 
-# Files that tell how long a run took, and checkpoints, whose own files hold times.
-_TIMED = ("*/timing.json", "*/metrics.jsonl", "*/checkpoints*")
+# Files that tell how long a run took or when its recordings were written, and checkpoints.
+_TIMED = ("*/timing.json", "*/metrics.jsonl", "*/checkpoints*", "*/embeddings/made_of.json")
 # What the next run goes on from.
 _STEPS = ("run/*", "first/*")
 
