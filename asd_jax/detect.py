@@ -53,6 +53,13 @@ class _Parser(argparse.ArgumentParser):
         print_raw(message)
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    # A flag that is needed, and one that is off, have no default that says anything.
+    def _get_help_string(self, action):
+        nothing = action.default is None or action.default is False or action.default == ""
+        return action.help if nothing else super()._get_help_string(action)
+
+
 def define_flags(argv: list[str]) -> None:
     """Parses the subcommand and its arguments, and removes them from argv before absl sees it."""
     # The namespace is global, so the values of an earlier command must be removed.
@@ -103,7 +110,7 @@ def _add_parser(commands, word: str, description: str) -> argparse.ArgumentParse
     return commands.add_parser(
         word,
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from asd_jax.reporting.table import print_table, text_table
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
+from benchmarks.provenance import provenance
 
 Scores = Mapping[str, Mapping[str, float]]  # {candidate: {machine: score of its test clips}}
 RANDOM = "random choice"
@@ -71,7 +72,7 @@ def join(folders: Sequence[Path], output: Path) -> dict:
         }
         for criterion, values in rows.items():
             regrets.setdefault(criterion, {})[name] = statistics.fmean(values.values())
-    write_json(output / "automatic_choice_regret.json", regrets)
+    write_json(output / "automatic_choice_regret.json", {"regret": regrets, **provenance()})
     print_table(text_table(*table(regrets, list(sets)), title="regret, points of official score"))
     return regrets
 

@@ -145,7 +145,12 @@ def case_flags(add, word: str) -> None:
     # Lists show what is to be done, exports all that there was.
     if word in ("list", "export"):
         add("--machine", help="only this one; default: all")
-        add("--state", choices=("open", "all"), default="open" if word == "list" else "all")
+        add(
+            "--state",
+            choices=("open", "all"),
+            default="open" if word == "list" else "all",
+            help="which cases to list",
+        )
     if word == "ack":
         add("case", type=int, help="number of the case")
         add("--note", default="", help="what was found or done")
