@@ -19,8 +19,6 @@ ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
 # The number of tokens is padded to a multiple of 8: cuDNN needs an even number in training, and
 # tensor cores work on 8.
 MULTIPLE = 8
-# Weights of at most so many bytes stay in a CPU's caches; 2 to 4 heads of 513 tokens were fastest.
-CACHED_BYTES = 4_000_000
 
 
 def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Array, "b n h d"]:
@@ -29,10 +27,10 @@ def attend(qkv: Float[Array, "b n 3 h d"], attention: str = "auto") -> Float[Arr
 
     Args:
         qkv: queries, keys and values of every token.
-        attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other
-            and a few heads at a time, whose weights then fit into a CPU's cache (2 to 3 times as
-            fast there); "cudnn", the fused kernel, in half precision on NVIDIA GPUs only; "auto",
-            the fastest that the device supports, see `fastest_attention`.
+        attention: "exact", the formula; "clip_by_clip", the formula for one clip after the other,
+            whose weights then fit into a CPU's cache (2 to 3 times as fast there); "cudnn", the
+            fused kernel, in half precision on NVIDIA GPUs only; "auto", the fastest that the device
+            supports, see `fastest_attention`.
     """
     return without_fill(attend_filled(qkv, attention), qkv.shape[1])
 
@@ -138,41 +136,14 @@ def refusal(device, tokens: int, heads: int, width: int, dtype: DTypeLike) -> st
 _say_once = functools.cache(print_error)
 
 
-def heads_at_once(tokens: int, heads: int) -> int:
-    """Returns how many heads "clip_by_clip" computes at a time: a divisor of their number.
-
-    It is the largest whose float32 weights "n n" stay in the cache.
-    """
-    fits = [
-        each
-        for each in range(1, heads + 1)
-        if heads % each == 0 and 4 * each * tokens**2 <= CACHED_BYTES
-    ]
-    return max(fits, default=1)
-
-
 def _attend_as(attention, qkv):
     if attention == "clip_by_clip":
-        return _clip_by_clip(qkv)
+        # Recomputing the weights for the gradient keeps them in the cache; stored ones would not
+        # be there.
+        return jax.lax.map(jax.checkpoint(_attend_clip), qkv)
     if attention == "exact":
         return jax.vmap(_attend_clip)(qkv)
     return padded_attention(qkv, "cudnn")
-
-
-def _clip_by_clip(qkv):
-    clips, tokens, _, heads, _ = qkv.shape
-    each = heads_at_once(tokens, heads)
-    # Recomputing the weights for the gradient keeps them in the cache; stored ones would not be
-    # there.
-    attend_clip = jax.checkpoint(_attend_clip)
-    if each == heads:
-        return jax.lax.map(attend_clip, qkv)
-    few = rearrange(qkv, "b n three (g h) d -> (b g) n three h d", h=each)
-    # Without the barriers the compiler makes the products before and after rearrange their results
-    # themselves, which costs as much time as is won here.
-    attended = jax.lax.map(attend_clip, jax.lax.optimization_barrier(few))
-    attended = jax.lax.optimization_barrier(attended)
-    return rearrange(attended, "(b g) n h d -> b n (g h) d", b=clips)
 
 
 def _attend_clip(qkv):

@@ -27,31 +27,6 @@ def test_attention_is_the_formula_in_every_form(form):
     np.testing.assert_allclose(attention.attend(qkv, form), expected, atol=1e-6)
 
 
-def test_a_few_heads_at_a_time_are_as_many_as_the_cache_holds():
-    assert attention.heads_at_once(513, 12) == 3
-    assert attention.heads_at_once(513, 3) == 3
-    assert attention.heads_at_once(101, 16) == 16
-    assert attention.heads_at_once(4000, 12) == 1
-
-
-def test_a_few_heads_at_a_time_compute_what_all_heads_do(monkeypatch):
-    qkv = random(40, heads=6)
-    towards = random(40, heads=6)[:, :, 0]
-
-    @jax.jit
-    def values_and_gradient(qkv):
-        found, back = jax.vjp(functools.partial(attention.attend, attention="clip_by_clip"), qkv)
-        return found, back(towards)[0]
-
-    together = values_and_gradient(qkv)
-    monkeypatch.setattr(attention, "CACHED_BYTES", 4 * 2 * 40**2)
-    values_and_gradient.clear_cache()
-    assert attention.heads_at_once(40, 6) == 2
-    in_groups = values_and_gradient(qkv)
-    for found, expected in zip(in_groups, together, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-
-
 def test_unknown_attention_is_refused():
     with pytest.raises(ValueError, match="'flash'; known: auto, exact, clip_by_clip, cudnn"):
         attention.attend(random(9), "flash")
