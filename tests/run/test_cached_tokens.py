@@ -64,7 +64,7 @@ def test_training_on_kept_tokens_gives_the_same_losses(windows, tmp_path):
     plain = trained(windows, tmp_path / "plain", None)
     kept = trained(windows, tmp_path / "kept", tokens)
     assert len(plain) == 6 and plain[0] != plain[-1]
-    np.testing.assert_allclose(kept, plain, rtol=1e-5)
+    np.testing.assert_allclose(kept, plain, rtol=9e-7)  # measured 4.3e-7
     shards.remove()
     assert not (tmp_path / "tokens").exists()
 
