@@ -33,6 +33,7 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
     for name, part in sorted_parts.items():
         if "layer" in part.axes:
             raise InputError(f"{name}: has layers already, so it cannot be one of several")
+        # A layer is one vector, so bands are laid one after the other.
         vectors.append(part.vectors.reshape(len(part.vectors), -1))
     for name, part in others:
         if different := [key for key in _SAME if not _equal(getattr(of, key), getattr(part, key))]:

@@ -238,6 +238,7 @@ def _domain_and_label(
     except InputError:
         problems.add("clip", path, f"{path}: {name} is no DCASE file name")
         return None
+    # Only names of the challenge's grammars state a section.
     named = name.startswith(("section_", "id_", "normal_id_", "anomaly_id_"))
     if named and in_name != file.section:
         problems.add("section", path, f"{path}: {name} is a clip of section {in_name}")
@@ -251,6 +252,7 @@ def _domain_and_label(
 
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
+    # The default of csv is CR LF.
     csv.writer(text, lineterminator="\n").writerows(rows)
     with atomic_file(path) as file:
         # File names need not be valid UTF-8.

@@ -63,10 +63,12 @@ def density_and_weight(
     near, rows = nearest(vectors, vectors, k, distance, leave_one_out=True)
     near = near * _factor(distance)
     density = near.mean(1)
+    # u of the paper: the distance to the nearest clip, which is the score before adjustment.
     own = near[:, 0]
     if in_log:
         density = _log(density)
         own = _log(own)
+    # v of the paper: the density at that nearest clip.
     of_nearest = density[rows[:, 0]]
     centred = of_nearest - of_nearest.mean()
     variance = np.mean(centred**2)
