@@ -9,8 +9,8 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.functions import named_function, names_function
 
 _KEY = "features.spacing"
-# The functions that a config or a caller has named. A name in a file is looked up here alone: no
-# file chooses what is imported or called.
+# The functions that a config or a caller has named. A name that comes from a file is only looked up
+# here, so no file can choose what is imported or called.
 _ALLOWED: dict[str, Callable] = {}
 
 
