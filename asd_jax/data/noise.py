@@ -39,12 +39,14 @@ def noise_adder(
         if not chosen:
             return wave
         other = read(noise[number])
+        # np.resize repeats what is too short and cuts what is too long.
         other = np.resize(np.roll(other, -int(start * len(other))), len(wave))
         # Silent noise cannot be scaled to any ratio.
         power = np.mean(np.square(other, dtype=np.float64))
         if not power:
             return wave
         ratio = np.mean(np.square(wave, dtype=np.float64)) / power
+        # A float64 factor would turn the waveform into float64.
         return wave + np.float32(np.sqrt(ratio * 10 ** (-ratio_db / 10))) * other
 
     return add

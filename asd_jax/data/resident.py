@@ -38,10 +38,12 @@ def resident_clips(
     """
     # Its length is that of all, and gives the room needed before anything is read.
     first = read(clips[0])
+    # 16-bit samples take two bytes.
     _check_room(len(clips) * len(first) * 2)
     waves = np.empty((len(clips), len(first)), np.int16)
 
     def fill(number: int) -> None:
+        # Half the memory of float32, without loss for 16-bit recordings.
         waves[number] = to_int16(read(clips[number]))
 
     with ThreadPoolExecutor(threads) as pool:

@@ -115,6 +115,7 @@ def _wave(spectra: Complex[np.ndarray, "t k"], samples: int) -> Float[np.ndarray
         total[place] += frame
         weight[place] += window**2
     inside = slice(FRAME // 2, FRAME // 2 + samples)
+    # The window weighted each frame twice, in `_spectra` and here.
     return total[inside] / weight[inside]
 
 
