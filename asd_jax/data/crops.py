@@ -45,7 +45,7 @@ class Crop(NamedTuple):
         begin: its first sample, in the recording.
         samples: its length, as it is used.
         speed: samples of the recording in one sample of the crop.
-        length: samples of the recording, which is repeated beyond.
+        length: samples of the recording, which is repeated if the crop goes beyond its end.
     """
 
     file: int

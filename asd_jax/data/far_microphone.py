@@ -58,6 +58,7 @@ def stereo_clip(
     of_machine, of_room = np.random.default_rng(place).spawn(2)
     machine = clip.machine_stem.astype(np.float64)
     fault = clip.fault.astype(np.float64)
+    # The level is set here, so that all clips of a set have one ratio of machine to room.
     room = clip.background * 10 ** (room_db / 20) * _level(machine) / _level(clip.background)
     leak = 10 ** (leak_db / 20) * _path(of_machine, metres=of_machine.uniform(2, 4))
     # Played backwards, it has the same spectrum and nothing else in common; rolled, because its

@@ -407,7 +407,6 @@ def background(
             _cosine(f0 * seconds + rng.random()) / k for k, f0 in enumerate((100, 200, 300), 1)
         )
         clanks = np.zeros(samples)
-        # 0.6 clanks a second on average.
         clanks[rng.integers(0, samples, rng.poisson(0.6 * samples / SAMPLE_RATE))] = 60
         sound += filtered(clanks, resonance(hz, rng.uniform(800, 4000), rng.uniform(10, 30)))
     else:
@@ -478,7 +477,7 @@ def _harmonics(turns, orders):
 
     Repeated squaring is much faster than one cosine per order.
     """
-    # A quarter of a turn later, the cosine is the sine.
+    # A cosine that is late by a quarter of a turn is the sine.
     squares = [_cosine(turns) + 1j * _cosine(turns - 0.25)]
     while len(squares) < max(orders).bit_length():
         squares.append(np.square(squares[-1]))

@@ -39,7 +39,6 @@ def noise_adder(
         if not chosen:
             return wave
         other = read(noise[number])
-        # np.resize repeats what is too short and cuts what is too long.
         other = np.resize(np.roll(other, -int(start * len(other))), len(wave))
         # Silent noise cannot be scaled to any ratio.
         power = np.mean(np.square(other, dtype=np.float64))

@@ -38,7 +38,6 @@ def resident_clips(
     """
     # Its length is that of all, and gives the room needed before anything is read.
     first = read(clips[0])
-    # 16-bit samples take two bytes.
     _check_room(len(clips) * len(first) * 2)
     waves = np.empty((len(clips), len(first)), np.int16)
 

@@ -200,8 +200,7 @@ def _recording_day(
     shift = np.zeros(len(hz))
     if session is not None:
         number = list(MACHINES | CYCLIC).index(machine)
-        # The place belongs to the machine and is the same in all sessions.
-        # No session has this number.
+        # The place belongs to the machine and is the same in all sessions; none has this number.
         place = np.random.default_rng([number, 2**32])
         own = np.random.default_rng([number, session])
         warmth = 1 + own.uniform(-_WARMTH, _WARMTH)

@@ -164,8 +164,8 @@ def _harmonics(draw, turns, hz, count, tilt):
     e^(2 pi i turns).
     """
     order = jnp.arange(1, count + 1)
-    # Harmonics above the Nyquist frequency would alias; 0.48 leaves room for a wandering speed. The
-    # fundamental is always present.
+    # Harmonics above the Nyquist frequency would alias, and the speed wanders a little above `hz`.
+    # The fundamental is always present.
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
     size = amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
     phase = draw.uniform(0.0, 2 * math.pi, (count,))

@@ -45,7 +45,7 @@ def own_filters(
         high_hz: upper edge of the highest filter.
 
     Raises:
-        InputError: nobody but a file names the function, or it returns something else.
+        InputError: only a file names the function, or it returns something else.
     """
     if name not in _ALLOWED:
         raise InputError(

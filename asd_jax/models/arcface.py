@@ -73,7 +73,7 @@ def arcface_logits(
     # Before the root, whose slope is infinite where a cosine is 1.
     cosine = jnp.clip(cosine, -COSINE_LIMIT, COSINE_LIMIT)
     margins = margin * labels
-    # cos(theta + m y) without arccos, whose slope is infinite at 1.
+    # cos(theta + m y) by the addition theorem, which needs no arccos.
     shifted = cosine * jnp.cos(margins) - jnp.sqrt(1 - cosine**2) * jnp.sin(margins)
     beyond = cosine < -jnp.cos(margins)
     return scale * jnp.where(beyond, cosine - margins * jnp.sin(margins), shifted)

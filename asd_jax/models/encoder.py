@@ -114,6 +114,7 @@ class EncoderConfig:
     @property
     def used_depth(self) -> int:
         """The number of blocks up to the pooled one; those above do not affect the embedding."""
+        # The remainder turns a number from the end into one from the beginning.
         return self.pooling.block % self.backbone.depth + 1
 
     @property

@@ -1,4 +1,4 @@
-"""A head, the classifier with its loss, that is a function of the user's own."""
+"""Makes a head, the classifier with its loss, by a function of the user's own."""
 
 import flax.linen as nn
 import jax

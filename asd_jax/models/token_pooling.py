@@ -111,8 +111,8 @@ def relative_deviation_weights(
     r is the token's Euclidean distance from the mean token, divided by the largest of them; 0 for
     equal tokens.
     """
-    # Both branches of `where` need finite gradients, so the root never sees 0.
     square = jnp.square(x - x.mean(1, keepdims=True)).sum(-1, keepdims=True)
+    # Both branches of `where` need finite gradients, so the root never sees 0.
     positive = square > 0
     distance = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
     largest = distance.max(1, keepdims=True)

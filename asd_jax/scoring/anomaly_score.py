@@ -304,9 +304,9 @@ class SectionScorer:
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above = np.sum(normal > cut)
-            # Counts of rare scores vary by about the root of their mean, as Poisson's do.
             asked = (1 - quantile) * len(normal)
-            # A count within 3 standard deviations of the expected one is accepted.
+            # A count within 3 standard deviations of the expected one is accepted; as for Poisson's
+            # distribution, the deviation is the root of the expected count.
             near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
             if near or self.scoring.decision == "quantile":
                 return cut, []

@@ -172,6 +172,7 @@ def _features(vectors, rng):
     """Returns vectors whose every dimension comes from a random one of the given vectors."""
     flat = vectors.reshape(len(vectors), -1)
     count = min(len(flat), _MOST)
+    # Each dimension keeps its distribution; only their combination is that of no normal clip.
     rows = rng.integers(len(flat), size=(count, flat.shape[1]))
     return np.take_along_axis(flat, rows, axis=0).reshape(count, *vectors.shape[1:])
 

@@ -142,7 +142,7 @@ def _as_new_session(bank: NormalBank, vectors, known: SelfScores, new: np.ndarra
     # If each recording is a session, the self-scores already leave out whole sessions.
     if np.array_equal(windows.session, windows.group) and compared.all():
         return bank.self_scores
-    # Without a session of more than half of the windows, too few would be left to compare with.
+    # If a session with most of the windows were left out, too few would remain to compare with.
     separable = np.zeros(len(windows), bool)
     for name in bank.domains:
         own = windows.domain == name

@@ -153,6 +153,7 @@ def normalized(
     if not wanted or len({len(scores[name]) for name in wanted}) > 1:
         counts = ", ".join(f"{len(of)} clips ({name})" for name, of in scores.items()) or "no bank"
         raise InputError(f"scores of {counts}: every bank must score the same clips")
+    # A test clip may be of either domain, so the bank in which it is least anomalous counts.
     return np.min(
         [(np.asarray(scores[name]) - statistics[name][0]) / statistics[name][1] for name in wanted],
         axis=0,

@@ -217,6 +217,7 @@ def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
         if len(set(label[mask].tolist())) < 2:
             continue
         value, *drawn = metric(*tie_groups(label[mask], score[mask], weight[:, mask]))
+        # Row 0 of the weights has every clip once, so `value` is the metric itself.
         found[column] = Interval(
             float(value), *(float(q) for q in np.quantile(drawn, (0.025, 0.975)))
         )

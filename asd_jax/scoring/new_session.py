@@ -121,7 +121,7 @@ def new_session_threshold(
     # Variances between and within sessions by the method of moments.
     mean = np.bincount(number, scores) / counts
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
-    # The means vary also by chance within sessions; what is left may come out below 0.
+    # The means also vary by chance within sessions; the rest may come out below 0.
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
     # Of a clip of one more session about the mean of the known ones.
     deviation = np.sqrt(mean.var(ddof=1) / sessions + between + within)

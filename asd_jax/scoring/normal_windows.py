@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+# In the order of the columns of scores.
 DOMAINS = ("pooled", "source", "target")
 
 

@@ -145,7 +145,8 @@ def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.nd
             "pauc_target": (pauc, target),
         }
     return {
-        # Since 2022 the AUC of each domain includes the anomalies of both domains.
+        # Since 2022 (domain generalisation) a system does not know the domain of a test clip, so
+        # the AUC of each domain includes the anomalies of both.
         "auc_source": (auc, source | (label == 1)),
         "auc_target": (auc, target | (label == 1)),
         "pauc": (pauc, every),

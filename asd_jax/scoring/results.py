@@ -62,6 +62,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
                 lacking=missing,
             )
         except InputError as error:
+            # One section that cannot be scored must not cost the values of the others.
             missing.append(str(error))
             continue
         # A section may lack every column, e.g. when all its clips are normal.

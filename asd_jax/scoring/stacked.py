@@ -24,8 +24,8 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
         parts: {where it comes from: embeddings of one machine}; clips may be in any order.
 
     Raises:
-        InputError: the parts are not of the same clips, have layers already or differ in width. The
-            message names two parts.
+        InputError: the parts are not of the same clips, already have layers, or differ in width.
+            The message names two parts.
     """
     sorted_parts = {name: part[_order(part)] for name, part in parts.items()}
     (first, of), *others = sorted_parts.items()

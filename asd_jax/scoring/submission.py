@@ -178,6 +178,7 @@ def _read_values(file: ScoreFile, problems: Problems, strict: bool) -> dict[str,
             said = f"line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)"
             problems.add(f"decision {value}", path, f"{path}: {said}")
         found[name] = value
+    # A file whose every row is bad has been reported row by row.
     if not found and len(problems) == before:
         problems.add("empty", path, f"{path}: empty")
     if strict and file.kind == "anomaly_score" and len(found) > 1 and len(set(found.values())) == 1:

@@ -24,7 +24,6 @@ def merge_windows(
     if how not in ("mean", "max"):
         raise InputError(f"no way {how!r} to merge the scores of windows; choose mean or max")
     if how == "mean":
-        # Sums over counts, without a loop over the clips.
         return np.bincount(clip, scores) / np.bincount(clip)
     merged = np.full(clip.max() + 1, -np.inf)
     # Unlike an indexed maximum, `at` takes every window of a clip into account.

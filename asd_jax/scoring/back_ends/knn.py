@@ -181,6 +181,7 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
         # After the first blocks, only a few queries find anything closer.
         closer = np.flatnonzero(square.min(1) < best.max(1))
         values = np.concatenate([best[closer], square[closer]], 1)
+        # Unsorted, as `nearest` sorts by the recomputed distances.
         pick = np.argpartition(values, k - 1, axis=1)[:, :k]
         best[closer] = np.take_along_axis(values, pick, 1)
         # A pick below k is a neighbour found before, any other a row of this block.

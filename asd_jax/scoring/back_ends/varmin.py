@@ -97,6 +97,7 @@ def _scorer(vectors, distance, k, in_log, bands):
 
 def _least(queries, bank, offset, distance, in_log):
     """Returns the smallest D(x, i) - offset_i "n" of queries "n e" to a bank "r e"."""
+    # `nearest` knows a scale per row but no offset, so the blocks are walked here.
     least = np.full(len(queries), np.inf)
     bank = unit_or_plain(bank, distance)
     for start in range(0, len(queries), _QUERY_ROWS):
