@@ -1,7 +1,7 @@
 """Cancels in the near microphone what the far one records too, and checks that faults survive.
 
-DCASE 2026 records each machine with a microphone near it and one far from it. The far one hears the
-same room, and more or less of the machine.
+DCASE 2026 records each machine with a microphone near it and one far from it. The far one records
+the same room, and more or less of the machine.
 """
 
 from typing import NamedTuple
