@@ -141,6 +141,7 @@ def resample(
     phases = to // divisor
     # At a ratio of step to phases, the filters repeat after `phases` output samples.
     kernel, width = _sinc_kernel(step, phases)
+    # Zeros around the waveform and a length rounded up, as in torchaudio.
     padded = np.pad(wave, (width, width + step))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[1])[::step]
     return (windows @ kernel.T).reshape(-1)[: -(-phases * len(wave) // step)]
@@ -175,6 +176,7 @@ def leveled(wave: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
 
     A peak 30 dB above the RMS, as of a single click, is clipped.
     """
+    # float64, because float32 sums over a long recording lose digits.
     rms = np.sqrt(np.mean(np.square(wave), dtype=np.float64))
     return np.clip(wave * np.float32(10 ** (LEVEL_DB / 20) / max(rms, QUIETEST)), -1, 1)
 
@@ -186,6 +188,7 @@ def _sinc_kernel(step: int, phases: int) -> tuple[Float[np.ndarray, "p k"], int]
     The filters are computed in float64 and rounded at the end, as torchaudio does.
     """
     zeros = 6
+    # torchaudio's defaults.
     rolloff = 0.99
     cutoff = min(step, phases) * rolloff
     width = math.ceil(zeros * step / cutoff)
@@ -257,6 +260,7 @@ def _scaled(wave: Int16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 def _check_length(samples: int, rate: int) -> None:
     if not samples:
         raise InputError("empty, no samples in it")
+    # In whole numbers, so that exactly one frame is long enough at any rate.
     if samples * 1000 < FRAME_MS * rate:
         raise InputError(
             f"{samples} samples at {rate} Hz are shorter than one frame of {FRAME_MS} ms"
@@ -284,6 +288,7 @@ def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.nda
     if channel == "difference":
         return (block[:, 0] - block[:, 1]) / 2
     mean = block.mean(axis=1)
+    # Equal channels keep all their power: |mean|^2 times their number is |block|^2.
     if np.vdot(mean, mean) * channels < CANCELLED * np.vdot(block, block):
         raise InputError("its channels cancel out in their mean: choose one, e.g. channel 0")
     return mean

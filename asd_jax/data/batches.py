@@ -97,6 +97,7 @@ def training_batches(
     change = examples.change
     if start >= epochs * len(examples) // batch_size:
         return iter(())
+    # Grain shuffles each repetition anew.
     order = grain.MapDataset.source(examples).seed(seed).shuffle().repeat(epochs)
     if change:
         order = order.random_map(lambda clip, rng: clip | {"wave": change(clip["wave"], rng)})
@@ -119,6 +120,7 @@ def clip_batches(
     The last batch is filled by repeating its first clip; the numbers in "clip" show which rows are
     repeated.
     """
+    # All batches have one size, so that a jitted function compiles once.
     fill = -len(clips) % batch_size
     numbers = [*range(len(clips)), *[len(clips) - len(clips) % batch_size] * fill]
     examples = Examples([clips[n] for n in numbers], [extras[n] for n in numbers], read)

@@ -93,6 +93,7 @@ class ClipCache:
                 self._forget(place[0])
             else:
                 if key in self._sound or zlib.crc32(samples) == place[3]:
+                    # The checksum reads all samples, so it is verified once per process.
                     self._sound.add(key)
                     return samples
         # Samples that are absent, deleted or damaged are decoded again.
@@ -143,6 +144,7 @@ class ClipCache:
                     name = self.folder / uuid.uuid4().hex
                     self._files = [
                         # A new name for each process: nobody else appends to its pack.
+                        # Unbuffered: no index line is written before its samples.
                         open(name.with_suffix(end), "xb", buffering=0)
                         for end in (".int16", ".index")
                     ]
@@ -216,6 +218,7 @@ def screen_clips(
         try:
             read(clip.path)
             return ""
+        # The folder is at fault, not the clip, so no clip may be skipped for it.
         except CacheError:
             raise
         except InputError as error:

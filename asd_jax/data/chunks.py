@@ -58,6 +58,7 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
         # CAF marks an unknown size by -1; other containers use 0xFFFFFFFF.
         size = size - kind.counted if size != -1 else 0xFFFFFFFF
         if name == kind.names[1]:
+            # A negative size would lead the walk backwards.
             size = max(size, 0)
         # A known name is believed, even if its size exceeds the file.
         known = size >= 0 and (name == kind.names[1] or name in _KNOWN)
@@ -66,6 +67,7 @@ def chunks_of(file: BinaryIO, place: int, end: int, kind: Kind) -> Iterator[tupl
             return
         # The ds64 chunk of RF64 and BW64 holds sizes that exceed 32 bits.
         if name == b"ds64" and size >= 16:
+            # After the size of the file comes that of the samples.
             wide = struct.unpack("<8xQ", read_at(file, place + width, 16))[0]
         if name == kind.names[1]:
             found_samples = True

@@ -44,6 +44,7 @@ def parse_name(name: str, *, supplemental: bool = False) -> NameFields | None:
             match["domain"],
             match["split"],
             _LABELS[match["label"]],
+            # The challenge's word for a concealed attribute.
             "" if attribute == "noAttribute" else attribute,
         )
     if match := _ID.fullmatch(name):  # the edition of 2020 has one domain

@@ -101,10 +101,12 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
             label=unsaid,
             attribute="",
         )
+    # A test clip among the training clips would be learnt as normal sound.
     if said.split not in (None, split):
         raise InputError(
             f"{path}: a {said.split} clip in the {split} folder; move it to where it belongs"
         )
+    # Sections become parts of the names of output files.
     check_name("section", said.section, at=path)
     label = unsaid if said.label is None else said.label
     if split == "train" and label == 1:
@@ -197,6 +199,7 @@ def machine_folders(root: str | Path, left_out: list[str] | None = None) -> dict
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {EXPECTED_TREE}")
     if split_folders(root):
+        # Resolved, as a root of "." has no name.
         return {root.resolve().name: [root]}
     # Breadth first, one level at a time; the folder of a machine is not searched further.
     level = [root]
@@ -331,6 +334,7 @@ def split_folders(folder: Path) -> list[str]:
     # The renamed copies replace the clips in the test folder, so that none is counted twice.
     renamed = any(sub.lower() == "test_rename" for sub in subs)
     subs = [sub for sub in subs if not (renamed and sub.lower() == "test")]
+    # In the order of _SPLITS, so that training clips come first.
     return sorted(subs, key=lambda sub: list(_SPLITS).index(sub.lower()))
 
 

@@ -35,6 +35,7 @@ def add_table(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
         if not any(row.values()):
             continue
         at = f"{path}: line {number}"
+        # A path normalises "./train/a.wav" and "train//a.wav" to the names in `clips`.
         file = Path(row["file"]).as_posix()
         if file not in clips:
             raise InputError(
@@ -73,6 +74,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             f"{path}: expected a header of file and any of {', '.join(COLUMNS[1:])}; found "
             f"{columns}"
         )
+    # csv collects surplus cells under None, and fills missing ones with None.
     return [{key: (value or "").strip() for key, value in row.items() if key} for row in rows]
 
 

@@ -58,6 +58,7 @@ def find_sound(file: BinaryIO) -> Sound:
     if kind:
         return _chunked(file, begin, end, kind, head[:4])
     if head[:4] in (b".snd", b"dns."):
+        # "dns." is .snd in little-endian order.
         order = ">" if head[:4] == b".snd" else "<"
         offset, size = struct.unpack_from(f"{order}II", head, 4)
         return _one_block(file, begin, begin + offset, None if size == 0xFFFFFFFF else size, end)
@@ -89,6 +90,7 @@ def _chunked(file: BinaryIO, begin: int, end: int, kind: Kind, magic: bytes) -> 
             if data[-1][1] is None or place + data[-1][1] > end:
                 break
         elif name == kind.names[0]:
+            # No format needs more than a kilobyte, whatever size is stated.
             forms.append(read_at(file, place, min(size, 1 << 10)))
         elif name == b"fact" and size < 1 << 10:
             kept = struct.pack(kind.head, name, size) + read_at(file, place, size)
@@ -119,6 +121,7 @@ def _with_size(file: BinaryIO, sound: Sound, place: int, size: int, kind: Kind) 
     """
     # The size stands right before the samples.
     field = struct.pack(kind.head[0] + kind.head[-1], min(size + kind.counted, _MOST))
+    # Limited, so that no file determines how much memory its header takes.
     head = read_at(file, sound.at, min(place - len(field) - sound.at, 1 << 24)) + field
     return dataclasses.replace(sound, head=head, at=place, size=size)
 
@@ -136,6 +139,7 @@ def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
     lines = read_at(file, begin, 1 << 14).decode("latin-1").splitlines()
     said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
+        # The second line states the size of the header.
         header = int(lines[1])
         count = int(said["sample_count"])
         channels = int(said.get("channel_count", 1))
@@ -163,6 +167,7 @@ def _wav(file: BinaryIO, place: int, size: int, kind: Kind, form: bytes, fact: b
     # libsndfile reads to the end of its input if the stated size is the maximum.
     data = struct.pack(f"{order}4sI", b"data", min(size, 0xFFFFFFFF) or 0xFFFFFFFF)
     head = (b"RIFF" if order == "<" else b"RIFX") + endless + b"WAVE"
+    # RIFF pads every chunk to an even length.
     head += struct.pack(f"{order}4sI", b"fmt ", len(form)) + form + bytes(len(form) % 2)
     return Sound(
         head=head + fact + bytes(len(fact) % 2) + data,

@@ -45,7 +45,7 @@ class Crop(NamedTuple):
         begin: its first sample, in the recording.
         samples: its length, as it is used.
         speed: samples of the recording in one sample of the crop.
-        length: samples of the recording, which is repeated beyond.
+        length: samples of the recording, which is repeated if the crop goes beyond its end.
     """
 
     file: int
@@ -101,6 +101,7 @@ class RandomCrops:
         if self.speed and rng.uniform() < SPEED_SHARE:
             # More or fewer samples of the recording, resampled to one length below.
             span = round(samples * (1 + rng.uniform(-self.speed, self.speed)))
+        # Every start at which the crop fits is equally likely, the last one included.
         begin = int(rng.integers(max(len(wave) - span, 0) + 1))
         crop = Crop(file, begin, samples, span / samples, len(wave))
         wave = fit_length(wave[begin : begin + span], span)
@@ -119,5 +120,6 @@ def crop_batches(
     """
     if start >= crops.steps:
         return iter(())
+    # Threads, as decoding and resampling release the interpreter lock.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     return iter(grain.MapDataset.source(crops)[start:].to_iter_dataset(options))

@@ -123,6 +123,7 @@ class Recording:
         # Channels count, too: a header may state thousands.
         most = _BLOCK // self.channels
         count = 0
+        # 16-bit samples stay integers, which are exact and take half the memory.
         dtype = "int16" if self._decoder.subtype == "PCM_16" else "float32"
         while count < self._frames:
             wanted = min(most, self._frames - count)
@@ -161,6 +162,7 @@ def open_recording(path: str | Path) -> Iterator[Recording]:
         InputError: The file does not exist, is not a regular file, is not sound, or is incomplete.
     """
     with error_context(str(path)), _in_words():
+        # Before opening, because opening a pipe would wait for its writer.
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device, not a file"

@@ -84,6 +84,7 @@ def main() -> int:
         raise InputError(f"{output}: cannot be written ({error})") from error
     for failure in failures:
         print_error(f"error: {failure}")
+    # 2: the user has to change something; 1: the same command may succeed later.
     if any(isinstance(failure, fetch.WrongResponse) for failure in failures):
         return 2
     return 1 if failures else 0

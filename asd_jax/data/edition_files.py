@@ -119,6 +119,7 @@ def fetch_all(session, archives: list[Archive], output: Path, parallel: int) -> 
 
             def progress(done: int) -> None:
                 bars.update(bar, completed=done)
+                # A running download can be ended only here, between two blocks.
                 if stopped:
                     raise DownloadError(f"{archive.name}: stopped")
 
@@ -171,6 +172,7 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
         if path.exists():
             continue
         path.parent.mkdir(exist_ok=True)
+        # Under this name an unchecked file matches no pattern of ground truth.
         part = path.with_name(f"part_{path.name}")
         try:
             # The list is validated under another name before it can be used as ground truth.

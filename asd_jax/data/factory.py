@@ -175,6 +175,7 @@ def _recipes(
             f"{', '.join(MACHINES)}.{did_you_mean(machine, MACHINES)}"
         )
     kind = MACHINES[machine]
+    # One grade for each round through the faults; a single round has the middle one.
     grades = (
         np.linspace(0, 1, -(-test_per_condition // len(FAULTS)))
         if test_per_condition > len(FAULTS)
@@ -234,6 +235,7 @@ def _write_set(
 
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:
     wave = _synthesise(recipe, seed, clip_seconds).wave
+    # Rounded here, because soundfile would scale floats by 32767.
     samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
     # The file is written from memory because soundfile does not report what is wrong with a disk.
     content = io.BytesIO()

@@ -58,9 +58,11 @@ def stereo_clip(
     of_machine, of_room = np.random.default_rng(place).spawn(2)
     machine = clip.machine_stem.astype(np.float64)
     fault = clip.fault.astype(np.float64)
+    # The level is set here, so that all clips of a set have one ratio of machine to room.
     room = clip.background * 10 ** (room_db / 20) * _level(machine) / _level(clip.background)
     leak = 10 ** (leak_db / 20) * _path(of_machine, metres=of_machine.uniform(2, 4))
-    # Played backwards, it has the same spectrum and nothing else in common.
+    # Played backwards, it has the same spectrum and nothing else in common; rolled, because its
+    # middle would stay where it is.
     other = np.roll(room[::-1], len(room) // 2)
     at_far = np.sqrt(_SHARED) * _through(room, _path(of_room, metres=of_room.uniform(0.2, 1)))
     at_far += np.sqrt(1 - _SHARED) * other
@@ -80,6 +82,7 @@ def write_stereo(path: str | Path, wave: Float[np.ndarray, "2 s"]) -> None:
 def _path(rng: np.random.Generator, *, metres: float) -> np.ndarray:
     """Returns the impulse response (t,) of a path of this length in a room, of energy 1."""
     delay = round(metres / SPEED_OF_SOUND * SAMPLE_RATE)
+    # After three time constants the tail has fallen by 26 dB.
     time = np.arange(round(3 * _TAIL_S * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.normal(size=len(time)) * np.exp(-time / _TAIL_S)
     tail *= 10 ** (_TAIL_DB / 20) / np.linalg.norm(tail)

@@ -86,6 +86,7 @@ class _Patience:
         self.tries += 1
         if self.tries == STALLS or time.monotonic() - self.since > PATIENCE_S:
             raise DownloadError(f"{self.url}: {stand}: {passing}; run again to go on")
+        # The second attempt comes at once; a broken connection may work again directly.
         wait = max(passing.wait, BACKOFF_S * 2 ** (self.tries - 2) if self.tries > 1 else 0)
         print_error(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
         time.sleep(wait)
@@ -193,6 +194,7 @@ def _complete(
                 session=session,
                 url=url,
                 part=part,
+                # More bytes than expected are no part of the file, so it is fetched anew.
                 have=have if have < size else 0,
                 size=size,
                 progress=progress,
@@ -203,7 +205,8 @@ def _complete(
         # Bytes beyond the expected size are no progress.
         gained = came - most if came <= size else 0
         most = max(most, most + gained)
-        # Only an attempt that brings data at a usable rate resets the patience.
+        # Only an attempt that brings data at a usable rate resets the patience; its first
+        # second, for connecting, does not count.
         if gained > SLOWEST * max(0, time.monotonic() - begin - 1):
             patience = _Patience(url)
         else:
@@ -290,6 +293,7 @@ def _in_time(call: Callable[[], requests.Response]) -> requests.Response:
         except BaseException as error:
             answers.put((None, error))
 
+    # A daemon, so that a thread that still waits does not keep the process alive.
     threading.Thread(target=run, daemon=True).start()
     try:
         response, error = answers.get(timeout=ANSWER_S)

@@ -73,6 +73,7 @@ def list_recursively(folder: str | Path) -> Listing:
         place = waiting.pop(0)
         try:
             status = os.stat(place)
+            # Device and inode identify a folder, whatever links lead to it.
             if (status.st_dev, status.st_ino) in seen:
                 continue  # a link to a folder that was already visited
             seen.add((status.st_dev, status.st_ino))

@@ -98,6 +98,7 @@ def read_evaluator(files: Sequence[Path]) -> GroundTruth:
         if not match["domain"]:
             numbers = evaluator_rows(path.parent.parent / DOMAINS / path.name)
             domains = {name: ("source", "target")[number] for name, number in numbers.items()}
+        # The rules since 2021 need the domain of every labelled clip.
         if set(domains) != set(labels):
             raise InputError(f"{path}: its clips are not those of {DOMAINS}/{path.name}")
         for name, label in labels.items():
@@ -119,6 +120,7 @@ def evaluator_rows(path: Path) -> dict[str, int]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if any(row)]
+            # Any other value raises the ValueError that is reported below.
             found = {row[0]: ("0", "1").index(row[1].strip()) for row in rows}
     except (OSError, UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
         raise InputError(

@@ -84,6 +84,7 @@ def inspect(root: str | Path, *, decode: bool = False) -> dict:
     everything = []
     for machine, places in folders.items():
         problems = []
+        # Bad names and omitted files are both problems of the machine.
         clips = machine_clips(places, machine, names, problems, problems)
         machines[machine] = describe_machine(clips, problems, decode=decode)
         everything += clips

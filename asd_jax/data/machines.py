@@ -81,6 +81,7 @@ def valve_flow(turns: np.ndarray) -> np.ndarray:
     """Returns the envelope of the flow through a valve that is open for the first 40 % of its
     cycle.
     """
+    # It opens and closes within an eighth of a cycle, and leaks a little when shut.
     return np.clip(8 * np.minimum(turns % 1, 0.4 - turns % 1), 0.05, 1)
 
 
@@ -237,10 +238,13 @@ def timing_fault(kind: str, grade: float | int, rng: np.random.Generator) -> Tim
             silent[rng.integers(1, max(2, count - 1))] = True
             return cycle, 1.0 - silent[number]
         if kind == "irregular":
+            # No cycle is so short that the angle stands still or runs backwards.
             durations = np.maximum(1 + rng.normal(0, extent, count), 0.3)
+            # Scaled to the same mean, so that the average speed does not reveal the fault.
             ends = np.cumsum(durations) * count / durations.sum()
             turns = np.interp(cycle - np.floor(cycle[0]), [0, *ends], np.arange(count + 1))
             return turns, np.ones(len(cycle))
+        # An angle that runs backwards reverses the order of the events.
         return -cycle, np.ones(len(cycle))
 
     return timing
@@ -272,6 +276,7 @@ def excite(
     cycle_hz = speed / 60 * (1 - machine.slip * (load - 1)) * (1 + drift)
     cycle = np.cumsum(cycle_hz) / SAMPLE_RATE + rng.random()
     pace = slider_friction(cycle) if machine.reciprocating else 1.0
+    # The angle is the integral of the speed, so that lines stay coherent while it drifts.
     rotor = np.cumsum(machine.rotor_order * cycle_hz * pace) / SAMPLE_RATE + rng.random()
 
     orders, level, per_load = np.array(machine.lines).T
@@ -374,6 +379,7 @@ def fault_excitation(
         return swell * (run.lines.sum(0) + run.noise + run.impacts)
     # Rubbing: a short contact in each cycle, at an angle of its own.
     low_hz = rng.uniform(1000, 4500)
+    # It falls to 1/e a tenth of a turn away from its maximum.
     contact = np.exp(5 * (_cosine(run.cycle + rng.random()) - 1))
     return contact * band_noise(low_hz, low_hz * rng.uniform(1.3, 1.7), samples, rng)
 
@@ -404,6 +410,7 @@ def background(
         clanks[rng.integers(0, samples, rng.poisson(0.6 * samples / SAMPLE_RATE))] = 60
         sound += filtered(clanks, resonance(hz, rng.uniform(800, 4000), rng.uniform(10, 30)))
     else:
+        # Flat below 40 Hz, as the power law is infinite at 0.
         colour = np.maximum(hz, 40) ** -lasting.uniform(0.6, 1.0)
         passing = 1 + 0.8 * _cosine(rng.uniform(0.1, 0.4) * seconds + rng.random())
         sound = filtered(white, colour) * passing
@@ -415,6 +422,7 @@ def microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Every clip draws another one.
     """
+    # Constant below 60 Hz, as the tilt would be infinite at 0.
     octaves = np.log2(np.maximum(hz, 60) / 1000)
     decibels = rng.uniform(-1.5, 1.5) * octaves
     for cycles_per_octave in (0.3, 0.7, 1.3):
@@ -435,6 +443,7 @@ def repositioned_microphone(hz: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 def resonance(hz: np.ndarray, f0: float | int, q: float | int) -> np.ndarray:
     """Returns the complex response at `hz` of one mode, which is 1 at its frequency `f0`."""
+    # The response at 0 Hz would divide by 0.
     hz = np.maximum(hz, 1.0)
     return 1 / (1 + 1j * q * (hz / f0 - f0 / hz))
 
@@ -468,6 +477,7 @@ def _harmonics(turns, orders):
 
     Repeated squaring is much faster than one cosine per order.
     """
+    # A cosine that is late by a quarter of a turn is the sine.
     squares = [_cosine(turns) + 1j * _cosine(turns - 0.25)]
     while len(squares) < max(orders).bit_length():
         squares.append(np.square(squares[-1]))

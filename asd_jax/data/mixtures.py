@@ -1,5 +1,6 @@
-"""Mixes the clips of a batch and changes their level and colour, so that a student that hears them
-learns neither the level nor the room.
+"""Mixes the clips of a batch and changes their level and colour.
+
+A student that is trained on them then learns neither the level nor the room.
 """
 
 import functools
@@ -64,6 +65,7 @@ def recolored(
         )
         # Circular filtering: the response is smooth, so that it rings for a few samples only.
         wave = jnp.fft.irfft(jnp.fft.rfft(wave) * 10 ** (response / 20), samples)
+    # Clipped like a recording, as files hold nothing beyond full scale.
     return jnp.clip(wave * 10 ** (gain / 20), -1, 1)
 
 

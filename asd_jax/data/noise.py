@@ -45,6 +45,7 @@ def noise_adder(
         if not power:
             return wave
         ratio = np.mean(np.square(wave, dtype=np.float64)) / power
+        # A float64 factor would turn the waveform into float64.
         return wave + np.float32(np.sqrt(ratio * 10 ** (-ratio_db / 10))) * other
 
     return add

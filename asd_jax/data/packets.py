@@ -45,6 +45,7 @@ def mpeg_frame(head: bytes) -> Frame | None:
     bitrate = head[2] >> 4
     rate = head[2] >> 2 & 3
     padded = head[2] >> 1 & 1
+    # Values that the standard reserves; a bit rate of 0 leaves the size of the frame open.
     if version == 1 or layer == 4 or not 0 < bitrate < 15 or rate == 3:
         return None
     # The header codes MPEG 1 as 3, MPEG 2 as 2 and MPEG 2.5 as 0.
@@ -56,6 +57,7 @@ def mpeg_frame(head: bytes) -> Frame | None:
         size = (12 * bits // hz + padded) * 4
     else:
         size = samples // 8 * bits // hz + padded
+    # Channel mode 3 is mono; the other modes have two channels.
     return Frame(size, samples, (version, layer, hz, head[3] >> 6 == 3))
 
 
@@ -141,6 +143,7 @@ def _stated_frames(frame: bytes) -> tuple[int, bool]:
     """Returns the number of frames that this frame states, and whether it is a header without
     sound.
     """
+    # It starts at byte 13, 21 or 36, depending on version and channels.
     info = next((tag for tag in (b"Xing", b"Info") if tag in frame[4:44]), None)
     if info:
         flags, count = struct.unpack_from(">II", frame.ljust(520, b"\0"), frame.index(info) + 4)
@@ -170,6 +173,7 @@ def find_flac(file: BinaryIO, begin: int, end: int) -> Sound:
     head = read_at(file, begin, 26)
     if len(head) < 26:
         raise InputError("truncated, it ends inside its header")
+    # Mapped, as FLAC frames state no size and the search must see the whole file.
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if another := re.compile(rb"fLaC[\x00\x80]\x00\x00\x22").search(content, begin + 4):
             raise InputError(
@@ -204,6 +208,7 @@ def find_ogg(file: BinaryIO, begin: int, end: int) -> Sound:
         size = 27 + len(table) + sum(table)
         if len(head) < 27 or len(table) < head[26] or place + size > end:
             raise InputError(f"truncated, it ends inside the page at byte {place}")
+        # Flag 2 begins a stream, flag 4 ends it.
         flags = head[5]
         serial, number = struct.unpack_from("<II", head, 14)
         if flags & 2:

@@ -78,6 +78,7 @@ class Pieces(io.RawIOBase):
         first = head[self._at : self._at + len(into)]
         into[: len(first)] = first
         done = len(first)
+        # How much of the wanted piece is header or file; zeros follow.
         there = min(len(into), max(0, self._end - self._at))
         try:
             self.file.seek(self.sound.at + self._at + done - len(head))

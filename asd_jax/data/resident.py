@@ -42,6 +42,7 @@ def resident_clips(
     waves = np.empty((len(clips), len(first)), np.int16)
 
     def fill(number: int) -> None:
+        # Half the memory of float32, without loss for 16-bit recordings.
         waves[number] = to_int16(read(clips[number]))
 
     with ThreadPoolExecutor(threads) as pool:

@@ -35,7 +35,7 @@ def simulated_session(
     Args:
         wave: The waveform.
         rate: Its sampling rate in Hz.
-        number: Number of the session; each differs in another way.
+        number: Number of the session; each number gives another change.
     """
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(wave)) + number)
     samples = np.arange(len(wave))
@@ -43,6 +43,7 @@ def simulated_session(
     # A faster clip ends early; it is reflected at its end, which has no click.
     wave = np.interp(np.where(place > samples[-1], 2 * samples[-1] - place, place), samples, wave)
     hz = np.fft.rfftfreq(len(wave), 1 / rate)
+    # Constant below 60 Hz, as the tilt would be infinite at 0.
     octaves = np.log2(np.maximum(hz, 60) / 1000)
     decibels = rng.normal(0, GAIN_DB) + rng.uniform(-TILT_DB, TILT_DB) * octaves
     for ripple in RIPPLES:

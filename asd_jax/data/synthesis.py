@@ -112,8 +112,10 @@ def factory_clip(
     room = _room(machine, domain, len(stem), of_room, day)
     fault = _fault(source, fault_kind, grade, of_fault)
     support = _support(fault) if fault_kind else np.zeros_like(spectrogram(stem), bool)
+    # The grade of a fault of timing is in its excitation already.
     if fault_kind in GRADES:
         fault *= _fault_gain(fault_kind, grade, fault, stem + room, support)
+    # Rounded before the sum, so that the stems add up to the wave exactly.
     stem, room, fault = (array.astype(np.float32) for array in (stem, room, fault))
     return FactoryClip(
         wave=stem + room + fault,
@@ -198,7 +200,7 @@ def _recording_day(
     shift = np.zeros(len(hz))
     if session is not None:
         number = list(MACHINES | CYCLIC).index(machine)
-        # The place belongs to the machine and is the same in all sessions.
+        # The place belongs to the machine and is the same in all sessions; none has this number.
         place = np.random.default_rng([number, 2**32])
         own = np.random.default_rng([number, session])
         warmth = 1 + own.uniform(-_WARMTH, _WARMTH)

@@ -67,6 +67,7 @@ class TargetFile:
 
     def of(self, file: Path, root: Path) -> Float[np.ndarray, "t e"] | None:
         """Returns the frames of a recording below `root`, None if the file has none."""
+        # The file of targets may name recordings in either way.
         for name in (os.path.relpath(file, root), os.path.abspath(file)):
             if (place := self.places.get(Path(name).as_posix())) is not None:
                 return self.vectors[place]
@@ -84,6 +85,7 @@ def crop_frames(
     # In frames: how often the recording was repeated before each edge, and where it is.
     repeats, place = np.divmod(edges / crop.length * len(frames), len(frames))
     # The integral of the frames from the beginning of the recording to each edge.
+    # float64, as differences of long sums lose digits in float32.
     total = np.pad(np.cumsum(frames, axis=0, dtype=np.float64), ((1, 0), (0, 0)))
     low = place.astype(int)
     within = (place - low)[:, None] * frames[low]

@@ -1,7 +1,7 @@
 """Cancels in the near microphone what the far one records too, and checks that faults survive.
 
-DCASE 2026 records each machine with a microphone near it and one far from it. The far one hears the
-same room, and more or less of the machine.
+DCASE 2026 records each machine with a microphone near it and one far from it. The far one records
+the same room, and more or less of the machine.
 """
 
 from typing import NamedTuple
@@ -115,6 +115,7 @@ def _wave(spectra: Complex[np.ndarray, "t k"], samples: int) -> Float[np.ndarray
         total[place] += frame
         weight[place] += window**2
     inside = slice(FRAME // 2, FRAME // 2 + samples)
+    # The window weighted each frame twice, in `_spectra` and here.
     return total[inside] / weight[inside]
 
 

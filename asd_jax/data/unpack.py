@@ -90,6 +90,7 @@ def unpack_machine(archive: Path, machine: str, folder: Path) -> None:
 
 def unpacking_folder(archive: Path, folder: Path) -> Path:
     """Returns where an archive is unpacked before its files are moved into `folder`."""
+    # Beside the folder, because a rename works only within one file system.
     return folder.with_name(f".{archive.name}.part")
 
 
@@ -105,6 +106,7 @@ def _check(zipped: zipfile.ZipFile, archive: Path, folder: Path) -> None:
         # A colon can name a drive or an alternate data stream on Windows.
         if ":" in name:
             raise DownloadError(f"{archive.name}: path {name!r} leaves the folder; not unpacked")
+        # A link could lead files that are unpacked later out of the folder.
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DownloadError(f"{archive.name}: holds the link {member.filename!r}; not unpacked")
     size = sum(member.file_size for member in members)

@@ -85,5 +85,6 @@ def bucket_samples(samples: int, *, sample_rate: int = 16000) -> int:
     """
     frame = FRAME_MS * sample_rate // 1000
     hop = HOP_MS * sample_rate // 1000
+    # Rounded up, so that no sample of the clip is cut off.
     there = max(1, math.ceil((samples - frame) / hop) + 1)
     return frame + (math.ceil(there / FRAME_MULTIPLE) * FRAME_MULTIPLE - 1) * hop

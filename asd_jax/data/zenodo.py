@@ -104,6 +104,7 @@ def archives_of(
         # The machine is one of the words in the name of its archive.
         for machine in set(match[1].split("_")) & set(machines):
             if (revision := int(match[2] or 1)) > revisions.get(machine, 0):
+                # Records name the link to the content in either way.
                 link = file.links.get("content") or file.links["self"]
                 md5 = file.checksum[4:]
                 found[machine] = Archive(

@@ -68,7 +68,9 @@ def machine_spectrum(key, samples, moment=None, speed=1.0):
     hz = draw.log_uniform(4.0, 220.0) * speed
     # Mains hum is at 50 or 60 Hz, or at twice that frequency.
     mains = (50.0 + 10 * draw.whole(0, 2)) * draw.whole(1, 3)
+    # Clicks come less often than shafts turn: 0.5 to 27 a second.
     hz = jnp.where(kind == ELECTRICAL, mains, jnp.where(kind == IMPULSIVE, hz / 8, hz))
+    # The mains are far steadier than a loaded shaft.
     turns = hz * _wandering(draw, t, jnp.where(kind == ELECTRICAL, 1e-4, 0.02))
     lines = _harmonics(draw, turns, hz, HARMONICS, tilt=draw.uniform(-9.0, 0.0))
     teeth = draw.whole(5, 60)
@@ -97,6 +99,7 @@ def _room(key, machine, neighbour, samples):
     tail = (
         jax.random.normal(tail_key, (samples,))
         * jnp.exp(-t / decay)
+        # The energy of the exponential, so that the level of a tail does not depend on its length.
         / jnp.sqrt(decay * SAMPLE_RATE / 2)
     )
     spectrum = unit_power(machine * (1 + amplitude(draw.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)))
@@ -108,6 +111,7 @@ def _room(key, machine, neighbour, samples):
     spectrum = unit_power(spectrum * microphone(draw, samples))
     hiss = jax.random.normal(hiss_key, (samples,)) * 2.0**-16  # converter noise
     return (
+        # irfft divides by the samples; the root makes the mean square 1 before the level.
         amplitude(draw.uniform(-55.0, -15.0)) * jnp.fft.irfft(spectrum, samples) * jnp.sqrt(samples)
         + hiss
     )
@@ -139,6 +143,7 @@ class Draws:
         return self._take(1, self._normal, shape)
 
     def _take(self, lot, numbers, shape):
+        # The order of the draws is part of the sounds: in another order a key gives others.
         begin = self._used[lot]
         self._used[lot] = end = begin + math.prod(shape)
         if end > len(numbers):
@@ -159,12 +164,14 @@ def _harmonics(draw, turns, hz, count, tilt):
     e^(2 pi i turns).
     """
     order = jnp.arange(1, count + 1)
-    # Harmonics above the Nyquist frequency would alias. The fundamental is always present.
+    # Harmonics above the Nyquist frequency would alias, and the speed wanders a little above `hz`.
+    # The fundamental is always present.
     there = (draw.uniform(0.0, 1.0, (count,)) < 0.7) & (order * hz < 0.48 * SAMPLE_RATE)
     size = amplitude(tilt * jnp.log2(order) + 8 * draw.normal(count)) * there.at[0].set(True)
     phase = draw.uniform(0.0, 2 * math.pi, (count,))
     a = size * jnp.cos(phase)
     b = size * jnp.sin(phase)
+    # Reduced first, as float32 cosines of large angles are inexact.
     angle = 2 * jnp.pi * (turns % 1)
     c = jnp.cos(angle)
     s = jnp.sin(angle)
@@ -227,6 +234,7 @@ def microphone(draw, samples):
     response = amplitude(jnp.interp(hz, jnp.linspace(0, SAMPLE_RATE / 2, 6), 3 * draw.normal(6)))
     low = draw.log_uniform(10.0, 150.0)
     high = draw.uniform(5000.0, 12000.0)
+    # 12 dB per octave below `low`, 36 dB above `high`.
     return response / jnp.sqrt((1 + (low / jnp.maximum(hz, 1.0)) ** 4) * (1 + (hz / high) ** 12))
 
 

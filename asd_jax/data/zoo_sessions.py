@@ -55,6 +55,7 @@ def zoo_sessions(
     return _zoo_sessions(key, extent, sessions, clips, samples)
 
 
+# The extents are not static, so that other extents need no compilation.
 @functools.partial(jax.jit, static_argnames=("sessions", "clips", "samples"))
 def _zoo_sessions(key, extent, sessions, clips, samples):
     machine, place, days, moments = jax.random.split(key, 4)
@@ -64,6 +65,7 @@ def _zoo_sessions(key, extent, sessions, clips, samples):
         draw = Draws(day)
         speed = 1 + extent["speed"] * draw.uniform(-SPEED, SPEED)
         start = draw.whole(0, clips)
+        # It runs from its first clip to the end of the session.
         there = (draw.uniform(0.0, 1.0) < NEIGHBOUR) & (number >= start)
         # One call for both machines halves the time of compilation.
         both = jnp.stack([machine, jax.random.fold_in(day, 1)])
@@ -106,6 +108,7 @@ def _recorded(place, day, air, machine, neighbour, extent, samples):
     t = jnp.arange(samples) / SAMPLE_RATE
     decay = usual.log_uniform(0.02, 0.4)
     tail = jax.random.normal(tail_key, (samples,)) * jnp.exp(-t / decay)
+    # The energy of the exponential, so that the level of a tail does not depend on its length.
     tail = tail / jnp.sqrt(decay * SAMPLE_RATE / 2)
     nearer = amplitude(extent["distance"] * DISTANCE_DB * day.normal())
     reverberation = amplitude(usual.uniform(-30.0, 3.0)) * jnp.fft.rfft(tail)

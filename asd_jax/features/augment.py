@@ -13,6 +13,7 @@ def mixup_pairs(
     A clip is mixed with the given probability (otherwise its weight is 1); weight ~ Beta(alpha,
     alpha). Zhang et al., ICLR 2018.
     """
+    # Separate keys: one key used twice would tie the weight to the choice.
     key_weight, key_chosen, key_partner = jax.random.split(key, 3)
     weight = jax.random.beta(key_weight, alpha, alpha, (b,))
     # A clip of weight 1 is left as it is.
@@ -51,6 +52,7 @@ def spec_augment(
     key_time, key_frequency = jax.random.split(key)
     frames = _outside_stripe(key_time, b, t, min(max_frames, t), probability)
     filters = _outside_stripe(key_frequency, b, f, min(max_filters, f), probability)
+    # 0 is about the mean of a normalised spectrogram.
     return spectrogram * frames[:, :, None] * filters[:, None, :]
 
 

@@ -114,6 +114,7 @@ def frame_matrix(sample_rate: int = 16000) -> Float[np.ndarray, "k s"]:
     hann = np.diag(np.hanning(size))
     angles = 2 * np.pi / points * np.outer(np.arange(points // 2 + 1), np.arange(size))
     dft = np.concatenate([np.cos(angles), -np.sin(angles)])
+    # Kaldi's order of the steps, from right to left.
     return dft @ hann @ pre_emphasis @ remove_dc
 
 
@@ -129,7 +130,7 @@ def filter_bank(
 
     Sources: mel, Kaldi (triangles linear in mel, height 1); even, the same triangles with mel
     replaced by Hz (arXiv 2508.15334, "evenly distributed intervals"; torchaudio's linear_fbanks);
-    gammatone, the 4th-order magnitude response with the bandwidths of Glasberg & Moore (1990).
+    gammatone, the 4th-order power response with the bandwidths of Glasberg & Moore (1990).
 
     Raises:
         ValueError: the spacing is unknown, or the edges are out of order.
@@ -147,11 +148,13 @@ def filter_bank(
         )
         # 1.019 ERB is the bandwidth of a 4th-order gammatone filter.
         bandwidth = 1.019 * 24.7 * (4.37 * centre / 1000 + 1)
+        # |H|^2 of order 4, as the weights apply to a power spectrum.
         return (1 + ((hz - centre) / bandwidth) ** 2) ** -4.0
     if spacing not in SPACINGS:
         raise ValueError(f"spacing {spacing!r}; known: {', '.join(SPACINGS)}")
     # Even spacing is the same bank on the axis of Hz itself.
     scale = _mel if spacing == "mel" else np.asarray
+    # Each triangle reaches from the centre of the one below to that of the one above.
     edges = np.linspace(scale(low_hz), scale(high_hz), bins + 2)[:, None]
     left = edges[:-2]
     centre = edges[1:-1]
@@ -170,10 +173,12 @@ def dft_size(sample_rate: int) -> int:
 
 
 def _mel(hz):
+    # Kaldi's formula, HTK's in natural logarithms.
     return 1127 * np.log1p(np.asarray(hz) / 700)
 
 
 def _erb_rate(hz):
+    # Glasberg & Moore (1990).
     return 21.4 * np.log10(1 + 4.37 * np.asarray(hz) / 1000)
 
 

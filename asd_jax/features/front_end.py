@@ -53,6 +53,7 @@ class SimAM:
         # Pairs are hashable, and they are what JSON gives back.
         if not isinstance(self.mode, str):
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
+        # JSON gives a list, which cannot be hashed for jit.
         object.__setattr__(self, "tile", tuple(self.tile))
         if unknown := self.modes - set(MODES):
             raise InputError(
@@ -120,6 +121,7 @@ class FrontEnd:
                 f"simam: a tile of {frames} frames must divide {FRAME_MULTIPLE}, as clips are "
                 "padded"
             )
+        # Filters above half the sample rate would be empty.
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise InputError(
                 f"low_hz={self.low_hz}, high_hz={self.high_hz}: no filter bank from {self.low_hz} "

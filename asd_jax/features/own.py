@@ -9,8 +9,8 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.functions import named_function, names_function
 
 _KEY = "features.spacing"
-# The functions that a config or a caller has named. A name in a file is looked up here alone: no
-# file chooses what is imported or called.
+# The functions that a config or a caller has named. A name that comes from a file is only looked up
+# here, so no file can choose what is imported or called.
 _ALLOWED: dict[str, Callable] = {}
 
 
@@ -45,7 +45,7 @@ def own_filters(
         high_hz: upper edge of the highest filter.
 
     Raises:
-        InputError: nobody but a file names the function, or it returns something else.
+        InputError: only a file names the function, or it returns something else.
     """
     if name not in _ALLOWED:
         raise InputError(

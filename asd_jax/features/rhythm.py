@@ -24,7 +24,7 @@ _LEAST = 1e-6  # variance of log energies below which there is only rounding
 
 
 def rhythm(energies: Float[Array, "b t f"]) -> Float[Array, "b r"]:
-    """Returns log energies "b t f" -> a description "b r" of the sound's rhythm.
+    """Returns a description "b r" of the rhythm of sounds with log energies "b t f".
 
     The first number is its `regularity`. Three parts follow:
 
@@ -41,7 +41,7 @@ def rhythm(energies: Float[Array, "b t f"]) -> Float[Array, "b r"]:
 
 
 def autocorrelation(energies: Float[Array, "b t f"]) -> Float[Array, "b r"]:
-    """Returns log energies "b t f" -> the autocorrelation "b r" of the envelopes of all bands.
+    """Returns the autocorrelation "b r" of the envelopes of all bands of log energies "b t f".
 
     The lags are those of `lags`.
     """
@@ -53,6 +53,7 @@ def autocorrelation(energies: Float[Array, "b t f"]) -> Float[Array, "b r"]:
     padded = jnp.pad(envelopes, ((0, 0), (0, max(steps, default=0)), (0, 0)))
     place = np.arange(frames)[None] + np.array(steps, np.int64)[:, None]
     products = jnp.einsum("btk,brtk->br", envelopes, padded[:, place])
+    # Makes up for the products that a long lag lacks.
     share = frames / (frames - np.array(steps, np.float32))
     return products * share[None] / jnp.maximum(power, _LEAST * frames)[:, None]
 
@@ -64,11 +65,12 @@ def lags(frames: int) -> list[int]:
 
 
 def regularity(correlation: Float[Array, "b r"]) -> Float[Array, "b"]:
-    """Returns autocorrelations "b r" -> how far each rises again, after its lowest value before.
+    """Returns how far each autocorrelation "b r" rises again after its lowest value before, "b".
 
     A sound that repeats exactly reaches 1 and more. Slow changes of level, whose autocorrelation
     only falls, do not count.
     """
+    # The running minimum by doubled steps: a program of a few operations for any number of lags.
     lowest = correlation
     step = 1
     while step < correlation.shape[1]:
@@ -96,8 +98,11 @@ def _order(envelopes):
         before = envelopes[:, :-lag]
         after = envelopes[:, lag:]
         across = jnp.einsum("btj,btk->bjk", before, after) / before.shape[1]
+        # Time that runs backwards exchanges `before` and `after`, and so the sign.
         found.append((across - jnp.swapaxes(across, 1, 2))[:, first, second])
+        # Within a band: a fast rise with a slow fall has the opposite sign of the reverse.
         found.append((before * after * (before - after)).mean(1))
+    # The empty first part serves windows that are too short for any lag.
     return jnp.concatenate([envelopes[:, 0, :0], *found], axis=1)
 
 

@@ -72,6 +72,7 @@ def simam_weights(
         )
     valid = jnp.arange(t)[None, :, None] < (t if valid_frames is None else valid_frames)
     maps = rearrange(features, "b (i r) (j c) -> b i j (r c)", r=rows, c=columns)
+    # Padding that does not count must be left out tile by tile, as a tile may hold both.
     counted = rearrange(
         jnp.broadcast_to(valid, (1, t, f)), "b (i r) (j c) -> b i j (r c)", r=rows, c=columns
     )

@@ -35,6 +35,7 @@ class AdaCos(nn.Module):
     @nn.compact
     def __call__(self, embeddings: Float[Array, "b e"], labels: Float[Array, "b c"]):
         shape = (self.classes * self.subclusters, embeddings.shape[-1])
+        # Centres are scaled to length 1, so only their directions matter.
         centres = self.param("centres", nn.initializers.normal(0.02), shape)
         start = initial_scale(*shape[:1])
         scale = self.variable("adacos", "scale", jnp.full, (), start, jnp.float32)
@@ -80,6 +81,7 @@ def next_scale(
     # In AdaCos the sum omits a clip's own class, in proportion to its label.
     others = jnp.log(jnp.maximum(1 - labels, 1e-12))[:, :, None] if cosine.shape[-1] == 1 else 0.0
     log_sums = jax.nn.logsumexp(scale * cosine + others, axis=(1, 2))
+    # In logarithms, as exp(scale cos) may exceed float32 where the scale is large.
     log_mean = jax.nn.logsumexp(log_sums) - math.log(len(cosine))
     # arccos has an infinite slope at 1.
     angle = jnp.arccos(jnp.clip(cosine.max(-1), -COSINE_LIMIT, COSINE_LIMIT))

@@ -51,6 +51,7 @@ def projection_cosine(
     """
     x = _unit(x)
     w = _unit(vectors)
+    # The k x k products of a class's vectors are small; a projection per clip and class is not.
     near = jnp.einsum("be,cke->bck", x, w, precision="highest")
     # Full float32, as TF32 would shift the angles.
     gram = jnp.einsum("cke,cle->ckl", w, w, precision="highest")

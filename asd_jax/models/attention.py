@@ -36,6 +36,7 @@ class SpectrogramAttention(nn.Module):
         if self.kind == "se":
             return x * jax.nn.sigmoid(excite(jax.nn.relu(hidden(x.mean(1)))))[:, None]
         if self.kind == "cbam":
+            # Means and maxima go through the same two layers, as in the paper.
             mean, largest = (
                 excite(jax.nn.relu(hidden(pooled))) for pooled in (x.mean(1), x.max(1))
             )

@@ -147,7 +147,8 @@ def ced_params(
 
     Args:
         tensors: {public name: values}.
-        num_heads: of attention, which tensors do not tell; None for the public sizes' 64 a head.
+        num_heads: number of attention heads, which the tensors do not show; None: heads of width
+            64, as in the public sizes.
 
     Raises:
         InputError: a tensor is missing, is of another shape or is not known.
@@ -174,6 +175,7 @@ def ced_params(
             elif "norm" in place:
                 found[f"{place}/scale"] = of
             else:
+                # The patch layer is a convolution in PyTorch, so its kernel is flattened first.
                 found[f"{place}/kernel"] = of.reshape(len(of), -1).T
         width = len(found["patch/bias"])
     except (KeyError, ValueError, IndexError) as error:
@@ -187,6 +189,7 @@ def ced_params(
 
 def _check_shapes(config: CEDConfig, params: dict) -> None:
     wave = jax.ShapeDtypeStruct((1, PATCH, MELS), jnp.float32)
+    # Shapes alone: nothing is computed.
     expected = jax.eval_shape(CED(config).init, jax.random.key(0), wave)["params"]
 
     def shapes(tree):

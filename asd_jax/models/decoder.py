@@ -86,6 +86,7 @@ class GroupedConvolution(nn.Module):
         kernel = kernel.astype(self.dtype)
         bias = bias.astype(self.dtype)[None, None, None]
         if target_device().platform != "cpu":
+            # For a grouped convolution the compiler would gather all clips on every device.
             return map_own_clips(self._convolved, x, kernel) + bias
         kernel = rearrange(kernel, "i j c (g o) -> i j c g o", g=self.groups)
         edge = (self.size // 2,) * 2
@@ -175,6 +176,7 @@ def frame_shares(count: int, times: int) -> Float[np.ndarray, "c t"]:
     """Returns for each of `count` equal parts of a clip the share that each of its `times` patches
     in time has in it.
     """
+    # In patches: where the parts begin and end.
     ends = np.arange(count + 1) / count * times
     low = ends[:-1, None]
     high = ends[1:, None]
@@ -187,8 +189,10 @@ def band_means(
     tokens: Float[Array, "r k d"], kept: Int[Array, "r k"], bands: int
 ) -> Float[Array, "r f d"]:
     """Returns the mean of the kept tokens of each band; zeros for a band that has none."""
+    # A patch's index is t * bands + f.
     of_band = jax.nn.one_hot(kept % bands, bands, dtype=tokens.dtype)
     total = jnp.einsum("rkf,rkd->rfd", of_band, tokens)
+    # A mask may hide a whole band.
     return total / jnp.maximum(of_band.sum(1), 1)[..., None]
 
 

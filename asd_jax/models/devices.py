@@ -1,4 +1,4 @@
-"""Tells for which device a program is compiled, and lets each of several process its own clips."""
+"""Finds the device that programs are compiled for, and lets each device process its own clips."""
 
 from collections.abc import Callable
 

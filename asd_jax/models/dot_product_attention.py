@@ -75,6 +75,7 @@ def padded_attention(
     lengths = None
     if fill:
         qkv = jnp.pad(qkv, ((0, 0), (0, fill), (0, 0), (0, 0), (0, 0)))
+        # Lengths instead of a mask, which would be an array of n x n values.
         lengths = jnp.full(clips, tokens, jnp.int32)
     return jax.nn.dot_product_attention(
         qkv[:, :, 0],
@@ -151,6 +152,7 @@ def _attend_clip(qkv):
     # The logits are float32 even in half precision, so that the softmax is computed in float32.
     logits = jnp.einsum(
         "hnd,hmd->hnm",
+        # Scaling q costs n x d products, scaling the logits n x n.
         q * q.shape[-1] ** -0.5,
         k,
         preferred_element_type=jnp.promote_types(q.dtype, jnp.float32),

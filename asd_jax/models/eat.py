@@ -42,6 +42,7 @@ class EATConfig:
 
     def __post_init__(self):
         check_settings(self)
+        # Heads share the width equally, and positions have four parts (see `position_table`).
         if self.embed_dim % self.num_heads or self.embed_dim % 4:
             raise InputError(
                 f"EAT width {self.embed_dim} must be divisible by {self.num_heads} heads and by 4"
@@ -115,6 +116,7 @@ class EAT(nn.Module):
         x = nn.Dense(
             c.embed_dim,
             dtype=self.dtype,
+            # As in masked autoencoders (He et al. 2021).
             kernel_init=nn.initializers.xavier_uniform(),
             name="patch",
         )(x)
@@ -142,6 +144,7 @@ class EAT(nn.Module):
 
     def _in_a_loop(self, x, out):
         """Returns the same for parameters of `stacked_blocks`."""
+        # parent=None: the block takes the loop's parameters and registers none of its own.
         block = Block(self.config, self.dtype, self.lora, 0.0, self.attention, parent=None)
 
         def step(x, params):
@@ -155,8 +158,8 @@ class EAT(nn.Module):
 def stacked_blocks(params: dict, count: int) -> dict:
     """Returns EAT's parameters with those of the first `count` blocks stacked, without the others.
 
-    With them EAT is one block in a loop: it computes the same, and is traced and compiled sooner,
-    as a command needs that scores one file. They are for inference, without stochastic depth.
+    With them EAT runs one block in a loop. It computes the same result and compiles sooner, which
+    matters to a command that scores one file. They are for inference, without stochastic depth.
     """
     blocks = [params[f"block_{i}"] for i in range(count)]
     rest = {name: of for name, of in params.items() if not name.startswith("block_")}

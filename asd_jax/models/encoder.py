@@ -114,6 +114,7 @@ class EncoderConfig:
     @property
     def used_depth(self) -> int:
         """The number of blocks up to the pooled one; those above do not affect the embedding."""
+        # The remainder turns a number from the end into one from the beginning.
         return self.pooling.block % self.backbone.depth + 1
 
     @property
@@ -121,6 +122,7 @@ class EncoderConfig:
         """The width e of the embeddings (of one band's, where bands are kept separate)."""
         if self.eat is None:
             return self.front_end.bins
+        # Attentive statistics are a mean and a standard deviation.
         statistics = 2 if self.pooling.kind == "attentive_statistics" else 1
         # Joined bands are one vector.
         joined = self.eat.mel_bins // PATCH if self.pooling.bands == "joined" else 1
@@ -172,14 +174,15 @@ class Encoder(nn.Module):
     ):
         """Returns embeddings and intermediates of a spectrogram to which SimAM was not yet applied.
 
-        `samples` is the length of the clips in samples. Where `tokens` are given, the tokens to be
-        pooled that an earlier call gave as an intermediate, the spectrogram is not used.
+        `samples` is the length of the clips in samples. If `tokens` is given, the intermediate
+        "tokens" of an earlier call, these are pooled and the spectrogram is not used.
         """
         if tokens is not None:
             return self._pool(tokens.astype(self.dtype)), {}
         assert spectrogram is not None  # one of the two is given
         front_end = self.config.front_end
         x = front_end.attend(spectrogram, simam_mode, samples)
+        # Padding is no sound, and has log energy 0 in every filter.
         out = {"filter_bank": x[:, : front_end.real_frames(samples)].mean(1)}
         if self.config.attention != "none":
             x = SpectrogramAttention(self.config.attention, name="attention")(x)
@@ -207,6 +210,7 @@ class Encoder(nn.Module):
 
     def _attentive_statistics(self, tokens, bands):
         pooling = self.config.pooling
+        # Statistics over time and frequency are of patches; CLS has no place there.
         patches = conditioned(tokens, pooling.tokens)[:, 1:]
         module = AttentiveStatisticsPooling(name="pooling")
         if pooling.bands == "mixed":

@@ -44,6 +44,7 @@ class Dense(nn.Module):
         a = param("lora_a", uniform, inputs, self.lora.rank)
         # With B = 0 the update starts at zero.
         b = param("lora_b", nn.initializers.zeros, self.lora.rank, self.features)
+        # From the left, x @ a is narrow; a @ b would be as large as the kernel.
         return y + x @ a @ b * (self.lora.alpha / self.lora.rank)
 
 

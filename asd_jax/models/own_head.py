@@ -1,4 +1,4 @@
-"""A head, the classifier with its loss, that is a function of the user's own."""
+"""Makes a head, the classifier with its loss, by a function of the user's own."""
 
 import flax.linen as nn
 import jax
@@ -30,6 +30,7 @@ def own_head(name: str, classes: int) -> nn.Module:
             f"{_KEY}={name}: returned {type(head).__name__}; wanted a flax.linen.Module whose "
             f"attribute classes is {classes}"
         )
+    # Any width will do, as a head takes the width that it is given.
     embeddings = jnp.zeros((2, 8))
     labels = jnp.zeros((2, classes))
     key = jax.random.key(0)

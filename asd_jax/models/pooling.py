@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+# The square root has an infinite slope at 0.
 VARIANCE_FLOOR = 1e-6
 
 
@@ -23,6 +24,7 @@ class AttentiveStatisticsPooling(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b e"]:
+        # At least float32, as a variance in half precision is a difference of close numbers.
         tokens = tokens.astype(jnp.promote_types(tokens.dtype, jnp.float32))
         mean = tokens.mean(1, keepdims=True)
         std = jnp.sqrt(jnp.maximum(tokens.var(1, keepdims=True), VARIANCE_FLOOR))

@@ -112,6 +112,7 @@ def relative_deviation_weights(
     equal tokens.
     """
     square = jnp.square(x - x.mean(1, keepdims=True)).sum(-1, keepdims=True)
+    # Both branches of `where` need finite gradients, so the root never sees 0.
     positive = square > 0
     distance = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
     largest = distance.max(1, keepdims=True)

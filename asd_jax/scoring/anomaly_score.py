@@ -237,6 +237,7 @@ class SectionScorer:
         """Returns {bank: scores of clips}; the scores of a clip's windows are merged."""
         if self.bank_clip is None or clip is None:
             return scores
+        # A section has only some of the clips, and `merge_windows` wants 0..b-1 without gaps.
         number = np.unique(clip, return_inverse=True)[1]
         return {
             name: merge_windows(values, number, how=self.scoring.windows)
@@ -265,6 +266,7 @@ class SectionScorer:
         size = max(1, len(vectors)) if together else BLOCK
         found = [
             self.fitted.score(_flat(self.prepare(vectors[start : start + size])))
+            # At least one block, so that even no vectors give an empty array for every bank.
             for start in range(0, max(1, len(vectors)), size)
         ]
         scores = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
@@ -289,6 +291,7 @@ class SectionScorer:
                 "embeddings (split held_out); keep some out of training, or use "
                 "--config.scoring.normalization=train"
             )
+        # Without windows each row is a clip, and None leaves its score unmerged.
         clips = self.held_out_clip or dict.fromkeys(self.held_out)
         scores = {
             domain: self.fitted.score(_flat(vectors)) for domain, vectors in self.held_out.items()
@@ -302,7 +305,8 @@ class SectionScorer:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
             above = np.sum(normal > cut)
             asked = (1 - quantile) * len(normal)
-            # A count within 3 standard deviations of the expected one is accepted.
+            # A count within 3 standard deviations of the expected one is accepted; as for Poisson's
+            # distribution, the deviation is the root of the expected count.
             near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
             if near or self.scoring.decision == "quantile":
                 return cut, []
@@ -326,6 +330,7 @@ def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, li
     """Returns the banks that the options require, without empty domains, and notes."""
     if not vectors:
         return {}, []
+    # A clip of unknown domain fits neither bank, so one bank holds all clips.
     if scoring.domains == "pooled" or "unknown" in vectors:
         notes = (
             [] if "unknown" not in vectors else ["training clips without domain: one pooled bank"]

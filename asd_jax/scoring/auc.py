@@ -53,6 +53,7 @@ def pauc(normals, anomalies, max_fpr: float = MAX_FPR) -> np.ndarray | np.floati
     before = np.cumsum(normals, axis=-1) - normals
     # The normal clips of each group that lie before the cut.
     inside = np.clip(max_fpr * normals.sum(-1, keepdims=True) - before, 0, normals)
+    # A group of anomalies alone adds no area; dividing by 1 keeps NaN out of the sum.
     share = inside / np.where(normals > 0, normals, 1)
     area = (inside * (above + share * anomalies / 2)).sum(-1) / (
         normals.sum(-1) * anomalies.sum(-1)

@@ -37,8 +37,8 @@ def chosen_scoring(
 ) -> dict[str, tuple[Scoring, str]]:
     """Returns {machine: (its scoring, a note on the choice)} for back_end=auto.
 
-    Embeddings with layers are also chosen by layer. A candidate that a machine's clips are too few
-    for is left out.
+    Embeddings with layers are also chosen by layer. A candidate that needs more clips than a
+    machine has is left out.
 
     Args:
         machines: {machine: embeddings}; the normal clips of the others are pseudo-anomalies.
@@ -65,6 +65,7 @@ def chosen_scoring(
             why = "; ".join(reasons) or "there are too few normal clips to compare with"
             with error_context(f"machine {machine}"):
                 raise InputError(f"back_end=auto: no candidate can be judged ({why})")
+        # Of equal values the first counts, so the order of CANDIDATES decides.
         best = max(values, key=lambda name: values[name])
         note = f"back_end=auto: {best}, pseudo AUC {100 * values[best]:.2f} %"
         found[machine] = (options[best], note)
@@ -75,6 +76,7 @@ def candidates(scoring: Scoring, embeddings: Embeddings) -> Iterator[tuple[str, 
     """Yields (name, scoring) of each candidate for a machine's embeddings."""
     layers = [""]
     if "layer" in embeddings.axes:
+        # The mean over layers competes with each layer alone.
         layers = ["mean_score", *map(str, range(embeddings.vectors.shape[1]))]
     for layer in layers:
         for name, options in CANDIDATES.items():
@@ -146,10 +148,11 @@ def _of_section(own, scoring, strangers, rng):
     pseudo = [scored(mixed, np.arange(len(mixed)))]
     # Cross-class.
     for of in strangers:
+        # The other machines share the number, so that this kind does not outweigh the others.
         some = _some_clips(of, _MOST // len(strangers), rng)
         pseudo.append(scored(some.vectors, some.clip))
     pseudo += [
-        # Cross-domain: each clip against the banks of which it is not.
+        # Cross-domain: each clip against the bank of the other domain alone.
         normalized({name: scores}, statistics, "min")
         for clips, of in banks.items()
         for name, scores in of.items()
@@ -169,6 +172,7 @@ def _features(vectors, rng):
     """Returns vectors whose every dimension comes from a random one of the given vectors."""
     flat = vectors.reshape(len(vectors), -1)
     count = min(len(flat), _MOST)
+    # Each dimension keeps its distribution; only their combination is that of no normal clip.
     rows = rng.integers(len(flat), size=(count, flat.shape[1]))
     return np.take_along_axis(flat, rows, axis=0).reshape(count, *vectors.shape[1:])
 

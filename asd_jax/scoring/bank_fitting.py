@@ -106,6 +106,7 @@ def fit_normal_bank(
     new = np.ones(len(windows), bool)
     earlier = earlier_as_new = none
     if known is not None:
+        # Further windows come behind the first ones, whose scores stay as they are.
         new[: len(known.self_scores.of)] = False
         earlier = known.self_scores.extended(len(windows))
         earlier_as_new = known.new_session_scores.extended(len(windows))
@@ -141,6 +142,7 @@ def _as_new_session(bank: NormalBank, vectors, known: SelfScores, new: np.ndarra
     # If each recording is a session, the self-scores already leave out whole sessions.
     if np.array_equal(windows.session, windows.group) and compared.all():
         return bank.self_scores
+    # If a session with most of the windows were left out, too few would remain to compare with.
     separable = np.zeros(len(windows), bool)
     for name in bank.domains:
         own = windows.domain == name
@@ -157,6 +159,7 @@ def _as_new_session(bank: NormalBank, vectors, known: SelfScores, new: np.ndarra
     # The first simulated copy of a window stands for it in a session of its own.
     copies = {}
     for view, of in bank.simulated.vectors.items():
+        # Windows without a copy keep zeros, and `out` leaves them unscored.
         copies[view] = np.zeros((len(windows), *of.shape[1:]), np.float32)
         copies[view][rows] = of[first]
     out = new & ~compared & np.isin(np.arange(len(windows)), rows)
@@ -183,6 +186,7 @@ def _electorate(bank: NormalBank) -> tuple[str, ...]:
     for one, values in scores.values.items():
         own = values[rows][np.arange(len(column)), column]
         of = bank.own_statistics[one]
+        # Scorers have different units, so their medians are compared in deviations of self-scores.
         centre, deviation = np.array([of[name] for name in domain]).T
         usual[one] = float(np.median((own - centre) / deviation))
     # A view on trial must know new sessions at least as well as the worst trusted one.

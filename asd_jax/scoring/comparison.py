@@ -58,5 +58,6 @@ def compare_back_ends(
             options = dataclasses.replace(of_name, normalization=mode)
             found = results(scored, options, year)
             grid[name][mode] = found["official_score"]
+            # Missing labels concern the whole grid; other notes belong to one combination.
             notes |= dict.fromkeys(note for note in found["notes"] if UNLABELLED in note)
     return grid, list(notes)

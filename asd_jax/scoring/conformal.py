@@ -15,6 +15,8 @@ RAREST = 1e-9
 
 def min_normal_sounds(false_alarm_rate: float) -> int:
     """Returns the smallest number of normal sounds that can support a false-alarm rate."""
+    # The least p-value of r scores is 1 / (r + 1). Rounded, because a quotient that misses a whole
+    # number by its last bit would ask for one sound more.
     return math.ceil(round(1 / false_alarm_rate, 9)) - 1
 
 
@@ -25,6 +27,7 @@ def p_values(
 
     This is the probability that a normal sound scores at least as high.
     """
+    # side="left" counts equal scores as at or above, which errs towards fewer alarms.
     above = len(normal) - np.searchsorted(np.sort(normal), scores, side="left")
     return (1 + above) / (len(normal) + 1)
 

@@ -15,6 +15,7 @@ def coreset(vectors: np.ndarray, size: int) -> np.ndarray:
     chosen = [int(np.argmin(np.square(flat).sum(1)))]
     nearest = np.full(len(flat), np.inf)
     while len(chosen) < min(size, len(flat)):
+        # Only the newest centre can shorten a distance, so each round takes one pass.
         nearest = np.minimum(nearest, np.square(flat - flat[chosen[-1]]).sum(1))
         chosen.append(int(np.argmax(nearest)))
     return np.sort(chosen)

@@ -1,5 +1,6 @@
-"""Says over which machines of an edition a score is, and scores development and evaluation
-machines apart.
+"""States which machines of an edition a score covers.
+
+Scores development and evaluation machines separately.
 """
 
 from collections.abc import Iterable

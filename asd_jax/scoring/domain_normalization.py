@@ -82,6 +82,7 @@ def domain_statistics(
     """
     if mode not in MODES:
         raise InputError(f"normalization {mode!r}: must be one of {', '.join(MODES)}")
+    # Statistics that change nothing, so that every mode takes the same path.
     if mode == "none":
         return {name: (0.0, 1.0) for name in reference}, []
     values = {
@@ -108,6 +109,7 @@ def domain_statistics(
             notes.append(f"{name}: {reason}, statistics of {source} used")
         if not able:
             notes.append(f"{source}: all scores are equal: their standard deviation counts as 1")
+        # The mean stays that of the same scores: a mean and a deviation of two banks would not fit.
         std = float(values[source].std()) if able else 1.0
         statistics[name] = (float(values[source].mean()), std)
     return statistics, notes
@@ -151,6 +153,7 @@ def normalized(
     if not wanted or len({len(scores[name]) for name in wanted}) > 1:
         counts = ", ".join(f"{len(of)} clips ({name})" for name, of in scores.items()) or "no bank"
         raise InputError(f"scores of {counts}: every bank must score the same clips")
+    # A test clip may be of either domain, so the bank in which it is least anomalous counts.
     return np.min(
         [(np.asarray(scores[name]) - statistics[name][0]) / statistics[name][1] for name in wanted],
         axis=0,

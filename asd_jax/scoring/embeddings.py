@@ -192,6 +192,7 @@ class Embeddings:
                 ("section", found.section),
                 ("attribute", found.attribute),
             ):
+                # Sections become parts of file names, and this file may come from anybody.
                 check_names(kind, column.tolist())
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

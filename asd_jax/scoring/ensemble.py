@@ -21,6 +21,7 @@ def mean_scores(runs: Sequence[Mapping[str, MachineScores]]) -> dict[str, Machin
     for machine, first in runs[0].items():
         of = [run[machine] for run in runs if machine in run]
         same = all(np.array_equal(one.clips.files, first.clips.files) for one in of)
+        # Scores are averaged by position, so the clips must be the same in the same order.
         if len(of) < len(runs) or not same:
             raise InputError(f"{machine}: the runs scored different clips")
         score = np.mean([one.score for one in of], axis=0)

@@ -1,4 +1,4 @@
-"""Scores the clips of a submission folder, says what the score is over, and compares systems."""
+"""Scores the clips of a submission folder, states what the score covers, and compares systems."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ def labelled_sections(
     """Returns the clips of the sections whose clips all have label and domain, and notes on others.
 
     Raises:
-        InputError: no section has; the message names the folder.
+        InputError: no section is labelled; the message names the folder.
     """
     unlabelled: dict[tuple[str, str], list[ScoredClip]] = {}
     for clip in clips:
+        # The rule of 2020 has no domains.
         if clip.label < 0 or (year > 2020 and clip.domain not in ("source", "target")):
             unlabelled.setdefault((clip.machine, clip.section), []).append(clip)
     kept = [clip for clip in clips if (clip.machine, clip.section) not in unlabelled]
@@ -69,6 +70,7 @@ def evaluate_system(folder: str, clips: Sequence[ScoredClip], year: int) -> dict
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
             own = of_section[machine, section]
+            # read_submission has checked that a section has a decision for every clip or for none.
             if own[0].decision is not None:
                 known = [c.domain if year > 2020 else "" for c in own]
                 values |= decision_values(known, [c.label for c in own], [c.decision for c in own])
@@ -103,6 +105,7 @@ def aligned(runs: Sequence[Sequence[ScoredClip]]) -> tuple[list[tuple], np.ndarr
     Raises:
         InputError: the runs score different clips.
     """
+    # Machine, section and file identify a clip; domain and label may be unknown in one folder.
     first = [clip[:3] for clip in runs[0]]
     for clips in runs[1:]:
         if [clip[:3] for clip in clips] != first:
@@ -123,6 +126,7 @@ def intervals(
     """
     clips, scores = aligned(runs)
     interval = bootstrap(clips, scores, year, replicates=replicates, seed=seed)
+    # The official evaluator prints the mean of both half widths as that of the score.
     pooled = jackknife([clip[3] for clip in clips], scores[0])
     widths = ("evaluator_half_width", "half_width")
     return {

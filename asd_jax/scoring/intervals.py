@@ -88,6 +88,7 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     for name, metric, left_out in zip(
         ("auc", "pauc"), (auc, pauc), leave_one_out(label, score), strict=True
     ):
+        # As the evaluators compute it; see `Jackknife.evaluator_half_width`.
         spread = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
         half_width = float(stdtrit(n - 1, 0.975) * spread)
         # The jackknife's correction of the bias.
@@ -115,6 +116,7 @@ def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, n
     end = np.cumsum(normals)
     column = np.cumsum(anomalies) - anomalies / 2  # area that one normal clip of the group adds
     area = np.sum(normals * column)
+    # An anomaly wins against the normal clips below it, and half against those of its own group.
     without_anomaly = (area - (n - end + normals / 2)) / (n * (p - 1))
     without_normal = (area - column) / ((n - 1) * p)
     # The groups run from the highest score to the lowest.
@@ -215,6 +217,7 @@ def section_intervals(domain, label, score, year: int) -> dict[str, Interval]:
         if len(set(label[mask].tolist())) < 2:
             continue
         value, *drawn = metric(*tie_groups(label[mask], score[mask], weight[:, mask]))
+        # Row 0 of the weights has every clip once, so `value` is the metric itself.
         found[column] = Interval(
             float(value), *(float(q) for q in np.quantile(drawn, (0.025, 0.975)))
         )
@@ -260,6 +263,7 @@ def paired_bootstrap(
             f"paired bootstrap: {a.shape[1]} clips of A but {b.shape[1]} of B; both must score "
             "the same"
         )
+    # Both systems go through one call, so that they share the drawn clips.
     value, drawn = _resampled(list(clips), np.concatenate([a, b]), year, replicates, rng)
     if same_seeds and len(a) != len(b):
         raise InputError(
@@ -307,6 +311,7 @@ def _resampled(clips, scores, year, replicates, rng):
         for metric, mask in section_columns(domain[here], label[here], year).values():
             own = here[mask]
             values.append(
+                # All systems share the drawn weights, which makes a comparison paired.
                 [metric(*tie_groups(label[own], system[own], weight[:, mask])) for system in scores]
             )
     means = official_mean([np.array(values)], year)
@@ -318,6 +323,7 @@ def _drawn_counts(domain, label, replicates, rng):
     counts = np.ones((replicates + 1, len(label)))
     for stratum in sorted({*zip(domain.tolist(), label.tolist(), strict=True)}):
         members = np.flatnonzero((domain == stratum[0]) & (label == stratum[1]))
+        # How often n draws hit each of n clips: the scores are then sorted once for all replicates.
         counts[1:, members] = rng.multinomial(
             len(members), np.full(len(members), 1 / len(members)), size=replicates
         )

@@ -24,6 +24,7 @@ def median_and_deviation(scores: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """
     median = float(np.median(scores))
     deviation = _NORMAL_MAD * float(np.median(np.abs(scores - median)))
+    # Tiny instead of 0, because scores are divided by the deviation.
     least = max(_LEAST_DEVIATION * abs(median), float(np.finfo(np.float32).tiny))
     return median, max(deviation, least)
 
@@ -120,6 +121,7 @@ def new_session_threshold(
     # Variances between and within sessions by the method of moments.
     mean = np.bincount(number, scores) / counts
     within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
+    # The means also vary by chance within sessions; the rest may come out below 0.
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
     # Of a clip of one more session about the mean of the known ones.
     deviation = np.sqrt(mean.var(ddof=1) / sessions + between + within)
@@ -127,5 +129,6 @@ def new_session_threshold(
     # therefore scores higher. Student's t would correct for the small number of sessions twice.
     # Distances are skewed to the right. On synthetic machines, an exponential tail gives about the
     # 1 and 5 % of false alarms that are asked for (benchmarks/false_alarms.py).
+    # An exponential variable of deviation 1 has mean 1 and exceeds -log(rate) at that rate.
     quantile = -np.log(rate) - 1
     return max(threshold, float(mean.mean() + quantile * deviation)), weak

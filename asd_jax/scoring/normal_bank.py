@@ -165,9 +165,9 @@ class NormalBank:
     def training(self, view: str, stay: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Returns the vectors with which the scorers of a view compare, and their domains.
 
-        `stay` is a mask "n" of the normal windows to use; None uses all. Another place of the
-        microphone is normal, and what it does not explain is not: simulated windows are included
-        where they stand for sessions, and one of each window beside recorded sessions.
+        `stay` is a mask "n" of the normal windows to use; None uses all. A sound is not anomalous
+        because the microphone stands elsewhere, so simulated windows are included: all of them
+        where they stand for sessions, and one for each window beside recorded sessions.
         """
         vectors = self.vectors[view]
         of = self.rows[view]
@@ -199,7 +199,9 @@ class NormalBank:
         for one, (view, _) in self.scorers.items():
             if view in self.reserved:
                 of = statistics[one]
+                # One deviation more is the zero of a reserved view.
                 statistics[one] = {bank: (usual + std, std) for bank, (usual, std) in of.items()}
+        # The scale is a ratio of fused scores, which must be standardised first.
         plain = Standardization(self.domains, statistics, dict.fromkeys(self.domains, 1.0))
         windows = self.windows[self.new_session_scores.of]
         standardized = {}

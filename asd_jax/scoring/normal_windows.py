@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+# In the order of the columns of scores.
 DOMAINS = ("pooled", "source", "target")
 
 
@@ -74,6 +75,7 @@ class NormalWindows:
         Only these can be left out, because enough windows must remain to compare with.
         """
         numbers, counts = np.unique(self.session[self.domain == domain], return_counts=True)
+        # In whole numbers, as a share of exactly one half must count.
         return numbers[2 * counts <= counts.sum()]
 
 

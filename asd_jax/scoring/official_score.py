@@ -145,7 +145,8 @@ def section_columns(domain, label, year: int) -> dict[str, tuple[Callable, np.nd
             "pauc_target": (pauc, target),
         }
     return {
-        # Since 2022 the AUC of each domain includes the anomalies of both domains.
+        # Since 2022 (domain generalisation) a system does not know the domain of a test clip, so
+        # the AUC of each domain includes the anomalies of both.
         "auc_source": (auc, source | (label == 1)),
         "auc_target": (auc, target | (label == 1)),
         "pauc": (pauc, every),
@@ -160,6 +161,7 @@ def mean_columns(machines: Machines, year: int) -> dict[str, list[float]]:
             for column, value in values.items():
                 columns.setdefault(column, []).append(value)
     if year == 2021:
+        # The evaluator of 2021 prints these means too; its score does not use them.
         columns |= {
             m: columns.get(f"{m}_source", []) + columns.get(f"{m}_target", [])
             for m in ("auc", "pauc")
@@ -173,6 +175,7 @@ def official_mean(values, year: int):
     The arrays are concatenated along their first axis (machines, sections and columns).
     """
     values = np.concatenate([np.asarray(v, np.float64) for v in values])
+    # Since 2021 the harmonic mean gives the worst machine the most weight.
     return values.mean(0) if year == 2020 else harmonic_mean(values)
 
 
@@ -181,6 +184,7 @@ def harmonic_mean(values):
 
     Each value is floored at the float epsilon, so that a value of 0 does not divide by zero.
     """
+    # The official evaluator floors by the same epsilon.
     values = np.maximum(np.asarray(values, np.float64), sys.float_info.epsilon)
     return len(values) / np.sum(1 / values, axis=0)
 
@@ -211,7 +215,7 @@ def decision_values(domain, label, decision) -> dict[str, float]:
     for name in [d for d in ("source", "target") if np.any(domain == d)] or [""]:
         own = domain == name if name else np.ones(len(label), bool)
         hits = np.sum((decision == 1) & (label == 1) & own)
-        # The epsilon avoids a division by zero if no clip is called anomalous.
+        # The epsilon is the official evaluator's; it avoids 0 / 0 if no clip is called anomalous.
         precision = float(hits / max(np.sum((decision == 1) & own), sys.float_info.epsilon))
         recall = float(hits / max(np.sum((label == 1) & own), sys.float_info.epsilon))
         f1 = 2 * precision * recall / max(precision + recall, sys.float_info.epsilon)

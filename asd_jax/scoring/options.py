@@ -8,6 +8,7 @@ from asd_jax.runtime.settings import check_settings, key
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
 
+# Repeated here, because chosen.py imports this module and could not be imported by it.
 BACK_ENDS = (  # defined in asd_jax/scoring/back_ends/chosen.py
     "knn",
     "smote",
@@ -119,6 +120,7 @@ class Scoring:
         "whether knn computes its distances in float32 on the accelerator, for banks above "
         "1e5 clips",
     )
+    # 2^32 - 1 is the largest seed that scikit-learn takes.
     seed: int = key(0, "seed of smote, k_means and gmm", least=0, most=2**32 - 1)
 
     def __post_init__(self):
@@ -130,6 +132,7 @@ class Scoring:
                     f"back_end={name[:40]!r}; known: {', '.join(BACK_ENDS)}, several joined by +, "
                     f"package.module:function, or auto.{did_you_mean(name, (*BACK_ENDS, AUTO))}"
                 )
+        # No model has a thousand layers, and int() refuses numbers of thousands of digits.
         number = self.layers.isdecimal() and len(self.layers) <= 3
         if not (number or self.layers in ("mean_score", "mean_vector")):
             raise InputError(

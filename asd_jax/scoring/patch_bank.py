@@ -62,6 +62,7 @@ class PatchBank:
             vectors: normal patches "f n e".
             recording: number of each patch's recording, "f n".
         """
+        # Rounded first, so that the usual distances are those to patches as they are stored.
         found = [
             _band(own.astype(np.float16), of) for own, of in zip(vectors, recording, strict=True)
         ]
@@ -98,6 +99,7 @@ class Considered:
     """A uniform random sample, of bounded size, of the patches of any number of recordings."""
 
     def __init__(self):
+        # A fixed seed, so that the same recordings give the same file.
         self.random = np.random.default_rng(0)
         self.kept: tuple[np.ndarray, ...] = ()
 

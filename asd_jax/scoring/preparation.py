@@ -38,6 +38,7 @@ class Preparation:
         Raises:
             InputError: `layers` is invalid, or there are too few clips to whiten.
         """
+        # Bands are all used, so the choice of a layer concerns embeddings with layers alone.
         layers = scoring.layers if "layer" in axes else "mean_score"
         if not (layers in ("mean_score", "mean_vector") or layers.isdigit()):
             raise InputError(
@@ -72,12 +73,14 @@ class Preparation:
             # scikit-learn takes more than half a second to import, and few runs whiten.
             from sklearn.decomposition import PCA
 
+            # Centred vectors span one dimension fewer than there are clips.
             if (components := min(scoring.whiten, len(vectors) - 1, vectors.shape[2])) < 1:
                 raise InputError(
                     f"whiten {scoring.whiten}: needs at least two source training clips"
                 )
             vectors = (vectors - self.mean) / self.std
             parts = [
+                # The full solver draws nothing at random, so the result depends on the clips alone.
                 PCA(components, whiten=True, svd_solver="full").fit(part)
                 for part in vectors.swapaxes(0, 1)
             ]
@@ -87,6 +90,7 @@ class Preparation:
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Returns the prepared vectors "n p c" of vectors "n ..."."""
         vectors = self._parts(vectors)
+        # Without standardising, the mean is the number 0 and the vectors need no copy.
         if np.ndim(self.mean):
             vectors = (vectors - self.mean) / self.std
         if self.whiten and len(vectors):
@@ -100,6 +104,7 @@ class Preparation:
         )
 
     def _parts(self, vectors):
+        # A single part stays float32, in which knn searches large banks without a copy.
         vectors = vectors[:, None] if vectors.ndim == 2 else np.asarray(vectors, np.float64)
         if self.layers == "mean_vector":
             return vectors.mean(1, keepdims=True)

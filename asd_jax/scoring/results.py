@@ -62,6 +62,7 @@ def results(machines: Mapping[str, MachineScores], scoring: Scoring, year: int) 
                 lacking=missing,
             )
         except InputError as error:
+            # One section that cannot be scored must not cost the values of the others.
             missing.append(str(error))
             continue
         # A section may lack every column, e.g. when all its clips are normal.
@@ -94,6 +95,7 @@ def over_seeds(runs: Sequence[Mapping]) -> dict:
         for key in ("official_score", "machines")
     }
     found = _combined(statistics.fmean, list(runs)) | {"standard_deviation": deviation}
+    # The list is the union over seeds, so the number is that of the union too.
     return found | ({"skipped_clips": len(found["skipped"])} if "skipped" in found else {})
 
 
@@ -125,6 +127,7 @@ def _decisions(scores: MachineScores, section: str, year: int) -> dict[str, floa
     here = scores.clips.section == section
     # There were no domains in 2020.
     domain = scores.clips.domain[here] if year > 2020 else np.full(here.sum(), "")
+    # Without any normal scores the threshold is infinite, which JSON cannot hold.
     cut = float(scores.threshold[section])
     values = decision_values(domain, scores.clips.label[here], scores.decision[here])
     return {**values, "threshold": cut if np.isfinite(cut) else None}

@@ -24,8 +24,8 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
         parts: {where it comes from: embeddings of one machine}; clips may be in any order.
 
     Raises:
-        InputError: the parts are not of the same clips, have layers already or differ in width. The
-            message names two parts.
+        InputError: the parts are not of the same clips, already have layers, or differ in width.
+            The message names two parts.
     """
     sorted_parts = {name: part[_order(part)] for name, part in parts.items()}
     (first, of), *others = sorted_parts.items()
@@ -33,6 +33,7 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
     for name, part in sorted_parts.items():
         if "layer" in part.axes:
             raise InputError(f"{name}: has layers already, so it cannot be one of several")
+        # A layer is one vector, so bands are laid one after the other.
         vectors.append(part.vectors.reshape(len(part.vectors), -1))
     for name, part in others:
         if different := [key for key in _SAME if not _equal(getattr(of, key), getattr(part, key))]:

@@ -71,6 +71,7 @@ def statistics_of(
         of = scores[name].of
         own = windows.domain[of] == name
         found[name] = median_and_deviation(scores[name].values[scorer][own, n])
+        # Windows of one recording are alike, so recordings are counted.
         counts[name] = len(np.unique(windows.group[of][own]))
     statistics = {}
     for name, (usual, _) in found.items():
@@ -87,6 +88,7 @@ def _shrunk(name: str, found: Mapping[str, tuple[float, float]], counts) -> floa
     domain has, the more its deviation is shrunk.
     """
     usual, deviation = found[name]
+    # A usual score of 0 has no relative deviation.
     if len(found) == 1 or not all(of[0] for of in found.values()):
         return deviation
     square = {one: (deviation / usual) ** 2 for one, (usual, deviation) in found.items()}
@@ -116,5 +118,6 @@ def scale_of(
             limit = max(limit, limit_of_few(scores, _REFERENCE))
         else:
             limit *= SIMULATION_MARGIN
+        # Standardised scores may lie near 0 or below, where a ratio of limits means nothing.
         limits[name] = max(limit, 1.0)
     return {name: limit / min(limits.values()) for name, limit in limits.items()}

@@ -178,6 +178,7 @@ def _read_values(file: ScoreFile, problems: Problems, strict: bool) -> dict[str,
             said = f"line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)"
             problems.add(f"decision {value}", path, f"{path}: {said}")
         found[name] = value
+    # A file whose every row is bad has been reported row by row.
     if not found and len(problems) == before:
         problems.add("empty", path, f"{path}: empty")
     if strict and file.kind == "anomaly_score" and len(found) > 1 and len(set(found.values())) == 1:
@@ -238,6 +239,7 @@ def _domain_and_label(
     except InputError:
         problems.add("clip", path, f"{path}: {name} is no DCASE file name")
         return None
+    # Only names of the challenge's grammars state a section.
     named = name.startswith(("section_", "id_", "normal_id_", "anomaly_id_"))
     if named and in_name != file.section:
         problems.add("section", path, f"{path}: {name} is a clip of section {in_name}")
@@ -251,6 +253,7 @@ def _domain_and_label(
 
 def _write_csv(path: Path, rows: Sequence[tuple]) -> None:
     text = io.StringIO()
+    # The default of csv is CR LF.
     csv.writer(text, lineterminator="\n").writerows(rows)
     with atomic_file(path) as file:
         # File names need not be valid UTF-8.

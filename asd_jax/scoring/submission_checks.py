@@ -32,6 +32,7 @@ def check_sections(
     """Reports sections that are expected and missing, and those that are not expected."""
     # A missing section is reported once, not as an empty folder, too.
     before = len(problems)
+    # With "" beside its own domain, a clip meets expectations with and without domains.
     found = {(clip.machine, clip.section, domain) for clip in clips for domain in ("", clip.domain)}
     wanted = {(machine, *place) for machine, places in (expected or {}).items() for place in places}
     wanted = {place for place in wanted if not machines or place[0] in machines}
@@ -102,6 +103,7 @@ def _check_against(
     own = Counter(stated for file, stated in ours.items() if file not in known and stated[1] >= 0)
     lacking = sorted(set(known) - set(ours))
     if own:
+        # Subtracting counters drops what is not positive: only what is still missing remains.
         open_ = Counter(known[file] for file in lacking) - own
         lacking = [f"{n} {domain} {('normal', 'anomaly')[y]}" for (domain, y), n in open_.items()]
     if lacking:

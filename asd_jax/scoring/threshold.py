@@ -56,6 +56,7 @@ def _gamma(gamma, scores, quantile):
     # or at a start so close to the lowest score that the likelihood is unbounded. For a fixed start
     # the maximum over shape and scale is unique.
     mean = scores.mean()
+    # Standardised, so that the candidate starts fit scores of any unit.
     std = scores.std()
     scores = (scores - mean) / std
     fits = [gamma.fit(scores, floc=scores.min() - below) for below in _STARTS]
@@ -69,6 +70,8 @@ def _extreme_value(genpareto, scores, quantile):
     # The quantile lies inside the body of the scores, or the tail is too small to fit.
     if quantile <= 1 - _TAIL or len(np.unique(excess)) < FEWEST:
         return float(np.quantile(scores, quantile))
+    # Excesses over the start begin at 0 by definition.
     shape, _, scale = genpareto.fit(excess, floc=0)
+    # The same quantile among the excesses alone, which are a share of all scores.
     inside = 1 - (1 - quantile) / (len(excess) / len(scores))
     return float(start + genpareto.ppf(inside, shape, 0, scale))

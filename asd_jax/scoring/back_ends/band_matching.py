@@ -34,6 +34,7 @@ def band_matching(bank: Bank, *, bands: int, distance: str = "cosine", k: int = 
         )
     width = next(iter(bank.values())).shape[1] // bands
     one = functools.partial(knn, distance=distance, k=k)
+    # All bands use one distance, so their scores need no standardising before the mean.
     return fuse(
         bank,
         [on_columns(one, slice(i * width, (i + 1) * width)) for i in range(bands)],

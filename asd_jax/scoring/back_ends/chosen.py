@@ -43,6 +43,7 @@ BACK_ENDS = {  # name -> function of (bank, Scoring, number of bands in a vector
     "local_density": lambda bank, s, parts: local_density(
         bank, distance=s.metric, k=s.density_k, neighbours=s.k
     ),
+    # 0 in the options stands for Ledoit and Wolf's estimate, which the back end calls None.
     "mahalanobis": lambda bank, s, parts: mahalanobis(bank, shrinkage=s.shrinkage or None),
     "pca_residual": lambda bank, s, parts: pca_residual(bank, components=s.components),
     "gmm": lambda bank, s, parts: gmm(bank, components=s.mixture, seed=s.seed),
@@ -91,12 +92,15 @@ def fit_back_end(
     def fit(bank, parts=parts):
         if len(names) == 1:
             return _fit_one(names[0], bank, scoring, parts)
+        # The default argument keeps each round's name; a plain lambda would see the last one.
         fits = [lambda b, n=name: _fit_one(n, b, scoring, parts) for name in names]
         return fuse(bank, fits, fusion=scoring.fusion, groups=groups)
 
     if "layer" not in axes or parts == 1:
         return fit(bank)
     width = next(iter(bank.values())).shape[1] // parts
+    # A layer's vector has no bands.
     one = functools.partial(fit, parts=1)
     layers = [on_columns(one, slice(i * width, (i + 1) * width)) for i in range(parts)]
+    # Layers are averaged whatever `fusion` says, which is about back ends.
     return fuse(bank, layers, fusion="mean", groups=groups)

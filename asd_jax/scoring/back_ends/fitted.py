@@ -91,6 +91,7 @@ def fit_by_folds(
         scores[domain] = np.full(len(vectors), np.nan)
         for left_out in range(fold.max() + 1):
             if np.sum(fold != left_out) >= fewest:
+                # The banks of the other domains stay whole, as they do not hold these clips.
                 rest = fit(bank | {domain: vectors[fold != left_out]})
                 scores[domain][fold == left_out] = rest[domain](vectors[fold == left_out])
         return scores
@@ -104,9 +105,11 @@ def folds_of(group: np.ndarray, most: int) -> np.ndarray:
     Groups are never split, and there are at most as many folds as groups.
     """
     number = np.unique(group, return_inverse=True)[1]
+    # Dealt in turn, so that the folds differ by at most one group.
     return number % min(most, number.max() + 1)
 
 
 def canonical_order(vectors: np.ndarray) -> np.ndarray:
     """Returns an order of the rows that depends only on their values."""
+    # np.lexsort sorts by its last key first.
     return np.lexsort(np.asarray(vectors).T[::-1])

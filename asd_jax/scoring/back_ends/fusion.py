@@ -62,12 +62,13 @@ def fuse(
 
 
 def fused(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns one score "n" for {name: standardised scores "n"}: a power mean of positive parts.
+    """Returns the power mean "n" of the positive parts of {name: standardised scores "n"}.
 
     If no score is positive, returns the highest. The power mean lies between the mean and the
     maximum: one back end alone can call a sound anomalous, and several that agree do so sooner.
     """
     of = np.stack(list(scores.values()))
+    # A sound that one back end finds very ordinary may still be odd to another.
     above = np.power(np.power(np.maximum(of, 0), POWER).mean(0), 1 / POWER)
     return np.where(above > 0, above, of.max(0))
 

@@ -22,6 +22,7 @@ def k_means(bank: Bank, *, distance: str = "cosine", centres: int = 16, seed: in
     """
 
     def fit(bank):
+        # The target clips are few, and centres would blur what they show of their domain.
         return {
             domain: scorer(v if domain == "target" else condensed(v)) for domain, v in bank.items()
         }

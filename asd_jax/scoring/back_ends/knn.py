@@ -50,6 +50,7 @@ def knn(bank: Bank, *, distance: str = "cosine", k: int = 1, on_device: bool = F
         if groups is None:
             return _mean(near(vectors, vectors, leave_one_out=True)[0])
         found = np.empty(len(vectors))
+        # Each fold copies the rest of the bank; leaving out single groups would copy it for each.
         fold = folds_of(groups[domain], _FOLDS)
         for out in range(fold.max() + 1):
             found[fold == out] = _mean(near(vectors[fold == out], vectors[fold != out])[0])
@@ -101,9 +102,11 @@ def nearest(
             f"embeddings of {queries.shape[1:]} values against a bank of {bank.shape[1:]}: must "
             "be equal"
         )
+    # k becomes 0 for a bank of one clip that is left out; the loop below then has no rounds.
     k = min(k, len(bank) - leave_one_out)
     distances = np.empty((len(queries), k))
     rows = np.empty((len(queries), k), np.int64)
+    # The error bound of the float32 search holds for plain distances only.
     sieve = scale is None and bank.dtype == np.float32 and len(bank) >= max(_LARGE, k + _SPARE + 1)
     for start in range(0, len(queries), _QUERY_ROWS) if k else ():
         part = slice(start, start + _QUERY_ROWS)
@@ -120,6 +123,7 @@ def nearest(
         distances[part] = _exact(query, bank, rows[part], distance)
         if scale is not None:
             distances[part] /= scale[rows[part]]
+    # The recomputed distances may be in another order than those of the search.
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
 
@@ -177,6 +181,7 @@ def _closest_rows(query, bank, k, distance, own, scale=None):
         # After the first blocks, only a few queries find anything closer.
         closer = np.flatnonzero(square.min(1) < best.max(1))
         values = np.concatenate([best[closer], square[closer]], 1)
+        # Unsorted, as `nearest` sorts by the recomputed distances.
         pick = np.argpartition(values, k - 1, axis=1)[:, :k]
         best[closer] = np.take_along_axis(values, pick, 1)
         # A pick below k is a neighbour found before, any other a row of this block.
@@ -196,6 +201,7 @@ def _closest_rows_on_device(query, bank, k, distance, own):
     def merge(best, rows, block, start, own):
         norms = jnp.sum(block * block, axis=1)
         norms = jnp.where(norms == 0, 1, norms) if distance == "cosine" else norms
+        # TF32 would exceed the error bound, which assumes float32.
         square = norms[None] - 2 * jnp.matmul(query, block.T, precision="highest")
         places = start + jnp.arange(len(block))
         square = jnp.where(places[None] == own[:, None], jnp.inf, square)
@@ -205,6 +211,7 @@ def _closest_rows_on_device(query, bank, k, distance, own):
         return -smallest, jnp.take_along_axis(places, pick, axis=1), jnp.sqrt(norms.max())
 
     query = jnp.asarray(query)
+    # No row has the number -1, so none is left out.
     own = jnp.full(len(query), -1) if own is None else jnp.asarray(own)
     best = jnp.full((len(query), k), jnp.inf)
     rows = jnp.zeros((len(query), k), jnp.int32)

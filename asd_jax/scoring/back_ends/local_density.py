@@ -33,6 +33,7 @@ def local_density(
             domain: _scorer(vectors, distance, k, neighbours) for domain, vectors in bank.items()
         }
 
+    # The density at a clip needs at least one other clip.
     return fit_by_folds(fit, bank, fewest=2)
 
 
@@ -42,5 +43,6 @@ def sparsity(vectors: np.ndarray, distance: str, k: int) -> np.ndarray:
 
 
 def _scorer(vectors, distance, k, neighbours):
+    # Densities are learnt once from the bank, so a test clip cannot change them.
     scale = sparsity(vectors, distance, k)
     return lambda test: nearest(test, vectors, neighbours, distance, scale=scale)[0].mean(1)

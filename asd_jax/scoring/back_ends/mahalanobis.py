@@ -42,6 +42,7 @@ def shrunk_covariance(vectors: np.ndarray, shrinkage: float | None = None):
     mean = vectors.mean(0)
     centred = vectors - mean
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    # Divided by n, not n - 1, as in Ledoit and Wolf's covariance.
     variance = singular**2 / len(vectors)
     a = _ledoit_wolf(centred) if shrinkage is None else shrinkage
     # Identical clips have no variance, and the distance divides by it.
@@ -70,7 +71,9 @@ def _ledoit_wolf(centred: np.ndarray) -> float:
     covariances /= n**2
     noise = 1 / (width * n) * (products / n - covariances)
     mean = variances.sum() / width
+    # The squared distance of S from a sphere of the mean variance, per dimension, multiplied out.
     from_sphere = (covariances - 2 * mean * variances.sum() + width * mean**2) / width
+    # Shrinking goes no further than to the sphere. Equal clips have neither, and 0 / 0 is no share.
     noise = min(noise, from_sphere)
     return float(noise / from_sphere) if noise else 0.0
 

@@ -36,6 +36,7 @@ def own_back_end(bank: Bank, name: str) -> Fitted:
             )
         return {domain: _checked(scorers[domain], what) for domain in bank}
 
+    # A function of unknown cost is refitted per fold, not per clip.
     return fit_by_folds(fit, bank)
 
 
@@ -44,6 +45,7 @@ def _checked(scorer, what: str):
 
     def score(vectors):
         scores = np.asarray(scorer(vectors))
+        # Kinds of NumPy's dtypes: floats, integers and unsigned integers.
         if scores.shape != (len(vectors),) or scores.dtype.kind not in "fiu":
             raise InputError(
                 f"{what}: {scores.dtype} {scores.shape} for {len(vectors)} vectors; wanted a score "

@@ -28,6 +28,7 @@ def pca_residual(bank: Bank, *, components: int = 20) -> Fitted:
 def principal_components(vectors: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the mean "e" and the first principal axes "c e" of vectors "r e"."""
     mean = vectors.mean(0)
+    # The right singular vectors of centred clips are the axes; no e x e covariance is needed.
     axes = np.linalg.svd(vectors - mean, full_matrices=False)[2]
     return mean, axes[: min(components, max(1, len(vectors) // 2), max(1, vectors.shape[1] - 1))]
 

@@ -55,8 +55,10 @@ def smote(
     sampler = SMOTE(
         sampling_strategy=ratio, k_neighbors=min(smote_k, len(target) - 1), random_state=seed
     )
+    # imbalanced-learn enlarges the smaller of two classes, which are the domains here.
     labels = np.repeat([0, 1], [len(source), len(target)])
     grown, labels = sampler.fit_resample(np.concatenate([source, target]), labels)
+    # Synthetic points lie near the clips that they come from, so self-scores use real clips only.
     fitted = knn({"source": bank["source"], "target": grown[labels == 1]}, distance=distance, k=k)
     return Fitted(fitted.score, knn(bank, distance=distance, k=k).self_scores)
 

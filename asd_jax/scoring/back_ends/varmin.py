@@ -64,10 +64,12 @@ def density_and_weight(
     near, rows = nearest(vectors, vectors, k, distance, leave_one_out=True)
     near = near * _factor(distance)
     density = near.mean(1)
+    # u of the paper: the distance to the nearest clip, which is the score before adjustment.
     own = near[:, 0]
     if in_log:
         density = _log(density)
         own = _log(own)
+    # v of the paper: the density at that nearest clip.
     of_nearest = density[rows[:, 0]]
     centred = of_nearest - of_nearest.mean()
     variance = np.mean(centred**2)
@@ -95,6 +97,7 @@ def _scorer(vectors, distance, k, in_log, bands):
 
 def _least(queries, bank, offset, distance, in_log):
     """Returns the smallest D(x, i) - offset_i "n" of queries "n e" to a bank "r e"."""
+    # `nearest` knows a scale per row but no offset, so the blocks are walked here.
     least = np.full(len(queries), np.inf)
     bank = unit_or_plain(bank, distance)
     for start in range(0, len(queries), _QUERY_ROWS):
