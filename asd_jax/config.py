@@ -38,7 +38,9 @@ from asd_jax.training.settings import (
     PretrainingOptimizer,
 )
 
+# Names in jax.numpy.
 DTYPES = ("float32", "bfloat16")
+# Names of the constructors of EATConfig.
 SIZES = ("base", "large", "tiny")
 SHARDS = (
     "number of devices that share one copy of parameters and optimiser state (FSDP): less memory "
@@ -210,6 +212,7 @@ class Frozen(CheckedSettings):
         "",
         "pooling of frozen weights: band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; "
         "empty: that of the file, or band_mean if it has none",
+        # Without attentive_statistics, the first, which a frozen encoder has no parameters for.
         choices=("band_mean", *(p for p in POOLINGS[1:] if p != "band_mean"), ""),
     )
     features: str = key(
@@ -324,7 +327,9 @@ class RunConfig(CheckedSettings):
                 "--config.data.held_out, e.g. 0.2"
             )
         if self.data.root != "factory":
+            # The factory's machines belong to no edition.
             check_machines(self.data.machine_names, self.data.year)
+        # The name of an OpenVINO runtime includes its precision, so dtype could contradict it.
         if self.model.runtime != "jax" and self.model.dtype != "float32":
             raise InputError(
                 f"`runtime={self.model.runtime}` says the type itself: set `dtype=float32`"
@@ -407,9 +412,7 @@ class PretrainingData(Recordings):
 
     @property
     def of_distillation(self) -> dict[str, float]:
-        """The keys that change the sound and are set, {name: value}; other objectives hear it as it
-        is.
-        """
+        """{name: value} of the keys that change the sound and are not zero; for distill alone."""
         names = ("mix_share", "gain_db", "equalizer_db")
         return {name: value for name in names if (value := getattr(self, name))}
 
@@ -478,6 +481,7 @@ def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
         InputError: a key is unknown, missing or has a wrong value; the message names the key and,
             for an unknown one, the nearest known key.
     """
+    # A config file may let one key refer to another; their values are put in first.
     if isinstance(values, ConfigDict):
         values = values.copy_and_resolve_references().to_dict()
     return settings_from(kind, values)
@@ -496,6 +500,7 @@ def with_set_features(config: RunConfig, given: Collection[str] = ()) -> RunConf
     if config.frozen.features != "weights":
         return config
     default = Features()
+    # A key that is set to its default on purpose shows only on the command line, hence `given`.
     names = [
         field.name
         for field in dataclasses.fields(Features)

@@ -85,6 +85,7 @@ def is_ours(source: str | Path) -> bool:
     """Returns whether `source` is one of our own weight files."""
     try:
         return "asd_jax" in open_tensors(source)[0]
+    # Why the file cannot be opened is reported when it is opened as a public one.
     except InputError:
         return False
 
@@ -115,6 +116,7 @@ def _opened(place: Place) -> Checkpoint:
                 f"{path}: {len(missing)} tensors of the index are in no shard: {missing[0][:80]!r}"
             )
     config = _config_beside(path)
+    # A pickle may have keys of any type.
     fairseq = any(FAIRSEQ_PARTS[0][0] in name for name in student if isinstance(name, str))
     return Checkpoint(
         path=path,
@@ -131,6 +133,7 @@ def _read(path: Path):
     """Returns (student's tensors, teacher's tensors, settings or None) of one file."""
     try:
         with open_regular(path) as file:
+            # A tar archive shows itself only after 257 bytes.
             start = file.read(512)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -192,6 +195,7 @@ def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in flat.items()
         if isinstance(value, (bool, float, str))
+        # A pickle may hold integers of megabytes, with which arithmetic takes hours.
         or (isinstance(value, int) and abs(value) < 1 << 63)
     } | {"asd_jax_front_end": flat.get("asd_jax_front_end")}
 

@@ -221,6 +221,7 @@ def find(
         wanted += table.rows(table.HEAD, 1)
         template |= sizes.head_template(path, tensors)
     dropped = table.check(path, wanted, template, tensors)
+    # Checked before any number is read.
     _check_size(checkpoint, [tensors[row.public] for row in wanted])
     header = {
         "kind": "eat",
@@ -310,6 +311,7 @@ def main() -> None:
         for name in ("weights", "with_decoder", "with_head", "revision", "heads")
     }
     try:
+        # A full disk or a folder without permission is no fault of the program.
         found = (write_huggingface if FLAGS.to == "huggingface" else write)(
             FLAGS.source, FLAGS.output, **options
         )

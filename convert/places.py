@@ -94,6 +94,7 @@ def _snapshot(folder: Path) -> Path:
         return folder
     # The cache keeps every commit that was ever fetched.
     there = sorted(path for path in snapshots.iterdir() if path.is_dir())
+    # The file names the commit that the branch main points to.
     main = snapshots.with_name("refs") / "main"
     if main.is_file():
         with open_regular(main) as file:

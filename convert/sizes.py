@@ -55,6 +55,7 @@ def sizes(
     # The settings count the blocks; without them, the names of the tensors do.
     depth = settings.get("depth")
     if type(depth) is not int:
+        # At most four digits, so that a hostile name cannot ask for any number of blocks.
         blocks = [re.match(r"blocks\.(\d{1,4})\.", name) for name in tensors]
         depth = 1 + max((int(block[1]) for block in blocks if block), default=0)
     # One tensor that is there tells the size, so that all that are missing can be listed.
@@ -137,6 +138,7 @@ def decoder_template(
             f"{path}: --with_decoder: the file holds no decoder (only fairseq's pre-training "
             "files do)"
         )
+    # torch's order: outputs, inputs per group, height, width.
     d, per_group, k, _ = shape
     template = {f"decoder/conv_{i}/kernel": (k, k, per_group, d) for i in range(layers)}
     template |= {f"decoder/conv_{i}/bias": (d,) for i in range(layers)}
@@ -181,6 +183,7 @@ def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfi
         raise InputError(f"{path}: {POSITIONS} has shape {tuple(stored.shape)}, wanted {wanted}")
     ours = position_table(config.embed_dim, rows // bands, bands)
     difference = float(np.abs(stored.read()[0].astype(np.float32) - ours).max())
+    # Written so that NaN is refused, too.
     if not difference <= POSITION_TOLERANCE:
         raise InputError(
             f"{path}: {POSITIONS} differs by {difference:.3g} from EAT's fixed table; another "

@@ -39,6 +39,7 @@ TOKEN = Transform(lambda x: x[0, 0], lambda x: x[None, None])
 # The public code embeds patches by a convolution, ours by a matrix product.
 PATCHES = Transform(
     lambda x: x.reshape(len(x), -1).T,
+    # Patches are square.
     lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]),
 )
 # torch stores a convolution as (out, in, height, width), flax as (height, width, in, out).

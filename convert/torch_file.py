@@ -146,6 +146,7 @@ def read_torch(path: str | Path) -> Any:
     """
     archive = _open(Path(path))
     names = archive.namelist()
+    # torch.save puts everything into one folder of the archive.
     pickles = [
         name for name in names if PurePosixPath(name).name == "data.pkl" and name.count("/") <= 1
     ]
@@ -177,6 +178,7 @@ def _open(path):
     with open_regular(path) as file:
         start = file.read(2)
     if start != b"PK":
+        # A pickle of protocol 2 or later begins with this byte.
         legacy = start[:1] == b"\x80"
         what = (
             "written by torch before 1.6 (or a plain pickle)"
@@ -191,6 +193,7 @@ def _open(path):
         raise InputError(f"{path}: {what}{remedy}")
     archive = open_archive(path, "checkpoint, damaged or truncated: download it again")
     names = archive.namelist()
+    # Of two entries of one name, another reader might take the other one.
     if len(set(names)) != len(names):
         raise InputError(f"{path}: the archive holds two entries of one name")
     for entry in archive.infolist():
@@ -215,6 +218,7 @@ def _open(path):
 
 
 def _entry(archive, name, largest):
+    # Before reading: the archive's directory may state any size.
     if archive.getinfo(name).file_size > largest:
         raise InputError(f"{archive.filename}: {name} has more than {largest} bytes")
     try:
@@ -268,6 +272,7 @@ class _StackMachine:
             stack.append(self.CONTAINERS[opcode]())
         elif opcode in ("BINPUT", "LONG_BINPUT"):
             self.memo[argument] = stack[-1]
+        # This opcode numbers its entries itself, from 0.
         elif opcode == "MEMOIZE":
             self.memo[len(self.memo)] = stack[-1]
         elif opcode in ("BINGET", "LONG_BINGET"):
@@ -341,7 +346,9 @@ class _StackMachine:
         if text == "collections OrderedDict" and not arguments:
             return {}
         if text == "torch._utils _rebuild_tensor_v2":
+            # The arguments after these, such as requires_grad and hooks, matter to training only.
             return _tensor(*arguments[:4])
+        # A parameter is a wrapper of its tensor.
         if text.startswith("torch._utils _rebuild_parameter") and isinstance(arguments[0], Tensor):
             return arguments[0]
         if not STAND_INS.fullmatch(text):
@@ -351,6 +358,7 @@ class _StackMachine:
     def storage(self, identity):
         if type(identity) is not tuple:
             raise TypeError("a storage is named by a tuple")
+        # As torch.save writes it: "storage", class, key, device, number of elements.
         kind, name, key, _, elements = identity
         if kind != "storage" or type(key) is not str or not _count(elements):
             raise ValueError(f"no storage {reprlib.repr(key)}")

@@ -193,6 +193,7 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
         from umap import UMAP
 
         neighbours = max(2, min(15, len(vectors) - 1))  # UMAP's default
+        # A seed and a single thread, so that the same embeddings give the same map.
         points = UMAP(
             neighbours, metric="cosine", init="pca", random_state=0, n_jobs=1
         ).fit_transform(vectors)
@@ -206,6 +207,7 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
 
     pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
     points = np.zeros((len(vectors), 2))
+    # The second column stays 0 if there is one component only.
     points[:, : pca.n_components_] = pca.transform(vectors)
     # Few clips, or short vectors, may give fewer than two components.
     share = np.r_[pca.explained_variance_ratio_, 0, 0]

@@ -63,6 +63,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         clips = find_clips(root, machines, report=print_error)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
+    # The factory's machines belong to no edition.
     if config.data.root != "factory":
         check_machines(sorted({clip.machine for clip in clips}), config.data.year)
     if config.data.channel in ("cancelled", "guarded"):
@@ -77,6 +78,7 @@ def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: b
         replace = overwrite and processes.is_first()
         sizes = to_dict(config.factory)
         names = [name.strip() for name in sizes.pop("machines").split(",") if name.strip()]
+        # Another run must not read the factory while it is replaced.
         lock = lock_folder(workdir) if replace else contextlib.nullcontext()
         with lock, doing("writing synthetic recordings"):
             write_factory(
@@ -199,6 +201,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
         if window.path in stamps:
             check_unchanged(window.path, stamps[window.path])
         wave = fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
+        # The level is that of the window, so it is scaled after the cut.
         return leveled(wave) if config.data.level == "normalize" else wave
 
     return read_window

@@ -182,6 +182,7 @@ def channel_flag(add) -> None:
 
 def whole_number(text: str) -> int:
     """Returns the non-negative integer that an argument holds, for argparse."""
+    # isdecimal refuses signs, blanks and underscores, which int() accepts.
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)

@@ -43,6 +43,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
         # Without a file, the config alone says what to build.
         eat = eat_config(config.model, config.features.bins)
         return _encoder(config, front, eat), {"eat": random_eat(eat, config.seed)}
+    # A bare EAT, such as convert.eat writes, has no pooling of its own.
     if read_header(config.model.weights)["kind"] != "encoder":
         eat, params = load_encoder(config.model.weights)
         return _encoder(config, front, eat), {"eat": params}

@@ -143,7 +143,9 @@ def embed_frozen(
     keep_compiled(config.compiled)
     if config.model.encoder == "eat":
         note_slow_dtype(config.model)
+    # Embeddings took long to compute, so a folder that holds any stays.
     with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):
+        # A worker joins others in the folder and must not replace what they read.
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []
         # Measuring the statistics reads all training clips first, so bad ones must be known.
@@ -154,6 +156,7 @@ def embed_frozen(
         encoder, params = frozen_encoder(config, clips)
         run = Run(workdir)
         if worker:
+            # Without a lock, because several workers share the folder.
             run.check_config(to_dict(config))
             count = embed_clips(config, encoder, params, clips, run.embeddings, join=False)
             print_line(
@@ -161,6 +164,7 @@ def embed_frozen(
                 "all"
             )
             return {}
+        # Recordings may change: the embeddings that depend on them are made again.
         with run.claim(to_dict(config), clips, overwrite=overwrite, may_change=True):
             return embed_and_score(config, encoder, params, clips, workdir, skipped=skipped)
 
@@ -361,6 +365,7 @@ def summarize_seeds(config: RunConfig, seeds: Sequence[Run], output: Run) -> Non
     ]
     # The mean belongs to no single seed.
     del found["seed"]
+    # Computed again from the embeddings, because results.json holds no scores of clips.
     scored = [score_machines(load_tested(seed.embeddings)[0], config.scoring) for seed in seeds]
     together = mean_scores(scored)
     ensemble = results(together, config.scoring, config.data.year)

@@ -21,4 +21,5 @@ def embed_snapshots(
     for path in sorted(run.snapshots.glob("*.safetensors")):
         print_line(f"embedding by {path.name}")
         folder = run.embeddings / SNAPSHOTS / path.stem
+        # Snapshots differ from the final encoder in their parameters alone.
         embed_clips(config, encoder, load_pipeline(path).params, clips, folder)

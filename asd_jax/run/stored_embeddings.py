@@ -43,6 +43,7 @@ class StoredEmbeddings(Mapping[str, Embeddings]):
     def __getitem__(self, machine: str) -> Embeddings:
         if machine not in self.splits:
             raise KeyError(machine)
+        # Scoring and report ask for a machine several times in a row.
         if self._last is None or self._last[0] != machine:
             self._last = None  # released before the next is read
             self._last = machine, self._read(machine)

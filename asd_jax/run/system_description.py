@@ -159,6 +159,7 @@ def unfilled(description: Mapping[str, Any]) -> Iterator[str]:
         yield "submission.authors: a list of lastname, firstname, email and affiliation"
     elif (count := sum(one.get("corresponding") is True for one in authors)) != 1:
         yield f"submission.authors: {count} are marked corresponding: true; one must be"
+    # The default of --label, which was not replaced yet.
     if submission["label"].startswith("Lastname_Institute_"):
         yield "--label"
     if not description.get("results", {}).get("development_dataset"):

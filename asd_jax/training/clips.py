@@ -81,6 +81,7 @@ class TrainingClips:
         if self.tokens is None:
             examples = Examples(self.clips, extras, self.read, change=self.change)
         else:
+            # The examples are numbers, by which the kept tokens are read.
             numbers = range(len(self.clips))
             examples = Examples(numbers, extras, self.tokens.__getitem__, reads="tokens")
 

@@ -58,6 +58,7 @@ def fine_tune(
     optimizer, schedule = make_optimizer(settings, steps, config.used_depth)
     # The order has a key of its own, so that resident clips do not change the augmentation.
     key_init, key_train, key_order = jax.random.split(jax.random.key(job.seed), 3)
+    # All clips have the length of the first one.
     wave = data.read(data.clips[0])
     state = initial_state(
         encoder, head, optimizer, settings, key=key_init, wave=wave, pretrained=pretrained
@@ -102,4 +103,5 @@ def _print_size(clips: Sequence[Clip], classes: int, steps: int, batch_size: int
 def subcentres(classes: Sequence[tuple[str, ...]], settings: FineTuning) -> tuple[int, ...]:
     """Returns the number of ArcFace's centres of each class (machine, section, attribute, ...)."""
     everywhere = settings.subcentres_of == "all"
+    # of[2] is the attribute, which is empty where attributes are concealed.
     return tuple(settings.subcentres if everywhere or not of[2] else 1 for of in classes)

@@ -136,6 +136,7 @@ def _initial_decoder(config, settings, key):
             f"`decoder_groups={settings.decoder_groups}` does not divide the encoder's width, "
             f"{config.embed_dim}"
         )
+    # One patch is enough: no parameter depends on the number of patches.
     tokens = jnp.zeros((1, 1, config.embed_dim))
     kept = jnp.zeros((1, 1), jnp.int32)
     keys = {"params": key, "noise": key}
@@ -175,6 +176,7 @@ def initial_state(
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 
+    # Compiled, because operation by operation it would take many times as long.
     @jax.jit
     def init():
         eat = EAT(config).init(eat_key, spectrogram)["params"]
@@ -216,6 +218,7 @@ def eat_losses(
     """
     scale = targets.shape[-1] ** -0.5
     frame = (jnp.square(predictions - targets).sum(-1) * masked).sum() * scale
+    # The utterance's target is the mean of the targets of all patches.
     return frame, jnp.square(cls - targets.mean(1)).sum() * scale
 
 
@@ -224,6 +227,7 @@ def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
     1.
     """
     pixels = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH)
+    # The epsilon of the masked autoencoder's public code.
     return _normalized(pixels, -1, eps=1e-6)
 
 
@@ -257,6 +261,7 @@ def losses(
     places = (tokens[:, 1:], rows, times, bands)
     decoder = {"params": params["decoder"]}
     predictions: Any = student.decoder.apply(decoder, *places, rngs={"noise": key})
+    # The losses add many values, for which bfloat16 has too few digits.
     predictions = predictions.astype(jnp.float32)
     if settings.objective == "eat":
         # The teacher gets no gradient; it only follows the student as a moving average.
@@ -364,6 +369,7 @@ def _kept(
 def _next_teacher(settings: Pretraining, state: PretrainingState, eat: dict) -> dict:
     """Returns the teacher after a step that ends with these parameters of the student."""
     decay = teacher_decay(settings, state.step)
+    # Without a teacher both trees are empty.
     return jax.tree.map(
         lambda old, new: decay * old + (1 - decay) * new,
         state.teacher,

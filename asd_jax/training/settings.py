@@ -78,6 +78,7 @@ class Optimizer(CheckedSettings):
         """
         if self.steps:
             return self.steps
+        # The last batch is dropped if it is not full.
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
             raise InputError(
@@ -250,6 +251,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
         """Returns whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""
         if path == "head/centres":
             return self.train_centres
+        # gradual trains all in the end; until then the optimiser keeps blocks as they are.
         if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
             return True
         return self.strategy == "lora" and path.endswith(("/lora_a", "/lora_b"))
@@ -345,8 +347,10 @@ class Objective(CheckedSettings):
                 "and no other objective has any; e.g. `objective=distill` "
                 "`teachers=my_package.my_module:embed`"
             )
+        # An even kernel has no centre, so its output would be shifted by half a patch.
         if not self.decoder_kernel % 2:
             raise InputError(f"decoder_kernel={self.decoder_kernel} must be odd")
+        # The position table has four equal parts: sine and cosine of time and of band.
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
             raise InputError(
                 f"decoder_width={self.decoder_width} must be divisible by 4 and by "
@@ -367,6 +371,7 @@ class PretrainingOptimizer(CheckedSettings):
     learning_rate: float = key(
         5e-4, "highest learning rate, which is reached at the end of the warm-up", above=0
     )
+    # EAT's learning rate rises for 53,333 of 400,000 steps.
     warmup_fraction: float = key(
         53_333 / 400_000, "share of all steps in which the learning rate rises", least=0, most=1
     )

@@ -131,4 +131,5 @@ def write_safetensors(
     with atomic_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
+            # As bytes, because Python's buffers do not know bfloat16.
             file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)

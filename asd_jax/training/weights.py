@@ -93,6 +93,7 @@ def open_weights(
     )
     number = header.get("format")
     kind = header.get("kind")
+    # True equals 1, so the type is compared, too.
     if type(number) is not int or number != FORMAT or kind not in kinds:
         raise InputError(
             f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; wanted here: "
@@ -157,6 +158,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
             f"{path}: the weights do not fit the model: " + "; ".join(problems[:20]) + more
         )
     read = {n: finite_values(t) if isinstance(t, StoredTensor) else t for n, t in tensors.items()}
+    # A file may hold float16, whereas the parameters of the model are float32.
     return unflatten_dict({n: jnp.asarray(read[n], wanted[n].dtype) for n in wanted}, sep="/")
 
 
@@ -260,6 +262,7 @@ def _with_pooling(path: str | Path, pooling: str, spacing: str, block: int) -> "
             f'load_pipeline(path, pooling="cls"), or one of {", ".join(FROZEN_POOLINGS)}'
         )
     sizes, params = load_encoder(path)
+    # The public EATs were trained on the mel filter bank, without SimAM.
     front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
     if spacing:
         front_end = dataclasses.replace(front_end, spacing=spacing)
