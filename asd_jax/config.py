@@ -98,6 +98,7 @@ class Data(Recordings):
         "level says nothing about the machine",
         choices=("keep", "normalize"),
     )
+    # Half a window, so that a sound at the seam of two windows is whole in a third.
     hop_seconds: float = key(5.0, "time between the starts of two windows, in seconds", above=0)
     on_bad_clip: str = key(
         "error",
@@ -232,6 +233,7 @@ class Frozen(CheckedSettings):
     def __post_init__(self):
         super().__post_init__()
         known = [field.name for field in dataclasses.fields(Features)]
+        # The word config stands for the whole section and names no key.
         for name in self.feature_names if self.features != "config" else ():
             if name not in known:
                 choices = ["weights", "config", *known]
@@ -244,6 +246,7 @@ class Frozen(CheckedSettings):
     def feature_names(self) -> list[str]:
         """The keys of `features` that replace values of the file's own front end."""
         names = [name.strip() for name in self.features.split(",")]
+        # The word weights stands for the file's own front end and names no key.
         return [] if names == ["weights"] else [name for name in names if name]
 
 
@@ -365,6 +368,7 @@ class PretrainingData(Recordings):
     zoo_share: float = key(
         0.0, "share of every batch that comes from the zoo of synthetic machines", least=0, most=1
     )
+    # 10.24 s, the length of EAT's own pre-training clips.
     frames: int = key(
         1024, "length of a clip in frames of 10 ms, a multiple of 16 x pieces", least=1
     )
@@ -507,6 +511,7 @@ def with_set_features(config: RunConfig, given: Collection[str] = ()) -> RunConf
         if f"features.{field.name}" in given
         or getattr(config.features, field.name) != getattr(default, field.name)
     ]
+    # Without such keys, the file's own front end is used.
     return with_values(config, {"frozen.features": ",".join(names) or "weights"})
 
 

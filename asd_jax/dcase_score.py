@@ -183,6 +183,8 @@ def _report_lines(found: dict) -> list[str]:
         low = 100 * found["bootstrap"]["low"]
         high = 100 * found["bootstrap"]["high"]
         lines.append(f"95 % interval, stratified bootstrap: {low:.2f} to {high:.2f} %")
+        # Ours follows the cited formula; the organisers' script computes another one, so both
+        # appear.
         wide, printed = (
             100 * found["jackknife"][key] for key in ("half_width", "evaluator_half_width")
         )

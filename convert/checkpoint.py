@@ -154,6 +154,7 @@ def _read_torch(path: Path):
     if not isinstance(saved, dict):
         raise InputError(f"{path}: holds a {type(saved).__name__}, no state_dict of named tensors")
     model = next((saved[key] for key in STATES if isinstance(saved.get(key), dict)), None)
+    # A state_dict by itself shows by its values: tensors can be read.
     plain = model is None and any(hasattr(value, "read") for value in saved.values())
     if model is None and not plain:
         keys = ", ".join(reprlib.repr(key) for key in list(saved)[:9]) or "nothing"
@@ -163,6 +164,7 @@ def _read_torch(path: Path):
         )
     # A copy, because the teacher is taken out.
     model = dict(saved if plain else model)
+    # fairseq keeps the EMA teacher among the student's tensors.
     teacher = model.pop("_ema", {})
     settings = None if plain else _get(saved, "cfg", "model") or _get(saved, "args")
     if not isinstance(teacher, dict) or not isinstance(settings or {}, dict):

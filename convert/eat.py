@@ -185,6 +185,7 @@ class Parameter:
             value = self.tensor.read().astype(np.float32)
         if not np.isfinite(value).all():
             raise InputError(f"{self.place} holds NaN or infinity")
+        # A transposed array is a view, whereas a file holds its numbers in order.
         return np.ascontiguousarray(self.transform.to_ours(value))
 
 

@@ -100,6 +100,7 @@ def _snapshot(folder: Path) -> Path:
         with open_regular(main) as file:
             commit = file.read(100).decode(errors="replace").strip()
         there = [path for path in there if path.name == commit] or there
+    # Several commits without a branch: nothing says which one is meant.
     if len(there) != 1:
         found = ", ".join(path.name for path in there) or "nothing"
         raise InputError(f"{snapshots}: holds {found}; name the folder of one commit in it")
@@ -111,6 +112,7 @@ def _hub_name(folder: Path) -> str:
     repository = folder.parent.parent.name
     if folder.parent.name != "snapshots" or not repository.startswith("models--"):
         return ""
+    # The cache writes owner/name as models--owner--name.
     return f"{repository.removeprefix('models--').replace('--', '/')}@{folder.name}"
 
 

@@ -63,6 +63,7 @@ def sizes(
     hidden = _length(tensors, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)")
     if not width or not hidden:
         raise InputError(f"{path}: no EAT: {looks_like(tensors)}")
+    # Settings that are absent count as right.
     for name, wanted in {**FIXED, "embed_dim": width, "mlp_ratio": hidden / width}.items():
         if settings.get(name, wanted) != wanted:
             reads = "our encoder knows" if name in FIXED else "the tensors have"
@@ -71,6 +72,7 @@ def sizes(
                 f"only {wanted}"
             )
     heads = _heads(checkpoint, settings, width, heads)
+    # All public EATs have 128 filters.
     mel_bins = settings.get("mel_bins", 128)
     try:
         mel = {"spacing": "mel", "bins": mel_bins, "simam": {"mode": "none"}}

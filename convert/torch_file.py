@@ -57,6 +57,7 @@ STAND_INS = re.compile(
     r"|torch (device|Size|(b?float|u?int)\d+|bool)|numpy dtype|numpy\.(_?core)\.multiarray scalar"
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
+# What a damaged pickle may make the stack machine raise.
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
 
 
@@ -256,6 +257,7 @@ class _StackMachine:
         self.memo = {}
 
     def run(self, data: bytes) -> Any:
+        # genops splits the bytes into opcodes and runs none of them.
         for opcode, argument, _ in itertools.islice(pickletools.genops(data), MOST_OPCODES):
             if opcode.name == "STOP":
                 return self.stack.pop()
@@ -305,6 +307,7 @@ class _StackMachine:
             )
 
     def take(self, count):
+        # A slice of a stack that is too short would give fewer values without an error.
         if len(self.stack) < count:
             raise IndexError("the stack is empty")
         taken = self.stack[-count:]

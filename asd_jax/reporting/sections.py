@@ -139,6 +139,7 @@ def machine_section(
         links: (text, relative address) of the files with these scores.
     """
     clips = scored.clips
+    # Groups without clips are left out of the legend.
     parts = {
         f"{domain} domain": {
             kind: scored.score[own]
@@ -187,6 +188,7 @@ def _clip_table(scored: ScoredSection) -> Table:
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
     """Returns (map "n 2", axis labels, caption) of embeddings "n ...", by "pca" or "umap"."""
+    # The vectors of several bands are joined, as a map needs one vector for each clip.
     vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     if way == "umap":
         # UMAP is optional, and takes seconds to import.
@@ -240,6 +242,7 @@ def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
 def _roc(clips, score):
     curves = {}
     for domain in sorted(set(clips.domain.tolist())):
+        # Anomalies of both domains count for each, as in the official score since 2022.
         mask = (clips.label == 1) | ((clips.domain == domain) & (clips.label == 0))
         # A curve needs clips of both kinds.
         if len(set(clips.label[mask].tolist())) == 2:

@@ -40,6 +40,7 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
         table.add_column(f"filter bank {_TITLES[column]}", justify="right", style="dim")
     for machine, sections in results["machines"].items():
         for section, values in sections.items():
+            # The baseline may lack a machine, whose cells then show "-".
             other = (baseline or {}).get("machines", {}).get(machine, {}).get(section, {})
             table.add_row(
                 machine,

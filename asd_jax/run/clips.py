@@ -103,6 +103,7 @@ def readable_clips(
     """
     kept, skipped = without_unreadable(config, clips)
     readable = {clip.machine for clip in kept if clip.split == "train"}
+    # Without any training clip left, a machine has no normal sound to compare with.
     for machine in sorted({clip.machine for clip in clips if clip.split == "train"} - readable):
         own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
         file, reason = next(bad.values() for bad in skipped if bad["file"] in own)

@@ -56,6 +56,7 @@ def unshelve(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Writes cases to a csv file, or as labels that Audacity imports beside a recording."""
     now = time.time()
+    # Audacity counts seconds from the start of a recording, csv has times of day.
     if (args.format == "audacity") != bool(args.start):
         raise InputError(
             "--start belongs to --format=audacity, which needs it: when the recording began, e.g. "

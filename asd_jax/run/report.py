@@ -202,6 +202,7 @@ def _front_end(config, clips, run):
             return build_checked(FrontEnd, read_json(noted))
         except InputError as error:
             raise InputError(f"{noted}: not the note of a front end ({error})") from error
+    # With another front end than its own, the weight file does not describe the embeddings.
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
     file = run.weights if run.weights.is_file() else frozen
     if file in ("", "none") or config.model.encoder == "filter_bank":

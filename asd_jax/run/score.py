@@ -204,6 +204,7 @@ def embed_and_score(
         return {}
     seconds = time.perf_counter() - begin
     device = jax.devices()[0].device_kind
+    # A call that embeds nothing leaves the timing of the one that did.
     if count:
         speed = {
             "embedding_seconds": seconds,
@@ -236,6 +237,7 @@ def score_embeddings(
     baseline = None
     plain = None
     found["notes"] = [*notes, *found["notes"]]
+    # Only runs embed the bare filter bank; embeddings of other models come without it.
     if (folder / BASELINE_FOLDER).is_dir():
         plain = score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE)
         baseline = results(plain, BASELINE, year)

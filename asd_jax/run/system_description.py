@@ -107,8 +107,10 @@ def _parameters(run: Run, config: RunConfig) -> int | str:
     """Returns the number of parameters in the run's weight files, or of frozen weights."""
     if config.model.encoder != "eat":
         return 0
+    # An ensemble has the parameters of all its seeds.
     trained = [one.weights for one in (run, *run.seeds()) if one.weights.exists()]
     files = trained or [Path(config.model.weights)]
+    # A file of frozen weights may have been moved since.
     if not all(file.is_file() for file in files):
         return TO_FILL_IN
     tensors = [tensor for file in files for tensor in open_tensors(file)[1].values()]
@@ -132,6 +134,7 @@ def _means(sections: list[Mapping[str, float]], year: int) -> dict[str, float]:
     def values(*columns):
         return [section[column] for section in sections for column in columns if column in section]
 
+    # 2020 reported arithmetic means, the later editions report harmonic ones.
     if year == 2020:
         columns = {"averaged_auc": ("auc",), "averaged_pauc": ("pauc",)}
         return {name: sum(values(*of)) / len(values(*of)) for name, of in columns.items()}
@@ -152,6 +155,7 @@ def unfilled(description: Mapping[str, Any]) -> Iterator[str]:
     yield from _placeholders(description, "")
     submission = description["submission"]
     short = submission.get("abbreviation")
+    # The placeholder itself was reported above.
     if short != TO_FILL_IN and not (isinstance(short, str) and 0 < len(short) <= MOST_LETTERS):
         yield f"submission.abbreviation: {short!r} must have 1 to {MOST_LETTERS} letters"
     authors = submission.get("authors")

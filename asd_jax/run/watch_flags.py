@@ -97,12 +97,14 @@ def _alarm_flags(add) -> None:
         type=float,
         help="time between the starts of two windows; default: the length of a window",
     )
+    # More than one, so that a single odd window, e.g. a slammed door, starts no alarm.
     add(
         "--confirm",
         type=int,
         default=2,
         help="windows in a row above the threshold that start an alarm",
     )
+    # Otherwise a score that varies around the threshold would start one alarm after another.
     add(
         "--hysteresis",
         type=float,

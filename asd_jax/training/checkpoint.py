@@ -26,6 +26,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int = 2):
+        # Orbax accepts absolute paths only.
         self.folder = Path(folder).resolve()
         # Two by default: where the newest is damaged, the one before it is still there.
         options = ocp.CheckpointManagerOptions(
@@ -127,6 +128,7 @@ class Checkpoints:
         if kind and processes.is_distributed():
             return
         with self._written():
+            # Checkpoints are written in the background; the last one must be complete.
             self._manager.wait_until_finished()
             self._manager.close()
 

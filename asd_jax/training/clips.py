@@ -76,6 +76,7 @@ class TrainingClips:
         """
         if self.resident:
             clips = resident_clips(self.clips, extras, self.read, threads=self.threads)
+            # Every device holds all clips, because each may draw any of them.
             data = replicated(job.mesh, clips)
             return lambda start: itertools.repeat(data, steps - start)
         if self.tokens is None:
@@ -108,6 +109,7 @@ def draw_from_resident(train_step: Callable, batch_size: int, key: jax.Array) ->
     """
 
     def step(state, data: dict[str, Any], step_key):
+        # The number of the step selects the batch, so that a continued run draws the same ones.
         batch = draw_batch(data, state.step, key, batch_size)
         return train_step(state, shard_by_clip(batch), step_key)
 

@@ -85,6 +85,7 @@ def embed_windows(
                 waiting.append(embed(shard_batch(mesh, batch)))
                 if len(waiting) > 1:
                     found += _rows(waiting.pop(0))
+        # The last batch is still waiting, because no other one followed it.
         with out_of_memory_advice(batch_size):
             found += _rows(waiting.pop())
         # The last batch may be filled up with repeated windows, which are dropped here.

@@ -55,6 +55,7 @@ def fine_tune(
     steps = settings.total_steps(len(data.clips))
     encoder = Encoder(config, job.dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings, subcentres(classes, settings))
+    # The rates of layer_decay and of thawing count only the blocks that the embedding depends on.
     optimizer, schedule = make_optimizer(settings, steps, config.used_depth)
     # The order has a key of its own, so that resident clips do not change the augmentation.
     key_init, key_train, key_order = jax.random.split(jax.random.key(job.seed), 3)
@@ -69,6 +70,7 @@ def fine_tune(
         train_step = draw_from_resident(train_step, settings.batch_size, key_order)
     kept = settings.snapshot_steps(steps)
 
+    # Snapshots have the form of the final weights: averaged and merged where requested.
     def params_of(state) -> dict:
         return fetch_whole(job.mesh, final_params(state, settings))
 

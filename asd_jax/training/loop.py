@@ -116,6 +116,7 @@ def run_steps(steps: Steps[State], job: Job) -> State:
         doing(reports.at_work),
     ):
         start, state = checkpoints.restore(state)
+        # The log drops lines of steps after the checkpoint, which are done again.
         reports.open(job, start)
         step = start
         try:

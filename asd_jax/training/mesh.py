@@ -18,6 +18,7 @@ LEAST = 4096  # values; fetching a smaller array from other devices costs more t
 
 def one_device() -> Mesh:
     """Returns a mesh of this process's first device alone."""
+    # A single device has both axes too, so that the same code serves every mesh.
     return Mesh(np.array(jax.local_devices()[:1]).reshape(1, 1), AXES)
 
 

@@ -127,6 +127,7 @@ def decoder_of(
 
 def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
     """Returns the shapes and dtypes of the decoder's parameters."""
+    # Only shapes are computed, so any key serves.
     return jax.eval_shape(lambda: _initial_decoder(config, settings, jax.random.key(0)))
 
 
@@ -317,6 +318,7 @@ def make_pretraining_step(
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
+        # These sounds are of no machine, so there is no SimAM mode to select.
         spectrogram = shard_by_clip(
             front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
         )

@@ -67,6 +67,7 @@ class Optimizer(CheckedSettings):
 
     def snapshot_steps(self, steps: int) -> list[int]:
         """Returns the steps after which weights are kept, besides the last of `steps`."""
+        # The last of them is the end of the training, whose weights are kept in any case.
         kept = [round(steps * (1 + n / self.snapshots) / 2) for n in range(1, self.snapshots)]
         return sorted({step for step in kept if 0 < step < steps})
 
@@ -102,6 +103,7 @@ class Backbone(CheckedSettings):
         0.5, "share of all steps after which gradual has thawed all of EAT", least=0, most=1
     )
     lora_rank: int = key(64, "rank of the updates of lora", least=1)
+    # Equal to the rank by default, so that the updates are not scaled.
     lora_alpha: float = key(64.0, "alpha of lora: its updates are scaled by alpha / rank", above=0)
     lora_init: str = key(
         "he",
@@ -159,6 +161,7 @@ class Head(CheckedSettings):
         function=True,
     )
     scale: float = key(30.0, "factor of the cosines in arcface", above=0)
+    # The margin of the ArcFace paper.
     margin: float = key(0.5, "angle that arcface adds to the true class, in radians", least=0)
     subclusters: int = key(
         16, "centres of a class in subcluster_adacos, dimensions of a class in adaproj", least=1
@@ -231,6 +234,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
         # Tokens that are computed once must be those of every step.
         if not self.cache_tokens:
             return
+        # Stripes of width 0 hide nothing.
         masks = self.mask_probability and (self.mask_frames or self.mask_filters)
         wrong = {
             f"strategy={self.strategy}": self.strategy != "frozen" and "strategy=frozen",
@@ -330,6 +334,7 @@ class Objective(CheckedSettings):
     ema_steps: int = key(
         100_000, "steps in which that decay changes from ema_start to ema_end", least=1
     )
+    # Between the limits of EAT's own code: 0.1 for targets, 0.01 for predictions.
     least_spread: float = key(
         0.05,
         "training stops when targets or predictions vary less than this over all sounds, "

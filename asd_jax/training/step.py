@@ -122,6 +122,7 @@ def initial_state(
     if pretrained is not None:
         # The pre-trained EAT has no LoRA parameters, so the new ones must stay.
         params = {**params, "eat": join(params["eat"], pretrained)}
+    # The variables that remain are not trained, such as the scale of AdaCos.
     params = {"encoder": params, "head": variables.pop("params")}
     trained, _ = split(params, settings.trains)
     # A copy, because the step donates the buffers of the state.
@@ -155,6 +156,7 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[TrainState, dict]:
+        # Frozen parameters get no gradients and take no memory in the optimiser.
         trained, frozen = split(state.params, settings.trains)
         # Folding in the number of the step makes a continued run draw the same numbers.
         step_key = jax.random.fold_in(key, state.step)

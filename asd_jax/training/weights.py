@@ -146,6 +146,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
     # All of them at once, as another size of the model shows in every tensor.
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
+    # Names in a foreign file may be of any length.
     problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
         f"{name} has shape {tensors[name].shape}, wanted {wanted[name].shape}"
@@ -302,6 +303,7 @@ class Pipeline:
         """The parameters with EAT's blocks as a loop, for programs that shall be ready soon."""
         if self.config.eat is None:
             return self.params
+        # Blocks above the pooled one are not needed.
         count = max(self.config.block_indices) + 1
         return self.params | {"eat": stacked_blocks(self.params["eat"], count)}
 
