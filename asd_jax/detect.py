@@ -120,7 +120,7 @@ def _add_parser(commands, word: str, description: str) -> argparse.ArgumentParse
 def _calls(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:
     """Returns a function that imports a module of asd_jax.run and calls a function of it.
 
-    What computes is imported only when it is called, so that --help and a wrong flag cost nothing.
+    The module is imported only when the command runs, so that --help and a wrong flag cost nothing.
     """
 
     def call(args: argparse.Namespace) -> int | None:

@@ -30,7 +30,7 @@ class SoundEncoder(BaseEncoder):
     Args:
         weights: the encoder: "box", a weight file or a loaded pipeline; None is the mean over time
             of the log mel filter bank.
-        sample_rate: of the waveforms, in Hz; files are resampled to it.
+        sample_rate: sampling rate of the waveforms in Hz; files are resampled to it.
         window_seconds: length of a window. A shorter sound is repeated to fill it, so give the
             usual length of the sounds if that is below 10 s.
         machine: selects the SimAM mode, if the weights have one per machine.

@@ -32,7 +32,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
         estimator.decision_function(more)  # negative: anomalous
 
     Args:
-        sample_rate: of the waveforms, in Hz; files are resampled to it.
+        sample_rate: sampling rate of the waveforms in Hz; files are resampled to it.
         weights: the encoder: "box", a weight file, a loaded pipeline, or None for the filter bank
             alone.
         window_seconds: length of a window; None is the median length of the sounds, at most 10.

@@ -174,7 +174,7 @@ def _read_torch(path: Path):
 
 def _config_beside(path: Path) -> dict[str, Any] | None:
     """Returns the content of the config.json that belongs to a weight file; None without one."""
-    # The first is the more particular one.
+    # The first belongs to this weight file alone, the second to all files of the folder.
     for candidate in (path.with_name(path.stem + "_config.json"), path.with_name("config.json")):
         if candidate.is_file():
             return read_json(candidate, largest=LARGEST_CONFIG)

@@ -159,7 +159,7 @@ class Found:
         tree: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
             *parents, leaf = name.split("/")
-            # Made here, as flax takes a second to import.
+            # Built by hand, because flax takes a second to import.
             branch = functools.reduce(lambda of, part: of.setdefault(part, {}), parents, tree)
             branch[leaf] = value(parameter)
         return tree

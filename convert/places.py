@@ -78,7 +78,7 @@ def check_start(path: Path, start: bytes) -> None:
     """Checks that the first bytes of a file may be those of a checkpoint.
 
     Raises:
-        InputError: They are those of something else; the message says of what.
+        InputError: They are those of another kind of file, which the message names.
     """
     if not start:
         raise InputError(f"{path}: an empty file; download it again")

@@ -251,5 +251,5 @@ def _roc(clips, score):
 
 
 def called(score: float, threshold: float) -> str:
-    """Returns what a clip of this score is called."""
+    """Returns the verdict on a clip with this score."""
     return "anomalous" if score > threshold else "normal"

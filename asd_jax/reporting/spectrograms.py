@@ -76,7 +76,7 @@ def spectrograms(
 
 
 def _image(axes, values, colours, limits, hop_seconds):
-    # Only what draws imports Matplotlib, which takes half a second.
+    # Matplotlib takes half a second to import, so only code that draws imports it.
     import matplotlib
 
     frames, filters = values.shape

@@ -1,4 +1,4 @@
-"""Gives axes that end as inline SVG text, which follows the theme of the page.
+"""Provides axes whose drawing becomes inline SVG text that follows the theme of the page.
 
 Matplotlib draws in placeholder colours, which become CSS variables of page.html, and keeps text as
 text, so that plots are legible in light and dark mode. Each plot is as wide as the screen of a
@@ -57,11 +57,11 @@ SHADES = 32  # number of colours in a spectrogram; fewer make smaller files
 def svg_axes(
     height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options
 ) -> Iterator[tuple]:
-    """Context manager: gives axes to draw on, and a list that holds the SVG text after the block.
+    """Context manager: yields axes to draw on, and a list that holds the SVG text after the block.
 
     The height is in inches.
     """
-    # Only what draws imports Matplotlib, which takes half a second.
+    # Matplotlib takes half a second to import, so only code that draws imports it.
     import matplotlib.figure
 
     cycle = cycler(color=[NORMAL, ANOMALY, THIRD, INK])
@@ -86,7 +86,7 @@ def _inline(svg: str) -> str:
     """
     # HTML permits no XML declaration before an inline element.
     svg = svg[svg.index("<svg") :]
-    # It names the version of Matplotlib, which must not change the bytes.
+    # The metadata names the version of Matplotlib, which must not change the bytes.
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
     # Nothing refers to groups, and equal identifiers of two plots would clash.

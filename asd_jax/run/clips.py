@@ -73,7 +73,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
 
 def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: bool) -> None:
     print_line(f"synthetic machines: {root}")
-    # The others find the finished set, and leave it as it is.
+    # The other processes find the finished set and leave it as it is.
     with processes.first_before_others():
         replace = overwrite and processes.is_first()
         sizes = to_dict(config.factory)
@@ -210,7 +210,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
 def file_reader(data: Recordings) -> Callable[[str], np.ndarray]:
     """Returns a function that reads a path's waveform, through the cache if one is configured."""
-    # A key holds text; a number in it means the channel itself.
+    # The key is text; digits are the number of a channel.
     channel = int(data.channel) if data.channel.isdigit() else data.channel
     settings = {
         "sample_rate": FrontEnd.sample_rate,

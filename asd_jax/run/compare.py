@@ -67,7 +67,7 @@ def finished_runs(folder: Path) -> list[Path]:
     for path, folders, _ in os.walk(folder):
         if Run(path).results.is_file():
             found.append(Path(path))
-            # What lies below a run belongs to it.
+            # Folders below a run belong to it.
             folders.clear()
         # In place, so that os.walk visits the folders in the same order on every file system.
         folders.sort()
@@ -91,7 +91,7 @@ def _read(workdir: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
             "filter bank": results.get("filter_bank_baseline", {}).get("official_score"),
             "machines": {m: summary({m: own}, year).official_score for m, own in machines.items()},
         }
-        # Scores of anybody's embeddings come without the config of a run.
+        # Results of another model's embeddings come without the config of a run.
         if not run.config.is_file():
             return found, {"scoring": results["scoring"]}
         return found, read_json(run.config)
@@ -100,7 +100,7 @@ def _read(workdir: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Returns the names of the runs, without what all their paths begin with."""
+    """Returns the paths of the runs, without their common beginning, as their names."""
     if len(paths) == 1:
         return [paths[0].name or str(paths[0])]
     # Absolute, because commonpath refuses a mixture of relative and absolute paths.

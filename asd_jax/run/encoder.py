@@ -43,7 +43,7 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
     """
     config.validate()
     allow_own(config.features.spacing)
-    # Without clips, it checks the lengths alone.
+    # Without clips, only the lengths are checked.
     clip_windows(config, [])
     if config.model.runtime != "jax":
         check_runtime(config.model.runtime)

@@ -92,7 +92,7 @@ def _fine_tuned(
     window: float,
 ) -> tuple[Pipeline, np.ndarray]:
     """Returns the encoder after --fine_tune, and for each clip whether it was trained on."""
-    # What trains takes a third of a second to import, and few fits train.
+    # The training code takes a third of a second to import, and few fits need it.
     from asd_jax.detector.fine_tuned import fine_tuned
 
     return fine_tuned(

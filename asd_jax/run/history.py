@@ -1,4 +1,4 @@
-"""What `detect trend` and `detect alarms` do, from their arguments."""
+"""Runs `detect trend` and `detect alarms`, given their arguments."""
 
 import argparse
 import dataclasses

@@ -159,7 +159,7 @@ def sound_batches(
     """
     data = config.data
     from_zoo = clips_from_zoo(config, files)
-    # Apart from the keys of weights and steps, which come from the same seed.
+    # Folded in, so that it differs from the keys of weights and steps, which have the same seed.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batches(start: int) -> Iterator[dict]:

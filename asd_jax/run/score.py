@@ -79,7 +79,7 @@ def score_again(
         if seeds:
             config = dataclasses.replace(config, seed=_seed(one.config))
         score_embeddings(config, own, one.workdir, into)
-    # A config describes the encoder, which that of other embeddings is not.
+    # The config describes the run's encoder; other embeddings come from another one.
     if new.workdir != workdir and embeddings is None:
         write_json(new.config, to_dict(config))
     if seeds and not everything:

@@ -1,4 +1,4 @@
-"""Embeds every clip with the weights that a run kept on its way, beside those at its end."""
+"""Embeds every clip with the snapshots of the weights that a run saved during training."""
 
 from collections.abc import Sequence
 

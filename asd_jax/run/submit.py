@@ -44,17 +44,17 @@ def submit(
 
     Args:
         workdirs: finished runs, or folders of score files, one for each system.
-        year: of the challenge.
+        year: year of the challenge.
         label: last name of the corresponding author, "_", the institute.
         authors: yaml file whose fields replace those of the meta files.
         report: the technical report, a pdf file.
-        ground_truth: labels of the evaluation set, of a past year; every clip of it must have a
-            score then.
+        ground_truth: labels of the evaluation set of a past year; then every clip of it must have a
+            score.
         output: the zip; default: submission.zip in the first workdir.
 
     Raises:
         InputError: a run has no scores, or they are not what the year's evaluator accepts; the
-            message lists all problems. Nothing is written then.
+            message lists all problems, and nothing is written.
     """
     of = edition(year)
     given = _read_yaml(authors) if authors else {}
@@ -165,7 +165,7 @@ def _ends(section: str, of: Edition) -> list[str]:
 
 def _copy_report(report: Path, target: Path) -> None:
     with error_context("--report"), open_regular(report) as file:
-        # The first bytes, as an ending says little.
+        # The first bytes show the format; the name may have any ending.
         start = file.read(5)
     if start != b"%PDF-":
         raise InputError(f"--report={report}: not a pdf file")

@@ -37,8 +37,8 @@ AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/"}
 def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
     """Returns the fields of the meta file of one system, as far as its run tells them.
 
-    Fields that do not apply are None; those that only the authors know are TO_FILL_IN. These are
-    many where the folder has no config.json: the scores are of another model then.
+    Fields that do not apply are None; those that only the authors know are TO_FILL_IN. A folder
+    without config.json has the scores of another model, of which most fields are unknown.
     """
     run = Run(workdir)
     config = read_config(RunConfig, read_json(run.config)) if run.config.is_file() else None
@@ -144,7 +144,7 @@ def _means(sections: list[Mapping[str, float]], year: int) -> dict[str, float]:
             "harmonic_mean_pauc": ("pauc_source", "pauc_target"),
         }
     else:
-        # One section a machine since 2023, so there is no mean to speak of.
+        # Since 2023 a machine has one section, so there is no mean over sections.
         of_sections = "harmonic_mean_" if year == 2022 else ""
         columns = {f"{of_sections}{c}": (c,) for c in ("auc_source", "auc_target", "pauc")}
     return {name: float(harmonic_mean(values(*of))) for name, of in columns.items() if values(*of)}

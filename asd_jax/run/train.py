@@ -120,7 +120,7 @@ def train_and_score(
             workdir=workdir,
             change=change,
         )
-        # Before scoring, which joins them to the embeddings by the final weights.
+        # Embedded before scoring, which joins them to the embeddings by the final weights.
         embed_snapshots(config, encoder, clips, Run(workdir))
         return embed_and_score(
             config, encoder, params, clips, workdir, skipped=skipped, timing=seconds

@@ -1,7 +1,7 @@
-"""The flags of `detect watch`, `trend` and `alarms`.
+"""Defines the flags of `detect watch`, `trend` and `alarms`.
 
-They stand beside what reads them, watch_sound.py and history.py, but in a file of their own: --help
-must not import what computes.
+The flags are separate from the modules that read them, watch_sound.py and history.py, because
+--help must not import the code that computes.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""A run's folder: its paths, and the checks that it belongs to one config, one set of recordings
-and one process at a time.
+"""Defines the folder of a run: its paths, and the checks that it belongs to one config, one set of
+recordings and one process at a time.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_line
 
 _REMEDY = "Use another --workdir, or --overwrite to remove that run first"
-SNAPSHOTS = "snapshots"  # weights kept on the way; in a folder of embeddings, those by them
+SNAPSHOTS = "snapshots"  # weights saved during training, or the embeddings by such weights
 BASELINE_FOLDER = "filter_bank"  # in a folder of embeddings: those of the bare filter bank
 MOST_SEEDS = 1000
 # A run may continue with other values of these keys, which change results by rounding at most.

@@ -34,7 +34,7 @@ class TrainingClips:
         read: returns a clip's waveform; all have the same length.
         with_domain: whether source and target are different classes.
         change: changes waveforms as they are read, see `Examples`.
-        tokens: "n d" of each clip, which the frozen EAT would make of it, see run/cached_tokens.py.
+        tokens: the frozen EAT's tokens "n d" of each clip, see run/cached_tokens.py.
         resident: keep all clips on the device instead of reading every batch.
         threads: number of threads that read ahead.
 
@@ -69,10 +69,10 @@ class TrainingClips:
     def batches(
         self, extras: Extras, job: Job, *, steps: int, batch_size: int
     ) -> Callable[[int], Iterable]:
-        """Returns the function from the steps done to what the later steps get.
+        """Returns a function that maps the number of steps done to the batches of the later steps.
 
-        They get batches, read ahead; of several processes, each reads its share. If clips are
-        resident, every step gets all of them, and `draw_from_resident` makes it draw its batch.
+        Batches are read ahead; each of several processes reads its share. If clips are resident,
+        every step gets all of them, and `draw_from_resident` makes it draw its batch.
         """
         if self.resident:
             clips = resident_clips(self.clips, extras, self.read, threads=self.threads)

@@ -1,4 +1,4 @@
-"""Trains a small EAT to give what larger encoders, its teachers, give (Hinton et al. 2015).
+"""Trains a small EAT to predict the outputs of larger encoders, its teachers (Hinton et al. 2015).
 
 The student gets a mixture whose level and colour were changed, with some patches hidden, and
 predicts the teachers' frames for the unchanged mixture through one linear layer per teacher. The
@@ -24,12 +24,12 @@ LEAST_DEVIATION = 1e-6  # of unit vectors, below which they are all the same
 
 @dataclasses.dataclass(frozen=True)
 class TargetScale:
-    """What maps a teacher's frames to targets of mean 0 and mean square 1, over many sounds.
+    """The map from a teacher's frames to targets of mean 0 and mean square 1 over many sounds.
 
-    Frames are compared in direction alone, as the cosine distance compares them: their length says
-    little but loudness. One factor scales all values, so that targets keep the teacher's distances;
-    values standardised one by one would blow up those that hardly ever move (measured: with those
-    of YAMNet a student explains .05 of the targets' variance, where it explains .10 otherwise).
+    Frames are compared in direction alone, as by the cosine distance: their length tells little
+    but loudness. One factor scales all values, so that targets keep the teacher's distances.
+    Standardising each value by itself would amplify values that hardly vary (measured: a student
+    of YAMNet then explains .05 of the targets' variance, and otherwise .10).
 
     Attributes:
         name: of the teacher.
@@ -145,8 +145,8 @@ def distillation_losses(
         # A divisor of 0 would give NaN, even in the branch that is not taken.
         parts[f"explained_{n}"] = jnp.where(nothing > 0, 1 - error / jnp.maximum(nothing, 1e-6), 0)
         variances.append(prediction.var((0, 1)).mean())
-    # The targets are fixed and cannot collapse. The predictions are there for every clip, whether
-    # it has a target or not.
+    # The targets are fixed and cannot collapse, so only the predictions are watched. They exist for
+    # every clip, whether it has a target or not.
     return loss, {"prediction_spread": jnp.sqrt(jnp.stack(variances)).mean(), **parts}
 
 

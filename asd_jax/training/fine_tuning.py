@@ -1,7 +1,7 @@
 """Fine-tunes an encoder to distinguish (machine, attribute) classes of normal sounds.
 
-In learning to tell them apart, the encoder learns what normal sounds like. The loss stands in
-loss.py, the step that lowers it in step.py.
+By learning to distinguish them, the encoder learns what normal sounds like. The loss is in loss.py,
+and the step that lowers it is in step.py.
 """
 
 from collections.abc import Callable, Sequence

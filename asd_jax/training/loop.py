@@ -221,8 +221,8 @@ class Reports:
         self._begun = step
 
     def at_work(self) -> str:
-        """Returns what the training is doing, for whoever waits."""
-        # The last step was only begun.
+        """Returns what the training is doing, as a message for a user who waits."""
+        # The last step that was dispatched may not be done yet.
         done = f"step {self._begun - 1} of {self._steps.total}"
         return done if self._begun else "compiling, and the first step"
 

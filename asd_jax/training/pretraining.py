@@ -70,8 +70,9 @@ class Student:
 
     @property
     def decoder(self) -> ConvolutionDecoder | PixelDecoder:
-        """What maps (tokens, kept, times, bands) to one prediction for every patch; that of
-        distillation is apart, see distillation.py.
+        """The decoder, which maps (tokens, kept, times, bands) to one prediction for every patch.
+
+        Distillation has heads of its own, see distillation.py.
         """
         return decoder_of(self.settings, self.dtype)
 
@@ -173,7 +174,7 @@ def initial_state(
     """
     config = student.config
     settings = student.settings
-    # Keys apart, so that another decoder leaves the encoder as it was.
+    # Separate keys, so that another decoder does not change the initial encoder.
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 

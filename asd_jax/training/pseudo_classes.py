@@ -68,7 +68,7 @@ def frozen_embedder(
     encoder = pipeline.config
 
     def embed_clips(clips: Sequence[Window], what: str) -> np.ndarray:
-        # Not earlier, because a continued run that has its clusters embeds nothing.
+        # Placed only now, because a continued run that has its clusters embeds nothing.
         params = replicated(batching.mesh, pipeline.params)
         vectors, _ = embed_windows(
             lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),

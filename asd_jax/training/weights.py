@@ -144,7 +144,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
             or a tensor contains NaN or infinity.
     """
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
-    # All of them at once, as another size of the model shows in every tensor.
+    # All problems are listed at once: a model of another size differs in every tensor.
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
     # Names in a foreign file may be of any length.
     problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
@@ -239,7 +239,7 @@ def load_pipeline(
     tensors, header = open_weights(path)
     if header["kind"] == "eat":
         return _with_pooling(path, pooling, spacing, block)
-    # What the file says is not overridden in silence.
+    # The file's own settings are not overridden silently.
     if pooling or spacing or block != -1:
         raise InputError(f"{path}: an encoder with its own front end and pooling; leave them out")
     config = _built(
@@ -300,7 +300,7 @@ class Pipeline:
 
     @functools.cached_property
     def stacked(self) -> dict:
-        """The parameters with EAT's blocks as a loop, for programs that shall be ready soon."""
+        """The parameters with EAT's blocks as a loop, for programs that must compile quickly."""
         if self.config.eat is None:
             return self.params
         # Blocks above the pooled one are not needed.
