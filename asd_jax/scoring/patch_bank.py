@@ -10,10 +10,10 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.spatial.distance import cdist
 
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.coreset import coreset
+from asd_jax.scoring.distances import distances
 
 # Size of a filter-bank patch. Larger patches blur spectral lines, smaller ones are noisy.
 FRAMES = 4
@@ -126,7 +126,7 @@ class Considered:
 
 def _band(vectors, recording):
     rows = coreset(vectors, KEPT)
-    distance = cdist(vectors.astype(np.float64), vectors[rows].astype(np.float64))
+    distance = distances(vectors.astype(np.float64), vectors[rows].astype(np.float64))
     own = recording[:, None] == recording[rows][None]
     # A patch resembles those of its own recording, so these are ignored unless there are no others.
     distance = np.where(own & ~own.all(), np.inf, distance).min(1)

@@ -5,6 +5,7 @@ import numpy as np
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 from asd_jax.scoring.back_ends.knn import nearest, unit_or_plain
+from asd_jax.scoring.distances import distances
 
 _LEAST_VARIANCE = 1e-12  # of the densities; with less, they cannot explain anything
 _FLOOR = 1e-12  # of a distance whose logarithm is taken
@@ -108,20 +109,17 @@ def _least(queries, bank, offset, distance, in_log):
 
 
 def _distances(query, bank, distance):
-    # The official score of a file of scores needs no distances, and nothing of SciPy.
-    from scipy.spatial.distance import cdist
-
     if distance == "euclidean":
-        return cdist(query, bank)
+        return distances(query, bank)
     # From the differences, because 1 - cos loses the digits of near-duplicates. For unit vectors
     # |u - v|^2 = 2 (1 - cos); each zero vector makes that smaller by 1.
     zeros = 1.0 * ~query.any(1)[:, None] + ~bank.any(1)
-    return (cdist(query, bank, "sqeuclidean") + zeros) / 4
+    return (distances(query, bank, "sqeuclidean") + zeros) / 4
 
 
 def _factor(distance: str) -> float:
     return 0.5 if distance == "cosine" else 1.0
 
 
-def _log(distances):
-    return np.log(np.maximum(distances, _FLOOR))
+def _log(values):
+    return np.log(np.maximum(values, _FLOOR))
