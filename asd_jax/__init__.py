@@ -65,11 +65,13 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
+# Python calls this for a name that the module does not define (PEP 562).
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'asd_jax' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
 
 
+# Completion in a shell or a notebook lists the names that are not imported yet, too.
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})

@@ -41,8 +41,10 @@ def main() -> None:
         print_error(f"error: {error}")
         sys.exit(2)
     _search_here_first()
+    # If the command is interrupted, its message repeats these words instead of python -m.
     command.called = ["asd-jax", words[0]]
     sys.argv = [module, *words[1:]]
+    # alter_sys makes the module sys.modules["__main__"], whose docstring --help prints.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
@@ -53,9 +55,11 @@ def module_of(word: str) -> str:
         InputError: there is no such command; the message suggests the nearest one.
     """
     known = commands()
+    # dcase-score and dcase_score are one command.
     word = word.replace("-", "_")
     if word in known:
         return known[word]
+    # Benchmarks are not among the commands, but each can be run by its dotted name.
     if word.startswith("benchmarks.") and is_command(word):
         return word
     suggestion = did_you_mean(word, [*known, *SHORT_FOR])
@@ -77,7 +81,9 @@ def _search_here_first() -> None:
     """Makes `configs`, `convert` and `benchmarks` those beside asd_jax, and modules in the working
     directory importable, as python -m makes them.
     """
+    # First of all: another package on the path may also have a folder `configs` or `benchmarks`.
     sys.path[:] = [str(HERE), *(place for place in sys.path if place != str(HERE))]
+    # python -m puts the working directory on the path, an installed script does not.
     if "" not in sys.path:
         sys.path.append("")
 

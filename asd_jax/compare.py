@@ -23,7 +23,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints the table and writes it if requested."""
-    # What reads and resamples is imported only now, so that --help and a wrong flag cost nothing.
+    # The code that reads runs is imported only now, so that --help and a wrong flag cost nothing.
     from asd_jax.run.compare import compare_runs
 
     args = flags.FLAGS

@@ -58,6 +58,7 @@ _asd_jax() {{
 compdef _asd_jax asd-jax
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
+# Carries the argument from define_flags to main, which is called without arguments.
 _shell: list[str] = []
 
 
@@ -117,6 +118,7 @@ def _of_parser(parser: argparse.ArgumentParser, below) -> Iterator:
             options += action.choices
             for name, inner in action.choices.items():
                 yield from _of_parser(inner, (*below, name))
+        # argparse gives nargs=0 to switches such as --json, which take no value.
         takes_value = action.nargs != 0
         long = [flag for flag in action.option_strings if flag.startswith("--")]
         options += [flag + "=" * takes_value for flag in long]
@@ -135,7 +137,9 @@ def _of_absl(module) -> list[str]:
             flag = flags.FLAGS[name]
             values = getattr(flag, "enum_values", None) or getattr(flag.parser, "enum_values", ())
             options += [f"--{name}={value}" for value in values]
+            # A boolean flag is complete as it is; the others end in "=" and wait for a value.
             options += [] if values else [f"--{name}" + "=" * (not flag.boolean)]
+        # Asked while the flags exist: the lines below remove them again.
         of_file = takes_config_file("config")
     finally:
         for name in set(flags.FLAGS) - known:
@@ -162,6 +166,7 @@ def _keys(name: str) -> Sequence[str]:
             if dataclasses.is_dataclass(value):
                 yield from of(value, f"{key}.")
             else:
+                # A key without choices is completed up to its "=".
                 choices = field.metadata.get("choices") or ("",)
                 yield from (f"--config.{key}={choice}" for choice in choices)
 

@@ -38,7 +38,9 @@ from asd_jax.training.settings import (
     PretrainingOptimizer,
 )
 
+# Names in jax.numpy.
 DTYPES = ("float32", "bfloat16")
+# Names of the constructors of EATConfig.
 SIZES = ("base", "large", "tiny")
 SHARDS = (
     "number of devices that share one copy of parameters and optimiser state (FSDP): less memory "
@@ -96,6 +98,7 @@ class Data(Recordings):
         "level says nothing about the machine",
         choices=("keep", "normalize"),
     )
+    # Half a window, so that a sound at the seam of two windows is whole in a third.
     hop_seconds: float = key(5.0, "time between the starts of two windows, in seconds", above=0)
     on_bad_clip: str = key(
         "error",
@@ -210,6 +213,7 @@ class Frozen(CheckedSettings):
         "",
         "pooling of frozen weights: band_mean, mean, cls, gem, max, gwrp, rdp or rdp_gem; "
         "empty: that of the file, or band_mean if it has none",
+        # Without attentive_statistics, the first, which a frozen encoder has no parameters for.
         choices=("band_mean", *(p for p in POOLINGS[1:] if p != "band_mean"), ""),
     )
     features: str = key(
@@ -229,6 +233,7 @@ class Frozen(CheckedSettings):
     def __post_init__(self):
         super().__post_init__()
         known = [field.name for field in dataclasses.fields(Features)]
+        # The word config stands for the whole section and names no key.
         for name in self.feature_names if self.features != "config" else ():
             if name not in known:
                 choices = ["weights", "config", *known]
@@ -241,6 +246,7 @@ class Frozen(CheckedSettings):
     def feature_names(self) -> list[str]:
         """The keys of `features` that replace values of the file's own front end."""
         names = [name.strip() for name in self.features.split(",")]
+        # The word weights stands for the file's own front end and names no key.
         return [] if names == ["weights"] else [name for name in names if name]
 
 
@@ -324,7 +330,9 @@ class RunConfig(CheckedSettings):
                 "--config.data.held_out, e.g. 0.2"
             )
         if self.data.root != "factory":
+            # The factory's machines belong to no edition.
             check_machines(self.data.machine_names, self.data.year)
+        # The name of an OpenVINO runtime includes its precision, so dtype could contradict it.
         if self.model.runtime != "jax" and self.model.dtype != "float32":
             raise InputError(
                 f"`runtime={self.model.runtime}` says the type itself: set `dtype=float32`"
@@ -360,6 +368,7 @@ class PretrainingData(Recordings):
     zoo_share: float = key(
         0.0, "share of every batch that comes from the zoo of synthetic machines", least=0, most=1
     )
+    # 10.24 s, the length of EAT's own pre-training clips.
     frames: int = key(
         1024, "length of a clip in frames of 10 ms, a multiple of 16 x pieces", least=1
     )
@@ -407,9 +416,7 @@ class PretrainingData(Recordings):
 
     @property
     def of_distillation(self) -> dict[str, float]:
-        """The keys that change the sound and are set, {name: value}; other objectives hear it as it
-        is.
-        """
+        """{name: value} of the keys that change the sound and are not zero; for distill alone."""
         names = ("mix_share", "gain_db", "equalizer_db")
         return {name: value for name in names if (value := getattr(self, name))}
 
@@ -478,6 +485,7 @@ def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:
         InputError: a key is unknown, missing or has a wrong value; the message names the key and,
             for an unknown one, the nearest known key.
     """
+    # A config file may let one key refer to another; their values are put in first.
     if isinstance(values, ConfigDict):
         values = values.copy_and_resolve_references().to_dict()
     return settings_from(kind, values)
@@ -496,12 +504,14 @@ def with_set_features(config: RunConfig, given: Collection[str] = ()) -> RunConf
     if config.frozen.features != "weights":
         return config
     default = Features()
+    # A key that is set to its default on purpose shows only on the command line, hence `given`.
     names = [
         field.name
         for field in dataclasses.fields(Features)
         if f"features.{field.name}" in given
         or getattr(config.features, field.name) != getattr(default, field.name)
     ]
+    # Without such keys, the file's own front end is used.
     return with_values(config, {"frozen.features": ",".join(names) or "weights"})
 
 

@@ -75,11 +75,13 @@ def main() -> None:
     check_year(FLAGS.year)
     if FLAGS.check:
         return check()
+    # Reported now, because the bootstrap may take minutes.
     if FLAGS.json:
         check_output(FLAGS.json)
     labels = read_labels(FLAGS.ground_truth, FLAGS.year) if FLAGS.ground_truth else None
     runs = _read(FLAGS.scores, labels)
     if len(runs) > 1:
+        # Seeds are averaged clip by clip, so all of them must score the same clips.
         aligned(runs)
         _check_decisions_alike(runs)
     scored = [
@@ -122,6 +124,7 @@ def _labelled(folders: Sequence[str], runs: Sequence) -> list:
 
 
 def _check_decisions_alike(runs: Sequence) -> None:
+    # There are at most two keys, with and without decisions; each keeps one folder to name.
     decided = {
         clips[0].decision is not None: folder
         for folder, clips in zip(FLAGS.scores, runs, strict=True)
@@ -137,6 +140,7 @@ def check() -> None:
     problems.
     """
     year = edition(FLAGS.year)
+    # Only 2021 splits a section's scores into one file per domain.
     domains = year.domains if year.names == "domain folders" else ("",)
     expected = {
         m: [(s, domain) for s in sections for domain in domains]
@@ -149,6 +153,7 @@ def check() -> None:
             machines=FLAGS.machines,
             labels=labels,
             expected=expected,
+            # The edition of 2020 asked for no decisions.
             complete=FLAGS.year > 2020,
             strict=True,
         )
@@ -178,6 +183,8 @@ def _report_lines(found: dict) -> list[str]:
         low = 100 * found["bootstrap"]["low"]
         high = 100 * found["bootstrap"]["high"]
         lines.append(f"95 % interval, stratified bootstrap: {low:.2f} to {high:.2f} %")
+        # Ours follows the cited formula; the organisers' script computes another one, so both
+        # appear.
         wide, printed = (
             100 * found["jackknife"][key] for key in ("half_width", "evaluator_half_width")
         )

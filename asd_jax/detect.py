@@ -40,6 +40,7 @@ COMMANDS = {
     "info": (detector_flags.info_flags, "fit_detector", "info"),
     "trend": (watch_flags.trend_flags, "history", "show_trend"),
 }
+# Carries the arguments from define_flags to main, which is called without arguments.
 _PARSED = argparse.Namespace()
 
 
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar=metavar, required=True)
     for word, (add_flags, module, function) in COMMANDS.items():
         one = _add_parser(commands, word, docstring(add_flags))
+        # The parser puts this function into the namespace, from which main takes it.
         one.set_defaults(command=_calls(module, function))
         add_flags(one)
     _add_alarms(commands)
@@ -118,7 +120,7 @@ def _add_parser(commands, word: str, description: str) -> argparse.ArgumentParse
 def _calls(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:
     """Returns a function that imports a module of asd_jax.run and calls a function of it.
 
-    What computes is imported only when it is called, so that --help and a wrong flag cost nothing.
+    The module is imported only when the command runs, so that --help and a wrong flag cost nothing.
     """
 
     def call(args: argparse.Namespace) -> int | None:

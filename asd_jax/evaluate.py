@@ -77,11 +77,13 @@ def define_flags(argv: Sequence[str]) -> None:
             "config", None, "config file; default: the run's own config.json"
         )
         return
+    # Without --config the values start as those of the run, so that a flag changes single keys.
     config = config_dict(RunConfig())
     own = Run(value_of_flag(argv, "workdir") or "").config
     if own.is_file():
         try:
             config.update(read_json(own))
+        # ConfigDict reports unknown keys and wrong types by these exceptions.
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{own}: not the config of a run ({error})") from error
     config_flags.DEFINE_config_dict(
@@ -97,13 +99,16 @@ def main() -> None:
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
+    # Set before the config is read, so that the year is checked like any other key.
     if args.year:
         args.config.data.year = args.year
     config = read_config(RunConfig, args.config)
+    # Naming weights or a config asks for new embeddings; otherwise existing ones are scored.
     asked = args.weights or value_of_flag(sys.argv, "config") is not None
     if asked and not (args.all or args.embeddings):
         if args.output:
             raise InputError("--output is for scoring a run again; --workdir takes the new results")
+        # Keys of the command line count as set even if their value is the default.
         config = with_set_features(config, config_flags.get_override_values(args["config"]))
         embed_frozen(config, args.weights, workdir, worker=args.worker, overwrite=args.overwrite)
         return
@@ -117,10 +122,13 @@ def main() -> None:
         return
     output = Path(args.output or workdir)
     with contextlib.ExitStack() as stack:
+        # Entered before the locks, so that they are released before a new folder is removed.
         stack.enter_context(remove_new_folder_on_error(output))
+        # A folder that is both is locked once: a second lock of it would be refused.
         for folder in dict.fromkeys((workdir, output)):
             stack.enter_context(lock_folder(folder))
         embeddings = Path(args.embeddings) if args.embeddings else None
+        # A comma may also be part of the name of one folder.
         if embeddings and "," in args.embeddings and not embeddings.is_dir():
             embeddings = stack_folders(args.embeddings.split(","), workdir)
         score_again(config, embeddings, workdir, everything=args.all, output=output)

@@ -60,6 +60,7 @@ def main() -> None:
     """Loads the model, exports it, checks the result and writes the file."""
     if (FLAGS.weights is None) == (FLAGS.detector is None):
         raise InputError("give --weights=FILE or --detector=FILE, one of them")
+    # 0.025 s is one frame of the filter bank; with less there is nothing to embed.
     if not 0.025 <= FLAGS.seconds <= 600:
         raise InputError(f"--seconds={FLAGS.seconds:g} must lie in 0.025..600")
     # JAX and the models are imported only now, so that --help and a wrong flag cost nothing.

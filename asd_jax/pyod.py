@@ -30,7 +30,7 @@ class SoundEncoder(BaseEncoder):
     Args:
         weights: the encoder: "box", a weight file or a loaded pipeline; None is the mean over time
             of the log mel filter bank.
-        sample_rate: of the waveforms, in Hz; files are resampled to it.
+        sample_rate: sampling rate of the waveforms in Hz; files are resampled to it.
         window_seconds: length of a window. A shorter sound is repeated to fill it, so give the
             usual length of the sounds if that is below 10 s.
         machine: selects the SimAM mode, if the weights have one per machine.
@@ -63,8 +63,10 @@ class SoundEncoder(BaseEncoder):
         Raises:
             InputError: a sound cannot be read, or there is none; it is a ValueError.
         """
+        # An array has no truth value of its own, but a length.
         if not len(X):
             raise InputError("no sounds to encode")
+        # Sounds are decoded in chunks, so that memory holds `batch_size` of them.
         found = [
             row
             for first in range(0, len(X), batch_size)
@@ -75,10 +77,12 @@ class SoundEncoder(BaseEncoder):
     def _encoded(self, waves):
         rate = rate_of(self.pipeline)
         samples = round(self.window_seconds * rate)
+        # The hop is the length of a window, so windows overlap only at the end of a sound.
         windows = [
             cut_windows(resample(wave, self.sample_rate, rate), samples, samples)[0]
             for wave in waves
         ]
+        # All windows of a chunk are embedded together, then split by sound again.
         vectors = self._embedded(np.concatenate(windows))
         ends = np.cumsum([len(of_sound) for of_sound in windows])
         return [part.mean(0) for part in np.split(vectors, ends[:-1])]
@@ -86,6 +90,7 @@ class SoundEncoder(BaseEncoder):
     def _embedded(self, windows):
         """Returns one vector "b e" per window; the bands of an encoder follow each other."""
         if self.pipeline is None:
+            # The mean over time of the log mel energies.
             return views(None, windows)[0]["level"]
         of = functools.partial(embed, self.pipeline.config, self.pipeline.on_devices)
         return in_batches(of, windows)[0].reshape(len(windows), -1)

@@ -32,7 +32,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
         estimator.decision_function(more)  # negative: anomalous
 
     Args:
-        sample_rate: of the waveforms, in Hz; files are resampled to it.
+        sample_rate: sampling rate of the waveforms in Hz; files are resampled to it.
         weights: the encoder: "box", a weight file, a loaded pipeline, or None for the filter bank
             alone.
         window_seconds: length of a window; None is the median length of the sounds, at most 10.
@@ -57,6 +57,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
         machine: str | None = None,
         keep_odd: bool = False,
     ):
+        # scikit-learn's clone and searches need each argument unchanged under its own name.
         self.sample_rate = sample_rate
         self.weights = weights
         self.window_seconds = window_seconds
@@ -85,6 +86,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
             InputError: as for `Detector.fit` and `waveforms`; it is a ValueError.
         """
         sounds = list_of_sounds(X)
+        # The underscore at the end marks what fit has learnt; check_is_fitted looks for it.
         self.detector_ = Detector.fit(
             waveforms(sounds, self.sample_rate),
             names=names_of_sounds(sounds),
@@ -120,6 +122,7 @@ class SoundAnomalyDetector(OutlierMixin, BaseEstimator):
 
     def predict(self, X: Sounds) -> Int[np.ndarray, "n"]:
         """Returns -1 for an anomalous and 1 for a normal sound, "n"."""
+        # A score at the threshold itself is normal, as in `Detector.is_anomaly`.
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def __sklearn_tags__(self):

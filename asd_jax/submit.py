@@ -42,7 +42,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Writes the zip and prints what it holds and what is still to be filled in."""
-    # What packs is imported only now, so that --help and a wrong flag cost nothing.
+    # The code that packs is imported only now, so that --help and a wrong flag cost nothing.
     from asd_jax.run.submit import submit
 
     args = flags.FLAGS

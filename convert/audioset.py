@@ -40,6 +40,7 @@ def audioset_logits(params: dict, tokens: Float[Array, "b n d"], eps: float) -> 
 
     A sigmoid turns them into probabilities.
     """
+    # fc_norm and head are applied to CLS alone, as in the public fine-tuned models.
     cls = nn.LayerNorm(eps).apply({"params": params["fc_norm"]}, tokens[:, 0])
     logits: Any = nn.Dense(params["head"]["bias"].size).apply({"params": params["head"]}, cls)
     return logits
@@ -53,6 +54,7 @@ def probabilities(weights: str | Path, recording: str | Path) -> Any:
     """
     head, eps = load_classifier(weights)
     sizes, params = load_encoder(weights)
+    # The public checkpoints were trained on the mel filter bank, without SimAM.
     front_end = front_end_of(weights) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
     spectrogram = front_end.spectrogram(jnp.asarray(read_clip(recording))[None])
     tokens = EAT(sizes).apply({"params": params}, spectrogram)[0]

@@ -85,6 +85,7 @@ def is_ours(source: str | Path) -> bool:
     """Returns whether `source` is one of our own weight files."""
     try:
         return "asd_jax" in open_tensors(source)[0]
+    # Why the file cannot be opened is reported when it is opened as a public one.
     except InputError:
         return False
 
@@ -115,6 +116,7 @@ def _opened(place: Place) -> Checkpoint:
                 f"{path}: {len(missing)} tensors of the index are in no shard: {missing[0][:80]!r}"
             )
     config = _config_beside(path)
+    # A pickle may have keys of any type.
     fairseq = any(FAIRSEQ_PARTS[0][0] in name for name in student if isinstance(name, str))
     return Checkpoint(
         path=path,
@@ -131,6 +133,7 @@ def _read(path: Path):
     """Returns (student's tensors, teacher's tensors, settings or None) of one file."""
     try:
         with open_regular(path) as file:
+            # A tar archive shows itself only after 257 bytes.
             start = file.read(512)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -151,6 +154,7 @@ def _read_torch(path: Path):
     if not isinstance(saved, dict):
         raise InputError(f"{path}: holds a {type(saved).__name__}, no state_dict of named tensors")
     model = next((saved[key] for key in STATES if isinstance(saved.get(key), dict)), None)
+    # A state_dict by itself shows by its values: tensors can be read.
     plain = model is None and any(hasattr(value, "read") for value in saved.values())
     if model is None and not plain:
         keys = ", ".join(reprlib.repr(key) for key in list(saved)[:9]) or "nothing"
@@ -160,6 +164,7 @@ def _read_torch(path: Path):
         )
     # A copy, because the teacher is taken out.
     model = dict(saved if plain else model)
+    # fairseq keeps the EMA teacher among the student's tensors.
     teacher = model.pop("_ema", {})
     settings = None if plain else _get(saved, "cfg", "model") or _get(saved, "args")
     if not isinstance(teacher, dict) or not isinstance(settings or {}, dict):
@@ -169,7 +174,7 @@ def _read_torch(path: Path):
 
 def _config_beside(path: Path) -> dict[str, Any] | None:
     """Returns the content of the config.json that belongs to a weight file; None without one."""
-    # The first is the more particular one.
+    # The first belongs to this weight file alone, the second to all files of the folder.
     for candidate in (path.with_name(path.stem + "_config.json"), path.with_name("config.json")):
         if candidate.is_file():
             return read_json(candidate, largest=LARGEST_CONFIG)
@@ -192,6 +197,7 @@ def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in flat.items()
         if isinstance(value, (bool, float, str))
+        # A pickle may hold integers of megabytes, with which arithmetic takes hours.
         or (isinstance(value, int) and abs(value) < 1 << 63)
     } | {"asd_jax_front_end": flat.get("asd_jax_front_end")}
 

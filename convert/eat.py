@@ -159,7 +159,7 @@ class Found:
         tree: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
             *parents, leaf = name.split("/")
-            # Made here, as flax takes a second to import.
+            # Built by hand, because flax takes a second to import.
             branch = functools.reduce(lambda of, part: of.setdefault(part, {}), parents, tree)
             branch[leaf] = value(parameter)
         return tree
@@ -185,6 +185,7 @@ class Parameter:
             value = self.tensor.read().astype(np.float32)
         if not np.isfinite(value).all():
             raise InputError(f"{self.place} holds NaN or infinity")
+        # A transposed array is a view, whereas a file holds its numbers in order.
         return np.ascontiguousarray(self.transform.to_ours(value))
 
 
@@ -221,6 +222,7 @@ def find(
         wanted += table.rows(table.HEAD, 1)
         template |= sizes.head_template(path, tensors)
     dropped = table.check(path, wanted, template, tensors)
+    # Checked before any number is read.
     _check_size(checkpoint, [tensors[row.public] for row in wanted])
     header = {
         "kind": "eat",
@@ -310,6 +312,7 @@ def main() -> None:
         for name in ("weights", "with_decoder", "with_head", "revision", "heads")
     }
     try:
+        # A full disk or a folder without permission is no fault of the program.
         found = (write_huggingface if FLAGS.to == "huggingface" else write)(
             FLAGS.source, FLAGS.output, **options
         )

@@ -36,8 +36,10 @@ def write_public(
     path = Path(path)
     finetuned = "head/kernel" in parameters
     rows = table.rows(table.ENCODER + (table.HEAD if finetuned else ()), config.depth)
+    # The public files begin every name with `model.`, which the table leaves out.
     tensors = {f"model.{row.public}": Public(parameters[row.ours], row.transform) for row in rows}
     positions = position_table(config.embed_dim, MAX_LENGTH, config.mel_bins // PATCH)[None]
+    # Public loaders refuse a file whose metadata does not name a format.
     write_safetensors(
         path / "model.safetensors",
         tensors | {f"model.{table.POSITIONS}": positions},
@@ -57,6 +59,7 @@ def write_public(
         "stride": PATCH,
         "in_chans": 1,
         "max_length": MAX_LENGTH,
+        # Clips of 1024 frames, as in the public training; the encoder takes other lengths, too.
         "img_size": [1024, config.mel_bins],
         "qkv_bias": True,
         "layer_norm_first": False,

@@ -78,7 +78,7 @@ def check_start(path: Path, start: bytes) -> None:
     """Checks that the first bytes of a file may be those of a checkpoint.
 
     Raises:
-        InputError: They are those of something else; the message says of what.
+        InputError: They are those of another kind of file, which the message names.
     """
     if not start:
         raise InputError(f"{path}: an empty file; download it again")
@@ -94,11 +94,13 @@ def _snapshot(folder: Path) -> Path:
         return folder
     # The cache keeps every commit that was ever fetched.
     there = sorted(path for path in snapshots.iterdir() if path.is_dir())
+    # The file names the commit that the branch main points to.
     main = snapshots.with_name("refs") / "main"
     if main.is_file():
         with open_regular(main) as file:
             commit = file.read(100).decode(errors="replace").strip()
         there = [path for path in there if path.name == commit] or there
+    # Several commits without a branch: nothing says which one is meant.
     if len(there) != 1:
         found = ", ".join(path.name for path in there) or "nothing"
         raise InputError(f"{snapshots}: holds {found}; name the folder of one commit in it")
@@ -110,6 +112,7 @@ def _hub_name(folder: Path) -> str:
     repository = folder.parent.parent.name
     if folder.parent.name != "snapshots" or not repository.startswith("models--"):
         return ""
+    # The cache writes owner/name as models--owner--name.
     return f"{repository.removeprefix('models--').replace('--', '/')}@{folder.name}"
 
 

@@ -55,6 +55,7 @@ def sizes(
     # The settings count the blocks; without them, the names of the tensors do.
     depth = settings.get("depth")
     if type(depth) is not int:
+        # At most four digits, so that a hostile name cannot ask for any number of blocks.
         blocks = [re.match(r"blocks\.(\d{1,4})\.", name) for name in tensors]
         depth = 1 + max((int(block[1]) for block in blocks if block), default=0)
     # One tensor that is there tells the size, so that all that are missing can be listed.
@@ -62,6 +63,7 @@ def sizes(
     hidden = _length(tensors, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)")
     if not width or not hidden:
         raise InputError(f"{path}: no EAT: {looks_like(tensors)}")
+    # Settings that are absent count as right.
     for name, wanted in {**FIXED, "embed_dim": width, "mlp_ratio": hidden / width}.items():
         if settings.get(name, wanted) != wanted:
             reads = "our encoder knows" if name in FIXED else "the tensors have"
@@ -70,6 +72,7 @@ def sizes(
                 f"only {wanted}"
             )
     heads = _heads(checkpoint, settings, width, heads)
+    # All public EATs have 128 filters.
     mel_bins = settings.get("mel_bins", 128)
     try:
         mel = {"spacing": "mel", "bins": mel_bins, "simam": {"mode": "none"}}
@@ -137,6 +140,7 @@ def decoder_template(
             f"{path}: --with_decoder: the file holds no decoder (only fairseq's pre-training "
             "files do)"
         )
+    # torch's order: outputs, inputs per group, height, width.
     d, per_group, k, _ = shape
     template = {f"decoder/conv_{i}/kernel": (k, k, per_group, d) for i in range(layers)}
     template |= {f"decoder/conv_{i}/bias": (d,) for i in range(layers)}
@@ -181,6 +185,7 @@ def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfi
         raise InputError(f"{path}: {POSITIONS} has shape {tuple(stored.shape)}, wanted {wanted}")
     ours = position_table(config.embed_dim, rows // bands, bands)
     difference = float(np.abs(stored.read()[0].astype(np.float32) - ours).max())
+    # Written so that NaN is refused, too.
     if not difference <= POSITION_TOLERANCE:
         raise InputError(
             f"{path}: {POSITIONS} differs by {difference:.3g} from EAT's fixed table; another "

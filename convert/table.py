@@ -39,6 +39,7 @@ TOKEN = Transform(lambda x: x[0, 0], lambda x: x[None, None])
 # The public code embeds patches by a convolution, ours by a matrix product.
 PATCHES = Transform(
     lambda x: x.reshape(len(x), -1).T,
+    # Patches are square.
     lambda x: x.T.reshape(x.shape[1], 1, *2 * [math.isqrt(len(x))]),
 )
 # torch stores a convolution as (out, in, height, width), flax as (height, width, in, out).
@@ -155,7 +156,7 @@ def check(
     return dropped
 
 
-# Names that other audio transformers have, by which they are told.
+# Names of tensors in other audio transformers, by which these are recognised.
 _OTHERS = {
     "BEATs": "encoder.layers.*.self_attn.*",
     "AST": "*encoder.layer.*.attention.attention.query.weight",
@@ -165,7 +166,7 @@ _OTHERS = {
 
 
 def looks_like(names: Iterable[str]) -> str:
-    """Returns which model tensors of these names may be of, or the first names."""
+    """Returns a phrase that names the model to which tensors belong, or their first names."""
     names = sorted(names)
     for model, pattern in _OTHERS.items():
         if any(fnmatch.fnmatchcase(name, pattern) for name in names):

@@ -57,6 +57,7 @@ STAND_INS = re.compile(
     r"|torch (device|Size|(b?float|u?int)\d+|bool)|numpy dtype|numpy\.(_?core)\.multiarray scalar"
 )
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
+# What a damaged pickle may make the stack machine raise.
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
 
 
@@ -146,6 +147,7 @@ def read_torch(path: str | Path) -> Any:
     """
     archive = _open(Path(path))
     names = archive.namelist()
+    # torch.save puts everything into one folder of the archive.
     pickles = [
         name for name in names if PurePosixPath(name).name == "data.pkl" and name.count("/") <= 1
     ]
@@ -177,6 +179,7 @@ def _open(path):
     with open_regular(path) as file:
         start = file.read(2)
     if start != b"PK":
+        # A pickle of protocol 2 or later begins with this byte.
         legacy = start[:1] == b"\x80"
         what = (
             "written by torch before 1.6 (or a plain pickle)"
@@ -191,6 +194,7 @@ def _open(path):
         raise InputError(f"{path}: {what}{remedy}")
     archive = open_archive(path, "checkpoint, damaged or truncated: download it again")
     names = archive.namelist()
+    # Of two entries of one name, another reader might take the other one.
     if len(set(names)) != len(names):
         raise InputError(f"{path}: the archive holds two entries of one name")
     for entry in archive.infolist():
@@ -215,6 +219,7 @@ def _open(path):
 
 
 def _entry(archive, name, largest):
+    # Before reading: the archive's directory may state any size.
     if archive.getinfo(name).file_size > largest:
         raise InputError(f"{archive.filename}: {name} has more than {largest} bytes")
     try:
@@ -252,6 +257,7 @@ class _StackMachine:
         self.memo = {}
 
     def run(self, data: bytes) -> Any:
+        # genops splits the bytes into opcodes and runs none of them.
         for opcode, argument, _ in itertools.islice(pickletools.genops(data), MOST_OPCODES):
             if opcode.name == "STOP":
                 return self.stack.pop()
@@ -268,6 +274,7 @@ class _StackMachine:
             stack.append(self.CONTAINERS[opcode]())
         elif opcode in ("BINPUT", "LONG_BINPUT"):
             self.memo[argument] = stack[-1]
+        # This opcode numbers its entries itself, from 0.
         elif opcode == "MEMOIZE":
             self.memo[len(self.memo)] = stack[-1]
         elif opcode in ("BINGET", "LONG_BINGET"):
@@ -300,6 +307,7 @@ class _StackMachine:
             )
 
     def take(self, count):
+        # A slice of a stack that is too short would give fewer values without an error.
         if len(self.stack) < count:
             raise IndexError("the stack is empty")
         taken = self.stack[-count:]
@@ -341,7 +349,9 @@ class _StackMachine:
         if text == "collections OrderedDict" and not arguments:
             return {}
         if text == "torch._utils _rebuild_tensor_v2":
+            # The arguments after these, such as requires_grad and hooks, matter to training only.
             return _tensor(*arguments[:4])
+        # A parameter is a wrapper of its tensor.
         if text.startswith("torch._utils _rebuild_parameter") and isinstance(arguments[0], Tensor):
             return arguments[0]
         if not STAND_INS.fullmatch(text):
@@ -351,6 +361,7 @@ class _StackMachine:
     def storage(self, identity):
         if type(identity) is not tuple:
             raise TypeError("a storage is named by a tuple")
+        # As torch.save writes it: "storage", class, key, device, number of elements.
         kind, name, key, _, elements = identity
         if kind != "storage" or type(key) is not str or not _count(elements):
             raise ValueError(f"no storage {reprlib.repr(key)}")

@@ -1,1 +1,1 @@
-"""Output for people: tables, plots and pages."""
+"""Produces output for people: tables, plots and pages."""

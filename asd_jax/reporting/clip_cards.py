@@ -96,6 +96,7 @@ def most_wrong(label: np.ndarray, score: np.ndarray, count: int) -> np.ndarray:
         other = score[n] > anomalous if label[n] == 0 else score[n] < normal
         share[n] = other.mean() if len(other) else 0
     # Clips with the same share are ordered by their distance from the median score.
+    # lexsort sorts by its last key first.
     order = np.lexsort((-np.abs(score - np.median(score)), -share))
     return order[share[order] > 0][:count]
 
@@ -112,6 +113,7 @@ def attention(
     energies = front_end.log_energies(wave[None])
     if mode == "none":
         return np.asarray(energies[0]), None
+    # Padded as the encoder gets it, because the statistics of SimAM may include the padding.
     seen = jnp.pad(energies, ((0, 0), (0, -frames % FRAME_MULTIPLE), (0, 0)))
     if not front_end.simam.before_normalization:
         seen = normalize(seen, front_end.mean, front_end.std)
@@ -178,6 +180,7 @@ def _pair(
         if bank is not None and what == "this clip":
             patches = energy_patches(energies[None])[0]
             heat = over_cells(bank.heat(patches), (FRAMES, FILTERS), *energies.shape)
+        # Frames are 10 ms apart.
         look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
         shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
         caption = ", ".join(name for name, values in shown.items() if values is not None)
@@ -199,6 +202,7 @@ def _nearest_normal(own: Embeddings, scoring: Scoring) -> Callable[[str], Neares
     }
     # The neighbours of the page are those of the scoring, so vectors are prepared alike.
     prepare = Preparation.fit(by_domain, scoring, own.axes)
+    # Several vectors for a clip count as one long one, as in the scoring.
     bank, queries = (prepare(own.vectors[rows]).reshape(len(rows), -1) for rows in (train, test))
     distances, rows = nearest(queries, bank, 1, scoring.metric)
 

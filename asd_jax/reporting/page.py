@@ -21,6 +21,7 @@ from markupsafe import Markup
 from asd_jax.runtime.files import atomic_file
 from asd_jax.runtime.printable import printable
 
+# The sounds are inside the page, and most of its size.
 SOUND_SECONDS = 10.0  # length of a clip's sound in the page
 
 
@@ -91,6 +92,7 @@ class Page:
 def render(page: Page) -> str:
     """Returns the page as HTML, with all text escaped; the same page gives the same text."""
     environment = template_environment("asd_jax.reporting")
+    # Templates cannot import the classes, so they ask for them by name.
     kinds = {kind.__name__: kind for kind in (Plot, Table, ClipCard)}
     environment.tests["of_kind"] = lambda part, name: isinstance(part, kinds[name])
     return environment.get_template("page.html").render(page=page)

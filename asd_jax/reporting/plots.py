@@ -28,6 +28,7 @@ _BARS = (
 def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
     """Returns horizontal bars in percent of {machine: {column: interval of a fraction}}."""
     columns = [column for column in COLUMNS if any(column in row for row in values.values())]
+    # One place is left empty between the bars of two machines.
     step = len(columns) + 1
     with svg_axes(1.1 + 0.16 * step * len(values)) as (axes, svg):
         for place, (column, (colour, hatch)) in enumerate(zip(columns, _BARS, strict=False)):
@@ -60,6 +61,7 @@ def auc_bars(values: Mapping[str, Mapping[str, Interval]]) -> str:
             [_short(printable(name)) for name in values],
         )
         axes.set(xlim=(0, 100), xlabel="%  (dotted: chance; whiskers: 95 % interval)")
+        # Matplotlib counts upwards, but the first machine stands at the top.
         axes.invert_yaxis()
         axes.figure.legend(loc="outside upper center", ncols=len(columns))
     return svg[0]
@@ -89,6 +91,7 @@ def difference_bars(
         axes.figure.supxlabel(
             f"minus {_short(printable(reference))}\n{unit} (hollow: may be chance)", fontsize=9
         )
+        # Limits in reverse put the first name at the top.
         axes.set_ylim(len(differences) - 0.5, -0.5)
     return svg[0]
 
@@ -118,12 +121,14 @@ def score_histograms(
                 panel.hist(
                     part, bins, label=name, rwidth=0.86, edgecolor=INK, linewidth=0.6, **look
                 )
+            # An infinite threshold marks no score.
             if threshold is not None and np.isfinite(threshold):
                 panel.axvline(threshold, color=INK, linestyle="--", linewidth=1, label="threshold")
             counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
             panel.set_title(f"{title}: {counts}", loc="left")
             panel.set_ylabel("clips")
             panel.yaxis.get_major_locator().set_params(integer=True)
+        # One legend serves all panels, with each name once.
         drawn = [panel.get_legend_handles_labels() for panel in axes[:, 0]]
         named = {
             label: handle
@@ -152,6 +157,7 @@ def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
         for (name, (label, score)), colour, line in zip(
             curves.items(), (NORMAL, ANOMALY, INK), ("-", "--", "-."), strict=False
         ):
+            # Clips of one score make one step, because their order is arbitrary.
             normals, anomalies = (np.r_[0, np.cumsum(part)] for part in tie_groups(label, score))
             axes.plot(
                 normals / normals[-1], anomalies / anomalies[-1], line, color=colour, label=name
@@ -177,6 +183,7 @@ def embedding_map(
         "anomaly, target": ("+", 22, ANOMALY, True),
     }
     with svg_axes(3.6) as (axes, svg):
+        # Known groups in a fixed order: test clips are drawn over training clips, anomalies last.
         for name in [*looks, *sorted(set(groups) - set(looks))]:
             here = np.array([group == name for group in groups])
             marker, size, colour, filled = looks.get(name, ("D", 8, THIRD, False))
@@ -230,6 +237,7 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
     with svg_axes(0.5 + 1.3 * len(names), len(names), sharex=True, squeeze=False) as (axes, svg):
         for panel, name in zip(axes[:, 0], names, strict=True):
             points = [(row["step"], row[name]) for row in rows if name in row]
+            # A line of one point would be invisible, so few points get markers.
             panel.plot(
                 *zip(*points, strict=True), color=NORMAL, marker="." if len(points) < 30 else ""
             )
@@ -247,6 +255,7 @@ def filter_shapes(bank: Float[np.ndarray, "f k"], sample_rate: int, *, every: in
             # Each filter without its zeros, which would be most of the file.
             seen = np.flatnonzero(weights > 1e-3 * bank.max())
             if len(seen):
+                # A zero on each side closes the shape.
                 part = slice(max(seen[0] - 1, 0), seen[-1] + 2)
                 line = "-" if number % 2 else "--"
                 shapes.plot(

@@ -139,6 +139,7 @@ def machine_section(
         links: (text, relative address) of the files with these scores.
     """
     clips = scored.clips
+    # Groups without clips are left out of the legend.
     parts = {
         f"{domain} domain": {
             kind: scored.score[own]
@@ -187,12 +188,14 @@ def _clip_table(scored: ScoredSection) -> Table:
 
 def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"], list[str], str]:
     """Returns (map "n 2", axis labels, caption) of embeddings "n ...", by "pca" or "umap"."""
+    # The vectors of several bands are joined, as a map needs one vector for each clip.
     vectors = embeddings.vectors.reshape(len(embeddings.vectors), -1).astype(np.float64)
     if way == "umap":
         # UMAP is optional, and takes seconds to import.
         from umap import UMAP
 
         neighbours = max(2, min(15, len(vectors) - 1))  # UMAP's default
+        # A seed and a single thread, so that the same embeddings give the same map.
         points = UMAP(
             neighbours, metric="cosine", init="pca", random_state=0, n_jobs=1
         ).fit_transform(vectors)
@@ -206,6 +209,7 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
 
     pca = PCA(min(2, *vectors.shape), random_state=0).fit(vectors)
     points = np.zeros((len(vectors), 2))
+    # The second column stays 0 if there is one component only.
     points[:, : pca.n_components_] = pca.transform(vectors)
     # Few clips, or short vectors, may give fewer than two components.
     share = np.r_[pca.explained_variance_ratio_, 0, 0]
@@ -238,6 +242,7 @@ def training_section(rows: Sequence[Mapping[str, float | int]]) -> Section:
 def _roc(clips, score):
     curves = {}
     for domain in sorted(set(clips.domain.tolist())):
+        # Anomalies of both domains count for each, as in the official score since 2022.
         mask = (clips.label == 1) | ((clips.domain == domain) & (clips.label == 0))
         # A curve needs clips of both kinds.
         if len(set(clips.label[mask].tolist())) == 2:
@@ -246,5 +251,5 @@ def _roc(clips, score):
 
 
 def called(score: float, threshold: float) -> str:
-    """Returns what a clip of this score is called."""
+    """Returns the verdict on a clip with this score."""
     return "anomalous" if score > threshold else "normal"

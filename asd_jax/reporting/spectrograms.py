@@ -52,6 +52,7 @@ def spectrograms(
         panels.append((weights, "viridis", (0.62, 1.0), "SimAM weight: dark 0.62, bright 1"))
     if heat is not None:
         # The single oddest cell would leave all others dark.
+        # The floor of 1 keeps small deviations of normal clips dark.
         top = max(1.0, float(np.quantile(heat, 0.98)))
         title = f"oddness: dark 0, bright {top:.1f} or more standard deviations"
         panels.append((heat, "inferno", (0.0, top), title))
@@ -60,6 +61,7 @@ def spectrograms(
     margins = {
         "left": 0.12,
         "right": 0.98,
+        # 0.45 and 0.25 inches for labels and titles, whatever the height of the plot.
         "bottom": 0.45 / height,
         "top": 1 - 0.25 / height,
         "hspace": 0.22,
@@ -74,7 +76,7 @@ def spectrograms(
 
 
 def _image(axes, values, colours, limits, hop_seconds):
-    # Only what draws imports Matplotlib, which takes half a second.
+    # Matplotlib takes half a second to import, so only code that draws imports it.
     import matplotlib
 
     frames, filters = values.shape
@@ -90,6 +92,7 @@ def _image(axes, values, colours, limits, hop_seconds):
         origin="lower",
         aspect="auto",
         interpolation="none",
+        # Half a row more on each side makes a filter's number the centre of its row.
         extent=(0, frames * hop_seconds, -0.5, filters - 0.5),
     )
 

@@ -60,9 +60,11 @@ def verdict_lines(
         f"{percent(of.high)} %. 50 % is guessing, 100 % is perfect."
     ]
     baseline = found.get("filter_bank_baseline", {}).get("official_score")
+    # Embeddings of other models come without the filter bank's.
     if baseline is None:
         return lines
     said = f"The filter bank alone, without a model: {percent(baseline)} %."
+    # Without the baseline's scores of clips, nothing can be paired.
     if plain is None:
         return [*lines, said]
     # By file name, as the two may list the clips in different orders.
@@ -72,6 +74,7 @@ def verdict_lines(
     if set(keys) != set(others):
         return [*lines, said]
     less = paired_bootstrap(clips, scores, [others[key] for key in keys], year)
+    # An interval that excludes zero is a difference beyond chance.
     meaning = (
         "better than the filter bank beyond chance"
         if less.low > 0
@@ -94,6 +97,7 @@ def _clips(scored: Mapping[str, MachineScores], files: bool = False) -> tuple[li
     clips = []
     scores = []
     for machine, of in scored.items():
+        # -1 marks clips without a label, which no AUC can use.
         for n in np.flatnonzero(of.clips.label >= 0).tolist():
             about = of.clips.section[n], of.clips.domain[n], int(of.clips.label[n])
             clips.append((machine, str(of.clips.files[n])) if files else (machine, *about))

@@ -1,4 +1,4 @@
-"""Gives axes that end as inline SVG text, which follows the theme of the page.
+"""Provides axes whose drawing becomes inline SVG text that follows the theme of the page.
 
 Matplotlib draws in placeholder colours, which become CSS variables of page.html, and keeps text as
 text, so that plots are legible in light and dark mode. Each plot is as wide as the screen of a
@@ -17,6 +17,7 @@ from typing import Any
 from cycler import cycler
 from PIL import Image
 
+# Nothing else on a page has these nearly black colours, so they can be replaced as text.
 INK = "#010101"
 FAINT = "#020202"
 NORMAL = "#030303"
@@ -56,11 +57,11 @@ SHADES = 32  # number of colours in a spectrogram; fewer make smaller files
 def svg_axes(
     height: float, rows: int = 1, *, margins: dict[str, Any] | None = None, **options
 ) -> Iterator[tuple]:
-    """Context manager: gives axes to draw on, and a list that holds the SVG text after the block.
+    """Context manager: yields axes to draw on, and a list that holds the SVG text after the block.
 
     The height is in inches.
     """
-    # Only what draws imports Matplotlib, which takes half a second.
+    # Matplotlib takes half a second to import, so only code that draws imports it.
     import matplotlib.figure
 
     cycle = cycler(color=[NORMAL, ANOMALY, THIRD, INK])
@@ -83,14 +84,17 @@ def _inline(svg: str) -> str:
 
     It has theme colours, and identifiers that no other plot on the page has.
     """
+    # HTML permits no XML declaration before an inline element.
     svg = svg[svg.index("<svg") :]
-    # It names the version of Matplotlib, which must not change the bytes.
+    # The metadata names the version of Matplotlib, which must not change the bytes.
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
+    # Nothing refers to groups, and equal identifiers of two plots would clash.
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     # A hash of the content makes the identifiers unique on the page and reproducible.
     own = hashlib.blake2b(svg.encode(), digest_size=4).hexdigest()
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", svg)
+    # The caption serves screen readers; without a height, the plot scales with the page.
     svg = re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r'<svg aria-hidden="true" \1', svg, count=1)
     for colour, variable in _THEME.items():
         svg = svg.replace(colour, variable)
@@ -101,5 +105,6 @@ def _in_few_shades(match: re.Match) -> str:
     """Returns a PNG of four bytes per cell as one of one byte per cell, a third of the size."""
     file = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(match[0]))).convert("RGB")
+    # Dithering would spread cells of wrong colours over the picture.
     image.quantize(2 * SHADES, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()

@@ -40,6 +40,7 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
         table.add_column(f"filter bank {_TITLES[column]}", justify="right", style="dim")
     for machine, sections in results["machines"].items():
         for section, values in sections.items():
+            # The baseline may lack a machine, whose cells then show "-".
             other = (baseline or {}).get("machines", {}).get(machine, {}).get(section, {})
             table.add_row(
                 machine,
@@ -60,6 +61,7 @@ def grid_table(scores: Mapping[str, Mapping[str, float | None]], *, title: str) 
     """Returns a table in percent of {back end: {column: official score}}, the best in bold."""
     table = Table(title=title, header_style="bold")
     table.add_column("back end")
+    # In the order of their first appearance, because rows may lack columns.
     columns = list(dict.fromkeys(column for row in scores.values() for column in row))
     best = max((v for row in scores.values() for v in row.values() if v is not None), default=None)
     for column in columns:

@@ -41,8 +41,10 @@ class Rows(Sequence):
     def __len__(self) -> int:
         return sum(map(len, self._parts))
 
+    # Every shard but the last has SHARD rows, so the number of a row gives its place.
     def __getitem__(self, number):
         part, row = divmod(number, SHARD)
+        # A copy: a row must not keep a reference to the map of a file.
         return np.array(self._parts[part][row])
 
 
@@ -85,7 +87,7 @@ def _write_tokens(
     dtype = compute_dtype(config.model)
     tokens_of = jax.jit(functools.partial(_tokens_of, encoder, dtype))
     size = config.optimizer.batch_size
-    # Once, not with every batch.
+    # Copied to the device once, not with every batch.
     params = jax.device_put(params)
     simam = encoder.front_end.simam
     batches = clip_batches(
@@ -95,7 +97,7 @@ def _write_tokens(
         batch_size=size,
         threads=config.data.threads,
     )
-    # Written, not memory-mapped: there a full disk ends the process at the first page without room.
+    # Written, not memory-mapped: a full disk kills a process that writes to a map.
     with atomic_file(shard / FILE) as file:
         for n, batch in enumerate(progress(batches, len(windows), "clips, their tokens", size)):
             found = np.asarray(tokens_of(params, batch["wave"], batch["simam_mode"]))
@@ -116,12 +118,15 @@ def _check_room(
     encoder: EncoderConfig, params: dict, windows: Sequence[Window], folder: Path
 ) -> None:
     """Raises InputError if the disk has no room for the tokens of the windows."""
+    # Training windows all have one length, so the first stands for all.
     wave = jax.ShapeDtypeStruct((1, windows[0].samples), np.float32)
     mode = jax.ShapeDtypeStruct((1,), np.int32)
     of_one = jax.eval_shape(functools.partial(_tokens_of, encoder, np.float32, params), wave, mode)
-    # float32, without computing a single token.
+    # Four bytes for each float32; eval_shape computes no token.
     needed = 4 * of_one.size * len(windows)
+    # Finished shards already hold a part of what is needed.
     held = sum(file.stat().st_size for file in folder.glob(f"*/{FILE}"))
+    # disk_usage needs a folder that exists.
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free + held
     if needed > free:

@@ -63,6 +63,7 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
         clips = find_clips(root, machines, report=print_error)
     except InputError as error:
         raise InputError(f"{error}\n{HOW_TO_GET_DATA}") from error
+    # The factory's machines belong to no edition.
     if config.data.root != "factory":
         check_machines(sorted({clip.machine for clip in clips}), config.data.year)
     if config.data.channel in ("cancelled", "guarded"):
@@ -72,11 +73,12 @@ def find_data(config: RunConfig, workdir: Path, *, overwrite: bool = False) -> l
 
 def _write_factory(config: RunConfig, root: Path, workdir: Path, *, overwrite: bool) -> None:
     print_line(f"synthetic machines: {root}")
-    # The others find the finished set, and leave it as it is.
+    # The other processes find the finished set and leave it as it is.
     with processes.first_before_others():
         replace = overwrite and processes.is_first()
         sizes = to_dict(config.factory)
         names = [name.strip() for name in sizes.pop("machines").split(",") if name.strip()]
+        # Another run must not read the factory while it is replaced.
         lock = lock_folder(workdir) if replace else contextlib.nullcontext()
         with lock, doing("writing synthetic recordings"):
             write_factory(
@@ -101,6 +103,7 @@ def readable_clips(
     """
     kept, skipped = without_unreadable(config, clips)
     readable = {clip.machine for clip in kept if clip.split == "train"}
+    # Without any training clip left, a machine has no normal sound to compare with.
     for machine in sorted({clip.machine for clip in clips if clip.split == "train"} - readable):
         own = {clip.path for clip in clips if clip.machine == machine and clip.split == "train"}
         file, reason = next(bad.values() for bad in skipped if bad["file"] in own)
@@ -199,6 +202,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
         if window.path in stamps:
             check_unchanged(window.path, stamps[window.path])
         wave = fit_length(read(window.path)[window.start :], window.samples, pad=config.data.pad)
+        # The level is that of the window, so it is scaled after the cut.
         return leveled(wave) if config.data.level == "normalize" else wave
 
     return read_window
@@ -206,7 +210,7 @@ def window_reader(config: RunConfig, clips: Sequence[Clip] = ()) -> Reader:
 
 def file_reader(data: Recordings) -> Callable[[str], np.ndarray]:
     """Returns a function that reads a path's waveform, through the cache if one is configured."""
-    # A key holds text; a number in it means the channel itself.
+    # The key is text; digits are the number of a channel.
     channel = int(data.channel) if data.channel.isdigit() else data.channel
     settings = {
         "sample_rate": FrontEnd.sample_rate,

@@ -44,6 +44,7 @@ def compare_runs(folders: Sequence[Path], output: Path | None = None) -> None:
         cells = [str(found[c]) if c == "year" else percent(found[c]) for c in scores]
         rows.append([name, *cells, *(_text(_value(config, key)) for key in differing)])
     print_table(text_table(["run", *scores, *differing], rows, title="official score, %"))
+    # Readers ask first whether the best run is really better than the second.
     if len(runs) > 1 and runs[order[1]][0]["official score"] is not None:
         one, other = (Run(paths[names.index(name)]).scores for name in order[:2])
         year = runs[order[0]][0]["year"]
@@ -66,8 +67,9 @@ def finished_runs(folder: Path) -> list[Path]:
     for path, folders, _ in os.walk(folder):
         if Run(path).results.is_file():
             found.append(Path(path))
-            # What lies below a run belongs to it.
+            # Folders below a run belong to it.
             folders.clear()
+        # In place, so that os.walk visits the folders in the same order on every file system.
         folders.sort()
     if not found:
         raise InputError(f"{folder}: no finished run here or below (a run ends with results.json)")
@@ -89,7 +91,7 @@ def _read(workdir: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
             "filter bank": results.get("filter_bank_baseline", {}).get("official_score"),
             "machines": {m: summary({m: own}, year).official_score for m, own in machines.items()},
         }
-        # Scores of anybody's embeddings come without the config of a run.
+        # Results of another model's embeddings come without the config of a run.
         if not run.config.is_file():
             return found, {"scoring": results["scoring"]}
         return found, read_json(run.config)
@@ -98,9 +100,10 @@ def _read(workdir: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Returns the names of the runs, without what all their paths begin with."""
+    """Returns the paths of the runs, without their common beginning, as their names."""
     if len(paths) == 1:
         return [paths[0].name or str(paths[0])]
+    # Absolute, because commonpath refuses a mixture of relative and absolute paths.
     shared = os.path.commonpath([path.absolute() for path in paths])
     return [os.path.relpath(path.absolute(), shared) for path in paths]
 

@@ -1,7 +1,7 @@
-"""The flags of `detect fit`, `update`, `adapt`, `set-rate`, `info` and `score`.
+"""Defines the flags of `detect fit`, `update`, `adapt`, `set-rate`, `info` and `score`.
 
-They stand beside what reads them, fit_detector.py and score_recordings.py, but in a file of their
-own: --help must not import what computes.
+The flags are separate from the modules that read them, fit_detector.py and score_recordings.py,
+because --help must not import the code that computes.
 """
 
 import argparse
@@ -182,6 +182,7 @@ def channel_flag(add) -> None:
 
 def whole_number(text: str) -> int:
     """Returns the non-negative integer that an argument holds, for argparse."""
+    # isdecimal refuses signs, blanks and underscores, which int() accepts.
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)

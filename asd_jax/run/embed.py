@@ -135,6 +135,7 @@ def embed_shard(
             if not bad:
                 raise
             skipped = [*skipped, *bad]
+    # If no clip can be read, there are no embeddings, and the shard holds the list alone.
     for name, embeddings in zip(KINDS, found, strict=False):
         embeddings.save(shard / name)
     write_json(shard / SKIPPED, {"skipped": [without_path(clip) for clip in skipped]})
@@ -168,6 +169,7 @@ def embedding_settings(config: RunConfig, encoder: EncoderConfig) -> dict:
         # Type, batch size and library versions change embeddings by rounding.
         "dtype": config.model.dtype,
         "batch_size": config.optimizer.batch_size,
+        # Absent for JAX, so that embeddings of earlier versions stay valid.
         **({} if config.model.runtime == "jax" else {"runtime": config.model.runtime}),
         **{name: version for name, version in versions().items() if name in ("jax", "flax")},
     }
@@ -183,9 +185,11 @@ def embed_machine(
     windows = clip_windows(config, clips)
     dtype = compute_dtype(config.model)
     runtime = config.model.runtime
+    # The clips are of one machine, so they share a mode.
     mode = encoder.front_end.simam.mode_of(clips[0].machine)
 
     def embed_batch(batch):
+        # OpenVINO has a program for each mode of SimAM, so it gets one mode, not an array.
         if runtime != "jax":
             return embed_in(runtime, encoder, params)(batch["wave"], mode)
         return embed(encoder, on_devices, batch["wave"], batch["simam_mode"], dtype)

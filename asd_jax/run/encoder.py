@@ -43,7 +43,7 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
     """
     config.validate()
     allow_own(config.features.spacing)
-    # Without clips, it checks the lengths alone.
+    # Without clips, only the lengths are checked.
     clip_windows(config, [])
     if config.model.runtime != "jax":
         check_runtime(config.model.runtime)
@@ -52,6 +52,7 @@ def check_run(config: RunConfig, *, training: bool = True) -> None:
         config, features=dataclasses.replace(config.features, statistics="given")
     )
     if training:
+        # Only checked here: the batch must divide among the devices.
         training_mesh(config)
         encoder_config(given, [])
     else:
@@ -122,6 +123,7 @@ def note_other_front_end(weights: str, front: FrontEnd) -> None:
     own = front_end_of(weights) if weights not in ("", "none") else None
     if own is None:
         return
+    # SimAM is not compared, because pre-training never uses it.
     names = ("spacing", "bins", "low_hz", "high_hz", "mean", "std")
     different = [
         f"{n} {getattr(own, n)} there, {getattr(front, n)} here"
@@ -137,6 +139,7 @@ def training_statistics(
 ) -> tuple[float, float]:
     """Returns the mean and standard deviation of the log energies of the training clips."""
     train = clip_windows(config, [clip for clip in clips if clip.split == "train"], training=True)
+    # Batches of one, because a larger last batch repeats clips, which would count twice.
     batches = clip_batches(
         train, [{}] * len(train), window_reader(config), batch_size=1, threads=config.data.threads
     )
@@ -196,6 +199,7 @@ def eat_config(model: Size, bins: int) -> EATConfig:
     sizes = getattr(EATConfig, model.size)()
     try:
         return EATConfig(
+            # 0 in the config stands for the value that the size has.
             embed_dim=model.width or sizes.embed_dim,
             depth=model.depth or sizes.depth,
             num_heads=model.heads or sizes.num_heads,
@@ -235,6 +239,7 @@ def pretrained_eat(model: Model | PretrainingModel, bins: int) -> tuple[EATConfi
 def frozen_pooling(config: RunConfig) -> Pooling:
     """Returns the pooling that `config.frozen` selects."""
     frozen = config.frozen
+    # Width 0: a trained projection to another width would be random here.
     return Pooling(frozen.pooling or "band_mean", frozen.block, 0, config.tokens)
 
 

@@ -93,6 +93,7 @@ def model_of_weights(
     def original(wave):
         return {"embedding": np.asarray(pipeline.embed(wave))}
 
+    # None stays None: the length is left open.
     samples = seconds and round(seconds * rate)
     return Model(function, original, _about("encoder", path, rate, samples, ["embedding"]))
 
@@ -125,6 +126,7 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
             "--format=stablehlo: pip install 'asd_jax[export]' (flatbuffers is missing)"
         )
     samples = model.about["samples"]
+    # With fewer samples than one frame there is no spectrogram.
     frame = model.samples(0.025)
     # Open sizes, so that one file takes any number of clips, and any length if wanted.
     shape = jax.export.symbolic_shape(
@@ -135,6 +137,7 @@ def to_stablehlo(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     )
     # The format has no field for metadata, so the name of the function carries it.
     content = dataclasses.replace(exported, fun_name=json.dumps(model.about)).serialize()
+    # Reads back what was serialised, so that the check covers the file itself.
     call = jax.export.deserialize(bytearray(content)).call
     return bytes(content), lambda wave: jax.tree.map(np.asarray, call(wave))
 
@@ -151,6 +154,7 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
     names = model.about["outputs"]
     shape = ("batch", model.about["samples"])
     graph = onnx_model(
+        # The outputs of a graph have an order, so the dictionary becomes a tuple.
         lambda wave: tuple(model.function(wave)[name] for name in names),
         shape,
         "wave",
@@ -158,6 +162,7 @@ def to_onnx(model: Model) -> tuple[bytes, Callable[[np.ndarray], Outputs]]:
         properties={"asd_jax": json.dumps(model.about)},
     )
     content = graph.SerializeToString()
+    # The CPU provider is part of every build of onnxruntime.
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda wave: dict(zip(names, session.run(names, {"wave": wave}), strict=True))
 
@@ -208,9 +213,11 @@ def synthetic_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     They are loud and quiet noise, silence and the synthetic machines of the factory, in two lengths
     where the model accepts any length from one frame on.
     """
+    # A fixed seed, so that an export passes or fails in the same way each time.
     rng = np.random.default_rng(0)
     batches = []
     machines = [
+        # Two seconds are enough, because fit_length repeats them.
         factory_clip(machine, fault_kind=fault, clip_seconds=2).wave
         for machine, fault in zip(MACHINES, FAULTS, strict=True)
     ]
@@ -228,6 +235,7 @@ def recorded_waveforms(model: Model, clips: str, seconds: float) -> list[np.ndar
     """Returns the first seconds of the recordings, one batch "1 s" per recording."""
     rate = model.about["sample_rate"]
     samples = model.samples(seconds)
+    # Recordings pass the rate that the detector was fitted at, as in `detect score`.
     recorded_rate = model.about.get("recorded_rate", rate)
     waves = (
         resample(read_clip(path, sample_rate=recorded_rate), recorded_rate, rate)

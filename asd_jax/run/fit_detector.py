@@ -75,6 +75,7 @@ def fit(args: argparse.Namespace) -> None:
 
 def _encoder(args: argparse.Namespace) -> tuple[Pipeline | None, dict[str, str]]:
     """Returns (the encoder of --weights or None, where its weights come from)."""
+    # Elsewhere "none" means random weights, which no detector should have by mistake.
     if args.weights == "none":
         raise InputError("--weights=none: write --weights=filter_bank for no encoder, or box")
     if args.weights == "filter_bank":
@@ -91,7 +92,7 @@ def _fine_tuned(
     window: float,
 ) -> tuple[Pipeline, np.ndarray]:
     """Returns the encoder after --fine_tune, and for each clip whether it was trained on."""
-    # What trains takes a third of a second to import, and few fits train.
+    # The training code takes a third of a second to import, and few fits need it.
     from asd_jax.detector.fine_tuned import fine_tuned
 
     return fine_tuned(
@@ -116,7 +117,9 @@ def _training_of(args: argparse.Namespace, clips: Sequence[Clip], **made_with) -
 
     A training that was begun there with other recordings or settings is removed first.
     """
+    # Beside the output, where the same command finds it again and continues.
     run = Run(args.output + ".training")
+    # The result of fine-tuning depends on these, and on the recordings.
     made_with |= {name: getattr(args, name) for name in ("machine", "channel", "epochs", "seed")}
     config = {"made_of": provenance_hash(made_with, [], clips)}
     # Two fits with one output would train in the same folder.
@@ -204,6 +207,7 @@ def _save(detector: Detector, output: str, *, as_json: bool = False) -> None:
     # The file is written first, so that nothing that was computed is lost if the terminal is gone.
     detector.save(output)
     check = self_check(detector)
+    # Standard output holds the JSON alone, so that a program can read it.
     if as_json:
         print(json.dumps(check.as_json()), flush=True)
     for line in check.lines():

@@ -43,6 +43,7 @@ def frozen_encoder(config: RunConfig, clips: Sequence[Clip]) -> tuple[EncoderCon
         # Without a file, the config alone says what to build.
         eat = eat_config(config.model, config.features.bins)
         return _encoder(config, front, eat), {"eat": random_eat(eat, config.seed)}
+    # A bare EAT, such as convert.eat writes, has no pooling of its own.
     if read_header(config.model.weights)["kind"] != "encoder":
         eat, params = load_encoder(config.model.weights)
         return _encoder(config, front, eat), {"eat": params}
@@ -104,6 +105,7 @@ def _merged(own: FrontEnd, features: Features, names: Collection[str]) -> Featur
         "mean": own.mean,
         "std": own.std,
         "statistics": "given",
+        # The key takes one mode or a mapping, so the pairs become a mapping again.
         "simam": simam.mode if isinstance(simam.mode, str) else simam.by_machine,
         "simam_lambda": simam.e_lambda,
         "simam_tile_frames": simam.tile[0],
@@ -121,6 +123,7 @@ def in_words(front: FrontEnd) -> str:
     """Returns a front end in a line: filter bank, normalisation and SimAM."""
     simam = front.simam
     mode = simam.mode if isinstance(simam.mode, str) else str(simam.by_machine)
+    # Only local SimAM has tiles.
     if "local" in simam.modes:
         mode += " {} x {}".format(*simam.tile)
     bank = _BANKS.get(front.spacing, front.spacing)

@@ -1,4 +1,4 @@
-"""What `detect trend` and `detect alarms` do, from their arguments."""
+"""Runs `detect trend` and `detect alarms`, given their arguments."""
 
 import argparse
 import dataclasses
@@ -19,6 +19,7 @@ from asd_jax.runtime.log import print_error, print_result
 def list_cases(args: argparse.Namespace) -> None:
     """Lists alarm cases: open ones, or all."""
     now = time.time()
+    # A mistyped --store must not create an empty store.
     with Store(args.store, new=False) as store:
         found = cases.cases(store, args.machine, only_open=args.state == "open")
     for case in found:
@@ -55,12 +56,14 @@ def unshelve(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Writes cases to a csv file, or as labels that Audacity imports beside a recording."""
     now = time.time()
+    # Audacity counts seconds from the start of a recording, csv has times of day.
     if (args.format == "audacity") != bool(args.start):
         raise InputError(
             "--start belongs to --format=audacity, which needs it: when the recording began, e.g. "
             "--start='2026-03-14 06:00'"
         )
     with Store(args.store, new=False) as store:
+        # An export is complete; the default limit is for lists on a screen.
         found = cases.cases(store, args.machine, only_open=args.state == "open", most=1_000_000)
     if args.format == "csv":
         text = as_csv(found, now)
@@ -81,6 +84,7 @@ def show_trend(args: argparse.Namespace) -> None:
         if args.machine not in (None, *known):
             raise InputError(f"--machine={args.machine}: the store knows {', '.join(known)}")
         for machine in known if args.machine is None else [args.machine]:
+            # A machine with too little history must not hide the others.
             try:
                 found = trends(store, machine, now, args.days)
             except InputError as error:

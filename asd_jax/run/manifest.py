@@ -35,6 +35,7 @@ class Manifest:
         """Returns whether the file exists, is unchanged, and was made from these things."""
         path = self.folder / name
         known = self.files.get(name)
+        # The quick comparisons come first, because the hash reads the whole file.
         if not isinstance(known, dict) or known.get("made_of") != made_of or not path.is_file():
             return False
         return known.get("sha256") == file_sha256(path)
@@ -58,6 +59,7 @@ def provenance_hash(
     These are the settings, the checksum of the weights, and the recordings.
     """
     # Size and time of modification: hashing an archive would take as long as embedding it.
+    # Names without folders, so that a moved archive keeps its embeddings.
     stamps = recording_stamps(clips)
     rows = [
         {**dataclasses.asdict(clip), "path": Path(clip.path).name, "stamp": stamps[clip.path]}
@@ -74,6 +76,7 @@ def summarize_recordings(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
     found = {}
     for machine, of in by_machine(clips).items():
         # Sorted, because the order of a folder depends on the file system.
+        # Sizes without modification times, which a copy of the recordings changes.
         own = sorted((clip.split, Path(clip.path).name, file_stamp(clip.path)[0]) for clip in of)
         found[machine] = {"clips": len(own), "sha256": sha256_of(own)}
     return found

@@ -35,6 +35,7 @@ def check_cancelling(data: Recordings, clips: Sequence[Clip]) -> None:
         train = [clip for clip in clips if clip.machine == machine and clip.split == "train"]
         # Spread over all training clips; reading every one would take minutes.
         chosen = [train[n] for n in np.linspace(0, len(train) - 1, CHECKED).astype(int)]
+        # With fewer than four clips, some are chosen more than once.
         found = [cancelling(*_channels(data, clip.path)) for clip in dict.fromkeys(chosen)]
         removed = float(np.mean([one.removed for one in found]))
         of_machine = float(np.mean([one.of_machine for one in found]))

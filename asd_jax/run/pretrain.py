@@ -77,12 +77,14 @@ def pretrain(config: PretrainConfig, workdir: Path, *, overwrite: bool = False) 
     student = Student(eat, config.settings, job.dtype, measured_scales(config, sounds))
     pretrained, source = initial_parameters(config, eat)
     front = front_end(config, sounds)
+    # How `evaluate --weights` pools the student, unless its config says otherwise.
     encoder = EncoderConfig(front, eat, Pooling("band_mean", config.model.block, 0))
     run = Run(workdir)
     # Bad settings, sounds or weights were refused above, before anything is written.
     with run.claim(to_dict(config), clips_of_files(files), overwrite=overwrite):
         run.check_origin({**source, **teachers.digests})
         params = trained_params(student, front, sounds, pretrained, job)
+        # The training is in float32; only the file may be smaller.
         params = jax.tree.map(lambda x: x.astype(config.model.file_dtype), params)
         save_encoder(run.weights, encoder, {"eat": params}, **source)
         return run.weights
@@ -105,6 +107,7 @@ def trained_params(
     steps = Steps(
         make_pretraining_step(student, front, optimizer, schedule),
         initial_state(student, optimizer, init_key, pretrained),
+        # Every process draws the whole batch and keeps its part, so that all draw the same sounds.
         lambda start: (shard_batch(mesh, process_part(mesh, batch)) for batch in sounds(start)),
         total=settings.steps,
         key=train_key,
@@ -122,6 +125,7 @@ def measured_scales(config: PretrainConfig, sounds: Sounds) -> tuple[TargetScale
     names = config.settings.teacher_names
     if names:
         print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
+    # Each call begins the stream anew, so the training still gets these batches.
     return target_scales(names, itertools.islice(sounds(0), SCALE_BATCHES))
 
 
@@ -155,7 +159,7 @@ def sound_batches(
     """
     data = config.data
     from_zoo = clips_from_zoo(config, files)
-    # Apart from the keys of weights and steps, which come from the same seed.
+    # Folded in, so that it differs from the keys of weights and steps, which have the same seed.
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batches(start: int) -> Iterator[dict]:
@@ -167,11 +171,13 @@ def sound_batches(
             samples = FrontEnd().samples(data.frames // pieces)
             step_key = jax.random.fold_in(key, step)
             parts = []
+            # None marks a synthetic clip, which stored targets cannot know.
             crops = [None] * (from_zoo * pieces)
             if from_zoo:
                 parts.append(zoo_waves(step_key, clips=from_zoo * pieces, samples=samples))
             if recorded is not None:
                 waves, places = next(recorded)
+                # A crop is cut into `pieces` clips that follow each other.
                 parts.append(waves[:, : samples * pieces].reshape(-1, samples))
                 crops += [piece for crop in places for piece in crop.cut(samples, pieces)]
             wave = jnp.concatenate(parts)
@@ -240,9 +246,9 @@ def distilled_batch(
     data: PretrainingData,
     teachers: Teachers,
 ) -> dict:
-    """Returns what the student hears of the clips "b s", and the teachers' targets.
+    """Returns the student's input for the clips "b s", and the teachers' targets.
 
-    The teachers hear the mixtures before the student's gain and equaliser, all at one level.
+    The teachers get the mixtures before the student's gain and equaliser, all at one level.
     """
     # The zoo uses the key itself.
     key_order, key_mix, key_color = jax.random.split(jax.random.fold_in(key, 1), 3)

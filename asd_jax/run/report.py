@@ -130,6 +130,7 @@ def _facts(run: Run) -> dict[str, str]:
 def _files(run: Run) -> list[tuple[str, str]]:
     """Returns (name, address relative to the page) of the files of the results that are there."""
     paths = run.results, run.config, run.timing, run.metrics, run.scores
+    # The page is in report/, one folder below the files.
     return [(path.name, f"../{path.name}") for path in paths if path.exists()]
 
 
@@ -138,6 +139,7 @@ def _score_files(run: Run, machine: str, section: str) -> list[tuple[str, str]]:
         f"{kind}_{machine}_section_{section}_test.csv"
         for kind in ("anomaly_score", "decision_result")
     ]
+    # The names of machines may contain characters that an address must escape.
     return [
         (name, f"../{run.scores.name}/{quote(name)}")
         for name in names
@@ -171,6 +173,7 @@ def _recordings(config, machines, run):
 
     def waveform_of(machine):
         def of(split, file, start):
+            # Held-out clips lie among the training clips; only the run calls them so.
             clip = clips.get((machine, "train" if split == "held_out" else split, file))
             if clip is None:
                 return None
@@ -199,6 +202,7 @@ def _front_end(config, clips, run):
             return build_checked(FrontEnd, read_json(noted))
         except InputError as error:
             raise InputError(f"{noted}: not the note of a front end ({error})") from error
+    # With another front end than its own, the weight file does not describe the embeddings.
     frozen = config.model.weights if config.frozen.features == "weights" else "none"
     file = run.weights if run.weights.is_file() else frozen
     if file in ("", "none") or config.model.encoder == "filter_bank":
@@ -212,6 +216,7 @@ def _training(path: Path) -> list[Section]:
     If the metrics cannot be read, the section says why.
     """
     try:
+        # A row with the number of a step alone has nothing to draw.
         rows = [row for row in read_metrics(path) if len(row) > 1] if path.exists() else []
     except InputError as error:
         return [Section("Training", [], [str(error)])]

@@ -79,7 +79,7 @@ def score_again(
         if seeds:
             config = dataclasses.replace(config, seed=_seed(one.config))
         score_embeddings(config, own, one.workdir, into)
-    # A config describes the encoder, which that of other embeddings is not.
+    # The config describes the run's encoder; other embeddings come from another one.
     if new.workdir != workdir and embeddings is None:
         write_json(new.config, to_dict(config))
     if seeds and not everything:
@@ -143,7 +143,9 @@ def embed_frozen(
     keep_compiled(config.compiled)
     if config.model.encoder == "eat":
         note_slow_dtype(config.model)
+    # Embeddings took long to compute, so a folder that holds any stays.
     with remove_new_folder_on_error(workdir, unless="embeddings/**/*.npz"):
+        # A worker joins others in the folder and must not replace what they read.
         clips = find_data(config, workdir, overwrite=overwrite and not worker)
         skipped = []
         # Measuring the statistics reads all training clips first, so bad ones must be known.
@@ -154,6 +156,7 @@ def embed_frozen(
         encoder, params = frozen_encoder(config, clips)
         run = Run(workdir)
         if worker:
+            # Without a lock, because several workers share the folder.
             run.check_config(to_dict(config))
             count = embed_clips(config, encoder, params, clips, run.embeddings, join=False)
             print_line(
@@ -161,6 +164,7 @@ def embed_frozen(
                 "all"
             )
             return {}
+        # Recordings may change: the embeddings that depend on them are made again.
         with run.claim(to_dict(config), clips, overwrite=overwrite, may_change=True):
             return embed_and_score(config, encoder, params, clips, workdir, skipped=skipped)
 
@@ -200,6 +204,7 @@ def embed_and_score(
         return {}
     seconds = time.perf_counter() - begin
     device = jax.devices()[0].device_kind
+    # A call that embeds nothing leaves the timing of the one that did.
     if count:
         speed = {
             "embedding_seconds": seconds,
@@ -232,6 +237,7 @@ def score_embeddings(
     baseline = None
     plain = None
     found["notes"] = [*notes, *found["notes"]]
+    # Only runs embed the bare filter bank; embeddings of other models come without it.
     if (folder / BASELINE_FOLDER).is_dir():
         plain = score_machines(load_tested(folder / BASELINE_FOLDER)[0], BASELINE)
         baseline = results(plain, BASELINE, year)
@@ -361,6 +367,7 @@ def summarize_seeds(config: RunConfig, seeds: Sequence[Run], output: Run) -> Non
     ]
     # The mean belongs to no single seed.
     del found["seed"]
+    # Computed again from the embeddings, because results.json holds no scores of clips.
     scored = [score_machines(load_tested(seed.embeddings)[0], config.scoring) for seed in seeds]
     together = mean_scores(scored)
     ensemble = results(together, config.scoring, config.data.year)

@@ -45,6 +45,7 @@ class ShardedRows:
         # Another version of JAX may give slightly other scores, and other columns need other rows.
         settings = [*settings, importlib.metadata.version("jax"), COLUMNS]
 
+        # A recording that is gone becomes a row with an error, not an error of the archive.
         def made_of(part):
             stamps = [
                 [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
@@ -76,4 +77,5 @@ def _is_row(value: object) -> bool:
         return False
     if "error" in value:
         return type(value["error"]) is str
+    # Exact types: True would pass as an integer.
     return all(type(value.get(name)) in _TYPES.get(name, (float, int)) for name in COLUMNS)

@@ -109,7 +109,9 @@ class Shards:
 
     def remove(self) -> None:
         """Removes the shards, and the folder if nothing else is in it."""
+        # Folders with other names than six digits are not shards.
         for shard in self.folder.glob("[0-9]" * 6):
+            # A link may lead to a folder elsewhere, whose content must stay.
             if not shard.is_symlink():
                 self._empty(shard)
                 # Taking the lock over removes the lock file of a process that was killed.
@@ -130,6 +132,7 @@ class Shards:
         with contextlib.ExitStack() as stack:
             claim = Claim.OURS
             if processes.is_first():
+                # Before locking, which would write into a folder of someone else.
                 self._check_ours(shard)
                 try:
                     stack.enter_context(lock_folder(shard))
@@ -166,6 +169,7 @@ class Shards:
             Manifest(shard).record(written, made_of)
 
     def _empty(self, shard: Path) -> None:
+        # The manifest goes first, so that an interruption leaves no shard that looks complete.
         for name in (MANIFEST, *self.files):
             (shard / name).unlink(missing_ok=True)
 

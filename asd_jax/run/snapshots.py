@@ -1,4 +1,4 @@
-"""Embeds every clip with the weights that a run kept on its way, beside those at its end."""
+"""Embeds every clip with the snapshots of the weights that a run saved during training."""
 
 from collections.abc import Sequence
 
@@ -21,4 +21,5 @@ def embed_snapshots(
     for path in sorted(run.snapshots.glob("*.safetensors")):
         print_line(f"embedding by {path.name}")
         folder = run.embeddings / SNAPSHOTS / path.stem
+        # Snapshots differ from the final encoder in their parameters alone.
         embed_clips(config, encoder, load_pipeline(path).params, clips, folder)

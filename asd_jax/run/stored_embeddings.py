@@ -14,7 +14,8 @@ class StoredEmbeddings(Mapping[str, Embeddings]):
     """{machine: embeddings} of the <machine>.npz files in a folder.
 
     Every machine is read once to check it, and again when it is asked for, so that memory holds one
-    machine of an archive. Those that other weights of the run made are joined to them.
+    machine of an archive. The embeddings of a run's snapshots are joined to those of its final
+    weights.
 
     Attributes:
         splits: {machine: the splits of its clips}.
@@ -43,6 +44,7 @@ class StoredEmbeddings(Mapping[str, Embeddings]):
     def __getitem__(self, machine: str) -> Embeddings:
         if machine not in self.splits:
             raise KeyError(machine)
+        # Scoring and report ask for a machine several times in a row.
         if self._last is None or self._last[0] != machine:
             self._last = None  # released before the next is read
             self._last = machine, self._read(machine)

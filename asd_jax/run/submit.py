@@ -22,6 +22,7 @@ from asd_jax.scoring.score_files import ScoredClip
 from asd_jax.scoring.submission import read_submission
 
 MOST_SYSTEMS = 4
+# A list of authors takes kilobytes; the limit keeps a wrong file from filling the memory.
 LARGEST_YAML = 1 << 20  # bytes
 _KINDS = "anomaly_score", "decision_result"
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9-]*_[A-Za-z0-9-]+")
@@ -43,17 +44,17 @@ def submit(
 
     Args:
         workdirs: finished runs, or folders of score files, one for each system.
-        year: of the challenge.
+        year: year of the challenge.
         label: last name of the corresponding author, "_", the institute.
         authors: yaml file whose fields replace those of the meta files.
         report: the technical report, a pdf file.
-        ground_truth: labels of the evaluation set, of a past year; every clip of it must have a
-            score then.
+        ground_truth: labels of the evaluation set of a past year; then every clip of it must have a
+            score.
         output: the zip; default: submission.zip in the first workdir.
 
     Raises:
         InputError: a run has no scores, or they are not what the year's evaluator accepts; the
-            message lists all problems. Nothing is written then.
+            message lists all problems, and nothing is written.
     """
     of = edition(year)
     given = _read_yaml(authors) if authors else {}
@@ -89,6 +90,7 @@ def _system(
     run = Run(workdir)
     scores = run.scores if run.scores.is_dir() else workdir
     left = _copy_scores(scores, folder, of)
+    # Only 2021 splits a section's scores into one file per domain.
     domains = of.domains if of.names == "domain folders" else ("",)
     expected = {
         machine: [(section, domain) for section in sections for domain in domains]
@@ -107,7 +109,9 @@ def _system(
             f"{scores}: {len(renamed)} file names contain the label, as {renamed[0]}: the "
             "organisers know the clips by the names under which they were released"
         )
+    # The authors' fields win over those that were derived from the run.
     description = merged(described(workdir, name, of), given)
+    # The folder has this label too, so a file must not change it.
     description["submission"]["label"] = name
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=100)
     with atomic_file(folder / f"{name}.meta.yaml") as file:
@@ -125,6 +129,7 @@ def _system(
 def _incomplete(clips: Sequence[ScoredClip], of: Edition) -> Iterator[str]:
     """Yields the sections that have another number of clips than the edition's evaluation set."""
     for (machine, section), count in Counter(clip[:2] for clip in clips).items():
+        # 0: the edition's sections have no common size.
         if of.clips not in (0, count):
             yield f"{machine} section {section}: {count} clips of {of.clips}"
 
@@ -160,7 +165,7 @@ def _ends(section: str, of: Edition) -> list[str]:
 
 def _copy_report(report: Path, target: Path) -> None:
     with error_context("--report"), open_regular(report) as file:
-        # The first bytes, as an ending says little.
+        # The first bytes show the format; the name may have any ending.
         start = file.read(5)
     if start != b"%PDF-":
         raise InputError(f"--report={report}: not a pdf file")
@@ -170,6 +175,7 @@ def _copy_report(report: Path, target: Path) -> None:
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
+            # safe_load makes plain values only; other loaders can be made to run code.
             found = yaml.safe_load(file.read(LARGEST_YAML).decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())

@@ -30,6 +30,7 @@ def clean_clips(config: RunConfig) -> list[Clip]:
     if not found:
         raise InputError(_absent("data.supplemental=True", "clean machines", config))
     print_line(f"{len(found)} supplemental clips of clean machines join the training")
+    # A common attribute makes them one class of their machine.
     return [dataclasses.replace(clip, split="train", attribute=CLEAN) for clip in found]
 
 

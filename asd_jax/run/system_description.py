@@ -37,8 +37,8 @@ AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/"}
 def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
     """Returns the fields of the meta file of one system, as far as its run tells them.
 
-    Fields that do not apply are None; those that only the authors know are TO_FILL_IN. These are
-    many where the folder has no config.json: the scores are of another model then.
+    Fields that do not apply are None; those that only the authors know are TO_FILL_IN. A folder
+    without config.json has the scores of another model, of which most fields are unknown.
     """
     run = Run(workdir)
     config = read_config(RunConfig, read_json(run.config)) if run.config.is_file() else None
@@ -107,8 +107,10 @@ def _parameters(run: Run, config: RunConfig) -> int | str:
     """Returns the number of parameters in the run's weight files, or of frozen weights."""
     if config.model.encoder != "eat":
         return 0
+    # An ensemble has the parameters of all its seeds.
     trained = [one.weights for one in (run, *run.seeds()) if one.weights.exists()]
     files = trained or [Path(config.model.weights)]
+    # A file of frozen weights may have been moved since.
     if not all(file.is_file() for file in files):
         return TO_FILL_IN
     tensors = [tensor for file in files for tensor in open_tensors(file)[1].values()]
@@ -132,6 +134,7 @@ def _means(sections: list[Mapping[str, float]], year: int) -> dict[str, float]:
     def values(*columns):
         return [section[column] for section in sections for column in columns if column in section]
 
+    # 2020 reported arithmetic means, the later editions report harmonic ones.
     if year == 2020:
         columns = {"averaged_auc": ("auc",), "averaged_pauc": ("pauc",)}
         return {name: sum(values(*of)) / len(values(*of)) for name, of in columns.items()}
@@ -141,7 +144,7 @@ def _means(sections: list[Mapping[str, float]], year: int) -> dict[str, float]:
             "harmonic_mean_pauc": ("pauc_source", "pauc_target"),
         }
     else:
-        # One section a machine since 2023, so there is no mean to speak of.
+        # Since 2023 a machine has one section, so there is no mean over sections.
         of_sections = "harmonic_mean_" if year == 2022 else ""
         columns = {f"{of_sections}{c}": (c,) for c in ("auc_source", "auc_target", "pauc")}
     return {name: float(harmonic_mean(values(*of))) for name, of in columns.items() if values(*of)}
@@ -152,6 +155,7 @@ def unfilled(description: Mapping[str, Any]) -> Iterator[str]:
     yield from _placeholders(description, "")
     submission = description["submission"]
     short = submission.get("abbreviation")
+    # The placeholder itself was reported above.
     if short != TO_FILL_IN and not (isinstance(short, str) and 0 < len(short) <= MOST_LETTERS):
         yield f"submission.abbreviation: {short!r} must have 1 to {MOST_LETTERS} letters"
     authors = submission.get("authors")
@@ -159,6 +163,7 @@ def unfilled(description: Mapping[str, Any]) -> Iterator[str]:
         yield "submission.authors: a list of lastname, firstname, email and affiliation"
     elif (count := sum(one.get("corresponding") is True for one in authors)) != 1:
         yield f"submission.authors: {count} are marked corresponding: true; one must be"
+    # The default of --label, which was not replaced yet.
     if submission["label"].startswith("Lastname_Institute_"):
         yield "--label"
     if not description.get("results", {}).get("development_dataset"):

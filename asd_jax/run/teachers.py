@@ -22,7 +22,7 @@ FRAME_SECONDS = 0.32
 
 @dataclasses.dataclass(frozen=True)
 class Teachers:
-    """Teachers by name: functions, which hear every sound, and files of targets.
+    """Teachers by name: functions, which are called for every sound, and files of targets.
 
     Attributes:
         by_name: {name: function or file}.
@@ -77,7 +77,7 @@ class Teachers:
         """Returns `target_N` "b t e" and `known_N` "b" of every teacher N.
 
         Args:
-            wave: what the functions hear.
+            wave: the input of the functions.
             crops: the crop that each clip is, None for a synthetic one.
             prevails: whether a clip is still mostly its crop, so that stored targets hold.
 
@@ -90,8 +90,10 @@ class Teachers:
             if isinstance(teacher, TargetFile):
                 target, known = self._stored(teacher, wave.shape, crops, prevails)
             else:
+                # A copy, because a user's function may change its argument.
                 given = teacher(np.array(wave), FrontEnd.sample_rate)
                 target = checked_embeddings(given, len(wave), name, OPTION)
+                # One vector for a clip counts as a sequence of one frame.
                 target = target[:, None] if target.ndim == 2 else target
                 known = np.ones(len(wave), np.float32)
             found |= {f"target_{n}": target, f"known_{n}": known}
@@ -100,6 +102,7 @@ class Teachers:
     def _stored(self, teacher, shape, crops, prevails):
         b, samples = shape
         count = max(round(samples / FrontEnd.sample_rate / FRAME_SECONDS), 1)
+        # Rows that are not known stay zero, and `known` leaves them out of the loss.
         target = np.zeros((b, count, teacher.vectors.shape[1]), np.float32)
         known = np.zeros(b, np.float32)
         for row, (crop, clear) in enumerate(zip(crops, prevails, strict=True)):

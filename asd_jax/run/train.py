@@ -67,6 +67,7 @@ def train_seeds(config: RunConfig, workdir: Path, *, overwrite: bool = False) ->
         for n, seed in enumerate(seeds):
             one = dataclasses.replace(config, seed=config.seed + n, seeds=1)
             print_line(f"seed {one.seed}, run {n + 1} of {len(seeds)}: {seed.workdir}")
+            # All seeds share the factory in the folder above theirs.
             train_and_score(one, seed.workdir, workdir)
         if processes.is_first():
             summarize_seeds(config, seeds, run)
@@ -96,6 +97,7 @@ def train_and_score(
         if config.model.encoder == "eat":
             pretrained = pretrained_eat(config.model, config.features.bins)
         clips, skipped = readable_clips(config, found)
+        # The supplemental clips are trained on, but neither embedded nor scored.
         train = [clip for clip in clips if clip.split == "train"] + clean_clips(config)
         change = noise_change(config)
         windows = clip_windows(config, train, training=True)
@@ -106,6 +108,7 @@ def train_and_score(
             # The library names its argument; the user set a key of this section.
             with config_section("optimizer."):
                 config.optimizer.total_steps(len(windows))
+            # Pseudo-classes are found later, from embeddings.
             if not config.data.pseudo_classes:
                 class_numbers(windows, encoder, config.data.domain_in_class)
     with Run(workdir).claim(to_dict(config), clips, overwrite=overwrite):
@@ -117,7 +120,7 @@ def train_and_score(
             workdir=workdir,
             change=change,
         )
-        # Before scoring, which joins them to the embeddings by the final weights.
+        # Embedded before scoring, which joins them to the embeddings by the final weights.
         embed_snapshots(config, encoder, clips, Run(workdir))
         return embed_and_score(
             config, encoder, params, clips, workdir, skipped=skipped, timing=seconds
@@ -155,6 +158,7 @@ def trained_params(
         shards, tokens = cached_tokens(config, encoder, pretrained, windows, run.tokens)
 
     def keep(step, params):
+        # With leading zeros, names sort in the order of the steps.
         save_encoder(run.snapshots / f"step_{step:07}.safetensors", encoder, params, **source)
 
     data = TrainingClips(
@@ -169,6 +173,7 @@ def trained_params(
     eat = pretrained[1] if pretrained else None
     params = fine_tune(encoder, eat, data, config.fine_tuning, _job(config, workdir), keep=keep)
     save_encoder(run.weights, encoder, params, **source)
+    # The tokens may take many gigabytes, and nothing needs them any more.
     if shards:
         shards.remove()
     return params, {"training_seconds": time.perf_counter() - begin}

@@ -1,7 +1,7 @@
-"""The flags of `detect watch`, `trend` and `alarms`.
+"""Defines the flags of `detect watch`, `trend` and `alarms`.
 
-They stand beside what reads them, watch_sound.py and history.py, but in a file of their own: --help
-must not import what computes.
+The flags are separate from the modules that read them, watch_sound.py and history.py, because
+--help must not import the code that computes.
 """
 
 import argparse
@@ -97,12 +97,14 @@ def _alarm_flags(add) -> None:
         type=float,
         help="time between the starts of two windows; default: the length of a window",
     )
+    # More than one, so that a single odd window, e.g. a slammed door, starts no alarm.
     add(
         "--confirm",
         type=int,
         default=2,
         help="windows in a row above the threshold that start an alarm",
     )
+    # Otherwise a score that varies around the threshold would start one alarm after another.
     add(
         "--hysteresis",
         type=float,

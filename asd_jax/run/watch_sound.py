@@ -52,6 +52,7 @@ def watch(args: argparse.Namespace) -> int:
     settling.compile(settings.samples[0])
 
     def explain(wave):
+        # Settling may have replaced the detector since, so it is looked up now.
         return settling.detector.examine(wave, settings.rate).difference
 
     watcher = Watch(settings, settling, detector.p_value, record, explain)
@@ -136,6 +137,7 @@ def _lines(args: argparse.Namespace, watcher: Watch, raw: SampleFormat) -> Itera
     else:
         if args.input == "-" and sys.stdin is None:
             raise InputError("--input=-: there is no standard input, it is closed")
+        # Left open for as long as the stream is watched.
         file = sys.stdin.buffer if args.input == "-" else open(place, "rb")
         chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
     return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))

@@ -1,5 +1,5 @@
-"""A run's folder: its paths, and the checks that it belongs to one config, one set of recordings
-and one process at a time.
+"""Defines the folder of a run: its paths, and the checks that it belongs to one config, one set of
+recordings and one process at a time.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from asd_jax.runtime.lock import lock_folder
 from asd_jax.runtime.log import print_line
 
 _REMEDY = "Use another --workdir, or --overwrite to remove that run first"
-SNAPSHOTS = "snapshots"  # weights kept on the way; in a folder of embeddings, those by them
+SNAPSHOTS = "snapshots"  # weights saved during training, or the embeddings by such weights
 BASELINE_FOLDER = "filter_bank"  # in a folder of embeddings: those of the bare filter bank
 MOST_SEEDS = 1000
 # A run may continue with other values of these keys, which change results by rounding at most.
@@ -90,6 +90,7 @@ class Run:
 
         A removal in this order that is interrupted leaves no result without its config.
         """
+        # Attributes keep the order of __init__, which is that of the removal.
         return [path for name, path in vars(self).items() if name not in ("workdir", "remedy")]
 
     def has_results(self) -> bool:
@@ -132,6 +133,7 @@ class Run:
             yield
             return
         with lock_folder(self.workdir):
+            # With the lock held, parts of files can only be those of a process that was killed.
             for folder in (self.workdir, self.embeddings, self.baseline, self.scores, self.report):
                 remove_parts(folder)
             if overwrite:
@@ -165,6 +167,7 @@ class Run:
         Raises:
             InputError: the number of seeds is not valid.
         """
+        # An exact type, because True is an int, and the file may have been edited.
         if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
             raise InputError(f"seeds={seeds!r} must be a whole number from 1 to {MOST_SEEDS}")
         return [Run(self.workdir / f"seed_{n}") for n in range(seeds)] if seeds > 1 else []

@@ -26,6 +26,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int = 2):
+        # Orbax accepts absolute paths only.
         self.folder = Path(folder).resolve()
         # Two by default: where the newest is damaged, the one before it is still there.
         options = ocp.CheckpointManagerOptions(
@@ -48,6 +49,7 @@ class Checkpoints:
         Raises:
             InputError: this checkpoint or the one before cannot be written.
         """
+        # The checksum is of the state in memory, so that damage on the way to the disk shows, too.
         parts = {
             "state": ocp.args.StandardSave(state),
             "checksum": ocp.args.JsonSave({"step": step, "leaves": checksum(state)}),
@@ -98,6 +100,7 @@ class Checkpoints:
         restored = self._manager.restore(step, args=ocp.args.Composite(**parts))
         if summed and restored["checksum"]["leaves"] != checksum(restored["state"]):
             raise ValueError("its checksum does not fit")
+        # A folder that was renamed would continue at a wrong step.
         if summed and (of := restored["checksum"].get("step", step)) != step:
             raise ValueError(f"it is that of step {of}")
         return restored["state"]
@@ -125,6 +128,7 @@ class Checkpoints:
         if kind and processes.is_distributed():
             return
         with self._written():
+            # Checkpoints are written in the background; the last one must be complete.
             self._manager.wait_until_finished()
             self._manager.close()
 
@@ -144,6 +148,7 @@ def _checksums(arrays: list[jax.Array]) -> list[jax.Array]:
     def one(x):
         bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
         # Multiplying by an odd number and the xor-shift are both invertible modulo 2^32.
+        # The multiplier is 2^32 divided by the golden ratio (Knuth's choice), and odd.
         bits = bits.astype(jnp.uint32) * jnp.uint32(2654435761)
         bits = bits ^ (bits >> 16)
         # The position of each value, computed without reshaping, which would gather an array that

@@ -34,7 +34,7 @@ class TrainingClips:
         read: returns a clip's waveform; all have the same length.
         with_domain: whether source and target are different classes.
         change: changes waveforms as they are read, see `Examples`.
-        tokens: "n d" of each clip, which the frozen EAT would make of it, see run/cached_tokens.py.
+        tokens: the frozen EAT's tokens "n d" of each clip, see run/cached_tokens.py.
         resident: keep all clips on the device instead of reading every batch.
         threads: number of threads that read ahead.
 
@@ -69,18 +69,20 @@ class TrainingClips:
     def batches(
         self, extras: Extras, job: Job, *, steps: int, batch_size: int
     ) -> Callable[[int], Iterable]:
-        """Returns the function from the steps done to what the later steps get.
+        """Returns a function that maps the number of steps done to the batches of the later steps.
 
-        They get batches, read ahead; of several processes, each reads its share. If clips are
-        resident, every step gets all of them, and `draw_from_resident` makes it draw its batch.
+        Batches are read ahead; each of several processes reads its share. If clips are resident,
+        every step gets all of them, and `draw_from_resident` makes it draw its batch.
         """
         if self.resident:
             clips = resident_clips(self.clips, extras, self.read, threads=self.threads)
+            # Every device holds all clips, because each may draw any of them.
             data = replicated(job.mesh, clips)
             return lambda start: itertools.repeat(data, steps - start)
         if self.tokens is None:
             examples = Examples(self.clips, extras, self.read, change=self.change)
         else:
+            # The examples are numbers, by which the kept tokens are read.
             numbers = range(len(self.clips))
             examples = Examples(numbers, extras, self.tokens.__getitem__, reads="tokens")
 
@@ -107,6 +109,7 @@ def draw_from_resident(train_step: Callable, batch_size: int, key: jax.Array) ->
     """
 
     def step(state, data: dict[str, Any], step_key):
+        # The number of the step selects the batch, so that a continued run draws the same ones.
         batch = draw_batch(data, state.step, key, batch_size)
         return train_step(state, shard_by_clip(batch), step_key)
 

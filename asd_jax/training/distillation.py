@@ -1,6 +1,6 @@
-"""Trains a small EAT to give what larger encoders, its teachers, give (Hinton et al. 2015).
+"""Trains a small EAT to predict the outputs of larger encoders, its teachers (Hinton et al. 2015).
 
-The student hears a mixture whose level and colour were changed, with some patches hidden, and
+The student gets a mixture whose level and colour were changed, with some patches hidden, and
 predicts the teachers' frames for the unchanged mixture through one linear layer per teacher. The
 layers are dropped afterwards.
 """
@@ -24,12 +24,12 @@ LEAST_DEVIATION = 1e-6  # of unit vectors, below which they are all the same
 
 @dataclasses.dataclass(frozen=True)
 class TargetScale:
-    """What maps a teacher's frames to targets of mean 0 and mean square 1, over many sounds.
+    """The map from a teacher's frames to targets of mean 0 and mean square 1 over many sounds.
 
-    Frames are compared in direction alone, as the cosine distance compares them: their length says
-    little but loudness. One factor scales all values, so that targets keep the teacher's distances;
-    values standardised one by one would blow up those that hardly ever move (measured: with those
-    of YAMNet a student explains .05 of the targets' variance, where it explains .10 otherwise).
+    Frames are compared in direction alone, as by the cosine distance: their length tells little
+    but loudness. One factor scales all values, so that targets keep the teacher's distances.
+    Standardising each value by itself would amplify values that hardly vary (measured: a student
+    of YAMNet then explains .05 of the targets' variance, and otherwise .10).
 
     Attributes:
         name: of the teacher.
@@ -91,6 +91,7 @@ def _scale(name: str, parts: Sequence[np.ndarray]) -> TargetScale:
 
 def initial_heads(config: EATConfig, scales: Sequence[TargetScale], key: jax.Array) -> dict:
     """Returns random parameters of the layers that predict the teachers' frames."""
+    # One token is enough: the shapes of the parameters depend on widths alone.
     tokens = jnp.zeros((1, 1, config.embed_dim))
     kept = jnp.zeros((1, 1), jnp.int32)
     places = tokens, kept, 1, config.mel_bins // PATCH
@@ -125,6 +126,7 @@ def distillation_losses(
     bands = config.mel_bins // PATCH
     views = kept.shape[1]
     student: Any = EAT(config, dtype).apply({"params": params["eat"]}, spectrogram, kept)[0]
+    # Token 0 is CLS, which has no place in the grid.
     places = student[:, 1:], kept.reshape(-1, kept.shape[2]), times, bands
     shapes = tuple(batch[f"target_{n}"].shape[1:] for n in range(len(scales)))
     predicted: Any = TeacherHeads(shapes, dtype).apply({"params": params["decoder"]}, *places)
@@ -132,6 +134,7 @@ def distillation_losses(
     parts: dict[str, Array] = {}
     variances = []
     for n, (scale, prediction) in enumerate(zip(scales, predicted, strict=True)):
+        # The loss adds many values, for which bfloat16 has too few digits.
         prediction = prediction.astype(jnp.float32)
         target = jnp.repeat(scale.scaled(batch[f"target_{n}"]), views, axis=0)
         known = jnp.repeat(batch[f"known_{n}"], views)
@@ -139,14 +142,16 @@ def distillation_losses(
         # Scaled targets have the mean 0: this is the error of predicting their mean.
         nothing = _error(jnp.zeros_like(target), target, known)
         loss += error
+        # A divisor of 0 would give NaN, even in the branch that is not taken.
         parts[f"explained_{n}"] = jnp.where(nothing > 0, 1 - error / jnp.maximum(nothing, 1e-6), 0)
         variances.append(prediction.var((0, 1)).mean())
-    # The targets are fixed and cannot collapse. The predictions are there for every clip, whether
-    # it has a target or not.
+    # The targets are fixed and cannot collapse, so only the predictions are watched. They exist for
+    # every clip, whether it has a target or not.
     return loss, {"prediction_spread": jnp.sqrt(jnp.stack(variances)).mean(), **parts}
 
 
 def _error(prediction, target, known):
     """Returns the mean squared error over the clips that have a target; 0 if none has."""
+    # The floor of 1 gives 0 instead of NaN if no clip has a target.
     weight = known[:, None, None] / jnp.maximum(known.sum() * target.shape[1], 1)
     return (weight * jnp.square(prediction - target)).sum((0, 1)).mean()

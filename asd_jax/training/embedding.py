@@ -80,14 +80,17 @@ def embed_windows(
         found = []
         waiting = []
         for batch in progress(batches, len(own), what, batch_size):
+            # Some operations look up the mesh, so that every device computes its own clips alone.
             with out_of_memory_advice(batch_size), jax.set_mesh(mesh):
                 waiting.append(embed(shard_batch(mesh, batch)))
                 if len(waiting) > 1:
                     found += _rows(waiting.pop(0))
+        # The last batch is still waiting, because no other one followed it.
         with out_of_memory_advice(batch_size):
             found += _rows(waiting.pop())
         # The last batch may be filled up with repeated windows, which are dropped here.
         columns = [np.stack(column) for column in zip(*found[:shared], strict=True)]
+        # gather may return more rows than places, because every process has an equal share.
         for place, *row in zip(places, *map(processes.gather, columns), strict=False):
             rows[place] = row
     return [np.stack(column) for column in zip(*rows, strict=True)]

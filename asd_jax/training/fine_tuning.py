@@ -1,7 +1,7 @@
 """Fine-tunes an encoder to distinguish (machine, attribute) classes of normal sounds.
 
-In learning to tell them apart, the encoder learns what normal sounds like. The loss stands in
-loss.py, the step that lowers it in step.py.
+By learning to distinguish them, the encoder learns what normal sounds like. The loss is in loss.py,
+and the step that lowers it is in step.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,9 +55,11 @@ def fine_tune(
     steps = settings.total_steps(len(data.clips))
     encoder = Encoder(config, job.dtype, settings.lora, settings.drop_path, settings.remat)
     head = make_head(len(classes), settings, subcentres(classes, settings))
+    # The rates of layer_decay and of thawing count only the blocks that the embedding depends on.
     optimizer, schedule = make_optimizer(settings, steps, config.used_depth)
     # The order has a key of its own, so that resident clips do not change the augmentation.
     key_init, key_train, key_order = jax.random.split(jax.random.key(job.seed), 3)
+    # All clips have the length of the first one.
     wave = data.read(data.clips[0])
     state = initial_state(
         encoder, head, optimizer, settings, key=key_init, wave=wave, pretrained=pretrained
@@ -68,6 +70,7 @@ def fine_tune(
         train_step = draw_from_resident(train_step, settings.batch_size, key_order)
     kept = settings.snapshot_steps(steps)
 
+    # Snapshots have the form of the final weights: averaged and merged where requested.
     def params_of(state) -> dict:
         return fetch_whole(job.mesh, final_params(state, settings))
 
@@ -102,4 +105,5 @@ def _print_size(clips: Sequence[Clip], classes: int, steps: int, batch_size: int
 def subcentres(classes: Sequence[tuple[str, ...]], settings: FineTuning) -> tuple[int, ...]:
     """Returns the number of ArcFace's centres of each class (machine, section, attribute, ...)."""
     everywhere = settings.subcentres_of == "all"
+    # of[2] is the attribute, which is empty where attributes are concealed.
     return tuple(settings.subcentres if everywhere or not of[2] else 1 for of in classes)

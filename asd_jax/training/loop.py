@@ -116,12 +116,14 @@ def run_steps(steps: Steps[State], job: Job) -> State:
         doing(reports.at_work),
     ):
         start, state = checkpoints.restore(state)
+        # The log drops lines of steps after the checkpoint, which are done again.
         reports.open(job, start)
         step = start
         try:
             for step, batch in enumerate(steps.batches(start), start + 1):
                 with out_of_memory_advice(steps.batch_size):
                     state, sound, metrics = take(state, sound, batch, steps.key)
+                    # Reads the metrics of the step before, while the device computes this one.
                     reports.write()
                     reports.add(step, batch, metrics)
                     steps.after_step(step, state)
@@ -134,12 +136,14 @@ def run_steps(steps: Steps[State], job: Job) -> State:
                 if last:
                     break
         except BadState:
+            # The state itself is bad, so that earlier checkpoints are the ones to keep.
             raise
         except Exception:
             # The error, e.g. a clip that vanished, did not damage the state, so it can be saved.
             if _is_newer(state, checkpoints):
                 with contextlib.suppress(InputError):
                     checkpoints.save(int(state.step), state)
+                    # This may refuse the same metric again; the first error is raised below.
                     reports.write()
             raise
     if asked or stop:
@@ -149,6 +153,7 @@ def run_steps(steps: Steps[State], job: Job) -> State:
 
 def _is_newer(state: State, checkpoints: Checkpoints) -> bool:
     """Returns whether this process alone can save the state, and no checkpoint holds it yet."""
+    # A step that failed may have used up the donated memory of its state.
     if processes.is_distributed() or state.step.is_deleted():
         return False
     return int(state.step) > checkpoints.latest
@@ -172,8 +177,10 @@ def guard_step(step_fn, mesh: Mesh, carried, *, skip: bool):
     """
 
     def guarded(state, sound: jax.Array, batch, key: jax.Array):
+        # While the step is traced, the layout functions of mesh.py find the mesh here.
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             new, metrics = step_fn(state, batch, key)
+        # All metrics are tested on the device, so that the host need not wait for them.
         good = (
             sound
             & jnp.isfinite(jnp.stack([jnp.asarray(m, jnp.float32) for m in metrics.values()])).all()
@@ -182,6 +189,7 @@ def guard_step(step_fn, mesh: Mesh, carried, *, skip: bool):
         kept = jax.tree.map(lambda ours, old: jnp.where(good, ours, old), new, state)
         return (kept._replace(step=new.step), sound, metrics) if skip else (kept, good, metrics)
 
+    # Donated, the old state's memory serves the new one; fixed shardings avoid a recompilation.
     return jax.jit(guarded, donate_argnums=0, out_shardings=(*shardings(mesh, carried), None))
 
 
@@ -213,8 +221,8 @@ class Reports:
         self._begun = step
 
     def at_work(self) -> str:
-        """Returns what the training is doing, for whoever waits."""
-        # The last step was only begun.
+        """Returns what the training is doing, as a message for a user who waits."""
+        # The last step that was dispatched may not be done yet.
         done = f"step {self._begun - 1} of {self._steps.total}"
         return done if self._begun else "compiling, and the first step"
 

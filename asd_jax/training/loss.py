@@ -37,11 +37,14 @@ def make_loss(encoder: Encoder, head: nn.Module) -> Callable:
             rngs={"drop_path": key},
         )
         variables = {"params": params["head"], **head_state}
+        # A head without variables beside its parameters has an empty state, and nothing is mutable.
         (logits, cosine), head_state = head.apply(
             variables, embeddings, inputs["labels"], mutable=list(head_state)
         )
         # The accuracy uses the cosines, because the margin lowers the logit of the true class.
+        # Of a mixed clip, the class with the larger weight counts.
         hits = cosine.argmax(-1) == inputs["labels"].argmax(-1)
+        # A head may define a loss of its own.
         loss = getattr(head, "loss", arcface_loss)(logits, inputs["labels"])
         return loss, (head_state, {"accuracy": hits.mean()})
 

@@ -54,6 +54,7 @@ def kept_patches(
         centre_key, luck_key = jax.random.split(key)
         centre = jax.random.randint(centre_key, (centres, 1, 1), 0, patches)
         offset = jnp.arange(block)[None] - block // 2
+        # Patches are numbered along the bands first: number = time x bands + band.
         time = jnp.clip(centre // bands + offset[..., None], 0, times - 1)
         band = jnp.clip(centre % bands + offset[:, None], 0, bands - 1)
         marked = jnp.zeros(patches).at[(time * bands + band).ravel()].set(1)

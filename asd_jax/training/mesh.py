@@ -18,6 +18,7 @@ LEAST = 4096  # values; fetching a smaller array from other devices costs more t
 
 def one_device() -> Mesh:
     """Returns a mesh of this process's first device alone."""
+    # A single device has both axes too, so that the same code serves every mesh.
     return Mesh(np.array(jax.local_devices()[:1]).reshape(1, 1), AXES)
 
 
@@ -86,6 +87,7 @@ def place_state(mesh: Mesh, state: Tree) -> Tree:
     def put(leaf, sharding):
         if sharding.is_fully_addressable:
             return jax.device_put(leaf, sharding)
+        # Devices of other processes cannot be written to, so each process fills its own.
         return jax.make_array_from_callback(leaf.shape, sharding, np.asarray(leaf).__getitem__)
 
     return jax.tree.map(put, state, shardings(mesh, state))
@@ -100,6 +102,7 @@ def fetch_whole(mesh: Mesh, tree: Tree) -> Tree:
     """Returns arrays of the mesh in full, on the first device of each process."""
     # By a program, as only a program can move arrays between processes.
     gather = jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))
+    # Every device of the process has a full copy; the first one's is enough.
     return jax.tree.map(lambda array: array.addressable_data(0), gather(tree))
 
 

@@ -77,6 +77,7 @@ def adamw(
         # Before Adam, as it divides by the size of the gradients and would hide a large one.
         optax.clip_by_global_norm(clip_norm),
         _by_stage(adam, layers),
+        # After Adam, which divides by the size of the gradients and would cancel the factors.
         optax.stateless(decayed) if layers.decay != 1 else optax.identity(),
         optax.scale_by_learning_rate(schedule),
     )
@@ -104,6 +105,7 @@ def _by_stage(
 def layer_multiplier(path: str, layer_decay: float, depth: int) -> float:
     """Returns the share of the learning rate that a parameter gets, 1 outside EAT's blocks."""
     block = _block(path)
+    # Blocks above the pooled one get no gradients; they count as the last one that does.
     return 1.0 if block is None else layer_decay ** (depth - min(block, depth - 1))
 
 

@@ -70,8 +70,9 @@ class Student:
 
     @property
     def decoder(self) -> ConvolutionDecoder | PixelDecoder:
-        """What maps (tokens, kept, times, bands) to one prediction for every patch; that of
-        distillation is apart, see distillation.py.
+        """The decoder, which maps (tokens, kept, times, bands) to one prediction for every patch.
+
+        Distillation has heads of its own, see distillation.py.
         """
         return decoder_of(self.settings, self.dtype)
 
@@ -127,6 +128,7 @@ def decoder_of(
 
 def abstract_decoder(config: EATConfig, settings: Pretraining) -> dict:
     """Returns the shapes and dtypes of the decoder's parameters."""
+    # Only shapes are computed, so any key serves.
     return jax.eval_shape(lambda: _initial_decoder(config, settings, jax.random.key(0)))
 
 
@@ -136,6 +138,7 @@ def _initial_decoder(config, settings, key):
             f"`decoder_groups={settings.decoder_groups}` does not divide the encoder's width, "
             f"{config.embed_dim}"
         )
+    # One patch is enough: no parameter depends on the number of patches.
     tokens = jnp.zeros((1, 1, config.embed_dim))
     kept = jnp.zeros((1, 1), jnp.int32)
     keys = {"params": key, "noise": key}
@@ -171,10 +174,11 @@ def initial_state(
     """
     config = student.config
     settings = student.settings
-    # Keys apart, so that another decoder leaves the encoder as it was.
+    # Separate keys, so that another decoder does not change the initial encoder.
     eat_key, decoder_key = jax.random.split(key)
     spectrogram = jnp.zeros((1, PATCH, config.mel_bins))
 
+    # Compiled, because operation by operation it would take many times as long.
     @jax.jit
     def init():
         eat = EAT(config).init(eat_key, spectrogram)["params"]
@@ -216,6 +220,7 @@ def eat_losses(
     """
     scale = targets.shape[-1] ** -0.5
     frame = (jnp.square(predictions - targets).sum(-1) * masked).sum() * scale
+    # The utterance's target is the mean of the targets of all patches.
     return frame, jnp.square(cls - targets.mean(1)).sum() * scale
 
 
@@ -224,6 +229,7 @@ def patch_pixels(spectrogram: Float[Array, "b t f"]) -> Float[Array, "b n p"]:
     1.
     """
     pixels = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=PATCH, q=PATCH)
+    # The epsilon of the masked autoencoder's public code.
     return _normalized(pixels, -1, eps=1e-6)
 
 
@@ -257,6 +263,7 @@ def losses(
     places = (tokens[:, 1:], rows, times, bands)
     decoder = {"params": params["decoder"]}
     predictions: Any = student.decoder.apply(decoder, *places, rngs={"noise": key})
+    # The losses add many values, for which bfloat16 has too few digits.
     predictions = predictions.astype(jnp.float32)
     if settings.objective == "eat":
         # The teacher gets no gradient; it only follows the student as a moving average.
@@ -312,6 +319,7 @@ def make_pretraining_step(
 
     def step(state: PretrainingState, batch: dict, key: jax.Array) -> tuple[PretrainingState, dict]:
         mask_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
+        # These sounds are of no machine, so there is no SimAM mode to select.
         spectrogram = shard_by_clip(
             front_end.attend(front_end.spectrogram(batch["wave"]), None, batch["wave"].shape[1])
         )
@@ -364,6 +372,7 @@ def _kept(
 def _next_teacher(settings: Pretraining, state: PretrainingState, eat: dict) -> dict:
     """Returns the teacher after a step that ends with these parameters of the student."""
     decay = teacher_decay(settings, state.step)
+    # Without a teacher both trees are empty.
     return jax.tree.map(
         lambda old, new: decay * old + (1 - decay) * new,
         state.teacher,

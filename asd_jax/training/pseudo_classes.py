@@ -31,6 +31,7 @@ def ward_clusters(vectors: Float[np.ndarray, "n ..."], clusters: int) -> Int[np.
     2509.12845. If there are fewer clips than clusters, each clip is a cluster.
     """
     rows = vectors.reshape(len(vectors), -1).astype(np.float64)
+    # A linkage needs two rows at least.
     if len(rows) < 2:
         return np.zeros(len(rows), int)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -67,7 +68,7 @@ def frozen_embedder(
     encoder = pipeline.config
 
     def embed_clips(clips: Sequence[Window], what: str) -> np.ndarray:
-        # Not earlier, because a continued run that has its clusters embeds nothing.
+        # Placed only now, because a continued run that has its clusters embeds nothing.
         params = replicated(batching.mesh, pipeline.params)
         vectors, _ = embed_windows(
             lambda batch: embed(encoder, params, batch["wave"], batch["simam_mode"], dtype),
@@ -107,6 +108,7 @@ def with_pseudo_classes(
     processes.wait()  # all processes must have looked for the file before the first one writes it
     if missing:
         found = {}
+        # Every process embeds its share and gets all rows; the first one writes the file.
         for key, numbers in groups.items():
             vectors = embed_clips([clips[n] for n in numbers], f"clips of {key} embedded")
             found[key] = ward_clusters(vectors, clusters).tolist()

@@ -40,6 +40,7 @@ def check_runtime(name: str) -> None:
         )
 
 
+# lru_cache needs arguments that can be hashed, which a tree of arrays cannot.
 class _Same:
     """Parameters that are equal only to themselves, as a key of a cache."""
 
@@ -109,5 +110,6 @@ def openvino_module():
     Its import would report each use from the user's machine, in a process forked beside JAX's
     threads. Where the package of the telemetry is missing, OpenVINO does without.
     """
+    # None makes an import of this name fail, as if the package were not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
     return importlib.import_module("openvino")

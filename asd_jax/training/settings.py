@@ -67,6 +67,7 @@ class Optimizer(CheckedSettings):
 
     def snapshot_steps(self, steps: int) -> list[int]:
         """Returns the steps after which weights are kept, besides the last of `steps`."""
+        # The last of them is the end of the training, whose weights are kept in any case.
         kept = [round(steps * (1 + n / self.snapshots) / 2) for n in range(1, self.snapshots)]
         return sorted({step for step in kept if 0 < step < steps})
 
@@ -78,6 +79,7 @@ class Optimizer(CheckedSettings):
         """
         if self.steps:
             return self.steps
+        # The last batch is dropped if it is not full.
         steps = self.epochs * clips // self.batch_size
         if self.epochs and not steps:
             raise InputError(
@@ -101,6 +103,7 @@ class Backbone(CheckedSettings):
         0.5, "share of all steps after which gradual has thawed all of EAT", least=0, most=1
     )
     lora_rank: int = key(64, "rank of the updates of lora", least=1)
+    # Equal to the rank by default, so that the updates are not scaled.
     lora_alpha: float = key(64.0, "alpha of lora: its updates are scaled by alpha / rank", above=0)
     lora_init: str = key(
         "he",
@@ -158,6 +161,7 @@ class Head(CheckedSettings):
         function=True,
     )
     scale: float = key(30.0, "factor of the cosines in arcface", above=0)
+    # The margin of the ArcFace paper.
     margin: float = key(0.5, "angle that arcface adds to the true class, in radians", least=0)
     subclusters: int = key(
         16, "centres of a class in subcluster_adacos, dimensions of a class in adaproj", least=1
@@ -230,6 +234,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
         # Tokens that are computed once must be those of every step.
         if not self.cache_tokens:
             return
+        # Stripes of width 0 hide nothing.
         masks = self.mask_probability and (self.mask_frames or self.mask_filters)
         wrong = {
             f"strategy={self.strategy}": self.strategy != "frozen" and "strategy=frozen",
@@ -250,6 +255,7 @@ class FineTuning(Optimizer, Backbone, Head, Augmentation):
         """Returns whether the parameter of this path, e.g. "encoder/eat/cls", is trained at all."""
         if path == "head/centres":
             return self.train_centres
+        # gradual trains all in the end; until then the optimiser keeps blocks as they are.
         if not path.startswith("encoder/eat/") or self.strategy in ("full", "gradual"):
             return True
         return self.strategy == "lora" and path.endswith(("/lora_a", "/lora_b"))
@@ -328,6 +334,7 @@ class Objective(CheckedSettings):
     ema_steps: int = key(
         100_000, "steps in which that decay changes from ema_start to ema_end", least=1
     )
+    # Between the limits of EAT's own code: 0.1 for targets, 0.01 for predictions.
     least_spread: float = key(
         0.05,
         "training stops when targets or predictions vary less than this over all sounds, "
@@ -345,8 +352,10 @@ class Objective(CheckedSettings):
                 "and no other objective has any; e.g. `objective=distill` "
                 "`teachers=my_package.my_module:embed`"
             )
+        # An even kernel has no centre, so its output would be shifted by half a patch.
         if not self.decoder_kernel % 2:
             raise InputError(f"decoder_kernel={self.decoder_kernel} must be odd")
+        # The position table has four equal parts: sine and cosine of time and of band.
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
             raise InputError(
                 f"decoder_width={self.decoder_width} must be divisible by 4 and by "
@@ -367,6 +376,7 @@ class PretrainingOptimizer(CheckedSettings):
     learning_rate: float = key(
         5e-4, "highest learning rate, which is reached at the end of the warm-up", above=0
     )
+    # EAT's learning rate rises for 53,333 of 400,000 steps.
     warmup_fraction: float = key(
         53_333 / 400_000, "share of all steps in which the learning rate rises", least=0, most=1
     )

@@ -60,6 +60,7 @@ def make_head(classes: int, settings: FineTuning, subcentres: tuple[int, ...] = 
         return AdaProj(classes, settings.subclusters)
     if names_function(settings.head):
         return own_head(settings.head, classes)
+    # AdaCos is sub-cluster AdaCos with one centre for each class.
     subclusters = settings.subclusters if settings.head == "subcluster_adacos" else 1
     return AdaCos(classes, subclusters, settings.scale_rule)
 
@@ -121,6 +122,7 @@ def initial_state(
     if pretrained is not None:
         # The pre-trained EAT has no LoRA parameters, so the new ones must stay.
         params = {**params, "eat": join(params["eat"], pretrained)}
+    # The variables that remain are not trained, such as the scale of AdaCos.
     params = {"encoder": params, "head": variables.pop("params")}
     trained, _ = split(params, settings.trains)
     # A copy, because the step donates the buffers of the state.
@@ -133,6 +135,7 @@ def final_params(state: TrainState, settings: FineTuning) -> dict:
 
     They are the averaged ones if an average was requested; low-rank updates are merged.
     """
+    # Only trained parameters have an average; the others are those of the state.
     params = join(state.params["encoder"], state.average)
     return merge(params, settings.lora) if settings.lora else params
 
@@ -153,7 +156,9 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[TrainState, dict]:
+        # Frozen parameters get no gradients and take no memory in the optimiser.
         trained, frozen = split(state.params, settings.trains)
+        # Folding in the number of the step makes a continued run draw the same numbers.
         step_key = jax.random.fold_in(key, state.step)
         gradients, head_state, metrics = loss_and_gradients(
             *gather_params((trained, frozen)), state.head, batch, step_key
@@ -214,6 +219,7 @@ def make_loss_and_gradients(encoder: Encoder, head: nn.Module, settings: FineTun
             parts = shard_by_clip(parts, axis=1)
             # The scan processes one part at a time, which limits the memory for activations.
             (gradients, head_state), metrics = jax.lax.scan(add, (none, head_state), parts)
+        # The parts have equal numbers of clips, so the mean over parts is that of the batch.
         gradients = jax.tree.map(lambda g: g / count, gradients)
         return gradients, head_state, {name: x.mean() for name, x in metrics.items()}
 

@@ -87,6 +87,7 @@ def open_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, StoredTens
 
 
 def _stored(path: Path, file: Any, name: str) -> StoredTensor:
+    # A slice tells shape and type without reading any value.
     part = file.get_slice(name)
     shape = tuple(part.get_shape())
     dtype = str(part.get_dtype())
@@ -111,6 +112,7 @@ def write_safetensors(
             disk.
         metadata: text for the file's header.
     """
+    # The header comes first, so all places are computed before any tensor is read.
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     # Writing the widest types first keeps all tensors aligned.
@@ -131,4 +133,5 @@ def write_safetensors(
     with atomic_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
+            # As bytes, because Python's buffers do not know bfloat16.
             file.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)

@@ -93,6 +93,7 @@ def open_weights(
     )
     number = header.get("format")
     kind = header.get("kind")
+    # True equals 1, so the type is compared, too.
     if type(number) is not int or number != FORMAT or kind not in kinds:
         raise InputError(
             f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; wanted here: "
@@ -143,8 +144,9 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
             or a tensor contains NaN or infinity.
     """
     wanted: dict[str, Any] = flatten_dict(template, sep="/")
-    # All of them at once, as another size of the model shows in every tensor.
+    # All problems are listed at once: a model of another size differs in every tensor.
     problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
+    # Names in a foreign file may be of any length.
     problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
         f"{name} has shape {tensors[name].shape}, wanted {wanted[name].shape}"
@@ -157,6 +159,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
             f"{path}: the weights do not fit the model: " + "; ".join(problems[:20]) + more
         )
     read = {n: finite_values(t) if isinstance(t, StoredTensor) else t for n, t in tensors.items()}
+    # A file may hold float16, whereas the parameters of the model are float32.
     return unflatten_dict({n: jnp.asarray(read[n], wanted[n].dtype) for n in wanted}, sep="/")
 
 
@@ -236,7 +239,7 @@ def load_pipeline(
     tensors, header = open_weights(path)
     if header["kind"] == "eat":
         return _with_pooling(path, pooling, spacing, block)
-    # What the file says is not overridden in silence.
+    # The file's own settings are not overridden silently.
     if pooling or spacing or block != -1:
         raise InputError(f"{path}: an encoder with its own front end and pooling; leave them out")
     config = _built(
@@ -260,6 +263,7 @@ def _with_pooling(path: str | Path, pooling: str, spacing: str, block: int) -> "
             f'load_pipeline(path, pooling="cls"), or one of {", ".join(FROZEN_POOLINGS)}'
         )
     sizes, params = load_encoder(path)
+    # The public EATs were trained on the mel filter bank, without SimAM.
     front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
     if spacing:
         front_end = dataclasses.replace(front_end, spacing=spacing)
@@ -296,9 +300,10 @@ class Pipeline:
 
     @functools.cached_property
     def stacked(self) -> dict:
-        """The parameters with EAT's blocks as a loop, for programs that shall be ready soon."""
+        """The parameters with EAT's blocks as a loop, for programs that must compile quickly."""
         if self.config.eat is None:
             return self.params
+        # Blocks above the pooled one are not needed.
         count = max(self.config.block_indices) + 1
         return self.params | {"eat": stacked_blocks(self.params["eat"], count)}
 
