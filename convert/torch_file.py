@@ -380,7 +380,7 @@ def _tensor(storage, offset, shape, strides):
     if (
         not all(map(_count, (offset, *shape, *strides)))
         or len(shape) != len(strides)
-        or len(shape) > 8
+        or len(shape) > HIGHEST_RANK
     ):
         raise ValueError("a tensor's shape, strides and offset must be whole numbers")
     # Views that repeat elements (stride 0) are rejected, because a tiny file could request any
