@@ -11,6 +11,7 @@ code reads a ConfigDict.
 import dataclasses
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from absl import flags
@@ -22,6 +23,7 @@ from asd_jax.features.settings import Features, PretrainingFeatures
 from asd_jax.models.settings import POOLINGS, RUNTIME, RUNTIMES, Tokens
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError, did_you_mean
+from asd_jax.runtime.files import read_json
 from asd_jax.runtime.log import print_line
 from asd_jax.runtime.settings import CheckedSettings, key, settings_from, to_dict, with_values
 from asd_jax.scoring.official_score import check_year
@@ -474,6 +476,22 @@ class PretrainConfig(CheckedSettings):
 def config_dict(config: "RunConfig | PretrainConfig") -> ConfigDict:
     """Returns the settings as a ConfigDict, which config files can change."""
     return ConfigDict(to_dict(config))
+
+
+def config_of_file(path: Path) -> ConfigDict:
+    """Returns the config of a run's config.json, or the defaults if there is no such file.
+
+    Raises:
+        InputError: the file is not the config of a run.
+    """
+    config = config_dict(RunConfig())
+    if path.is_file():
+        try:
+            config.update(read_json(path))
+        # ConfigDict reports unknown keys and wrong types by these exceptions.
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not the config of a run ({error})") from error
+    return config
 
 
 def read_config(kind: type[T], values: "ConfigDict | Mapping[str, Any]") -> T:

@@ -19,7 +19,6 @@ the scores. The keys of the config, with defaults and meanings, are listed by py
 asd_jax.config
 """
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +26,11 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.config import RunConfig, config_dict, read_config, with_set_features
+from asd_jax.config import RunConfig, config_of_file, read_config, with_set_features
 from asd_jax.run.workdir import Run
 from asd_jax.runtime import processes
 from asd_jax.runtime.command import define_process_flags, run, value_of_flag
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import read_json, remove_new_folder_on_error
-from asd_jax.runtime.lock import lock_folder
 
 
 def define_flags(argv: Sequence[str]) -> None:
@@ -54,17 +51,9 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "output", None, "folder for the new results of a run; default: the workdir's are replaced"
     )
-    flags.DEFINE_bool(
-        "all",
-        False,
-        "compare every back end under every domain normalisation instead of scoring by one",
-    )
+    flags.DEFINE_bool("all", False, "compare every back end under every domain normalisation")
     define_process_flags()
-    flags.DEFINE_bool(
-        "worker",
-        False,
-        "with --config: embed shards beside other processes on the workdir, no more",
-    )
+    flags.DEFINE_bool("worker", False, "with --config: only embed shards, beside other processes")
     flags.DEFINE_bool(
         "overwrite", False, "with --config: first remove the run that the workdir holds"
     )
@@ -78,14 +67,7 @@ def define_flags(argv: Sequence[str]) -> None:
         )
         return
     # Without --config the values start as those of the run, so that a flag changes single keys.
-    config = config_dict(RunConfig())
-    own = Run(value_of_flag(argv, "workdir") or "").config
-    if own.is_file():
-        try:
-            config.update(read_json(own))
-        # ConfigDict reports unknown keys and wrong types by these exceptions.
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{own}: not the config of a run ({error})") from error
+    config = config_of_file(Run(value_of_flag(argv, "workdir") or "").config)
     config_flags.DEFINE_config_dict(
         "config", config, "config file; default: the run's own config.json"
     )
@@ -94,8 +76,8 @@ def define_flags(argv: Sequence[str]) -> None:
 def main() -> None:
     """Computes the embeddings or finds existing ones, then scores them."""
     # JAX and the models are imported only now, so that --help and a wrong flag cost nothing.
-    from asd_jax.run.score import embed_frozen, score_again
-    from asd_jax.run.stacked import stack_folders
+    from asd_jax.run.score import embed_frozen
+    from asd_jax.run.stacked import score_folders
 
     args = flags.FLAGS
     workdir = Path(args.workdir)
@@ -120,18 +102,7 @@ def main() -> None:
     # Without embedding there is no work to share, so the first process scores alone.
     if not processes.is_first():
         return
-    output = Path(args.output or workdir)
-    with contextlib.ExitStack() as stack:
-        # Entered before the locks, so that they are released before a new folder is removed.
-        stack.enter_context(remove_new_folder_on_error(output))
-        # A folder that is both is locked once: a second lock of it would be refused.
-        for folder in dict.fromkeys((workdir, output)):
-            stack.enter_context(lock_folder(folder))
-        embeddings = Path(args.embeddings) if args.embeddings else None
-        # A comma may also be part of the name of one folder.
-        if embeddings and "," in args.embeddings and not embeddings.is_dir():
-            embeddings = stack_folders(args.embeddings.split(","), workdir)
-        score_again(config, embeddings, workdir, everything=args.all, output=output)
+    score_folders(config, args.embeddings, workdir, Path(args.output or workdir), args.all)
 
 
 if __name__ == "__main__":
