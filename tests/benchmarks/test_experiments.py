@@ -267,7 +267,7 @@ def shared_cells(tmp_path_factory):
         ("domain_normalization", [], 14),
         ("pooling_and_loss", [], 8),
         ("strategies", [], 9),
-        ("automatic_choice", ["--banks=m-FB", "--modes=local,none"], 10),
+        ("automatic_choice", ["--banks=m-FB", "--modes=local,none"], 11),
         ("dcase", [], 4),
     ],
 )

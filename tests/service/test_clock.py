@@ -24,7 +24,7 @@ from asd_jax.monitoring.store import DAY, Store
 from asd_jax.monitoring.trend import reported_trend
 from asd_jax.service.configuration import Machine
 from asd_jax.service.readers import reader_of
-from asd_jax.service.watcher import Watcher
+from asd_jax.service.watcher import Clock, Watcher
 
 HOUR = 3600.0
 YEAR = 365 * DAY
@@ -163,7 +163,7 @@ def test_a_running_service_goes_on_as_before_while_the_clock_jumps(
     moved = [0.0]
     wall = time.time
     monkeypatch.setattr(time, "time", lambda: wall() + moved[0])
-    timed = functools.partial(Watcher, clock=lambda: time.time())
+    timed = functools.partial(Watcher, clock=Clock(wall=lambda: time.time()))
     monkeypatch.setattr("asd_jax.service.service.Watcher", timed)
     plain_detector.save(tmp_path / "pump.detector")
     (tmp_path / "token").write_text(TOKEN)
