@@ -1,4 +1,4 @@
-"""P-values that are valid for a finite number of normal scores, and what so few can support.
+"""Thresholds and p-values that are valid for a finite number of normal scores.
 
 They are those of split-conformal prediction (Vovk et al. 2005).
 """
@@ -8,9 +8,52 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.threshold import FEWEST
+
 # Smallest false-alarm rate, and smallest share of sounds without an alarm. Ranks are computed
 # exactly down to this rate.
 RAREST = 1e-9
+
+
+def conformal_threshold(
+    normal: Float[np.ndarray, "n"], false_alarm_rate: float
+) -> tuple[float, str]:
+    """Returns (threshold, reason why it is unreliable, or "") for scores "n" of normal sounds.
+
+    The score of each sound must come from a fit that did not use the sound. The threshold is the
+    ceil((n + 1) (1 - rate))-th smallest score: one more exchangeable normal sound exceeds it with a
+    probability of at most `rate`, whatever the distribution (Vovk et al. 2005). If n is too small
+    for that, the threshold is the highest score, which is exceeded with a probability of 1 / (n +
+    1), and the reason says so. The tail of a distribution fitted to ten scores would be a guess,
+    and would hide faults.
+
+        threshold, weak = conformal_threshold(np.arange(19.0), 0.05)  # 18.0, ""
+
+    Raises:
+        InputError: the rate is outside 1e-9 .. 1 - 1e-9, or there are fewer than 3 distinct scores.
+    """
+    if not RAREST <= false_alarm_rate <= 1 - RAREST:
+        raise InputError(
+            f"false-alarm rate {false_alarm_rate}: must lie between 0 and 1, no nearer to either "
+            f"than {RAREST:g}"
+        )
+    n = len(normal)
+    # Without rounding, a floating-point error could raise the rank by one.
+    k = math.ceil(round((n + 1) * (1 - false_alarm_rate), 9))
+    if k <= n:
+        return float(np.sort(normal)[k - 1]), ""
+    if len(np.unique(normal)) < FEWEST:
+        raise InputError(
+            f"threshold: {n} normal scores, fewer than {FEWEST} of them different; more sounds "
+            "are needed"
+        )
+    return float(normal.max()), (
+        f"{n} normal sounds cannot support a false-alarm rate of {percent_text(false_alarm_rate)}: "
+        f"{percent_text(1 / (n + 1))} is the least they can show, with their highest score as the "
+        f"threshold. Record at least {min_normal_sounds(false_alarm_rate)} normal sounds, or raise "
+        "the rate"
+    )
 
 
 def min_normal_sounds(false_alarm_rate: float) -> int:

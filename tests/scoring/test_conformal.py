@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.conformal import RAREST, min_normal_sounds, p_values
+from asd_jax.scoring.conformal import RAREST, conformal_threshold, min_normal_sounds, p_values
 from asd_jax.scoring.new_session import new_session_threshold
 
 
@@ -90,3 +90,11 @@ def test_p_values_count_the_sound_itself():
     np.testing.assert_allclose(
         p_values(np.array([5.0, 2.0, 0.0]), np.array([1.0, 2.0, 3.0])), [0.25, 0.75, 1.0]
     )
+
+
+def test_rates_nearer_to_0_or_1_than_a_billionth_are_refused():
+    normal = np.arange(50.0)
+    assert conformal_threshold(normal[:19], 0.05) == (18.0, "")
+    for rate in (1 - 1e-12, 1e-310):
+        with pytest.raises(InputError, match="no nearer to either than 1e-09"):
+            conformal_threshold(normal, rate)
