@@ -33,26 +33,36 @@ def conformal_threshold(
     Raises:
         InputError: the rate is outside 1e-9 .. 1 - 1e-9, or there are fewer than 3 distinct scores.
     """
+    weak = too_few_for(normal, false_alarm_rate)
+    # Without rounding, a floating-point error could raise the rank by one.
+    k = math.ceil(round((len(normal) + 1) * (1 - false_alarm_rate), 9))
+    return float(np.sort(normal)[min(k, len(normal)) - 1]), weak
+
+
+def too_few_for(normal: Float[np.ndarray, "n"], false_alarm_rate: float) -> str:
+    """Returns why scores "n" of normal sounds cannot support a false-alarm rate, "" if they can.
+
+    Raises:
+        InputError: as for `conformal_threshold`.
+    """
     if not RAREST <= false_alarm_rate <= 1 - RAREST:
         raise InputError(
             f"false-alarm rate {false_alarm_rate}: must lie between 0 and 1, no nearer to either "
             f"than {RAREST:g}"
         )
     n = len(normal)
-    # Without rounding, a floating-point error could raise the rank by one.
-    k = math.ceil(round((n + 1) * (1 - false_alarm_rate), 9))
-    if k <= n:
-        return float(np.sort(normal)[k - 1]), ""
+    enough = min_normal_sounds(false_alarm_rate)
+    if n >= enough:
+        return ""
     if len(np.unique(normal)) < FEWEST:
         raise InputError(
             f"threshold: {n} normal scores, fewer than {FEWEST} of them different; more sounds "
             "are needed"
         )
-    return float(normal.max()), (
+    return (
         f"{n} normal sounds cannot support a false-alarm rate of {percent_text(false_alarm_rate)}: "
         f"{percent_text(1 / (n + 1))} is the least they can show, with their highest score as the "
-        f"threshold. Record at least {min_normal_sounds(false_alarm_rate)} normal sounds, or raise "
-        "the rate"
+        f"threshold. Record at least {enough} normal sounds, or raise the rate"
     )
 
 

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtri, stdtrit
 
-from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.conformal import min_normal_sounds, percent_text
+from asd_jax.scoring.conformal import min_normal_sounds, too_few_for
 from asd_jax.scoring.threshold import FEWEST
 
 _NORMAL_MAD = 1.4826  # ratio of standard to median absolute deviation of a normal distribution
@@ -95,25 +94,10 @@ def new_session_threshold(
         random_effects: see above.
 
     Raises:
-        InputError: the rate is outside (0, 1), or there are fewer than 3 distinct scores.
+        InputError: the rate is outside 1e-9 .. 1 - 1e-9, or there are fewer than 3 distinct scores.
     """
-    if not 0 < rate < 1:
-        raise InputError(f"false-alarm rate {rate}: must lie between 0 and 1")
-    if len(np.unique(scores)) < FEWEST and len(scores) < min_normal_sounds(rate):
-        raise InputError(
-            f"threshold: {len(scores)} normal scores, fewer than {FEWEST} of them different; more "
-            "sounds are needed"
-        )
+    weak = too_few_for(scores, rate)
     threshold = weighted_quantile(scores, session, rate)
-    weak = ""
-    if len(scores) < min_normal_sounds(rate):
-        weak = (
-            f"{len(scores)} normal sounds cannot support a false-alarm rate of "
-            f"{percent_text(rate)}: "
-            f"{percent_text(1 / (len(scores) + 1))} is the least they can show, with their highest "
-            f"score as the threshold. Record at least {min_normal_sounds(rate)} normal sounds, or "
-            "raise the rate"
-        )
     number, counts = np.unique(session, return_inverse=True, return_counts=True)[1:]
     sessions = len(counts)
     if not random_effects or not FEWEST <= sessions < min(min_normal_sounds(rate), len(scores)):
