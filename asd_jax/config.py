@@ -150,7 +150,7 @@ class Factory(CheckedSettings):
 
     seed: int = key(0, "seed of the recordings; the machines are the same with every seed", least=0)
     machines: str = key(
-        "", "comma-separated machines to write; empty: those of data.machines, or all"
+        "", "comma-separated machines to write, unless data.machines names some; empty: all"
     )
     train_source: int = key(80, "normal training clips of a machine in the source domain")
     train_target: int = key(10, "normal training clips of a machine in the target domain")

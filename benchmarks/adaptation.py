@@ -50,7 +50,8 @@ def main() -> None:
         for kind, session in itertools.product(("", *KINDS), NEW):
             rows.append(measured(detector, machine, kind, session))
         print_line(f"{machine}: {len(rows)} cases so far")
-    output, made = Path(FLAGS.output), provenance()
+    output = Path(FLAGS.output)
+    made = provenance()
     found = summary(rows)
     write_json(output / "adaptation.json", {"summary": found, "rows": rows, **made})
     text = markdown(found, made)

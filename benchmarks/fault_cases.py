@@ -202,25 +202,29 @@ class Bench:
         """Runs the scenario in this process, and reports the ends."""
         ends = []
         for turn in range(times):
-            how, message = "done", ""
             log = None if turn or (number and kind is Kind.COUNT) else self.log
             with faults(self.place, Kind.COUNT if turn else kind, number, log) as counted:
-                try:
-                    self.scenario.act(self.place)
-                except InputError as error:
-                    how, message = "refused", str(error)
-                # The library raises these as they are; a command makes one message of each.
-                except MemoryError as error:
-                    how, message = "refused", f"out of memory: {error}"
-                except OSError as error:
-                    name = error.filename2 or error.filename
-                    how, message = "refused" if name else "failed", f"{name}: {error.strerror}"
-                except BaseException:
-                    how, message = "failed", _last_lines(traceback.format_exc())
+                how, message = self._ended()
             modules = [] if number else list(sys.modules)
             end = End(how, message, self._files(), counted.calls, counted.allocations, modules)
             ends.append(dataclasses.asdict(end))
         self._report.write_text(json.dumps(ends))
+
+    def _ended(self) -> tuple[str, str]:
+        """Runs the scenario, and returns how it ended and the message."""
+        try:
+            self.scenario.act(self.place)
+        except InputError as error:
+            return "refused", str(error)
+        # The library raises these as they are; a command makes one message of each.
+        except MemoryError as error:
+            return "refused", f"out of memory: {error}"
+        except OSError as error:
+            name = error.filename2 or error.filename
+            return "refused" if name else "failed", f"{name}: {error.strerror}"
+        except BaseException:
+            return "failed", _last_lines(traceback.format_exc())
+        return "done", ""
 
 
 def sweep(

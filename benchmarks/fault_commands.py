@@ -118,25 +118,21 @@ def _adapt(folder: Path) -> None:
 
 
 def _score(folder: Path) -> None:
-    command(
-        "asd_jax.detect",
-        "score",
-        f"--detector={folder / 'pump.detector'}",
-        folder / "today",
-        f"--csv={folder / 'scores.csv'}",
-        f"--html={folder / 'page.html'}",
-        good=(0, 3),
-    )
+    _score_today(folder, f"--html={folder / 'page.html'}")
 
 
 def _archive(folder: Path) -> None:
+    _score_today(folder, f"--workdir={folder / 'archive'}")
+
+
+def _score_today(folder: Path, output: str) -> None:
     command(
         "asd_jax.detect",
         "score",
         f"--detector={folder / 'pump.detector'}",
         folder / "today",
         f"--csv={folder / 'scores.csv'}",
-        f"--workdir={folder / 'archive'}",
+        output,
         good=(0, 3),
     )
 

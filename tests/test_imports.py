@@ -4,32 +4,32 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "asd_jax"
+COMMANDS = {
+    "train",
+    "evaluate",
+    "pretrain",
+    "detect",
+    "export",
+    "dcase_score",
+    "serve",
+    "compare",
+    "completion",
+    "submit",
+    "__main__",
+    "data.download",
+    "data.inspect",
+}
+# The floors of the house. A room imports only rooms below its own floor, so there is no circle.
 LAYERS = [
     {"runtime"},
-    {"features", "scoring", "data"},
-    {"models"},
-    {"training", "reporting", "monitoring"},
+    {"features", "monitoring"},
+    {"models", "data"},
+    {"training", "scoring"},
+    {"config", "reporting"},
     {"detector"},
-    {"sklearn", "pyod"},
-    {"config"},
-    {"run"},
-    {"service"},
-    {"former"},
-    {
-        "train",
-        "evaluate",
-        "pretrain",
-        "detect",
-        "export",
-        "dcase_score",
-        "serve",
-        "compare",
-        "completion",
-        "submit",
-        "__main__",
-    },
+    {"run", "service", "sklearn", "pyod"},
+    {"former", *COMMANDS},
 ]
-COMMANDS = LAYERS[-1] | {"data.download", "data.inspect"}
 
 
 def may_read(name):
@@ -60,7 +60,7 @@ def test_imports_point_one_way():
         for imported in imports:
             parts = imported.split(".")
             if parts[0] == "asd_jax" and len(parts) > 1:
-                allowed = level.get(parts[1], 99) <= level[room]
+                allowed = parts[1] == room or level.get(parts[1], 99) < level[room]
                 wrong += [] if allowed else [f"{name} imports {imported}"]
     assert not wrong
 

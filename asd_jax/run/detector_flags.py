@@ -32,12 +32,7 @@ def fit_flags(parser: argparse.ArgumentParser) -> None:
 
 def _learning_flags(add) -> None:
     """Adds the flags of `fit` that say how the detector learns."""
-    add(
-        "--false_alarm_rate",
-        type=float,
-        default=0.05,
-        help="share of normal windows that may be called anomalous",
-    )
+    _rate_flag(add, default=0.05)
     add(
         "--window_seconds",
         type=float,
@@ -64,11 +59,7 @@ def _learning_flags(add) -> None:
         action="store_true",
         help="first train the encoder to distinguish the subfolders (or attributes)",
     )
-    add(
-        "--keep_odd",
-        action="store_true",
-        help="learn from recordings that are far from all others, too",
-    )
+    _keep_odd_flag(add)
     add("--json", action="store_true", help="print the check of the recordings as one JSON object")
     add("--epochs", type=int, default=10, help="epochs of --fine_tune")
     add("--seed", type=whole_number, default=0, help="seed of --fine_tune")
@@ -88,11 +79,7 @@ def update_flags(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="detector file to write; the old one stays, unless it is named here",
     )
-    add(
-        "--keep_odd",
-        action="store_true",
-        help="learn from recordings that are far from all others, too",
-    )
+    _keep_odd_flag(add)
     channel_flag(add)
 
 
@@ -113,12 +100,7 @@ def set_rate_flags(parser: argparse.ArgumentParser) -> None:
     """Sets the threshold of a detector for another false-alarm rate, without any recordings."""
     add = parser.add_argument
     add("--detector", required=True, help="file that fit wrote")
-    add(
-        "--false_alarm_rate",
-        type=float,
-        required=True,
-        help="share of normal windows that may be called anomalous",
-    )
+    _rate_flag(add, required=True)
     add("--output", required=True, help="detector file to write")
 
 
@@ -162,6 +144,25 @@ def score_flags(parser: argparse.ArgumentParser) -> None:
     )
     runtime_flag(add)
     channel_flag(add)
+
+
+def _keep_odd_flag(add) -> None:
+    """Adds --keep_odd, of commands that learn."""
+    add(
+        "--keep_odd",
+        action="store_true",
+        help="learn from recordings that are far from all others, too",
+    )
+
+
+def _rate_flag(add, **options) -> None:
+    """Adds --false_alarm_rate, with a default or required."""
+    add(
+        "--false_alarm_rate",
+        type=float,
+        help="share of normal windows that may be called anomalous",
+        **options,
+    )
 
 
 def runtime_flag(add) -> None:

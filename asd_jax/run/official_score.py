@@ -1,6 +1,7 @@
 """Computes the official score of folders of score files, or checks them as a submission."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 from asd_jax.data.dcase import edition
@@ -13,7 +14,7 @@ from asd_jax.scoring.evaluation import (
     intervals,
     labelled_sections,
 )
-from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.labels import Labels, read_labels
 from asd_jax.scoring.results import over_seeds
 from asd_jax.scoring.submission import read_submission
 
@@ -34,11 +35,16 @@ class ScoreFiles:
     machines: Sequence[str] = ()
     ground_truth: str | None = None
 
+    @functools.cached_property
+    def labels(self) -> Labels | None:
+        """Returns the labels of the ground truth, which are read once; None without it."""
+        return read_labels(self.ground_truth, self.year) if self.ground_truth else None
+
     def read(self, folders: Sequence[str]) -> list:
         """Returns the scored clips of each folder."""
-        labels = read_labels(self.ground_truth, self.year) if self.ground_truth else None
         return [
-            read_submission(folder, machines=self.machines, labels=labels) for folder in folders
+            read_submission(folder, machines=self.machines, labels=self.labels)
+            for folder in folders
         ]
 
     def labelled(self, folders: Sequence[str], runs: Sequence) -> list:
@@ -117,12 +123,11 @@ def check_submission(files: ScoreFiles) -> None:
         m: [(s, domain) for s in sections for domain in domains]
         for m, sections in year.evaluation.items()
     }
-    labels = read_labels(files.ground_truth, files.year) if files.ground_truth else None
     for folder in files.folders:
         clips = read_submission(
             folder,
             machines=files.machines,
-            labels=labels,
+            labels=files.labels,
             expected=expected,
             # The edition of 2020 asked for no decisions.
             complete=files.year > 2020,
