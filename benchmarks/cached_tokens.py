@@ -55,7 +55,7 @@ def main() -> None:
         config = _config()
         windows = clip_windows(config, clips, training=True)
         began = time.perf_counter()
-        _, tokens = cached_tokens(config, encoder, (sizes, eat), windows, Path(folder) / "tokens")
+        tokens = cached_tokens(config, encoder, (sizes, eat), windows, Path(folder) / "tokens")
         seconds = time.perf_counter() - began
         fine_tune(
             encoder,

@@ -90,7 +90,7 @@ class Bench:
         self.template.mkdir(parents=True)
         # Prepared in the place itself, since files may name it.
         self.place.mkdir()
-        _in_child(lambda: scenario.prepare(self.place))
+        in_child(lambda: scenario.prepare(self.place))
         shutil.copytree(self.place, self.template, dirs_exist_ok=True)
         self.before = self._files()
         self.wanted = self._runs(Kind.COUNT, 0, times=1)[0]
@@ -146,7 +146,8 @@ class Bench:
             if not known and not free and not may_stay:
                 wrong.append(name + _LEFT)
         for name in self.before:
-            if name in self.wanted.files and name not in end.files:
+            made_anew = self._matches(name, self.scenario.growing)
+            if name in self.wanted.files and name not in end.files and not made_anew:
                 wrong.append(f"{name} is lost")
         return wrong
 
@@ -193,7 +194,7 @@ class Bench:
             self._report.write_text("[]")
             left = times - len(ends)
             first = kind if not ends else Kind.COUNT
-            _in_child(lambda first=first, left=left: self._run(first, number, left))
+            in_child(lambda first=first, left=left: self._run(first, number, left))
             found = [End(**end) for end in json.loads(self._report.read_text())]
             ends += found or [End("killed", files=self._files())]
         return ends
@@ -228,38 +229,36 @@ class Bench:
 
 
 def sweep(
-    bench: Bench,
-    kinds: tuple[Kind, ...],
-    *,
-    distinct: bool,
-    most: int,
-    tell: Callable[[str], None],
-) -> tuple[dict, list[str]]:
-    """Returns {kind: {end: cases}} of a scenario, and a line for each defect.
+    bench: Bench, kind: Kind, *, distinct: bool, most: int, tell: Callable[[str], None]
+) -> dict:
+    """Returns how the cases of a kind of fault ended, {end: cases}, and how many defects they show.
 
     Args:
         bench: the scenario.
-        kinds: of faults.
+        kind: of fault.
         distinct: of equal calls on the same file only the first one fails, of the allocations only
             ALLOCATIONS.
         most: of all of them, only so many fail, evenly spread; 0: all.
-        tell: prints a line.
+        tell: prints a line for each defect.
     """
-    counts: dict[str, dict[str, int]] = {}
-    defects = []
-    for kind in kinds:
-        ends: Counter[str] = Counter()
-        numbers = bench.numbers(kind, distinct)
-        step = math.ceil(len(numbers) / most) if most else 1
-        for number in numbers[:: step or 1]:
-            how, wrong = bench.case(kind, number)
-            ends[how] += 1
-            for fault in wrong:
-                line = f"{kind.name} at {number} ({bench.failed_call()}): {fault}"
-                defects.append(line)
-                tell(line)
-        counts[kind.name.lower()] = dict(ends)
-    return counts, defects
+    ends: Counter[str] = Counter()
+    defects = 0
+    every = bench.numbers(kind, distinct=False)
+    numbers = bench.numbers(kind, distinct)
+    step = math.ceil(len(numbers) / most) if most else 1
+    numbers = numbers[:: step or 1]
+    for number in numbers:
+        how, wrong = bench.case(kind, number)
+        ends[how] += 1
+        defects += len(wrong)
+        for fault in wrong:
+            tell(f"{kind.name} at {number} ({bench.failed_call()}): {fault}")
+    return {
+        "every": len(numbers) == len(every),
+        "cases": len(numbers),
+        "ends": dict(ends),
+        "defects": defects,
+    }
 
 
 def files_of(folder: Path) -> Files:
@@ -290,7 +289,7 @@ def _last_lines(trace: str) -> str:
     return " | ".join(line.strip() for line in trace.splitlines()[-5:])
 
 
-def _in_child(act: Callable[[], None]) -> None:
+def in_child(act: Callable[[], None]) -> None:
     """Runs a function in a process of its own, which may be killed."""
     sys.stdout.flush()
     child = os.fork()

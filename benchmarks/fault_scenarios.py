@@ -1,13 +1,12 @@
 """What the sweep of faults runs: small cases of everything that writes files."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 
 from asd_jax.runtime.errors import InputError
-from benchmarks import fault_commands
+from benchmarks import fault_commands, fault_runs
 from benchmarks.fault_cases import Scenario
 from benchmarks.fault_commands import RATE, nothing, sounds
 
@@ -104,73 +103,24 @@ def _factory(folder: Path) -> None:
     write_factory(folder / "factory", machines=["fan"], clip_seconds=0.5, **sizes)
 
 
-class _State(NamedTuple):
-    """What the training loop carries here."""
-
-    step: Any
-    weights: Any
-
-
-def _steps(folder: Path) -> None:
-    """Trains something tiny, by the loop and the checkpoints of every training."""
+def _compiled(folder: Path) -> None:
+    """Compiles a program as a service does that was started anew, and keeps it."""
     import jax
-    import jax.numpy as jnp
+    from jax.experimental.compilation_cache import compilation_cache
 
-    from asd_jax.runtime.files import write_json
-    from asd_jax.training.loop import run_steps
+    from asd_jax.runtime.cut_programs import is_cut
+    from asd_jax.runtime.start import keep_compiled
 
-    def step_fn(state: _State, batch, key):
-        weights = state.weights + batch * jax.random.normal(key, state.weights.shape)
-        return _State(state.step + 1, weights), {"loss": weights.sum()}
-
-    state = run_steps(
-        step_fn,
-        _State(jnp.array(0), jnp.zeros(1000)),
-        lambda done: (jnp.float32(number) for number in range(done, 6)),
-        workdir=folder / "run",
-        steps=6,
-        key=jax.random.key(0),
-        batch_size=1,
-        log_every=1,
-        checkpoint_every=2,
-    )
-    write_json(folder / "run" / "weights.json", {"weights": state.weights.tolist()})
-
-
-def _vectors(config, encoder, params, clips):
-    """Returns embeddings as those of a model, which is not there."""
-    from asd_jax.scoring.embeddings import Embeddings
-
-    names = ("section", "split", "domain", "label", "attribute")
-    columns = [np.array([getattr(clip, name) for clip in clips]) for name in names]
-    files = np.array([Path(clip.path).name for clip in clips])
-    vectors = np.stack([soundfile.read(clip.path)[0][:500] for clip in clips]).astype(np.float32)
-    one = Embeddings(vectors, files, *columns)
-    return one, one
-
-
-def _embed(folder: Path) -> None:
-    """Claims a workdir, and embeds its recordings shard by shard, without a model."""
-    from asd_jax.config import RunConfig
-    from asd_jax.data.clips import Clip
-    from asd_jax.features.front_end import FrontEnd
-    from asd_jax.models.eat import EATConfig
-    from asd_jax.models.encoder import EncoderConfig, Pooling
-    from asd_jax.run import embed, shards
-    from asd_jax.run.workdir import Run
-    from asd_jax.runtime.settings import to_dict
-
-    shards.SHARD = 2
-    embed.embed_machine = _vectors
-    config = RunConfig()
-    encoder = EncoderConfig(FrontEnd("even"), EATConfig(32, 1, 2), Pooling("mean", -1, 0))
-    clips = [
-        Clip(str(path), "fan", "00", "train", "source", 0, "")
-        for path in sorted((folder / "sounds").iterdir())
-    ]
-    run = Run(folder / "run")
-    with run.claim(to_dict(config), clips):
-        embed.embed_clips(config, encoder, {}, clips, run.embeddings)
+    # Nothing may be known from the run before, which was in this process.
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+    jax.clear_caches()
+    keep_compiled(folder / "compiled")
+    if cut := [path.name for path in folder.glob("*/*/*-cache") if is_cut(path.read_bytes())]:
+        raise AssertionError(f"cut, and not removed: {cut}")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if float(jax.jit(lambda x: (2 * x).sum())(np.arange(4.0))) != 12.0:
+        raise AssertionError("a wrong sum")
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -180,12 +130,7 @@ SCENARIOS: dict[str, Scenario] = {
     "recorder": Scenario(nothing, _recorder, varying=("*.db",)),
     "clip cache": Scenario(_cached, _cache, varying=("cache/*",), growing=("cache",)),
     "factory": Scenario(nothing, _factory),
-    "steps": Scenario(
-        nothing,
-        _steps,
-        varying=("run/metrics.jsonl", "run/checkpoints/*"),
-        growing=("run", "run/checkpoints"),
-    ),
-    "embed": Scenario(_cached, _embed, growing=("run", "run/*")),
+    "compiled": Scenario(nothing, _compiled, varying=("compiled", "compiled/*")),
+    **fault_runs.SCENARIOS,
     **fault_commands.SCENARIOS,
 }

@@ -4,7 +4,8 @@
 
 For each scenario (benchmarks/fault_scenarios.py) and each kind of fault (benchmarks/faults.py), the
 n-th call fails, for every n; with --distinct, only the first of equal calls on the same file, with
---most=9, nine of them. A sweep can be done in parts: scenarios of the file that is there stay.
+--most=9, nine of them. A sweep can be done in parts, as what the file holds of other scenarios and
+kinds stays; "every" says whether each call failed.
 benchmarks/fault_cases.py says what is asked of what is left. Allocations of 64 KiB and more fail in
 the same way. It prints each defect, writes write_faults.json, and ends with status 1 if there is a
 defect. It needs Linux and a C compiler.
@@ -23,7 +24,7 @@ from absl import flags
 from asd_jax.runtime.command import run
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
-from benchmarks.fault_cases import Bench, sweep
+from benchmarks.fault_cases import Bench, in_child, sweep
 from benchmarks.fault_scenarios import SCENARIOS
 from benchmarks.faults import Kind, restart
 from benchmarks.provenance import provenance
@@ -49,38 +50,39 @@ def main() -> int:
     output = FLAGS.output
     if unknown := sorted({*names} - {*SCENARIOS}):
         raise InputError(f"--scenarios: no {', '.join(unknown)}; known: {', '.join(SCENARIOS)}")
-    kinds = tuple(kind for kind in KINDS if kind.name.lower() in FLAGS.kinds)
+    kinds = [kind for kind in KINDS if kind.name.lower() in FLAGS.kinds]
     # The commands of the scenarios define flags of the same names.
     for flag in ("scenarios", "kinds", "distinct", "most", "output"):
         delattr(FLAGS, flag)
-    found: dict[str, dict] = {}
+    tell = functools.partial(print, flush=True)
+    defects = 0
     for name in names:
-        begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(SCENARIOS[name], Path(folder).resolve())
-            tell = functools.partial(print, flush=True)
-            counts, wrong = sweep(bench, kinds, distinct=distinct, most=most, tell=tell)
-        found[name] = {
-            "calls": bench.wanted.calls,
-            "allocations": bench.wanted.allocations,
-            "distinct": distinct or most > 0,
-            "cases": sum(sum(ends.values()) for ends in counts.values()),
-            "ends": counts,
-            "defects": len(wrong),
-        }
-        seconds = time.perf_counter() - begin
-        print(f"{name}: {json.dumps(found[name])} in {seconds:.1f} s", flush=True)
-    if output:
-        _write(Path(output) / "write_faults.json", found)
-    return 1 if any(one["defects"] for one in found.values()) else 0
+            size = {"calls": bench.wanted.calls, "allocations": bench.wanted.allocations}
+            for kind in kinds:
+                begin = time.perf_counter()
+                found = sweep(bench, kind, distinct=distinct, most=most, tell=tell)
+                seconds = time.perf_counter() - begin
+                tell(f"{name}, {kind.name.lower()}: {json.dumps(found)} in {seconds:.1f} s")
+                defects += found["defects"]
+                if output:
+                    path = Path(output) / "write_faults.json"
+                    write = functools.partial(_write, path, name, size, kind, found)
+                    # This asks JAX for its devices, after which a process must not be forked.
+                    in_child(write)
+    return 1 if defects else 0
 
 
-def _write(path: Path, found: dict[str, dict]) -> None:
-    """Writes the scenarios and their sums; others that the file holds stay, as of another part."""
-    earlier = read_json(path)["scenarios"] if path.exists() else {}
-    every = {name: (earlier | found)[name] for name in SCENARIOS if name in earlier | found}
-    sums = {key: sum(one[key] for one in every.values()) for key in ("calls", "cases", "defects")}
-    # At the end: this asks JAX for its devices, after which no process may be forked.
+def _write(path: Path, name: str, size: dict[str, int], kind: Kind, found: dict) -> None:
+    """Adds a kind of fault of a scenario to the file, with the sums; the others in it stay."""
+    scenarios = read_json(path)["scenarios"] if path.exists() else {}
+    kinds = scenarios.get(name, {}).get("kinds", {}) | {kind.name.lower(): found}
+    sums = {key: sum(one[key] for one in kinds.values()) for key in ("cases", "defects")}
+    scenarios[name] = {**size, **sums, "kinds": kinds}
+    every = {name: scenarios[name] for name in SCENARIOS if name in scenarios}
+    keys = ("calls", "allocations", "cases", "defects")
+    sums = {key: sum(one[key] for one in every.values()) for key in keys}
     write_json(path, {"count": len(every), **sums, "scenarios": every, **provenance()})
 
 

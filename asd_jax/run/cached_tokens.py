@@ -54,8 +54,8 @@ def cached_tokens(
     pretrained: tuple[EATConfig, dict] | None,
     windows: Sequence[Window],
     folder: Path,
-) -> tuple[Shards, Rows]:
-    """Returns the shards in the folder, and the tokens "n d" of each window that they hold.
+) -> Rows:
+    """Returns the tokens "n d" of each window, of which shards in the folder are made.
 
     Shards that an interrupted run has finished are kept.
 
@@ -78,7 +78,12 @@ def cached_tokens(
     shards = Shards(folder, (FILE,), made_of, "clips whose tokens are computed")
     work = functools.partial(_write_tokens, config, encoder, params)
     parts, _ = shards.process(windows, work)
-    return shards, Rows([part / FILE for part in parts])
+    return Rows([part / FILE for part in parts])
+
+
+def remove_tokens(folder: Path) -> None:
+    """Removes the tokens in the folder, which may take many gigabytes, and the folder."""
+    Shards(folder, (FILE,), lambda items: "", "").remove()
 
 
 def _write_tokens(

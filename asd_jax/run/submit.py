@@ -68,8 +68,9 @@ def submit(
             raise InputError(f"--workdir={workdir}: no such folder")
     path = Path(output) if output else workdirs[0] / "submission.zip"
     check_output(path)
-    # Nothing is written beside the runs until everything was checked.
-    with tempfile.TemporaryDirectory() as folder:
+    # Nothing is written beside the runs until everything was checked. A temporary file that cannot
+    # be removed is no reason to refuse an entry that is written.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         task = Path(folder) / "task2"
         for number, workdir in enumerate(workdirs, 1):
             name = f"{label}_task2_{number}"

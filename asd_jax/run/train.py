@@ -12,7 +12,7 @@ from asd_jax.config import RunConfig
 from asd_jax.data.windows import Window
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig
-from asd_jax.run.cached_tokens import cached_tokens
+from asd_jax.run.cached_tokens import cached_tokens, remove_tokens
 from asd_jax.run.clips import clip_windows, find_data, readable_clips, window_reader
 from asd_jax.run.encoder import (
     check_run,
@@ -142,6 +142,8 @@ def trained_params(
     """
     run = Run(workdir)
     if (params := _finished(run, encoder)) is not None:
+        # A process that was killed may have left them.
+        remove_tokens(run.tokens)
         return params, {}
     if encoder.eat is None:
         print_line("the filter bank itself is the encoder: nothing to train")
@@ -153,9 +155,9 @@ def trained_params(
     run.check_origin(source)
     if config.data.pseudo_classes:
         windows = with_pseudo_classes(config, windows, encoder, pretrained, run.pseudo_classes)
-    shards = tokens = None
+    tokens = None
     if config.backbone.cache_tokens:
-        shards, tokens = cached_tokens(config, encoder, pretrained, windows, run.tokens)
+        tokens = cached_tokens(config, encoder, pretrained, windows, run.tokens)
 
     def keep(step, params):
         # With leading zeros, names sort in the order of the steps.
@@ -173,9 +175,8 @@ def trained_params(
     eat = pretrained[1] if pretrained else None
     params = fine_tune(encoder, eat, data, config.fine_tuning, _job(config, workdir), keep=keep)
     save_encoder(run.weights, encoder, params, **source)
-    # The tokens may take many gigabytes, and nothing needs them any more.
-    if shards:
-        shards.remove()
+    # Nothing needs them any more.
+    remove_tokens(run.tokens)
     return params, {"training_seconds": time.perf_counter() - begin}
 
 

@@ -99,6 +99,7 @@ class Run:
             self.pseudo_classes,
             self.checkpoints,
             self.weights,
+            self.snapshots,
             self.embeddings,
             self.scores,
             self.results,
@@ -177,6 +178,7 @@ class Run:
 
         Raises:
             InUse: another process works on one of its seeds.
+            InputError: a file cannot be removed.
         """
         try:
             seeds = self.seeds()
@@ -190,10 +192,16 @@ class Run:
         for path in self.paths():
             if path.is_symlink():
                 print_line(f"{path}: a link; it is removed, and what it names stays")
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            # The error itself may name a file without the folders that it is in.
+            except OSError as error:
+                raise InputError(
+                    f"{path}: cannot be removed ({error.strerror or error})"
+                ) from error
 
     def check_config(self, config: Mapping) -> None:
         """Raises InputError if config.json differs; the message shows the keys."""

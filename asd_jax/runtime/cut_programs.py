@@ -20,12 +20,13 @@ def remove_cut_programs(folder: Path) -> None:
         stamp = folder / _STAMP
         since = stamp.stat().st_mtime_ns - _OVERLAP_NS if stamp.exists() else 0
         for path in folder.glob("*-cache"):
-            if path.stat().st_mtime_ns >= since and _is_cut(path.read_bytes()):
+            if path.stat().st_mtime_ns >= since and is_cut(path.read_bytes()):
                 path.unlink()
         stamp.touch()
 
 
-def _is_cut(program: bytes) -> bool:
+def is_cut(program: bytes) -> bool:
+    """Returns whether the content of a program's file is not all of it."""
     if program[:1] != _ZLIB:
         return not program
     unpacked = zlib.decompressobj()

@@ -140,8 +140,6 @@ class TrainingLog:
         """
         now = time.perf_counter()
         rate = (step - self._last) * self.batch_size / (now - self._since)
-        self._since = now
-        self._last = step
         row = {"step": step, **metrics, "clips_per_second": round(rate, 2)}
         try:
             with open(
@@ -152,6 +150,9 @@ class TrainingLog:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror or error})"
             ) from error
+        # Only now: a row that could not be written is due again.
+        self._since = now
+        self._last = step
         # The rate counts clips, so that the time left is in clips, too.
         left = (self.steps - step) * self.batch_size / rate if rate else 0
         values = "  ".join(

@@ -74,7 +74,8 @@ class Steps(Generic[State]):
         files_of: returns the names of a batch's files, for the message.
         watch: receives the metrics that are logged, and may raise BadState.
         after_step: receives the number of every step and the state after it, which it must not
-            keep; a step that is repeated after an interruption is received again.
+            keep; after an interruption, the step that the run continues from and those that are
+            repeated are received again.
     """
 
     take: Callable[[State, Any, jax.Array], tuple[State, Metrics]]
@@ -118,6 +119,9 @@ def run_steps(steps: Steps[State], job: Job) -> State:
         start, state = checkpoints.restore(state)
         # The log drops lines of steps after the checkpoint, which are done again.
         reports.open(job, start)
+        # The process before may have ended between this step and what follows it.
+        if start:
+            steps.after_step(start, state)
         step = start
         try:
             for step, batch in enumerate(steps.batches(start), start + 1):
@@ -145,6 +149,10 @@ def run_steps(steps: Steps[State], job: Job) -> State:
                     checkpoints.save(int(state.step), state)
                     # This may refuse the same metric again; the first error is raised below.
                     reports.write()
+                    # A step that is saved is not done again, so its own metrics must be logged now.
+                    if int(state.step) > reports.begun:
+                        reports.add(step, batch, metrics)
+                        reports.write()
             raise
     if asked or stop:
         raise Interrupted(f"after step {step} of {steps.total}, which is saved")
@@ -198,11 +206,12 @@ class Reports:
 
     Attributes:
         waiting: (step, batch, metrics) that was dispatched last and is not logged yet, or None.
+        begun: the last step whose metrics were added.
     """
 
     def __init__(self, steps: Steps):
         self._steps = steps
-        self._begun = 0  # the last step that this process has dispatched
+        self.begun = 0
         self.waiting: tuple[int, Any, Metrics] | None = None
 
     def open(self, job: Job, start: int) -> None:
@@ -218,13 +227,13 @@ class Reports:
     def add(self, step: int, batch: Any, metrics: Metrics) -> None:
         """Keeps the metrics of a step that was dispatched, to be read by the next `write`."""
         self.waiting = (step, batch, metrics)
-        self._begun = step
+        self.begun = step
 
     def at_work(self) -> str:
         """Returns what the training is doing, as a message for a user who waits."""
         # The last step that was dispatched may not be done yet.
-        done = f"step {self._begun - 1} of {self._steps.total}"
-        return done if self._begun else "compiling, and the first step"
+        done = f"step {self.begun - 1} of {self._steps.total}"
+        return done if self.begun else "compiling, and the first step"
 
     def write(self) -> None:
         """Logs the metrics that were kept, if any.

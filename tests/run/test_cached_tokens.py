@@ -16,7 +16,7 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.run import cached_tokens as module
-from asd_jax.run.cached_tokens import FILE, cached_tokens
+from asd_jax.run.cached_tokens import FILE, cached_tokens, remove_tokens
 from asd_jax.run.clips import clip_windows
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.clips import TrainingClips
@@ -60,19 +60,19 @@ def trained(windows, workdir, tokens):
 
 @pytest.mark.slow
 def test_training_on_kept_tokens_gives_the_same_losses(windows, tmp_path):
-    shards, tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path / "tokens")
+    tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path / "tokens")
     plain = trained(windows, tmp_path / "plain", None)
     kept = trained(windows, tmp_path / "kept", tokens)
     assert len(plain) == 6 and plain[0] != plain[-1]
     np.testing.assert_allclose(kept, plain, rtol=9e-7)  # measured 4.3e-7
-    shards.remove()
+    remove_tokens(tmp_path / "tokens")
     assert not (tmp_path / "tokens").exists()
 
 
 def test_shards_that_are_done_are_not_computed_again(windows, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHARD", 4)
     monkeypatch.setattr("asd_jax.run.shards.SHARD", 4)
-    _, tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
     assert len(tokens) == 10
     (tmp_path / "000001" / FILE).unlink()
     written = []
@@ -80,7 +80,7 @@ def test_shards_that_are_done_are_not_computed_again(windows, tmp_path, monkeypa
     monkeypatch.setattr(
         module, "_write_tokens", lambda *args: (written.append(args[3].name), work(*args))
     )
-    _, again = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+    again = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
     assert written == ["000001"]
     np.testing.assert_array_equal(again[9], tokens[9])
 

@@ -9,6 +9,7 @@ import pytest
 from asd_jax.config import RunConfig
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.run import train
+from asd_jax.run.cached_tokens import FILE
 from asd_jax.run.train import train_seeds, trained_params
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import with_values
@@ -56,6 +57,17 @@ def test_a_finished_training_is_read_again(pipeline, fine_tuned, tmp_path):
     params, seconds = trained_params(RunConfig(), pipeline.config, None, [], tmp_path)
     assert len(fine_tuned) == 1 and seconds == {}
     np.testing.assert_array_equal(params["eat"]["cls"], 2 * pipeline.params["eat"]["cls"])
+
+
+def test_tokens_that_a_killed_process_left_beside_its_weights_are_removed(
+    pipeline, fine_tuned, tmp_path
+):
+    trained_params(RunConfig(), pipeline.config, None, [], tmp_path)
+    shard = tmp_path / "tokens" / "000000"
+    shard.mkdir(parents=True)
+    (shard / FILE).write_bytes(b"gigabytes")
+    trained_params(RunConfig(), pipeline.config, None, [], tmp_path)
+    assert len(fine_tuned) == 1 and not (tmp_path / "tokens").exists()
 
 
 @pytest.mark.parametrize("spoilt", ["front end", "file"])

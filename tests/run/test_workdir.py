@@ -1,8 +1,11 @@
 """A workdir that holds what no run wrote: a link, somebody's own files, JSON of another shape."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from any_json import ANY_JSON, PROPERTY
@@ -39,6 +42,28 @@ def test_a_removal_that_is_interrupted_leaves_no_result_without_its_config(tmp_p
     with pytest.raises(KeyboardInterrupt):
         run.remove()
     assert run.config.exists() and not run.has_results()
+
+
+def test_weights_that_another_config_left_on_its_way_are_not_taken_for_the_runs_own(tmp_path):
+    """Every snapshot of the folder is embedded, and its scores are averaged."""
+    run = Run(tmp_path)
+    with run.claim({"seed": 0}, []):
+        run.snapshots.mkdir()
+        (run.snapshots / "step_0000005.safetensors").write_text("")
+    with pytest.raises(InputError, match="another config; it differs in seed"):
+        with run.claim({"seed": 1}, []):
+            pass
+    with run.claim({"seed": 1}, [], overwrite=True):
+        assert not run.snapshots.exists()
+
+
+def test_what_cannot_be_removed_is_named_with_its_folder(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    run.checkpoints.mkdir()
+    busy = OSError(errno.EIO, os.strerror(errno.EIO), "d")  # as that of a file in a folder
+    monkeypatch.setattr("asd_jax.run.workdir.shutil.rmtree", mock.Mock(side_effect=busy))
+    with pytest.raises(InputError, match=f"{run.checkpoints}: cannot be removed .Input/output"):
+        run.remove()
 
 
 @pytest.mark.parametrize("seeds", ["4", 2.5, None, [1], True, 0, -1, 10**9, 10**400, {}])

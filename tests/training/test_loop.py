@@ -1,5 +1,7 @@
 """The loop by itself, on a state of two numbers."""
 
+import errno
+import itertools
 import json
 import os
 import signal
@@ -96,6 +98,43 @@ def test_interrupted_anywhere_it_saves_and_ends_as_if_undisturbed(undisturbed, t
     ] == done
     assert run(tmp_path) == undisturbed and steps_logged(tmp_path) == list(range(1, 11))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_step_after_which_nothing_could_be_kept_is_done_again(undisturbed, tmp_path, times):
+    """A disk that is full for a moment, or for longer, when the weights of step 6 are kept."""
+    kept = []
+    failures = iter(range(times))
+
+    def keep(step, state):
+        if step == 6 and next(failures, None) is not None:
+            raise InputError("step_0000006.safetensors: cannot be written (No space left)")
+        kept.append((step, float(state.total)))
+
+    with pytest.raises(InputError, match="step_0000006"):
+        run(tmp_path, after_step=keep)
+    failures = iter(())
+    assert run(tmp_path, after_step=keep) == undisturbed
+    assert {step for step, _ in kept} == set(range(1, 11)) and len(set(kept)) == 10
+    assert steps_logged(tmp_path) == list(range(1, 11))
+
+
+def test_a_log_that_cannot_be_written_for_a_moment_lacks_no_step(
+    undisturbed, tmp_path, monkeypatch
+):
+    kept = []
+    rows = itertools.count(1)
+
+    def opened(path, mode, **options):
+        if mode == "a" and next(rows) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return open(path, mode, **options)
+
+    monkeypatch.setattr("asd_jax.runtime.log.open", opened, raising=False)
+    with pytest.raises(InputError, match="metrics.jsonl"):
+        run(tmp_path, after_step=lambda step, state: kept.append(step))
+    assert run(tmp_path, after_step=lambda step, state: kept.append(step)) == undisturbed
+    assert kept == steps_logged(tmp_path) == list(range(1, 11))
 
 
 def test_the_step_is_compiled_once(tmp_path):
