@@ -71,6 +71,11 @@ def sounds(folder: Path, count: int, seconds: float = 1.0, first: int = 0) -> No
         soundfile.write(folder / f"{number:02}.wav", wave, RATE)
 
 
+def four_sounds(folder: Path) -> None:
+    """Writes four short recordings."""
+    sounds(folder / "sounds", 4, 0.5)
+
+
 def _evidence_place(folder: Path) -> None:
     _fitted(folder)
     sounds(folder / "today", 1, first=50)

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.fault_cases import Scenario
-from benchmarks.fault_commands import command, nothing, sounds
+from benchmarks.fault_commands import command, four_sounds, nothing, sounds
 
 # Files that tell how long a run took or when its recordings were written, and checkpoints.
 TIMED = ("*/timing.json", "*/metrics.jsonl", "*/checkpoints*", "*/embeddings/made_of.json")
@@ -178,11 +178,6 @@ def _claimed(folder: Path, *, overwrite: bool) -> None:
     run = Run(folder / "run")
     with run.claim(to_dict(config), clips, overwrite=overwrite):
         embed.embed_clips(config, encoder, {}, clips, run.embeddings)
-
-
-def four_sounds(folder: Path) -> None:
-    """Writes four short recordings."""
-    sounds(folder / "sounds", 4, 0.5)
 
 
 def _frozen(folder: Path) -> None:

@@ -8,7 +8,7 @@ import soundfile
 from asd_jax.runtime.errors import InputError
 from benchmarks import fault_commands, fault_runs
 from benchmarks.fault_cases import Scenario
-from benchmarks.fault_commands import RATE, nothing, sounds
+from benchmarks.fault_commands import RATE, four_sounds, nothing
 
 
 def _old_json(folder: Path) -> None:
@@ -82,10 +82,6 @@ def _recorder(folder: Path) -> None:
             raise AssertionError(f"lost or double: {events}")
 
 
-def _cached(folder: Path) -> None:
-    sounds(folder / "sounds", 4, 0.5)
-
-
 def _cache(folder: Path) -> None:
     from asd_jax.data.cache import ClipCache
 
@@ -128,7 +124,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lock": Scenario(nothing, _locked),
     "store": Scenario(nothing, _store, growing=("*.db",)),
     "recorder": Scenario(nothing, _recorder, varying=("*.db",)),
-    "clip cache": Scenario(_cached, _cache, varying=("cache/*",), growing=("cache",)),
+    "clip cache": Scenario(four_sounds, _cache, varying=("cache/*",), growing=("cache",)),
     "factory": Scenario(nothing, _factory),
     "compiled": Scenario(nothing, _compiled, varying=("compiled", "compiled/*")),
     **fault_runs.SCENARIOS,

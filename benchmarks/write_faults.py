@@ -55,6 +55,7 @@ def main() -> int:
     for flag in ("scenarios", "kinds", "distinct", "most", "output"):
         delattr(FLAGS, flag)
     tell = functools.partial(print, flush=True)
+    about = _made_by() if output else {}
     defects = 0
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
@@ -68,22 +69,33 @@ def main() -> int:
                 defects += found["defects"]
                 if output:
                     path = Path(output) / "write_faults.json"
-                    write = functools.partial(_write, path, name, size, kind, found)
-                    # This asks JAX for its devices, after which a process must not be forked.
-                    in_child(write)
+                    size |= {key: about[key] for key in ("commit", "date")}
+                    write_json(path, _with(path, name, size, {kind.name.lower(): found}) | about)
     return 1 if defects else 0
 
 
-def _write(path: Path, name: str, size: dict[str, int], kind: Kind, found: dict) -> None:
-    """Adds a kind of fault of a scenario to the file, with the sums; the others in it stay."""
+def _made_by() -> dict[str, str]:
+    """Returns `provenance`, of a process of its own, since it asks JAX for its devices.
+
+    A process that has asked must not be forked.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "provenance.json"
+        in_child(lambda: write_json(path, provenance()))
+        return read_json(path)
+
+
+def _with(path: Path, name: str, size: dict[str, int], found: dict[str, dict]) -> dict:
+    """Returns what the file holds, with kinds of faults of a scenario added, and the sums."""
     scenarios = read_json(path)["scenarios"] if path.exists() else {}
-    kinds = scenarios.get(name, {}).get("kinds", {}) | {kind.name.lower(): found}
+    kinds = scenarios.get(name, {}).get("kinds", {}) | found
     sums = {key: sum(one[key] for one in kinds.values()) for key in ("cases", "defects")}
     scenarios[name] = {**size, **sums, "kinds": kinds}
     every = {name: scenarios[name] for name in SCENARIOS if name in scenarios}
     keys = ("calls", "allocations", "cases", "defects")
     sums = {key: sum(one[key] for one in every.values()) for key in keys}
-    write_json(path, {"count": len(every), **sums, "scenarios": every, **provenance()})
+    whole = sum(all(kind["every"] for kind in one["kinds"].values()) for one in every.values())
+    return {"count": len(every), "every": whole, **sums, "scenarios": every}
 
 
 if __name__ == "__main__":

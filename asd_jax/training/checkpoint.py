@@ -72,6 +72,9 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self._read(step, jax.tree.map(ocp.utils.to_shape_dtype_struct, state))
+            # Says nothing of the checkpoint, which must not be removed for it.
+            except MemoryError:
+                raise
             # Orbax and TensorStore have no exception class of their own.
             except Exception as error:
                 damaged[step] = str(error).strip().partition("\n")[0][:200] or type(error).__name__
@@ -114,7 +117,7 @@ class Checkpoints:
             # With several processes, the likelier cause is that another one ended.
             if processes.is_distributed():
                 raise
-            reason = str(error).strip().partition("\n")[0][:300]
+            reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
             raise InputError(
                 f"{self.folder}: a checkpoint cannot be written ({reason}). Is the disk full? The "
                 "same command continues from the last whole one"

@@ -30,8 +30,8 @@ def test_a_file_and_a_lock_outlive_the_failure_of_every_call(tmp_path):
     assert done.returncode == 0, done.stdout
     assert result["defects"] == 0 and result["cases"] > 40
     one = result["scenarios"]["one file"]
-    assert one["calls"] == 11 and one["ends"]["killed"] == {"killed": 11}
-    assert one["ends"]["broken"] == {"refused": 10, "done": 1}
+    assert one["calls"] == 11 and one["kinds"]["killed"]["ends"] == {"killed": 11}
+    assert one["kinds"]["broken"]["ends"] == {"refused": 10, "done": 1}
 
 
 def test_the_sweep_finds_a_half_written_file_and_a_traceback(tmp_path):

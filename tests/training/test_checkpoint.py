@@ -59,6 +59,24 @@ def damage(path, kind, rng):
         path.unlink()
 
 
+def test_a_checkpoint_for_which_there_is_no_memory_now_is_not_taken_for_damaged(
+    saved, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(saved, tmp_path / "checkpoints")
+    read = Checkpoints._read
+
+    def no_room(checkpoints, step, pattern):
+        if step == 6:
+            raise MemoryError("Unable to allocate 48.0 KiB")
+        return read(checkpoints, step, pattern)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_read", no_room)
+        with pytest.raises(MemoryError):
+            restored(folder)
+    assert restored(folder) == 6
+
+
 @pytest.mark.parametrize("kind", ["flipped", "cut", "missing"])
 def test_damaged_newest_checkpoint_is_never_taken_and_the_one_before_is(
     saved, tmp_path, capsys, kind
