@@ -62,11 +62,13 @@ def join(folders: Sequence[Path], output: Path) -> dict:
         found[folder.name] = read_json(folder / "automatic_choice.json")
     sets = {name: of["candidates"] for name, of in found.items()}
     regrets: dict[str, dict[str, float]] = {}
+    # Runs of other versions may have other criteria.
+    criteria = set.intersection(*(set(of["regret"]) for of in found.values()))
     for name, of in found.items():
         machines = next(iter(of["candidates"].values()))
         fixed = dict.fromkeys(machines, best_elsewhere(sets, name))
         rows = {
-            **of["regret"],
+            **{criterion: values for criterion, values in of["regret"].items() if criterion in criteria},
             RANDOM: random_regret(sets[name]),
             ELSEWHERE: regret(sets[name], fixed),
         }
