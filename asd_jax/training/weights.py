@@ -303,9 +303,7 @@ class Pipeline:
         """The parameters with EAT's blocks as a loop, for programs that must compile quickly."""
         if self.config.eat is None:
             return self.params
-        # Blocks above the pooled one are not needed.
-        count = max(self.config.block_indices) + 1
-        return self.params | {"eat": stacked_blocks(self.params["eat"], count)}
+        return self.params | {"eat": stacked_blocks(self.params["eat"], self.config.used_depth)}
 
     def embed(self, wave, machine: str | None = None) -> jax.Array:
         """Returns the embeddings "b e" (or "b bands e") of waveforms "b s" in [-1, 1].
