@@ -47,7 +47,7 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     """Returns (session of each normal recording, how it is known); sessions are None if unknown.
 
     The sessions are given by the column `session` of the list (or of a clips.csv in the folder), or
-    else by the subfolder, except for source and target. See `named_sessions` for the other sources.
+    else by the subfolder, except for source and target (in any case). See `named_sessions` for the other sources.
 
     Args:
         clips: the recordings.
@@ -64,7 +64,8 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     names = [os.path.relpath(clip.path, root) for clip in clips]
     names = [Path(name).as_posix() for name in names]
     folders = [
-        "/".join(part for part in Path(name).parts[:-1] if part not in DOMAINS) for name in names
+        "/".join(part for part in Path(name).parts[:-1] if part.lower() not in DOMAINS)
+        for name in names
     ]
     # A column that is empty throughout says nothing, so the folders decide.
     if any(sessions.get(name) for name in names):
