@@ -47,7 +47,8 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     """Returns (session of each normal recording, how it is known); sessions are None if unknown.
 
     The sessions are given by the column `session` of the list (or of a clips.csv in the folder), or
-    else by the subfolder, except for source and target (in any case). See `named_sessions` for the other sources.
+    else by the subfolder, except for source and target (in any case). See `named_sessions` for the
+    other sources.
 
     Args:
         clips: the recordings.
