@@ -196,18 +196,19 @@ def _train(folder: Path) -> None:
     command("asd_jax.train", *SMOKE, f"--workdir={folder / 'run'}")
 
 
-def _cached_tokens(folder: Path) -> None:
-    _train_on(folder, "--config.backbone.cache_tokens=True")
-
-
 def _weights(folder: Path) -> None:
     command("asd_jax.train", *SMOKE, f"--workdir={folder / 'first'}")
 
 
-def _train_on(folder: Path, *flags: str) -> None:
-    weights = f"--config.model.weights={folder / 'first' / 'weights.safetensors'}"
-    frozen = "--config.fine_tuning.method=frozen"
-    command("asd_jax.train", *SMOKE, weights, frozen, *flags, f"--workdir={folder / 'run'}")
+def _cached_tokens(folder: Path) -> None:
+    command(
+        "asd_jax.train",
+        *SMOKE,
+        f"--config.model.weights={folder / 'first' / 'weights.safetensors'}",
+        "--config.backbone.strategy=frozen",
+        "--config.backbone.cache_tokens=True",
+        f"--workdir={folder / 'run'}",
+    )
 
 
 def _frozen(folder: Path) -> None:

@@ -49,7 +49,7 @@ def main() -> int:
     output = FLAGS.output
     if unknown := sorted({*names} - {*SCENARIOS}):
         raise InputError(f"--scenarios: no {', '.join(unknown)}; known: {', '.join(SCENARIOS)}")
-    kinds = tuple(kind for kind in KINDS if kind.name.lower() in FLAGS.kinds)
+    kinds = kinds_named(FLAGS.kinds)
     # The commands of the scenarios define flags of the same names.
     for flag in ("scenarios", "kinds", "distinct", "most", "output"):
         delattr(FLAGS, flag)
@@ -73,6 +73,18 @@ def main() -> int:
     if output:
         _write(Path(output) / "write_faults.json", found)
     return 1 if any(one["defects"] for one in found.values()) else 0
+
+
+def kinds_named(names: Sequence[str]) -> tuple[Kind, ...]:
+    """Returns the kinds of faults with these names.
+
+    Raises:
+        InputError: A name is unknown.
+    """
+    known = {kind.name.lower(): kind for kind in KINDS}
+    if unknown := sorted({*names} - {*known}):
+        raise InputError(f"--kinds: no {', '.join(unknown)}; known: {', '.join(known)}")
+    return tuple(kind for name, kind in known.items() if name in names)
 
 
 def _write(path: Path, found: dict[str, dict]) -> None:

@@ -25,7 +25,8 @@ def encoder(**changes):
 
 
 @pytest.mark.parametrize(
-    ("block", "blocks", "used"), [(-2, "", 1), (0, "1", 2), (0, "0,-1", 2), (1, "0", 1), (0, "all", 2)]
+    ("block", "blocks", "used"),
+    [(-2, "", 1), (0, "1", 2), (0, "0,-1", 2), (1, "0", 1), (0, "all", 2)],
 )
 def test_used_depth_counts_the_blocks_up_to_the_highest_one_that_is_pooled(block, blocks, used):
     pooling = Pooling(block=block, tokens=Tokens(blocks=blocks))
