@@ -207,6 +207,8 @@ def _cached_tokens(folder: Path) -> None:
         f"--config.model.weights={folder / 'first' / 'weights.safetensors'}",
         "--config.backbone.strategy=frozen",
         "--config.backbone.cache_tokens=True",
+        "--config.augment.mixup=none",
+        "--config.augment.mask_probability=0",
         f"--workdir={folder / 'run'}",
     )
 
