@@ -14,7 +14,7 @@ from asd_jax.detector.settings import Settings
 from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import mel_front_end, second_starts, views
 from asd_jax.detector.where import Band, band_of, filter_edges
-from asd_jax.features.filter_bank import HOP_MS
+from asd_jax.features.settings import HOP_MS
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.back_ends.knn import nearest

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.rhythm import rhythm
+from asd_jax.features.settings import HOP_MS
 from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError

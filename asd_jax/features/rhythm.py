@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from asd_jax.features.filter_bank import HOP_MS
+from asd_jax.features.settings import HOP_MS
 
 BANDS = 8  # of the autocorrelation
 BROAD_BANDS = 4  # of order and pauses
