@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int16
 
-from asd_jax.data.audio import read_clip, read_clip_int16
+from asd_jax.data.audio import read_clip, read_clip_int16, to_float32
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular
@@ -76,7 +76,7 @@ class ClipCache:
             InputError: For the same reasons as `read_clip`, or because the folder cannot be
                 written.
         """
-        return self.read_int16(path) * np.float32(1 / 32768)
+        return to_float32(self.read_int16(path))
 
     def read_int16(self, path: str | Path) -> Int16[np.ndarray, "s"]:
         """Returns the int16 waveform that `read_clip_int16` returns; a view of the mapped pack if

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_jax.data.audio import read_clip, sampling_rate
+from asd_jax.data.audio import read_clip, sampling_rate, to_float32
 from asd_jax.data.decode import open_recording
 from asd_jax.data.folders import list_recursively
 from asd_jax.detector.stream import Event
@@ -65,11 +65,10 @@ def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
     step = max(rate // 10, 1)
     with open_recording(path) as sound:
         for block in sound.blocks():
-            scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
             if machine.channel >= block.shape[1]:
                 raise InputError(f"{path}: no channel {machine.channel} of {block.shape[1]}")
             for start in range(0, len(block), step):
-                part = block[start : start + step] * scale
+                part = to_float32(block[start : start + step])
                 yield part.mean(1) if machine.channel < 0 else part[:, machine.channel]
 
 

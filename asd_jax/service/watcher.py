@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asd_jax.detector.defects import SILENT
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event
 from asd_jax.detector.verdict import Verdict
@@ -21,8 +22,6 @@ from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.sources import Item, Sound
 from asd_jax.service.window_queue import WindowQueue
 
-# Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
-SILENT = 1e-4
 JUMP_SECONDS = 2.0  # by which the clock must move against the monotonic clock to be reported
 
 
