@@ -13,8 +13,7 @@ import numpy as np
 
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import Plot, Section, Table
-from asd_jax.reporting.plots import column_title
-from asd_jax.reporting.table import percent
+from asd_jax.reporting.table import column_title, percent
 from asd_jax.runtime.files import atomic_file
 from asd_jax.scoring.intervals import Comparison, Interval, bootstrap, paired_bootstrap
 from asd_jax.scoring.official_score import official_score
