@@ -154,14 +154,14 @@ def by_range(scores: dict) -> dict[str, dict]:
             )
         # The rule of 2020 uses AUC and pAUC without domains.
         cells = compared(rows, REFERENCE, 2020)["cells"]
-        said = [
+        sentences = [
             f"{bank} {of['verdict']} ({100 * of['minus_reference']['difference']:+.1f} points, "
             f"{100 * of['minus_reference']['low']:+.1f} to "
             f"{100 * of['minus_reference']['high']:+.1f})"
             for bank, of in cells.items()
             if bank != REFERENCE
         ]
-        found[title] = {"verdict": f"against {REFERENCE}, " + "; ".join(said), "cells": cells}
+        found[title] = {"verdict": f"against {REFERENCE}, " + "; ".join(sentences), "cells": cells}
     return found
 
 

@@ -135,19 +135,19 @@ def interval(values: Float[np.ndarray, "n"], replicates: int = 1000) -> list[flo
 
 def verdicts(found: dict) -> list[str]:
     """Returns sentences that state what the intervals support."""
-    said = []
+    sentences = []
     for mode in TILES:
         of = {machine: row[mode] for machine, row in found["machine_over_background_db"].items()}
         raised = [m for m, v in of.items() if v[1] > 0]
         lowered = [m for m, v in of.items() if v[2] < 0]
-        said.append(
+        sentences.append(
             f"{mode} SimAM raises the machine over the background for "
             f"{', '.join(raised) or 'no machine'}; lowers it for {', '.join(lowered) or 'none'}."
         )
     of = {size: row["local - global"] for size, row in found["squares"].items()}
     local = [s for s, v in of.items() if v[1] > 0]
     whole = [s for s, v in of.items() if v[2] < 0]
-    return said + [
+    return sentences + [
         f"Local better than global for squares of {', '.join(local) or 'no size'}; worse for "
         f"{', '.join(whole) or 'none'}."
     ]

@@ -66,14 +66,14 @@ def main() -> None:
     found = {}
     for spacing in FLAGS.spacings:
         front_end = FrontEnd(spacing, simam=SimAM("none"))
-        hear = functools.partial(_energies, front_end)
-        found[f"patches, {spacing}"] = measured(front_end, hear, FRAMES, FILTERS)
+        patches_of = functools.partial(_energies, front_end)
+        found[f"patches, {spacing}"] = measured(front_end, patches_of, FRAMES, FILTERS)
     if FLAGS.weights:
         pipeline = load_pipeline_or_eat(FLAGS.weights)
         of = heat_map.grid(pipeline, tokens=True)
         name = f"tokens of {Path(FLAGS.weights).name}, {of.front_end.spacing}"
-        hear = functools.partial(heat_map.patches, pipeline, True)
-        found[name] = measured(of.front_end, hear, of.frames, of.filters)
+        patches_of = functools.partial(heat_map.patches, pipeline, True)
+        found[name] = measured(of.front_end, patches_of, of.frames, of.filters)
     made = provenance()
     text = markdown(found, made)
     print(text)

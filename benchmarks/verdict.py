@@ -132,9 +132,9 @@ def verdict(cells: Mapping[str, Mapping], reference: str) -> str:
         word: [name for name in cells if cells[name]["verdict"] == word]
         for word in ("better", "worse", "not distinguishable")
     }
-    said = [f"{word}: {'; '.join(names)}." for word, names in by.items() if names]
+    sentences = [f"{word}: {'; '.join(names)}." for word, names in by.items() if names]
     return f"Against {reference}, by a paired bootstrap over clips and seeds (95 %), " + " ".join(
-        said
+        sentences
     )
 
 
@@ -189,9 +189,9 @@ def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
     rows = []
     for cell, of in found["cells"].items():
         for machine, values in of["machines"].items():
-            spread = of["machine_deviations"][machine]
+            deviations = of["machine_deviations"][machine]
             rows.append(
-                [cell, machine, *(_with_deviation(values.get(c), spread.get(c)) for c in names)]
+                [cell, machine, *(_with_deviation(values.get(c), deviations.get(c)) for c in names)]
             )
     return ["cell", "machine", *map(column_title, names)], rows
 

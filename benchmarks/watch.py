@@ -163,7 +163,7 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
         )
     if detector.input_rate != RATE:
         raise InputError(
-            f"--detector: it hears {detector.input_rate} Hz, the generated sound has {RATE}"
+            f"--detector: it takes {detector.input_rate} Hz, the generated sound has {RATE} Hz"
         )
 
     def score(wave):

@@ -42,21 +42,21 @@ def add_table(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
                 f"{at} names {file!r}, which is not there (names are relative to the table)"
             )
         clip = clips[file]
-        said = {key: row[key] for key in ("attribute", "section") if row.get(key)}
+        changes = {key: row[key] for key in ("attribute", "section") if row.get(key)}
         for kind in ("attribute", "section"):
-            if kind in said:
-                check_name(kind, said[kind], at=at)
+            if kind in changes:
+                check_name(kind, changes[kind], at=at)
         if "domain" in row:
-            said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
+            changes["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
         if "label" in row:
-            said["label"] = _meaning(at, "label", row["label"], _LABELS)
+            changes["label"] = _meaning(at, "label", row["label"], _LABELS)
         # Clips in train/ are normal whether or not the table labels them.
         if clip.split == "train":
-            if said.pop("label", 0) == 1:
+            if changes.pop("label", 0) == 1:
                 raise InputError(
                     f"{at} calls {file} an anomaly; the train folder is for normal sound only"
                 )
-        described[file] = dataclasses.replace(clip, **said)
+        described[file] = dataclasses.replace(clip, **changes)
     return described
 
 

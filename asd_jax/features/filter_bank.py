@@ -26,7 +26,7 @@ from asd_jax.runtime.functions import names_function
 
 Spacing = Literal["even", "mel", "gammatone"] | str  # or package.module:function
 
-PRE_EMPHASIS = 0.97  # Kaldi's default
+PRE_EMPHASIS = 0.97  # Kaldi's default, as EAT uses it
 ENERGY_FLOOR = 2.0**-23  # float32 machine epsilon, Kaldi's floor before the logarithm
 DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 

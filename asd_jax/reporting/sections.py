@@ -77,9 +77,11 @@ def mean_section(found: Mapping) -> Section:
     columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
-            spread = found["standard_deviation"]["machines"][machine][section]
+            deviations = found["standard_deviation"]["machines"][machine][section]
             cells = [
-                text for c in columns for text in (percent(values.get(c)), percent(spread.get(c)))
+                text
+                for c in columns
+                for text in (percent(values.get(c)), percent(deviations.get(c)))
             ]
             rows.append([f"{machine} {section}", *cells])
     titles = [title for c in columns for title in (column_title(c), "deviation")]

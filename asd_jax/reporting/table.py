@@ -130,5 +130,5 @@ def _cells(values: Mapping[str, float], columns: list[str]) -> list[str]:
 
 def _title(what: str, results: Mapping) -> str:
     score = results.get("official_score")
-    said = "none (the notes say why)" if score is None else f"{percent(score)} %"
-    return f"{what} {results['year']}: {said}"
+    value = "none (the notes say why)" if score is None else f"{percent(score)} %"
+    return f"{what} {results['year']}: {value}"

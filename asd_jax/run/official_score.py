@@ -145,9 +145,10 @@ def report_lines(found: Mapping) -> list[str]:
             f"ASDKit): {value:.2f} %"
         )
     if seeds := found.get("seeds"):
-        spread = found["standard_deviation"]["official_score"]
+        deviation = found["standard_deviation"]["official_score"]
         lines.append(
-            f"mean of {len(seeds['official_score'])} seeds, standard deviation {100 * spread:.2f} %"
+            f"mean of {len(seeds['official_score'])} seeds, standard deviation "
+            f"{100 * deviation:.2f} %"
         )
     if "bootstrap" in found:
         low = 100 * found["bootstrap"]["low"]

@@ -156,7 +156,7 @@ def _recordings(config, machines, run):
         shared = Run(run.workdir.parent).factory
         root = shared if shared.is_dir() and not run.factory.is_dir() else run.factory
     if not root:
-        raise InputError("Embeddings came without recordings, so there is nothing to hear.")
+        raise InputError("Embeddings came without recordings, so there is nothing to play.")
     try:
         clips = {
             (clip.machine, clip.split, Path(clip.path).name): clip

@@ -31,7 +31,7 @@ def parse_json(text: bytes, name: str, shape: Any = dict, *, largest: int = LARG
     try:
         # Counting brackets bounds the memory that the parser can use.
         if len(text) > largest or text.count(b"{") + text.count(b"[") > _CONTAINERS:
-            raise ValueError(f"larger than any of ours, {len(text)} bytes")
+            raise ValueError(f"too large, {len(text)} bytes")
         value = json.loads(
             text.decode(), parse_int=_whole, parse_float=_finite, parse_constant=_finite
         )

@@ -39,7 +39,7 @@ def embed(waves: np.ndarray, sample_rate: int) -> np.ndarray:
     """
     front, config, params = model()
     if sample_rate != front.sample_rate:
-        raise InputError(f"{sample_rate} Hz; EAT hears {front.sample_rate} Hz")
+        raise InputError(f"{sample_rate} Hz; EAT takes {front.sample_rate} Hz")
     return np.asarray(_tokens(front, config, params, jnp.asarray(waves)))
 
 
