@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asd_jax.data import machines as physics
+from asd_jax.data import physics
 from asd_jax.data.machines import MACHINES, TIMING_FAULTS
 from asd_jax.data.synthesis import factory_clip
 
