@@ -38,7 +38,7 @@ MOST_ABSORBED = 0.05
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("machines", list(MACHINES), "Of the factory.")
+    flags.DEFINE_list("machines", list(MACHINES), "Machines of the factory.")
     flags.DEFINE_string("output", None, "Folder for the tables.", required=True)
 
 

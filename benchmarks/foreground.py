@@ -45,10 +45,10 @@ LOUDER_DB = 6.0
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("clips", 20, "of every machine")
+    flags.DEFINE_integer("clips", 20, "number of clips of each machine")
     flags.DEFINE_float("seconds", 4.0, "length of a clip")
-    flags.DEFINE_enum("spacing", "even", ["even", "mel", "gammatone"], "of the filter bank")
-    flags.DEFINE_integer("seed", 0, "of the clips and squares")
+    flags.DEFINE_enum("spacing", "even", ["even", "mel", "gammatone"], "spacing of the filter bank")
+    flags.DEFINE_integer("seed", 0, "seed of the clips and squares")
     flags.DEFINE_string("output", None, "folder for foreground.json and the page", required=True)
 
 

@@ -52,9 +52,9 @@ def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_list("spacings", ["even", "mel"], "filter banks: even, mel, gammatone")
     flags.DEFINE_string("weights", None, "encoder whose tokens are compared too")
-    flags.DEFINE_integer("clips", 4, "with each fault, of every machine")
-    flags.DEFINE_integer("normal", 24, "clips in a machine's bank")
-    flags.DEFINE_float("grade", 0.75, "of the faults, 0 (subtle) to 1 (strong)")
+    flags.DEFINE_integer("clips", 4, "number of clips with each fault, for each machine")
+    flags.DEFINE_integer("normal", 24, "number of clips in a machine's bank")
+    flags.DEFINE_float("grade", 0.75, "grade of the faults, 0 (subtle) to 1 (strong)")
     flags.DEFINE_float("seconds", 2.0, "length of a clip")
     flags.DEFINE_string("output", None, "folder for heat_map.json and heat_map.md", required=True)
 
