@@ -40,7 +40,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("sizes", list(SIZES), "Sizes of EAT.")
     flags.DEFINE_list("programs", None, "Only those with one of these words in their name.")
     flags.DEFINE_string("output", None, "Folder for the results.", required=True)
-    flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
+    flags.DEFINE_string("readme", None, "Markdown file whose tables are rewritten.")
 
 
 def main() -> int:

@@ -194,7 +194,7 @@ def _complete(
                 session=session,
                 url=url,
                 part=part,
-                # More bytes than expected are no part of the file, so it is fetched anew.
+                # More bytes than expected are no part of the file, so it is fetched again.
                 have=have if have < size else 0,
                 size=size,
                 progress=progress,

@@ -71,7 +71,7 @@ class Processed:
                 np.concatenate([recording, more_recording + first], axis=1),
             )
         further = more.windows
-        # Groups and sessions are determined anew when the bank is fitted.
+        # Groups and sessions are determined again when the bank is fitted.
         number = further.recording + first
         further = dataclasses.replace(further, recording=number, group=number, session=number)
         rows = np.concatenate([self.simulated.rows, more.simulated.rows + len(self.windows)])

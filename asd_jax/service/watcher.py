@@ -127,7 +127,7 @@ class Watcher:
                 self.message = ""
             self.note(item.event, item.message)
             return
-        # A recording of a folder begins anew, so no window spans two of them.
+        # Each recording of a folder starts a new stream, so no window spans two of them.
         if item.file != self._file:
             self._cutter = WindowCutter(self.samples, self.hop, self.rate)
             self._file = item.file
