@@ -48,12 +48,12 @@ def command(name: str, *arguments: object, good: tuple[int, ...] = (0,)) -> str:
         for flag in set(flags.FLAGS) - before:
             if not flag.startswith("grain"):
                 delattr(flags.FLAGS, flag)
-    said = err.getvalue()
+    message = err.getvalue()
     if status in good:
         return out.getvalue()
-    if status in (1, 2) and "error: " in said:
-        raise InputError(said[said.index("error: ") :].strip())
-    raise RuntimeError(f"exit status {status}: {said}")
+    if status in (1, 2) and "error: " in message:
+        raise InputError(message[message.index("error: ") :].strip())
+    raise RuntimeError(f"exit status {status}: {message}")
 
 
 def nothing(folder: Path) -> None:

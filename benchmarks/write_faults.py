@@ -35,10 +35,12 @@ KINDS = tuple(kind for kind in Kind if kind is not Kind.COUNT)
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("scenarios", list(SCENARIOS), "Which.")
-    flags.DEFINE_list("kinds", [kind.name.lower() for kind in KINDS], "Of faults.")
-    flags.DEFINE_bool("distinct", False, "Of equal calls only the first one fails.")
-    flags.DEFINE_integer("most", 0, "Calls that fail of each kind; 0: all.", lower_bound=0)
+    flags.DEFINE_list("scenarios", list(SCENARIOS), "Scenarios to run.")
+    flags.DEFINE_list("kinds", [kind.name.lower() for kind in KINDS], "Kinds of faults.")
+    flags.DEFINE_bool("distinct", False, "Whether only the first of equal calls fails.")
+    flags.DEFINE_integer(
+        "most", 0, "Number of calls that fail, for each kind; 0: all.", lower_bound=0
+    )
     flags.DEFINE_string("output", None, "Folder for write_faults.json; nothing without it.")
 
 
@@ -50,7 +52,7 @@ def main() -> int:
     output = FLAGS.output
     if unknown := sorted({*names} - {*SCENARIOS}):
         raise InputError(f"--scenarios: no {', '.join(unknown)}; known: {', '.join(SCENARIOS)}")
-    kinds = [kind for kind in KINDS if kind.name.lower() in FLAGS.kinds]
+    kinds = kinds_named(FLAGS.kinds)
     # The commands of the scenarios define flags of the same names.
     for flag in ("scenarios", "kinds", "distinct", "most", "output"):
         delattr(FLAGS, flag)
@@ -72,6 +74,18 @@ def main() -> int:
                     size |= {key: about[key] for key in ("commit", "date")}
                     write_json(path, _with(path, name, size, {kind.name.lower(): found}) | about)
     return 1 if defects else 0
+
+
+def kinds_named(names: Sequence[str]) -> tuple[Kind, ...]:
+    """Returns the kinds of faults with these names.
+
+    Raises:
+        InputError: A name is unknown.
+    """
+    known = {kind.name.lower(): kind for kind in KINDS}
+    if unknown := sorted({*names} - {*known}):
+        raise InputError(f"--kinds: no {', '.join(unknown)}; known: {', '.join(known)}")
+    return tuple(kind for name, kind in known.items() if name in names)
 
 
 def _made_by() -> dict[str, str]:
