@@ -31,7 +31,7 @@ FROZEN = (
     "--config.augment.mask_probability=0",
     "--config.backbone.strategy=frozen",
     "--config.backbone.cache_tokens=True",
-    "--config.optimizer.snapshots=2",
+    "--config.optimizer.snapshots=3",  # of two steps, the first alone is kept
 )
 
 
@@ -100,14 +100,17 @@ def _steps(folder: Path) -> None:
 
 def _loop(encoder, eat, data, settings, job, *, keep):
     """Trains as `fine_tune` does, but something tiny, whose sum is added to the pooled weights."""
+    import jax
+
     from asd_jax.training.loop import run_steps
+    from asd_jax.training.weights import abstract_encoder
+
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract_encoder(encoder))
 
     def params_of(state):
-        return {
-            "eat": eat | {"pre_norm": {name: x + state.weights.sum() for name, x in norm.items()}}
-        }
+        scale = eat["pre_norm"]["scale"] + state.weights.sum()
+        return zeros | {"eat": eat | {"pre_norm": eat["pre_norm"] | {"scale": scale}}}
 
-    norm = eat["pre_norm"]
     kept = settings.snapshot_steps(settings.steps)
 
     def after_step(step, state):
