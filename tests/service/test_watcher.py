@@ -26,6 +26,7 @@ def test_a_fault_raises_one_alarm_with_its_sound_and_it_clears(watcher, clock):
         play(watcher, clock, sound(second, 1.0, fault=0.3))
     assert kinds(watcher) == ["alarm_raised", "alarm_announced"] and watcher.state()["alarm"]
     assert np.abs(np.fft.rfft(watcher.worst.wave)).argmax() == 3150
+    assert watcher.state()["score"] == round(float(watcher.last.verdict.score), 4)
     for second in range(40):
         play(watcher, clock, sound(second % 12, 1.0))
     assert kinds(watcher) == ["alarm_raised", "alarm_announced", "alarm_cleared"]
