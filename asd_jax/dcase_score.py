@@ -59,7 +59,7 @@ def define_flags(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Reads the score files, prints a table of the scores and writes it as JSON if requested."""
-    # What scores is imported only now, so that --help and a wrong flag cost nothing.
+    # Scoring is imported only here, so that --help and a wrong flag are answered at once.
     from asd_jax.run.official_score import (
         ScoreFiles,
         check_submission,

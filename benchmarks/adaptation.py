@@ -38,7 +38,7 @@ MOST_ABSORBED = 0.05
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("machines", list(MACHINES), "Of the factory.")
+    flags.DEFINE_list("machines", list(MACHINES), "Machines of the factory.")
     flags.DEFINE_string("output", None, "Folder for the tables.", required=True)
 
 
@@ -74,7 +74,7 @@ def measured(detector: Detector, machine: str, kind: str, session: int) -> dict:
         for of in ("", kind)
     )
     further = [clip(machine, session, CLIPS + n, kind) for n in range(CLIPS)]
-    right, found = (
+    without, adapted_to_it = (
         float(np.median([verdict.score for verdict in one.detector.examine_all(further)]))
         for one in (healthy, faulty)
     )
@@ -83,10 +83,10 @@ def measured(detector: Detector, machine: str, kind: str, session: int) -> dict:
         "fault": kind,
         "session": session,
         "threshold": detector.threshold,
-        "score": right,
-        "score_adapted_to_it": found,
+        "score": without,
+        "score_adapted_to_it": adapted_to_it,
         "reported": not faulty.settled,
-        "absorbed": max(0.0, 1 - found / right) if faulty.settled else 0.0,
+        "absorbed": max(0.0, 1 - adapted_to_it / without) if faulty.settled else 0.0,
     }
 
 

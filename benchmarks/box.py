@@ -140,17 +140,17 @@ def block_embeddings(config, pipeline, clips) -> list:
             *(pool_tokens(tokens, "band_mean", bands) for tokens in out["blocks"]),
         ]
 
-    heard = clip_windows(config, clips, training=True)
+    windows = clip_windows(config, clips, training=True)
     bank, *blocks = embed_windows(
         lambda batch: embed(pipeline.params, batch["wave"]),
-        heard,
+        windows,
         window_reader(config),
         Batching(config.optimizer.batch_size, config.data.threads),
         what=f"clips of {clips[0].machine} embedded",
     )
     return [
-        window_embeddings(bank, heard, ("clip", "embedding")),
-        *(window_embeddings(block, heard, ("clip", "band", "embedding")) for block in blocks),
+        window_embeddings(bank, windows, ("clip", "embedding")),
+        *(window_embeddings(block, windows, ("clip", "band", "embedding")) for block in blocks),
     ]
 
 

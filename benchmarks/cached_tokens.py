@@ -40,8 +40,8 @@ EPOCHS = 4
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_enum("size", "base", ["tiny", "base", "large"], "Of EAT.")
-    flags.DEFINE_integer("clips", 64, "Of 10 s.", lower_bound=8)
+    flags.DEFINE_enum("size", "base", ["tiny", "base", "large"], "Size of EAT.")
+    flags.DEFINE_integer("clips", 64, "Number of clips of 10 s.", lower_bound=8)
     flags.DEFINE_string("output", None, "Folder for the JSON.")
 
 

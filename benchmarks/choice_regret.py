@@ -56,22 +56,24 @@ def join(folders: Sequence[Path], output: Path) -> dict:
         InputError: A folder has no result, or the sets have no candidate in common.
     """
     found = {}
-    for folder in folders:
-        if not (folder / "automatic_choice.json").is_file():
-            raise InputError(f"--join={folder}: no automatic_choice.json; it wants finished runs")
-        found[folder.name] = read_json(folder / "automatic_choice.json")
+    for path in folders:
+        if not (path / "automatic_choice.json").is_file():
+            raise InputError(f"--join={path}: no automatic_choice.json; it wants finished runs")
+        found[path.name] = read_json(path / "automatic_choice.json")
     sets = {name: of["candidates"] for name, of in found.items()}
     regrets: dict[str, dict[str, float]] = {}
-    for name, of in found.items():
+    # Runs of other versions may have other criteria.
+    criteria = set.intersection(*(set(of["regret"]) for of in found.values()))
+    for folder, of in found.items():
         machines = next(iter(of["candidates"].values()))
-        fixed = dict.fromkeys(machines, best_elsewhere(sets, name))
+        fixed = dict.fromkeys(machines, best_elsewhere(sets, folder))
         rows = {
-            **of["regret"],
-            RANDOM: random_regret(sets[name]),
-            ELSEWHERE: regret(sets[name], fixed),
+            **{name: of["regret"][name] for name in of["regret"] if name in criteria},
+            RANDOM: random_regret(sets[folder]),
+            ELSEWHERE: regret(sets[folder], fixed),
         }
         for criterion, values in rows.items():
-            regrets.setdefault(criterion, {})[name] = statistics.fmean(values.values())
+            regrets.setdefault(criterion, {})[folder] = statistics.fmean(values.values())
     write_json(output / "automatic_choice_regret.json", {"regret": regrets, **provenance()})
     print_table(text_table(*table(regrets, list(sets)), title="regret, points of official score"))
     return regrets

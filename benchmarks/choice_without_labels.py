@@ -60,8 +60,8 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_string("root", None, "folder of machines", required=True)
     flags.DEFINE_string("weights", "box", "file of the encoder")
     flags.DEFINE_list("modes", ["none", "local"], "SimAM modes of the front end")
-    flags.DEFINE_integer("clips", 80, "normal clips of each machine", lower_bound=8)
-    flags.DEFINE_integer("seed", 0, "of the choice of the clips")
+    flags.DEFINE_integer("clips", 80, "number of normal clips of each machine", lower_bound=8)
+    flags.DEFINE_integer("seed", 0, "seed of the choice of the clips")
     flags.DEFINE_string("output", None, "folder for choice_without_labels.json", required=True)
 
 

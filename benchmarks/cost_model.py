@@ -179,7 +179,7 @@ def tables() -> str:
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
+    flags.DEFINE_string("readme", None, "Markdown file whose tables are rewritten.")
 
 
 def main() -> None:

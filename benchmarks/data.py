@@ -32,9 +32,9 @@ FLAGS = flags.FLAGS
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("clips", 400, "How many 10-s clips to read.", lower_bound=1)
-    flags.DEFINE_integer("threads", 2, "That read.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 5, "Rounds; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("clips", 400, "Number of clips of 10 s to read.", lower_bound=1)
+    flags.DEFINE_integer("threads", 2, "Number of threads that read.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "Number of rounds; the median counts.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for data.json; nothing is written without it.")
 
 

@@ -68,7 +68,9 @@ def define_flags(argv: Sequence[str]) -> None:
     grid.define_flags(argv)
     flags.DEFINE_list("years", ["2024"], "editions, 2020 to 2026")
     flags.DEFINE_list(
-        "subset", ["dev", "eval"], "of the machines (2020 to 2022: of the sections): dev, eval"
+        "subset",
+        ["dev", "eval"],
+        "subsets of the machines (2020 to 2022: of the sections): dev, eval",
     )
 
 

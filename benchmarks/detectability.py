@@ -50,10 +50,12 @@ def define_flags(argv: Sequence[str]) -> None:
         "snr", -20.0, "power of the signal over that of the noise, in dB, both over all frequencies"
     )
     flags.DEFINE_integer(
-        "clips", 40, "of each kind: to learn noise from, noise alone, noise with the signal"
+        "clips",
+        40,
+        "number of clips of each kind: noise to learn from, noise alone, noise with the signal",
     )
     flags.DEFINE_float("seconds", 1.0, "length of a clip")
-    flags.DEFINE_integer("seed", 0, "of the noise and the phases")
+    flags.DEFINE_integer("seed", 0, "seed of the noise and the phases")
     flags.DEFINE_string("output", None, "folder for detectability.json and the page", required=True)
 
 
@@ -154,14 +156,14 @@ def by_range(scores: dict) -> dict[str, dict]:
             )
         # The rule of 2020 uses AUC and pAUC without domains.
         cells = compared(rows, REFERENCE, 2020)["cells"]
-        said = [
+        sentences = [
             f"{bank} {of['verdict']} ({100 * of['minus_reference']['difference']:+.1f} points, "
             f"{100 * of['minus_reference']['low']:+.1f} to "
             f"{100 * of['minus_reference']['high']:+.1f})"
             for bank, of in cells.items()
             if bank != REFERENCE
         ]
-        found[title] = {"verdict": f"against {REFERENCE}, " + "; ".join(said), "cells": cells}
+        found[title] = {"verdict": f"against {REFERENCE}, " + "; ".join(sentences), "cells": cells}
     return found
 
 

@@ -5,7 +5,6 @@ error.
 """
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.training import mesh as meshes
 from asd_jax.training import step as steps
 from asd_jax.training.settings import FineTuning
+from benchmarks.compiled_program import collectives, instructions
 from benchmarks.cost_model import BACKWARD, CLIP_SECONDS, forward_flops, front_end_flops, parameters
 
 CLIPS = 8
@@ -83,23 +83,6 @@ def compiled_step(shards: int, eat: EATConfig, seconds: float = 1.0) -> tuple[An
     return compiled, sum(leaf.size for leaf in jax.tree.leaves(state.params))
 
 
-def collectives(program) -> dict[str, tuple[int, int]]:
-    """Returns {"all-reduce": (count, bytes of their results), ...} of a compiled program."""
-    found = {}
-    for line in program.as_text().splitlines():
-        if match := re.search(
-            r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter)(?:-start)?\(", line
-        ):
-            shapes = re.findall(r"f32\[([\d,]*)\]", match[1])
-            sizes = [
-                4 * int(np.prod([int(axis) for axis in filter(None, shape.split(","))]))
-                for shape in shapes
-            ]
-            count, total = found.get(match[2], (0, 0))
-            found[match[2]] = (count + 1, total + sum(sizes))
-    return found
-
-
 def collective_table() -> str:
     """Returns a Markdown table of traffic and memory, by formula and in compiled programs."""
     lines = [
@@ -112,15 +95,16 @@ def collective_table() -> str:
     ]
     for name, shards in (("a copy each", 1), ("eight shards", 0)):
         program, count = compiled_step(shards, EATConfig.tiny())
-        found = collectives(program)
+        found = collectives(list(instructions(program.as_text())))
         waves = CLIPS * 16000 * 4
         reduced = found["all-reduce"]
         gathered = found["all-gather"]
         expected = waves if shards else waves + 4 * count
         held = program.memory_analysis().argument_size_in_bytes
         lines.append(
-            f"| {name} | {reduced[0]} | {reduced[1] / 1e6:.2f} | {4 * count / 1e6:.2f} | "
-            f"{gathered[0]} | {gathered[1] / 1e6:.2f} | {expected / 1e6:.2f} | {held / 1e6:.2f} |"
+            f"| {name} | {reduced['count']} | {reduced['bytes'] / 1e6:.2f} | "
+            f"{4 * count / 1e6:.2f} | {gathered['count']} | {gathered['bytes'] / 1e6:.2f} | "
+            f"{expected / 1e6:.2f} | {held / 1e6:.2f} |"
         )
     return "\n".join(lines)
 

@@ -36,7 +36,7 @@ from benchmarks.sessions import RATE, Machine, machines
 FLAGS = flags.FLAGS
 FITTED = (1, 2, 3, 5, 10)
 RATES = (0.01, 0.05)
-# what is drawn
+# What is drawn.
 BY_SESSIONS = "sessions"
 ALIKE = "clips"
 MEASURED = {"false_alarms": "false alarms", "found": "faults found"}
@@ -45,8 +45,10 @@ MEASURED = {"false_alarms": "false alarms", "found": "faults found"}
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("root", None, "Machines with normal/<session>/; default: the factory.")
-    flags.DEFINE_integer("repetitions", 20, "Draws of the sessions fitted.", lower_bound=1)
-    flags.DEFINE_list("machines", [], "Of the factory or of the root; default: all.")
+    flags.DEFINE_integer(
+        "repetitions", 20, "Number of draws of the fitted sessions.", lower_bound=1
+    )
+    flags.DEFINE_list("machines", [], "Machines of the factory or of the root; default: all.")
     flags.DEFINE_string("output", None, "Folder for the tables.", required=True)
 
 

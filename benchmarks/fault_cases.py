@@ -94,7 +94,7 @@ class Bench:
         shutil.copytree(self.place, self.template, dirs_exist_ok=True)
         self.before = self._files()
         self.wanted = self._runs(Kind.COUNT, 0, times=1)[0]
-        # What each case would import again, a process that is forked from this one has.
+        # Imported here, so that the processes forked for the cases need not import them again.
         for name in self.wanted.modules:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)

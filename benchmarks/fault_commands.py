@@ -48,12 +48,12 @@ def command(name: str, *arguments: object, good: tuple[int, ...] = (0,)) -> str:
         for flag in set(flags.FLAGS) - before:
             if not flag.startswith("grain"):
                 delattr(flags.FLAGS, flag)
-    said = err.getvalue()
+    message = err.getvalue()
     if status in good:
         return out.getvalue()
-    if status in (1, 2) and "error: " in said:
-        raise InputError(said[said.index("error: ") :].strip())
-    raise RuntimeError(f"exit status {status}: {said}")
+    if status in (1, 2) and "error: " in message:
+        raise InputError(message[message.index("error: ") :].strip())
+    raise RuntimeError(f"exit status {status}: {message}")
 
 
 def nothing(folder: Path) -> None:
@@ -196,18 +196,21 @@ def _train(folder: Path) -> None:
     command("asd_jax.train", *SMOKE, f"--workdir={folder / 'run'}")
 
 
-def _cached_tokens(folder: Path) -> None:
-    _train_on(folder, "--config.backbone.cache_tokens=True")
-
-
 def _weights(folder: Path) -> None:
     command("asd_jax.train", *SMOKE, f"--workdir={folder / 'first'}")
 
 
-def _train_on(folder: Path, *flags: str) -> None:
-    weights = f"--config.model.weights={folder / 'first' / 'weights.safetensors'}"
-    frozen = "--config.fine_tuning.method=frozen"
-    command("asd_jax.train", *SMOKE, weights, frozen, *flags, f"--workdir={folder / 'run'}")
+def _cached_tokens(folder: Path) -> None:
+    command(
+        "asd_jax.train",
+        *SMOKE,
+        f"--config.model.weights={folder / 'first' / 'weights.safetensors'}",
+        "--config.backbone.strategy=frozen",
+        "--config.backbone.cache_tokens=True",
+        "--config.augment.mixup=none",
+        "--config.augment.mask_probability=0",
+        f"--workdir={folder / 'run'}",
+    )
 
 
 def _frozen(folder: Path) -> None:

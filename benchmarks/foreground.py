@@ -45,10 +45,10 @@ LOUDER_DB = 6.0
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("clips", 20, "of every machine")
+    flags.DEFINE_integer("clips", 20, "number of clips of each machine")
     flags.DEFINE_float("seconds", 4.0, "length of a clip")
-    flags.DEFINE_enum("spacing", "even", ["even", "mel", "gammatone"], "of the filter bank")
-    flags.DEFINE_integer("seed", 0, "of the clips and squares")
+    flags.DEFINE_enum("spacing", "even", ["even", "mel", "gammatone"], "spacing of the filter bank")
+    flags.DEFINE_integer("seed", 0, "seed of the clips and squares")
     flags.DEFINE_string("output", None, "folder for foreground.json and the page", required=True)
 
 
@@ -135,19 +135,19 @@ def interval(values: Float[np.ndarray, "n"], replicates: int = 1000) -> list[flo
 
 def verdicts(found: dict) -> list[str]:
     """Returns sentences that state what the intervals support."""
-    said = []
+    sentences = []
     for mode in TILES:
         of = {machine: row[mode] for machine, row in found["machine_over_background_db"].items()}
         raised = [m for m, v in of.items() if v[1] > 0]
         lowered = [m for m, v in of.items() if v[2] < 0]
-        said.append(
+        sentences.append(
             f"{mode} SimAM raises the machine over the background for "
             f"{', '.join(raised) or 'no machine'}; lowers it for {', '.join(lowered) or 'none'}."
         )
     of = {size: row["local - global"] for size, row in found["squares"].items()}
     local = [s for s, v in of.items() if v[1] > 0]
     whole = [s for s, v in of.items() if v[2] < 0]
-    return said + [
+    return sentences + [
         f"Local better than global for squares of {', '.join(local) or 'no size'}; worse for "
         f"{', '.join(whole) or 'none'}."
     ]

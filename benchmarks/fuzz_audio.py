@@ -65,10 +65,10 @@ _CODINGS = {
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("files", 2000, "How many damaged files to read.")
-    flags.DEFINE_integer("containers", 2000, "How many odd containers to read.")
-    flags.DEFINE_integer("folders", 200, "How many odd folders to search.")
-    flags.DEFINE_integer("seed", 0, "Of the damage.")
+    flags.DEFINE_integer("files", 2000, "Number of damaged files to read.")
+    flags.DEFINE_integer("containers", 2000, "Number of odd containers to read.")
+    flags.DEFINE_integer("folders", 200, "Number of odd folders to search.")
+    flags.DEFINE_integer("seed", 0, "Seed of the damage.")
     flags.DEFINE_string(
         "output", None, "Folder for fuzz_audio.json; nothing is written without it."
     )

@@ -36,8 +36,8 @@ _DEEDS += ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.syml
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("cases", 10_000, "How many hostile files to read.")
-    flags.DEFINE_integer("seed", 0, "Of the cases, with their number.")
+    flags.DEFINE_integer("cases", 10_000, "Number of hostile files to read.")
+    flags.DEFINE_integer("seed", 0, "Seed of the cases, together with the number of each.")
     flags.DEFINE_string(
         "output", None, "Folder for fuzz_headers.json; nothing is written without it."
     )

@@ -71,7 +71,7 @@ def main() -> int:
         _run(name, command(seconds / 60))
     result = _results()
     wrong = mistakes(result)
-    for line in [*wrong, *(f"{name}: left out for want of time" for name in left_out)]:
+    for line in [*wrong, *(f"{name}: left out for lack of time" for name in left_out)]:
         print(line)
     print("wrong" if wrong else "right", f"after {time.perf_counter() - began:.0f} s")
     _keep("verdict", {"wrong": wrong, "left_out": left_out})

@@ -37,10 +37,10 @@ def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_list("target", None, "GPUs, as in benchmarks/gpu_targets/.", required=True)
     flags.DEFINE_integer("devices", 1, "GPUs of one host that share every batch.", lower_bound=1)
-    flags.DEFINE_list("sizes", list(SIZES), "Of EAT.")
+    flags.DEFINE_list("sizes", list(SIZES), "Sizes of EAT.")
     flags.DEFINE_list("programs", None, "Only those with one of these words in their name.")
     flags.DEFINE_string("output", None, "Folder for the results.", required=True)
-    flags.DEFINE_string("readme", None, "Markdown file whose tables are to be written anew.")
+    flags.DEFINE_string("readme", None, "Markdown file whose tables are rewritten.")
 
 
 def main() -> int:

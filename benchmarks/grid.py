@@ -216,13 +216,13 @@ def run_grid(
 def report(name: str, found: dict, seconds: Mapping[str, float], output: Path) -> None:
     """Prints the table of an experiment with its verdict and notes, and writes its page."""
     print_table(text_table(*as_table(found), title=f"{name}: official score {found['year']}, %"))
-    said = [found["verdict"], *found["notes"]]
-    for line in said:
+    lines = [found["verdict"], *found["notes"]]
+    for line in lines:
         print_line(line)
     names = [*(f"{name}.{ending}" for ending in ("json", "csv", "md", "tex")), "timing.json"]
     files = [(file, f"../{file}") for file in names]
     sections = [*result_sections("Scores", found), cost_section(seconds)]
-    page = Page(name, sections, [found["question"], *said], files)
+    page = Page(name, sections, [found["question"], *lines], files)
     write_page(output / "report" / "index.html", page)
 
 

@@ -53,8 +53,8 @@ Step = Callable[[], object]
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("steps", [], "Which to measure; default: all but archive.")
-    flags.DEFINE_integer("clips", 1_000_000, "Of the archive.", lower_bound=2000)
+    flags.DEFINE_list("steps", [], "Steps to measure; default: all but archive.")
+    flags.DEFINE_integer("clips", 1_000_000, "Number of clips of the archive.", lower_bound=2000)
     flags.DEFINE_string("output", None, "Folder for the JSON.")
 
 

@@ -52,9 +52,9 @@ def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
     flags.DEFINE_list("spacings", ["even", "mel"], "filter banks: even, mel, gammatone")
     flags.DEFINE_string("weights", None, "encoder whose tokens are compared too")
-    flags.DEFINE_integer("clips", 4, "with each fault, of every machine")
-    flags.DEFINE_integer("normal", 24, "clips in a machine's bank")
-    flags.DEFINE_float("grade", 0.75, "of the faults, 0 (subtle) to 1 (strong)")
+    flags.DEFINE_integer("clips", 4, "number of clips with each fault, for each machine")
+    flags.DEFINE_integer("normal", 24, "number of clips in a machine's bank")
+    flags.DEFINE_float("grade", 0.75, "grade of the faults, 0 (subtle) to 1 (strong)")
     flags.DEFINE_float("seconds", 2.0, "length of a clip")
     flags.DEFINE_string("output", None, "folder for heat_map.json and heat_map.md", required=True)
 
@@ -66,14 +66,14 @@ def main() -> None:
     found = {}
     for spacing in FLAGS.spacings:
         front_end = FrontEnd(spacing, simam=SimAM("none"))
-        hear = functools.partial(_energies, front_end)
-        found[f"patches, {spacing}"] = measured(front_end, hear, FRAMES, FILTERS)
+        patches_of = functools.partial(_energies, front_end)
+        found[f"patches, {spacing}"] = measured(front_end, patches_of, FRAMES, FILTERS)
     if FLAGS.weights:
         pipeline = load_pipeline_or_eat(FLAGS.weights)
         of = heat_map.grid(pipeline, tokens=True)
         name = f"tokens of {Path(FLAGS.weights).name}, {of.front_end.spacing}"
-        hear = functools.partial(heat_map.patches, pipeline, True)
-        found[name] = measured(of.front_end, hear, of.frames, of.filters)
+        patches_of = functools.partial(heat_map.patches, pipeline, True)
+        found[name] = measured(of.front_end, patches_of, of.frames, of.filters)
     made = provenance()
     text = markdown(found, made)
     print(text)

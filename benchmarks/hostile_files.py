@@ -167,8 +167,8 @@ def _safetensors(whole: Path, path: Path, rng: np.random.Generator) -> None:
         header = changed(header, rng)
     # An attacker would update the checksum too.
     if whole.suffix == ".detector" and isinstance(header, dict):
-        said = {key: of for key, of in header.items() if key not in ("format", "sha256")}
-        header["sha256"] = _digest(tensors, said)
+        hashed = {key: of for key, of in header.items() if key not in ("format", "sha256")}
+        header["sha256"] = _digest(tensors, hashed)
     content = safetensors.numpy.save(tensors, {"asd_jax": _text(header)})
     if rng.random() < 0.2:  # the header of the safetensors format itself
         size = int.from_bytes(content[:8], "little")

@@ -44,9 +44,9 @@ STEPS = ("--config.optimizer.epochs=12", "--config.log.every=1", "--config.log.c
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("kills", 20, "How many.")
-    flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Sent to the run.")
-    flags.DEFINE_integer("seed", 0, "Of the moments.")
+    flags.DEFINE_integer("kills", 20, "Number of kills.")
+    flags.DEFINE_enum("signal", "KILL", ["KILL", "TERM"], "Signal sent to the run.")
+    flags.DEFINE_integer("seed", 0, "Seed of the moments.")
     flags.DEFINE_string("output", None, "Folder for kills.json; nothing is written without it.")
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.leaderboard --add=runs/simam --data="uav_noisy (a drone in noise)" \\
         --internal
-    python -m benchmarks.leaderboard                                 # only writes the table anew
+    python -m benchmarks.leaderboard                                 # only rewrites the table
 
 --add copies the results of a finished grid into benchmarks/results/: its scores, and the command,
 commit, device and date. The table between the markers of benchmarks/README.md is made from all

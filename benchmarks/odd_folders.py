@@ -91,8 +91,8 @@ def faults_of(root: Path, wanted: set[Path], told: set[Path]) -> list[str]:
     wrong += [f"not found {ascii(str(path))}" for path in wanted - set(found)]
     wrong += ["one found twice"] if len(found) != len(set(found)) else []
     if len(told) <= 8:
-        said = "\n".join(lines)
-        wrong += [f"not a word of {path}" for path in told if str(path) not in said]
+        text = "\n".join(lines)
+        wrong += [f"not a word of {path}" for path in told if str(path) not in text]
     for path in (*found, *told):
         try:
             read_clip(path)

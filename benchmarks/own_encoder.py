@@ -24,17 +24,17 @@ def embed_machine(
         InputError: The function does not return one finite vector, or one per frame, for each
             waveform.
     """
-    heard = clip_windows(config, clips)
+    windows = clip_windows(config, clips)
     (vectors,) = embed_windows(
         lambda batch: [
             _checked(function(np.array(batch["wave"]), SAMPLE_RATE), len(batch["wave"]), name)
         ],
-        heard,
+        windows,
         window_reader(config),
         Batching(config.optimizer.batch_size, config.data.threads),
         what=f"clips of {clips[0].machine} embedded",
     )
-    return window_embeddings(vectors, heard, ("clip", "embedding"))
+    return window_embeddings(vectors, windows, ("clip", "embedding"))
 
 
 def _checked(found, b: int, name: str) -> np.ndarray:

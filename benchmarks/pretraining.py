@@ -53,7 +53,7 @@ def main() -> None:
                 **front_end_keys(files),
             }
             cells.append(Cell(f"{name}, fine-tuned", settings, fine_tune=True))
-    question = "Pre-trained on m-FB or on o-FB, which hears anomalies better?"
+    question = "Pre-trained on m-FB or on o-FB, which detects anomalies better?"
     grid.run_grid("pretraining", question, cells, reference="o-FB, pre-trained")
 
 

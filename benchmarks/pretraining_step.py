@@ -36,10 +36,10 @@ from benchmarks.provenance import machine
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_enum("size", "tiny", ["tiny", "base", "large"], "of EAT")
-    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the computation")
-    flags.DEFINE_integer("clips", 2, "a step", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "of which medians are taken", lower_bound=1)
+    flags.DEFINE_enum("size", "tiny", ["tiny", "base", "large"], "size of EAT")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "dtype of the computation")
+    flags.DEFINE_integer("clips", 2, "number of clips in a step", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "number of rounds, whose medians are reported", lower_bound=1)
     flags.DEFINE_string("output", None, "folder for pretraining_step.json", required=True)
 
 

@@ -58,7 +58,7 @@ def define_flags(argv: Sequence[str]) -> None:
     flags.DEFINE_list("weights", [], "files of further encoders")
     flags.DEFINE_list("encoder", [], "package.module:function of other frameworks")
     flags.DEFINE_list("back_ends", ["knn"], "one row of each encoder for each")
-    flags.DEFINE_integer("seeds", 3, "of random weights", lower_bound=1)
+    flags.DEFINE_integer("seeds", 3, "number of seeds of random weights", lower_bound=1)
     flags.DEFINE_string("output", None, "folder of the tables", required=True)
 
 

@@ -30,12 +30,12 @@ FLAGS = flags.FLAGS
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("rows", 1_000_000, "Clips in the bank.", lower_bound=1)
-    flags.DEFINE_integer("width", 768, "Values in an embedding.", lower_bound=1)
-    flags.DEFINE_integer("queries", 1000, "Clips to score.", lower_bound=1)
-    flags.DEFINE_integer("k", 1, "Neighbours.", lower_bound=1)
+    flags.DEFINE_integer("rows", 1_000_000, "Number of clips in the bank.", lower_bound=1)
+    flags.DEFINE_integer("width", 768, "Number of values in an embedding.", lower_bound=1)
+    flags.DEFINE_integer("queries", 1000, "Number of clips to score.", lower_bound=1)
+    flags.DEFINE_integer("k", 1, "Number of neighbours.", lower_bound=1)
     flags.DEFINE_integer(
-        "repeats", 3, "Rounds, ours and scikit-learn's in turn; the medians count.", lower_bound=1
+        "repeats", 3, "Number of rounds, ours and scikit-learn's in turn.", lower_bound=1
     )
     flags.DEFINE_string("output", None, "Folder for scoring.json; nothing is written without it.")
 

@@ -40,9 +40,9 @@ MOST_SECONDS_TO_SCORE = 15.0
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_integer("machines", 8, "Streams, one of each machine.", lower_bound=1)
-    flags.DEFINE_float("seconds", 60, "Of the measurement after the first score.", lower_bound=10)
-    flags.DEFINE_float("window_seconds", 2, "Of the detector; the hop is the same.")
+    flags.DEFINE_integer("machines", 8, "Number of machines, each with a stream.", lower_bound=1)
+    flags.DEFINE_float("seconds", 60, "Seconds measured after the first score.", lower_bound=10)
+    flags.DEFINE_float("window_seconds", 2, "Window of the detector in seconds; the hop is equal.")
     flags.DEFINE_string("output", None, "Folder for serve.json; nothing is written without it.")
 
 

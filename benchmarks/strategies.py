@@ -49,8 +49,8 @@ def main() -> None:
         cells.append(
             Cell(f"{strategy}, CBAM", {"backbone.strategy": strategy, **CBAM}, fine_tune=True)
         )
-    peft = {**STRATEGIES["lora"], "backbone.strategy": "lora", "backbone.lora_init": "peft"}
-    cells.append(Cell("lora as in peft", peft, fine_tune=True))
+    he = {**STRATEGIES["lora"], "backbone.strategy": "lora", "backbone.lora_init": "he"}
+    cells.append(Cell("lora, initialised by he", he, fine_tune=True))
     grid.run_grid(
         "strategies", "How much of the pre-trained model should learn?", cells, reference="full"
     )

@@ -50,10 +50,10 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("sizes", "base", "Of EAT: tiny, base, large.")
-    flags.DEFINE_list("batches", None, "Clips a batch; default 8 on CPU, 64 on GPU.")
+    flags.DEFINE_list("sizes", "base", "Sizes of EAT: tiny, base, large.")
+    flags.DEFINE_list("batches", None, "Clips in a batch; default 8 on CPU, 64 on GPU.")
     flags.DEFINE_list(
-        "dtypes", None, "Of EAT's computation; default float32 on CPU, bfloat16 on GPU."
+        "dtypes", None, "Dtypes of EAT's computation; default float32 on CPU, bfloat16 on GPU."
     )
     flags.DEFINE_list("stages", [*stages.STAGES, "pipeline"], "What to time.")
     flags.DEFINE_list(
@@ -65,10 +65,12 @@ def define_flags(argv: Sequence[str]) -> None:
         "Also the exported forward pass in onnxruntime and OpenVINO, and embedding by the other "
         "values of model.runtime.",
     )
-    flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "Number of rounds.", lower_bound=1)
     flags.DEFINE_bool("profile", True, "Also time the parts of a forward pass.")
     flags.DEFINE_enum("experiment", None, ["dcase2024"], "Also run the full-size experiment.")
-    flags.DEFINE_integer("clips_per_machine", 1000, "Training clips of the experiment's machines.")
+    flags.DEFINE_integer(
+        "clips_per_machine", 1000, "Training clips of each machine of the experiment."
+    )
     flags.DEFINE_float("minutes", 8.0, "What would start later than this is left out.")
     flags.DEFINE_string("against", None, "JSON of an earlier run of this machine, to compare with.")
     flags.DEFINE_string(
@@ -293,7 +295,7 @@ def markdown(result: dict, earlier: dict | None) -> str:
         parts = json.dumps(found["parts"])
         lines += ["", f"DCASE 2024 on generated clips: {found['seconds']:.1f} s, {parts}"]
     if result["left_out"]:
-        lines += ["", f"Left out for want of time: {', '.join(result['left_out'])}"]
+        lines += ["", f"Left out for lack of time: {', '.join(result['left_out'])}"]
     return "\n".join(lines) + "\n"
 
 

@@ -33,9 +33,13 @@ OTHER_SESSIONS = 10
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("machines", ["valve", "press"], "Of the factory.")
-    flags.DEFINE_integer("draws", 5, "Of the normal clips that are fitted.", lower_bound=1)
-    flags.DEFINE_integer("clips", 40, "Normal ones, and ones of each fault.", lower_bound=2)
+    flags.DEFINE_list("machines", ["valve", "press"], "Machines of the factory.")
+    flags.DEFINE_integer(
+        "draws", 5, "Number of draws of the normal clips that are fitted.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "clips", 40, "Number of normal clips, and of clips of each fault.", lower_bound=2
+    )
     flags.DEFINE_float("seconds", 4.0, "Length of a clip.", lower_bound=1.0)
     flags.DEFINE_string("output", None, "Folder for timing.json.", required=True)
 

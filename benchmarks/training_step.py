@@ -3,7 +3,7 @@
     NPROC=1 python -m benchmarks.training_step --size=base --batch=2 --output=benchmarks/results
 
 Everything is counted in seconds of one core, which other programs on the same machine hardly
-change; NPROC=1 makes XLA compute in one thread, which it does before anything else can say so. Each
+change; NPROC=1 makes XLA compute in one thread, and must be set before the process starts. Each
 part is compiled alone, forward and backward, and a block as a whole, beside the same block in
 PyTorch (extra "torch"). The parts are timed in turn; the figures are medians over rounds.
 """
@@ -37,9 +37,9 @@ Times = dict[str, float]
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_enum("size", "base", ["tiny", "base", "large"], "Of EAT.")
-    flags.DEFINE_integer("batch", 2, "Clips of 10 s.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 9, "Rounds.", lower_bound=1)
+    flags.DEFINE_enum("size", "base", ["tiny", "base", "large"], "Size of EAT.")
+    flags.DEFINE_integer("batch", 2, "Number of clips of 10 s in a batch.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 9, "Number of rounds.", lower_bound=1)
     flags.DEFINE_list("torch", ["eager", "compiled"], "PyTorch's ways; empty for none.")
     flags.DEFINE_string("output", None, "Folder for the JSON.")
 

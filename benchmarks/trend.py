@@ -49,8 +49,8 @@ HARDER = ("load", "weekends", "temperature", "louder")
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("machines", ["fan", "gearbox"], "Of the factory.")
-    flags.DEFINE_integer("histories", 200, "Steady histories of 60 days.", lower_bound=0)
+    flags.DEFINE_list("machines", ["fan", "gearbox"], "Machines of the factory.")
+    flags.DEFINE_integer("histories", 200, "Number of steady histories of 60 days.", lower_bound=0)
     flags.DEFINE_string("output", None, "Folder for trend.json.", required=True)
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import Plot, Section, Table
-from asd_jax.reporting.plots import column_title
-from asd_jax.reporting.table import percent
+from asd_jax.reporting.table import column_title, percent
 from asd_jax.runtime.files import atomic_file
 from asd_jax.scoring.intervals import Comparison, Interval, bootstrap, paired_bootstrap
 from asd_jax.scoring.official_score import official_score
@@ -133,9 +132,9 @@ def verdict(cells: Mapping[str, Mapping], reference: str) -> str:
         word: [name for name in cells if cells[name]["verdict"] == word]
         for word in ("better", "worse", "not distinguishable")
     }
-    said = [f"{word}: {'; '.join(names)}." for word, names in by.items() if names]
+    sentences = [f"{word}: {'; '.join(names)}." for word, names in by.items() if names]
     return f"Against {reference}, by a paired bootstrap over clips and seeds (95 %), " + " ".join(
-        said
+        sentences
     )
 
 
@@ -190,9 +189,9 @@ def machine_table(found: Mapping) -> tuple[list[str], list[list[str]]]:
     rows = []
     for cell, of in found["cells"].items():
         for machine, values in of["machines"].items():
-            spread = of["machine_deviations"][machine]
+            deviations = of["machine_deviations"][machine]
             rows.append(
-                [cell, machine, *(_with_deviation(values.get(c), spread.get(c)) for c in names)]
+                [cell, machine, *(_with_deviation(values.get(c), deviations.get(c)) for c in names)]
             )
     return ["cell", "machine", *map(column_title, names)], rows
 

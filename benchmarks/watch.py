@@ -46,13 +46,13 @@ LEAST_TIMES_REAL_TIME = 10
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_float("hours", 24, "Of sound through the stand-in.", lower_bound=0)
-    flags.DEFINE_float("encoder_hours", 2, "Of sound through a detector.", lower_bound=0)
+    flags.DEFINE_float("hours", 24, "Hours of sound through the stand-in.", lower_bound=0)
+    flags.DEFINE_float("encoder_hours", 2, "Hours of sound through a detector.", lower_bound=0)
     flags.DEFINE_string(
         "detector", None, "Detector file; default: the filter bank, fitted to generated sound."
     )
-    flags.DEFINE_integer("faults", 20, "Faults whose alarms are timed.")
-    flags.DEFINE_integer("fuzz", 10000, "Damaged streams.")
+    flags.DEFINE_integer("faults", 20, "Number of faults whose alarms are timed.")
+    flags.DEFINE_integer("fuzz", 10000, "Number of damaged streams.")
     flags.DEFINE_string("output", None, "Folder for watch.json; nothing is written without it.")
 
 
@@ -163,7 +163,7 @@ def detector_score(path: str | None) -> tuple[Callable[[np.ndarray], float], flo
         )
     if detector.input_rate != RATE:
         raise InputError(
-            f"--detector: it hears {detector.input_rate} Hz, the generated sound has {RATE}"
+            f"--detector: it takes {detector.input_rate} Hz, the generated sound has {RATE} Hz"
         )
 
     def score(wave):

@@ -4,7 +4,7 @@
 
 For each scenario (benchmarks/fault_scenarios.py) and each kind of fault (benchmarks/faults.py), the
 n-th call fails, for every n; with --distinct, only the first of equal calls on the same file, with
---most=9, nine of them. A sweep can be done in parts: scenarios of the file that is there stay.
+--most=9, nine of them. A sweep can be done in parts: the scenarios of an existing file are kept.
 benchmarks/fault_cases.py says what is asked of what is left. Allocations of 64 KiB and more fail in
 the same way. It prints each defect, writes write_faults.json, and ends with status 1 if there is a
 defect. It needs Linux and a C compiler.
@@ -34,10 +34,12 @@ KINDS = tuple(kind for kind in Kind if kind is not Kind.COUNT)
 
 def define_flags(argv: Sequence[str]) -> None:
     """Defines the flags of the command."""
-    flags.DEFINE_list("scenarios", list(SCENARIOS), "Which.")
-    flags.DEFINE_list("kinds", [kind.name.lower() for kind in KINDS], "Of faults.")
-    flags.DEFINE_bool("distinct", False, "Of equal calls only the first one fails.")
-    flags.DEFINE_integer("most", 0, "Calls that fail of each kind; 0: all.", lower_bound=0)
+    flags.DEFINE_list("scenarios", list(SCENARIOS), "Scenarios to run.")
+    flags.DEFINE_list("kinds", [kind.name.lower() for kind in KINDS], "Kinds of faults.")
+    flags.DEFINE_bool("distinct", False, "Whether only the first of equal calls fails.")
+    flags.DEFINE_integer(
+        "most", 0, "Number of calls that fail, for each kind; 0: all.", lower_bound=0
+    )
     flags.DEFINE_string("output", None, "Folder for write_faults.json; nothing without it.")
 
 
@@ -49,7 +51,7 @@ def main() -> int:
     output = FLAGS.output
     if unknown := sorted({*names} - {*SCENARIOS}):
         raise InputError(f"--scenarios: no {', '.join(unknown)}; known: {', '.join(SCENARIOS)}")
-    kinds = tuple(kind for kind in KINDS if kind.name.lower() in FLAGS.kinds)
+    kinds = kinds_named(FLAGS.kinds)
     # The commands of the scenarios define flags of the same names.
     for flag in ("scenarios", "kinds", "distinct", "most", "output"):
         delattr(FLAGS, flag)
@@ -75,8 +77,20 @@ def main() -> int:
     return 1 if any(one["defects"] for one in found.values()) else 0
 
 
+def kinds_named(names: Sequence[str]) -> tuple[Kind, ...]:
+    """Returns the kinds of faults with these names.
+
+    Raises:
+        InputError: A name is unknown.
+    """
+    known = {kind.name.lower(): kind for kind in KINDS}
+    if unknown := sorted({*names} - {*known}):
+        raise InputError(f"--kinds: no {', '.join(unknown)}; known: {', '.join(known)}")
+    return tuple(kind for name, kind in known.items() if name in names)
+
+
 def _write(path: Path, found: dict[str, dict]) -> None:
-    """Writes the scenarios and their sums; others that the file holds stay, as of another part."""
+    """Writes the scenarios and their sums; other scenarios that the file holds are kept."""
     earlier = read_json(path)["scenarios"] if path.exists() else {}
     every = {name: (earlier | found)[name] for name in SCENARIOS if name in earlier | found}
     sums = {key: sum(one[key] for one in every.values()) for key in ("calls", "cases", "defects")}

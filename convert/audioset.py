@@ -11,10 +11,9 @@ from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float
 
 from asd_jax.data.audio import read_clip
-from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EAT
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.weights import front_end_of, load_encoder, read_weights
+from asd_jax.training.weights import front_end_of_eat, load_encoder, read_weights
 
 
 def load_classifier(path: str | Path) -> tuple[dict, float]:
@@ -54,8 +53,8 @@ def probabilities(weights: str | Path, recording: str | Path) -> Any:
     """
     head, eps = load_classifier(weights)
     sizes, params = load_encoder(weights)
-    # The public checkpoints were trained on the mel filter bank, without SimAM.
-    front_end = front_end_of(weights) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
-    spectrogram = front_end.spectrogram(jnp.asarray(read_clip(recording))[None])
+    spectrogram = front_end_of_eat(weights, sizes).spectrogram(
+        jnp.asarray(read_clip(recording))[None]
+    )
     tokens = EAT(sizes).apply({"params": params}, spectrogram)[0]
     return np.asarray(jax.nn.sigmoid(audioset_logits(head, tokens, eps)[0]))

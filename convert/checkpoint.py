@@ -108,8 +108,10 @@ def _opened(place: Place) -> Checkpoint:
             settings = settings or own
             for name, tensor in tensors.items():
                 if place.index.get(name) != file.name:
-                    said = place.index.get(name, "in no shard")
-                    raise InputError(f"{file}: holds {name[:80]!r}, which the index says is {said}")
+                    shard = place.index.get(name, "in no shard")
+                    raise InputError(
+                        f"{file}: holds {name[:80]!r}, which the index says is {shard}"
+                    )
                 student[name] = tensor
         if missing := sorted(set(place.index) - set(student)):
             raise InputError(

@@ -95,25 +95,25 @@ def _length(tensors: Mapping[str, Any], pattern: str) -> int:
 
 
 def _heads(
-    checkpoint: Checkpoint, settings: Mapping[str, Any], width: int, told: int | None
+    checkpoint: Checkpoint, settings: Mapping[str, Any], width: int, given: int | None
 ) -> Any:
-    said = settings.get("num_heads", told)
-    if told is not None and said != told:
+    heads = settings.get("num_heads", given)
+    if given is not None and heads != given:
         raise InputError(
-            f"{checkpoint.path}: --heads={told}, but the settings say num_heads={said}"
+            f"{checkpoint.path}: --heads={given}, but the settings say num_heads={heads}"
         )
-    if said is None and checkpoint.layout == "huggingface" and checkpoint.settings is not None:
-        said = 12  # the public code's default
-    elif said is None and checkpoint.layout == "fairseq":
+    if heads is None and checkpoint.layout == "huggingface" and checkpoint.settings is not None:
+        heads = 12  # the public code's default
+    elif heads is None and checkpoint.layout == "fairseq":
         # The public sizes.
-        said = {768: 12, 1024: 16}.get(width)
-    if said is None:
+        heads = {768: 12, 1024: 16}.get(width)
+    if heads is None:
         raise InputError(
             f"{checkpoint.path}: nothing says how many attention heads the model has: put the "
             "model's config.json beside it (num_heads), or give --heads=N (EAT-base has 12, "
             "EAT-large 16)"
         )
-    return said
+    return heads
 
 
 def encoder_template(config: EATConfig) -> dict[str, tuple[int, ...]]:

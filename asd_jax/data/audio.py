@@ -11,10 +11,9 @@ from jaxtyping import Float, Int16, Shaped
 
 from asd_jax.data.decode import Recording, open_recording
 from asd_jax.data.two_microphones import cancelled
+from asd_jax.features.settings import FRAME_MS
 from asd_jax.runtime.errors import InputError
 
-# The length of one filter-bank frame, below which a recording gives no features.
-FRAME_MS = 25
 # A whole recording is held in memory, which limits its length.
 LONGEST_S = 3600
 RESAMPLERS = ("soxr", "torchaudio")
@@ -62,7 +61,7 @@ def read_clip(
         near = read_clip("stereo.wav", channel="near")
     """
     wave = _read(path, sample_rate, channel, resampler)
-    return _scaled(wave) if wave.dtype == np.int16 else wave
+    return to_float32(wave)
 
 
 def read_clip_int16(
@@ -81,9 +80,15 @@ def read_clip_int16(
     return wave if wave.dtype == np.int16 else to_int16(wave)
 
 
-def to_int16(wave: Float[np.ndarray, "s"]) -> Int16[np.ndarray, "s"]:
+def to_int16(wave: Float[np.ndarray, "*s"]) -> Int16[np.ndarray, "*s"]:
     """Returns the waveform as int16 in steps of 1/32768, clipped to [-1, 1)."""
+    # Rounded here, because soundfile would scale floats by 32767.
     return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+
+
+def to_float32(samples: Shaped[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
+    """Returns int16 samples as float32 in [-1, 1); floats are returned unchanged."""
+    return samples * np.float32(1 / 32768) if samples.dtype == np.int16 else samples
 
 
 def audio_format(path: str | Path) -> tuple[float, int, int]:
@@ -214,7 +219,7 @@ def _read(
         ]
         if not pair:
             return waves[0]
-        near, far = (_scaled(wave) if wave.dtype == np.int16 else wave for wave in waves)
+        near, far = map(to_float32, waves)
         return cancelled(near, far, guarded=channel == "guarded").clip(-1, 1)
 
 
@@ -227,9 +232,9 @@ def _resampled(
 ) -> Shaped[np.ndarray, "r"]:
     """Returns the checked waveform at the rate `to`: int16 as it is if possible, else float32."""
     if wave.dtype == np.int16:
-        return (
-            wave if rate == to else resample(_scaled(wave), rate, to, method=resampler).clip(-1, 1)
-        )
+        if rate == to:
+            return wave
+        return resample(to_float32(wave), rate, to, method=resampler).clip(-1, 1)
     # A single NaN among the samples makes the maximum NaN too.
     loudest = np.abs(wave).max()
     if not np.isfinite(loudest):
@@ -251,10 +256,6 @@ def _limited(sound: Recording) -> Iterator[Shaped[np.ndarray, "s c"]]:
             break
         yield block
     _check_length(count, sound.rate)
-
-
-def _scaled(wave: Int16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return wave * np.float32(1 / 32768)
 
 
 def _check_length(samples: int, rate: int) -> None:
@@ -284,7 +285,7 @@ def _pick(block: Shaped[np.ndarray, "s c"], channel: int | str) -> Shaped[np.nda
     # A mono file has no other channels to mix with.
     if channels == 1 or channel not in ("mean", "difference"):
         return np.ascontiguousarray(block[:, int(number)])
-    block = _scaled(block) if block.dtype == np.int16 else block
+    block = to_float32(block)
     if channel == "difference":
         return (block[:, 0] - block[:, 1]) / 2
     mean = block.mean(axis=1)

@@ -97,7 +97,7 @@ def training_batches(
     change = examples.change
     if start >= epochs * len(examples) // batch_size:
         return iter(())
-    # Grain shuffles each repetition anew.
+    # Grain shuffles each repetition differently.
     order = grain.MapDataset.source(examples).seed(seed).shuffle().repeat(epochs)
     if change:
         order = order.random_map(lambda clip, rng: clip | {"wave": change(clip["wave"], rng)})

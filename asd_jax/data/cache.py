@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int16
 
-from asd_jax.data.audio import read_clip, read_clip_int16
+from asd_jax.data.audio import read_clip, read_clip_int16, to_float32
 from asd_jax.data.clips import Clip
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import open_regular
@@ -63,7 +63,7 @@ class ClipCache:
         self._files = None
         self._places: dict[str, Place] = {}
         # The hashes of the clips whose checksum has been verified.
-        self._sound: set[str] = set()
+        self._intact: set[str] = set()
         self._maps: dict[Path, np.memmap] = {}
         # The newest index is read last, so that the latest decoding of a clip is used.
         for index in sorted(self.folder.glob("*.index"), key=os.path.getmtime):
@@ -76,7 +76,7 @@ class ClipCache:
             InputError: For the same reasons as `read_clip`, or because the folder cannot be
                 written.
         """
-        return self.read_int16(path) * np.float32(1 / 32768)
+        return to_float32(self.read_int16(path))
 
     def read_int16(self, path: str | Path) -> Int16[np.ndarray, "s"]:
         """Returns the int16 waveform that `read_clip_int16` returns; a view of the mapped pack if
@@ -92,9 +92,9 @@ class ClipCache:
             except FileNotFoundError:
                 self._forget(place[0])
             else:
-                if key in self._sound or zlib.crc32(samples) == place[3]:
+                if key in self._intact or zlib.crc32(samples) == place[3]:
                     # The checksum reads all samples, so it is verified once per process.
-                    self._sound.add(key)
+                    self._intact.add(key)
                     return samples
         # Samples that are absent, deleted or damaged are decoded again.
         samples = read_clip_int16(path, **self.settings)
@@ -152,10 +152,10 @@ class ClipCache:
                 # The lock keeps samples and index lines of several reading threads apart.
                 first = pack.tell() // 2
                 _write_whole(pack, samples.tobytes())
-                summed = zlib.crc32(samples)
+                checksum = zlib.crc32(samples)
                 # The index line comes last, because it marks the samples as complete.
-                _write_whole(index, f"{key} {first} {len(samples)} {summed}\n".encode())
-                self._places[key] = Path(pack.name), first, len(samples), summed
+                _write_whole(index, f"{key} {first} {len(samples)} {checksum}\n".encode())
+                self._places[key] = Path(pack.name), first, len(samples), checksum
         except OSError as error:
             raise CacheError(
                 f"{self.folder}: cannot write the cache of decoded clips ({error})"
@@ -184,9 +184,9 @@ def _read_index(index: Path) -> dict[str, Place]:
     # A crash may have cut the last line, or left samples that it names unwritten.
     for line in lines:
         if match := _LINE.fullmatch(line):
-            first, count, summed = (int(number) for number in match.groups()[1:])
+            first, count, checksum = (int(number) for number in match.groups()[1:])
             if first + count <= there:
-                places[match[1].decode()] = (pack, first, count, summed)
+                places[match[1].decode()] = (pack, first, count, checksum)
     return places
 
 

@@ -20,7 +20,7 @@ _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"(c) ")
 # A size from here on that exceeds the file is one that programs write when they do not know the
 # size: arecord 0x80000000, sox 0x7FFFF000, services 2000000000, ffmpeg 0xFFFFFFFF. A recording that
 # is complete may have such a size too.
-_ENDLESS = 2_000_000_000
+ENDLESS = 2_000_000_000
 # So few bytes after the samples cannot be a lost recording.
 _SCRAP = 512
 
@@ -92,7 +92,7 @@ def known_size(
         chunks = itertools.islice(_walkable(file, place, end, kind), 1 << 12)
         # If only chunks follow until the end of the file, nothing was recorded.
         return 0 if all(chunks) else None
-    return None if stated > left and stated >= _ENDLESS else stated
+    return None if stated > left and stated >= ENDLESS else stated
 
 
 def bytes_present(place: int, stated: int | None, end: int, whole: int) -> int:

@@ -84,14 +84,14 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
     name = labelled or os.path.basename(path)
     # Training clips are normal by definition, others unknown until something says so.
     unsaid = 0 if split == "train" else -1
-    said = parse_name(name, supplemental=split == "supplemental")
-    if said is None and name.startswith("section_"):
+    parsed = parse_name(name, supplemental=split == "supplemental")
+    if parsed is None and name.startswith("section_"):
         raise InputError(
             f"{path}: not a DCASE file name; expected "
             "section_<SS>_<source|target>_<train|test>_<normal|anomaly>_<NNNN>_<attributes>.wav, "
             "or section_<SS>_<NNNN>.wav for unlabelled test clips"
         )
-    if said is None:
+    if parsed is None:
         return Clip(
             path=path,
             machine=machine,
@@ -102,23 +102,23 @@ def parse_clip(path: str | Path, machine: str, split: str, *, labelled: str | No
             attribute="",
         )
     # A test clip among the training clips would be learnt as normal sound.
-    if said.split not in (None, split):
+    if parsed.split not in (None, split):
         raise InputError(
-            f"{path}: a {said.split} clip in the {split} folder; move it to where it belongs"
+            f"{path}: a {parsed.split} clip in the {split} folder; move it to where it belongs"
         )
     # Sections become parts of the names of output files.
-    check_name("section", said.section, at=path)
-    label = unsaid if said.label is None else said.label
+    check_name("section", parsed.section, at=path)
+    label = unsaid if parsed.label is None else parsed.label
     if split == "train" and label == 1:
         raise InputError(f"{path}: an anomaly in the train folder, which is for normal sound only")
     return Clip(
         path=path,
         machine=machine,
-        section=said.section,
+        section=parsed.section,
         split=split,
-        domain=said.domain,
+        domain=parsed.domain,
         label=label,
-        attribute=said.attribute,
+        attribute=parsed.attribute,
     )
 
 
@@ -262,14 +262,13 @@ def machine_clips(
     for clip in clips:
         first = seen.setdefault((clip.split, os.path.basename(clip.path)), clip.path)
         if first != clip.path:
-            said = (
+            message = (
                 f"{clip.path} and {first}: two {clip.split} clips of one name, by which scores "
-                "are told apart; "
+                "are told apart; rename one, or give the folder of one edition as root"
             )
-            said += "rename one, or give the folder of one edition as root"
             if bad is None:
-                raise InputError(said)
-            bad.append(said)
+                raise InputError(message)
+            bad.append(message)
     return clips
 
 
@@ -312,8 +311,8 @@ def sound_files(
     found = list_recursively(folder)
     lines = left_out_lines(found.left_out)
     if not found.files:
-        said = "; ".join([f"(known endings: {' '.join(AUDIO_ENDINGS)})", *lines])
-        raise InputError(f"{folder}: no recordings in it {said}")
+        details = "; ".join([f"(known endings: {' '.join(AUDIO_ENDINGS)})", *lines])
+        raise InputError(f"{folder}: no recordings in it {details}")
     for line in lines if report else ():
         report(line)
     return found.files

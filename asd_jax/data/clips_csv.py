@@ -42,25 +42,30 @@ def add_table(path: Path, clips: dict[str, Any]) -> dict[str, Any]:
                 f"{at} names {file!r}, which is not there (names are relative to the table)"
             )
         clip = clips[file]
-        said = {key: row[key] for key in ("attribute", "section") if row.get(key)}
+        changes = {key: row[key] for key in ("attribute", "section") if row.get(key)}
         for kind in ("attribute", "section"):
-            if kind in said:
-                check_name(kind, said[kind], at=at)
+            if kind in changes:
+                check_name(kind, changes[kind], at=at)
         if "domain" in row:
-            said["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
+            changes["domain"] = _meaning(at, "domain", row["domain"], _DOMAINS)
         if "label" in row:
-            said["label"] = _meaning(at, "label", row["label"], _LABELS)
+            changes["label"] = _meaning(at, "label", row["label"], _LABELS)
         # Clips in train/ are normal whether or not the table labels them.
         if clip.split == "train":
-            if said.pop("label", 0) == 1:
+            if changes.pop("label", 0) == 1:
                 raise InputError(
                     f"{at} calls {file} an anomaly; the train folder is for normal sound only"
                 )
-        described[file] = dataclasses.replace(clip, **said)
+        described[file] = dataclasses.replace(clip, **changes)
     return described
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Returns (columns, rows) of a csv file with a header; missing cells are "".
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     try:
         # Spreadsheets write a byte order mark.
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -69,13 +74,20 @@ def _rows(path: Path) -> list[dict[str, str]]:
             rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not readable as csv ({error})") from error
+    # csv collects surplus cells under None, and fills missing ones with None.
+    return columns, [
+        {key: (value or "").strip() for key, value in row.items() if key} for row in rows
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    columns, rows = read_table(path)
     if "file" not in columns or set(columns) - set(COLUMNS):
         raise InputError(
             f"{path}: expected a header of file and any of {', '.join(COLUMNS[1:])}; found "
             f"{columns}"
         )
-    # csv collects surplus cells under None, and fills missing ones with None.
-    return [{key: (value or "").strip() for key, value in row.items() if key} for row in rows]
+    return rows
 
 
 def _meaning(at: str, column: str, word: str, meanings: dict):

@@ -137,13 +137,13 @@ def _one_block(file: BinaryIO, begin: int, place: int, stated: int | None, end: 
 def _nist(file: BinaryIO, begin: int, end: int) -> Sound:
     """Returns the audio data of a NIST SPHERE file, whose header lists name, type and value."""
     lines = read_at(file, begin, 1 << 14).decode("latin-1").splitlines()
-    said = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
+    fields = {words[0]: words[2] for line in lines if len(words := line.split()) == 3}
     try:
         # The second line states the size of the header.
         header = int(lines[1])
-        count = int(said["sample_count"])
-        channels = int(said.get("channel_count", 1))
-        size = count * channels * int(said["sample_n_bytes"])
+        count = int(fields["sample_count"])
+        channels = int(fields.get("channel_count", 1))
+        size = count * channels * int(fields["sample_n_bytes"])
     except (LookupError, ValueError) as error:
         raise InputError("a damaged NIST header") from error
     return _one_block(file, begin, begin + header, size, end)

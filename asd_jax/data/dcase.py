@@ -73,6 +73,16 @@ class Edition:
     channels: int = 1
     clips: int = 0
 
+    @property
+    def evaluation_files(self) -> dict[str, list[tuple[str, str]]]:
+        """{evaluation machine: (section, domain) of each score file of a submission}."""
+        # Only 2021 splits a section's scores into one file per domain.
+        domains = self.domains if self.names == "domain folders" else ("",)
+        return {
+            machine: [(section, domain) for section in sections for domain in domains]
+            for machine, sections in self.evaluation.items()
+        }
+
 
 EDITIONS = {
     edition.year: edition

@@ -183,8 +183,8 @@ def _in_words() -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError("no such file") from error
     except soundfile.LibsndfileError as error:
-        said = _CLEAR.get(error.error_string, "damaged, or of a coding that is not known here")
-        raise InputError(f"not readable as audio ({said}); {TO_WAV}") from error
+        reason = _CLEAR.get(error.error_string, "damaged, or of a coding that is not known here")
+        raise InputError(f"not readable as audio ({reason}); {TO_WAV}") from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})") from error
     except (RuntimeError, TypeError, ValueError, struct.error) as error:

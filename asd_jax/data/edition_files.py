@@ -180,11 +180,11 @@ def fetch_ground_truth(session, table: Edition, output: Path, base_url: str) -> 
             evaluator_rows(part) if evaluators else read_ground_truth([part])
         except (DownloadError, InputError) as error:
             part.unlink(missing_ok=True)
-            said = f"no ground truth: {error}; the evaluation clips stay without labels"
+            message = f"no ground truth: {error}; the evaluation clips stay without labels"
             if base_url.rstrip("/") == ZENODO:
-                return [DownloadError(said)]
+                return [DownloadError(message)]
             # A mirror that has only the recordings is sufficient.
-            print_error(f"warning: {said}")
+            print_error(f"warning: {message}")
             return []
         part.replace(path)
     print_line(f"ground truth in {folder}. {GROUND_TRUTH_LICENCE}")

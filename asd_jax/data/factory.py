@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from asd_jax.data.audio import to_int16
 from asd_jax.data.machines import (
     FAULTS,
     MACHINES,
@@ -235,11 +236,9 @@ def _write_set(
 
 def _write_wav(root: Path, recipe: _Recipe, seed: int, clip_seconds: float | int) -> None:
     wave = _synthesise(recipe, seed, clip_seconds).wave
-    # Rounded here, because soundfile would scale floats by 32767.
-    samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
     # The file is written from memory because soundfile does not report what is wrong with a disk.
     content = io.BytesIO()
-    soundfile.write(content, samples, SAMPLE_RATE, format="WAV")
+    soundfile.write(content, to_int16(wave), SAMPLE_RATE, format="WAV")
     (root / recipe.path).write_bytes(content.getvalue())
 
 

@@ -12,6 +12,7 @@ import soundfile
 from jaxtyping import Float
 from scipy.signal import fftconvolve
 
+from asd_jax.data.audio import to_int16
 from asd_jax.data.machines import SAMPLE_RATE
 from asd_jax.data.synthesis import FactoryClip
 
@@ -75,8 +76,7 @@ def stereo_clip(
 
 def write_stereo(path: str | Path, wave: Float[np.ndarray, "2 s"]) -> None:
     """Writes a recording of two channels with 16 bits a sample."""
-    samples = np.clip(np.rint(32768 * wave), -32768, 32767).astype(np.int16)
-    soundfile.write(path, samples.T, SAMPLE_RATE)
+    soundfile.write(path, to_int16(wave).T, SAMPLE_RATE)
 
 
 def _path(rng: np.random.Generator, *, metres: float) -> np.ndarray:

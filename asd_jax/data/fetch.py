@@ -72,12 +72,12 @@ class _Patience:
         self.tries = 0
         self.since = time.monotonic()
 
-    def lost(self, passing: _Passing, stand: str) -> None:
+    def lost(self, passing: _Passing, progress: str) -> None:
         """Waits before the next attempt.
 
         Args:
             passing: Why the last attempt brought no data.
-            stand: How far the download has come, for the message.
+            progress: How far the download has come, for the message.
 
         Raises:
             DownloadError: There were too many attempts. The message says why and how far the
@@ -85,7 +85,7 @@ class _Patience:
         """
         self.tries += 1
         if self.tries == STALLS or time.monotonic() - self.since > PATIENCE_S:
-            raise DownloadError(f"{self.url}: {stand}: {passing}; run again to go on")
+            raise DownloadError(f"{self.url}: {progress}: {passing}; run again to go on")
         # The second attempt comes at once; a broken connection may work again directly.
         wait = max(passing.wait, BACKOFF_S * 2 ** (self.tries - 2) if self.tries > 1 else 0)
         print_error(f"{self.url}: {passing}; try {self.tries + 1} of {STALLS} in {wait:.0f} s")
@@ -194,7 +194,7 @@ def _complete(
                 session=session,
                 url=url,
                 part=part,
-                # More bytes than expected are no part of the file, so it is fetched anew.
+                # More bytes than expected are no part of the file, so it is fetched again.
                 have=have if have < size else 0,
                 size=size,
                 progress=progress,
@@ -230,19 +230,19 @@ def _append(
         if response.status_code == 416:  # the server rejects the range, so start again
             part.unlink(missing_ok=True)
             return
-        said = response.headers
-        resumes = response.status_code == 206 and said.get("Content-Range", "").startswith(
+        headers = response.headers
+        resumes = response.status_code == 206 and headers.get("Content-Range", "").startswith(
             f"bytes {have}-"
         )
         blocks = _blocks(response)
         missing = size - have if resumes else size
         # The sign-in page of a network, for example, is HTML of another length.
-        if said.get("Content-Length", str(missing)) != str(missing) or "html" in said.get(
+        if headers.get("Content-Length", str(missing)) != str(missing) or "html" in headers.get(
             "Content-Type", ""
         ):
             raise WrongResponse(
-                f"{url}: {said.get('Content-Length', 'some')} bytes of "
-                f"{said.get('Content-Type', 'no type')} where the record says {missing}; "
+                f"{url}: {headers.get('Content-Length', 'some')} bytes of "
+                f"{headers.get('Content-Type', 'no type')} where the record says {missing}; "
                 f"{content_summary(next(blocks, b''))}"
             )
         with open(part, "ab" if resumes else "wb") as file:

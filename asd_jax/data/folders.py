@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asd_jax.runtime.errors import InputError
 
+FileState = tuple[int, int]  # (time of the last change in ns, size in bytes)
 # The usual extensions of the formats that can be read.
 AUDIO_ENDINGS = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus")
 AUDIO_ENDINGS += (".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".caf", ".au", ".snd", ".sph", ".nist")
@@ -90,6 +91,18 @@ def list_recursively(folder: str | Path) -> Listing:
         found.folders += here.folders
         waiting += here.folders
     return dataclasses.replace(found, files=sorted(found.files))
+
+
+def file_states(files: Iterable[Path]) -> dict[Path, FileState]:
+    """Returns {file: state} of those files that have not been removed since they were listed."""
+    states = {}
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        states[path] = (status.st_mtime_ns, status.st_size)
+    return states
 
 
 def left_out_lines(left_out: Iterable[str]) -> list[str]:

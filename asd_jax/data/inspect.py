@@ -153,24 +153,24 @@ def _counts(values) -> dict[str, int]:
     return {str(value): count for value, count in sorted(collections.Counter(values).items())}
 
 
-def _cells(said: dict) -> dict[str, str]:
+def _cells(facts: dict) -> dict[str, str]:
     """Returns {heading: text} of one machine, with a heading for each of COLUMNS."""
-    train = [said["train"].get(domain, 0) for domain in ("source", "target", "unknown")]
+    train = [facts["train"].get(domain, 0) for domain in ("source", "target", "unknown")]
     test = [
-        sum(n for key, n in said["test"].items() if key.endswith(label))
+        sum(n for key, n in facts["test"].items() if key.endswith(label))
         for label in _LABEL.values()
     ]
-    least, most = (said["seconds"].get(key, 0.0) for key in ("least", "most"))
+    least, most = (facts["seconds"].get(key, 0.0) for key in ("least", "most"))
     texts = (
-        " ".join(said["sections"]),
+        " ".join(facts["sections"]),
         *map(str, train),
         *map(str, test),
-        str(said["supplemental"]),
-        str(len(said["attributes"])),
+        str(facts["supplemental"]),
+        str(len(facts["attributes"])),
         f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}",
-        " ".join(f"{int(rate) / 1000:g}" for rate in said["sampling_rates"]),
-        " ".join(said["channels"]),
-        str(len(said["problems"])),
+        " ".join(f"{int(rate) / 1000:g}" for rate in facts["sampling_rates"]),
+        " ".join(facts["channels"]),
+        str(len(facts["problems"])),
     )
     return dict(zip(COLUMNS, texts, strict=True))
 
@@ -183,7 +183,7 @@ def show(found: dict) -> None:
     title = (
         f"{found['root']}: {found['clips']} clips, {found['training_classes']} classes for training"
     )
-    rows = {machine: _cells(said) for machine, said in found["machines"].items()}
+    rows = {machine: _cells(facts) for machine, facts in found["machines"].items()}
     table = Table(title=title, header_style="bold")
     # In a narrow terminal the headings are folded, and the names stay whole.
     table.add_column("machine", no_wrap=True)
@@ -197,8 +197,8 @@ def show(found: dict) -> None:
     print_table(table)
     problems = [
         (machine, problem)
-        for machine, said in found["machines"].items()
-        for problem in said["problems"]
+        for machine, facts in found["machines"].items()
+        for problem in facts["problems"]
     ]
     for machine, problem in problems[:SHOWN]:
         print_line(f"{machine}: {problem}")

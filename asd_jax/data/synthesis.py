@@ -1,6 +1,6 @@
 """Synthesises one recording of a machine of the factory, with its components and its fault.
 
-asd_jax.data.machines contains the physics, asd_jax.data.factory writes whole data sets.
+asd_jax/data/physics.py contains the physics, asd_jax/data/factory.py writes whole data sets.
 """
 
 import copy
@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
-from asd_jax.data import machines as physics
+from asd_jax.data import physics
 from asd_jax.data.machines import (
     CYCLIC,
     FAULTS,

@@ -11,8 +11,8 @@ from jaxtyping import Shaped
 
 from asd_jax.data.audio import audio_format, fit_length
 from asd_jax.data.clips import Clip
-from asd_jax.features.filter_bank import FRAME_MS, HOP_MS
 from asd_jax.features.front_end import FRAME_MULTIPLE
+from asd_jax.features.settings import FRAME_MS, HOP_MS
 from asd_jax.runtime.errors import InputError
 
 LENGTHS = ("fit", "window", "bucket")

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from asd_jax.data.audio import resample
 from asd_jax.data.simulated_session import COLOUR_DB, smooth_colours
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.processing import windows_of
+from asd_jax.detector.processing import cut_waveform
 from asd_jax.detector.views import mel_front_end, views
 from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.runtime.errors import InputError
@@ -81,7 +81,7 @@ def adapted(detector: Detector, waves: Sequence[Float[np.ndarray, "s"]]) -> Adap
         raise InputError("no sound to adapt to")
     settings = detector.settings
     rate = detector.input_rate
-    windows = np.concatenate([windows_of(wave, settings, rate)[0] for wave in waves])
+    windows = np.concatenate([cut_waveform(wave, settings, rate)[0] for wave in waves])
     return adapted_to_windows(detector, windows)
 
 

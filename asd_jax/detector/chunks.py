@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
+from asd_jax.data.audio import to_float32
 from asd_jax.data.decode import open_recording
 from asd_jax.detector.sample_format import SampleFormat, wav_encoding
 from asd_jax.runtime.errors import InputError
@@ -62,10 +61,9 @@ def _decoded(path: Path) -> Iterator[tuple[bytes, None]]:
     """Yields the samples of a compressed file as the bytes of floats."""
     with open_recording(path) as sound:
         for block in sound.blocks():
-            # Recordings of 16 bits are decoded to integers, all others to floats.
-            scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
             for start in range(0, len(block), CHUNK):
-                yield (block[start : start + CHUNK] * scale).astype("<f4").tobytes(), None
+                part = to_float32(block[start : start + CHUNK])
+                yield part.astype("<f4").tobytes(), None
 
 
 def chunks_of_file(path: str | Path) -> Iterator[tuple[bytes, None]]:

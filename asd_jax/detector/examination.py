@@ -9,12 +9,12 @@ from jaxtyping import Float
 from asd_jax.detector.defects import MESSAGES, another_rate, defects
 from asd_jax.detector.heat_map import HeatMap, anomalous_cells, grid
 from asd_jax.detector.notes import Kind, Note
-from asd_jax.detector.processing import windows_of
+from asd_jax.detector.processing import cut_waveform
 from asd_jax.detector.settings import Settings
 from asd_jax.detector.verdict import Verdict
 from asd_jax.detector.views import mel_front_end, second_starts, views
 from asd_jax.detector.where import Band, band_of, filter_edges
-from asd_jax.features.filter_bank import HOP_MS
+from asd_jax.features.settings import HOP_MS
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fusion import fused
 from asd_jax.scoring.back_ends.knn import nearest
@@ -39,7 +39,7 @@ def examine_all(
             )
     if not waves:
         return []
-    cut = [windows_of(wave, settings, detector.input_rate) for wave in waves]
+    cut = [cut_waveform(wave, settings, detector.input_rate) for wave in waves]
     # All windows go through the encoder together, which is faster than one waveform at a time.
     scores, seconds = detector.process(np.concatenate([windows for windows, _ in cut]))
     verdicts = []
@@ -77,7 +77,7 @@ def explain(detector: "Detector", wave, settings: Settings) -> HeatMap:
         )
     bank = detector.bank
     tokens = detector.settings.tokens
-    windows, starts = windows_of(wave, settings, detector.input_rate)
+    windows, starts = cut_waveform(wave, settings, detector.input_rate)
     windows = detector.as_fitted(windows)
     vectors, _ = views(detector.pipeline, windows, with_rhythm="rhythm" in bank.scoring)
     worst = int(fused(bank.score(vectors)).argmax())

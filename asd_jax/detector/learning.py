@@ -131,7 +131,7 @@ def updated_attributes(
         known=_known(detector, len(further.windows)) if detector.reduced else None,
         first_removable=None if keep_odd else old,
     )
-    # What depends on the number of recordings is said anew by the fit.
+    # The fit reports again what depends on the number of recordings.
     lasting = [note for note in detector.notes if note.lasts]
     return learned_attributes(fitted, (*lasting, *notes))
 

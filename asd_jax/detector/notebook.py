@@ -29,7 +29,6 @@ def heat_map_svg(heat) -> str:
         energies,
         None,
         heat.front_end.filter_centres,
-        hop_seconds=0.01,
         decibels=spectrograms.decibel_range(energies),
         heat=heat.values,
     )

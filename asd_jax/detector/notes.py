@@ -19,7 +19,7 @@ class Kind(enum.StrEnum):
     LOSSY_RECORDINGS = "lossy_recordings"
     LEFT_OUT = "left_out"
     DOMAINS = "domains"
-    # On a fit, and decided anew when further recordings are learned.
+    # On a fit, and decided again when further recordings are learned.
     THRESHOLD = "threshold"
     TOO_FEW = "too_few"
     SESSIONS = "sessions"

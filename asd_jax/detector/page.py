@@ -185,7 +185,6 @@ def _spectrogram(
         energies,
         None,
         front_end.filter_centres,
-        hop_seconds=0.01,
         decibels=spectrograms.decibel_range(reference),
         heat=heat,
     )

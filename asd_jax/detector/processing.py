@@ -14,6 +14,7 @@ from asd_jax.detector.defects import defects
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.settings import Settings
 from asd_jax.detector.views import rate_of, views, views_and_unsteadiness
+from asd_jax.features.settings import FRAME_MS
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.normal_windows import NormalWindows, SimulatedWindows
 from asd_jax.scoring.patch_bank import Considered
@@ -70,7 +71,7 @@ class Processed:
                 np.concatenate([recording, more_recording + first], axis=1),
             )
         further = more.windows
-        # Groups and sessions are determined anew when the bank is fitted.
+        # Groups and sessions are determined again when the bank is fitted.
         number = further.recording + first
         further = dataclasses.replace(further, recording=number, group=number, session=number)
         rows = np.concatenate([self.simulated.rows, more.simulated.rows + len(self.windows)])
@@ -119,7 +120,7 @@ def process(
     `names` are those of the recordings, for the notes.
 
     Raises:
-        InputError: there are no recordings, or as for `windows_of`.
+        InputError: there are no recordings, or as for `cut_waveform`.
     """
     patches = Considered()
     short = 0
@@ -127,7 +128,7 @@ def process(
     processed: list[Processed] = []
     defective: dict[str, list[int]] = {name: [] for name in _DEFECTS}
     for number, wave in enumerate(waves):
-        windows, starts = windows_of(wave, settings, rate_of(pipeline))
+        windows, starts = cut_waveform(wave, settings, rate_of(pipeline))
         patches.add(heat_map.patches(pipeline, settings.tokens, windows), number)
         processed.append(_processed(pipeline, windows, starts, SIMULATED - simulated))
         simulated += len(processed[-1].simulated)
@@ -205,7 +206,7 @@ def _join_views(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarr
     return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
 
 
-def windows_of(
+def cut_waveform(
     wave: np.ndarray, settings: Settings, rate: int
 ) -> tuple[Float[np.ndarray, "b s"], Float[np.ndarray, "b"]]:
     """Returns (windows "b s" at the sampling rate `rate`, start of each in seconds).
@@ -224,8 +225,10 @@ def windows_of(
         raise InputError(
             f"a waveform of {wave.dtype} {wave.shape}; expected one channel of floats in [-1, 1]"
         )
-    if len(wave) * 1000 < 25 * settings.sample_rate:
-        raise InputError(f"a waveform of {len(wave)} samples is shorter than one frame of 25 ms")
+    if len(wave) * 1000 < FRAME_MS * settings.sample_rate:
+        raise InputError(
+            f"a waveform of {len(wave)} samples is shorter than one frame of {FRAME_MS} ms"
+        )
     if not np.isfinite(wave).all():
         raise InputError("a waveform with NaN or infinity among the samples")
     # Integers converted without scaling would be clipped to noise.

@@ -102,7 +102,7 @@ class Record:
     def _keep_evidence(self, time: float, wave: np.ndarray) -> tuple[str, str]:
         """Returns (what is anomalous in a window, folder of the evidence, "" if none was kept)."""
         verdict = self.detector.examine(wave, self.rate)
-        message = f"score {verdict.score:.2f} above {verdict.threshold:.2f}; {verdict.difference}"
+        message = verdict.alarm_message
         stamp = clock.strftime("%Y-%m-%d_%H-%M-%S", clock.localtime(time))
         machine = self.evidence / _UNSAFE.sub("_", self.recorder.machine)
         folder = machine / stamp

@@ -1,13 +1,12 @@
 """Finds recordings in files, folders and csv lists, with their domains and classes."""
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from asd_jax.data.clip_names import parse_name
 from asd_jax.data.clips import Clip, sound_files
-from asd_jax.data.clips_csv import add_table
+from asd_jax.data.clips_csv import add_table, read_table
 from asd_jax.detector.sessions import named_sessions
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.names import check_name
@@ -47,7 +46,8 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     """Returns (session of each normal recording, how it is known); sessions are None if unknown.
 
     The sessions are given by the column `session` of the list (or of a clips.csv in the folder), or
-    else by the subfolder, except for source and target. See `named_sessions` for the other sources.
+    else by the subfolder, except for source and target (in any case). See `named_sessions` for the
+    other sources.
 
     Args:
         clips: the recordings.
@@ -64,7 +64,8 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
     names = [os.path.relpath(clip.path, root) for clip in clips]
     names = [Path(name).as_posix() for name in names]
     folders = [
-        "/".join(part for part in Path(name).parts[:-1] if part not in DOMAINS) for name in names
+        "/".join(part for part in Path(name).parts[:-1] if part.lower() not in DOMAINS)
+        for name in names
     ]
     # A column that is empty throughout says nothing, so the folders decide.
     if any(sessions.get(name) for name in names):
@@ -74,17 +75,8 @@ def sessions_of(clips: Sequence[Clip], place: str | Path) -> tuple[list[str] | N
 
 def _session_column(table: Path) -> dict[str, str]:
     """Returns {file: session} of a csv list, empty if there is no list."""
-    if not table.is_file():
-        return {}
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            return {
-                Path(row["file"].strip()).as_posix(): (row.get("session") or "").strip()
-                for row in csv.DictReader(file)
-                if row.get("file")
-            }
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: not readable as csv ({error})") from error
+    _, rows = read_table(table) if table.is_file() else ([], [])
+    return {Path(row["file"]).as_posix(): row.get("session", "") for row in rows if row.get("file")}
 
 
 def recordings(paths: Sequence[str]) -> list[Path]:
@@ -145,14 +137,10 @@ def _clip(root: Path, name: str) -> Clip:
 
 def _listed(path: Path) -> list[str]:
     """Returns the column `file` of a csv list."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            if "file" not in (table.fieldnames or ()):
-                raise InputError(f"{path}: a list of recordings has a header with the column file")
-            names = [row["file"].strip() for row in table if (row["file"] or "").strip()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as csv ({error})") from error
+    columns, rows = read_table(path)
+    if "file" not in columns:
+        raise InputError(f"{path}: a list of recordings has a header with the column file")
+    names = [row["file"] for row in rows if row["file"]]
     if not names:
         raise InputError(f"{path}: names no recordings")
     for name in names:

@@ -15,7 +15,7 @@ from asd_jax.detector.views import RESERVED, rate_of, shapes
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.normal_bank import FEWEST_TO_COMPARE, NormalBank
 from asd_jax.scoring.normal_windows import (
-    DOMAINS,
+    BANKS,
     NormalWindows,
     SelfScores,
     SimulatedWindows,
@@ -80,7 +80,7 @@ def _check_numbers(tensors, header: Header) -> None:
     sizes = {
         "counted": 2,
         "evidence": 2,
-        "domain": len(DOMAINS),
+        "domain": len(BANKS),
         "group": windows,
         "recording": recordings,
         "session": int(tensors["session"].max()) + 1,
@@ -103,7 +103,7 @@ def _bank(tensors, header: Header) -> NormalBank:
         recording=tensors["recording"].astype(np.int64),
         start=tensors["start"],
         unsteadiness=tensors["unsteadiness"],
-        domain=np.array(DOMAINS)[tensors["domain"]],
+        domain=np.array(BANKS)[tensors["domain"]],
         group=tensors["group"].astype(np.int64),
         session=tensors["session"].astype(np.int64),
         scored=tensors["counted"].astype(bool),

@@ -182,7 +182,7 @@ def _alarms_a_day(detector: Detector) -> dict[str, float]:
     windows = 86400 / detector.settings.window_seconds
     bank = detector.bank
     # These are scores against other windows of the same session, as on the day of the fit.
-    same_session = np.mean(bank.own_session > detector.threshold)
+    same_session = np.mean(bank.fused_self_scores > detector.threshold)
     # n sessions cannot show a rate below 1 / (n + 1).
     least = 1 / (1 + len(np.unique(bank.normal_session)))
     too_few = len(bank.normal) < min_normal_sounds(detector.settings.false_alarm_rate)

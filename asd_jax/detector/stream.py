@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.data.audio import LOUDEST
+from asd_jax.data.chunks import ENDLESS
 from asd_jax.detector.foreign import ENOUGH, foreign
 from asd_jax.detector.sample_format import SampleFormat, to_floats, wav_encoding
 from asd_jax.runtime.errors import InputError
 
 _TO_WAV = "ffmpeg -i FILE -f wav -c:a pcm_s16le -"
-# A program that does not know the size of its output states at least this (see data/containers.py).
-_ENDLESS = 2_000_000_000
 _LONGEST_CHUNK = 1 << 20  # longest chunk in bytes that is not samples
 _BLOCK = 1 << 15  # frames decoded at a time
 
@@ -157,7 +156,7 @@ class Decoder:
             return
         self._bytes = self._bytes[8:]
         self._state = "samples"
-        self._remaining = size + size % 2 if 0 < size < _ENDLESS else None
+        self._remaining = size + size % 2 if 0 < size < ENDLESS else None
 
     def _read_format(self, content: bytes):
         """Reads the content of a chunk that states the format of the samples."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.normal_windows import DOMAINS
+from asd_jax.scoring.normal_windows import BANKS
 
 if TYPE_CHECKING:
     from asd_jax.detector.detector import Detector
@@ -51,7 +51,7 @@ def tables_of(detector: "Detector") -> dict[str, np.ndarray]:
     }
     tensors |= {
         "counted": self_scores.of.astype(np.uint8),
-        "domain": np.array([DOMAINS.index(name) for name in windows.domain], np.uint8),
+        "domain": np.array([BANKS.index(name) for name in windows.domain], np.uint8),
         "group": windows.group.astype(np.int32),
         "recording": windows.recording.astype(np.int32),
         "start": windows.start.astype(np.float64),

@@ -56,6 +56,11 @@ class Verdict:
         band = f", {self.band}" if self.band else ""
         return f"it differs most in its {VIEW_WORDS[self.view]}{band}"
 
+    @property
+    def alarm_message(self) -> str:
+        """Returns the score, the threshold and the difference, as the message of an alarm."""
+        return f"score {self.score:.2f} above {self.threshold:.2f}; {self.difference}"
+
     def noted(self, *notes: Note) -> "Verdict":
         """Returns the same verdict with further notes."""
         return dataclasses.replace(self, notes=(*self.notes, *notes))

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from asd_jax.features.filter_bank import HOP_MS
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.features.rhythm import rhythm
+from asd_jax.features.settings import HOP_MS
 from asd_jax.features.simam import MODES
 from asd_jax.models.encoder import Encoder, EncoderConfig
 from asd_jax.runtime.errors import InputError
@@ -33,8 +33,8 @@ RHYTHMIC = 0.5
 # Views that count only well above their usual scores. Most faults leave the rhythm as it is; its
 # chance variation cost steady faults up to 0.026 of AUC on the synthetic valve (benchmarks.timing).
 RESERVED = ("rhythm",)
-# Two judges score each view of the filter bank: the residual outside the directions in which normal
-# sounds vary, however large that variation is, and the distance to the nearest normal sound,
+# Two back ends score each view of the filter bank: the residual outside the directions in which
+# normal sounds vary, however large that variation is, and the distance to the nearest normal sound,
 # relative to the distances between normal sounds.
 FILTER_BANK = Scoring(back_end="pca_residual+local_density", distance="euclidean", standardize=True)
 # The best back end for the last block of the packaged encoder, by simulated faults in normal sounds

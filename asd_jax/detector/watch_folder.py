@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asd_jax.data.audio import read_clip, sampling_rate
-from asd_jax.data.folders import list_recursively
+from asd_jax.data.folders import FileState, file_states, list_recursively
 from asd_jax.data.windows import cut_windows
 from asd_jax.detector.defects import another_rate
 from asd_jax.detector.settings import SHORT
 from asd_jax.detector.stream import Event
 from asd_jax.detector.watch import Watch
 from asd_jax.runtime.errors import InputError
-
-FileState = tuple[int, int]  # (time of the last change in ns, size in bytes)
 
 
 def watch_folder(
@@ -150,11 +148,8 @@ class _Folder:
 def _files(folder: Path) -> tuple[dict[str, FileState], frozenset[str]]:
     """Returns {name: state} of the recordings in a folder, and lines about what is left out."""
     listing = list_recursively(folder)
-    files = {}
-    for path in listing.files:
-        try:
-            status = path.stat()
-        except OSError:  # the file was removed after the listing
-            continue
-        files[path.relative_to(folder).as_posix()] = (status.st_mtime_ns, status.st_size)
+    files = {
+        path.relative_to(folder).as_posix(): state
+        for path, state in file_states(listing.files).items()
+    }
     return files, frozenset(listing.left_out)

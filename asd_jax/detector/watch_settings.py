@@ -2,7 +2,22 @@
 
 import dataclasses
 
+import numpy as np
+from jaxtyping import Float
+
 from asd_jax.runtime.errors import InputError
+
+
+def release_score(normal: Float[np.ndarray, "n"], threshold: float, hysteresis: float) -> float:
+    """Returns the score at or below which an alarm may end.
+
+    Args:
+        normal: scores of the normal sounds.
+        threshold: score above which a window is anomalous.
+        hysteresis: how far the score lies on the way from the threshold to the usual score: 0 is
+            the threshold, 1 the median of the normal sounds.
+    """
+    return threshold - hysteresis * (threshold - float(np.median(normal)))
 
 
 @dataclasses.dataclass(frozen=True)

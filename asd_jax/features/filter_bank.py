@@ -14,15 +14,19 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from asd_jax.features.own import own_filters
-from asd_jax.features.settings import AUDIOSET_MEAN, AUDIOSET_STD, LOW_HZ, SPACINGS
+from asd_jax.features.settings import (
+    AUDIOSET_MEAN,
+    AUDIOSET_STD,
+    FRAME_MS,
+    HOP_MS,
+    LOW_HZ,
+    SPACINGS,
+)
 from asd_jax.runtime.functions import names_function
 
 Spacing = Literal["even", "mel", "gammatone"] | str  # or package.module:function
 
-# Kaldi's defaults, as EAT uses them
-FRAME_MS = 25
-HOP_MS = 10
-PRE_EMPHASIS = 0.97  # Kaldi's default
+PRE_EMPHASIS = 0.97  # Kaldi's default, as EAT uses it
 ENERGY_FLOOR = 2.0**-23  # float32 machine epsilon, Kaldi's floor before the logarithm
 DECIBELS = 10 / np.log(10)  # per unit of natural-log energy
 

@@ -136,7 +136,9 @@ class FrontEnd:
 
     def samples(self, frames: int) -> int:
         """Returns the smallest number of samples that gives the given number of frames."""
-        return (self.sample_rate * FRAME_MS + (frames - 1) * self.sample_rate * HOP_MS) // 1000
+        window = self.sample_rate * FRAME_MS // 1000
+        hop = self.sample_rate * HOP_MS // 1000
+        return window + (frames - 1) * hop
 
     @property
     def filters(self) -> Float[np.ndarray, "f k"]:

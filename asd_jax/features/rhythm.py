@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from asd_jax.features.filter_bank import HOP_MS
+from asd_jax.features.settings import HOP_MS
 
 BANDS = 8  # of the autocorrelation
 BROAD_BANDS = 4  # of order and pauses
@@ -47,7 +47,7 @@ def autocorrelation(energies: Float[Array, "b t f"]) -> Float[Array, "b r"]:
     """
     envelopes = _envelopes(energies, BANDS)
     frames = envelopes.shape[1]
-    steps = lags(envelopes.shape[1])
+    steps = lags(frames)
     power = jnp.square(envelopes).sum((1, 2))
     # Zeros beyond the end stand for what was not recorded; each lag has fewer products then.
     padded = jnp.pad(envelopes, ((0, 0), (0, max(steps, default=0)), (0, 0)))

@@ -9,7 +9,10 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import CheckedSettings, key
 
 SPACINGS = ("even", "mel", "gammatone")
-LOW_HZ = 20.0  # Kaldi's default; its upper edge is half the sample rate
+# Kaldi's defaults, as EAT uses them; Kaldi's upper edge is half the sample rate.
+FRAME_MS = 25
+HOP_MS = 10
+LOW_HZ = 20.0
 # of log mel energies over AudioSet (EAT repository)
 AUDIOSET_MEAN = -4.268
 AUDIOSET_STD = 4.569

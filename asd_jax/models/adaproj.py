@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from asd_jax.models.adacos import initial_scale, next_scale
+from asd_jax.models.arcface import unit
 
 _FLOOR = 1e-12
 
@@ -49,15 +50,11 @@ def projection_cosine(
     The projection of x is y = W^T W x with the unit vectors W, so that <x, y> / |y| needs only the
     cosines W x and the products W W^T of a class's vectors.
     """
-    x = _unit(x)
-    w = _unit(vectors)
+    x = unit(x)
+    w = unit(vectors)
     # The k x k products of a class's vectors are small; a projection per clip and class is not.
     near = jnp.einsum("be,cke->bck", x, w, precision="highest")
     # Full float32, as TF32 would shift the angles.
     gram = jnp.einsum("cke,cle->ckl", w, w, precision="highest")
     square = jnp.einsum("bck,ckl,bcl->bc", near, gram, near, precision="highest")
     return (near**2).sum(-1) / jnp.sqrt(jnp.maximum(square, _FLOOR))
-
-
-def _unit(x):
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), _FLOOR)

@@ -54,7 +54,7 @@ def _rows(subcentres: tuple[int, ...]) -> np.ndarray:
 
 def cosine_similarity(x: Float[Array, "b e"], y: Float[Array, "c e"]) -> Float[Array, "b c"]:
     """Returns the cosines between rows, in full float32 (a TF32 product would move the margin)."""
-    return jnp.matmul(_unit(x), _unit(y).T, precision="highest")
+    return jnp.matmul(unit(x), unit(y).T, precision="highest")
 
 
 def arcface_logits(
@@ -84,5 +84,6 @@ def arcface_loss(logits: Float[Array, "b c"], labels: Float[Array, "b c"]) -> Fl
     return optax.losses.softmax_cross_entropy(logits, labels).mean()
 
 
-def _unit(x):
+def unit(x: Float[Array, "*n e"]) -> Float[Array, "*n e"]:
+    """Returns vectors scaled to length 1; a vector of zeros stays."""
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -188,9 +188,9 @@ def ced_params(
 
 
 def _check_shapes(config: CEDConfig, params: dict) -> None:
-    wave = jax.ShapeDtypeStruct((1, PATCH, MELS), jnp.float32)
+    decibels = jax.ShapeDtypeStruct((1, PATCH, MELS), jnp.float32)
     # Shapes alone: nothing is computed.
-    expected = jax.eval_shape(CED(config).init, jax.random.key(0), wave)["params"]
+    expected = jax.eval_shape(CED(config).init, jax.random.key(0), decibels)["params"]
 
     def shapes(tree):
         flat, _ = jax.tree_util.tree_flatten_with_path(tree)

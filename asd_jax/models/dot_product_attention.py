@@ -15,7 +15,7 @@ from asd_jax.features.simam import Length
 from asd_jax.models.devices import map_own_clips, target_device
 from asd_jax.runtime.log import print_error
 
-ATTENTIONS = ("exact", "clip_by_clip", "cudnn")
+IMPLEMENTATIONS = ("exact", "clip_by_clip", "cudnn")
 # The number of tokens is padded to a multiple of 8: cuDNN needs an even number in training, and
 # tensor cores work on 8.
 MULTIPLE = 8
@@ -53,8 +53,8 @@ def attend_filled(
         fixed = isinstance(clips, int)  # in an export the number of clips is a symbol
         shape = (tokens, heads, width, qkv.dtype)
         attention = fastest_attention(target_device(), *shape) if fixed else "exact"
-    if attention not in ATTENTIONS:
-        raise ValueError(f"attention {attention!r}; known: auto, {', '.join(ATTENTIONS)}")
+    if attention not in IMPLEMENTATIONS:
+        raise ValueError(f"attention {attention!r}; known: auto, {', '.join(IMPLEMENTATIONS)}")
     return map_own_clips(functools.partial(_attend_as, attention), qkv)
 
 

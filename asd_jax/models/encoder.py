@@ -113,9 +113,8 @@ class EncoderConfig:
 
     @property
     def used_depth(self) -> int:
-        """The number of blocks up to the pooled one; those above do not affect the embedding."""
-        # The remainder turns a number from the end into one from the beginning.
-        return self.pooling.block % self.backbone.depth + 1
+        """The number of blocks up to the highest pooled one; the embedding depends on no others."""
+        return max(self.block_indices) + 1
 
     @property
     def embedding_dim(self) -> int:

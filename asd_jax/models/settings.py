@@ -24,14 +24,14 @@ class LoRA:
         rank: rank of the update.
         alpha: scale of the update times the rank.
         targets: which layers of a block have an update, some of TARGETS.
-        init: bound of A's uniform distribution: "he", sqrt(6 / inputs); "peft", sqrt(1 / inputs),
-            as the library peft does.
+        init: bound of A's uniform distribution: "peft", sqrt(1 / inputs), as in the library peft;
+            "he", sqrt(6 / inputs).
     """
 
     rank: int = 64
     alpha: float = 64.0
     targets: tuple[str, ...] = ("qkv",)
-    init: str = "he"
+    init: str = "peft"
 
     def __post_init__(self):
         if self.rank < 1 or not self.alpha > 0:

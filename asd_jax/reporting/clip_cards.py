@@ -180,11 +180,11 @@ def _pair(
         if bank is not None and what == "this clip":
             patches = energy_patches(energies[None])[0]
             heat = over_cells(bank.heat(patches), (FRAMES, FILTERS), *energies.shape)
-        # Frames are 10 ms apart.
-        look = {"hop_seconds": 0.01, "decibels": decibels, "heat": heat}
         shown = {"filter bank": energies, "SimAM weights": weights, "where it is odd": heat}
         caption = ", ".join(name for name, values in shown.items() if values is not None)
-        picture = spectrograms(energies, weights, front_end.filter_centres, **look)
+        picture = spectrograms(
+            energies, weights, front_end.filter_centres, decibels=decibels, heat=heat
+        )
         drawn.append(Plot(picture, f"{what}: {caption}"))
         sounds.append(Sound(what, sound_url(wave, front_end.sample_rate)))
     return drawn, sounds

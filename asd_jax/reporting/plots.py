@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.reporting.svg import ANOMALY, FAINT, INK, NORMAL, THIRD, svg_axes
+from asd_jax.reporting.table import COLUMNS, column_title
 from asd_jax.runtime.printable import printable
 from asd_jax.scoring.auc import MAX_FPR, tie_groups
 from asd_jax.scoring.intervals import Interval
 
 LONGEST_LABEL = 32  # characters, which take half of the width
-COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
 # Colour and pattern of the bars of each column.
 _BARS = (
     (NORMAL, ""),
@@ -275,8 +275,3 @@ def _short(name: str) -> str:
     """Returns a name for an axis, without its middle if it is long."""
     half = LONGEST_LABEL // 2
     return name if len(name) <= LONGEST_LABEL else f"{name[: half - 1]}…{name[-half:]}"
-
-
-def column_title(column: str) -> str:
-    """Returns the title of a column: auc_source becomes "AUC source"."""
-    return column.replace("auc", "AUC").replace("_", " ")

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from asd_jax.features.front_end import FrontEnd
 from asd_jax.reporting import plots
 from asd_jax.reporting.page import Plot, Section, Table
-from asd_jax.reporting.table import percent
+from asd_jax.reporting.table import COLUMNS, column_title, percent
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.intervals import section_intervals
@@ -54,7 +54,7 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
             [],
             ["No section has test clips known to be normal and anomalous: no AUC to show."],
         )
-    titles = [plots.column_title(column) for column in columns]
+    titles = [column_title(column) for column in columns]
     titles += [f"filter bank {title}" for title in titles if plain]
     shown = Plot(
         plots.auc_bars(bars),
@@ -67,9 +67,7 @@ def score_section(found: Mapping, scored: Mapping[str, MachineScores]) -> Sectio
 
 def _auc_columns(found: Mapping) -> list[str]:
     return [
-        c
-        for c in plots.COLUMNS
-        if any(c in v for of in found["machines"].values() for v in of.values())
+        c for c in COLUMNS if any(c in v for of in found["machines"].values() for v in of.values())
     ]
 
 
@@ -79,12 +77,14 @@ def mean_section(found: Mapping) -> Section:
     columns = _auc_columns(found)
     for machine, sections in found["machines"].items():
         for section, values in sections.items():
-            spread = found["standard_deviation"]["machines"][machine][section]
+            deviations = found["standard_deviation"]["machines"][machine][section]
             cells = [
-                text for c in columns for text in (percent(values.get(c)), percent(spread.get(c)))
+                text
+                for c in columns
+                for text in (percent(values.get(c)), percent(deviations.get(c)))
             ]
             rows.append([f"{machine} {section}", *cells])
-    titles = [title for c in columns for title in (plots.column_title(c), "deviation")]
+    titles = [title for c in columns for title in (column_title(c), "deviation")]
     return Section(
         "Scores",
         [Table(["machine", *titles], rows, "Percent, mean and standard deviation over seeds.")],

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from asd_jax.features.filter_bank import DECIBELS
+from asd_jax.features.settings import HOP_MS
 from asd_jax.reporting.svg import SHADES, svg_axes
 
 _IMAGE_COLUMNS = 256  # largest width of a spectrogram; longer clips are averaged
@@ -23,7 +24,6 @@ def spectrograms(
     weights: Float[np.ndarray, "t f"] | None,
     filter_hz: Float[np.ndarray, "f"],
     *,
-    hop_seconds: float,
     decibels: tuple[float, float],
     heat: Float[np.ndarray, "t f"] | None = None,
 ) -> str:
@@ -35,7 +35,6 @@ def spectrograms(
         log_energies: natural-log energies of the filter bank.
         weights: SimAM weights, 0.62 to 1, or None.
         filter_hz: centre frequency of each filter, for the axis.
-        hop_seconds: time between frames.
         decibels: range of the colours, so that clips can be compared.
         heat: how anomalous each cell is, in standard deviations of normal cells.
     """
@@ -68,14 +67,14 @@ def spectrograms(
     }
     with svg_axes(height, len(panels), margins=margins, sharex=True, squeeze=False) as (axes, svg):
         for panel, (values, colours, limits, title) in zip(axes[:, 0], panels, strict=True):
-            _image(panel, values, colours, limits, hop_seconds)
+            _image(panel, values, colours, limits)
             _filter_axis(panel, filter_hz)
             panel.set_title(title, loc="left")
         axes[-1, 0].set_xlabel("time (s)")
     return svg[0]
 
 
-def _image(axes, values, colours, limits, hop_seconds):
+def _image(axes, values, colours, limits):
     # Matplotlib takes half a second to import, so only code that draws imports it.
     import matplotlib
 
@@ -93,7 +92,7 @@ def _image(axes, values, colours, limits, hop_seconds):
         aspect="auto",
         interpolation="none",
         # Half a row more on each side makes a filter's number the centre of its row.
-        extent=(0, frames * hop_seconds, -0.5, filters - 0.5),
+        extent=(0, frames * (HOP_MS / 1000), -0.5, filters - 0.5),
     )
 
 

@@ -63,16 +63,16 @@ def verdict_lines(
     # Embeddings of other models come without the filter bank's.
     if baseline is None:
         return lines
-    said = f"The filter bank alone, without a model: {percent(baseline)} %."
+    alone = f"The filter bank alone, without a model: {percent(baseline)} %."
     # Without the baseline's scores of clips, nothing can be paired.
     if plain is None:
-        return [*lines, said]
+        return [*lines, alone]
     # By file name, as the two may list the clips in different orders.
     others = dict(zip(*_clips(plain, files=True), strict=True))
     keys, _ = _clips(scored, files=True)
     # A paired comparison needs the same clips.
     if set(keys) != set(others):
-        return [*lines, said]
+        return [*lines, alone]
     less = paired_bootstrap(clips, scores, [others[key] for key in keys], year)
     # An interval that excludes zero is a difference beyond chance.
     meaning = (
@@ -84,7 +84,7 @@ def verdict_lines(
     )
     return [
         *lines,
-        f"{said} On the same clips, the difference is {100 * less.difference:+.2f} percentage "
+        f"{alone} On the same clips, the difference is {100 * less.difference:+.2f} percentage "
         f"points, 95 % interval {100 * less.low:+.2f} to {100 * less.high:+.2f}: {meaning}.",
     ]
 

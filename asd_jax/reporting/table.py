@@ -9,14 +9,13 @@ from rich.text import Text
 from asd_jax.runtime.log import print_raw
 from asd_jax.runtime.printable import printable
 
-_TITLES = {
-    "auc": "AUC",
-    "auc_source": "AUC source",
-    "auc_target": "AUC target",
-    "pauc": "pAUC",
-    "pauc_source": "pAUC source",
-    "pauc_target": "pAUC target",
-}
+# of results.json, in the order in which tables and plots show them
+COLUMNS = "official_score", "auc_source", "auc_target", "auc", "pauc", "pauc_source", "pauc_target"
+
+
+def column_title(column: str) -> str:
+    """Returns the title of a column: auc_source becomes "AUC source"."""
+    return column.replace("auc", "AUC").replace("_", " ")
 
 
 def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
@@ -35,9 +34,9 @@ def results_table(results: Mapping, baseline: Mapping | None = None) -> Table:
     table.add_column("machine", no_wrap=True)
     table.add_column("section", no_wrap=True)
     for column in columns:
-        table.add_column(_TITLES[column], justify="right")
+        table.add_column(column_title(column), justify="right")
     for column in columns if baseline else ():
-        table.add_column(f"filter bank {_TITLES[column]}", justify="right", style="dim")
+        table.add_column(f"filter bank {column_title(column)}", justify="right", style="dim")
     for machine, sections in results["machines"].items():
         for section, values in sections.items():
             # The baseline may lack a machine, whose cells then show "-".
@@ -122,7 +121,7 @@ def _columns(results: Mapping) -> list[str]:
         for values in sections.values()
         for column in values
     }
-    return [column for column in _TITLES if column in found]
+    return [column for column in COLUMNS if column in found]
 
 
 def _cells(values: Mapping[str, float], columns: list[str]) -> list[str]:
@@ -131,5 +130,5 @@ def _cells(values: Mapping[str, float], columns: list[str]) -> list[str]:
 
 def _title(what: str, results: Mapping) -> str:
     score = results.get("official_score")
-    said = "none (the notes say why)" if score is None else f"{percent(score)} %"
-    return f"{what} {results['year']}: {said}"
+    value = "none (the notes say why)" if score is None else f"{percent(score)} %"
+    return f"{what} {results['year']}: {value}"

@@ -99,7 +99,9 @@ def _write_tokens(
     )
     # Written, not memory-mapped: a full disk kills a process that writes to a map.
     with atomic_file(shard / FILE) as file:
-        for n, batch in enumerate(progress(batches, len(windows), "clips, their tokens", size)):
+        for n, batch in enumerate(
+            progress(batches, len(windows), "clips whose tokens are computed", size)
+        ):
             found = np.asarray(tokens_of(params, batch["wave"], batch["simam_mode"]))
             if n == 0:
                 shape = (len(windows), *found.shape[1:])

@@ -178,8 +178,7 @@ def clip_windows(
     data = config.data
     samples = round(data.clip_seconds * rate)
     hop = round(data.hop_seconds * rate)
-    # A patch has PATCH hops of 10 ms, and its last frame is 15 ms (240 samples) longer than a hop.
-    if samples < rate * PATCH // 100 + 240:
+    if samples < FrontEnd().samples(PATCH):
         raise InputError(
             f"data.clip_seconds={data.clip_seconds}: too short, EAT needs {PATCH} frames (0.175 s)"
         )

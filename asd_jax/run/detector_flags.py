@@ -18,8 +18,8 @@ def fit_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--normal",
         required=True,
-        help="folder (or csv list) of recordings of the healthy machine, or one file; up to an "
-        "hour each",
+        help="folder (or csv list) of recordings of the healthy machine, or one file; each up to "
+        "an hour long",
     )
     add("--output", required=True, help="detector file to write")
     add(
@@ -72,7 +72,7 @@ def update_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--normal",
         required=True,
-        help="folder (or csv list) of further recordings, confirmed to be normal, or one",
+        help="folder (or csv list) of further recordings, confirmed to be normal, or one file",
     )
     add(
         "--output",

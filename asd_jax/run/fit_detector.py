@@ -128,7 +128,7 @@ def _training_of(args: argparse.Namespace, clips: Sequence[Clip], **made_with) -
             if run.checkpoints.exists():
                 print_error(
                     f"{run.workdir} holds a training with other recordings or settings: it is "
-                    "removed, and begun anew"
+                    "removed, and started again"
                 )
             run.remove()
             write_json(run.config, config)

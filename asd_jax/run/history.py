@@ -115,8 +115,8 @@ def _finite(value):
 
 
 def _line(row: dict) -> str:
-    said = f"; {row['acknowledged_by']}: {row['note']}" if row["acknowledged"] else ""
+    note = f"; {row['acknowledged_by']}: {row['note']}" if row["acknowledged"] else ""
     return (
         f"{row['case']:>4}  {row['machine']}  {row['state']}  since {row['raised']}  "
-        f"peak {row['peak']:.2f} of {row['threshold']:.2f}  {row['message']}{said}"
+        f"peak {row['peak']:.2f} of {row['threshold']:.2f}  {row['message']}{note}"
     )

@@ -1,7 +1,7 @@
 """Checks before a run what data.channel=cancelled or guarded would take from each machine.
 
-The far microphone hears the machine too. Where the machine is louder than the room, the filter that
-should remove the room removes the machine, and a fault with it.
+The far microphone records the machine too. Where the machine is louder than the room, the filter
+that should remove the room removes the machine, and a fault with it.
 """
 
 from collections.abc import Sequence
@@ -47,14 +47,16 @@ def check_cancelling(data: Recordings, clips: Sequence[Clip]) -> None:
         if data.channel == "guarded":
             # That share stays.
             removed -= of_machine
-        said = f"{machine}: cancelling removes {100 * removed:.0f} % of the near channel's energy"
+        message = (
+            f"{machine}: cancelling removes {100 * removed:.0f} % of the near channel's energy"
+        )
         if data.channel == "cancelled" and of_machine > MACHINE_SHARE:
-            said = (
-                f"WARNING: {said}, {100 * of_machine:.0f} % at frequencies that are louder near "
+            message = (
+                f"WARNING: {message}, {100 * of_machine:.0f} % at frequencies that are louder near "
                 "than far: the machine itself, and faults with it; --config.data.channel=guarded "
                 "keeps them"
             )
-        print_line(said)
+        print_line(message)
 
 
 def _channels(data: Recordings, path: str) -> list[np.ndarray]:

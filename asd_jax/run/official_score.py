@@ -117,18 +117,12 @@ def check_submission(files: ScoreFiles) -> None:
     problems.
     """
     year = edition(files.year)
-    # Only 2021 splits a section's scores into one file per domain.
-    domains = year.domains if year.names == "domain folders" else ("",)
-    expected = {
-        m: [(s, domain) for s in sections for domain in domains]
-        for m, sections in year.evaluation.items()
-    }
     for folder in files.folders:
         clips = read_submission(
             folder,
             machines=files.machines,
             labels=files.labels,
-            expected=expected,
+            expected=year.evaluation_files,
             # The edition of 2020 asked for no decisions.
             complete=files.year > 2020,
             strict=True,
@@ -151,9 +145,10 @@ def report_lines(found: Mapping) -> list[str]:
             f"ASDKit): {value:.2f} %"
         )
     if seeds := found.get("seeds"):
-        spread = found["standard_deviation"]["official_score"]
+        deviation = found["standard_deviation"]["official_score"]
         lines.append(
-            f"mean of {len(seeds['official_score'])} seeds, standard deviation {100 * spread:.2f} %"
+            f"mean of {len(seeds['official_score'])} seeds, standard deviation "
+            f"{100 * deviation:.2f} %"
         )
     if "bootstrap" in found:
         low = 100 * found["bootstrap"]["low"]

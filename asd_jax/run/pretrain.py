@@ -125,7 +125,7 @@ def measured_scales(config: PretrainConfig, sounds: Sounds) -> tuple[TargetScale
     names = config.settings.teacher_names
     if names:
         print_line(f"{SCALE_BATCHES} batches are used to measure the scale of the targets")
-    # Each call begins the stream anew, so the training still gets these batches.
+    # Each call restarts the stream, so the training still gets these batches.
     return target_scales(names, itertools.islice(sounds(0), SCALE_BATCHES))
 
 

@@ -22,6 +22,7 @@ from asd_jax.runtime.log import read_metrics
 from asd_jax.runtime.schema import build_checked
 from asd_jax.scoring.anomaly_score import MachineScores
 from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.score_files import score_files
 from asd_jax.training.weights import front_end_of
 
 
@@ -68,7 +69,7 @@ def write_report(
         silent = str(error)
     for machine, section in places:
         one = sections.ScoredSection.of(machine, section, machines[machine], scored[machine])
-        links = _score_files(output, machine, section)
+        links = score_file_links(output, machine, section)
         parts.append(sections.machine_section(one, unit, config.report.map, links))
         if front is not None:
             recordings = clip_cards.Recordings(waveform_of(machine), front, machine)
@@ -134,17 +135,12 @@ def _files(run: Run) -> list[tuple[str, str]]:
     return [(path.name, f"../{path.name}") for path in paths if path.exists()]
 
 
-def _score_files(run: Run, machine: str, section: str) -> list[tuple[str, str]]:
-    names = [
-        f"{kind}_{machine}_section_{section}_test.csv"
-        for kind in ("anomaly_score", "decision_result")
-    ]
+def score_file_links(run: Run, machine: str, section: str) -> list[tuple[str, str]]:
+    """Returns (name, address relative to the page) of the score files of a section."""
+    files = score_files(run.scores) if run.scores.is_dir() else []
+    names = [file.path.name for file in files if (file.machine, file.section) == (machine, section)]
     # The names of machines may contain characters that an address must escape.
-    return [
-        (name, f"../{run.scores.name}/{quote(name)}")
-        for name in names
-        if (run.scores / name).is_file()
-    ]
+    return [(name, f"../{run.scores.name}/{quote(name)}") for name in names]
 
 
 def _recordings(config, machines, run):
@@ -160,7 +156,7 @@ def _recordings(config, machines, run):
         shared = Run(run.workdir.parent).factory
         root = shared if shared.is_dir() and not run.factory.is_dir() else run.factory
     if not root:
-        raise InputError("Embeddings came without recordings, so there is nothing to hear.")
+        raise InputError("Embeddings came without recordings, so there is nothing to play.")
     try:
         clips = {
             (clip.machine, clip.split, Path(clip.path).name): clip

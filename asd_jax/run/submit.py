@@ -90,16 +90,14 @@ def _system(
     run = Run(workdir)
     scores = run.scores if run.scores.is_dir() else workdir
     left = _copy_scores(scores, folder, of)
-    # Only 2021 splits a section's scores into one file per domain.
-    domains = of.domains if of.names == "domain folders" else ("",)
-    expected = {
-        machine: [(section, domain) for section in sections for domain in domains]
-        for machine, sections in of.evaluation.items()
-    }
     # The copies are read, as the evaluator will; the message names the folder of the run.
     try:
         clips = read_submission(
-            folder, labels=labels, expected=expected, complete=of.year > 2020, strict=True
+            folder,
+            labels=labels,
+            expected=of.evaluation_files,
+            complete=of.year > 2020,
+            strict=True,
         )
     except InputError as error:
         raise InputError(str(error).replace(str(folder), str(scores))) from error

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from asd_jax.data.audio import audio_format
 from asd_jax.detector.adaptation import Settling
 from asd_jax.detector.chunks import chunks_of_stream, sound_of_file
@@ -20,7 +18,7 @@ from asd_jax.detector.stream import Decoder
 from asd_jax.detector.watch import Watch
 from asd_jax.detector.watch_bytes import watch_bytes
 from asd_jax.detector.watch_folder import watch_folder
-from asd_jax.detector.watch_settings import WatchSettings
+from asd_jax.detector.watch_settings import WatchSettings, release_score
 from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.monitoring.store import Store
 from asd_jax.run.score_recordings import ANOMALY
@@ -82,14 +80,12 @@ def _watch_settings(args: argparse.Namespace, detector: Detector) -> WatchSettin
     """Returns the settings of the monitoring."""
     window = detector.settings.window_seconds
     threshold = detector.threshold
-    # The threshold that ends an alarm lies between the one that starts it and the usual score.
-    usual = float(np.median(detector.bank.normal))
     return WatchSettings(
         rate=detector.recorded_rate,
         window_seconds=window,
         hop_seconds=window if args.hop_seconds is None else args.hop_seconds,
         threshold=threshold,
-        release=threshold - args.hysteresis * (threshold - usual),
+        release=release_score(detector.bank.normal, threshold, args.hysteresis),
         confirm=args.confirm,
         hold_seconds=args.hold_seconds,
         status_seconds=args.status_seconds,

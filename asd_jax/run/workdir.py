@@ -218,7 +218,7 @@ class Run:
         Raises:
             InputError: the run that is there began from other weights.
         """
-        # Only checkpoints depend on the earlier weights; without them the run starts anew.
+        # Only checkpoints depend on the earlier weights; without them the run starts again.
         if self.checkpoints.exists() and self.origin.exists():
             theirs = read_json(self.origin)
             if theirs != dict(origin):

@@ -52,7 +52,7 @@ def open_archive(path: str | Path, kind: str = "zip archive") -> zipfile.ZipFile
     path = Path(path)
     try:
         if _directory(path) > LARGEST_DIRECTORY:
-            raise ValueError("more entries than any of ours")
+            raise ValueError("too many entries")
         return zipfile.ZipFile(path)
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable {kind} ({error})") from error

@@ -64,7 +64,7 @@ def run(
 
 def _status(main, define_flags, argv: list[str]) -> int:
     try:
-        with _terminated_as_by_hand():
+        with _interrupt_on_sigterm():
             define_flags(argv)
             if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
                 print_line(docstring(sys.modules[main.__module__]))
@@ -90,7 +90,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
         if isinstance(error, MemoryError) and not processes.is_distributed():
             reason = str(error).partition("\n")[0][:300]
             print_error(
-                f"error: out of memory ({reason or 'no more is to be had'}); free some, or give "
+                f"error: out of memory ({reason or 'no more is available'}); free some, or give "
                 f"the command less at a time; {again}"
             )
             return 2
@@ -209,7 +209,7 @@ def _join(again: str) -> None:
 
 
 @contextlib.contextmanager
-def _terminated_as_by_hand() -> Iterator[None]:
+def _interrupt_on_sigterm() -> Iterator[None]:
     """Context manager: SIGTERM raises KeyboardInterrupt inside the block."""
     # Only the main thread can set signal handlers.
     if threading.current_thread() is not threading.main_thread():

@@ -248,6 +248,11 @@ def folder_in_use(folder: Path) -> Iterator[Callable[[], bool]]:
         yield alone
 
 
+def unwritable_folder(folder: Path, error: OSError) -> InputError:
+    """Returns the error of a folder that cannot be created or written to."""
+    return InputError(f"{folder}: no folder to write to ({error.strerror or error})")
+
+
 @contextlib.contextmanager
 def remove_new_folder_on_error(folder: str | Path, *, unless: str = "") -> Iterator[None]:
     """Context manager: removes the folder if an InputError is raised inside the block.
@@ -265,9 +270,7 @@ def remove_new_folder_on_error(folder: str | Path, *, unless: str = "") -> Itera
         try:
             alone = stack.enter_context(folder_in_use(folder))
         except OSError as error:
-            raise InputError(
-                f"{folder}: no folder to write to ({error.strerror or error})"
-            ) from error
+            raise unwritable_folder(folder, error) from error
         try:
             yield
         except InputError:

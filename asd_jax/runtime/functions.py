@@ -50,7 +50,7 @@ def checked_embeddings(found, b: int, name: str, option: str) -> np.ndarray:
     """Returns what a function gave for b waveforms as float32: "b e", or "b t e" by frame.
 
     Raises:
-        InputError: It is not one finite vector, or one per frame, for each waveform.
+        InputError: The result is not one finite vector, or one per frame, for each waveform.
     """
     found = np.asarray(found)
     if found.ndim not in (2, 3) or len(found) != b or not np.issubdtype(found.dtype, np.floating):

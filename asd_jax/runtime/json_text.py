@@ -29,9 +29,11 @@ def parse_json(text: bytes, name: str, shape: Any = dict, *, largest: int = LARG
             NaN, infinity or an integer of more than 64 bits, or has another structure.
     """
     try:
+        if len(text) > largest:
+            raise ValueError(f"larger than {largest} bytes")
         # Counting brackets bounds the memory that the parser can use.
-        if len(text) > largest or text.count(b"{") + text.count(b"[") > _CONTAINERS:
-            raise ValueError(f"larger than any of ours, {len(text)} bytes")
+        if text.count(b"{") + text.count(b"[") > _CONTAINERS:
+            raise ValueError(f"more than {_CONTAINERS} lists and objects")
         value = json.loads(
             text.decode(), parse_int=_whole, parse_float=_finite, parse_constant=_finite
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.runtime.files import folder_in_use
+from asd_jax.runtime.files import folder_in_use, unwritable_folder
 from asd_jax.runtime.log import print_line
 
 # The only content that a lock file may have, or a part of it that a killed process wrote.
@@ -45,7 +45,7 @@ def lock_folder(folder: Path, flag: str = "--workdir") -> Iterator[None]:
             stack.enter_context(folder_in_use(folder))
             file = stack.enter_context(_open_lock(path))
         except OSError as error:
-            raise _no_folder(folder, error) from error
+            raise unwritable_folder(folder, error) from error
         if not _acquire(file, path):
             file.seek(0)
             owner = file.read().strip() or "another process"
@@ -60,12 +60,8 @@ def lock_folder(folder: Path, flag: str = "--workdir") -> Iterator[None]:
             owner = f"{_START}{os.getpid()} on {socket.gethostname()}\n"
             os.write(file.fileno(), owner.encode())
         except OSError as error:
-            raise _no_folder(folder, error) from error
+            raise unwritable_folder(folder, error) from error
         yield
-
-
-def _no_folder(folder: Path, error: OSError) -> InputError:
-    return InputError(f"{folder}: no folder to write to ({error.strerror or error})")
 
 
 def _remove(path: Path) -> None:

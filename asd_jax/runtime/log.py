@@ -17,7 +17,7 @@ from asd_jax.runtime.printable import printable
 
 T = TypeVar("T")
 _LARGEST = 1e300  # a larger metric, or one that is not a number, means that the line is damaged
-_said_at = time.monotonic()  # when the last line was printed
+_printed_at = time.monotonic()  # when the last line was printed
 _lost: OSError | None = None  # the error with which standard output failed, if it did
 
 
@@ -36,8 +36,8 @@ def print_raw(text: str) -> None:
     Of several processes, only the first one prints. If the reader is gone or the disk is full, the
     work goes on without output.
     """
-    global _said_at
-    _said_at = time.monotonic()
+    global _printed_at
+    _printed_at = time.monotonic()
     if processes.is_first():
         try:
             print(text, end="", flush=True)
@@ -60,8 +60,8 @@ def print_result(line: str) -> None:
 
 def print_error(line: str) -> None:
     """Prints one line on standard error, for commands whose standard output holds results."""
-    global _said_at
-    _said_at = time.monotonic()
+    global _printed_at
+    _printed_at = time.monotonic()
     # If standard error is closed too, there is nowhere left to report to.
     with contextlib.suppress(OSError):
         print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
@@ -75,7 +75,7 @@ def report_replaced(path: str | Path) -> None:
 
 def quiet_seconds() -> float:
     """Returns the time since the last line was printed, in seconds."""
-    return time.monotonic() - _said_at
+    return time.monotonic() - _printed_at
 
 
 def discard_output(error: OSError) -> None:

@@ -76,7 +76,7 @@ def config_file(config: str) -> str:
 
         config_file("toycar:smoke")  # "/.../configs/toycar.py:smoke"
 
-    A file that exists is meant before a name. `configs/NAME.py` is also found from any folder.
+    A file that exists takes precedence over a name. `configs/NAME.py` is found from any folder.
 
     Raises:
         InputError: there is no such file, and no config of that name.

@@ -31,7 +31,10 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
         while not ended.wait(max(0.1, wait - quiet_seconds())):
             if quiet_seconds() >= wait:
                 words = what if isinstance(what, str) else what()
-                print_line(f"  {words}: {clock(time.monotonic() - begin)} so far")
+                elapsed = time.monotonic() - begin
+                # The silence may be older than what is being done, e.g. of imports.
+                now = round(elapsed) == 0
+                print_line(f"  {words}" if now else f"  {words}: {clock(elapsed)} so far")
                 wait = SECONDS
 
     # A daemon, as it must not keep the process alive.

@@ -72,9 +72,9 @@ def kind_of_processor(cpuinfo: Path = _CPUINFO) -> str | None:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return None
-    said = {line for line in lines if line.partition(":")[0].strip() in _KIND}
-    text = "\n".join(sorted(said, reverse=True))
-    if not said or _SLOW_GATHER.search(text):
+    models = {line for line in lines if line.partition(":")[0].strip() in _KIND}
+    text = "\n".join(sorted(models, reverse=True))
+    if not models or _SLOW_GATHER.search(text):
         return None
     return hashlib.sha256(f"{jaxlib.version.__version__}\n{text}".encode()).hexdigest()[:16]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.chosen import fit_back_end
-from asd_jax.scoring.back_ends.fitted import Bank, Fitted, Scores
+from asd_jax.scoring.back_ends.fitted import Bank, Fitted, Scores, as_rows
 from asd_jax.scoring.domain_normalization import domain_statistics, normalized
 from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import DEFAULT, Scoring
@@ -265,7 +265,7 @@ class SectionScorer:
         together = scoring.fusion == "rank" or ":" in scoring.back_end
         size = max(1, len(vectors)) if together else BLOCK
         found = [
-            self.fitted.score(_flat(self.prepare(vectors[start : start + size])))
+            self.fitted.score(as_rows(self.prepare(vectors[start : start + size])))
             # At least one block, so that even no vectors give an empty array for every bank.
             for start in range(0, max(1, len(vectors)), size)
         ]
@@ -294,7 +294,7 @@ class SectionScorer:
         # Without windows each row is a clip, and None leaves its score unmerged.
         clips = self.held_out_clip or dict.fromkeys(self.held_out)
         scores = {
-            domain: self.fitted.score(_flat(vectors)) for domain, vectors in self.held_out.items()
+            domain: self.fitted.score(as_rows(vectors)) for domain, vectors in self.held_out.items()
         }
         return {domain: self._merged(of, clips[domain]) for domain, of in scores.items()}
 
@@ -320,10 +320,6 @@ class SectionScorer:
         return cut, [
             f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"
         ]
-
-
-def _flat(vectors):
-    return vectors.reshape(len(vectors), int(np.prod(vectors.shape[1:])))
 
 
 def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, list[str]]:

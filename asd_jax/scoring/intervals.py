@@ -89,8 +89,8 @@ def jackknife(label, score) -> dict[str, Jackknife]:
         ("auc", "pauc"), (auc, pauc), leave_one_out(label, score), strict=True
     ):
         # As the evaluators compute it; see `Jackknife.evaluator_half_width`.
-        spread = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
-        half_width = float(stdtrit(n - 1, 0.975) * spread)
+        error = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
+        half_width = float(stdtrit(n - 1, 0.975) * error)
         # The jackknife's correction of the bias.
         estimate = n * float(metric(*groups)) - (n - 1) * float(left_out.mean())
         found[name] = Jackknife(estimate, half_width, (n - 1) * half_width)

@@ -135,7 +135,7 @@ class NormalBank:
         return session[self.new_session_scores.of]
 
     @functools.cached_property
-    def own_session(self) -> np.ndarray:
+    def fused_self_scores(self) -> np.ndarray:
         """Returns the fused self-scores, on the scale of `score`."""
         values = self.self_scores.values
         return fused(self.standardization({one: values[one] for one in self.voting}))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-# In the order of the columns of scores.
-DOMAINS = ("pooled", "source", "target")
+# The banks of normal sounds, in the order of the columns of scores.
+BANKS = ("pooled", "source", "target")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class NormalWindows:
     @property
     def domains(self) -> list[str]:
         """Returns the names of the banks: source and target, or one of the three domains."""
-        return [name for name in DOMAINS if name in self.domain]
+        return [name for name in BANKS if name in self.domain]
 
     def separable_sessions(self, domain: str) -> Int[np.ndarray, "s"]:
         """Returns the sessions of a domain that hold at most half of its windows.

@@ -113,18 +113,18 @@ def section_values(
         normals = np.sum(label[mask] == 0)
         anomalies = np.sum(label[mask] == 1)
         if not normals or not anomalies:
-            said = (
+            message = (
                 f"{name}: {column} needs normal and anomalous clips, found {normals} and "
                 f"{anomalies}"
             )
-            said += (
+            message += (
                 " (domains must be source or target; the rule of year 2020 needs no domains)"
                 if year > 2020
                 else ""
             )
             if lacking is None:
-                raise InputError(said)
-            lacking.append(said)
+                raise InputError(message)
+            lacking.append(message)
             continue
         values[column] = float(metric(*tie_groups(label[mask], score[mask])))
     return values

@@ -5,6 +5,7 @@ import dataclasses
 from asd_jax.runtime.errors import InputError, did_you_mean
 from asd_jax.runtime.functions import names_function
 from asd_jax.runtime.settings import check_settings, key
+from asd_jax.scoring.back_ends.fusion import FUSIONS
 from asd_jax.scoring.domain_normalization import DOMAINS, MODES
 from asd_jax.scoring.threshold import DECISIONS
 
@@ -85,7 +86,7 @@ class Scoring:
     fusion: str = key(
         "z_min",
         "how several back ends become one score: z_min, mean, rank or raw_mean",
-        choices=("z_min", "mean", "rank", "raw_mean"),
+        choices=FUSIONS,
     )
     smote_ratio: float = key(0.2, "target clips per source clip after SMOTE", above=0, most=1)
     smote_k: int = key(2, "neighbours between which smote interpolates", least=1, most=MOST)

@@ -36,14 +36,10 @@ class Preparation:
         If there are no source clips, the statistics are those of all training clips.
 
         Raises:
-            InputError: `layers` is invalid, or there are too few clips to whiten.
+            InputError: There are too few clips to whiten.
         """
         # Bands are all used, so the choice of a layer concerns embeddings with layers alone.
         layers = scoring.layers if "layer" in axes else "mean_score"
-        if not (layers in ("mean_score", "mean_vector") or layers.isdigit()):
-            raise InputError(
-                f"layers {layers!r}: must be mean_score, mean_vector or the number of a layer"
-            )
         # The statistics of the source clips hold for both domains: target clips are too few.
         given = [
             v

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from asd_jax.scoring.back_ends.chosen import fit_back_end
-from asd_jax.scoring.back_ends.fitted import Fitted, folds_of
+from asd_jax.scoring.back_ends.fitted import Fitted, as_rows, folds_of
 from asd_jax.scoring.options import Scoring
 from asd_jax.scoring.preparation import Preparation
 
@@ -64,8 +64,7 @@ def fit_scorer(
     fitted: Fitted = fit_back_end(training, scoring, _AXES)
 
     def score(test: np.ndarray) -> np.ndarray:
-        found = prepare(test)
-        scores = fitted.score(found.reshape(len(found), int(np.prod(found.shape[1:]))))
+        scores = fitted.score(as_rows(prepare(test)))
         return np.stack([scores[name] for name in domains], axis=1)
 
     return score

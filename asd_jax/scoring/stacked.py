@@ -44,8 +44,8 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
             raise InputError(f"{first} and {name} must be of the same windows of the clips")
     widths = {name: v.shape[1] for name, v in zip(sorted_parts, vectors, strict=True)}
     if len(set(widths.values())) > 1:
-        said = ", ".join(f"{width} in {name}" for name, width in widths.items())
-        raise InputError(f"embeddings to join must have one width, found {said}")
+        listed = ", ".join(f"{width} in {name}" for name, width in widths.items())
+        raise InputError(f"embeddings to join must have one width, found {listed}")
     axes = ("clip", "layer", "embedding")
     return dataclasses.replace(of, vectors=np.stack(vectors, axis=1), axes=axes)
 

@@ -167,23 +167,23 @@ def _read_values(file: ScoreFile, problems: Problems, strict: bool) -> dict[str,
                 raise ValueError
             check_name("path", name)
         except (IndexError, ValueError):
-            said = f"line {number} is {','.join(row)!r}; expected <file name>,<value>, no header"
-            problems.add("row", path, f"{path}: {said}")
+            message = f"line {number} is {','.join(row)!r}; expected <file name>,<value>, no header"
+            problems.add("row", path, f"{path}: {message}")
             continue
         if name in found:
             problems.add("repeated", path, f"{path}: line {number} repeats {name}")
         if not math.isfinite(value):
             problems.add("finite", path, f"{path}: line {number}: {row[1]} is no finite number")
         if file.kind == "decision_result" and value not in (0, 1):
-            said = f"line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)"
-            problems.add(f"decision {value}", path, f"{path}: {said}")
+            message = f"line {number}: decision {row[1]}; must be 0 (normal) or 1 (anomalous)"
+            problems.add(f"decision {value}", path, f"{path}: {message}")
         found[name] = value
     # A file whose every row is bad has been reported row by row.
     if not found and len(problems) == before:
         problems.add("empty", path, f"{path}: empty")
     if strict and file.kind == "anomaly_score" and len(found) > 1 and len(set(found.values())) == 1:
-        said = f"all {len(found)} scores are equal, which ranks nothing"
-        problems.add("equal", path, f"{path}: {said}")
+        message = f"all {len(found)} scores are equal, which ranks nothing"
+        problems.add("equal", path, f"{path}: {message}")
     return found
 
 
@@ -199,8 +199,8 @@ def _clips(
     path = file.path
     if decisions is not None and set(decisions) != set(scores):
         odd = sorted(set(decisions) ^ set(scores))
-        said = f"its clips are not those of the decision file, {some(odd)}"
-        problems.add("other clips", path, f"{path}: {said}")
+        message = f"its clips are not those of the decision file, {some(odd)}"
+        problems.add("other clips", path, f"{path}: {message}")
     clips = []
     for written, score in scores.items():
         name = written if Path(written).suffix else f"{written}.wav"

@@ -17,8 +17,10 @@ def check_runs(folder: Path, files: Iterable[ScoreFile], problems: Problems) -> 
             runs.setdefault((file.machine, file.section, file.domain), []).append(file.run)
     for (machine, section, _), names in sorted(runs.items(), key=str):
         if len(names) > 1:
-            said = f"{len(names)} score files of {machine} section {section} ({', '.join(names)})"
-            problems.add("runs", machine, f"{folder}: {said}; give each run a folder")
+            message = (
+                f"{len(names)} score files of {machine} section {section} ({', '.join(names)})"
+            )
+            problems.add("runs", machine, f"{folder}: {message}; give each run a folder")
 
 
 def check_sections(
@@ -37,21 +39,21 @@ def check_sections(
     wanted = {(machine, *place) for machine, places in (expected or {}).items() for place in places}
     wanted = {place for place in wanted if not machines or place[0] in machines}
     for machine, section, domain in sorted(wanted - found):
-        said = f"no anomaly scores of {machine} section {section}"
-        said += f", {domain} domain" if domain else ""
-        problems.add("missing", machine, f"{folder}: {said}")
+        message = f"no anomaly scores of {machine} section {section}"
+        message += f", {domain} domain" if domain else ""
+        problems.add("missing", machine, f"{folder}: {message}")
     # A machine that was asked for and is nowhere is a mistyped name.
     known = {machine for machine, *_ in found | wanted}
     for machine in sorted(set(machines) - known):
         problems.add("machine", machine, f"{folder}: no files of machine {machine}")
     if not found and len(problems) == before:
-        said = "no anomaly_score_<machine>_section_<SS>_test.csv (2020: "
-        problems.add("nothing", folder, f"{folder}: {said}anomaly_score_<machine>_id_<ID>.csv)")
+        message = "no anomaly_score_<machine>_section_<SS>_test.csv (2020: "
+        problems.add("nothing", folder, f"{folder}: {message}anomaly_score_<machine>_id_<ID>.csv)")
     places = {place[:2] for place in wanted}
     extra = sorted({place[:2] for place in found} - places) if strict and expected else []
     for machine, section in () if machines else extra:
-        said = f"{machine} section {section} is not of the evaluation set; leave its files out"
-        problems.add("extra", machine, f"{folder}: {said}, or choose --machines")
+        message = f"{machine} section {section} is not of the evaluation set; leave its files out"
+        problems.add("extra", machine, f"{folder}: {message}, or choose --machines")
 
 
 def check_decisions(found: Mapping[Path, ScoreFile], complete: bool, problems: Problems) -> None:
@@ -73,8 +75,8 @@ def check_clips(
     seen = set()
     for clip in clips:
         if (clip.machine, clip.file) in seen:
-            said = f"{clip.machine}/{clip.file} is scored in two files"
-            problems.add("two files", clip.machine, f"{folder}: {said}")
+            message = f"{clip.machine}/{clip.file} is scored in two files"
+            problems.add("two files", clip.machine, f"{folder}: {message}")
         seen.add((clip.machine, clip.file))
         here = places.setdefault((clip.machine, clip.section), {})
         here[clip.file] = (clip.domain, clip.label)

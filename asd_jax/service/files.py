@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_jax.data.audio import read_clip, sampling_rate
+from asd_jax.data.audio import read_clip, sampling_rate, to_float32
 from asd_jax.data.decode import open_recording
-from asd_jax.data.folders import list_recursively
+from asd_jax.data.folders import FileState, file_states, list_recursively
 from asd_jax.detector.stream import Event
 from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.store import Store
@@ -19,7 +19,6 @@ from asd_jax.service.configuration import Machine
 from asd_jax.service.sources import Item, Reader, Sound
 
 LOOK_SECONDS = 1.0  # between two looks at a folder
-FileState = tuple[int, int]  # (time of the last change in ns, size in bytes)
 
 
 def file(machine: Machine) -> Reader:
@@ -65,11 +64,10 @@ def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
     step = max(rate // 10, 1)
     with open_recording(path) as sound:
         for block in sound.blocks():
-            scale = np.float32(1 / 32768 if block.dtype == np.int16 else 1)
             if machine.channel >= block.shape[1]:
                 raise InputError(f"{path}: no channel {machine.channel} of {block.shape[1]}")
             for start in range(0, len(block), step):
-                part = block[start : start + step] * scale
+                part = to_float32(block[start : start + step])
                 yield part.mean(1) if machine.channel < 0 else part[:, machine.channel]
 
 
@@ -105,7 +103,7 @@ class _Folder:
 
     def look(self) -> Iterator[Item]:
         """Yields the recordings that are new and have not changed since the last look."""
-        files = _recordings(self.path)
+        files = file_states(list_recursively(self.path).files)
         # An empty folder may be a share that is not mounted.
         if files:
             self._forget_removed(files)
@@ -156,15 +154,3 @@ class _Folder:
             return
         # The watcher records that it was read when its windows are scored.
         yield Sound(wave, rate, ended, name)
-
-
-def _recordings(folder: Path) -> dict[Path, FileState]:
-    """Returns {recording: state} of a folder and its subfolders."""
-    files = {}
-    for path in list_recursively(folder).files:
-        try:
-            status = path.stat()
-        except OSError:  # removed after the listing
-            continue
-        files[path] = (status.st_mtime_ns, status.st_size)
-    return files

@@ -1,6 +1,5 @@
 """Sends alarms and silent microphones to people, through apprise."""
 
-import datetime
 import hashlib
 import threading
 
@@ -8,6 +7,7 @@ import apprise
 
 from asd_jax.monitoring.cases import case_of
 from asd_jax.monitoring.database import NotStored
+from asd_jax.monitoring.export import clock
 from asd_jax.monitoring.store import Store
 from asd_jax.runtime.errors import InputError
 
@@ -52,8 +52,7 @@ class Notifier:
             return True
         title = f"{event['machine']}: {TITLES[event['event']]}"
         # A receiver that was away gets the message late, so the message has its time.
-        when = datetime.datetime.fromtimestamp(event["time"]).astimezone()
-        body = f"{when.isoformat(' ', 'seconds')} {event['message']}".rstrip()
+        body = f"{clock(event['time'])} {event['message']}".rstrip()
         return bool(self._apprise.notify(body=body, title=title))
 
     def _never_announced(self, event: dict) -> bool:

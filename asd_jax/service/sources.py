@@ -63,7 +63,7 @@ def listen(
 
     The first failure is an event "source_lost", further ones are not reported until sound came
     again, which is an event "source_back". The wait between two attempts doubles up to
-    LONGEST_WAIT. It begins anew only after a source has worked for as long, so that one that
+    LONGEST_WAIT. It restarts only after a source has worked for as long, so that one that
     breaks off again and again is not opened every second.
     """
     wait = first_wait

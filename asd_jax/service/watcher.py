@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from asd_jax.detector.defects import SILENT
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event
 from asd_jax.detector.verdict import Verdict
+from asd_jax.detector.watch_settings import release_score
 from asd_jax.detector.window_cutter import WindowCutter
 from asd_jax.monitoring.alarms import Alarm, Moment
 from asd_jax.monitoring.cases import Occurrence
@@ -21,8 +23,6 @@ from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.sources import Item, Sound
 from asd_jax.service.window_queue import WindowQueue
 
-# Peak-to-peak value of a block below which a microphone gives no sound: -80 dB, as for windows.
-SILENT = 1e-4
 JUMP_SECONDS = 2.0  # by which the clock must move against the monotonic clock to be reported
 
 
@@ -127,7 +127,7 @@ class Watcher:
                 self.message = ""
             self.note(item.event, item.message)
             return
-        # A recording of a folder begins anew, so no window spans two of them.
+        # Each recording of a folder starts a new stream, so no window spans two of them.
         if item.file != self._file:
             self._cutter = WindowCutter(self.samples, self.hop, self.rate)
             self._file = item.file
@@ -251,7 +251,7 @@ class Watcher:
             started=started,
             peak=self.alarm.peak,
             threshold=float(self.alarm.threshold),
-            message=_sentence(scored.verdict),
+            message=scored.verdict.alarm_message,
             evidence=str(self._folder or ""),
         )
         with self._recording:
@@ -266,18 +266,12 @@ class Watcher:
             )
 
 
-def _sentence(verdict: Verdict) -> str:
-    """Returns how a window differs from normal sounds, in words."""
-    return f"score {verdict.score:.2f} above {verdict.threshold:.2f}, {verdict.difference}"
-
-
 def _alarm(machine: Machine, detector: Detector) -> Alarm:
     """Returns the alarm of a machine, which is off."""
-    usual = float(np.median(detector.bank.normal))
     threshold = detector.threshold
     return Alarm(
         threshold,
-        release=threshold - machine.hysteresis * (threshold - usual),
+        release=release_score(detector.bank.normal, threshold, machine.hysteresis),
         confirm=machine.confirm,
         of=machine.of,
         on_delay_seconds=machine.on_delay_seconds,

@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from asd_jax.models.arcface import unit
 from asd_jax.models.decoder import TeacherHeads
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.runtime.errors import InputError
@@ -49,11 +50,6 @@ class TargetScale:
     def scaled(self, target: Float[Array, "b t e"]) -> Float[Array, "b t e"]:
         """Returns a teacher's frames as targets."""
         return (unit(target) - jnp.asarray(self.mean)[None, None]) / self.deviation
-
-
-def unit(frames: Float[Array, "... e"]) -> Float[Array, "... e"]:
-    """Returns vectors of length 1; a vector of zeros stays."""
-    return frames / jnp.maximum(jnp.linalg.norm(frames, axis=-1, keepdims=True), 1e-12)
 
 
 def target_scales(names: Sequence[str], batches: Iterable[dict]) -> tuple[TargetScale, ...]:

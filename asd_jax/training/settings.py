@@ -106,10 +106,10 @@ class Backbone(CheckedSettings):
     # Equal to the rank by default, so that the updates are not scaled.
     lora_alpha: float = key(64.0, "alpha of lora: its updates are scaled by alpha / rank", above=0)
     lora_init: str = key(
-        "he",
-        "initial range of the factor A of lora: he, up to sqrt(6 / inputs), or peft, up to "
-        "sqrt(1 / inputs)",
-        choices=("he", "peft"),
+        "peft",
+        "initial range of the factor A of lora: peft, up to sqrt(1 / inputs) as the library peft "
+        "starts it, or he, up to sqrt(6 / inputs)",
+        choices=("peft", "he"),
     )
     lora_targets: str = key("qkv", "comma-separated layers of a block: qkv, out, fc1, fc2")
     layer_decay: float = key(

@@ -198,6 +198,16 @@ def front_end_of(path: str | Path) -> FrontEnd | None:
     return _built(FrontEnd, header["front_end"], path) if header.get("front_end") else None
 
 
+def front_end_of_eat(path: str | Path, sizes: EATConfig) -> FrontEnd:
+    """Returns the front end of a bare EAT: that of the file, else that of the public checkpoints.
+
+    Raises:
+        InputError: as for `open_weights`.
+    """
+    # The public EATs were trained on the mel filter bank, without SimAM.
+    return front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
+
+
 def load_decoder(path: str | Path, template: dict) -> dict | None:
     """Returns the decoder in a file of `convert.eat --with_decoder`, None if the file has none.
 
@@ -263,8 +273,7 @@ def _with_pooling(path: str | Path, pooling: str, spacing: str, block: int) -> "
             f'load_pipeline(path, pooling="cls"), or one of {", ".join(FROZEN_POOLINGS)}'
         )
     sizes, params = load_encoder(path)
-    # The public EATs were trained on the mel filter bank, without SimAM.
-    front_end = front_end_of(path) or FrontEnd("mel", bins=sizes.mel_bins, simam=SimAM("none"))
+    front_end = front_end_of_eat(path, sizes)
     if spacing:
         front_end = dataclasses.replace(front_end, spacing=spacing)
     config = EncoderConfig(front_end, sizes, Pooling(pooling, block, 0))
@@ -303,9 +312,7 @@ class Pipeline:
         """The parameters with EAT's blocks as a loop, for programs that must compile quickly."""
         if self.config.eat is None:
             return self.params
-        # Blocks above the pooled one are not needed.
-        count = max(self.config.block_indices) + 1
-        return self.params | {"eat": stacked_blocks(self.params["eat"], count)}
+        return self.params | {"eat": stacked_blocks(self.params["eat"], self.config.used_depth)}
 
     def embed(self, wave, machine: str | None = None) -> jax.Array:
         """Returns the embeddings "b e" (or "b bands e") of waveforms "b s" in [-1, 1].

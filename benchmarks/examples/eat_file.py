@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.features.front_end import FrontEnd
 from asd_jax.models.eat import EAT, PATCH, EATConfig
 from asd_jax.runtime.errors import InputError
-from asd_jax.training.weights import front_end_of, load_encoder
+from asd_jax.training.weights import front_end_of_eat, load_encoder
 
 
 @functools.cache
@@ -30,7 +30,7 @@ def model() -> tuple[FrontEnd, EATConfig, dict]:
     """
     path = os.environ.get("EAT_ENCODER", "box")
     config, params = load_encoder(path)
-    return front_end_of(path) or FrontEnd(simam=SimAM("none")), config, params
+    return front_end_of_eat(path, config), config, params
 
 
 def embed(waves: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def embed(waves: np.ndarray, sample_rate: int) -> np.ndarray:
     """
     front, config, params = model()
     if sample_rate != front.sample_rate:
-        raise InputError(f"{sample_rate} Hz; EAT hears {front.sample_rate} Hz")
+        raise InputError(f"{sample_rate} Hz; EAT takes {front.sample_rate} Hz")
     return np.asarray(_tokens(front, config, params, jnp.asarray(waves)))
 
 

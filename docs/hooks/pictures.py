@@ -57,7 +57,6 @@ def simam() -> tuple[str, str]:
         energies[0],
         weights,
         centres("even"),
-        hop_seconds=0.01,
         decibels=spectrograms.decibel_range(energies),
     )
     return svg, (

@@ -136,11 +136,14 @@ def test_regret_is_what_the_chosen_candidate_lacks_to_the_best():
 def test_several_sets_are_joined_by_their_means(tmp_path, capsys):
     for name, scores in SETS.items():
         chosen = {"proxy": choice_regret.regret(scores, dict.fromkeys(scores["a"], "b"))}
+        # Another version's run has a criterion of its own, which cannot be joined.
+        chosen[f"criterion of {name}"] = chosen["proxy"]
         write_json(
             tmp_path / name / "automatic_choice.json", {"candidates": scores, "regret": chosen}
         )
     folders = [tmp_path / name for name in SETS]
     found = choice_regret.join(folders, tmp_path)
+    assert set(found) == {"proxy", choice_regret.RANDOM, choice_regret.ELSEWHERE}
     assert found["proxy"] == pytest.approx({"drone": 0.4, "fans": 0.15})
     # "c" is the best of the fans, "a" of the drone
     assert found[choice_regret.ELSEWHERE] == pytest.approx({"drone": 0.2, "fans": 0.55})

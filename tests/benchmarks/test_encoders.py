@@ -9,8 +9,9 @@ import pytest
 import benchmarks.encoders
 import benchmarks.grid
 from asd_jax.data.factory import write_factory
+from asd_jax.models.eat import EATConfig
 from asd_jax.runtime.functions import named_function
-from asd_jax.training.weights import load_pipeline, random_eat, save_encoder
+from asd_jax.training.weights import load_pipeline, random_eat, save_encoder, save_weights
 
 SMOKE = ["--config=configs/base.py:smoke", "--config.data.machines=fan"]
 
@@ -149,6 +150,19 @@ def test_an_onnx_file_embeds_what_it_was_made_to(monkeypatch, tmp_path):
     onnx_file.session.cache_clear()
     with pytest.raises(benchmarks.encoders.InputError, match="names no file"):
         onnx_file.embed(waves, 16000)
+
+
+def test_a_bare_eat_teaches_on_the_filter_bank_of_the_public_ones(tmp_path, monkeypatch):
+    from benchmarks.examples import eat_file
+
+    sizes = EATConfig(32, 1, 2)
+    header = {"kind": "eat", "eat": vars(sizes)}
+    save_weights(tmp_path / "eat.safetensors", random_eat(sizes, 0), header)
+    monkeypatch.setenv("EAT_ENCODER", str(tmp_path / "eat.safetensors"))
+    eat_file.model.cache_clear()
+    front, config, _ = eat_file.model()
+    eat_file.model.cache_clear()
+    assert config == sizes and (front.spacing, front.simam.mode) == ("mel", "none")
 
 
 @pytest.mark.torch

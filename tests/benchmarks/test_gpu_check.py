@@ -39,7 +39,7 @@ def test_a_part_that_fails_is_kept_and_the_others_go_on(tmp_path, command, monke
     assert found["curve"]["seconds"] >= 0 and "error" not in found["curve"]
     monkeypatch.setattr(gpu_check, "_commands", lambda: {"curve": late})
     status, out, _ = command(gpu_check, f"--output={tmp_path}", "--minutes=-1")
-    assert "curve: left out for want of time" in out
+    assert "curve: left out for lack of time" in out
     found = json.loads((tmp_path / "gpu_check.json").read_text())
     assert found["verdict"]["left_out"] == ["curve"] and "seconds" in found["curve"]
 

@@ -104,7 +104,7 @@ def test_a_run_leaves_every_stage_and_the_experiment(tmp_path, command, monkeypa
     status, out, _ = command(
         throughput, *flags, "--stages=forward", f"--against={left}", "--minutes=0"
     )
-    assert status == 0 and "Left out for want of time: forward tiny float32 2" in out
+    assert status == 0 and "Left out for lack of time: forward tiny float32 2" in out
     assert json.loads(left.read_text())["left_out"] == ["forward tiny float32 2"]
 
 

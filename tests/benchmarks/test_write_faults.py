@@ -2,11 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from asd_jax.config import PretrainConfig, RunConfig, described
+from asd_jax.runtime.errors import InputError
+from benchmarks.faults import Kind
+from benchmarks.write_faults import kinds_named
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +58,19 @@ run(write_faults.main, write_faults.define_flags)
     assert done.returncode == 1, done.stderr
     assert "FULL at 2 (write out): first run: " in done.stdout and "No space left" in done.stdout
     assert "KILLED at 2 (write out): first run: out is neither the old file" in done.stdout
+
+
+def test_the_commands_of_the_scenarios_set_keys_that_exist():
+    text = (ROOT / "benchmarks" / "fault_commands.py").read_text()
+    keys = set(re.findall(r"--config\.([\w.]+)=", text))
+    known = {name for config in (RunConfig(), PretrainConfig()) for name, *_ in described(config)}
+    assert "backbone.cache_tokens" in keys and keys <= known
+
+
+def test_an_unknown_kind_of_fault_is_refused():
+    assert kinds_named(["killed", "once"]) == (Kind.ONCE, Kind.KILLED)
+    with pytest.raises(InputError, match="--kinds: no twice; known: once, full, broken, killed"):
+        kinds_named(["killed", "twice"])
 
 
 @pytest.mark.slow

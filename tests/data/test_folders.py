@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asd_jax.data.clips import find_clips, sound_files
+from asd_jax.data.folders import file_states
 from asd_jax.data.inspect import inspect
 from asd_jax.runtime.errors import InputError
 from benchmarks.odd_folders import faults_of, random_folder
@@ -108,6 +109,17 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch):
     assert len(find_clips(tmp_path)) == 1
     with pytest.raises(InputError, match="locked: cannot be listed"):
         sound_files(tmp_path / "locked")
+
+
+def test_states_change_with_a_file_and_leave_out_removed_ones(tmp_path):
+    tree(tmp_path, "a.wav", "b.wav")
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    before = file_states(paths)
+    assert list(before) == paths
+    os.utime(paths[0], ns=(1, 1))
+    paths[1].unlink()
+    after = file_states(paths)
+    assert list(after) == paths[:1] and after[paths[0]] == (1, before[paths[0]][1])
 
 
 def test_many_things_left_out_are_counted(tmp_path):

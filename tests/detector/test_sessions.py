@@ -49,3 +49,12 @@ def test_sessions_from_subfolders_lists_and_their_order(tmp_path):
     table.write_text("file,session\nmonday/a.wav,1\nsource/tuesday/a.wav,2\n")
     assert sessions_of(normal_recordings(table), table)[0] == ["1", "2"]
     assert sessions_of(clips[:1], tmp_path)[0] is None
+
+
+def test_folders_of_domains_are_no_sessions_in_capitals_either(tmp_path):
+    for domain in ("Source", "TARGET"):
+        (tmp_path / domain).mkdir()
+        soundfile.write(tmp_path / domain / "a.wav", np.zeros(1600), 16000)
+    clips = normal_recordings(tmp_path)
+    assert [clip.domain for clip in clips] == ["source", "target"]
+    assert sessions_of(clips, tmp_path)[0] is None

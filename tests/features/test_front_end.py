@@ -21,6 +21,15 @@ def test_frames_are_padded_with_zeros_before_the_normalisation():
     np.testing.assert_allclose(x[:, :98], normalize(log_filter_bank(WAVE)), atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [16000, 22050, 44100])
+def test_samples_are_the_fewest_that_give_the_frames(rate):
+    front_end = FrontEnd(sample_rate=rate)
+    for frames in (1, 2, 5, 100):
+        samples = front_end.samples(frames)
+        assert front_end.real_frames(samples) == frames
+        assert front_end.real_frames(samples - 1) == frames - 1
+
+
 def test_simam_follows_normalisation_or_precedes_it():
     after = FrontEnd(simam=SimAM("local"))
     plain = after.spectrogram(WAVE)

@@ -24,6 +24,15 @@ def encoder(**changes):
     return module, jax.jit(module.init)(jax.random.key(1), WAVE)
 
 
+@pytest.mark.parametrize(
+    ("block", "blocks", "used"),
+    [(-2, "", 1), (0, "1", 2), (0, "0,-1", 2), (1, "0", 1), (0, "all", 2)],
+)
+def test_used_depth_counts_the_blocks_up_to_the_highest_one_that_is_pooled(block, blocks, used):
+    pooling = Pooling(block=block, tokens=Tokens(blocks=blocks))
+    assert EncoderConfig(FrontEnd(), EAT_CONFIG, pooling).used_depth == used
+
+
 def test_embedding_is_the_stages_one_after_the_other():
     module, variables = encoder(pooling=Pooling("mean", -2, 0))
     embedding, out = module.apply(variables, WAVE)

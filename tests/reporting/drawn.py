@@ -70,7 +70,6 @@ PLOTS = {
             NOISE - 6,
             0.81 + NOISE / 20,
             np.linspace(20, 8000, 128),
-            hop_seconds=0.01,
             decibels=(-40.0, -10.0),
         ),
         [

@@ -22,7 +22,7 @@ def test_the_colours_span_what_is_usual_in_decibels():
 def test_each_panel_that_is_given_says_what_its_colours_mean(heat, top):
     flat = np.zeros((40, 16))
     hz = np.linspace(20, 8000, 16)
-    settings = {"hop_seconds": 0.01, "decibels": (-40.0, -10.0)}
+    settings = {"decibels": (-40.0, -10.0)}
     bare = spectrograms(flat, None, hz, **settings)
     assert "SimAM" not in bare and "oddness" not in bare and bare.count("<image") == 1
     whole = spectrograms(flat, flat + 0.8, hz, heat=flat + heat, **settings)

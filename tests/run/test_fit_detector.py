@@ -50,7 +50,7 @@ def test_a_training_goes_on_only_with_what_it_was_begun_with(
     fit("--false_alarm_rate=0.1")  # of no concern to the training
     assert began == [False, True]
     for other in (["--seed=5"], ["--epochs=3"], ["--channel=near"], ["--window_seconds=0.3"]):
-        assert "it is removed, and begun anew" in fit(*other) and "interrupted" in fit(*other)
+        assert "it is removed, and started again" in fit(*other) and "interrupted" in fit(*other)
         assert began[-2:] == [False, True]
     soundfile.write(normal / "slow" / "00.wav", sound(9, 0.2), RATE)
     fit(*other)

@@ -12,7 +12,11 @@ import pytest
 
 import asd_jax.evaluate
 from asd_jax.data.factory import write_factory
+from asd_jax.run.report import score_file_links
+from asd_jax.run.workdir import Run
 from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.score_files import ScoredClip
+from asd_jax.scoring.submission import write_submission
 
 CONFIG = [
     "--config=configs/quickstart.py:smoke",
@@ -39,6 +43,30 @@ def evaluated(command, workdir, *flags):
     status, _, err = command(asd_jax.evaluate, f"--workdir={workdir}", *flags)
     assert status == 0, err
     return (workdir / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("year", "ends"),
+    [
+        (2020, ["id_00"]),
+        (2021, ["section_00_source_test", "section_00_target_test"]),
+        (2024, ["section_00_test"]),
+    ],
+)
+def test_a_section_links_to_its_score_files_of_every_edition(tmp_path, year, ends):
+    run = Run(tmp_path)
+    clips = [
+        ScoredClip(machine, section, f"{domain}.wav", domain, 0, 1.0, 0)
+        for machine in ("a fan", "fan")
+        for section in ("00", "01")
+        for domain in ("source", "target")
+    ]
+    write_submission(run.scores, clips, year=year)
+    kinds = ("anomaly_score", "decision_result")
+    names = [f"{kind}_a fan_{end}.csv" for kind in kinds for end in ends]
+    wanted = [(name, f"../scores/{name.replace(' ', '%20')}") for name in names]
+    assert score_file_links(run, "a fan", "00") == wanted
+    assert score_file_links(run, "pump", "00") == []
 
 
 def test_a_run_leaves_a_page_with_all_its_parts(command, factory, tmp_path):

@@ -63,7 +63,7 @@ def test_bombs_are_not_unpacked(tmp_path):
 
 def test_entries_without_end_are_not_listed(tmp_path):
     entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, *[0] * 7, 1, *[0] * 6) + b"x"
-    for count, words in ((400_000, "more entries"), (3, "")):
+    for count, words in ((400_000, "too many entries"), (3, "")):
         last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, count * len(entry), 0, 0)
         (tmp_path / "a.zip").write_bytes(entry * count + last)
         if words:

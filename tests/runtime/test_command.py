@@ -67,7 +67,7 @@ def test_what_names_no_file_is_one_message_that_says_how_to_go_on(capsys, monkey
     for error, line in (
         (full, r"a file cannot be written or read \(No space left on device\); "),
         (MemoryError("9 GiB"), r"out of memory \(9 GiB\); free some, .* less at a time; "),
-        (MemoryError(), r"out of memory \(no more is to be had\); "),
+        (MemoryError(), r"out of memory \(no more is available\); "),
     ):
         said = printed(capsys, monkeypatch, error, lambda argv: None)
         assert re.fullmatch(f"error: {line}.*{again}", said), said

@@ -18,6 +18,11 @@ Bank = dict[str, np.ndarray]
 Scores = dict[str, np.ndarray]
 
 
+def as_rows(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors "n ..." as rows "n e"; there may be none."""
+    return vectors.reshape(len(vectors), int(np.prod(vectors.shape[1:])))
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """A fitted back end.
