@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 
 import numpy as np
 import soundfile
@@ -44,10 +45,14 @@ def test_an_alarm_is_acknowledged_and_shelved_in_the_record_that_detect_alarms_s
 
     (alarm,) = served.get("/api/alarms?machine=pump&open=true").json()
     assert alarm["state"] == "raised"
-    assert served.post("/api/machines/pump/shelve?hours=1&by=Ann").status_code == 200
+    now = time.time()
+    shelved = served.post("/api/machines/pump/shelve?hours=1&by=Ann")
+    assert shelved.status_code == 200 and shelved.json()["machine"] == "pump"
+    assert 3600 <= shelved.json()["shelved_until"] - now < 3660
     assert served.get(f"/api/alarms/{alarm['id']}").json()["state"] == "shelved"
     assert listed() == ("shelved", "")
-    served.post("/api/machines/pump/unshelve")
+    ended = served.post("/api/machines/pump/unshelve").json()
+    assert ended == {"machine": "pump", "shelved_until": None}
     monkeypatch.setattr(api, "_LONGEST_TEXT", 15)
     path = f"/api/alarms/{alarm['id']}/acknowledge?by=Ann Somebody-Long&note=bearing ordered today"
     assert served.post(path).json()["state"] == "acknowledged"

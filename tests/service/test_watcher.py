@@ -21,6 +21,7 @@ from asd_jax.service.window_queue import WAITING
 
 
 def test_a_fault_raises_one_alarm_with_its_sound_and_it_clears(watcher, clock):
+    began = clock.wall
     for second in range(4):
         play(watcher, clock, sound(second, 1.0))
     for second in range(4):
@@ -33,6 +34,7 @@ def test_a_fault_raises_one_alarm_with_its_sound_and_it_clears(watcher, clock):
     assert kinds(watcher) == ["alarm_raised", "alarm_announced", "alarm_cleared"]
     series = watcher.recorder.store.readings("pump")
     assert len(series.time) == 48 and np.allclose(np.diff(series.time), 1, atol=1e-3)
+    assert series.time[0] == began  # a reading has the time at which its window began
 
 
 def test_the_evidence_of_an_alarm_is_in_the_end_its_worst_window_and_written_once(
