@@ -58,7 +58,7 @@ def join(folders: Sequence[Path], output: Path) -> dict:
     found = {}
     for path in folders:
         if not (path / "automatic_choice.json").is_file():
-            raise InputError(f"--join={path}: no automatic_choice.json; it wants finished runs")
+            raise InputError(f"--join={path}: no automatic_choice.json; finished runs are expected")
         found[path.name] = read_json(path / "automatic_choice.json")
     sets = {name: of["candidates"] for name, of in found.items()}
     regrets: dict[str, dict[str, float]] = {}

@@ -64,7 +64,7 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
         raise InputError('--data="..." says what recordings the results are of')
     if not (folder / "timing.json").is_file():
         raise InputError(
-            f"{folder}: no timing.json; --add wants a folder that one of the grids of benchmarks/ "
+            f"{folder}: no timing.json; --add takes a folder that one of the grids of benchmarks/ "
             "wrote"
         )
     made = read_json(folder / "timing.json")
@@ -89,7 +89,7 @@ def add(folder: Path, data: str, internal: bool, results: Path) -> None:
                 added += 1
     if not added:
         raise InputError(
-            f"{folder}: no table; --add wants a folder that one of the grids of benchmarks/ wrote"
+            f"{folder}: no table; --add takes a folder that one of the grids of benchmarks/ wrote"
         )
 
 

@@ -137,7 +137,7 @@ def joined(folders: Sequence[Path]) -> dict[str, dict[str, dict]]:
     sets = {}
     for folder in folders:
         if not (folder / "methods.json").is_file():
-            raise InputError(f"--join={folder}: no methods.json; it wants finished runs")
+            raise InputError(f"--join={folder}: no methods.json; finished runs are expected")
         cells = read_json(folder / "methods.json")["cells"]
         sets[folder.name] = {
             name: {key: of[key] for key in ("official_score", "interval", "verdict")}

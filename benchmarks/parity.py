@@ -196,7 +196,7 @@ def compare_recording(source: str, recording: str, features: str) -> list[Error]
     bands = config.mel_bins // PATCH
     if tokens.ndim != 2 or tokens.shape[1] != config.embed_dim or len(tokens) % bands != 1:
         raise InputError(
-            f"{features}: has shape {tokens.shape}, wanted (1 + {bands} n, {config.embed_dim})"
+            f"{features}: has shape {tokens.shape}, expected (1 + {bands} n, {config.embed_dim})"
         )
     wave = read_clip(recording, resampler="torchaudio")
     bank = np.asarray(log_filter_bank(jnp.asarray(wave)[None], spacing="mel")[0])

@@ -71,12 +71,12 @@ def results_table(workdir: Path) -> str:
             embeddings.
     """
     if not (workdir / "results.json").is_file():
-        raise InputError(f"{workdir}: no results.json; --run wants the workdir of a finished run")
+        raise InputError(f"{workdir}: no results.json; --run takes the workdir of a finished run")
     found = read_json(workdir / "results.json")
     columns = ("auc_source", "auc_target", "pauc")
     if not {"seed", "filter_bank_baseline"} <= set(found):
         raise InputError(
-            f"{workdir}: --run wants a quick start of one seed, scored beside the filter bank"
+            f"{workdir}: --run takes a quick start of one seed, scored beside the filter bank"
         )
     lines = ["| machine | AUC source, % | AUC target, % | pAUC, % |", "|---|---|---|---|"]
     for machine, sections in found["machines"].items():

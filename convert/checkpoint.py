@@ -13,9 +13,10 @@ from typing import Any
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import file_sha256, open_regular, read_json
 from asd_jax.training.tensors import open_tensors
-from convert import torch_file
 from convert.places import ENDINGS, Place, check_start, local_place
 from convert.table import FAIRSEQ_PARTS, public_name
+from convert.torch_file import read_torch
+from convert.torch_pickle import unwrap
 
 HUB = "https://huggingface.co"
 LARGEST_CONFIG = 1 << 20  # bytes
@@ -152,7 +153,7 @@ def _read(path: Path):
 
 
 def _read_torch(path: Path):
-    saved = torch_file.read_torch(path)
+    saved = read_torch(path)
     if not isinstance(saved, dict):
         raise InputError(f"{path}: holds a {type(saved).__name__}, no state_dict of named tensors")
     model = next((saved[key] for key in STATES if isinstance(saved.get(key), dict)), None)
@@ -194,7 +195,7 @@ def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     encoder = encoder if isinstance(encoder, dict) else settings
     image = _get(encoder, "modalities", "image")
     image = image if isinstance(image, dict) else {}
-    flat = {name: torch_file.unwrap(value) for name, value in [*image.items(), *encoder.items()]}
+    flat = {name: unwrap(value) for name, value in [*image.items(), *encoder.items()]}
     return {
         name: value
         for name, value in flat.items()
@@ -206,9 +207,9 @@ def encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _get(value, *names):
     for name in names:
-        value = torch_file.unwrap(value)
+        value = unwrap(value)
         value = value.get(name) if isinstance(value, dict) else None
-    return torch_file.unwrap(value)
+    return unwrap(value)
 
 
 def _named(path, tensors):

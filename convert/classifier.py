@@ -30,7 +30,7 @@ def class_names(path: str | Path) -> list[str]:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "display_name" not in rows[0]:
-        raise InputError(f"{path}: no column display_name; wanted AudioSet's list of classes")
+        raise InputError(f"{path}: no column display_name; expected AudioSet's list of classes")
     return [row["display_name"] for row in rows]
 
 

@@ -182,7 +182,7 @@ def position_difference(path: Path, tensors: Mapping[str, Any], config: EATConfi
     rows = stored.shape[1] if len(stored.shape) == 3 else 0
     if not rows or stored.shape != (1, rows, config.embed_dim) or rows % bands:
         wanted = f"(1, n * {bands}, {config.embed_dim})"
-        raise InputError(f"{path}: {POSITIONS} has shape {tuple(stored.shape)}, wanted {wanted}")
+        raise InputError(f"{path}: {POSITIONS} has shape {tuple(stored.shape)}, expected {wanted}")
     ours = position_table(config.embed_dim, rows // bands, bands)
     difference = float(np.abs(stored.read()[0].astype(np.float32) - ours).max())
     # Written so that NaN is refused, too.

@@ -143,7 +143,7 @@ def check(
         tensor = tensors[row.public]
         shape = row.transform.public_shape(template[row.ours])
         if tuple(tensor.shape) != shape:
-            problems.append(f"{row.public} has shape {tuple(tensor.shape)}, wanted {shape}")
+            problems.append(f"{row.public} has shape {tuple(tensor.shape)}, expected {shape}")
         elif tensor.dtype.name not in ("float64", "float32", "float16", "bfloat16"):
             problems.append(
                 f"{row.public} holds {tensor.dtype.name} numbers, wanted floating point"

@@ -546,14 +546,14 @@ FILES = [
             ),
             "shape": (
                 "{bad}/weights/shape.safetensors: the weights do not fit the model: cls has "
-                "shape (3,), wanted (64,)"
+                "shape (3,), expected (64,)"
             ),
             "sizes": (
                 "{bad}/weights/sizes.safetensors: the header's EATConfig is not valid (no field "
                 "'width'. Did you mean 'depth'?)"
             ),
             "future": (
-                "{bad}/weights/future.safetensors: format 99, kind 'eat'; wanted here: eat or "
+                "{bad}/weights/future.safetensors: format 99, kind 'eat'; expected eat or "
                 "encoder, and this version reads format 1"
             ),
             "other_size": (

@@ -177,7 +177,7 @@ def _cells(facts: dict) -> dict[str, str]:
 
 def show(found: dict) -> None:
     """Prints the table, followed by the problems."""
-    # Only the command draws tables: data/ stands below reporting/.
+    # Only the command draws tables: data/ is a layer below reporting/.
     from asd_jax.reporting.table import print_table
 
     title = (

@@ -42,7 +42,7 @@ def named_sessions(
         number[order] = np.concatenate([[0], np.cumsum(gaps)])
         if number.any():
             return [f"session {n + 1}" for n in number], "gaps between the files' times"
-    return None, "one or many: nothing tells"
+    return None, "unknown"
 
 
 def _date(name: str) -> str:

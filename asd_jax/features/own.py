@@ -55,8 +55,8 @@ def own_filters(
     found = np.asarray(_ALLOWED[name](hz, bins, low_hz, high_hz))
     if found.shape != (bins, len(hz)) or found.dtype.kind not in "fiu":
         raise InputError(
-            f"{_KEY}={name}: {found.dtype} {found.shape}; wanted weights {(bins, len(hz))} of the "
-            "filters on the bins of the spectrum"
+            f"{_KEY}={name}: {found.dtype} {found.shape}; expected weights {(bins, len(hz))} of "
+            "the filters on the bins of the spectrum"
         )
     if not (np.isfinite(found).all() and (found >= 0).all()):
         raise InputError(f"{_KEY}={name}: a weight is negative, NaN or infinite")

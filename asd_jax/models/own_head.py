@@ -27,7 +27,7 @@ def own_head(name: str, classes: int) -> nn.Module:
     head = named_function(name, _KEY)(classes)
     if not isinstance(head, nn.Module) or getattr(head, "classes", None) != classes:
         raise InputError(
-            f"{_KEY}={name}: returned {type(head).__name__}; wanted a flax.linen.Module whose "
+            f"{_KEY}={name}: returned {type(head).__name__}; expected a flax.linen.Module whose "
             f"attribute classes is {classes}"
         )
     # Any width will do, as a head takes the width that it is given.
@@ -39,7 +39,7 @@ def own_head(name: str, classes: int) -> nn.Module:
     shapes = [getattr(one, "shape", one) for one in found] if isinstance(found, tuple) else found
     if shapes != [(2, classes)] * 2:
         raise InputError(
-            f"{_KEY}={name}: gave {shapes} for 2 embeddings; wanted logits and similarities, both "
-            f"(2, {classes})"
+            f"{_KEY}={name}: gave {shapes} for 2 embeddings; expected logits and similarities, "
+            f"both (2, {classes})"
         )
     return head

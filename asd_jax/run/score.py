@@ -76,9 +76,8 @@ def score_again(
             compare(config, own, into)
             continue
         # The run's own config holds the first seed; results.json names the one it was made with.
-        if seeds:
-            config = dataclasses.replace(config, seed=_seed(one.config))
-        score_embeddings(config, own, one.workdir, into)
+        seed = _seed(one.config) if seeds else config.seed
+        score_embeddings(dataclasses.replace(config, seed=seed), own, one.workdir, into)
     # The config describes the run's encoder; other embeddings come from another one.
     if new.workdir != workdir and embeddings is None:
         write_json(new.config, to_dict(config))

@@ -62,7 +62,9 @@ def submit(
     if not 1 <= len(workdirs) <= MOST_SYSTEMS:
         raise InputError(f"--workdir: {len(workdirs)} systems; an entry has 1 to {MOST_SYSTEMS}")
     if not _LABEL.fullmatch(label):
-        raise InputError(f"--label={label}: wanted Lastname_Institute, letters, digits and hyphens")
+        raise InputError(
+            f"--label={label}: expected Lastname_Institute, letters, digits and hyphens"
+        )
     for workdir in workdirs:
         if not workdir.is_dir():
             raise InputError(f"--workdir={workdir}: no such folder")
@@ -180,7 +182,7 @@ def _read_yaml(path: str) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise InputError(f"--authors={path}: not a readable yaml file ({reason})") from error
     if not isinstance(found, dict):
-        raise InputError(f"--authors={path}: wanted fields, e.g. submission: {{authors: [...]}}")
+        raise InputError(f"--authors={path}: expected fields, e.g. submission: {{authors: [...]}}")
     return found
 
 

@@ -35,7 +35,7 @@ AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/"}
 
 
 def described(workdir: Path, name: str, of: Edition) -> dict[str, Any]:
-    """Returns the fields of the meta file of one system, as far as its run tells them.
+    """Returns the fields of the meta file of one system, as far as they follow from its run.
 
     Fields that do not apply are None; those that only the authors know are TO_FILL_IN. A folder
     without config.json has the scores of another model, of which most fields are unknown.

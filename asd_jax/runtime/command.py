@@ -113,7 +113,7 @@ def _status(main, define_flags, argv: list[str]) -> int:
 def _with_flags(text: str) -> str:
     """Returns the text with the settings that it names in backquotes as flags of the command.
 
-    The library does not know in which section of the config a setting stands, or that there is one.
+    The library does not know in which section of the config a setting is, or that there is one.
     """
     given = flags.FLAGS.is_parsed() and "config" in flags.FLAGS
     config = flags.FLAGS["config"].value if given else None

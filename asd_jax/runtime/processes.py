@@ -1,6 +1,6 @@
 """Coordinates several processes, on one or many machines, that perform one run (jax.distributed).
 
-Only the first process writes files. What several processes do together stands in collectives.py.
+Only the first process writes files. What several processes do together is in collectives.py.
 """
 
 import atexit

@@ -237,7 +237,7 @@ class SectionScorer:
         """Returns {bank: scores of clips}; the scores of a clip's windows are merged."""
         if self.bank_clip is None or clip is None:
             return scores
-        # A section has only some of the clips, and `merge_windows` wants 0..b-1 without gaps.
+        # A section has only some of the clips, and `merge_windows` expects 0..b-1 without gaps.
         number = np.unique(clip, return_inverse=True)[1]
         return {
             name: merge_windows(values, number, how=self.scoring.windows)

@@ -34,7 +34,7 @@ DTYPES = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class StoredTensor:
     """A tensor of a safetensors file whose values are still on disk."""
 

@@ -96,7 +96,7 @@ def open_weights(
     # True equals 1, so the type is compared, too.
     if type(number) is not int or number != FORMAT or kind not in kinds:
         raise InputError(
-            f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; wanted here: "
+            f"{path}: format {reprlib.repr(number)}, kind {reprlib.repr(kind)}; expected "
             f"{' or '.join(kinds)}, and this version reads format {FORMAT}"
         )
     return tensors, header
@@ -149,7 +149,7 @@ def fill_template(template: dict, tensors: Mapping[str, Any], path: str | Path) 
     # Names in a foreign file may be of any length.
     problems += [f"not used {name[:80]}" for name in sorted(set(tensors) - set(wanted))]
     problems += [
-        f"{name} has shape {tensors[name].shape}, wanted {wanted[name].shape}"
+        f"{name} has shape {tensors[name].shape}, expected {wanted[name].shape}"
         for name in sorted(set(wanted) & set(tensors))
         if tensors[name].shape != wanted[name].shape
     ]
@@ -331,7 +331,7 @@ class Pipeline:
         least = self.config.front_end.samples(1)
         if np.ndim(wave) != 2 or np.shape(wave)[1] < least:
             raise InputError(
-                f'waveforms of shape {np.shape(wave)}: wanted "b s", clips of equal length of '
+                f'waveforms of shape {np.shape(wave)}: expected "b s", clips of equal length of '
                 f"{least} samples or more, or one clip"
             )
         mode = self.config.front_end.simam.mode_of(machine) if machine is not None else None

@@ -71,7 +71,7 @@ def test_a_converted_eat_becomes_a_pipeline_by_naming_its_pooling(tmp_path):
     np.testing.assert_array_equal(one, pipeline.embed(wave[None])[0])
     even = load_pipeline(path, pooling="cls", spacing="even")
     assert float(np.abs(even.embed(wave) - one).max()) > 1e-3
-    with pytest.raises(InputError, match='wanted "b s"'):
+    with pytest.raises(InputError, match='expected "b s"'):
         pipeline.embed(wave[None, None])
     with pytest.raises(InputError, match="400 samples or more"):
         pipeline.embed(wave[:100])

@@ -7,6 +7,7 @@ import pytest
 from detectors import FAULTY, HEALTHY
 from machine_sound import RATE
 
+from asd_jax.detector import fitting
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.self_check import self_check
 from asd_jax.runtime.errors import InputError
@@ -62,3 +63,18 @@ def test_another_rate_needs_no_recordings(plain, normal, tmp_path):
     assert "cannot support" not in "".join(map(str, rare.with_false_alarm_rate(0.2).notes))
     with pytest.raises(InputError, match="false_alarm_rate"):
         plain.with_false_alarm_rate(0.0)
+
+
+@pytest.mark.parametrize(("share", "notes"), [(0.76, 0), (0.74, 1)])
+def test_one_recording_sets_the_threshold_alone_if_it_falls_by_a_quarter_without_it(
+    normal, monkeypatch, share, notes
+):
+    threshold_of = fitting.threshold_of
+
+    def without_one(bank, settings, recordings, rows=None):
+        threshold, weakness = threshold_of(bank, settings, recordings)
+        return threshold * (1.0 if rows is None else share), weakness
+
+    monkeypatch.setattr(fitting, "threshold_of", without_one)
+    found = Detector.fit(normal[:12], RATE, weights=None).notes
+    assert sum("alone sets the threshold" in str(note) for note in found) == notes

@@ -21,6 +21,21 @@ def test_each_window_is_simulated_in_two_sessions_up_to_a_limit(monkeypatch):
     assert not np.array_equal(*(simulated_session(waves[0], RATE, n) for n in (0, 1)))
 
 
+def test_a_recording_that_is_left_out_takes_its_windows_views_and_patches_with_it():
+    whole, _ = process(None, Settings(RATE, 2.0), [sound(n) for n in range(4)])
+    rest = whole.without([1])
+    assert rest.windows.recording.tolist() == [0, 1, 2] and rest.recordings == 3
+    kept = [0, 2, 3]
+    np.testing.assert_array_equal(rest.vectors["level"], whole.vectors["level"][kept])
+    assert rest.simulated.rows.tolist() == [0, 0, 1, 1, 2, 2]
+    patches, recording = rest.patches
+    for band, of in enumerate(recording):
+        for new, old in enumerate(kept):
+            known = whole.patches[0][band][whole.patches[1][band] == old].tolist()
+            own = patches[band][of == new].tolist()
+            assert own and all(patch in known for patch in own)
+
+
 @pytest.mark.slow
 def test_a_gain_of_all_simulated_sessions_hardly_moves_the_threshold(monkeypatch):
     """With one simulated session of each window, thresholds of a real fan lay within a factor of

@@ -17,8 +17,8 @@ from asd_jax.detector.sessions import named_sessions, stretches
          ["2024-05-01", "2024-05-02"], "dates"),
         (["2.wav", "1.wav", "3.wav"], [""] * 3, [4000.0, 0.0, 8000.0],
          ["session 2", "session 1", "session 3"], "gaps"),
-        (["1.wav", "2.wav"], ["", ""], [0.0, 60.0], None, "nothing"),
-        (["id_00_00000004.wav", "20209999.wav"], ["", ""], [0.0, 0.0], None, "nothing"),
+        (["1.wav", "2.wav"], ["", ""], [0.0, 60.0], None, "unknown"),
+        (["id_00_00000004.wav", "20209999.wav"], ["", ""], [0.0, 0.0], None, "unknown"),
     ],
 )  # fmt: skip
 def test_what_tells_sessions_apart(names, said, modified, sessions, how):

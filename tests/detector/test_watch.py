@@ -1,6 +1,8 @@
 import numpy as np
 from machine_sound import RATE, sound
-from watched import events, lines_of, loudest
+from watched import WATCHING, events, lines_of, loudest
+
+from asd_jax.detector.watch import Watch
 
 
 def test_one_line_a_window_with_start_and_end_of_the_alarm():
@@ -30,6 +32,16 @@ def test_defects_of_the_sound_are_told_once_each_way():
     told = [line["event"] for line in events(lines, "clipping", "silence", "dropout")]
     assert told == ["clipping", "clipping", "silence", "silence"]
     assert [line["at"] for line in events(lines, "silence")] == [4.0, 5.75]
+
+
+def test_the_status_says_how_many_times_faster_than_the_sound_the_watch_is(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("asd_jax.detector.watch.time.perf_counter", lambda: now[0])
+    watch = Watch(WATCHING, loudest)
+    for n in range(8):
+        now[0] += 0.05
+        list(watch.window(n / 4, sound(0, 0.5), now[0]))
+    assert watch.status()["times_real_time"] == 8 * 0.25 / 0.4  # each window adds a hop of sound
 
 
 def test_memory_does_not_grow_with_the_stream():

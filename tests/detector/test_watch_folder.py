@@ -4,6 +4,7 @@ import itertools
 import os
 
 import numpy as np
+import pytest
 import soundfile
 from machine_sound import RATE, sound
 from watched import WATCHING, events, loudest
@@ -85,4 +86,22 @@ def test_folders_below_are_watched_and_what_is_left_out_is_told(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     lines = list(watch_folder(Watch(WATCHING, loudest), tmp_path, once=True))
     assert [line["file"] for line in lines if "window" in line] == ["monday/a.wav"] * 3
-    assert "pipe.wav: a pipe or device" in events(lines, "left_out")[0]["message"]
+    (left_out,) = events(lines, "left_out")
+    assert "pipe.wav: a pipe or device" in left_out["message"] and left_out["at"] == 0.0
+
+
+def test_two_looks_at_a_folder_are_the_time_asked_for_apart(tmp_path, monkeypatch):
+    done = []
+
+    def files(folder):
+        if done.count("look") == 4:
+            raise KeyboardInterrupt
+        done.append("look")
+        return {}, frozenset()
+
+    monkeypatch.setattr("asd_jax.detector.watch_folder._files", files)
+    monkeypatch.setattr("asd_jax.detector.watch_folder.time.sleep", done.append)
+    with pytest.raises(KeyboardInterrupt):
+        list(watch_folder(Watch(WATCHING, loudest), tmp_path, once=False, poll_seconds=7.0))
+    # the first look is for what is in the record already
+    assert done == ["look", "look", 7.0, "look", 7.0, "look", 7.0]

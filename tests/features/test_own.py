@@ -69,7 +69,7 @@ def test_a_name_in_a_file_imports_and_calls_nothing(module, imported):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("transposed", r"float64 \(257, 128\); wanted weights \(128, 257\)"),
+        ("transposed", r"float64 \(257, 128\); expected weights \(128, 257\)"),
         ("negative", "a weight is negative"),
         ("nothing", "has no attribute 'nothing'"),
         ("number", "is no function"),

@@ -1,5 +1,6 @@
 """The settings of the front end."""
 
+import dataclasses
 import re
 
 import pytest
@@ -27,6 +28,16 @@ def test_a_mode_is_for_all_machines_or_a_mapping():
     said = "simam='{local}'; write a mapping as \"{ToyCar: local, fan: global}\""
     with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
         _ = Features(simam="{local}").simam_modes
+
+
+def test_the_default_is_the_front_end_of_the_paper_and_of_the_public_encoders():
+    """Embeddings of other defaults are others: recorded runs and shipped weights have these."""
+    bank = {"spacing": "even", "bins": 128, "low_hz": 20.0, "high_hz": 8000.0}
+    audioset = {"statistics": "given", "mean": -4.268, "std": 4.569}
+    simam = {"simam": "local", "simam_lambda": 1e-4}
+    simam |= {"simam_tile_frames": 32, "simam_tile_filters": 32}
+    simam |= {"simam_before_normalization": False, "simam_ignores_padding": False}
+    assert dataclasses.asdict(Features()) == bank | audioset | simam
 
 
 @pytest.mark.parametrize(

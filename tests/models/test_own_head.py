@@ -66,9 +66,9 @@ def test_the_same_module_gives_the_same_logits(own):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("one_output", "gave .* for 2 embeddings; wanted logits and similarities"),
+        ("one_output", "gave .* for 2 embeddings; expected logits and similarities"),
         ("too_narrow", r"gave \[\(2, 4\), \(2, 4\)\] for 2 embeddings"),
-        ("without_classes", "returned Dense; wanted a flax.linen.Module whose attribute classes"),
+        ("without_classes", "returned Dense; expected a flax.linen.Module whose attribute classes"),
         ("nothing", "has no attribute 'nothing'"),
     ],
 )

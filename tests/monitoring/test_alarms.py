@@ -59,3 +59,9 @@ def test_alarm_that_nobody_saw_end():
         "peak": 5,
         "still_on": True,
     }
+
+
+def test_a_moment_of_a_file_comes_after_the_sound_before_the_file():
+    assert Moment(3.0).processed == 3.0 and Moment(3.0).fields("at") == {"at": 3.0}
+    later = Moment(3.0, "b.wav", before=60.0)
+    assert later.processed == 63.0 and later.fields("at") == {"at": 3.0, "at_file": "b.wav"}

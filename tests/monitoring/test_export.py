@@ -23,13 +23,13 @@ def store(tmp_path):
 
 def test_a_csv_reads_back_with_all_columns_and_times_with_their_offset(store):
     cases.raise_case(store, "pump", Occurrence(NOW, 3.0, 2.0, 'its "level", +6 dB'))
-    cases.clear_case(store, "pump", NOW + 60, 4.0)
-    cases.raise_case(store, "pump", Occurrence(NOW + 90, 2.5, 2.25, "again"))
+    cases.clear_case(store, "pump", NOW + 60, 4.00004)
+    cases.raise_case(store, "pump", Occurrence(NOW + 90, 2.5, 2.25006, "again"))
     (row,) = csv.DictReader(io.StringIO(as_csv(cases.cases(store), NOW + 99)))
     assert tuple(row) == COLUMNS
     raised = datetime.datetime.fromisoformat(row["raised"])
     assert raised.timestamp() == NOW and raised.utcoffset() is not None
-    assert (row["state"], row["peak"], row["threshold"]) == ("raised", "4.0", "2.25")
+    assert (row["state"], row["peak"], row["threshold"]) == ("raised", "4.0", "2.2501")
     assert (row["occurrences"], row["message"]) == ("2", "again")
     assert row["cleared"] == row["acknowledged"] == clock(None) == ""
 

@@ -59,6 +59,7 @@ def test_a_training_goes_on_only_with_what_it_was_begun_with(
     assert began[-3:] == [False] * 3
     for wrong, message in (
         (["--window_seconds=99"], "window_seconds=99.0 must lie in 0.2..60"),
+        (["--window_seconds=3"], "windows of 3 s, but the longest of 6 recordings lasts 0.2 s"),
         (["--false_alarm_rate=2"], "false_alarm_rate=2.0"),
         (["--seed=-1"], "no whole number"),
         (["--coreset=-5"], "no whole number"),

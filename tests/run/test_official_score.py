@@ -31,6 +31,17 @@ def test_perfect_scores_get_100_percent_and_a_difference_is_described(tmp_path):
     assert report_lines(found)[-1].startswith("difference to the other: +")
 
 
+def test_the_report_has_a_line_for_each_set_and_for_the_mean_over_machine_types():
+    found = {"notes": ["few"], "by_set": {"evaluation": 0.5, "development": 0.75}}
+    assert report_lines(found | {"mean_of_machine_means": 0.625}) == [
+        "note: few",
+        "official score of the evaluation machines alone: 50.00 %",
+        "official score of the development machines alone: 75.00 %",
+        "official score: mean over IDs; mean over machine types of their IDs' mean (RMIS, ASDKit): "
+        "62.50 %",
+    ]
+
+
 def test_seeds_with_and_without_decisions_are_refused(tmp_path):
     one = write_scores(tmp_path / "one", [0, 1, 0, 1])
     other = write_scores(tmp_path / "other", [0, 1, 0, 1], decisions=True)

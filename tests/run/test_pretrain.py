@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 import types
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 from asd_jax import pretrain
+from asd_jax.config import PretrainConfig
+from asd_jax.run.pretrain import SCALE_BATCHES, measured_scales
 from asd_jax.runtime.errors import InputError
 
 DISTILL = "--config=configs/distill_tiny.py:smoke"
@@ -108,3 +111,27 @@ def test_a_student_of_a_constant_answer_has_collapsed(command, tmp_path, teacher
     flags += [f"--workdir={tmp_path}"]
     status, _, err = command(pretrain, *flags)
     assert status == 2 and "prediction_spread is" in err and "other teachers" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("", ""), ("toy_teachers:bands", "scale of the target")]
+)
+def test_only_a_run_with_teachers_says_that_it_measures_their_scale(
+    monkeypatch, capsys, teachers, name, said
+):
+    asked = []
+
+    def scales(names, batches):
+        asked.append((list(names), list(batches)))
+        return ()
+
+    monkeypatch.setattr("asd_jax.run.pretrain.target_scales", scales)
+    usual = PretrainConfig()
+    objective = dataclasses.replace(
+        usual.pretraining, objective="distill" if name else "eat", teachers=name
+    )
+    config = dataclasses.replace(usual, pretraining=objective)
+    assert measured_scales(config, lambda start: iter(range(start, 100))) == ()
+    assert asked == [([name] if name else [], list(range(SCALE_BATCHES)))]
+    out = capsys.readouterr().out
+    assert bool(out) == bool(said) and said in out

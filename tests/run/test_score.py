@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import pytest
 from embedded import PLAIN, results, save
@@ -39,6 +40,32 @@ def test_a_machine_without_test_clips_is_left_out_and_said_to_be(
         (folder / f"{machine}.npz").unlink()
     status, _, err = command(asd_jax.evaluate, *flags)
     assert status == 2 and "no test clips of 3DPrinter" in err
+
+
+def test_seeds_scored_anew_give_their_mean_their_ensemble_and_the_notes_of_all(
+    command, folder, tmp_path
+):
+    run = tmp_path / "run"
+    other = tmp_path / "other"
+    save(folder / "3DPrinter.npz", test=0)
+    for seed in (0, 1):
+        shutil.copytree(folder, run / f"seed_{seed}" / "embeddings")
+        (run / f"seed_{seed}" / "config.json").write_text(json.dumps({"seed": seed}))
+    (run / "config.json").write_text(json.dumps({"seeds": 2}))
+    flags = [f"--workdir={run}", f"--output={other}", PLAIN]
+    status, out, err = command(asd_jax.evaluate, *flags)
+    assert status == 0, err
+    note = "3DPrinter: no test clips, so it has no scores"
+    screen = " ".join(out.split())
+    for shown in (f"note: {note}", "official score 2"):  # the title of a table has the year
+        assert screen.count(shown) == 3  # of each seed and of all
+    found = results(other)
+    of_seed = results(other / "seed_1")
+    assert found["notes"] == [note] and of_seed["seed"] == 1
+    # The embeddings of both seeds are the same here, and so are their scores.
+    for key in ("official_score", "machines"):
+        assert found[key] == found["ensemble"][key] == of_seed[key]
+    assert json.loads((other / "config.json").read_text())["seed"] == 0
 
 
 def test_an_error_of_scoring_names_the_machine_and_writes_nothing(command, folder, tmp_path):

@@ -94,3 +94,11 @@ def test_an_archive_is_scored_shard_by_shard_to_the_same_bytes(
     )
     status, _, err = command(asd_jax.detect, "score", *flags, "--html=x.html")
     assert status == 2 and "leave out --workdir" in err
+
+
+def test_the_channel_that_is_named_is_scored(command, fitted, tmp_path):
+    stereo = np.stack([sound(300), sound(300, fault=0.05)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE)
+    flags = [f"--detector={fitted}", tmp_path / "a.wav"]
+    found = [command(asd_jax.detect, "score", *flags, f"--channel={n}")[0] for n in (0, 1)]
+    assert found == [0, 3]

@@ -274,7 +274,7 @@ def test_a_workdir_that_is_not_there_is_named_and_not_made(tmp_path, command):
     "flags, said",
     [
         (["--year=2019"], "no edition of DCASE Task 2 of 2019"),
-        (["--year=2025", "--label=me"], "wanted Lastname_Institute"),
+        (["--year=2025", "--label=me"], "expected Lastname_Institute"),
         (["--year=2025", "--report={here}/run/config.json"], "not a pdf file"),
         (["--year=2025", "--authors={here}/nowhere.yaml"], "not a readable yaml file"),
         (["--year=2025", "--authors={here}/run/results.json", "--output=/dev"], "/dev"),

@@ -5,7 +5,13 @@ from scoring.test_auc import random_case
 from sklearn.metrics import roc_auc_score
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.intervals import bootstrap, jackknife, leave_one_out, paired_bootstrap
+from asd_jax.scoring.intervals import (
+    bootstrap,
+    jackknife,
+    leave_one_out,
+    paired_bootstrap,
+    section_intervals,
+)
 from asd_jax.scoring.official_score import official_score
 
 
@@ -161,3 +167,22 @@ def test_a_bootstrap_that_no_memory_holds_or_no_seed_begins_is_refused(wrong):
         bootstrap(clips, np.arange(4.0), 2024, **wrong)
     with pytest.raises(InputError, match="bootstrap: seed .* replicates"):
         paired_bootstrap(clips, np.arange(4.0), np.arange(4.0), 2024, **wrong)
+
+
+def test_a_section_has_an_interval_around_each_of_its_values_that_has_both_kinds_of_clips():
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["source", "target"], 60)
+    label = np.tile([0, 1], 60)
+    score = label + rng.normal(size=120)
+    found = section_intervals(domain, label, score, 2024)
+    assert set(found) == {"auc_source", "auc_target", "pauc"}
+    for name in ("source", "target"):
+        # since 2022 with the anomalies of both domains
+        mask = (domain == name) | (label == 1)
+        column = found[f"auc_{name}"]
+        assert column.value == pytest.approx(roc_auc_score(label[mask], score[mask]), abs=1e-15)
+        assert 0.05 < column.high - column.low < 0.3 and column.low < column.value < column.high
+    source = domain == "source"
+    alone = section_intervals(domain[source], label[source], score[source], 2024)
+    assert set(alone) == {"auc_source", "pauc"}  # no normal clip of the target domain
+    assert section_intervals(domain, 0 * label, score, 2024) == {}

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from scoring.submissions import FILES, SCORES, change, write
 
@@ -81,3 +83,15 @@ def test_labelled_names_go_with_the_ground_truth_of_their_section(released):
     write(scores, "fan", fewer, SCORES[: len(fewer)], SCORES[: len(fewer)] > 0)
     with pytest.raises(InputError, match="fan section 00: no score for 1 target normal"):
         read_submission(scores, labels=read_labels(released / "evaluator", 2024))
+
+
+def test_two_runs_of_a_machine_in_one_folder_are_refused(folder):
+    (folder / "decision_result_fan_section_00_test.csv").unlink()
+    first = folder / "anomaly_score_fan_section_00_test.csv"
+    for seed in (1, 2):
+        name = f"anomaly_score_fan_section_00_test_seed{seed}_Eval.csv"
+        (folder / name).write_text(first.read_text())
+    first.unlink()
+    said = "2 score files of fan section 00 (_seed1_Eval, _seed2_Eval); give each run a folder"
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_submission(folder, machines=["fan"])

@@ -20,6 +20,7 @@ def test_a_cookie_opens_the_page_to_a_browser(served):
         assert session.post(address, {"token": "wrong"}, timeout=5).status_code == 401
         page = session.post(address, {"token": TOKEN}, timeout=5)
         assert "microphone" in page.text and TOKEN not in str(session.cookies)
+        assert all(f"<h3>{name}</h3>" in page.text for name in ("pump", "fan"))
 
 
 def test_a_request_that_another_web_site_caused_is_refused(served):

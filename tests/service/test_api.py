@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 
 import numpy as np
 import soundfile
@@ -10,6 +11,7 @@ from watch_service import until
 
 from asd_jax import detect
 from asd_jax.monitoring.cases import cases
+from asd_jax.service import api
 
 
 def test_state_trend_events_metrics_and_sound_can_be_read(served):
@@ -24,8 +26,15 @@ def test_state_trend_events_metrics_and_sound_can_be_read(served):
         assert served.get(path).status_code == 404
 
 
+def test_a_service_that_cannot_go_on_is_unhealthy_to_a_probe(served, monkeypatch):
+    assert served.get("/healthz").status_code == 200
+    monkeypatch.setattr(served.service, "failure", "score: a fault of a library")
+    answer = served.get("/healthz")
+    assert answer.status_code == 503 and answer.json() == {"status": "failed"}
+
+
 def test_an_alarm_is_acknowledged_and_shelved_in_the_record_that_detect_alarms_shows(
-    served, capsys
+    served, capsys, monkeypatch
 ):
     def listed():
         store = f"--store={served.service.store.path}"
@@ -36,17 +45,22 @@ def test_an_alarm_is_acknowledged_and_shelved_in_the_record_that_detect_alarms_s
 
     (alarm,) = served.get("/api/alarms?machine=pump&open=true").json()
     assert alarm["state"] == "raised"
-    assert served.post("/api/machines/pump/shelve?hours=1&by=Ann").status_code == 200
+    now = time.time()
+    shelved = served.post("/api/machines/pump/shelve?hours=1&by=Ann")
+    assert shelved.status_code == 200 and shelved.json()["machine"] == "pump"
+    assert 3600 <= shelved.json()["shelved_until"] - now < 3660
     assert served.get(f"/api/alarms/{alarm['id']}").json()["state"] == "shelved"
     assert listed() == ("shelved", "")
-    served.post("/api/machines/pump/unshelve")
-    path = f"/api/alarms/{alarm['id']}/acknowledge?by=Ann&note=bearing ordered"
+    ended = served.post("/api/machines/pump/unshelve").json()
+    assert ended == {"machine": "pump", "shelved_until": None}
+    monkeypatch.setattr(api, "_LONGEST_TEXT", 15)
+    path = f"/api/alarms/{alarm['id']}/acknowledge?by=Ann Somebody-Long&note=bearing ordered today"
     assert served.post(path).json()["state"] == "acknowledged"
-    assert listed() == ("acknowledged", "Ann")
+    assert listed() == ("acknowledged", "Ann Somebody-Lo")
     again = served.post(path)
-    assert again.status_code == 400 and "'Ann'" in again.json()["error"]
+    assert again.status_code == 400 and "'Ann Somebody-Lo'" in again.json()["error"]
     (case,) = cases(served.service.store)
-    assert (case.acknowledged_by, case.note) == ("Ann", "bearing ordered")
+    assert (case.acknowledged_by, case.note) == ("Ann Somebody-Lo", "bearing ordered")
     assert served.post("/api/machines/pump/shelve?hours=1000").status_code == 400
     until(lambda: served.get(f"/api/alarms/{alarm['id']}/heat_map.svg").status_code == 200)
     evidence = served.get(f"/api/alarms/{alarm['id']}/sound.wav").content

@@ -12,6 +12,7 @@ from asd_jax.monitoring.cases import cases
 from asd_jax.monitoring.shelving import shelve
 from asd_jax.monitoring.store import Store
 from asd_jax.service.delivery import Delivery
+from asd_jax.service.evidence import EvidenceKeeper
 from asd_jax.service.page import machines_page
 from asd_jax.service.sources import Sound
 from asd_jax.service.trends import Trends
@@ -20,17 +21,39 @@ from asd_jax.service.window_queue import WAITING
 
 
 def test_a_fault_raises_one_alarm_with_its_sound_and_it_clears(watcher, clock):
+    began = clock.wall
     for second in range(4):
         play(watcher, clock, sound(second, 1.0))
     for second in range(4):
         play(watcher, clock, sound(second, 1.0, fault=0.3))
     assert kinds(watcher) == ["alarm_raised", "alarm_announced"] and watcher.state()["alarm"]
     assert np.abs(np.fft.rfft(watcher.worst.wave)).argmax() == 3150
+    assert watcher.state()["score"] == round(float(watcher.last.verdict.score), 4)
     for second in range(40):
         play(watcher, clock, sound(second % 12, 1.0))
     assert kinds(watcher) == ["alarm_raised", "alarm_announced", "alarm_cleared"]
     series = watcher.recorder.store.readings("pump")
     assert len(series.time) == 48 and np.allclose(np.diff(series.time), 1, atol=1e-3)
+    assert series.time[0] == began  # a reading has the time at which its window began
+
+
+def test_the_evidence_of_an_alarm_is_in_the_end_its_worst_window_and_written_once(
+    plain_detector, store, clock, tmp_path, monkeypatch
+):
+    evidence = EvidenceKeeper(tmp_path)
+    kept = []
+    monkeypatch.setattr(evidence, "keep", lambda *of: kept.append(float(of[-1].score)))
+    watcher = Watcher(MACHINE, plain_detector, store, evidence=evidence, clock=clock.both)
+    for faults in ((0.2, 0.2, 0.5, 0.2), (0.5, 0.5, 0.2)):
+        scores = []
+        for fault in faults:
+            play(watcher, clock, sound(1, 1.0, fault=fault))
+            scores.append(float(watcher.last.verdict.score))
+        for second in range(40):
+            play(watcher, clock, sound(second % 12, 1.0))
+        # The second window confirms an alarm.
+        assert kept == list(dict.fromkeys((scores[1], max(scores)))) and not watcher.alarm.active
+        kept.clear()
 
 
 @pytest.mark.parametrize("wave", [None, np.zeros(RATE, np.float32)], ids=["nothing", "zeros"])

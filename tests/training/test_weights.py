@@ -93,7 +93,7 @@ def test_misfitting_weights_give_one_error_with_both_differences(tmp_path, param
         "missing patch/bias",
         "missing patch/kernel",
         "not used extra",
-        "cls has shape (5,), wanted (32,)",
+        "cls has shape (5,), expected (32,)",
     ):
         assert part in str(error.value)
 

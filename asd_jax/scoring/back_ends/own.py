@@ -31,8 +31,8 @@ def own_back_end(bank: Bank, name: str) -> Fitted:
         scorers = function(bank)
         if not isinstance(scorers, Mapping) or set(scorers) != set(bank):
             raise InputError(
-                f"{what}: returned {type(scorers).__name__}; wanted a dictionary with a scorer for "
-                f"each of {', '.join(bank)}"
+                f"{what}: returned {type(scorers).__name__}; expected a dictionary with a scorer "
+                f"for each of {', '.join(bank)}"
             )
         return {domain: _checked(scorers[domain], what) for domain in bank}
 
@@ -48,8 +48,8 @@ def _checked(scorer, what: str):
         # Kinds of NumPy's dtypes: floats, integers and unsigned integers.
         if scores.shape != (len(vectors),) or scores.dtype.kind not in "fiu":
             raise InputError(
-                f"{what}: {scores.dtype} {scores.shape} for {len(vectors)} vectors; wanted a score "
-                "for each"
+                f"{what}: {scores.dtype} {scores.shape} for {len(vectors)} vectors; expected a "
+                "score for each"
             )
         if not np.isfinite(scores).all():
             raise InputError(f"{what}: NaN or infinity among the scores")

@@ -79,7 +79,7 @@ def test_it_is_fused_with_others_by_a_plus(own):
         ("np", "is no function"),
         ("one_number", r"float64 \(\) for 5 vectors"),
         ("not_finite", "NaN or infinity among the scores"),
-        ("no_scorers", "returned ndarray; wanted a dictionary with a scorer for each of source"),
+        ("no_scorers", "returned ndarray; expected a dictionary with a scorer for each of source"),
     ],
 )
 def test_what_is_no_back_end_is_named(own, name, said):
