@@ -25,7 +25,7 @@ SMOKE = (
     "--config.log.every=1",
     "--config.report.page=False",
 )
-SIZES = {"train_source": 4, "train_target": 2, "test_per_condition": 1}
+SIZES: dict[str, Any] = {"train_source": 4, "train_target": 2, "test_per_condition": 1}
 # A frozen EAT, whose tokens are cached, and weights that are kept on the way.
 FROZEN = (
     "--config.augment.mask_probability=0",
@@ -129,7 +129,9 @@ def vectors(config, encoder, params, clips):
     files = np.array([Path(clip.path).name for clip in clips])
     weight = float(params["eat"]["pre_norm"]["scale"].sum()) if params else 1.0
     waves = np.stack([soundfile.read(clip.path)[0][:500] for clip in clips])
-    one = Embeddings((weight * waves).astype(np.float32), files, *columns)
+    section, split, domain, label, attribute = columns
+    vectors = (weight * waves).astype(np.float32)
+    one = Embeddings(vectors, files, section, split, domain, label, attribute)
     return one, one
 
 

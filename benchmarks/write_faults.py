@@ -62,7 +62,7 @@ def main() -> int:
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(SCENARIOS[name], Path(folder).resolve())
-            size = {"calls": bench.wanted.calls, "allocations": bench.wanted.allocations}
+            size: dict = {"calls": bench.wanted.calls, "allocations": bench.wanted.allocations}
             for kind in kinds:
                 begin = time.perf_counter()
                 found = sweep(bench, kind, distinct=distinct, most=most, tell=tell)
@@ -88,7 +88,7 @@ def kinds_named(names: Sequence[str]) -> tuple[Kind, ...]:
     return tuple(kind for name, kind in known.items() if name in names)
 
 
-def _made_by() -> dict[str, str]:
+def _made_by() -> dict:
     """Returns `provenance`, of a process of its own, since it asks JAX for its devices.
 
     A process that has asked must not be forked.
@@ -99,7 +99,7 @@ def _made_by() -> dict[str, str]:
         return read_json(path)
 
 
-def _with(path: Path, name: str, size: dict[str, int], found: dict[str, dict]) -> dict:
+def _with(path: Path, name: str, size: dict, found: dict[str, dict]) -> dict:
     """Returns what the file holds, with kinds of faults of a scenario added, and the sums."""
     scenarios = read_json(path)["scenarios"] if path.exists() else {}
     kinds = scenarios.get(name, {}).get("kinds", {}) | found
