@@ -267,7 +267,9 @@ def files_of(folder: Path) -> Files:
     for path in sorted(folder.rglob("*")):
         name = _UNIQUE.sub("*", str(path.relative_to(folder)))
         if not name.endswith(_SQLITE):
-            found[name] = "" if path.is_dir() else _content(path)
+            # A library's thread may still be removing its own files.
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = "" if path.is_dir() else _content(path)
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from asd_jax.config import PretrainConfig, RunConfig, described
 from asd_jax.runtime.errors import InputError
+from benchmarks import fault_cases
 from benchmarks.faults import Kind
 from benchmarks.write_faults import kinds_named
 
@@ -65,6 +66,21 @@ def test_the_commands_of_the_scenarios_set_keys_that_exist():
     keys = set(re.findall(r"--config\.([\w.]+)=", text))
     known = {name for config in (RunConfig(), PretrainConfig()) for name, *_ in described(config)}
     assert "backbone.cache_tokens" in keys and keys <= known
+
+
+def test_a_file_that_vanishes_while_files_are_listed_is_not_there(tmp_path, monkeypatch):
+    """Checkpoints are written by threads, which remove their locks when a run has ended."""
+    for name in ("kept", "lock"):
+        (tmp_path / name).write_bytes(b"")
+    content = fault_cases._content
+
+    def vanishing(path):
+        if path.name == "lock":
+            path.unlink()
+        return content(path)
+
+    monkeypatch.setattr(fault_cases, "_content", vanishing)
+    assert list(fault_cases.files_of(tmp_path)) == ["kept"]
 
 
 def test_an_unknown_kind_of_fault_is_refused():
