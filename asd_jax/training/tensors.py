@@ -49,11 +49,18 @@ class StoredTensor:
 
         Raises:
             InputError: the file cannot be read.
+            MemoryError: there is no memory for the tensor.
         """
         try:
             return self.file.get_tensor(self.name)
         except (safetensors.SafetensorError, OSError) as error:
             raise InputError(f"{self.path}: not a readable safetensors file ({error})") from error
+        # The header was checked, so that only a lack of memory makes the library panic. Its class
+        # is no Exception, and cannot be imported.
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise MemoryError(f"for the tensor {self.name} of {self.path}") from error
 
 
 def open_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, StoredTensor]]:

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -29,6 +30,20 @@ def test_every_type_comes_back_and_the_library_reads_the_same(tmp_path):
         np.testing.assert_array_equal(found[name].read(), tensor)
     by_library = safetensors.numpy.load_file(tmp_path / "a" / "b.safetensors")
     np.testing.assert_array_equal(by_library["a/F64"], tensors["a/F64"])
+
+
+def test_a_panic_of_the_library_is_a_lack_of_memory(tmp_path):
+    class PanicException(BaseException):
+        """As the library's, which a failed allocation of Python raises."""
+
+    class Reader:
+        def get_tensor(self, name):
+            raise PanicException("PyObject pointer is null")
+
+    write_safetensors(tmp_path / "x.safetensors", {"w": np.zeros(3, np.float32)}, {})
+    tensor = open_tensors(tmp_path / "x.safetensors")[1]["w"]
+    with pytest.raises(MemoryError, match="tensor w of"):
+        dataclasses.replace(tensor, file=Reader()).read()
 
 
 def test_values_begin_at_a_multiple_of_eight_bytes(tmp_path):
