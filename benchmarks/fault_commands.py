@@ -34,9 +34,11 @@ def command(name: str, *arguments: object, good: tuple[int, ...] = (0,)) -> str:
     from asd_jax.runtime.command import run
 
     module = importlib.import_module(name)
-    before, argv = set(flags.FLAGS), sys.argv
+    before = set(flags.FLAGS)
+    argv = sys.argv
     sys.argv = [name, *map(str, arguments)]
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = io.StringIO()
     status: object = 0
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -207,7 +207,8 @@ def _embedded(folder: Path) -> None:
     files = np.array(
         [f"section_00_{domain[n]}_{split[n]}_{kind[n]}_{n:04}.wav" for n in range(len(rows))]
     )
-    section, attribute = np.full(len(rows), "00"), np.full(len(rows), "")
+    section = np.full(len(rows), "00")
+    attribute = np.full(len(rows), "")
     for machine in ("fan", "valve"):
         vectors = np.random.default_rng(0).normal(size=(len(rows), 4)) * (1 + label[:, None])
         Embeddings(
