@@ -71,7 +71,6 @@ class EncoderConfig:
     attention: str = "none"
 
     def __post_init__(self):
-        check_settings(self)
         if self.attention not in ATTENTIONS:
             raise InputError(f"model.attention={self.attention!r}; known: {', '.join(ATTENTIONS)}")
         if self.attention != "none" and (self.front_end.simam.mode != "none" or self.eat is None):

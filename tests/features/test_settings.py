@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from asd_jax.features.settings import Features, FilterBank, PretrainingFeatures, modes_by_machine
+from asd_jax.features.settings import (
+    FRAME_MS,
+    HOP_MS,
+    Features,
+    FilterBank,
+    PretrainingFeatures,
+    modes_by_machine,
+)
 from asd_jax.runtime.errors import InputError
 
 
@@ -39,6 +46,7 @@ def test_the_default_is_the_front_end_of_the_paper_and_of_the_public_encoders():
     simam |= {"simam_before_normalization": False, "simam_ignores_padding": False}
     assert dataclasses.asdict(Features()) == bank | audioset | simam
     assert dataclasses.asdict(PretrainingFeatures()) == bank | audioset
+    assert (FRAME_MS, HOP_MS) == (25, 10)
 
 
 @pytest.mark.parametrize("cls", [FilterBank, Features, PretrainingFeatures])
