@@ -75,6 +75,10 @@ def test_a_drawing_shows_seven_days_or_all_since_the_first_reading(store, clocks
     assert shown.drawing("pump") == svg_of(expected) != ""
     assert expected["highest"] == [1.0, 3.0, 2.0]
     assert shown.drawing("fan") == ""
+    many = [Reading(NOW - 3600 + 3 * n, 3.0, 0.0, 2.0) for n in range(1200)]
+    store.add("fan", *many)
+    clocks.steady += 30
+    assert re.search(r'points="(.*)"', shown.drawing("fan"))[1].count(",") == 300
 
 
 def test_a_drawing_is_kept_for_half_a_minute_and_a_sentence_for_an_hour(store, clocks):
