@@ -37,7 +37,7 @@ def test_the_far_microphone_has_the_levels_asked_for():
 
 
 def test_a_recording_is_the_same_in_every_version():
-    """The figures of docs/two_microphones.md rest on it."""
+    """Recorded figures of two microphones rest on it."""
     clip = factory_clip("fan", seed=1, fault_kind="tone")
     found = stereo_clip(clip)
     for name, channel in (("machine", 1), ("room", 0), ("room", 1), ("fault", 1)):
