@@ -1,9 +1,7 @@
 """Claims about the delivery of events to one receiver."""
 
-import threading
-
 import pytest
-from watch_service import until
+from watch_service import soon, until
 
 from asd_jax.monitoring.store import Store
 from asd_jax.service.delivery import Delivery
@@ -82,7 +80,7 @@ def test_a_receiver_that_refuses_is_asked_less_and_less_often(store, longest, wa
     delivery = Delivery("people", store, Receiver(1).send, **longest)
     store.event("pump", 0.0, "silent")
     delivery.stop = Waits(len(waits))
-    delivery._run()
+    soon(delivery._run)
     assert delivery.stop.waited == waits
 
 
@@ -99,7 +97,7 @@ def test_a_receiver_that_is_back_is_asked_twice_a_second_again(store):
             store.event("pump", 1.0, "silent")
 
     stop.wait = wait
-    delivery._run()
+    soon(delivery._run)
     assert stop.waited == [0.5, 1, 2, 0.5, 0.5, 0.5] and receiver.got == [1]
 
 
@@ -110,7 +108,5 @@ def test_a_delivery_runs_until_its_end_and_keeps_no_process_alive(store):
     assert delivery.thread.daemon
     delivery.start()
     until(lambda: receiver.got == [1], 5)
-    ended = threading.Thread(target=delivery.end, daemon=True)
-    ended.start()
-    ended.join(5)
-    assert not ended.is_alive() and not delivery.thread.is_alive()
+    soon(delivery.end)
+    assert not delivery.thread.is_alive()

@@ -20,12 +20,14 @@ class Message:
     def __init__(self, waits=1):
         self.waits = waits
         self.waited = []
+        self.asked = 0
 
     def wait_for_publish(self, seconds):
         self.waited.append(seconds)
 
     def is_published(self):
-        return len(self.waited) >= self.waits
+        self.asked += 1
+        return len(self.waited) >= self.waits or self.asked > 100  # nothing is asked for ever
 
 
 class Client:

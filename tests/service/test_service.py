@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from machine_sound import RATE, sound
-from watch_service import MACHINES, until, write_service
+from watch_service import MACHINES, soon, until, write_service
 
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.stream import Event
@@ -183,7 +183,7 @@ def test_programs_are_compiled_before_the_first_window_comes(service, monkeypatc
         Detector, "examine", lambda _, wave, rate: examined.append((wave.shape, wave.dtype, rate))
     )
     service._stop.set()
-    service._score()
+    soon(service._score)
     assert examined == [((RATE,), np.float32, RATE)]  # once, as both machines have one detector
 
 
@@ -196,30 +196,40 @@ def test_a_window_that_cannot_be_scored_is_told_and_the_next_ones_are_scored(ser
     def examine(_, wave, rate):
         at.append((seconds.now, service._scoring_at))
         seconds.now += 40  # so that each window by itself is a sign of life
-        if len(at) == 3:
+        if len(at) == 4:
             raise InputError("an odd window")
         return verdict
 
-    def wait(_):
+    def wait(seconds):
         # The first wait is over at once, as there is work; the next one ends the service.
-        waits.append(len(at))
+        waits.append((len(at), seconds))
         if len(waits) == 2:
             service._stop.set()
 
     waits = []
+    cleared = []
     for watcher, windows in ((pump, 3), (fan, 1)):
         watcher.take(Sound(np.tile(sound(0, 1.0), windows), RATE, 1e9))
     monkeypatch.setattr(Detector, "examine", examine)
     monkeypatch.setattr("asd_jax.service.service.time", seconds)
-    service._work = types.SimpleNamespace(wait=wait, clear=lambda: None)
-    service._score()
+    service._work = types.SimpleNamespace(wait=wait, clear=lambda: cleared.append(len(waits)))
+    soon(service._score)
     # One for the compilation, then all windows without another wait.
-    assert waits == [1, 5] and (pump.windows, fan.windows) == (3, 0)
+    assert waits == [(1, 1.0), (5, 1.0)] and cleared == [1, 2]
+    assert (pump.windows, fan.windows) == (2, 1)
     assert [began for _, began in at] == [None, *(began for began, _ in at[1:])]
     (event,) = service.store.events()
     assert (event["machine"], event["event"], event["message"]) == (
-        "fan", "not_scored", "an odd window",
+        "pump", "not_scored", "an odd window",
     )  # fmt: skip
+
+
+def test_what_a_source_gives_is_scored_at_once(service):
+    items = [Sound(sound(0, 1.0), RATE, 1e9), Event("ended", "to its end")]
+    service._readers["pump"] = lambda stop: iter(items)
+    soon(service._read, "pump")
+    assert service._work.is_set() and service.watchers["pump"].microphone == "ended"
+    assert service.watchers["pump"].score_next() and service.watchers["fan"].windows == 0
 
 
 def test_health_names_what_does_not_work(service, monkeypatch):

@@ -4,7 +4,7 @@ import types
 import numpy as np
 import pytest
 from machine_sound import RATE, sound
-from watch_service import MACHINE, Clock, kinds, machine, play
+from watch_service import MACHINE, Clock, kinds, machine, play, score_all
 
 from asd_jax.detector.defects import SILENT
 from asd_jax.detector.stream import Event
@@ -126,8 +126,7 @@ def test_the_length_of_an_alarm_of_recordings_is_that_between_their_times(watch,
     for minute in range(40):
         wave = sound(0, 1.0, fault=0.3 * (minute < 2))
         watcher.take(Sound(wave, RATE, 1e9 + 60 * minute, f"{minute}.wav"))
-        while watcher.score_next():
-            pass
+        score_all(watcher)
     (cleared,) = (e for e in watcher.recorder.store.events() if e["event"] == "alarm_cleared")
     # It began with the first recording of a second, and 30 s of sound without whistle cleared it.
     assert cleared["time"] == 1e9 + 60 * 31 and cleared["message"] == f"after {60 * 31 + 1} s"
@@ -267,11 +266,11 @@ def test_a_live_source_drops_the_oldest_window_when_scoring_falls_behind(watcher
 def test_windows_span_no_two_recordings_of_a_folder(watcher, clock):
     for name in "ab":
         watcher.take(Sound(sound(0, 1.5), RATE, clock.wall, name))
-    assert sum(iter(watcher.score_next, False)) == 4  # two windows, and the ends of two recordings
+    assert score_all(watcher) == 4  # two windows, and the ends of two recordings
     assert watcher.windows == 2 and set(watcher.recorder.store.read_files("pump")) == {"a", "b"}
     # Some recorders write each recording over the last one.
     watcher.take(Sound(sound(0, 1.5), RATE, clock.wall + 2, "b"))
-    assert sum(iter(watcher.score_next, False)) == 2 and watcher.last.ended == clock.wall + 1.5
+    assert score_all(watcher) == 2 and watcher.last.ended == clock.wall + 1.5
 
 
 def test_a_source_that_is_lost_is_the_state_of_the_microphone(watcher):

@@ -3,22 +3,13 @@
 import threading
 
 import pytest
+from watch_service import soon
 
 from asd_jax.service.window_queue import WAITING, WindowQueue
 
 
 def taken(queue):
     return list(iter(queue.get, None))
-
-
-def soon(function):
-    """Returns what a function returns; it may take 5 s at most."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(function()), daemon=True)
-    thread.start()
-    thread.join(5)
-    assert not thread.is_alive()
-    return found[0]
 
 
 @pytest.fixture
