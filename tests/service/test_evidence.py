@@ -1,5 +1,6 @@
 """Claims about the thread that writes evidence."""
 
+import json
 import threading
 import time
 
@@ -7,10 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 from machine_sound import RATE, sound
-from watch_service import until
+from watch_service import MACHINE, until
 
+from asd_jax.detector.evidence import write_window
+from asd_jax.monitoring.cases import Occurrence, raise_case
+from asd_jax.monitoring.store import Store
 from asd_jax.service import evidence as keeper
 from asd_jax.service.evidence import EvidenceKeeper
+from asd_jax.service.watcher import Watcher
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,19 @@ def test_a_disk_that_stays_full_does_not_hold_up_the_end(fault, tmp_path, capsys
     kept.keep(kept.folder("pump", 1.7e9), *fault)
     running(kept)
     until(lambda: "file" in capsys.readouterr().err, 5)
+
+
+def test_evidence_that_a_killed_service_left_without_a_picture_gets_one(fault, tmp_path, running):
+    detector, wave, rate, verdict = fault
+    with Store(tmp_path / "s.db") as store:
+        kept = EvidenceKeeper(tmp_path / "evidence")
+        folder = kept.folder("pump", 1.7e9)
+        write_window(folder, wave, rate, verdict)
+        (folder / "verdict.json").unlink()
+        raise_case(store, "pump", Occurrence(1.7e9, 3.0, 2.0, "loud", str(folder)))
+        Watcher(MACHINE, detector, store, evidence=kept)
+        running(kept)
+        until(lambda: (folder / "heat_map.svg").exists(), 20)
+    assert json.loads((folder / "verdict.json").read_text())["score"] == pytest.approx(
+        verdict.score, abs=0.01
+    )

@@ -230,13 +230,15 @@ def test_state_and_discovery_are_retained_and_the_will_tells_of_a_death(broker):
     late = Listener(broker.port, "late")
     until(lambda: late.of("asd_jax/pump/state"))
     assert json.loads(late.of("asd_jax/pump/state")[0])["alarm"] is True
-    found = [
-        message.topic for _, message in late.messages if message.topic.startswith("homeassistant/")
-    ]
-    assert len(found) == 3 and all(message.retain for _, message in late.messages)
+
+    def found():
+        return [of.topic for _, of in late.messages if of.topic.startswith("homeassistant/")]
+
+    until(lambda: len(found()) == 3, 10)
+    assert all(message.retain for _, message in late.messages)
     sensor = json.loads(late.of("homeassistant/binary_sensor/asd_jax_pump/alarm/config")[0])
     assert sensor["state_topic"] == "asd_jax/pump/state"
-    assert late.of("asd_jax/availability") == ["online"]
+    until(lambda: late.of("asd_jax/availability") == ["online"], 10)
     # The socket breaks without a goodbye, as when the process is killed.
     publisher.client.reconnect_delay_set(30, 30)
     publisher.client.socket().shutdown(2)
