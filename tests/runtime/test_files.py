@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -327,6 +328,19 @@ def test_what_took_time_to_compute_outlives_an_error(tmp_path, name, options, st
         (place / name).write_text("")
         raise InputError("wrong")
     assert (place / name).exists() == place.exists() == stays
+
+
+def test_what_went_wrong_is_told_although_the_folder_cannot_be_removed(tmp_path, monkeypatch):
+    rmtree = shutil.rmtree
+
+    def refused(path, ignore_errors=False):
+        (path / "half").mkdir()  # somebody writes there meanwhile
+        rmtree(path / "nothing", ignore_errors)
+
+    monkeypatch.setattr(files.shutil, "rmtree", refused)
+    with pytest.raises(InputError, match="wrong"), remove_new_folder_on_error(tmp_path / "run"):
+        raise InputError("wrong")
+    assert (tmp_path / "run" / "half").is_dir()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
