@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calls import Calls
 from embedded import PLAIN, results, save
 
 import asd_jax.evaluate
@@ -439,24 +440,16 @@ def test_of_several_processes_the_first_alone_scores(embedded, tmp_path, monkeyp
 @pytest.fixture
 def frozen(monkeypatch):
     """The calls that `embed_frozen` makes, none of which computes anything."""
-    calls = {}
-
-    def noted(name, value=None):
-        def call(*of, **options):
-            calls[name] = (of, options)
-            return value
-
-        monkeypatch.setattr(score, name, call)
-
-    noted("check_run")
-    noted("keep_compiled")
-    noted("note_slow_dtype")
-    noted("find_data", CLIPS)
-    noted("readable_clips", (CLIPS[1:], [{"file": "0.wav", "reason": "short"}]))
-    noted("with_held_out", CLIPS)
-    noted("frozen_encoder", ("encoder", "params"))
-    noted("embed_clips", 5)
-    noted("embed_and_score", {"official_score": 0.5})
+    calls = Calls(monkeypatch, score)
+    calls.answer("check_run")
+    calls.answer("keep_compiled")
+    calls.answer("note_slow_dtype")
+    calls.answer("find_data", CLIPS)
+    calls.answer("readable_clips", (CLIPS[1:], [{"file": "0.wav", "reason": "short"}]))
+    calls.answer("with_held_out", CLIPS)
+    calls.answer("frozen_encoder", ("encoder", "params"))
+    calls.answer("embed_clips", 5)
+    calls.answer("embed_and_score", {"official_score": 0.5})
 
     @contextlib.contextmanager
     def claim(run, config, clips, *, overwrite, may_change):
