@@ -1,4 +1,4 @@
-"""`detect fit`, `update`, `adapt`, `set-rate` and `info`: what they ask of the library and print."""
+"""`detect fit`, `update`, `adapt`, `set-rate` and `info`: what they ask of the library and say."""
 
 import dataclasses
 import json

@@ -19,7 +19,6 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import read_json, write_json
 from asd_jax.runtime.lock import InUse
 
-
 # What a run leaves, in the order of its removal: results first, the config late.
 FILES = [
     "pseudo_classes.json",
@@ -85,9 +84,11 @@ def test_a_claimed_folder_has_its_config_and_its_recordings_and_no_part_of_a_kil
         assert not any(part.exists() for part in parts)
         with pytest.raises(InUse), run.claim({"seed": 3}, clips):
             raise AssertionError
-    # Without a result, another config may begin there.
-    with run.claim({"seed": 4}, []):
-        assert read_json(run.config) == {"seed": 4} and run.read_data() == {}
+    # Without a result, another config may begin.
+    run = Run(tmp_path / "new")
+    for seed in (3, 4):
+        with run.claim({"seed": seed}, []):
+            assert read_json(run.config) == {"seed": seed} and run.read_data() == {}
 
 
 def test_the_other_processes_of_a_run_wait_until_the_first_has_claimed_the_folder(
