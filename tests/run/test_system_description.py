@@ -66,9 +66,7 @@ def test_an_encoder_that_others_trained_is_named_with_its_data_and_an_ensemble_i
         },
         # Frozen weights, as the run has none of its own; multiply-accumulates are asked since 2025.
         "complexity": {"total_parameters": one},
-        "external_datasets": [
-            {"name": "AudioSet", "url": "https://research.google.com/audioset/"}
-        ],
+        "external_datasets": [{"name": "AudioSet", "url": "https://research.google.com/audioset/"}],
         "source_code": None,
     }
 
