@@ -191,11 +191,12 @@ def test_clips_are_shown_as_many_as_the_config_says(tmp_path, pages, monkeypatch
     asked = []
     front = FrontEnd()
     monkeypatch.setattr(
-        report, "_recordings", lambda *_: (front, lambda machine: asked.append(machine))
+        report, "_recordings", lambda *_: (front, lambda machine: asked.append(machine) or max)
     )
     config = with_values(RunConfig(), {"report.clips": 3, "scoring.k": 2})
     report_of(tmp_path, config)
     (one, recordings, scoring, count), _ = calls["clip_sections"]
+    assert recordings.read is max
     assert (one.section, recordings.front_end, recordings.machine) == ("00", front, "fan")
     assert (scoring, count, asked) == (config.scoring, 3, ["fan"])
     titles = [section.title for section in pages[0][1].sections]
@@ -229,7 +230,9 @@ def test_the_page_of_several_seeds_has_their_mean_and_links_to_theirs(tmp_path, 
     ]
     assert without.lead == page.lead[:1]
     assert page.links == [(f"seed_{n}", f"../seed_{n}/report/index.html") for n in range(2)]
-    assert [section.title for section in page.sections] == [report.sections.mean_section(found).title]
+    assert [section.title for section in page.sections] == [
+        report.sections.mean_section(found).title
+    ]
 
 
 def test_the_facts_of_a_run_are_those_that_it_noted(tmp_path):
@@ -309,7 +312,9 @@ def test_a_clip_is_played_by_its_machine_split_name_and_start(factory, tmp_path,
     assert of("test", path.name, 0.0) is None and waveform_of("pump")("train", "a", 0.0) is None
 
 
-def test_the_factory_of_a_run_is_its_own_or_that_of_the_folder_above(factory, tmp_path, monkeypatch):
+def test_the_factory_of_a_run_is_its_own_or_that_of_the_folder_above(
+    factory, tmp_path, monkeypatch
+):
     asked = []
 
     def found(root, machines):
