@@ -126,6 +126,10 @@ def test_stored_targets_hold_for_clear_crops_at_their_own_speed(recordings, tmp_
     assert found["known_0"].tolist() == [1, 0, 0, 0, 0]
     assert found["target_0"].shape == (5, 3, 6)  # one frame every 0.32 s
     assert not found["target_0"][1:].any() and found["target_0"][0, :, 2].tolist() == [1, 1, 1]
+    # Twice as long a clip has twice as many frames, and the shortest has one.
+    for samples, frames in ((32000, 6), (1600, 1), (800, 1)):
+        found = teachers.targets(np.ones((1, samples)), [own], np.array([True]))
+        assert found["target_0"].shape == (1, frames, 6) and found["known_0"].tolist() == [1]
 
 
 def batches_of(recordings, tmp_path, **changes):
