@@ -13,7 +13,7 @@ from scoring.submissions import write
 import asd_jax.submit
 from asd_jax.config import RunConfig
 from asd_jax.data.dcase import edition
-from asd_jax.run.submit import merged, submit
+from asd_jax.run.submit import _read_yaml, merged, submit
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import to_dict
 from asd_jax.scoring.submission import read_submission
@@ -282,6 +282,16 @@ def test_the_fields_of_the_authors_win_but_for_the_label_and_stay_as_they_are_wr
     # In the order of the organisers' example, readable, and without folds of usual lines.
     assert text.startswith(f"submission:\n  label: {name}\n  name: Ærø\n")
     assert f"  source_code: {long}\n" in text
+
+
+def test_a_file_of_authors_is_read_whole_or_refused(tmp_path, monkeypatch):
+    authors = tmp_path / "authors.yaml"
+    authors.write_text("a: b\n" + "#" * (1 << 20))
+    with pytest.raises(InputError, match="authors.yaml: more than 1048576 bytes"):
+        _read_yaml(str(authors))
+    authors.write_text("a: b\n")
+    monkeypatch.setattr("asd_jax.run.submit.LARGEST_YAML", 5)
+    assert _read_yaml(str(authors)) == {"a": "b"}
 
 
 def test_fields_are_put_into_their_sections():
