@@ -175,12 +175,17 @@ def calls(monkeypatch):
     return Calls(monkeypatch, module)
 
 
+@pytest.fixture(scope="module")
+def params():
+    """The parameters that a training would give."""
+    return random_eat(SIZES, 0)
+
+
 def test_the_weight_file_is_of_the_config_and_a_run_is_replaced_on_request(
-    calls, tmp_path, recordings, monkeypatch
+    calls, params, tmp_path, recordings, monkeypatch
 ):
     monkeypatch.setattr("asd_jax.training.mesh.chosen_device", lambda: None)
     front = FrontEnd("mel", mean=-5.0, simam=SimAM("none"), frames=64)
-    params = random_eat(SIZES, 0)
     for name, value in (("note_slow_dtype", None), ("front_end", front)):
         calls.answer(name, value)
     calls.answer("trained_params", params)
@@ -211,16 +216,16 @@ def test_the_weight_file_is_of_the_config_and_a_run_is_replaced_on_request(
     assert read_json(workdir / "config.json")["seed"] == 4
 
 
-def test_a_pre_training_without_recordings_has_no_clips(calls, tmp_path):
-    calls.answer("trained_params", random_eat(SIZES, 0))
+def test_a_pre_training_without_recordings_has_no_clips(calls, params, tmp_path):
+    calls.answer("trained_params", params)
     module.pretrain(SMALL, tmp_path)
     assert read_json(tmp_path / "data.json") == {}
 
 
 def test_targets_of_other_recordings_are_other_weights_to_begin_from(
-    calls, tmp_path, recordings, monkeypatch
+    calls, params, tmp_path, recordings, monkeypatch
 ):
-    calls.answer("trained_params", random_eat(SIZES, 0))
+    calls.answer("trained_params", params)
     calls.answer("measured_scales", ())
     monkeypatch.setattr(Teachers, "digests", {"targets a.npz": "1234"})
     module.pretrain(SMALL, tmp_path)
