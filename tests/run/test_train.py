@@ -98,9 +98,11 @@ def test_weights_of_another_front_end_and_damaged_ones_are_made_again(
     assert ("it is made again" in capsys.readouterr().out) == (spoilt == "file")
 
 
-def test_the_bare_filter_bank_is_written_without_training(fine_tuned, tmp_path):
+def test_the_bare_filter_bank_is_written_without_training(fine_tuned, tmp_path, capsys):
     encoder = EncoderConfig(eat=None)
     assert trained_params(RunConfig(), encoder, None, [], tmp_path) == ({}, {})
+    assert "nothing to train" in capsys.readouterr().out
+    assert read_header(tmp_path / "weights.safetensors")["source"] == "none"
     assert not fine_tuned
     assert load_pipeline(tmp_path / "weights.safetensors").config == encoder
 
