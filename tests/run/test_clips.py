@@ -127,6 +127,9 @@ def test_a_machine_whose_test_clips_alone_are_bad_goes_on(tmp_path):
             if (machine, split) != ("fan", "test"):
                 soundfile.write(path, sound(0, 0.2), 16000)
             clips.append(clip_of(path, machine, split))
+    # Whether a machine has training clips at all is not asked here.
+    soundfile.write(tmp_path / "valve_test.wav", sound(0, 0.2), 16000)
+    clips.append(clip_of(tmp_path / "valve_test.wav", "valve", "test"))
     kept, skipped = readable_clips(config(data__on_bad_clip="skip"), clips)
     assert kept == [clips[0], *clips[2:]]
     assert [bad["file"] for bad in skipped] == [clips[1].path]
@@ -134,8 +137,11 @@ def test_a_machine_whose_test_clips_alone_are_bad_goes_on(tmp_path):
         readable_clips(RunConfig(), clips)
     # Of two machines, the one without a readable training clip is named.
     (tmp_path / "pump_train.wav").unlink()
-    with pytest.raises(InputError, match="^machine pump: none .*the first, .*pump_train.wav: no"):
-        readable_clips(config(data__on_bad_clip="skip"), clips)
+    for some in (clips, clips[:3]):
+        with pytest.raises(
+            InputError, match="^machine pump: none .*the first, .*pump_train.wav: no"
+        ):
+            readable_clips(config(data__on_bad_clip="skip"), some)
 
 
 def test_the_config_says_how_many_threads_read_the_clips(calls):
