@@ -300,7 +300,7 @@ class SectionScorer:
         quantile = self.scoring.decision_quantile
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
-            above = np.sum(normal > cut)
+            above = int(np.sum(normal > cut))
             asked = (1 - quantile) * len(normal)
             if self.scoring.decision == "quantile" or is_about(above, asked):
                 return cut, []
