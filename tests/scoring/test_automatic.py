@@ -250,11 +250,9 @@ def test_what_cannot_be_chosen_is_said():
     test = dataclasses.replace(one, split=np.array(["test"]))
     with pytest.raises(InputError, match=f"^{re.escape(said)} compare with\\)$"):
         chosen_scoring({"fan": test}, Scoring(back_end="auto"))
-    with pytest.raises(
-        InputError, match=r"\(knn: whiten 3: needs at least two .*; standardised knn"
-    ):
-        chosen_scoring({"fan": one}, Scoring(back_end="auto", whiten=3))
-    with pytest.raises(InputError, match="machine fan: back_end=auto: no candidate can be judged"):
+    why = "source: this back end needs 2 training clips, found 1; use knn"
+    said = f"judged (local density: {why}; standardised local density: {why}; varmin: "
+    with pytest.raises(InputError, match=re.escape(said)):
         chosen_scoring({"fan": one}, Scoring(back_end="auto"))
     with pytest.raises(InputError, match="back_end=auto is not fitted itself"):
         fit_sections(machine(), Scoring(back_end="auto"))
