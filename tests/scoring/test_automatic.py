@@ -253,7 +253,7 @@ def test_what_cannot_be_chosen_is_said():
     why = "source: this back end needs 2 training clips, found 1; use knn"
     said = f"judged (local density: {why}; standardised local density: {why}; varmin: "
     with pytest.raises(InputError, match=re.escape(said)):
-        chosen_scoring({"fan": one}, Scoring(back_end="auto"))
+        chosen_scoring({"fan": one}, Scoring(back_end="auto", normalization="none"))
     with pytest.raises(InputError, match="back_end=auto is not fitted itself"):
         fit_sections(machine(), Scoring(back_end="auto"))
     with pytest.raises(InputError, match="known: knn, .*, several joined by .*, or auto"):
