@@ -48,6 +48,24 @@ def test_a_layer_has_no_bands():
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("layers", [False, True])
+def test_clips_left_out_together_give_the_statistics_of_a_fusion(layers):
+    """Rows are doubles, whose nearest neighbours without groups are each other."""
+    double = {domain: np.repeat(v, 2, axis=0) for domain, v in BANK.items()}
+    groups = {domain: np.repeat(np.arange(len(v)), 2) for domain, v in BANK.items()}
+    parts = {domain: v.reshape(len(v), 2 if layers else 1, -1) for domain, v in double.items()}
+    name = "knn" if layers else "knn+local_density"
+    scoring = dataclasses.replace(DEFAULT, back_end=name, fusion="mean")
+    found = fit_back_end(parts, scoring, ("clip", "layer", "embedding"), groups).score(TEST)
+    fits = [on_columns(knn, slice(0, 4)), on_columns(knn, slice(4, 8))]
+    of_each = []
+    for fit in fits if layers else (knn, local_density):
+        fitted = fit(double)
+        own = fitted.self_scores(groups)["source"]["source"]
+        of_each.append((fitted.score(TEST)["source"] - own.mean()) / own.std())
+    assert found["source"] == pytest.approx(np.mean(of_each, axis=0), abs=1e-9)
+
+
 SET = dataclasses.replace(
     DEFAULT,
     distance="euclidean",
