@@ -44,7 +44,7 @@ def write_submission(
         files.setdefault(_end_of_name(clip, year), []).append(clip)
     written = []
     for end, own in sorted(files.items()):
-        own.sort(key=lambda clip: clip.file)
+        own.sort()
         for kind, rows in (
             ("anomaly_score", [(clip.file, repr(float(clip.score))) for clip in own]),
             ("decision_result", [(clip.file, repr(clip.decision)) for clip in own]),
