@@ -115,10 +115,13 @@ def test_a_session_of_most_of_the_windows_is_not_scored_as_a_new_one():
 
 
 @pytest.mark.parametrize("simulated", [False, True])
-def test_a_domain_whose_sessions_cannot_be_left_out_has_other_scores_of_new_sessions(simulated):
+@pytest.mark.parametrize("target", [[16], [8, 8]], ids=["one session", "two sessions"])
+def test_a_domain_whose_sessions_cannot_be_left_out_has_other_scores_of_new_sessions(
+    simulated, target
+):
     """Its self-scores, or those of simulated windows."""
     domain = np.repeat(["source", "target"], [24, 16])
-    session = np.concatenate([np.repeat(np.arange(4), 6), np.full(16, 4)])
+    session = np.repeat(np.arange(4 + len(target)), [6] * 4 + target)
     x = far_sessions(session)
     copied = np.arange(24, 39)  # the last window of the target has no copy
     rows = np.concatenate([copied, copied, [3]])
@@ -143,6 +146,10 @@ def test_a_domain_whose_sessions_cannot_be_left_out_has_other_scores_of_new_sess
             near = np.linalg.norm(bank_of - (x[n] + 2).astype(np.float32), axis=1)
             expected[n] = near[fold[of_window] != fold[n]].min()
     np.testing.assert_allclose(own, expected[of], rtol=1e-6)
+    # The bank of the target is whole where sessions of the source are left out.
+    to_target = np.linalg.norm(x[source, None].astype(np.float64) - bank.training("a")[0], axis=2)
+    to_target = to_target[:, bank.training("a")[1] == "target"].min(1)
+    np.testing.assert_allclose(found.values["a/knn"][:24, 1], to_target, rtol=1e-6)
 
 
 def test_sessions_that_are_recordings_need_no_second_scores():

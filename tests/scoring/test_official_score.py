@@ -280,6 +280,7 @@ def test_a_perfectly_wrong_machine_floors_the_harmonic_mean_instead_of_dividing_
             "fan section 01: auc needs",
         ),
         ([(*c[:2], "unknown", *c[3:]) for c in CLIPS], 2024, "domains must be source or target"),
+        ([(*c[:2], "unknown", *c[3:]) for c in CLIPS], 2021, "domains must be source or target"),
     ],
 )
 def test_what_cannot_be_scored_is_named(clips, year, said):

@@ -95,3 +95,8 @@ def test_patches_are_means_and_cover_the_cells():
     assert energy_patches(np.zeros((1, 11, 7))).shape == (1, 2, 3, 2)
     cells = over_cells(np.arange(6.0).reshape(2, 3), (4, 2), 9, 6)
     assert cells[[0, 3, 4, 8], [0, 1, 2, 5]].tolist() == [0, 0, 4, 5]
+    # Cells beyond the last whole patch, in time and frequency.
+    edge = over_cells(np.arange(6.0).reshape(2, 3), (4, 2), 11, 8)
+    assert (
+        edge[10].tolist() == [3, 3, 4, 4, 5, 5, 5, 5] and edge[:, 7].tolist() == [2] * 4 + [5] * 7
+    )
