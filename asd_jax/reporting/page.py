@@ -104,7 +104,6 @@ def template_environment(package: str) -> jinja2.Environment:
         loader=jinja2.PackageLoader(package, "."),
         autoescape=True,
         trim_blocks=True,
-        lstrip_blocks=True,
         # A mistyped name in a template is an error, not an empty text.
         undefined=jinja2.StrictUndefined,
         # Names may contain control characters, which are escaped.
