@@ -131,8 +131,7 @@ class Checkpoints:
         if kind and processes.is_distributed():
             return
         with self._written():
-            # Checkpoints are written in the background; the last one must be complete.
-            self._manager.wait_until_finished()
+            # Waits for the last checkpoint, which is written in the background.
             self._manager.close()
 
 
