@@ -1,5 +1,7 @@
 """Functions of JAX as ONNX models."""
 
+import logging
+
 import jax.numpy as jnp
 import numpy as np
 import onnxruntime
@@ -9,7 +11,13 @@ from asd_jax.training.onnx_model import onnx_model
 
 def test_a_product_with_weights_is_a_matmul_of_any_number_of_clips():
     weights = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
-    model = onnx_model(lambda x: jnp.tanh(x @ weights), ("batch", 3, 4), "tokens", ["found"])
+    properties = {"rate": "16000", "source": "none"}
+    model = onnx_model(
+        lambda x: jnp.tanh(x @ weights), ("batch", 3, 4), "tokens", ["found"], properties
+    )
+    assert {entry.key: entry.value for entry in model.metadata_props} == properties
+    assert not any(node.attribute for node in model.graph.node if node.op_type == "MatMul")
+    assert logging.getLogger("onnx_ir").level == logging.ERROR
     assert {node.op_type for node in model.graph.node} >= {"MatMul", "Tanh"}
     assert not any(node.op_type == "Einsum" for node in model.graph.node)
     session = onnxruntime.InferenceSession(model.SerializeToString())
