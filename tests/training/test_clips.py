@@ -13,6 +13,7 @@ from asd_jax.data.resident import draw_batch
 from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.encoder import EncoderConfig
 from asd_jax.runtime.errors import InputError
+from asd_jax.training import clips
 from asd_jax.training.clips import TrainingClips, class_numbers, draw_from_resident
 from asd_jax.training.loop import Job
 
@@ -106,6 +107,24 @@ def test_resident_clips_are_all_in_every_batch_and_each_step_draws_its_own(tmp_p
     expected = draw_batch(every[0], jnp.int32(3), key, 4)
     jax.tree.map(np.testing.assert_array_equal, batch, expected)
     np.testing.assert_array_equal(batch["wave"][:, 0], batch["clip"] / 8)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_clips_are_read_by_as_many_threads_as_are_asked_for(tmp_path, monkeypatch, resident):
+    seen = []
+    name = "resident_clips" if resident else "training_batches"
+    plain = getattr(clips, name)
+
+    def recorded(*arguments, **options):
+        seen.append(options)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(clips, name, recorded)
+    data = TrainingClips(CLIPS, read, resident=resident, threads=2)
+    next(iter(data.batches([{"label": 0}] * 6, Job(tmp_path), steps=3, batch_size=2)(0)))
+    assert seen[0]["threads"] == 2 and TrainingClips(CLIPS, read).threads == 4
+    # Three batches of two clips are one pass.
+    assert resident or (seen[0]["epochs"], seen[0]["share"]) == (1, (0, 1))
 
 
 def test_kept_tokens_replace_the_waveforms(tmp_path):

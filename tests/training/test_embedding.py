@@ -10,6 +10,7 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
+from asd_jax.training import embedding
 from asd_jax.training.embedding import Batching, embed_windows
 from asd_jax.training.mesh import AXES, own_devices, replicated
 from asd_jax.training.weights import embed, random_eat
@@ -126,6 +127,21 @@ def test_a_lack_of_memory_says_which_batch_size_to_try(when):
 
     with pytest.raises(InputError, match="batches of 6 clips; try `batch_size=3`"):
         embed_windows(lacking, windows_of([5]), number_of, Batching(6), what="windows")
+
+
+def test_windows_are_read_by_as_many_threads_as_are_asked_for(monkeypatch):
+    seen = []
+    plain = embedding.clip_batches
+
+    def recorded(*arguments, **options):
+        seen.append(options)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(embedding, "clip_batches", recorded)
+    embed_windows(
+        lambda batch: [batch["wave"]], windows_of([5]), number_of, Batching(3, 2), what="windows"
+    )
+    assert seen == [{"batch_size": 3, "threads": 2}] and Batching().threads == 4
 
 
 def test_of_several_processes_each_embeds_an_equal_share(monkeypatch):

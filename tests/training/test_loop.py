@@ -25,10 +25,12 @@ from asd_jax.training.loop import (
     Steps,
     _all_stop,
     _is_newer,
+    guard_step,
     out_of_memory_advice,
     run_steps,
     stop_requested,
 )
+from asd_jax.training.mesh import one_device, place_state
 from asd_jax.training.settings import Log
 
 
@@ -149,6 +151,20 @@ def test_the_step_is_compiled_once(tmp_path):
     TRACED.clear()
     run(tmp_path)
     assert len(TRACED) == 1
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_step_reuses_the_memory_of_its_state_and_changes_nothing_if_it_is_bad(skip):
+    carried = place_state(one_device(), (State(jnp.int32(3), jnp.float32(7)), jnp.array(True)))
+    state, sound = carried
+    take = guard_step(step_fn, one_device(), carried, skip=skip)
+    after, good, metrics = take(state, sound, jnp.float32(np.inf), jax.random.key(0))
+    assert state.total.is_deleted() and np.isinf(metrics["loss"]) and after.total == 7
+    # A step that is skipped counts as done; otherwise no later one changes anything.
+    assert (int(after.step), bool(good)) == ((4, True) if skip else (3, False))
+    again, still, _ = take(after, good, jnp.float32(1), jax.random.key(0))
+    assert (int(again.step), bool(still)) == ((5, True) if skip else (3, False))
+    assert (again.total != 7) == skip
 
 
 def test_second_signal_stops_at_once(tmp_path):

@@ -385,6 +385,17 @@ def test_pixels_are_normalised_patch_by_patch():
     )
 
 
+@pytest.mark.parametrize("objective", ["eat", "masked_autoencoder"])
+def test_the_shapes_of_a_decoder_follow_from_one_patch(objective):
+    settings = dataclasses.replace(SMALL_SETTINGS, objective=objective, decoder_width=32)
+    tokens = jnp.zeros((2, 5, TINY.embed_dim))
+    kept = jnp.zeros((2, 5), jnp.int32)
+    keys = {"params": jax.random.key(0), "noise": jax.random.key(0)}
+    init = functools.partial(pretraining.decoder_of(settings).init, times=4, bands=8)
+    whole = jax.eval_shape(init, keys, tokens, kept)["params"]
+    assert whole and abstract_decoder(TINY, settings) == whole
+
+
 def test_a_decoder_that_cannot_be_is_named():
     with pytest.raises(
         InputError, match="`decoder_groups=5` does not divide the encoder.s width, 32"
