@@ -196,6 +196,10 @@ def test_the_table_of_clips_begins_with_the_highest_score_and_calls_those_above_
         ["7", "target", "unlabelled", "1.000", "normal"],
         ["5", "target", "normal", "0.999", "normal"],
     ]
+    many = EMBEDDINGS[np.tile(np.arange(32), 2)]
+    equal = ScoredSection("fan", "00", many, many, np.zeros(64), 1.0)
+    table = machine_section(equal, "dB", "pca").parts[-1]
+    assert [row[0] for row in table.rows] == [*FILES] * 2
     assert called(1.0, 1.0) == "normal" and called(1.1, 1.0) == "anomalous"
 
 

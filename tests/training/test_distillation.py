@@ -110,6 +110,7 @@ def test_each_teacher_has_its_own_scale(frames):
     batch |= {"target_1": np.asarray(frames[1, :, :, :3], np.float32), "known_1": np.ones(8)}
     scales = target_scales(["a", "b"], [batch, batch])
     assert [(scale.name, scale.width) for scale in scales] == [("a", 6), ("b", 3)]
+    assert repr(scales[0]) == f"TargetScale(name='a', deviation={scales[0].deviation!r})"
     alone = batch_of(frames[1, :, :, :3], np.ones(8))
     np.testing.assert_allclose(scales[1].mean, target_scales(["b"], [alone])[0].mean, atol=1e-7)
 

@@ -26,3 +26,15 @@ def test_a_product_with_weights_is_a_matmul_of_any_number_of_clips():
         (found,) = session.run(["found"], {"tokens": tokens})
         # Measured 1.2e-7.
         np.testing.assert_allclose(found, np.tanh(tokens @ weights), atol=2.4e-7)
+
+
+def test_other_products_are_computed_as_they_are():
+    def products(x):
+        return jnp.einsum("btd,bsd->bts", x, x)
+
+    model = onnx_model(products, ("batch", 3, 4), "tokens", ["found"])
+    assert not model.metadata_props
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    tokens = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    (found,) = session.run(["found"], {"tokens": tokens})
+    np.testing.assert_allclose(found, tokens @ tokens.swapaxes(1, 2), atol=1e-6)

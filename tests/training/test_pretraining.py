@@ -15,6 +15,7 @@ from asd_jax.models.decoder import ConvolutionDecoder, PixelDecoder
 from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.training import pretraining
+from asd_jax.training.distillation import TargetScale
 from asd_jax.training.loop import BadState
 from asd_jax.training.optimizer import learning_rate_schedule
 from asd_jax.training.pretraining import (
@@ -195,6 +196,11 @@ def test_a_step_updates_the_student_and_the_teacher_follows_it_by_its_decay(monk
         seen.append((teacher, spectrogram, kept))
         return jnp.square(params["eat"]["w"]).sum(), {"frame_loss": 2 * params["decoder"]["v"]}
 
+    def distilled(config, scales, params, spectrogram, kept, batch, dtype):
+        assert (config, dtype, scales[0].name) == (TINY, jnp.bfloat16, "a")
+        assert "target_0" in batch and kept.shape == (2, 1, 1) and (spectrogram == 700).all()
+        return jnp.abs(params["eat"]["w"]).max() + params["decoder"]["v"], {"explained_0": 0.25}
+
     monkeypatch.setattr(pretraining, "losses", squares)
     monkeypatch.setattr(pretraining, "_kept", lambda *of: jnp.zeros((2, 1, 1), jnp.int32))
     monkeypatch.setattr(FrontEnd, "spectrogram", lambda self, wave: jnp.ones((2, 32, 128)))
@@ -213,7 +219,15 @@ def test_a_step_updates_the_student_and_the_teacher_follows_it_by_its_decay(monk
     found = {name: float(value) for name, value in metrics.items()}
     expected = {"loss": 25.0, "learning_rate": 0.2, "gradient_norm": 10.0, "frame_loss": 2.0}
     assert found == pytest.approx(expected, rel=1e-6)
-    without = step(state._replace(teacher={}), {"wave": jnp.ones((2, 700))}, jax.random.key(2))
+    monkeypatch.setattr(pretraining, "distillation_losses", distilled)
+    other = dataclasses.replace(settings, objective="distill", teachers="a.b:c")
+    scales = (TargetScale("a", np.zeros(3, np.float32), 0.5),)
+    student = Student(TINY, other, jnp.bfloat16, scales)
+    step = make_pretraining_step(student, EVEN, optimizer, lambda n: 0.1 * n)
+    batch = {"wave": jnp.ones((2, 700)), "target_0": jnp.ones((2, 1, 3))}
+    _, metrics = step(state, batch, jax.random.key(2))
+    assert float(metrics["loss"]) == 5.0 and float(metrics["explained_0"]) == 0.25
+    without = step(state._replace(teacher={}), batch, jax.random.key(2))
     assert without[0].teacher == {}
 
 
@@ -308,6 +322,7 @@ def test_the_losses_are_weighted_as_the_settings_say(monkeypatch, changes, frame
 
     def applied(self, variables, *arguments, **options):
         if isinstance(self, ConvolutionDecoder):
+            shapes.update(options)
             return jnp.ones((4, 4, 16))
         tokens = jnp.ones((2, 5, 16)) * jnp.arange(2)[:, None, None]
         return jnp.ones((4, 2, 16)), {"ffn": [tokens]}
@@ -322,7 +337,11 @@ def test_the_losses_are_weighted_as_the_settings_say(monkeypatch, changes, frame
     kept = jnp.array([[[0], [1]], [[2], [3]]], jnp.int32)
     key = jax.random.key(0)
     loss, parts = losses(student, params, {}, jnp.ones((2, 32, 32)), kept, key)
-    assert shapes["targets"] == (4, 4, 16) and shapes["cls"] == (4, 16)
+    assert (
+        shapes["rngs"] == {"noise": key}
+        and shapes["targets"] == (4, 4, 16)
+        and shapes["cls"] == (4, 16)
+    )
     assert shapes["masked"] == (1 - np.eye(4)).tolist()
     found = [float(value) for value in (parts["frame_loss"], parts["utterance_loss"], loss)]
     assert found == pytest.approx([frame, utterance, total])
@@ -383,6 +402,15 @@ def test_pixels_are_normalised_patch_by_patch():
     np.testing.assert_allclose(
         pixels[0, 9], (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6), atol=1e-5
     )
+    # The 1e-6 keeps a patch that hardly varies from being all noise.
+    quiet = np.asarray(pretraining.patch_pixels(x / 3000), np.float64)[0, 9]
+    variance = (patch / 3000).var() / ((patch / 3000).var() + 1e-6)
+    assert quiet.var() == pytest.approx(variance, rel=1e-4) and 0.4 < variance < 0.6
+
+
+def test_places_of_one_vector_have_a_spread_of_a_thousandth():
+    masked = jnp.ones((2, 4))
+    assert float(pretraining.channel_std(jnp.ones((2, 4, 3)), masked)) == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize("objective", ["eat", "masked_autoencoder"])

@@ -95,7 +95,7 @@ def test_a_frozen_encoder_embeds_with_the_mode_of_the_machine(monkeypatch, capsy
     monkeypatch.setattr(pseudo_classes, "embed_windows", embedded)
     batching = Batching(4)
     embed_clips = frozen_embedder(Pipeline(encoder, {}), read, batching, "bfloat16")
-    for clips, mode in ((CLIPS[:2], 2), (CLIPS[6:8], 0)):
+    for clips, mode in ((CLIPS[:1], 2), (CLIPS[6:8], 0)):
         seen.clear()
         assert embed_clips(clips, "clips embedded").tolist() == [[1], [1]]
         assert seen == [
@@ -109,6 +109,9 @@ def test_the_classes_of_other_clips_are_refused(tmp_path, content):
     (tmp_path / "p.json").write_text(content)
     with pytest.raises(InputError, match="p.json: not the classes of these clips; remove it"):
         with_pseudo_classes(CLIPS, embedder(unread), clusters=3, path=tmp_path / "p.json")
+    # Of a single clip, too.
+    with pytest.raises(InputError, match="p.json: not the classes of these clips"):
+        with_pseudo_classes(CLIPS[:1], embedder(unread), clusters=3, path=tmp_path / "p.json")
 
 
 def test_what_gets_classes_is_printed_and_clips_with_attributes_need_none(tmp_path, capsys):

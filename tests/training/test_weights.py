@@ -224,6 +224,7 @@ def test_a_pipeline_can_be_copied_and_lies_whole_on_every_device(params):
     assert (other.config, other.runtime) == (CONFIG, "openvino")
     assert vars(other).keys() == {"config", "params", "runtime"}
     jax.tree.map(np.testing.assert_array_equal, other.params, params)
+    assert "params" not in repr(other)
     assert isinstance(other.params["eat"]["cls"], np.ndarray)
 
 
