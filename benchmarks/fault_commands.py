@@ -302,7 +302,12 @@ SCENARIOS: dict[str, Scenario] = {
     "download": Scenario(_archived, _download, growing=("dcase/*",)),
     "convert": Scenario(_public, _convert),
     "detect fit": Scenario(_normal, _fit),
-    "detect fit --fine_tune": Scenario(_classes, _fine_tune),
+    "detect fit --fine_tune": Scenario(
+        _classes,
+        _fine_tune,
+        varying=("*/metrics.jsonl", "*/checkpoints*"),
+        growing=("*.training", "*.training/*"),
+    ),
     "detect update": Scenario(fitted, _update),
     "detect set-rate": Scenario(fitted, _set_rate),
     "detect adapt": Scenario(fitted, _adapt),

@@ -151,7 +151,8 @@ def _seeds(folder: Path) -> None:
 
     embed.embed_machine = vectors
     train.fine_tune = _loop
-    _train(folder, "--config.seeds=2")
+    weights = f"--config.model.weights={folder / 'first.safetensors'}"
+    _train(folder, weights, "--config.seeds=2")
 
 
 def _embed(folder: Path) -> None:
@@ -292,7 +293,7 @@ SCENARIOS: dict[str, Scenario] = {
     "embed": Scenario(four_sounds, _embed, growing=STEPS),
     "overwrite": Scenario(_other_run, _overwrite, growing=("run", "run/*.json", "run/embeddings*")),
     "whole run": Scenario(_first, _whole_run, varying=TIMED, growing=STEPS),
-    "seeds": Scenario(_recordings, _seeds, varying=TIMED, growing=STEPS),
+    "seeds": Scenario(_first, _seeds, varying=TIMED, growing=STEPS),
     "train": Scenario(_recordings, _train, varying=TIMED, growing=STEPS),
     "cached tokens": Scenario(_first, _cached_tokens, varying=TIMED, growing=STEPS),
     "pretrain": Scenario(nothing, _pretrain, varying=TIMED, growing=STEPS),
