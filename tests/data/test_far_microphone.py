@@ -42,9 +42,13 @@ def test_a_recording_is_the_same_in_every_version():
     found = stereo_clip(clip)
     for name, channel in (("machine", 1), ("room", 0), ("room", 1), ("fault", 1)):
         wave = getattr(found, name)[channel]
-        np.testing.assert_allclose(wave[[9000, 12345, -1]], GOLDEN[name, channel], rtol=1e-6)
+        # measured 3.6e-10, between Python 3.11 and 3.12
+        np.testing.assert_allclose(
+            wave[[9000, 12345, -1]], GOLDEN[name, channel], rtol=0, atol=7.2e-10
+        )
     other = stereo_clip(clip, leak_db=-20.0, place=1)
-    np.testing.assert_allclose(other.machine[1][[9000, 12345, -1]], GOLDEN["elsewhere"], rtol=1e-6)
+    found_there = other.machine[1][[9000, 12345, -1]]
+    np.testing.assert_allclose(found_there, GOLDEN["elsewhere"], rtol=0, atol=7.2e-10)
     same = stereo_clip(clip, leak_db=-10, room_db=0, place=0)
     np.testing.assert_array_equal(found.wave, same.wave)
 
