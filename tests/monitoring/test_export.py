@@ -51,6 +51,5 @@ def test_labels_are_in_the_time_of_the_recording_and_those_before_it_are_left_ou
         cases.clear_case(store, "press", NOW + end, 3.0)
     found = as_audacity_labels(cases.cases(store), NOW + 30, NOW + 99)
     assert found == (
-        "0.000000\t0.000000\tpress case 1: from 20\n"
-        "10.000000\t20.000000\tpress case 1: from 40\n"
+        "0.000000\t0.000000\tpress case 1: from 20\n10.000000\t20.000000\tpress case 1: from 40\n"
     )
