@@ -1,5 +1,6 @@
 """Claims about the evidence of an alarm."""
 
+import dataclasses
 import json
 import resource
 
@@ -27,18 +28,28 @@ def test_the_evidence_is_the_sound_the_verdict_and_a_picture_that_stands_alone(f
     kept = json.loads((folder / "verdict.json").read_text())
     assert kept["score"] == round(verdict.score, 6) and "kHz" in kept["where"]
     svg = (folder / "heat_map.svg").read_text()
-    assert (
-        svg.startswith("<svg")
-        and "--ink: #" in svg
-        and "http" not in svg.replace("http://www.w3.org", "")
-    )
+    assert svg.startswith("<svg") and svg.count("--ink: #") == 1
+    assert "http" not in svg.replace("http://www.w3.org", "")
+
+
+def test_a_detector_without_patches_leaves_no_picture(fault, tmp_path, monkeypatch):
+    removed = []
+    monkeypatch.setattr(evidence, "remove_older", lambda *given: removed.append(given))
+    detector, *rest = fault
+    folder = evidence_folder(tmp_path, "pump", 1.7e9)
+    write_evidence(folder, dataclasses.replace(detector, patches=None), *rest)
+    assert sorted(path.name for path in folder.iterdir()) == ["sound.wav", "verdict.json"]
+    assert removed == [(tmp_path / "pump", 100)]
 
 
 def test_only_the_latest_folders_are_kept(fault, tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "MOST_FOLDERS", 2)
     monkeypatch.setattr(evidence, "_picture", lambda *_: "")
+    (tmp_path / "pump").mkdir()
+    (tmp_path / "pump" / "z.txt").touch()
     for hour in range(4):
         write_evidence(evidence_folder(tmp_path, "pump", 1.7e9 + 3600 * hour), *fault)
+    (tmp_path / "pump" / "z.txt").unlink()
     names = sorted(path.name for path in (tmp_path / "pump").iterdir())
     assert names == ["20231115T001320.000000Z", "20231115T011320.000000Z"]
 
