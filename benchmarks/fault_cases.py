@@ -37,6 +37,8 @@ _UNIQUE = re.compile(r"[0-9a-f]{32}")  # random names: packs of the clip cache
 _VARIABLE = re.compile(r"[0-9a-f]{8,}|\d+")  # parts of names that differ from file to file
 ALLOCATIONS = 20  # that fail in a sweep of distinct calls
 _SQLITE = "-wal", "-shm", "-journal"  # files beside a database, which belong to it
+# Libraries that start threads when they are imported, after which a process must not fork.
+_WITH_THREADS = "jax2onnx", "onnxruntime", "openvino"
 _REMOVALS = "unlink", "rmdir"  # how the names of calls begin that remove something
 _LEFT = " is left"
 Files = dict[str, str]
@@ -96,6 +98,8 @@ class Bench:
         self.wanted = self._runs(Kind.COUNT, 0, times=1)[0]
         # Imported here, so that the processes forked for the cases need not import them again.
         for name in self.wanted.modules:
+            if name.startswith(_WITH_THREADS):
+                continue
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         self._calls = self.log.read_text().splitlines()

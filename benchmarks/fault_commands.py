@@ -79,7 +79,7 @@ def four_sounds(folder: Path) -> None:
 
 
 def _evidence_place(folder: Path) -> None:
-    _fitted(folder)
+    fitted(folder)
     sounds(folder / "today", 1, first=50)
 
 
@@ -108,7 +108,32 @@ def _fit(folder: Path) -> None:
     )
 
 
-def _fitted(folder: Path) -> None:
+def _classes(folder: Path) -> None:
+    """Writes recordings of two speeds, and an encoder that was never trained."""
+    from asd_jax.models.eat import EATConfig
+    from asd_jax.training.weights import random_eat, save_weights
+
+    sizes = EATConfig(32, 1, 2)
+    header = {"kind": "eat", "eat": vars(sizes)}
+    save_weights(folder / "eat.safetensors", random_eat(sizes, 0), header)
+    sounds(folder / "normal" / "slow", 6)
+    sounds(folder / "normal" / "fast", 6, first=6)
+
+
+def _fine_tune(folder: Path) -> None:
+    command(
+        "asd_jax.detect",
+        "fit",
+        f"--normal={folder / 'normal'}",
+        f"--output={folder / 'pump.detector'}",
+        f"--weights={folder / 'eat.safetensors'}",
+        "--fine_tune",
+        "--epochs=1",
+    )
+
+
+def fitted(folder: Path) -> None:
+    """Writes recordings of yesterday and today, and a detector."""
     sounds(folder / "normal", 16)
     sounds(folder / "today", 3, first=50)
     _fit(folder)
@@ -196,13 +221,21 @@ def _convert(folder: Path) -> None:
     command("convert.eat", f"--source={weights}", "--to=huggingface", f"--output={back}")
 
 
-def _export(folder: Path) -> None:
+def _export(folder: Path, form: str) -> None:
     command(
         "asd_jax.export",
         f"--detector={folder / 'pump.detector'}",
-        "--format=stablehlo",
-        f"--output={folder / 'pump.stablehlo'}",
+        f"--format={form}",
+        f"--output={folder / f'pump.{form}'}",
     )
+
+
+def _stablehlo(folder: Path) -> None:
+    _export(folder, "stablehlo")
+
+
+def _onnx(folder: Path) -> None:
+    _export(folder, "onnx")
 
 
 def _archived(folder: Path) -> None:
@@ -269,13 +302,20 @@ SCENARIOS: dict[str, Scenario] = {
     "download": Scenario(_archived, _download, growing=("dcase/*",)),
     "convert": Scenario(_public, _convert),
     "detect fit": Scenario(_normal, _fit),
-    "detect update": Scenario(_fitted, _update),
-    "detect set-rate": Scenario(_fitted, _set_rate),
-    "detect adapt": Scenario(_fitted, _adapt),
-    "detect score": Scenario(_fitted, _score),
-    "archive": Scenario(_fitted, _archive, growing=("archive", "archive/*")),
-    "detect watch": Scenario(_fitted, _watch, varying=("*.db",)),
+    "detect fit --fine_tune": Scenario(
+        _classes,
+        _fine_tune,
+        varying=("*/metrics.jsonl", "*/checkpoints*"),
+        growing=("*.training", "*.training/*"),
+    ),
+    "detect update": Scenario(fitted, _update),
+    "detect set-rate": Scenario(fitted, _set_rate),
+    "detect adapt": Scenario(fitted, _adapt),
+    "detect score": Scenario(fitted, _score),
+    "archive": Scenario(fitted, _archive, growing=("archive", "archive/*")),
+    "detect watch": Scenario(fitted, _watch, varying=("*.db",)),
     "evidence": Scenario(_evidence_place, _evidence),
     # The bytes of a program vary from export to export.
-    "export": Scenario(_fitted, _export, varying=("pump.stablehlo",)),
+    "export": Scenario(fitted, _stablehlo, varying=("pump.stablehlo",)),
+    "export onnx": Scenario(fitted, _onnx),
 }

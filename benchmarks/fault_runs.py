@@ -145,6 +145,16 @@ def _whole_run(folder: Path) -> None:
     _cached_tokens(folder)
 
 
+def _seeds(folder: Path) -> None:
+    """Trains and scores with two seeds, without a model, and fuses their scores."""
+    from asd_jax.run import embed, train
+
+    embed.embed_machine = vectors
+    train.fine_tune = _loop
+    weights = f"--config.model.weights={folder / 'first.safetensors'}"
+    _train(folder, weights, "--config.seeds=2")
+
+
 def _embed(folder: Path) -> None:
     """Claims a workdir, and embeds its recordings shard by shard, without a model."""
     _claimed(folder, overwrite=False)
@@ -236,6 +246,11 @@ def _scores(folder: Path) -> None:
     )
 
 
+def _compare(folder: Path) -> None:
+    csv = folder / "table" / "runs.csv"
+    command("asd_jax.compare", f"--runs={folder}", f"--csv={csv}")
+
+
 def _entered(folder: Path) -> None:
     """Writes the scores of the evaluation machines, whose clips' names say nothing."""
     from asd_jax.data.dcase import edition
@@ -278,6 +293,7 @@ SCENARIOS: dict[str, Scenario] = {
     "embed": Scenario(four_sounds, _embed, growing=STEPS),
     "overwrite": Scenario(_other_run, _overwrite, growing=("run", "run/*.json", "run/embeddings*")),
     "whole run": Scenario(_first, _whole_run, varying=TIMED, growing=STEPS),
+    "seeds": Scenario(_first, _seeds, varying=TIMED, growing=STEPS),
     "train": Scenario(_recordings, _train, varying=TIMED, growing=STEPS),
     "cached tokens": Scenario(_first, _cached_tokens, varying=TIMED, growing=STEPS),
     "pretrain": Scenario(nothing, _pretrain, varying=TIMED, growing=STEPS),
@@ -289,5 +305,6 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "evaluate": Scenario(_embedded, _evaluate, growing=("run/scores",)),
     "dcase_score": Scenario(_evaluated, _scores),
+    "compare": Scenario(_evaluated, _compare),
     "submit": Scenario(_entered, _submit, varying=("temporary/*",)),
 }

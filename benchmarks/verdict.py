@@ -211,7 +211,9 @@ def result_sections(
         found: The content of <name>.json.
         more: Further rows of the table.
     """
-    columns, rows = as_table(found)
+    headings, cells = as_table(found)
+    # The verdict comes second, since a phone shows the first columns alone.
+    columns, *rows = ([row[0], row[-1], *row[1:-1]] for row in (headings, *cells, *more))
     differences = {
         cell: Interval(*(of["minus_reference"][key] for key in ("difference", "low", "high")))
         for cell, of in found["cells"].items()
@@ -222,7 +224,7 @@ def result_sections(
         for cell, of in found["cells"].items()
     }
     parts = [
-        Table(columns, [*rows, *more], "Percent."),
+        Table(columns, rows, "Percent."),
         *(
             [
                 Plot(

@@ -47,12 +47,27 @@ def write_evidence(
     Raises:
         InputError: the folder cannot be written.
     """
+    # Drawing takes a second, in which the picture of another window must not stand beside this one.
+    with contextlib.suppress(OSError):
+        (folder / PICTURE).unlink()
     write_window(folder, wave, rate, verdict)
     # Detectors of earlier versions kept no patches, so there is no picture for them.
     if detector.patches is not None:
         with atomic_file(folder / PICTURE) as file:
             file.write(_picture(detector, wave, rate).encode())
     remove_older(folder.parent, MOST_FOLDERS)
+
+
+def complete_evidence(folder: Path, detector: Detector) -> None:
+    """Writes what is missing beside the sound of a window, because a process ended meanwhile.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    wanted = {VERDICT} if detector.patches is None else {VERDICT, PICTURE}
+    if (folder / SOUND).is_file() and not all((folder / name).is_file() for name in wanted):
+        wave, rate = soundfile.read(folder / SOUND, dtype="float32")
+        write_evidence(folder, detector, wave, rate, detector.examine(wave, rate))
 
 
 def write_window(folder: Path, wave: Float[np.ndarray, "s"], rate: int, verdict: Verdict) -> None:

@@ -108,9 +108,13 @@ class Watcher:
         self._resume_alarm()
 
     def _resume_alarm(self) -> None:
-        """Takes up an alarm that was on when an earlier process ended."""
-        case = self.recorder.open_case()
-        if case is not None and case.cleared is None:
+        """Takes up an alarm that an earlier process raised, and its evidence."""
+        if (case := self.recorder.open_case()) is None:
+            return
+        folder = case.occurrences[-1].evidence
+        if self._evidence and folder:
+            self._evidence.complete(Path(folder), self.detector)
+        if case.cleared is None:
             began = case.occurrences[-1].started
             # The alarm has been on for this long, so it began before the first window.
             elapsed = max(self.clock.wall() - began, 0.0)
