@@ -129,3 +129,23 @@ def test_a_simulated_session_is_the_same_for_the_same_sound():
         simulated_session(wave, RATE) == pytest.approx(simulated_session(wave, RATE))
         and len(wave) == 32000
     )
+
+
+def test_the_nearest_normal_sounds_are_found_by_the_fine_structure_of_their_spectra(days):
+    """Half of the normal sounds are as loud as the new session, but have lines that it has not."""
+    level = days.bank.vectors["level"].copy()
+    level[12:] += 3 * np.log(10) / 10
+    level[12:, [30, 60, 90]] += 2
+    bank = dataclasses.replace(days.bank, vectors=days.bank.vectors | {"level": level})
+    louder = [elsewhere(sound(600 + n), (3.0, 0.0, 0.0, 0.0)) for n in range(3)]
+    colour = adapted(dataclasses.replace(days, bank=bank), louder).colour
+    np.testing.assert_allclose(colour, (3.0, 0.0, 0.0, 0.0), atol=0.3)
+
+
+def test_the_colour_of_a_session_is_taken_out_of_its_windows(days):
+    colour = (3.0, 1.5, -1.0, 0.5)
+    waves = np.stack([sound(600), sound(601)])
+    there = np.stack([elsewhere(wave, colour) for wave in waves])
+    found = dataclasses.replace(days, colour=colour).as_fitted(there)
+    np.testing.assert_allclose(found, waves, atol=1e-6)
+    assert days.as_fitted(there) is there

@@ -9,6 +9,7 @@ from machine_sound import RATE, sound
 
 import asd_jax
 from asd_jax.data.audio import resample
+from asd_jax.detector.notes import Kind, Note
 from asd_jax.runtime.errors import InputError
 
 Detector = asd_jax.Detector
@@ -172,3 +173,11 @@ def test_a_detector_says_whether_it_has_an_encoder_and_notes(plain, detector):
     assert "filter bank and encoder, threshold" in repr(detector)
     assert "notes" not in repr(dataclasses.replace(plain, notes=()))
     assert not plain.reduced and dict(plain.origin) == {}
+
+
+def test_another_rate_keeps_the_notes_that_do_not_depend_on_it(plain):
+    kinds = (Kind.THRESHOLD, Kind.SESSIONS, Kind.TOO_FEW, Kind.LEFT_OUT)
+    noted = dataclasses.replace(plain, notes=tuple(Note(kind, "a") for kind in kinds))
+    changed = noted.with_false_alarm_rate(0.2)
+    assert [note.kind for note in changed.notes] == [Kind.SESSIONS, Kind.LEFT_OUT]
+    assert changed.settings.false_alarm_rate == 0.2 and changed.bank is plain.bank

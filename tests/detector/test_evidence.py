@@ -10,7 +10,12 @@ import soundfile
 from machine_sound import RATE, sound
 
 from asd_jax.detector import evidence
-from asd_jax.detector.evidence import evidence_folder, write_evidence
+from asd_jax.detector.evidence import (
+    complete_evidence,
+    evidence_folder,
+    write_evidence,
+    write_window,
+)
 from asd_jax.runtime.errors import InputError
 
 
@@ -67,3 +72,39 @@ def test_a_full_disk_is_an_error_that_names_the_sound_so_that_it_is_written_late
     assert list(folder.iterdir()) == []
     write_evidence(folder, *fault)
     assert len(list(folder.iterdir())) == 3
+
+
+def test_only_what_is_missing_beside_a_sound_is_written_later(fault, tmp_path, monkeypatch):
+    detector, wave, rate, verdict = fault
+    written = []
+    monkeypatch.setattr(evidence, "write_evidence", lambda *given: written.append(given))
+    write_window(tmp_path, wave, rate, verdict)
+    complete_evidence(tmp_path, dataclasses.replace(detector, patches=None))
+    assert written == []
+    complete_evidence(tmp_path, detector)
+    ((folder, _, again, again_rate, found),) = written
+    assert (folder, again_rate) == (tmp_path, rate) and len(again) == len(wave)
+    assert found.score == pytest.approx(verdict.score, rel=0.01)
+    (tmp_path / "heat_map.svg").touch()
+    complete_evidence(tmp_path, detector)
+    (tmp_path / "verdict.json").unlink()
+    (tmp_path / "sound.wav").rename(tmp_path / "other.wav")
+    complete_evidence(tmp_path, detector)
+    assert len(written) == 1
+    (tmp_path / "other.wav").rename(tmp_path / "sound.wav")
+    complete_evidence(tmp_path, detector)
+    assert len(written) == 2
+
+
+def test_the_picture_of_another_window_does_not_stand_beside_a_new_sound(
+    fault, tmp_path, monkeypatch
+):
+    (tmp_path / "heat_map.svg").touch()
+
+    def draw(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence, "_picture", draw)
+    with pytest.raises(KeyboardInterrupt):
+        write_evidence(tmp_path, *fault)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sound.wav", "verdict.json"]

@@ -1,5 +1,7 @@
 """Claims about the file of a detector, and about files that were damaged or made to harm."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -8,6 +10,7 @@ from detectors import FAULTY, HEALTHY, altered
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.file import _digest, _packaged_weights
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.weights import BOX, origin_entries
 
 
 def test_file_holds_everything(detector, plain, tmp_path):
@@ -155,3 +158,13 @@ def test_a_number_that_was_changed_does_not_fit_the_checksum(plain, tmp_path):
 def test_an_encoder_of_another_version_of_the_package_is_refused():
     with pytest.raises(InputError, match="does not come with this version"):
         _packaged_weights({"file": "box", "sha256": "0"})
+
+
+def test_an_encoder_is_in_the_file_unless_it_comes_with_the_package(detector, plain, tmp_path):
+    path = tmp_path / "a.detector"
+    packaged = dataclasses.replace(detector, origin=origin_entries(BOX))
+    other = dataclasses.replace(plain, origin={"file": "a"})
+    for one, stored in ((detector, True), (packaged, False), (other, False)):
+        one.save(path)
+        names = safetensors.numpy.load_file(path)
+        assert any(name.startswith("encoder/") for name in names) == stored

@@ -13,11 +13,14 @@ from asd_jax.detector import fitting
 from asd_jax.detector.detector import Detector
 from asd_jax.detector.fitting import above_threshold, few_sessions, threshold_of
 from asd_jax.detector.notes import Kind
+from asd_jax.detector.processing import Processed
 from asd_jax.detector.recording_table import RecordingTable
 from asd_jax.detector.self_check import self_check
+from asd_jax.detector.views import FILTER_BANK, FROZEN
 from asd_jax.runtime.errors import InputError
+from asd_jax.scoring.bank_fitting import Known
 from asd_jax.scoring.normal_bank import NormalBank
-from asd_jax.scoring.normal_windows import NormalWindows
+from asd_jax.scoring.normal_windows import NormalWindows, SelfScores, SimulatedWindows
 from asd_jax.scoring.standardization import SIMULATION_MARGIN
 
 
@@ -151,3 +154,71 @@ def test_too_few_sessions_are_counted_and_what_to_record_is_said():
     assert note.startswith("2 sessions cannot") and "on 1 more days" in note
     (note,) = few_sessions(bank_of({"pooled": False}, (0, 0, 0, 0)), False)
     assert note.startswith("1 stretch of similar sound") and "on 2 more days" in note
+
+
+def windows_of(count, **vectors):
+    """Returns recordings of one window each."""
+    windows = NormalWindows.of_recordings(np.arange(count))
+    return Processed(windows, vectors, SimulatedWindows(), None)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, None), (1, 1), (23, 23), (24, None)])
+def test_a_coreset_is_of_the_encoder_and_smaller_than_the_bank(size, kept):
+    processed = windows_of(24, encoder=np.eye(24, dtype=np.float32))
+    rows = fitting._rows({"level": FILTER_BANK, "encoder": FROZEN}, processed, size)
+    assert (rows and len(rows["encoder"])) == kept
+    assert rows is None or rows["level"].tolist() == list(range(24))
+    assert fitting._rows({"level": FILTER_BANK}, processed, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "found", "left_out"),
+    [
+        # At most one in six, or one if there are fewer, however many rounds it takes.
+        (24, {}, [[23], [3, 5], [1, 2]], [23, 3, 5]),
+        (24, {}, [[23], [3, 5], [1], []], [23, 3, 5, 1]),
+        (12, {}, [[0], [0], [0]], [0, 1]),
+        (5, {}, [[2], [2]], [2]),
+        (24, {}, [[7, 9], []], [9]),  # 7 is of a rare domain
+        (24, {"first_removable": 20}, [[20], []], [20]),
+        (24, {"first_removable": None}, [[20]], []),
+        (
+            24,
+            {"known": Known(SelfScores.none(0, 0, ()), SelfScores.none(0, 0, ()), {})},
+            [[20]],
+            [],
+        ),
+    ],
+)
+def test_outliers_are_left_out_until_there_are_none_or_too_many(
+    plain, monkeypatch, count, options, found, left_out
+):
+    bank = bank_of({"pooled": True})
+    rounds = iter(found)
+    firsts = []
+
+    def outliers(bank, first):
+        firsts.append(first)
+        return next(rounds)
+
+    monkeypatch.setattr(fitting, "_bank", lambda *_: (bank, []))
+    monkeypatch.setattr(fitting, "outlier_recordings", outliers)
+    monkeypatch.setattr(
+        fitting, "of_rare_domain", lambda domains, bank: {7} if count == 24 else set()
+    )
+    monkeypatch.setattr(fitting, "threshold_of", lambda *_: (2.0, ""))
+    monkeypatch.setattr(fitting, "most_anomalous", lambda bank: None)
+    level = np.arange(4.0)[None] * np.where(np.arange(count) % 2, 0.0011, 0.0009)[:, None] / 3
+    processed = windows_of(count, level=level)
+    fitted = fitting.fit_bank(
+        {"level": FILTER_BANK}, plain.settings, processed, table(count), **options
+    )
+    notes = [note for note in fitted.notes if note.kind == Kind.LEFT_OUT]
+    said = [f"{n}.wav" + ("" if n % 2 else " (silence)") for n in left_out]
+    assert [note.partition(": ")[2] for note in notes] == said
+    kept = [f"{n}.wav" for n in range(count) if n not in left_out]
+    assert list(fitted.recordings.names) == kept and len(fitted.processed.windows) == len(kept)
+    assert fitted.bank is bank and fitted.threshold == 2.0
+    assert fitted.reduced == ("known" in options) and set(firsts) <= {
+        options.get("first_removable", 0)
+    }
