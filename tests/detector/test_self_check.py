@@ -9,6 +9,7 @@ from asd_jax.detector.detector import Detector
 from asd_jax.detector.notes import Kind, Note
 from asd_jax.detector.self_check import SelfCheck, _histogram, filter_levels, self_check
 from asd_jax.detector.views import views
+from asd_jax.features.filter_bank import ENERGY_FLOOR
 from asd_jax.scoring.normal_bank import NormalBank
 
 DAYS = [f"day {n // 8}" for n in range(24)]
@@ -206,3 +207,28 @@ def test_self_check_finds_the_odd_one_and_the_copies(normal):
     )
     clean = self_check(Detector.fit(normal, RATE, weights=None))
     assert not clean.suspects and not clean.copies
+
+
+def with_levels(detector, level):
+    """Returns a detector whose windows have these log energies, and vary by 1."""
+    windows = dataclasses.replace(detector.bank.windows, unsteadiness=np.ones(24))
+    vectors = detector.bank.vectors | {"level": level.astype(np.float32)}
+    bank = dataclasses.replace(detector.bank, vectors=vectors, windows=windows)
+    return dataclasses.replace(detector, bank=bank)
+
+
+@pytest.mark.parametrize(("quiet", "verdict"), [(64, "enough"), (65, "usable, but")])
+def test_a_sound_is_too_quiet_if_more_than_half_of_the_filters_are_at_the_floor(
+    three_days, quiet, verdict
+):
+    rng = np.random.default_rng(0)
+    floor = np.log(ENERGY_FLOOR) + rng.uniform(0.1, 0.6, (24, 128))
+    level = np.where(np.arange(128) < quiet, floor, floor + 1)
+    assert self_check(with_levels(three_days, level)).verdict == verdict
+
+
+@pytest.mark.parametrize(("distance", "modes"), [(5.9, 1), (6.1, 2)])
+def test_modes_differ_by_three_times_as_much_as_stretches(three_days, distance, modes):
+    rng = np.random.default_rng(0)
+    level = np.where(np.arange(24) < 12, 0, distance)[:, None] + rng.normal(0, 0.01, (24, 128))
+    assert self_check(with_levels(three_days, level)).sessions["modes"] == modes

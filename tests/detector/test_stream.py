@@ -168,12 +168,11 @@ def test_the_end_of_a_stream_is_counted_in_bytes(content, message):
 
 
 def test_samples_after_the_end_that_was_stated_are_heard():
-    raw = wav()[44:]
-    for more in (bytes(1000), wav()[:22] + b"\0\0" + wav()[24:]):
-        samples, _ = decoded(wav() + more)
-        kept = more if more[:4] != b"RIFF" else more[36:]
-        expected, _ = decoded(raw + kept[len(kept) % 2 :])
-        assert len(samples) >= len(expected) - 8 and np.array_equal(samples[:48000], WAVE_16)
+    samples, _ = decoded(wav() + bytes(1000))
+    assert np.array_equal(samples, [*WAVE_16, *[0] * 500])
+    # So are those after another header that cannot be used.
+    again, _ = decoded(wav() + wav()[:22] + b"\0\0" + wav()[24:])
+    assert np.array_equal(again[:48000], WAVE_16) and np.array_equal(again[-48000:], WAVE_16)
 
 
 def test_numbers_that_are_none_are_silence_and_loud_ones_are_cut_off():

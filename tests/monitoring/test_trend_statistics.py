@@ -77,8 +77,11 @@ def test_correlated_days_count_less():
 )
 def test_a_step_has_two_days_before_and_three_after_and_a_bend_five(values, shape, first):
     assert shape_of(DAYS, values)[:2] == (shape, first)
-    later = shape_of(DAYS, np.roll(values, 1) * (DAYS > 0))
-    assert first == 2 or later[:2] != (shape, first + 1)
+
+
+def test_a_change_of_the_last_days_is_no_step_and_no_bend_yet():
+    assert shape_of(DAYS, 1.0 * (DAYS >= 28))[:2] != ("step", 28)
+    assert shape_of(DAYS, 0.1 * np.maximum(DAYS - 25, 0))[:2] != ("bend", 26)
 
 
 def test_a_constant_residual_says_nothing_and_the_factor_is_that_of_few_days():
