@@ -85,7 +85,7 @@ class Trends:
             now - DAYS * DAY,
         )[0]["time"]
         # The first day would be a dot at the end of a week.
-        if first is None or first >= now:
+        if first is None:
             return ""
         return svg_of(highest_scores(self._store, machine, first, now, _POINTS))
 
