@@ -23,7 +23,7 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
         return []
     # The mean over windows counts, so that one loud window makes no outlier of a recording.
     score = np.bincount(position, bank.deviations) / np.bincount(position)
-    descending = np.argsort(-score)
+    descending = np.argsort(-score, kind="stable")
     # Outliers of one kind are found together only: each alone is close to the others.
     for count in range(1, len(numbers) // BESIDE + 1):
         least = score[descending[count - 1]]

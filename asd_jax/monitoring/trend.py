@@ -244,6 +244,6 @@ def reported_trend(store: Store, machine: str, now: float) -> str:
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     """Returns the lower median of values that count by their weights."""
-    order = np.argsort(values)
+    order = np.argsort(values, kind="stable")
     below = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(below, below[-1] / 2)])
