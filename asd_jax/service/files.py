@@ -61,7 +61,7 @@ def _seconds(path: Path) -> float:
 def _blocks(path: Path, machine: Machine, rate: int) -> Iterator[np.ndarray]:
     """Yields a tenth of a second of sound at a time."""
     # Blocks are short, so that a file that is played behaves like a microphone.
-    step = rate // 10
+    step = max(rate // 10, 1)
     with open_recording(path) as sound:
         for block in sound.blocks():
             if machine.channel >= block.shape[1]:
