@@ -98,8 +98,8 @@ def _spectra(wave: Float[np.ndarray, "s"]) -> Complex[np.ndarray, "t k"]:
     """Returns centred, reflected frames' spectra; a clip shorter than a frame is filled up."""
     wave = np.asarray(wave, np.float64)
     padded = np.pad(wave, FRAME // 2, mode="reflect" if len(wave) > FRAME // 2 else "symmetric")
-    # A whole number of hops, so that no sample is left without a frame.
-    padded = np.pad(padded, (0, -(len(padded) - FRAME) % HOP))
+    # A whole number of hops, as a frame is too, so that no sample is left without a frame.
+    padded = np.pad(padded, (0, -len(padded) % HOP))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
     return np.fft.rfft(frames * _window(), axis=1)
 
