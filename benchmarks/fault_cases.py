@@ -160,7 +160,7 @@ class Bench:
         names = {Path(name).name for name in (*self.before, *self.wanted.files)}
         named = str(self.place) in message or any(name in message for name in names)
         if kind is Kind.MEMORY:
-            named = named or "memory" in message
+            named = named or "memory" in message.lower()
         wrong = [] if named else [f"the message names nothing: {message}"]
         if "Traceback" in message or len(message) > 1500 or message.count("\nerror: ") > 0:
             wrong.append(f"not one clear message: {message}")
