@@ -219,10 +219,10 @@ def test_only_the_queries_in_doubt_are_searched_again(searches):
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("on_device", [False, True])
 def test_zero_vectors_in_a_bank_need_no_second_search(searches, on_device):
-    """Their distance of 1 is more than that of the nearest clips."""
+    """Their distance of 1 is more than that of the forty nearest clips."""
     bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
     bank[20:60] = 0
-    found = nearest(bank[:20] + 0.1, bank, 2, "cosine", on_device=on_device)[1]
+    found = nearest(bank[:20] + 0.1, bank, 40, "cosine", on_device=on_device)[1]
     assert found[:, 0].tolist() == list(range(20))
     assert searches == ([] if on_device else [(np.float32, 20)])
 
