@@ -104,7 +104,6 @@ def template_environment(package: str) -> jinja2.Environment:
         loader=jinja2.PackageLoader(package, "."),
         autoescape=True,
         trim_blocks=True,
-        lstrip_blocks=True,
         # A mistyped name in a template is an error, not an empty text.
         undefined=jinja2.StrictUndefined,
         # Names may contain control characters, which are escaped.
@@ -129,5 +128,5 @@ def sound_url(wave: Float[np.ndarray, "s"], sample_rate: int) -> str:
     # The floor keeps silence silent.
     wave = 0.9 * wave / max(np.abs(wave).max(), 1e-6)
     file = io.BytesIO()
-    soundfile.write(file, wave, sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    soundfile.write(file, wave, sample_rate, format="MP3")
     return "data:audio/mpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -211,8 +211,8 @@ def project(embeddings: Embeddings, way: str) -> tuple[Float[np.ndarray, "n 2"],
     points = np.zeros((len(vectors), 2))
     # The second column stays 0 if there is one component only.
     points[:, : pca.n_components_] = pca.transform(vectors)
-    # Few clips, or short vectors, may give fewer than two components.
-    share = np.r_[pca.explained_variance_ratio_, 0, 0]
+    # One clip, or vectors of one value, give one component only.
+    share = np.r_[pca.explained_variance_ratio_, 0]
     labels = [f"component {n + 1} ({100 * share[n]:.0f} % of the variance)" for n in (0, 1)]
     return points, labels, "Embeddings, first two principal components."
 

@@ -53,7 +53,8 @@ def verdict_lines(
     year = found["year"]
     if score is None:
         return ["No official score; the notes below say why."]
-    clips, scores = _clips(scored)
+    counted = found["machines"]
+    clips, scores = _clips(scored, counted)
     of = bootstrap(clips, scores, year)
     lines = [
         f"Official score {year}: {percent(score)} %, 95 % interval {percent(of.low)} to "
@@ -68,8 +69,8 @@ def verdict_lines(
     if plain is None:
         return [*lines, alone]
     # By file name, as the two may list the clips in different orders.
-    others = dict(zip(*_clips(plain, files=True), strict=True))
-    keys, _ = _clips(scored, files=True)
+    others = dict(zip(*_clips(plain, counted, files=True), strict=True))
+    keys, _ = _clips(scored, counted, files=True)
     # A paired comparison needs the same clips.
     if set(keys) != set(others):
         return [*lines, alone]
@@ -89,16 +90,18 @@ def verdict_lines(
     ]
 
 
-def _clips(scored: Mapping[str, MachineScores], files: bool = False) -> tuple[list, list[float]]:
-    """Returns the labelled clips and their scores.
+def _clips(
+    scored: Mapping[str, MachineScores], counted: Mapping[str, Mapping], files: bool = False
+) -> tuple[list, list[float]]:
+    """Returns the clips of the sections that count in the official score, and their scores.
 
     A clip is (machine, section, domain, label), or (machine, file) if `files`.
     """
     clips = []
     scores = []
     for machine, of in scored.items():
-        # -1 marks clips without a label, which no AUC can use.
-        for n in np.flatnonzero(of.clips.label >= 0).tolist():
+        # A section counts if all its clips have labels.
+        for n in np.flatnonzero(np.isin(of.clips.section, list(counted.get(machine, ())))).tolist():
             about = of.clips.section[n], of.clips.domain[n], int(of.clips.label[n])
             clips.append((machine, str(of.clips.files[n])) if files else (machine, *about))
             scores.append(float(of.score[n]))

@@ -75,7 +75,7 @@ def svg_axes(
         # Letters that Matplotlib's font lacks are in the font of the page.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+            figure.savefig(file, format="svg", transparent=True)
     svg.append(_inline(file.getvalue()))
 
 
@@ -86,7 +86,7 @@ def _inline(svg: str) -> str:
     """
     # HTML permits no XML declaration before an inline element.
     svg = svg[svg.index("<svg") :]
-    # The metadata names the version of Matplotlib, which must not change the bytes.
+    # The metadata names the date and the version of Matplotlib, which must not change the bytes.
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=data:image/png;base64,)[^\"]*", _in_few_shades, svg)
     # Nothing refers to groups, and equal identifiers of two plots would clash.
@@ -95,7 +95,7 @@ def _inline(svg: str) -> str:
     own = hashlib.blake2b(svg.encode(), digest_size=4).hexdigest()
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", svg)
     # The caption serves screen readers; without a height, the plot scales with the page.
-    svg = re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r'<svg aria-hidden="true" \1', svg, count=1)
+    svg = re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r'<svg aria-hidden="true" \1', svg)
     for colour, variable in _THEME.items():
         svg = svg.replace(colour, variable)
     return svg
@@ -105,6 +105,6 @@ def _in_few_shades(match: re.Match) -> str:
     """Returns a PNG of four bytes per cell as one of one byte per cell, a third of the size."""
     file = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(match[0]))).convert("RGB")
-    # Dithering would spread cells of wrong colours over the picture.
-    image.quantize(2 * SHADES, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    # Exact, as a byte counts many more colours than a spectrogram has.
+    image.quantize().save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

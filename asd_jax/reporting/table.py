@@ -103,7 +103,7 @@ class _PlainConsole(Console):
     """
 
     def __init__(self, **options):
-        super().__init__(markup=False, emoji=False, highlight=False, **options)
+        super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options) -> Text:
         return super().render_str(printable(text), **options)

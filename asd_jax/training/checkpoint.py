@@ -29,9 +29,7 @@ class Checkpoints:
         # Orbax accepts absolute paths only.
         self.folder = Path(folder).resolve()
         # Two by default: where the newest is damaged, the one before it is still there.
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, cleanup_tmp_directories=True
-        )
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         # Orbax logs the traceback of every exception that it raises, which would appear twice.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         with self._written():
@@ -131,8 +129,7 @@ class Checkpoints:
         if kind and processes.is_distributed():
             return
         with self._written():
-            # Checkpoints are written in the background; the last one must be complete.
-            self._manager.wait_until_finished()
+            # Waits for the last checkpoint, which is written in the background.
             self._manager.close()
 
 

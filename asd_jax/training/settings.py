@@ -310,7 +310,7 @@ class Objective(CheckedSettings):
     )
     decoder_groups: int = key(16, "groups of the decoder's convolutions in EAT", least=1)
     decoder_width: int = key(
-        128, "width of the decoder's blocks in the masked autoencoder", least=1
+        128, "width of the decoder's blocks in the masked autoencoder", least=4
     )
     decoder_heads: int = key(
         4, "attention heads of the decoder's blocks in the masked autoencoder", least=1

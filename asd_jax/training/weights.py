@@ -88,9 +88,7 @@ def open_weights(
             "brought in with\n"
             f"  python -m convert.eat --source={path} --output=FILE.safetensors"
         )
-    header = parse_json(
-        metadata["asd_jax"].encode(errors="replace"), f"{path}: not a readable safetensors file"
-    )
+    header = parse_json(metadata["asd_jax"].encode(), f"{path}: not a readable safetensors file")
     number = header.get("format")
     kind = header.get("kind")
     # True equals 1, so the type is compared, too.

@@ -56,6 +56,34 @@ def test_every_part_is_on_the_page_with_words_for_those_who_cannot_see_it():
     assert html.count("<svg") == 2 and html == render(PAGE)
 
 
+def test_only_what_is_asked_for_is_folded_or_wraps():
+    plain, folded, prose = (
+        render(Page("p", [Section("s", [Table(["a"], [["1"]], "words", **options)])]))
+        for options in ({}, {"folded": True}, {"prose": True})
+    )
+    for html, in_details, wraps in (
+        (plain, False, False),
+        (folded, True, False),
+        (prose, False, True),
+    ):
+        assert ("<details><summary>words</summary>" in html) == in_details
+        assert ("<caption>words</caption>" in html) != in_details
+        assert ('<table class="prose">' in html) == wraps
+
+
+def test_a_section_is_in_the_contents_unless_it_is_part_of_another():
+    parts = [Section("whole"), Section("part", part_of_previous=True), Section("last")]
+    html = render(Page("p", parts))
+    assert re.findall(r'href="#(s\d)">(\w+)<', html) == [("s1", "whole"), ("s3", "last")]
+    assert re.findall(r"<h2>(\w+)<", html) == ["whole", "last"]
+
+
+def test_rows_follow_each_other_without_empty_lines():
+    """A page holds hundreds of rows and cards, and templates would leave lines between them."""
+    html = render(Page("p", [Section("s", [Table(["a"], [["1"], ["2"]])])]))
+    assert "1</th></tr>\n<tr><th" in html
+
+
 def test_names_of_files_are_text_not_markup():
     html = render(Page("<b>", [Section("s", [Table(["<i>"], [["<script>alert(1)</script>"]])])]))
     assert "<script>alert" not in html and "<b>" not in html and "&lt;script&gt;alert" in html
@@ -70,6 +98,17 @@ def test_the_page_asks_nobody_for_anything():
         "#s1",
         "#s2",
     } - {"data:"}
+
+
+def test_silence_stays_silent_and_a_short_sound_is_whole(tmp_path):
+    for samples, level in ((8000, 0.0), (4000, 1e-9)):
+        url = sound_url(np.full(samples, level, np.float32), 8000)
+        path = tmp_path / "a.mp3"
+        path.write_bytes(base64.b64decode(url.removeprefix("data:audio/mpeg;base64,")))
+        wave, rate = soundfile.read(path)
+        # MP3 fills up its frames. Measured 0 and 2e-3.
+        assert rate == 8000 and samples <= len(wave) < samples + 4000
+        assert np.abs(wave).max() < 4e-3
 
 
 @pytest.mark.parametrize("level", [1.0, 1e-3])

@@ -1,3 +1,5 @@
+import xml.etree.ElementTree as ET
+
 import numpy as np
 import pytest
 from reporting.drawn import PLOTS
@@ -28,3 +30,19 @@ def test_each_panel_that_is_given_says_what_its_colours_mean(heat, top):
     whole = spectrograms(flat, flat + 0.8, hz, heat=flat + heat, **settings)
     assert whole.count("<image") == 3
     assert f"oddness: dark 0, bright {top} or more standard deviations" in whole
+
+
+def test_labels_of_frequencies_do_not_overlap():
+    """14 filters leave room for a label at more than one filter's distance from the one below."""
+    hz = np.arange(14) * 1000.0
+    svg = spectrograms(np.zeros((40, 14)), None, hz, decibels=(0.0, 1.0))
+    words = [of.text for of in ET.fromstring(svg).iter() if of.tag.endswith("text")]
+    assert words[words.index("time (s)") + 1 : words.index("kHz")] == ["0.25", "4", "6", "8"]
+
+
+def test_the_deviations_of_a_normal_clip_stay_dark():
+    """Colours reach at least one standard deviation, and the oddest cells do not dim the others."""
+    flat = np.zeros((40, 16))
+    heat = np.linspace(0, 5, 640).reshape(40, 16)
+    svg = spectrograms(flat, None, np.linspace(20, 8000, 16), decibels=(0.0, 1.0), heat=heat)
+    assert "bright 4.9 or more" in svg

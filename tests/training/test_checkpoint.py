@@ -1,3 +1,7 @@
+import contextlib
+import itertools
+import json
+import logging
 import random
 import shutil
 from typing import NamedTuple
@@ -7,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from asd_jax.runtime import processes
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.checkpoint import Checkpoints, checksum
 
@@ -104,10 +109,110 @@ def test_missing_newest_checkpoint_leaves_the_one_before(saved, tmp_path):
     assert restored(tmp_path / "c") == 3
 
 
+def test_the_newest_two_checkpoints_are_kept(tmp_path):
+    folder = tmp_path / "a" / "checkpoints"
+    logging.getLogger("absl").setLevel(logging.NOTSET)
+    with Checkpoints(folder) as checkpoints:
+        # Orbax would print the tracebacks of errors that are handled here.
+        assert checkpoints.latest == 0 and logging.getLogger("absl").level == logging.CRITICAL
+        untouched = state(0)
+        step, found = checkpoints.restore(untouched)
+        assert step == 0 and found is untouched
+        for step in (3, 6, 9):
+            checkpoints.save(step, state(step))
+        assert checkpoints.latest == 9
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["6", "9"]
+    assert restored(folder) == 9
+
+
+def test_a_checkpoint_without_a_checksum_is_of_an_earlier_version_and_is_read(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "c")
+    shutil.rmtree(folder / "6" / "checksum")
+    assert restored(folder) == 6
+
+
+def test_a_checksum_without_a_step_is_of_an_earlier_version_and_is_read(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "c")
+    (written,) = (path for path in (folder / "6" / "checksum").rglob("*") if "step" in text(path))
+    written.write_text(json.dumps({"leaves": json.loads(text(written))["leaves"]}))
+    assert restored(folder) == 6
+
+
+def text(path):
+    return path.read_text() if path.is_file() else ""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("first line\nsecond"), "first line"),
+        (ValueError(""), "ValueError"),
+        (ValueError(" " + "x" * 300), "x" * 200),
+    ],
+)
+def test_the_reason_of_the_damage_is_one_short_line(
+    saved, tmp_path, monkeypatch, capsys, error, reason
+):
+    folder = shutil.copytree(saved, tmp_path / "c")
+    read = Checkpoints._read
+
+    def damaged(checkpoints, step, pattern):
+        if step == 6:
+            raise error
+        return read(checkpoints, step, pattern)
+
+    monkeypatch.setattr(Checkpoints, "_read", damaged)
+    assert restored(folder) == 3
+    said = f"WARNING: {folder / '6'} is damaged ({reason}); falling back to step 3\n"
+    assert capsys.readouterr().out == said
+
+
+def test_a_disk_that_cannot_be_written_is_named_with_the_reason(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        for error, reason in (
+            (OSError("No space left on device\nat 0x1"), "No space left on device"),
+            (OSError(), "OSError"),
+            (OSError("x" * 400), "x" * 300),
+        ):
+
+            def full(*of, error=error, **options):
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(checkpoints._manager, "save", full)
+                with pytest.raises(
+                    InputError, match=f"^{tmp_path}: .* cannot be written [(]{reason}[)]"
+                ):
+                    checkpoints.save(1, state(1))
+                # Of several processes, another one has likely ended.
+                patch.setattr(processes, "is_distributed", lambda: True)
+                with pytest.raises(OSError):
+                    checkpoints.save(1, state(1))
+
+
+def test_after_an_error_no_process_waits_for_the_others(tmp_path, monkeypatch):
+    closed = []
+    for distributed, error in itertools.product((False, True), repeat=2):
+        checkpoints = Checkpoints(tmp_path)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyError):
+            patch.setattr(processes, "is_distributed", lambda of=distributed: of)
+            patch.setattr(
+                checkpoints._manager, "close", lambda of=(distributed, error): closed.append(of)
+            )
+            with checkpoints:
+                if error:
+                    raise KeyError
+        checkpoints._manager.close()
+    assert closed == [(False, False), (False, True), (True, False)]
+
+
 def test_half_written_checkpoint_does_not_count(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "c")
     shutil.copytree(saved / "6", tmp_path / "c" / "9.orbax-checkpoint-tmp")
     assert restored(tmp_path / "c") == 6
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(9, state(9))
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"6", "9"}
 
 
 def test_checkpoints_that_cannot_be_read_at_all_are_not_trained_over(saved, tmp_path):
@@ -129,6 +234,25 @@ def test_checksum_sees_every_flipped_bit_and_swapped_values():
             bits[place] ^= np.uint32(1 << bit)
             assert checksum([jnp.asarray(bits.view(np.float32))]) != checksum([values])
     assert checksum([values]) != checksum([values[::-1]])
+
+
+def test_checksums_on_the_disk_stay_those_of_this_version():
+    """Those of another formula would call every checkpoint damaged."""
+    arrays = [
+        np.array([[0.0, 1.5, -2.0], [3.0, 0.1, 7.0]], np.float32),
+        np.array([1, -2, 3], np.int8),
+        np.array(5, np.int32),
+    ]
+
+    def reference(array):
+        of_same_size = {1: np.uint8, 4: np.uint32}[array.dtype.itemsize]
+        total = 0
+        for place, bits in enumerate(array.ravel().view(of_same_size).tolist()):
+            mixed = bits * 2654435761 % 2**32
+            total += (mixed ^ mixed >> 16) * (2 * place + 1)
+        return total % 2**32
+
+    assert checksum([jnp.asarray(array) for array in arrays]) == [*map(reference, arrays)]
 
 
 @pytest.mark.parametrize("moved", [(3, 6), (6, 7)])

@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.models.eat import EATConfig
+from asd_jax.models.decoder import TeacherHeads
+from asd_jax.models.eat import EAT, EATConfig
 from asd_jax.runtime.errors import InputError
 from asd_jax.training.distillation import (
     TargetScale,
@@ -88,6 +89,30 @@ def test_a_vector_of_zeros_has_no_direction_and_stays():
 def test_a_teacher_that_teaches_nothing_is_named(batches, message):
     with pytest.raises(InputError, match=message):
         target_scales(["t"], batches)
+
+
+@pytest.mark.parametrize("deviation", [0.9e-6, 1.1e-6])
+def test_frames_must_differ_by_more_than_rounding(deviation):
+    """By 1e-6, of unit vectors: here every other frame is turned by a small angle."""
+    angle = np.pi / 4 + 8**0.5 * deviation * np.array([0.0, 1.0, 0.0, 1.0])
+    frames = np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None]
+    batches = [batch_of(frames, np.ones(4))]
+    if deviation < 1e-6:
+        with pytest.raises(InputError, match="the same frame for every sound"):
+            target_scales(["t"], batches)
+    else:
+        # In float32, the values are known to 3e-8.
+        assert target_scales(["t"], batches)[0].deviation == pytest.approx(deviation, abs=6e-8)
+
+
+def test_each_teacher_has_its_own_scale(frames):
+    batch = batch_of(frames[0], np.ones(8))
+    batch |= {"target_1": np.asarray(frames[1, :, :, :3], np.float32), "known_1": np.ones(8)}
+    scales = target_scales(["a", "b"], [batch, batch])
+    assert [(scale.name, scale.width) for scale in scales] == [("a", 6), ("b", 3)]
+    assert repr(scales[0]) == f"TargetScale(name='a', deviation={scales[0].deviation!r})"
+    alone = batch_of(frames[1, :, :, :3], np.ones(8))
+    np.testing.assert_allclose(scales[1].mean, target_scales(["b"], [alone])[0].mean, atol=1e-7)
 
 
 def test_other_objectives_take_no_batches_to_measure_a_scale():
@@ -171,6 +196,32 @@ def test_spread_and_share_explained_follow_the_predictions(losses):
     assert float(parts["explained_0"]) == pytest.approx(1 - float(loss) / nothing, abs=1e-5)
     assert float(parts["prediction_spread"]) > 0.01
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradients["eat"]))
+
+
+def test_the_spread_is_the_deviation_of_each_value_averaged_over_values_and_teachers(
+    losses, monkeypatch
+):
+    params, batch, _ = losses
+    rng = np.random.default_rng(2)
+    views = [rng.normal(size=(8, t, e)) for t, e in ((2, 6), (1, 3))]
+    monkeypatch.setattr(EAT, "apply", lambda self, *of: (jnp.zeros((8, 10, 32)), {}))
+    monkeypatch.setattr(TeacherHeads, "apply", lambda self, *of, **to: [*map(jnp.asarray, views)])
+    kept = jnp.zeros((4, 2, 9), jnp.int32)
+    known = with_known(batch, [1, 1, 0, 1], [1, 0, 0, 0])
+    spectrogram = jnp.zeros((4, 32, 128))
+    loss, parts = distillation_losses(SMALL, SCALES, params, spectrogram, kept, known)
+    spread = np.mean([np.sqrt(view.var((0, 1)).mean()) for view in views])
+    assert float(parts["prediction_spread"]) == pytest.approx(spread, rel=1e-5)
+    total = 0.0
+    for n, rows in ((0, [0, 1, 3]), (1, [0])):
+        frames = np.asarray(batch[f"target_{n}"], np.float64)[rows]
+        targets = (frames / np.linalg.norm(frames, axis=-1, keepdims=True) - 0.1) / 0.5
+        # The two views of a clip follow each other, and have the same target.
+        error = np.square(views[n].reshape(4, 2, *views[n].shape[1:])[rows] - targets[:, None])
+        total += error.mean()
+        explained = 1 - error.mean() / np.square(targets).mean()
+        assert float(parts[f"explained_{n}"]) == pytest.approx(explained, rel=1e-5)
+    assert float(loss) == pytest.approx(total, rel=1e-6)
 
 
 def test_a_collapse_of_the_predictions_stops_distillation_only_after_the_warm_up():

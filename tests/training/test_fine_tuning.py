@@ -11,6 +11,7 @@ from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.log import TrainingLog
+from asd_jax.training import fine_tuning
 from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune, subcentres
 from asd_jax.training.loop import Job
@@ -139,9 +140,33 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path):
         run(tmp_path, FineTuning(epochs=4, batch_size=100))
 
 
-def test_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(InputError, match="step .*: the loss is nan"):
+def test_loss_that_is_not_finite_stops_the_run_and_names_the_clips(tmp_path):
+    with pytest.raises(InputError, match=r"step .*: the loss is nan[\s\S]*clips:\n  \d+\n"):
         run(tmp_path, read=lambda clip: read(clip) * np.nan)
+
+
+def test_everything_around_the_steps_is_that_of_the_settings(tmp_path, monkeypatch, capsys):
+    """Only the loop is replaced, by one that takes no step."""
+    seen = []
+
+    def no_steps(steps, job):
+        seen.append((steps, job))
+        return steps.state
+
+    monkeypatch.setattr(fine_tuning, "run_steps", no_steps)
+    settings = dataclasses.replace(SETTINGS, on_bad_loss="skip", strategy="frozen")
+    run(tmp_path, settings)
+    steps, job = seen[0]
+    assert (steps.total, steps.batch_size, steps.on_bad_loss) == (12, 8, "skip")
+    assert job.workdir == tmp_path and int(steps.state.step) == 0
+    assert steps.state.params["head"]["centres"].shape == (3, 16)
+    assert "training on 24 clips, 3 classes, 12 steps of 8 clips\n" in capsys.readouterr().out
+
+
+def test_windows_are_counted_beside_their_clips(capsys):
+    fine_tuning._print_size([CLIPS[0], CLIPS[0], CLIPS[1]], 2, 5, 3)
+    said = "training on 3 windows of 2 clips, 2 classes, 5 steps of 3 windows\n"
+    assert capsys.readouterr().out == said
 
 
 def test_weights_are_kept_at_equal_distances_in_the_second_half(tmp_path):

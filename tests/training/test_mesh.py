@@ -15,17 +15,26 @@ from asd_jax.features.front_end import FrontEnd, SimAM
 from asd_jax.models.eat import EATConfig
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
+from asd_jax.training import mesh
 from asd_jax.training.checkpoint import Checkpoints, checksum
 from asd_jax.training.clips import TrainingClips
 from asd_jax.training.fine_tuning import fine_tune
 from asd_jax.training.loop import Job
 from asd_jax.training.mesh import (
     AXES,
+    fetch_whole,
+    gather_params,
     make_mesh,
     one_device,
+    own_devices,
     place_state,
+    process_part,
     process_rows,
+    process_share,
+    replicated,
     shard_batch,
+    shard_by_clip,
+    shard_gradients,
     shardings,
     spec_of,
 )
@@ -190,6 +199,60 @@ def test_the_longest_axis_that_can_be_divided_is_shared_out_and_small_arrays_are
     spread_out = shard_batch(eight(), {"clip": np.arange(16)})["clip"]
     assert spread_out.sharding.spec == jax.P(AXES)
     np.testing.assert_array_equal(process_rows(spread_out), np.arange(16))
+
+
+def test_arrays_of_4096_values_are_shared_out_and_smaller_ones_are_not(eight):
+    assert spec_of(eight(8), np.zeros((64, 64))) == jax.P("shard")
+    assert spec_of(eight(8), np.zeros((8, 511))) == jax.P()
+
+
+def test_a_device_that_was_chosen_is_the_only_one(eight):
+    with jax.default_device(jax.devices()[3]):
+        chosen = [make_mesh(3), own_devices()]
+    assert [of.devices.tolist() for of in chosen] == [[[jax.devices()[3]]]] * 2
+    assert one_device().devices.tolist() == [[jax.devices()[0]]]
+    assert own_devices().devices.shape == (8, 1) and eight(0).devices.shape == (1, 8)
+    assert eight(2).devices.shape == (4, 2) and eight().axis_names == ("data", "shard")
+    with pytest.raises(InputError, match="`shards=-1` does not divide the 8 devices"):
+        make_mesh(8, shards=-1)
+
+
+def test_each_process_has_its_part_of_a_batch_that_all_have(monkeypatch):
+    batch = {"clip": np.arange(6), "wave": np.arange(12).reshape(6, 2)}
+    assert process_part(one_device(), batch) == batch and process_share(one_device()) == (0, 1)
+    monkeypatch.setattr(mesh, "process_share", lambda of: (1, 3))
+    part = process_part(one_device(), batch)
+    assert part["clip"].tolist() == [2, 3] and part["wave"].tolist() == [[4, 5], [6, 7]]
+
+
+def test_every_device_gets_a_full_copy_and_a_whole_one_comes_back(eight):
+    array = np.arange(8 * 1024, dtype=np.float32).reshape(8, 1024)
+    copies = replicated(eight(), array)
+    assert copies.is_fully_replicated and len(copies.addressable_shards) == 8
+    spread = place_state(eight(8), array)
+    assert spread.addressable_shards[0].data.shape == (8, 128)
+    whole = fetch_whole(eight(8), {"a": spread})["a"]
+    np.testing.assert_array_equal(whole, array)
+    assert whole.devices() == {jax.devices()[0]}
+
+
+def test_inside_a_step_arrays_are_laid_out_as_they_are_needed(eight):
+    devices = eight(8)
+    large = jnp.zeros((8, 1024))
+
+    def layouts(array):
+        with jax.sharding.use_abstract_mesh(devices.abstract_mesh):
+            return (
+                gather_params(array),
+                shard_gradients(array),
+                shard_by_clip(array),
+                shard_by_clip(array, axis=1),
+            )
+
+    found = jax.jit(layouts)(replicated(devices, large))
+    shapes = [array.sharding.shard_shape(array.shape) for array in found]
+    assert shapes == [(8, 1024), (8, 128), (1, 1024), (8, 128)]
+    assert gather_params(large) is large  # without a mesh
 
 
 def losses(workdir):

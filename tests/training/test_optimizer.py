@@ -50,6 +50,26 @@ def test_gradients_are_clipped_to_a_global_norm():
     np.testing.assert_allclose(*moments, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "b2", "decays"),
+    [({}, 0.999, False), ({"b2": 0.95, "decay_everything": True}, 0.95, True)],
+)
+def test_the_optimiser_is_adamw(options, b2, decays):
+    """As optax has it, with gradients below the norm at which they are clipped."""
+    schedule = optax.linear_schedule(0.1, 0.2, 4)
+    ours = adamw(schedule, weight_decay=0.5, clip_norm=100.0, **options)
+    mask = None if decays else {"kernel": True, "bias": False}
+    theirs = optax.adamw(schedule, b2=b2, weight_decay=0.5, mask=mask)
+    params = [{"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}] * 2
+    states = [optimizer.init(params[0]) for optimizer in (ours, theirs)]
+    for size in (1.0, -3.0, 0.5):
+        gradients = jax.tree.map(lambda p, size=size: p * size, params[0])
+        for n, optimizer in enumerate((ours, theirs)):
+            updates, states[n] = optimizer.update(gradients, states[n], params[n])
+            params[n] = optax.apply_updates(params[n], updates)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *params)
+
+
 PARAMS = {
     "encoder": {
         "eat": {
@@ -154,6 +174,18 @@ def test_frozen_gradients_do_not_count_in_the_norm():
     # mu is a tenth of the gradient
     norm = np.sqrt(sum(float((10 * m**2).sum()) * 10 for m in moments))
     assert norm == pytest.approx(1.0, rel=1e-5)
+
+
+def test_without_layers_of_their_own_all_parameters_learn_alike():
+    assert (Layerwise().depth, Layerwise().decay, Layerwise().thaw_every) == (0, 1.0, 0.0)
+    first = moves(adamw(optax.constant_schedule(1e-3), weight_decay=0.0, clip_norm=1e9), 1)[0]
+    assert set(first.values()) == {first["head/centres"]}
+
+
+def test_what_is_outside_of_eat_learns_at_the_full_rate_from_the_start():
+    paths = ("head/centres", "encoder/eat/patch/kernel", "encoder/eat/block_1/fc1/kernel")
+    assert [layer_multiplier(path, 0.5, 3) for path in paths] == [1.0, 1.0, 0.25]
+    assert [thaw_stage(path, 3) for path in paths] == [0, 3, 2]
 
 
 def test_parts_of_parameters_come_together_again():

@@ -1,5 +1,9 @@
+import dataclasses
+import hashlib
 import json
+import pickle
 import struct
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +13,30 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
 from asd_jax.features.front_end import FrontEnd, SimAM
-from asd_jax.models.eat import EAT, EATConfig
+from asd_jax.models.eat import EAT, EATConfig, stacked_blocks
 from asd_jax.models.encoder import Encoder, EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
+from asd_jax.training import weights
 from asd_jax.training.tensors import StoredTensor
 from asd_jax.training.weights import (
+    BOX_FILE,
+    Pipeline,
     abstract_eat,
     abstract_encoder,
+    fill_template,
+    front_end_of,
+    front_end_of_eat,
+    load_decoder,
     load_encoder,
     load_pipeline,
+    open_weights,
+    origin_entries,
     random_eat,
+    read_header,
     read_weights,
     save_encoder,
     save_weights,
+    weights_file,
 )
 
 CONFIG = EncoderConfig(
@@ -77,6 +92,150 @@ def test_random_eat_depends_on_the_seed_alone():
     assert np.abs(one["patch"]["kernel"] - other["patch"]["kernel"]).max() > 0.01
     tokens, _ = EAT(EATConfig(32, 1, 2)).apply({"params": one}, jnp.zeros((1, 32, 128)))
     assert tokens.shape == (1, 17, 32)
+
+
+def test_a_file_says_what_it_holds_and_its_header_is_read_without_its_tensors(
+    tmp_path, params, monkeypatch
+):
+    path = tmp_path / "a.safetensors"
+    save_encoder(path, CONFIG, params, source="x", sha256="y")
+    monkeypatch.setattr(StoredTensor, "read", None)
+    header = read_header(path)
+    assert {name: header[name] for name in ("format", "kind", "source", "sha256")} == {
+        "format": 1,
+        "kind": "encoder",
+        "source": "x",
+        "sha256": "y",
+    }
+    assert header["embedding_dim"] == 8 and front_end_of(path) == CONFIG.front_end
+    assert front_end_of_eat(path, CONFIG.eat) == CONFIG.front_end
+    with safetensors.safe_open(path, "numpy") as file:
+        text = file.metadata()["asd_jax"]
+    assert list(json.loads(text)) == sorted(header)
+    with pytest.raises(InputError, match="kind 'encoder'; expected eat, and this version"):
+        open_weights(path, kinds=("eat",))
+    with pytest.raises(InputError, match="a folder; name the weight file in it"):
+        read_header(tmp_path)
+
+
+def bare_eat(path, params, sizes=CONFIG.eat, **header):
+    save_weights(path, params, {"kind": "eat", "eat": dataclasses.asdict(sizes), **header})
+
+
+def test_a_bare_eat_gets_the_front_end_of_the_public_checkpoints(tmp_path, params):
+    """That is the mel filter bank of as many filters, without SimAM, unless the file names one."""
+    path = tmp_path / "a.safetensors"
+    sizes = dataclasses.replace(CONFIG.eat, mel_bins=64)
+    bare_eat(path, params["eat"], sizes)
+    assert front_end_of(path) is None
+    assert front_end_of_eat(path, sizes) == FrontEnd("mel", bins=64, simam=SimAM("none"))
+    bare_eat(path, params["eat"], front_end=dataclasses.asdict(CONFIG.front_end))
+    assert front_end_of_eat(path, CONFIG.eat) == CONFIG.front_end
+
+
+def test_a_bare_eat_is_a_pipeline_with_the_pooling_that_is_asked_for(tmp_path, params):
+    path = tmp_path / "a.safetensors"
+    bare_eat(path, params["eat"])
+    pipeline = load_pipeline(path, pooling="band_mean", spacing="even", block=-2)
+    front_end = FrontEnd("even", simam=SimAM("none"))
+    assert pipeline.config == EncoderConfig(front_end, CONFIG.eat, Pooling("band_mean", -2, 0))
+    jax.tree.map(np.testing.assert_array_equal, pipeline.params, {"eat": params["eat"]})
+    plain = load_pipeline(path, pooling="cls")
+    assert plain.config.pooling == Pooling("cls", -1, 0)
+    assert plain.config.front_end == FrontEnd("mel", simam=SimAM("none"))
+    for wrong in ("", "attentive_statistics"):
+        with pytest.raises(InputError, match="a bare EAT, .* or one of cls, mean, band_mean"):
+            load_pipeline(path, pooling=wrong)
+
+
+@pytest.mark.parametrize("option", [{"pooling": "cls"}, {"spacing": "mel"}, {"block": 0}])
+def test_an_encoder_keeps_its_own_front_end_and_pooling(tmp_path, params, option):
+    save_encoder(tmp_path / "a.safetensors", CONFIG, params)
+    with pytest.raises(InputError, match="its own front end and pooling; leave them out"):
+        load_pipeline(tmp_path / "a.safetensors", **option)
+
+
+def test_what_a_bare_eat_brings_along_is_not_in_the_way(tmp_path, params):
+    path = tmp_path / "a.safetensors"
+    decoder = {"out": {"kernel": jnp.ones((2, 3))}}
+    others = {"head": {"kernel": jnp.ones(3)}, "fc_norm": {"scale": jnp.ones(2)}}
+    bare_eat(path, params["eat"] | {"decoder": decoder} | others)
+    jax.tree.map(np.testing.assert_array_equal, load_encoder(path)[1], params["eat"])
+    template = jax.eval_shape(lambda: decoder)
+    jax.tree.map(np.testing.assert_array_equal, load_decoder(path, template), decoder)
+    with pytest.raises(InputError, match="the weights do not fit the model: missing out/bias"):
+        load_decoder(path, {"out": template["out"] | {"bias": jnp.ones(3)}})
+    bare_eat(path, params["eat"])
+    assert load_decoder(path, template) is None
+
+
+def test_of_many_differences_the_first_twenty_are_named():
+    given = {f"x_{n:02}": np.zeros(1) for n in range(21)}
+    for count, more in ((20, ""), (21, "; and 1 more")):
+        with pytest.raises(InputError) as error:
+            fill_template({}, dict(list(given.items())[:count]), "a")
+        named = "; ".join(f"not used x_{n:02}" for n in range(20))
+        assert str(error.value) == f"a: the weights do not fit the model: {named}{more}"
+
+
+def test_parameters_have_the_types_of_the_model():
+    found = fill_template({"a": {"b": jnp.ones(2)}}, {"a/b": np.ones(2, np.float16)}, "x")
+    assert found["a"]["b"].dtype == jnp.float32 and isinstance(found["a"]["b"], jax.Array)
+
+
+def test_a_file_made_from_weights_says_from_which():
+    path = BOX_FILE
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = {"source": path.name, "sha256": digest}
+    assert origin_entries("box") == origin_entries(path) == expected
+    assert weights_file("other") == Path("other")
+
+
+def test_a_pipeline_takes_one_sound_or_several_of_one_length(params, monkeypatch):
+    seen = []
+
+    def recorded(config, params, wave, modes):
+        seen.append((wave.shape, wave.dtype, None if modes is None else modes.tolist()))
+        return wave[:, :3] * 2, None
+
+    monkeypatch.setattr(weights, "embed", recorded)
+    pipeline = Pipeline(CONFIG, params)
+    waves = np.arange(1200.0).reshape(3, 400)
+    assert pipeline.embed(waves[1]).tolist() == [800, 802, 804]
+    assert pipeline.embed(waves, "fan").shape == (3, 3)
+    pipeline.embed(waves[:2], "pump")
+    assert seen == [
+        ((1, 400), jnp.float32, None),
+        ((3, 400), jnp.float32, [1, 1, 1]),
+        ((2, 400), jnp.float32, [0, 0]),
+    ]
+    for wrong in (waves[0, 1:], waves[:, 1:], waves[None]):
+        with pytest.raises(InputError, match='expected "b s", clips of equal length of 400 samp'):
+            pipeline.embed(wrong, "fan")
+
+
+def test_a_pipeline_can_be_copied_and_lies_whole_on_every_device(params):
+    pipeline = Pipeline(CONFIG, params, runtime="openvino")
+    with jax.default_device(None):
+        placed = pipeline.on_devices["eat"]["cls"]
+    assert placed.is_fully_replicated and len(placed.addressable_shards) == 8
+    assert pipeline.on_devices is pipeline.on_devices and Pipeline(CONFIG, params).runtime == "jax"
+    other = pickle.loads(pickle.dumps(pipeline))
+    assert (other.config, other.runtime) == (CONFIG, "openvino")
+    assert vars(other).keys() == {"config", "params", "runtime"}
+    jax.tree.map(np.testing.assert_array_equal, other.params, params)
+    assert "params" not in repr(other)
+    assert isinstance(other.params["eat"]["cls"], np.ndarray)
+
+
+def test_only_the_blocks_are_stacked(params):
+    stacked = Pipeline(CONFIG, params).stacked
+    jax.tree.map(
+        np.testing.assert_array_equal, stacked.pop("eat"), stacked_blocks(params["eat"], 2)
+    )
+    rest = {name: of for name, of in params.items() if name != "eat"}
+    jax.tree.map(np.testing.assert_array_equal, stacked, rest)
+    assert Pipeline(EncoderConfig(eat=None), {}).stacked == {}
 
 
 def test_misfitting_weights_give_one_error_with_both_differences(tmp_path, params):
