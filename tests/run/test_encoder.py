@@ -41,23 +41,28 @@ from asd_jax.training.weights import load_encoder, random_eat, save_encoder, sav
 
 CONFIG = with_values(RunConfig(), {"data.clip_seconds": 1.0})
 SIZES = EATConfig(32, 1, 2)
-BANK = FrontEnd("mel", bins=64, mean=-5.0, std=4.0, simam=SimAM("none"))
+BANK = FrontEnd("mel", mean=-5.0, std=4.0, simam=SimAM("none"))
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def eat():
+    """The parameters of an EAT."""
+    return random_eat(SIZES, 0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, eat):
     """An encoder that was trained with BANK."""
     path = tmp_path_factory.mktemp("weights") / "own.safetensors"
-    sizes = dataclasses.replace(SIZES, mel_bins=64)
-    save_encoder(path, EncoderConfig(BANK, sizes, Pooling("mean")), {"eat": random_eat(sizes, 0)})
+    save_encoder(path, EncoderConfig(BANK, SIZES, Pooling("mean")), {"eat": eat})
     return str(path)
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
+def bare(tmp_path_factory, eat):
     """An EAT whose file names no front end."""
     path = tmp_path_factory.mktemp("weights") / "bare.safetensors"
-    save_weights(path, random_eat(SIZES, 0), {"kind": "eat", "eat": dataclasses.asdict(SIZES)})
+    save_weights(path, eat, {"kind": "eat", "eat": dataclasses.asdict(SIZES)})
     return str(path)
 
 

@@ -134,7 +134,7 @@ def complete_submission(folder, year):
     return folder
 
 
-@pytest.mark.parametrize(("year", "needed"), [(2020, False), (2021, True), (2024, True)])
+@pytest.mark.parametrize(("year", "needed"), [(2020, False), (2021, True)])
 def test_a_submission_is_counted_and_needs_decisions_since_2021(tmp_path, capsys, year, needed):
     folder = complete_submission(tmp_path / "run", year)
     check_submission(ScoreFiles([str(folder)], year))

@@ -186,6 +186,7 @@ def test_the_unit_of_scores_is_that_of_their_normalisation(
 
 
 def test_clips_are_shown_as_many_as_the_config_says(tmp_path, pages, monkeypatch):
+    Calls(monkeypatch, report.sections).answer("machine_section", Section("fan 00"))
     calls = Calls(monkeypatch, report.clip_cards)
     calls.answer("clip_sections", [Section("cards")])
     asked = []
@@ -204,6 +205,7 @@ def test_clips_are_shown_as_many_as_the_config_says(tmp_path, pages, monkeypatch
 
 
 def test_the_baseline_of_the_page_is_that_of_the_filter_bank(tmp_path, pages, monkeypatch):
+    Calls(monkeypatch, report.sections).answer("machine_section", Section("fan 00"))
     calls = Calls(monkeypatch, report)
     calls.answer("verdict_lines", ["verdict"])
     report_of(tmp_path, RunConfig(), plain={})
