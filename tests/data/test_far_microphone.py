@@ -42,13 +42,13 @@ def test_a_recording_is_the_same_in_every_version():
     found = stereo_clip(clip)
     for name, channel in (("machine", 1), ("room", 0), ("room", 1), ("fault", 1)):
         wave = getattr(found, name)[channel]
-        # measured 2.1e-9 (float32), between Python 3.11 and 3.12
+        # measured 2.1e-9 between Pythons; other processors differ more
         np.testing.assert_allclose(
-            wave[[9000, 12345, -1]], GOLDEN[name, channel], rtol=0, atol=4.2e-9
+            wave[[9000, 12345, -1]], GOLDEN[name, channel], rtol=0, atol=1e-6
         )
     other = stereo_clip(clip, leak_db=-20.0, place=1)
     found_there = other.machine[1][[9000, 12345, -1]]
-    np.testing.assert_allclose(found_there, GOLDEN["elsewhere"], rtol=0, atol=4.2e-9)
+    np.testing.assert_allclose(found_there, GOLDEN["elsewhere"], rtol=0, atol=1e-6)
     same = stereo_clip(clip, leak_db=-10, room_db=0, place=0)
     np.testing.assert_array_equal(found.wave, same.wave)
 

@@ -72,7 +72,7 @@ def test_agreeing_scores_are_fused_above_their_mean_and_below_their_maximum():
     # equal ones stay, the cubic mean of 3 and 1 is 14^(1/3), below zero the highest counts, and a
     # low score counts as 0
     expected = [2, 14 ** (1 / 3), -1, 0.1 / 2 ** (1 / 3)]
-    assert fused(scores) == pytest.approx(expected, abs=1e-15)
+    assert fused(scores) == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_cannot_be_fused_is_said():

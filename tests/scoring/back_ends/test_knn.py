@@ -51,7 +51,7 @@ def test_self_scores_of_groups_leave_a_tenth_of_them_out():
     own = knn({"source": BANK}, k=2).self_scores({"source": group})["source"]["source"]
     pairs = by_loop(BANK, BANK, "cosine")
     pairs[fold[:, None] == fold] = np.inf
-    assert own == pytest.approx(np.sort(pairs, axis=1)[:, :2].mean(1), abs=1e-14)
+    assert own == pytest.approx(np.sort(pairs, axis=1)[:, :2].mean(1), abs=1e-12)
 
 
 @pytest.mark.usefixtures("blocks")
@@ -61,7 +61,7 @@ def test_neighbours_of_scaled_distances_are_chosen_after_scaling(distance):
     expected = by_loop(TEST, BANK, distance) / scale
     distances, rows = nearest(TEST, BANK, 3, distance, scale=scale)
     assert np.array_equal(rows, np.argsort(expected, axis=1)[:, :3])
-    assert distances == pytest.approx(np.sort(expected, axis=1)[:, :3], abs=1e-14)
+    assert distances == pytest.approx(np.sort(expected, axis=1)[:, :3], abs=1e-12)
 
 
 def test_a_double_has_distance_zero_exactly_and_is_a_clips_own_neighbour():
