@@ -138,7 +138,8 @@ class Bench:
         if end.how == "refused":
             wrong += self._judge_message(end.message, kind)
         # What cannot be removed stays until the next run.
-        may_stay = kind in (Kind.BROKEN, Kind.KILLED) or self.failed_call().startswith(_REMOVALS)
+        may_stay = kind is Kind.BROKEN or end.how == "killed"
+        may_stay = may_stay or self.failed_call().startswith(_REMOVALS)
         if end.how == "done":
             wrong += self._differences(end.files)
             return [fault for fault in wrong if not (may_stay and fault.endswith(_LEFT))]

@@ -16,13 +16,23 @@ def vectors(n=40, seed=0, width=6):
     return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
 
 
-def fit(found, domain=POOLED, *, group=None, session=None, scored=True, known=None, **options):
+def fit(
+    found,
+    domain=POOLED,
+    *,
+    group=None,
+    session=None,
+    scored=True,
+    rows=None,
+    known=None,
+    **options,
+):
     """Returns the bank of {view: vectors}; other options are those of Views and NormalSounds."""
     windows = table(domain, group, session, scored)
     trust = {name: options.pop(name) for name in ("on_trial", "reserved") if name in options}
     scoring = options.pop("scoring", dict.fromkeys(found, KNN))
     sounds = NormalSounds(windows, found, **options)
-    return fit_normal_bank(Views(scoring, **trust), sounds, known=known)
+    return fit_normal_bank(Views(scoring, **trust), sounds, rows=rows, known=known)
 
 
 def table(domain=POOLED, group=None, session=None, scored=True):

@@ -4,8 +4,8 @@ The near microphone records the factory's clip. The far one records the same roo
 place, and the machine more quietly and later: it leaks.
 """
 
-import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -24,8 +24,7 @@ _TAIL_DB = -6.0  # energy of the reverberation relative to the direct sound
 _SHARED = 0.9
 
 
-@dataclasses.dataclass(frozen=True)
-class Stereo:
+class Stereo(NamedTuple):
     """The components of one recording by two microphones; each array is "channel s", near first.
 
     Attributes:

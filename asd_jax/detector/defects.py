@@ -33,7 +33,7 @@ def defects(wave: Float[np.ndarray, "s"], rate: int) -> frozenset[str]:
         names.add("clipping")
     # The samples at which the value changes; between them it is constant.
     changes = np.flatnonzero(np.diff(wave, prepend=np.nan, append=np.nan))
-    if np.diff(changes).max(initial=0) > DROPOUT_S * rate:
+    if np.diff(changes).max() > DROPOUT_S * rate:
         names.add("dropout")
     return frozenset(names)
 

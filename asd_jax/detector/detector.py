@@ -24,7 +24,7 @@ from asd_jax.training.runtime import check_runtime
 from asd_jax.training.weights import BOX, Pipeline
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True)
 class Detector:
     """A model of one machine's normal sounds, which scores further sounds of the machine.
 

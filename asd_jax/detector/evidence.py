@@ -53,8 +53,9 @@ def write_evidence(
     write_window(folder, wave, rate, verdict)
     # Detectors of earlier versions kept no patches, so there is no picture for them.
     if detector.patches is not None:
+        picture = _picture(detector, wave, rate).encode()
         with atomic_file(folder / PICTURE) as file:
-            file.write(_picture(detector, wave, rate).encode())
+            file.write(picture)
     remove_older(folder.parent, MOST_FOLDERS)
 
 

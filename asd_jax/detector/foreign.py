@@ -83,7 +83,7 @@ def _frames(head: bytes, size_at) -> bool:
     """Returns whether the bytes begin with a frame and another frame begins where it ends."""
     first = size_at(0)
     # One header occurs in sound by chance, but hardly a second one where the first frame ends.
-    return bool(first and first < len(head) and size_at(first))
+    return bool(first and size_at(first))
 
 
 def _aac_frame(head: bytes) -> int:

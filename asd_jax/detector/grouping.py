@@ -39,7 +39,7 @@ def groups(recording: np.ndarray, level: np.ndarray, window_seconds: float) -> n
     if recording.max() + 1 < FEWEST_TO_COMPARE:
         # Neighbouring windows are alike, so they are held out together, as a stretch.
         counts = [(recording == number).sum() for number in np.unique(recording)]
-        stretch = np.concatenate([np.arange(n) * min(FOLDS, n) // max(n, 1) for n in counts])
+        stretch = np.concatenate([np.arange(n) * min(FOLDS, n) // n for n in counts])
         return np.unique(recording * FOLDS + stretch, return_inverse=True)[1]
     # A copy of a recording would make it look normal, so both are one group.
     group = recording.copy()

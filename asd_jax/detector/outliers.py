@@ -19,18 +19,19 @@ def outlier_recordings(bank: NormalBank, first: int = 0) -> list[int]:
     """
     recording = bank.windows.recording[bank.self_scores.of]
     numbers, position = np.unique(recording, return_inverse=True)
+    if len(numbers) < FEWEST_BESIDE:
+        return []
     # The mean over windows counts, so that one loud window makes no outlier of a recording.
     score = np.bincount(position, bank.deviations) / np.bincount(position)
     descending = np.argsort(-score, kind="stable")
     # Outliers of one kind are found together only: each alone is close to the others.
-    for count in range(1, max(1, len(numbers) // BESIDE) + 1):
-        outliers = score[descending[:count]]
-        others = score[descending[count:]]
-        if len(numbers) < FEWEST_BESIDE or outliers.min() <= FAR_OUT:
-            continue
+    for count in range(1, len(numbers) // BESIDE + 1):
+        least = score[descending[count - 1]]
+        outliers = numbers[descending[:count]]
         # Only a clear gap makes outliers; a long tail is how the machine varies.
-        if outliers.min() > 2 * max(others.max(), 1) and numbers[descending[:count]].min() >= first:
-            return sorted(int(n) for n in numbers[descending[:count]])
+        gap = least > 2 * score[descending[count]]
+        if least > FAR_OUT and gap and outliers.min() >= first:
+            return sorted(map(int, outliers))
     return []
 
 

@@ -8,13 +8,8 @@ import numpy as np
 from asd_jax.data.decode import FASTEST_HZ, SLOWEST_HZ
 from asd_jax.runtime.errors import InputError
 
-ENCODINGS = {  # name: (bytes per sample, value of full scale)
-    "u8": (1, 128.0),
-    "s16le": (2, 2.0**15),
-    "s24le": (3, 2.0**23),
-    "s32le": (4, 2.0**31),
-    "f32le": (4, 1.0),
-}
+# {name: bytes per sample}
+ENCODINGS = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _OF_WAV_TAG = {(1, 8): "u8", (1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
 
 
@@ -46,7 +41,7 @@ class SampleFormat:
     @property
     def frame_bytes(self) -> int:
         """Returns the number of bytes in one sample of all channels."""
-        return ENCODINGS[self.encoding][0] * self.channels
+        return ENCODINGS[self.encoding] * self.channels
 
 
 def wav_encoding(chunk: bytes) -> str | None:
@@ -63,7 +58,8 @@ def to_floats(content: bytes, encoding: str) -> np.ndarray:
     # Floats need no conversion and may exceed full scale; the decoder reports that.
     if encoding == "f32le":
         return np.frombuffer(content, "<f4")
-    scale = np.float32(1 / ENCODINGS[encoding][1])
+    # An integer of n bits reaches from -2^(n - 1) to 2^(n - 1) - 1.
+    scale = np.float32(2.0 ** (1 - 8 * ENCODINGS[encoding]))
     if encoding == "u8":
         return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) * scale
     if encoding == "s24le":

@@ -35,7 +35,7 @@ def named_sessions(
     if all(dates):
         return dates, "dates in the names"
     if modified is not None and len(modified) > 1:
-        order = np.argsort(modified, kind="stable")
+        order = np.argsort(modified)
         # Copying may give all files one time, which makes no gap and one session.
         gaps = np.diff(np.asarray(modified, np.float64)[order]) > 60 * GAP_MINUTES
         number = np.empty(len(order), np.int64)

@@ -49,6 +49,7 @@ class Decoder:
         self._state = "start"  # the method _read_... that reads the next bytes
         # Bytes of samples still to come by the header; None if it does not state them.
         self._remaining: int | None = None
+        self._padding = 0  # bytes after them that make their number even
         self._before_sound = True
         self._no_format_yet = True
         self._skip = 0  # bytes of a chunk of metadata still to come
@@ -79,7 +80,7 @@ class Decoder:
     def _end_of_samples(self):
         """Yields an event if the stream does not end where its header states."""
         if self._remaining is not None and self._remaining < self.format.frame_bytes:
-            if (more := len(self._bytes) - self._remaining) > 0:
+            if (more := len(self._bytes) - self._remaining - self._padding) > 0:
                 yield Event("longer", f"{more} bytes after the end that the header states")
         elif self._bytes:
             yield Event(
@@ -156,7 +157,8 @@ class Decoder:
             return
         self._bytes = self._bytes[8:]
         self._state = "samples"
-        self._remaining = size + size % 2 if 0 < size < ENDLESS else None
+        self._remaining = size if 0 < size < ENDLESS else None
+        self._padding = size % 2
 
     def _read_format(self, content: bytes):
         """Reads the content of a chunk that states the format of the samples."""
@@ -214,7 +216,7 @@ class Decoder:
             self._remaining = None if self._remaining is None else self._remaining - ready
             yield from self._decode(content)
         elif self._remaining is not None and self._remaining < frame:
-            yield from self._read_trailer(self._remaining)
+            yield from self._read_trailer(self._remaining + self._padding)
 
     def _read_trailer(self, remaining: int):
         """Handles what follows the samples: a chunk, another recording or more samples."""
@@ -229,9 +231,8 @@ class Decoder:
             self._bytes = content
             self._state = "header"
         else:
-            yield Event("longer", "the stream is longer than its header states: going on as before")
-        if self._state == "samples":
             self._remaining = None
+            yield Event("longer", "the stream is longer than its header states: going on as before")
 
     def _decode(self, content: bytes):
         """Yields the mono block of whole frames, after the events that it causes."""
@@ -239,7 +240,7 @@ class Decoder:
         if not np.isfinite(values).all():
             yield Event("not_finite", "samples that are no numbers, taken as silence")
             values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        if len(values) and np.abs(values).max() > LOUDEST:
+        if np.abs(values).max() > LOUDEST:
             yield Event(
                 "not_scaled",
                 f"samples up to {np.abs(values).max():.3g}: scale the sound to [-1, 1]",

@@ -53,8 +53,6 @@ class SimAM:
         # Pairs are hashable, and they are what JSON gives back.
         if not isinstance(self.mode, str):
             object.__setattr__(self, "mode", tuple(sorted(self.by_machine.items())))
-        # JSON gives a list, which cannot be hashed for jit.
-        object.__setattr__(self, "tile", tuple(self.tile))
         if unknown := self.modes - set(MODES):
             raise InputError(
                 f"simam: unknown mode {', '.join(sorted(unknown))}; known: {', '.join(MODES)}"

@@ -72,12 +72,11 @@ def regularity(correlation: Float[Array, "b r"]) -> Float[Array, "b"]:
     """
     # The running minimum by doubled steps: a program of a few operations for any number of lags.
     lowest = correlation
-    step = 1
-    while step < correlation.shape[1]:
+    for power in range(correlation.shape[1].bit_length()):
+        step = 2**power
         lowest = jnp.concatenate(
             [lowest[:, :step], jnp.minimum(lowest[:, step:], lowest[:, :-step])], axis=1
         )
-        step *= 2
     return (correlation - lowest).max(1, initial=0.0)
 
 

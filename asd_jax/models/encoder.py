@@ -71,7 +71,6 @@ class EncoderConfig:
     attention: str = "none"
 
     def __post_init__(self):
-        check_settings(self)
         if self.attention not in ATTENTIONS:
             raise InputError(f"model.attention={self.attention!r}; known: {', '.join(ATTENTIONS)}")
         if self.attention != "none" and (self.front_end.simam.mode != "none" or self.eat is None):
@@ -189,9 +188,9 @@ class Encoder(nn.Module):
             return out["filter_bank"], out
         eat = EAT(self.config.eat, self.dtype, self.lora, self.drop_path, self.remat, name="eat")
         _, intermediates = eat(x)
-        tokens = [intermediates["blocks"][block] for block in self.config.block_indices]
+        blocks = [intermediates["blocks"][block] for block in self.config.block_indices]
         # A single block is not divided, so that its embeddings stay the same to the last bit.
-        mean = tokens[0] if len(tokens) == 1 else sum(tokens[1:], tokens[0]) / len(tokens)
+        mean = blocks[0] if len(blocks) == 1 else sum(blocks[1:], blocks[0]) / len(blocks)
         return self._pool(mean), out | intermediates | {"tokens": mean}
 
     def _pool(self, tokens):

@@ -93,7 +93,7 @@ def _candidates(at: tuple[float, ...]) -> tuple[list[tuple[str, int]], np.ndarra
     count = len(at)
     names = [("line", 0)]
     columns = [days]
-    # A step needs two days on either side; a bend is a line and needs more.
+    # A step needs two days before it and three from it on; a bend is a line and needs more.
     for first in range(2, count - 2):
         names.append(("step", first))
         columns.append((np.arange(count) >= first).astype(float))

@@ -198,12 +198,12 @@ def eat_config(model: Size, bins: int) -> EATConfig:
     """
     sizes = getattr(EATConfig, model.size)()
     try:
-        return EATConfig(
+        return dataclasses.replace(
+            sizes,
             # 0 in the config stands for the value that the size has.
             embed_dim=model.width or sizes.embed_dim,
             depth=model.depth or sizes.depth,
             num_heads=model.heads or sizes.num_heads,
-            mlp_ratio=sizes.mlp_ratio,
             mel_bins=bins,
         )
     except ValueError as error:

@@ -217,8 +217,8 @@ def synthetic_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     batches = []
     machines = [
-        # Two seconds are enough, because fit_length repeats them.
-        factory_clip(machine, fault_kind=fault, clip_seconds=2).wave
+        # Two seconds, as clips are by default, are enough, because fit_length repeats them.
+        factory_clip(machine, fault_kind=fault).wave
         for machine, fault in zip(MACHINES, FAULTS, strict=True)
     ]
     lengths = (model.samples(seconds), model.samples(max(0.025, 0.37 * seconds)))
@@ -226,7 +226,7 @@ def synthetic_waveforms(model: Model, seconds: float) -> list[np.ndarray]:
     for length in dict.fromkeys(lengths):
         noise = [amplitude * rng.standard_normal(length) for amplitude in (0.1, 1e-3, 0.0)]
         sounds = [fit_length(wave, length) for wave in machines]
-        stack = np.stack([*noise, *sounds]).astype(np.float32).clip(-1, 1)
+        stack = np.stack([*noise, *sounds]).astype(np.float32)
         batches += np.array_split(stack, range(BATCH, len(stack), BATCH))
     return batches
 

@@ -176,8 +176,12 @@ def _copy_report(report: Path, target: Path) -> None:
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
-            # safe_load makes plain values only; other loaders can be made to run code.
-            found = yaml.safe_load(file.read(LARGEST_YAML).decode())
+            text = file.read(LARGEST_YAML + 1)
+        # The first part of a longer file could be valid, and the rest would be lost.
+        if len(text) > LARGEST_YAML:
+            raise InputError(f"--authors={path}: more than {LARGEST_YAML} bytes; name another file")
+        # safe_load makes plain values only; other loaders can be made to run code.
+        found = yaml.safe_load(text.decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--authors={path}: not a readable yaml file ({reason})") from error

@@ -165,6 +165,11 @@ def case_flags(add, word: str) -> None:
     if word == "list":
         add("--json", action="store_true", help="one JSON object per case")
     if word == "export":
-        add("--format", choices=("csv", "audacity"), default="csv")
+        add(
+            "--format",
+            choices=("csv", "audacity"),
+            default="csv",
+            help="csv, or labels that Audacity shows beside a recording",
+        )
         add("--output", required=True, help="file to write")
         add("--start", help="of audacity: date and time at which the recording begins")

@@ -56,8 +56,8 @@ def watch(args: argparse.Namespace) -> int:
     watcher = Watch(settings, settling, detector.p_value, record, explain)
     lines = _lines(args, watcher, raw)
     started = settings.start_line(detector.settings.false_alarm_rate)
-    # A named pipe is no regular file, so its sound arrives, too.
-    arrives = args.input == "-" or not Path(args.input).is_file()
+    # Files of a folder arrive, too.
+    arrives = _file(args) is None
     try:
         for line in itertools.chain([started], lines):
             print_result(json.dumps(line | _time_of_day(arrives)))
@@ -68,6 +68,12 @@ def watch(args: argparse.Namespace) -> int:
     except OutputFailed:
         pass
     return ANOMALY if watcher.alarm.count else 0
+
+
+def _file(args: argparse.Namespace) -> Path | None:
+    """Returns the regular file that --input names; None for a stream, a named pipe or a folder."""
+    place = Path(args.input)
+    return place if args.input != "-" and place.is_file() else None
 
 
 def _time_of_day(arrives: bool) -> dict[str, str]:
@@ -97,16 +103,15 @@ def _watch_settings(args: argparse.Namespace, detector: Detector) -> WatchSettin
 def _record(args: argparse.Namespace, detector: Detector, raw: SampleFormat) -> Record | None:
     """Returns the record of --store, or None."""
     quiet = QuietHours.parse(args.quiet_hours)
-    place = Path(args.input)
-    began = None
     if args.store is None:
         if args.quiet_hours:
             raise InputError("--quiet_hours belongs to --store, which is missing")
         return None
-    if args.input != "-" and place.is_file():
-        status = place.stat()
+    began = None
+    if (file := _file(args)) is not None:
+        status = file.stat()
         try:
-            seconds = audio_format(place)[0]
+            seconds = audio_format(file)[0]
         except InputError:  # raw samples have no header
             seconds = status.st_size / raw.frame_bytes / raw.rate
         # A file is last changed when its recording ends.
@@ -122,18 +127,19 @@ def _lines(args: argparse.Namespace, watcher: Watch, raw: SampleFormat) -> Itera
     `raw` is the format of bytes that come without a header.
     """
     place = Path(args.input)
-    if args.input != "-" and not place.exists():
-        raise InputError(f"--input={place}: no such file or folder; - is standard input")
-    if args.input != "-" and place.is_dir():
+    if args.input == "-":
+        if sys.stdin is None:
+            raise InputError("--input=-: there is no standard input, it is closed")
+        chunks = chunks_of_stream(sys.stdin.buffer, gap_seconds=args.gap_seconds)
+    elif place.is_dir():
         # Files of a folder may have any number of channels.
         channel = "mean" if args.channel is None else args.channel
         return watch_folder(watcher, place, once=args.once, channel=channel)
-    if args.input != "-" and place.is_file():
+    elif place.is_file():
         raw, chunks = sound_of_file(place, raw)
-    else:
-        if args.input == "-" and sys.stdin is None:
-            raise InputError("--input=-: there is no standard input, it is closed")
+    elif place.exists():
         # Left open for as long as the stream is watched.
-        file = sys.stdin.buffer if args.input == "-" else open(place, "rb")
-        chunks = chunks_of_stream(file, gap_seconds=args.gap_seconds)
+        chunks = chunks_of_stream(open(place, "rb"), gap_seconds=args.gap_seconds)
+    else:
+        raise InputError(f"--input={place}: no such file or folder; - is standard input")
     return watch_bytes(watcher, chunks, Decoder(raw, channel=args.channel, name=args.input))

@@ -225,7 +225,7 @@ def folder_in_use(folder: Path) -> Iterator[Callable[[], bool]]:
         while True:
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                number = os.open(folder, os.O_RDONLY)
                 stack.callback(os.close, number)
                 # Not every file system has locks.
                 with contextlib.suppress(OSError):

@@ -215,8 +215,6 @@ class SectionScorer:
         """
         mode = normalization or self.scoring.normalization
         domains = self.scoring.domains
-        # A pooled bank is the only bank, so the minimum over banks is its score.
-        domains = "min" if domains == "pooled" else domains
         scores = self.bank_scores(vectors, clip)
         normal = self._held_out_scores(scores) if mode == "held_out" else self.self_scores
         # Self-scores of a bank's own clips only: other banks would be another scale.
@@ -263,12 +261,11 @@ class SectionScorer:
         scoring = self.scoring
         # Ranks, and functions of one's own, may depend on all clips that are scored together.
         together = scoring.fusion == "rank" or ":" in scoring.back_end
-        size = max(1, len(vectors)) if together else BLOCK
-        found = [
-            self.fitted.score(as_rows(self.prepare(vectors[start : start + size])))
-            # At least one block, so that even no vectors give an empty array for every bank.
-            for start in range(0, max(1, len(vectors)), size)
-        ]
+        blocks = [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
+        # Even no vectors are a block, so that they give an empty array for every bank.
+        if together or not blocks:
+            blocks = [vectors]
+        found = [self.fitted.score(as_rows(self.prepare(block))) for block in blocks]
         scores = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
         return self._merged(scores, clip)
 
@@ -303,12 +300,9 @@ class SectionScorer:
         quantile = self.scoring.decision_quantile
         if len(np.unique(normal)) >= FEWEST:
             cut = threshold(normal, decision=self.scoring.decision, quantile=quantile)
-            above = np.sum(normal > cut)
+            above = int(np.sum(normal > cut))
             asked = (1 - quantile) * len(normal)
-            # A count within 3 standard deviations of the expected one is accepted; as for Poisson's
-            # distribution, the deviation is the root of the expected count.
-            near = asked / 2 <= above <= 2 * asked or abs(above - asked) <= 3 * np.sqrt(asked)
-            if near or self.scoring.decision == "quantile":
+            if self.scoring.decision == "quantile" or is_about(above, asked):
                 return cut, []
             return cut, [
                 f"{above} of {len(normal)} normal scores lie above the threshold, {asked:.0f} "
@@ -320,6 +314,13 @@ class SectionScorer:
         return cut, [
             f"too few normal scores to fit a threshold: {cut:.6g}, the highest of them, is used"
         ]
+
+
+def is_about(count: int, expected: float) -> bool:
+    """Returns whether a count is between half and twice the expected one, or differs by chance."""
+    # As for Poisson's distribution, the standard deviation is the root of the expected count.
+    by_chance = abs(count - expected) <= 3 * np.sqrt(expected)
+    return bool(expected / 2 <= count <= 2 * expected or by_chance)
 
 
 def _bank(vectors: Mapping[str, np.ndarray], scoring: Scoring) -> tuple[Bank, list[str]]:

@@ -137,7 +137,7 @@ def _of_section(own, scoring, strangers, rng):
     statistics, _ = domain_statistics({}, {name: banks[name][name] for name in banks}, mode)
 
     def one_scale(scores):
-        return normalized(scores, statistics, _all_banks(scoring.domains))
+        return normalized(scores, statistics, scoring.domains)
 
     def scored(vectors, number):
         return one_scale(scorer.bank_scores(vectors, number))
@@ -164,10 +164,6 @@ def _of_section(own, scoring, strangers, rng):
     return _auc(normal, np.concatenate(pseudo))
 
 
-def _all_banks(domains: str) -> str:
-    return "min" if domains == "pooled" else domains
-
-
 def _features(vectors, rng):
     """Returns vectors whose every dimension comes from a random one of the given vectors."""
     flat = vectors.reshape(len(vectors), -1)
@@ -179,7 +175,7 @@ def _features(vectors, rng):
 
 def _some_clips(embeddings, most, rng):
     clips = np.unique(embeddings.clip)
-    kept = rng.permutation(clips)[: max(1, most)]
+    kept = rng.permutation(clips)[:most]
     return embeddings[np.isin(embeddings.clip, kept)]
 
 

@@ -129,8 +129,13 @@ def _without(
         for left_out in np.unique(fold[wanted]):
             out = (fold == left_out) & wanted
             # Preparation and fit must not know the windows that are left out.
-            others = bank.training(view, fold != left_out)
-            scores[out] = fit_scorer(scoring, *others, bank.domains)(vectors[view][out])
+            others, domain = bank.training(view, fold != left_out)
+            if missing := sorted(set(bank.domains) - set(domain.tolist())):
+                raise InputError(
+                    f"the few vectors kept in the bank of {missing[0]} sounds ({view}) are all of "
+                    "recordings that are left out together: keep a larger coreset"
+                )
+            scores[out] = fit_scorer(scoring, others, domain, bank.domains)(vectors[view][out])
         found[one] = scores[wanted]
     return found
 
@@ -147,8 +152,11 @@ def _as_new_session(bank: NormalBank, vectors, known: SelfScores, new: np.ndarra
     for name in bank.domains:
         own = windows.domain == name
         separable |= own & np.isin(windows.session, windows.separable_sessions(name))
-    out = new & compared & separable
-    found = _without(bank, folds(windows.domain, windows.session), vectors, out)
+    separable &= compared
+    out = new & separable
+    # Folds are numbered anew in each domain; -1 keeps sessions that cannot be left out in the bank.
+    fold = np.where(separable, folds(windows.domain, windows.session), -1)
+    found = _without(bank, fold, vectors, out)
     scores = known.with_scores(out, found)
     # Without simulated windows, the self-scores are the only estimate.
     if not len(bank.simulated):

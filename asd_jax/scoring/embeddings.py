@@ -136,14 +136,16 @@ class Embeddings:
             n: np.concatenate([getattr(part, n) for part in parts])
             for n in ("vectors", "label", *_TEXT)
         }
-        begins = [part.window_start_seconds for part in parts]
         starts = None
-        if any(begin is not None for begin in begins):
-            pairs = zip(parts, begins, strict=True)
-            starts = np.concatenate(
-                [np.zeros(len(part.files)) if begin is None else begin for part, begin in pairs]
-            )
+        if any(part.window_start_seconds is not None for part in parts):
+            starts = np.concatenate([part.starts for part in parts])
         return cls(**columns, axes=parts[0].axes, window_start_seconds=starts)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Returns the start of each row in its clip, in seconds: 0 if the row is a clip."""
+        starts = self.window_start_seconds
+        return np.zeros(len(self.files)) if starts is None else starts
 
     @property
     def clip(self) -> np.ndarray:
@@ -162,9 +164,8 @@ class Embeddings:
         arrays |= {name: np.asarray(getattr(self, name), dtype=str) for name in ("axes", *_TEXT)}
         if self.window_start_seconds is not None:
             arrays["window_start_seconds"] = np.asarray(self.window_start_seconds, np.float64)
-        # No pickles: a file of embeddings may come from anybody.
         with atomic_file(path) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":

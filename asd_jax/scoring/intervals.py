@@ -79,22 +79,26 @@ def jackknife(label, score) -> dict[str, Jackknife]:
     Raises:
         InputError: fewer than two normal or two anomalous clips.
     """
+    groups = tie_groups(label, score)
+    auc_without, pauc_without = leave_one_out(label, score)
+    return {
+        "auc": _jackknife(float(auc(*groups)), auc_without),
+        "pauc": _jackknife(float(pauc(*groups)), pauc_without),
+    }
+
+
+def _jackknife(value: float, left_out: np.ndarray) -> Jackknife:
+    """Returns the jackknife of a metric from its value and the values without each clip "n"."""
     # The official score without intervals needs no SciPy, and its command starts without it.
     from scipy.special import stdtrit
 
-    n = len(label)
-    groups = tie_groups(label, score)
-    found = {}
-    for name, metric, left_out in zip(
-        ("auc", "pauc"), (auc, pauc), leave_one_out(label, score), strict=True
-    ):
-        # As the evaluators compute it; see `Jackknife.evaluator_half_width`.
-        error = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
-        half_width = float(stdtrit(n - 1, 0.975) * error)
-        # The jackknife's correction of the bias.
-        estimate = n * float(metric(*groups)) - (n - 1) * float(left_out.mean())
-        found[name] = Jackknife(estimate, half_width, (n - 1) * half_width)
-    return found
+    n = len(left_out)
+    # As the evaluators compute it; see `Jackknife.evaluator_half_width`.
+    error = np.sqrt(np.sum(np.square(left_out - left_out.mean())) / (n * (n - 1)))
+    half_width = float(stdtrit(n - 1, 0.975) * error)
+    # The jackknife's correction of the bias.
+    estimate = n * value - (n - 1) * float(left_out.mean())
+    return Jackknife(estimate, half_width, (n - 1) * half_width)
 
 
 def leave_one_out(label, score, max_fpr: float = MAX_FPR) -> tuple[np.ndarray, np.ndarray]:
@@ -299,11 +303,10 @@ def _resampled(clips, scores, year, replicates, rng):
     check_year(year)
     if not clips or len(clips) != scores.shape[1]:
         raise InputError(f"bootstrap: {len(clips)} clips but {scores.shape[1]} scores")
-    machine, section, domain, label = (np.array(column) for column in zip(*clips, strict=True))
     # np.unique needs a single key per clip, so machine and section are joined.
-    _, place = np.unique(
-        [f"{m}\n{s}" for m, s in zip(machine, section, strict=True)], return_inverse=True
-    )
+    place = np.unique([f"{clip[0]}\n{clip[1]}" for clip in clips], return_inverse=True)[1]
+    domain = np.array([clip[2] for clip in clips])
+    label = np.array([clip[3] for clip in clips])
     values = []
     for one in range(place.max() + 1):
         here = np.flatnonzero(place == one)

@@ -104,7 +104,7 @@ def new_session_threshold(
         return threshold, weak
     # Variances between and within sessions by the method of moments.
     mean = np.bincount(number, scores) / counts
-    within = np.square(scores - mean[number]).sum() / max(len(scores) - sessions, 1)
+    within = np.square(scores - mean[number]).sum() / (len(scores) - sessions)
     # The means also vary by chance within sessions; the rest may come out below 0.
     between = max(mean.var(ddof=1) - (within / counts).mean(), 0)
     # Of a clip of one more session about the mean of the known ones.

@@ -89,9 +89,9 @@ class Preparation:
         # Without standardising, the mean is the number 0 and the vectors need no copy.
         if np.ndim(self.mean):
             vectors = (vectors - self.mean) / self.std
-        if self.whiten and len(vectors):
+        if self.whiten:
             parts = zip(self.whiten, vectors.swapaxes(0, 1), strict=True)
-            vectors = np.stack([pca.transform(part) for pca, part in parts], axis=1)
+            vectors = np.stack([_whitened(part, pca) for pca, part in parts], axis=1)
         # A single part is not scaled here: back ends with a cosine distance scale it themselves.
         return (
             unit_or_plain(vectors, "cosine")
@@ -111,3 +111,8 @@ class Preparation:
                 )
             return vectors[:, layer : layer + 1]
         return vectors
+
+
+def _whitened(part, pca):
+    # scikit-learn refuses to transform no vectors, which then have the new width too.
+    return pca.transform(part) if len(part) else part[:, : pca.n_components_]

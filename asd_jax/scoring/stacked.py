@@ -29,12 +29,12 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
     """
     sorted_parts = {name: part[_order(part)] for name, part in parts.items()}
     (first, of), *others = sorted_parts.items()
-    vectors = []
+    vectors = {}
     for name, part in sorted_parts.items():
         if "layer" in part.axes:
             raise InputError(f"{name}: has layers already, so it cannot be one of several")
         # A layer is one vector, so bands are laid one after the other.
-        vectors.append(part.vectors.reshape(len(part.vectors), -1))
+        vectors[name] = part.vectors.reshape(len(part.vectors), -1)
     for name, part in others:
         if different := [key for key in _SAME if not _equal(getattr(of, key), getattr(part, key))]:
             raise InputError(
@@ -42,19 +42,17 @@ def stacked(parts: Mapping[str, Embeddings]) -> Embeddings:
             )
         if not _equal(of.window_start_seconds, part.window_start_seconds):
             raise InputError(f"{first} and {name} must be of the same windows of the clips")
-    widths = {name: v.shape[1] for name, v in zip(sorted_parts, vectors, strict=True)}
+    widths = {name: of_it.shape[1] for name, of_it in vectors.items()}
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{width} in {name}" for name, width in widths.items())
         raise InputError(f"embeddings to join must have one width, found {listed}")
     axes = ("clip", "layer", "embedding")
-    return dataclasses.replace(of, vectors=np.stack(vectors, axis=1), axes=axes)
+    return dataclasses.replace(of, vectors=np.stack(list(vectors.values()), axis=1), axes=axes)
 
 
 def _order(part: Embeddings) -> np.ndarray:
-    start = part.window_start_seconds
-    start = np.zeros(len(part.files)) if start is None else start
     # The parts may list the same clips in different orders.
-    return np.lexsort((start, part.files, part.split))
+    return np.lexsort((part.starts, part.files, part.split))
 
 
 def _equal(one: np.ndarray | Sequence | None, other: np.ndarray | Sequence | None) -> bool:

@@ -44,14 +44,13 @@ def write_submission(
         files.setdefault(_end_of_name(clip, year), []).append(clip)
     written = []
     for end, own in sorted(files.items()):
-        own.sort(key=lambda clip: clip.file)
-        for kind, values in (
-            ("anomaly_score", [float(clip.score) for clip in own]),
-            ("decision_result", [clip.decision for clip in own]),
+        own.sort()
+        for kind, rows in (
+            ("anomaly_score", [(clip.file, repr(float(clip.score))) for clip in own]),
+            ("decision_result", [(clip.file, repr(clip.decision)) for clip in own]),
         ):
             path = Path(folder) / f"{kind}_{end}.csv"
-            rows = zip(own, values, strict=True)
-            _write_csv(path, [(clip.file, repr(value)) for clip, value in rows])
+            _write_csv(path, rows)
             written.append(path)
     return written
 

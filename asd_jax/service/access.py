@@ -54,9 +54,13 @@ def guard(app: FastAPI, token: str) -> None:
     @app.middleware("http")
     async def guarded(request: Request, answer):
         path = request.url.path
-        origin = request.headers.get("origin", "null")
-        # Programs send no origin; browsers send it with each request that changes something.
-        if origin != "null" and urlsplit(origin).netloc != request.headers.get("host"):
+        origin = request.headers.get("origin")
+        # Programs send no origin; browsers send it with each request that changes something. That
+        # of the form of a page without referrer, as the login, is "null"; but so is that of a
+        # frame in which another site hides what it is.
+        login = (origin, path) == ("null", "/login")
+        here = urlsplit(origin or "").netloc == request.headers.get("host")
+        if origin is not None and not login and not here:
             return JSONResponse({"error": "a request of another web site"}, 403, _HEADERS)
         if token and path not in OPEN and not known(request):
             # A person gets a form, a program a message.

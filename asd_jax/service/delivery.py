@@ -46,7 +46,7 @@ class Delivery:
         self.stop = threading.Event()
         # The thread is a daemon, because a receiver that does not answer must not keep the process
         # alive.
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         # A new receiver gets what happens from now on, not the events of past months.
         if not store.query("SELECT 1 FROM marks WHERE name = ?", name):
             store.set_mark(name, self._latest())

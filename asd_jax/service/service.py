@@ -176,7 +176,6 @@ class Service:
             noise = np.random.default_rng(0).normal(0, 0.01, samples).astype(np.float32)
             detector.examine(noise, detector.recorded_rate)
         while not self._stop.is_set():
-            self._scoring_at = time.monotonic()
             self._work.wait(1.0)
             self._work.clear()
             # One window of each machine in turn, so that none holds up the others.

@@ -78,13 +78,14 @@ class Trends:
     def _drawing(self, machine: str) -> str:
         """Returns the SVG of `drawing`, drawn now."""
         now = time.time()
+        # From the first reading on, since the first day would be a dot at the end of a week.
         first = self._store.query(
             "SELECT min(time) AS time FROM readings r JOIN machines m ON m.id = r.machine "
             "WHERE m.name = ? AND time >= ?",
             machine,
             now - DAYS * DAY,
         )[0]["time"]
-        # The first day would be a dot at the end of a week.
+        # A clock that was set back may leave readings of the future only.
         if first is None or first >= now:
             return ""
         return svg_of(highest_scores(self._store, machine, first, now, _POINTS))

@@ -1,10 +1,10 @@
 """Watches one machine: blocks of sound -> windows -> scores -> readings, events and alarms."""
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ from asd_jax.service.window_queue import WindowQueue
 JUMP_SECONDS = 2.0  # by which the clock must move against the monotonic clock to be reported
 
 
-@dataclasses.dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """The two clocks of a computer, in seconds.
 
     Attributes:
@@ -39,8 +38,10 @@ class Clock:
     steady: Callable[[], float] = time.monotonic
 
 
-@dataclasses.dataclass(frozen=True)
-class Scored:
+_SYSTEM = Clock()
+
+
+class Scored(NamedTuple):
     """A window that was scored: its samples, its rate, the time of its end, and its verdict."""
 
     wave: np.ndarray
@@ -64,7 +65,7 @@ class Watcher:
         *,
         live: bool = True,
         evidence: EvidenceKeeper | None = None,
-        clock: Clock = Clock(),
+        clock: Clock = _SYSTEM,
     ):
         """Makes the state of a machine, whose alarm is on if it was when the service ended.
 
@@ -95,7 +96,6 @@ class Watcher:
         self.hop = max(1, round(min(machine.hop_seconds or window, window) * self.rate))
         self.windows = 0
         self._cutter = WindowCutter(self.samples, self.hop, self.rate)
-        self._file = ""
         # A window and the time of its end, or a recording after its last window.
         self.queue: WindowQueue[tuple[np.ndarray, float] | Sound] = WindowQueue(live=live)
         # The alarm and its evidence.
@@ -118,7 +118,7 @@ class Watcher:
             began = case.occurrences[-1].started
             # The alarm has been on for this long, so it began before the first window.
             elapsed = max(self.clock.wall() - began, 0.0)
-            self.alarm.resume(Moment(-elapsed, time=began), Moment(0.0), case.peak)
+            self.alarm.resume(Moment(-elapsed), Moment(0.0), case.peak)
 
     def take(self, item: Item) -> None:
         """Takes a block of sound or an event from the source."""
@@ -131,10 +131,10 @@ class Watcher:
                 self.message = ""
             self.note(item.event, item.message)
             return
-        # Each recording of a folder starts a new stream, so no window spans two of them.
-        if item.file != self._file:
+        # Each recording of a folder comes as one block, and no window spans two of them, not even
+        # two of one name.
+        if item.file:
             self._cutter = WindowCutter(self.samples, self.hop, self.rate)
-            self._file = item.file
         if np.ptp(item.wave) >= SILENT:
             self._note_sound()
         for start, wave in self._cutter.feed(item.wave, item.rate):
@@ -177,10 +177,8 @@ class Watcher:
             self.recorder.window(began, scored.wave, scored.rate, score=score, threshold=threshold)
         # The alarm counts windows, not the clock, which may jump.
         at = self.windows * self.hop / self.rate
-        change = self.alarm.feed(
-            Moment(at, time=began), Moment(at + seconds, time=scored.ended), score
-        )
-        self.windows = self.windows + 1
+        change = self.alarm.feed(Moment(at, time=began), Moment(at + seconds), score)
+        self.windows += 1
         self.last = scored
         if change and change["event"] == "alarm_start":
             self._raise(scored)

@@ -5,9 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import coherence
 
 from asd_jax.data.far_microphone import stereo_clip, write_stereo
 from asd_jax.data.synthesis import factory_clip
+
+# Samples 9000, 12345 and the last one of a clip.
+GOLDEN = {
+    ("machine", 1): [0.00272880555153694, 0.00045718287827300737, 0.002483921257291419],
+    ("room", 0): [0.0017550415359437466, 0.015287477523088455, -0.002213721629232168],
+    ("room", 1): [-0.01213706802986919, 0.004863663312594769, 0.00024831341851229243],
+    ("fault", 1): [0.003976224496059399, -0.0011464480232441512, -0.003713152317650258],
+    "elsewhere": [0.0006659167289867817, -0.0013344154308979278, 6.64926308533828e-05],
+}
 
 
 def level(wave):
@@ -24,6 +34,25 @@ def test_the_far_microphone_has_the_levels_asked_for():
     assert level(found.room[0]) - level(found.machine[0]) == pytest.approx(6, abs=1e-4)
     assert level(found.room[1]) == pytest.approx(level(found.room[0]), abs=1e-9)
     np.testing.assert_allclose(found.wave, found.machine + found.room + found.fault)
+
+
+def test_a_recording_is_the_same_in_every_version():
+    """Recorded figures of two microphones rest on it."""
+    clip = factory_clip("fan", seed=1, fault_kind="tone")
+    found = stereo_clip(clip)
+    for name, channel in (("machine", 1), ("room", 0), ("room", 1), ("fault", 1)):
+        wave = getattr(found, name)[channel]
+        np.testing.assert_allclose(wave[[9000, 12345, -1]], GOLDEN[name, channel], rtol=1e-6)
+    other = stereo_clip(clip, leak_db=-20.0, place=1)
+    np.testing.assert_allclose(other.machine[1][[9000, 12345, -1]], GOLDEN["elsewhere"], rtol=1e-6)
+    same = stereo_clip(clip, leak_db=-10, room_db=0, place=0)
+    np.testing.assert_array_equal(found.wave, same.wave)
+
+
+def test_the_room_at_the_far_microphone_is_mostly_that_at_the_near_one():
+    found = stereo_clip(factory_clip("fan", seed=1))
+    _, shared = coherence(*found.room, fs=16000, nperseg=4096)
+    assert np.median(shared) == pytest.approx(0.9, abs=0.05)  # measured 0.877
 
 
 def test_the_places_are_the_same_in_all_clips_of_a_set():

@@ -9,6 +9,7 @@ from machine_sound import RATE, sound
 
 import asd_jax
 from asd_jax.data.audio import resample
+from asd_jax.detector.notes import Kind, Note
 from asd_jax.runtime.errors import InputError
 
 Detector = asd_jax.Detector
@@ -143,3 +144,40 @@ def test_names_and_short_descriptions(plain, monkeypatch):
         plain.examine_all(["file.wav"])
     assert len(repr(plain)) < 200 and "24 recordings" in repr(plain)
     assert f"notes: {len(plain.notes)}, see .notes" in repr(plain) and plain.notes
+
+
+def test_the_p_value_is_the_share_of_normal_windows_that_score_as_high(plain):
+    normal = np.sort(plain.bank.normal)
+    shares = [plain.p_value(score) for score in (normal[-1] + 1, normal[-2], normal[0] - 1)]
+    assert shares == pytest.approx([1 / 25, 3 / 25, 1])
+
+
+def test_sound_is_compared_up_to_the_lower_of_two_rates(plain):
+    for rate, recorded in ((8000, 8000), (48000, 16000)):
+        settings = dataclasses.replace(plain.settings, sample_rate=rate)
+        one = dataclasses.replace(plain, settings=settings)
+        assert (one.recorded_rate, one.input_rate) == (recorded, 16000)
+
+
+def test_the_runtime_is_that_of_the_encoder_alone(plain, detector, monkeypatch):
+    checked = []
+    monkeypatch.setattr("asd_jax.detector.detector.check_runtime", checked.append)
+    assert plain.with_runtime("openvino") is plain and detector.with_runtime("jax") is detector
+    other = detector.with_runtime("openvino")
+    assert other.pipeline.runtime == "openvino" and checked == ["openvino"]
+    assert detector.pipeline.runtime == "jax" and other.bank is detector.bank
+
+
+def test_a_detector_says_whether_it_has_an_encoder_and_notes(plain, detector):
+    assert "filter bank, threshold" in repr(plain)
+    assert "filter bank and encoder, threshold" in repr(detector)
+    assert "notes" not in repr(dataclasses.replace(plain, notes=()))
+    assert not plain.reduced and dict(plain.origin) == {}
+
+
+def test_another_rate_keeps_the_notes_that_do_not_depend_on_it(plain):
+    kinds = (Kind.THRESHOLD, Kind.SESSIONS, Kind.TOO_FEW, Kind.LEFT_OUT)
+    noted = dataclasses.replace(plain, notes=tuple(Note(kind, "a") for kind in kinds))
+    changed = noted.with_false_alarm_rate(0.2)
+    assert [note.kind for note in changed.notes] == [Kind.SESSIONS, Kind.LEFT_OUT]
+    assert changed.settings.false_alarm_rate == 0.2 and changed.bank is plain.bank

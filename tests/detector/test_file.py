@@ -1,11 +1,16 @@
 """Claims about the file of a detector, and about files that were damaged or made to harm."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import safetensors.numpy
 from detectors import FAULTY, HEALTHY, altered
 
 from asd_jax.detector.detector import Detector
+from asd_jax.detector.file import _digest, _packaged_weights
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.weights import BOX, origin_entries
 
 
 def test_file_holds_everything(detector, plain, tmp_path):
@@ -103,3 +108,63 @@ def test_a_file_without_kinds_of_notes_loads(plain, tmp_path):
     again = Detector.load(path)
     assert list(map(str, again.notes)) == list(map(str, plain.notes))
     assert again.score(FAULTY[0]) == plain.score(FAULTY[0])
+
+
+def test_the_checksum_covers_names_types_shapes_and_numbers_but_no_order():
+    table = np.arange(6, dtype=np.float32)
+    header = {"a": 1, "b": 2}
+    first = _digest({"x": table, "y": table + 1}, header)
+    assert first == _digest({"y": table + 1, "x": table}, {"b": 2, "a": 1})
+    others = [
+        ({"x": table, "z": table + 1}, header),
+        ({"x": table, "y": table + 2}, header),
+        ({"x": table.reshape(2, 3), "y": table + 1}, header),
+        ({"x": table.view(np.int32), "y": table + 1}, header),
+        ({"x": table, "y": table + 1}, {"a": 1, "b": 3}),
+    ]
+    assert len({first, *(_digest(*other) for other in others)}) == 6 and len(first) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, h: h.pop("voting"), "of an earlier version, whose threshold"),
+        (lambda t, h: h.update(kind="encoder"), "a.detector"),
+        (lambda t, h: h["names"].__setitem__(0, "x" * 5000), "longer than 4096 bytes"),
+        (lambda t, h: t.pop("group"), "lacks the table 'group'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(plain, tmp_path, change, message):
+    path = tmp_path / "a.detector"
+    plain.save(path)
+    altered(path, change)
+    with pytest.raises(InputError, match=message) as error:
+        Detector.load(path)
+    assert str(error.value).count("a.detector") == 1
+
+
+def test_a_number_that_was_changed_does_not_fit_the_checksum(plain, tmp_path):
+    path = tmp_path / "a.detector"
+    plain.save(path)
+    tensors = safetensors.numpy.load_file(path)
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    tensors["start"] = tensors["start"] + 1
+    safetensors.numpy.save_file(tensors, path, metadata)
+    with pytest.raises(InputError, match="altered since it was written"):
+        Detector.load(path)
+
+
+def test_an_encoder_of_another_version_of_the_package_is_refused():
+    with pytest.raises(InputError, match="does not come with this version"):
+        _packaged_weights({"file": "box", "sha256": "0"})
+
+
+def test_an_encoder_is_in_the_file_unless_it_comes_with_the_package(detector, plain, tmp_path):
+    path = tmp_path / "a.detector"
+    packaged = dataclasses.replace(detector, origin=origin_entries(BOX))
+    other = dataclasses.replace(plain, origin={"file": "a"})
+    for one, stored in ((detector, True), (packaged, False), (other, False)):
+        one.save(path)
+        names = safetensors.numpy.load_file(path)
+        assert any(name.startswith("encoder/") for name in names) == stored

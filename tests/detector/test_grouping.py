@@ -6,7 +6,8 @@ from detectors import FAULTY, HEALTHY
 from machine_sound import RATE
 
 from asd_jax.detector.detector import Detector
-from asd_jax.detector.grouping import check_domains, copies, groups
+from asd_jax.detector.grouping import check_domains, copies, domains_of, groups
+from asd_jax.detector.notes import Kind
 from asd_jax.runtime.errors import InputError
 
 
@@ -55,9 +56,44 @@ def test_copies_of_a_copy_are_one_group():
     assert group[1] == group[2] == group[4] and len(set(group)) == 4
 
 
+def test_fewer_than_three_recordings_are_divided_into_ten_stretches_each():
+    level = np.zeros((25, 1))
+    recording = np.repeat([0, 1], [20, 5])
+    stretch = [*np.arange(20) // 2, *range(10, 15)]
+    assert groups(recording, level, 2.0).tolist() == stretch
+    three = groups(np.arange(3), np.eye(3), 2.0)
+    assert three.tolist() == [0, 1, 2]
+    assert groups(np.zeros(3, int), level[:3], 2.0).tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match="^2 windows of 2 s in 1 normal recordings: at least 3 "):
+        groups(np.zeros(2, int), level[:2], 2.0)
+
+
+@pytest.mark.parametrize(("distance", "found"), [(0.019, [(1, 3)]), (0.021, [])])
+def test_copies_are_within_two_percent_of_the_usual_distance(distance, found):
+    level = np.array([0.0, 1.0, 2.0, 1.0 + distance, 3.0, 4.0, 5.0])[:, None]
+    assert copies(np.arange(7), level) == found
+    # Neighbouring windows of one recording are no copies.
+    assert copies(np.array([0, 1, 2, 1, 4, 5, 6]), level) == []
+
+
+def test_each_domain_needs_four_recordings_that_are_no_copies():
+    domains = ["source"] * 4 + ["target"] * 4
+    recording = np.repeat(np.arange(8), 2)
+    domain, notes = domains_of(domains, recording, recording)
+    assert domain.tolist() == list(np.repeat(domains, 2)) and notes == ()
+    copied = np.where(recording == 7, 6, recording)
+    for given, group in ((domains[:5] + ["source"] * 3, recording), (domains, copied)):
+        pooled, (note,) = domains_of(given, recording, group)
+        assert set(pooled) == {"pooled"} and note.kind == Kind.DOMAINS
+    pooled, notes = domains_of(["unknown"] * 8, recording, recording)
+    assert pooled.tolist() == ["pooled"] * 16 and notes == ()
+
+
 def test_a_domain_is_named_with_a_file_that_has_it():
     check_domains(["unknown"] * 2)
     check_domains(["source", "target"])
     message = r"^domain 'unknown': .*; found 'source' \(a.wav\), 'unknown' \(b.wav\)$"
     with pytest.raises(InputError, match=message):
         check_domains(["source", "unknown"], ["a.wav", "b.wav"])
+    with pytest.raises(InputError, match="found 'source', 'unknown'$"):
+        check_domains(["source", "unknown"])

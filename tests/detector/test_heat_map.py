@@ -1,12 +1,19 @@
 """Claims about where a sound is odd."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from detectors import HEALTHY
 from machine_sound import RATE, sound
 
+from asd_jax.detector import heat_map
 from asd_jax.detector.detector import Detector
+from asd_jax.detector.heat_map import Grid, HeatMap, grid, patches
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.models.eat import EATConfig
+from asd_jax.models.encoder import EncoderConfig, Pooling
 from asd_jax.runtime.errors import InputError
+from asd_jax.training.weights import Pipeline
 
 
 @pytest.mark.parametrize("tokens", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -35,3 +42,56 @@ def test_update_learns_the_patches_too(plain):
     other = [sound(300 + n, fault=0.01) for n in range(12)]
     test = sound(400, fault=0.01)
     assert plain.update(other).explain(test).values.max() < 0.5 * plain.explain(test).values.max()
+
+
+@pytest.fixture(scope="module")
+def three_blocks():
+    """An encoder whose tokens are numbered in place of being computed."""
+    config = EncoderConfig(
+        FrontEnd("even", simam=SimAM("none")), EATConfig(48, 3, 2), Pooling("band_mean", -1, 0)
+    )
+    return Pipeline(config, {})
+
+
+def test_tokens_are_those_of_the_middle_block_in_their_places(three_blocks, monkeypatch):
+    class Numbered:
+        """Gives each token of a block its number: the class first, then 4 times 8 places."""
+
+        def __init__(self, config):
+            assert config == three_blocks.config
+
+        def apply(self, variables, wave):
+            tokens = jnp.arange(33.0)[None, :, None] * jnp.ones((len(wave), 1, 48))
+            return None, {"blocks": [tokens + 100 * block for block in range(3)]}
+
+    monkeypatch.setattr(heat_map, "Encoder", Numbered)
+    found = patches(three_blocks, True, sound(0, 0.5)[None])  # 48 frames: 3 whole tokens of 16
+    assert found.shape == (1, 3, 8, 48)
+    assert np.array_equal(found[0, :, :, 7], 101 + np.arange(24.0).reshape(3, 8))
+    assert grid(three_blocks, True) == Grid(three_blocks.config.front_end, 16, 16, 48)
+
+
+def test_patches_of_filters_are_two_filters_wide_and_four_frames_long(three_blocks):
+    front_end = FrontEnd("even", RATE, high_hz=RATE / 2, simam=SimAM("none"))
+    for pipeline in (None, three_blocks):
+        assert grid(pipeline, False) == Grid(front_end, 4, 2, 2)
+    wave = sound(0)[None]
+    energies = np.asarray(front_end.log_energies(wave))[0, :196]
+    expected = energies.reshape(49, 4, 64, 2).mean(1)
+    np.testing.assert_allclose(patches(None, False, wave)[0], expected, rtol=1e-4)
+
+
+def test_an_encoder_without_eat_has_no_tokens(three_blocks):
+    bare = Pipeline(EncoderConfig(three_blocks.config.front_end, None), {})
+    with pytest.raises(InputError, match="needs an encoder that has them"):
+        grid(bare, True)
+
+
+def test_a_heat_map_says_where_it_is_highest():
+    values = np.zeros((198, 128), np.float32)
+    values[50, 3] = 7.5
+    front_end = FrontEnd("even", RATE, high_hz=RATE / 2, simam=SimAM("none"))
+    heat = HeatMap(values, 2.0, np.zeros(2 * RATE, np.float32), front_end, "a.wav", 4.0)
+    hz = f"{front_end.filter_centres[3]:.0f} Hz"
+    for said in ("highest 7.5", "at 2.50 s", hz, "'a.wav' at 4.00 s"):
+        assert said in repr(heat)

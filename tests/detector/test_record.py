@@ -6,6 +6,7 @@ import numpy as np
 import soundfile
 from machine_sound import RATE, sound
 
+from asd_jax.detector import record as module
 from asd_jax.detector.record import Record
 from asd_jax.detector.sample_format import SampleFormat
 from asd_jax.detector.stream import Decoder
@@ -13,7 +14,9 @@ from asd_jax.detector.watch import Watch
 from asd_jax.detector.watch_bytes import watch_bytes
 from asd_jax.detector.watch_folder import watch_folder
 from asd_jax.detector.watch_settings import WatchSettings
-from asd_jax.monitoring.cases import cases
+from asd_jax.monitoring.alarms import Alarm, Moment
+from asd_jax.monitoring.cases import Occurrence, cases
+from asd_jax.monitoring.quiet_hours import QuietHours
 from asd_jax.monitoring.store import Store
 
 NOW = 1.8e9
@@ -23,6 +26,68 @@ def watch(detector, store, **options):
     watching = WatchSettings(RATE, 2.0, 2.0, detector.threshold, 0.9 * detector.threshold, 1, 2.0)
     record = Record(store, "pump", detector, RATE, **options)
     return Watch(watching, lambda wave: detector.score(wave, RATE), record=record)
+
+
+def test_a_window_of_a_live_stream_ends_now_and_one_of_a_recording_has_its_time(
+    plain, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module.clock, "time", lambda: NOW)
+    with Store(tmp_path / "plant.db") as store:
+        quiet = QuietHours(5, 9)
+        live = Record(store, "pump", plain, RATE, quiet=quiet)
+        assert live.time(60.0, 2.0) == NOW - 2 and live.recorder.quiet == quiet
+        assert Record(store, "pump", plain, RATE, began=NOW).time(60.0, 2.0) == NOW + 60
+
+
+def test_a_case_dates_from_the_first_window_that_counted_and_ends_with_the_last(
+    plain, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Record, "_keep_evidence", lambda *_: ("differs", "folder"))
+    wave = sound(100)
+    alarm = Alarm(2.0, 1.0, confirm=2, hold_seconds=0.5)
+    with Store(tmp_path / "plant.db") as store:
+        record = Record(store, "pump", plain, RATE)
+        for n, score in enumerate((3.0, 4.0, 0.0)):
+            change = alarm.feed(Moment(n + 5.0), Moment(n + 7.0), score)
+            list(record.window(NOW + n, wave, alarm, score, change))
+        (case,) = cases(store)
+        series = store.readings("pump")
+        announced = [e["time"] for e in store.events() if e["event"] == "alarm_announced"]
+    occurrence = Occurrence(NOW, 4.0, 2.0, "differs", "folder", ended=NOW + 4)
+    assert case.occurrences == (occurrence,) and case.cleared == NOW + 4
+    assert series.score.tolist() == [3.0, 4.0, 0.0] and set(series.threshold) == {2.0}
+    # It is announced when the window that raised it ends.
+    assert announced == [NOW + 3] and series.seconds.tolist() == [2.0] * 3
+
+
+def test_an_open_case_whose_alarm_is_over_is_not_taken_up(plain, tmp_path):
+    with Store(tmp_path / "plant.db") as store:
+        record = Record(store, "pump", plain, RATE)
+        untouched = Alarm(2.0, 1.0)
+        record.resume(untouched)
+        record.recorder.raised(Occurrence(NOW, 7.0, 2.0))
+        taken_up = Alarm(2.0, 1.0)
+        record.resume(taken_up)
+        assert taken_up.active and taken_up.peak == 7.0
+        assert taken_up.started == taken_up.ended == Moment(0.0)
+        record.recorder.cleared(NOW + 5, 7.0)
+        record.resume(untouched)
+        assert not untouched.active
+
+
+def test_evidence_lies_in_a_folder_of_the_machine_of_which_200_are_kept(
+    plain, tmp_path, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(module, "remove_older", lambda *given: calls.append(given))
+    monkeypatch.setattr(Record, "_write", lambda self, folder, *_: calls.append(folder))
+    with Store(tmp_path / "plant.db") as store:
+        record = Record(store, "pump 3/ä", plain, RATE)
+        message, folder = record._keep_evidence(NOW, sound(101, fault=0.1))
+    written, removed = calls
+    machine = tmp_path / "plant.db.evidence" / "pump_3_"
+    assert removed == (machine, 200) and written.parent == machine and folder == str(written)
+    assert "differs most in its" in message
 
 
 def chunks(*waves):

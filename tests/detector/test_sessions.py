@@ -17,7 +17,11 @@ from asd_jax.detector.sessions import named_sessions, stretches
          ["2024-05-01", "2024-05-02"], "dates"),
         (["2.wav", "1.wav", "3.wav"], [""] * 3, [4000.0, 0.0, 8000.0],
          ["session 2", "session 1", "session 3"], "gaps"),
-        (["1.wav", "2.wav"], ["", ""], [0.0, 60.0], None, "unknown"),
+        (["1.wav", "2.wav"], ["", ""], [0.0, 3600.0], None, "unknown"),
+        (["1.wav", "2.wav"], ["", ""], [0.0, 3600.5], ["session 1", "session 2"], "gaps"),
+        (["20240501.wav", "2.wav"], ["", ""], None, None, "unknown"),
+        (["1.wav", "2.wav"], ["a", "a"], None, None, "unknown"),
+        (["1.wav"], [""], [5.0], None, "unknown"),
         (["id_00_00000004.wav", "20209999.wav"], ["", ""], [0.0, 0.0], None, "unknown"),
     ],
 )  # fmt: skip
@@ -37,6 +41,16 @@ def test_recordings_no_farther_apart_than_halves_of_one_are_one_stretch():
     assert len(set(stretches(level, unsteadiness / 10, np.arange(24), apart))) == 24
     assert len(set(stretches(level, unsteadiness, np.arange(24), np.arange(24) % 2))) == 8
     assert len(set(stretches(level, unsteadiness, place, apart))) == 4
+
+
+@pytest.mark.parametrize(("unsteadiness", "stretches_found"), [(0.5, 1), (0.49, 2)])
+def test_recordings_that_differ_by_twice_the_difference_of_halves_are_one_stretch(
+    unsteadiness, stretches_found
+):
+    level = np.repeat([[0.0], [1.0]], 9, axis=1)  # they differ by 1
+    apart = np.zeros(2, np.int64)
+    found = stretches(level, np.full(2, unsteadiness), np.arange(2), apart)
+    assert len(set(found)) == stretches_found
 
 
 def test_sessions_from_subfolders_lists_and_their_order(tmp_path):

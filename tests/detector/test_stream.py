@@ -99,6 +99,10 @@ def header(size, form=PCM_16):
     )
 
 
+LIST = b"LIST" + struct.pack("<I", 2000) + bytes(range(1, 251)) * 8
+WAVE_16 = soundfile.read(io.BytesIO(wav()), dtype="float32")[0]
+
+
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_size_that_the_recorder_did_not_know(size):
     content = header(size) + wav()[44:]
@@ -115,18 +119,158 @@ def test_several_recordings_in_one_stream_go_on_without_a_break():
 
 
 @pytest.mark.parametrize(
-    ("content", "event"),
+    ("content", "events"),
     [
-        (wav()[:-1], "truncated"),
-        (wav()[:30], "truncated"),
-        (wav()[44:-1], "truncated"),
-        (wav() + bytes(1000), "longer"),
-        (wav() + wav()[:22] + b"\0\0" + wav()[24:], "bad_header"),
-        (wav(np.where(np.arange(48000) == 5, np.nan, WAVE), subtype="FLOAT"), "not_finite"),
+        (wav()[:-1], ["truncated"]),
+        (wav()[:-2], ["truncated"]),
+        (wav()[:30], ["truncated"]),
+        (wav()[:12] + LIST, ["truncated"]),
+        (wav() + LIST + wav()[:7], ["truncated"]),
+        (wav() + LIST[:100], ["truncated"]),
+        (wav()[44:-1], ["truncated"]),
+        (wav() + b"abc", ["longer"]),
+        (wav() + bytes(1000), ["longer"]),
+        (wav() + b"\xe9bcd\4\0\0\0" + bytes(4), ["longer"]),
+        (wav() + b"long" + struct.pack("<I", 1 << 20) + bytes(4), ["longer"]),
+        (wav() + wav()[:22] + b"\0\0" + wav()[24:], ["new_recording", "bad_header"]),
+        (wav() + wav()[:12], ["new_recording"]),
+        (wav() + LIST + wav(), ["new_recording"]),
+        (wav(np.where(np.arange(48000) == 5, np.nan, WAVE), subtype="FLOAT"), ["not_finite"]),
+        (wav(np.where(np.arange(48000) == 5, 20.5, WAVE), subtype="FLOAT"), ["not_scaled"]),
+        (wav()[:36] + b"PEAK" + LIST[4:] + wav()[36:], ["odd_header"]),
     ],
 )
-def test_what_is_wrong_is_said(content, event):
-    assert event in heard(content)[1]
+def test_what_is_wrong_is_said(content, events):
+    assert heard(content)[1] == events
+
+
+def decoded(content, form=None, **options):
+    """Returns (samples, [events]) of a stream that comes at once."""
+    decoder = Decoder(form or SampleFormat(), **options)
+    items = [*decoder.feed(content), *decoder.finish()]
+    blocks = [item for item in items if not isinstance(item, Event)]
+    events = [item for item in items if isinstance(item, Event)]
+    return np.concatenate([np.zeros(0, np.float32), *blocks]), events
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (wav()[:-1], "inside a sample: 1 bytes"),
+        (wav()[:-2], "ends 2 bytes before"),
+        (wav() + b"abc", "3 bytes after the end"),
+        (wav(subtype="FLOAT")[:-4], "ends 4 bytes before"),
+    ],
+)
+def test_the_end_of_a_stream_is_counted_in_bytes(content, message):
+    (event,) = decoded(content)[1]
+    assert message in event.message
+
+
+def test_samples_after_the_end_that_was_stated_are_heard():
+    samples, _ = decoded(wav() + bytes(1000))
+    assert np.array_equal(samples, [*WAVE_16, *[0] * 500])
+    # So are those after another header that cannot be used.
+    again, _ = decoded(wav() + wav()[:22] + b"\0\0" + wav()[24:])
+    assert np.array_equal(again[:48000], WAVE_16) and np.array_equal(again[-48000:], WAVE_16)
+
+
+def test_numbers_that_are_none_are_silence_and_loud_ones_are_cut_off():
+    wave = np.array([np.nan, np.inf, -np.inf, 20.5, -20.25, 0.5, *[0.0] * 1200], "<f4")
+    samples, events = decoded(wave.tobytes(), SampleFormat("f32le"))
+    assert samples.tolist() == [0, 0, 0, 1, -1, 0.5, *[0.0] * 1200]
+    assert [event.event for event in events] == ["not_finite", "not_scaled"]
+    assert "samples up to 20.5:" in events[1].message
+
+
+def test_a_channel_is_chosen_or_all_are_averaged():
+    content = np.tile(np.array([8192, 16384], "<i2"), 3000).tobytes()
+    form = SampleFormat("s16le", RATE, 2)
+    for channel, level in ((None, 0.375), (0, 0.25), (1, 0.5)):
+        assert set(decoded(content, form, channel=channel)[0].tolist()) == {level}
+    with pytest.raises(InputError, match="^tap: no channel 2 among 2$"):
+        decoded(content, form, channel=2, name="tap")
+    with pytest.raises(InputError, match="^the stream: no channel 1 among 1$"):
+        decoded(content, channel=1)
+
+
+def test_a_block_holds_at_most_32768_frames():
+    sizes = [len(block) for block in Decoder(SampleFormat()).feed(wav()[44:])]
+    assert sizes == [32768, 48000 - 32768]
+
+
+@pytest.mark.parametrize("samples", [3, 4])
+def test_the_byte_that_pads_an_odd_number_of_bytes_is_not_heard(samples):
+    content = wav(WAVE[:samples], subtype="PCM_U8")
+    expected = soundfile.read(io.BytesIO(content), dtype="float32")[0]
+    whole = content[: 44 + samples] + bytes(samples % 2)
+    for more in (b"", LIST, wav(WAVE[:samples], subtype="PCM_U8")):
+        found, events = decoded(whole + more)
+        again = more[:4] == b"RIFF"
+        assert found.tolist() == [*expected] * (2 if again else 1)
+        assert [event.event for event in events] == ["new_recording"] * again
+    assert decoded(content[: 44 + samples])[0].tolist() == [*expected]
+
+
+def chunk(name, size):
+    return name + struct.pack("<I", size) + bytes(size + size % 2)
+
+
+@pytest.mark.parametrize("size", [16, 17, 18, 40, 64])
+def test_a_format_of_any_usual_size_is_read(size):
+    form = (PCM_16 + bytes(64))[: size + size % 2]
+    content = header(4)[:16] + struct.pack("<I", size) + form + b"data\4\0\0\0" + wav()[44:48]
+    assert len(decoded(content)[0]) == 2 and decoded(content)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"RIFF" + bytes(4) + b"AVI " + wav()[12:], "does not begin with RIFF and WAVE"),
+        (b"RIFX" + wav()[4:], "does not begin with RIFF and WAVE"),
+        (bytes(12) + wav()[12:], "does not begin with RIFF and WAVE"),
+        (wav()[:12] + wav()[36:], "samples before their format"),
+        (wav()[:16] + struct.pack("<I", 14) + PCM_16[:14] + wav()[36:], "before their format"),
+        (wav()[:16] + struct.pack("<I", 66) + PCM_16 + bytes(50) + wav()[36:], "before their"),
+        (wav()[:12] + chunk(b"LIST", 1 << 20) + wav()[12:], "b'LIST' of 1048576 bytes"),
+        (wav()[:12] + chunk(b"\1\2\3\4", 4) + wav()[12:], "of 4 bytes in it"),
+        (wav()[:12] + chunk(b"\xe9bcd", 4) + wav()[12:], "of 4 bytes in it"),
+        (header(100, struct.pack("<HHIIHH", 1, 1, RATE, 4 * RATE, 4, 24)), "4 bytes a frame"),
+    ],
+)
+def test_a_first_header_that_cannot_be_read_is_refused(content, message):
+    with pytest.raises(InputError, match=f"^tap: .*{message}"):
+        decoded(content, name="tap")
+
+
+def test_metadata_before_the_samples_may_be_long_and_cut_anywhere():
+    content = wav()[:12] + chunk(b"LIST", (1 << 20) - 1) + chunk(b"odd_", 7) + wav()[12:]
+    cuts = [5, 13, 30, 5000, len(content) - len(wav()) + 20]
+    assert same(heard(content, cuts)[0], heard(wav())[0]) and heard(content, cuts)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("per_second", "events"), [(2 * RATE, []), (0, []), (RATE, ["odd_header"])]
+)
+def test_a_header_whose_rates_disagree_is_told(per_second, events):
+    form = struct.pack("<HHIIHH", 1, 1, RATE, per_second, 2, 16)
+    assert [event.event for event in decoded(header(4, form) + bytes(4))[1]] == events
+
+
+def test_an_empty_recording_and_one_of_unknown_size_are_told_apart_by_what_follows():
+    assert decoded(header(0))[1] == []
+    assert len(decoded(header(0) + wav()[44:48])[0]) == 2
+    # Eight bytes are awaited, as metadata may begin with them.
+    for cuts in ([], [44], [46]):
+        found, events = heard(header(0) + LIST, cuts, samples=2)
+        assert found == [] and events == []
+    assert decoded(header(0) + LIST[:8])[0].tolist() == []
+
+
+def test_a_stream_is_recognised_however_little_of_it_comes_at_first():
+    for cuts in ([1], [2, 3], [16]):
+        with pytest.raises(InputError, match="this is flac"):
+            heard(b"fLaC" + bytes(20), cuts)
 
 
 def mp3(rate):
@@ -167,9 +311,9 @@ def test_fuzz_gives_the_same_windows_or_says_why():
     assert fuzz(100, seed=1) == []
 
 
-@pytest.mark.parametrize("name", [b"LIST", b"iXML", b"_PMX", b"afsp"])
+@pytest.mark.parametrize("name", [b"LIST", b"iXML", b"_PMX", b"afsp", b"id3 "])
 def test_metadata_is_not_heard(name):
-    text = name + struct.pack("<I", 2000) + bytes(range(1, 251)) * 8
+    text = name + LIST[4:]
     whole, _ = heard(wav())
     for content in (wav() + text, header(len(WAVE) * 2) + wav()[44:] + text):
         found, events = heard(content)

@@ -24,6 +24,13 @@ def test_tables_of_another_rank_are_refused(detector, tmp_path, table):
             Detector.load(path)
 
 
+PATCHES = {
+    "patches/vectors": np.zeros((4, 7, 6)),
+    "patches/recording": np.zeros((4, 7), "i4"),
+    "patches/usual": np.zeros((4, 2)),
+}
+
+
 def tables(**changes):
     """Returns the tables of three windows in one view, with these changes."""
     of_windows = ("counted", "domain", "group", "recording", "session", "evidence")
@@ -45,10 +52,18 @@ def tables(**changes):
         ({"group": np.zeros(2, "i4")}, "group of int32 (2,), expected axes n with "),
         ({"moved/level": np.zeros((4, 5))}, "moved/level of float64 (4, 5), expected axes m ..."),
         ({"patches/usual": np.zeros((4, 2))}, "lacks the table 'patches/recording'"),
+        ({"bank/level": np.zeros(3)}, "bank/level of float64 (3,), expected axes level ..."),
+        ({"start": np.zeros((3, 1))}, "start of float64 (3, 1), expected axes n with "),
+        ({"rows/level": np.zeros(2, "i4")}, "rows/level of int32 (2,), expected axes level "),
+        (
+            PATCHES | {"patches/usual": np.zeros((4, 3))},
+            "patches/usual of float64 (4, 3), expected",
+        ),
     ],
 )
 def test_a_table_that_is_missing_unknown_or_of_other_axes_is_named(changes, message):
     check_tables(tables(), ["level"], ["level/knn"])
+    check_tables(tables(**PATCHES), ["level"], ["level/knn"])
     with pytest.raises(InputError, match=re.escape(f"not a whole detector: {message}")):
         check_tables(tables(**changes), ["level"], ["level/knn"])
 

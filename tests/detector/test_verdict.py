@@ -27,3 +27,7 @@ def test_further_notes_come_after_those_it_has(verdict):
     noted = verdict.noted(short).noted(clipped)
     assert noted.notes == (short, clipped) and noted.note == "short: a; clipping: b"
     assert verdict.notes == () and verdict.note == ""
+
+
+def test_the_message_of_an_alarm_names_the_score_the_threshold_and_the_difference(verdict):
+    assert verdict.alarm_message == f"score 3.00 above 2.00; {verdict.difference}"

@@ -35,6 +35,7 @@ def test_differences_count_in_deviations_of_normal_sounds():
 
 def test_a_band_is_said_in_kilohertz_and_decibels():
     assert str(Band(250.0, 3150.0, -6.4)) == "0.25-3.1 kHz, -6 dB against normal"
+    assert str(Band(999.0, 1000.0, 3.0)) == "1.00-1.0 kHz, +3 dB against normal"
 
 
 def test_the_edges_lie_between_the_filters_and_reach_from_zero_to_half_the_rate():
@@ -42,4 +43,4 @@ def test_the_edges_lie_between_the_filters_and_reach_from_zero_to_half_the_rate(
     edges = filter_edges(front_end)
     centres = front_end.filter_centres
     assert edges[0] == 0 and edges[-1] == RATE / 2 and len(edges) == len(centres) + 1
-    assert (edges[:-1] < centres).all() and (centres < edges[1:]).all()
+    np.testing.assert_allclose(edges[1:-1] - centres[:-1], centres[1:] - edges[1:-1])

@@ -29,6 +29,21 @@ def transposed(hz, bins, low_hz, high_hz):
 def negative(hz, bins, low_hz, high_hz):
     return -np.ones((bins, len(hz)))
 
+def silent(hz, bins, low_hz, high_hz):
+    return np.zeros((bins, len(hz)), int)
+
+def one(value):
+    weights = np.ones((128, 257))
+    weights[3, 5] = value
+    return lambda hz, bins, low_hz, high_hz: weights
+
+one_negative = one(-1e-9)
+no_number = one(np.nan)
+endless = one(np.inf)
+
+def of_truths(hz, bins, low_hz, high_hz):
+    return np.ones((bins, len(hz)), bool)
+
 number = 3
 """
 
@@ -71,6 +86,10 @@ def test_a_name_in_a_file_imports_and_calls_nothing(module, imported):
     [
         ("transposed", r"float64 \(257, 128\); expected weights \(128, 257\)"),
         ("negative", "a weight is negative"),
+        ("one_negative", "a weight is negative"),
+        ("no_number", "a weight is negative, NaN"),
+        ("endless", "a weight is negative, NaN or infinite"),
+        ("of_truths", r"bool \(128, 257\); expected weights"),
         ("nothing", "has no attribute 'nothing'"),
         ("number", "is no function"),
     ],
@@ -79,6 +98,17 @@ def test_what_is_no_filter_bank_is_named(module, name, said):
     with pytest.raises(InputError, match=f"features.spacing={module}:{name}: .*{said}"):
         allow_own(f"{module}:{name}")
         filter_bank(f"{module}:{name}")
+
+
+def test_weights_may_be_zero_and_whole_numbers(module):
+    allow_own(f"{module}:silent")
+    found = filter_bank(f"{module}:silent")
+    assert found.dtype == np.float64 and not found.any()
+
+
+def test_the_filter_banks_of_the_package_need_no_leave():
+    allow_own("mel")
+    assert filter_bank("mel").shape == (128, 257)
 
 
 def test_the_key_takes_a_name_or_a_spacing_and_nothing_else():

@@ -22,10 +22,11 @@ def beats(at, *, noise=0.3, seed=0):
 
 
 REGULAR = np.arange(5, FRAMES, PERIOD)
+described = jax.jit(rhythm)
 
 
 def of(energies):
-    return np.asarray(jax.jit(rhythm)(energies))[0]
+    return np.asarray(described(energies))[0]
 
 
 def test_the_autocorrelation_of_a_beat_peaks_at_its_period():
@@ -44,6 +45,50 @@ def test_the_autocorrelation_is_that_of_numpy():
         (bands[:-lag] * bands[lag:]).sum() / power * FRAMES / (FRAMES - lag) for lag in lags(FRAMES)
     ]
     np.testing.assert_allclose(np.asarray(autocorrelation(energies))[0], expected, atol=2e-6)
+
+
+def of_numpy(energies):
+    """The description of log energies "t f" in float64, written from the docstring."""
+    frames = len(energies)
+
+    def envelopes(bands):
+        means = np.stack([part.mean(1) for part in np.array_split(energies, bands, axis=1)], 1)
+        return means - means.mean(0)
+
+    bands = envelopes(8)
+    power = max(np.square(bands).sum(), 1e-6 * frames)
+    correlation = [
+        (bands[:-lag] * bands[lag:]).sum() / power * frames / (frames - lag)
+        for lag in range(4, min(150, frames // 2), 2)
+    ]
+    rises = [value - min(correlation[: n + 1]) for n, value in enumerate(correlation)]
+    broad = envelopes(4)
+    scaled = broad / np.maximum(np.sqrt(np.square(broad).mean(0)), 1e-3)
+    order = []
+    for lag in (n for n in (4, 9, 18, 36) if n <= frames // 2):
+        before, after = scaled[:-lag], scaled[lag:]
+        across = before.T @ after / len(before)
+        order += [across[j, k] - across[k, j] for j in range(4) for k in range(j + 1, 4)]
+        order += list((before * after * (before - after)).mean(0))
+    pauses = []
+    for length in (n for n in (9, 18, 36, 72, 144) if n <= frames // 2):
+        stretches = [broad[start : start + length] for start in range(frames - length + 1)]
+        pauses += list(np.min([stretch.max(0) for stretch in stretches], axis=0))
+    return [max(rises, default=0), *correlation, *order, *pauses, *broad.max(0)]
+
+
+# Of a window of twice a lag or a pause, that lag or pause is the longest.
+@pytest.mark.parametrize(
+    ("frames", "deviation"),
+    # The last one is nearly constant: rounding must not be blown up.
+    [(FRAMES, 1.0), (72, 1.0), (7, 1.0), (72, 2e-6)],
+)
+def test_the_description_is_that_of_numpy(frames, deviation):
+    energies = np.random.default_rng(frames).normal(0, deviation, (1, frames, 128)).cumsum(1)
+    found = of(jnp.asarray(energies, jnp.float32))
+    expected = of_numpy(energies[0])
+    # measured 1.5e-6
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-6 * max(np.abs(expected)))
 
 
 def test_a_beat_is_regular_and_noise_or_a_drift_is_not():

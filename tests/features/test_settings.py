@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from asd_jax.features.settings import Features, modes_by_machine
+from asd_jax.features.settings import (
+    FRAME_MS,
+    HOP_MS,
+    Features,
+    FilterBank,
+    PretrainingFeatures,
+    modes_by_machine,
+)
 from asd_jax.runtime.errors import InputError
 
 
@@ -38,6 +45,42 @@ def test_the_default_is_the_front_end_of_the_paper_and_of_the_public_encoders():
     simam |= {"simam_tile_frames": 32, "simam_tile_filters": 32}
     simam |= {"simam_before_normalization": False, "simam_ignores_padding": False}
     assert dataclasses.asdict(Features()) == bank | audioset | simam
+    assert dataclasses.asdict(PretrainingFeatures()) == bank | audioset
+    assert (FRAME_MS, HOP_MS) == (25, 10)
+
+
+@pytest.mark.parametrize("cls", [FilterBank, Features, PretrainingFeatures])
+def test_what_was_checked_cannot_be_changed(cls):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cls().bins = 64
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("bins", 1, 512),
+        ("low_hz", 0.0, 48_000.0),
+        ("high_hz", 0.5, 48_000.0),
+        ("mean", -1000.0, 1000.0),
+        ("std", 0.5, 1000.0),
+        ("simam_lambda", 0.5, 1e9),
+        ("simam_tile_frames", 1, 32),
+        ("simam_tile_filters", 1, 512),
+    ],
+)
+def test_a_number_may_be_at_the_end_of_its_range_and_not_beyond(name, least, most):
+    for value in (least, most):
+        assert getattr(Features(**{name: value}), name) == value
+    for value in (least - (0.5 if least == 0.5 else 1), most + 1):
+        with pytest.raises(InputError, match=f"^{name}={re.escape(str(value))} must"):
+            Features(**{name: value})
+
+
+def test_statistics_come_from_what_there_is():
+    assert Features(statistics="weights").statistics == "weights"
+    for cls, name in ((Features, "test"), (PretrainingFeatures, "weights")):
+        with pytest.raises(InputError, match=f"statistics='{name}'; known: given, train"):
+            cls(statistics=name)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ def too_narrow(classes):
             return labels[:, 1:], labels[:, 1:]
     return Narrow(classes)
 
+def of_other_classes(classes):
+    return Plain(classes + 1)
+
+class Third(Plain):
+    def __call__(self, embeddings, labels):
+        return labels, labels[:, 1:]
+
 def without_classes(classes):
     return nn.Dense(classes)
 """
@@ -68,6 +75,8 @@ def test_the_same_module_gives_the_same_logits(own):
     [
         ("one_output", "gave .* for 2 embeddings; expected logits and similarities"),
         ("too_narrow", r"gave \[\(2, 4\), \(2, 4\)\] for 2 embeddings"),
+        ("of_other_classes", "returned Plain; expected .* whose attribute classes is 5"),
+        ("Third", r"gave \[\(2, 5\), \(2, 4\)\]"),
         ("without_classes", "returned Dense; expected a flax.linen.Module whose attribute classes"),
         ("nothing", "has no attribute 'nothing'"),
     ],

@@ -65,6 +65,13 @@ def test_conditioning_sets_small_values_and_damps_large_ones(conditioning):
     np.testing.assert_allclose(pooled, expected[:, 1:].mean(1), rtol=0, atol=2.4e-7)
 
 
+def test_values_at_the_two_limits_stay_as_they_are():
+    at = jnp.full((1, 2, 1), jnp.float32(0.1)), jnp.full((1, 2, 1), jnp.float32(0.5))
+    for tokens in at:
+        found = conditioned(tokens, Tokens(conditioning="zero+tanh"))
+        np.testing.assert_array_equal(found, tokens)
+
+
 def test_cls_and_band_mean_are_what_they_were():
     tokens = np.arange(2 * 7 * 3.0).reshape(2, 7, 3)  # CLS, then 2 times x 3 bands
     np.testing.assert_allclose(pool_tokens(jnp.asarray(tokens), "cls", 3), tokens[:, 0])

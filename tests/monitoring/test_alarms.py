@@ -28,8 +28,40 @@ def test_the_on_delay_holds_an_alarm_back_until_the_condition_has_lasted():
 
 def test_a_resumed_alarm_ends_like_any_other():
     alarm = Alarm(2.0, 1.0, hold_seconds=2.0)
-    alarm.resume(Moment(0.0), Moment(0.0), peak=7.0)
-    assert feed(alarm, [0, 0])[1]["peak"] == 7.0 and not alarm.active
+    alarm.resume(Moment(-5.0), Moment(-1.0), peak=7.0)
+    assert alarm.active and alarm.count == 0
+    end = {"event": "alarm_end", "start": -5.0, "end": -1.0, "seconds": 4.0, "peak": 7.0}
+    assert feed(alarm, [0, 0]) == {0: end}
+    assert (alarm.started, alarm.ended, alarm.peak) == (Moment(-5.0), Moment(-1.0), 7.0)
+
+
+def test_two_windows_in_a_row_start_an_alarm_that_half_a_minute_ends():
+    found = feed(Alarm(2.0, 1.0), [3, 0, 3, 3, *[0] * 31])
+    assert list(found) == [3, 33] and (found[3]["start"], found[33]["end"]) == (2.0, 4.0)
+
+
+def test_a_score_at_the_threshold_counts_for_no_alarm_and_one_at_the_release_ends_it():
+    assert feed(Alarm(2.0, 1.0, confirm=1), [2, 2, 2]) == {}
+    found = feed(Alarm(2.0, 1.0, confirm=1, hold_seconds=2.0), [3, 1, 1])
+    assert list(found) == [0, 2]
+    # The window that ends the delay must itself be above the threshold.
+    delayed = Alarm(2.0, 1.0, confirm=2, of=3, on_delay_seconds=3.0)
+    assert list(feed(delayed, [3, 3, 2, 3])) == [3]
+
+
+def test_the_peak_is_the_highest_score_of_its_alarm_alone():
+    found = feed(Alarm(2.0, 1.0, confirm=2, hold_seconds=1.0), [5, 3, 0, 3, 4, 9, 0])
+    assert [event["peak"] for event in found.values()] == [5, 5, 4, 9]
+    # A score between the first windows and the end of the delay counts, too.
+    found = feed(Alarm(2.0, 1.0, confirm=1, on_delay_seconds=3.0), [3, 6, 3])
+    assert found[2]["peak"] == 6
+
+
+def test_windows_of_one_alarm_do_not_count_towards_the_next():
+    found = feed(Alarm(2.0, 1.0, confirm=2, hold_seconds=1.0), [3, 3, 0, 3, 0])
+    assert list(found) == [1, 2]
+    found = feed(Alarm(2.0, 1.0, confirm=1, hold_seconds=1.0), [3, 0, 3])
+    assert list(found) == [0, 1, 2] and found[2]["start"] == 2.0
 
 
 def test_alarm_waits_for_confirmation_and_holds():

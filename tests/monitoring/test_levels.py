@@ -56,4 +56,17 @@ def test_the_bands_of_white_noise_rise_by_3_db_an_octave_and_add_up_to_its_level
 def test_silence_and_a_constant_have_a_finite_level():
     for wave in (np.zeros(RATE), np.full(RATE, 0.5)):
         overall, bands = sound_levels(wave, RATE)
-        assert overall < -190 and np.isfinite(bands).all()
+        assert overall == -200 and (bands == -200).all()
+
+
+@pytest.mark.parametrize("samples", [1000, 1001])
+def test_the_overall_level_is_that_of_the_mean_square_at_any_length(samples):
+    wave = np.random.default_rng(0).normal(0.3, 0.1, samples)
+    overall, _ = sound_levels(wave, RATE)
+    assert overall == pytest.approx(10 * np.log10(wave.var()), abs=1e-9)
+
+
+def test_the_filters_are_of_third_order():
+    """Far from its band, a filter of order n falls by 6 n dB an octave."""
+    low, high = -10 * np.log10(band_gains(np.array([1.0, 2.0]), np.array([1000.0]))[0])
+    assert low - high == pytest.approx(18.06, abs=0.01)

@@ -13,8 +13,8 @@ def at(hour, minute=0):
 
 
 def test_quiet_hours_may_span_midnight():
-    quiet = QuietHours.parse("22:00-06:30")
-    times = (at(21, 59), at(22), at(0), at(6, 29), at(6, 30), at(12))
+    quiet = QuietHours.parse("22:15-06:30")
+    times = (at(22, 14), at(22, 15), at(0), at(6, 29), at(6, 30), at(12))
     assert [quiet.at(time) for time in times] == [False, True, True, True, False, False]
 
 

@@ -24,10 +24,11 @@ def test_bands_of_different_number_and_unknown_levels_make_one_table():
 
 
 def test_a_merger_weighs_each_reading_by_its_windows_and_keeps_the_last_threshold():
-    few, many = rows([-40.0], [-30.0])
+    few, many, last = rows([-40.0], [-30.0], None)
     many |= {"count": 3, "level": -40.0}
-    count, score, highest, threshold, level, bands = merged(series_of([few, many]))
-    assert (count, score, highest, threshold) == (4, 0.75, 1.0, 1.0)
+    last |= {"level": None, "highest": 0.5, "score": 0.25}
+    count, score, highest, threshold, level, bands = merged(series_of([few, many, last]))
+    assert (count, score, highest, threshold) == (5, 0.65, 1.0, 2.0)
     # The mean of energies, not of decibels.
     assert level == pytest.approx(10 * np.log10((1e-3 + 3e-4) / 4))
     assert np.frombuffer(bands, "<f4")[0] == pytest.approx(10 * np.log10((1e-4 + 3e-3) / 4))

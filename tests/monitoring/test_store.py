@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from asd_jax.monitoring.cases import cases
 from asd_jax.monitoring.database import NotStored
 from asd_jax.monitoring.series import Reading
-from asd_jax.monitoring.store import DAY, MOST_EVENTS, STAGES, Store
+from asd_jax.monitoring.store import DAY, STAGES, Store
 from asd_jax.runtime.errors import InputError
 
 NOW = 1.8e9
@@ -31,6 +32,7 @@ def test_readings_come_back_in_order_and_by_machine(store):
     store.add("fan", reading(NOW, 9.0))
     found = store.readings("pump")
     assert found.time.tolist() == [NOW, NOW + 10] and found.score.tolist() == [1.0, 3.0]
+    assert found.highest.tolist() == [1.0, 3.0] and found.count.tolist() == [1, 1]
     np.testing.assert_array_equal(found.level, [np.nan, -30.0])
     np.testing.assert_array_equal(found.bands, [[np.nan] * 2, [-40.0, -50.0]])
     assert store.readings("pump", NOW, NOW + 10).time.tolist() == [NOW]
@@ -76,10 +78,26 @@ def test_the_number_of_rows_is_bounded_by_the_stages(store):
         store.add("pump", *(reading(time, bands=None) for time in times))
     found = store.readings("pump")
     assert found.count.sum() == days * a_day
-    ages = times[-1] - found.time
-    for (age, span), (older, _) in zip(STAGES, [*STAGES[1:], (np.inf, 0)], strict=True):
-        of_stage = (ages > age + 2 * span) & (ages < older)
-        assert of_stage.any() and set(found.seconds[of_stage]) == {span}
+    expected = np.full(len(found.time), 10.0)
+    for age_days, span in ((2, 600), (30, 3600), (400, 86400)):
+        # The span in which a reading of this age lies is not over yet.
+        expected[found.time < (times[-1] - age_days * 86400) // span * span] = span
+    assert found.seconds.tolist() == expected.tolist()
+    stages = store.query("SELECT DISTINCT stage FROM readings ORDER BY stage")
+    assert [row["stage"] for row in stages] == [0, 1, 2, 3]
+
+
+def test_old_readings_are_merged_once_an_hour_of_readings(store, monkeypatch):
+    merged = []
+    monkeypatch.setattr(store, "roll_up", lambda machine, now: merged.append((machine, now)))
+    store.add("pump", reading(NOW), reading(NOW - 60))
+    for time in (NOW + 3599, NOW + 3600, NOW + 3700, NOW):
+        store.add("pump", reading(time))
+    store.add("fan", reading(NOW + 3700))
+    store.add("press")
+    # A clock that was set back by an hour does not put off the next merger.
+    expected = [("pump", NOW), ("pump", NOW + 3600), ("pump", NOW), ("fan", NOW + 3700)]
+    assert merged == expected and store.machines() == ["pump", "fan"]
 
 
 def test_the_oldest_events_are_removed(store):
@@ -89,10 +107,36 @@ def test_the_oldest_events_are_removed(store):
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
             "INSERT INTO events (machine, time, kind, message, fields) "
             "SELECT ?, i, 'gap', '', '{}' FROM n",
-            (MOST_EVENTS + 5, number),
+            (100_005, number),
         )
     store.roll_up("pump", NOW)
-    assert store.events("pump", most=1)[0]["id"] == 6
+    assert [event["id"] for event in store.events()] == list(range(6, 1006))
+
+
+def test_the_oldest_closed_cases_are_removed_and_no_open_one(store):
+    number = store.number("pump")
+    with store.transaction() as do:
+        do("INSERT INTO cases (machine, raised) VALUES (?, 0)", (number,))
+        do(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10003) "
+            "INSERT INTO cases (machine, raised, closed) SELECT ?, i, i FROM n",
+            (number,),
+        )
+    store.roll_up("pump", NOW)
+    kept = [row["id"] for row in store.query("SELECT id FROM cases ORDER BY id")]
+    assert kept == [1, *range(5, 10005)]
+    assert [case.id for case in cases(store, only_open=True)] == [1]
+
+
+def test_the_files_that_were_read_are_known_by_machine(store):
+    store.set_read("pump", "monday/a.wav", 5)
+    store.set_read("pump", "b.wav", 6)
+    store.set_read("pump 2", "c.wav", 7)
+    store.set_mark("web", 8)
+    assert store.read_files("pump") == {"monday/a.wav": 5, "b.wav": 6}
+    store.set_read("pump", "b.wav", 9)
+    store.forget_read("pump", ["monday/a.wav", "c.wav"])
+    assert store.read_files("pump") == {"b.wav": 9} and store.read_files("pump 2") == {"c.wav": 7}
 
 
 def test_a_reader_goes_on_after_its_mark(store):

@@ -1,6 +1,7 @@
 """Tokens of a frozen EAT, computed once."""
 
 import dataclasses
+import functools
 import json
 import resource
 
@@ -74,6 +75,20 @@ def test_shards_that_are_done_are_not_computed_again(windows, tmp_path, monkeypa
     monkeypatch.setattr("asd_jax.run.shards.SHARD", 4)
     tokens = cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
     assert len(tokens) == 10
+    # They stay on disk; a row is a copy that no file is kept open for.
+    assert all(isinstance(part, np.memmap) for part in tokens._parts)
+    assert type(tokens[9]) is np.ndarray
+    read = module.window_reader(CONFIG, windows)
+    chosen = (0, 3, 5, 9)
+    waves = np.stack([read(windows[n]) for n in chosen])
+    simam = np.full(4, ENCODER.front_end.simam.mode_of("fan"), np.int32)
+    pooling = Pooling("mean", embedding_dim=0)
+    plain = dataclasses.replace(ENCODER, pooling=pooling)
+    tokens_of = jax.jit(functools.partial(module._tokens_of, plain, np.float32))
+    wanted = tokens_of({"eat": EAT[1]}, waves, simam)
+    # measured 0, as the program is the same; other processors may compile it otherwise
+    np.testing.assert_allclose([tokens[n] for n in chosen], wanted, atol=2e-5)
+    assert tokens[0].dtype == np.float32
     (tmp_path / "000001" / FILE).unlink()
     written = []
     work = module._write_tokens
@@ -100,6 +115,46 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_computed(
         cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
     with pytest.raises(InputError, match="`weights=FILE`"):
         cached_tokens(CONFIG, ENCODER, None, windows, tmp_path)
+    monkeypatch.setattr(module.processes, "is_distributed", lambda: True)
+    with pytest.raises(InputError, match="and one process"):
+        cached_tokens(CONFIG, ENCODER, EAT, windows, tmp_path)
+
+
+def test_tokens_need_their_own_size_less_what_is_done_already(windows, tmp_path, monkeypatch):
+    folder = tmp_path / "deep" / "tokens"
+    free = {"bytes": 0}
+    monkeypatch.setattr(
+        module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free["bytes"]})
+    )
+    pooling = Pooling("mean", embedding_dim=0)
+    encoder = dataclasses.replace(ENCODER, pooling=pooling)
+
+    def check():
+        module._check_room(encoder, {"eat": EAT[1]}, windows, folder)
+
+    # 64 frames x 128 filters in patches of 16 x 16 and the CLS token, of 32 float32 each
+    needed = 10 * (4 * 8 + 1) * 32 * 4
+    free["bytes"] = needed
+    check()
+    free["bytes"] = needed - 1
+    with pytest.raises(InputError, match="tokens of 10 clips take 0.0 GB"):
+        check()
+    (folder / "000000").mkdir()
+    (folder / "000000" / FILE).write_bytes(b"x")
+    check()
+
+
+def test_the_config_says_how_many_threads_read_the_clips(windows, tmp_path, monkeypatch):
+    asked = {}
+
+    def clip_batches(*of, **options):
+        asked.update(options)
+        return []
+
+    monkeypatch.setattr(module, "clip_batches", clip_batches)
+    config = dataclasses.replace(CONFIG, data=Data(clip_seconds=0.5, threads=7))
+    module._write_tokens(config, ENCODER, {}, tmp_path, windows)
+    assert asked == {"batch_size": 4, "threads": 7}
 
 
 def test_a_full_disk_is_one_message_and_ends_no_process(windows, tmp_path):

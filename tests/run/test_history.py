@@ -9,12 +9,21 @@ import pytest
 from asd_jax import detect
 from asd_jax.monitoring import cases
 from asd_jax.monitoring.cases import Occurrence
-from asd_jax.monitoring.export import clock
+from asd_jax.monitoring.export import clock, row_of
+from asd_jax.monitoring.report import trends
 from asd_jax.monitoring.series import Reading
 from asd_jax.monitoring.store import DAY, Store
+from asd_jax.run import history
 from asd_jax.runtime.errors import InputError
 
 NOW = 1.8e9
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch):
+    """The time of day, ten minutes after the first alarm."""
+    monkeypatch.setattr(history.time, "time", lambda: NOW + 600)
+    return NOW + 600
 
 
 @pytest.fixture
@@ -45,6 +54,41 @@ def test_list_shows_open_cases_or_all(path, capsys):
         ("pump", "cleared"),
     ]
     assert rows[0]["acknowledged_by"] == "Ann" and rows[1]["peak"] == 4.0
+    # A line has what matters of a case.
+    closed, cleared = call(capsys, "alarms", "list", f"--store={path}", "--state=all").splitlines()
+    assert closed.split() == [
+        *(
+            "2",
+            "fan",
+            "closed",
+            "since",
+            *clock(NOW + 90).split(),
+            "peak",
+            "9.00",
+            "of",
+            "2.00",
+            ";",
+        ),
+        *("Ann:", "belt;", "ordered"),
+    ]
+    assert cleared.endswith("peak 4.00 of 2.00  in its level, +6 dB")
+    one = call(capsys, "alarms", "list", f"--store={path}", "--state=all", "--machine=fan")
+    assert one.splitlines() == [closed]
+
+
+def test_an_empty_list_is_said_beside_the_list(path, capsys):
+    for flags, said in (
+        (["--machine=fan"], "no open case"),
+        (["--machine=valve", "--state=all"], "no case"),
+        (["--machine=fan", "--json"], ""),
+    ):
+        args = detect.parser().parse_args(["alarms", "list", f"--store={path}", *flags])
+        args.command(args)
+        assert capsys.readouterr() == ("", f"{said}\n" if said else "")
+    # Where there is a case, nothing else is said.
+    args = detect.parser().parse_args(["alarms", "list", f"--store={path}"])
+    args.command(args)
+    assert not capsys.readouterr().err
 
 
 def test_ack_closes_a_cleared_case(path, capsys):
@@ -55,17 +99,39 @@ def test_ack_closes_a_cleared_case(path, capsys):
 
 
 def test_a_shelved_machine_is_shown_as_such(path, capsys):
-    assert "until" in call(capsys, "alarms", "shelve", f"--store={path}", "pump", "--hours=8")
+    flags = [f"--store={path}", "pump", "--hours=8", "--by=Ann"]
+    until = NOW + 600 + 8 * 3600
+    assert call(capsys, "alarms", "shelve", *flags) == f"pump: shelved until {clock(until)}\n"
     assert "shelved" in call(capsys, "alarms", "list", f"--store={path}")
-    call(capsys, "alarms", "unshelve", f"--store={path}", "pump")
+    with Store(path) as store:
+        (case,) = cases.cases(store, "pump")
+        assert case.shelved_until == until
+    flags = [f"--store={path}", "pump"]
+    assert call(capsys, "alarms", "unshelve", *flags) == "pump: not shelved\n"
     assert "shelved" not in call(capsys, "alarms", "list", f"--store={path}")
 
 
-def test_export_writes_csv_that_reads_back(path, capsys, tmp_path):
+def test_export_writes_csv_that_reads_back(path, capsys, tmp_path, now):
     output = tmp_path / "cases.csv"
-    call(capsys, "alarms", "export", f"--store={path}", f"--output={output}")
+    args = detect.parser().parse_args(["alarms", "export", f"--store={path}", f"--output={output}"])
+    args.command(args)
+    assert capsys.readouterr().err == f"wrote {output}: 2 cases\n"
     rows = list(csv.DictReader(output.open()))
     assert [row["case"] for row in rows] == ["2", "1"] and rows[0]["note"] == "belt; ordered"
+    with Store(path) as store:
+        for row, case in zip(rows, cases.cases(store), strict=True):
+            assert row == {name: str(value) for name, value in row_of(case, now).items()}
+    call(capsys, "alarms", "export", f"--store={path}", f"--output={output}", "--state=open")
+    assert [row["case"] for row in csv.DictReader(output.open())] == ["1"]
+    call(capsys, "alarms", "export", f"--store={path}", f"--output={output}", "--machine=fan")
+    assert [row["case"] for row in csv.DictReader(output.open())] == ["2"]
+
+
+def test_an_export_has_more_cases_than_a_screen_shows(path, capsys, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cases, "cases", lambda *_, most, **__: asked.append(most) or [])
+    call(capsys, "alarms", "export", f"--store={path}", f"--output={tmp_path / 'x'}")
+    assert asked[0] >= 1_000_000
 
 
 def test_export_writes_labels_for_audacity(path, capsys, tmp_path):
@@ -79,11 +145,13 @@ def test_export_writes_labels_for_audacity(path, capsys, tmp_path):
     ]
     with pytest.raises(InputError, match="--start belongs to --format=audacity"):
         call(capsys, *argv)
+    with pytest.raises(InputError, match="--start belongs to --format=audacity"):
+        call(capsys, *argv[:-1], f"--start={start}")
     with pytest.raises(InputError, match="no date and time"):
         call(capsys, *argv, "--start=yesterday")
 
 
-def test_trend_names_what_rises_and_since_when(path, capsys):
+def test_trend_names_what_rises_and_since_when(path, capsys, monkeypatch):
     bands = np.full(10, -50.0)
     with Store(path) as store:
         rng = np.random.default_rng(0)
@@ -99,11 +167,48 @@ def test_trend_names_what_rises_and_since_when(path, capsys):
     assert lines[1].startswith("pump: level steady")
     assert [line for line in lines[2:] if "at 63 Hz rising" in line] == lines[2:] != []
     out = call(capsys, "trend", f"--store={path}", f"--until={until}", "--json").splitlines()
-    assert json.loads(out[0])["direction"] == 1 and json.loads(out[1])["threshold"] is None
+    found = [json.loads(line) for line in out]
+    with Store(path) as store:
+        wanted = trends(store, "pump", NOW + 30 * DAY, 30)
+    assert [row["value"] for row in found] == [name for name, _, _ in wanted]
+    assert {row["machine"] for row in found} == {"pump"}
+    score = wanted[0][2]
+    assert (found[0]["direction"], found[0]["days"]) == (1, score.days)
+    assert found[0]["days_to_threshold"] == list(score.days_to_threshold)
+    # A level has no threshold; JSON knows neither NaN nor infinity.
+    assert found[1]["threshold"] is None and found[1]["days_to_threshold"] == [None] * 3
+    # Until now is the default; with 7 days or more there is a trend.
+    monkeypatch.setattr(history.time, "time", lambda: NOW + 30 * DAY)
+    assert call(capsys, "trend", f"--store={path}").splitlines() == lines
+    call(capsys, "trend", f"--store={path}", "--machine=pump", "--days=7")
+    with pytest.raises(InputError, match="--days=6: at least 7"):
+        call(capsys, "trend", f"--store={path}", "--days=6")
+
+
+def test_a_machine_without_history_does_not_hide_the_others(path, capsys, monkeypatch):
+    def found(store, machine, now, days):
+        if machine == "pump":
+            raise InputError("too little")
+        return []
+
+    monkeypatch.setattr(history, "trends", found)
+    args = detect.parser().parse_args(["trend", f"--store={path}"])
+    args.command(args)
+    assert capsys.readouterr().err == "pump: too little\n"
 
 
 def test_wrong_names_are_refused(path, capsys, tmp_path):
     with pytest.raises(InputError, match="the store knows pump, fan"):
         call(capsys, "trend", f"--store={path}", "--machine=x")
-    with pytest.raises(InputError, match="no such store"):
-        call(capsys, "alarms", "list", f"--store={tmp_path / 'missing.db'}")
+    # A mistyped name makes no new store.
+    missing = f"--store={tmp_path / 'missing.db'}"
+    for words in (
+        ["alarms", "list"],
+        ["alarms", "ack", 1],
+        ["alarms", "shelve", "pump", "--hours=1"],
+        ["alarms", "unshelve", "pump"],
+        ["alarms", "export", f"--output={tmp_path / 'x.csv'}"],
+        ["trend"],
+    ):
+        with pytest.raises(InputError, match="no such store"):
+            call(capsys, *words, missing)

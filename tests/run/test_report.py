@@ -9,12 +9,25 @@ import threading
 
 import numpy as np
 import pytest
+from calls import Calls
+from embedded import save
 
 import asd_jax.evaluate
+from asd_jax.config import RunConfig
+from asd_jax.data.audio import read_clip
 from asd_jax.data.factory import write_factory
+from asd_jax.features.front_end import FrontEnd, SimAM
+from asd_jax.reporting.page import Section
+from asd_jax.run import report
+from asd_jax.run.embed import FRONT_END, write_front_end
 from asd_jax.run.report import score_file_links
 from asd_jax.run.workdir import Run
+from asd_jax.runtime.errors import InputError
+from asd_jax.runtime.files import write_json
+from asd_jax.runtime.settings import with_values
+from asd_jax.scoring.anomaly_score import score_machine
 from asd_jax.scoring.embeddings import Embeddings
+from asd_jax.scoring.results import results
 from asd_jax.scoring.score_files import ScoredClip
 from asd_jax.scoring.submission import write_submission
 
@@ -93,9 +106,235 @@ def test_a_run_leaves_a_page_with_all_its_parts(command, factory, tmp_path):
     assert str(factory) not in html
     (tmp_path / "report" / "index.html").unlink()
     assert evaluated(command, tmp_path) == html  # scored again, without --config
-    shutil.rmtree(factory)
+    factory.rename(tmp_path / "elsewhere")
     again = evaluated(command, tmp_path)
+    (tmp_path / "elsewhere").rename(factory)
     assert "No spectrograms and no players" in again and "<audio" not in again and "ROC" in again
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """The pages that would be written: (path, page)."""
+    pages = []
+    monkeypatch.setattr(report, "write_page", lambda path, page: pages.append((path, page)))
+    return pages
+
+
+def report_of(tmp_path, config, plain=None, *, metrics=None, timing=None):
+    """Writes the report of a machine without recordings, into another folder than the run's."""
+    save(tmp_path / "fan.npz")
+    embeddings = Embeddings.load(tmp_path / "fan.npz")
+    scored = {"fan": score_machine(embeddings, config.scoring)}
+    found = results(scored, config.scoring, 2024) | {"notes": ["few clips"]}
+    run = Run(tmp_path / "run")
+    run.workdir.mkdir(exist_ok=True)
+    if metrics is not None:
+        run.metrics.write_text(metrics)
+    if timing is not None:
+        write_json(run.timing, timing)
+    output = Run(tmp_path / "output")
+    write_json(output.results, {})
+    report.write_report(
+        config, {"fan": embeddings}, scored, found, run=run, output=output, plain=plain
+    )
+    return found
+
+
+def test_a_page_without_recordings_has_its_scores_its_curves_and_its_files(tmp_path, pages):
+    config = with_values(RunConfig(), {"seed": 4})
+    steps = [{"step": n, "loss": 1.0 / n} for n in (1, 2)]
+    found = report_of(
+        tmp_path,
+        config,
+        metrics="".join(json.dumps(row) + "\n" for row in steps),
+        timing={"device": "cpu", "embedding_seconds": 3.21, "commit": "abc", "clips": 8},
+    )
+    ((path, page),) = pages
+    assert path == tmp_path / "output" / "report" / "index.html"
+    assert page.title == "Anomalous sounds of fan"
+    titles = [section.title for section in page.sections]
+    assert titles[1:] == ["What the words mean", "fan 00", "Clips", "Training", "This run"]
+    clips, _, run = page.sections[-3:]
+    assert clips.text == ["Embeddings came without recordings, so there is nothing to play."]
+    assert run.links == [("results.json", "../results.json")]
+    facts = {"commit": "abc", "device": "cpu", "embedding seconds": "3.2"}
+    assert run.parts[0].rows == [[name, value] for name, value in facts.items()]
+    assert f"{100 * found['official_score']:.2f}" in page.lead[0]
+    assert page.lead[-2].endswith(
+        "filter bank even, SimAM local; back end knn (cosine), domain normalisation train; seed 4."
+    )
+    assert page.lead[-1] == "Note: few clips"
+
+
+def test_a_page_that_is_not_wanted_is_not_made(tmp_path, pages):
+    report_of(tmp_path, with_values(RunConfig(), {"report.page": False}))
+    assert not pages
+
+
+@pytest.mark.parametrize(
+    ("normalization", "unit"),
+    [("none", "a distance"), ("train", "standard deviations of normal clips")],
+)
+def test_the_unit_of_scores_is_that_of_their_normalisation(
+    tmp_path, pages, monkeypatch, normalization, unit
+):
+    calls = Calls(monkeypatch, report.sections)
+    calls.answer("machine_section", Section("fan"))
+    report_of(tmp_path, with_values(RunConfig(), {"scoring.normalization": normalization}))
+    (one, given, way, links), _ = calls["machine_section"]
+    assert (one.machine, one.section, given, way, links) == ("fan", "00", unit, "pca", [])
+
+
+def test_clips_are_shown_as_many_as_the_config_says(tmp_path, pages, monkeypatch):
+    calls = Calls(monkeypatch, report.clip_cards)
+    calls.answer("clip_sections", [Section("cards")])
+    asked = []
+    front = FrontEnd()
+    monkeypatch.setattr(
+        report, "_recordings", lambda *_: (front, lambda machine: asked.append(machine) or max)
+    )
+    config = with_values(RunConfig(), {"report.clips": 3, "scoring.k": 2})
+    report_of(tmp_path, config)
+    (one, recordings, scoring, count), _ = calls["clip_sections"]
+    assert recordings.read is max
+    assert (one.section, recordings.front_end, recordings.machine) == ("00", front, "fan")
+    assert (scoring, count, asked) == (config.scoring, 3, ["fan"])
+    titles = [section.title for section in pages[0][1].sections]
+    assert titles[3:] == ["cards", "Filter bank", "This run"]
+
+
+def test_the_baseline_of_the_page_is_that_of_the_filter_bank(tmp_path, pages, monkeypatch):
+    calls = Calls(monkeypatch, report)
+    calls.answer("verdict_lines", ["verdict"])
+    report_of(tmp_path, RunConfig(), plain={})
+    assert calls["verdict_lines"][0][2] == {} and pages[0][1].lead[0] == "verdict"
+
+
+def test_the_page_of_several_seeds_has_their_mean_and_links_to_theirs(tmp_path, pages):
+    run = Run(tmp_path)
+    machines = {"fan": {"00": {"auc_source": 0.6}}}
+    found = {
+        "official_score": 0.625,
+        "year": 2024,
+        "machines": machines,
+        "standard_deviation": {"official_score": 0.0125, "machines": machines},
+    }
+    seeds = [Run(tmp_path / f"seed_{n}") for n in range(2)]
+    report.write_seeds_report(found, seeds, run)
+    report.write_seeds_report(found | {"official_score": None}, seeds, run)
+    (path, page), (_, without) = pages
+    assert path == run.page and page.title == "Mean of 2 seeds"
+    assert page.lead == [
+        "Means over 2 seeds.",
+        "Official score 2024: 62.50 %, standard deviation 1.25 percentage points.",
+    ]
+    assert without.lead == page.lead[:1]
+    assert page.links == [(f"seed_{n}", f"../seed_{n}/report/index.html") for n in range(2)]
+    assert [section.title for section in page.sections] == [
+        report.sections.mean_section(found).title
+    ]
+
+
+def test_the_facts_of_a_run_are_those_that_it_noted(tmp_path):
+    run = Run(tmp_path)
+    assert report._facts(run) == {} and report._files(run) == []
+    timing = {"date": "2026-01-02", "training_seconds": 12, "embedding_seconds": "long"}
+    timing |= {"embedding_clips_per_second": 3.0, "device": "cpu", "command": "train"}
+    write_json(run.timing, timing)
+    run.scores.mkdir()
+    assert report._facts(run) == {
+        "command": "train",
+        "date": "2026-01-02",
+        "device": "cpu",
+        "training seconds": "12.0",
+    }
+    assert report._files(run) == [("timing.json", "../timing.json"), ("scores", "../scores")]
+
+
+def test_training_is_shown_if_there_was_one_and_its_metrics_can_be_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert report._training(path) == []
+    path.write_text('{"step": 1}\n')
+    assert report._training(path) == []
+    path.write_text('{"step": 1, "loss": 2.0}\n')
+    (section,) = report._training(path)
+    assert section.title == "Training" and len(section.parts) == 1
+    path.unlink()
+    path.mkdir()
+    (section,) = report._training(path)
+    assert not section.parts and "metrics.jsonl: " in section.text[0]
+
+
+def front_end_of_run(run, **values):
+    return report._front_end(with_values(RunConfig(), values), [], run)
+
+
+def test_the_front_end_of_a_page_is_the_one_that_was_noted(tmp_path, encoder_file, monkeypatch):
+    run = Run(tmp_path)
+    calls = Calls(monkeypatch, report)
+    calls.answer("front_end", "of the config")
+    weights = {"model.weights": str(encoder_file)}
+    own = FrontEnd("even", simam=SimAM("global"))
+    # Runs of earlier versions noted none.
+    assert front_end_of_run(run) == front_end_of_run(run, **{"model.weights": "none"})
+    assert front_end_of_run(run) == "of the config"
+    assert front_end_of_run(run, **weights) == own
+    assert front_end_of_run(run, **weights, **{"frozen.features": "config"}) == "of the config"
+    bank = {"model.encoder": "filter_bank"}
+    assert front_end_of_run(run, **weights, **bank) == "of the config"
+    shutil.copy(encoder_file, run.weights)
+    assert front_end_of_run(run, **{"model.weights": "none"}) == own
+    monkeypatch.setattr(report, "front_end_of", lambda file: None)
+    assert front_end_of_run(run, **weights) == "of the config"
+    noted = FrontEnd("mel", mean=-3.0)
+    write_front_end(run.embeddings, noted)
+    assert front_end_of_run(run, **weights) == noted
+    write_json(run.embeddings / FRONT_END, {"spacing": 3})
+    with pytest.raises(InputError, match="front_end.json: not the note of a front end"):
+        front_end_of_run(run)
+    with pytest.raises(InputError, match="No module named 'no_such_module'"):
+        front_end_of_run(run, **{"features.spacing": "no_such_module:f"})
+
+
+def test_a_clip_is_played_by_its_machine_split_name_and_start(factory, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_front_end", lambda *_: FrontEnd())
+    values = {"data.root": str(factory), "data.length": "window", "data.clip_seconds": 0.5}
+    config = with_values(RunConfig(), values | {"data.hop_seconds": 0.25})
+    front, waveform_of = report._recordings(config, ["fan"], Run(tmp_path))
+    path = min((factory / "fan" / "train").glob("*.wav"))
+    whole = read_clip(path)
+    of = waveform_of("fan")
+    assert front == FrontEnd()
+    for start, begin in ((0.0, 0), (0.25, 4000), (0.49, 8000)):
+        np.testing.assert_array_equal(of("train", path.name, start), whole[begin : begin + 8000])
+    # Clips that were held out lie among the training clips.
+    np.testing.assert_array_equal(of("held_out", path.name, 0.0), whole[:8000])
+    assert of("test", path.name, 0.0) is None and waveform_of("pump")("train", "a", 0.0) is None
+
+
+def test_the_factory_of_a_run_is_its_own_or_that_of_the_folder_above(
+    factory, tmp_path, monkeypatch
+):
+    asked = []
+
+    def found(root, machines):
+        asked.append(root)
+        raise InputError("nothing\nat all")
+
+    monkeypatch.setattr(report, "find_clips", found)
+    run = Run(tmp_path / "above" / "seed_0")
+    config = with_values(RunConfig(), {"data.root": "factory"})
+
+    def looked_in():
+        with pytest.raises(InputError, match="^No spectrograms and no players: nothing$"):
+            report._recordings(config, [], run)
+        return asked[-1]
+
+    assert looked_in() == run.factory
+    (tmp_path / "above" / "factory").mkdir(parents=True)
+    assert looked_in() == tmp_path / "above" / "factory"
+    run.factory.mkdir(parents=True)
+    assert looked_in() == run.factory
 
 
 def test_a_map_that_needs_an_extra_says_so_before_anything_is_computed(

@@ -76,6 +76,66 @@ def test_rows_of_another_shape_are_refused(tmp_path, kept, content):
         kept(tmp_path / "w")
 
 
+def test_rows_are_computed_again_if_their_recording_or_what_they_depend_on_changes(tmp_path):
+    recording = tmp_path / "a.wav"
+    recording.write_text("sound")
+    computed = []
+
+    def rows_of(paths):
+        computed.append(list(paths))
+        return [{"file": str(path), "error": "silent"} for path in paths]
+
+    def rows(settings=("detector", "mean"), paths=(recording,)):
+        return list(ShardedRows(tmp_path / "w", settings, list(paths), rows_of))
+
+    assert rows() == rows() == [{"file": str(recording), "error": "silent"}]
+    assert computed == [[recording]]
+    rows(("detector", "near"))
+    recording.write_text("another sound")
+    rows(("detector", "near"))
+    # A recording that is gone is a row like others.
+    recording.unlink()
+    rows(("detector", "near"))
+    rows(("detector", "near"))
+    assert len(computed) == 4
+    rows(("detector", "near"), (tmp_path / "b.wav",))
+    assert len(computed) == 5
+
+
+GOOD = row(
+    "a.wav",
+    Verdict(
+        score=1.5,
+        threshold=1.0,
+        is_anomaly=True,
+        p_value=0.1,
+        worst_seconds=(0.0, 2.0),
+        view="level",
+        windows=np.array([1.5], np.float32),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_row"),
+    [
+        (GOOD, True),
+        (GOOD | {"score": 1}, True),
+        (GOOD | {"score": True}, False),
+        (GOOD | {"is_anomaly": 1}, False),
+        (GOOD | {"note": None}, False),
+        ({"file": "a", "error": "silent"}, True),
+        ({"file": "a", "error": 3}, False),
+        ({"file": 3, "error": "silent"}, False),
+        ({"error": "silent"}, False),
+        ([], False),
+        ({name: value for name, value in GOOD.items() if name != "where"}, False),
+    ],
+)
+def test_a_row_has_every_column_in_its_type_or_an_error(value, is_row):
+    assert _is_row(value) is is_row
+
+
 def test_every_column_of_a_verdict_has_the_type_that_is_checked():
     verdict = Verdict(
         score=1.5,

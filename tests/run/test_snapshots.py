@@ -9,7 +9,9 @@ from asd_jax.run.workdir import Run
 from asd_jax.training.weights import load_pipeline, save_encoder
 
 
-def test_every_snapshot_embeds_the_clips_by_its_own_weights(encoder_file, tmp_path, monkeypatch):
+def test_every_snapshot_embeds_the_clips_by_its_own_weights(
+    encoder_file, tmp_path, monkeypatch, capsys
+):
     pipeline = load_pipeline(encoder_file)
     run = Run(tmp_path)
     for step, factor in ((5, 1.0), (12, 2.0)):
@@ -22,6 +24,8 @@ def test_every_snapshot_embeds_the_clips_by_its_own_weights(encoder_file, tmp_pa
 
     monkeypatch.setattr("asd_jax.run.snapshots.embed_clips", embed_clips)
     embed_snapshots(RunConfig(), pipeline.config, (), run)
+    said = [f"embedding by step_{step:07}.safetensors" for step in (5, 12)]
+    assert capsys.readouterr().out.splitlines() == said
     assert [str(folder) for folder in asked] == ["snapshots/step_0000005", "snapshots/step_0000012"]
     for (encoder, cls, clips), factor in zip(asked.values(), (1.0, 2.0), strict=True):
         assert encoder == pipeline.config and clips == ()

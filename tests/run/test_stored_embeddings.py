@@ -1,5 +1,7 @@
 """Embeddings of many machines that are read one at a time."""
 
+import re
+
 import numpy as np
 import pytest
 from scoring.machines import machine
@@ -32,6 +34,10 @@ def test_machines_without_clips_of_a_split_are_left_out(folder):
     assert list(found.only("test")) == ["fan"] and list(found.only("train")) == ["fan", "valve"]
     with pytest.raises(KeyError, match="valve"):
         found.only("test")["valve"]
+    tested = found.only("test")
+    assert len(tested) == 1 and tested.folder == folder
+    np.testing.assert_array_equal(tested["fan"].vectors, machine(seed=1).vectors)
+    assert found.splits == {"fan": {"train", "test"}, "valve": {"train"}}
 
 
 def test_every_file_is_checked_before_any_is_used(folder):
@@ -40,3 +46,26 @@ def test_every_file_is_checked_before_any_is_used(folder):
         StoredEmbeddings(folder)
     with pytest.raises(InputError, match=r"no <machine>\.npz files here"):
         StoredEmbeddings(folder / "nowhere")
+
+
+def test_snapshots_are_layers_beside_those_of_the_final_weights(folder):
+    for n, step in enumerate(("step_1", "step_2")):
+        machine(seed=5 + n).save(folder / "snapshots" / step / "fan.npz")
+    found = StoredEmbeddings(folder)["fan"]
+    assert found.axes == ("clip", "layer", "embedding") and found.vectors.shape[1] == 3
+    alone = StoredEmbeddings(folder)["valve"]
+    assert alone.axes == ("clip", "embedding")
+
+
+def test_a_machine_whose_name_is_no_label_is_refused_with_its_folder(folder):
+    (folder / "fan.npz").rename(folder / "fa\tn.npz")
+    with pytest.raises(InputError, match=re.escape(str(folder))):
+        StoredEmbeddings(folder)
+
+
+def test_clips_that_are_listed_twice_are_refused_with_their_file(folder):
+    fields = dict(np.load(folder / "fan.npz"))
+    fields["files"][:] = fields["files"][0]
+    np.savez(folder / "fan.npz", **fields)
+    with pytest.raises(InputError, match=f"^{re.escape(str(folder))}: fan.npz: "):
+        StoredEmbeddings(folder)

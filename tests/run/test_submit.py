@@ -13,6 +13,8 @@ from scoring.submissions import write
 import asd_jax.submit
 from asd_jax.config import RunConfig
 from asd_jax.data.dcase import edition
+from asd_jax.run.submit import _read_yaml, merged, submit
+from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import to_dict
 from asd_jax.scoring.submission import read_submission
 
@@ -72,7 +74,21 @@ def test_the_zip_holds_what_the_evaluator_reads_and_no_development_file(year, tm
         asd_jax.submit, f"--workdir={run}", f"--year={year}", "--label=Lovelace_AEC"
     )
     assert status == 0, err
+    of = edition(year)
+    sections = sum(map(len, of.evaluation.values()))
+    # The edition of 2021 has a file for each domain.
+    own = 2 * sections * (2 if year == 2021 else 1)
+    left = len(list(run.glob("scores/*.csv"))) - own
+    assert f"  left out, as not of the evaluation set of {year}: {left} files\n" in out
+    assert out.endswith(f"wrote {run / 'submission.zip'}\n")
+    # The lists of two editions name no common number of clips.
+    assert ("incomplete" in out) == (of.clips > 0)
     with zipfile.ZipFile(run / "submission.zip") as archive:
+        assert len(archive.infolist()) == own + 1
+        for one in archive.infolist():
+            assert one.date_time == (1980, 1, 1, 0, 0, 0)
+            assert one.compress_type == zipfile.ZIP_DEFLATED
+            assert one.external_attr == 0o644 << 16  # everybody may read it
         archive.extractall(tmp_path / "out")
     folder = tmp_path / "out" / "task2" / "Lovelace_AEC_task2_1"
     clips = read_submission(folder, complete=year > 2020)
@@ -165,13 +181,19 @@ def test_four_systems_and_a_report_make_one_zip_and_the_same_files_the_same_byte
         assert command(asd_jax.submit, *runs, "--year=2026", "--label=Lovelace_AEC", *more)[0] == 0
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
-    names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
-    assert "task2/Lovelace_AEC_task2.technical_report.pdf" in names
-    assert {name.split("/")[1] for name in names[:-1]} >= {
-        f"Lovelace_AEC_task2_{n}" for n in "1234"
-    }
+    archive = zipfile.ZipFile(tmp_path / "a.zip")
+    names = archive.namelist()
+    report = "task2/Lovelace_AEC_task2.technical_report.pdf"
+    assert archive.read(report) == b"%PDF-1.7\n"
+    names.remove(report)
+    assert {name.split("/")[1] for name in names} == {f"Lovelace_AEC_task2_{n}" for n in "1234"}
     status, _, err = command(asd_jax.submit, *runs, runs[0], "--year=2026")
     assert status == 2 and "5 systems; an entry has 1 to 4" in err
+    status, _, err = command(asd_jax.submit, "--year=2026")
+    assert status == 2 and "0 systems; an entry has 1 to 4" in err
+    # The zip lies beside the first system.
+    assert command(asd_jax.submit, *runs[:2], "--year=2026")[0] == 0
+    assert [path.parent.name for path in tmp_path.rglob("submission.zip")] == ["run_0"]
 
 
 def without_a_decision(run):
@@ -226,9 +248,67 @@ def test_a_section_with_fewer_clips_than_the_evaluation_set_is_incomplete(tmp_pa
 
 def test_clips_renamed_with_their_labels_are_refused(tmp_path, command):
     run = run_of(tmp_path / "run", 2025, label="source_test_normal_")
+    for path in run.glob("scores/*.csv"):
+        # Every second clip is an anomaly.
+        rows = path.read_text().splitlines()
+        rows[::2] = [row.replace("normal", "anomaly") for row in rows[::2]]
+        path.write_text("\n".join(rows) + "\n")
     status, _, err = command(asd_jax.submit, f"--workdir={run}", "--year=2025")
     assert status == 2
-    assert "names under which they were released" in err or "only normal clips" in err
+    said = f"{run}/scores: 64 file names contain the label, as section_00_source_test_anomaly_0000"
+    assert said in err and "names under which they were released" in err
+
+
+@pytest.mark.parametrize(("year", "allowed"), [(2020, True), (2021, False)])
+def test_only_the_edition_of_2020_has_no_decisions(year, allowed, tmp_path):
+    run = run_of(tmp_path / "run", year)
+    for path in run.glob("scores/decision_result*"):
+        path.unlink()
+    if allowed:
+        submit([run], year, label="Lovelace_AEC")
+    else:
+        with pytest.raises(InputError, match="decision_result_.*missing"):
+            submit([run], year, label="Lovelace_AEC")
+
+
+def test_the_fields_of_the_authors_win_but_for_the_label_and_stay_as_they_are_written(tmp_path):
+    run = run_of(tmp_path / "run", 2025)
+    long = "a description of ninety-five letters, which is more than eighty and less than a hundred"
+    fields = {"submission": {"label": "mine", "name": "Ærø"}, "system": {"source_code": long}}
+    (tmp_path / "authors.yaml").write_text(yaml.safe_dump(fields))
+    path = submit([run], 2025, label="Lovelace_AEC", authors=str(tmp_path / "authors.yaml"))
+    name = "Lovelace_AEC_task2_1"
+    text = zipfile.ZipFile(path).read(f"task2/{name}/{name}.meta.yaml").decode()
+    # In the order of the organisers' example, readable, and without folds of usual lines.
+    assert text.startswith(f"submission:\n  label: {name}\n  name: Ærø\n")
+    assert f"  source_code: {long}\n" in text
+
+
+def test_a_file_of_authors_is_read_whole_or_refused(tmp_path, monkeypatch):
+    authors = tmp_path / "authors.yaml"
+    authors.write_text("a: b\n" + "#" * (1 << 20))
+    with pytest.raises(InputError, match="authors.yaml: more than 1048576 bytes"):
+        _read_yaml(str(authors))
+    authors.write_text("a: b\n")
+    monkeypatch.setattr("asd_jax.run.submit.LARGEST_YAML", 5)
+    assert _read_yaml(str(authors)) == {"a": "b"}
+
+
+def test_fields_are_put_into_their_sections():
+    ours = {"a": {"b": 1, "c": {"d": 2}}, "e": 3, "f": {"g": 4}}
+    theirs = {"a": {"c": {"d": 5}, "h": 6}, "e": {"i": 7}, "f": 8, "j": 9}
+    assert merged(ours, theirs) == {
+        "a": {"b": 1, "c": {"d": 5}, "h": 6},
+        "e": {"i": 7},
+        "f": 8,
+        "j": 9,
+    }
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        submit([tmp_path / "run"], 2025, label="Lovelace_AEC", output=str(tmp_path))
 
 
 def test_files_without_test_in_their_names_are_packed_under_the_names_of_the_evaluator(
@@ -275,6 +355,7 @@ def test_a_workdir_that_is_not_there_is_named_and_not_made(tmp_path, command):
     [
         (["--year=2019"], "no edition of DCASE Task 2 of 2019"),
         (["--year=2025", "--label=me"], "expected Lastname_Institute"),
+        (["--year=2025", "--authors={here}/list.yaml"], "expected fields, e.g. submission:"),
         (["--year=2025", "--report={here}/run/config.json"], "not a pdf file"),
         (["--year=2025", "--authors={here}/nowhere.yaml"], "not a readable yaml file"),
         (["--year=2025", "--authors={here}/run/results.json", "--output=/dev"], "/dev"),
@@ -282,6 +363,7 @@ def test_a_workdir_that_is_not_there_is_named_and_not_made(tmp_path, command):
 )
 def test_bad_flags_are_named(flags, said, tmp_path, command):
     run = run_of(tmp_path / "run", 2025)
+    (tmp_path / "list.yaml").write_text("[1]")
     flags = [flag.format(here=tmp_path) for flag in flags]
     status, _, err = command(asd_jax.submit, f"--workdir={run}", *flags)
     assert status == 2 and said in err and "Traceback" not in err

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from calls import Calls
 
 import asd_jax.evaluate
 import asd_jax.train
 from asd_jax.config import RunConfig
 from asd_jax.data.factory import write_factory
+from asd_jax.run import supplemental
 from asd_jax.run.supplemental import clean_clips, noise_change
 from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.settings import with_values
@@ -35,12 +37,21 @@ def config(root, **changes):
     return with_values(RunConfig(), {"data.root": str(root), **changes})
 
 
-def test_clean_clips_are_a_class_of_their_machine(root):
+def test_clean_clips_are_a_class_of_their_machine(root, capsys):
     assert clean_clips(config(root)) == []
     found = clean_clips(config(root, **{"data.supplemental": True}))
     assert {(clip.machine, clip.split, clip.attribute) for clip in found} == {
         ("fan", "train", "clean")
     }
+    said = "3 supplemental clips of clean machines join the training"
+    assert len(found) == 3 and " ".join(capsys.readouterr().out.split()) == said
+    with pytest.raises(
+        InputError, match="data.supplemental=True needs supplemental clips of clean"
+    ):
+        clean_clips(config(root, **{"data.supplemental": True, "data.machines": "gearbox"}))
+    # The synthetic factory has none.
+    with pytest.raises(InputError, match="but factory has none"):
+        clean_clips(config("factory", **{"data.supplemental": True}))
 
 
 def test_noise_comes_from_every_machines_noise_clips(root):
@@ -48,6 +59,18 @@ def test_noise_comes_from_every_machines_noise_clips(root):
     change = noise_change(config(root, **{"augment.noise_probability": 1.0}))
     wave = np.ones(8000, np.float32)
     assert not np.array_equal(change(wave, np.random.default_rng(0)), wave)
+
+
+def test_noise_is_as_frequent_and_as_loud_as_the_config_says(root, monkeypatch):
+    calls = Calls(monkeypatch, supplemental)
+    calls.answer("noise_adder", max)
+    keys = {"noise_probability": 0.25, "noise_low_db": 1.0, "noise_high_db": 2.0}
+    values = {f"augment.{name}": value for name, value in keys.items()}
+    assert noise_change(config(root, **values)) is max
+    (noise, read), options = calls["noise_adder"]
+    assert options == {"probability": 0.25, "low_db": 1.0, "high_db": 2.0}
+    assert {(clip.machine, clip.attribute) for clip in noise} == {("gearbox", "noise")}
+    assert len(noise) == 3 and read(noise[0]).shape == (16000,)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Teachers: what is asked of functions, which stored targets hold, and what is no teacher."""
 
+import dataclasses
 import hashlib
 import re
 import sys
@@ -126,6 +127,10 @@ def test_stored_targets_hold_for_clear_crops_at_their_own_speed(recordings, tmp_
     assert found["known_0"].tolist() == [1, 0, 0, 0, 0]
     assert found["target_0"].shape == (5, 3, 6)  # one frame every 0.32 s
     assert not found["target_0"][1:].any() and found["target_0"][0, :, 2].tolist() == [1, 1, 1]
+    # Twice as long a clip has twice as many frames, and the shortest has one.
+    for samples, frames in ((32000, 6), (1600, 1), (800, 1)):
+        found = teachers.targets(np.ones((1, samples)), [own], np.array([True]))
+        assert found["target_0"].shape == (1, frames, 6) and found["known_0"].tolist() == [1]
 
 
 def batches_of(recordings, tmp_path, **changes):
@@ -233,3 +238,8 @@ def test_absolute_and_relative_roots_find_the_same_targets(recordings, tmp_path,
     ]
     jax.tree.map(np.testing.assert_array_equal, *found)
     assert found[0]["known_0"] == 1
+
+
+def test_teachers_stay_those_of_their_recordings():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Teachers({}, Path("d"), []).root = Path("elsewhere")

@@ -2,12 +2,16 @@
 Each fails on 6710c64, but for what is refused there in other words.
 """
 
+import fcntl
+import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -19,11 +23,14 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.runtime.files import (
     atomic_file,
     check_output,
+    file_sha256,
     folder_in_use,
+    open_regular,
     part_folder,
     read_json,
     remove_new_folder_on_error,
     remove_parts,
+    write_json,
 )
 
 NAMES = st.text("ab.csv partobe_0", min_size=1, max_size=12).filter(lambda n: n.strip(". "))
@@ -37,6 +44,115 @@ def write(path, content=b"new"):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def soon(function, *arguments):
+    """Returns what a function returns or raises, which may take 5 s at most."""
+    found = []
+
+    def run():
+        try:
+            found.append((function(*arguments), None))
+        except BaseException as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive(), "it takes for ever"
+    value, error = found[0]
+    if error:
+        raise error
+    return value
+
+
+def test_a_file_and_its_folders_are_made(tmp_path):
+    def use():
+        with folder_in_use(tmp_path / "p" / "q") as alone:
+            return alone()
+
+    soon(write, tmp_path / "a" / "b" / "c")
+    soon(write, tmp_path / "a" / "b" / "d")
+    assert contents(tmp_path / "a" / "b") == {"c": b"new", "d": b"new"}
+    assert soon(use) is True and soon(use) is True and (tmp_path / "p" / "q").is_dir()
+
+
+def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    seen = []
+    fsync = os.fsync
+    replace = os.replace
+
+    def checked_fsync(number):
+        seen.append(("fsync", os.fstat(number).st_size))
+        fsync(number)
+
+    def checked_replace(part, target):
+        seen.append(("replace", Path(part).read_bytes()))
+        replace(part, target)
+
+    monkeypatch.setattr(files.os, "fsync", checked_fsync)
+    monkeypatch.setattr(files.os, "replace", checked_replace)
+    write(tmp_path / "out")
+    assert seen == [("fsync", 3), ("replace", b"new")]
+
+
+def test_of_several_processes_only_the_first_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.processes, "is_first", lambda: False)
+    write(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_another_process_removes_before_it_is_locked_is_made_again(
+    tmp_path, monkeypatch
+):
+    flock = fcntl.flock
+    removed = []
+
+    def late(file, kind):
+        if not removed and kind == fcntl.LOCK_EX:
+            removed.append(Path(file.name))
+            removed[0].unlink()
+        flock(file, kind)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    soon(write, tmp_path / "out")
+    assert removed and contents(tmp_path) == {"out": b"new"}
+
+
+def test_a_folder_that_its_last_user_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    flock = fcntl.flock
+    place = tmp_path / "folder"
+    removed = []
+
+    def late(number, kind):
+        if not removed:
+            removed.append(place.rmdir())
+        flock(number, kind)
+
+    def use():
+        with folder_in_use(place):
+            return place.is_dir()
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    assert soon(use) and removed
+
+
+def test_nothing_stays_open(tmp_path, monkeypatch):
+    def opened():
+        return len(os.listdir("/proc/self/fd"))
+
+    os.mkfifo(tmp_path / "pipe")
+    before = opened()
+    write(tmp_path / "out")
+    check_output(tmp_path / "out")
+    (tmp_path / ".asd_jax_0123456789abcdef.part").write_text("")
+    remove_parts(tmp_path)
+    with part_folder(tmp_path / "set"):
+        pass
+    with pytest.raises(OSError, match="no regular file"):
+        soon(open_regular, tmp_path / "pipe")
+    open_regular(tmp_path / "out").close()
+    assert opened() == before
 
 
 @settings(deadline=None, max_examples=60)
@@ -101,11 +217,14 @@ def test_a_named_pipe_is_written_into(tmp_path):
     assert list(tmp_path.iterdir()) == [pipe]
 
 
-def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "READER_SECONDS", 0.2)
+def test_a_pipe_that_nobody_reads_is_waited_for_five_seconds(tmp_path, monkeypatch):
+    waited = []
+    clock = types.SimpleNamespace(monotonic=lambda: sum(waited), sleep=waited.append)
+    monkeypatch.setattr(files, "time", clock)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"pipe: cannot be written \(nobody reads there\)"):
-        write(tmp_path / "pipe")
+        soon(write, tmp_path / "pipe")
+    assert set(waited) == {0.1} and 5 < sum(waited) < 5.2
 
 
 def test_a_device_is_written_into(tmp_path):
@@ -118,17 +237,19 @@ def test_a_device_is_written_into(tmp_path):
 
 
 @pytest.mark.parametrize("to", ["pipe", "file"])
-def test_standard_output_is_written_into_in_order(tmp_path, to):
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_standard_stream_is_written_into_in_order(tmp_path, to, stream):
     code = (
+        "import sys\n"
         "from asd_jax.runtime.files import atomic_file\n"
-        "print('before')\n"
-        "with atomic_file('/dev/stdout') as file: file.write(b'between\\n')\n"
-        "print('after')"
+        f"print('before', file=sys.{stream})\n"
+        f"with atomic_file('/dev/{stream}') as file: file.write(b'between\\n')\n"
+        f"print('after', file=sys.{stream})"
     )
     with open(tmp_path / "out", "w+") as out:
-        where = subprocess.PIPE if to == "pipe" else out
-        done = subprocess.run([sys.executable, "-c", code], stdout=where, text=True, check=True)
-    said = done.stdout if to == "pipe" else (tmp_path / "out").read_text()
+        where = {stream: subprocess.PIPE if to == "pipe" else out}
+        done = subprocess.run([sys.executable, "-c", code], **where, text=True, check=True)
+    said = getattr(done, stream) if to == "pipe" else (tmp_path / "out").read_text()
     assert said == "before\nbetween\nafter\n"
 
 
@@ -136,17 +257,26 @@ def test_standard_output_is_written_into_in_order(tmp_path, to):
 def test_a_place_that_cannot_be_written_is_known_before(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written") as error:
         check_output(tmp_path / name)
+    assert ("a folder; name a file in it" in str(error.value)) == (name == "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_file_without_the_right_to_write_stays(tmp_path):
+def test_a_file_or_a_pipe_without_the_right_to_write_stays(tmp_path, monkeypatch):
     (tmp_path / "kept").write_text("mine")
     (tmp_path / "kept").chmod(0o444)
+    os.mkfifo(tmp_path / "pipe")
+    allowed = os.access
+    # root may write everything
+    monkeypatch.setattr(files.os, "access", lambda path, of: of != os.W_OK and allowed(path, of))
+    for name in ("kept", "pipe"):
+        with pytest.raises(InputError, match=rf"{name}: cannot be written \(Permission denied\)"):
+            check_output(tmp_path / name)
     with pytest.raises(InputError, match="Permission denied"):
-        check_output(tmp_path / "kept")
+        write(tmp_path / "kept")
+    check_output(tmp_path / "new")  # what is not there needs no right of its own
+    assert (tmp_path / "kept").read_text() == "mine"
 
 
 def test_what_a_killed_process_left_is_known_as_ours(tmp_path):
@@ -156,6 +286,69 @@ def test_what_a_killed_process_left_is_known_as_ours(tmp_path):
         (tmp_path / name).write_text("")
     remove_parts(tmp_path)
     assert set(contents(tmp_path)) == {".asd_jax_mine.part", "out.part", "out"}
+
+
+def test_only_files_and_folders_of_ours_are_removed_and_no_pipe_is_waited_for(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    link = tmp_path / ".asd_jax_0000000000000000.part"
+    link.symlink_to("mine")
+    os.mkfifo(tmp_path / ".asd_jax_1111111111111111.part")
+    (tmp_path / ".asd_jax_2222222222222222.part").mkdir()
+    (tmp_path / ".asd_jax_2222222222222222.part" / "half").write_text("")
+    soon(remove_parts, tmp_path)
+    assert contents(tmp_path) == {"mine": b"mine", link.name: b"mine"} and link.is_symlink()
+
+
+def test_a_part_folder_is_renamed_or_removed_and_the_next_one_clears_what_was_left(tmp_path):
+    left = tmp_path / ".asd_jax_0123456789abcdef.part"
+    left.mkdir()
+    with part_folder(tmp_path / "set") as part:
+        assert not left.exists()
+        (part / "a").write_text("a")
+    assert list(tmp_path.iterdir()) == []
+    with part_folder(tmp_path / "set") as part:
+        (part / "a").write_text("a")
+        part.rename(tmp_path / "set")
+    assert contents(tmp_path / "set") == {"a": b"a"} and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stays"),
+    [
+        ("results.json", {}, True),
+        ("checkpoints/1", {}, True),
+        ("scores.csv", {}, False),
+        ("scores.csv", {"unless": "*.csv"}, True),
+    ],
+)
+def test_what_took_time_to_compute_outlives_an_error(tmp_path, name, options, stays):
+    place = tmp_path / "run"
+    with pytest.raises(InputError), remove_new_folder_on_error(place, **options):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text("")
+        raise InputError("wrong")
+    assert (place / name).exists() == place.exists() == stays
+
+
+def test_what_went_wrong_is_told_although_the_folder_cannot_be_removed(tmp_path, monkeypatch):
+    rmtree = shutil.rmtree
+
+    def refused(path, ignore_errors=False):
+        (path / "half").mkdir()  # somebody writes there meanwhile
+        rmtree(path / "nothing", ignore_errors)
+
+    monkeypatch.setattr(files.shutil, "rmtree", refused)
+    with pytest.raises(InputError, match="wrong"), remove_new_folder_on_error(tmp_path / "run"):
+        raise InputError("wrong")
+    assert (tmp_path / "run" / "half").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "run"
+    with pytest.raises(InputError, match=f"{place}: no folder to write to"):
+        with remove_new_folder_on_error(place):
+            raise AssertionError("never reached")
 
 
 def test_an_error_takes_back_only_what_nobody_else_uses(tmp_path):
@@ -221,7 +414,27 @@ def test_json_of_another_shape_is_refused(tmp_path, content):
 def test_a_pipe_in_the_place_of_a_json_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(InputError, match="no regular file"):
-        read_json(tmp_path / "pipe.json")
+        soon(read_json, tmp_path / "pipe.json")
+
+
+def test_the_same_value_gives_the_same_json_and_what_is_no_number_none(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [2.5]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "b": 1,\n  "a": [\n    2.5\n  ]\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", {"a": float("nan")})
+    assert set(contents(tmp_path)) == {"a.json"}
+
+
+def test_json_may_be_as_long_as_the_caller_says_and_no_longer(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 12}')
+    assert read_json(tmp_path / "a.json", largest=9) == {"a": 12}
+    with pytest.raises(InputError, match="a.json: "):
+        read_json(tmp_path / "a.json", largest=8)
+
+
+def test_the_checksum_of_a_file_is_that_of_its_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_write_and_what_is_in_use_stays(tmp_path):

@@ -8,12 +8,16 @@ from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.anomaly_score import (
     SectionScorer,
     fit_sections,
+    is_about,
     score_machine,
     score_sections,
 )
+from asd_jax.scoring.back_ends.fitted import Fitted
 from asd_jax.scoring.back_ends.knn import nearest
 from asd_jax.scoring.domain_normalization import domain_normalize
+from asd_jax.scoring.embeddings import Embeddings
 from asd_jax.scoring.options import Scoring
+from asd_jax.scoring.threshold import threshold
 
 
 def test_the_default_is_cosine_1_nn_with_train_statistics_and_the_minimum():
@@ -90,6 +94,104 @@ def test_held_out_clips_give_statistics_but_no_neighbours():
     assert found == pytest.approx(expected, abs=1e-12)
     with pytest.raises(InputError, match="held_out: no held-out source, target clips"):
         score_machine(without, Scoring(normalization="held_out"))
+
+
+def line(train, test):
+    """Source clips on a line."""
+    x = np.array([*train, *test])
+    text = [["00"] * len(x), ["train"] * len(train) + ["test"] * len(test), ["source"] * len(x)]
+    columns = [np.array(column) for column in text]
+    label = np.where(columns[1] == "train", 0, -1)
+    files = np.array([f"{n}.wav" for n in range(len(x))])
+    return Embeddings(x[:, None], files, *columns, label, np.full(len(x), ""))
+
+
+PLAIN = Scoring(distance="euclidean", normalization="none")
+NO_TARGET = "section 00: no target training clips: that bank is left out"
+
+
+@pytest.mark.parametrize("decision", ["quantile", "gamma"])
+def test_three_different_normal_scores_give_a_threshold(decision):
+    options = dataclasses.replace(PLAIN, decision=decision, decision_quantile=0.7)
+    found = score_machine(line([0, 1, 3, 7.0], [9.0]), options)
+    normal = [1.0, 1, 2, 4]  # to the nearest other
+    assert found.threshold == {"00": threshold(normal, decision=decision, quantile=0.7)}
+    assert found.notes == (NO_TARGET,)
+
+
+def test_of_fewer_the_highest_is_the_threshold_and_no_score_as_high_is_anomalous():
+    found = score_machine(line([0, 1, 3.0], [5, 5.5, 2]), PLAIN)
+    assert found.threshold == {"00": 2} and found.score.tolist() == [2, 2.5, 1]
+    assert found.decision.tolist() == [0, 1, 0]
+    said = "section 00: too few normal scores to fit a threshold: 2, the highest of them, is used"
+    assert found.notes == (NO_TARGET, said)
+    assert found.clips.files.tolist() == ["3.wav", "4.wav", "5.wav"]
+    assert found.clips.vectors.tolist() == [[0], [0], [0]]  # not kept
+
+
+def test_without_any_normal_score_nothing_is_anomalous():
+    found = score_machine(line([0.0], [1e9]), PLAIN)
+    assert found.threshold == {"00": np.inf} and found.decision.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("expected", "least", "most"), [(4.0, 0, 10), (16.0, 4, 32), (50.0, 25, 100), (0.25, 0, 1)]
+)
+def test_a_count_is_as_asked_within_a_factor_of_two_or_three_deviations(expected, least, most):
+    found = [count for count in range(200) if is_about(count, expected)]
+    assert found == list(range(least, most + 1))
+
+
+def test_scores_stay_with_their_clips_whatever_their_order():
+    embeddings = machine(sections=("00", "02"))
+    order = np.random.default_rng(0).permutation(len(embeddings.files))
+    one, other = (score_machine(of) for of in (embeddings, embeddings[order]))
+    assert other.clips.files.tolist() == [
+        f for f in embeddings.files[order] if f in one.clips.files
+    ]
+    of_file = dict(zip(one.clips.files, one.score, strict=True))
+    assert other.score == pytest.approx([of_file[f] for f in other.clips.files], abs=1e-12)
+
+
+def test_the_targets_deviation_needs_a_target():
+    embeddings = machine(target=0)
+    found = score_machine(embeddings, Scoring(deviation="target")).score
+    assert np.array_equal(found, score_machine(embeddings).score)
+
+
+def test_held_out_windows_count_as_clips():
+    embeddings = machine(source=20, target=20, held_out=12)
+    files = np.array([f"{n // 2:03}.wav" for n in range(len(embeddings.files))])
+    starts = np.tile([0.0, 1.0], len(files) // 2)
+    windowed = dataclasses.replace(embeddings, files=files, window_start_seconds=starts)
+    options = Scoring(normalization="held_out", windows="max", decision="quantile")
+    test = []
+    held = []
+    for domain in ("source", "target"):
+        bank = split(embeddings, "train", domain)
+        of = [split(embeddings, "held_out", name) for name in ("source", "target")]
+        near = [nearest(one, bank)[0].reshape(-1, 2).max(1) for one in of]
+        vectors = embeddings.vectors[embeddings.split == "test"]
+        own = near[domain == "target"]
+        test.append((nearest(vectors, bank)[0].reshape(-1, 2).max(1) - own.mean()) / own.std())
+        held.append([(one - own.mean()) / own.std() for one in near])
+    found = score_machine(windowed, options)
+    assert found.score == pytest.approx(np.min(test, axis=0), abs=1e-12)
+    normal = np.concatenate([np.minimum(one, other) for one, other in zip(*held, strict=True)])
+    assert found.threshold["00"] == pytest.approx(np.quantile(normal, 0.9), abs=1e-12)
+
+
+def test_clips_left_out_with_their_group_have_no_score_where_nothing_is_left():
+    training = {"source": np.array([[0.0], [1], [5]]), "target": np.array([[2.0], [3]])}
+    scorer = SectionScorer.fit(training, PLAIN)
+    groups = {"source": np.array([0, 0, 1]), "target": np.array([0, 0])}
+    found = scorer.self_scores_without(groups)
+    assert found["source"]["source"].tolist() == [5, 4, 4]
+    assert found["source"]["target"].tolist() == [2, 1, 2]
+    assert np.isnan(found["target"]["target"]).all()
+    windows = {"train": {"source": np.array([4, 4, 7]), "target": np.array([1, 1])}, "held_out": {}}
+    merged = SectionScorer.fit(training, PLAIN, windows=windows).self_scores_without(groups)
+    assert merged["source"]["source"].tolist() == [4.5, 4]
 
 
 @pytest.mark.parametrize("normalization", ["train", "none"])
@@ -210,6 +312,25 @@ def test_scoring_in_blocks_changes_no_score(back_end, monkeypatch):
     for name, scores in scorer.bank_scores(test).items():
         np.testing.assert_allclose(scores, whole[name], rtol=1e-12)
     assert all(len(of) == 0 for of in scorer.bank_scores(test[:0]).values())
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({}, [7, 7, 6]),
+        ({"back_end": "knn+mahalanobis"}, [7, 7, 6]),
+        ({"back_end": "own:function"}, [20]),
+        ({"back_end": "knn+mahalanobis", "fusion": "rank"}, [20]),
+    ],
+)
+def test_only_scores_that_may_depend_on_other_clips_take_all_at_once(monkeypatch, options, sizes):
+    monkeypatch.setattr("asd_jax.scoring.anomaly_score.BLOCK", 7)
+    scorer = SectionScorer.fit({"source": np.arange(9.0)[:, None]})
+    scorer.scoring = Scoring(**options)
+    seen = []
+    fitted = scorer.fitted
+    scorer.fitted = Fitted(lambda v: seen.append(len(v)) or fitted.score(v), fitted.self_scores)
+    assert len(scorer.bank_scores(np.ones((20, 1)))["source"]) == 20 and seen == sizes
 
 
 def test_ranks_are_among_all_clips_whatever_the_block(monkeypatch):

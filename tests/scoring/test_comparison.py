@@ -28,3 +28,13 @@ def test_the_grid_leaves_out_what_cannot_be_and_says_why():
     assert grid["knn"]["held_out"] is None and grid["knn"]["train"] is not None
     assert set(grid["band_matching"].values()) == {None}
     assert len(notes) == 2 and all("machine fan: " in note for note in notes)
+    assert notes[1].startswith("band_matching: machine fan: section 00: band_matching: needs")
+
+
+def test_back_ends_are_compared_by_the_rule_of_the_year():
+    asked = ["knn", "mahalanobis"]
+    grid = compare_back_ends({"fan": machine()}, year=2020, back_ends=asked)[0]
+    scored = {"fan": score_machine(machine())}
+    assert grid["knn"]["train"] == results(scored, Scoring(), 2020)["official_score"]
+    default = compare_back_ends({"fan": machine()}, back_ends=["knn"])[0]
+    assert default["knn"]["train"] == results(scored, Scoring(), 2024)["official_score"]

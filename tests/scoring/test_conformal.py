@@ -60,6 +60,26 @@ def test_below_that_one_in_n_plus_one_alarms():
     assert np.mean(alarms) == pytest.approx(0.1, abs=0.01)  # standard error of this mean 0.002
 
 
+def test_the_fewest_sounds_of_a_rate_are_one_less_than_its_inverse():
+    rates = (0.5, 0.3, 0.1, 0.05, 0.01, 1e-9)
+    assert [min_normal_sounds(rate) for rate in rates] == [1, 3, 9, 19, 99, 10**9 - 1]
+
+
+def test_three_different_scores_are_enough_for_a_weak_threshold():
+    for found in (threshold_of, conformal_threshold):
+        cut, weak = found(np.array([1.0, 3.0, 2.0]), 0.05)
+        assert cut == 3 and weak == (
+            "3 normal sounds cannot support a false-alarm rate of 5 %: 25 % is the least they can "
+            "show, with their highest score as the threshold. Record at least 19 normal sounds, "
+            "or raise the rate"
+        )
+
+
+def test_rates_of_a_billionth_are_the_rarest():
+    assert RAREST == 1e-9
+    assert threshold_of(np.arange(9.0), RAREST)[0] == 8
+
+
 def test_too_few_different_scores_are_refused():
     with pytest.raises(InputError, match="5 normal scores, fewer than 3 of them different"):
         threshold_of(np.array([1.0, 1.0, 1.0, 2.0, 2.0]), 0.05)

@@ -15,6 +15,16 @@ def test_a_set_that_is_whole_or_absent_has_no_note():
     assert coverage_notes([("mine", "00")], 2024) == []
 
 
+def test_machines_that_are_absent_are_named():
+    dev = list(edition(2024).dev)
+    places = [(machine, "00") for machine in dev[2:]]
+    (note,) = coverage_notes([*places, ("mine", "00")], 2024)
+    assert note == (
+        f"scores of {len(dev) - 2} of the {len(dev)} development machines of DCASE 2024, so this "
+        f"is not the challenge's score; missing: {dev[0]}, {dev[1]}"
+    )
+
+
 def test_sections_are_counted_where_machines_have_several():
     places = [(m, s) for m, sections in edition(2022).evaluation.items() for s in sections]
     (note,) = coverage_notes([place for place in places if place != ("fan", "04")], 2022)

@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asd_jax.runtime.errors import InputError
-from asd_jax.scoring.domain_normalization import domain_normalize, normalized
+from asd_jax.scoring.domain_normalization import (
+    all_equal,
+    domain_normalize,
+    domain_statistics,
+    normalized,
+)
 
 RNG = np.random.default_rng(0)
 SOURCE, TARGET, TRAIN_SOURCE, TRAIN_TARGET = (
@@ -61,6 +66,64 @@ def test_one_clip_uses_the_other_domains_statistics_and_says_so(few):
     with pytest.warns(UserWarning, match="target: .* statistics of source"):
         found = domain_normalize(SOURCE, TARGET, train_source=TRAIN_SOURCE, train_target=few)
     assert found == pytest.approx(np.minimum(z(SOURCE, TRAIN_SOURCE), z(TARGET, TRAIN_SOURCE)))
+
+
+def test_two_scores_are_enough_to_learn_from():
+    found = domain_normalize([5.0], [9.0], train_source=[1.0, 3.0], train_target=[2.0, 6.0])
+    assert found.tolist() == [2.5]  # (9 - 4) / 2 and (5 - 2) / 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_test_clip_alone_has_no_deviation_of_its_own():
+    with pytest.warns(UserWarning, match="all scores are equal: their standard deviation counts"):
+        assert domain_normalize([5.0], [9.0], mode="test").tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "equal"),
+    [
+        ([0, 1.9e-12], True),
+        ([0, 2.1e-12], False),  # a deviation above 1e-12
+        ([1, 1 + 1.9e-9], True),
+        ([1, 1 + 2.1e-9], False),  # above a billionth of the largest
+        ([-1, -1 - 1.9e-9], True),
+        ([1e-13, 1e-6], False),
+    ],
+)
+def test_scores_that_differ_by_rounding_are_equal(scores, equal):
+    assert all_equal(np.array(scores)) == equal
+
+
+def test_the_statistics_of_none_change_nothing_and_need_no_scores():
+    assert domain_statistics({}, {"source": np.empty(0)}, "none") == ({"source": (0, 1)}, [])
+
+
+def test_statistics_ignore_clips_without_neighbour():
+    reference = {"source": np.array([1.0, np.nan, 3.0])}
+    assert domain_statistics({}, reference, "train") == ({"source": (2, 1)}, [])
+
+
+def test_normalised_scores_are_those_of_the_banks_that_are_asked_for():
+    statistics = {"source": (0.0, 1.0), "target": (0.0, 2.0)}
+    scores = {"source": SOURCE, "target": TARGET}
+    for domains in ("min", "pooled"):
+        expected = np.minimum(SOURCE, TARGET / 2)
+        assert np.array_equal(normalized(scores, statistics, domains), expected)
+    assert np.array_equal(normalized(scores, statistics, "source"), SOURCE)
+    with pytest.raises(InputError, match="^domains 'both': must be one of min, source, target, po"):
+        normalized(scores, statistics, "both")
+    said = "^domains target: no target bank here; found: source$"
+    with pytest.raises(InputError, match=said):
+        normalized({"source": SOURCE}, statistics, "target")
+    with pytest.raises(InputError, match="^domains target: no target bank here; found: none$"):
+        normalized({}, statistics, "target")
+    said = r"^scores of 9 clips \(source\), 8 clips \(target\): every bank must score the same"
+    with pytest.raises(InputError, match=said):
+        normalized({"source": SOURCE, "target": TARGET[:8]}, statistics)
+    with pytest.raises(
+        InputError, match="^scores of no bank: every bank must score the same clips"
+    ):
+        normalized({}, statistics)
 
 
 @pytest.mark.parametrize("equal", [[2.0, 2.0], [0.0, 0.0], [1e6, 1e6 * (1 + 1e-15)]])

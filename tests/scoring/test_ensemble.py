@@ -48,7 +48,9 @@ def test_noise_of_the_runs_averages_out():
 
 
 def test_runs_on_other_clips_are_refused():
-    with pytest.raises(InputError, match="fan: the runs scored different clips"):
+    with pytest.raises(InputError, match="^fan: the runs scored different clips$"):
+        mean_scores([{"fan": scores(np.arange(12.0), 1.0)}, {}])
+    with pytest.raises(InputError, match="^fan: the runs scored different clips$"):
         mean_scores(
             [{"fan": scores(np.arange(12.0), 1.0)}, {"fan": scores(np.arange(8.0), 1.0, LABEL[:8])}]
         )

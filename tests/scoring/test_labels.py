@@ -14,6 +14,11 @@ def test_labels_come_from_an_evaluators_folder_or_a_baselines_list(released, sou
     assert [(clip.domain, clip.label) for clip in found] == said
 
 
+def test_the_task_was_held_in_the_year(released):
+    with pytest.raises(InputError, match="^year 2019: "):
+        read_labels(released / "evaluator", 2019)
+
+
 def test_a_machine_that_the_ground_truth_does_not_know_is_unlabelled(released):
     names = [f"section_00_{i:04d}.wav" for i in range(3)]
     write(released / "scores", "mine", names, SCORES[:3], [0, 0, 1])

@@ -45,5 +45,20 @@ def test_later_self_scores_replace_and_complete_the_earlier_ones():
     assert both.extended(6).of.tolist() == [True, True, False, True, False, False]
 
 
+def test_the_first_simulated_window_of_each_normal_one_is_found():
+    simulated = SimulatedWindows(np.array([3, 1, 3, 0, 1]), {})
+    assert len(simulated) == 5 and simulated.first.tolist() == [3, 1, 0]
+    assert simulated.rows[simulated.first].tolist() == [0, 1, 3]
+
+
+def test_banks_are_named_in_the_order_of_the_columns():
+    windows = NormalWindows.of_recordings(np.arange(3))
+    both = dataclasses.replace(windows, domain=np.array(["target", "source", "target"]))
+    assert both.domains == ["source", "target"]
+    assert dataclasses.replace(windows, domain=np.full(3, "target")).domains == ["target"]
+    assert windows.start.tolist() == windows.unsteadiness.tolist() == [0, 0, 0]
+    assert SelfScores.none(3, 2, ["a", "b"]).values["b"].shape == (0, 2)
+
+
 def test_without_simulated_sessions_the_table_is_empty():
     assert len(SimulatedWindows()) == 0

@@ -5,10 +5,12 @@ from sklearn.metrics import roc_auc_score
 from asd_jax.data.dcase import edition
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.official_score import (
+    check_year,
     decision_values,
     harmonic_mean,
     mean_of_machine_means,
     official_score,
+    section_values,
     summary,
 )
 
@@ -203,6 +205,53 @@ def test_2020s_other_average_weighs_machine_types_alike():
     assert mean_of_machine_means(machines) == pytest.approx((0.7 + 0.55) / 2, abs=1e-15)
 
 
+def test_means_are_over_machines_and_sections_for_each_column():
+    machines = {
+        "fan": {"00": {"auc_source": 0.5, "auc_target": 1.0, "pauc": 0.25}},
+        "pump": {"00": {"auc_source": 0.25, "auc_target": 0.5, "pauc": 0.5}},
+    }
+    found = summary(machines, 2024)
+    assert found.arithmetic_mean == {"auc_source": 0.375, "auc_target": 0.75, "pauc": 0.375}
+    third = pytest.approx(1 / 3)
+    assert found.harmonic_mean == {"auc_source": third, "auc_target": 2 / 3, "pauc": third}
+    assert found.official_score == pytest.approx(6 / (2 + 1 + 4 + 4 + 2 + 2))
+    assert (found.year, found.machines) == (2024, machines)
+    # A machine whose target clips have no labels.
+    of_2021 = {"fan": {"00": {"auc_source": 0.5, "pauc_source": 1.0}}}
+    of_2021["pump"] = {"00": of_2021["fan"]["00"] | {"auc_target": 1.0, "pauc_target": 0.5}}
+    found = summary(of_2021, 2021)
+    means = {"auc_source": 0.5, "pauc_source": 1, "auc_target": 1, "pauc_target": 0.5}
+    assert found.arithmetic_mean == means | {"auc": 2 / 3, "pauc": 2.5 / 3}
+    assert found.harmonic_mean == means | {"auc": 3 / 5, "pauc": 3 / 4}
+    assert found.official_score == pytest.approx(6 / (2 + 1 + 2 + 1 + 1 + 2))
+
+
+def test_the_task_was_held_from_2020_to_2026():
+    for year in range(2020, 2027):
+        check_year(year)
+    for year in (2019, 2027):
+        with pytest.raises(InputError, match=f"^year {year}: .* from 2020 to 2026$"):
+            check_year(year)
+
+
+def test_columns_that_lack_clips_are_left_out_if_that_is_asked_for():
+    domain = np.array(["source"] * 4)
+    label = np.array([0, 1, 0, 1])
+    score = np.array([0.0, 1.0, 2.0, 3.0])
+    lacking = []
+    found = section_values("fan section 00", domain, label, score, 2024, lacking)
+    assert found == {"auc_source": 0.75, "pauc": pytest.approx(0.5 + 0.5 * 0.045 / 0.095)}
+    assert lacking == [
+        "fan section 00: auc_target needs normal and anomalous clips, found 0 and 2 (domains must "
+        "be source or target; the rule of year 2020 needs no domains)"
+    ]
+    lacking.clear()
+    assert section_values("fan", domain, 0 * label, score, 2020, lacking) == {}
+    assert lacking == [
+        f"fan: {name} needs normal and anomalous clips, found 4 and 0" for name in ("auc", "pauc")
+    ]
+
+
 def test_the_order_of_clips_and_any_rising_map_of_scores_change_nothing():
     shuffled = [CLIPS[i] for i in np.random.default_rng(1).permutation(len(CLIPS))]
     assert official_score(shuffled, 2024) == official_score(CLIPS, 2024)
@@ -231,6 +280,7 @@ def test_a_perfectly_wrong_machine_floors_the_harmonic_mean_instead_of_dividing_
             "fan section 01: auc needs",
         ),
         ([(*c[:2], "unknown", *c[3:]) for c in CLIPS], 2024, "domains must be source or target"),
+        ([(*c[:2], "unknown", *c[3:]) for c in CLIPS], 2021, "domains must be source or target"),
     ],
 )
 def test_what_cannot_be_scored_is_named(clips, year, said):
@@ -245,6 +295,9 @@ def test_decisions_count_on_each_domains_own_clips():
     assert (values["recall_source"], values["recall_target"]) == (1, 0.5)
     assert values["f1_source"] == pytest.approx(0.8)
     assert values["precision_target"] == 1
+    assert list(values) == [
+        f"{name}_{d}" for d in ("source", "target") for name in ("precision", "recall", "f1")
+    ]
     assert decision_values(["source"] * 3, [0, 1, 1], [0, 1, 0])["recall_source"] == 0.5
     assert decision_values(["unknown"] * 2, [0, 1], [0, 0]) == {
         "precision": 0,

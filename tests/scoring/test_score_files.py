@@ -3,7 +3,52 @@ from scoring.submissions import FILES, LINES, change
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.score_files import score_files
 from asd_jax.scoring.submission import read_submission
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "anomaly_score_fan_section_00_test.csv",
+            ("anomaly_score", "fan", "00", None, "", True),
+        ),
+        ("anomaly_score_fan_section_00.csv", ("anomaly_score", "fan", "00", None, "", False)),
+        (
+            "decision_result_my_fan_section_07_target_test.csv",
+            ("decision_result", "my_fan", "07", "target", "", True),
+        ),
+        ("anomaly_score_fan_id_02.csv", ("anomaly_score", "fan", "02", None, "", True)),
+        (
+            "anomaly_score_DCASE2024T2fan_section_00_test_seed1_Eval.csv",
+            ("anomaly_score", "fan", "00", None, "_seed1_Eval", False),
+        ),
+        (
+            "anomaly_score_DCASE2024T2fan_section_00_test.csv",
+            ("anomaly_score", "fan", "00", None, "", False),
+        ),
+        (
+            "anomaly_score_fan_section_00_test_seed1.csv",
+            ("anomaly_score", "fan", "00", None, "_seed1", False),
+        ),
+    ],
+)
+def test_a_name_says_what_is_in_the_file(tmp_path, name, said):
+    (tmp_path / name).write_text("")
+    (tmp_path / "anomaly_score_z_section_00_test.csv").mkdir()
+    (tmp_path / "anomaly_scores.csv").write_text("")
+    (found,) = score_files(tmp_path)
+    assert found == (tmp_path / name, *said)
+    kinds = ("anomaly_score", "decision_result")
+    other = kinds[1 - kinds.index(found.kind)]
+    assert found.partner == tmp_path / name.replace(found.kind, other)
+
+
+def test_files_are_in_order_of_name(tmp_path):
+    for n in (2, 0, 1):
+        (tmp_path / f"anomaly_score_m{n}_id_00.csv").write_text("")
+    assert [file.machine for file in score_files(tmp_path)] == ["m0", "m1", "m2"]
 
 
 def test_files_of_other_names_are_passed_over(folder):

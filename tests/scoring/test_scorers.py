@@ -5,7 +5,7 @@ import pytest
 from scoring.banks import SOURCE, TARGET, TEST, by_loop
 
 from asd_jax.scoring.options import Scoring
-from asd_jax.scoring.scorers import FOLDS, fit_scorer, folds, scorers_of
+from asd_jax.scoring.scorers import fit_scorer, folds, prepared, scorers_of
 
 DOMAIN = np.repeat(["source", "target"], [len(SOURCE), len(TARGET)])
 
@@ -23,7 +23,7 @@ def test_windows_of_each_domain_go_into_all_folds_and_groups_into_one():
     group = np.repeat(np.arange(30), 2)
     fold = folds(np.repeat(["source", "target"], [40, 20]), group)
     assert np.array_equal(fold[::2], fold[1::2])
-    assert set(fold[:40]) == set(fold[40:]) == set(range(FOLDS))
+    assert set(fold[:40]) == set(fold[40:]) == set(range(10))
 
 
 def test_a_scorer_has_a_column_for_each_domain_and_standardises_by_the_source():
@@ -32,3 +32,11 @@ def test_a_scorer_has_a_column_for_each_domain_and_standardises_by_the_source():
     test, *banks = ((v - SOURCE.mean(0)) / SOURCE.std(0) for v in (TEST, SOURCE, TARGET))
     expected = np.stack([by_loop(test, bank, "euclidean").min(1) for bank in banks], axis=1)
     assert score(TEST) == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_bank_is_standardised_by_itself():
+    scoring = Scoring(distance="euclidean", standardize=True)
+    prepare, banks = prepared(scoring, TARGET, np.full(len(TARGET), "pooled"), ["pooled"])
+    assert list(banks) == ["pooled"]
+    expected = (TEST - TARGET.mean(0)) / TARGET.std(0)
+    assert prepare(TEST)[:, 0] == pytest.approx(expected, abs=1e-12)

@@ -46,6 +46,32 @@ def test_the_order_of_clips_does_not_matter():
     )
 
 
+def test_the_bands_of_a_part_are_one_vector():
+    one = embeddings(0)
+    bands = one.vectors.reshape(30, 2, 2)
+    banded = dataclasses.replace(one, vectors=bands, axes=("clip", "band", "embedding"))
+    found = stacked({"a": banded, "b": embeddings(1)})
+    assert found.axes == ("clip", "layer", "embedding") and found.vectors.shape == (30, 2, 4)
+    np.testing.assert_array_equal(found.vectors, stacked({"a": one, "b": embeddings(1)}).vectors)
+
+
+def test_windows_are_joined_in_order_of_their_start():
+    starts = np.tile([0.0, 5.0], 15)
+    files = np.repeat([f"{n:02}.wav" for n in range(15)], 2)
+    one, other = (
+        dataclasses.replace(embeddings(n), files=files, window_start_seconds=starts)
+        for n in range(2)
+    )
+    order = np.random.default_rng(0).permutation(30)
+    found = stacked({"a": one, "b": other[order]})
+    plain = stacked({"a": one, "b": other})
+    np.testing.assert_array_equal(found.vectors, plain.vectors)
+    np.testing.assert_array_equal(found.window_start_seconds, plain.window_start_seconds)
+    later = dataclasses.replace(other, window_start_seconds=starts + 1)
+    with pytest.raises(InputError, match="^a and b must be of the same windows of the clips$"):
+        stacked({"a": one, "b": later})
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [

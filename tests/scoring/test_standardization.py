@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from asd_jax.scoring.new_session import median_and_deviation, widening_for_few
 from asd_jax.scoring.normal_windows import NormalWindows, SelfScores
 from asd_jax.scoring.standardization import (
-    SIMULATION_MARGIN,
     Standardization,
     scale_of,
     statistics_of,
@@ -43,10 +43,36 @@ def test_the_usual_score_is_the_median_of_the_banks_own_sounds():
         assert found[name][0] == usual
         widened = [found[name][1] / (mad * spread * np.sqrt(1 + 1 / n))]
         assert 1 < widened[0] < 3  # the quantile of t over that of the normal distribution
-    # banks of the same scores lend each other their relative deviation, 0.4 and 0.043
+    # Banks of the same scores lend each other their relative deviation, with the weight of five
+    # recordings: 0.4 of the usual score and 4 / 94.
     of = apart["source"]
     lent = statistics_of("a", windows_of(4, 3), {"source": of, "target": of})
-    assert lent["target"][1] > 2 * found["target"][1] and lent["source"][1] < found["source"][1]
+    square = {"source": (1 / 2.5) ** 2, "target": (4 / 94) ** 2}
+    both = (4 * square["source"] + 3 * square["target"]) / 7
+    for name, usual, n in (("source", 2.5, 4), ("target", 94.0, 3)):
+        relative = np.sqrt((n * square[name] + 5 * both) / (n + 5))
+        expected = mad * relative * usual * widening_for_few(n)
+        assert lent[name] == (usual, pytest.approx(expected, rel=2e-5))
+    assert set(apart["target"].of) == {True}
+
+
+def test_recordings_count_for_the_deviation_and_only_windows_that_have_scores():
+    windows = dataclasses.replace(
+        NormalWindows.of_recordings(np.arange(12) // 2), domain=np.full(12, "pooled")
+    )
+    of = np.arange(12) % 5 > 0  # nine windows of six recordings
+    scores = np.arange(9.0)[:, None] + 1
+    found = statistics_of("a", windows, {"pooled": SelfScores(of, {"a": scores})})
+    usual, deviation = median_and_deviation(scores[:, 0])
+    assert found == {"pooled": (usual, deviation * widening_for_few(6))}
+
+
+def test_a_usual_score_of_zero_has_no_relative_deviation_to_lend():
+    scores = np.array([[-1.0, 0], [0, 0], [1, 0], [0, 10], [0, 20], [0, 30]])
+    of = SelfScores(np.ones(6, bool), {"a": scores})
+    found = statistics_of("a", windows_of(3, 3), {"source": of, "target": of})
+    for name, deviation in (("source", 1.4826), ("target", 14.826)):
+        assert found[name][1] == pytest.approx(deviation * widening_for_few(3))
 
 
 def test_one_threshold_fits_both_banks():
@@ -58,5 +84,32 @@ def test_one_threshold_fits_both_banks():
     assert scale_of(windows, standardized, sessions) == pytest.approx({"source": 1, "target": 3})
     none = {"source": False, "target": False}
     assert scale_of(windows, standardized, none) == {"source": 1.0, "target": 1.0}
-    one = scale_of(windows, {"source": normal, "target": normal}, {"source": True, "target": False})
-    assert one["source"] == 1 and 1 < one["target"] <= SIMULATION_MARGIN
+    # Simulated sessions show less than recorded ones, so their limit gets a margin.
+    half = {"source": True, "target": False}
+    one = scale_of(windows, {"source": normal, "target": normal}, half)
+    assert one == pytest.approx({"source": 1, "target": 1.25})
+    assert scale_of(windows, {"source": 9 * normal}, {"source": True}) == {"source": 1.0}
+
+
+def test_sessions_weigh_alike_in_a_scale_and_recordings_where_sessions_are_simulated():
+    """The two highest scores of each domain are its second session, the windows in turn."""
+    domain = np.tile(["source", "target"], 40)
+    session = np.repeat([0, 1], [76, 4])
+    windows = dataclasses.replace(
+        NormalWindows.of_recordings(np.arange(80)), domain=domain, session=session
+    )
+    score = np.r_[np.linspace(1, 2, 38), 10, 20.0]
+    of = {"source": score, "target": score}
+    found = scale_of(windows, of, {"source": True, "target": False})
+    # 95 %: the last of 40 if both sessions weigh the same, the 39th if all recordings do.
+    assert found == pytest.approx({"source": 20 / 12.5, "target": 1})
+
+
+def test_a_limit_of_few_sessions_is_students_and_none_lies_below_one_deviation():
+    windows = dataclasses.replace(windows_of(6, 4), session=np.arange(10))
+    of = {"source": np.array([-1.0, 0, 1, 2, 3, 4]), "target": np.full(4, -9.0)}
+    n, mean, std = 6, 1.5, np.std([-1.0, 0, 1, 2, 3, 4], ddof=1)
+    limit = scipy.stats.t(n - 1, mean, std * np.sqrt(1 + 1 / n)).ppf(0.95)
+    assert limit > 4  # above the highest
+    found = scale_of(windows, of, {"source": True, "target": True})
+    assert found == pytest.approx({"source": limit, "target": 1})

@@ -1,17 +1,130 @@
 import re
+from pathlib import Path
 
 import pytest
 from scoring.submissions import FILES, SCORES, change, write
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.labels import read_labels
+from asd_jax.scoring.problems import Problems
+from asd_jax.scoring.score_files import ScoredClip, score_file
 from asd_jax.scoring.submission import read_submission
+from asd_jax.scoring.submission_checks import check_clips, check_runs, check_sections, some
 
 
 def test_dev_files_beside_are_a_fault_of_a_submission(folder):
     with pytest.raises(InputError, match="ToyCar section 00 is not of the evaluation set"):
         read_submission(folder, expected={"fan": [("00", "")]}, strict=True)
     read_submission(folder, machines=["fan"], expected={"fan": [("00", "")]}, strict=True)
+
+
+def problems_of(check, *args, **options):
+    problems = Problems()
+    check(*args, problems=problems, **options)
+    return [problem.text for problem in problems]
+
+
+def scored(machine="fan", section="00", domain="source", *files):
+    return [ScoredClip(machine, section, file, domain, -1, 1.0, None) for file in files or ("a",)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, []),
+        ({"expected": {"fan": [("00", "")]}}, []),
+        ({"expected": {"fan": [("00", "source")]}}, []),
+        (
+            {"expected": {"fan": [("00", "target")]}},
+            ["runs: no anomaly scores of fan section 00, target domain"],
+        ),
+        (
+            {"expected": {"fan": [("01", "")], "pump": [("00", "")]}},
+            [
+                "runs: no anomaly scores of fan section 01",
+                "runs: no anomaly scores of pump section 00",
+            ],
+        ),
+        # Of machines that are asked for, only those count.
+        ({"expected": {"pump": [("00", "")]}, "machines": ["fan"], "strict": True}, []),
+        ({"machines": ["fan", "fun"]}, ["runs: no files of machine fun"]),
+        ({"strict": True}, []),
+        ({"expected": {"fan": [("00", "")]}, "strict": True}, []),
+        (
+            {"expected": {"fan": [("01", "")]}, "strict": True},
+            [
+                "runs: no anomaly scores of fan section 01",
+                "runs: fan section 00 is not of the evaluation set; leave its files out, or "
+                "choose --machines",
+            ],
+        ),
+    ],
+)
+def test_sections_are_those_that_are_expected(options, said):
+    given = {"machines": (), "expected": None, "strict": False} | options
+    assert problems_of(check_sections, Path("runs"), scored(), **given) == said
+
+
+def test_a_folder_without_scores_is_told_once():
+    options = {"machines": (), "strict": False}
+    (said,) = problems_of(check_sections, Path("runs"), [], expected=None, **options)
+    assert said == (
+        "runs: no anomaly_score_<machine>_section_<SS>_test.csv (2020: "
+        "anomaly_score_<machine>_id_<ID>.csv)"
+    )
+    (said,) = problems_of(
+        check_sections, Path("runs"), [], expected={"fan": [("00", "")]}, **options
+    )
+    assert said == "runs: no anomaly scores of fan section 00"
+
+
+def test_each_domain_of_a_section_is_one_run(tmp_path):
+    names = [f"anomaly_score_fan_section_00_{domain}_test.csv" for domain in ("source", "target")]
+    files = [score_file(Path(name)) for name in names]
+    decisions = [score_file(file.partner) for file in files]
+    assert problems_of(check_runs, Path("runs"), [*files, *decisions]) == []
+    other = score_file(Path(names[0].replace("test", "test_seed1")))
+    assert problems_of(check_runs, Path("runs"), [other, *files]) == [
+        "runs: 2 score files of fan section 00 (_seed1, ); give each run a folder"
+    ]
+
+
+def test_the_first_names_are_listed_and_the_others_counted():
+    assert some(["a"]) == "a" and some(["a", "b", "c"]) == "a, b, c"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+def test_clips_are_compared_with_the_ground_truth_of_their_section():
+    known = {("fan", f"section_00_{n:04}.wav"): ("source", n % 2) for n in range(6)}
+    names = [name for _, name in known]
+    assert (
+        problems_of(check_clips, Path("runs"), scored("fan", "00", "source", *names), known) == []
+    )
+    assert (
+        problems_of(check_clips, Path("runs"), scored("pump", "00", "source", *names), known) == []
+    )
+    assert (
+        problems_of(check_clips, Path("runs"), scored("fan", "01", "source", *names), known) == []
+    )
+    fewer = scored("fan", "00", "source", *names[4:], "new.wav")
+    assert problems_of(check_clips, Path("runs"), fewer, known) == [
+        "runs: fan section 00: no score for section_00_0000.wav, section_00_0001.wav, "
+        "section_00_0002.wav and 1 more",
+        "runs: fan section 00: the ground truth does not know new.wav",
+    ]
+    # Clips that name their own label stand for as many of the released ones.
+    named = [clip._replace(label=1) for clip in scored("fan", "00", "source", "x", "y")]
+    assert problems_of(
+        check_clips, Path("runs"), [*named, *scored("fan", "00", "source", *names[4:])], known
+    ) == ["runs: fan section 00: no score for 2 source normal"]
+    zero = [clip._replace(label=0) for clip in named]
+    assert problems_of(
+        check_clips, Path("runs"), [*zero, *scored("fan", "00", "source", *names[4:])], known
+    ) == ["runs: fan section 00: no score for 2 source anomaly"]
+    twice = scored("fan", "00", "source", "a", "b", "a") + scored("pump", "00", "source", "a")
+    assert problems_of(check_clips, Path("runs"), twice, None) == [
+        "runs: fan/a is scored in two files"
+    ]
 
 
 def test_decisions_may_be_left_out_unless_they_are_asked_for(folder):

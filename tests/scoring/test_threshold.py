@@ -68,8 +68,30 @@ def test_the_extreme_value_tail_reaches_beyond_the_highest_score():
         for _ in range(20)
     ]
     assert np.mean(found) == pytest.approx(np.log(1000), rel=0.25)
-    # two in the tail: plain quantile
-    assert threshold(np.arange(10.0), decision="extreme_value", quantile=0.999) > 8
+    # Two in the tail: the plain quantile, as for a quantile inside the body of the scores.
+    for scores, quantile in ((np.arange(10.0), 0.999), (RNG.exponential(size=500), 0.75)):
+        found = threshold(scores, decision="extreme_value", quantile=quantile)
+        assert found == np.quantile(scores, quantile)
+
+
+@pytest.mark.parametrize("count", [15, 500])
+def test_the_extreme_value_tail_is_scipys_above_the_80_percent_quantile(count):
+    """Three scores are enough for a tail."""
+    scores = np.random.default_rng(3).exponential(size=count)
+    start = np.quantile(scores, 0.8)
+    excess = scores[scores > start] - start
+    assert len(excess) == count / 5
+    shape, _, scale = scipy.stats.genpareto.fit(excess, floc=0)
+    # One in a hundred of all scores is one in twenty of the highest fifth.
+    expected = start + scipy.stats.genpareto.ppf(0.95, shape, 0, scale)
+    found = threshold(scores, decision="extreme_value", quantile=0.99)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_gamma_threshold_at_the_90_percent_quantile_is_the_default():
+    scores = RNG.gamma(3, 2, 50)
+    assert threshold(scores) == threshold(scores, decision="gamma", quantile=0.9)
+    assert np.isfinite(threshold([1.0, 2.0, 4.0]))
 
 
 def test_scores_without_neighbour_are_left_out():
@@ -83,6 +105,8 @@ def test_scores_without_neighbour_are_left_out():
         ([1.0, 2.0, 2.0], {}, "at least 3 different"),
         ([1.0, 2.0, 3.0], {"decision": "guess"}, "gamma"),
         ([1.0, 2.0, 3.0], {"quantile": 90.0}, "between 0 and 1"),
+        ([1.0, 2.0, 3.0], {"quantile": 1.0}, "between 0 and 1"),
+        ([1.0, 2.0, 3.0], {"quantile": 0.0}, "between 0 and 1"),
     ],
 )
 def test_what_no_threshold_can_be_learned_from_is_named(scores, options, said):

@@ -2,11 +2,12 @@
 
 import socket
 import types
+from pathlib import Path
 
 import pytest
 from watch_service import until
 
-from asd_jax.service import connections
+from asd_jax.service import connections, uploads
 from asd_jax.service.connections import TimedProtocol
 
 
@@ -34,11 +35,12 @@ class Protocol(TimedProtocol):
 @pytest.fixture
 def connected(monkeypatch):
     monkeypatch.setattr(
-        "uvicorn.protocols.http.h11_impl.H11Protocol.connection_made", lambda *_: None
+        "uvicorn.protocols.http.h11_impl.H11Protocol.connection_made",
+        lambda protocol, _: protocol.connections.add(protocol),
     )
 
     def connect(open_connections=1):
-        protocol = Protocol(open_connections)
+        protocol = Protocol(open_connections - 1)
         protocol.connection_made(protocol.transport)
         return protocol
 
@@ -50,6 +52,22 @@ def test_a_connection_without_a_request_is_closed_when_the_time_is_over(connecte
     assert silent.timers[0][0] == connections.REQUEST_SECONDS and not silent.closed
     silent.pass_by()
     assert silent.closed == "closed" and not silent.timers
+
+
+def test_the_limits_are_those_of_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+    assert (
+        f"the head of a request must come within {connections.REQUEST_SECONDS:g} s, a recording "
+        f"within {uploads.UPLOAD_SECONDS:g} s; at {connections.CONNECTIONS} connections further"
+    ) in page
+    assert connections.MOST_OPEN == 256  # of the 1024 files that a process may open by default
+
+
+def test_a_connection_that_its_client_has_closed_is_left_alone(connected):
+    client = connected()
+    client.closed = "by the client"
+    client.pass_by()
+    assert client.closed == "by the client" and not client.timers
 
 
 def test_a_connection_that_asks_again_or_waits_for_an_answer_stays(connected):

@@ -28,6 +28,7 @@ def test_a_state_is_read_as_it_is_and_what_is_unknown_is_left_out(read):
     assert found["asd_alarm", "pump"] == 1 and ("asd_time", "pump") not in found
     counted = found["asd_windows_total", "pump"], found["asd_dropped_total", "pump"]
     assert counted == (7, 2) and found["process_open_fds",] > 0
+    assert "python_info" in {name for name, *_ in found}
 
 
 @pytest.mark.parametrize("state", MICROPHONE)

@@ -4,6 +4,7 @@ import threading
 import numpy as np
 import pytest
 
+from asd_jax.detector.stream import Event
 from asd_jax.service.sources import Sound, SourceLost, listen
 
 
@@ -41,19 +42,43 @@ def test_a_source_that_fails_is_opened_again_and_its_loss_reported_once():
 
 
 @pytest.mark.parametrize(
-    "seconds, waits", [(1.0, [1, 2, 4, 8, 16]), (40.0, [1, 1, 1, 1, 1])], ids=["flaps", "works"]
+    "seconds, waits",
+    [(1.0, [1, 2, 4, 8, 16, 30, 30]), (29.0, [1, 2, 4, 8, 16, 30, 30]), (30.0, [1] * 7)],
+    ids=["flaps", "nearly works", "works"],
 )
 def test_the_wait_begins_anew_only_after_a_source_has_worked_for_long(seconds, waits, monkeypatch):
-    steps = Steps([2] * 5, seconds)
+    steps = Steps([2] * 7, seconds)
     waited = []
     monkeypatch.setattr(steps.stop, "wait", waited.append)
     listen(steps.read, steps.take, steps.stop, clock=lambda: steps.now)
     assert waited == waits
 
 
+def test_a_loss_lasts_from_the_failure_to_the_first_sound():
+    steps = Steps([1, 2], 40.0)
+    taken = []
+    listen(steps.read, taken.append, steps.stop, first_wait=0.001, clock=lambda: steps.now)
+    events = [(item.event, item.message) for item in taken if isinstance(item, Event)]
+    assert events == [
+        ("source_lost", "no route; trying again"),
+        ("source_back", "after 40 s"),
+        ("source_lost", "no route; trying again"),
+    ]
+
+
+def test_a_recording_is_told_from_others_by_the_microsecond_of_its_change():
+    block = Sound(np.ones(4, np.float32), 16000, 1e9 + 0.25, "a.wav")
+    assert block.changed_us == 1_000_000_000_250_000
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        block.ended = 0.0  # it may wait in a queue meanwhile
+
+
 def test_a_fault_of_a_reader_does_not_end_the_watch(capsys):
+    attempts = []
+
     def read(stop):
-        if not taken:
+        attempts.append(stop)
+        if len(attempts) == 1:
             raise ZeroDivisionError("a fault of a library")
         stop.set()
         yield Sound(np.ones(4, np.float32), 16000, 0.0)

@@ -2,6 +2,9 @@
 
 import threading
 
+import pytest
+from watch_service import soon
+
 from asd_jax.service.window_queue import WAITING, WindowQueue
 
 
@@ -9,32 +12,51 @@ def taken(queue):
     return list(iter(queue.get, None))
 
 
+@pytest.fixture
+def reader():
+    """Returns a function that puts so many items into a queue in a thread, which is returned."""
+
+    def reader(queue, count):
+        thread = threading.Thread(
+            target=lambda: [queue.put(number) for number in range(count)], daemon=True
+        )
+        thread.start()
+        thread.join(0.05)
+        return thread
+
+    return reader
+
+
 def test_a_live_source_loses_the_oldest_windows_and_counts_them():
     queue = WindowQueue(live=True)
-    for number in range(WAITING + 3):
+    for number in range(8):
         queue.put(number)
-    assert queue.dropped == 3 and taken(queue) == list(range(3, WAITING + 3))
+    assert queue.dropped == 0 and WAITING == 8
+    for number in range(8, 11):
+        queue.put(number)
+    assert queue.dropped == 3 and taken(queue) == list(range(3, 11))
     assert queue.get() is None
 
 
-def test_a_reader_of_files_waits_and_loses_nothing():
+def test_a_reader_of_files_waits_for_room_and_loses_nothing(reader):
     queue = WindowQueue(live=False)
-    thread = threading.Thread(target=lambda: [queue.put(n) for n in range(WAITING + 2)])
-    thread.start()
-    thread.join(0.05)
-    assert thread.is_alive()  # two windows too many
+    thread = reader(queue, WAITING)
+    assert not thread.is_alive()  # there was room for all
+    thread = reader(queue, 2)
     found = []
-    while thread.is_alive() or len(found) < WAITING + 2:
-        item = queue.get()
-        found += [] if item is None else [item]
-    assert queue.dropped == 0 and found == list(range(WAITING + 2))
+    for _ in range(2):
+        assert thread.is_alive()
+        found.append(soon(queue.get))
+        thread.join(0.05)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert queue.dropped == 0 and found + taken(queue) == [*range(WAITING), 0, 1]
 
 
-def test_a_queue_that_is_closed_lets_its_reader_end():
+def test_a_queue_that_is_closed_lets_its_reader_end(reader):
     queue = WindowQueue(live=False)
-    thread = threading.Thread(target=lambda: [queue.put(n) for n in range(WAITING + 1)])
-    thread.start()
-    thread.join(0.05)
-    queue.close()
-    thread.join(0.5)
+    thread = reader(queue, WAITING + 2)
+    assert thread.is_alive()
+    soon(queue.close)
+    thread.join(5)
     assert not thread.is_alive()

@@ -227,7 +227,7 @@ def _closest_rows_on_device(query, bank, k, distance, own):
 def _exact(query, bank, rows, distance):
     """Returns the distances of each query to the given rows of the bank, from the differences."""
     distances = np.empty(rows.shape)
-    step = max(1, 2**22 // max(1, rows.shape[1] * query.shape[1]))  # 32 MiB of differences
+    step = max(1, 2**22 // (rows.shape[1] * query.shape[1]))  # 32 MiB of differences
     for start in range(0, len(query), step):
         part = slice(start, start + step)
         flat = unit_or_plain(bank[rows[part].ravel()], distance)

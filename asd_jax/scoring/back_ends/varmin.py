@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.fitted import Bank, Fitted, fit_by_folds
 from asd_jax.scoring.back_ends.knn import nearest, unit_or_plain
 from asd_jax.scoring.distances import distances
@@ -43,17 +42,13 @@ def varmin(
     Complexity: O(r^2 e) to fit, O(n r e) to score.
 
     Raises:
-        InputError: a bank has fewer than 3 clips, from which no covariance can be estimated.
+        InputError: a bank has fewer than 3 clips.
     """
 
     def fit(bank):
         return {d: _scorer(vectors, distance, k, in_log, bands) for d, vectors in bank.items()}
 
-    for domain, vectors in bank.items():
-        if len(vectors) < 3:
-            raise InputError(
-                f"{domain}: varmin needs 3 training clips, found {len(vectors)}; use knn"
-            )
+    # A covariance cannot be estimated from fewer.
     return fit_by_folds(fit, bank, fewest=3)
 
 

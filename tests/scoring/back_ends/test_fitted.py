@@ -30,7 +30,7 @@ def test_a_test_clip_is_scored_by_the_fit_to_the_whole_bank():
 
 def test_the_cost_is_one_fit_and_one_for_each_fold_of_each_domain():
     fits = []
-    fitted = fit_by_folds(lambda bank: fits.append(0) or distance_to_mean(bank), BANK, folds=5)
+    fitted = fit_by_folds(lambda bank: fits.append(0) or distance_to_mean(bank), BANK)
     fitted.self_scores()
     assert len(fits) == 1 + 2 * 5
 
@@ -40,6 +40,11 @@ def test_what_leaves_too_few_clips_to_fit_has_no_self_score():
     found = fit_by_folds(distance_to_mean, bank, fewest=2).self_scores()
     assert np.isnan(found["target"]["target"]).all()
     assert np.isfinite(found["source"]["source"]).all()
+    # As many as are needed may be left.
+    three = fit_by_folds(distance_to_mean, {"target": TARGET[:3]}, fewest=2).self_scores()
+    assert np.isfinite(three["target"]["target"]).all()
+    two = fit_by_folds(distance_to_mean, {"target": TARGET[:2]}).self_scores()["target"]["target"]
+    assert two == pytest.approx(np.full(2, np.linalg.norm(TARGET[0] - TARGET[1])), abs=1e-14)
     with pytest.raises(
         InputError, match="^target: this back end needs 3 training clips, found 2; use knn$"
     ):

@@ -17,3 +17,6 @@ def test_k_means_keeps_the_target_clips_and_condenses_the_source(distance):
     assert found["source"] == pytest.approx(
         by_loop(TEST, model.cluster_centers_, distance).min(1), abs=1e-12
     )
+    # As many centres as clips are the clips.
+    all_of_them = k_means({"source": TARGET}, distance=distance, centres=1000).score(TARGET)
+    assert all_of_them["source"] == pytest.approx(np.zeros(len(TARGET)), abs=1e-7)

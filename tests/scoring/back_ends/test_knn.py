@@ -44,6 +44,26 @@ def test_self_scores_leave_only_the_clip_itself_out(distance, k):
     assert found["source"]["target"] == pytest.approx(across, abs=1e-14)
 
 
+@pytest.mark.usefixtures("blocks")
+def test_self_scores_of_groups_leave_a_tenth_of_them_out():
+    group = np.arange(70) // 3  # 24 groups in ten folds
+    fold = group % 10
+    own = knn({"source": BANK}, k=2).self_scores({"source": group})["source"]["source"]
+    pairs = by_loop(BANK, BANK, "cosine")
+    pairs[fold[:, None] == fold] = np.inf
+    assert own == pytest.approx(np.sort(pairs, axis=1)[:, :2].mean(1), abs=1e-14)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_neighbours_of_scaled_distances_are_chosen_after_scaling(distance):
+    scale = RNG.uniform(0.1, 10, len(BANK))
+    expected = by_loop(TEST, BANK, distance) / scale
+    distances, rows = nearest(TEST, BANK, 3, distance, scale=scale)
+    assert np.array_equal(rows, np.argsort(expected, axis=1)[:, :3])
+    assert distances == pytest.approx(np.sort(expected, axis=1)[:, :3], abs=1e-14)
+
+
 def test_a_double_has_distance_zero_exactly_and_is_a_clips_own_neighbour():
     bank = np.concatenate([BANK, BANK[:3]]) * 1e3
     for distance in ("cosine", "euclidean"):
@@ -128,11 +148,91 @@ def large(monkeypatch):
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_the_float32_search_of_large_banks_finds_the_same_neighbours(distance, k, on_device):
     bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
-    for queries, own in ((TEST, False), (bank, True)):
+    for queries, own in ((TEST, False), (bank[: len(TEST)], False), (bank, True)):
         expected = nearest(queries, bank.astype(np.float64), k, distance, leave_one_out=own)
         found = nearest(queries, bank, k, distance, leave_one_out=own, on_device=on_device)
         assert np.array_equal(found[1], expected[1])
         assert np.array_equal(found[0], expected[0])
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The precision, and the number of queries, of each search on the host."""
+    found = []
+    original = module._closest_rows
+
+    def recorded(query, *args, **options):
+        found.append((query.dtype, len(query)))
+        return original(query, *args, **options)
+
+    monkeypatch.setattr(module, "_closest_rows", recorded)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rows", "k", "options", "precision"),
+    [
+        (20, 1, {}, np.float32),
+        (19, 1, {}, np.float64),
+        (20, 11, {}, np.float32),
+        (20, 12, {}, np.float64),  # with eight to spare, and one beyond them
+        (20, 1, {"scale": np.ones(20)}, np.float64),
+    ],
+)
+def test_only_a_large_bank_is_searched_in_float32_first(
+    monkeypatch, searches, rows, k, options, precision
+):
+    monkeypatch.setattr(module, "_LARGE", 20)
+    bank = np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32)
+    nearest(TEST[:1, :3], bank, k, **options)
+    assert searches[0] == (precision, 1)
+    searches.clear()
+    nearest(TEST[:1, :3], bank.astype(np.float64), k, **options)
+    assert searches == [(np.float64, 1)]
+
+
+def test_a_bank_is_large_from_100_000_clips_on(searches):
+    bank = np.arange(1e5, dtype=np.float32)[:, None]
+    for rows, precision in ((bank, np.float32), (bank[1:], np.float64)):
+        searches.clear()
+        nearest(np.array([[5.0]]), rows, 1, "euclidean")
+        assert searches[0] == (precision, 1)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_clips_far_apart_are_searched_in_float32_alone(searches, distance):
+    bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
+    found = nearest(bank[:20], bank, 2, distance)[1]
+    assert searches == [(np.float32, 20)] and found[:, 0].tolist() == list(range(20))
+
+
+@pytest.mark.usefixtures("large")
+def test_only_the_queries_in_doubt_are_searched_again(searches):
+    """The first ten rows of the bank are one clip, to which the first query is the nearest."""
+    bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
+    bank[:10] = bank[0]
+    nearest(bank[9:20], bank, 2, "euclidean", leave_one_out=False)
+    assert searches == [(np.float32, 11), (np.float64, 1)]
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("on_device", [False, True])
+def test_zero_vectors_in_a_bank_need_no_second_search(searches, on_device):
+    """Their distance of 1 is more than that of the nearest clips."""
+    bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
+    bank[20:60] = 0
+    found = nearest(bank[:20] + 0.1, bank, 2, "cosine", on_device=on_device)[1]
+    assert found[:, 0].tolist() == list(range(20))
+    assert searches == ([] if on_device else [(np.float32, 20)])
+
+
+@pytest.mark.usefixtures("large")
+def test_the_device_searches_only_if_it_is_asked(searches):
+    bank = np.random.default_rng(1).normal(size=(300, 12)).astype(np.float32)
+    for on_device, count in ((True, 0), (False, 1)):
+        knn({"source": bank}, on_device=on_device).score(TEST)
+        assert len(searches) == count
 
 
 @pytest.mark.usefixtures("large")

@@ -17,11 +17,23 @@ def test_mem_mixup_extends_the_target_bank_towards_its_nearest_sources(distance)
         for t, row in zip(TARGET, pairs, strict=True)
         for j in np.argsort(row)[:5]
     ]
-    fitted = mem_mixup(BANK, distance=distance, mixup_k=5)
-    expected = by_loop(TEST, np.concatenate([TARGET, mixed]), distance).min(1)
-    assert fitted.score(TEST)["target"] == pytest.approx(expected, abs=1e-14)
-    own = knn(BANK, distance=distance).self_scores()  # statistics come from real clips only
-    assert np.array_equal(fitted.self_scores()["target"]["target"], own["target"]["target"])
+    every = by_loop(TEST, np.concatenate([TARGET, mixed]), distance)
+    for k in (1, 3):
+        fitted = mem_mixup(BANK, distance=distance, mixup_k=5, k=k)
+        expected = np.sort(every, axis=1)[:, :k].mean(1)
+        assert fitted.score(TEST)["target"] == pytest.approx(expected, abs=1e-14)
+        plain = knn(BANK, distance=distance, k=k)
+        assert np.array_equal(fitted.score(TEST)["source"], plain.score(TEST)["source"])
+        # Statistics come from real clips only.
+        own = plain.self_scores()["target"]["target"]
+        assert np.array_equal(fitted.self_scores()["target"]["target"], own)
+
+
+def test_the_weight_may_be_that_of_either_clip_alone():
+    target = mem_mixup(BANK, weight=1.0).score(TEST)["target"]
+    assert target == pytest.approx(knn(BANK).score(TEST)["target"], abs=1e-14)
+    both = knn({"target": np.concatenate([TARGET, SOURCE])}).score(TEST)["target"]
+    assert mem_mixup(BANK, weight=0.0).score(TEST)["target"] == pytest.approx(both, abs=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scoring.banks import BANK, SOURCE, TEST, unit
+from scoring.banks import BANK, SOURCE, TEST, by_loop, unit
 
 from asd_jax.runtime.errors import InputError
 from asd_jax.scoring.back_ends.chosen import BACK_ENDS, fit_back_end
+from asd_jax.scoring.back_ends.varmin import varmin
 from asd_jax.scoring.options import DEFAULT
 
 
@@ -29,6 +30,35 @@ def of_one_band(test, bank, k, in_log):
     return (between - alpha * b).min(1), u - alpha * v, u
 
 
+def test_varmin_of_euclidean_distances_takes_them_as_they_are(monkeypatch):
+    """Blocks of queries and of the bank change nothing."""
+    inside = by_loop(SOURCE, SOURCE, "euclidean")
+    np.fill_diagonal(inside, np.inf)
+    b = np.sort(inside, axis=1)[:, :4].mean(1)
+    u = inside.min(1)
+    v = b[inside.argmin(1)]
+    weight = np.cov(u, v)[0, 1] / np.var(v, ddof=1)
+    expected = (by_loop(TEST, SOURCE, "euclidean") - weight * b).min(1)
+    for rows, columns in ((1024, 4096), (4, 8)):
+        monkeypatch.setattr("asd_jax.scoring.back_ends.varmin._QUERY_ROWS", rows)
+        monkeypatch.setattr("asd_jax.scoring.back_ends.varmin._BANK_ROWS", columns)
+        found = varmin({"source": SOURCE}, distance="euclidean").score(TEST)["source"]
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_zero_vector_is_at_half_a_distance_from_everything():
+    bank = {"source": np.eye(5)}  # of one density, so that nothing is taken from the distance
+    assert varmin(bank).score(np.zeros((2, 5)))["source"] == pytest.approx([0.5, 0.5], abs=1e-15)
+    zeros = {"source": np.zeros((3, 5))}
+    found = varmin(zeros).score(np.stack([np.zeros(5), np.ones(5)]))["source"]
+    assert found == pytest.approx([0.5, 0.5], abs=1e-15)
+
+
+def test_the_logarithm_of_a_copy_is_finite():
+    found = varmin({"source": np.repeat(np.eye(3), 2, axis=0)}, k=1, in_log=True)
+    assert found.score(np.eye(3))["source"] == pytest.approx(np.full(3, np.log(1e-12)))
+
+
 @pytest.mark.parametrize("k, in_log", [(4, False), (1, True)])
 @pytest.mark.parametrize("by_band", [True, False])
 def test_varmin_is_the_published_equations(k, in_log, by_band):
@@ -49,5 +79,7 @@ def test_varmin_of_a_bank_without_varying_density_is_the_nearest_distance():
     bank = {"source": np.eye(5) + 0.0}
     found = BACK_ENDS["varmin"](bank, DEFAULT, 1).score(np.full((1, 5), 2.0))["source"]
     assert found == pytest.approx(0.5 * (1 - 1 / np.sqrt(5)), abs=1e-15)
-    with pytest.raises(InputError, match="source: varmin needs 3 training clips, found 2; use knn"):
+    said = "^source: this back end needs 3 training clips, found 2; use knn$"
+    with pytest.raises(InputError, match=said):
         BACK_ENDS["varmin"]({"source": SOURCE[:2]}, DEFAULT, 1)
+    assert np.isfinite(varmin({"source": SOURCE[:3]}).score(TEST)["source"]).all()
