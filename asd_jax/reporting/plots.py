@@ -129,12 +129,10 @@ def score_histograms(
             panel.set_ylabel("clips")
             panel.yaxis.get_major_locator().set_params(integer=True)
         # One legend serves all panels, with each name once.
-        drawn = [panel.get_legend_handles_labels() for panel in axes[:, 0]]
-        named = {
-            label: handle
-            for handles, labels in drawn
-            for handle, label in zip(handles, labels, strict=True)
-        }
+        named = {}
+        for panel in axes[:, 0]:
+            handles, labels = panel.get_legend_handles_labels()
+            named |= dict(zip(labels, handles, strict=True))
         axes[0, 0].figure.legend(
             named.values(), named.keys(), loc="outside upper center", ncols=len(named)
         )
@@ -238,9 +236,7 @@ def training_curves(rows: Sequence[Mapping[str, float | int]]) -> str:
         for panel, name in zip(axes[:, 0], names, strict=True):
             points = [(row["step"], row[name]) for row in rows if name in row]
             # A line of one point would be invisible, so few points get markers.
-            panel.plot(
-                *zip(*points, strict=True), color=NORMAL, marker="." if len(points) < 30 else ""
-            )
+            panel.plot(*np.transpose(points), marker="." if len(points) < 30 else "")
             # Beside a panel this low, a long name would be cut.
             panel.set_title(units.get(name, name), loc="left")
         axes[-1, 0].set_xlabel("step")

@@ -85,7 +85,7 @@ PLOTS = {
     ),
     "roc": (
         lambda: plots.roc_curves(
-            {"source": (LABEL, SCORE), "tied": (LABEL, np.round(SCORE))},
+            {"source": (LABEL, SCORE), "tied": (LABEL, np.round(SCORE) - 2 * LABEL)},
         ),
         ["pAUC region (up to 0.1)", "chance", "source", "tied"],
     ),

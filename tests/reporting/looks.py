@@ -6,13 +6,23 @@ After a change of a plot that is wanted, and was looked at, the file is written 
 """
 
 import itertools
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "plots.txt"
+
+
+def golden_looks() -> dict[str, list[str]]:
+    """Returns {name of a plot: lines of text}, as they are kept."""
+    parts = re.findall(r"^# (.*)\n((?:[^#].*\n)*)", GOLDEN.read_text(), re.MULTILINE)
+    return {name: lines.splitlines() for name, lines in parts}
 
 
 def looks(figure: Figure) -> Iterator[str]:

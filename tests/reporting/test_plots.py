@@ -1,16 +1,13 @@
 import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
 from matplotlib.text import Text
 from reporting.drawn import PLOTS, drawn
-from reporting.looks import looks
+from reporting.looks import golden_looks, looks
 
 from asd_jax.reporting import plots
 from asd_jax.scoring.intervals import Interval
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "plots.txt"
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -42,9 +39,9 @@ def test_no_title_and_no_label_of_a_plot_is_cut(name):
 @pytest.mark.parametrize("name", PLOTS)
 def test_a_plot_looks_as_it_did_when_it_was_last_looked_at(name):
     """See looks.py for how the file is made."""
-    golden = dict(re.findall(r"^# (.*)\n((?:[^#].*\n)*)", GOLDEN.read_text(), re.MULTILINE))
+    golden = golden_looks()
     assert list(golden) == list(PLOTS)
-    assert list(looks(drawn(name)[1])) == golden[name].splitlines()
+    assert list(looks(drawn(name)[1])) == golden[name]
 
 
 def test_a_name_that_fits_is_shown_whole():

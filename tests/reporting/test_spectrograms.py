@@ -2,7 +2,8 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from reporting.drawn import PLOTS
+from reporting.drawn import PLOTS, drawn
+from reporting.looks import golden_looks, looks
 
 from asd_jax.features.filter_bank import DECIBELS
 from asd_jax.reporting.spectrograms import decibel_range, spectrograms
@@ -10,6 +11,11 @@ from asd_jax.reporting.spectrograms import decibel_range, spectrograms
 
 def test_a_spectrogram_is_small_enough_for_many_on_a_page():
     assert len(PLOTS["spectrograms"][0]()) < 90_000  # noise, the worst case: 67,900
+
+
+@pytest.mark.parametrize("name", ["spectrograms", "spectrogram of what is odd"])
+def test_a_spectrogram_looks_as_it_did_when_it_was_last_looked_at(name):
+    assert list(looks(drawn(name)[1])) == golden_looks()[name]
 
 
 def test_the_colours_span_what_is_usual_in_decibels():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from reporting.drawn import PLOTS, drawn
+from reporting.looks import golden_looks, looks
 
 from asd_jax.reporting import plots, svg
 from asd_jax.runtime.printable import printable
@@ -32,6 +33,10 @@ def test_a_plot_is_an_element_for_the_page_that_scales_with_it():
     assert "height" not in opening and "<metadata" not in text and '<g id="' not in text
     (hatching,) = set(re.findall(r"<pattern.*?stroke-width: ([\d.]+)", text, re.DOTALL))
     assert hatching == "0.8"
+
+
+def test_letters_lines_and_legends_have_the_style_of_the_page():
+    assert list(looks(drawn("map")[1])) == golden_looks()["map"]
 
 
 def test_a_spectrogram_has_one_byte_per_cell_in_the_colours_drawn(monkeypatch):
