@@ -57,8 +57,8 @@ def test_cancelling_is_the_published_filter(samples, guarded):
         weight[512 * n : 512 * n + 1024] += WINDOW**2
     expected = (total / np.maximum(weight, 1e-9) / scale)[512 : 512 + samples]
     found = cancelled(near, far, guarded=guarded)
-    # measured 3.8e-9 (float32 of the result), at a peak of 0.17
-    np.testing.assert_allclose(found, expected, rtol=0, atol=8e-9)
+    # measured 3.8e-9 at a peak of 0.17; other processors differ more
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
     if not guarded:
         np.testing.assert_array_equal(cancelled(near, far), found)
 
