@@ -266,6 +266,7 @@ def test_parts_of_the_settings_come_together():
     [
         ({"mask_share": 0.0}, "mask_share=0 hides no patch, so that nothing is left to predict"),
         ({"decoder_kernel": 2}, "decoder_kernel=2 must be odd"),
+        ({"decoder_width": 0}, "decoder_width=0 must be at least 4"),
         (
             {"decoder_width": 6, "decoder_heads": 3},
             "decoder_width=6 must be divisible by 4 and by decoder_heads=3",
