@@ -114,6 +114,8 @@ def test_a_file_says_what_it_holds_and_its_header_is_read_without_its_tensors(
     assert list(json.loads(text)) == sorted(header)
     with pytest.raises(InputError, match="kind 'encoder'; expected eat, and this version"):
         open_weights(path, kinds=("eat",))
+    with pytest.raises(InputError, match="kind 'encoder'; expected eat"):
+        read_weights(path, kinds=("eat",))
     with pytest.raises(InputError, match="a folder; name the weight file in it"):
         read_header(tmp_path)
 
