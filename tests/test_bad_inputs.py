@@ -711,7 +711,11 @@ EVALUATE = [
 
 
 @pytest.mark.parametrize(("flags", "message"), CONFIG + DATA + FILES)
-def test_train_says_what_is_wrong_and_leaves_nothing(bad, command, tmp_path, flags, message):
+def test_train_says_what_is_wrong_and_leaves_nothing(
+    bad, command, tmp_path, flags, message, monkeypatch
+):
+    # Python keeps what it compiles, as it does unless the environment forbids it.
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
     flags = [f"--workdir={tmp_path / 'w'}", *(flag.format(bad=bad) for flag in flags)]
     message = message.replace("{bad}", str(bad))
     fails_cleanly(command, asd_jax.train, flags, message, tmp_path, bad)

@@ -65,12 +65,13 @@ def run(
 def _status(main, define_flags, argv: list[str]) -> int:
     try:
         with _interrupt_on_sigterm():
-            define_flags(argv)
-            if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-                print_line(docstring(sys.modules[main.__module__]))
-                print_line(_flags_help())
-                return 0
-            _parse(argv)
+            with _without_bytecode():
+                define_flags(argv)
+                if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+                    print_line(docstring(sys.modules[main.__module__]))
+                    print_line(_flags_help())
+                    return 0
+                _parse(argv)
             _join(_resume_command(main, argv))
             return main() or 0
     except InputError as error:
@@ -108,6 +109,17 @@ def _status(main, define_flags, argv: list[str]) -> int:
             " ".join(["interrupted", *map(str, stop.args)]) + f"; {_resume_command(main, argv)}"
         )
         return 1
+
+
+@contextlib.contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Context manager: a config file that is read inside gets no folder __pycache__ beside it."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _with_flags(text: str) -> str:
