@@ -61,6 +61,7 @@ class Service:
         self._stop = threading.Event()
         self._work = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._steady = time.monotonic  # a clock that nobody sets
         self._scoring_at: float | None = None  # None while programs are compiled
         self._on_failure: Callable[[], None] = lambda: None
         self.publisher: Publisher | None = None
@@ -184,7 +185,7 @@ class Service:
 
     def _score_one(self, watcher: Watcher) -> bool:
         """Scores a window of a machine, and returns whether one waited."""
-        self._scoring_at = time.monotonic()
+        self._scoring_at = self._steady()
         if self._stop.is_set():
             return False
         try:
@@ -199,7 +200,7 @@ class Service:
         # The first states are published at once.
         heartbeat = float("-inf")
         while not self._stop.wait(1.0):
-            now = time.monotonic()
+            now = self._steady()
             # A thread that hangs raises no error, so nothing else would notice.
             if self._scoring_at is not None and now - self._scoring_at > STUCK_SECONDS:
                 self._fail(f"no window was scored for {STUCK_SECONDS:.0f} s")

@@ -68,12 +68,12 @@ class Seconds:
 
 
 @pytest.fixture
-def supervised(service, monkeypatch):
+def supervised(service):
     """Returns a function that supervises a service for so many seconds, which take no time."""
 
     def supervised(most, at=lambda now: None):
         seconds = Seconds(most, at)
-        monkeypatch.setattr("asd_jax.service.service.time", seconds)
+        service._steady = seconds.monotonic
         service._stop = seconds
         service._supervise()
 
@@ -211,7 +211,7 @@ def test_a_window_that_cannot_be_scored_is_told_and_the_next_ones_are_scored(ser
     for watcher, windows in ((pump, 3), (fan, 1)):
         watcher.take(Sound(np.tile(sound(0, 1.0), windows), RATE, 1e9))
     monkeypatch.setattr(Detector, "examine", examine)
-    monkeypatch.setattr("asd_jax.service.service.time", seconds)
+    service._steady = seconds.monotonic
     service._work = types.SimpleNamespace(wait=wait, clear=lambda: cleared.append(len(waits)))
     soon(service._score)
     # One for the compilation, then all windows without another wait.
