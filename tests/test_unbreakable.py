@@ -93,7 +93,7 @@ def terminating(function, at):
     [
         pytest.param(Checkpoints, "save", 1, marks=pytest.mark.slow),
         pytest.param(loop.Reports, "write", 3, marks=pytest.mark.slow),
-        (asd_jax.run.embed, "embed_machine", 2),
+        pytest.param(asd_jax.run.embed, "embed_machine", 2, marks=pytest.mark.slow),
         pytest.param(asd_jax.run.score, "score_machine", 2, marks=pytest.mark.slow),
     ],
     ids=["while a checkpoint is written", "while training", "while embedding", "while scoring"],

@@ -45,6 +45,7 @@ def test_the_readmes_cost_model_is_generated(tmp_path):
         cost_model.write_between(tmp_path / "missing.md", "cost model", "table")
 
 
+@pytest.mark.slow
 def test_scanned_blocks_give_the_same_tokens():
     small = EATConfig(64, 3, 2)
     x = jax.random.normal(jax.random.key(0), (2, 64, 128))

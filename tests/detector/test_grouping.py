@@ -16,6 +16,7 @@ def test_one_long_recording_is_enough(normal):
     assert len(set(one.bank.windows.group)) == 10 and all(one.is_anomaly(wave) for wave in FAULTY)
 
 
+@pytest.mark.slow
 def test_domains_are_told_apart_where_both_are_there(normal):
     quiet = [wave / 8 for wave in normal[:6]]
     one = Detector.fit(normal + quiet, RATE, weights=None, domains=["source"] * 24 + ["target"] * 6)

@@ -23,7 +23,7 @@ def with_updates(lora, scale=0.1):
     return jax.tree.unflatten(tree, leaves)
 
 
-@pytest.mark.parametrize("targets", [("qkv",), TARGETS])
+@pytest.mark.parametrize("targets", [pytest.param(("qkv",), marks=pytest.mark.slow), TARGETS])
 def test_merged_equals_unmerged(targets):
     lora = LoRA(rank=4, alpha=8.0, targets=targets)
     params = with_updates(lora)

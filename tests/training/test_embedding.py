@@ -18,7 +18,8 @@ from asd_jax.training.weights import embed, random_eat
 CONFIG = EncoderConfig(FrontEnd(simam=SimAM("local")), EATConfig(32, 1, 2), Pooling("mean", -1, 0))
 
 
-@pytest.mark.parametrize("count", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [13, 1])
 def test_one_two_and_eight_devices_give_the_same_vectors_in_the_same_order(count):
     heard = [
         Window(f"{n}", "fan", "00", "test", "source", 0, "", 0, (4000, 6000)[n % 3 == 0])

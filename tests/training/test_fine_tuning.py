@@ -67,6 +67,7 @@ def test_loss_falls_and_classes_are_learnt(finished):
     }
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, run(tmp_path / "again"), finished[1])
     other = run(tmp_path / "other", seed=1)
@@ -169,6 +170,7 @@ def test_windows_are_counted_beside_their_clips(capsys):
     assert capsys.readouterr().out == said
 
 
+@pytest.mark.slow
 def test_weights_are_kept_at_equal_distances_in_the_second_half(tmp_path):
     settings = dataclasses.replace(SETTINGS, steps=8, snapshots=4)
     assert settings.total_steps(1000) == 8 and settings.snapshot_steps(8) == [5, 6, 7]

@@ -96,12 +96,11 @@ def gradients(mesh, settings, dtype):
     ("shards", "accumulate", "dtype", "limit"),
     [
         (8, 1, "float64", 6e-15),
-        *(
-            pytest.param(*c, marks=pytest.mark.slow)
-            for c in [(8, 2, "float64", 6e-15), (1, 1, "float32", 4e-6)]
-        ),
+        (8, 2, "float64", 6e-15),
+        (1, 1, "float32", 4e-6),
     ],
 )
+@pytest.mark.slow
 def test_gradients_are_those_of_one_device(eight, shards, accumulate, dtype, limit):
     settings = dataclasses.replace(
         SETTINGS, batch_size=8 * accumulate, accumulate=accumulate, drop_path=0.2
@@ -150,9 +149,8 @@ def test_shards_hold_an_eighth_of_parameters_and_optimiser_state(eight):
         assert 1 / shards <= share < 1.1 / shards
 
 
-@pytest.mark.parametrize(
-    "counts", [(8, 2), *(pytest.param(c, marks=pytest.mark.slow) for c in [(1, 8)])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [(8, 2), (1, 8)])
 def test_checkpoint_is_restored_by_any_number_of_shards(eight, tmp_path, counts):
     state = state_of(CONFIG)
     with Checkpoints(tmp_path) as checkpoints:

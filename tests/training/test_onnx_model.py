@@ -5,10 +5,12 @@ import logging
 import jax.numpy as jnp
 import numpy as np
 import onnxruntime
+import pytest
 
 from asd_jax.training.onnx_model import onnx_model
 
 
+@pytest.mark.slow
 def test_a_product_with_weights_is_a_matmul_of_any_number_of_clips():
     weights = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     properties = {"rate": "16000", "source": "none"}

@@ -169,6 +169,7 @@ def test_training_starts_from_the_pretrained_eat_and_counts_from_zero():
     assert state.params["head"]["centres"].shape == (3, 8)
 
 
+@pytest.mark.slow
 def test_a_head_with_a_loss_of_its_own_is_trained_by_it(tmp_path, monkeypatch):
     (tmp_path / "own_loss.py").write_text(
         "from asd_jax.models.arcface import ArcFace, arcface_loss\n"
@@ -200,6 +201,7 @@ def test_frozen_eat_does_not_move_by_a_bit():
     )
 
 
+@pytest.mark.slow
 def test_lora_moves_its_updates_only_and_ends_as_an_ordinary_model():
     # with all that has a state of its own: averaged weights, AdaCos's scale
     settings, states, metrics = trained(
