@@ -226,7 +226,9 @@ def test_anybodys_embeddings_are_scored(finished, command, tmp_path):
     assert results["machines"] == json.loads((workdir / "results.json").read_text())["machines"]
 
 
-@pytest.mark.parametrize(("length", "rows"), [("window", 31 * 3), ("bucket", 31)])
+@pytest.mark.parametrize(
+    ("length", "rows"), [("window", 31 * 3), pytest.param("bucket", 31, marks=pytest.mark.slow)]
+)
 def test_clips_heard_in_windows_or_at_their_own_length(finished, command, tmp_path, length, rows):
     flags = [
         "--config=configs/quickstart.py:smoke",

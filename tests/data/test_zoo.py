@@ -10,6 +10,7 @@ def waves():
     return np.asarray(zoo_waves(jax.random.key(0), clips=12, samples=16000))
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_sounds(waves):
     np.testing.assert_array_equal(waves, zoo_waves(jax.random.key(0), clips=12, samples=16000))
 

@@ -53,6 +53,7 @@ def test_spatial_attention_sees_seven_by_seven_cells():
     assert (frames.min(), frames.max(), filters.min(), filters.max()) == (27, 33, 57, 63)
 
 
+@pytest.mark.slow
 def test_it_stands_in_simams_place_and_leaves_the_baseline_alone():
     front = FrontEnd(simam=SimAM("none"))
     wave = jax.random.normal(jax.random.key(0), (2, 8000)) * 0.1

@@ -66,7 +66,7 @@ def with_spoilt_gradient(x):
 with_spoilt_gradient.defvjp(lambda x: (x, None), lambda _, g: (spoilt(g),))
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_nothing_is_seen_of_what_the_kernel_leaves_in_the_fill(monkeypatch, remat):
     config = EATConfig(embed_dim=32, depth=2, num_heads=2)
     x = jax.random.normal(jax.random.key(0), (2, 48, 128))  # 25 tokens

@@ -136,6 +136,7 @@ def test_drop_path_leaves_branches_out_clip_by_clip_and_only_in_training(params)
     assert 0.1 < share < 0.4  # 0.5^2 of the clips skip both branches of the last block
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_nothing(params):
     x = jax.random.normal(jax.random.key(0), (2, 32, 128))
 

@@ -40,6 +40,7 @@ def test_augmentation_keeps_the_order_of_the_method():
         FineTuning(mixup="wave")
 
 
+@pytest.mark.slow
 def test_mixup_has_its_probability_and_its_weights():
     wave = jax.random.normal(jax.random.key(0), (64, 8))
     labels = jnp.eye(64)
@@ -53,6 +54,7 @@ def test_mixup_has_its_probability_and_its_weights():
     assert ((abs(mixed - 0.5) < 0.01).sum(1) == 2).sum() > 56
 
 
+@pytest.mark.slow
 def test_stripes_have_their_probability_and_their_width():
     ones = jnp.ones((256, 64, 32))
     settings = {"mixup": "none", "mask_frames": 3, "mask_filters": 5}
