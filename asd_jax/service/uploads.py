@@ -42,7 +42,7 @@ class Uploads:
             raise HTTPException(429, "busy with other recordings", {"Retry-After": "5"})
         async with self._slots:
             try:
-                with tempfile.NamedTemporaryFile() as file:
+                with tempfile.NamedTemporaryFile(prefix="asd_jax_") as file:
                     await _receive(request, file, round(self.web.upload_mb * 1e6), UPLOAD_SECONDS)
                     file.flush()
                     return await asyncio.to_thread(

@@ -39,11 +39,9 @@ def test_the_default_is_the_front_end_of_the_paper_and_of_the_public_encoders():
     assert dataclasses.asdict(FrontEnd()) == bank | {"simam": simam}
 
 
-def test_settings_cannot_change_as_programs_are_compiled_for_them():
-    for one, name in ((FrontEnd(), "bins"), (SimAM({"fan": "local"}), "mode")):
+def test_equal_settings_have_one_hash_as_programs_are_compiled_for_them():
+    for one in (FrontEnd(), SimAM({"fan": "local"})):
         assert hash(one) == hash(dataclasses.replace(one))
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(one, name, 64)
 
 
 NONE = SimAM("none")

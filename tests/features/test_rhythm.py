@@ -66,7 +66,8 @@ def of_numpy(energies):
     scaled = broad / np.maximum(np.sqrt(np.square(broad).mean(0)), 1e-3)
     order = []
     for lag in (n for n in (4, 9, 18, 36) if n <= frames // 2):
-        before, after = scaled[:-lag], scaled[lag:]
+        before = scaled[:-lag]
+        after = scaled[lag:]
         across = before.T @ after / len(before)
         order += [across[j, k] - across[k, j] for j in range(4) for k in range(j + 1, 4)]
         order += list((before * after * (before - after)).mean(0))

@@ -36,7 +36,7 @@ def test_used_depth_counts_the_blocks_up_to_the_highest_one_that_is_pooled(block
     assert EncoderConfig(FrontEnd(), EAT_CONFIG, pooling).used_depth == used
 
 
-def test_the_defaults_are_those_of_recorded_runs_and_cannot_be_changed():
+def test_the_defaults_are_those_of_recorded_runs():
     pooling = {"kind": "attentive_statistics", "block": -1, "embedding_dim": 256}
     assert dataclasses.asdict(Pooling()) == pooling | {"tokens": dataclasses.asdict(Tokens())}
     config = EncoderConfig()
@@ -44,10 +44,8 @@ def test_the_defaults_are_those_of_recorded_runs_and_cannot_be_changed():
     module = Encoder(config)
     others = (module.dtype, module.lora, module.drop_path, module.remat)
     assert others == (jnp.float32, None, 0.0, False)
-    for one, name in ((config, "attention"), (config.pooling, "kind")):
+    for one in (config, config.pooling):
         assert hash(one) == hash(dataclasses.replace(one))  # programs are compiled for them
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(one, name, "none")
 
 
 @pytest.mark.parametrize(

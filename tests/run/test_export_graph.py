@@ -1,6 +1,5 @@
 """What an exported model is checked on, and what the check refuses."""
 
-import dataclasses
 import importlib.metadata
 import json
 import sys
@@ -271,8 +270,3 @@ def test_onnx_has_the_outputs_in_their_order_and_what_the_model_is(monkeypatch):
     assert (asked["shape"], asked["name"]) == (("batch", 400), "wave")
     assert asked["outputs"] == ["score", "threshold"]
     assert json.loads(asked["asd_jax"]) == toy(samples=400).about
-
-
-def test_a_model_is_exported_as_it_was_checked():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        toy().function = max

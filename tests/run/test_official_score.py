@@ -1,6 +1,5 @@
 """Score files of one machine, scored and described; tests/test_dcase_score.py has the command."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -217,9 +216,3 @@ def test_seeds_with_and_without_decisions_are_refused(tmp_path):
     other = write_scores(tmp_path / "other", [0, 1, 0, 1], decisions=True)
     with pytest.raises(InputError, match="other holds decision_result files, .*one none; all must"):
         official_score(ScoreFiles([one, other], 2024))
-
-
-def test_score_files_stay_those_whose_labels_were_read():
-    files = ScoreFiles(["a"], 2024)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        files.ground_truth = "elsewhere"

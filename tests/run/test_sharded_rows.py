@@ -134,16 +134,3 @@ GOOD = row(
 )
 def test_a_row_has_every_column_in_its_type_or_an_error(value, is_row):
     assert _is_row(value) is is_row
-
-
-def test_every_column_of_a_verdict_has_the_type_that_is_checked():
-    verdict = Verdict(
-        score=1.5,
-        threshold=1.0,
-        is_anomaly=True,
-        p_value=0.1,
-        worst_seconds=(0.0, 2.0),
-        view="level",
-        windows=np.array([1.5], np.float32),
-    )
-    assert _is_row(row("a.wav", verdict))

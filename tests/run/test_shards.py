@@ -2,7 +2,6 @@
 and nothing twice.
 """
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -343,9 +342,3 @@ def test_embeddings_are_the_same_bytes_after_a_bad_clip_and_with_workers(
 def test_a_worker_with_nothing_to_embed_is_told_so(command, tmp_path):
     status, _, err = command(asd_jax.evaluate, f"--workdir={tmp_path}", "--worker")
     assert status == 2 and "give --config and --weights" in err
-
-
-def test_the_shards_of_an_archive_stay_in_their_folder(tmp_path):
-    own = shards.Shards(tmp_path, ("a",), str, "numbers")
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        own.folder = tmp_path / "elsewhere"

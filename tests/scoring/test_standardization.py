@@ -108,8 +108,8 @@ def test_sessions_weigh_alike_in_a_scale_and_recordings_where_sessions_are_simul
 def test_a_limit_of_few_sessions_is_students_and_none_lies_below_one_deviation():
     windows = dataclasses.replace(windows_of(6, 4), session=np.arange(10))
     of = {"source": np.array([-1.0, 0, 1, 2, 3, 4]), "target": np.full(4, -9.0)}
-    n, mean, std = 6, 1.5, np.std([-1.0, 0, 1, 2, 3, 4], ddof=1)
-    limit = scipy.stats.t(n - 1, mean, std * np.sqrt(1 + 1 / n)).ppf(0.95)
+    std = np.std(of["source"], ddof=1)
+    limit = scipy.stats.t(5, 1.5, std * np.sqrt(1 + 1 / 6)).ppf(0.95)
     assert limit > 4  # above the highest
     found = scale_of(windows, of, {"source": True, "target": True})
     assert found == pytest.approx({"source": limit, "target": 1})

@@ -69,8 +69,6 @@ def test_a_loss_lasts_from_the_failure_to_the_first_sound():
 def test_a_recording_is_told_from_others_by_the_microsecond_of_its_change():
     block = Sound(np.ones(4, np.float32), 16000, 1e9 + 0.25, "a.wav")
     assert block.changed_us == 1_000_000_000_250_000
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        block.ended = 0.0  # it may wait in a queue meanwhile
 
 
 def test_a_fault_of_a_reader_does_not_end_the_watch(capsys):
