@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from asd_jax.runtime.errors import InputError
-from benchmarks import fault_commands, fault_runs, fault_service
+from benchmarks import fault_commands, fault_detector, fault_runs, fault_service
 from benchmarks.fault_cases import Scenario
 from benchmarks.fault_commands import RATE, four_sounds, nothing
 
@@ -129,5 +129,6 @@ SCENARIOS: dict[str, Scenario] = {
     "compiled": Scenario(nothing, _compiled, varying=("compiled", "compiled/*")),
     **fault_runs.SCENARIOS,
     **fault_commands.SCENARIOS,
+    **fault_detector.SCENARIOS,
     **fault_service.SCENARIOS,
 }

@@ -17,7 +17,8 @@ import soundfile
 from asd_jax.detector.evidence import PICTURE, SOUND, VERDICT
 from asd_jax.runtime.errors import InputError
 from benchmarks.fault_cases import Scenario
-from benchmarks.fault_commands import RATE, fitted, sounds
+from benchmarks.fault_commands import RATE, sounds
+from benchmarks.fault_detector import fitted
 
 if TYPE_CHECKING:
     from asd_jax.service.service import Service
